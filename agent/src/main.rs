@@ -1,0 +1,2 @@
+//! The heartsay agent.
+fn main() {}

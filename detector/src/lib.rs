@@ -1,0 +1,5 @@
+//! How overdue is a member?
+
+mod instant;
+
+pub use instant::Instant;

@@ -1,0 +1,1 @@
+//! The heartsay membership protocol as a pure state machine.

@@ -1,0 +1,1 @@
+//! What heartsay agents say to one another.

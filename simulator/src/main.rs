@@ -1,0 +1,2 @@
+//! Deterministic simulator for heartsay.
+fn main() {}
