@@ -1,0 +1,221 @@
+//! The JSON of the socket API, shared by the server and every CLI verb.
+//!
+//! A stable contract: fields are added, never renamed or removed; readers
+//! ignore fields they do not know.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/members`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Members {
+    /// Name of the answering agent.
+    #[serde(rename = "self")]
+    pub me: String,
+    /// Index of the last event that this view includes; resume a watch from here.
+    pub index: u64,
+    /// Everybody known, sorted by name.
+    pub members: Vec<Member>,
+}
+
+/// One member as this agent sees it. Also `GET /v1/members/NAME`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Member {
+    pub name: String,
+    pub host_id: String,
+    /// Unix milliseconds at which this life began.
+    pub generation: u64,
+    pub heartbeat: u64,
+    /// `alive`, `suspect`, `down` or `left`.
+    pub status: String,
+    /// `IP:PORT` for gossip.
+    pub address: String,
+    pub zone: Option<String>,
+    pub tags: BTreeMap<String, String>,
+    /// Surprise at its silence, in decimal digits; 0 for ourselves.
+    pub phi: f64,
+    /// RFC 3339: since when it has had this status.
+    pub since: String,
+    /// Whether direct contact works: `null` if never tried.
+    pub reachable: Option<bool>,
+    /// Names of those who accuse it.
+    pub accusers: Vec<String>,
+    /// Evidence behind the status, for `why` and `phi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+}
+
+/// What the status rests on. Given by `/v1/members/NAME` and `/v1/members?evidence=true`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Seconds since its heartbeat last advanced in the merged view.
+    pub silence_seconds: f64,
+    /// Learnt mean and deviation of its heartbeat steps, in seconds, from `samples` steps.
+    pub mean_seconds: f64,
+    pub deviation_seconds: f64,
+    pub samples: u32,
+    /// φ above which silence alone accuses.
+    pub phi_threshold: f64,
+    /// Round trip of direct contact.
+    pub rtt_seconds: Option<f64>,
+    /// RFC 3339 of the last direct sign of life.
+    pub last_direct: Option<String>,
+    /// Each accusation.
+    pub accusations: Vec<Accusation>,
+    /// The verdict's basis: any heartbeat above it brings the member back.
+    pub down_as_of: Option<u64>,
+    /// What would change the status, in one sentence.
+    pub outlook: String,
+}
+
+/// One accusation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Accusation {
+    pub by: String,
+    /// `silent` or `refused`.
+    pub kind: String,
+    /// Any heartbeat above this cancels it.
+    pub basis: u64,
+    /// The accuser doubted itself.
+    pub weak: bool,
+    /// RFC 3339.
+    pub since: String,
+}
+
+/// `GET /v1/self`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SelfInfo {
+    pub member: Member,
+    pub cluster: String,
+    pub profile: String,
+    pub bind: String,
+    pub pid: u32,
+    /// RFC 3339.
+    pub started: String,
+    pub encrypted: bool,
+    pub joined: bool,
+    pub isolated: bool,
+    pub leaving: bool,
+    /// 0 well .. 8 impaired.
+    pub local_health: u8,
+    /// Of the peers heard lately, how many have the same view as we do.
+    pub peers_agreeing: usize,
+    pub peers_known: usize,
+    /// Counts by status.
+    pub counts: BTreeMap<String, usize>,
+    pub quorum: Quorum,
+    /// Seeds as configured, each with its last resolution or error.
+    pub seeds: Vec<Seed>,
+    /// Problems an operator should know of, one sentence each; empty when all is well.
+    pub conditions: Vec<String>,
+    pub version: Version,
+}
+
+/// One configured seed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Seed {
+    pub name: String,
+    pub addresses: Vec<String>,
+    pub error: Option<String>,
+}
+
+/// `GET /v1/version`, and part of `/v1/self`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Version {
+    pub version: String,
+    pub protocol_min: u32,
+    pub protocol_max: u32,
+}
+
+/// `GET /v1/quorum`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Quorum {
+    /// `held`, `lost` or `unsettled`.
+    pub quorum: String,
+    pub present: u32,
+    pub needed: u32,
+    pub expected: Option<u32>,
+    pub reason: String,
+    /// RFC 3339.
+    pub since: String,
+}
+
+/// A line of `GET /v1/watch`. `type` is one of `snapshot`, `member-join`,
+/// `member-suspect`, `member-alive`, `member-down`, `member-left`,
+/// `member-restart`, `member-update`, `member-forgotten`, `quorum`, `self`,
+/// `lagged`, `idle`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct WatchLine {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub index: u64,
+    /// RFC 3339 with microseconds.
+    pub time: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// Accusers or deciders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<Quorum>,
+    /// With `snapshot`: everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<Vec<Member>>,
+}
+
+/// Body of `POST /v1/join`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// `HOST[:PORT]` each.
+    pub seeds: Vec<String>,
+    /// Seconds to wait for an answer of any of them; 0: do not wait.
+    #[serde(default)]
+    pub timeout_seconds: f64,
+}
+
+/// Answer of `POST /v1/join`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JoinResponse {
+    pub dialled: Vec<String>,
+    pub joined: bool,
+    pub members: usize,
+}
+
+/// Answer of `POST /v1/leave`; the agent exits after it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LeaveResponse {
+    pub acknowledged: usize,
+    pub asked: usize,
+}
+
+/// Body of `POST /v1/forget`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ForgetRequest {
+    pub name: String,
+}
+
+/// Body of `POST /v1/tags`: `set` and `delete`; the answer is the new [`Member`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct TagsRequest {
+    #[serde(default)]
+    pub set: BTreeMap<String, String>,
+    #[serde(default)]
+    pub delete: Vec<String>,
+}
+
+/// `application/problem+json` (RFC 9457): every error of the API.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+}

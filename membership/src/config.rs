@@ -1,0 +1,121 @@
+//! Settings of the machine. Every default says where it comes from and what moving it trades.
+
+use core::time::Duration;
+
+use heartsay_proto::{Budget, Cluster, Keyring};
+
+/// Everything the machine can be told before it starts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Cluster id; datagrams of any other cluster are refused.
+    pub cluster: Cluster,
+    /// Keys; empty: datagrams are checksummed, not encrypted.
+    pub keyring: Keyring,
+    /// Largest datagram, in bytes of UDP payload. 1,200: the largest that every
+    /// IPv6 path takes unfragmented with room for tunnels (RFC 9000, 14.1).
+    pub datagram: Budget,
+    /// One heartbeat and one exchange per interval. 1 s: the field's habit
+    /// (SWIM, serf, Cassandra); halving it doubles the bytes and takes about a
+    /// quarter second off the first notice.
+    pub interval: Duration,
+    /// How long a healthy process may be silent without being called down.
+    /// 2 s: covers garbage collections and scheduling gaps seen in the field;
+    /// no verdict by silence can come earlier.
+    pub acceptable_pause: Duration,
+    /// Number of helpers asked for an indirect probe. 3: SWIM and memberlist.
+    pub helpers: usize,
+    /// Witnesses per member. 5: a majority of three survives two bad ones.
+    pub witnesses: usize,
+    /// Peers told at once when news arrives. 4: reaches 98 % of any cluster
+    /// (fixed point of 1 - e^-4x); exchanges carry it to the rest.
+    pub fanout: usize,
+    /// News is collected this long before it is relayed, so that a burst of
+    /// events shares datagrams. 10 ms: honest guess, far under a round.
+    pub coalesce: Duration,
+    /// Burst datagrams per second, sustained; short peaks may use ten times as
+    /// many. 50: 60 kB/s at most even while everything changes.
+    pub burst_rate: u32,
+    /// Wait for an answer on a path never measured.
+    pub initial_rto: Duration,
+    /// Shortest wait for an answer. Above scheduler noise of a loaded host.
+    pub min_rto: Duration,
+    /// Longest wait for an answer.
+    pub max_rto: Duration,
+    /// φ above which silence alone makes a member suspect. 8: one mistake in
+    /// 10^8 intervals if the learnt distribution were true (Hayashibara 2004,
+    /// and Cassandra's and Akka's default).
+    pub phi_suspect: f64,
+    /// A member that is down is dropped after this long. 24 h, as serf's reconnect time-out.
+    pub forget_down_after: Duration,
+    /// A member that has left is dropped after this long.
+    pub forget_left_after: Duration,
+    /// How long, and how many, dropped lives are remembered so that they do not come back.
+    pub tombstones: (Duration, usize),
+    /// Seeds that are not in the view are dialled this often, for ever.
+    pub rejoin_interval: Duration,
+    /// How long a good-bye waits for acknowledgements.
+    pub leave_timeout: Duration,
+    /// Expected number of members, for quorum. `None`: no quorum is kept.
+    pub expected: Option<u32>,
+    /// How long presence must be stable before quorum is believed.
+    pub quorum_settle: Duration,
+    /// Most members that the roster takes.
+    pub max_members: usize,
+}
+
+/// Named sets of settings for the usual kinds of network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// One machine: loopback, containers of one host.
+    Local,
+    /// One site: round trips up to some milliseconds. The default.
+    Lan,
+    /// Between sites: round trips up to some hundred milliseconds.
+    Wan,
+}
+
+impl Config {
+    /// Settings of `profile` for the cluster called `cluster`, without keys.
+    #[must_use]
+    pub fn new(cluster: Cluster, profile: Profile) -> Self {
+        let lan = Self {
+            cluster,
+            keyring: Keyring::default(),
+            datagram: Budget::default(),
+            interval: Duration::from_secs(1),
+            acceptable_pause: Duration::from_secs(2),
+            helpers: 3,
+            witnesses: 5,
+            fanout: 4,
+            coalesce: Duration::from_millis(10),
+            burst_rate: 50,
+            initial_rto: Duration::from_millis(200),
+            min_rto: Duration::from_millis(100),
+            max_rto: Duration::from_millis(500),
+            phi_suspect: 8.0,
+            forget_down_after: Duration::from_secs(24 * 3600),
+            forget_left_after: Duration::from_secs(3600),
+            tombstones: (Duration::from_secs(72 * 3600), 4096),
+            rejoin_interval: Duration::from_secs(60),
+            leave_timeout: Duration::from_secs(1),
+            expected: None,
+            quorum_settle: Duration::from_secs(2),
+            max_members: 65_535,
+        };
+        match profile {
+            Profile::Lan => lan,
+            // Loopback has no loss and no distance, but hosts that run many
+            // agents are busy: the waits shrink, the acceptable pause stays.
+            Profile::Local => Self { initial_rto: Duration::from_millis(100), ..lan },
+            Profile::Wan => Self {
+                acceptable_pause: Duration::from_secs(4),
+                initial_rto: Duration::from_millis(500),
+                min_rto: Duration::from_millis(200),
+                max_rto: Duration::from_millis(1500),
+                leave_timeout: Duration::from_secs(3),
+                quorum_settle: Duration::from_secs(4),
+                ..lan
+            },
+        }
+    }
+}

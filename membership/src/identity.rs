@@ -1,0 +1,139 @@
+//! Who a member is: the name it was given, the host it runs on, the life it lives.
+
+use core::fmt;
+use core::str::FromStr;
+
+use smol_str::SmolStr;
+
+/// The name of a member, unique in its cluster and the key of every table.
+///
+/// 1 to 128 bytes of printable text without spaces. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(SmolStr);
+
+impl Name {
+    /// Longest name, in bytes. Room for a fully qualified host name in
+    /// practice, and for several records in one datagram.
+    pub const MAX_BYTES: usize = 128;
+
+    /// Checks and takes a name.
+    ///
+    /// # Errors
+    /// Empty, longer than [`Self::MAX_BYTES`], or with spaces or control characters.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if text.len() > Self::MAX_BYTES {
+            return Err(NameError::TooLong { bytes: text.len() });
+        }
+        if let Some(bad) = text.chars().find(|c| c.is_control() || c.is_whitespace()) {
+            return Err(NameError::Character { character: bad });
+        }
+        Ok(Self(SmolStr::new(text)))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::new(text)
+    }
+}
+
+/// Why a text is no name. The caller's or a peer's fault; nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// No characters at all.
+    #[error("a name cannot be empty")]
+    Empty,
+    /// More than [`Name::MAX_BYTES`] bytes.
+    #[error("a name of {bytes} bytes is too long; at most {} are allowed", Name::MAX_BYTES)]
+    TooLong {
+        /// Length of the refused text.
+        bytes: usize,
+    },
+    /// Spaces and control characters would break tables and scripts.
+    #[error("a name cannot contain {character:?}")]
+    Character {
+        /// The first offending character.
+        character: char,
+    },
+}
+
+/// 128 random bits that a host makes once and keeps; shown like a UUID.
+///
+/// Tells a restart (same host) from two hosts that claim one name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(pub u128);
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let v = self.0;
+        write!(
+            f,
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            v >> 96,
+            (v >> 80) & 0xffff,
+            (v >> 64) & 0xffff,
+            (v >> 48) & 0xffff,
+            v & 0xffff_ffff_ffff
+        )
+    }
+}
+
+impl fmt::Debug for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One life of a name: Unix milliseconds at its start, always above the life before.
+pub type Generation = u64;
+
+/// Bumped by its owner once per round; evidence of life, and what refutes.
+pub type Heartbeat = u64;
+
+/// Stamp of a change in a member's own state; grows by one per change.
+pub type Version = u64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_break_a_table_are_refused() {
+        assert_eq!(Name::new(""), Err(NameError::Empty));
+        assert_eq!(Name::new("a b"), Err(NameError::Character { character: ' ' }));
+        assert_eq!(Name::new("a\u{0}"), Err(NameError::Character { character: '\0' }));
+        assert_eq!(Name::new(&"x".repeat(129)), Err(NameError::TooLong { bytes: 129 }));
+        assert_eq!(Name::new("n-1.example").map(|n| n.to_string()).as_deref(), Ok("n-1.example"));
+    }
+
+    #[test]
+    fn a_host_id_reads_like_a_uuid() {
+        assert_eq!(
+            HostId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef).to_string(),
+            "01234567-89ab-cdef-0123-456789abcdef"
+        );
+    }
+}

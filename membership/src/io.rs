@@ -1,0 +1,247 @@
+//! What goes into the machine and what comes out.
+//!
+//! The whole contract: *hand in one input with the time, then call
+//! `poll_output` until it says [`Output::Timeout`]; only then wait.*
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use bytes::Bytes;
+use heartsay_proto::DecodeError;
+
+use crate::identity::{Generation, Heartbeat, HostId, Name, NameError};
+use crate::member::Status;
+use crate::quorum::QuorumStatus;
+use crate::state::StateError;
+use crate::Instant;
+
+/// One thing that happened in the world.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram arrived.
+    Datagram {
+        /// Where it came from.
+        from: SocketAddr,
+        /// The whole frame, as received.
+        bytes: &'a [u8],
+    },
+    /// The kernel of the host at `to` answered that nobody listens there.
+    Refused {
+        /// Where our datagram was going.
+        to: SocketAddr,
+    },
+    /// The time asked for by [`Output::Timeout`] has come. Harmless when early.
+    Timeout,
+    /// What the wall clock says now. Wanted at the start and about once a minute.
+    WallClock {
+        /// Unix time in milliseconds.
+        unix_ms: u64,
+    },
+    /// A wish of the operator or of the program around the machine.
+    Command(Command),
+}
+
+/// A wish of the operator.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Addresses at which other members may be found: seeds as resolved right
+    /// now, peers remembered from an earlier life. Replaces the set of before.
+    Seeds(Vec<SocketAddr>),
+    /// Dial these addresses at once, in addition to the seeds.
+    Join(Vec<SocketAddr>),
+    /// Say good-bye; answered by [`Event::LeaveDone`].
+    Leave,
+    /// Drop a member that is down or has left, everywhere.
+    Forget(Name),
+    /// Change the member's own state. `None` deletes the key.
+    Set(Vec<(String, Option<Vec<u8>>)>),
+    /// Number of members the cluster is expected to have; `None`: no quorum kept.
+    Expect(Option<u32>),
+}
+
+/// One thing for the world to do.
+#[derive(Debug)]
+#[must_use]
+pub enum Output {
+    /// Send this datagram.
+    Transmit(Transmit),
+    /// Something changed that a program or a person may care about.
+    Event(Event),
+    /// Nothing more now; call again with [`Input::Timeout`] at this time.
+    Timeout(Instant),
+}
+
+/// A datagram to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub to: SocketAddr,
+    /// The whole frame.
+    pub bytes: Bytes,
+}
+
+/// What changed in the view, or about ourselves.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A member's entry changed.
+    Member(MemberEvent),
+    /// Quorum was gained, lost, or became unclear.
+    Quorum(QuorumStatus),
+    /// First complete view of the cluster after the start.
+    Joined {
+        /// Members in the view, this one included.
+        members: usize,
+    },
+    /// Our name is held by another living host; we are not taken in.
+    NameRefused {
+        /// The host that holds the name.
+        holder: HostId,
+        /// Where it lives.
+        address: SocketAddr,
+        /// Its generation.
+        generation: Generation,
+    },
+    /// Peers say that our clock is far ahead of theirs.
+    ClockRefused,
+    /// Somebody knew a later life of ours than this one: the generation was
+    /// raised above it and must be kept for the next start.
+    GenerationRaised(Generation),
+    /// Most others look silent at once: probably it is us. Verdicts are held.
+    Isolated(bool),
+    /// We were not scheduled for this long; all waiting times were extended by it.
+    Stalled(Duration),
+    /// The good-bye was acknowledged by `acknowledged` of `asked` peers, or time is up.
+    LeaveDone {
+        /// Peers that said they have it.
+        acknowledged: usize,
+        /// Peers that were told directly.
+        asked: usize,
+    },
+}
+
+/// A change of one member's entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberEvent {
+    /// What happened.
+    pub kind: MemberEventKind,
+    /// Whom it concerns.
+    pub name: Name,
+    /// Which life.
+    pub generation: Generation,
+    /// The highest heartbeat known.
+    pub heartbeat: Heartbeat,
+    /// Status after the change.
+    pub status: Status,
+    /// Accusers or deciders, by name; empty where nobody in particular.
+    pub by: Vec<Name>,
+    /// One sentence for people.
+    pub reason: String,
+}
+
+/// Kinds of change of a member's entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemberEventKind {
+    /// A name that was not in the view.
+    Join,
+    /// Accused, not yet judged.
+    Suspect,
+    /// Accusation or verdict undone by a newer heartbeat.
+    Alive,
+    /// Called down.
+    Down,
+    /// Said good-bye.
+    Left,
+    /// A later life of a known name.
+    Restart,
+    /// Its state (address, zone, tags) changed.
+    Update,
+    /// Dropped from the view.
+    Forgotten,
+}
+
+/// Why an input was not taken. The machine's state is as before; the driver
+/// logs, counts, and goes on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// Not a datagram of ours. A peer's, or the network's fault; normal at a low rate.
+    #[error("datagram not understood: {0}")]
+    Decode(#[from] DecodeError),
+    /// A name that breaks the rules. A peer's fault.
+    #[error("bad name: {0}")]
+    Name(#[from] NameError),
+    /// A value over its limit. The caller's, or a peer's fault.
+    #[error("bad state: {0}")]
+    State(#[from] StateError),
+    /// A life that begins more than a day in our future.
+    #[error("generation of {name} lies {ahead_ms} ms ahead of our clock")]
+    FarFuture {
+        /// Whose.
+        name: Name,
+        /// By how much.
+        ahead_ms: u64,
+    },
+    /// Name held by another living host. An operator's fault (cloned image, two hosts of one name).
+    #[error("{name} is held by host {holder}, which is alive; host {newcomer} was refused")]
+    DuplicateName {
+        /// The contested name.
+        name: Name,
+        /// Who holds it.
+        holder: HostId,
+        /// Who wants it.
+        newcomer: HostId,
+    },
+    /// More members than the configured cap.
+    #[error("the roster is full ({cap} members); {name} was refused")]
+    Full {
+        /// Configured cap.
+        cap: usize,
+        /// Who did not fit.
+        name: Name,
+    },
+    /// An answer to nothing we asked, or a datagram seen before.
+    #[error("stale or unexpected {what}")]
+    Unexpected {
+        /// Kind of message.
+        what: &'static str,
+    },
+    /// A datagram that claims to come from ourselves.
+    #[error("a datagram carries our own life tag but came from {from}")]
+    Echo {
+        /// Where it came from.
+        from: SocketAddr,
+    },
+    /// A command names nobody in the view.
+    #[error("no member is called {0}")]
+    UnknownMember(Name),
+    /// Only members that are down or have left can be forgotten.
+    #[error("{name} is {status}; only a member that is down or has left can be forgotten")]
+    StillHere {
+        /// Who.
+        name: Name,
+        /// Its status.
+        status: Status,
+    },
+    /// A command after the good-bye.
+    #[error("this agent is leaving")]
+    Leaving,
+}
+
+impl Rejected {
+    /// Short stable word for counters and metric labels.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Decode(e) => e.reason(),
+            Self::Name(_) => "bad-name",
+            Self::State(_) => "bad-state",
+            Self::FarFuture { .. } => "far-future",
+            Self::DuplicateName { .. } => "duplicate-name",
+            Self::Full { .. } => "full",
+            Self::Unexpected { .. } => "unexpected",
+            Self::Echo { .. } => "echo",
+            Self::UnknownMember(_) => "unknown-member",
+            Self::StillHere { .. } => "still-here",
+            Self::Leaving => "leaving",
+        }
+    }
+}
