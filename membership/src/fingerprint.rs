@@ -20,7 +20,9 @@ pub fn of_name(name: &Name) -> u64 {
     hasher.finish()
 }
 
-/// Tag of one life of one member: everything that never changes in it.
+/// Tag of one life of one member: everything that never changes in it, in the
+/// lower half; the upper half is that of the name's hash, so that tags are
+/// found and sorted like names.
 pub fn of_life(life: &Life) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(0, LIFE);
     hasher.write_u64(life.hash);
@@ -34,7 +36,7 @@ pub fn of_life(life: &Life) -> u64 {
         IpAddr::V6(ip) => hasher.write(&ip.octets()),
     }
     hasher.write_u16(life.address.port());
-    hasher.finish()
+    (life.hash & UPPER) | (hasher.finish() & !UPPER)
 }
 
 /// Stamp of what is said about a life beside its heartbeat: state version and standing.
@@ -69,6 +71,7 @@ pub fn of_pair(subject: u64, observer: u64) -> u64 {
     hasher.finish()
 }
 
+const UPPER: u64 = 0xffff_ffff_0000_0000;
 const NAME: u64 = 1;
 const LIFE: u64 = 2;
 const STANDING: u64 = 3;

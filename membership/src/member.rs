@@ -25,6 +25,7 @@ use std::sync::Arc;
 use heartsay_detector::{Detector, DetectorConfig, RttEstimator};
 
 use crate::Instant;
+use crate::config::Config;
 use crate::fingerprint;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::state::State;
@@ -63,7 +64,8 @@ pub struct Life {
     pub reference: Reference,
     /// Hash of the name: the key and the order of the roster.
     pub hash: u64,
-    /// Hash of all of the above: equal tags mean the same life.
+    /// Upper half of the name's hash, then a hash of all of the above: equal
+    /// tags mean the same life, and tags sort like names.
     pub tag: u64,
 }
 
@@ -200,6 +202,10 @@ fn stronger(a: Accusation, b: Accusation) -> Accusation {
 #[derive(Clone, Debug)]
 pub struct Member {
     pub life: Arc<Life>,
+    /// The life's tag and the stamp of what is said about it, kept here because
+    /// pages add them up at each exchange.
+    pub tag: u64,
+    pub stamp: u32,
     pub state: Arc<State>,
     pub standing: Standing,
     /// Status as last reported, and since when.
@@ -224,22 +230,31 @@ impl Member {
         life: Arc<Life>,
         standing: Standing,
         state: State,
-        detector: &DetectorConfig,
+        config: &Config,
     ) -> Self {
         let mut member = Self {
             status: standing.status(),
+            tag: life.tag,
+            stamp: 0,
             life,
             state: Arc::new(state),
             standing,
             since: now,
-            detector: Detector::new(now, detector),
-            rtt: RttEstimator::default(),
+            detector: Detector::new(now, &config.detector),
+            rtt: RttEstimator::new(&config.rtt),
             zero: i64::MAX,
             last_direct: Instant::EPOCH,
             reachable: None,
         };
         member.anchor(now);
+        member.restamp();
         member
+    }
+
+    /// To be called after any change of standing or state; heartbeats of a member
+    /// in good standing need it not.
+    pub fn restamp(&mut self) {
+        self.stamp = fingerprint::of_standing(self);
     }
 
     pub fn hash(&self) -> u64 {
@@ -261,6 +276,7 @@ impl Member {
         self.anchor(now);
         if self.status != Status::Alive {
             self.standing.tidy();
+            self.restamp();
         }
         true
     }

@@ -149,7 +149,7 @@ pub struct Claim {
     pub entries: ::prost::alloc::vec::Vec<Entry>,
     #[prost(uint64, tag = "10")]
     pub since: u64,
-    /// Version of the member's whole state when this was said.
+    /// State version that the reader has after taking the entries.
     #[prost(uint64, tag = "11")]
     pub version: u64,
 }
@@ -185,13 +185,18 @@ pub struct Accusation {
     /// began. Any newer heartbeat cancels the accusation.
     #[prost(uint64, tag = "2")]
     pub basis: u64,
-    /// 0 silent to direct and indirect contact, 1 its host's kernel refused the
-    /// datagram (the process is gone).
+    /// 0 silent to direct and indirect contact, 1 the same for longer than the
+    /// acceptable pause, 2 its host's kernel refused the datagram (the process
+    /// is gone).
     #[prost(uint32, tag = "3")]
     pub kind: u32,
-    /// The accuser doubts itself (stalled, overloaded): counts for less.
+    /// The accuser doubts itself (stalled, cut off): does not count for a verdict.
     #[prost(bool, tag = "4")]
     pub weak: bool,
+    /// For how long the silence has lasted as this leaves, in milliseconds.
+    /// Counted from the first contact that stayed unanswered.
+    #[prost(uint64, tag = "5")]
+    pub silent_ms: u64,
 }
 /// One key of a member's state.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
