@@ -31,11 +31,13 @@
 //! | [`frame`] | is this datagram for us, whole, and from a holder of the key |
 //! | [`keyring`] | with which key do we seal, which do we accept |
 //! | [`packet`] | does the packet keep the bounds of the protocol |
+//! | [`ages`] | how do the heartbeats of a page fit in a few bits each |
 //! | [`budget`] | does this piece still fit the datagram |
 //!
 //! What this crate will never know: the time, a socket, a source of randomness (the
 //! nonce is handed in), or what a claim means.
 
+pub mod ages;
 pub mod budget;
 pub mod error;
 pub mod frame;

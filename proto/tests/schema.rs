@@ -4,6 +4,8 @@
 //! the wire shows in the diff. After editing the schema, rewrite the file with
 //! `HEARTSAY_UPDATE=1 cargo test -p heartsay-proto --test schema`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::Path;
 
 #[test]
