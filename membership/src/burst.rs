@@ -103,10 +103,6 @@ impl Burst {
         self.tokens -= as_f64(datagrams);
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     fn refill(&mut self, now: Instant) {
         self.tokens = (self.tokens + now.since(self.filled).as_secs_f64() * self.rate).min(self.rate * PEAK);
         self.filled = self.filled.max(now);
@@ -142,7 +138,6 @@ mod tests {
         assert_eq!(burst.due(at(10), 4), (vec![Due { subject: 7, wave: 0, full: false }], 4));
         assert_eq!(burst.next(), at(160));
         assert_eq!(burst.due(at(160), 3).0, vec![Due { subject: 7, wave: 1, full: false }]);
-        assert!(burst.is_empty());
         assert_eq!(burst.next(), Instant::NEVER);
     }
 

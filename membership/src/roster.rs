@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::fingerprint::standing_code;
 use crate::identity::{Heartbeat, HostId};
 use crate::io::Rejected;
-use crate::member::{Life, Member, Status};
+use crate::member::{Member, Status};
 use crate::state::State;
 use crate::tombstones::Tombstones;
 use crate::wire::Claim;
@@ -89,10 +89,6 @@ impl Roster {
 
     pub fn at(&self, rank: usize) -> Option<&Member> {
         self.members.get(rank)
-    }
-
-    pub fn at_mut(&mut self, rank: usize) -> Option<&mut Member> {
-        self.members.get_mut(rank)
     }
 
     /// The member whose life has this tag.

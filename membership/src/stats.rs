@@ -20,7 +20,7 @@ pub struct Stats {
     /// Direct probes sent, exchanges not counted.
     pub probes: u64,
     /// Direct contacts (exchanges and probes) that got no answer in time.
-    pub contacts_unanswered: u64,
+    pub probes_unanswered: u64,
     /// Requests to helpers.
     pub probe_requests: u64,
     /// Helpers' answers that they are well but heard nothing.

@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use bytes::Bytes;
-use heartsay_proto::gossip;
+use heartsay_proto::{Message, gossip};
 use smol_str::SmolStr;
 
 use crate::Instant;
@@ -54,7 +54,7 @@ impl Claim {
     }
 }
 
-/// What we say about `member`, with at most `room` bytes of state.
+/// What we say about `member`, with as much of its state as fits into `room` bytes in all.
 pub fn write_claim(now: Instant, member: &Member, detail: Detail, room: usize) -> gossip::Claim {
     let standing = &member.standing;
     let mut claim = gossip::Claim {
@@ -74,7 +74,7 @@ pub fn write_claim(now: Instant, member: &Member, detail: Detail, room: usize) -
             0
         }
     };
-    let delta = member.state.delta(since, room);
+    let delta = member.state.delta(since, room.saturating_sub(claim.encoded_len() + VERSIONS));
     claim.since = delta.since;
     claim.version = delta.until;
     claim.entries = delta.entries.into_iter().map(write_entry).collect();
@@ -161,5 +161,7 @@ fn write_entry((key, entry): (SmolStr, Entry)) -> gossip::Entry {
     gossip::Entry { key: key.into(), value: entry.value.unwrap_or_default(), version: entry.version, deleted }
 }
 
+/// What the two versions of a delta take, at most.
+const VERSIONS: usize = 24;
 /// Longer silences need not be told apart; keeps a hostile number from mattering.
 const LONGEST_SILENCE: Duration = Duration::from_secs(600);

@@ -57,10 +57,6 @@ pub mod packet {
 pub struct Exchange {
     #[prost(uint32, tag = "1")]
     pub step: u32,
-    /// Pages of this datagram are the hash ranges whose first `bits` bits are
-    /// given by each page's prefix. 0 bits: one page, the whole roster.
-    #[prost(uint32, tag = "2")]
-    pub bits: u32,
     #[prost(message, repeated, tag = "3")]
     pub pages: ::prost::alloc::vec::Vec<Page>,
     #[prost(message, repeated, tag = "4")]
@@ -71,6 +67,7 @@ pub struct Exchange {
 /// A range of name hashes in the sender's roster, by fingerprint.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Page {
+    /// The hashes whose first `bits` bits are `prefix`. 0 bits: the whole roster.
     #[prost(uint32, tag = "1")]
     pub prefix: u32,
     /// Sum of the life tags of the members in the range. Equal on both sides:
@@ -84,6 +81,8 @@ pub struct Page {
     /// src/ages.rs. Empty: not said.
     #[prost(bytes = "bytes", tag = "4")]
     pub ages: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "5")]
+    pub bits: u32,
 }
 /// A range of name hashes in the sender's roster, in full.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

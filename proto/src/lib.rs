@@ -53,4 +53,5 @@ pub use budget::{Budget, Filler};
 pub use error::DecodeError;
 pub use frame::{Cluster, KeyId, PLAIN_OVERHEAD, SEALED_OVERHEAD, VERSION, open, seal};
 pub use keyring::{Key, Keyring};
+pub use prost::Message;
 pub use packet::{decode_packet, encode_packet};

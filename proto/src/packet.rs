@@ -49,8 +49,7 @@ fn check_exchange(exchange: &Exchange) -> Result<(), DecodeError> {
     if !(1..=STEP_MAX).contains(&exchange.step) {
         return Err(DecodeError::BadStep { step: exchange.step });
     }
-    check_range(exchange.bits, 0)?;
-    exchange.pages.iter().try_for_each(|page| check_range(exchange.bits, page.prefix))?;
+    exchange.pages.iter().try_for_each(|page| check_range(page.bits, page.prefix))?;
     exchange.lists.iter().try_for_each(check_list)
 }
 
