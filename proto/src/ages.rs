@@ -455,8 +455,9 @@ const FAR_CLASSES: [(u64, u32); 4] = [(0, 4), (16, 8), (16 + 256, 16), (16 + 256
 /// Greatest distance of an age from the page's middle, in rounds: its symbol, at most
 /// twice as much and a little, then fits the last class.
 const REACH: u64 = (1 << 31) - 256;
-/// Ages this far from the middle, in rounds, are counted for the choice of a code.
-const NEAR: usize = 63;
+/// Ages this far from the middle, in rounds, are counted for the choice of a code. More
+/// would fit odd pages better and cost every page time.
+const NEAR: usize = 31;
 /// Distances between any two near ages, to both sides, and "left out".
 const SYMBOLS: usize = 4 * NEAR + 2;
 /// Highest symbol for "left out": four bits of header.

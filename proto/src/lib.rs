@@ -54,3 +54,5 @@ pub use error::DecodeError;
 pub use frame::{Cluster, KeyId, PLAIN_OVERHEAD, SEALED_OVERHEAD, VERSION, open, seal};
 pub use keyring::{Key, Keyring};
 pub use packet::{decode_packet, encode_packet};
+/// The type of all byte fields in [`gossip`]; made from a `Vec<u8>` with `into()`.
+pub use prost::bytes::Bytes;
