@@ -28,9 +28,10 @@
 //! *Weak spot.* A member far from its page (a skewed clock) costs 15 to 49 bits: dear, but
 //! exact. *The one licence*: an age more than 2^31 - 256 rounds (68 years of seconds) from
 //! the page's middle is left out. The coder may omit, it never alters. *Road not taken*:
-//! arithmetic coding, which would save some 4 to 8 % (a few bytes) and cost several times
-//! the time and code.
+//! arithmetic coding, which would save 5 to 9 % at the very most (a few bytes a page) and
+//! cost several times the time and code.
 
+use crate::bits::{BitReader, BitWriter, ones};
 use crate::error::DecodeError;
 
 /// Appends the coded ages of a page's members, in order, to `out`.
@@ -345,93 +346,6 @@ fn middle(ages: &[Option<i64>]) -> i64 {
     sample.get(taken / 2).copied().unwrap_or_default()
 }
 
-/// Bits into bytes, most significant first.
-struct BitWriter<'a> {
-    out: &'a mut Vec<u8>,
-    /// The last `held` bits that are not in `out` yet.
-    word: u64,
-    /// Below 32 between calls.
-    held: u32,
-}
-
-impl<'a> BitWriter<'a> {
-    fn new(out: &'a mut Vec<u8>) -> Self {
-        Self { out, word: 0, held: 0 }
-    }
-
-    /// Writes the low `count` bits of `value`, which has no others; at most 32.
-    fn put(&mut self, value: u64, count: u32) {
-        self.word = self.word << count | value;
-        self.held += count;
-        if self.held >= 32 {
-            self.held -= 32;
-            let [.., a, b, c, d] = (self.word >> self.held).to_be_bytes();
-            self.out.extend_from_slice(&[a, b, c, d]);
-        }
-    }
-
-    /// Zero bits up to a whole byte.
-    fn finish(self) {
-        let [.., a, b, c, d] = (self.word << (32 - self.held)).to_be_bytes();
-        self.out.extend([a, b, c, d].iter().take(self.held.div_ceil(8) as usize));
-    }
-}
-
-/// Bits out of bytes, most significant first.
-struct BitReader<'a> {
-    rest: &'a [u8],
-    /// The next bits, at the top; zeros after the end of the bytes.
-    word: u64,
-    /// How many of them were taken out of `rest`.
-    held: u32,
-}
-
-impl<'a> BitReader<'a> {
-    const fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, word: 0, held: 0 }
-    }
-
-    /// The next bits at the top of a word: 32 at the least, then zeros after the end.
-    fn window(&mut self) -> u64 {
-        if self.held < 32 {
-            if let Some((bytes, rest)) = self.rest.split_first_chunk::<4>() {
-                self.word |= u64::from(u32::from_be_bytes(*bytes)) << (32 - self.held);
-                self.held += 32;
-                self.rest = rest;
-            } else {
-                while let Some((byte, rest)) = self.rest.split_first() {
-                    self.word |= u64::from(*byte) << (56 - self.held);
-                    self.held += 8;
-                    self.rest = rest;
-                }
-            }
-        }
-        self.word
-    }
-
-    /// Reads `count` bits, at most 32.
-    fn take(&mut self, count: u32) -> Result<u64, DecodeError> {
-        let value = self.window().checked_shr(u64::BITS - count).unwrap_or_default();
-        self.skip(count)?;
-        Ok(value)
-    }
-
-    fn skip(&mut self, count: u32) -> Result<(), DecodeError> {
-        self.held = self.held.checked_sub(count).ok_or(DecodeError::AgesTruncated)?;
-        self.word <<= count;
-        Ok(())
-    }
-
-    /// Only zero bits up to a whole byte may be left.
-    fn finish(self) -> Result<(), DecodeError> {
-        if self.rest.is_empty() && self.held < 8 && self.word == 0 {
-            Ok(())
-        } else {
-            Err(DecodeError::AgesTrailing)
-        }
-    }
-}
-
 /// 0, -1, 1, -2, 2 and so on to 0, 1, 2, 3, 4 and so on.
 const fn zigzag(value: i64) -> u64 {
     (value << 1 ^ value >> 63).cast_unsigned()
@@ -441,12 +355,8 @@ const fn unzigzag(symbol: u64) -> i64 {
     (symbol >> 1).cast_signed() ^ -(symbol & 1).cast_signed()
 }
 
-const fn ones(count: u32) -> u64 {
-    (1 << count) - 1
-}
-
-/// Unary steps before a symbol counts as far. In a normal distribution of any width that
-/// the field fits, fewer than one member in 10,000 is.
+/// Unary steps before a symbol counts as far. Fewer would make a normal distribution's
+/// edges dearer, more would make every far symbol dearer; honest guess.
 const UNARY_BITS: u32 = 8;
 const UNARY_MAX: u64 = UNARY_BITS as u64;
 /// Where each class of far symbols begins, and its bits. Each goes on where the one
@@ -455,8 +365,9 @@ const FAR_CLASSES: [(u64, u32); 4] = [(0, 4), (16, 8), (16 + 256, 16), (16 + 256
 /// Greatest distance of an age from the page's middle, in rounds: its symbol, at most
 /// twice as much and a little, then fits the last class.
 const REACH: u64 = (1 << 31) - 256;
-/// Ages this far from the middle, in rounds, are counted for the choice of a code.
-const NEAR: usize = 63;
+/// Ages this far from the middle, in rounds, are counted for the choice of a code. More
+/// would fit odd pages better and cost every page time.
+const NEAR: usize = 31;
 /// Distances between any two near ages, to both sides, and "left out".
 const SYMBOLS: usize = 4 * NEAR + 2;
 /// Highest symbol for "left out": four bits of header.

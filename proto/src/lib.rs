@@ -1,6 +1,6 @@
 //! What heartsay agents say to one another.
 //!
-//! One datagram is one [frame](frame) around one [`gossip::Packet`]. It is at most
+//! One datagram is one [frame] around one [`gossip::Packet`]. It is at most
 //! [`Budget::MAX`] bytes and stands alone: no datagram needs another one to be
 //! understood.
 //!
@@ -38,6 +38,7 @@
 //! nonce is handed in), or what a claim means.
 
 pub mod ages;
+mod bits;
 pub mod budget;
 pub mod error;
 pub mod frame;
@@ -55,3 +56,5 @@ pub use frame::{Cluster, KeyId, PLAIN_OVERHEAD, SEALED_OVERHEAD, VERSION, open, 
 pub use keyring::{Key, Keyring};
 pub use prost::Message;
 pub use packet::{decode_packet, encode_packet};
+/// The type of all byte fields in [`gossip`]; made from a `Vec<u8>` with `into()`.
+pub use prost::bytes::Bytes;
