@@ -122,7 +122,8 @@ impl Node {
         }
         // The second wave is smaller: together they make seven, see burst.rs.
         let second_only = due.iter().all(|d| d.wave > 0);
-        let fanout = if second_only { fanout.min(self.config.fanout.saturating_sub(1).max(1)) } else { fanout };
+        let fanout =
+            if second_only { fanout.min(self.config.fanout.saturating_sub(1).max(1)) } else { fanout };
         let me = self.me;
         let targets: Vec<SocketAddr> =
             peers::sample(&self.roster, &mut self.rng, fanout, |m| m.is_present() && m.hash() != me)
@@ -211,9 +212,10 @@ impl Node {
             Change::New | Change::Restarted => {
                 self.recount = true;
                 self.probes.remove(&subject);
-                let (kind, reason) = match change {
-                    Change::New => (MemberEventKind::Join, "first heard of"),
-                    _ => (MemberEventKind::Restart, "a later life of the same name"),
+                let (kind, reason) = if change == Change::New {
+                    (MemberEventKind::Join, "first heard of")
+                } else {
+                    (MemberEventKind::Restart, "a later life of the same name")
                 };
                 self.report(subject, kind, &[], reason.to_owned());
                 if pass_on {
@@ -254,10 +256,9 @@ impl Node {
                 Some(Evidence::Refused) => "its host refuses datagrams: the process is gone".to_owned(),
                 Some(Evidence::Proven | Evidence::Silent) | None => "it does not answer".to_owned(),
             },
-            Status::Down => format!(
-                "called down as of heartbeat {}",
-                standing.down.unwrap_or(standing.heartbeat)
-            ),
+            Status::Down => {
+                format!("called down as of heartbeat {}", standing.down.unwrap_or(standing.heartbeat))
+            }
         }
     }
 
@@ -352,10 +353,9 @@ impl Node {
                 let name = myself.life.name.as_str();
                 let holder = claims.iter().find_map(|c| c.body.as_ref().filter(|b| b.name == name));
                 let Some(body) = holder else { return };
-                let (Some(address), Ok(host)) = (
-                    wire::read_address(&body.ip, body.port),
-                    <[u8; 16]>::try_from(body.host_id.as_ref()),
-                ) else {
+                let (Some(address), Ok(host)) =
+                    (wire::read_address(&body.ip, body.port), <[u8; 16]>::try_from(body.host_id.as_ref()))
+                else {
                     return;
                 };
                 let holder = HostId(u128::from_be_bytes(host));

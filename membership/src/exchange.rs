@@ -53,7 +53,8 @@ impl Node {
     /// Step 1: our pages, as many as fit. `introduce`: the receiver may not know us.
     pub(crate) fn send_syn(&mut self, now: Instant, to: SocketAddr, seq: u32, introduce: bool) {
         let bits = self.roster.page_bits();
-        let mut packet = self.packet(seq, Some(Body::Exchange(gossip::Exchange { step: 1, ..Default::default() })));
+        let mut packet =
+            self.packet(seq, Some(Body::Exchange(gossip::Exchange { step: 1, ..Default::default() })));
         if bits > 0 {
             packet.view = self.roster.fingerprint();
         }
@@ -82,7 +83,7 @@ impl Node {
         sender: Option<u64>,
         (tag, heartbeat, view): (u64, u64, u64),
         seq: u32,
-        exchange: gossip::Exchange,
+        exchange: &gossip::Exchange,
     ) -> Result<(), Rejected> {
         let mut reply = Reply::default();
         let step = exchange.step;

@@ -9,11 +9,11 @@ use core::time::Duration;
 use bytes::Bytes;
 use heartsay_proto::DecodeError;
 
+use crate::Instant;
 use crate::identity::{Generation, Heartbeat, HostId, Name, NameError};
 use crate::member::Status;
 use crate::quorum::QuorumStatus;
 use crate::state::StateError;
-use crate::Instant;
 
 /// One thing that happened in the world.
 #[derive(Debug)]

@@ -225,13 +225,7 @@ pub struct Member {
 }
 
 impl Member {
-    pub fn new(
-        now: Instant,
-        life: Arc<Life>,
-        standing: Standing,
-        state: State,
-        config: &Config,
-    ) -> Self {
+    pub fn new(now: Instant, life: Arc<Life>, standing: Standing, state: State, config: &Config) -> Self {
         let mut member = Self {
             status: standing.status(),
             tag: life.tag,

@@ -360,7 +360,7 @@ impl Node {
             None => Ok(()),
             Some(Body::Exchange(exchange)) => {
                 let header = (packet.sender, packet.heartbeat, packet.view);
-                self.on_exchange(now, from, sender, header, seq, exchange)
+                self.on_exchange(now, from, sender, header, seq, &exchange)
             }
             Some(Body::Pull(pull)) => {
                 self.on_pull(now, from, seq, &pull);

@@ -85,7 +85,11 @@ pub fn knock<'a>(roster: &'a Roster, rng: &mut impl Rng) -> Option<&'a Member> {
 /// it: multiples of it visit all residues, in an order that mixes well.
 fn coprime_near_golden(n: u64) -> u64 {
     let golden = n / 8 * 5 + (n % 8) * 5 / 8;
-    (0..n).flat_map(|d| [golden.checked_sub(d), golden.checked_add(d)]).flatten().find(|s| *s > 0 && gcd(*s, n) == 1).unwrap_or(1)
+    (0..n)
+        .flat_map(|d| [golden.checked_sub(d), golden.checked_add(d)])
+        .flatten()
+        .find(|s| *s > 0 && gcd(*s, n) == 1)
+        .unwrap_or(1)
 }
 
 fn gcd(mut a: u64, mut b: u64) -> u64 {
@@ -116,7 +120,8 @@ mod tests {
         for n in [2_usize, 3, 7, 32, 100, 1000] {
             let epoch = u64::try_from(n).unwrap() - 1;
             for start in [0, 1_700_000_000, u64::MAX - 5000] {
-                let met: BTreeSet<_> = (start..start + epoch).map(|slot| rank_for(slot, 1, n).unwrap()).collect();
+                let met: BTreeSet<_> =
+                    (start..start + epoch).map(|slot| rank_for(slot, 1, n).unwrap()).collect();
                 assert_eq!(met.len(), n - 1, "n {n} start {start}");
             }
         }

@@ -23,10 +23,10 @@ use crate::identity::Heartbeat;
 use crate::io::Rejected;
 use crate::member::{Accusation, Evidence, Member, Status};
 use crate::node::Node;
+use crate::peers;
 use crate::verdict::{self, Circumstances, Verdict};
 use crate::wire::{self, Detail};
 use crate::witness::{self, Testimony};
-use crate::peers;
 
 /// What we have gathered about one silent member.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +109,8 @@ impl Node {
                     }
                 }
                 (Kind::Pull { segment }, _) => self.pull_unanswered(now, segment),
-                (Kind::Exchange | Kind::Probe | Kind::Errand { .. }, None) | (Kind::Leave | Kind::Dial, _) => {}
+                (Kind::Exchange | Kind::Probe | Kind::Errand { .. }, None)
+                | (Kind::Leave | Kind::Dial, _) => {}
             }
         }
     }
@@ -360,13 +361,9 @@ impl Node {
             // The helper waits for its own answer first: twice the patience.
             let deadline = now + self.patience(self.roster.get(helper)) * 3;
             let kind = Kind::Indirect { helper };
-            let seq =
-                self.contacts.open(Contact { subject: Some(subject), to, sent: now, deadline, kind });
-            let request = gossip::ProbeRequest {
-                subject,
-                ip: wire::write_ip(address),
-                port: address.port().into(),
-            };
+            let seq = self.contacts.open(Contact { subject: Some(subject), to, sent: now, deadline, kind });
+            let request =
+                gossip::ProbeRequest { subject, ip: wire::write_ip(address), port: address.port().into() };
             let packet = self.packet(seq, Some(Body::ProbeRequest(request)));
             self.stats.probe_requests += 1;
             self.send(to, &packet);
@@ -471,7 +468,10 @@ impl Node {
             let reason = if testimony.refused >= testimony.needed.min(2) {
                 format!("its host refuses datagrams, say {} members", testimony.refused)
             } else {
-                format!("silent beyond the acceptable pause, say {} of {} needed", testimony.proven, testimony.needed)
+                format!(
+                    "silent beyond the acceptable pause, say {} of {} needed",
+                    testimony.proven, testimony.needed
+                )
             };
             self.refresh(now, subject, &reason);
         }

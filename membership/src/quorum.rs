@@ -113,7 +113,10 @@ impl Majority {
                 format!("{} of {expected} expected members are present, {needed} are needed", self.present)
             }
             (Some(expected), Quorum::Lost) => {
-                format!("only {} of {expected} expected members are present, {needed} are needed", self.present)
+                format!(
+                    "only {} of {expected} expected members are present, {needed} are needed",
+                    self.present
+                )
             }
             (Some(expected), Quorum::Unsettled) => format!(
                 "{} of {expected} expected members are present, {needed} are needed; still settling",

@@ -119,11 +119,8 @@ impl Roster {
     /// Positions of the members with `from <= hash`, and `hash < until` unless `until` is 0.
     pub fn range_of_hashes(&self, from: u64, until: u64) -> Range<usize> {
         let start = self.members.partition_point(|m| m.hash() < from);
-        let end = if until == 0 {
-            self.members.len()
-        } else {
-            self.members.partition_point(|m| m.hash() < until)
-        };
+        let end =
+            if until == 0 { self.members.len() } else { self.members.partition_point(|m| m.hash() < until) };
         start..end.max(start)
     }
 

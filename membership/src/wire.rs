@@ -41,8 +41,12 @@ impl Claim {
         let life = claim.body.map(|body| read_life(claim.generation, &body)).transpose()?;
         let subject = life.as_ref().map_or(claim.subject, |life| life.hash);
         let accusations = claim.accusations.iter().map(|a| read_accusation(now, a)).collect();
-        let mut standing =
-            Standing { heartbeat: claim.heartbeat, left: claim.left, down: claim.down.checked_sub(1), ..Standing::default() };
+        let mut standing = Standing {
+            heartbeat: claim.heartbeat,
+            left: claim.left,
+            down: claim.down.checked_sub(1),
+            ..Standing::default()
+        };
         // Through the order of claims, so that what was read keeps its rules.
         standing.join(&Standing { accusations, ..standing.clone() });
         let delta = (claim.version > claim.since).then(|| Delta {
@@ -138,7 +142,13 @@ fn read_accusation(now: Instant, accusation: &gossip::Accusation) -> Accusation 
         _ => Evidence::Silent,
     };
     let silent = Duration::from_millis(accusation.silent_ms).min(LONGEST_SILENCE);
-    Accusation { by: accusation.by, basis: accusation.basis, kind, weak: accusation.weak, began: now - silent }
+    Accusation {
+        by: accusation.by,
+        basis: accusation.basis,
+        kind,
+        weak: accusation.weak,
+        began: now - silent,
+    }
 }
 
 fn write_accusation(now: Instant, accusation: &Accusation) -> gossip::Accusation {

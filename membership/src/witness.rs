@@ -42,8 +42,7 @@ pub struct Testimony {
 impl Testimony {
     /// Counts those accusations whose makers are themselves in good standing.
     pub fn against(subject: &Member, roster: &Roster, witnesses: usize) -> Self {
-        let able =
-            roster.iter().filter(|m| m.status == Status::Alive && m.hash() != subject.hash()).count();
+        let able = roster.iter().filter(|m| m.status == Status::Alive && m.hash() != subject.hash()).count();
         let mut testimony = Self { able, needed: able.min(witnesses) / 2 + 1, ..Self::default() };
         for accusation in &subject.standing.accusations {
             let credible = !accusation.weak

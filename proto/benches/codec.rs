@@ -78,7 +78,7 @@ fn sample(absent: bool) -> Vec<Option<i64>> {
 }
 
 fn full_of_pages() -> Packet {
-    let exchange = Exchange { step: 1, bits: 4, ..Default::default() };
+    let exchange = Exchange { step: 1, ..Default::default() };
     let packet = Packet {
         sender: 1,
         heartbeat: 1 << 20,
@@ -92,7 +92,8 @@ fn full_of_pages() -> Packet {
     for (prefix, page) in (0..16).zip(ages.chunks(128).cycle()) {
         let mut bytes = Vec::new();
         ages::encode(page, &mut bytes);
-        let _full = filler.try_page(Page { prefix, lives: 1 << 60, stamps: 1 << 30, ages: bytes.into() });
+        let _full =
+            filler.try_page(Page { bits: 4, prefix, lives: 1 << 60, stamps: 1 << 30, ages: bytes.into() });
     }
     filler.finish()
 }

@@ -115,7 +115,7 @@ fn exchanges_have_8_steps() {
 fn hash_ranges_have_24_bits_and_a_prefix_that_fits() {
     let page = |bits, prefix| {
         with_exchange(|exchange| {
-            exchange.bits = bits;
+            exchange.pages[0].bits = bits;
             exchange.pages[0].prefix = prefix;
         })
     };
@@ -180,7 +180,8 @@ fn entries_have_short_keys_and_bounded_values() {
 #[test]
 fn kinds_of_newer_agents_pass() {
     let mut claim = claim();
-    claim.accusations = vec![heartsay_proto::gossip::Accusation { by: 1, basis: 1, kind: 7, weak: false }];
+    claim.accusations =
+        vec![heartsay_proto::gossip::Accusation { by: 1, basis: 1, kind: 7, weak: false, silent_ms: 0 }];
     let packet = Packet { claims: vec![claim], ..start() };
     assert_eq!(decode_packet(&encoded(&packet)), Ok(packet));
 }
@@ -263,8 +264,7 @@ fn exchange_with_a_page() -> Packet {
     ages::encode(&members, &mut coded);
     let exchange = Exchange {
         step: 1,
-        bits: 3,
-        pages: vec![Page { prefix: 5, lives: 99, stamps: 77, ages: coded.into() }],
+        pages: vec![Page { bits: 3, prefix: 5, lives: 99, stamps: 77, ages: coded.into() }],
         lists: vec![List {
             bits: 4,
             prefix: 9,

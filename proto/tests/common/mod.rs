@@ -38,16 +38,20 @@ fn any_content() -> impl Strategy<Value = packet::Body> {
 }
 
 fn any_exchange() -> impl Strategy<Value = Exchange> {
-    let parts = (1_u32..=8, 0_u32..=24, vec(any_page(), 0..4), vec(any_list(), 0..4), vec(any_want(), 0..4));
-    parts.prop_map(|(step, bits, mut pages, lists, wants)| {
-        pages.iter_mut().for_each(|page| page.prefix &= (1 << bits) - 1);
-        Exchange { step, bits, pages, lists, wants }
-    })
+    let parts = (1_u32..=8, vec(any_page(), 0..4), vec(any_list(), 0..4), vec(any_want(), 0..4));
+    parts.prop_map(|(step, pages, lists, wants)| Exchange { step, pages, lists, wants })
 }
 
 pub fn any_page() -> impl Strategy<Value = Page> {
-    (any::<u32>(), any::<u64>(), any::<u32>(), vec(any::<u8>(), 0..80))
-        .prop_map(|(prefix, lives, stamps, ages)| Page { prefix, lives, stamps, ages: ages.into() })
+    (0_u32..=24, any::<u32>(), any::<u64>(), any::<u32>(), vec(any::<u8>(), 0..80)).prop_map(
+        |(bits, prefix, lives, stamps, ages)| Page {
+            prefix: prefix & ((1 << bits) - 1),
+            lives,
+            stamps,
+            ages: ages.into(),
+            bits,
+        },
+    )
 }
 
 pub fn any_list() -> impl Strategy<Value = List> {
@@ -96,12 +100,8 @@ pub fn any_claim() -> impl Strategy<Value = Claim> {
 }
 
 fn any_accusation() -> impl Strategy<Value = Accusation> {
-    (any::<u64>(), number(), 0_u32..2, any::<bool>()).prop_map(|(by, basis, kind, weak)| Accusation {
-        by,
-        basis,
-        kind,
-        weak,
-    })
+    (any::<u64>(), number(), 0_u32..3, any::<bool>(), number())
+        .prop_map(|(by, basis, kind, weak, silent_ms)| Accusation { silent_ms, by, basis, kind, weak })
 }
 
 fn any_body() -> impl Strategy<Value = Body> {
