@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(stones.generation(4), Some(104));
         stones.bury(at(5), 4, 7);
         assert_eq!(stones.generation(4), Some(104), "an older life does not lower the stone");
-        stones.age(at(13));
+        stones.age(at(12));
         assert_eq!(stones.len(), 2);
     }
 }
