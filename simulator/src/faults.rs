@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use heartsay_membership::{Command, HostId, Instant};
 
-use crate::network::Edge;
 use crate::scenario::{Disk, Fault, Phase, Pick, What, Who};
 use crate::world::{Happening, World};
 
@@ -223,9 +222,8 @@ impl World {
             }
             What::Slow => h.work = f.work.filter(|_| on).map_or(Duration::ZERO, |work| work.0),
             What::Lossy => {
-                let (send, receive) = (share(f.send), share(f.receive));
                 let edge = self.network.edge(member);
-                *edge = Edge { send, receive, ..*edge };
+                (edge.send, edge.receive) = (share(f.send), share(f.receive));
             }
             What::Corrupt => self.network.edge(member).corrupt = share(f.share),
             What::Crash

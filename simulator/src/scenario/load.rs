@@ -95,9 +95,18 @@ impl Protocol {
                 $(if let Some(value) = self.$field { config.$field = value $(. $inner)?; })*
             };
         }
-        take!(interval.0, acceptable_pause.0, helpers, witnesses, fanout, coalesce.0, burst_rate, initial_rto.0);
-        take!(min_rto.0, max_rto.0, phi_suspect, forget_down_after.0, forget_left_after.0, rejoin_interval.0);
-        take!(leave_timeout.0, quorum_settle.0, max_members);
+        take!(interval.0, acceptable_pause.0, helpers, witnesses, fanout, coalesce.0, burst_rate);
+        take!(forget_down_after.0, forget_left_after.0, rejoin_interval.0, leave_timeout.0);
+        take!(quorum_settle.0, max_members);
+        if let Some(initial) = self.rtt_initial {
+            config.rtt.initial = initial.0;
+        }
+        if let Some(min) = self.rtt_min {
+            config.rtt.min = min.0;
+        }
+        if let Some(max) = self.rtt_max {
+            config.rtt.max = max.0;
+        }
         if let Some(expected) = &self.expected {
             config.expected = u32::try_from(expected.count(nodes)).ok();
         }
@@ -337,13 +346,13 @@ mod tests {
     #[test]
     fn overrides_reach_every_key() {
         let text = format!("{SMALL}[[fault]]\nwhat = 'crash'\nat = '1s'");
-        let sets = ["nodes=16", "network.rtt=5ms", "fault.0.who=3", "protocol.phi-suspect=5.0"];
+        let sets = ["nodes=16", "network.rtt=5ms", "fault.0.who=3", "protocol.fanout=7"];
         let sets: Vec<String> = sets.iter().map(|s| (*s).to_owned()).collect();
         let scenario = parse(&text, &sets).expect("sound");
         assert_eq!(scenario.nodes, 16);
         assert_eq!(scenario.faults[0].who, Some(Who::Count(3)));
         assert_eq!(scenario.network.rtt, crate::scenario::Delay::Constant(crate::scenario::Span::ms(5)));
-        assert_eq!(scenario.protocol.config(16).expect("sound").phi_suspect, 5.0);
+        assert_eq!(scenario.protocol.config(16).expect("sound").fanout, 7);
         assert!(complaint("", &["nodes"]).contains("key=value"));
         assert!(complaint("", &["fault.0.who=1"]).contains("fault"));
     }

@@ -202,14 +202,12 @@ pub struct Protocol {
     pub coalesce: Option<Span>,
     /// Burst datagrams per second.
     pub burst_rate: Option<u32>,
-    /// Wait on a path never measured.
-    pub initial_rto: Option<Span>,
-    /// Shortest wait.
-    pub min_rto: Option<Span>,
-    /// Longest wait.
-    pub max_rto: Option<Span>,
-    /// φ of suspicion.
-    pub phi_suspect: Option<f64>,
+    /// Wait for an answer on a path never measured.
+    pub rtt_initial: Option<Span>,
+    /// Shortest wait for an answer.
+    pub rtt_min: Option<Span>,
+    /// Longest wait for an answer.
+    pub rtt_max: Option<Span>,
     /// Down members are dropped after this.
     pub forget_down_after: Option<Span>,
     /// Members that left are dropped after this.
