@@ -30,7 +30,7 @@ pub(crate) struct Client {
 impl Client {
     /// The agent at `socket` (a path or `unix:///path`); without one, the
     /// first of the usual places at which a socket exists.
-    pub(crate) fn new(socket: Option<&Path>) -> Self {
+    pub(crate) fn new(socket: Option<&str>) -> Self {
         let socket = match socket {
             Some(given) => without_scheme(given),
             None => {
@@ -291,13 +291,13 @@ fn unreachable_text(socket: &Path, why: &Unreachable) -> String {
 }
 
 /// Consul, Docker and others write the same thing as a URL; both are taken.
-fn without_scheme(socket: &Path) -> PathBuf {
-    socket.to_str().and_then(|s| s.strip_prefix("unix://")).map_or_else(|| socket.to_owned(), PathBuf::from)
+fn without_scheme(socket: &str) -> PathBuf {
+    PathBuf::from(socket.strip_prefix("unix://").unwrap_or(socket))
 }
 
 fn usual_sockets() -> Vec<PathBuf> {
     let system = PathBuf::from("/run/heartsay/heartsay.sock");
-    let user = std::env::var_os("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("heartsay/heartsay.sock"));
+    let user = std::env::var_os("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("heartsay.sock"));
     std::iter::once(system).chain(user).collect()
 }
 
@@ -311,8 +311,8 @@ mod tests {
 
     #[test]
     fn a_socket_may_be_written_as_a_url() {
-        assert_eq!(Client::new(Some(Path::new("unix:///a/b.sock"))).socket(), Path::new("/a/b.sock"));
-        assert_eq!(Client::new(Some(Path::new("a/b.sock"))).socket(), Path::new("a/b.sock"));
+        assert_eq!(Client::new(Some("unix:///a/b.sock")).socket(), Path::new("/a/b.sock"));
+        assert_eq!(Client::new(Some("a/b.sock")).socket(), Path::new("a/b.sock"));
     }
 
     #[test]

@@ -12,7 +12,6 @@ mod wait;
 mod watch;
 mod why;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -51,9 +50,9 @@ struct Global {
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
     /// The agent's socket, a path or unix:///path [default: /run/heartsay/heartsay.sock, or
-    /// the user's own below $XDG_RUNTIME_DIR].
+    /// the user's own $XDG_RUNTIME_DIR/heartsay.sock].
     #[arg(long, global = true, value_name = "PATH", env = "HEARTSAY_SOCKET", hide_env_values = true)]
-    socket: Option<PathBuf>,
+    socket: Option<String>,
     /// No colours; NO_COLOR in the environment does the same.
     #[arg(long, global = true)]
     no_color: bool,
