@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use heartsay_detector::{DetectorConfig, LocalHealthConfig, RttConfig};
 use heartsay_proto::{Budget, Cluster, Keyring};
 
 /// Everything the machine can be told before it starts.
@@ -35,16 +36,12 @@ pub struct Config {
     /// Burst datagrams per second, sustained; short peaks may use ten times as
     /// many. 50: 60 kB/s at most even while everything changes.
     pub burst_rate: u32,
-    /// Wait for an answer on a path never measured.
-    pub initial_rto: Duration,
-    /// Shortest wait for an answer. Above scheduler noise of a loaded host.
-    pub min_rto: Duration,
-    /// Longest wait for an answer.
-    pub max_rto: Duration,
-    /// φ above which silence alone makes a member suspect. 8: one mistake in
-    /// 10^8 intervals if the learnt distribution were true (Hayashibara 2004,
-    /// and Cassandra's and Akka's default).
-    pub phi_suspect: f64,
+    /// Waits for answers, and how often paths fail.
+    pub rtt: RttConfig,
+    /// How heartbeat silence is judged. Its φ starts a probe; it never accuses by itself.
+    pub detector: DetectorConfig,
+    /// What we take for trouble of our own.
+    pub local_health: LocalHealthConfig,
     /// A member that is down is dropped after this long. 24 h, as serf's reconnect time-out.
     pub forget_down_after: Duration,
     /// A member that has left is dropped after this long.
@@ -89,10 +86,9 @@ impl Config {
             fanout: 4,
             coalesce: Duration::from_millis(10),
             burst_rate: 50,
-            initial_rto: Duration::from_millis(200),
-            min_rto: Duration::from_millis(100),
-            max_rto: Duration::from_millis(500),
-            phi_suspect: 8.0,
+            rtt: RttConfig::lan(),
+            detector: DetectorConfig::default(),
+            local_health: LocalHealthConfig::default(),
             forget_down_after: Duration::from_secs(24 * 3600),
             forget_left_after: Duration::from_secs(3600),
             tombstones: (Duration::from_secs(72 * 3600), 4096),
@@ -106,12 +102,10 @@ impl Config {
             Profile::Lan => lan,
             // Loopback has no loss and no distance, but hosts that run many
             // agents are busy: the waits shrink, the acceptable pause stays.
-            Profile::Local => Self { initial_rto: Duration::from_millis(100), ..lan },
+            Profile::Local => Self { rtt: RttConfig::local(), ..lan },
             Profile::Wan => Self {
                 acceptable_pause: Duration::from_secs(4),
-                initial_rto: Duration::from_millis(500),
-                min_rto: Duration::from_millis(200),
-                max_rto: Duration::from_millis(1500),
+                rtt: RttConfig::wan(),
                 leave_timeout: Duration::from_secs(3),
                 quorum_settle: Duration::from_secs(4),
                 ..lan

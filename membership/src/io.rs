@@ -9,11 +9,11 @@ use core::time::Duration;
 use bytes::Bytes;
 use heartsay_proto::DecodeError;
 
+use crate::Instant;
 use crate::identity::{Generation, Heartbeat, HostId, Name, NameError};
 use crate::member::Status;
 use crate::quorum::QuorumStatus;
 use crate::state::StateError;
-use crate::Instant;
 
 /// One thing that happened in the world.
 #[derive(Debug)]
@@ -180,6 +180,12 @@ pub enum Rejected {
         /// By how much.
         ahead_ms: u64,
     },
+    /// More heartbeats than its life can have had. A peer's fault.
+    #[error("implausible heartbeat for member {subject:016x}")]
+    Implausible {
+        /// Name hash of the member.
+        subject: u64,
+    },
     /// Name held by another living host. An operator's fault (cloned image, two hosts of one name).
     #[error("{name} is held by host {holder}, which is alive; host {newcomer} was refused")]
     DuplicateName {
@@ -235,6 +241,7 @@ impl Rejected {
             Self::Name(_) => "bad-name",
             Self::State(_) => "bad-state",
             Self::FarFuture { .. } => "far-future",
+            Self::Implausible { .. } => "implausible",
             Self::DuplicateName { .. } => "duplicate-name",
             Self::Full { .. } => "full",
             Self::Unexpected { .. } => "unexpected",

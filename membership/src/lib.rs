@@ -1,1 +1,62 @@
 //! The heartsay membership protocol as a pure state machine.
+//!
+//! ```text
+//!                 Input                                Output
+//!   datagram ──┐                               ┌──► datagram to send
+//!   refusal  ──┤   ┌───────────────────────┐   │
+//!   timeout  ──┼──►│         Node          │───┼──► event for programs and people
+//!   clock    ──┤   │  roster  exchange     │   │
+//!   command  ──┘   │  burst   probe        │   └──► when to call again
+//!                  │  witness quorum       │
+//!                  └───────────────────────┘
+//! ```
+//!
+//! **The contract.** Hand in one [`Input`] with the time, then call
+//! [`Node::poll_output`] until it says [`Output::Timeout`]; only then wait.
+//! Hand in all datagrams that are already there before a
+//! [`Input::Timeout`]: verdicts are given on time-outs only, so that none is
+//! given over a full inbox.
+//!
+//! **Invariants.** A member's heartbeat and generation are raised by nobody
+//! but its owner. Merging claims is commutative, associative and idempotent.
+//! No datagram is longer than [`Config::datagram`]. Tables are bounded by the
+//! roster's cap. Nothing that a peer sends panics.
+//!
+//! **What this crate never knows**: a clock, a socket, a thread, a file, or
+//! any randomness but that of the seed it was given. Same inputs, same
+//! outputs.
+
+mod burst;
+mod claims;
+mod config;
+mod contact;
+mod exchange;
+mod fingerprint;
+mod identity;
+mod io;
+mod join;
+mod leave;
+mod member;
+mod node;
+mod peers;
+mod probe;
+mod quorum;
+mod roster;
+mod state;
+mod stats;
+mod tombstones;
+mod verdict;
+mod view;
+mod wire;
+mod witness;
+
+pub use config::{Config, Profile};
+pub use heartsay_detector::Instant;
+pub use identity::{Generation, Heartbeat, HostId, Name, NameError, Version};
+pub use io::{Command, Event, Input, MemberEvent, MemberEventKind, Output, Rejected, Transmit};
+pub use member::Status;
+pub use node::{Identity, Node};
+pub use quorum::{Quorum, QuorumStatus};
+pub use state::StateError;
+pub use stats::Stats;
+pub use view::{AccuserView, MemberView};

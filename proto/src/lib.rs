@@ -1,1 +1,60 @@
 //! What heartsay agents say to one another.
+//!
+//! One datagram is one [frame] around one [`gossip::Packet`]. It is at most
+//! [`Budget::MAX`] bytes and stands alone: no datagram needs another one to be
+//! understood.
+//!
+//! ```text
+//!            header, readable by anybody
+//!   0      2         3        4             8
+//!   ┌──────┬─────────┬────────┬─────────────┐
+//!   │ "hs" │ version │ key id │ cluster tag │   tag: first 4 bytes of a SHA-256
+//!   └──────┴─────────┴────────┴─────────────┘   over the cluster id
+//!                        │
+//!       key id 0: plain  │  key id 1..=255: sealed
+//!   8         12         │  8             32                    n-16    n
+//!   ┌─────────┬────────┐ │  ┌─────────────┬─────────────────────┬───────┐
+//!   │ CRC-32  │ body   │ │  │ nonce       │ body, enciphered    │ tag   │
+//!   └─────────┴────────┘ │  └─────────────┴─────────────────────┴───────┘
+//!   over cluster id,     │  XChaCha20-Poly1305; header and cluster id are
+//!   header and body      │  authenticated with it
+//!
+//!   body = Packet (protobuf, schema/gossip.proto)
+//!            └─ body: Exchange ── Page ── ages: heartbeats in a few bits each
+//!            └─ claims: news about members, beside any body
+//! ```
+//!
+//! All integers of the frame are big-endian.
+//!
+//! | room | answers |
+//! |---|---|
+//! | [`frame`] | is this datagram for us, whole, and from a holder of the key |
+//! | [`keyring`] | with which key do we seal, which do we accept |
+//! | [`packet`] | does the packet keep the bounds of the protocol |
+//! | [`ages`] | how do the heartbeats of a page fit in a few bits each |
+//! | [`budget`] | does this piece still fit the datagram |
+//!
+//! What this crate will never know: the time, a socket, a source of randomness (the
+//! nonce is handed in), or what a claim means.
+
+pub mod ages;
+mod bits;
+pub mod budget;
+pub mod error;
+pub mod frame;
+/// The messages, generated from `schema/gossip.proto`, whose comments are the wire
+/// specification. `tests/schema.rs` keeps the two equal.
+#[rustfmt::skip]
+#[allow(missing_docs, clippy::doc_markdown, clippy::large_enum_variant)]
+pub mod gossip;
+pub mod keyring;
+pub mod packet;
+
+pub use budget::{Budget, Filler};
+pub use error::DecodeError;
+pub use frame::{Cluster, KeyId, PLAIN_OVERHEAD, SEALED_OVERHEAD, VERSION, open, seal};
+pub use keyring::{Key, Keyring};
+pub use packet::{decode_packet, encode_packet};
+pub use prost::Message;
+/// The type of all byte fields in [`gossip`]; made from a `Vec<u8>` with `into()`.
+pub use prost::bytes::Bytes;

@@ -1,0 +1,167 @@
+//! News, passed on at once.
+//!
+//! Picture: whoever hears something new tells four others right away, and a
+//! moment later three more, then falls silent about it. Seven calls by
+//! everybody leave about e^-7, one in a thousand, without the news; the next
+//! exchange tells them.
+//!
+//! What waits to be told is kept by subject, the newest word wins, so the
+//! queue is never longer than the roster. A token bucket bounds the datagrams.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use crate::Instant;
+
+/// Subjects that are news, and when to tell of them.
+#[derive(Debug)]
+pub struct Burst {
+    waiting: BTreeMap<u64, News>,
+    /// Datagrams that may leave now; refilled with time.
+    tokens: f64,
+    filled: Instant,
+    rate: f64,
+    coalesce: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct News {
+    due: Instant,
+    wave: u8,
+    full: bool,
+}
+
+/// A subject whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Name hash.
+    pub subject: u64,
+    /// First or second wave.
+    pub wave: u8,
+    /// The receivers may not know this life: tell everything.
+    pub full: bool,
+}
+
+impl Burst {
+    pub fn new(now: Instant, rate: u32, coalesce: Duration) -> Self {
+        let rate = f64::from(rate.max(1));
+        Self { waiting: BTreeMap::new(), tokens: rate * PEAK, filled: now, rate, coalesce }
+    }
+
+    /// There is something new about `subject`.
+    pub fn news(&mut self, now: Instant, subject: u64, full: bool) {
+        let fresh = News { due: now + self.coalesce, wave: 0, full };
+        self.waiting
+            .entry(subject)
+            .and_modify(|old| {
+                let due = if old.wave == 0 { old.due } else { fresh.due };
+                *old = News { due, wave: 0, full: old.full | full };
+            })
+            .or_insert(fresh);
+    }
+
+    /// When [`Self::due`] will have something to say.
+    pub fn next(&self) -> Instant {
+        let due = self.waiting.values().map(|n| n.due).min().unwrap_or(Instant::NEVER);
+        if self.tokens >= 1.0 { due } else { due.max(self.filled + self.coalesce) }
+    }
+
+    /// Takes out the subjects of the wave that is due and says to how many peers
+    /// the budget allows them to be told, at most `fanout`.
+    pub fn due(&mut self, now: Instant, fanout: usize) -> (Vec<Due>, usize) {
+        self.refill(now);
+        let peers = (1..=fanout).rev().find(|n| self.tokens >= as_f64(*n)).unwrap_or(0);
+        if peers == 0 {
+            return (Vec::new(), 0);
+        }
+        let due: Vec<Due> = self
+            .waiting
+            .iter()
+            .filter(|(_, news)| news.due <= now)
+            .map(|(subject, news)| Due { subject: *subject, wave: news.wave, full: news.full })
+            .collect();
+        for told in &due {
+            if told.wave + 1 < WAVES {
+                if let Some(news) = self.waiting.get_mut(&told.subject) {
+                    *news = News { due: now + SECOND_WAVE, wave: told.wave + 1, full: told.full };
+                }
+            } else {
+                self.waiting.remove(&told.subject);
+            }
+        }
+        (due, peers)
+    }
+
+    /// What did not fit into this wave's datagrams waits for the next one.
+    pub fn put_back(&mut self, now: Instant, due: Due) {
+        let again = News { due: now + self.coalesce, wave: due.wave, full: due.full };
+        self.waiting.insert(due.subject, again);
+    }
+
+    /// `datagrams` have left.
+    pub fn spend(&mut self, datagrams: usize) {
+        self.tokens -= as_f64(datagrams);
+    }
+
+    fn refill(&mut self, now: Instant) {
+        self.tokens = (self.tokens + now.since(self.filled).as_secs_f64() * self.rate).min(self.rate * PEAK);
+        self.filled = self.filled.max(now);
+    }
+}
+
+/// Exact for the small numbers used here.
+fn as_f64(n: usize) -> f64 {
+    f64::from(u32::try_from(n).unwrap_or(u32::MAX))
+}
+
+/// Times that one node tells of one piece of news.
+const WAVES: u8 = 2;
+/// From the first wave to the second: longer than a LAN needs for the first to
+/// have spread, far shorter than a round. Honest guess.
+const SECOND_WAVE: Duration = Duration::from_millis(150);
+/// Bucket size, in seconds of the rate: a quiet node may answer one large event at once.
+const PEAK: f64 = 4.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::EPOCH + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn news_is_told_in_two_waves_and_then_no_more() {
+        let mut burst = Burst::new(at(0), 50, Duration::from_millis(10));
+        burst.news(at(0), 7, false);
+        assert_eq!(burst.next(), at(10));
+        assert_eq!(burst.due(at(10), 4), (vec![Due { subject: 7, wave: 0, full: false }], 4));
+        assert_eq!(burst.next(), at(160));
+        assert_eq!(burst.due(at(160), 3).0, vec![Due { subject: 7, wave: 1, full: false }]);
+        assert_eq!(burst.next(), Instant::NEVER);
+    }
+
+    #[test]
+    fn newer_news_about_the_same_subject_takes_the_place_of_the_old() {
+        let mut burst = Burst::new(at(0), 50, Duration::from_millis(10));
+        burst.news(at(0), 7, true);
+        burst.news(at(5), 7, false);
+        assert_eq!(burst.due(at(10), 4).0, vec![Due { subject: 7, wave: 0, full: true }]);
+    }
+
+    #[test]
+    fn datagrams_stay_within_the_budget_whatever_happens() {
+        let mut burst = Burst::new(at(0), 50, Duration::from_millis(10));
+        let mut sent = 0;
+        for ms in 0..10_000 {
+            burst.news(at(ms), ms, false);
+            if burst.next() <= at(ms) {
+                let (_, peers) = burst.due(at(ms), 4);
+                burst.spend(peers);
+                sent += peers;
+            }
+        }
+        assert!(sent <= 50 * 4 + 50 * 10, "sent {sent}");
+        assert!(sent >= 500, "and the budget is used: {sent}");
+    }
+}

@@ -1,0 +1,416 @@
+//! What others say: take it, report it, pass it on, set it right.
+
+use core::net::SocketAddr;
+
+use heartsay_proto::{Filler, gossip};
+
+use crate::Instant;
+use crate::burst::Due;
+use crate::identity::{HostId, Name};
+use crate::io::{Event, MemberEvent, MemberEventKind, Rejected};
+use crate::member::{Evidence, Member, Status};
+use crate::node::Node;
+use crate::peers;
+use crate::roster::Change;
+use crate::wire::{self, Claim, Detail};
+
+impl Node {
+    /// Takes the claims of a datagram. One that is refused does not stop the
+    /// others; the first refusal is what is told.
+    pub(crate) fn on_claims(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        packet: &gossip::Packet,
+    ) -> Result<(), Rejected> {
+        // What a newcomer pulls is old news to everybody else.
+        let pass_on = !matches!(packet.body, Some(gossip::packet::Body::Supply(_)));
+        let mut first_refusal = Ok(());
+        let mut outdated = Vec::new();
+        for claim in &packet.claims {
+            let taken = Claim::read(now, claim.clone()).and_then(|claim| {
+                let (subject, own) = (claim.subject, claim.life.as_ref().map(|life| life.tag));
+                let result = self.take_claim(now, claim, pass_on);
+                if let (Err(refused), Some(tag)) = (&result, own)
+                    && tag == packet.sender
+                {
+                    self.refuse_newcomer(now, from, subject, refused);
+                }
+                Ok((subject, result?))
+            });
+            match taken {
+                Ok((subject, Change::Stale)) => outdated.push(subject),
+                Ok(_) => {}
+                Err(refused) => {
+                    if first_refusal.is_ok() {
+                        first_refusal = Err(refused);
+                    }
+                }
+            }
+        }
+        self.set_right(now, from, &outdated);
+        first_refusal
+    }
+
+    /// A datagram came straight from `sender`.
+    pub(crate) fn heard(&mut self, now: Instant, sender: u64, heartbeat: u64) {
+        self.last_heard = now;
+        let limit = self.plausible_heartbeat(now, sender);
+        let Some(member) = self.roster.get_mut(sender) else { return };
+        member.last_direct = now;
+        member.reachable = Some(true);
+        if heartbeat <= limit && member.advance(now, heartbeat, &self.config.detector) {
+            self.after_heartbeat(now, sender);
+        }
+    }
+
+    /// Its heartbeat advanced: what was held against it may be void.
+    pub(crate) fn after_heartbeat(&mut self, now: Instant, hash: u64) {
+        self.close_refuted_probe(now, hash);
+        self.refresh(now, hash, "a newer heartbeat refutes it");
+    }
+
+    /// Brings a member's status in line with its marks, and tells of the change.
+    pub(crate) fn refresh(&mut self, now: Instant, hash: u64, reason: &str) {
+        let Some(member) = self.roster.get_mut(hash) else { return };
+        let (before, after) = (member.status, member.standing.status());
+        if before == after {
+            return;
+        }
+        member.status = after;
+        member.since = now;
+        let by: Vec<u64> = member.standing.accusations.iter().map(|a| a.by).collect();
+        self.recount = true;
+        let kind = match after {
+            Status::Alive => {
+                self.stats.suspicions_refuted += 1;
+                MemberEventKind::Alive
+            }
+            Status::Suspect => MemberEventKind::Suspect,
+            Status::Down => MemberEventKind::Down,
+            Status::Left => MemberEventKind::Left,
+        };
+        if matches!(after, Status::Down | Status::Left) {
+            self.probes.remove(&hash);
+        }
+        self.report(hash, kind, &by, reason.to_owned());
+        self.burst.news(now, hash, false);
+    }
+
+    /// Tells the world about a change of one member's entry.
+    pub(crate) fn report(&mut self, hash: u64, kind: MemberEventKind, by: &[u64], reason: String) {
+        let Some(member) = self.roster.get(hash) else { return };
+        let by = by.iter().filter_map(|h| self.roster.get(*h)).map(|m| m.life.name.clone()).collect();
+        let event = MemberEvent {
+            kind,
+            name: member.life.name.clone(),
+            generation: member.life.generation,
+            heartbeat: member.standing.heartbeat,
+            status: member.status,
+            by,
+            reason,
+        };
+        tracing::debug!(name = %event.name, ?kind, status = %event.status, reason = event.reason, "member");
+        self.emit(Event::Member(event));
+    }
+
+    /// Tells a few others what is new, as much as the budget allows.
+    pub(crate) fn pass_on_news(&mut self, now: Instant) {
+        let (due, fanout) = self.burst.due(now, self.config.fanout);
+        if due.is_empty() {
+            return;
+        }
+        // The second wave is smaller: together they make seven, see burst.rs.
+        let second_only = due.iter().all(|d| d.wave > 0);
+        let fanout =
+            if second_only { fanout.min(self.config.fanout.saturating_sub(1).max(1)) } else { fanout };
+        let me = self.me;
+        let targets: Vec<SocketAddr> =
+            peers::sample(&self.roster, &mut self.rng, fanout, |m| m.is_present() && m.hash() != me)
+                .into_iter()
+                .map(|m| m.life.address)
+                .collect();
+        if targets.is_empty() {
+            return;
+        }
+        let Some(mut filler) = self.filler(0, None) else { return };
+        for news in due {
+            if let Some(claim) = self.news_claim(now, news)
+                && filler.try_claim(claim).is_err()
+            {
+                self.burst.put_back(now, news);
+            }
+        }
+        let packet = filler.finish();
+        if packet.claims.is_empty() {
+            return;
+        }
+        self.burst.spend(targets.len());
+        self.stats.bursts += targets.len() as u64;
+        for to in targets {
+            self.send(to, &packet);
+        }
+    }
+
+    /// A packet in the making, around `body`.
+    pub(crate) fn filler(&self, seq: u32, body: Option<gossip::packet::Body>) -> Option<Filler> {
+        Filler::new(self.packet(seq, body), self.packet_limit()).ok()
+    }
+
+    /// Sends claims about `subjects`, as many as fit one datagram.
+    pub(crate) fn tell(&mut self, now: Instant, to: SocketAddr, subjects: &[u64], detail: Detail) {
+        let Some(mut filler) = self.filler(0, None) else { return };
+        for subject in subjects {
+            let claim = match (self.roster.get(*subject), self.roster.tombstones().generation(*subject)) {
+                (Some(member), _) => self.claim(now, member, detail),
+                (None, Some(generation)) => wire::write_forgotten(*subject, generation),
+                (None, None) => continue,
+            };
+            if filler.try_claim(claim).is_err() {
+                break;
+            }
+        }
+        let packet = filler.finish();
+        if !packet.claims.is_empty() {
+            self.send(to, &packet);
+        }
+    }
+
+    fn news_claim(&self, now: Instant, news: Due) -> Option<gossip::Claim> {
+        match self.roster.get(news.subject) {
+            Some(member) => {
+                let detail = if news.full { Detail::Full } else { Detail::Thin };
+                Some(self.claim(now, member, detail))
+            }
+            None => {
+                let generation = self.roster.tombstones().generation(news.subject)?;
+                Some(wire::write_forgotten(news.subject, generation))
+            }
+        }
+    }
+
+    fn take_claim(&mut self, now: Instant, claim: Claim, pass_on: bool) -> Result<Change, Rejected> {
+        let subject = claim.subject;
+        if subject == self.me {
+            return Ok(self.hear_of_ourselves(now, &claim));
+        }
+        self.check_plausible(now, &claim)?;
+        let name = self.roster.get(subject).map(|m| (m.life.name.clone(), m.life.generation));
+        let had = self.roster.get(subject).map_or(0, |m| m.standing.accusations.len());
+        let change = self.roster.apply(now, claim, &self.config)?;
+        match change {
+            Change::Same | Change::Unknown => {}
+            Change::Stale => self.stats.stale_claims += 1,
+            Change::Forgotten => {
+                self.recount = true;
+                self.probes.remove(&subject);
+                if let Some((name, generation)) = name {
+                    self.report_forgotten(name, generation);
+                }
+                self.burst.news(now, subject, false);
+            }
+            Change::New | Change::Restarted => {
+                self.recount = true;
+                self.probes.remove(&subject);
+                let (kind, reason) = if change == Change::New {
+                    (MemberEventKind::Join, "first heard of")
+                } else {
+                    (MemberEventKind::Restart, "a later life of the same name")
+                };
+                self.report(subject, kind, &[], reason.to_owned());
+                if pass_on {
+                    self.burst.news(now, subject, true);
+                }
+                self.join.heard_of_somebody();
+            }
+            Change::Changed { heartbeat, state, standing } => {
+                if heartbeat {
+                    self.close_refuted_probe(now, subject);
+                }
+                if state {
+                    self.report(subject, MemberEventKind::Update, &[], "its state changed".to_owned());
+                    if pass_on {
+                        self.burst.news(now, subject, true);
+                    }
+                }
+                if heartbeat || standing {
+                    let reason = self.reason_for(subject);
+                    self.refresh(now, subject, &reason);
+                }
+                if standing {
+                    self.hear_testimony(now, subject, had);
+                }
+            }
+        }
+        Ok(change)
+    }
+
+    /// Why a member's marks mean what they mean, in one sentence.
+    fn reason_for(&self, subject: u64) -> String {
+        let Some(member) = self.roster.get(subject) else { return String::new() };
+        let standing = &member.standing;
+        match standing.status() {
+            Status::Alive => "a newer heartbeat refutes it".to_owned(),
+            Status::Left => "it said good-bye".to_owned(),
+            Status::Suspect => match standing.accusations.iter().map(|a| a.kind).max() {
+                Some(Evidence::Refused) => "its host refuses datagrams: the process is gone".to_owned(),
+                Some(Evidence::Proven | Evidence::Silent) | None => "it does not answer".to_owned(),
+            },
+            Status::Down => {
+                format!("called down as of heartbeat {}", standing.down.unwrap_or(standing.heartbeat))
+            }
+        }
+    }
+
+    /// Somebody speaks about us.
+    fn hear_of_ourselves(&mut self, now: Instant, claim: &Claim) -> Change {
+        let me = self.me;
+        let myself = self.myself();
+        let (generation, host, heartbeat) =
+            (myself.life.generation, myself.life.host_id, myself.standing.heartbeat);
+        if claim.generation < generation {
+            return Change::Stale;
+        }
+        if claim.life.as_ref().is_some_and(|life| life.host_id != host) {
+            // Another host of our name; its refusal is the others' business.
+            return Change::Same;
+        }
+        let gone = claim.forgotten || (claim.standing.left && self.leave.is_none());
+        if claim.generation > generation || gone {
+            // A later life of ours that we do not remember, or an end that we did not make.
+            if self.generation_is_plausible(now, claim.generation) {
+                self.begin_anew(now, claim.generation);
+            }
+            return Change::Same;
+        }
+        if self.leave.is_some() {
+            return Change::Same;
+        }
+        let accused = claim.standing.accusations.iter().map(|a| a.basis).chain(claim.standing.down).max();
+        let Some(basis) = accused else { return Change::Same };
+        if basis >= heartbeat && basis <= self.plausible_heartbeat(now, me) {
+            if let Some(myself) = self.roster.get_mut(me) {
+                myself.standing.heartbeat = basis.saturating_add(1);
+            }
+            self.stats.refutations_of_self += 1;
+            self.health.accused(now);
+            self.burst.news(now, me, false);
+        }
+        Change::Stale
+    }
+
+    /// Answers claims that we know better with what we know.
+    fn set_right(&mut self, now: Instant, from: SocketAddr, outdated: &[u64]) {
+        if !outdated.is_empty() {
+            self.tell(now, from, outdated, Detail::Full);
+        }
+    }
+
+    fn report_forgotten(&mut self, name: Name, generation: u64) {
+        let event = MemberEvent {
+            kind: MemberEventKind::Forgotten,
+            name,
+            generation,
+            heartbeat: 0,
+            status: Status::Down,
+            by: Vec::new(),
+            reason: "others have dropped it".to_owned(),
+        };
+        self.emit(Event::Member(event));
+    }
+
+    /// Tells a newcomer why it was not taken in.
+    fn refuse_newcomer(&mut self, now: Instant, to: SocketAddr, subject: u64, refused: &Rejected) {
+        let reason = match refused {
+            Rejected::DuplicateName { .. } => DUPLICATE_NAME,
+            Rejected::FarFuture { .. } => FAR_FUTURE,
+            Rejected::Full { .. } => FULL,
+            Rejected::Decode(_)
+            | Rejected::Name(_)
+            | Rejected::State(_)
+            | Rejected::Implausible { .. }
+            | Rejected::Unexpected { .. }
+            | Rejected::Echo { .. }
+            | Rejected::UnknownMember(_)
+            | Rejected::StillHere { .. }
+            | Rejected::Leaving => return,
+        };
+        let body = gossip::packet::Body::Refusal(gossip::Refusal { reason });
+        let Some(mut filler) = self.filler(0, Some(body)) else { return };
+        if let Some(holder) = self.roster.get(subject) {
+            // A claim too large for the datagram is left out; the reason still arrives.
+            let _ = filler.try_claim(self.claim(now, holder, Detail::Full));
+        }
+        let packet = filler.finish();
+        self.send(to, &packet);
+    }
+
+    /// Others do not take us in.
+    pub(crate) fn on_refusal(&mut self, refusal: &gossip::Refusal, claims: &[gossip::Claim]) {
+        match refusal.reason {
+            DUPLICATE_NAME => {
+                let myself = self.myself();
+                let name = myself.life.name.as_str();
+                let holder = claims.iter().find_map(|c| c.body.as_ref().filter(|b| b.name == name));
+                let Some(body) = holder else { return };
+                let (Some(address), Ok(host)) =
+                    (wire::read_address(&body.ip, body.port), <[u8; 16]>::try_from(body.host_id.as_ref()))
+                else {
+                    return;
+                };
+                let holder = HostId(u128::from_be_bytes(host));
+                if holder != myself.life.host_id {
+                    let generation = claims.iter().map(|c| c.generation).max().unwrap_or(0);
+                    self.emit(Event::NameRefused { holder, address, generation });
+                }
+            }
+            FAR_FUTURE => self.emit(Event::ClockRefused),
+            // Of a full cluster the seeds' own log tells; reasons of later versions say nothing to us.
+            _ => {}
+        }
+    }
+
+    fn check_plausible(&self, now: Instant, claim: &Claim) -> Result<(), Rejected> {
+        if let Some(life) = &claim.life
+            && !self.generation_is_plausible(now, claim.generation)
+        {
+            let ahead_ms = claim.generation.saturating_sub(self.unix_ms(now));
+            return Err(Rejected::FarFuture { name: life.name.clone(), ahead_ms });
+        }
+        let limit = heartbeat_limit(self.unix_ms(now), claim.generation);
+        let standing = &claim.standing;
+        let highest = standing.accusations.iter().map(|a| a.basis).chain(standing.down).max();
+        if highest.unwrap_or(0).max(standing.heartbeat) > limit {
+            return Err(Rejected::Implausible { subject: claim.subject });
+        }
+        Ok(())
+    }
+
+    /// Guarded against our own clock, never against what was stored: a member
+    /// that has been up for a year is not from the future.
+    fn generation_is_plausible(&self, now: Instant, generation: u64) -> bool {
+        generation <= self.unix_ms(now).saturating_add(DAY_MS)
+    }
+
+    pub(crate) fn plausible_heartbeat(&self, now: Instant, hash: u64) -> u64 {
+        let generation = self.roster.get(hash).map_or(0, |m| m.life.generation);
+        heartbeat_limit(self.unix_ms(now), generation)
+    }
+}
+
+/// More heartbeats than the shortest interval allows since the life began, clocks a day apart.
+pub fn heartbeat_limit(unix_ms: u64, generation: u64) -> u64 {
+    unix_ms.saturating_add(DAY_MS).saturating_sub(generation) / SHORTEST_INTERVAL_MS + (1 << 20)
+}
+
+/// Whether the member may be spoken to at all.
+pub fn is_other(member: &Member, me: u64) -> bool {
+    member.is_present() && member.hash() != me
+}
+
+/// Reasons of a refusal on the wire.
+const DUPLICATE_NAME: u32 = 1;
+const FAR_FUTURE: u32 = 2;
+const FULL: u32 = 3;
+const DAY_MS: u64 = 24 * 3600 * 1000;
+const SHORTEST_INTERVAL_MS: u64 = 10;

@@ -1,0 +1,111 @@
+//! Questions that are under way: every expected answer is a probe.
+
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+
+use crate::Instant;
+
+/// A question sent and not yet answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Contact {
+    /// Whom it is to; `None` for an address of which we do not know who lives there.
+    pub subject: Option<u64>,
+    pub to: SocketAddr,
+    pub sent: Instant,
+    pub deadline: Instant,
+    pub kind: Kind,
+}
+
+/// What the question was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The exchange of a round.
+    Exchange,
+    /// A direct probe of a member under suspicion.
+    Probe,
+    /// A probe that we make for somebody else.
+    Errand {
+        /// Who asked.
+        asker: SocketAddr,
+        /// The number to answer with.
+        seq: u32,
+    },
+    /// A request to a helper.
+    Indirect {
+        /// The helper.
+        helper: u64,
+    },
+    /// Our good-bye.
+    Leave,
+    /// A call at a seed's address.
+    Dial,
+    /// A newcomer's request for a part of the roster.
+    Pull {
+        /// Which part.
+        segment: usize,
+    },
+}
+
+/// The questions under way, by number.
+#[derive(Debug)]
+pub struct Contacts {
+    open: BTreeMap<u32, Contact>,
+    last: u32,
+}
+
+impl Contacts {
+    /// Numbers start at a random place, so that a late answer to an earlier
+    /// life of ours fits no question of this one.
+    pub fn new(start: u32) -> Self {
+        Self { open: BTreeMap::new(), last: start }
+    }
+
+    /// Notes a question and gives its number. 0 is never given: it means "no answer expected".
+    pub fn open(&mut self, contact: Contact) -> u32 {
+        self.last = self.last.wrapping_add(1).max(1);
+        if self.open.len() >= MOST
+            && let Some(oldest) = self.open.keys().next().copied()
+        {
+            self.open.remove(&oldest);
+        }
+        self.open.insert(self.last, contact);
+        self.last
+    }
+
+    /// The question that an answer with this number belongs to.
+    pub fn answered(&mut self, seq: u32) -> Option<Contact> {
+        self.open.remove(&seq)
+    }
+
+    pub fn get(&self, seq: u32) -> Option<&Contact> {
+        self.open.get(&seq)
+    }
+
+    /// Takes out the questions whose time is up.
+    pub fn expired(&mut self, now: Instant) -> Vec<Contact> {
+        self.open.extract_if(.., |_, c| c.deadline <= now).map(|(_, c)| c).collect()
+    }
+
+    /// Takes out the questions that were sent to `to`.
+    pub fn refused(&mut self, to: SocketAddr) -> Vec<Contact> {
+        self.open.extract_if(.., |_, c| c.to == to).map(|(_, c)| c).collect()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Contact> {
+        self.open.values()
+    }
+
+    pub fn next(&self) -> Instant {
+        self.open.values().map(|c| c.deadline).min().unwrap_or(Instant::NEVER)
+    }
+
+    /// We were away for a while; nobody can be blamed for that.
+    pub fn shift(&mut self, by: core::time::Duration) {
+        for contact in self.open.values_mut() {
+            contact.deadline += by;
+        }
+    }
+}
+
+/// Far more than a healthy node has open; bounds what a flood of requests can make us keep.
+const MOST: usize = 4096;

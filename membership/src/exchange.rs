@@ -1,0 +1,360 @@
+//! Exchange: two members compare what they know, in pages, and settle what differs.
+//!
+//! Picture: two clerks with card indexes. They first compare the sums on the
+//! drawers. Drawers with equal sums hold the same cards, so the numbers on the
+//! cards (heartbeats) can be read out without names. Drawers with unequal sums
+//! are compared by their parts, small parts card by card, and only the cards
+//! that differ are copied. Each answer is finer than what it answers, so the
+//! conversation ends by itself. (Range-based set reconciliation: Meyer, 2023.)
+//!
+//! Heartbeats travel as ages: both sides know the line on which a member's
+//! heartbeats lie, so they predict the same value for the sender's nominal
+//! time and only the difference is coded (heartsay_proto::ages). Exact values
+//! come out, and no clocks need to agree: skew costs bits, not truth.
+
+use core::net::SocketAddr;
+use core::ops::Range;
+
+use bytes::Bytes;
+use heartsay_proto::gossip::packet::Body;
+use heartsay_proto::{Filler, ages, gossip};
+
+use crate::Instant;
+use crate::contact::{Contact, Kind};
+use crate::fingerprint::standing_code;
+use crate::io::Rejected;
+use crate::member::Status;
+use crate::node::Node;
+use crate::roster::{Sums, compare};
+use crate::wire::Detail;
+
+/// Answers to one step, gathered before they are cut to a datagram.
+#[derive(Debug, Default)]
+struct Reply {
+    pages: Vec<gossip::Page>,
+    lists: Vec<gossip::List>,
+    wants: Vec<gossip::Want>,
+    claims: Vec<(u64, Detail)>,
+}
+
+impl Node {
+    /// Opens an exchange with a member.
+    pub(crate) fn open_exchange(&mut self, now: Instant, peer: u64) {
+        let Some(member) = self.roster.get(peer) else { return };
+        let to = member.life.address;
+        let knock = !member.is_present();
+        let deadline = now + self.patience(Some(member));
+        let contact = Contact { subject: Some(peer), to, sent: now, deadline, kind: Kind::Exchange };
+        let seq = self.contacts.open(contact);
+        self.stats.exchanges += 1;
+        self.send_syn(now, to, seq, knock);
+    }
+
+    /// Step 1: our pages, as many as fit. `introduce`: the receiver may not know us.
+    pub(crate) fn send_syn(&mut self, now: Instant, to: SocketAddr, seq: u32, introduce: bool) {
+        let bits = self.roster.page_bits();
+        let mut packet =
+            self.packet(seq, Some(Body::Exchange(gossip::Exchange { step: 1, ..Default::default() })));
+        if bits > 0 {
+            packet.view = self.roster.fingerprint();
+        }
+        let Ok(mut filler) = Filler::new(packet, self.packet_limit()) else { return };
+        if introduce || self.is_new(now) {
+            // A claim too large for the datagram is left out: the peer will ask.
+            let _ = filler.try_claim(self.claim(now, self.myself(), Detail::Full));
+        }
+        // Those that do not fit come first next time.
+        let pages = 1_u32 << bits;
+        for i in 0..pages {
+            let prefix = (self.page_cursor.wrapping_add(i)) % pages;
+            if filler.try_page(self.page(bits, prefix, true)).is_err() {
+                self.page_cursor = prefix;
+                break;
+            }
+        }
+        self.send(to, &filler.finish());
+    }
+
+    /// One step of somebody's exchange with us.
+    pub(crate) fn on_exchange(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        sender: Option<u64>,
+        (tag, heartbeat, view): (u64, u64, u64),
+        seq: u32,
+        exchange: &gossip::Exchange,
+    ) -> Result<(), Rejected> {
+        let mut reply = Reply::default();
+        let step = exchange.step;
+        if step == 2 {
+            let contact = self.answered(now, seq).ok_or(Rejected::Unexpected { what: "ack" })?;
+            if contact.kind == Kind::Dial {
+                self.dial_answered(now, from);
+            }
+        }
+        let Some(sender) = sender else {
+            // We do not know this life, so its ages mean nothing to us: ask who it is.
+            reply.wants.push(gossip::Want { tag, since: 0, known: false });
+            self.send_reply(now, from, seq, step, reply);
+            return Ok(());
+        };
+        // The nominal time of the sender, on which all its ages are counted.
+        let nominal = self.roster.get(sender).map_or(0, |m| m.life.reference.unix_ms_of(heartbeat));
+        let mut agrees = view == 0 || view == self.roster.fingerprint();
+        let complete = step <= 2 && (view != 0 || exchange.pages.iter().any(|p| p.bits == 0));
+        for page in &exchange.pages {
+            agrees &= self.on_page(now, nominal, page, step, &mut reply)?;
+        }
+        for list in &exchange.lists {
+            self.on_list(list, &mut reply);
+        }
+        self.on_wants(&exchange.wants, &mut reply);
+        if complete {
+            self.note_agreement(agrees);
+        }
+        self.send_reply(now, from, seq, step, reply);
+        Ok(())
+    }
+
+    /// Compares one page. Returns whether both sides see it alike.
+    fn on_page(
+        &mut self,
+        now: Instant,
+        nominal: u64,
+        page: &gossip::Page,
+        step: u32,
+        reply: &mut Reply,
+    ) -> Result<bool, Rejected> {
+        let range = self.roster.range(page.bits, page.prefix);
+        let mine = Sums::of(self.roster.slice(range.clone()));
+        if mine.lives != page.lives {
+            self.stats.pages_unequal += 1;
+            self.refine(page.bits, page.prefix, range, reply);
+            return Ok(false);
+        }
+        self.stats.pages_equal += 1;
+        let same = mine.stamps == page.stamps;
+        if !page.ages.is_empty() {
+            self.take_ages(now, nominal, range.clone(), &page.ages)?;
+        }
+        if !same {
+            reply.lists.push(self.list_by_position(page.bits, page.prefix, range));
+        }
+        if step == 1 {
+            let mut answer = self.page(page.bits, page.prefix, true);
+            // When the heartbeats taken just now have settled it, they do so on the other side too.
+            answer.stamps = if same { page.stamps } else { answer.stamps };
+            reply.pages.push(answer);
+        }
+        Ok(same)
+    }
+
+    /// An unequal page is answered by its parts, a small one by its list.
+    fn refine(&self, bits: u32, prefix: u32, range: Range<usize>, reply: &mut Reply) {
+        if range.len() <= LEAF || bits + CHILD_BITS > DEEPEST {
+            reply.lists.push(self.list_by_tag(bits, prefix, range));
+            return;
+        }
+        for child in 0..1_u32 << CHILD_BITS {
+            reply.pages.push(self.page(bits + CHILD_BITS, (prefix << CHILD_BITS) | child, true));
+        }
+    }
+
+    /// Heartbeats of a page on whose members both sides agree.
+    fn take_ages(
+        &mut self,
+        now: Instant,
+        nominal: u64,
+        range: Range<usize>,
+        coded: &Bytes,
+    ) -> Result<(), Rejected> {
+        let mut ages = core::mem::take(&mut self.ages);
+        let decoded = ages::decode(coded, range.len(), &mut ages);
+        if decoded.is_ok() {
+            let unix_ms = self.unix_ms(now);
+            let me = self.me;
+            let mut revived = Vec::new();
+            for (member, age) in self.roster.slice_mut(range).iter_mut().zip(&ages) {
+                let Some(age) = age else { continue };
+                let heartbeat = member.life.reference.heartbeat_at(nominal) - i128::from(*age);
+                let Ok(heartbeat) = u64::try_from(heartbeat) else { continue };
+                if member.hash() == me
+                    || heartbeat <= member.standing.heartbeat
+                    || heartbeat > crate::claims::heartbeat_limit(unix_ms, member.life.generation)
+                {
+                    continue;
+                }
+                member.advance(now, heartbeat, &self.config.detector);
+                if member.status != Status::Alive || self.probes.contains_key(&member.hash()) {
+                    revived.push(member.hash());
+                }
+            }
+            for hash in revived {
+                self.after_heartbeat(now, hash);
+            }
+        }
+        self.ages = ages;
+        Ok(decoded?)
+    }
+
+    /// Somebody's list against ours.
+    fn on_list(&mut self, list: &gossip::List, reply: &mut Reply) {
+        let range = self.roster.range(list.bits, list.prefix);
+        let mine = self.roster.slice(range);
+        let lines = list.versions.iter().copied().zip(list.standings.iter().copied());
+        if list.lives != 0 {
+            if Sums::of(mine).lives != list.lives || mine.len() != list.versions.len() {
+                // The roster has changed since; the next exchange finds out.
+                return;
+            }
+            for (member, (version, standing)) in mine.iter().zip(lines) {
+                self.settle(member.hash(), version, standing, reply);
+            }
+            return;
+        }
+        let theirs: std::collections::BTreeMap<u64, (u64, u64)> =
+            list.tags.iter().copied().zip(lines).collect();
+        for member in mine {
+            match theirs.get(&member.tag) {
+                Some((version, standing)) => self.settle(member.hash(), *version, *standing, reply),
+                None => reply.claims.push((member.hash(), Detail::Full)),
+            }
+        }
+        for tag in theirs.keys() {
+            if self.roster.by_tag(*tag).is_none() {
+                reply.wants.push(gossip::Want { tag: *tag, since: 0, known: false });
+            }
+        }
+    }
+
+    fn settle(&self, hash: u64, version: u64, standing: u64, reply: &mut Reply) {
+        let Some(member) = self.roster.get(hash) else { return };
+        let comparison = compare(member, version, standing);
+        if comparison.tell {
+            reply.claims.push((hash, Detail::Since(version)));
+        }
+        if comparison.ask && hash != self.me {
+            reply.wants.push(gossip::Want { tag: member.tag, since: member.state.version(), known: true });
+        }
+    }
+
+    fn on_wants(&self, wants: &[gossip::Want], reply: &mut Reply) {
+        for want in wants {
+            if let Some(member) = self.roster.by_tag(want.tag) {
+                let detail = if want.known { Detail::Since(want.since) } else { Detail::Full };
+                reply.claims.push((member.hash(), detail));
+            }
+        }
+    }
+
+    /// Sends what is to be said, cut to one datagram. What is cut off comes up
+    /// again in a later exchange.
+    fn send_reply(&mut self, now: Instant, to: SocketAddr, seq: u32, step: u32, reply: Reply) {
+        // Only the ack answers the number that the syn came with.
+        let seq = if step == 1 { seq } else { 0 };
+        let nothing = reply.pages.is_empty()
+            && reply.lists.is_empty()
+            && reply.wants.is_empty()
+            && reply.claims.is_empty();
+        if step >= LAST_STEP || (nothing && step != 1) {
+            return;
+        }
+        let exchange = gossip::Exchange { step: step + 1, ..Default::default() };
+        let mut packet = self.packet(seq, Some(Body::Exchange(exchange)));
+        if step == 1 && self.roster.page_bits() > 0 {
+            packet.view = self.roster.fingerprint();
+        }
+        let Ok(mut filler) = Filler::new(packet, self.packet_limit()) else { return };
+        // Wants first: they are short and bring what we lack. Each part then
+        // takes what is left; a part that does not fit is skipped, not the rest.
+        for want in reply.wants {
+            if filler.try_want(want).is_err() {
+                break;
+            }
+        }
+        for page in reply.pages {
+            // A page that is too long with heartbeats may fit without.
+            if let Err(page) = filler.try_page(page)
+                && filler.try_page(gossip::Page { ages: Bytes::new(), ..page }).is_err()
+            {
+                break;
+            }
+        }
+        for (hash, detail) in reply.claims {
+            if let Some(member) = self.roster.get(hash)
+                && filler.try_claim(self.claim(now, member, detail)).is_err()
+            {
+                break;
+            }
+        }
+        for list in reply.lists {
+            // Skipping one leaves the others their chance.
+            let _ = filler.try_list(list);
+        }
+        self.send(to, &filler.finish());
+    }
+
+    fn page(&self, bits: u32, prefix: u32, with_ages: bool) -> gossip::Page {
+        let members = self.roster.slice(self.roster.range(bits, prefix));
+        let sums = Sums::of(members);
+        let mut coded = Vec::new();
+        if with_ages {
+            let reference = self.myself();
+            let nominal = reference.life.reference.unix_ms_of(reference.standing.heartbeat);
+            let ages: Vec<Option<i64>> = members
+                .iter()
+                .map(|member| {
+                    // Down and left members beat no more: the cheapest symbol.
+                    if !member.is_present() {
+                        return None;
+                    }
+                    let predicted = member.life.reference.heartbeat_at(nominal);
+                    i64::try_from(predicted - i128::from(member.standing.heartbeat)).ok()
+                })
+                .collect();
+            ages::encode(&ages, &mut coded);
+        }
+        gossip::Page { prefix, lives: sums.lives, stamps: sums.stamps, ages: Bytes::from(coded), bits }
+    }
+
+    fn list_by_tag(&self, bits: u32, prefix: u32, range: Range<usize>) -> gossip::List {
+        let members = self.roster.slice(range);
+        gossip::List {
+            bits,
+            prefix,
+            tags: members.iter().map(|m| m.tag).collect(),
+            lives: 0,
+            versions: members.iter().map(|m| m.state.version()).collect(),
+            standings: members.iter().map(standing_code).collect(),
+        }
+    }
+
+    fn list_by_position(&self, bits: u32, prefix: u32, range: Range<usize>) -> gossip::List {
+        let lives = Sums::of(self.roster.slice(range.clone())).lives;
+        gossip::List { tags: Vec::new(), lives, ..self.list_by_tag(bits, prefix, range) }
+    }
+
+    fn note_agreement(&mut self, agrees: bool) {
+        self.agreement.push_back(agrees);
+        if self.agreement.len() > AGREEMENT {
+            self.agreement.pop_front();
+        }
+    }
+
+    /// For the first moments of a life, not everybody knows it.
+    fn is_new(&self, now: Instant) -> bool {
+        !self.is_joined() || now < self.introduce_until
+    }
+}
+
+/// A part with at most so many members is told as a list: about nine bytes each.
+const LEAF: usize = 24;
+/// An unequal page is split into eight.
+const CHILD_BITS: u32 = 3;
+/// Finer than any roster needs; the wire allows 24.
+const DEEPEST: u32 = 24;
+/// Steps above this are not answered.
+const LAST_STEP: u32 = 8;
+/// So many peers' words on the view are remembered.
+const AGREEMENT: usize = 40;

@@ -1,0 +1,107 @@
+//! Saying good-bye, and making sure that somebody heard it.
+
+use heartsay_proto::gossip;
+use heartsay_proto::gossip::packet::Body;
+
+use crate::Instant;
+use crate::claims::is_other;
+use crate::contact::{Contact, Kind};
+use crate::io::{Event, MemberEventKind};
+use crate::member::{Member, Status};
+use crate::node::Node;
+use crate::peers;
+use crate::wire::Detail;
+
+/// A good-bye under way.
+#[derive(Debug)]
+pub struct Leave {
+    asked: usize,
+    acknowledged: usize,
+    deadline: Instant,
+    tick: Instant,
+    done: bool,
+}
+
+impl Leave {
+    pub fn next(&self) -> Instant {
+        if self.done { Instant::NEVER } else { self.tick.min(self.deadline) }
+    }
+}
+
+impl Node {
+    /// Marks ourselves as left, tells a few peers who must confirm, and everybody by burst.
+    pub(crate) fn say_good_bye(&mut self, now: Instant) {
+        let me = self.me;
+        if let Some(myself) = self.roster.get_mut(me) {
+            myself.standing.left = true;
+            myself.status = Status::Left;
+            myself.since = now;
+            myself.restamp();
+        }
+        self.report(me, MemberEventKind::Left, &[], "asked to leave".to_owned());
+        self.probes.clear();
+        self.burst.news(now, me, false);
+        self.leave = Some(Leave {
+            asked: 0,
+            acknowledged: 0,
+            deadline: now + self.config.leave_timeout,
+            tick: now,
+            done: false,
+        });
+        self.tell_good_bye(now);
+    }
+
+    pub(crate) fn good_bye_heard(&mut self) {
+        if let Some(leave) = &mut self.leave {
+            leave.acknowledged += 1;
+        }
+    }
+
+    pub(crate) fn step_leave(&mut self, now: Instant) {
+        let others = self.roster.iter().filter(|m| is_other(m, self.me)).count();
+        let Some(leave) = &mut self.leave else { return };
+        if now < leave.next() {
+            return;
+        }
+        // The first look comes one tick after the start: both waves of the burst have left by then.
+        if leave.acknowledged >= CONFIRMATIONS.min(others) || now >= leave.deadline {
+            leave.done = true;
+            let (acknowledged, asked) = (leave.acknowledged, leave.asked);
+            self.emit(Event::LeaveDone { acknowledged, asked });
+        } else {
+            self.tell_good_bye(now);
+        }
+    }
+
+    fn tell_good_bye(&mut self, now: Instant) {
+        let me = self.me;
+        let targets: Vec<_> = peers::sample(&self.roster, &mut self.rng, ASKED, |m| is_other(m, me))
+            .into_iter()
+            .map(|m| (m.hash(), m.life.address))
+            .collect();
+        if let Some(leave) = &mut self.leave {
+            leave.asked += targets.len();
+            leave.tick = now + TICK;
+        }
+        for (subject, to) in targets {
+            let deadline = now + self.patience(self.roster.get(subject));
+            let seq = self.contacts.open(Contact {
+                subject: Some(subject),
+                to,
+                sent: now,
+                deadline,
+                kind: Kind::Leave,
+            });
+            let mut packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject })));
+            let myself: &Member = self.myself();
+            packet.claims.push(self.claim(now, myself, Detail::Thin));
+            self.send(to, &packet);
+        }
+    }
+}
+
+/// So many peers are told directly, and so many must confirm.
+const ASKED: usize = 6;
+const CONFIRMATIONS: usize = 3;
+/// From one look at the confirmations to the next; others are asked when too few have come.
+const TICK: core::time::Duration = core::time::Duration::from_millis(200);

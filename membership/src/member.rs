@@ -1,0 +1,349 @@
+//! One member, and THE order of claims.
+//!
+//! Picture: every claim about one life of a member is a set of high-water
+//! marks. Merging two claims is taking the higher mark of each kind, so it
+//! does not matter who says what, how often, or in which order. The status is
+//! read off the marks:
+//!
+//! 1. *left* is the owner's own word and final for this life;
+//! 2. a verdict "down as of heartbeat h" holds while no heartbeat above h is known;
+//! 3. so does an accusation;
+//! 4. otherwise the member is alive.
+//!
+//! A higher generation is another life and replaces all of it. There is no
+//! incarnation number: a newer heartbeat is what refutes.
+//!
+//! Weak spot: a heartbeat cannot be taken back, so a forged high one hides a
+//! death. Frames are authenticated when a key is set, and a heartbeat beyond
+//! what the generation's age allows is refused.
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::sync::Arc;
+
+use heartsay_detector::{Detector, DetectorConfig, RttEstimator};
+
+use crate::Instant;
+use crate::config::Config;
+use crate::fingerprint;
+use crate::identity::{Generation, Heartbeat, HostId, Name};
+use crate::state::State;
+
+/// What a member is, as one observer sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// Nothing speaks against it.
+    Alive,
+    /// Accused by somebody, not judged yet: stop routing to it, do not take over from it.
+    Suspect,
+    /// Judged by a quorum of witnesses; a newer heartbeat brings it back.
+    Down,
+    /// Said good-bye.
+    Left,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Down => "down",
+            Self::Left => "left",
+        })
+    }
+}
+
+/// What never changes during one life of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Life {
+    pub name: Name,
+    pub host_id: HostId,
+    pub generation: Generation,
+    pub address: SocketAddr,
+    pub reference: Reference,
+    /// Hash of the name: the key and the order of the roster.
+    pub hash: u64,
+    /// Upper half of the name's hash, then a hash of all of the above: equal
+    /// tags mean the same life, and tags sort like names.
+    pub tag: u64,
+}
+
+impl Life {
+    pub fn new(
+        name: Name,
+        host_id: HostId,
+        generation: Generation,
+        address: SocketAddr,
+        reference: Reference,
+    ) -> Self {
+        let hash = fingerprint::of_name(&name);
+        let mut life = Self { name, host_id, generation, address, reference, hash, tag: 0 };
+        life.tag = fingerprint::of_life(&life);
+        life
+    }
+}
+
+/// The line on which a member's heartbeats lie, in its own wall-clock time.
+///
+/// Both ends of a conversation know it, so both predict the same heartbeat for
+/// the same nominal time, and only the difference (the age, in rounds) travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reference {
+    pub unix_ms: u64,
+    pub heartbeat: Heartbeat,
+    /// Never zero.
+    pub interval_ms: u32,
+}
+
+impl Reference {
+    /// Heartbeat on the line at `unix_ms`; may be negative before its beginning.
+    pub fn heartbeat_at(&self, unix_ms: u64) -> i128 {
+        let since = i128::from(unix_ms) - i128::from(self.unix_ms);
+        i128::from(self.heartbeat) + since.div_euclid(i128::from(self.interval_ms.max(1)))
+    }
+
+    /// Time on the line at which `heartbeat` is due.
+    pub fn unix_ms_of(&self, heartbeat: Heartbeat) -> u64 {
+        let beats = i128::from(heartbeat) - i128::from(self.heartbeat);
+        let ms = i128::from(self.unix_ms).saturating_add(beats.saturating_mul(i128::from(self.interval_ms)));
+        u64::try_from(ms.max(0)).unwrap_or(u64::MAX)
+    }
+
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(u64::from(self.interval_ms))
+    }
+}
+
+/// The high-water marks of one life.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Highest heartbeat known.
+    pub heartbeat: Heartbeat,
+    /// The owner said good-bye.
+    pub left: bool,
+    /// Called down as of this heartbeat.
+    pub down: Option<Heartbeat>,
+    /// Accusations that no heartbeat has cancelled, by accuser; bounded.
+    pub accusations: Vec<Accusation>,
+}
+
+/// "I have evidence that it is silent", as of a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accusation {
+    /// Name hash of the accuser.
+    pub by: u64,
+    /// Any heartbeat above this cancels it.
+    pub basis: Heartbeat,
+    /// How strong the evidence is.
+    pub kind: Evidence,
+    /// The accuser doubts itself.
+    pub weak: bool,
+    /// When the silence began, on the clock of whoever holds this value.
+    pub began: Instant,
+}
+
+/// What an accuser has seen. Later ones are stronger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Evidence {
+    /// Contacts, direct and indirect, stayed unanswered.
+    Silent,
+    /// The same for longer than the acceptable pause.
+    Proven,
+    /// The host's kernel answered that the process is gone.
+    Refused,
+}
+
+impl Standing {
+    /// The status that these marks mean.
+    pub fn status(&self) -> Status {
+        match self {
+            Self { left: true, .. } => Status::Left,
+            Self { down: Some(basis), heartbeat, .. } if basis >= heartbeat => Status::Down,
+            Self { accusations, heartbeat, .. } if accusations.iter().any(|a| a.basis >= *heartbeat) => {
+                Status::Suspect
+            }
+            Self { .. } => Status::Alive,
+        }
+    }
+
+    /// THE order of claims about one life: the higher mark of each kind.
+    /// Commutative, associative, idempotent (tests/laws.rs).
+    pub fn join(&mut self, other: &Self) {
+        self.heartbeat = self.heartbeat.max(other.heartbeat);
+        self.left |= other.left;
+        self.down = self.down.max(other.down);
+        for accusation in &other.accusations {
+            match self.accusations.iter_mut().find(|mine| mine.by == accusation.by) {
+                Some(mine) => *mine = stronger(*mine, *accusation),
+                None => self.accusations.push(*accusation),
+            }
+        }
+        self.tidy();
+    }
+
+    /// Drops what a heartbeat has cancelled and keeps the strongest few accusations.
+    fn tidy(&mut self) {
+        self.down = self.down.filter(|basis| *basis >= self.heartbeat);
+        self.accusations.retain(|a| a.basis >= self.heartbeat);
+        self.accusations.sort_unstable_by(|a, b| b.basis.cmp(&a.basis).then(a.by.cmp(&b.by)));
+        self.accusations.truncate(MAX_ACCUSATIONS);
+    }
+}
+
+/// Of two accusations by one accuser, the one that says more: the newer basis,
+/// then the stronger evidence, then the one that is sure of itself, then the longer silence.
+fn stronger(a: Accusation, b: Accusation) -> Accusation {
+    let key = |x: &Accusation| (x.basis, x.kind, !x.weak, core::cmp::Reverse(x.began));
+    if key(&b) > key(&a) { b } else { a }
+}
+
+/// One entry of the roster: a life, its marks, and what we ourselves have seen of it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub life: Arc<Life>,
+    /// The life's tag and the stamp of what is said about it, kept here because
+    /// pages add them up at each exchange.
+    pub tag: u64,
+    pub stamp: u32,
+    pub state: Arc<State>,
+    pub standing: Standing,
+    /// Status as last reported, and since when.
+    pub status: Status,
+    pub since: Instant,
+    /// Silence of the heartbeat in the merged view.
+    pub detector: Detector,
+    /// Round trip of our direct contacts.
+    pub rtt: RttEstimator,
+    /// Our local time, in microseconds, of its heartbeat 0: the earliest that
+    /// any arrival so far allows.
+    zero: i64,
+    /// When we last heard from it directly; `EPOCH`: never.
+    pub last_direct: Instant,
+    /// Whether our last direct contact worked.
+    pub reachable: Option<bool>,
+}
+
+impl Member {
+    pub fn new(now: Instant, life: Arc<Life>, standing: Standing, state: State, config: &Config) -> Self {
+        let mut member = Self {
+            status: standing.status(),
+            tag: life.tag,
+            stamp: 0,
+            life,
+            state: Arc::new(state),
+            standing,
+            since: now,
+            detector: Detector::new(now, &config.detector),
+            rtt: RttEstimator::new(&config.rtt),
+            zero: i64::MAX,
+            last_direct: Instant::EPOCH,
+            reachable: None,
+        };
+        member.anchor(now);
+        member.restamp();
+        member
+    }
+
+    /// To be called after any change of standing or state; heartbeats of a member
+    /// in good standing need it not.
+    pub fn restamp(&mut self) {
+        self.stamp = fingerprint::of_standing(self);
+    }
+
+    pub fn hash(&self) -> u64 {
+        self.life.hash
+    }
+
+    /// Alive, or accused and not judged: takes part in the cluster.
+    pub fn is_present(&self) -> bool {
+        matches!(self.status, Status::Alive | Status::Suspect)
+    }
+
+    /// Takes a heartbeat that is news; false when it is none.
+    pub fn advance(&mut self, now: Instant, heartbeat: Heartbeat, detector: &DetectorConfig) -> bool {
+        let Some(steps) = heartbeat.checked_sub(self.standing.heartbeat).filter(|s| *s > 0) else {
+            return false;
+        };
+        self.standing.heartbeat = heartbeat;
+        self.detector.heartbeat(now, steps, detector);
+        self.anchor(now);
+        if self.status != Status::Alive {
+            self.standing.tidy();
+            self.restamp();
+        }
+        true
+    }
+
+    /// The highest heartbeat that it can have had at `at`, as far as we can
+    /// tell from the quickest arrival so far. An accusation is based on this,
+    /// so that heartbeats still under way from before do not refute it.
+    pub fn heartbeat_by(&self, at: Instant) -> Heartbeat {
+        let elapsed = micros(at).saturating_sub(self.zero).max(0);
+        let line = elapsed.unsigned_abs().div_ceil(self.interval_micros().unsigned_abs());
+        // A round may come a tenth of an interval early (jitter): one more.
+        self.standing.heartbeat.max(line.saturating_add(1))
+    }
+
+    fn anchor(&mut self, now: Instant) {
+        let beats = i64::try_from(self.standing.heartbeat).unwrap_or(i64::MAX);
+        let zero = micros(now).saturating_sub(beats.saturating_mul(self.interval_micros()));
+        self.zero = self.zero.min(zero);
+    }
+
+    fn interval_micros(&self) -> i64 {
+        i64::from(self.life.reference.interval_ms.max(1)) * 1000
+    }
+}
+
+fn micros(at: Instant) -> i64 {
+    i64::try_from(at.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Accusers kept per member: the five witnesses, and some who came first.
+pub const MAX_ACCUSATIONS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accused(heartbeat: Heartbeat, basis: Heartbeat) -> Standing {
+        let accusation =
+            Accusation { by: 7, basis, kind: Evidence::Silent, weak: false, began: Instant::EPOCH };
+        Standing { heartbeat, accusations: vec![accusation], ..Standing::default() }
+    }
+
+    #[test]
+    fn a_newer_heartbeat_undoes_accusation_and_verdict() {
+        let mut standing = accused(10, 12);
+        standing.down = Some(12);
+        assert_eq!(standing.status(), Status::Down);
+        standing.join(&Standing { heartbeat: 12, ..Standing::default() });
+        assert_eq!(standing.status(), Status::Down, "a heartbeat at the basis is no news");
+        standing.join(&Standing { heartbeat: 13, ..Standing::default() });
+        assert_eq!(standing.status(), Status::Alive);
+        assert_eq!(standing.accusations, []);
+    }
+
+    #[test]
+    fn an_accusation_that_comes_after_its_refutation_says_nothing() {
+        let mut standing = Standing { heartbeat: 13, ..Standing::default() };
+        standing.join(&accused(10, 12));
+        assert_eq!(standing.status(), Status::Alive);
+    }
+
+    #[test]
+    fn a_good_bye_is_stronger_than_any_verdict_or_heartbeat() {
+        let mut standing = Standing { heartbeat: 5, left: true, ..Standing::default() };
+        standing.join(&Standing { heartbeat: 99, down: Some(100), ..Standing::default() });
+        assert_eq!(standing.status(), Status::Left);
+    }
+
+    #[test]
+    fn the_line_of_heartbeats_is_the_same_seen_from_both_ends() {
+        let reference = Reference { unix_ms: 1_000_000, heartbeat: 3, interval_ms: 1000 };
+        assert_eq!(reference.heartbeat_at(reference.unix_ms_of(77)), 77);
+        assert_eq!(reference.heartbeat_at(999_999), 2);
+        assert_eq!(reference.heartbeat_at(1_001_999), 4);
+    }
+}

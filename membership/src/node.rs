@@ -1,0 +1,644 @@
+//! The machine: takes one input at a time, hands it to the part that knows,
+//! and keeps the one timer.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heartsay_detector::{LocalHealth, RttEstimator};
+use heartsay_proto::gossip::packet::Body;
+use heartsay_proto::{decode_packet, encode_packet, gossip, open, seal};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use siphasher::sip::SipHasher13;
+
+use crate::Instant;
+use crate::burst::Burst;
+use crate::config::Config;
+use crate::contact::Contacts;
+use crate::identity::{Generation, HostId, Name};
+use crate::io::{Command, Event, Input, MemberEventKind, Output, Rejected, Transmit};
+use crate::join::Join;
+use crate::leave::Leave;
+use crate::member::{Life, Member, Reference, Standing, Status};
+use crate::probe::Probe;
+use crate::quorum::{Majority, QuorumStatus};
+use crate::roster::Roster;
+use crate::state::{State, StateError};
+use crate::stats::Stats;
+use crate::view::{self, MemberView};
+use crate::{peers, wire};
+
+/// Who a node is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Unique in the cluster.
+    pub name: Name,
+    /// Made once per host and kept.
+    pub host_id: HostId,
+    /// Unix milliseconds at the start, above every earlier life of the name.
+    pub generation: Generation,
+    /// Where others reach it.
+    pub address: SocketAddr,
+    /// What it says about itself at the start.
+    pub state: Vec<(String, Vec<u8>)>,
+}
+
+/// One member's side of the protocol.
+///
+/// After each [`Self::handle`], call [`Self::poll_output`] until it says
+/// [`Output::Timeout`]; only then wait.
+#[derive(Debug)]
+pub struct Node {
+    pub(crate) config: Config,
+    pub(crate) me: u64,
+    pub(crate) rng: ChaCha8Rng,
+    pub(crate) roster: Roster,
+    pub(crate) contacts: Contacts,
+    pub(crate) probes: BTreeMap<u64, Probe>,
+    pub(crate) burst: Burst,
+    pub(crate) join: Join,
+    pub(crate) leave: Option<Leave>,
+    pub(crate) health: LocalHealth,
+    /// All our paths taken together: round trips and how often nothing comes back.
+    pub(crate) paths: RttEstimator,
+    pub(crate) stats: Stats,
+    /// When anybody else last spoke to us.
+    pub(crate) last_heard: Instant,
+    /// Until then we are catching up after a stall, and judge nobody.
+    pub(crate) recovering_until: Instant,
+    pub(crate) isolated: bool,
+    /// Of the last peers that said what they see, whether they see what we see.
+    pub(crate) agreement: VecDeque<bool>,
+    /// Where in the roster the next exchange goes on that could not carry all pages.
+    pub(crate) page_cursor: u32,
+    /// Somebody's status changed: count again who is here.
+    pub(crate) recount: bool,
+    /// Until then every exchange carries our own record.
+    pub(crate) introduce_until: Instant,
+    /// Reused for decoding pages.
+    pub(crate) ages: Vec<Option<i64>>,
+    majority: Majority,
+    started: Instant,
+    /// Wall clock minus our clock, in milliseconds.
+    unix_offset_ms: i64,
+    /// The next round on the grid, and when it is really due (jittered).
+    grid: Instant,
+    round_at: Instant,
+    /// The next of the extra exchanges of a newcomer.
+    eager_at: Instant,
+    /// When the driver last called, and when we had asked to be called.
+    last_call: Instant,
+    promised: Instant,
+    out: VecDeque<Output>,
+    scratch: Vec<u8>,
+}
+
+impl Node {
+    /// A node that knows only itself.
+    ///
+    /// `seed` feeds all its randomness; the identity is mixed in, so that two
+    /// nodes with one seed do not act in step, nor use one nonce twice.
+    ///
+    /// # Errors
+    /// The initial state breaks a limit.
+    pub fn new(me: Identity, config: Config, seed: u64, now: Instant) -> Result<Self, StateError> {
+        let mut rng = ChaCha8Rng::from_seed(expand(seed, &me));
+        let interval_ms = u32::try_from(config.interval.as_millis()).unwrap_or(u32::MAX).clamp(10, 600_000);
+        let reference = Reference { unix_ms: me.generation, heartbeat: 0, interval_ms };
+        let life = Life::new(me.name, me.host_id, me.generation, me.address, reference);
+        let mut state = State::default();
+        let entries: Vec<_> = me.state.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        state.set(&entries)?;
+        let generation_ms = i64::try_from(me.generation).unwrap_or(i64::MAX);
+        let now_ms = i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX);
+        let hash = life.hash;
+        let member = Member::new(now, Arc::new(life), Standing::default(), state, &config);
+        let start: u32 = rng.random();
+        Ok(Self {
+            me: hash,
+            roster: Roster::new(member, &config),
+            contacts: Contacts::new(start),
+            probes: BTreeMap::new(),
+            burst: Burst::new(now, config.burst_rate, config.coalesce),
+            join: Join::new(now),
+            leave: None,
+            health: LocalHealth::new(now, config.local_health),
+            paths: RttEstimator::new(&config.rtt),
+            stats: Stats::default(),
+            last_heard: now,
+            recovering_until: Instant::EPOCH,
+            isolated: false,
+            agreement: VecDeque::new(),
+            page_cursor: 0,
+            recount: true,
+            introduce_until: now + EAGER_TIME,
+            ages: Vec::new(),
+            majority: Majority::new(now, config.expected, config.quorum_settle),
+            started: now,
+            unix_offset_ms: generation_ms.saturating_sub(now_ms),
+            grid: now,
+            round_at: now,
+            eager_at: now,
+            last_call: now,
+            promised: now,
+            out: VecDeque::new(),
+            scratch: Vec::new(),
+            config,
+            rng,
+        })
+    }
+
+    /// Takes one input.
+    ///
+    /// # Errors
+    /// Why the input was not taken, for the log; it is counted, and the node goes on.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), Rejected> {
+        let now = now.max(self.last_call);
+        self.notice_stall(now);
+        let result = match input {
+            Input::Datagram { from, bytes } => self.on_datagram(now, from, bytes),
+            Input::Refused { to } => {
+                self.on_refused(now, to);
+                Ok(())
+            }
+            Input::Timeout => {
+                self.on_timeout(now);
+                Ok(())
+            }
+            Input::WallClock { unix_ms } => {
+                let unix_ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
+                let now_ms = i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX);
+                self.unix_offset_ms = unix_ms.saturating_sub(now_ms);
+                Ok(())
+            }
+            Input::Command(command) => self.on_command(now, command),
+        };
+        self.count_presence(now);
+        self.last_call = now;
+        if let Err(rejected) = &result {
+            *self.stats.rejected.entry(rejected.reason()).or_default() += 1;
+        }
+        result
+    }
+
+    /// The next thing for the world to do. Ends with [`Output::Timeout`].
+    pub fn poll_output(&mut self) -> Output {
+        match self.out.pop_front() {
+            Some(output) => output,
+            None => {
+                self.promised = self.next_wake_up();
+                Output::Timeout(self.promised)
+            }
+        }
+    }
+
+    /// Our own name.
+    #[must_use]
+    pub fn me(&self) -> &Name {
+        &self.myself().life.name
+    }
+
+    /// Size of the roster, ourselves included.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.roster.len()
+    }
+
+    /// Everybody known, sorted by name.
+    #[must_use]
+    pub fn view(&self, now: Instant) -> Vec<MemberView> {
+        let mut all: Vec<_> = self.roster.iter().map(|m| self.view_of(now, m)).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// One member.
+    #[must_use]
+    pub fn member(&self, now: Instant, name: &Name) -> Option<MemberView> {
+        let member = self.roster.get(crate::fingerprint::of_name(name))?;
+        Some(self.view_of(now, member))
+    }
+
+    /// Whether our side has the majority.
+    #[must_use]
+    pub fn quorum(&self) -> QuorumStatus {
+        self.majority.status()
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            local_health: self.health.score(self.last_call),
+            isolated: self.isolated,
+            tombstones: self.roster.tombstones().len(),
+            peers_agreeing: self.agreement.iter().filter(|agrees| **agrees).count(),
+            peers_known: self.agreement.len(),
+            ..self.stats.clone()
+        }
+    }
+
+    /// Fingerprint of the whole view; equal on members that see the same.
+    #[must_use]
+    pub fn view_fingerprint(&self) -> u64 {
+        self.roster.fingerprint()
+    }
+
+    /// Whether the first complete view has been seen (or nobody is to be found).
+    #[must_use]
+    pub fn is_joined(&self) -> bool {
+        self.join.is_joined()
+    }
+
+    /// Whether the good-bye has been said.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leave.is_some()
+    }
+
+    fn view_of(&self, now: Instant, member: &Member) -> MemberView {
+        view::of(now, member, &self.roster, &self.config, member.hash() == self.me)
+    }
+
+    /// Our own entry.
+    #[expect(clippy::expect_used, reason = "a node is in its roster from `new` on, and nothing removes it")]
+    pub(crate) fn myself(&self) -> &Member {
+        self.roster.get(self.me).expect("a node is in its own roster")
+    }
+
+    /// The wall clock as last told, in Unix milliseconds.
+    pub(crate) fn unix_ms(&self, now: Instant) -> u64 {
+        let now_ms = i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX);
+        now_ms.saturating_add(self.unix_offset_ms).max(0).unsigned_abs()
+    }
+
+    /// How long to wait for an answer from `member`.
+    pub(crate) fn patience(&self, member: Option<&Member>) -> Duration {
+        match member {
+            Some(member) if member.rtt.smoothed().is_some() => member.rtt.rto(&self.config.rtt),
+            _ => self.paths.rto(&self.config.rtt),
+        }
+    }
+
+    /// A packet of ours around `body`.
+    pub(crate) fn packet(&self, seq: u32, body: Option<Body>) -> gossip::Packet {
+        let myself = self.myself();
+        gossip::Packet {
+            sender: myself.tag,
+            heartbeat: myself.standing.heartbeat,
+            seq,
+            view: 0,
+            body,
+            claims: Vec::new(),
+        }
+    }
+
+    /// Room for a packet inside a datagram.
+    pub(crate) fn packet_limit(&self) -> usize {
+        self.config.datagram.for_frame(&self.config.keyring)
+    }
+
+    /// Seals and queues a datagram.
+    pub(crate) fn send(&mut self, to: SocketAddr, packet: &gossip::Packet) {
+        encode_packet(packet, &mut self.scratch);
+        let mut nonce = [0; 24];
+        if !self.config.keyring.is_empty() {
+            self.rng.fill_bytes(&mut nonce);
+        }
+        let mut frame = Vec::with_capacity(self.scratch.len() + heartsay_proto::SEALED_OVERHEAD);
+        seal(&self.scratch, &self.config.cluster, &self.config.keyring, nonce, &mut frame);
+        self.stats.datagrams_sent += 1;
+        self.stats.bytes_sent += frame.len() as u64;
+        self.stats.claims_sent += packet.claims.len() as u64;
+        self.out.push_back(Output::Transmit(Transmit { to, bytes: Bytes::from(frame) }));
+    }
+
+    pub(crate) fn emit(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    fn on_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Result<(), Rejected> {
+        self.stats.datagrams_received += 1;
+        self.stats.bytes_received += bytes.len() as u64;
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let opened = open(
+            bytes,
+            &self.config.cluster,
+            &self.config.keyring,
+            heartsay_proto::Budget::MAX,
+            &mut scratch,
+        )
+        .and_then(|(body, _key)| decode_packet(body));
+        self.scratch = scratch;
+        let packet = opened?;
+        if packet.sender == self.myself().tag {
+            self.join.drop_address(from);
+            return Err(Rejected::Echo { from });
+        }
+        self.stats.claims_received += packet.claims.len() as u64;
+        // News first: a newcomer is known by its own claim before its request is looked at.
+        let refused = self.on_claims(now, from, &packet);
+        let sender = self.roster.by_tag(packet.sender).map(Member::hash);
+        if let Some(sender) = sender {
+            self.heard(now, sender, packet.heartbeat);
+        }
+        refused.and(self.on_body(now, from, sender, packet))
+    }
+
+    fn on_body(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        sender: Option<u64>,
+        packet: gossip::Packet,
+    ) -> Result<(), Rejected> {
+        let seq = packet.seq;
+        match packet.body {
+            None => Ok(()),
+            Some(Body::Exchange(exchange)) => {
+                let header = (packet.sender, packet.heartbeat, packet.view);
+                self.on_exchange(now, from, sender, header, seq, &exchange)
+            }
+            Some(Body::Pull(pull)) => {
+                self.on_pull(now, from, seq, &pull);
+                Ok(())
+            }
+            Some(Body::Supply(supply)) => self.on_supply(now, from, seq, &supply),
+            Some(Body::Ping(ping)) => {
+                self.on_ping(from, seq, &ping);
+                Ok(())
+            }
+            Some(Body::Pong(_)) => self.on_pong(now, seq),
+            Some(Body::ProbeRequest(request)) => {
+                self.on_probe_request(now, from, seq, &request);
+                Ok(())
+            }
+            Some(Body::ProbeReport(report)) => self.on_probe_report(now, seq, &report),
+            Some(Body::Refusal(refusal)) => {
+                self.on_refusal(&refusal, &packet.claims);
+                Ok(())
+            }
+        }
+    }
+
+    fn on_command(&mut self, now: Instant, command: Command) -> Result<(), Rejected> {
+        if self.leave.is_some() {
+            return Err(Rejected::Leaving);
+        }
+        match command {
+            Command::Seeds(seeds) => {
+                let mine = self.myself().life.address;
+                self.join.set_seeds(now, seeds, mine);
+                Ok(())
+            }
+            Command::Join(addresses) => {
+                for address in addresses {
+                    self.dial(now, address);
+                }
+                Ok(())
+            }
+            Command::Leave => {
+                self.say_good_bye(now);
+                Ok(())
+            }
+            Command::Forget(name) => self.forget(now, &name),
+            Command::Set(changes) => self.set_state(now, &changes),
+            Command::Expect(expected) => {
+                self.majority.expect(now, expected);
+                self.emit(Event::Quorum(self.majority.status()));
+                Ok(())
+            }
+        }
+    }
+
+    fn set_state(&mut self, now: Instant, changes: &[(String, Option<Vec<u8>>)]) -> Result<(), Rejected> {
+        let me = self.me;
+        let Some(myself) = self.roster.get_mut(me) else { return Ok(()) };
+        if Arc::make_mut(&mut myself.state).set(changes)? {
+            myself.restamp();
+            self.burst.news(now, me, true);
+            self.report(me, MemberEventKind::Update, &[], "its own change".to_owned());
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, now: Instant, name: &Name) -> Result<(), Rejected> {
+        let hash = crate::fingerprint::of_name(name);
+        let Some(member) = self.roster.get(hash) else { return Err(Rejected::UnknownMember(name.clone())) };
+        if member.is_present() {
+            return Err(Rejected::StillHere { name: name.clone(), status: member.status });
+        }
+        self.report(hash, MemberEventKind::Forgotten, &[], "an operator asked for it".to_owned());
+        self.roster.bury(now, hash);
+        self.probes.remove(&hash);
+        self.burst.news(now, hash, false);
+        Ok(())
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        if now >= self.round_at {
+            self.round(now);
+        }
+        if now >= self.eager_at {
+            self.eager_exchange(now);
+        }
+        self.expire_contacts(now);
+        self.step_probes(now);
+        self.step_join(now);
+        self.step_leave(now);
+        if now >= self.burst.next() {
+            self.pass_on_news(now);
+        }
+    }
+
+    /// Once per interval: one heartbeat, one exchange, one look at everybody.
+    fn round(&mut self, now: Instant) {
+        self.stats.rounds += 1;
+        let slot = self.unix_ms(self.grid) / u64::from(self.myself().life.reference.interval_ms.max(1));
+        let beats = self.advance_grid(now);
+        if self.leave.is_some() {
+            return;
+        }
+        let me = self.me;
+        if let Some(myself) = self.roster.get_mut(me) {
+            // The beat of the grid, and in any case a new one.
+            myself.standing.heartbeat = beats.max(myself.standing.heartbeat.saturating_add(1));
+        }
+        if let Some(peer) = peers::for_slot(&self.roster, me, slot).map(Member::hash) {
+            self.open_exchange(now, peer);
+        }
+        if let Some(peer) = peers::knock(&self.roster, &mut self.rng).map(Member::hash) {
+            self.open_exchange(now, peer);
+        }
+        self.look_at_silence(now);
+        if self.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
+            self.drop_the_long_gone(now);
+        }
+    }
+
+    /// Moves to the next point of the grid and says how many have passed since the start.
+    fn advance_grid(&mut self, now: Instant) -> u64 {
+        let interval = self.myself().life.reference.interval();
+        let micros = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
+        let passed = now.since(self.started).as_micros() / u128::from(micros);
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        // A round may be a tenth early; it then belongs to the point that it anticipates.
+        let early = self.grid > now;
+        let beats = if early { passed.saturating_add(1) } else { passed };
+        let next = self.started + Duration::from_micros(micros.saturating_mul(beats.saturating_add(1)));
+        self.grid = next;
+        let tenth = interval / 10;
+        let jitter = Duration::from_micros(self.rng.random_range(0..=(micros / 5).max(1)));
+        self.round_at = (next - tenth) + jitter;
+        beats
+    }
+
+    /// A newcomer talks more often for its first moments, so that it is known everywhere at once.
+    fn eager_exchange(&mut self, now: Instant) {
+        let over = now.since(self.started) >= EAGER_TIME || self.leave.is_some();
+        self.eager_at = if over { Instant::NEVER } else { now + self.config.interval / EAGER_FACTOR };
+        if over || self.stats.rounds == 0 {
+            return;
+        }
+        let me = self.me;
+        let peer = peers::sample(&self.roster, &mut self.rng, 1, |m| m.is_present() && m.hash() != me)
+            .first()
+            .map(|m| m.hash());
+        if let Some(peer) = peer {
+            self.open_exchange(now, peer);
+        }
+    }
+
+    fn drop_the_long_gone(&mut self, now: Instant) {
+        let (down, left) = (self.config.forget_down_after, self.config.forget_left_after);
+        let gone: Vec<u64> = self
+            .roster
+            .iter()
+            .filter(|m| match m.status {
+                Status::Down => now.since(m.since) >= down,
+                Status::Left => now.since(m.since) >= left,
+                Status::Alive | Status::Suspect => false,
+            })
+            .map(Member::hash)
+            .filter(|hash| *hash != self.me)
+            .collect();
+        for hash in gone {
+            self.report(hash, MemberEventKind::Forgotten, &[], "gone for too long".to_owned());
+            self.roster.bury(now, hash);
+        }
+        self.roster.age_tombstones(now);
+    }
+
+    /// We were not called for long: shift every "since", so that nobody is blamed for our own absence.
+    fn notice_stall(&mut self, now: Instant) {
+        let expected = self.promised.max(self.last_call);
+        let Some(away) = self.health.stall(now, expected) else { return };
+        self.stats.stalls += 1;
+        self.recovering_until = now + RECOVERY;
+        self.contacts.shift(away);
+        for member in self.roster.iter_mut() {
+            member.detector.shift(now, away);
+        }
+        for probe in self.probes.values_mut() {
+            probe.shift(away);
+        }
+        self.emit(Event::Stalled(away));
+    }
+
+    /// Counts who is here, for quorum and for the doubt of ourselves.
+    fn count_presence(&mut self, now: Instant) {
+        if !core::mem::take(&mut self.recount) && now < self.majority.next() {
+            return;
+        }
+        let (mut present, mut suspect, mut others) = (1_u32, 0_u32, 0_u32);
+        for member in self.roster.iter().filter(|m| m.hash() != self.me) {
+            match member.status {
+                Status::Alive => {
+                    others += 1;
+                    present += 1;
+                }
+                Status::Suspect => {
+                    others += 1;
+                    suspect += 1;
+                }
+                Status::Down | Status::Left => {}
+            }
+        }
+        if self.majority.observe(now, present) {
+            self.emit(Event::Quorum(self.majority.status()));
+        }
+        let isolated = others >= 3 && suspect * 2 > others;
+        if isolated != self.isolated {
+            self.isolated = isolated;
+            self.emit(Event::Isolated(isolated));
+        }
+    }
+
+    fn next_wake_up(&self) -> Instant {
+        let probes = self.probes.values().map(Probe::next).min().unwrap_or(Instant::NEVER);
+        [
+            self.round_at,
+            self.eager_at,
+            self.contacts.next(),
+            probes,
+            self.burst.next(),
+            self.join.next(),
+            self.majority.next(),
+            self.leave.as_ref().map_or(Instant::NEVER, Leave::next),
+        ]
+        .into_iter()
+        .min()
+        .unwrap_or(Instant::NEVER)
+    }
+
+    /// Later life of ourselves: somebody knew a later one than this.
+    pub(crate) fn begin_anew(&mut self, now: Instant, above: Generation) {
+        let generation = above.saturating_add(1);
+        let me = self.me;
+        let Some(myself) = self.roster.get_mut(me) else { return };
+        let old = &myself.life;
+        let reference = Reference { unix_ms: generation, ..old.reference };
+        let life = Life::new(old.name.clone(), old.host_id, generation, old.address, reference);
+        let heartbeat = myself.standing.heartbeat;
+        myself.tag = life.tag;
+        myself.life = Arc::new(life);
+        myself.standing = Standing { heartbeat, ..Standing::default() };
+        myself.restamp();
+        self.burst.news(now, me, true);
+        self.emit(Event::GenerationRaised(generation));
+    }
+
+    /// A claim about `member` that fits a packet of its own.
+    pub(crate) fn claim(&self, now: Instant, member: &Member, detail: wire::Detail) -> gossip::Claim {
+        wire::write_claim(now, member, detail, self.packet_limit().saturating_sub(HEADER))
+    }
+}
+
+/// Spreads a seed and an identity over the 256 bits that the generator wants.
+fn expand(seed: u64, me: &Identity) -> [u8; 32] {
+    use core::hash::Hasher;
+    let mut bytes = [0; 32];
+    for (lane, chunk) in (0_u64..).zip(bytes.chunks_exact_mut(8)) {
+        let mut hasher = SipHasher13::new_with_keys(seed, lane);
+        hasher.write_u128(me.host_id.0);
+        hasher.write_u64(me.generation);
+        hasher.write(me.name.as_str().as_bytes());
+        chunk.copy_from_slice(&hasher.finish().to_le_bytes());
+    }
+    bytes
+}
+
+/// What a packet has beside one claim, at most: its own fields, and a body without lists.
+const HEADER: usize = 72;
+/// For so long a newcomer talks more often.
+const EAGER_TIME: Duration = Duration::from_secs(3);
+/// So many times as often.
+const EAGER_FACTOR: u32 = 5;
+/// After a stall nobody is accused or judged for so long: the time that answers
+/// need which were under way. Honest guess.
+const RECOVERY: Duration = Duration::from_millis(500);
+/// The long gone are looked for once in so many rounds.
+const HOUSEKEEPING_ROUNDS: u64 = 10;

@@ -1,0 +1,500 @@
+//! Somebody did not answer: gather proof, at once.
+//!
+//! One unanswered contact is no verdict. It makes us ask again, directly and
+//! through helpers, and count surprise: each contact that stays unanswered is
+//! worth −log10 of how often our contacts stay unanswered anyway. Five digits
+//! accuse; eight, and a silence longer than the acceptable pause, testify. So
+//! a lossy network asks for more proof by itself.
+//!
+//! An accusation is *as of a heartbeat*: the highest that the accused can have
+//! had when the silence began. Heartbeats still under way from before do not
+//! refute it; any later one does.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use heartsay_proto::gossip;
+use heartsay_proto::gossip::packet::Body;
+
+use crate::Instant;
+use crate::claims::is_other;
+use crate::contact::{Contact, Kind};
+use crate::identity::Heartbeat;
+use crate::io::Rejected;
+use crate::member::{Accusation, Evidence, Member, Status};
+use crate::node::Node;
+use crate::peers;
+use crate::verdict::{self, Circumstances, Verdict};
+use crate::wire::{self, Detail};
+use crate::witness::{self, Testimony};
+
+/// What we have gathered about one silent member.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    /// Which life.
+    tag: u64,
+    /// When the first contact left that stayed unanswered.
+    began: Instant,
+    /// Any heartbeat above this ends it.
+    basis: Heartbeat,
+    /// Evidence so far, in decimal digits.
+    surprise: f64,
+    refused: bool,
+    attempts: u32,
+    next: Instant,
+    /// The strongest accusation made of it, and when it was last told.
+    raised: Option<Evidence>,
+    told: Instant,
+}
+
+impl Probe {
+    pub fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// We were away: that time was not its silence.
+    pub fn shift(&mut self, by: Duration) {
+        self.began += by;
+        self.next += by;
+    }
+
+    fn evidence(&self, now: Instant, acceptable_pause: Duration) -> Option<Evidence> {
+        if self.refused {
+            Some(Evidence::Refused)
+        } else if self.surprise >= TESTIFY && now.since(self.began) >= acceptable_pause {
+            Some(Evidence::Proven)
+        } else if self.surprise >= ACCUSE {
+            Some(Evidence::Silent)
+        } else {
+            None
+        }
+    }
+}
+
+impl Node {
+    /// An answer came: measure the path, and end what the silence began.
+    pub(crate) fn answered(&mut self, now: Instant, seq: u32) -> Option<Contact> {
+        let contact = self.contacts.answered(seq)?;
+        let rtt = now.since(contact.sent);
+        let Some(subject) = contact.subject else { return Some(contact) };
+        if matches!(contact.kind, Kind::Exchange | Kind::Probe | Kind::Errand { .. } | Kind::Leave) {
+            self.paths.sample(rtt);
+            if contact.kind == Kind::Exchange {
+                self.paths.answered();
+                self.health.probe_answered(now);
+            }
+            if let Some(member) = self.roster.get_mut(subject) {
+                member.rtt.sample(rtt);
+                member.rtt.answered();
+                member.reachable = Some(true);
+            }
+            if self.probes.get(&subject).is_some_and(|probe| contact.sent >= probe.began) {
+                self.probes.remove(&subject);
+            }
+        }
+        Some(contact)
+    }
+
+    /// Questions whose time is up.
+    pub(crate) fn expire_contacts(&mut self, now: Instant) {
+        for contact in self.contacts.expired(now) {
+            match (contact.kind, contact.subject) {
+                (Kind::Exchange | Kind::Probe, Some(subject)) => self.unanswered(now, subject, &contact),
+                (Kind::Errand { asker, seq }, Some(subject)) => {
+                    self.report_errand(now, asker, seq, subject, ERRAND_SILENT);
+                }
+                (Kind::Indirect { helper }, _) => {
+                    if self.roster.get(helper).is_some_and(|m| m.status == Status::Alive) {
+                        self.health.nack_missing(now);
+                    }
+                }
+                (Kind::Pull { segment }, _) => self.pull_unanswered(now, segment),
+                (Kind::Exchange | Kind::Probe | Kind::Errand { .. }, None)
+                | (Kind::Leave | Kind::Dial, _) => {}
+            }
+        }
+    }
+
+    /// The kernel of the host at `to` says that nobody listens there.
+    pub(crate) fn on_refused(&mut self, now: Instant, to: SocketAddr) {
+        self.stats.refusals += 1;
+        for contact in self.contacts.refused(to) {
+            match (contact.kind, contact.subject) {
+                (Kind::Errand { asker, seq }, Some(subject)) => {
+                    self.report_errand(now, asker, seq, subject, ERRAND_REFUSED);
+                    self.refused_by(now, subject, contact.sent);
+                }
+                (Kind::Exchange | Kind::Probe, Some(subject)) => self.refused_by(now, subject, contact.sent),
+                (Kind::Pull { segment }, _) => self.pull_unanswered(now, segment),
+                _ => {}
+            }
+        }
+    }
+
+    /// Everybody whose silence has become surprising is looked at directly.
+    pub(crate) fn look_at_silence(&mut self, now: Instant) {
+        if now < self.recovering_until {
+            return;
+        }
+        let config = &self.config.detector;
+        let silent: Vec<u64> = self
+            .roster
+            .iter()
+            .filter(|m| is_other(m, self.me) && m.detector.is_overdue(now, config))
+            .map(Member::hash)
+            .filter(|hash| !self.probes.contains_key(hash))
+            .collect();
+        for subject in silent {
+            self.begin_probe(now, subject, now, None);
+        }
+    }
+
+    /// The next step of each probe that is due.
+    pub(crate) fn step_probes(&mut self, now: Instant) {
+        let due: Vec<u64> = self.probes.iter().filter(|(_, p)| p.next <= now).map(|(s, _)| *s).collect();
+        for subject in due {
+            self.step_probe(now, subject);
+        }
+    }
+
+    /// A heartbeat above the basis came in, by whatever way: the member lives,
+    /// though perhaps we cannot reach it.
+    pub(crate) fn close_refuted_probe(&mut self, now: Instant, subject: u64) {
+        let Some(member) = self.roster.get_mut(subject) else { return };
+        let Some(probe) = self.probes.get(&subject) else { return };
+        if member.standing.heartbeat > probe.basis {
+            if member.last_direct < probe.began {
+                member.reachable = Some(false);
+            }
+            tracing::debug!(name = %member.life.name, at = ?now, "refuted");
+            self.probes.remove(&subject);
+        }
+    }
+
+    /// Accusations against a member have changed; `had` is how many there were.
+    pub(crate) fn hear_testimony(&mut self, now: Instant, subject: u64, had: usize) {
+        let Some(member) = self.roster.get(subject) else { return };
+        if member.status != Status::Suspect {
+            return;
+        }
+        let fresh = had == 0 || !self.probes.contains_key(&subject);
+        if fresh && self.is_witness(subject) {
+            // Only who is sure of itself is believed about when the silence began.
+            let sure = member.standing.accusations.iter().filter(|a| !a.weak);
+            let began = sure.map(|a| a.began).min().unwrap_or(now);
+            let basis = member.standing.accusations.iter().map(|a| a.basis).max();
+            self.begin_probe(now, subject, began, basis);
+        }
+        self.judge(now, subject);
+    }
+
+    pub(crate) fn on_ping(&mut self, from: SocketAddr, seq: u32, ping: &gossip::Ping) {
+        if ping.subject == self.me && seq != 0 {
+            let packet = self.packet(seq, Some(Body::Pong(gossip::Pong {})));
+            self.send(from, &packet);
+        }
+    }
+
+    pub(crate) fn on_pong(&mut self, now: Instant, seq: u32) -> Result<(), Rejected> {
+        let contact = self.answered(now, seq).ok_or(Rejected::Unexpected { what: "pong" })?;
+        match (contact.kind, contact.subject) {
+            (Kind::Errand { asker, seq }, Some(subject)) => {
+                self.report_errand(now, asker, seq, subject, ERRAND_ANSWERED);
+            }
+            (Kind::Leave, _) => self.good_bye_heard(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Somebody asks us to probe a member for it.
+    pub(crate) fn on_probe_request(
+        &mut self,
+        now: Instant,
+        asker: SocketAddr,
+        seq: u32,
+        request: &gossip::ProbeRequest,
+    ) {
+        // Only members that we know, at the address that we know: nobody makes us call strangers.
+        let Some(member) = self.roster.get(request.subject) else { return };
+        let to = member.life.address;
+        if request.subject == self.me || seq == 0 {
+            return;
+        }
+        self.ping(now, request.subject, to, Kind::Errand { asker, seq });
+    }
+
+    pub(crate) fn on_probe_report(
+        &mut self,
+        now: Instant,
+        seq: u32,
+        report: &gossip::ProbeReport,
+    ) -> Result<(), Rejected> {
+        let contact = self.contacts.get(seq).copied();
+        let Some(Contact { kind: Kind::Indirect { .. }, subject: Some(subject), .. }) = contact else {
+            return Err(Rejected::Unexpected { what: "probe report" });
+        };
+        self.contacts.answered(seq);
+        self.last_heard = now;
+        match report.outcome {
+            // The answer's heartbeat came along as a claim and has ended the probe if it is news.
+            ERRAND_ANSWERED => {}
+            ERRAND_REFUSED | ERRAND_SILENT => {
+                self.stats.nacks += 1;
+                let surprise = self.paths.surprise();
+                if let Some(probe) = self.probes.get_mut(&subject) {
+                    probe.surprise += surprise;
+                    self.weigh(now, subject);
+                }
+            }
+            _ => return Err(Rejected::Unexpected { what: "probe outcome" }),
+        }
+        Ok(())
+    }
+
+    fn unanswered(&mut self, now: Instant, subject: u64, contact: &Contact) {
+        let Some(member) = self.roster.get_mut(subject) else { return };
+        if !member.is_present() {
+            return;
+        }
+        self.stats.probes_unanswered += 1;
+        let first = contact.kind == Kind::Exchange && member.status == Status::Alive;
+        let beyond_reach = member.reachable == Some(false);
+        member.rtt.unanswered();
+        let surprise = self.paths.surprise();
+        if first {
+            // Learnt from first contacts only: a dead member would teach us that answers are rare.
+            self.paths.unanswered();
+            self.health.probe_unanswered(now);
+        }
+        if let Some(probe) = self.probes.get_mut(&subject) {
+            probe.surprise += surprise;
+            self.weigh(now, subject);
+        } else if first && !beyond_reach && now >= self.recovering_until {
+            self.begin_probe(now, subject, contact.sent, None);
+            if let Some(probe) = self.probes.get_mut(&subject) {
+                probe.surprise += surprise;
+            }
+        }
+    }
+
+    fn refused_by(&mut self, now: Instant, subject: u64, sent: Instant) {
+        if self.leave.is_some() {
+            return;
+        }
+        self.begin_probe(now, subject, sent, None);
+        if let Some(probe) = self.probes.get_mut(&subject) {
+            // One observer's refusals count once.
+            probe.refused = true;
+            self.weigh(now, subject);
+        }
+    }
+
+    fn begin_probe(&mut self, now: Instant, subject: u64, began: Instant, basis: Option<Heartbeat>) {
+        let me = self.me;
+        let Some(member) = self.roster.get(subject).filter(|m| is_other(m, me)) else { return };
+        if self.probes.contains_key(&subject) || self.leave.is_some() {
+            return;
+        }
+        let basis = basis.unwrap_or(0).max(member.heartbeat_by(began));
+        self.probes.insert(
+            subject,
+            Probe {
+                tag: member.tag,
+                began,
+                basis,
+                surprise: 0.0,
+                refused: false,
+                attempts: 0,
+                next: now,
+                raised: None,
+                told: Instant::EPOCH,
+            },
+        );
+        self.step_probe(now, subject);
+    }
+
+    /// Asks again, and now and then through helpers.
+    fn step_probe(&mut self, now: Instant, subject: u64) {
+        let Some(probe) = self.probes.get(&subject).copied() else { return };
+        let Some(member) = self.roster.get(subject).filter(|m| m.is_present() && m.tag == probe.tag) else {
+            self.probes.remove(&subject);
+            return;
+        };
+        let to = member.life.address;
+        let pause = self.patience(Some(member)).clamp(SHORTEST_STEP, LONGEST_STEP);
+        self.ping(now, subject, to, Kind::Probe);
+        if probe.attempts.is_multiple_of(HELPERS_EVERY) {
+            self.ask_helpers(now, subject, to);
+        }
+        if let Some(probe) = self.probes.get_mut(&subject) {
+            probe.attempts += 1;
+            probe.next = now + pause;
+        }
+        self.weigh(now, subject);
+    }
+
+    /// A ping that tells the subject what it is accused of, so that it can refute in its answer.
+    fn ping(&mut self, now: Instant, subject: u64, to: SocketAddr, kind: Kind) {
+        let deadline = now + self.patience(self.roster.get(subject));
+        let contact = Contact { subject: Some(subject), to, sent: now, deadline, kind };
+        let seq = self.contacts.open(contact);
+        let mut packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject })));
+        if let Some(member) = self.roster.get(subject)
+            && member.status != Status::Alive
+        {
+            packet.claims.push(self.claim(now, member, Detail::Thin));
+        }
+        self.stats.probes += 1;
+        self.send(to, &packet);
+    }
+
+    fn ask_helpers(&mut self, now: Instant, subject: u64, address: SocketAddr) {
+        let me = self.me;
+        let fit = |m: &Member| m.status == Status::Alive && m.hash() != me && m.hash() != subject;
+        let helpers: Vec<(u64, SocketAddr)> =
+            peers::sample(&self.roster, &mut self.rng, self.config.helpers, fit)
+                .into_iter()
+                .map(|m| (m.hash(), m.life.address))
+                .collect();
+        for (helper, to) in helpers {
+            // The helper waits for its own answer first: twice the patience.
+            let deadline = now + self.patience(self.roster.get(helper)) * 3;
+            let kind = Kind::Indirect { helper };
+            let seq = self.contacts.open(Contact { subject: Some(subject), to, sent: now, deadline, kind });
+            let request =
+                gossip::ProbeRequest { subject, ip: wire::write_ip(address), port: address.port().into() };
+            let packet = self.packet(seq, Some(Body::ProbeRequest(request)));
+            self.stats.probe_requests += 1;
+            self.send(to, &packet);
+        }
+    }
+
+    fn report_errand(&mut self, now: Instant, asker: SocketAddr, seq: u32, subject: u64, outcome: u32) {
+        let report = gossip::ProbeReport { subject, outcome };
+        let mut packet = self.packet(seq, Some(Body::ProbeReport(report)));
+        if outcome == ERRAND_ANSWERED
+            && let Some(member) = self.roster.get(subject)
+        {
+            packet.claims.push(self.claim(now, member, Detail::Thin));
+        }
+        self.send(asker, &packet);
+    }
+
+    /// Does what we have amount to more than what we have said?
+    fn weigh(&mut self, now: Instant, subject: u64) {
+        if now < self.recovering_until {
+            return;
+        }
+        let Some(probe) = self.probes.get(&subject).copied() else { return };
+        let evidence = probe.evidence(now, self.config.acceptable_pause);
+        if evidence > probe.raised {
+            self.raise(now, subject, evidence);
+        } else if probe.raised.is_some() && now.since(probe.told) >= TELL_AGAIN {
+            self.tell_witnesses(now, subject);
+        }
+        self.judge(now, subject);
+    }
+
+    fn raise(&mut self, now: Instant, subject: u64, evidence: Option<Evidence>) {
+        let (me, Some(kind)) = (self.me, evidence) else { return };
+        let Some(probe) = self.probes.get_mut(&subject) else { return };
+        probe.raised = evidence;
+        let probe = *probe;
+        // Whoever has heard nobody since the silence began may be the one who is cut off.
+        let alone = self.roster.iter().filter(|m| is_other(m, me)).count() <= 1;
+        let weak = (!alone && self.last_heard < probe.began) || self.health.impaired(now);
+        let Some(member) = self.roster.get_mut(subject) else { return };
+        member.reachable = Some(false);
+        let before = member.standing.clone();
+        let accusation = Accusation { by: me, basis: probe.basis, kind, weak, began: probe.began };
+        member.standing.join(&crate::member::Standing {
+            accusations: vec![accusation],
+            ..crate::member::Standing::default()
+        });
+        if member.standing == before {
+            return;
+        }
+        member.restamp();
+        self.stats.suspicions_raised += 1;
+        let reason = match kind {
+            Evidence::Refused => "its host refuses datagrams: the process is gone",
+            Evidence::Proven | Evidence::Silent => "it answers neither us nor our helpers",
+        };
+        self.refresh(now, subject, reason);
+        self.tell_witnesses(now, subject);
+    }
+
+    /// Testimony goes straight to those who are to decide.
+    fn tell_witnesses(&mut self, now: Instant, subject: u64) {
+        if let Some(probe) = self.probes.get_mut(&subject) {
+            probe.told = now;
+        }
+        let witnesses: Vec<SocketAddr> = witness::of(&self.roster, subject, self.config.witnesses)
+            .into_iter()
+            .filter(|hash| *hash != self.me)
+            .filter_map(|hash| self.roster.get(hash))
+            .map(|m| m.life.address)
+            .collect();
+        for to in witnesses {
+            self.tell(now, to, &[subject], Detail::Thin);
+        }
+    }
+
+    fn judge(&mut self, now: Instant, subject: u64) {
+        let Some(member) = self.roster.get(subject) else { return };
+        if member.status != Status::Suspect {
+            return;
+        }
+        let accusations = &member.standing.accusations;
+        let Some(basis) = accusations.iter().map(|a| a.basis).max() else { return };
+        let began = accusations.iter().filter(|a| !a.weak).map(|a| a.began).min().unwrap_or(now);
+        let testimony = Testimony::against(member, &self.roster, self.config.witnesses);
+        let verdict = verdict::decide(
+            testimony,
+            Circumstances {
+                silence: now.since(began),
+                acceptable_pause: self.config.acceptable_pause,
+                isolated: self.isolated,
+                recovering: now < self.recovering_until,
+            },
+        );
+        if verdict == Verdict::Down {
+            if let Some(member) = self.roster.get_mut(subject) {
+                member.standing.down = member.standing.down.max(Some(basis));
+                member.restamp();
+            }
+            self.stats.verdicts += 1;
+            let reason = if testimony.refused >= testimony.needed.min(2) {
+                format!("its host refuses datagrams, say {} members", testimony.refused)
+            } else {
+                format!(
+                    "silent beyond the acceptable pause, say {} of {} needed",
+                    testimony.proven, testimony.needed
+                )
+            };
+            self.refresh(now, subject, &reason);
+        }
+    }
+
+    fn is_witness(&self, subject: u64) -> bool {
+        witness::of(&self.roster, subject, self.config.witnesses).contains(&self.me)
+    }
+}
+
+/// Surprise that accuses: one in 100,000 such silences is innocent.
+const ACCUSE: f64 = 5.0;
+/// Surprise that testifies: φ 8, as the field's detectors use it.
+const TESTIFY: f64 = 8.0;
+/// Bounds on the time from one question to the next: often enough to have
+/// eight answers missing within the acceptable pause, seldom enough to bound a storm.
+const SHORTEST_STEP: Duration = Duration::from_millis(100);
+const LONGEST_STEP: Duration = Duration::from_millis(250);
+/// Helpers are asked at the first question and at each fourth after it.
+const HELPERS_EVERY: u32 = 4;
+/// Testimony is repeated to the witnesses while the case is open.
+const TELL_AGAIN: Duration = Duration::from_millis(500);
+/// Outcomes of an errand on the wire.
+const ERRAND_SILENT: u32 = 0;
+const ERRAND_ANSWERED: u32 = 1;
+const ERRAND_REFUSED: u32 = 2;

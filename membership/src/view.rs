@@ -1,0 +1,113 @@
+//! What programs and people are shown of the machine's view.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use heartsay_detector::Detector;
+
+use crate::Instant;
+use crate::config::Config;
+use crate::identity::{Generation, Heartbeat, HostId, Name};
+use crate::member::{Evidence, Member, Status};
+use crate::roster::Roster;
+
+/// One member as this node sees it at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberView {
+    /// Its name.
+    pub name: Name,
+    /// The host it runs on.
+    pub host_id: HostId,
+    /// Unix milliseconds at which this life began.
+    pub generation: Generation,
+    /// Highest heartbeat known.
+    pub heartbeat: Heartbeat,
+    /// What it is.
+    pub status: Status,
+    /// Where it gossips.
+    pub address: SocketAddr,
+    /// What it says about itself.
+    pub state: BTreeMap<String, Vec<u8>>,
+    /// Since when it has this status.
+    pub since: Instant,
+    /// Surprise at its silence, in decimal digits; 0 for ourselves.
+    pub phi: f64,
+    /// Learnt mean time between its heartbeats, per step.
+    pub mean_interval: Duration,
+    /// Learnt deviation of the silences between arrivals.
+    pub deviation: Duration,
+    /// How many arrivals that rests on.
+    pub samples: u32,
+    /// Since its heartbeat last advanced in our view.
+    pub silence: Duration,
+    /// Whether direct contact works; `None`: never tried.
+    pub reachable: Option<bool>,
+    /// Smoothed round trip of direct contact.
+    pub rtt: Option<Duration>,
+    /// When it last spoke to us directly.
+    pub last_direct: Option<Instant>,
+    /// Who accuses it.
+    pub accusers: Vec<AccuserView>,
+    /// Called down as of this heartbeat; a newer one brings it back.
+    pub verdict: Option<Heartbeat>,
+    /// This is the node itself.
+    pub is_self: bool,
+}
+
+/// One accusation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccuserView {
+    /// Name of the accuser; of one that we do not know, its hash in hexadecimal.
+    pub by: String,
+    /// Any heartbeat above this cancels it.
+    pub basis: Heartbeat,
+    /// The host's kernel refused the contact: the process is gone.
+    pub refused: bool,
+    /// The silence has lasted longer than the acceptable pause.
+    pub proven: bool,
+    /// The accuser doubts itself.
+    pub weak: bool,
+    /// When the silence began.
+    pub since: Instant,
+}
+
+pub fn of(now: Instant, member: &Member, roster: &Roster, config: &Config, is_self: bool) -> MemberView {
+    let (mean_interval, deviation, samples) = match &member.detector {
+        Detector::Phi(phi) => (phi.mean(), phi.deviation(), phi.samples()),
+        Detector::Fixed(_) => (member.life.reference.interval(), Duration::ZERO, 0),
+    };
+    MemberView {
+        name: member.life.name.clone(),
+        host_id: member.life.host_id,
+        generation: member.life.generation,
+        heartbeat: member.standing.heartbeat,
+        status: member.status,
+        address: member.life.address,
+        state: member.state.iter().map(|(k, v)| (k.to_owned(), v.to_vec())).collect(),
+        since: member.since,
+        phi: if is_self || !member.is_present() { 0.0 } else { member.detector.phi(now, &config.detector) },
+        mean_interval,
+        deviation,
+        samples,
+        silence: if is_self { Duration::ZERO } else { member.detector.silence(now) },
+        reachable: if is_self { Some(true) } else { member.reachable },
+        rtt: member.rtt.smoothed(),
+        last_direct: (member.last_direct != Instant::EPOCH).then_some(member.last_direct),
+        accusers: accusers(member, roster),
+        verdict: member.standing.down,
+        is_self,
+    }
+}
+
+fn accusers(member: &Member, roster: &Roster) -> Vec<AccuserView> {
+    let view = |a: &crate::member::Accusation| AccuserView {
+        by: roster.get(a.by).map_or_else(|| format!("{:016x}", a.by), |m| m.life.name.to_string()),
+        basis: a.basis,
+        refused: a.kind == Evidence::Refused,
+        proven: a.kind >= Evidence::Proven,
+        weak: a.weak,
+        since: a.began,
+    };
+    member.standing.accusations.iter().map(view).collect()
+}

@@ -1,0 +1,177 @@
+//! Between claims on the wire and claims in the domain, and nothing else.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use bytes::Bytes;
+use heartsay_proto::{Message, gossip};
+use smol_str::SmolStr;
+
+use crate::Instant;
+use crate::identity::{Generation, HostId, Name};
+use crate::io::Rejected;
+use crate::member::{Accusation, Evidence, Life, Member, Reference, Standing};
+use crate::state::{Delta, Entry};
+
+/// What somebody says about one life of one member.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    pub subject: u64,
+    pub generation: Generation,
+    pub standing: Standing,
+    pub forgotten: bool,
+    pub life: Option<Life>,
+    pub delta: Option<Delta>,
+}
+
+/// How much of a member to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Marks only: for those who know the life.
+    Thin,
+    /// Marks and the state after a version: for those who know the life.
+    Since(u64),
+    /// Everything: for those who may not know it.
+    Full,
+}
+
+impl Claim {
+    /// Reads a claim whose bounds were checked by [`heartsay_proto::decode_packet`].
+    pub fn read(now: Instant, claim: gossip::Claim) -> Result<Self, Rejected> {
+        let life = claim.body.map(|body| read_life(claim.generation, &body)).transpose()?;
+        let subject = life.as_ref().map_or(claim.subject, |life| life.hash);
+        let accusations = claim.accusations.iter().map(|a| read_accusation(now, a)).collect();
+        let mut standing = Standing {
+            heartbeat: claim.heartbeat,
+            left: claim.left,
+            down: claim.down.checked_sub(1),
+            ..Standing::default()
+        };
+        // Through the order of claims, so that what was read keeps its rules.
+        standing.join(&Standing { accusations, ..standing.clone() });
+        let delta = (claim.version > claim.since).then(|| Delta {
+            since: claim.since,
+            until: claim.version,
+            entries: claim.entries.into_iter().map(read_entry).collect(),
+        });
+        Ok(Self { subject, generation: claim.generation, standing, forgotten: claim.forgotten, life, delta })
+    }
+}
+
+/// What we say about `member`, with as much of its state as fits into `room` bytes in all.
+pub fn write_claim(now: Instant, member: &Member, detail: Detail, room: usize) -> gossip::Claim {
+    let standing = &member.standing;
+    let mut claim = gossip::Claim {
+        subject: member.hash(),
+        generation: member.life.generation,
+        heartbeat: standing.heartbeat,
+        left: standing.left,
+        down: standing.down.map_or(0, |basis| basis.saturating_add(1)),
+        accusations: standing.accusations.iter().map(|a| write_accusation(now, a)).collect(),
+        ..gossip::Claim::default()
+    };
+    let since = match detail {
+        Detail::Thin => return claim,
+        Detail::Since(version) => version,
+        Detail::Full => {
+            claim.body = Some(write_life(&member.life));
+            0
+        }
+    };
+    let delta = member.state.delta(since, room.saturating_sub(claim.encoded_len() + VERSIONS));
+    claim.since = delta.since;
+    claim.version = delta.until;
+    claim.entries = delta.entries.into_iter().map(write_entry).collect();
+    claim
+}
+
+/// "Nobody keeps this life any more."
+pub fn write_forgotten(subject: u64, generation: Generation) -> gossip::Claim {
+    gossip::Claim { subject, generation, forgotten: true, ..gossip::Claim::default() }
+}
+
+/// Bytes of an address on the wire.
+pub fn write_ip(address: SocketAddr) -> Bytes {
+    match address.ip() {
+        IpAddr::V4(ip) => Bytes::copy_from_slice(&ip.octets()),
+        IpAddr::V6(ip) => Bytes::copy_from_slice(&ip.octets()),
+    }
+}
+
+/// An address from the wire; `None` for what [`heartsay_proto::decode_packet`] would have refused.
+pub fn read_address(ip: &[u8], port: u32) -> Option<SocketAddr> {
+    let port = u16::try_from(port).ok()?;
+    let ip = match ip.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(ip).ok()?),
+        16 => IpAddr::from(<[u8; 16]>::try_from(ip).ok()?),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+fn read_life(generation: Generation, body: &gossip::Body) -> Result<Life, Rejected> {
+    let name = Name::new(&body.name)?;
+    let malformed = Rejected::Unexpected { what: "identity" };
+    let address = read_address(&body.ip, body.port).ok_or(malformed.clone())?;
+    let host_id = <[u8; 16]>::try_from(body.host_id.as_ref()).map_err(|_| malformed)?;
+    let reference = Reference {
+        unix_ms: body.ref_unix_ms,
+        heartbeat: body.ref_heartbeat,
+        interval_ms: body.interval_ms.max(1),
+    };
+    Ok(Life::new(name, HostId(u128::from_be_bytes(host_id)), generation, address, reference))
+}
+
+fn write_life(life: &Life) -> gossip::Body {
+    gossip::Body {
+        name: life.name.as_str().into(),
+        host_id: Bytes::copy_from_slice(&life.host_id.0.to_be_bytes()),
+        ip: write_ip(life.address),
+        port: life.address.port().into(),
+        ref_unix_ms: life.reference.unix_ms,
+        ref_heartbeat: life.reference.heartbeat,
+        interval_ms: life.reference.interval_ms,
+    }
+}
+
+fn read_accusation(now: Instant, accusation: &gossip::Accusation) -> Accusation {
+    // Unknown kinds of later versions count as the weakest.
+    let kind = match accusation.kind {
+        1 => Evidence::Proven,
+        2 => Evidence::Refused,
+        _ => Evidence::Silent,
+    };
+    let silent = Duration::from_millis(accusation.silent_ms).min(LONGEST_SILENCE);
+    Accusation {
+        by: accusation.by,
+        basis: accusation.basis,
+        kind,
+        weak: accusation.weak,
+        began: now - silent,
+    }
+}
+
+fn write_accusation(now: Instant, accusation: &Accusation) -> gossip::Accusation {
+    let kind = match accusation.kind {
+        Evidence::Silent => 0,
+        Evidence::Proven => 1,
+        Evidence::Refused => 2,
+    };
+    let silent_ms = u64::try_from(now.since(accusation.began).as_millis()).unwrap_or(u64::MAX);
+    gossip::Accusation { by: accusation.by, basis: accusation.basis, kind, weak: accusation.weak, silent_ms }
+}
+
+fn read_entry(entry: gossip::Entry) -> (SmolStr, Entry) {
+    let value = (!entry.deleted).then_some(entry.value);
+    (SmolStr::new(entry.key), Entry { value, version: entry.version })
+}
+
+fn write_entry((key, entry): (SmolStr, Entry)) -> gossip::Entry {
+    let deleted = entry.value.is_none();
+    gossip::Entry { key: key.into(), value: entry.value.unwrap_or_default(), version: entry.version, deleted }
+}
+
+/// What the two versions of a delta take, at most.
+const VERSIONS: usize = 24;
+/// Longer silences need not be told apart; keeps a hostile number from mattering.
+const LONGEST_SILENCE: Duration = Duration::from_secs(600);

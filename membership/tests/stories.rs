@@ -1,0 +1,359 @@
+//! Situations of the protocol, two to thirty-two nodes, told to be read aloud.
+
+mod common;
+
+use common::World;
+use heartsay_membership::{Command, Event, Input, MemberEventKind, Name, Quorum, Rejected, Status};
+
+#[test]
+fn two_nodes_meet_through_a_seed_and_agree() {
+    let mut world = World::new();
+    world.start("n1", &[]);
+    world.start("n2", &["n1"]);
+    let took = world.wait(1.0, |w| w.agree() && w.nodes["n1"].node.members() == 2);
+    assert!(took < 0.1, "took {took}");
+    assert!(world.nodes["n2"].node.is_joined());
+}
+
+#[test]
+fn thirty_two_nodes_started_together_see_each_other_within_a_second() {
+    let mut world = World::new();
+    for i in 1..=32 {
+        world.start(&format!("n{i}"), &["n1"]);
+    }
+    let took = world.wait(1.0, |w| w.agree() && w.nodes.values().all(|p| p.node.members() == 32));
+    println!("full views after {took} s");
+    assert!(world.nodes.values().all(|p| p.node.is_joined()));
+}
+
+#[test]
+fn in_the_calm_nobody_is_ever_suspected() {
+    let mut world = World::cluster(10);
+    world.forget_events();
+    world.run(120.0);
+    for (name, place) in &world.nodes {
+        assert_eq!(place.events, [], "at {name}");
+    }
+    assert!(world.agree());
+}
+
+#[test]
+fn every_heartbeat_reaches_everybody_exactly() {
+    let mut world = World::cluster(8);
+    world.run(30.0);
+    for place in world.nodes.values() {
+        for seen in place.node.view(world.now) {
+            let own = world.nodes[seen.name.as_str()].node.member(world.now, &seen.name).unwrap().heartbeat;
+            assert!(seen.heartbeat <= own, "nobody's heartbeat is raised but by its owner");
+            assert!(own - seen.heartbeat <= 8, "{} lags by {}", seen.name, own - seen.heartbeat);
+        }
+    }
+}
+
+#[test]
+fn a_killed_process_is_called_down_in_about_a_second() {
+    let mut world = World::cluster(10);
+    world.kill("n7");
+    let took = world.wait(2.5, |w| w.all_say("n7", Status::Down));
+    println!("down everywhere after {took} s");
+    world.run(5.0);
+    assert!(world.agree());
+}
+
+#[test]
+fn a_vanished_host_is_suspected_soon_and_called_down_after_the_pause() {
+    let mut world = World::cluster(10);
+    world.vanish("n7");
+    world.nodes.get_mut("n7").unwrap().stopped = true;
+    let suspected = world.wait(2.5, |w| w.all_say("n7", Status::Suspect) || w.all_say("n7", Status::Down));
+    let down = suspected + world.wait(4.0, |w| w.all_say("n7", Status::Down));
+    println!("suspected after {suspected} s, down after {down} s");
+    assert!(down > 2.0, "not before the acceptable pause");
+}
+
+#[test]
+fn of_two_the_survivor_decides_alone() {
+    let mut world = World::cluster(2);
+    world.kill("n2");
+    world.wait(2.5, |w| w.all_say("n2", Status::Down));
+}
+
+#[test]
+fn a_process_that_pauses_for_a_second_is_not_called_down() {
+    let mut world = World::cluster(10);
+    world.forget_events();
+    world.stop("n3");
+    world.run(1.0);
+    world.resume("n3");
+    world.run(5.0);
+    assert_eq!(world.events("n3", MemberEventKind::Down), 0);
+    assert!(world.all_say("n3", Status::Alive));
+    for other in ["n1", "n2", "n4", "n10"] {
+        assert_eq!(world.events(other, MemberEventKind::Suspect), 0, "the sleeper does not blame {other}");
+    }
+}
+
+#[test]
+fn suspect_that_hears_of_it_refutes() {
+    let mut world = World::cluster(10);
+    world.stop("n3");
+    world.wait(2.0, |w| w.statuses("n3").contains(&Some(Status::Suspect)));
+    world.resume("n3");
+    let took = world.wait(1.0, |w| w.all_say("n3", Status::Alive));
+    println!("refuted everywhere after {took} s");
+    assert!(world.nodes["n3"].node.stats().refutations_of_self > 0);
+}
+
+#[test]
+fn who_was_called_down_and_comes_back_is_taken_in_at_once() {
+    let mut world = World::cluster(10);
+    world.stop("n3");
+    world.wait(6.0, |w| w.all_say("n3", Status::Down));
+    world.resume("n3");
+    let took = world.wait(2.0, |w| w.all_say("n3", Status::Alive));
+    println!("alive everywhere after {took} s");
+    world.run(5.0);
+    for other in ["n1", "n2", "n10"] {
+        assert_eq!(world.events(other, MemberEventKind::Down), 0, "nobody blames {other} for n3's sleep");
+    }
+}
+
+#[test]
+fn a_good_bye_is_known_everywhere_and_never_called_down() {
+    let mut world = World::cluster(32);
+    world.command("n5", Command::Leave).unwrap();
+    let took = world.wait(1.0, |w| w.all_say("n5", Status::Left));
+    println!("left everywhere after {took} s");
+    world.run(0.5);
+    let done = |e: &Event| matches!(e, Event::LeaveDone { acknowledged, .. } if *acknowledged >= 3);
+    assert!(world.nodes["n5"].events.iter().any(|(_, e)| done(e)));
+    world.kill("n5");
+    world.run(10.0);
+    assert_eq!(world.events("n5", MemberEventKind::Down), 0);
+    assert_eq!(world.command("n6", Command::Leave), Ok(()));
+    assert_eq!(world.command("n6", Command::Leave), Err(Rejected::Leaving));
+}
+
+#[test]
+fn who_is_alone_can_leave_at_once() {
+    let mut world = World::new();
+    world.start("n1", &[]);
+    world.run(1.0);
+    world.command("n1", Command::Leave).unwrap();
+    world.run(0.5);
+    assert!(world.nodes["n1"].events.iter().any(|(_, e)| matches!(e, Event::LeaveDone { asked: 0, .. })));
+}
+
+#[test]
+fn a_restart_is_a_new_life_of_the_same_entry() {
+    let mut world = World::cluster(10);
+    let before = world.nodes["n1"].node.member(world.now, &Name::new("n4").unwrap()).unwrap();
+    world.kill("n4");
+    world.run(0.3);
+    world.start_as("n4", before.host_id.0, &["n1"], World::config());
+    let took = world.wait(2.0, |w| {
+        w.nodes
+            .values()
+            .all(|p| p.node.member(w.now, &before.name).is_some_and(|m| m.generation > before.generation))
+    });
+    println!("new life known everywhere after {took} s");
+    world.forget_events();
+    world.run(10.0);
+    assert!(world.nodes.values().all(|p| p.node.members() == 10), "no second entry");
+    assert_eq!(world.events("n4", MemberEventKind::Down), 0);
+    assert!(world.all_say("n4", Status::Alive));
+}
+
+#[test]
+fn a_second_host_with_a_living_members_name_is_refused() {
+    let mut world = World::cluster(5);
+    let address = "10.0.0.99:4099".parse().unwrap();
+    let holder = world.nodes.remove("n3").unwrap();
+    // The impostor runs under another key of this little world, with n3's name.
+    world.start_at("n3", 999, address, &["n1"], World::config());
+    let impostor = world.nodes.remove("n3").unwrap();
+    world.nodes.insert("n3".into(), holder);
+    world.nodes.insert("impostor".into(), impostor);
+    world.run(5.0);
+    let refused = |e: &Event| matches!(e, Event::NameRefused { holder, .. } if holder.0 == 3);
+    assert!(world.nodes["impostor"].events.iter().any(|(_, e)| refused(e)));
+    assert!(world.rejected.iter().any(|(_, r)| matches!(r, Rejected::DuplicateName { .. })));
+    let seen = world.nodes["n1"].node.member(world.now, &Name::new("n3").unwrap()).unwrap();
+    assert_eq!((seen.host_id.0, seen.status), (3, Status::Alive));
+}
+
+#[test]
+fn a_new_host_takes_over_the_name_of_a_dead_one() {
+    let mut world = World::cluster(5);
+    world.kill("n3");
+    world.wait(3.0, |w| w.all_say("n3", Status::Down));
+    world.start_as("n3", 999, &["n1"], World::config());
+    world.wait(3.0, |w| w.all_say("n3", Status::Alive));
+    let seen = world.nodes["n1"].node.member(world.now, &Name::new("n3").unwrap()).unwrap();
+    assert_eq!(seen.host_id.0, 999);
+}
+
+#[test]
+fn a_forgotten_member_is_gone_everywhere_and_does_not_come_back() {
+    let mut world = World::cluster(5);
+    let name = Name::new("n3").unwrap();
+    assert!(matches!(world.command("n1", Command::Forget(name.clone())), Err(Rejected::StillHere { .. })));
+    let nobody = Name::new("nobody").unwrap();
+    assert_eq!(world.command("n1", Command::Forget(nobody.clone())), Err(Rejected::UnknownMember(nobody)));
+    world.kill("n3");
+    world.wait(3.0, |w| w.all_say("n3", Status::Down));
+    // One member does not hear of it now, and would bring it back later.
+    for other in ["n1", "n2", "n4"] {
+        world.cut_between("n5", other);
+    }
+    world.command("n1", Command::Forget(name)).unwrap();
+    world.run(1.0);
+    assert_eq!(world.status("n2", "n3"), None);
+    world.heal();
+    world.wait(10.0, |w| w.statuses("n3").iter().all(Option::is_none));
+    world.run(10.0);
+    assert!(world.statuses("n3").iter().all(Option::is_none));
+}
+
+#[test]
+fn halves_that_were_cut_apart_meet_again_by_themselves() {
+    let mut world = World::new();
+    let mut config = World::config();
+    config.expected = Some(10);
+    for i in 1..=10 {
+        world.start_as(&format!("n{i}"), i, &["n1"], config.clone());
+    }
+    world.run(6.0);
+    let quorum = |w: &World, name: &str| w.nodes[name].node.quorum().quorum;
+    assert_eq!(quorum(&world, "n10"), Quorum::Held);
+    for few in ["n8", "n9", "n10"] {
+        for many in ["n1", "n2", "n3", "n4", "n5", "n6", "n7"] {
+            world.cut_between(few, many);
+        }
+    }
+    let took = world.wait(4.0, |w| ["n8", "n9", "n10"].iter().all(|n| quorum(w, n) == Quorum::Lost));
+    println!("the few know that they are few after {took} s");
+    world.run(30.0);
+    assert!(["n1", "n4", "n7"].iter().all(|n| quorum(&world, n) == Quorum::Held));
+    world.heal();
+    let took = world.wait(5.0, |w| {
+        w.agree() && w.nodes.values().all(|p| p.node.view(w.now).iter().all(|m| m.status == Status::Alive))
+    });
+    println!("one view {took} s after the heal");
+    world.run(5.0);
+    assert!((1..=10).all(|i| quorum(&world, &format!("n{i}")) == Quorum::Held));
+}
+
+#[test]
+fn a_member_that_others_reach_is_not_called_down_by_the_one_who_cannot() {
+    let mut world = World::cluster(10);
+    world.forget_events();
+    world.cut_between("n2", "n9");
+    world.run(60.0);
+    assert_eq!(world.events("n9", MemberEventKind::Down) + world.events("n2", MemberEventKind::Down), 0);
+    let seen = world.nodes["n2"].node.member(world.now, &Name::new("n9").unwrap()).unwrap();
+    assert_eq!((seen.status, seen.reachable), (Status::Alive, Some(false)));
+}
+
+#[test]
+fn tags_that_change_are_seen_everywhere() {
+    let mut world = World::cluster(10);
+    let set = |value: &str| Command::Set(vec![("tag/role".into(), Some(value.as_bytes().to_vec()))]);
+    world.command("n2", set("db")).unwrap();
+    world.wait(1.0, |w| {
+        let name = Name::new("n2").unwrap();
+        w.nodes
+            .values()
+            .all(|p| p.node.member(w.now, &name).unwrap().state.get("tag/role") == Some(&b"db".to_vec()))
+    });
+    world.command("n2", Command::Set(vec![("tag/role".into(), None)])).unwrap();
+    world.wait(1.0, |w| {
+        let name = Name::new("n2").unwrap();
+        w.nodes.values().all(|p| !p.node.member(w.now, &name).unwrap().state.contains_key("tag/role"))
+    });
+    let large = Command::Set(vec![("big".into(), Some(vec![0; 769]))]);
+    assert!(matches!(world.command("n2", large), Err(Rejected::State(_))));
+}
+
+#[test]
+fn a_seed_that_comes_late_is_still_found() {
+    let mut world = World::new();
+    let seed = "10.0.0.1:4001".parse().unwrap();
+    world.start("n2", &[]);
+    world.command("n2", Command::Seeds(vec![seed])).unwrap();
+    world.run(30.0);
+    assert!(!world.nodes["n2"].node.is_joined());
+    world.start_at("n1", 50, seed, &[], World::config());
+    world.wait(3.0, |w| w.agree() && w.nodes["n2"].node.is_joined());
+}
+
+#[test]
+fn a_forged_later_life_of_ourselves_is_outlived() {
+    let mut world = World::cluster(3);
+    // The clock of n2's host was ahead in an earlier life that others remember.
+    let ahead = common::DAWN_MS + 3_600_000;
+    let address = world.nodes["n2"].address;
+    let old = world.nodes.remove("n2").unwrap();
+    let identity = heartsay_membership::Identity {
+        name: Name::new("n2").unwrap(),
+        host_id: heartsay_membership::HostId(2),
+        generation: ahead,
+        address,
+        state: Vec::new(),
+    };
+    drop(old);
+    world.run(0.1);
+    world.start_at("n2", 2, address, &["n1"], World::config());
+    world.nodes.get_mut("n2").unwrap().node =
+        heartsay_membership::Node::new(identity, World::config(), 1, world.now).unwrap();
+    let seed = world.nodes["n1"].address;
+    world.command("n2", Command::Seeds(vec![seed])).unwrap();
+    world.run(3.0);
+    world.kill("n2");
+    world.run(0.1);
+    world.start_as("n2", 2, &["n1"], World::config());
+    world.run(5.0);
+    let raised = |e: &Event| matches!(e, Event::GenerationRaised(g) if *g > ahead);
+    assert!(world.nodes["n2"].events.iter().any(|(_, e)| raised(e)));
+    assert!(world.all_say("n2", Status::Alive));
+    assert!(world.agree());
+}
+
+#[test]
+fn whoever_lives_too_far_in_the_future_is_refused_by_name() {
+    let mut world = World::cluster(3);
+    let identity = heartsay_membership::Identity {
+        name: Name::new("dreamer").unwrap(),
+        host_id: heartsay_membership::HostId(77),
+        generation: common::DAWN_MS + 3 * 24 * 3_600_000,
+        address: "10.0.0.77:4077".parse().unwrap(),
+        state: Vec::new(),
+    };
+    world.start_at("dreamer", 77, identity.address, &["n1"], World::config());
+    world.nodes.get_mut("dreamer").unwrap().node =
+        heartsay_membership::Node::new(identity, World::config(), 1, world.now).unwrap();
+    let seed = world.nodes["n1"].address;
+    world.command("dreamer", Command::Seeds(vec![seed])).unwrap();
+    world.run(3.0);
+    assert!(
+        world
+            .rejected
+            .iter()
+            .any(|(_, r)| matches!(r, Rejected::FarFuture { name, .. } if name.as_str() == "dreamer"))
+    );
+    assert!(world.nodes["dreamer"].events.iter().any(|(_, e)| *e == Event::ClockRefused));
+    assert_eq!(world.status("n1", "dreamer"), None);
+}
+
+#[test]
+fn garbage_is_counted_by_reason_and_changes_nothing() {
+    let mut world = World::cluster(3);
+    let before = world.nodes["n1"].node.view_fingerprint();
+    for length in [0_usize, 1, 7, 12, 60, 1472, 9000] {
+        let bytes = vec![0xa5; length];
+        let from = "10.0.0.66:1".parse().unwrap();
+        assert!(world.hand("n1", Input::Datagram { from, bytes: &bytes }).is_err());
+    }
+    assert_eq!(world.nodes["n1"].node.view_fingerprint(), before);
+    assert_eq!(world.nodes["n1"].node.stats().rejected.values().sum::<u64>(), 7);
+}

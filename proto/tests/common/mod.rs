@@ -1,0 +1,134 @@
+//! Any valid packet, piece by piece.
+
+#![allow(unreachable_pub, dead_code, reason = "each test takes what it needs")]
+
+use heartsay_proto::gossip::{
+    Accusation, Body, Claim, Entry, Exchange, List, Packet, Page, Ping, Pong, ProbeReport, ProbeRequest,
+    Pull, Refusal, Supply, Want, packet,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+pub fn any_packet() -> impl Strategy<Value = Packet> {
+    let fixed = (any::<u64>(), number(), any::<u32>(), any::<u64>());
+    let parts = (fixed, proptest::option::of(any_content()), vec(any_claim(), 0..5));
+    parts.prop_map(|((sender, heartbeat, seq, view), body, claims)| Packet {
+        sender,
+        heartbeat,
+        seq,
+        view,
+        claims,
+        body,
+    })
+}
+
+fn any_content() -> impl Strategy<Value = packet::Body> {
+    let ids = (any::<u64>(), any::<u64>(), any::<u32>());
+    prop_oneof![
+        any_exchange().prop_map(packet::Body::Exchange),
+        ids.prop_map(|(from, until, _)| packet::Body::Pull(Pull { from, until })),
+        ids.prop_map(|(from, next, members)| packet::Body::Supply(Supply { from, next, members })),
+        ids.prop_map(|(subject, _, _)| packet::Body::Ping(Ping { subject })),
+        Just(packet::Body::Pong(Pong {})),
+        (any::<u64>(), ip(), 1_u32..=65_535)
+            .prop_map(|(subject, ip, port)| packet::Body::ProbeRequest(ProbeRequest { subject, ip, port })),
+        ids.prop_map(|(subject, _, outcome)| packet::Body::ProbeReport(ProbeReport { subject, outcome })),
+        ids.prop_map(|(_, _, reason)| packet::Body::Refusal(Refusal { reason })),
+    ]
+}
+
+fn any_exchange() -> impl Strategy<Value = Exchange> {
+    let parts = (1_u32..=8, vec(any_page(), 0..4), vec(any_list(), 0..4), vec(any_want(), 0..4));
+    parts.prop_map(|(step, pages, lists, wants)| Exchange { step, pages, lists, wants })
+}
+
+pub fn any_page() -> impl Strategy<Value = Page> {
+    (0_u32..=24, any::<u32>(), any::<u64>(), any::<u32>(), vec(any::<u8>(), 0..80)).prop_map(
+        |(bits, prefix, lives, stamps, ages)| Page {
+            prefix: prefix & ((1 << bits) - 1),
+            lives,
+            stamps,
+            ages: ages.into(),
+            bits,
+        },
+    )
+}
+
+pub fn any_list() -> impl Strategy<Value = List> {
+    let rows = vec((any::<u64>(), number(), number(), 0_u64..4), 0..12);
+    (0_u32..=24, any::<u32>(), any::<u64>(), any::<bool>(), rows).prop_map(
+        |(bits, prefix, lives, named, rows)| List {
+            bits,
+            prefix: prefix & ((1 << bits) - 1),
+            tags: rows.iter().filter(|_| named).map(|row| row.0).collect(),
+            lives,
+            versions: rows.iter().map(|row| row.1).collect(),
+            standings: rows.iter().map(|row| if row.3 == 0 { 0 } else { row.2 << 2 | row.3 }).collect(),
+        },
+    )
+}
+
+pub fn any_want() -> impl Strategy<Value = Want> {
+    (any::<u64>(), number(), any::<bool>()).prop_map(|(tag, since, known)| Want { tag, since, known })
+}
+
+pub fn any_claim() -> impl Strategy<Value = Claim> {
+    let flags = (any::<bool>(), any::<bool>());
+    let numbers = (any::<u64>(), number(), number(), number(), number(), number());
+    let parts = (
+        numbers,
+        flags,
+        vec(any_accusation(), 0..3),
+        proptest::option::of(any_body()),
+        vec(any_entry(), 0..3),
+    );
+    parts.prop_map(
+        |((subject, generation, heartbeat, down, since, version), flags, accusations, body, entries)| Claim {
+            subject,
+            generation,
+            heartbeat,
+            left: flags.0,
+            down,
+            accusations,
+            forgotten: flags.1,
+            body,
+            entries,
+            since,
+            version,
+        },
+    )
+}
+
+fn any_accusation() -> impl Strategy<Value = Accusation> {
+    (any::<u64>(), number(), 0_u32..3, any::<bool>(), number())
+        .prop_map(|(by, basis, kind, weak, silent_ms)| Accusation { silent_ms, by, basis, kind, weak })
+}
+
+fn any_body() -> impl Strategy<Value = Body> {
+    let reference = (number(), number(), 10_u32..=600_000);
+    ("[a-z0-9.é-]{1,60}", any::<[u8; 16]>(), ip(), 1_u32..=65_535, reference).prop_map(
+        |(name, host_id, ip, port, (ref_unix_ms, ref_heartbeat, interval_ms))| Body {
+            name,
+            host_id: host_id.to_vec().into(),
+            ip,
+            port,
+            ref_unix_ms,
+            ref_heartbeat,
+            interval_ms,
+        },
+    )
+}
+
+fn any_entry() -> impl Strategy<Value = Entry> {
+    ("[!-~]{1,64}", vec(any::<u8>(), 0..=768), number(), any::<bool>())
+        .prop_map(|(key, value, version, deleted)| Entry { key, value: value.into(), version, deleted })
+}
+
+fn ip() -> impl Strategy<Value = heartsay_proto::Bytes> {
+    prop_oneof![vec(any::<u8>(), 4), vec(any::<u8>(), 16)].prop_map(Into::into)
+}
+
+/// Numbers of all encoded lengths, not only the longest.
+fn number() -> impl Strategy<Value = u64> {
+    (any::<u64>(), 2_u32..64).prop_map(|(number, shift)| number >> shift)
+}

@@ -1,0 +1,318 @@
+//! Packets: round trips, bounds, and the bytes of older agents.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
+
+mod common;
+
+use std::path::Path;
+
+use common::any_packet;
+use heartsay_proto::gossip::{
+    Body, Claim, Entry, Exchange, List, Packet, Page, Ping, ProbeRequest, Want, packet,
+};
+use heartsay_proto::{
+    Budget, Cluster, DecodeError, Key, Keyring, ages, decode_packet, encode_packet, open, seal,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use prost::Message;
+
+proptest! {
+    #[test]
+    fn packets_come_back_as_they_went(packet in any_packet()) {
+        prop_assert_eq!(decode_packet(&encoded(&packet)), Ok(packet));
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..1_472)) {
+        let _refused = decode_packet(&bytes);
+    }
+
+    #[test]
+    fn damaged_packets_never_panic_nor_break_a_bound(packet in any_packet(), at: prop::sample::Index, to: u8) {
+        let mut bytes = encoded(&packet);
+        if !bytes.is_empty() {
+            let at = at.index(bytes.len());
+            bytes[at] = to;
+        }
+        if let Ok(packet) = decode_packet(&bytes) {
+            prop_assert_eq!(decode_packet(&encoded(&packet)), Ok(packet));
+        }
+    }
+}
+
+#[test]
+fn plain_ping_keeps_its_bytes() {
+    let packet = Packet { body: Some(packet::Body::Ping(Ping { subject: 42 })), ..start() };
+    golden("ping-plain", &packet, &Keyring::empty());
+}
+
+#[test]
+fn plain_exchange_with_a_page_keeps_its_bytes() {
+    golden("exchange-plain", &exchange_with_a_page(), &Keyring::empty());
+}
+
+#[test]
+fn sealed_exchange_keeps_its_bytes() {
+    golden("exchange-sealed", &exchange_with_a_page(), &Keyring::new(vec![Key::from_bytes([0x5A; 32])]));
+}
+
+#[test]
+fn plain_claims_keep_their_bytes() {
+    golden("claims-plain", &Packet { claims: vec![claim()], ..start() }, &Keyring::empty());
+}
+
+#[test]
+fn names_are_words_of_128_bytes() {
+    let named = |name: &str| with_body(|body| body.name = name.into());
+    assert_eq!(named(&"n".repeat(128)), Ok(()));
+    for name in ["", "two words", "bell\u{7}", &"n".repeat(129)] {
+        assert_eq!(named(name), Err(DecodeError::BadName), "{name:?}");
+    }
+}
+
+#[test]
+fn host_ids_are_16_bytes() {
+    for length in [0, 15, 17] {
+        let result = with_body(|body| body.host_id = vec![1; length].into());
+        assert_eq!(result, Err(DecodeError::BadHostId { length }));
+    }
+}
+
+#[test]
+fn addresses_are_ipv4_or_ipv6_with_a_port() {
+    for length in [0, 5, 15, 17] {
+        let result = with_body(|body| body.ip = vec![1; length].into());
+        assert_eq!(result, Err(DecodeError::BadIp { length }));
+    }
+    for port in [0, 65_536] {
+        assert_eq!(with_body(|body| body.port = port), Err(DecodeError::BadPort { port }));
+        let request = ProbeRequest { subject: 1, ip: vec![1; 4].into(), port };
+        let packet = Packet { body: Some(packet::Body::ProbeRequest(request)), ..start() };
+        assert_eq!(decode_packet(&encoded(&packet)), Err(DecodeError::BadPort { port }));
+    }
+}
+
+#[test]
+fn rounds_last_from_10_ms_to_10_minutes() {
+    for interval_ms in [10, 600_000] {
+        assert_eq!(with_body(|body| body.interval_ms = interval_ms), Ok(()));
+    }
+    for interval_ms in [0, 9, 600_001] {
+        let result = with_body(|body| body.interval_ms = interval_ms);
+        assert_eq!(result, Err(DecodeError::BadInterval { interval_ms }));
+    }
+}
+
+#[test]
+fn exchanges_have_8_steps() {
+    for step in [0, 9] {
+        assert_eq!(with_exchange(|exchange| exchange.step = step), Err(DecodeError::BadStep { step }));
+    }
+}
+
+#[test]
+fn hash_ranges_have_24_bits_and_a_prefix_that_fits() {
+    let page = |bits, prefix| {
+        with_exchange(|exchange| {
+            exchange.pages[0].bits = bits;
+            exchange.pages[0].prefix = prefix;
+        })
+    };
+    let list = |bits, prefix| {
+        with_exchange(|exchange| exchange.lists.push(List { bits, prefix, ..Default::default() }))
+    };
+    for (bits, prefix) in [(0, 0), (1, 1), (24, (1 << 24) - 1)] {
+        assert_eq!((page(bits, prefix), list(bits, prefix)), (Ok(()), Ok(())));
+    }
+    for (bits, prefix) in [(0, 1), (1, 2), (24, 1 << 24)] {
+        let error = Err(DecodeError::BadPrefix { prefix, bits });
+        assert_eq!((page(bits, prefix), list(bits, prefix)), (error.clone(), error));
+    }
+    for bits in [25, 32, u32::MAX] {
+        let error = Err(DecodeError::BadBits { bits });
+        assert_eq!((page(bits, 0), list(bits, 0)), (error.clone(), error));
+    }
+}
+
+#[test]
+fn columns_of_a_list_are_equally_long() {
+    let list = |tags: usize, versions: usize, standings: usize| {
+        let list = List {
+            tags: vec![1; tags],
+            versions: vec![1; versions],
+            standings: vec![0; standings],
+            ..Default::default()
+        };
+        with_exchange(|exchange| exchange.lists.push(list))
+    };
+    assert_eq!((list(0, 0, 0), list(0, 2, 2), list(2, 2, 2)), (Ok(()), Ok(()), Ok(())));
+    for (tags, versions, standings) in [(1, 2, 2), (2, 2, 1), (0, 1, 0), (1, 0, 0)] {
+        let error = DecodeError::UnequalColumns { tags, versions, standings };
+        assert_eq!(list(tags, versions, standings), Err(error));
+    }
+}
+
+#[test]
+fn standings_with_a_basis_have_a_kind() {
+    let list = |standing| {
+        let list = List { versions: vec![1], standings: vec![standing], ..Default::default() };
+        with_exchange(|exchange| exchange.lists.push(list))
+    };
+    assert_eq!((list(0), list(1), list(4 * 9 + 3)), (Ok(()), Ok(()), Ok(())));
+    assert_eq!(list(36), Err(DecodeError::BadStanding { standing: 36 }));
+}
+
+#[test]
+fn entries_have_short_keys_and_bounded_values() {
+    let entry = |key: &str, length: usize| {
+        let entry = Entry { key: key.into(), value: vec![1; length].into(), ..Default::default() };
+        let packet = Packet { claims: vec![Claim { entries: vec![entry], ..claim() }], ..start() };
+        decode_packet(&encoded(&packet)).map(drop)
+    };
+    assert_eq!(entry(&"k".repeat(64), 768), Ok(()));
+    for key in ["", "two words", &"k".repeat(65)] {
+        assert_eq!(entry(key, 1), Err(DecodeError::BadKey), "{key:?}");
+    }
+    assert_eq!(entry("k", 769), Err(DecodeError::BadValue { length: 769 }));
+}
+
+#[test]
+fn kinds_of_newer_agents_pass() {
+    let mut claim = claim();
+    claim.accusations =
+        vec![heartsay_proto::gossip::Accusation { by: 1, basis: 1, kind: 7, weak: false, silent_ms: 0 }];
+    let packet = Packet { claims: vec![claim], ..start() };
+    assert_eq!(decode_packet(&encoded(&packet)), Ok(packet));
+}
+
+#[test]
+fn fields_of_newer_agents_are_skipped() {
+    let packet = Packet { claims: vec![claim()], ..start() };
+    let mut bytes = encoded(&packet);
+    bytes.extend([0xA0, 0x06, 0x01]); // field 100, a varint
+    assert_eq!(decode_packet(&bytes), Ok(packet));
+}
+
+#[test]
+fn bytes_that_are_no_packet_are_malformed() {
+    assert_eq!(decode_packet(&[0xFF; 9]).unwrap_err().reason(), "malformed");
+}
+
+#[test]
+fn datagram_never_unpacks_to_more_elements_than_it_has_bytes() {
+    // The densest thing there is: packed one-byte varints, and empty messages.
+    let list = List { versions: vec![0; 650], standings: vec![0; 650], ..Default::default() };
+    let exchange = Exchange { step: 1, lists: vec![list], ..Default::default() };
+    let packed = encoded(&Packet { body: Some(packet::Body::Exchange(exchange)), ..start() });
+    let empty = encoded(&Packet { claims: vec![Claim::default(); 400], ..Packet::default() });
+    for bytes in [packed, empty] {
+        assert!(bytes.len() <= Budget::MAX);
+        let packet = decode_packet(&bytes).unwrap();
+        let listed = match &packet.body {
+            Some(packet::Body::Exchange(exchange)) => {
+                exchange.lists.iter().map(|list| list.versions.len() + list.standings.len()).sum()
+            }
+            _ => 0,
+        };
+        assert!(listed + packet.claims.len() <= bytes.len());
+        assert!(listed + packet.claims.len() >= 400, "the test does not test");
+    }
+}
+
+/// Old bytes are understood, and today's are the same. A file is only ever added, with
+/// `HEARTSAY_UPDATE=1`: a change of one means that running clusters stop understanding.
+fn golden(name: &str, packet: &Packet, keyring: &Keyring) {
+    let cluster = Cluster::new("golden").unwrap();
+    let (mut body, mut datagram, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
+    encode_packet(packet, &mut body);
+    seal(&body, &cluster, keyring, std::array::from_fn(|at| u8::try_from(at).unwrap()), &mut datagram);
+
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.hex"));
+    if !path.exists() && std::env::var_os("HEARTSAY_UPDATE").is_some() {
+        let lines: Vec<String> = datagram.chunks(32).map(hex).collect();
+        std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+    }
+    let old = unhex(&std::fs::read_to_string(&path).unwrap());
+    let (old_body, _) = open(&old, &cluster, keyring, Budget::MAX, &mut scratch).unwrap();
+    assert_eq!(decode_packet(old_body).as_ref(), Ok(packet), "{name}: old bytes are read otherwise");
+    assert_eq!(hex(&old), hex(&datagram), "{name}: today's bytes differ");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
+    digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).unwrap()).collect()
+}
+
+fn start() -> Packet {
+    Packet {
+        sender: 0x0123_4567_89AB_CDEF,
+        heartbeat: 86_400,
+        seq: 7,
+        view: 0xFEED_FACE_CAFE_BEEF,
+        ..Default::default()
+    }
+}
+
+fn exchange_with_a_page() -> Packet {
+    let members = [Some(6), Some(5), None, Some(7), Some(6), Some(8), Some(6), Some(4), Some(120), Some(6)];
+    let mut coded = Vec::new();
+    ages::encode(&members, &mut coded);
+    let exchange = Exchange {
+        step: 1,
+        pages: vec![Page { bits: 3, prefix: 5, lives: 99, stamps: 77, ages: coded.into() }],
+        lists: vec![List {
+            bits: 4,
+            prefix: 9,
+            tags: vec![1, 2],
+            versions: vec![300, 4],
+            standings: vec![0, 4 * 500 + 2],
+            ..Default::default()
+        }],
+        wants: vec![Want { tag: 3, since: 12, known: true }],
+    };
+    Packet { body: Some(packet::Body::Exchange(exchange)), ..start() }
+}
+
+fn claim() -> Claim {
+    Claim {
+        subject: 42,
+        generation: 1_700_000_000_000,
+        heartbeat: 1_000,
+        body: Some(Body {
+            name: "db-17".into(),
+            host_id: vec![0xAB; 16].into(),
+            ip: vec![10, 0, 0, 17].into(),
+            port: 7_946,
+            ref_unix_ms: 1_700_000_000_000,
+            ref_heartbeat: 1,
+            interval_ms: 1_000,
+        }),
+        entries: vec![Entry { key: "zone".into(), value: "eu-1".into(), version: 3, deleted: false }],
+        version: 3,
+        ..Default::default()
+    }
+}
+
+fn with_body(change: impl FnOnce(&mut Body)) -> Result<(), DecodeError> {
+    let mut claim = claim();
+    change(claim.body.as_mut().unwrap());
+    decode_packet(&encoded(&Packet { claims: vec![claim], ..start() })).map(drop)
+}
+
+fn with_exchange(change: impl FnOnce(&mut Exchange)) -> Result<(), DecodeError> {
+    let mut packet = exchange_with_a_page();
+    let Some(packet::Body::Exchange(exchange)) = &mut packet.body else { panic!("an exchange") };
+    change(exchange);
+    decode_packet(&packet.encode_to_vec()).map(drop)
+}
+
+fn encoded(packet: &Packet) -> Vec<u8> {
+    let mut bytes = vec![1];
+    encode_packet(packet, &mut bytes);
+    bytes
+}

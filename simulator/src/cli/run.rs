@@ -1,0 +1,113 @@
+//! `run` and `replay`.
+
+use std::io::{BufWriter, IsTerminal as _};
+
+use anyhow::anyhow;
+use heartsay_membership::Instant;
+use heartsay_simulator::run::{self, Report};
+use heartsay_simulator::scenario::{Scenario, Span};
+use heartsay_simulator::trace::Log;
+use heartsay_simulator::swarm;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Choice, Outcome, Output, table};
+
+#[derive(clap::Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    choice: Choice,
+    /// How many seeds, from 1 on
+    #[arg(long, short, default_value_t = 5, conflicts_with = "seed")]
+    seeds: u64,
+    /// Only this seed
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How to print
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// More lines: one per seed, and the machines' own counters
+    #[arg(long, short)]
+    verbose: bool,
+    /// A broken budget is shown and does not fail the run
+    #[arg(long)]
+    lenient: bool,
+}
+
+impl Run {
+    pub(super) fn go(self) -> anyhow::Result<Outcome> {
+        if self.seeds == 0 {
+            return Err(anyhow!("--seeds 0: nothing to run"));
+        }
+        let scenario = self.choice.load()?;
+        let seeds: Vec<u64> = self.seed.map_or_else(|| (1..=self.seeds).collect(), |seed| vec![seed]);
+        let report = with_bar(&scenario, &seeds, &self.choice.sets())?;
+        match self.output {
+            Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+            Output::Table => table::report(&report, self.verbose, &self.choice.words()),
+        }
+        let fine = report.passed() || (self.lenient && report.sound());
+        Ok(if fine { Outcome::Well } else { Outcome::Broken })
+    }
+}
+
+#[derive(clap::Args)]
+pub(super) struct Replay {
+    #[command(flatten)]
+    choice: Choice,
+    /// The seed to replay
+    #[arg(long)]
+    seed: u64,
+    /// Print everything that members notice
+    #[arg(long)]
+    log: bool,
+    /// Print every datagram too
+    #[arg(long)]
+    packets: bool,
+    /// Print only what this member does and sees
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Print nothing before this virtual time
+    #[arg(long, value_name = "TIME")]
+    from: Option<Span>,
+    /// End here instead of at the scenario's end
+    #[arg(long, value_name = "TIME")]
+    until: Option<Span>,
+}
+
+impl Replay {
+    pub(super) fn go(self) -> anyhow::Result<Outcome> {
+        // `swarm` is a scenario of its own: the seed draws it.
+        let mut scenario = if self.choice.scenario == "swarm" {
+            swarm::draw(self.seed, self.choice.nodes)?
+        } else {
+            self.choice.load()?
+        };
+        if let Some(until) = self.until {
+            scenario.duration = until;
+            scenario.check.liveness = false;
+        }
+        let log = (self.log || self.packets).then(|| Log {
+            out: Box::new(BufWriter::new(std::io::stdout())),
+            packets: self.packets,
+            only: self.only.clone(),
+            from: Instant::EPOCH + self.from.unwrap_or_default().0,
+        });
+        let run = run::run_one(&scenario, self.seed, log).map_err(|error| anyhow!(error))?;
+        println!("seed {}, trace {}, {} inputs", run.seed, run.trace, run.inputs);
+        table::violations(&run);
+        Ok(if run.violations.count == 0 { Outcome::Well } else { Outcome::Broken })
+    }
+}
+
+/// Runs with a progress bar, if somebody is looking.
+pub(super) fn with_bar(scenario: &Scenario, seeds: &[u64], sets: &[String]) -> anyhow::Result<Report> {
+    let length = seeds.len() as u64 * scenario.duration.0.as_secs();
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(length) } else { ProgressBar::hidden() };
+    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} virtual s, {eta} left")?;
+    bar.set_style(style);
+    bar.set_prefix(scenario.name.clone());
+    let report = run::run(scenario, seeds, sets, &|| bar.inc(1)).map_err(|error| anyhow!(error));
+    bar.finish_and_clear();
+    report
+}
+

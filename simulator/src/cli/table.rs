@@ -1,0 +1,136 @@
+//! Results as tables for people.
+
+use heartsay_simulator::measure::{Spread, Summary};
+use heartsay_simulator::run::{Report, Run};
+
+/// Prints a report. `words` chooses the same scenario again.
+pub(super) fn report(report: &Report, verbose: bool, words: &str) {
+    println!("{}: {}", report.scenario, report.about);
+    println!("{} members, {} seeds, {} s of virtual time each\n", report.nodes, report.runs.len(), report.seconds);
+    summary(&report.summary);
+    if verbose {
+        per_seed(report);
+    }
+    if !report.budget.is_empty() {
+        println!("\n{:<28}{:>12}{:>12}", "budget", "measured", "limit");
+        for line in &report.budget {
+            let measured = line.measured.map_or_else(|| "never".to_owned(), number);
+            let verdict = if line.kept { "" } else { "   BROKEN" };
+            println!("  {:<26}{measured:>12}{:>12}{verdict}", line.key, number(line.limit));
+        }
+    }
+    println!();
+    let broken: Vec<&Run> = report.runs.iter().filter(|run| run.violations.count > 0).collect();
+    for run in &broken {
+        println!("seed {}:", run.seed);
+        violations(run);
+        println!("  replay: heartsay-sim replay {words} --seed {} --log", run.seed);
+    }
+    if broken.is_empty() {
+        println!("checks: all kept");
+    }
+    let traces: Vec<&str> = report.runs.iter().map(|run| run.trace.as_str()).collect();
+    println!("trace of seed {}: {}", report.runs.first().map_or(0, |r| r.seed), traces.first().unwrap_or(&""));
+}
+
+/// Prints what was violated in one run.
+pub(super) fn violations(run: &Run) {
+    for violation in &run.violations.first {
+        println!("  {:>10.6} s  {}: {}", violation.at_us as f64 / 1e6, violation.rule, violation.what);
+    }
+    let more = run.violations.count.saturating_sub(run.violations.first.len() as u64);
+    if more > 0 {
+        println!("  … and {more} more");
+    }
+}
+
+fn summary(s: &Summary) {
+    println!("{:<28}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}", "", "min", "mean", "median", "p99", "max", "count", "missing");
+    for (label, spread) in [
+        ("suspect, each observer, s", &s.suspect),
+        ("  the first", &s.suspect_first),
+        ("  the last", &s.suspect_last),
+        ("down, each observer, s", &s.down),
+        ("  the first", &s.down_first),
+        ("  the last", &s.down_last),
+        ("impaired called down, s", &s.stalled_down_first),
+        ("full view at start, s", &s.formation),
+        ("newcomer's full view, s", &s.newcomer_full),
+        ("newcomer known, s", &s.newcomer_known),
+        ("agreement after trouble, s", &s.agreement),
+        ("age of heartbeats, rounds", &s.age),
+        ("sent, bytes/s and member", &s.bytes),
+    ] {
+        row(label, spread);
+    }
+    println!();
+    println!(
+        "false positives {} (by healthy observers {}), healthy members evicted {}, needless evictions {}",
+        s.false_positives, s.false_positives_by_healthy, s.healthy_evicted, s.needless_evictions
+    );
+    println!(
+        "view divergence {} member-seconds; {} distinct view sizes while forming; {} datagrams/s and member; peak {} bytes/s",
+        number(s.divergence),
+        number(s.view_sizes),
+        number(s.datagrams),
+        number(s.bytes_peak)
+    );
+}
+
+fn row(label: &str, s: &Spread) {
+    if s.count == 0 && s.missing == 0 {
+        return;
+    }
+    let [min, mean, median, p99, max] = [s.min, s.mean, s.median, s.p99, s.max].map(number);
+    println!("{label:<28}{min:>9}{mean:>9}{median:>9}{p99:>9}{max:>9}{:>9}{:>9}", s.count, s.missing);
+}
+
+fn per_seed(report: &Report) {
+    println!(
+        "\n{:>6} {:>9} {:>9} {:>9} {:>9} {:>5} {:>5} {:>9} {:>9}  trace",
+        "seed", "susp p99", "down med", "down p99", "down max", "FP", "FP-", "bytes/s", "agree"
+    );
+    for run in &report.runs {
+        let s = &run.summary;
+        println!(
+            "{:>6} {:>9} {:>9} {:>9} {:>9} {:>5} {:>5} {:>9} {:>9}  {}",
+            run.seed,
+            number(s.suspect.p99),
+            number(s.down.median),
+            number(s.down.p99),
+            number(s.down.max),
+            s.false_positives,
+            s.false_positives_by_healthy,
+            number(s.bytes.mean),
+            if s.agreement.missing > 0 { "never".to_owned() } else { number(s.agreement.max) },
+            run.trace
+        );
+    }
+    let members_seconds = (report.nodes as f64 * report.seconds).max(1.0);
+    let count = report.runs.len() as f64;
+    println!("\ncounters per member and minute; quorum held/lost/unsettled at the end; why datagrams were lost or refused");
+    let mut keys: Vec<&str> = report.runs.iter().flat_map(|r| r.counters.keys().copied()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for key in keys {
+        let sum: u64 = report.runs.iter().filter_map(|r| r.counters.get(key)).sum();
+        print!("  {key} {}", number(sum as f64 * 60.0 / members_seconds / count));
+    }
+    println!();
+    for run in &report.runs {
+        println!("  seed {}: quorum {:?}, {:?}, {:?}", run.seed, run.quorum, run.lost, run.rejected);
+    }
+}
+
+/// A number with three or four significant digits.
+pub(super) fn number(x: f64) -> String {
+    match x.abs() {
+        a if a == 0.0 => "0".to_owned(),
+        a if a >= 1e6 => format!("{:.2}M", x / 1e6),
+        a if a >= 1e4 => format!("{:.1}k", x / 1e3),
+        a if a >= 100.0 => format!("{x:.0}"),
+        a if a >= 10.0 => format!("{x:.1}"),
+        a if a >= 0.1 => format!("{x:.3}"),
+        _ => format!("{x:.4}"),
+    }
+}

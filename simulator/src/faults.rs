@@ -1,0 +1,330 @@
+//! Trouble: what each kind does to the world, and when.
+
+use core::time::Duration;
+
+use heartsay_membership::{Command, HostId, Instant};
+
+use crate::scenario::{Disk, Fault, Phase, Pick, What, Who};
+use crate::world::{Happening, World};
+
+/// One thing that the scenario does to the world.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Act {
+    /// A process starts.
+    Start(usize),
+    /// Trouble number so-and-so of the scenario begins.
+    Begin(usize),
+    /// A process ends.
+    Stop { fault: usize, member: usize },
+    /// What comes and goes at a member: on or off, until when in all.
+    Turn { fault: usize, member: usize, on: bool, until: Instant, first: bool },
+    /// The same for a cut.
+    TurnCut { fault: usize, cut: usize, on: bool, until: Instant },
+    /// One beat of a crash loop.
+    Loop { fault: usize, member: usize, until: Instant },
+    /// One beat of churn.
+    Churn { fault: usize, until: Instant },
+    /// A clock jumps or drifts.
+    Clock { fault: usize, member: usize },
+    /// A member says good-bye.
+    Leave(usize),
+    /// A second host claims the member's name.
+    Duplicate(usize),
+}
+
+impl World {
+    pub(crate) fn act(&mut self, act: Act) {
+        match act {
+            Act::Start(member) => self.start(member),
+            Act::Begin(fault) => self.begin(fault),
+            Act::Stop { fault, member } => self.strike_dead(fault, member),
+            Act::Turn { fault, member, on, until, first } => self.turn(fault, member, on, until, first),
+            Act::TurnCut { fault, cut, on, until } => self.turn_cut(fault, cut, on, until),
+            Act::Loop { fault, member, until } => self.crash_loop(fault, member, until),
+            Act::Churn { fault, until } => self.churn(fault, until),
+            Act::Clock { fault, member } => self.clock(fault, member),
+            Act::Leave(member) => {
+                self.disturb(|| format!("n{member} is told to leave"));
+                self.command(member, Command::Leave);
+            }
+            Act::Duplicate(member) => {
+                self.disturb(|| format!("a second host claims the name n{member}"));
+                let twin = self.add_host(Some(member));
+                self.start(twin);
+            }
+        }
+    }
+
+    fn begin(&mut self, fault: usize) {
+        let Some(f) = self.scenario.faults.get(fault).cloned() else { return };
+        let until = f.lasts.map_or(Instant::NEVER, |lasts| self.now + lasts.0);
+        match f.what {
+            What::Join => return self.join(&f),
+            What::Churn => return self.at(self.now, Act::Churn { fault, until }),
+            What::Cut => {
+                let from = self.choose(f.from.as_ref(), f.pick, &[]);
+                let to = self.choose(f.to.as_ref(), f.pick, &from);
+                return self.begin_cut(fault, &[from, to], !f.both, until);
+            }
+            What::Partition => {
+                let sides = self.deal(f.sides.as_deref().unwrap_or(&[]), f.pick);
+                return self.begin_cut(fault, &sides, f.one_way, until);
+            }
+            What::Crash
+            | What::Vanish
+            | What::Restart
+            | What::CrashLoop
+            | What::Pause
+            | What::Block
+            | What::Slow
+            | What::ClockStep
+            | What::ClockDrift
+            | What::Lossy
+            | What::Corrupt
+            | What::DuplicateName
+            | What::Leave => {}
+        }
+        for member in self.choose(f.who.as_ref(), f.pick, &[]) {
+            let mut at = self.now + f.over.map_or(Duration::ZERO, |over| self.dice.within(over.0));
+            if let (Phase::Apart, Some(on), Some(off)) = (f.phase, f.on, f.off) {
+                at += self.dice.within(on.0 + off.0);
+            }
+            let act = match f.what {
+                What::Crash | What::Vanish | What::Restart => Act::Stop { fault, member },
+                What::CrashLoop => Act::Loop { fault, member, until },
+                What::Pause | What::Block | What::Slow | What::Lossy | What::Corrupt => {
+                    Act::Turn { fault, member, on: true, until, first: true }
+                }
+                What::ClockStep | What::ClockDrift => Act::Clock { fault, member },
+                What::DuplicateName => Act::Duplicate(member),
+                What::Leave => Act::Leave(member),
+                What::Join | What::Churn | What::Cut | What::Partition => continue,
+            };
+            self.at(at, act);
+        }
+    }
+
+    fn at(&mut self, at: Instant, act: Act) {
+        if at != Instant::NEVER {
+            self.queue.push(at, Happening::Act(act));
+        }
+    }
+
+    /// Draws members that are up and not among `but`.
+    fn choose(&mut self, who: Option<&Who>, pick: Pick, but: &[usize]) -> Vec<usize> {
+        let up: Vec<usize> =
+            (0..self.hosts.len()).filter(|m| self.oracle.members()[*m].up && !but.contains(m)).collect();
+        let default = Who::Count(1);
+        let who = who.unwrap_or(&default);
+        if let Who::Named(names) = who {
+            let numbers = names.iter().filter_map(|name| name.strip_prefix('n').and_then(|n| n.parse().ok()));
+            return numbers.filter(|n| up.contains(n)).collect();
+        }
+        let count = who.count(up.len());
+        match pick {
+            Pick::Random => self.dice.choose(up.len(), count).into_iter().map(|i| up[i]).collect(),
+            Pick::Neighbours => {
+                let first = self.dice.below(up.len());
+                up.iter().cycle().skip(first).take(count).copied().collect()
+            }
+        }
+    }
+
+    /// Deals all members out to the sides of a partition; the last takes the rest.
+    fn deal(&mut self, sides: &[Who], pick: Pick) -> Vec<Vec<usize>> {
+        let all = self.hosts.len();
+        let mut dealt: Vec<Vec<usize>> = Vec::new();
+        let mut taken = Vec::new();
+        for (i, side) in sides.iter().enumerate() {
+            let chosen = if i + 1 == sides.len() && !matches!(side, Who::Named(_)) {
+                (0..all).filter(|m| !taken.contains(m)).collect()
+            } else {
+                let count = side.count(all);
+                let side = if let Who::Named(_) = side { side.clone() } else { Who::Count(count) };
+                self.choose(Some(&side), pick, &taken)
+            };
+            taken.extend(&chosen);
+            dealt.push(chosen);
+        }
+        dealt
+    }
+
+    fn begin_cut(&mut self, fault: usize, sides: &[Vec<usize>], one_way: bool, until: Instant) {
+        let mut side_of = vec![0; self.hosts.len()];
+        for (side, members) in (1u8..).zip(sides) {
+            for &member in members {
+                side_of[member] = side;
+            }
+        }
+        let cut = self.network.plan_cut(side_of, one_way);
+        self.cut_since.push(self.now);
+        self.turn_cut(fault, cut, true, until);
+    }
+
+    fn turn_cut(&mut self, fault: usize, cut: usize, on: bool, until: Instant) {
+        let now = self.now;
+        self.network.set_cut(cut, on, now);
+        if on {
+            self.cut_since[cut] = now;
+        }
+        let sides = &self.network.cuts()[cut].side;
+        let shape: Vec<usize> = (1..=sides.iter().copied().max().unwrap_or(0))
+            .map(|side| sides.iter().filter(|s| **s == side).count())
+            .collect();
+        self.disturb(|| format!("cut between {shape:?} members {}", if on { "begins" } else { "heals" }));
+        let next = self.next_turn(fault, on, until);
+        self.at(next, Act::TurnCut { fault, cut, on: !on, until });
+    }
+
+    fn turn(&mut self, fault: usize, member: usize, on: bool, until: Instant, first: bool) {
+        let Some(f) = self.scenario.faults.get(fault).cloned() else { return };
+        if self.hosts[member].process.is_none() {
+            return;
+        }
+        self.disturb(|| format!("n{member}: {:?} {}", f.what, if on { "begins" } else { "ends" }));
+        if first {
+            self.oracle.truth(member).strike();
+            self.open_episode(member, false);
+        }
+        self.afflict(member, &f, on);
+        let next = self.next_turn(fault, on, until);
+        if !on && (next == Instant::NEVER || self.now >= until) {
+            self.oracle.truth(member).relieve(self.now);
+            return;
+        }
+        self.at(next, Act::Turn { fault, member, on: !on, until, first: false });
+    }
+
+    /// When what is now on (or off) changes next; never, when it is over.
+    fn next_turn(&self, fault: usize, on: bool, until: Instant) -> Instant {
+        let f = &self.scenario.faults[fault];
+        if on {
+            f.on.map_or(until, |on| (self.now + on.0).min(until))
+        } else if self.now >= until {
+            Instant::NEVER
+        } else {
+            let next = f.off.map_or(Instant::NEVER, |off| self.now + off.0);
+            if next >= until { Instant::NEVER } else { next }
+        }
+    }
+
+    fn afflict(&mut self, member: usize, f: &Fault, on: bool) {
+        let h = &mut self.hosts[member];
+        let step = |count: u16| if on { count + 1 } else { count.saturating_sub(1) };
+        let share = |share: Option<f64>| if on { share.unwrap_or(0.0) } else { 0.0 };
+        match f.what {
+            What::Pause => h.paused = step(h.paused),
+            What::Block => {
+                h.blocked = step(h.blocked);
+                if h.blocked == 0 {
+                    self.flush(member);
+                }
+            }
+            What::Slow => h.work = f.work.filter(|_| on).map_or(Duration::ZERO, |work| work.0),
+            What::Lossy => {
+                let edge = self.network.edge(member);
+                (edge.send, edge.receive) = (share(f.send), share(f.receive));
+            }
+            What::Corrupt => self.network.edge(member).corrupt = share(f.share),
+            What::Crash
+            | What::Vanish
+            | What::Restart
+            | What::CrashLoop
+            | What::ClockStep
+            | What::ClockDrift
+            | What::Cut
+            | What::Partition
+            | What::DuplicateName
+            | What::Leave
+            | What::Join
+            | What::Churn => {}
+        }
+        if !on {
+            self.serve(member);
+        }
+    }
+
+    fn strike_dead(&mut self, fault: usize, member: usize) {
+        let Some(f) = self.scenario.faults.get(fault).cloned() else { return };
+        if self.hosts[member].process.is_none() {
+            return;
+        }
+        let back = f.back_after.map(|back| back.0).or((f.what == What::Restart).then_some(RESTART));
+        self.stop(member, f.what == What::Vanish);
+        if back.is_none_or(|back| back >= NOTICEABLE) {
+            self.open_episode(member, true);
+        }
+        if f.disk == Disk::Lost {
+            let id = u128::from(self.dice.word()) << 64 | u128::from(self.dice.word());
+            let h = &mut self.hosts[member];
+            (h.host_id, h.stored) = (HostId(id), 0);
+        }
+        if let Some(back) = back {
+            self.at(self.now + back, Act::Start(member));
+        }
+    }
+
+    fn crash_loop(&mut self, fault: usize, member: usize, until: Instant) {
+        let Some(every) = self.scenario.faults.get(fault).and_then(|f| f.every) else { return };
+        if self.now >= until {
+            return;
+        }
+        self.stop(member, false);
+        self.at(self.now + (every.0 / 2).min(RESTART), Act::Start(member));
+        self.at(self.now + every.0, Act::Loop { fault, member, until });
+    }
+
+    fn churn(&mut self, fault: usize, until: Instant) {
+        let Some(every) = self.scenario.faults.get(fault).and_then(|f| f.every) else { return };
+        if self.now >= until {
+            return;
+        }
+        // Contacts stay: who replaces them would be a change of configuration, not churn.
+        let contacts: Vec<usize> = (0..self.scenario.start.contacts).collect();
+        if let Some(&member) = self.choose(None, Pick::Random, &contacts).first() {
+            self.stop(member, true);
+            self.open_episode(member, true);
+        }
+        let newcomer = self.add_host(None);
+        self.start(newcomer);
+        self.at(self.now + every.0, Act::Churn { fault, until });
+    }
+
+    fn join(&mut self, f: &Fault) {
+        let count = f.who.as_ref().map_or(1, |who| match who {
+            Who::Count(k) => *k,
+            Who::Share(_) | Who::All | Who::Named(_) => who.count(self.scenario.nodes),
+        });
+        for i in 0..count as u32 {
+            let wait = match (f.every, f.over) {
+                (Some(every), _) => every.0 * i,
+                (None, Some(over)) => self.dice.within(over.0),
+                (None, None) => Duration::ZERO,
+            };
+            let newcomer = self.add_host(None);
+            self.at(self.now + wait, Act::Start(newcomer));
+        }
+    }
+
+    fn clock(&mut self, fault: usize, member: usize) {
+        let Some(f) = self.scenario.faults.get(fault).cloned() else { return };
+        let now = self.now;
+        self.disturb(|| format!("n{member}: {:?}", f.what));
+        let h = &mut self.hosts[member];
+        if let Some(by) = f.by {
+            let by = by.0.as_micros() as i64;
+            h.wall.step(now, if f.back { -by } else { by });
+        }
+        if let Some(ppm) = f.ppm {
+            h.wall.drift(now, ppm);
+            if let Some(process) = &mut h.process {
+                process.clock.drift(now, ppm);
+            }
+        }
+    }
+}
+
+/// An absence of this length must be noticed by everybody before its end.
+const NOTICEABLE: Duration = Duration::from_secs(30);
+/// A process under a supervisor is back this soon (systemd's default is 100 ms; images must load).
+const RESTART: Duration = Duration::from_millis(500);

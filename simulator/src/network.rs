@@ -1,0 +1,449 @@
+//! What lies between the members: delay, loss, doubles, queues, cuts.
+//!
+//! Purely a judge: it says when and in what shape a datagram arrives, if it
+//! does. The world carries it there.
+
+use core::time::Duration;
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use heartsay_membership::Instant;
+
+use crate::dice::Dice;
+use crate::scenario::{Burst, Delay, Network as Rules, Who};
+
+/// Bytes of IP and UDP header per datagram (IPv4).
+pub const HEADER: usize = 28;
+
+/// The network of one run.
+#[derive(Debug)]
+pub struct Network {
+    rules: Rules,
+    dice: Dice,
+    zone_of: Vec<u16>,
+    between: Vec<Option<(Delay, f64)>>,
+    links: HashMap<(u32, u32), (Option<Delay>, Option<f64>)>,
+    bursts: HashMap<(u32, u32), BurstState>,
+    edges: Vec<Edge>,
+    cuts: Vec<Cut>,
+    /// Why datagrams did not arrive.
+    pub lost: Lost,
+}
+
+/// Counters of datagrams that did not arrive, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Lost {
+    /// By chance.
+    pub chance: u64,
+    /// In a bad time of a link.
+    pub burst: u64,
+    /// Across a cut.
+    pub cut: u64,
+    /// At a lossy member.
+    pub edge: u64,
+    /// Larger than the path.
+    pub mtu: u64,
+    /// Before a full link.
+    pub queue: u64,
+    /// At a host where nobody listened.
+    pub nobody: u64,
+    /// In the full socket buffer of a member that stands still or lags.
+    pub buffer: u64,
+}
+
+/// What is wrong at one member's own link.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Edge {
+    /// Share lost of what it sends.
+    pub send: f64,
+    /// Share lost of what it is sent.
+    pub receive: f64,
+    /// Share of its datagrams in which bits flip.
+    pub corrupt: f64,
+    free_at: Instant,
+}
+
+/// Some that do not hear some others.
+#[derive(Clone, Debug)]
+pub struct Cut {
+    /// Side of each member; 0: not concerned.
+    pub side: Vec<u8>,
+    /// Only what side 1 sends is not heard elsewhere.
+    pub one_way: bool,
+    /// Whether it is in force.
+    pub active: bool,
+    /// When it was last lifted.
+    pub lifted: Instant,
+}
+
+impl Cut {
+    /// Side of a member.
+    #[must_use]
+    pub fn side(&self, member: usize) -> u8 {
+        self.side.get(member).copied().unwrap_or(0)
+    }
+
+    fn stops(&self, from: usize, to: usize) -> bool {
+        let (from, to) = (self.side(from), self.side(to));
+        from != 0 && to != 0 && from != to && (!self.one_way || from == 1)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct BurstState {
+    bad: bool,
+    at: Instant,
+}
+
+/// One arrival: after how long, and with which bytes.
+pub type Arrival = (Duration, Bytes);
+
+impl Network {
+    /// The network for members `0 .. nodes`.
+    #[must_use]
+    pub fn new(rules: &Rules, nodes: usize, dice: Dice) -> Self {
+        let zones = rules.zones.len();
+        let mut between = vec![None; zones * zones];
+        let number = |name: &str| rules.zones.iter().position(|z| z.name == name);
+        for path in &rules.paths {
+            if let (Some(a), Some(b)) = (number(&path.between[0]), number(&path.between[1])) {
+                between[a * zones + b] = Some((path.rtt.clone(), path.loss));
+                between[b * zones + a] = Some((path.rtt.clone(), path.loss));
+            }
+        }
+        let mut links = HashMap::new();
+        for link in &rules.links {
+            for from in numbers(&link.from, nodes) {
+                for to in numbers(&link.to, nodes) {
+                    links.insert((from, to), (link.rtt.clone(), link.loss));
+                    if link.both {
+                        links.insert((to, from), (link.rtt.clone(), link.loss));
+                    }
+                }
+            }
+        }
+        let mut network = Self {
+            rules: rules.clone(),
+            dice,
+            zone_of: Vec::new(),
+            between,
+            links,
+            bursts: HashMap::new(),
+            edges: Vec::new(),
+            cuts: Vec::new(),
+            lost: Lost::default(),
+        };
+        let weight: f64 = rules.zones.iter().map(|z| z.weight).sum();
+        let mut dealt = 0.0;
+        for (zone, z) in (0u16..).zip(&rules.zones) {
+            dealt += z.weight;
+            let upto = (nodes as f64 * dealt / weight).round() as usize;
+            network.zone_of.resize(upto.max(network.zone_of.len()), zone);
+        }
+        network.edges.resize(nodes, Edge::default());
+        network
+    }
+
+    /// Makes room for one more member; it joins the zones in turn.
+    pub fn add(&mut self) {
+        if !self.rules.zones.is_empty() {
+            let zone = self.edges.len() % self.rules.zones.len();
+            self.zone_of.push(u16::try_from(zone).unwrap_or(0));
+        }
+        self.edges.push(Edge::default());
+    }
+
+    /// Name of the zone of a member.
+    #[must_use]
+    pub fn zone(&self, member: usize) -> Option<&str> {
+        let zone = self.zone_of.get(member)?;
+        self.rules.zones.get(usize::from(*zone)).map(|z| z.name.as_str())
+    }
+
+    /// Whether hosts of stopped processes answer.
+    #[must_use]
+    pub fn refusals(&self) -> bool {
+        self.rules.refusals
+    }
+
+    /// The state of a member's own link.
+    pub fn edge(&mut self, member: usize) -> &mut Edge {
+        &mut self.edges[member]
+    }
+
+    /// Adds a cut, not yet in force, and says its number.
+    pub fn plan_cut(&mut self, side: Vec<u8>, one_way: bool) -> usize {
+        self.cuts.push(Cut { side, one_way, active: false, lifted: Instant::EPOCH });
+        self.cuts.len() - 1
+    }
+
+    /// Puts a cut in force or lifts it.
+    pub fn set_cut(&mut self, cut: usize, active: bool, now: Instant) {
+        let cut = &mut self.cuts[cut];
+        if cut.active && !active {
+            cut.lifted = now;
+        }
+        cut.active = active;
+    }
+
+    /// All cuts of the run.
+    #[must_use]
+    pub fn cuts(&self) -> &[Cut] {
+        &self.cuts
+    }
+
+    /// Whether, in either direction, these two are cut apart, or were less than `grace` ago.
+    #[must_use]
+    pub fn apart(&self, a: usize, b: usize, now: Instant, grace: Duration) -> bool {
+        self.cuts.iter().any(|cut| {
+            let counts = cut.active || (cut.lifted > Instant::EPOCH && now.since(cut.lifted) < grace);
+            counts && (cut.stops(a, b) || cut.stops(b, a))
+        })
+    }
+
+    /// Judges a datagram: up to two arrivals go into `arrivals`.
+    pub fn carry(&mut self, now: Instant, from: usize, to: usize, bytes: &Bytes, arrivals: &mut Vec<Arrival>) {
+        let Some(wait) = self.survives(now, from, to, bytes.len()) else { return };
+        let copies = if self.dice.chance(self.rules.duplicate) { 2 } else { 1 };
+        for _ in 0..copies {
+            let mut delay = wait + self.delay(from, to);
+            if self.dice.chance(self.rules.reorder) {
+                delay += self.dice.within(self.rules.reorder_by.0);
+            }
+            let corrupt = self.edges[from].corrupt.max(self.rules.corrupt);
+            let bytes = if self.dice.chance(corrupt) { self.flip(bytes) } else { bytes.clone() };
+            arrivals.push((delay, bytes));
+        }
+    }
+
+    /// How long an answer of the kernel takes from `from` to `to`; `None`: lost.
+    pub fn carry_refusal(&mut self, now: Instant, from: usize, to: usize) -> Option<Duration> {
+        let wait = self.survives(now, from, to, HEADER)?;
+        Some(wait + self.delay(from, to))
+    }
+
+    /// How long a datagram waits before its link, or `None` when it is lost.
+    fn survives(&mut self, now: Instant, from: usize, to: usize, size: usize) -> Option<Duration> {
+        if self.cuts.iter().any(|cut| cut.active && cut.stops(from, to)) {
+            self.lost.cut += 1;
+            return None;
+        }
+        if size + HEADER > self.rules.mtu {
+            self.lost.mtu += 1;
+            return None;
+        }
+        let wait = self.queue(now, from, size)?;
+        let edge_loss = (self.edges[from].send, self.edges[to].receive);
+        if self.dice.chance(edge_loss.0) || self.dice.chance(edge_loss.1) {
+            self.lost.edge += 1;
+            return None;
+        }
+        let loss = match self.links.get(&pair(from, to)) {
+            Some((_, Some(loss))) => *loss,
+            _ => self.path(from, to).map_or(self.rules.loss, |(_, loss)| *loss),
+        };
+        if self.dice.chance(loss) {
+            self.lost.chance += 1;
+            return None;
+        }
+        if let Some(burst) = self.rules.burst {
+            if self.in_bad_time(now, from, to, burst) && self.dice.chance(burst.loss) {
+                self.lost.burst += 1;
+                return None;
+            }
+        }
+        Some(wait)
+    }
+
+    fn queue(&mut self, now: Instant, from: usize, size: usize) -> Option<Duration> {
+        let Some(bandwidth) = self.rules.bandwidth else { return Some(Duration::ZERO) };
+        let edge = &mut self.edges[from];
+        let start = edge.free_at.max(now);
+        let wait = start.since(now);
+        if wait > self.rules.queue.0 {
+            self.lost.queue += 1;
+            return None;
+        }
+        let takes = Duration::from_secs_f64((size + HEADER) as f64 / bandwidth);
+        edge.free_at = start + takes;
+        Some(wait + takes)
+    }
+
+    /// A two-state chain in continuous time, moved on only when somebody looks:
+    /// the chance of having changed over `dt` has a closed form.
+    fn in_bad_time(&mut self, now: Instant, from: usize, to: usize, burst: Burst) -> bool {
+        let (good, bad) = (burst.good.0.as_secs_f64(), burst.bad.0.as_secs_f64());
+        let share_bad = bad / (good + bad);
+        let state = self.bursts.get(&pair(from, to)).copied();
+        let p_bad = match state {
+            None => share_bad,
+            Some(BurstState { bad: was, at }) => {
+                let rate = 1.0 / good + 1.0 / bad;
+                let memory = libm::exp(-now.since(at).as_secs_f64() * rate);
+                share_bad + (f64::from(u8::from(was)) - share_bad) * memory
+            }
+        };
+        let bad = self.dice.chance(p_bad);
+        self.bursts.insert(pair(from, to), BurstState { bad, at: now });
+        bad
+    }
+
+    fn delay(&mut self, from: usize, to: usize) -> Duration {
+        if from == to {
+            return Duration::from_micros(20);
+        }
+        let mut delay = &self.rules.rtt;
+        if let Some((Some(rtt), _)) = self.links.get(&pair(from, to)) {
+            delay = rtt;
+        } else if let Some((Some(a), Some(b))) = Some((self.zone_of.get(from), self.zone_of.get(to)))
+            && let Some((rtt, _)) = &self.between[usize::from(*a) * self.rules.zones.len() + usize::from(*b)]
+        {
+            delay = rtt;
+        }
+        delay.draw(&mut self.dice) / 2
+    }
+
+    fn path(&self, from: usize, to: usize) -> Option<&(Delay, f64)> {
+        let (a, b) = (self.zone_of.get(from)?, self.zone_of.get(to)?);
+        self.between.get(usize::from(*a) * self.rules.zones.len() + usize::from(*b))?.as_ref()
+    }
+
+    fn flip(&mut self, bytes: &Bytes) -> Bytes {
+        let mut copy = bytes.to_vec();
+        for _ in 0..=self.dice.below(4) {
+            let bit = self.dice.below(copy.len() * 8);
+            if let Some(byte) = copy.get_mut(bit / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
+        }
+        copy.into()
+    }
+}
+
+/// Members by name or all; links are rules of the scenario, not drawn.
+fn numbers(who: &Who, nodes: usize) -> Vec<u32> {
+    match who {
+        Who::Named(names) => {
+            names.iter().filter_map(|name| name.strip_prefix('n').and_then(|n| n.parse().ok())).collect()
+        }
+        Who::Count(_) | Who::Share(_) | Who::All => (0..who.count(nodes) as u32).collect(),
+    }
+}
+
+fn pair(from: usize, to: usize) -> (u32, u32) {
+    (from as u32, to as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dice::Seed;
+    use crate::scenario::{Link, Path, Span, Zone};
+
+    fn network(rules: &Rules) -> Network {
+        Network::new(rules, 8, Seed(11).dice("network", 0))
+    }
+
+    fn carried(network: &mut Network, at: u64, from: usize, to: usize) -> Vec<Arrival> {
+        let mut arrivals = Vec::new();
+        let bytes = Bytes::from_static(&[0; 100]);
+        network.carry(Instant::from_micros(at), from, to, &bytes, &mut arrivals);
+        arrivals
+    }
+
+    #[test]
+    fn each_direction_takes_half_a_round_trip() {
+        let mut network = network(&Rules::default());
+        assert_eq!(carried(&mut network, 0, 0, 1)[0].0, Duration::from_micros(250));
+    }
+
+    #[test]
+    fn loss_and_doubles_come_at_their_rates() {
+        let mut network = network(&Rules { loss: 0.1, duplicate: 0.2, ..Rules::default() });
+        let n = 20_000;
+        let arrivals: usize = (0..n).map(|i| carried(&mut network, i, 0, 1).len()).sum();
+        let rate = arrivals as f64 / n as f64;
+        assert!((rate - 0.9 * 1.2).abs() < 0.02, "{rate}");
+        assert!((network.lost.chance as f64 / n as f64 - 0.1).abs() < 0.01);
+    }
+
+    #[test]
+    fn bursts_lose_their_share_and_in_a_row() {
+        let burst = Burst { good: Span::ms(900), bad: Span::ms(100), loss: 1.0 };
+        let mut network = network(&Rules { burst: Some(burst), ..Rules::default() });
+        let lost: Vec<bool> = (0..200_000).map(|i| carried(&mut network, i * 1000, 0, 1).is_empty()).collect();
+        let share = lost.iter().filter(|l| **l).count() as f64 / lost.len() as f64;
+        assert!((share - 0.1).abs() < 0.02, "share lost {share}");
+        let in_a_row = lost.windows(2).filter(|w| w[0] && w[1]).count() as f64;
+        let after_loss = in_a_row / lost.iter().filter(|l| **l).count() as f64;
+        assert!(after_loss > 0.95, "a loss is followed by a loss in {after_loss}");
+    }
+
+    #[test]
+    fn a_one_way_cut_stops_one_direction_only() {
+        let mut network = network(&Rules::default());
+        let cut = network.plan_cut(vec![1, 2], true);
+        network.set_cut(cut, true, Instant::EPOCH);
+        assert!(carried(&mut network, 0, 0, 1).is_empty());
+        assert_eq!(carried(&mut network, 0, 1, 0).len(), 1);
+        assert_eq!(carried(&mut network, 0, 0, 2).len(), 1, "member 2 is not concerned");
+        let second = Instant::from_micros(1_000_000);
+        network.set_cut(cut, false, second);
+        assert_eq!(carried(&mut network, 0, 0, 1).len(), 1);
+        assert!(network.apart(1, 0, second, Duration::from_secs(1)));
+        assert!(!network.apart(1, 0, second + Duration::from_secs(1), Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_narrow_link_queues_and_then_drops() {
+        let rules = Rules { bandwidth: Some(1280.0), queue: Span::ms(250), ..Rules::default() };
+        let mut network = network(&rules);
+        let delays: Vec<_> = (0..5).map(|_| carried(&mut network, 0, 0, 1).first().map(|a| a.0)).collect();
+        let ms = |ms: u64| Some(Duration::from_millis(ms) + Duration::from_micros(250));
+        assert_eq!(delays, [ms(100), ms(200), ms(300), None, None]);
+        assert_eq!(network.lost.queue, 2);
+    }
+
+    #[test]
+    fn what_is_larger_than_the_path_vanishes() {
+        let mut network = network(&Rules { mtu: 127, ..Rules::default() });
+        assert!(carried(&mut network, 0, 0, 1).is_empty());
+        assert_eq!(network.lost.mtu, 1);
+    }
+
+    #[test]
+    fn zones_and_links_have_their_own_round_trips() {
+        let zone = |name: &str| Zone { name: name.to_owned(), weight: 1.0 };
+        let between = ["a".to_owned(), "b".to_owned()];
+        let rtt = Delay::Constant(Span::ms(20));
+        let link = |name: &str| Who::Named(vec![name.to_owned()]);
+        let rules = Rules {
+            zones: vec![zone("a"), zone("b")],
+            paths: vec![Path { between, rtt, loss: 0.0 }],
+            links: vec![Link {
+                from: link("n0"),
+                to: link("n5"),
+                both: false,
+                rtt: Some(Delay::Constant(Span::ms(80))),
+                loss: None,
+            }],
+            ..Rules::default()
+        };
+        let mut network = network(&rules);
+        let ms = |arrivals: Vec<Arrival>| arrivals[0].0.as_micros();
+        assert_eq!(ms(carried(&mut network, 0, 0, 3)), 250);
+        assert_eq!(ms(carried(&mut network, 0, 0, 4)), 10_000);
+        assert_eq!(ms(carried(&mut network, 0, 0, 5)), 40_000);
+        assert_eq!(ms(carried(&mut network, 0, 5, 0)), 10_000);
+        assert_eq!(network.zone(7), Some("b"));
+    }
+
+    #[test]
+    fn flipped_bits_change_the_bytes_and_nothing_else() {
+        let mut network = network(&Rules { corrupt: 1.0, ..Rules::default() });
+        let arrival = &carried(&mut network, 0, 0, 1)[0].1;
+        assert_eq!(arrival.len(), 100);
+        assert!(arrival.iter().any(|b| *b != 0));
+    }
+}

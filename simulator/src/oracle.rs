@@ -1,0 +1,306 @@
+//! What really is, and what each member believes: the two are compared here.
+
+use core::time::Duration;
+use std::collections::HashMap;
+
+use heartsay_membership::{Generation, Heartbeat, Instant, Name, Status};
+
+/// The truth about every member.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    by_name: HashMap<Name, usize>,
+    members: Vec<Truth>,
+}
+
+/// The truth about one member.
+#[derive(Debug, Default)]
+pub struct Truth {
+    /// A process runs (it may stand still).
+    pub up: bool,
+    /// It ever ran.
+    pub started: bool,
+    /// Every life that ever began under this name, oldest first.
+    pub lives: Vec<Life>,
+    troubles: u16,
+    healthy_since: Instant,
+}
+
+/// One life of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Its generation.
+    pub generation: Generation,
+    /// Which simulated host lives it.
+    pub host: usize,
+    /// Its owner's own heartbeat, as last looked up.
+    pub heartbeat: Heartbeat,
+}
+
+impl Oracle {
+    /// Adds a member that has not started yet and says its number.
+    pub fn add(&mut self, name: &Name) -> usize {
+        self.by_name.insert(name.clone(), self.members.len());
+        self.members.push(Truth::default());
+        self.members.len() - 1
+    }
+
+    /// Keeps a number free for a host that bears another's name.
+    pub fn add_shadow(&mut self) {
+        self.members.push(Truth::default());
+    }
+
+    /// Number of the member called `name`.
+    #[must_use]
+    pub fn find(&self, name: &Name) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Members that were ever added.
+    #[must_use]
+    pub fn members(&self) -> &[Truth] {
+        &self.members
+    }
+
+    /// The truth about one.
+    pub fn truth(&mut self, member: usize) -> &mut Truth {
+        &mut self.members[member]
+    }
+}
+
+impl Truth {
+    /// The life of `generation`.
+    pub fn life(&mut self, generation: Generation) -> Option<&mut Life> {
+        self.lives.iter_mut().rev().find(|life| life.generation == generation)
+    }
+
+    /// Trouble begins.
+    pub fn strike(&mut self) {
+        self.troubles += 1;
+    }
+
+    /// Trouble ends.
+    pub fn relieve(&mut self, now: Instant) {
+        self.troubles = self.troubles.saturating_sub(1);
+        self.healthy_since = now;
+    }
+
+    /// In trouble now, or less than [`GRACE`] ago.
+    #[must_use]
+    pub fn in_trouble(&self, now: Instant) -> bool {
+        self.troubles > 0 || (self.healthy_since > Instant::EPOCH && now.since(self.healthy_since) < GRACE)
+    }
+}
+
+/// What every member believes of every other, kept up to date from their events.
+#[derive(Debug, Default)]
+pub struct Board {
+    rows: Vec<Row>,
+    up: Vec<bool>,
+    started: Vec<bool>,
+    wrong: usize,
+    right_since: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    running: bool,
+    belief: Vec<Belief>,
+    present: usize,
+    hash: u64,
+}
+
+/// What one member thinks of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Belief {
+    /// Not in its table.
+    #[default]
+    Unknown,
+    /// In its table with this status.
+    Is(Status),
+}
+
+impl Belief {
+    /// Whether that counts as a member of the cluster.
+    #[must_use]
+    pub fn present(self) -> bool {
+        match self {
+            Self::Unknown | Self::Is(Status::Down | Status::Left) => false,
+            Self::Is(Status::Alive | Status::Suspect) => true,
+        }
+    }
+}
+
+impl Board {
+    /// Adds a member that has not started.
+    pub fn add(&mut self) {
+        self.up.push(false);
+        self.started.push(false);
+        let members = self.up.len();
+        self.rows.push(Row::default());
+        for row in &mut self.rows {
+            row.belief.resize(members, Belief::Unknown);
+        }
+    }
+
+    /// The process of `member` starts, with an empty table, or ends.
+    pub fn set_up(&mut self, now: Instant, member: usize, up: bool) {
+        for other in 0..self.rows.len() {
+            self.wrong -= usize::from(self.is_wrong(other, member));
+            if other != member {
+                self.wrong -= usize::from(self.is_wrong(member, other));
+            }
+        }
+        self.up[member] = up;
+        self.started[member] |= up;
+        let row = &mut self.rows[member];
+        row.running = up;
+        row.belief.fill(Belief::Unknown);
+        row.present = 0;
+        row.hash = 0;
+        for other in 0..self.rows.len() {
+            self.wrong += usize::from(self.is_wrong(other, member));
+            if other != member {
+                self.wrong += usize::from(self.is_wrong(member, other));
+            }
+        }
+        self.right_since = now;
+    }
+
+    /// `observer` now believes this of `subject`.
+    pub fn set(&mut self, now: Instant, observer: usize, subject: usize, belief: Belief) {
+        let before = self.is_wrong(observer, subject);
+        let row = &mut self.rows[observer];
+        let old = row.belief[subject];
+        if old.present() != belief.present() {
+            row.hash ^= scatter(subject);
+            row.present = if belief.present() { row.present + 1 } else { row.present - 1 };
+        }
+        row.belief[subject] = belief;
+        let after = self.is_wrong(observer, subject);
+        self.wrong = self.wrong + usize::from(after) - usize::from(before);
+        if before != after {
+            self.right_since = now;
+        }
+    }
+
+    /// What `observer` believes of `subject`.
+    #[must_use]
+    pub fn belief(&self, observer: usize, subject: usize) -> Belief {
+        self.rows[observer].belief[subject]
+    }
+
+    /// Size of `observer`'s view, itself included.
+    #[must_use]
+    pub fn view_size(&self, observer: usize) -> usize {
+        self.rows[observer].present + 1
+    }
+
+    /// Pairs in which the belief is wrong: a live member missing or called
+    /// down, or a dead one present. Suspicion of a live member is not wrong.
+    #[must_use]
+    pub fn wrong(&self) -> usize {
+        self.wrong
+    }
+
+    /// When the last wrong belief came or went.
+    #[must_use]
+    pub fn right_since(&self) -> Instant {
+        self.right_since
+    }
+
+    /// Up to `limit` pairs (observer, subject) of which `test` holds.
+    pub fn examples(&self, limit: usize, test: impl Fn(&Self, usize, usize) -> bool) -> Vec<(usize, usize)> {
+        let n = self.rows.len();
+        let pairs = (0..n).flat_map(|o| (0..n).map(move |s| (o, s)));
+        pairs.filter(|&(o, s)| test(self, o, s)).take(limit).collect()
+    }
+
+    /// Whether `observer` is wrong about `subject`.
+    #[must_use]
+    pub fn is_wrong(&self, observer: usize, subject: usize) -> bool {
+        let row = &self.rows[observer];
+        observer != subject
+            && row.running
+            && self.started[subject]
+            && row.belief[subject].present() != self.up[subject]
+    }
+
+    /// Whether `observer` suspects `subject`, which is up.
+    #[must_use]
+    pub fn suspects_live(&self, observer: usize, subject: usize) -> bool {
+        let row = &self.rows[observer];
+        row.running && self.up[subject] && row.belief[subject] == Belief::Is(Status::Suspect)
+    }
+
+    /// Running members, and how many of them share the commonest view.
+    #[must_use]
+    pub fn majority(&self) -> (usize, usize) {
+        // A member's own place in its view is left out of its row: add it.
+        let running = self.rows.iter().enumerate().filter(|(_, row)| row.running);
+        let mut views: Vec<u64> = running.map(|(i, row)| row.hash ^ scatter(i)).collect();
+        views.sort_unstable();
+        let most = views.chunk_by(|a, b| a == b).map(<[u64]>::len).max().unwrap_or(0);
+        (views.len(), most)
+    }
+
+    /// Sizes of all running members' views.
+    pub fn view_sizes(&self) -> impl Iterator<Item = usize> {
+        self.rows.iter().filter(|row| row.running).map(|row| row.present + 1)
+    }
+}
+
+/// A well-mixed word per member (splitmix64, Steele 2014); their sum by XOR is a view's fingerprint.
+fn scatter(member: usize) -> u64 {
+    let mut z = (member as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// After trouble, a member is not called healthy for this long: what is then
+/// on its way still speaks of the trouble.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1000)
+    }
+
+    #[test]
+    fn a_board_counts_who_is_wrong_about_whom() {
+        let mut board = Board::default();
+        for member in 0..3 {
+            board.add();
+            board.set_up(at(0), member, true);
+        }
+        assert_eq!(board.wrong(), 6, "nobody knows anybody");
+        for (o, s) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+            board.set(at(5), o, s, Belief::Is(Status::Alive));
+        }
+        assert_eq!((board.wrong(), board.majority()), (0, (3, 3)));
+        board.set_up(at(10), 2, false);
+        assert_eq!(board.wrong(), 2, "two still believe in it");
+        board.set(at(11), 0, 2, Belief::Is(Status::Suspect));
+        assert_eq!((board.wrong(), board.majority()), (2, (2, 2)));
+        board.set(at(12), 0, 2, Belief::Is(Status::Down));
+        assert_eq!((board.wrong(), board.majority()), (1, (2, 1)));
+        board.set(at(13), 1, 2, Belief::Unknown);
+        assert_eq!((board.wrong(), board.right_since()), (0, at(13)));
+        board.set(at(14), 0, 1, Belief::Is(Status::Suspect));
+        assert!(board.suspects_live(0, 1) && board.wrong() == 0);
+        assert_eq!(board.view_size(0), 2);
+    }
+
+    #[test]
+    fn trouble_lasts_a_little_longer_than_its_cause() {
+        let mut truth = Truth::default();
+        assert!(!truth.in_trouble(at(0)));
+        truth.strike();
+        truth.relieve(at(1000));
+        assert!(truth.in_trouble(at(1001)));
+        assert!(!truth.in_trouble(at(1000) + GRACE));
+    }
+}

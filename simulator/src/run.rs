@@ -1,0 +1,160 @@
+//! A scenario over several seeds: in parallel, in order, pooled.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::checks::{Line, Violations, judge};
+use crate::dice::GENERATOR;
+use crate::measure::{Measures, Summary};
+use crate::network::Lost;
+use crate::scenario::Scenario;
+use crate::trace::{Log, Trace};
+use crate::world::{Ended, World};
+
+/// Results of one scenario over its seeds: what `run -o json` prints.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    /// Version of this layout.
+    pub schema: &'static str,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Its one sentence.
+    pub about: String,
+    /// Overrides, as given.
+    pub set: Vec<String>,
+    /// Members at the start.
+    pub nodes: usize,
+    /// Virtual seconds per run.
+    pub seconds: f64,
+    /// The generator of all random draws.
+    pub generator: &'static str,
+    /// Over all runs together.
+    pub summary: Summary,
+    /// Limits of the scenario.
+    pub budget: Vec<Line>,
+    /// Each run, in order of seeds.
+    pub runs: Vec<Run>,
+}
+
+/// One seed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Run {
+    /// The root seed.
+    pub seed: u64,
+    /// Hash of everything that happened, in hex.
+    pub trace: String,
+    /// Inputs handed to machines.
+    pub inputs: u64,
+    /// Its own measures.
+    pub summary: Summary,
+    /// What must not happen, and did.
+    pub violations: Violations,
+    /// Datagrams that did not arrive.
+    pub lost: Lost,
+    /// Inputs refused by machines, by reason.
+    pub rejected: BTreeMap<&'static str, u64>,
+    /// Running members that hold, lost, are unsettled about quorum at the end.
+    pub quorum: [usize; 3],
+    /// The machines' own counters, summed over members running at the end.
+    pub counters: BTreeMap<&'static str, u64>,
+    /// Raw observations, for pictures; not printed.
+    #[serde(skip)]
+    pub measures: Measures,
+}
+
+impl Report {
+    /// Nothing was violated and every limit was kept.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.sound() && self.budget.iter().all(|line| line.kept)
+    }
+
+    /// Nothing was violated.
+    #[must_use]
+    pub fn sound(&self) -> bool {
+        self.runs.iter().all(|run| run.violations.count == 0)
+    }
+}
+
+/// A report as read back from JSON, as far as `compare` needs it.
+#[derive(Debug, Deserialize)]
+pub struct Stored {
+    /// Version of the layout.
+    pub schema: String,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Members at the start.
+    pub nodes: usize,
+    /// Over all runs together.
+    pub summary: Summary,
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// Settings that the machine does not take.
+pub fn run_one(scenario: &Scenario, seed: u64, log: Option<Log>) -> Result<Run, String> {
+    let ended = World::new(scenario, seed, Trace::new(log))?.run(&|_| {});
+    Ok(Run::of(seed, ended))
+}
+
+/// Runs all `seeds`, on all cores. `tick` is told of every virtual second of every run.
+///
+/// # Errors
+/// Settings that the machine does not take.
+pub fn run(
+    scenario: &Scenario,
+    seeds: &[u64],
+    set: &[String],
+    tick: &(dyn Fn() + Sync),
+) -> Result<Report, String> {
+    let one = |seed: &u64| {
+        let world = World::new(scenario, *seed, Trace::new(None))?;
+        Ok(Run::of(*seed, world.run(&|_| tick())))
+    };
+    // A large cluster's tables fill the memory: one after the other then.
+    let runs: Result<Vec<Run>, String> = if scenario.nodes > LARGE {
+        seeds.iter().map(one).collect()
+    } else {
+        seeds.par_iter().map(one).collect()
+    };
+    let runs = runs?;
+    let summary = Summary::of(&runs.iter().map(|run| &run.measures).collect::<Vec<_>>());
+    Ok(Report {
+        schema: SCHEMA,
+        scenario: scenario.name.clone(),
+        about: scenario.about.clone(),
+        set: set.to_vec(),
+        nodes: scenario.nodes,
+        seconds: scenario.duration.0.as_secs_f64(),
+        generator: GENERATOR,
+        budget: judge(&scenario.budget, &summary),
+        summary,
+        runs,
+    })
+}
+
+impl Run {
+    fn of(seed: u64, ended: Ended) -> Self {
+        Self {
+            seed,
+            trace: format!("{:016x}", ended.trace),
+            inputs: ended.inputs,
+            summary: Summary::of(&[&ended.measures]),
+            violations: ended.violations,
+            lost: ended.lost,
+            rejected: ended.rejected,
+            quorum: ended.quorum,
+            counters: ended.counters,
+            measures: ended.measures,
+        }
+    }
+}
+
+/// Layout of the JSON; a number higher when a field changes its meaning or goes.
+pub const SCHEMA: &str = "heartsay-sim/1";
+const LARGE: usize = 2500;

@@ -1,0 +1,58 @@
+//! The scenarios that travel inside the program.
+
+/// Names of the shipped scenarios, in alphabetical order.
+pub fn shipped() -> impl Iterator<Item = &'static str> {
+    SHIPPED.iter().map(|(name, _)| *name)
+}
+
+/// Text of a shipped scenario.
+#[must_use]
+pub fn source(name: &str) -> Option<&'static str> {
+    SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(_, text)| *text)
+}
+
+macro_rules! ship {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../scenarios/", $name, ".toml")))),*]
+    };
+}
+
+const SHIPPED: &[(&str, &str)] = ship![
+    "bootstrap",
+    "churn",
+    "clock-back",
+    "crash",
+    "crash-loop",
+    "crash-lossy",
+    "duplicate-name",
+    "flip-flop",
+    "gray-deaf",
+    "gray-receive",
+    "gray-send",
+    "half-crashes",
+    "interval",
+    "join-under-loss",
+    "leave",
+    "loss-30",
+    "loss-50",
+    "lost-disk",
+    "many-crashes",
+    "mass-restart",
+    "narrow",
+    "newcomer",
+    "noise",
+    "one-link",
+    "one-way",
+    "partition",
+    "partition-30-70",
+    "partition-three",
+    "process-crash",
+    "quiet",
+    "rack",
+    "restart",
+    "short-block",
+    "sick-node",
+    "stall",
+    "threshold",
+    "wan",
+];

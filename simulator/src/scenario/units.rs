@@ -1,0 +1,270 @@
+//! How times, shares, delays and choices of members are written in a scenario.
+
+use core::fmt;
+use core::str::FromStr;
+use core::time::Duration;
+
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::dice::Dice;
+
+/// A length of time: a number and one of `us`, `ms`, `s`, `m`, `h` (`"1.5s"`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl Span {
+    /// So many milliseconds.
+    #[must_use]
+    pub const fn ms(ms: u64) -> Self {
+        Self(Duration::from_millis(ms))
+    }
+
+    /// So many seconds.
+    #[must_use]
+    pub const fn secs(secs: u64) -> Self {
+        Self(Duration::from_secs(secs))
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is no length of time; write a number and us, ms, s, m or h, as in \"1.5s\"");
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let (number, unit) = text.split_at(digits);
+        let number: f64 = number.parse().map_err(|_| wrong())?;
+        let seconds = match unit.trim() {
+            "us" | "µs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(wrong()),
+        };
+        Duration::try_from_secs_f64(number * seconds).map(Self).map_err(|_| wrong())
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = self.0.as_secs_f64();
+        match s {
+            s if s == 0.0 => f.write_str("0s"),
+            s if s < 1e-3 => write!(f, "{}us", self.0.as_micros()),
+            s if s < 1.0 => write!(f, "{}ms", (s * 1e6).round() / 1e3),
+            s if s >= 60.0 && s % 60.0 == 0.0 => write!(f, "{}m", s / 60.0),
+            s => write!(f, "{s}s"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+/// Which members: a number, a share, all, or names.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Who {
+    /// So many, drawn by the run's seed.
+    Count(usize),
+    /// This share of the cluster (`"10%"`), rounded to the nearest, at least one.
+    Share(f64),
+    /// Everybody (`"all"`).
+    All,
+    /// These (`"n7"` or `["n7", "n9"]`).
+    Named(Vec<String>),
+}
+
+impl Who {
+    /// How many of `n` that means.
+    #[must_use]
+    pub fn count(&self, n: usize) -> usize {
+        match self {
+            Self::Count(k) => (*k).min(n),
+            Self::Share(share) => ((n as f64 * share).round() as usize).clamp(1.min(n), n),
+            Self::All => n,
+            Self::Named(names) => names.len(),
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(k) => write!(f, "{k}"),
+            Self::Share(share) => write!(f, "{}%", (share * 1e4).round() / 1e2),
+            Self::All => f.write_str("all"),
+            Self::Named(names) => f.write_str(&names.join(", ")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Who {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Who;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of members, a share like \"10%\", \"all\", a name, or a list of names")
+            }
+
+            fn visit_i64<E: de::Error>(self, n: i64) -> Result<Who, E> {
+                match usize::try_from(n) {
+                    Ok(n) if n > 0 => Ok(Who::Count(n)),
+                    _ => Err(E::custom(format!("{n} members make no sense here; at least 1"))),
+                }
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Who, E> {
+                if text == "all" {
+                    return Ok(Who::All);
+                }
+                let Some(share) = text.strip_suffix('%') else {
+                    return Ok(Who::Named(vec![text.to_owned()]));
+                };
+                match share.trim().parse::<f64>() {
+                    Ok(share) if share > 0.0 && share <= 100.0 => Ok(Who::Share(share / 100.0)),
+                    _ => Err(E::custom(format!("{text:?} is no share; write \"1%\" to \"100%\""))),
+                }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Who, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = seq.next_element()? {
+                    names.push(name);
+                }
+                Ok(Who::Named(names))
+            }
+        }
+        d.deserialize_any(Reader)
+    }
+}
+
+/// How long something takes, drawn anew each time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Delay {
+    /// Always the same (`"500us"`).
+    Constant(Span),
+    /// Uniform between two bounds (`{ uniform = { low = "1ms", high = "5ms" } }`).
+    Uniform(Span, Span),
+    /// Normal, cut at zero (`{ normal = { mean = "100ms", deviation = "10ms" } }`).
+    Normal(Span, Span),
+    /// Log-normal: `median * exp(sigma * normal)` (`{ log-normal = { median = "1ms", sigma = 0.5 } }`).
+    LogNormal(Span, f64),
+    /// Drawn from measured values (`{ trace = ["1ms", "1ms", "9ms"] }`).
+    Trace(Vec<Span>),
+}
+
+impl Delay {
+    /// One draw.
+    pub fn draw(&self, dice: &mut Dice) -> Duration {
+        match self {
+            Self::Constant(span) => span.0,
+            Self::Uniform(low, high) => low.0 + dice.within(high.0.saturating_sub(low.0)),
+            Self::Normal(mean, deviation) => {
+                seconds(mean.0.as_secs_f64() + deviation.0.as_secs_f64() * dice.normal())
+            }
+            Self::LogNormal(median, sigma) => {
+                seconds(median.0.as_secs_f64() * libm::exp(sigma * dice.normal()))
+            }
+            Self::Trace(values) => values.get(dice.below(values.len())).map_or(Duration::ZERO, |span| span.0),
+        }
+    }
+}
+
+/// A draw as a duration; negative and absurd draws are cut to `0 ..= 1 h`.
+fn seconds(draw: f64) -> Duration {
+    Duration::from_secs_f64(draw.clamp(0.0, 3600.0))
+}
+
+impl<'de> Deserialize<'de> for Delay {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Delay;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a length of time or a table with uniform, normal, log-normal or trace")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Delay, E> {
+                text.parse().map(Delay::Constant).map_err(E::custom)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Delay, A::Error> {
+                Ok(match Shape::deserialize(MapAccessDeserializer::new(map))? {
+                    Shape::Uniform { low, high } if low <= high => Delay::Uniform(low, high),
+                    Shape::Uniform { low, high } => {
+                        return Err(de::Error::custom(format!("low {low} is above high {high}")));
+                    }
+                    Shape::Normal { mean, deviation } => Delay::Normal(mean, deviation),
+                    Shape::LogNormal { median, sigma } => Delay::LogNormal(median, sigma),
+                    Shape::Trace(values) if values.is_empty() => {
+                        return Err(de::Error::custom("a trace needs at least one value"));
+                    }
+                    Shape::Trace(values) => Delay::Trace(values),
+                })
+            }
+        }
+        d.deserialize_any(Reader)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+enum Shape {
+    Uniform { low: Span, high: Span },
+    Normal { mean: Span, deviation: Span },
+    LogNormal { median: Span, sigma: f64 },
+    Trace(Vec<Span>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dice::Seed;
+
+    #[test]
+    fn spans_are_read_and_written_alike() {
+        for text in ["500us", "20ms", "1.5s", "2m", "0s"] {
+            assert_eq!(text.parse::<Span>().map(|s| s.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["", "5", "s", "5 parsecs", "-1s", "1e9h"] {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_are_at_least_one_member() {
+        assert_eq!(Who::Share(0.01).count(128), 1);
+        assert_eq!(Who::Share(0.01).count(8), 1);
+        assert_eq!(Who::Share(0.5).count(7), 4);
+        assert_eq!(Who::Count(9).count(3), 3);
+    }
+
+    #[test]
+    fn delays_draw_what_they_say() {
+        let mut dice = Seed(1).dice("test", 0);
+        let ms = Duration::from_millis;
+        for _ in 0..1000 {
+            let drawn = Delay::Uniform(Span::ms(1), Span::ms(5)).draw(&mut dice);
+            assert!((ms(1)..=ms(5)).contains(&drawn));
+            let drawn = Delay::Trace(vec![Span::ms(3), Span::ms(9)]).draw(&mut dice);
+            assert!(drawn == ms(3) || drawn == ms(9));
+        }
+        let mut draws: Vec<_> = (0..999).map(|_| Delay::LogNormal(Span::ms(10), 0.5).draw(&mut dice)).collect();
+        draws.sort();
+        assert!((ms(9)..ms(11)).contains(&draws[500]), "median {:?}", draws[500]);
+    }
+}
