@@ -259,7 +259,7 @@ pub(crate) enum Unreachable {
     Other(io::Error),
 }
 
-/// A member's name as one segment of a path.
+/// Any text as one segment of a path, or one value of a query.
 pub(crate) fn segment(name: &str) -> impl std::fmt::Display {
     percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC)
 }

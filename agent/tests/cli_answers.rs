@@ -1,4 +1,10 @@
 //! Every verb against a small made-up agent that says what the contract allows.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that trips over is a test that fails"
+)]
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -6,7 +12,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -49,6 +55,7 @@ fn members_can_be_filtered_and_nobody_is_a_no() {
     assert_eq!(names(&["--tag", "role=db"]), (0, "n2 n3".to_owned()));
     assert_eq!(names(&["--tag", "role=db", "--status", "alive"]), (0, "n2".to_owned()));
     assert_eq!(names(&["--tag", "role=web"]), (4, String::new()));
+    assert_eq!(names(&["--tag", "role=a&b=c #"]), (4, String::new()), "a value is sent as it is");
 }
 
 #[test]
@@ -354,7 +361,7 @@ impl Fake {
             watchers: Mutex::new(watchers),
         });
         let routes = Router::new()
-            .route("/v1/members", get(async || Json(members())))
+            .route("/v1/members", get(some))
             .route("/v1/members/{name}", get(one))
             .route(
                 "/v1/self",
@@ -427,6 +434,19 @@ fn command(socket: &std::path::Path, args: &[&str]) -> Command {
     command.arg("--socket").arg(socket).args(args);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// With the agent's filters: repeated statuses widen, repeated tags narrow.
+async fn some(Query(query): Query<Vec<(String, String)>>) -> Json<Value> {
+    let mut all = members();
+    let wanted =
+        |key: &str| query.iter().filter(|(k, _)| k == key).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
+    let (statuses, tags) = (wanted("status"), wanted("tag"));
+    all["members"].as_array_mut().unwrap().retain(|m| {
+        let has = |tag: &&str| tag.split_once('=').is_some_and(|(k, v)| m["tags"][k] == v);
+        (statuses.is_empty() || statuses.contains(&m["status"].as_str().unwrap())) && tags.iter().all(has)
+    });
+    Json(all)
 }
 
 async fn one(Path(name): Path<String>) -> Response {

@@ -4,19 +4,20 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::client::ClientError;
+use crate::settings::SettingsErrors;
 
 /// Shown at the end of `--help`; the contract with scripts.
 pub(super) const HELP: &str = "\
 Exit codes:
   0    done
   1    error: the agent refused, or something failed
-  2    usage: the command line makes no sense
+  2    usage: the command line, or a setting, makes no sense
   3    no agent: nobody answers at the socket
   4    no: nothing matched, no quorum
   124  time is up: `wait`, or `join --timeout`";
 
 /// The ways to end. Errors (1, 3) travel as errors, usage (2) is clap's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Exit {
     /// It is done.
     Done,
@@ -26,6 +27,8 @@ pub(super) enum Exit {
     No,
     /// Time is up.
     TimeUp,
+    /// The daemon has a code of its own, from the same table.
+    Agent(ExitCode),
 }
 
 /// Whoever read our output has gone away: no reason to say anything.
@@ -39,11 +42,15 @@ pub(super) fn code(result: anyhow::Result<Exit>) -> ExitCode {
         Ok(Exit::Done) => return ExitCode::SUCCESS,
         Ok(Exit::Failed) => return ExitCode::from(1),
         Ok(Exit::No) => return ExitCode::from(4),
+        Ok(Exit::Agent(code)) => return code,
         Ok(Exit::TimeUp) => return ExitCode::from(124),
         Err(error) if error.is::<ReaderGone>() => return ExitCode::SUCCESS,
         Err(error) => error,
     };
     say(&format!("{error:#}"));
+    if let Some(errors) = error.downcast_ref::<SettingsErrors>() {
+        return ExitCode::from(errors.exit_code());
+    }
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::Unreachable { .. }) => ExitCode::from(3),
         Some(ClientError::Refused(_) | ClientError::Broken { .. }) | None => ExitCode::from(1),

@@ -2,12 +2,11 @@
 
 use clap::{Args, ValueEnum};
 use comfy_table::Cell;
-use serde_json::Value;
 
 use super::exit::{Exit, say};
 use super::output::{Output, age, brief, finish, span, status_cell};
 use crate::api::types::{Member, Members};
-use crate::client::Client;
+use crate::client::{Client, segment};
 
 /// Arguments of `members`.
 #[derive(Args)]
@@ -51,11 +50,10 @@ impl Status {
 impl List {
     /// Lists the members that match; "no" when none does.
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
-        let mut answer = client.get("/v1/members").await?;
-        // Filtered as JSON, so that fields unknown to this program stay.
-        if let Some(list) = answer.get_mut("members").and_then(Value::as_array_mut) {
-            list.retain(|member| self.wants(member));
-        }
+        let statuses = self.status.iter().map(|s| format!("status={}", s.word()));
+        let tags = self.tag.iter().map(|(key, value)| format!("tag={}", segment(&format!("{key}={value}"))));
+        let filter: Vec<String> = statuses.chain(tags).collect();
+        let answer = client.get(&format!("/v1/members?{}", filter.join("&"))).await?;
         let mut members = client.read::<Members>(&answer)?;
         members.members.sort_by(|a, b| rank(&a.status).cmp(&rank(&b.status)).then(a.name.cmp(&b.name)));
         let header = (!self.no_headers).then_some(HEADER);
@@ -65,16 +63,6 @@ impl List {
             return Ok(Exit::No);
         }
         Ok(Exit::Done)
-    }
-
-    fn wants(&self, member: &Value) -> bool {
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-        let status = text(member.get("status")).unwrap_or_default();
-        (self.status.is_empty() || self.status.iter().any(|s| s.word() == status))
-            && self
-                .tag
-                .iter()
-                .all(|(key, value)| text(member.get("tags").and_then(|t| t.get(key))).as_ref() == Some(value))
     }
 }
 

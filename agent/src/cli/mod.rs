@@ -1,5 +1,6 @@
 //! The command line: parse, do one thing, leave with a code that scripts can trust.
 
+mod agent;
 mod change;
 mod condition;
 mod dev;
@@ -60,6 +61,8 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Run the agent of this host.
+    Agent(Box<agent::Agent>),
     /// Start a cluster to play with on this machine, kill a member, watch it being noticed.
     Dev(dev::Dev),
     /// List the members, problems first.
@@ -84,6 +87,9 @@ enum Verb {
     Forget(change::Forget),
     /// Show or change the tags of this member.
     Tags(change::Tags),
+    /// The agent's settings: every one explained, those in force, a file checked.
+    #[command(subcommand)]
+    Config(setup::Config),
     /// Print a shell's completion script.
     Completions(setup::Completions),
     /// Version of this program and of the agent.
@@ -96,6 +102,8 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
     let output = Output::new(global.output);
     let client = || Client::new(global.socket.as_deref());
     match verb {
+        Verb::Agent(verb) => drive(async { verb.run().await.map(Exit::Agent) }),
+        Verb::Config(verb) => verb.run(&output),
         Verb::Completions(verb) => verb.run(),
         Verb::Keygen(verb) => verb.run(&output),
         Verb::Dev(verb) => drive(verb.run(&output)),
@@ -116,7 +124,11 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
 
 /// Runs one verb to its end on this thread.
 fn drive(verb: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(verb)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(verb);
+    // Name look-ups may hang for long; nobody waits for them any more.
+    runtime.shutdown_background();
+    result
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `completions` and `keygen`: what needs no agent.
+//! `config`, `completions` and `keygen`: what needs no agent.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -7,12 +7,63 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use clap::{Args, CommandFactory as _};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Subcommand};
 use serde_json::json;
 
 use super::Cli;
 use super::exit::Exit;
-use super::output::{Output, print};
+use super::output::{Output, finish, print};
+use crate::settings::{self, AgentArgs};
+
+/// Verbs of `config`.
+#[derive(Subcommand)]
+pub(super) enum Config {
+    /// Print a file with every setting, its meaning and its default.
+    Default,
+    /// Show what `heartsay agent` with these flags would use, and where each value comes from.
+    Show(AgentArgs),
+    /// Check a file, or the installed ones.
+    Check {
+        /// The file; without it, those that the agent would read.
+        file: Option<PathBuf>,
+    },
+}
+
+impl Config {
+    /// Answers.
+    pub(super) fn run(self, output: &Output) -> anyhow::Result<Exit> {
+        match self {
+            Self::Default => print(&settings::default_toml())?,
+            Self::Show(args) => {
+                let shown = settings::show(&args)?;
+                let answer = serde_json::to_value(&shown)?;
+                output.show(&answer, || {
+                    let mut table = output.table(Some(&["SETTING", "VALUE", "FROM"]));
+                    for one in &shown {
+                        table.add_row([&one.key, one.value.as_deref().unwrap_or("-"), &one.origin]);
+                    }
+                    finish(table)
+                })?;
+            }
+            Self::Check { file } => {
+                let warnings = settings::check(&reading(file)?)?;
+                output.show(&json!({ "ok": true, "warnings": warnings }), || {
+                    let warnings = warnings.iter().map(|w| format!("\nwarning: {w}"));
+                    format!("the settings are good{}", warnings.collect::<String>())
+                })?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Arguments of an agent that is told nothing but its file.
+fn reading(file: Option<PathBuf>) -> anyhow::Result<AgentArgs> {
+    let command = AgentArgs::augment_args(clap::Command::new("check").no_binary_name(true));
+    let flag = file.map(|file| ["--config".into(), file.into_os_string()]);
+    let matches = command.try_get_matches_from(flag.into_iter().flatten())?;
+    Ok(AgentArgs::from_arg_matches(&matches)?)
+}
 
 /// Arguments of `completions`.
 #[derive(Args)]

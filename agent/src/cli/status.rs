@@ -72,6 +72,8 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
         "isolated: most others look silent, so probably it is this host; verdicts are held"
     } else if me.joined {
         "joined"
+    } else if me.seeds.is_empty() {
+        "alone: no seeds are configured, so it waits to be found"
     } else {
         "not joined yet: no seed has answered"
     };

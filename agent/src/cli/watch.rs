@@ -63,6 +63,7 @@ fn sentence(line: &WatchLine, output: &Output) -> String {
             format!("snapshot: {}, {alive} alive", count(members.len(), "member", "members"))
         }
         "lagged" => "lagged: events were missed; a new snapshot follows".to_owned(),
+        "self" => "this agent".to_owned(),
         "quorum" => match &line.quorum {
             Some(quorum) => super::status::quorum_text(quorum, output),
             None => "quorum".to_owned(),

@@ -65,12 +65,6 @@ fn case(member: &Member, me: &SelfInfo, output: &Output) -> String {
         paragraphs.push(silence(member, evidence));
     }
     paragraphs.push(contact(member));
-    if let Some(verdict) = member.evidence.as_ref().and_then(|e| e.down_as_of) {
-        paragraphs.push(format!(
-            "The verdict rests on heartbeat {verdict}; any newer one brings {} back everywhere.",
-            member.name
-        ));
-    }
     if let Some(evidence) = member.evidence.as_ref().filter(|e| !e.outlook.is_empty()) {
         paragraphs.push(format!("What would change this: {}", sentence(&evidence.outlook)));
     }
