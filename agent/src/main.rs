@@ -1,2 +1,21 @@
-//! The heartsay agent.
-fn main() {}
+//! heartsay: one agent per host that knows who is in the cluster and who is
+//! alive, and the command line that asks it.
+
+mod api;
+mod cli;
+mod client;
+mod clock;
+mod driver;
+mod metrics;
+mod net;
+mod notify;
+mod run;
+mod seeds;
+mod settings;
+mod store;
+mod telemetry;
+mod view;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

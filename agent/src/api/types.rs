@@ -141,7 +141,8 @@ pub struct Quorum {
     pub since: String,
 }
 
-/// A line of `GET /v1/watch`. `type` is one of `snapshot`, `member-join`,
+/// A line of `GET /v1/watch`. In a `snapshot`, `name` and `generation` are the
+/// answering agent's own: the index counts inside that generation. `type` is one of `snapshot`, `member-join`,
 /// `member-suspect`, `member-alive`, `member-down`, `member-left`,
 /// `member-restart`, `member-update`, `member-forgotten`, `quorum`, `self`,
 /// `lagged`, `idle`.
@@ -158,6 +159,14 @@ pub struct WatchLine {
     pub generation: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// With `member-join`, `member-restart` and `member-update`: where it is,
+    /// and what it says about itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, String>>,
     /// Accusers or deciders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Vec<String>>,

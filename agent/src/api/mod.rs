@@ -1,0 +1,136 @@
+//! HTTP/1.1 and JSON on the Unix socket: what the agent knows, for any program.
+//!
+//! Reads for whoever can open the socket; changes for root, the agent's own
+//! user and the admin group, by the credentials the kernel gives for the other
+//! end. A TCP listener, if one is configured, answers reads only. Every error is
+//! a problem document (RFC 9457).
+
+pub(crate) mod server;
+pub(crate) mod show;
+pub(crate) mod socket;
+#[allow(unreachable_pub, reason = "shared")]
+pub(crate) mod types;
+
+mod problem;
+mod reads;
+mod watch;
+mod writes;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{get, post};
+use nix::unistd::Gid;
+use parking_lot::RwLock;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::driver::{Picture, Request, Scope};
+use crate::seeds::Seeds;
+use crate::settings::Shown;
+use crate::view::Board;
+pub(crate) use problem::Problem;
+
+/// What every handler may use. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct App(pub Arc<Context>);
+
+/// See [`App`].
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The way to the driver.
+    pub(crate) requests: mpsc::Sender<Request>,
+    /// Events and conditions.
+    pub(crate) board: Arc<Board>,
+    /// For stamps.
+    pub(crate) clock: Arc<Clock>,
+    /// As configured, with what came of them.
+    pub(crate) seeds: Arc<Seeds>,
+    /// Settings in force; replaced by a reload.
+    pub(crate) settings: RwLock<Vec<Shown>>,
+    /// What does not change while the agent runs.
+    pub(crate) about: About,
+    /// Fires when the agent stops: streams end.
+    pub(crate) stopping: CancellationToken,
+}
+
+/// What does not change while the agent runs.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    /// Our name.
+    pub(crate) name: String,
+    /// Our generation at start.
+    pub(crate) generation: u64,
+    /// Cluster id.
+    pub(crate) cluster: String,
+    /// `local`, `lan` or `wan`.
+    pub(crate) profile: String,
+    /// Bound UDP address.
+    pub(crate) bind: String,
+    /// RFC 3339.
+    pub(crate) started: String,
+    /// Datagrams are sealed.
+    pub(crate) encrypted: bool,
+    /// φ that makes suspect.
+    pub(crate) phi_threshold: f64,
+    /// Whose members may write.
+    pub(crate) admin_group: Option<Gid>,
+}
+
+impl App {
+    /// Asks the driver for the view as it is now.
+    pub(crate) async fn look(&self, scope: Scope) -> Result<Picture, Problem> {
+        self.ask(|reply| Request::Look(scope, reply)).await
+    }
+
+    /// Asks the driver.
+    pub(crate) async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, Problem> {
+        let (reply, answer) = oneshot::channel();
+        let stopping = || Problem::unavailable("the agent is stopping");
+        self.0.requests.send(request(reply)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
+    }
+
+    /// In the cluster, or alone because nobody said where others are.
+    pub(crate) fn is_ready(&self, picture: &Picture) -> bool {
+        !picture.leaving && (picture.joined || self.0.seeds.is_empty())
+    }
+}
+
+/// All routes.
+pub(crate) fn router(app: App) -> Router {
+    let bounded = Router::new()
+        .route("/v1/members", get(reads::members))
+        .route("/v1/members/{name}", get(reads::member))
+        .route("/v1/self", get(reads::myself))
+        .route("/v1/quorum", get(reads::quorum))
+        .route("/v1/stats", get(reads::stats))
+        .route("/v1/config", get(reads::config))
+        .route("/v1/version", get(reads::version))
+        .route("/metrics", get(reads::metrics))
+        .route("/livez", get(reads::livez))
+        .route("/readyz", get(reads::readyz))
+        .route("/v1/forget", post(writes::forget))
+        .route("/v1/tags", post(writes::tags))
+        .layer(middleware::from_fn(server::time_limit));
+    // These wait for others, each with a limit of its own.
+    let patient = Router::new()
+        .route("/v1/watch", get(watch::watch))
+        .route("/v1/join", post(writes::join))
+        .route("/v1/leave", post(writes::leave));
+    bounded
+        .merge(patient)
+        .fallback(problem::unknown_path)
+        .method_not_allowed_fallback(problem::wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .with_state(app)
+}
+
+/// Largest request body, in bytes: more seeds or tags than anybody has.
+const BODY_LIMIT: usize = 64 * 1024;

@@ -1,0 +1,227 @@
+//! Questions: none of these changes anything.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use heartsay_membership::{MemberView, Name};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::types::{Member, Members, Quorum, SelfInfo, Version};
+use super::{App, Problem, show};
+use crate::driver::{Picture, Scope};
+use crate::settings::Shown;
+
+pub(super) async fn members(
+    State(app): State<App>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Json<Members>, Problem> {
+    let filter = Filter::parse(&query)?;
+    let picture = app.look(Scope::Everybody).await?;
+    let members = picture.members.iter().filter(|view| filter.takes(view));
+    let members = members.map(|view| one(&app, view, filter.evidence)).collect();
+    Ok(Json(Members { me: picture.me.to_string(), index: picture.index, members }))
+}
+
+pub(super) async fn member(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<Member>, Problem> {
+    let unknown = || Problem::not_found(format!("no member is called {name:?}"));
+    let wanted = Name::new(&name).map_err(|_| unknown())?;
+    let picture = app.look(Scope::One(wanted)).await?;
+    let view = picture.members.first().ok_or_else(unknown)?;
+    Ok(Json(one(&app, view, true)))
+}
+
+pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Problem> {
+    let picture = app.look(Scope::Everybody).await?;
+    let myself = picture.members.iter().find(|view| view.is_self);
+    let myself = myself.ok_or_else(|| Problem::unavailable("this agent is not in its own view"))?;
+    let about = &app.0.about;
+    Ok(Json(SelfInfo {
+        member: one(&app, myself, true),
+        cluster: about.cluster.clone(),
+        profile: about.profile.clone(),
+        bind: about.bind.clone(),
+        pid: std::process::id(),
+        started: about.started.clone(),
+        encrypted: about.encrypted,
+        joined: picture.joined,
+        isolated: picture.stats.isolated,
+        leaving: picture.leaving,
+        local_health: picture.stats.local_health,
+        peers_agreeing: picture.stats.peers_agreeing,
+        peers_known: picture.stats.peers_known,
+        counts: show::counts(&picture.members),
+        quorum: show::quorum(&app.0.clock, &picture.quorum),
+        seeds: app.0.seeds.shown(),
+        conditions: conditions(&app, &picture),
+        version: version_info(),
+    }))
+}
+
+pub(super) async fn quorum(State(app): State<App>) -> Result<Json<Quorum>, Problem> {
+    let picture = app.look(Scope::Nobody).await?;
+    Ok(Json(show::quorum(&app.0.clock, &picture.quorum)))
+}
+
+/// Counters since the start, flat: a number by name, and refusals and losses by reason.
+pub(super) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    let Picture { stats, loss, .. } = app.look(Scope::Nobody).await?;
+    Ok(Json(json!({
+        "datagrams_sent": stats.datagrams_sent,
+        "datagrams_received": stats.datagrams_received,
+        "bytes_sent": stats.bytes_sent,
+        "bytes_received": stats.bytes_received,
+        "rounds": stats.rounds,
+        "exchanges": stats.exchanges,
+        "probes": stats.probes,
+        "probes_unanswered": stats.probes_unanswered,
+        "probe_requests": stats.probe_requests,
+        "nacks": stats.nacks,
+        "refusals": stats.refusals,
+        "bursts": stats.bursts,
+        "claims_sent": stats.claims_sent,
+        "claims_received": stats.claims_received,
+        "stale_claims": stats.stale_claims,
+        "suspicions_raised": stats.suspicions_raised,
+        "suspicions_refuted": stats.suspicions_refuted,
+        "refutations_of_self": stats.refutations_of_self,
+        "verdicts": stats.verdicts,
+        "stalls": stats.stalls,
+        "pages_equal": stats.pages_equal,
+        "pages_unequal": stats.pages_unequal,
+        "rejected": stats.rejected,
+        "local_health": stats.local_health,
+        "isolated": stats.isolated,
+        "tombstones": stats.tombstones,
+        "peers_agreeing": stats.peers_agreeing,
+        "peers_known": stats.peers_known,
+        "socket_overflow": loss.overflow,
+        "not_delivered": loss.obstacles,
+        "timer_lag_seconds": loss.lag.as_secs_f64(),
+        "events": app.0.board.counts(),
+    })))
+}
+
+/// Every setting in force, with its origin. Keys are told by their file only.
+pub(super) async fn config(State(app): State<App>) -> Json<Vec<Shown>> {
+    Json(app.0.settings.read().clone())
+}
+
+pub(super) async fn version() -> Json<Version> {
+    Json(version_info())
+}
+
+pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
+    let picture = app.look(Scope::Everybody).await?;
+    let text = crate::metrics::encode(&picture, &app.0.board.counts(), &app.0.seeds.shown())
+        .map_err(|e| Problem::unavailable(format!("metrics could not be written: {e}")))?;
+    Ok(([(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text).into_response())
+}
+
+/// Answered by way of the protocol loop, so that it says something about it.
+pub(super) async fn livez(State(app): State<App>) -> Result<Json<Word>, Problem> {
+    app.look(Scope::Nobody).await?;
+    Ok(Json(Word { status: "live" }))
+}
+
+pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Word>, Problem> {
+    let picture = app.look(Scope::Nobody).await?;
+    if picture.leaving {
+        return Err(Problem::unavailable("this agent is leaving"));
+    }
+    if !app.is_ready(&picture) {
+        return Err(Problem::unavailable("no other member has been found yet"));
+    }
+    Ok(Json(Word { status: "ready" }))
+}
+
+/// `{"status":"ready"}`.
+#[derive(Debug, Serialize)]
+pub(super) struct Word {
+    status: &'static str,
+}
+
+fn one(app: &App, view: &MemberView, evidence: bool) -> Member {
+    if evidence {
+        show::member_with_evidence(&app.0.clock, view, app.0.about.phi_threshold)
+    } else {
+        show::member(&app.0.clock, view)
+    }
+}
+
+fn conditions(app: &App, picture: &Picture) -> Vec<String> {
+    let mut conditions = app.0.board.conditions();
+    if picture.stats.local_health >= IMPAIRED {
+        conditions.push(format!(
+            "this agent is slow or badly connected (local health {}); its accusations count for less",
+            picture.stats.local_health
+        ));
+    }
+    if picture.loss.overflow > 0 {
+        conditions.push(format!(
+            "the kernel dropped {} datagrams unread; raise net.core.rmem_max or give the agent more time",
+            picture.loss.overflow
+        ));
+    }
+    conditions
+}
+
+fn version_info() -> Version {
+    Version {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol_min: u32::from(heartsay_proto::VERSION),
+        protocol_max: u32::from(heartsay_proto::VERSION),
+    }
+}
+
+/// `?status=alive&tag=role=web&evidence=true`. Repeated statuses widen, repeated tags narrow.
+#[derive(Debug, Default)]
+struct Filter {
+    statuses: Vec<String>,
+    tags: Vec<(String, Option<String>)>,
+    evidence: bool,
+}
+
+impl Filter {
+    fn parse(query: &[(String, String)]) -> Result<Self, Problem> {
+        let mut filter = Self::default();
+        for (key, value) in query {
+            match (key.as_str(), value.as_str()) {
+                ("status", "alive" | "suspect" | "down" | "left") => filter.statuses.push(value.clone()),
+                ("status", _) => {
+                    let detail = format!("status {value:?} is not alive, suspect, down or left");
+                    return Err(Problem::bad_request(detail));
+                }
+                ("tag", _) => filter.tags.push(match value.split_once('=') {
+                    Some((tag, value)) => (tag.to_owned(), Some(value.to_owned())),
+                    None => (value.clone(), None),
+                }),
+                ("evidence", "true" | "1" | "") => filter.evidence = true,
+                ("evidence", "false" | "0") => filter.evidence = false,
+                _ => {
+                    let detail =
+                        format!("{key}={value} is not understood; known are status, tag and evidence");
+                    return Err(Problem::bad_request(detail));
+                }
+            }
+        }
+        Ok(filter)
+    }
+
+    fn takes(&self, view: &MemberView) -> bool {
+        let status = view.status.to_string();
+        let has = |tag: &str, wanted: Option<&str>| {
+            let value = view.state.get(&format!("tag/{tag}"));
+            value.is_some_and(|value| wanted.is_none_or(|wanted| wanted.as_bytes() == value))
+        };
+        (self.statuses.is_empty() || self.statuses.contains(&status))
+            && self.tags.iter().all(|(tag, wanted)| has(tag, wanted.as_deref()))
+    }
+}
+
+/// Local health from which on an operator should look. Honest guess.
+const IMPAIRED: u8 = 3;

@@ -1,0 +1,200 @@
+//! The Unix socket itself: never stolen from a living agent, never left behind.
+//!
+//! A lock beside the socket settles who may have it; what lies at the path is
+//! removed only by the holder, and only when nobody answers there.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::Gid;
+use tracing::{info, warn};
+
+/// A bound socket; its file goes when this does, if it is still ours.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    path: PathBuf,
+    /// Device and inode of the file we made.
+    file: (u64, u64),
+    /// Held for the lock on it.
+    _lock: File,
+}
+
+impl Socket {
+    /// Binds `path` with these permissions. Call before there are other threads:
+    /// the process's umask is narrowed for a moment.
+    ///
+    /// # Errors
+    /// The path is too long, taken by a living process, something else than a
+    /// socket, or not writable.
+    pub(crate) fn bind(path: &Path, mode: u32, group: Option<Gid>) -> anyhow::Result<(Self, UnixListener)> {
+        let shown = path.display();
+        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(dir)
+                .with_context(|| format!("cannot make the directory of the socket {shown}; give --socket"))?;
+        }
+        let lock = lock(path)?;
+        clear(path)?;
+        let before = umask(Mode::from_bits_truncate(0o177));
+        let bound = UnixListener::bind(path);
+        umask(before);
+        let listener = bound.with_context(|| format!("cannot make the socket {shown}; give --socket"))?;
+        let file =
+            fs::symlink_metadata(path).with_context(|| format!("cannot examine the socket {shown}"))?;
+        let socket = Self { path: path.to_owned(), file: (file.dev(), file.ino()), _lock: lock };
+        if let Some(group) = group {
+            std::os::unix::fs::chown(path, None, Some(group.as_raw()))
+                .with_context(|| format!("cannot give the socket {shown} to group {group}"))?;
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .with_context(|| format!("cannot set the permissions of the socket {shown}"))?;
+        listener.set_nonblocking(true).context("cannot make the socket non-blocking")?;
+        Ok((socket, listener))
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        match fs::symlink_metadata(&self.path) {
+            Ok(file) if (file.dev(), file.ino()) == self.file => {
+                if let Err(e) = fs::remove_file(&self.path) {
+                    warn!(path = %self.path.display(), error = %e, "the socket could not be removed");
+                }
+            }
+            _ => info!(path = %self.path.display(), "the socket is not ours any more; left alone"),
+        }
+    }
+}
+
+fn lock(path: &Path) -> anyhow::Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let lock = PathBuf::from(name);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&lock)
+        .with_context(|| format!("cannot lock the socket {} (by {})", path.display(), lock.display()))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            bail!(taken(path, pid.trim()));
+        }
+        Err(TryLockError::Error(e)) => {
+            return Err(e).with_context(|| format!("cannot lock {}", lock.display()));
+        }
+    }
+    // For the message above only; the lock itself is the kernel's.
+    let _ = file.set_len(0);
+    let _ = file.rewind();
+    let _ = writeln!(file, "{}", std::process::id());
+    Ok(file)
+}
+
+/// Removes what a dead agent left at the path.
+fn clear(path: &Path) -> anyhow::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e).with_context(|| format!("cannot examine {}", path.display())),
+        Ok(file) if !file.file_type().is_socket() => {
+            bail!("{} exists and is no socket; remove it or give --socket", path.display())
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        Ok(stream) => {
+            let pid = getsockopt(&stream, sockopt::PeerCredentials).map(|peer| peer.pid().to_string());
+            bail!(taken(path, &pid.unwrap_or_else(|_| "unknown".to_owned())));
+        }
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
+        Err(e) => return Err(e).with_context(|| format!("cannot tell whether {} is in use", path.display())),
+    }
+    info!(path = %path.display(), "removing the socket of an agent that is gone");
+    fs::remove_file(path).with_context(|| format!("cannot remove the stale socket {}", path.display()))
+}
+
+fn taken(path: &Path, pid: &str) -> String {
+    format!(
+        "the socket {} belongs to a running process (pid {pid}); stop it, or give each agent its own --socket",
+        path.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(dir: &tempfile::TempDir) -> PathBuf {
+        dir.path().join("run/heartsay.sock")
+    }
+
+    #[test]
+    fn a_socket_has_its_mode_and_goes_with_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let (socket, _listener) = Socket::bind(&path(&dir), 0o660, None).unwrap();
+        assert_eq!(fs::metadata(path(&dir)).unwrap().permissions().mode() & 0o777, 0o660);
+        drop(socket);
+        assert!(!path(&dir).exists());
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(path(&dir).parent().unwrap()).unwrap();
+        // Closing a listener leaves its file, as a killed agent does.
+        drop(UnixListener::bind(path(&dir)).unwrap());
+        assert!(path(&dir).exists());
+        Socket::bind(&path(&dir), 0o600, None).unwrap();
+    }
+
+    #[test]
+    fn a_living_socket_is_refused_with_its_pid_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = format!("pid {}", std::process::id());
+        let (_socket, _listener) = Socket::bind(&path(&dir), 0o600, None).unwrap();
+        let refused = Socket::bind(&path(&dir), 0o600, None).unwrap_err().to_string();
+        assert!(refused.contains(&own), "{refused}");
+        UnixStream::connect(path(&dir)).unwrap();
+    }
+
+    #[test]
+    fn a_living_socket_of_a_stranger_is_refused_with_its_pid_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(path(&dir).parent().unwrap()).unwrap();
+        let _stranger = UnixListener::bind(path(&dir)).unwrap();
+        let refused = Socket::bind(&path(&dir), 0o600, None).unwrap_err().to_string();
+        assert!(refused.contains(&format!("pid {}", std::process::id())), "{refused}");
+        UnixStream::connect(path(&dir)).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_never_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(path(&dir).parent().unwrap()).unwrap();
+        fs::write(path(&dir), "precious").unwrap();
+        assert!(Socket::bind(&path(&dir), 0o600, None).is_err());
+        assert_eq!(fs::read(path(&dir)).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_socket_that_somebody_replaced_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (socket, _listener) = Socket::bind(&path(&dir), 0o600, None).unwrap();
+        fs::remove_file(path(&dir)).unwrap();
+        fs::write(path(&dir), "somebody else's").unwrap();
+        drop(socket);
+        assert!(path(&dir).exists());
+    }
+}

@@ -1,0 +1,198 @@
+//! `GET /v1/watch`: a snapshot, then every change, each with a rising index.
+//!
+//! The stream pulls: it takes from the ring what its reader has missed when the
+//! reader has room for more, so a slow reader costs nobody anything. One that
+//! fell out of the ring is told `lagged` and gets a fresh snapshot.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use tokio::sync::watch;
+
+use super::types::WatchLine;
+use super::{App, Problem, show};
+use crate::driver::Scope;
+use crate::view::Missed;
+
+pub(super) async fn watch(
+    State(app): State<App>,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let style = if accepts_sse(&headers) { Style::Sse } else { Style::Lines };
+    let since = resume_point(&app, &query, &headers)?;
+    if let Some(since) = since
+        && app.0.board.after(since, 0) == Missed::Gone
+    {
+        return Err(Problem::gone(format!(
+            "events after index {since} are not kept here (newest is {}); start over without since",
+            app.0.board.newest()
+        )));
+    }
+    let follower = Follower {
+        changes: app.0.board.subscribe(),
+        generation: app.0.about.generation,
+        at: since.unwrap_or(0),
+        due: if since.is_some() { VecDeque::new() } else { VecDeque::from([Due::Snapshot]) },
+        style,
+        app,
+    };
+    let body = Body::from_stream(stream::unfold(follower, |mut follower| async {
+        let chunk = follower.next().await?;
+        Some((Ok::<_, Infallible>(chunk), follower))
+    }));
+    let content_type = match style {
+        Style::Lines => "application/x-ndjson",
+        Style::Sse => "text/event-stream",
+    };
+    Ok(([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-cache")], body).into_response())
+}
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug)]
+enum Style {
+    Lines,
+    Sse,
+}
+
+/// What goes out before further events.
+#[derive(Debug)]
+enum Due {
+    Lagged,
+    Snapshot,
+}
+
+struct Follower {
+    app: App,
+    changes: watch::Receiver<u64>,
+    generation: u64,
+    /// Index of the last event that the reader has.
+    at: u64,
+    due: VecDeque<Due>,
+    style: Style,
+}
+
+impl Follower {
+    /// What to send next; waits for it. `None` when the agent stops.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            match self.due.pop_front() {
+                Some(Due::Lagged) => return Some(self.remark("lagged")),
+                Some(Due::Snapshot) => return self.snapshot().await,
+                None => {}
+            }
+            // Seen before reading, so that an event in between wakes us again.
+            self.changes.mark_unchanged();
+            match self.app.0.board.after(self.at, CHUNK) {
+                Missed::Gone => self.due.extend([Due::Lagged, Due::Snapshot]),
+                Missed::Lines(lines) if !lines.is_empty() => return Some(self.events(&lines)),
+                Missed::Lines(_) => {
+                    let stopping = self.app.0.stopping.clone();
+                    tokio::select! {
+                        changed = self.changes.changed() => changed.ok()?,
+                        () = tokio::time::sleep(IDLE) => return Some(self.remark("idle")),
+                        () = stopping.cancelled() => return None,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn snapshot(&mut self) -> Option<Bytes> {
+        let picture = self.app.look(Scope::Everybody).await.ok()?;
+        let clock = &self.app.0.clock;
+        self.at = picture.index;
+        let line = WatchLine {
+            kind: "snapshot".to_owned(),
+            index: picture.index,
+            time: clock.stamp(picture.at),
+            name: Some(picture.me.to_string()),
+            generation: Some(self.generation),
+            quorum: Some(show::quorum(clock, &picture.quorum)),
+            members: Some(picture.members.iter().map(|view| show::member(clock, view)).collect()),
+            ..WatchLine::default()
+        };
+        Some(self.written(&line))
+    }
+
+    fn events(&mut self, lines: &[Arc<str>]) -> Bytes {
+        let mut out = String::new();
+        for line in lines {
+            self.at += 1;
+            self.write(&mut out, line);
+        }
+        out.into()
+    }
+
+    /// A line that is no event: it carries the index the reader is at.
+    fn remark(&self, kind: &str) -> Bytes {
+        let clock = &self.app.0.clock;
+        let time = clock.stamp(clock.now());
+        self.written(&WatchLine { kind: kind.to_owned(), index: self.at, time, ..WatchLine::default() })
+    }
+
+    fn written(&self, line: &WatchLine) -> Bytes {
+        let mut out = String::new();
+        // Text and finite numbers always serialize.
+        if let Ok(json) = serde_json::to_string(line) {
+            self.write(&mut out, &json);
+        }
+        out.into()
+    }
+
+    fn write(&self, out: &mut String, json: &str) {
+        match self.style {
+            Style::Lines => *out += &format!("{json}\n"),
+            Style::Sse => *out += &format!("id: {}-{}\ndata: {json}\n\n", self.generation, self.at),
+        }
+    }
+}
+
+fn accepts_sse(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT);
+    accepted.iter().filter_map(|value| value.to_str().ok()).any(|value| value.contains("text/event-stream"))
+}
+
+/// Where to go on: `?since=INDEX`, with `&generation=G` if the reader wants to be
+/// told of a restart in between; or the header that SSE clients send by themselves.
+fn resume_point(app: &App, query: &[(String, String)], headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let number = |what: &str, text: &str| {
+        text.parse::<u64>().map_err(|_| Problem::bad_request(format!("{what} {text:?} is no whole number")))
+    };
+    let mut since = None;
+    let mut generation = None;
+    if let Some(id) = headers.get("last-event-id").and_then(|id| id.to_str().ok()) {
+        let (life, index) = id.split_once('-').ok_or_else(|| {
+            Problem::bad_request(format!("Last-Event-ID {id:?} is not one of ours (GENERATION-INDEX)"))
+        })?;
+        generation = Some(number("Last-Event-ID", life)?);
+        since = Some(number("Last-Event-ID", index)?);
+    }
+    for (key, value) in query {
+        match key.as_str() {
+            "since" => since = Some(number("since", value)?),
+            "generation" => generation = Some(number("generation", value)?),
+            _ => {
+                return Err(Problem::bad_request(format!(
+                    "{key} is not understood; known are since and generation"
+                )));
+            }
+        }
+    }
+    if since.is_some() && generation.is_some_and(|life| life != app.0.about.generation) {
+        return Err(Problem::gone("the agent was restarted since; start over without since"));
+    }
+    Ok(since)
+}
+
+/// A sign of life for readers and proxies in between.
+const IDLE: Duration = Duration::from_secs(15);
+/// Events per write.
+const CHUNK: usize = 64;

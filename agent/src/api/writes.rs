@@ -1,0 +1,164 @@
+//! Wishes: these change something, so the kernel must say who asks.
+
+use std::ffi::CString;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use heartsay_membership::{Command, MemberView, Name, Status};
+use nix::unistd::{Gid, Uid, User, getgrouplist};
+use serde::de::DeserializeOwned;
+use tracing::info;
+
+use super::types::{ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, TagsRequest};
+use super::{App, Problem, show};
+use crate::driver::{Picture, Request, Scope};
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A process of this host, by the kernel's word.
+    Local {
+        /// Its user.
+        uid: Uid,
+        /// Its first group.
+        gid: Gid,
+    },
+    /// Somebody over TCP.
+    Remote,
+}
+
+type Body = Result<Bytes, BytesRejection>;
+
+pub(super) async fn join(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Json<JoinResponse>, Problem> {
+    authorize(&app, caller).await?;
+    let JoinRequest { seeds: wanted, timeout_seconds } = parse(body)?;
+    if wanted.is_empty() {
+        return Err(Problem::bad_request("seeds is empty: whom to join?"));
+    }
+    let mut addresses = Vec::new();
+    let mut errors = Vec::new();
+    for (seed, resolved) in app.0.seeds.resolve(&wanted).await {
+        match resolved {
+            Ok(found) => addresses.extend(found),
+            Err(e) => errors.push(format!("{seed}: {e}")),
+        }
+    }
+    if addresses.is_empty() {
+        return Err(Problem::bad_request(errors.join("; ")));
+    }
+    let before = app.look(Scope::Nobody).await?.index;
+    let mut changes = app.0.board.subscribe();
+    app.ask(|reply| Request::Command(Command::Join(addresses.clone()), reply)).await??;
+    let patience = Duration::try_from_secs_f64(timeout_seconds).unwrap_or_default().min(LONGEST_WAIT);
+    let answered = async {
+        loop {
+            let picture = app.look(Scope::Everybody).await?;
+            if has_answered(&picture, &addresses, before) || changes.changed().await.is_err() {
+                return Ok::<_, Problem>(());
+            }
+        }
+    };
+    let joined = match tokio::time::timeout(patience, answered).await {
+        Ok(result) => result.map(|()| true)?,
+        Err(_) => false,
+    };
+    let members = app.look(Scope::Everybody).await?.members.len();
+    let dialled = addresses.iter().map(ToString::to_string).collect();
+    Ok(Json(JoinResponse { dialled, joined, members }))
+}
+
+pub(super) async fn leave(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<LeaveResponse>, Problem> {
+    authorize(&app, caller).await?;
+    info!(?caller, "asked to leave");
+    let farewell = app.ask(Request::Leave).await?;
+    Ok(Json(LeaveResponse { acknowledged: farewell.acknowledged, asked: farewell.asked }))
+}
+
+pub(super) async fn forget(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    authorize(&app, caller).await?;
+    let ForgetRequest { name } = parse(body)?;
+    let wanted = Name::new(&name).map_err(|e| Problem::bad_request(format!("{name:?}: {e}")))?;
+    info!(?caller, name, "asked to forget");
+    app.ask(|reply| Request::Command(Command::Forget(wanted), reply)).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn tags(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Json<Member>, Problem> {
+    authorize(&app, caller).await?;
+    let TagsRequest { set, delete } = parse(body)?;
+    info!(?caller, ?set, ?delete, "asked to change tags");
+    let set = set.into_iter().map(|(key, value)| (format!("tag/{key}"), Some(value.into_bytes())));
+    let delete = delete.into_iter().map(|key| (format!("tag/{key}"), None));
+    let changes = set.chain(delete).collect();
+    app.ask(|reply| Request::Command(Command::Set(changes), reply)).await??;
+    let picture = app.look(Scope::Everybody).await?;
+    let myself = picture.members.iter().find(|view| view.is_self);
+    let myself = myself.ok_or_else(|| Problem::unavailable("this agent is not in its own view"))?;
+    Ok(Json(show::member(&app.0.clock, myself)))
+}
+
+/// A dialled address is a member's now, or somebody came in meanwhile: a seed
+/// may know itself by another address than we do.
+fn has_answered(picture: &Picture, dialled: &[SocketAddr], before: u64) -> bool {
+    let others = || picture.members.iter().filter(|view| !view.is_self);
+    let present = |view: &MemberView| matches!(view.status, Status::Alive | Status::Suspect);
+    others().any(|view| present(view) && dialled.contains(&view.address))
+        || (picture.index > before && picture.joined && others().any(present))
+}
+
+async fn authorize(app: &App, caller: Caller) -> Result<(), Problem> {
+    let Caller::Local { uid, gid } = caller else {
+        return Err(Problem::forbidden("over TCP nothing can be changed; use the Unix socket"));
+    };
+    if uid.is_root() || uid == Uid::effective() {
+        return Ok(());
+    }
+    let Some(admins) = app.0.about.admin_group else {
+        return Err(Problem::forbidden(format!(
+            "user {uid} may read only; changes are for root and the agent's own user (admin_group is not set)"
+        )));
+    };
+    // User databases may be on the network: never on the thread that answers others.
+    let member =
+        gid == admins || tokio::task::spawn_blocking(move || is_in(uid, admins)).await.unwrap_or(false);
+    if member {
+        return Ok(());
+    }
+    Err(Problem::forbidden(format!("user {uid} may read only; changes are for members of group {admins}")))
+}
+
+fn is_in(uid: Uid, group: Gid) -> bool {
+    let Ok(Some(user)) = User::from_uid(uid) else { return false };
+    let Ok(name) = CString::new(user.name) else { return false };
+    getgrouplist(&name, user.gid).is_ok_and(|groups| groups.contains(&group))
+}
+
+fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
+    let bytes = body.map_err(|e| Problem::new(e.status(), e.body_text()))?;
+    let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+    serde_json::from_slice(bytes)
+        .map_err(|e| Problem::bad_request(format!("the body is not what is wanted: {e}")))
+}
+
+/// Longest that a join waits for an answer.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);

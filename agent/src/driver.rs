@@ -1,0 +1,569 @@
+//! The event loop, sole owner of the machine.
+//!
+//! *Wait for one thing, hand it in, take out everything that comes of it; only
+//! then wait again.* The simulator's loop is the same with a made-up world.
+//!
+//! One rule is the driver's own: queued datagrams are handed in before the time
+//! is, so that no verdict is given about somebody whose answer is already here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heartsay_membership::{
+    Command, Event, Generation, HostId, Input, Instant, MemberEvent, MemberEventKind, MemberView, Name, Node,
+    Output, QuorumStatus, Rejected, Stats, Status,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use crate::api::show;
+use crate::api::types::WatchLine;
+use crate::clock::Clock;
+use crate::net::{Complaint, Obstacle, Udp};
+use crate::notify::{self, Watchdog};
+use crate::store::{Peer, Store};
+use crate::telemetry::Refusals;
+use crate::view::Board;
+
+/// A question or a wish from outside the loop.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Show what is known now.
+    Look(Scope, oneshot::Sender<Picture>),
+    /// Hand a command to the machine.
+    Command(Command, oneshot::Sender<Result<(), Rejected>>),
+    /// Say good-bye; answered when it is acknowledged or its time is up.
+    Leave(oneshot::Sender<Farewell>),
+    /// Save what is to be kept, and end the loop.
+    Stop,
+}
+
+/// How much of the view is wanted.
+#[derive(Debug)]
+pub(crate) enum Scope {
+    /// No members.
+    Nobody,
+    /// One member.
+    One(Name),
+    /// Everybody.
+    Everybody,
+}
+
+/// The view at one moment, consistent in itself and with the event index.
+#[derive(Debug)]
+pub(crate) struct Picture {
+    /// When.
+    pub(crate) at: Instant,
+    /// The last event that is part of it.
+    pub(crate) index: u64,
+    /// Our name.
+    pub(crate) me: Name,
+    /// As asked for.
+    pub(crate) members: Vec<MemberView>,
+    /// Quorum as the machine sees it.
+    pub(crate) quorum: QuorumStatus,
+    /// The machine's counters.
+    pub(crate) stats: Stats,
+    /// The driver's counters.
+    pub(crate) loss: Loss,
+    /// First complete view has been had.
+    pub(crate) joined: bool,
+    /// Saying good-bye.
+    pub(crate) leaving: bool,
+}
+
+/// What the host does to our datagrams, and to our time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Loss {
+    /// Datagrams the kernel dropped before we read them.
+    pub(crate) overflow: u32,
+    /// Datagrams that did not leave or did not arrive, by [`Obstacle::label`].
+    pub(crate) obstacles: BTreeMap<&'static str, u64>,
+    /// How late the last timer was.
+    pub(crate) lag: Duration,
+}
+
+/// How a good-bye ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Farewell {
+    /// Peers that said they have it.
+    pub(crate) acknowledged: usize,
+    /// Peers that were told.
+    pub(crate) asked: usize,
+}
+
+/// What the process around the loop must know.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// First complete view.
+    Joined,
+    /// Another living host holds our name.
+    NameRefused {
+        /// Who.
+        holder: HostId,
+        /// Where.
+        address: SocketAddr,
+        /// Which life.
+        generation: Generation,
+    },
+    /// The good-bye is over.
+    Left(Farewell),
+}
+
+/// The loop and what it owns.
+pub(crate) struct Driver {
+    /// The machine.
+    pub(crate) node: Node,
+    /// Its socket.
+    pub(crate) udp: Udp,
+    /// Its time.
+    pub(crate) clock: Arc<Clock>,
+    /// Where its events go.
+    pub(crate) board: Arc<Board>,
+    /// Where questions come from.
+    pub(crate) requests: mpsc::Receiver<Request>,
+    /// Where the process is told.
+    pub(crate) notices: mpsc::UnboundedSender<Notice>,
+    /// What is kept between lives.
+    pub(crate) memory: Memory,
+    /// What the loop remembers between two turns.
+    pub(crate) turn: Turn,
+}
+
+/// What the loop remembers between two turns.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    buffer: Vec<u8>,
+    wake: Instant,
+    wall_clock: Option<Instant>,
+    status: Option<Instant>,
+    status_stale: bool,
+    obstacle: Option<Instant>,
+    loss: Loss,
+    refusals: Refusals,
+    farewells: Vec<oneshot::Sender<Farewell>>,
+    watchdog: Watchdog,
+}
+
+impl Turn {
+    /// Before the first turn.
+    #[must_use]
+    pub(crate) fn first(now: Instant) -> Self {
+        Self {
+            buffer: vec![0; BUFFER],
+            wake: now,
+            wall_clock: None,
+            status: None,
+            status_stale: true,
+            obstacle: None,
+            loss: Loss::default(),
+            refusals: Refusals::default(),
+            farewells: Vec::new(),
+            watchdog: Watchdog::from_environment(now),
+        }
+    }
+}
+
+impl Driver {
+    /// Runs until somebody says [`Request::Stop`] or nobody is left to say it.
+    ///
+    /// # Errors
+    /// The socket or the reactor broke.
+    pub(crate) async fn run(mut self) -> io::Result<()> {
+        self.tell_wall_clock();
+        let timer = tokio::time::sleep_until(self.clock.deadline(self.turn.wake));
+        tokio::pin!(timer);
+        loop {
+            timer.as_mut().reset(self.clock.deadline(self.turn.wake));
+            tokio::select! {
+                biased;
+                request = self.requests.recv() => match request {
+                    Some(Request::Stop) | None => break,
+                    Some(request) => self.answer(request),
+                },
+                ready = self.udp.ready() => ready?,
+                () = &mut timer => {}
+            }
+            let emptied = self.read_inbox()?;
+            if self.clock.now() >= self.turn.wake {
+                self.clear_backlog(emptied)?;
+                self.tell_time();
+            }
+        }
+        self.memory.save_now(self.peers());
+        Ok(())
+    }
+
+    /// Hands one thing in and takes out everything that comes of it.
+    fn hand_in(&mut self, now: Instant, input: Input<'_>) -> Result<(), Rejected> {
+        let result = self.node.handle(now, input);
+        self.drain(now);
+        result
+    }
+
+    fn drain(&mut self, now: Instant) {
+        loop {
+            match self.node.poll_output() {
+                Output::Transmit(out) => {
+                    if let Err(obstacle) = self.udp.send(out.to, &out.bytes) {
+                        self.note_obstacle(now, out.to, obstacle);
+                    }
+                }
+                Output::Event(event) => self.tell_event(now, event),
+                Output::Timeout(when) => {
+                    self.turn.wake = when;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads complaints and up to [`BATCH`] datagrams. Whether none is left.
+    fn read_inbox(&mut self) -> io::Result<bool> {
+        for _ in 0..BATCH {
+            match self.udp.complaint() {
+                Some(Complaint::Refused { to }) => {
+                    let now = self.clock.now();
+                    // A refusal from somewhere unknown is no news to anybody.
+                    let _ = self.hand_in(now, Input::Refused { to });
+                }
+                Some(Complaint::Failed { to, obstacle }) => {
+                    self.note_obstacle(self.clock.now(), to, obstacle);
+                }
+                None => break,
+            }
+        }
+        for _ in 0..BATCH {
+            let Some((from, length)) = self.udp.receive(&mut self.turn.buffer)? else { return Ok(true) };
+            let now = self.clock.now();
+            let bytes = self.turn.buffer.get(..length).unwrap_or(&[]);
+            if let Err(why) = self.node.handle(now, Input::Datagram { from, bytes }) {
+                self.turn.refusals.note(now, from, &why);
+            }
+            self.drain(now);
+        }
+        Ok(false)
+    }
+
+    /// Before the time is told: reads what had come by then. Bounded, so that
+    /// a flood cannot stop the clock.
+    fn clear_backlog(&mut self, mut emptied: bool) -> io::Result<()> {
+        for _ in 0..BACKLOG {
+            if emptied {
+                break;
+            }
+            emptied = self.read_inbox()?;
+        }
+        Ok(())
+    }
+
+    /// The wake-up that the machine asked for; everything periodic rides on it.
+    fn tell_time(&mut self) {
+        let now = self.clock.now();
+        if now < self.turn.wake {
+            return;
+        }
+        self.turn.loss.lag = now.since(self.turn.wake);
+        let _ = self.hand_in(now, Input::Timeout);
+        if self.turn.wall_clock.is_none_or(|last| now.since(last) >= MINUTE) {
+            self.tell_wall_clock();
+        }
+        if self.turn.obstacle.is_some_and(|last| now.since(last) >= MINUTE) {
+            self.turn.obstacle = None;
+            self.board.condition("send", None);
+        }
+        if self.memory.due(now) {
+            let peers = self.peers();
+            self.memory.save(now, peers, &self.board);
+        }
+        self.turn.watchdog.pet(now);
+        self.tell_status(now);
+    }
+
+    fn tell_wall_clock(&mut self) {
+        let unix_ms = self.clock.unix_ms();
+        let now = self.clock.now();
+        self.turn.wall_clock = Some(now);
+        let _ = self.hand_in(now, Input::WallClock { unix_ms });
+    }
+
+    fn answer(&mut self, request: Request) {
+        let now = self.clock.now();
+        // Whoever asked may be gone by now; that is its own affair.
+        match request {
+            Request::Look(scope, reply) => drop(reply.send(self.picture(now, &scope))),
+            Request::Command(command, reply) => {
+                let result = self.hand_in(now, Input::Command(command));
+                drop(reply.send(result));
+            }
+            Request::Leave(reply) => {
+                self.turn.farewells.push(reply);
+                // A second wish waits for the same good-bye.
+                let _ = self.hand_in(now, Input::Command(Command::Leave));
+            }
+            Request::Stop => {}
+        }
+    }
+
+    fn picture(&self, now: Instant, scope: &Scope) -> Picture {
+        Picture {
+            at: now,
+            index: self.board.newest(),
+            me: self.node.me().clone(),
+            members: match scope {
+                Scope::Nobody => Vec::new(),
+                Scope::One(name) => self.node.member(now, name).into_iter().collect(),
+                Scope::Everybody => self.node.view(now),
+            },
+            quorum: self.node.quorum(),
+            stats: self.node.stats(),
+            loss: Loss { overflow: self.udp.overflow(), ..self.turn.loss.clone() },
+            joined: self.node.is_joined(),
+            leaving: self.node.is_leaving(),
+        }
+    }
+
+    fn tell_event(&mut self, now: Instant, event: Event) {
+        let line = WatchLine { time: self.clock.stamp(now), ..WatchLine::default() };
+        let ours =
+            |reason: String| WatchLine { kind: "self".to_owned(), reason: Some(reason), ..line.clone() };
+        match event {
+            Event::Member(event) => {
+                log_member(&event);
+                self.memory.changed |= event.name != *self.node.me();
+                let line = self.member_line(now, event, line);
+                self.board.publish(line);
+                self.turn.status_stale = true;
+            }
+            Event::Quorum(status) => {
+                let quorum = show::quorum(&self.clock, &status);
+                info!(quorum = %status.quorum, present = status.present, needed = status.needed, reason = status.reason, "quorum");
+                let (kind, reason) = ("quorum".to_owned(), Some(status.reason));
+                self.board.publish(WatchLine { kind, reason, quorum: Some(quorum), ..line });
+                self.turn.status_stale = true;
+            }
+            Event::Joined { members } => {
+                info!(members, "joined");
+                self.board.publish(ours(format!("joined: {members} members in the view")));
+                self.board.condition("name", None);
+                let _ = self.notices.send(Notice::Joined);
+            }
+            Event::NameRefused { holder, address, generation } => {
+                let sentence = format!(
+                    "the name {} is held by host {holder}, alive at {address}; this agent is not taken in",
+                    self.node.me()
+                );
+                if self.board.condition("name", Some(sentence.clone())) {
+                    warn!(%holder, %address, generation, "{sentence}");
+                    self.board.publish(ours(sentence));
+                }
+                let _ = self.notices.send(Notice::NameRefused { holder, address, generation });
+            }
+            Event::ClockRefused => {
+                let sentence = "peers say that this host's clock is far ahead of theirs; set it and restart";
+                if self.board.condition("clock", Some(sentence.to_owned())) {
+                    error!("{sentence}");
+                    self.board.publish(ours(sentence.to_owned()));
+                }
+            }
+            Event::GenerationRaised(generation) => {
+                info!(generation, "a later life of this name was known; our generation was raised above it");
+                self.memory.raise(generation, &self.board);
+            }
+            Event::Isolated(isolated) => {
+                let sentence = "most others look silent at once: probably it is this host; verdicts are held";
+                self.board.condition("isolated", isolated.then(|| sentence.to_owned()));
+                if isolated {
+                    warn!("{sentence}");
+                    self.board.publish(ours(sentence.to_owned()));
+                } else {
+                    info!("no longer isolated");
+                    self.board.publish(ours("no longer isolated".to_owned()));
+                }
+            }
+            Event::Stalled(time) => {
+                let sentence =
+                    format!("this agent was not running for {time:?}; all waits were extended by it");
+                warn!("{sentence}");
+                self.board.publish(ours(sentence));
+            }
+            Event::LeaveDone { acknowledged, asked } => {
+                info!(acknowledged, asked, "left");
+                self.board.publish(ours(format!("left: {acknowledged} of {asked} peers acknowledged")));
+                let farewell = Farewell { acknowledged, asked };
+                for waiting in self.turn.farewells.drain(..) {
+                    let _ = waiting.send(farewell);
+                }
+                let _ = self.notices.send(Notice::Left(farewell));
+            }
+        }
+    }
+
+    fn member_line(&self, now: Instant, event: MemberEvent, line: WatchLine) -> WatchLine {
+        let mut line = WatchLine {
+            kind: kind_word(event.kind).to_owned(),
+            generation: Some(event.generation),
+            status: Some(event.status.to_string()),
+            by: Some(event.by.iter().map(ToString::to_string).collect()),
+            reason: Some(event.reason),
+            ..line
+        };
+        // Who is new or different is described; the rest is known already.
+        if matches!(event.kind, MemberEventKind::Join | MemberEventKind::Restart | MemberEventKind::Update)
+            && let Some(member) = self.node.member(now, &event.name)
+        {
+            line.address = Some(member.address.to_string());
+            line.zone = show::zone(&member);
+            line.tags = Some(show::tags(&member));
+        }
+        line.name = Some(event.name.to_string());
+        line
+    }
+
+    fn tell_status(&mut self, now: Instant) {
+        let recent = self.turn.status.is_some_and(|last| now.since(last) < STATUS_EVERY);
+        if recent || !self.turn.status_stale || !notify::wanted() {
+            return;
+        }
+        (self.turn.status, self.turn.status_stale) = (Some(now), false);
+        let view = self.node.view(now);
+        let count = |status| view.iter().filter(|member| member.status == status).count();
+        notify::status(&format!(
+            "{} alive, {} suspect, {} down; quorum {}",
+            count(Status::Alive),
+            count(Status::Suspect),
+            count(Status::Down),
+            self.node.quorum().quorum
+        ));
+    }
+
+    fn note_obstacle(&mut self, now: Instant, to: SocketAddr, obstacle: Obstacle) {
+        *self.turn.loss.obstacles.entry(obstacle.label).or_default() += 1;
+        self.turn.obstacle = Some(now);
+        let sentence = format!("datagrams to {to} do not get through: {}", obstacle.hint);
+        if self.board.condition("send", Some(sentence.clone())) {
+            warn!(%to, "{sentence}");
+        }
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        let me = self.node.me();
+        let view = self.node.view(self.clock.now());
+        view.iter()
+            .filter(|member| member.name != *me && member.status != Status::Left)
+            .map(|member| Peer { name: member.name.to_string(), address: member.address })
+            .collect()
+    }
+}
+
+/// What is kept between lives, written beside the loop so that a slow disk
+/// never holds it up.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    store: Arc<Store>,
+    /// Known from earlier lives and not seen in this one; kept for a day, so that
+    /// a start during an outage does not forget whom to look for.
+    remembered: Vec<Peer>,
+    changed: bool,
+    last: Option<Instant>,
+    writing: Option<JoinHandle<()>>,
+}
+
+impl Memory {
+    /// Of this store, with what it has from earlier lives.
+    #[must_use]
+    pub(crate) fn new(store: Arc<Store>, remembered: Vec<Peer>) -> Self {
+        Self { store, remembered, changed: false, last: None, writing: None }
+    }
+
+    fn due(&self, now: Instant) -> bool {
+        self.changed
+            && self.last.is_none_or(|last| now.since(last) >= SAVE_EVERY)
+            && self.writing.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    fn save(&mut self, now: Instant, seen: Vec<Peer>, board: &Arc<Board>) {
+        if now > Instant::EPOCH + REMEMBERED_FOR {
+            self.remembered.clear();
+        }
+        self.changed = false;
+        self.last = Some(now);
+        let (peers, store, board) = (self.with_remembered(seen), Arc::clone(&self.store), Arc::clone(board));
+        self.writing =
+            Some(tokio::task::spawn_blocking(move || note_disk(&board, "peers", store.save_peers(&peers))));
+    }
+
+    fn raise(&mut self, generation: Generation, board: &Arc<Board>) {
+        let (store, board) = (Arc::clone(&self.store), Arc::clone(board));
+        tokio::task::spawn_blocking(move || {
+            note_disk(&board, "generation", store.save_generation(generation))
+        });
+    }
+
+    /// At the end, when nobody waits any more.
+    fn save_now(&self, seen: Vec<Peer>) {
+        if let Err(e) = self.store.save_peers(&self.with_remembered(seen)) {
+            warn!(error = %e, "the list of peers could not be saved");
+        }
+    }
+
+    fn with_remembered(&self, mut seen: Vec<Peer>) -> Vec<Peer> {
+        let names: BTreeSet<&str> = seen.iter().map(|peer| peer.name.as_str()).collect();
+        let unseen = |old: &&Peer| !names.contains(old.name.as_str());
+        let unseen: Vec<Peer> = self.remembered.iter().filter(unseen).cloned().collect();
+        seen.extend(unseen);
+        seen
+    }
+}
+
+fn note_disk(board: &Board, what: &str, result: io::Result<()>) {
+    match result {
+        Ok(()) => {
+            if board.condition("disk", None) {
+                info!("the state directory can be written again");
+            }
+        }
+        Err(e) => {
+            let sentence = format!("the state directory cannot be written ({what}: {e}); going on without");
+            if board.condition("disk", Some(sentence.clone())) {
+                warn!("{sentence}");
+            }
+        }
+    }
+}
+
+fn log_member(event: &MemberEvent) {
+    let by: Vec<&str> = event.by.iter().map(Name::as_str).collect();
+    let by = by.join(",");
+    let (kind, name, status) = (kind_word(event.kind), &event.name, event.status);
+    let (generation, heartbeat, reason) = (event.generation, event.heartbeat, &event.reason);
+    info!(member = %name, %status, generation, heartbeat, by, reason, "{kind}");
+}
+
+fn kind_word(kind: MemberEventKind) -> &'static str {
+    match kind {
+        MemberEventKind::Join => "member-join",
+        MemberEventKind::Suspect => "member-suspect",
+        MemberEventKind::Alive => "member-alive",
+        MemberEventKind::Down => "member-down",
+        MemberEventKind::Left => "member-left",
+        MemberEventKind::Restart => "member-restart",
+        MemberEventKind::Update => "member-update",
+        MemberEventKind::Forgotten => "member-forgotten",
+    }
+}
+
+/// One byte more than any datagram may have, so that a longer one is seen to be.
+const BUFFER: usize = 1_473;
+/// Datagrams between two looks at the requests.
+const BATCH: usize = 256;
+/// Batches before the time is told regardless; some times what the kernel queues.
+const BACKLOG: usize = 16;
+const MINUTE: Duration = Duration::from_secs(60);
+const STATUS_EVERY: Duration = Duration::from_secs(2);
+const SAVE_EVERY: Duration = Duration::from_secs(10);
+const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);

@@ -1,0 +1,415 @@
+//! The UDP socket: options, datagrams in and out, and what kernels say about them.
+//!
+//! A datagram to a port where nobody listens is answered by the other host's
+//! kernel (*port unreachable*), and ours keeps that answer on the socket's error
+//! queue together with the address it was going to (`IP_RECVERR`, see ip(7)).
+//! That is the cheapest and surest evidence that a process is gone.
+//!
+//! The price: once such an answer is pending, the next send or receive on the
+//! socket fails with it, whomever it concerns. So the queue is emptied first,
+//! and an operation that failed that way is tried again.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+
+use anyhow::Context;
+use nix::libc;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tracing::{info, warn};
+
+/// Binds `address` without sharing it with anybody.
+///
+/// # Errors
+/// The address is taken, not ours, or not allowed.
+pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
+        .with_context(|| format!("cannot make a UDP socket for {address}"))?;
+    if address.is_ipv6() {
+        // The wildcard takes IPv4 too; a particular address means itself.
+        socket.set_only_v6(!address.ip().is_unspecified()).context("cannot set IPV6_V6ONLY")?;
+        setsockopt(&socket, sockopt::Ipv6RecvErr, &true).context("cannot set IPV6_RECVERR")?;
+    }
+    if address.is_ipv4() || address.ip().is_unspecified() {
+        setsockopt(&socket, sockopt::Ipv4RecvErr, &true).context("cannot set IP_RECVERR")?;
+    }
+    // Only counts what is lost; a kernel may do without.
+    let _ = setsockopt(&socket, sockopt::RxqOvfl, &1);
+    size_buffers(&socket);
+    socket.set_nonblocking(true).context("cannot make the UDP socket non-blocking")?;
+    if let Err(e) = socket.bind(&address.into()) {
+        let remedy = match e.kind() {
+            io::ErrorKind::AddrInUse => "another process, perhaps another agent, has it; give --bind",
+            io::ErrorKind::AddrNotAvailable => "no interface of this host has this address; give --bind",
+            _ => "give another --bind",
+        };
+        return Err(anyhow::anyhow!("cannot listen on UDP {address}: {e}; {remedy}"));
+    }
+    Ok(socket.into())
+}
+
+/// A bound UDP socket that knows about refusals and losses.
+#[derive(Debug)]
+pub(crate) struct Udp {
+    socket: UdpSocket,
+    local: SocketAddr,
+    /// Control messages land here.
+    control: Vec<u8>,
+    /// The kernel's count of datagrams it dropped before we read them.
+    overflow: u32,
+}
+
+/// What a kernel, ours or another, says about a datagram of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Complaint {
+    /// The kernel at `to` says that nobody listens there.
+    Refused {
+        /// Where the datagram was going.
+        to: SocketAddr,
+    },
+    /// Anything else: it did not get there, and this is why.
+    Failed {
+        /// Where it was going.
+        to: SocketAddr,
+        /// What stood in the way.
+        obstacle: Obstacle,
+    },
+}
+
+/// Why a datagram did not leave, or did not arrive. Never fatal: the protocol
+/// lives with loss; people want to know the cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Obstacle {
+    /// Short stable word for counters.
+    pub(crate) label: &'static str,
+    /// What it means and what to do, for people.
+    pub(crate) hint: &'static str,
+}
+
+impl Udp {
+    /// Reads and writes `socket` from here on. Within the runtime that will.
+    ///
+    /// # Errors
+    /// There is no reactor, or the socket is broken.
+    pub(crate) fn new(socket: std::net::UdpSocket) -> anyhow::Result<Self> {
+        let socket = UdpSocket::from_std(socket).context("cannot watch the UDP socket")?;
+        let local = socket.local_addr().context("cannot read the address of the UDP socket")?;
+        Ok(Self { socket, local, control: vec![0; CONTROL_BYTES], overflow: 0 })
+    }
+
+    /// The bound address with its real port.
+    #[must_use]
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Datagrams that the kernel dropped because we read too slowly, as far as
+    /// the datagrams read after them tell.
+    #[must_use]
+    pub(crate) fn overflow(&self) -> u32 {
+        self.overflow
+    }
+
+    /// Waits until there is something to read: a datagram or a complaint.
+    ///
+    /// # Errors
+    /// The reactor is gone.
+    pub(crate) async fn ready(&self) -> io::Result<()> {
+        self.socket.ready(Interest::READABLE | Interest::ERROR).await.map(drop)
+    }
+
+    /// Reads one datagram into `buffer` without waiting: its sender and length.
+    /// A longer one is cut to the buffer.
+    ///
+    /// # Errors
+    /// The socket is broken. Complaints are not errors here.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<(SocketAddr, usize)>> {
+        // Bounded, so that a flood of refusals cannot hold us here.
+        for _ in 0..MOST_PENDING {
+            let fd = self.socket.as_raw_fd();
+            let (control, overflow) = (&mut self.control, &mut self.overflow);
+            let read = self.socket.try_io(Interest::READABLE, || {
+                let mut slices = [IoSliceMut::new(buffer)];
+                let message =
+                    recvmsg::<SockaddrStorage>(fd, &mut slices, Some(control), MsgFlags::MSG_DONTWAIT)?;
+                for note in message.cmsgs()? {
+                    if let ControlMessageOwned::RxqOvfl(dropped) = note {
+                        *overflow = dropped;
+                    }
+                }
+                Ok(message.address.as_ref().and_then(socket_addr).map(|from| (from, message.bytes)))
+            });
+            match read {
+                Ok(Some(datagram)) => return Ok(Some(datagram)),
+                Ok(None) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(e) if may_concern_another(&e) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the next entry off the error queue.
+    pub(crate) fn complaint(&mut self) -> Option<Complaint> {
+        loop {
+            let fd = self.socket.as_raw_fd();
+            let control = &mut self.control;
+            let read = self.socket.try_io(Interest::ERROR, || {
+                let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+                let message = recvmsg::<SockaddrStorage>(fd, &mut [], Some(control), flags)?;
+                let Some(to) = message.address.as_ref().and_then(socket_addr) else { return Ok(None) };
+                let note = message.cmsgs()?.find_map(|note| match note {
+                    ControlMessageOwned::Ipv4RecvErr(e, _) | ControlMessageOwned::Ipv6RecvErr(e, _) => {
+                        Some(e)
+                    }
+                    _ => None,
+                });
+                Ok(note.map(|note| classify(to, &note)))
+            });
+            match read {
+                Ok(Some(complaint)) => return Some(complaint),
+                Ok(None) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Sends one datagram without waiting.
+    ///
+    /// # Errors
+    /// It did not leave this host, and why.
+    pub(crate) fn send(&self, to: SocketAddr, bytes: &[u8]) -> Result<(), Obstacle> {
+        let target = match (self.local, to) {
+            (SocketAddr::V6(_), SocketAddr::V4(to)) => {
+                SocketAddr::new(IpAddr::V6(to.ip().to_ipv6_mapped()), to.port())
+            }
+            _ => to,
+        };
+        let socket = SockRef::from(&self.socket);
+        let mut failure = None;
+        // The first failure may be a complaint about an earlier datagram.
+        for _ in 0..=1 {
+            match socket.send_to(bytes, &target.into()) {
+                Ok(_) => return Ok(()),
+                Err(e) if may_concern_another(&e) => failure = Some(e),
+                Err(e) => return Err(obstacle(e.raw_os_error())),
+            }
+        }
+        Err(obstacle(failure.and_then(|e| e.raw_os_error())))
+    }
+}
+
+/// Asks for room, and says how to get it where the system gives little.
+fn size_buffers(socket: &Socket) {
+    // With the right to, past the system's limit.
+    if setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    }
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
+    // The kernel doubles what was asked for and reports the double.
+    let granted = socket.recv_buffer_size().unwrap_or(0) / 2;
+    if granted < RECEIVE_BUFFER / 8 {
+        warn!(
+            granted,
+            wanted = RECEIVE_BUFFER,
+            "small UDP receive buffer: datagrams may be lost in bursts; raise net.core.rmem_max"
+        );
+    } else if granted < RECEIVE_BUFFER {
+        info!(
+            granted,
+            wanted = RECEIVE_BUFFER,
+            "UDP receive buffer; raise net.core.rmem_max for clusters of thousands"
+        );
+    }
+}
+
+/// Errors that a socket reports to whoever comes next, once.
+fn may_concern_another(e: &io::Error) -> bool {
+    matches!(
+        e.raw_os_error(),
+        Some(
+            libc::ECONNREFUSED
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EMSGSIZE
+                | libc::EACCES
+                | libc::EPROTO
+                | libc::EINTR
+        )
+    )
+}
+
+fn classify(to: SocketAddr, note: &libc::sock_extended_err) -> Complaint {
+    match (note.ee_origin, note.ee_type, note.ee_code) {
+        (libc::SO_EE_ORIGIN_ICMP, ICMP_UNREACHABLE, ICMP_PORT)
+        | (libc::SO_EE_ORIGIN_ICMP6, ICMP6_UNREACHABLE, ICMP6_PORT) => Complaint::Refused { to },
+        _ => Complaint::Failed { to, obstacle: obstacle(i32::try_from(note.ee_errno).ok()) },
+    }
+}
+
+fn obstacle(errno: Option<i32>) -> Obstacle {
+    let (label, hint) = match errno.unwrap_or(0) {
+        libc::EPERM | libc::EACCES => ("forbidden", "a packet filter refuses it"),
+        libc::ENOBUFS => (
+            "no-buffers",
+            "the kernel is out of buffers, or its neighbour table is full (net.ipv4.neigh.default.gc_thresh3)",
+        ),
+        libc::EINVAL => (
+            "invalid",
+            "the kernel refuses the address, or its neighbour table is full (net.ipv4.neigh.default.gc_thresh3)",
+        ),
+        libc::EHOSTUNREACH | libc::EHOSTDOWN => {
+            ("host-unreachable", "no route to that host, or nobody answers for it")
+        }
+        libc::ENETUNREACH => ("network-unreachable", "no route to that network"),
+        libc::EMSGSIZE => ("too-large", "larger than the path takes; lower datagram_size"),
+        libc::EAFNOSUPPORT => ("other-family", "an IPv6 address, but bind is IPv4; bind [::] for both"),
+        libc::EADDRNOTAVAIL => ("no-source", "this host has no address to send from to there"),
+        libc::EAGAIN => ("send-buffer-full", "the send buffer is full; raise net.core.wmem_max"),
+        _ => ("other", "the kernel refuses it"),
+    };
+    Obstacle { label, hint }
+}
+
+/// IPv4 in IPv6 clothes is IPv4 to everybody above.
+fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(SocketAddr::new(v4.ip().into(), v4.port()));
+    }
+    let v6 = address.as_sockaddr_in6()?;
+    Some(SocketAddr::new(IpAddr::V6(v6.ip()).to_canonical(), v6.port()))
+}
+
+/// Some hundred datagrams with the kernel's overhead on each: a burst of a
+/// cluster of a thousand. Honest guess.
+const RECEIVE_BUFFER: usize = 1 << 20;
+const SEND_BUFFER: usize = 1 << 19;
+/// Room for an error with its address and a drop counter.
+const CONTROL_BYTES: usize = 256;
+const MOST_PENDING: usize = 16;
+const ICMP_UNREACHABLE: u8 = 3;
+const ICMP_PORT: u8 = 3;
+const ICMP6_UNREACHABLE: u8 = 1;
+const ICMP6_PORT: u8 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::time::Duration;
+
+    async fn within<T>(wish: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(10), wish).await.expect("within 10 s")
+    }
+
+    async fn next(udp: &mut Udp, buffer: &mut [u8]) -> (SocketAddr, usize) {
+        loop {
+            if let Some(datagram) = udp.receive(buffer).unwrap() {
+                return datagram;
+            }
+            udp.ready().await.unwrap();
+            while udp.complaint().is_some() {}
+        }
+    }
+
+    async fn next_complaint(udp: &mut Udp) -> Complaint {
+        loop {
+            if let Some(complaint) = udp.complaint() {
+                return complaint;
+            }
+            udp.ready().await.unwrap();
+            let _ = udp.receive(&mut [0; 16]);
+        }
+    }
+
+    fn udp(at: &str) -> anyhow::Result<Udp> {
+        Udp::new(bind(at.parse()?)?)
+    }
+
+    fn nobody(ip: &str) -> SocketAddr {
+        std::net::UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_the_address_that_refused() {
+        for ip in ["127.0.0.1", "::1"] {
+            let Ok(mut udp) = udp(&SocketAddr::new(ip.parse().unwrap(), 0).to_string()) else {
+                eprintln!("skipped for {ip}: not on this host");
+                continue;
+            };
+            let gone = nobody(ip);
+            udp.send(gone, b"anybody?").unwrap();
+            assert_eq!(within(next_complaint(&mut udp)).await, Complaint::Refused { to: gone });
+            assert_eq!(udp.complaint(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_ipv6_wildcard_speaks_ipv4_and_hears_its_refusals() {
+        let Ok(mut udp) = udp("[::]:0") else {
+            eprintln!("skipped: no IPv6 on this host");
+            return;
+        };
+        let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let here = SocketAddr::new("127.0.0.1".parse().unwrap(), udp.local().port());
+        other.send_to(b"hello", here).unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(within(next(&mut udp, &mut buffer)).await, (other.local_addr().unwrap(), 5));
+        let gone = nobody("127.0.0.1");
+        udp.send(gone, b"anybody?").unwrap();
+        assert_eq!(within(next_complaint(&mut udp)).await, Complaint::Refused { to: gone });
+    }
+
+    #[tokio::test]
+    async fn refusals_by_some_cost_nothing_to_others() {
+        let mut udp = udp("127.0.0.1:0").unwrap();
+        let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        other.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let gone: Vec<_> = (0..8).map(|_| nobody("127.0.0.1")).collect();
+        for to in &gone {
+            udp.send(*to, b"anybody?").unwrap();
+            udp.send(other.local_addr().unwrap(), b"hello").unwrap();
+            other.send_to(b"hello", udp.local()).unwrap();
+        }
+        let mut buffer = [0; 16];
+        for _ in &gone {
+            assert_eq!(other.recv(&mut buffer).unwrap(), 5);
+            // Without emptying the error queue in between.
+            let got = within(async {
+                loop {
+                    if let Some(datagram) = udp.receive(&mut buffer).unwrap() {
+                        return datagram;
+                    }
+                    udp.ready().await.unwrap();
+                }
+            });
+            assert_eq!(got.await.1, 5);
+        }
+        let mut refused = Vec::new();
+        while let Some(Complaint::Refused { to }) = udp.complaint() {
+            refused.push(to);
+        }
+        assert_eq!(refused, gone);
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_named_with_a_remedy() {
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let _first = bind(taken).unwrap();
+        let refused = bind(taken).unwrap_err().to_string();
+        assert!(refused.contains(&taken.to_string()) && refused.contains("--bind"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_leave_is_a_hint_and_no_error() {
+        let udp = udp("127.0.0.1:0").unwrap();
+        assert_eq!(udp.send("[::1]:9".parse().unwrap(), b"x").unwrap_err().label, "other-family");
+        let large = vec![0; 70_000];
+        assert_eq!(udp.send("127.0.0.1:9".parse().unwrap(), &large).unwrap_err().label, "too-large");
+    }
+}

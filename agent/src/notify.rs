@@ -1,0 +1,68 @@
+//! Words to systemd, where there is one: ready, status, watchdog, stopping.
+//!
+//! Without `NOTIFY_SOCKET` all of this does nothing. The watchdog is petted from
+//! the protocol loop, so that it proves what it is there to prove.
+
+use std::time::Duration;
+
+use heartsay_membership::Instant;
+use sd_notify::NotifyState;
+use tracing::debug;
+
+/// Bound and in the cluster, or alone on purpose.
+pub(crate) fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// Re-reading the settings; [`ready`] ends it.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// On the way out.
+pub(crate) fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// One line for `systemctl status`.
+pub(crate) fn status(line: &str) {
+    tell(&[NotifyState::Status(line)]);
+}
+
+/// Whether anybody listens; spares making lines that nobody reads.
+#[must_use]
+pub(crate) fn wanted() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
+/// Pets the watchdog at half its interval, whenever the loop comes by.
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    every: Option<Duration>,
+    last: Instant,
+}
+
+impl Watchdog {
+    /// As the service manager wants it.
+    #[must_use]
+    pub(crate) fn from_environment(now: Instant) -> Self {
+        Self { every: sd_notify::watchdog_enabled().map(|limit| limit / 2), last: now }
+    }
+
+    /// The loop is alive.
+    pub(crate) fn pet(&mut self, now: Instant) {
+        if self.every.is_some_and(|every| now.since(self.last) >= every) {
+            self.last = now;
+            tell(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+fn tell(words: &[NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(words) {
+        debug!(error = %e, "the service manager cannot be told");
+    }
+}

@@ -1,0 +1,527 @@
+//! One agent from start to end: puts the parts together, listens to signals,
+//! and decides the exit code.
+//!
+//! The protocol has a thread of its own, so that no question, however large,
+//! delays a heartbeat; everything else shares this one. When the protocol ends
+//! for whatever reason, the process ends: an agent that answers but does not
+//! gossip would be worse than none.
+
+use std::net::{IpAddr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use heartsay_membership::{Command, Identity, Name, Node};
+use nix::ifaddrs::getifaddrs;
+use parking_lot::RwLock;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::api::socket::Socket;
+use crate::api::{self, About, App, Context};
+use crate::clock::{self, Clock};
+use crate::driver::{Driver, Memory, Notice, Request, Scope, Turn};
+use crate::net::{self, Udp};
+use crate::notify;
+use crate::seeds::{self, Seeds};
+use crate::settings::{self, AgentArgs, Settings};
+use crate::store::{Peer, Store};
+use crate::telemetry::{self, Verbosity};
+use crate::view::Board;
+
+/// Runs an agent until it is told to stop: `heartsay agent`.
+///
+/// 0 after a good-bye, 2 for settings that make no sense, 1 for everything else.
+///
+/// # Errors
+/// Whatever kept it from running, in words for people.
+pub(crate) async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
+    let settings = match settings::load(&args) {
+        Ok(settings) => settings,
+        Err(errors) => {
+            eprintln!("heartsay: {}", errors.to_string().replace('\n', "\nheartsay: "));
+            return Ok(ExitCode::from(errors.exit_code()));
+        }
+    };
+    let verbosity = telemetry::start(settings.log_level.clone(), settings.log_json)?;
+    // Heard from the first moment on: a stop during the start is a stop.
+    let signals = Signals::listen()?;
+    let agent = Agent::start(args, settings, verbosity).await?;
+    agent.supervise(signals).await
+}
+
+/// A running agent.
+struct Agent {
+    args: AgentArgs,
+    settings: Settings,
+    verbosity: Verbosity,
+    app: App,
+    requests: mpsc::Sender<Request>,
+    notices: mpsc::UnboundedReceiver<Notice>,
+    /// Resolves when the protocol thread ends; broken when it panicked.
+    protocol: oneshot::Receiver<anyhow::Result<()>>,
+    /// The socket API; never ends by itself.
+    api: tokio::task::JoinHandle<()>,
+    joined: watch::Sender<bool>,
+    /// Removes the socket at the end.
+    _socket: Socket,
+}
+
+impl Agent {
+    /// Takes every lock and every address first; then the first datagram leaves.
+    async fn start(args: AgentArgs, settings: Settings, verbosity: Verbosity) -> anyhow::Result<Self> {
+        let clock = Arc::new(Clock::start());
+        let (socket, unix) = Socket::bind(&settings.socket, settings.socket_mode, settings.socket_group)?;
+        let udp = net::bind(settings.bind)?;
+        let local = udp.local_addr().context("cannot read the address of the UDP socket")?;
+        let tcp = match settings.http_listen {
+            Some(at) => Some(listen(at)?),
+            None => None,
+        };
+        let store = Arc::new(Store::open(&settings.state_dir, clock.unix_ms())?);
+        let seeds = Arc::new(Seeds::new(&settings.seeds, local.ip()));
+        let own = advertised(&settings, local, &seeds).await?;
+        let random = u128::from_be_bytes(clock::entropy()?);
+        let seed = u64::try_from(random & u128::from(u64::MAX)).unwrap_or_default();
+        let me = Identity {
+            name: settings.name.clone(),
+            host_id: store.host_id(),
+            generation: store.generation(),
+            address: own,
+            state: settings::initial_state(&settings),
+        };
+        info!(
+            version = env!("CARGO_PKG_VERSION"),
+            name = %me.name,
+            cluster = settings.machine.cluster.id(),
+            bind = %local,
+            advertise = %own,
+            host_id = %me.host_id,
+            generation = me.generation,
+            seed,
+            socket = %settings.socket.display(),
+            "heartsay agent"
+        );
+        if settings.machine.keyring.is_empty() {
+            info!("no key file: datagrams are neither encrypted nor authenticated");
+        }
+        let board = Arc::new(Board::new());
+        let (requests, inbox) = mpsc::channel(REQUESTS);
+        let (notices, told) = mpsc::unbounded_channel();
+        let about = About {
+            name: me.name.to_string(),
+            generation: me.generation,
+            cluster: settings.machine.cluster.id().to_owned(),
+            profile: settings.profile_word().to_owned(),
+            bind: local.to_string(),
+            started: clock.stamp(clock.now()),
+            encrypted: !settings.machine.keyring.is_empty(),
+            phi_threshold: settings.machine.phi_suspect,
+            admin_group: settings.admin_group,
+        };
+        let app = App(Arc::new(Context {
+            requests: requests.clone(),
+            board: Arc::clone(&board),
+            clock: Arc::clone(&clock),
+            seeds: Arc::clone(&seeds),
+            settings: RwLock::new(settings.shown.clone()),
+            about,
+            stopping: CancellationToken::new(),
+        }));
+        let remembered = store.peers();
+        let addresses = sample(&remembered);
+        let machine = settings.machine.clone();
+        let protocol = spawn_protocol({
+            let board = Arc::clone(&board);
+            move || {
+                let now = clock.now();
+                Ok(Driver {
+                    node: Node::new(me, machine, seed, now)?,
+                    udp: Udp::new(udp)?,
+                    turn: Turn::first(now),
+                    memory: Memory::new(store, remembered),
+                    clock,
+                    board,
+                    requests: inbox,
+                    notices,
+                })
+            }
+        })?;
+        let api = serve(&app, unix, tcp)?;
+        let (joined, has_joined) = watch::channel(false);
+        tokio::spawn(seeds::keep(seeds, board, requests.clone(), own, addresses, has_joined));
+        if settings.seeds.is_empty() {
+            notify::ready();
+        }
+        Ok(Self {
+            args,
+            settings,
+            verbosity,
+            app,
+            requests,
+            notices: told,
+            protocol,
+            api,
+            joined,
+            _socket: socket,
+        })
+    }
+
+    async fn supervise(mut self, mut signals: Signals) -> anyhow::Result<ExitCode> {
+        let mut stop = Stop::No;
+        let mut contested: Option<Contested> = None;
+        loop {
+            let limit = match (&stop, &contested) {
+                (Stop::Leaving(limit), _) => Some(*limit),
+                (Stop::No, Some(contested)) => Some(contested.limit),
+                (Stop::No | Stop::Stopping, _) => None,
+            };
+            tokio::select! {
+                ended = &mut self.protocol => return self.finish(ended).await,
+                _ = &mut self.api => bail!("the socket API ended; this is a defect"),
+                Some(notice) = self.notices.recv() => match notice {
+                    Notice::Joined => {
+                        contested = None;
+                        self.joined.send_replace(true);
+                        notify::ready();
+                    }
+                    Notice::NameRefused { holder, address, .. } => {
+                        let limit = self.app.0.clock.after(self.settings.duplicate_name_timeout);
+                        let limit = contested.map_or(limit, |contested| contested.limit);
+                        contested = Some(Contested { holder: holder.to_string(), address, limit });
+                    }
+                    Notice::Left(_) => {
+                        self.tell(Request::Stop);
+                        stop = Stop::Stopping;
+                    }
+                },
+                signal = signals.next() => match (signal, &stop) {
+                    (Wish::Stop, Stop::No) => stop = self.begin_stop(),
+                    (Wish::Stop, Stop::Leaving(_) | Stop::Stopping) => {
+                        warn!("second signal: stopping without waiting");
+                        return Ok(ExitCode::FAILURE);
+                    }
+                    (Wish::Reload, _) => self.reload(),
+                    (Wish::Dump, _) => self.dump(),
+                },
+                () = until(limit) => {
+                    if let (Stop::No, Some(contested)) = (&stop, &contested) {
+                        return Err(contested.error(&self.settings.name));
+                    }
+                    warn!("the good-bye was not acknowledged in time");
+                    self.tell(Request::Stop);
+                    stop = Stop::Stopping;
+                }
+            }
+        }
+    }
+
+    fn begin_stop(&self) -> Stop {
+        notify::stopping();
+        if !self.settings.leave_on_terminate {
+            info!("stopping without a good-bye, as configured");
+            self.tell(Request::Stop);
+            return Stop::Stopping;
+        }
+        let patience = self.settings.machine.leave_timeout + GRACE;
+        info!(?patience, "leaving");
+        self.tell(Request::Leave(oneshot::channel().0));
+        Stop::Leaving(self.app.0.clock.after(patience))
+    }
+
+    /// Lets the answers under way go out, and judges how it ended.
+    async fn finish(
+        self,
+        ended: Result<anyhow::Result<()>, oneshot::error::RecvError>,
+    ) -> anyhow::Result<ExitCode> {
+        self.app.0.stopping.cancel();
+        let _ = tokio::time::timeout(GRACE * 4, self.api).await;
+        match ended {
+            Ok(Ok(())) => {
+                info!("stopped");
+                Ok(ExitCode::SUCCESS)
+            }
+            Ok(Err(e)) => Err(e.context("the protocol ended")),
+            Err(_) => {
+                error!("the protocol thread panicked");
+                bail!("the protocol thread panicked; this is a defect, please report what was printed above")
+            }
+        }
+    }
+
+    /// SIGHUP: takes over what can be, and says what needs a restart.
+    fn reload(&mut self) {
+        notify::reloading();
+        match settings::load(&self.args) {
+            Ok(fresh) => self.take_over(fresh),
+            Err(errors) => error!("reload refused, nothing was changed: {errors}"),
+        }
+        notify::ready();
+    }
+
+    fn take_over(&mut self, fresh: Settings) {
+        let (changed, waiting) = settings::difference(&self.settings.shown, &fresh.shown);
+        let mut state: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+        for key in self.settings.tags.keys().filter(|key| !fresh.tags.contains_key(*key)) {
+            state.push((format!("tag/{key}"), None));
+        }
+        for (key, value) in
+            fresh.tags.iter().filter(|(key, value)| self.settings.tags.get(*key) != Some(*value))
+        {
+            state.push((format!("tag/{key}"), Some(value.clone().into_bytes())));
+        }
+        if !state.is_empty() {
+            self.command(Command::Set(state));
+        }
+        if fresh.machine.expected != self.settings.machine.expected {
+            self.command(Command::Expect(fresh.machine.expected));
+        }
+        if fresh.seeds != self.settings.seeds {
+            self.app.0.seeds.replace(&fresh.seeds);
+        }
+        self.verbosity.set(fresh.log_level.clone());
+        let shown = settings::in_force(&self.settings.shown, fresh.shown);
+        self.app.0.settings.write().clone_from(&shown);
+        self.settings.shown = shown;
+        self.settings.tags = fresh.tags;
+        self.settings.seeds = fresh.seeds;
+        self.settings.machine.expected = fresh.machine.expected;
+        info!(changed = changed.join(","), "settings reloaded");
+        if !waiting.is_empty() {
+            warn!(settings = waiting.join(","), "these settings changed too, but need a restart");
+        }
+    }
+
+    /// SIGUSR1: everything known, to the log.
+    fn dump(&self) {
+        let app = self.app.clone();
+        tokio::spawn(async move {
+            let Ok(picture) = app.look(Scope::Everybody).await else { return };
+            info!(members = picture.members.len(), quorum = %picture.quorum.quorum, reason = picture.quorum.reason, index = picture.index, conditions = ?app.0.board.conditions(), "state");
+            info!(stats = ?picture.stats, loss = ?picture.loss, "state");
+            for view in &picture.members {
+                let accusers: Vec<_> = view.accusers.iter().map(|accuser| accuser.by.to_string()).collect();
+                info!(member = %view.name, status = %view.status, address = %view.address, generation = view.generation, heartbeat = view.heartbeat, phi = view.phi, reachable = ?view.reachable, by = accusers.join(","), "state");
+            }
+        });
+    }
+
+    fn command(&self, command: Command) {
+        let requests = self.requests.clone();
+        tokio::spawn(async move {
+            let (reply, answer) = oneshot::channel();
+            if requests.send(Request::Command(command, reply)).await.is_ok()
+                && let Ok(Err(e)) = answer.await
+            {
+                error!("the reloaded settings were refused: {e}");
+            }
+        });
+    }
+
+    /// Without waiting: signals must get through even when the driver does not answer.
+    fn tell(&self, request: Request) {
+        let requests = self.requests.clone();
+        tokio::spawn(async move { requests.send(request).await });
+    }
+}
+
+/// How far the stop has come.
+enum Stop {
+    No,
+    /// Good-bye said; wait for acknowledgements until then.
+    Leaving(tokio::time::Instant),
+    Stopping,
+}
+
+/// Another host holds our name.
+struct Contested {
+    holder: String,
+    address: SocketAddr,
+    /// When we give up.
+    limit: tokio::time::Instant,
+}
+
+impl Contested {
+    fn error(&self, name: &Name) -> anyhow::Error {
+        anyhow!(
+            "the name {name} is held by another living host, {}, at {}; give this agent its own --name, \
+             or stop that one (a cloned machine needs its own --state-dir content too: remove the copied one)",
+            self.holder,
+            self.address
+        )
+    }
+}
+
+/// What a signal asks for.
+enum Wish {
+    Stop,
+    Reload,
+    Dump,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    user1: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let on = |kind| signal(kind).context("cannot listen to signals");
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+            user1: on(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hangup.recv() => Wish::Reload,
+            _ = self.user1.recv() => Wish::Dump,
+        }
+    }
+}
+
+/// Runs the driver that `make` makes on a thread of its own. The answer comes
+/// when it ends, and breaks when it panics.
+fn spawn_protocol(
+    make: impl FnOnce() -> anyhow::Result<Driver> + Send + 'static,
+) -> anyhow::Result<oneshot::Receiver<anyhow::Result<()>>> {
+    let (ended, end) = oneshot::channel();
+    let body = move || -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async { Ok(make()?.run().await?) })
+    };
+    std::thread::Builder::new()
+        .name("protocol".to_owned())
+        .spawn(move || drop(ended.send(body())))
+        .context("cannot start the protocol thread")?;
+    Ok(end)
+}
+
+fn serve(
+    app: &App,
+    unix: std::os::unix::net::UnixListener,
+    tcp: Option<std::net::TcpListener>,
+) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    let router = api::router(app.clone());
+    let stop = app.0.stopping.clone();
+    let servers = TaskTracker::new();
+    let unix = tokio::net::UnixListener::from_std(unix).context("cannot watch the socket")?;
+    let unix = servers.spawn(api::server::serve(unix, router.clone(), stop.clone()));
+    let tcp = match tcp {
+        Some(tcp) => {
+            let tcp = tokio::net::TcpListener::from_std(tcp).context("cannot watch the HTTP listener")?;
+            Some(servers.spawn(api::server::serve(tcp, router, stop)))
+        }
+        None => None,
+    };
+    Ok(tokio::spawn(async move {
+        // Either ends only at the stop, or by a defect.
+        match tcp {
+            Some(tcp) => {
+                tokio::select! { _ = unix => (), _ = tcp => () }
+                servers.close();
+                servers.wait().await;
+            }
+            None => drop(unix.await),
+        }
+    }))
+}
+
+fn listen(at: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(at)
+        .with_context(|| format!("cannot listen on TCP {at} for HTTP; give another --http-listen"))?;
+    listener.set_nonblocking(true).context("cannot make the HTTP listener non-blocking")?;
+    info!(at = %listener.local_addr().unwrap_or(at), "HTTP for reads");
+    Ok(listener)
+}
+
+/// The address that others are told: as given, as bound, or that of the
+/// interface towards the seeds.
+async fn advertised(settings: &Settings, local: SocketAddr, seeds: &Seeds) -> anyhow::Result<SocketAddr> {
+    if let Some(given) = settings.advertise {
+        let port = if given.port() == 0 { local.port() } else { given.port() };
+        return Ok(SocketAddr::new(given.ip(), port));
+    }
+    if !local.ip().is_unspecified() {
+        return Ok(local);
+    }
+    let resolved = seeds.resolve(&settings.seeds).await;
+    let mut targets: Vec<SocketAddr> =
+        resolved.into_iter().filter_map(|(_, found)| found.ok()).flatten().collect();
+    // A seed on this very machine says nothing about how others see it.
+    targets.sort_by_key(|at| at.ip().is_loopback());
+    for target in targets {
+        if let Some(source) = source_towards(target) {
+            info!(address = %source, towards = %target, "advertising the interface towards a seed");
+            return Ok(SocketAddr::new(source, local.port()));
+        }
+    }
+    if let Some(address) = first_interface(local.is_ipv6()) {
+        info!(%address, "advertising the first interface; give --advertise if others reach this host elsewhere");
+        return Ok(SocketAddr::new(address, local.port()));
+    }
+    if settings.seeds.is_empty() {
+        warn!("only the loopback interface is there: no other host can reach this agent");
+        return Ok(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), local.port()));
+    }
+    bail!("cannot tell at which address other hosts reach this one; give --advertise IP:PORT")
+}
+
+/// The source address the kernel would use towards `target`; nothing is sent.
+fn source_towards(target: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if target.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+    let probe = std::net::UdpSocket::bind((any, 0)).ok()?;
+    probe.connect(target).ok()?;
+    let source = probe.local_addr().ok()?.ip();
+    (!source.is_unspecified() && source.is_loopback() == target.ip().is_loopback()).then_some(source)
+}
+
+/// The first address that is neither loopback nor link-local; IPv4 before IPv6.
+fn first_interface(also_v6: bool) -> Option<IpAddr> {
+    let addresses = getifaddrs().ok()?.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    });
+    let mut usable: Vec<IpAddr> = addresses
+        .filter(|address| match address {
+            IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local() && !v4.is_unspecified(),
+            IpAddr::V6(v6) => {
+                also_v6 && !v6.is_loopback() && !v6.is_unicast_link_local() && !v6.is_unspecified()
+            }
+        })
+        .collect();
+    usable.sort_by_key(IpAddr::is_ipv6);
+    usable.first().copied()
+}
+
+/// At most [`MOST_REMEMBERED`] of them, from all over the list.
+fn sample(peers: &[Peer]) -> Vec<SocketAddr> {
+    let step = peers.len().div_ceil(MOST_REMEMBERED).max(1);
+    peers.iter().step_by(step).map(|peer| peer.address).collect()
+}
+
+async fn until(limit: Option<tokio::time::Instant>) {
+    match limit {
+        Some(limit) => tokio::time::sleep_until(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Questions that may wait for the driver; more wait before the door.
+const REQUESTS: usize = 64;
+/// Beyond what the machine itself allows a good-bye; also for last answers.
+const GRACE: Duration = Duration::from_millis(500);
+/// Peers of an earlier life that are dialled at start: plenty to find one alive.
+const MOST_REMEMBERED: usize = 256;

@@ -1,0 +1,282 @@
+//! Seeds: names resolved again and again, for ever, never fatally.
+//!
+//! Halves of a cluster that never meet again are the commonest trouble of
+//! gossip: a seed that could not be resolved at the start and was forgotten, an
+//! address that has moved. So every name is asked again, soon while something is
+//! wrong and once a minute when all is well, and what comes of it is shown.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use heartsay_membership::Command;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tracing::{debug, info, warn};
+
+use crate::api::types;
+use crate::driver::Request;
+use crate::settings::DEFAULT_PORT;
+use crate::view::Board;
+
+/// The configured seeds and what came of them.
+#[derive(Debug)]
+pub(crate) struct Seeds {
+    family: Family,
+    shown: Mutex<Vec<types::Seed>>,
+    replaced: Notify,
+}
+
+/// Address families that our socket speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+    Both,
+}
+
+impl Seeds {
+    /// These seeds, for a socket bound to `bind`.
+    #[must_use]
+    pub(crate) fn new(seeds: &[String], bind: IpAddr) -> Self {
+        let family = match bind {
+            IpAddr::V4(_) => Family::V4,
+            IpAddr::V6(ip) if ip.is_unspecified() => Family::Both,
+            IpAddr::V6(_) => Family::V6,
+        };
+        Self { family, shown: Mutex::new(unresolved(seeds)), replaced: Notify::new() }
+    }
+
+    /// Other seeds from now on.
+    pub(crate) fn replace(&self, seeds: &[String]) {
+        *self.shown.lock() = unresolved(seeds);
+        self.replaced.notify_one();
+    }
+
+    /// Nobody said where others are.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shown.lock().is_empty()
+    }
+
+    /// Each seed with its last resolution or error.
+    #[must_use]
+    pub(crate) fn shown(&self) -> Vec<types::Seed> {
+        self.shown.lock().clone()
+    }
+
+    /// Resolves all of them at the same time, each within [`LOOKUP_LIMIT`].
+    pub(crate) async fn resolve(&self, seeds: &[String]) -> Vec<(String, Result<Vec<SocketAddr>, String>)> {
+        join_all(seeds.iter().map(async |seed| (seed.clone(), self.resolve_one(seed).await))).await
+    }
+
+    async fn resolve_one(&self, seed: &str) -> Result<Vec<SocketAddr>, String> {
+        let (host, port) = host_and_port(seed)?;
+        let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
+            Ok(ip) => vec![SocketAddr::new(ip, port)],
+            Err(_) => {
+                match tokio::time::timeout(LOOKUP_LIMIT, tokio::net::lookup_host((host.as_str(), port))).await
+                {
+                    Ok(Ok(found)) => found.collect(),
+                    Ok(Err(e)) => return Err(e.to_string()),
+                    Err(_) => return Err(format!("no answer within {} s", LOOKUP_LIMIT.as_secs())),
+                }
+            }
+        };
+        let ours: BTreeSet<SocketAddr> = found.iter().copied().filter(|at| self.family.speaks(*at)).collect();
+        match (ours.is_empty(), found.is_empty()) {
+            (false, _) => Ok(ours.into_iter().collect()),
+            (true, true) => Err("the name has no addresses".to_owned()),
+            (true, false) => Err("it has addresses only of a family that bind does not speak".to_owned()),
+        }
+    }
+
+    /// Notes what came of each seed; warns of what is new. Whether all went well.
+    fn note(&self, results: &[(String, Result<Vec<SocketAddr>, String>)], board: &Board) -> bool {
+        let mut shown = self.shown.lock();
+        // They may have been replaced while these were looked up.
+        for seed in &mut *shown {
+            let Some((_, result)) = results.iter().find(|(name, _)| *name == seed.name) else { continue };
+            seed.addresses = result.iter().flatten().map(ToString::to_string).collect();
+            seed.error = result.as_ref().err().cloned();
+        }
+        drop(shown);
+        for (name, result) in results {
+            let sentence = result.as_ref().err().map(|e| format!("seed {name} cannot be resolved: {e}"));
+            match (board.condition(&condition_of(name), sentence), result) {
+                (true, Err(e)) => {
+                    warn!(seed = name, error = e, "a seed cannot be resolved; trying again for ever")
+                }
+                (true, Ok(addresses)) => info!(seed = name, ?addresses, "the seed is resolved again"),
+                (false, _) => {}
+            }
+        }
+        results.iter().all(|(_, result)| result.is_ok())
+    }
+}
+
+/// Resolves the seeds for ever and tells the machine whenever the set changes.
+///
+/// `own` is left out: a name of all members has our address too. `remembered`
+/// are peers of an earlier life. Ends when nobody listens any more.
+pub(crate) async fn keep(
+    seeds: Arc<Seeds>,
+    board: Arc<Board>,
+    requests: mpsc::Sender<Request>,
+    own: SocketAddr,
+    remembered: Vec<SocketAddr>,
+    mut joined: watch::Receiver<bool>,
+) {
+    let mut told: Option<BTreeSet<SocketAddr>> = None;
+    let mut names: Vec<String> = Vec::new();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let before = std::mem::replace(&mut names, seeds.shown().into_iter().map(|seed| seed.name).collect());
+        for dropped in before.iter().filter(|name| !names.contains(name)) {
+            board.condition(&condition_of(dropped), None);
+        }
+        let results = seeds.resolve(&names).await;
+        let well = seeds.note(&results, &board);
+        let found = results.iter().filter_map(|(_, result)| result.as_ref().ok()).flatten();
+        let set: BTreeSet<SocketAddr> = found.chain(&remembered).copied().filter(|at| *at != own).collect();
+        if told.as_ref() != Some(&set) {
+            debug!(addresses = ?set, "seeds");
+            let (reply, answer) = oneshot::channel();
+            let wish = Request::Command(Command::Seeds(set.iter().copied().collect()), reply);
+            if requests.send(wish).await.is_err() {
+                return;
+            }
+            // Refused only while leaving.
+            let _ = answer.await;
+            told = Some(set);
+        }
+        let settled = well && *joined.borrow_and_update();
+        let only_addresses = names
+            .iter()
+            .all(|name| host_and_port(name).is_ok_and(|(host, _)| host.parse::<IpAddr>().is_ok()));
+        let wait = if settled { LONGEST_PAUSE } else { pause };
+        pause = if settled { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+        tokio::select! {
+            // An address is an address: nothing to ask again.
+            () = tokio::time::sleep(jittered(wait)), if !only_addresses => {}
+            () = seeds.replaced.notified() => pause = FIRST_PAUSE,
+            () = requests.closed() => return,
+        }
+    }
+}
+
+/// Splits `HOST[:PORT]`; IPv6 addresses with a port stand in brackets.
+///
+/// # Errors
+/// No host, or no port number after the colon.
+pub(crate) fn host_and_port(seed: &str) -> Result<(String, u16), String> {
+    if let Ok(at) = seed.parse::<SocketAddr>() {
+        return Ok((at.ip().to_string(), at.port()));
+    }
+    let bare = seed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(seed);
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Ok((ip.to_string(), DEFAULT_PORT));
+    }
+    let (host, port) = match seed.rsplit_once(':') {
+        Some((host, port)) => {
+            let port = port.parse().ok().filter(|port| *port > 0);
+            (host, port.ok_or_else(|| "the port is no number from 1 to 65535".to_owned())?)
+        }
+        None => (seed, DEFAULT_PORT),
+    };
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == ':' || c == '/') {
+        return Err("is not HOST or HOST:PORT".to_owned());
+    }
+    Ok((host.to_owned(), port))
+}
+
+impl Family {
+    fn speaks(self, at: SocketAddr) -> bool {
+        match self {
+            Self::V4 => at.is_ipv4(),
+            Self::V6 => at.is_ipv6(),
+            Self::Both => true,
+        }
+    }
+}
+
+fn unresolved(seeds: &[String]) -> Vec<types::Seed> {
+    let seed = |name: &String| types::Seed { name: name.clone(), addresses: Vec::new(), error: None };
+    seeds.iter().map(seed).collect()
+}
+
+fn condition_of(seed: &str) -> String {
+    format!("seed {seed}")
+}
+
+/// ±10 %, so that a thousand agents do not ask the name server as one.
+fn jittered(pause: Duration) -> Duration {
+    let random = crate::clock::entropy().map_or(0, |bytes| bytes[0]);
+    pause.mul_f64(0.9 + 0.2 * f64::from(random) / 255.0)
+}
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_a_host_with_or_without_port() {
+        let split = |seed| host_and_port(seed).map(|(host, port)| format!("{host} {port}"));
+        assert_eq!(split("n1").unwrap(), "n1 4327");
+        assert_eq!(split("n1.example:99").unwrap(), "n1.example 99");
+        assert_eq!(split("10.0.0.1").unwrap(), "10.0.0.1 4327");
+        assert_eq!(split("10.0.0.1:99").unwrap(), "10.0.0.1 99");
+        assert_eq!(split("::1").unwrap(), "::1 4327");
+        assert_eq!(split("[::1]").unwrap(), "::1 4327");
+        assert_eq!(split("[::1]:99").unwrap(), "::1 99");
+        for bad in ["", ":99", "n1:", "n1:0", "n1:99999", "http://n1", "a b"] {
+            assert!(split(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_cannot_be_resolved_is_a_condition_and_others_still_count() {
+        let names = ["no-such-host.invalid".to_owned(), "127.0.0.1:7".to_owned()];
+        let seeds = Arc::new(Seeds::new(&names, "127.0.0.1".parse().unwrap()));
+        let board = Arc::new(Board::new());
+        let (requests, mut inbox) = mpsc::channel(1);
+        let (_joined, watch) = watch::channel(false);
+        let own = "127.0.0.9:4327".parse().unwrap();
+        let remembered = vec![own, "127.0.0.5:4327".parse().unwrap()];
+        let task =
+            tokio::spawn(keep(Arc::clone(&seeds), Arc::clone(&board), requests, own, remembered, watch));
+        let Some(Request::Command(Command::Seeds(told), reply)) = inbox.recv().await else {
+            panic!("no seeds")
+        };
+        reply.send(Ok(())).unwrap();
+        let told: Vec<_> = told.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["127.0.0.1:7", "127.0.0.5:4327"]);
+        assert!(board.conditions()[0].contains("no-such-host.invalid"));
+        assert!(seeds.shown()[0].error.is_some());
+        // Another set replaces the first, and the condition goes with its seed.
+        seeds.replace(&["127.0.0.3:7".to_owned()]);
+        let Some(Request::Command(Command::Seeds(told), reply)) = inbox.recv().await else {
+            panic!("no seeds")
+        };
+        reply.send(Ok(())).unwrap();
+        assert_eq!(told.len(), 2);
+        drop(inbox);
+        task.await.unwrap();
+        assert_eq!(board.conditions(), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn addresses_of_a_family_that_we_do_not_speak_are_left_out() {
+        let seeds = Seeds::new(&[], "0.0.0.0".parse().unwrap());
+        assert!(seeds.resolve_one("[::1]:7").await.unwrap_err().contains("family"));
+        let seeds = Seeds::new(&[], "::".parse().unwrap());
+        assert_eq!(seeds.resolve_one("[::1]:7").await.unwrap().len(), 1);
+        assert_eq!(seeds.resolve_one("127.0.0.1:7").await.unwrap().len(), 1);
+    }
+}

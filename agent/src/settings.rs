@@ -1,0 +1,741 @@
+//! Settings: flag over `HEARTSAY_*` over file over default, each with its origin.
+//!
+//! Three steps, three files: `table` knows which settings exist, `layers`
+//! collects what was written and where, and this file makes sense of it. All
+//! errors are found in one go; each says which setting, where it was given and
+//! what to do.
+
+mod layers;
+mod table;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use heartsay_membership::{Config, HostId, Identity, Instant, Name, Node, Profile, StateError};
+use heartsay_proto::{Budget, Cluster, Keyring};
+use nix::unistd::{Gid, Group, Uid};
+use serde::Serialize;
+
+pub(crate) use layers::{AgentArgs, Origin};
+use layers::{Given, Layers, Raw};
+use table::{Default, Kind, ROWS};
+
+/// UDP port of the gossip: H-E-A-R on the keys of a telephone.
+pub(crate) const DEFAULT_PORT: u16 = 4327;
+
+/// Everything an agent is told before it starts.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Unique name.
+    pub(crate) name: Name,
+    /// Failure domain.
+    pub(crate) zone: Option<String>,
+    /// Tags as configured; the socket API may change the live ones.
+    pub(crate) tags: BTreeMap<String, String>,
+    /// Settings of the machine: cluster, keys, intervals, expected members.
+    pub(crate) machine: Config,
+    /// As it was called.
+    pub(crate) profile: Profile,
+    /// UDP address to listen on.
+    pub(crate) bind: SocketAddr,
+    /// UDP address to tell others, if one was given; port 0: the bound one.
+    pub(crate) advertise: Option<SocketAddr>,
+    /// `HOST[:PORT]` each.
+    pub(crate) seeds: Vec<String>,
+    /// TCP address for reads.
+    pub(crate) http_listen: Option<SocketAddr>,
+    /// Host id, generation, peers.
+    pub(crate) state_dir: PathBuf,
+    /// Unix socket of the API.
+    pub(crate) socket: PathBuf,
+    /// Its permissions.
+    pub(crate) socket_mode: u32,
+    /// Its group, where it is not the agent's own.
+    pub(crate) socket_group: Option<Gid>,
+    /// Whose members may write.
+    pub(crate) admin_group: Option<Gid>,
+    /// Good-bye on SIGTERM and SIGINT.
+    pub(crate) leave_on_terminate: bool,
+    /// Patience with another holder of our name.
+    pub(crate) duplicate_name_timeout: Duration,
+    /// `info`, or a list of targets.
+    pub(crate) log_level: tracing_subscriber::filter::Targets,
+    /// JSON instead of text.
+    pub(crate) log_json: bool,
+    /// Every setting as text with its origin.
+    pub(crate) shown: Vec<Shown>,
+}
+
+impl Settings {
+    /// The profile as it is written.
+    #[must_use]
+    pub(crate) fn profile_word(&self) -> &'static str {
+        match self.profile {
+            Profile::Local => "local",
+            Profile::Lan => "lan",
+            Profile::Wan => "wan",
+        }
+    }
+}
+
+/// One setting as `config show` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Shown {
+    /// Key in the file; `tags.role` for one tag.
+    pub(crate) key: String,
+    /// What holds; `null` where there is none.
+    pub(crate) value: Option<String>,
+    /// `--flag`, `HEARTSAY_VARIABLE`, `file:line` or `default`.
+    pub(crate) origin: String,
+    /// Taken over by a reload.
+    pub(crate) reload: bool,
+}
+
+/// Makes sense of flags, environment and files.
+///
+/// # Errors
+/// Everything that is wrong, with its place and a remedy.
+pub(crate) fn load(args: &AgentArgs) -> Result<Settings, SettingsErrors> {
+    let mut reader = Reader { errors: args.malformed.clone(), ..Reader::default() };
+    for (path, text) in reader.files(args) {
+        let errors = reader.layers.cover_file(&path, &text);
+        reader.errors.extend(errors);
+    }
+    reader.layers.cover(&args.given);
+    let settings = settle(&mut reader);
+    if let Ok(settings) = &settings
+        && let Err(e) = judge(settings)
+    {
+        reader.refuse("tags", &e.to_string(), "shorten it");
+    }
+    match settings {
+        Ok(settings) if reader.errors.is_empty() => Ok(settings),
+        _ => Err(SettingsErrors(reader.errors)),
+    }
+}
+
+/// Every setting with its value and origin: `heartsay config show`.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn show(args: &AgentArgs) -> Result<Vec<Shown>, SettingsErrors> {
+    load(args).map(|settings| settings.shown)
+}
+
+/// Checks everything and says what is allowed but unwise: `heartsay config check`.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn check(args: &AgentArgs) -> Result<Vec<String>, SettingsErrors> {
+    let settings = load(args)?;
+    let mut warnings = Vec::new();
+    if settings.machine.keyring.is_empty() {
+        warnings.push("no key_file: datagrams are neither encrypted nor authenticated".to_owned());
+    }
+    if settings.seeds.is_empty() {
+        warnings.push("no seeds: this agent waits to be found".to_owned());
+    }
+    if settings.machine.acceptable_pause < settings.machine.interval {
+        warnings.push("acceptable_pause is shorter than interval: one lost datagram may accuse".to_owned());
+    }
+    if settings.http_listen.is_some_and(|at| !at.ip().is_loopback()) {
+        warnings.push("http_listen is reachable from other hosts: everybody there can read".to_owned());
+    }
+    Ok(warnings)
+}
+
+/// A file with every setting, its meaning and default, all commented out:
+/// `heartsay config default`.
+#[must_use]
+pub(crate) fn default_toml() -> String {
+    let mut text = String::from(
+        "# Settings of the heartsay agent. Flags and HEARTSAY_* variables win over this file.\n\
+         # Lines that are commented out show the default.\n",
+    );
+    let mut heading = "";
+    for row in ROWS {
+        if row.heading != heading {
+            heading = row.heading;
+            text += &format!("\n## {heading}\n");
+        }
+        text += &format!("\n# {}\n", row.help);
+        let example = match (row.kind, row.default) {
+            (Kind::Switch, Default::Text(truth)) => truth.to_owned(),
+            (_, Default::Text(value)) => format!("\"{value}\""),
+            (Kind::Many, _) => "[]".to_owned(),
+            (Kind::Table, _) => "{}".to_owned(),
+            (_, Default::Found(_) | Default::Compulsory) => "\"\"".to_owned(),
+        };
+        match row.default {
+            Default::Compulsory => text += "# Compulsory.\n",
+            Default::Found(words) => text += &format!("# Default: {words}.\n"),
+            Default::Text(_) => {}
+        }
+        text += &format!("#{} = {example}\n", row.key);
+    }
+    text
+}
+
+/// Settings that differ between two lists: those that a reload takes over, and
+/// those that need a restart.
+#[must_use]
+pub(crate) fn difference(old: &[Shown], new: &[Shown]) -> (Vec<String>, Vec<String>) {
+    let value = |of: &[Shown], key: &str| of.iter().find(|s| s.key == key).and_then(|s| s.value.clone());
+    let mut keys: Vec<&Shown> = new.iter().collect();
+    keys.extend(old.iter().filter(|o| !new.iter().any(|n| n.key == o.key)));
+    let changed = keys.into_iter().filter(|s| value(old, &s.key) != value(new, &s.key));
+    let (now, later): (Vec<_>, Vec<_>) = changed.partition(|s| s.reload);
+    let keys = |of: Vec<&Shown>| of.into_iter().map(|s| s.key.clone()).collect();
+    (keys(now), keys(later))
+}
+
+/// What holds after a reload: the new where it was taken over, else the old.
+#[must_use]
+pub(crate) fn in_force(old: &[Shown], new: Vec<Shown>) -> Vec<Shown> {
+    let kept = |fresh: &Shown| old.iter().find(|o| o.key == fresh.key).cloned();
+    new.into_iter().map(|fresh| if fresh.reload { fresh } else { kept(&fresh).unwrap_or(fresh) }).collect()
+}
+
+/// Where the socket is unless somebody says otherwise; `None` for a user
+/// without a runtime directory.
+#[must_use]
+pub(crate) fn default_socket() -> Option<PathBuf> {
+    if Uid::effective().is_root() {
+        return Some(PathBuf::from("/run/heartsay/heartsay.sock"));
+    }
+    variable("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("heartsay.sock"))
+}
+
+/// What the member tells about itself from the start.
+#[must_use]
+pub(crate) fn initial_state(settings: &Settings) -> Vec<(String, Vec<u8>)> {
+    let version = Some(("version".to_owned(), env!("CARGO_PKG_VERSION").into()));
+    let zone = settings.zone.as_ref().map(|zone| ("zone".to_owned(), zone.clone().into_bytes()));
+    let tags = settings.tags.iter().map(|(k, v)| (format!("tag/{k}"), v.clone().into_bytes()));
+    version.into_iter().chain(zone).chain(tags).collect()
+}
+
+/// One thing that is wrong with what was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SettingsError {
+    key: String,
+    origin: Origin,
+    problem: String,
+    remedy: String,
+    usage: bool,
+}
+
+impl SettingsError {
+    /// Something that no agent could make sense of.
+    pub(crate) fn usage(key: &str, origin: Origin, problem: String, remedy: &str) -> Self {
+        Self { key: key.to_owned(), origin, problem, remedy: remedy.to_owned(), usage: true }
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.key, &self.origin) {
+            (key, origin) if key.is_empty() => write!(f, "{origin}: {}", self.problem)?,
+            (key, Origin::Default) => write!(f, "{key}: {}", self.problem)?,
+            (key, Origin::File(..)) => write!(f, "{}: {key}: {}", self.origin, self.problem)?,
+            (_, origin) => write!(f, "{origin}: {}", self.problem)?,
+        }
+        write!(f, "; {}", self.remedy)
+    }
+}
+
+/// All that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) struct SettingsErrors(Vec<SettingsError>);
+
+impl SettingsErrors {
+    /// 2 for bad usage, 1 when a well-formed value cannot be accepted.
+    #[must_use]
+    pub(crate) fn exit_code(&self) -> u8 {
+        if self.0.iter().any(|e| e.usage) { 2 } else { 1 }
+    }
+}
+
+impl fmt::Display for SettingsErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            write!(f, "{}{error}", if index == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+fn settle(r: &mut Reader) -> Result<Settings, Failed> {
+    use Fault::{Usage, Value};
+    let cluster = r.need("cluster", Value, None, |text| Cluster::new(text));
+    let profile = r.need("profile", Usage, None, profile);
+    let base = Config::new(cluster.clone()?, profile?);
+    let name = r.need("name", Value, host_name(), Name::new);
+    let zone = r.read("zone", Usage, None, |text| Ok::<_, String>(text.to_owned()));
+    let tags = r.tags();
+    let bind = r.need("bind", Usage, None, |text| address(text, DEFAULT_PORT));
+    let advertise = r.read("advertise", Usage, None, |text| address(text, 0).and_then(reachable));
+    let seeds = r.seeds();
+    let keyring = r.read("key_file", Value, None, keyring);
+    let datagram = r.need("datagram_size", Usage, None, |text| {
+        let size: usize = text.parse().map_err(|_| "is not a number of bytes".to_owned())?;
+        Budget::new(size).map_err(|e| e.to_string())
+    });
+    let http_listen = r.read("http_listen", Usage, None, |text| address(text, DEFAULT_PORT + 1));
+    let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
+    let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
+    let expected = r.read("expected", Usage, None, |text| match text.parse() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err("is not a number of members"),
+    });
+    let state_dir = r.need("state_dir", Usage, default_state_dir(), path);
+    let socket = default_socket().map(|path| path.display().to_string());
+    let socket = r.need("socket", Usage, socket, |text| path(text.strip_prefix("unix://").unwrap_or(text)));
+    let socket_mode = r.need("socket_mode", Usage, None, |text| {
+        match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
+            Ok(mode) if mode <= 0o777 => Ok(mode),
+            _ => Err("is not an octal mode such as 0660"),
+        }
+    });
+    let socket_group = r.read("socket_group", Usage, None, group);
+    let admin_group = r.read("admin_group", Usage, None, group);
+    let leave_on_terminate = r.need("leave_on_terminate", Usage, None, |text| {
+        text.parse().map_err(|_| "is neither true nor false")
+    });
+    let leave_timeout = r.duration("leave_timeout", Some(base.leave_timeout), Duration::ZERO..=LONGEST);
+    let duplicate_name_timeout = r.duration("duplicate_name_timeout", None, Duration::ZERO..=LONGEST);
+    let log_level = r.need("log_level", Usage, None, crate::telemetry::targets);
+    let log_json = r.need("log_format", Usage, None, |text| match text {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        _ => Err("is neither text nor json"),
+    });
+    Ok(Settings {
+        name: name?,
+        zone: zone?,
+        tags: tags?,
+        machine: Config {
+            keyring: keyring?.unwrap_or_default(),
+            datagram: datagram?,
+            interval: interval?,
+            acceptable_pause: pause?,
+            leave_timeout: leave_timeout?,
+            expected: expected?,
+            ..base
+        },
+        profile: profile?,
+        bind: bind?,
+        advertise: advertise?,
+        seeds: seeds?,
+        http_listen: http_listen?,
+        state_dir: state_dir?,
+        socket: socket?,
+        socket_mode: socket_mode?,
+        socket_group: socket_group?,
+        admin_group: admin_group?,
+        leave_on_terminate: leave_on_terminate?,
+        duplicate_name_timeout: duplicate_name_timeout?,
+        log_level: log_level?,
+        log_json: log_json?,
+        shown: std::mem::take(&mut r.shown),
+    })
+}
+
+/// The machine itself is the judge of sizes: it is pure, so one can be made
+/// and thrown away.
+fn judge(settings: &Settings) -> Result<(), StateError> {
+    let me = Identity {
+        name: settings.name.clone(),
+        host_id: HostId(0),
+        generation: 1,
+        address: settings.bind,
+        state: initial_state(settings),
+    };
+    Node::new(me, settings.machine.clone(), 0, Instant::EPOCH).map(drop)
+}
+
+/// Marks that the error has been noted already.
+#[derive(Clone, Copy, Debug)]
+struct Failed;
+
+/// Whose exit code: a value that makes no sense, or one that cannot be accepted.
+#[derive(Clone, Copy)]
+enum Fault {
+    Usage,
+    Value,
+}
+
+#[derive(std::default::Default)]
+struct Reader {
+    layers: Layers,
+    errors: Vec<SettingsError>,
+    shown: Vec<Shown>,
+}
+
+impl Reader {
+    /// The files to read, in order, with their content.
+    fn files(&mut self, args: &AgentArgs) -> Vec<(PathBuf, String)> {
+        let (paths, compulsory) = match &args.config {
+            Some((path, _)) => (vec![path.clone()], true),
+            None => (standard_files(), false),
+        };
+        let mut files = Vec::new();
+        for path in paths {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => files.push((path, text)),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound && !compulsory => {}
+                Err(e) => {
+                    let origin = args.config.as_ref().and_then(|(_, origin)| origin.clone());
+                    let problem = format!("cannot read {}: {e}", path.display());
+                    let origin = origin.unwrap_or(Origin::Default);
+                    self.errors.push(SettingsError::usage(
+                        "config",
+                        origin,
+                        problem,
+                        "check path and permissions",
+                    ));
+                }
+            }
+        }
+        files
+    }
+
+    /// The value of `key` and where it comes from: given, fixed default, or `found` at start.
+    fn text(&self, key: &str, found: Option<String>) -> (Option<String>, Origin) {
+        if let Some(Given { raw: Raw::One(text), origin }) = self.layers.0.get(key) {
+            return (Some(text.clone()), origin.clone());
+        }
+        let fixed = table::row(key).and_then(|row| match row.default {
+            Default::Text(text) => Some(text.to_owned()),
+            Default::Found(_) | Default::Compulsory => None,
+        });
+        (fixed.or(found), Origin::Default)
+    }
+
+    fn show(&mut self, key: &str, value: Option<String>, origin: &Origin) {
+        let reload = table::row(key.split('.').next().unwrap_or(key)).is_some_and(|row| row.reload);
+        self.shown.push(Shown { key: key.to_owned(), value, origin: origin.to_string(), reload });
+    }
+
+    fn read<T, E: fmt::Display>(
+        &mut self,
+        key: &'static str,
+        fault: Fault,
+        found: Option<String>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Failed> {
+        let (text, origin) = self.text(key, found);
+        self.show(key, text.clone(), &origin);
+        let Some(text) = text else { return Ok(None) };
+        parse(&text).map(Some).map_err(|e| {
+            let (problem, remedy) = (format!("{text:?}: {e}"), remedy(key));
+            let usage = matches!(fault, Fault::Usage);
+            self.errors.push(SettingsError { key: key.to_owned(), origin, problem, remedy, usage });
+            Failed
+        })
+    }
+
+    fn need<T, E: fmt::Display>(
+        &mut self,
+        key: &'static str,
+        fault: Fault,
+        found: Option<String>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Failed> {
+        self.read(key, fault, found, parse)?.ok_or_else(|| {
+            let problem = "is not set and has no default here".to_owned();
+            let remedy =
+                format!("{}, set {} or write it into {}", remedy(key), variable_of(key), layers::MAIN_FILE);
+            self.errors.push(SettingsError::usage(key, Origin::Default, problem, &remedy));
+            Failed
+        })
+    }
+
+    fn duration(
+        &mut self,
+        key: &'static str,
+        found: Option<Duration>,
+        range: std::ops::RangeInclusive<Duration>,
+    ) -> Result<Duration, Failed> {
+        let found = found.map(|d| humantime::format_duration(d).to_string());
+        self.need(key, Fault::Usage, found, |text| {
+            let duration = humantime::parse_duration(text).map_err(|e| format!("is no duration ({e})"))?;
+            if range.contains(&duration) {
+                return Ok(duration);
+            }
+            let (least, most) = (range.start(), range.end());
+            Err(format!(
+                "is outside {} to {}",
+                humantime::format_duration(*least),
+                humantime::format_duration(*most)
+            ))
+        })
+    }
+
+    fn seeds(&mut self) -> Result<Vec<String>, Failed> {
+        let (seeds, origin) = match self.layers.0.get("seeds") {
+            Some(Given { raw: Raw::Many(seeds), origin }) => (seeds.clone(), origin.clone()),
+            _ => (Vec::new(), Origin::Default),
+        };
+        self.show("seeds", (!seeds.is_empty()).then(|| seeds.join(",")), &origin);
+        let before = self.errors.len();
+        for seed in &seeds {
+            if let Err(e) = crate::seeds::host_and_port(seed) {
+                let problem = format!("{seed:?}: {e}");
+                self.errors.push(SettingsError::usage("seeds", origin.clone(), problem, &remedy("seeds")));
+            }
+        }
+        if self.errors.len() > before { Err(Failed) } else { Ok(seeds) }
+    }
+
+    fn tags(&mut self) -> Result<BTreeMap<String, String>, Failed> {
+        let tags = match self.layers.0.get("tags") {
+            Some(Given { raw: Raw::Table(tags), .. }) => tags.clone(),
+            _ => BTreeMap::new(),
+        };
+        for (key, (value, origin)) in &tags {
+            self.show(&format!("tags.{key}"), Some(value.clone()), origin);
+        }
+        Ok(tags.into_iter().map(|(key, (value, _))| (key, value)).collect())
+    }
+
+    /// Notes that a well-formed value cannot be accepted.
+    fn refuse(&mut self, key: &str, problem: &str, remedy: &str) {
+        let origin = self.layers.0.get(key).map_or(Origin::Default, |given| given.origin.clone());
+        let (problem, remedy) = (problem.to_owned(), remedy.to_owned());
+        self.errors.push(SettingsError { key: key.to_owned(), origin, problem, remedy, usage: false });
+    }
+}
+
+/// What to write instead, from the row of the setting.
+fn remedy(key: &str) -> String {
+    match table::row(key) {
+        Some(row) if key == "key_file" => format!("see --{}", row.flag),
+        Some(row) => format!("give --{} {}", row.flag, row.value),
+        None => "see heartsay agent --help".to_owned(),
+    }
+}
+
+fn variable_of(key: &str) -> &'static str {
+    table::row(key).map_or("the variable", |row| row.env)
+}
+
+fn profile(text: &str) -> Result<Profile, &'static str> {
+    match text {
+        "local" => Ok(Profile::Local),
+        "lan" => Ok(Profile::Lan),
+        "wan" => Ok(Profile::Wan),
+        _ => Err("is not local, lan or wan"),
+    }
+}
+
+/// `IP:PORT`, or an IP that gets `port`.
+fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
+    text.parse()
+        .or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port)))
+        .map_err(|_| "is not IP:PORT".to_owned())
+}
+
+fn reachable(address: SocketAddr) -> Result<SocketAddr, String> {
+    if address.ip().is_unspecified() || address.ip().is_multicast() {
+        return Err("is an address at which nobody can be reached".to_owned());
+    }
+    Ok(address)
+}
+
+fn path(text: &str) -> Result<PathBuf, &'static str> {
+    if text.is_empty() { Err("is empty") } else { Ok(PathBuf::from(text)) }
+}
+
+/// Reads a key file. Errors name the line and never what is written there.
+fn keyring(file: &str) -> Result<Keyring, String> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("cannot be read: {e}"))?;
+    let mode = std::fs::metadata(file).map_err(|e| format!("cannot be examined: {e}"))?.permissions().mode();
+    if mode & 0o007 != 0 {
+        return Err(format!("is open to everybody (mode {:04o}); run chmod o-rwx on it", mode & 0o777));
+    }
+    let keyring = Keyring::parse(&text).map_err(|e| e.to_string())?;
+    if keyring.is_empty() {
+        return Err("holds no key; \"heartsay keygen\" makes one".to_owned());
+    }
+    Ok(keyring)
+}
+
+fn group(text: &str) -> Result<Gid, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(Gid::from_raw(number));
+    }
+    match Group::from_name(text) {
+        Ok(Some(group)) => Ok(group.gid),
+        Ok(None) => Err("is not a group of this host".to_owned()),
+        Err(e) => Err(format!("cannot be looked up: {e}")),
+    }
+}
+
+fn standard_files() -> Vec<PathBuf> {
+    let mut drop_ins: Vec<PathBuf> = std::fs::read_dir(layers::DROP_INS)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    drop_ins.sort();
+    drop_ins.insert(0, Path::new(layers::MAIN_FILE).to_owned());
+    drop_ins
+}
+
+fn host_name() -> Option<String> {
+    nix::unistd::gethostname().ok()?.into_string().ok()
+}
+
+fn default_state_dir() -> Option<String> {
+    if Uid::effective().is_root() {
+        return Some("/var/lib/heartsay".to_owned());
+    }
+    if let Some(dir) = variable("XDG_STATE_HOME") {
+        return Some(format!("{dir}/heartsay"));
+    }
+    variable("HOME").map(|home| format!("{home}/.local/state/heartsay"))
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Under this, timers of a busy host are coarser than what they measure.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
+/// Longer than anybody should wait for anything here; the wire ends at it too.
+const LONGEST: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use clap::{Args, Command, FromArgMatches};
+
+    fn args(flags: &[&str]) -> AgentArgs {
+        let command = AgentArgs::augment_args(Command::new("agent").no_binary_name(true));
+        AgentArgs::from_arg_matches(&command.get_matches_from(flags)).unwrap()
+    }
+
+    fn with_file(flags: &[&str], text: &str) -> (AgentArgs, tempfile::NamedTempFile) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let mut args = args(flags);
+        args.config = Some((file.path().to_owned(), None));
+        (args, file)
+    }
+
+    fn shown(settings: &Settings, key: &str) -> (String, String) {
+        let shown = settings.shown.iter().find(|shown| shown.key == key).unwrap();
+        (shown.value.clone().unwrap_or_default(), shown.origin.clone())
+    }
+
+    #[test]
+    fn flag_wins_over_environment_wins_over_file_wins_over_default() {
+        let (mut args, file) = with_file(
+            &["--interval", "300ms"],
+            "cluster = \"c\"\ninterval = \"4s\"\nzone = \"file\"\nacceptable_pause = \"5s\"\n",
+        );
+        for (key, text, variable) in
+            [("interval", "9s", "HEARTSAY_INTERVAL"), ("zone", "env", "HEARTSAY_ZONE")]
+        {
+            let given = Given { raw: Raw::One(text.to_owned()), origin: Origin::Env(variable) };
+            args.given.0.entry(table::row(key).unwrap().key).or_insert(given);
+        }
+        let settings = load(&args).unwrap();
+        let file = file.path().display();
+        assert_eq!(shown(&settings, "interval"), ("300ms".into(), "--interval".into()));
+        assert_eq!(shown(&settings, "zone"), ("env".into(), "HEARTSAY_ZONE".into()));
+        assert_eq!(shown(&settings, "acceptable_pause"), ("5s".into(), format!("{file}:4")));
+        assert_eq!(shown(&settings, "bind"), ("0.0.0.0:4327".into(), "default".into()));
+        assert_eq!(settings.machine.interval, Duration::from_millis(300));
+        assert_eq!(settings.machine.acceptable_pause, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn lists_are_replaced_and_tables_merged() {
+        let text = "cluster = \"c\"\nseeds = [\"a\", \"b\"]\ntags = { role = \"web\", rack = \"1\" }\n";
+        let (args, _file) = with_file(&["--seed", "z:1", "--tag", "role=db"], text);
+        let settings = load(&args).unwrap();
+        assert_eq!(settings.seeds, ["z:1"]);
+        let tags: Vec<_> = settings.tags.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(tags, [("rack", "1"), ("role", "db")]);
+        assert_eq!(shown(&settings, "tags.role").1, "--tag");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_the_nearest_name() {
+        let (args, file) = with_file(&[], "cluster = \"c\"\n\nintervall = \"1s\"\n");
+        let errors = load(&args).unwrap_err();
+        assert_eq!(errors.exit_code(), 2);
+        let place =
+            format!("{}:3: intervall: unknown setting; did you mean \"interval\"?", file.path().display());
+        assert_eq!(errors.to_string(), place);
+    }
+
+    #[test]
+    fn every_error_is_told_at_once() {
+        let errors = load(&args(&["--cluster", "c", "--interval", "2", "--bind", "nowhere"])).unwrap_err();
+        let text = errors.to_string();
+        assert!(text.contains("--interval: \"2\": is no duration"), "{text}");
+        assert!(text.contains("--bind: \"nowhere\": is not IP:PORT; give --bind IP:PORT"), "{text}");
+        assert_eq!(errors.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_missing_cluster_is_a_usage_error_that_says_how_to_give_one() {
+        let errors = load(&args(&[])).unwrap_err();
+        assert_eq!(errors.exit_code(), 2);
+        assert!(errors.to_string().contains("give --cluster ID, set HEARTSAY_CLUSTER"), "{errors}");
+    }
+
+    #[test]
+    fn a_long_name_and_a_large_tag_are_refused_with_exit_code_1() {
+        let long = "n".repeat(200);
+        let errors = load(&args(&["--cluster", "c", "--name", &long])).unwrap_err();
+        assert_eq!(errors.exit_code(), 1);
+        assert!(errors.to_string().contains("200 bytes is too long"), "{errors}");
+        let tag = format!("big={}", "v".repeat(800));
+        let errors = load(&args(&["--cluster", "c", "--tag", &tag])).unwrap_err();
+        assert_eq!(errors.exit_code(), 1);
+        assert!(errors.to_string().contains("tag/big"), "{errors}");
+    }
+
+    #[test]
+    fn a_bad_key_file_is_told_by_line_and_never_by_content() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "# keys\nc2VjcmV0\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let errors = load(&args(&["--cluster", "c", "--key-file", path])).unwrap_err();
+        assert!(errors.to_string().contains("line 2"), "{errors}");
+        assert!(!errors.to_string().contains("c2VjcmV0"), "{errors}");
+        assert_eq!(errors.exit_code(), 1);
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
+        let errors = load(&args(&["--cluster", "c", "--key-file", path])).unwrap_err();
+        assert!(errors.to_string().contains("chmod"), "{errors}");
+    }
+
+    #[test]
+    fn the_default_file_says_nothing_new() {
+        let text = default_toml();
+        let (args, _file) = with_file(&[], &format!("{text}\ncluster = \"c\"\n"));
+        let plain = load(&args).unwrap();
+        let uncommented: String = text
+            .lines()
+            .filter_map(|line| line.strip_prefix('#'))
+            .filter(|line| !line.starts_with([' ', '#']) && !line.ends_with("\"\""))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let (args, _file) = with_file(&[], &format!("{uncommented}\ncluster = \"c\"\n"));
+        let written = load(&args).unwrap();
+        let values =
+            |s: &Settings| s.shown.iter().map(|s| (s.key.clone(), s.value.clone())).collect::<Vec<_>>();
+        assert_eq!(values(&plain), values(&written));
+    }
+}

@@ -1,0 +1,371 @@
+//! Every setting, once: its key, flag, environment variable, default and meaning.
+//!
+//! Flags, variables, the help, `config default` and `config show` are all made
+//! from these rows, so that none of them can know a setting that another does not.
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// Key in the file; also the stable name in `config show`.
+    pub(crate) key: &'static str,
+    /// Flag, without dashes.
+    pub(crate) flag: &'static str,
+    /// Environment variable.
+    pub(crate) env: &'static str,
+    /// What the flag's value is called in the help.
+    pub(crate) value: &'static str,
+    /// Group in the help and in the default file.
+    pub(crate) heading: &'static str,
+    /// How many values, and of what shape.
+    pub(crate) kind: Kind,
+    /// What holds when nobody says anything.
+    pub(crate) default: Default,
+    /// One or two sentences.
+    pub(crate) help: &'static str,
+    /// Taken over by a reload; otherwise only by a restart.
+    pub(crate) reload: bool,
+}
+
+/// Shape of a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Text, number, duration, address.
+    One,
+    /// A list; a repeated flag, commas in the environment, an array in the file.
+    Many,
+    /// `key=value` pairs; a table in the file.
+    Table,
+    /// `true` or `false`; the bare flag means `true`.
+    Switch,
+}
+
+/// Where a value comes from when nobody gave one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Default {
+    /// This text, as if it had been written in the file.
+    Text(&'static str),
+    /// Found out at start; described here in words.
+    Found(&'static str),
+    /// Must be given.
+    Compulsory,
+}
+
+/// The row of `key`, if there is one.
+#[must_use]
+pub(crate) fn row(key: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.key == key)
+}
+
+/// Settings that a typing error may have meant, best first.
+#[must_use]
+pub(crate) fn nearest(key: &str) -> Option<&'static str> {
+    let wanted = key.to_ascii_lowercase().replace('-', "_");
+    ROWS.iter()
+        .flat_map(|row| [(row.key, row.key.to_owned()), (row.key, row.flag.replace('-', "_"))])
+        .map(|(key, written)| (key, strsim::jaro_winkler(&wanted, &written)))
+        .filter(|(_, likeness)| *likeness > 0.75)
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|(key, _)| key)
+}
+
+const WHO: &str = "Who this agent is";
+const NET: &str = "Network";
+const DETECT: &str = "Detection";
+const FILES: &str = "Socket and files";
+const STOP: &str = "Stopping";
+const LOG: &str = "Logging";
+
+/// All of them, in the order in which people meet them.
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        key: "cluster",
+        flag: "cluster",
+        env: "HEARTSAY_CLUSTER",
+        value: "ID",
+        heading: WHO,
+        kind: Kind::One,
+        default: Default::Compulsory,
+        help: "Id of the cluster, the same on every member. Datagrams of any other cluster are refused, \
+               so that re-used addresses never merge two clusters.",
+        reload: false,
+    },
+    Row {
+        key: "name",
+        flag: "name",
+        env: "HEARTSAY_NAME",
+        value: "NAME",
+        heading: WHO,
+        kind: Kind::One,
+        default: Default::Found("the host name"),
+        help: "Name of this member, unique in the cluster; at most 128 bytes without spaces.",
+        reload: false,
+    },
+    Row {
+        key: "zone",
+        flag: "zone",
+        env: "HEARTSAY_ZONE",
+        value: "ZONE",
+        heading: WHO,
+        kind: Kind::One,
+        default: Default::Found("none"),
+        help: "Part of the installation that fails as one: a rack, a room, an availability zone.",
+        reload: false,
+    },
+    Row {
+        key: "tags",
+        flag: "tag",
+        env: "HEARTSAY_TAGS",
+        value: "KEY=VALUE",
+        heading: WHO,
+        kind: Kind::Table,
+        default: Default::Found("none"),
+        help: "A tag that the other members see; repeat for more. At most 768 bytes each.",
+        reload: true,
+    },
+    Row {
+        key: "bind",
+        flag: "bind",
+        env: "HEARTSAY_BIND",
+        value: "IP:PORT",
+        heading: NET,
+        kind: Kind::One,
+        default: Default::Text("0.0.0.0:4327"),
+        help: "UDP address to listen on. [::]:4327 takes IPv6 and IPv4.",
+        reload: false,
+    },
+    Row {
+        key: "advertise",
+        flag: "advertise",
+        env: "HEARTSAY_ADVERTISE",
+        value: "IP:PORT",
+        heading: NET,
+        kind: Kind::One,
+        default: Default::Found("the bound address, or that of the interface towards the first seed"),
+        help: "Address at which the other members reach this one.",
+        reload: false,
+    },
+    Row {
+        key: "seeds",
+        flag: "seed",
+        env: "HEARTSAY_SEEDS",
+        value: "HOST[:PORT]",
+        heading: NET,
+        kind: Kind::Many,
+        default: Default::Found("none: the first of its cluster"),
+        help: "Where other members may be found; repeat for more. Names are resolved again for ever.",
+        reload: true,
+    },
+    Row {
+        key: "key_file",
+        flag: "key-file",
+        env: "HEARTSAY_KEY_FILE",
+        value: "FILE",
+        heading: NET,
+        kind: Kind::One,
+        default: Default::Found("none: datagrams are not encrypted"),
+        help: "Keys of the cluster: one per line, 32 bytes in base64. The first one seals, all open. \
+               Must not be readable by others.",
+        reload: false,
+    },
+    Row {
+        key: "datagram_size",
+        flag: "datagram-size",
+        env: "HEARTSAY_DATAGRAM_SIZE",
+        value: "BYTES",
+        heading: NET,
+        kind: Kind::One,
+        default: Default::Text("1200"),
+        help: "Largest datagram, 512 to 1472 bytes; smaller for narrow tunnels.",
+        reload: false,
+    },
+    Row {
+        key: "http_listen",
+        flag: "http-listen",
+        env: "HEARTSAY_HTTP_LISTEN",
+        value: "IP:PORT",
+        heading: NET,
+        kind: Kind::One,
+        default: Default::Found("off"),
+        help: "Answer reads (members, /metrics, /livez, /readyz) over TCP too. Nothing can be changed there.",
+        reload: false,
+    },
+    Row {
+        key: "profile",
+        flag: "profile",
+        env: "HEARTSAY_PROFILE",
+        value: "PROFILE",
+        heading: DETECT,
+        kind: Kind::One,
+        default: Default::Text("lan"),
+        help: "Kind of network: local (one machine), lan (one site) or wan (between sites).",
+        reload: false,
+    },
+    Row {
+        key: "interval",
+        flag: "interval",
+        env: "HEARTSAY_INTERVAL",
+        value: "DURATION",
+        heading: DETECT,
+        kind: Kind::One,
+        default: Default::Found("1s"),
+        help: "Time between two heartbeats. Halving it doubles the traffic.",
+        reload: false,
+    },
+    Row {
+        key: "acceptable_pause",
+        flag: "acceptable-pause",
+        env: "HEARTSAY_ACCEPTABLE_PAUSE",
+        value: "DURATION",
+        heading: DETECT,
+        kind: Kind::One,
+        default: Default::Found("2s; 4s with profile wan"),
+        help: "How long a healthy process may be silent without being called down. \
+               The one knob to turn: shorter finds crashes sooner, longer forgives longer pauses.",
+        reload: false,
+    },
+    Row {
+        key: "expected",
+        flag: "expected",
+        env: "HEARTSAY_EXPECTED",
+        value: "N",
+        heading: DETECT,
+        kind: Kind::One,
+        default: Default::Found("none: no quorum is kept"),
+        help: "Number of members that the cluster is meant to have; quorum is more than half of it.",
+        reload: true,
+    },
+    Row {
+        key: "state_dir",
+        flag: "state-dir",
+        env: "HEARTSAY_STATE_DIR",
+        value: "DIR",
+        heading: FILES,
+        kind: Kind::One,
+        default: Default::Found("/var/lib/heartsay as root, else ~/.local/state/heartsay"),
+        help: "Host id, generation and last known peers live here. One agent per directory.",
+        reload: false,
+    },
+    Row {
+        key: "socket",
+        flag: "socket",
+        env: "HEARTSAY_SOCKET",
+        value: "PATH",
+        heading: FILES,
+        kind: Kind::One,
+        default: Default::Found("/run/heartsay/heartsay.sock as root, else $XDG_RUNTIME_DIR/heartsay.sock"),
+        help: "Unix socket on which the agent answers; unix:///path is understood too.",
+        reload: false,
+    },
+    Row {
+        key: "socket_mode",
+        flag: "socket-mode",
+        env: "HEARTSAY_SOCKET_MODE",
+        value: "OCTAL",
+        heading: FILES,
+        kind: Kind::One,
+        default: Default::Text("0660"),
+        help: "Permissions of the socket: who may read.",
+        reload: false,
+    },
+    Row {
+        key: "socket_group",
+        flag: "socket-group",
+        env: "HEARTSAY_SOCKET_GROUP",
+        value: "GROUP",
+        heading: FILES,
+        kind: Kind::One,
+        default: Default::Found("the agent's own"),
+        help: "Group of the socket, by name or number.",
+        reload: false,
+    },
+    Row {
+        key: "admin_group",
+        flag: "admin-group",
+        env: "HEARTSAY_ADMIN_GROUP",
+        value: "GROUP",
+        heading: FILES,
+        kind: Kind::One,
+        default: Default::Found("none"),
+        help: "Group whose members may change things (join, leave, forget, tags), \
+               beside root and the agent's own user.",
+        reload: false,
+    },
+    Row {
+        key: "leave_on_terminate",
+        flag: "leave-on-terminate",
+        env: "HEARTSAY_LEAVE_ON_TERMINATE",
+        value: "BOOL",
+        heading: STOP,
+        kind: Kind::Switch,
+        default: Default::Text("true"),
+        help: "Say good-bye when asked to stop. Without it the others notice by themselves; \
+               quorum voters that only restart may prefer that.",
+        reload: false,
+    },
+    Row {
+        key: "leave_timeout",
+        flag: "leave-timeout",
+        env: "HEARTSAY_LEAVE_TIMEOUT",
+        value: "DURATION",
+        heading: STOP,
+        kind: Kind::One,
+        default: Default::Found("1s; 3s with profile wan"),
+        help: "How long the good-bye waits to be acknowledged.",
+        reload: false,
+    },
+    Row {
+        key: "duplicate_name_timeout",
+        flag: "duplicate-name-timeout",
+        env: "HEARTSAY_DUPLICATE_NAME_TIMEOUT",
+        value: "DURATION",
+        heading: STOP,
+        kind: Kind::One,
+        default: Default::Text("30s"),
+        help: "Give up after this long when another living host holds the name.",
+        reload: false,
+    },
+    Row {
+        key: "log_level",
+        flag: "log-level",
+        env: "HEARTSAY_LOG_LEVEL",
+        value: "LEVEL",
+        heading: LOG,
+        kind: Kind::One,
+        default: Default::Text("info"),
+        help: "error, warn, info, debug or trace; or a list such as info,heartsay_membership=debug.",
+        reload: true,
+    },
+    Row {
+        key: "log_format",
+        flag: "log-format",
+        env: "HEARTSAY_LOG_FORMAT",
+        value: "FORMAT",
+        heading: LOG,
+        kind: Kind::One,
+        default: Default::Text("text"),
+        help: "text or json, on standard error.",
+        reload: false,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_and_variables_follow_from_the_key() {
+        for row in ROWS {
+            assert_eq!(row.env, format!("HEARTSAY_{}", row.key.to_uppercase()));
+            let flag = row.key.replace('_', "-");
+            assert!(row.flag == flag || format!("{}s", row.flag) == flag, "{} / {}", row.flag, row.key);
+        }
+    }
+
+    #[test]
+    fn a_typing_error_finds_what_was_meant() {
+        assert_eq!(nearest("intervall"), Some("interval"));
+        assert_eq!(nearest("acceptable-pause"), Some("acceptable_pause"));
+        assert_eq!(nearest("seed"), Some("seeds"));
+        assert_eq!(nearest("zzz"), None);
+    }
+}

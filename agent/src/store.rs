@@ -1,0 +1,330 @@
+//! What must outlive the process: host id, generation, last known peers.
+//!
+//! A directory of small files, each line with its checksum in front, each file
+//! replaced as a whole (written beside, fsynced, renamed, directory fsynced).
+//! A line that does not check ends the file: power loss leaves torn tails and
+//! blocks of zeros, never a wrong value.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use heartsay_membership::{Generation, HostId};
+use tracing::{info, warn};
+
+/// The state directory, locked for this process.
+#[derive(Debug)]
+pub(crate) struct Store {
+    dir: PathBuf,
+    /// Held for the lock on it.
+    _lock: File,
+    host_id: HostId,
+    generation: Generation,
+}
+
+impl Store {
+    /// Makes the directory if need be, locks it, reads or makes the host id,
+    /// and begins a life: a generation above every earlier one and at least
+    /// `unix_ms`, on disk before this returns.
+    ///
+    /// # Errors
+    /// The directory cannot be made, locked, or written.
+    pub(crate) fn open(dir: &Path, unix_ms: u64) -> anyhow::Result<Self> {
+        let shown = dir.display();
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(dir)
+            .with_context(|| format!("cannot make the state directory {shown}; give --state-dir"))?;
+        let lock = lock(dir)?;
+        let host_id = host_id(dir)?;
+        let generation = next_generation(dir, unix_ms);
+        let store = Self { dir: dir.to_owned(), _lock: lock, host_id, generation };
+        store
+            .save_generation(generation)
+            .with_context(|| format!("cannot write the state directory {shown}"))?;
+        Ok(store)
+    }
+
+    /// Who this host is, for ever.
+    #[must_use]
+    pub(crate) fn host_id(&self) -> HostId {
+        self.host_id
+    }
+
+    /// Which life this is.
+    #[must_use]
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Keeps `generation` for the next start.
+    ///
+    /// # Errors
+    /// Disk full or gone; the old value stays.
+    pub(crate) fn save_generation(&self, generation: Generation) -> io::Result<()> {
+        replace(&self.dir.join(GENERATION), &[generation.to_string()])
+    }
+
+    /// Keeps names and addresses of all peers for the next start.
+    ///
+    /// # Errors
+    /// Disk full or gone; the old list stays.
+    pub(crate) fn save_peers(&self, peers: &[Peer]) -> io::Result<()> {
+        let lines: Vec<String> = peers.iter().map(|peer| format!("{} {}", peer.name, peer.address)).collect();
+        replace(&self.dir.join(PEERS), &lines)
+    }
+
+    /// Peers known at the end of the last life, as far as the file is sound.
+    #[must_use]
+    pub(crate) fn peers(&self) -> Vec<Peer> {
+        let path = self.dir.join(PEERS);
+        let (lines, torn) = match read(&path) {
+            Ok(found) => found,
+            Err(e) => {
+                warn!(path = %path.display(), error = %e, "the list of remembered peers cannot be read");
+                return Vec::new();
+            }
+        };
+        if torn {
+            warn!(path = %path.display(), kept = lines.len(), "the list of remembered peers is damaged; its sound part is used");
+        }
+        lines
+            .iter()
+            .filter_map(|line| {
+                let (name, address) = line.rsplit_once(' ')?;
+                Some(Peer { name: name.to_owned(), address: address.parse().ok()? })
+            })
+            .collect()
+    }
+}
+
+/// Where somebody was last known to be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Peer {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its gossip address.
+    pub(crate) address: SocketAddr,
+}
+
+fn lock(dir: &Path) -> anyhow::Result<File> {
+    let path = dir.join(LOCK);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(|| format!("cannot write the state directory {}", dir.display()))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            anyhow::bail!(
+                "the state directory {} is in use by another agent (pid {}); give each agent its own --state-dir",
+                dir.display(),
+                pid.trim(),
+            );
+        }
+        Err(TryLockError::Error(e)) => {
+            return Err(e).with_context(|| format!("cannot lock {}", path.display()));
+        }
+    }
+    // For the message above only; the lock itself is the kernel's.
+    let _ = file.set_len(0);
+    let _ = file.rewind();
+    let _ = writeln!(file, "{}", std::process::id());
+    Ok(file)
+}
+
+fn host_id(dir: &Path) -> anyhow::Result<HostId> {
+    let path = dir.join(IDENTITY);
+    let (lines, _) = read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    if let Some(id) = lines.first().and_then(|line| parse_host_id(line)) {
+        return Ok(id);
+    }
+    if path.exists() {
+        let aside = dir.join(format!("{IDENTITY}.damaged"));
+        fs::rename(&path, &aside).with_context(|| format!("cannot move {} aside", path.display()))?;
+        warn!(kept = %aside.display(), "the host id is damaged; a new one is made, and while the cluster holds the old one for alive it refuses this host's name");
+    }
+    let random = u128::from_be_bytes(crate::clock::entropy()?);
+    // Version and variant bits, so that other tools take it for the UUID it is.
+    let id = HostId(random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62));
+    replace(&path, &[id.to_string()]).with_context(|| format!("cannot write {}", path.display()))?;
+    info!(host_id = %id, "first start on this host");
+    Ok(id)
+}
+
+fn next_generation(dir: &Path, unix_ms: u64) -> Generation {
+    let path = dir.join(GENERATION);
+    let stored = match read(&path) {
+        Ok((lines, _)) => lines.first().and_then(|line| line.parse::<Generation>().ok()),
+        Err(_) => None,
+    };
+    match stored {
+        Some(stored) => {
+            if stored > unix_ms.saturating_add(DAY_MS) {
+                warn!(
+                    days_ahead = (stored - unix_ms) / DAY_MS,
+                    "the generation of the last life lies far ahead of the clock; if the clock is right, peers may refuse this member until it catches up, or until {} is removed",
+                    path.display()
+                );
+            }
+            unix_ms.max(stored.saturating_add(1))
+        }
+        None => {
+            if path.exists() {
+                warn!(path = %path.display(), "the stored generation is damaged; the clock alone decides");
+            }
+            unix_ms
+        }
+    }
+}
+
+fn parse_host_id(text: &str) -> Option<HostId> {
+    let hex: String = text.split('-').collect();
+    (hex.len() == 32).then(|| u128::from_str_radix(&hex, 16).ok().map(HostId))?
+}
+
+/// The sound lines of a file, and whether anything unsound came after them.
+/// No file: no lines.
+fn read(path: &Path) -> io::Result<(Vec<String>, bool)> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), false)),
+        Err(e) => return Err(e),
+    };
+    let mut lines = Vec::new();
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        match sound(line) {
+            Some(text) => lines.push(text),
+            None => return Ok((lines, true)),
+        }
+    }
+    Ok((lines, false))
+}
+
+/// `checksum text\n` with the right checksum.
+fn sound(line: &[u8]) -> Option<String> {
+    let (sum, text) = std::str::from_utf8(line).ok()?.strip_suffix('\n')?.split_once(' ')?;
+    let sum = u32::from_str_radix(sum, 16).ok()?;
+    (sum == crc32fast::hash(text.as_bytes())).then(|| text.to_owned())
+}
+
+/// Replaces the file by these lines; whoever reads sees the old or the new whole.
+fn replace(path: &Path, lines: &[String]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    // One name for the draft: the lock makes us the only writer, and a crash
+    // leaves at most one behind.
+    let draft = path.with_extension("new");
+    let mut text = String::new();
+    for line in lines {
+        text += &format!("{:08x} {line}\n", crc32fast::hash(line.as_bytes()));
+    }
+    let mut file = File::create(&draft)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    File::open(dir)?.sync_all()
+}
+
+const LOCK: &str = "lock";
+const IDENTITY: &str = "identity";
+const GENERATION: &str = "generation";
+const PEERS: &str = "peers";
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(name: &str, address: &str) -> Peer {
+        Peer { name: name.to_owned(), address: address.parse().unwrap() }
+    }
+
+    #[test]
+    fn a_generation_is_above_every_earlier_one_even_when_the_clock_stepped_back() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Store::open(dir.path(), 5_000).unwrap().generation(), 5_000);
+        assert_eq!(Store::open(dir.path(), 5_000).unwrap().generation(), 5_001);
+        assert_eq!(Store::open(dir.path(), 100).unwrap().generation(), 5_002);
+        assert_eq!(Store::open(dir.path(), 9_000).unwrap().generation(), 9_000);
+    }
+
+    #[test]
+    fn a_raised_generation_is_kept_for_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 5_000).unwrap();
+        store.save_generation(70_000).unwrap();
+        drop(store);
+        assert_eq!(Store::open(dir.path(), 6_000).unwrap().generation(), 70_001);
+    }
+
+    #[test]
+    fn two_agents_never_share_a_directory_and_the_second_is_told_who_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Store::open(dir.path(), 1).unwrap();
+        let refused = Store::open(dir.path(), 1).unwrap_err().to_string();
+        assert!(refused.contains(&format!("pid {}", std::process::id())), "{refused}");
+        assert!(refused.contains("--state-dir"), "{refused}");
+        drop(first);
+        Store::open(dir.path(), 1).unwrap();
+    }
+
+    #[test]
+    fn the_host_id_stays_and_reads_as_a_random_uuid() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = Store::open(dir.path(), 1).unwrap().host_id();
+        assert_eq!(Store::open(dir.path(), 1).unwrap().host_id(), id);
+        assert_eq!(id.to_string().as_bytes()[14], b'4');
+    }
+
+    #[test]
+    fn a_damaged_host_id_is_kept_aside_and_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = Store::open(dir.path(), 1).unwrap().host_id();
+        fs::write(dir.path().join(IDENTITY), [0; 46]).unwrap();
+        assert_ne!(Store::open(dir.path(), 1).unwrap().host_id(), id);
+        assert_eq!(fs::read(dir.path().join("identity.damaged")).unwrap(), [0; 46]);
+    }
+
+    #[test]
+    fn a_damaged_generation_falls_back_to_the_clock() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Store::open(dir.path(), 9_000).unwrap());
+        fs::write(dir.path().join(GENERATION), "00000000 12").unwrap();
+        assert_eq!(Store::open(dir.path(), 7_000).unwrap().generation(), 7_000);
+    }
+
+    #[test]
+    fn a_torn_tail_costs_only_the_torn_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 1).unwrap();
+        let peers = [peer("a", "10.0.0.1:4327"), peer("b", "[::1]:4327"), peer("c", "10.0.0.3:4327")];
+        store.save_peers(&peers).unwrap();
+        assert_eq!(store.peers(), peers);
+        let path = dir.path().join(PEERS);
+        let whole = fs::read(&path).unwrap();
+        for cut in 0..whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            let read = store.peers();
+            assert_eq!(read, peers[..read.len()]);
+            fs::write(&path, [&whole[..cut], &[0; 64]].concat()).unwrap();
+            assert_eq!(store.peers(), peers[..read.len()]);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let dir = file.path().join("below");
+        let refused = Store::open(&dir, 1).unwrap_err().to_string();
+        assert!(refused.contains(dir.to_str().unwrap()), "{refused}");
+    }
+}

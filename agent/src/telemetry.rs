@@ -1,0 +1,129 @@
+//! What the agent writes to its log.
+//!
+//! Text for people or JSON for machines, on standard error. Datagrams that
+//! were refused are counted, and told at a bounded rate: whoever floods us with
+//! rubbish must not flood the log.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use heartsay_membership::{Instant, Rejected};
+use tracing::level_filters::LevelFilter;
+use tracing::{debug, warn};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, fmt, reload};
+
+/// Changes the level of a running agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Verbosity(reload::Handle<Targets, Registry>);
+
+impl Verbosity {
+    /// From now on, write this much.
+    pub(crate) fn set(&self, targets: Targets) {
+        // Fails only when the subscriber is gone, and then nobody reads.
+        let _ = self.0.reload(targets);
+    }
+}
+
+/// Starts logging for the whole process.
+///
+/// # Errors
+/// Somebody else has started it before.
+pub(crate) fn start(targets: Targets, json: bool) -> anyhow::Result<Verbosity> {
+    let (filter, handle) = reload::Layer::new(targets);
+    // The journal stamps every line itself.
+    let stamped = std::env::var_os("JOURNAL_STREAM").is_none();
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer: Box<dyn Layer<_> + Send + Sync> = if json {
+        Box::new(layer.json().flatten_event(true))
+    } else {
+        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let layer = layer.with_ansi(colour).with_target(false);
+        if stamped { Box::new(layer) } else { Box::new(layer.without_time()) }
+    };
+    tracing_subscriber::registry().with(filter).with(layer).try_init()?;
+    Ok(Verbosity(handle))
+}
+
+/// Reads a level, or a list of `target=level` with an optional level for the rest.
+///
+/// A lone level is meant for our own code; libraries stay at warnings.
+///
+/// # Errors
+/// Not a level, not a list.
+pub(crate) fn targets(text: &str) -> Result<Targets, String> {
+    if let Ok(level) = text.parse::<LevelFilter>() {
+        return Ok(Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("heartsay", level));
+    }
+    text.parse()
+        .map_err(|_| "is no level (error, warn, info, debug, trace) and no list of target=level".to_owned())
+}
+
+/// Refused datagrams: one line per reason and [`QUIET`], with what came in between.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(BTreeMap<&'static str, Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    last: Option<Instant>,
+    since: u64,
+}
+
+impl Refusals {
+    /// Notes one more.
+    pub(crate) fn note(&mut self, now: Instant, from: SocketAddr, why: &Rejected) {
+        let reason = why.reason();
+        if let Some(count) = self.due(now, reason) {
+            // Late answers and repeats are part of any network; the rest is somebody's fault.
+            if matches!(why, Rejected::Unexpected { .. }) {
+                debug!(reason, count, %from, "datagram refused: {why}");
+            } else {
+                warn!(reason, count, %from, "datagram refused: {why}");
+            }
+        }
+    }
+
+    /// Counts one, and says how many to report if it is time to.
+    fn due(&mut self, now: Instant, reason: &'static str) -> Option<u64> {
+        let told = self.0.entry(reason).or_default();
+        told.since += 1;
+        if told.last.is_some_and(|last| now.since(last) < QUIET) {
+            return None;
+        }
+        told.last = Some(now);
+        Some(std::mem::take(&mut told.since))
+    }
+}
+
+/// Time between two lines about one reason.
+const QUIET: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_one_reason_is_one_line_in_ten_seconds() {
+        let mut refusals = Refusals::default();
+        let at = |ms: u64| Instant::from_micros(ms * 1000);
+        assert_eq!(refusals.due(at(0), "cluster"), Some(1));
+        for ms in 1..10_000 {
+            assert_eq!(refusals.due(at(ms), "cluster"), None);
+        }
+        assert_eq!(refusals.due(at(5), "checksum"), Some(1));
+        assert_eq!(refusals.due(at(10_000), "cluster"), Some(10_000));
+    }
+
+    #[test]
+    fn a_lone_level_is_ours_and_a_list_is_taken_as_it_is() {
+        let quiet = targets("debug").unwrap();
+        assert!(quiet.would_enable("heartsay_membership::node", &tracing::Level::DEBUG));
+        assert!(!quiet.would_enable("hyper::proto", &tracing::Level::INFO));
+        assert!(targets("info,heartsay_membership=trace").is_ok());
+        assert!(targets("loud").is_err());
+    }
+}

@@ -1,0 +1,161 @@
+//! What the agent has to tell, for whoever listens: events with a rising
+//! index, and conditions an operator should know of.
+//!
+//! One writer, the driver. Readers take what they have missed and go; nobody
+//! holds a lock while writing to anybody. A reader that was away for longer
+//! than the ring lasts is told so ([`Missed::Gone`]) and starts over with a
+//! snapshot: there is no silent gap.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::api::types::WatchLine;
+
+/// Events and conditions of this agent.
+#[derive(Debug)]
+pub(crate) struct Board {
+    ring: Mutex<Ring>,
+    newest: watch::Sender<u64>,
+    conditions: Mutex<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    /// The last lines, serialized once for all readers; the last one has index `newest`.
+    lines: VecDeque<Arc<str>>,
+    newest: u64,
+    /// Events so far, by kind.
+    counts: BTreeMap<String, u64>,
+}
+
+/// What a reader has missed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Missed {
+    /// These lines of JSON, without line ends, in order; empty when up to date.
+    Lines(Vec<Arc<str>>),
+    /// More than is kept, or a future that has not happened.
+    Gone,
+}
+
+impl Board {
+    /// Nothing has happened yet.
+    #[must_use]
+    pub(crate) fn new() -> Self {
+        Self { ring: Mutex::default(), newest: watch::Sender::new(0), conditions: Mutex::default() }
+    }
+
+    /// Gives the event the next index and wakes the readers.
+    pub(crate) fn publish(&self, mut line: WatchLine) {
+        let mut ring = self.ring.lock();
+        line.index = ring.newest + 1;
+        // Serializing plain text and numbers cannot fail.
+        let Ok(json) = serde_json::to_string(&line) else { return };
+        ring.newest = line.index;
+        if ring.lines.len() == KEPT {
+            ring.lines.pop_front();
+        }
+        ring.lines.push_back(json.into());
+        *ring.counts.entry(line.kind).or_default() += 1;
+        let newest = ring.newest;
+        drop(ring);
+        self.newest.send_replace(newest);
+    }
+
+    /// Index of the last event; 0 before the first.
+    #[must_use]
+    pub(crate) fn newest(&self) -> u64 {
+        self.ring.lock().newest
+    }
+
+    /// At most `most` lines that came after index `since`.
+    #[must_use]
+    pub(crate) fn after(&self, since: u64, most: usize) -> Missed {
+        let ring = self.ring.lock();
+        let Some(behind) = ring.newest.checked_sub(since).and_then(|n| usize::try_from(n).ok()) else {
+            return Missed::Gone;
+        };
+        let Some(skip) = ring.lines.len().checked_sub(behind) else { return Missed::Gone };
+        Missed::Lines(ring.lines.iter().skip(skip).take(most).cloned().collect())
+    }
+
+    /// Wakes whenever an event was published.
+    #[must_use]
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// Events so far, by kind.
+    #[must_use]
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        self.ring.lock().counts.clone()
+    }
+
+    /// States a problem, or with `None` that it is gone. Whether that is news.
+    pub(crate) fn condition(&self, id: &str, sentence: Option<String>) -> bool {
+        let mut conditions = self.conditions.lock();
+        match sentence {
+            Some(sentence) => conditions.insert(id.to_owned(), sentence).is_none(),
+            None => conditions.remove(id).is_some(),
+        }
+    }
+
+    /// All problems, one sentence each.
+    #[must_use]
+    pub(crate) fn conditions(&self) -> Vec<String> {
+        self.conditions.lock().values().cloned().collect()
+    }
+}
+
+/// Enough for every member of a large cluster to come, go and come back while
+/// a reader restarts; about a megabyte when full.
+const KEPT: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board(events: u64) -> Board {
+        let board = Board::new();
+        for _ in 0..events {
+            board.publish(WatchLine { kind: "self".to_owned(), ..WatchLine::default() });
+        }
+        board
+    }
+
+    fn indexes(missed: &Missed) -> Vec<u64> {
+        let Missed::Lines(lines) = missed else { panic!("gone") };
+        lines.iter().map(|line| serde_json::from_str::<WatchLine>(line).unwrap().index).collect()
+    }
+
+    #[test]
+    fn a_reader_gets_exactly_what_it_has_missed() {
+        let board = board(5);
+        assert_eq!(indexes(&board.after(0, 100)), [1, 2, 3, 4, 5]);
+        assert_eq!(indexes(&board.after(2, 2)), [3, 4]);
+        assert_eq!(indexes(&board.after(5, 100)), [0; 0]);
+    }
+
+    #[test]
+    fn the_future_and_the_forgotten_past_are_gone() {
+        assert_eq!(board(5).after(6, 1), Missed::Gone);
+        assert_eq!(board(0).after(1, 1), Missed::Gone);
+        let kept = u64::try_from(KEPT).unwrap();
+        let board = board(kept + 10);
+        assert_eq!(board.after(9, 1), Missed::Gone);
+        assert_eq!(indexes(&board.after(10, 1)), [11]);
+        assert_eq!(board.newest(), kept + 10);
+    }
+
+    #[test]
+    fn a_condition_is_news_once_when_it_comes_and_once_when_it_goes() {
+        let board = Board::new();
+        assert!(board.condition("disk", Some("full".to_owned())));
+        assert!(!board.condition("disk", Some("still full".to_owned())));
+        assert_eq!(board.conditions(), ["still full"]);
+        assert!(board.condition("disk", None));
+        assert!(!board.condition("disk", None));
+    }
+}
