@@ -80,7 +80,7 @@ proptest! {
         let mut now = Instant::from_micros(1_000_000);
         let mut sent = 0;
         for _ in 0..40 {
-            now = now + std::time::Duration::from_millis(250);
+            now += std::time::Duration::from_millis(250);
             let _ = node.handle(now, Input::Timeout);
             sent += drain(&mut node, limit);
         }
@@ -113,7 +113,7 @@ proptest! {
         for body in bodies {
             let mut frame = Vec::new();
             seal(&body, &cluster, &Keyring::empty(), [0; 24], &mut frame);
-            now = now + std::time::Duration::from_millis(10);
+            now += std::time::Duration::from_millis(10);
             let _ = node.handle(now, Input::Datagram { from: "10.9.9.9:9".parse().unwrap(), bytes: &frame });
             let _ = node.handle(now, Input::Timeout);
             drain(&mut node, 1200);
@@ -132,7 +132,7 @@ fn a_view_of_65535_members_still_fits_its_datagrams() {
     assert_eq!(node.members(), 65_535);
     let mut now = Instant::from_micros(1_000_000);
     for _ in 0..8 {
-        now = now + std::time::Duration::from_millis(500);
+        now += std::time::Duration::from_millis(500);
         let _ = node.handle(now, Input::Timeout);
         drain(&mut node, 512);
     }
