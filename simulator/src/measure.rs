@@ -74,8 +74,11 @@ impl Episode {
     /// `observer` says suspect (or, with `down`, down) at `now`.
     pub fn noticed(&mut self, observer: usize, now: Instant, down: bool) {
         let after = now.since(self.onset).as_secs_f32();
-        for list in if down { [Some(&mut self.suspect), Some(&mut self.down)] } else { [Some(&mut self.suspect), None] }
-        {
+        for list in if down {
+            [Some(&mut self.suspect), Some(&mut self.down)]
+        } else {
+            [Some(&mut self.suspect), None]
+        } {
             if let Some(seen) = list.and_then(|list| list.get_mut(observer))
                 && *seen < 0.0
             {
@@ -258,7 +261,10 @@ mod tests {
     #[test]
     fn percentiles_are_nearest_ranks() {
         let spread = Spread::of((1..=100).map(f64::from), 3);
-        assert_eq!((spread.min, spread.median, spread.p90, spread.p99, spread.max), (1.0, 50.0, 90.0, 99.0, 100.0));
+        assert_eq!(
+            (spread.min, spread.median, spread.p90, spread.p99, spread.max),
+            (1.0, 50.0, 90.0, 99.0, 100.0)
+        );
         assert_eq!((spread.count, spread.missing, spread.mean), (100, 3, 50.5));
         assert_eq!(Spread::of([], 2), Spread { missing: 2, ..Spread::default() });
     }
@@ -278,7 +284,11 @@ mod tests {
         let measures = Measures { episodes: vec![episode, missed], ..Measures::default() };
         let summary = Summary::of(&[&measures]);
         assert_eq!((summary.suspect.count, summary.suspect.missing, summary.suspect.min), (4, 1, 0.5));
-        assert_eq!((summary.suspect_last.max, summary.suspect_last.missing), (4.0, 1), "down is suspicion enough");
+        assert_eq!(
+            (summary.suspect_last.max, summary.suspect_last.missing),
+            (4.0, 1),
+            "down is suspicion enough"
+        );
         assert_eq!((summary.down_first.min, summary.down_first.max), (2.0, 2.0));
         assert_eq!((summary.down_last.count, summary.down_last.max), (1, 4.0));
     }

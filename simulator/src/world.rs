@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use heartsay_membership::{
-    Command, Config, Event, HostId, Identity, Input, Instant, MemberEvent, MemberEventKind, Name, Node, Output,
-    Status, Transmit,
+    Command, Config, Event, HostId, Identity, Input, Instant, MemberEvent, MemberEventKind, Name, Node,
+    Output, Status, Transmit,
 };
 
 use crate::checks::{Quorums, Row, Safety, Violations, liveness};
@@ -296,7 +296,9 @@ impl World {
             self.live -= 1;
             self.marks[host].newcomer = None;
             for episode in &mut self.measures.episodes {
-                if self.now.since(episode.onset) < EXCUSABLE && episode.down.get(host).is_some_and(|t| *t < 0.0) {
+                if self.now.since(episode.onset) < EXCUSABLE
+                    && episode.down.get(host).is_some_and(|t| *t < 0.0)
+                {
                     episode.excuse(host);
                 }
             }
@@ -305,7 +307,8 @@ impl World {
 
     /// Begins to time the detection of what befalls `subject`.
     pub(crate) fn open_episode(&mut self, subject: usize, fatal: bool) {
-        let observers = (0..self.hosts.len()).filter(|&o| o != subject && self.oracle.members()[o].up).collect();
+        let observers =
+            (0..self.hosts.len()).filter(|&o| o != subject && self.oracle.members()[o].up).collect();
         self.marks[subject].episode = Some(self.measures.episodes.len());
         self.measures.episodes.push(Episode::new(subject, self.now, fatal, observers));
     }
@@ -502,7 +505,8 @@ impl World {
         match event {
             Event::Member(event) => self.note_member(host, &name, own, &event),
             Event::Quorum(status) => {
-                self.trace.say(now, name.as_str(), || format!("quorum {:?}: {}", status.quorum, status.reason));
+                self.trace
+                    .say(now, name.as_str(), || format!("quorum {:?}: {}", status.quorum, status.reason));
                 if own {
                     self.quorums.says(&mut self.violations, now, host, &status);
                 }
@@ -517,7 +521,9 @@ impl World {
                 self.trace.say(now, name.as_str(), || format!("has left; {acknowledged} of {asked} know"));
                 self.stop(host, false);
             }
-            Event::Joined { members } => self.trace.say(now, name.as_str(), || format!("joined: {members} members")),
+            Event::Joined { members } => {
+                self.trace.say(now, name.as_str(), || format!("joined: {members} members"))
+            }
             Event::NameRefused { holder, .. } => {
                 self.trace.say(now, name.as_str(), || format!("is refused: host {holder} holds the name"));
                 self.stop(host, false);
@@ -536,8 +542,7 @@ impl World {
         let hosts = &self.hosts;
         let claim = (&event.name, event.generation, event.heartbeat);
         let owner = |host: usize| owners_word(hosts, host, now);
-        let subject =
-            Safety::claim(&mut self.violations, now, name.as_str(), claim, &mut self.oracle, owner);
+        let subject = Safety::claim(&mut self.violations, now, name.as_str(), claim, &mut self.oracle, owner);
         let Some(subject) = subject.filter(|&s| own && s != observer) else { return };
         let belief = match event.kind {
             MemberEventKind::Forgotten => Belief::Unknown,
@@ -573,7 +578,11 @@ impl World {
         }
         let marks = &mut self.marks[subject];
         let was_down = old == Belief::Is(Status::Down);
-        if was_down && belief.present() && marks.down.is_some_and(|at| now.since(at) <= NEEDLESS) && !marks.back {
+        if was_down
+            && belief.present()
+            && marks.down.is_some_and(|at| now.since(at) <= NEEDLESS)
+            && !marks.back
+        {
             marks.back = true;
             self.measures.needless_evictions += 1;
         }

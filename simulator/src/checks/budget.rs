@@ -51,8 +51,16 @@ pub fn judge(budget: &Budget, s: &Summary) -> Vec<Line> {
         ("bytes-p99", budget.bytes_p99, Some(s.bytes.p99)),
         ("bytes-peak", budget.bytes_peak, Some(s.bytes_peak)),
     ];
-    let lines = lines.into_iter().filter_map(|(key, limit, measured)| limit.map(|limit| (key, limit, measured)));
-    lines.map(|(key, limit, measured)| Line { key, measured, limit, kept: measured.is_some_and(|m| m <= limit) }).collect()
+    let lines =
+        lines.into_iter().filter_map(|(key, limit, measured)| limit.map(|limit| (key, limit, measured)));
+    lines
+        .map(|(key, limit, measured)| Line {
+            key,
+            measured,
+            limit,
+            kept: measured.is_some_and(|m| m <= limit),
+        })
+        .collect()
 }
 
 #[cfg(test)]

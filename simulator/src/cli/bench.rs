@@ -18,10 +18,23 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn go(self) -> anyhow::Result<Outcome> {
-        println!("{:>8} {:>10} {:>10} {:>12} {:>12} {:>12}", "members", "virtual s", "real s", "x real time", "inputs/s", "peak MiB");
+        println!(
+            "{:>8} {:>10} {:>10} {:>12} {:>12} {:>12}",
+            "members", "virtual s", "real s", "x real time", "inputs/s", "peak MiB"
+        );
         for nodes in self.nodes {
-            let seconds = if nodes <= 200 { 120 } else if nodes <= 2000 { 60 } else { 30 };
-            let sets = [format!("nodes={nodes}"), format!("duration=\"{seconds}s\""), "measure.after=\"10s\"".to_owned()];
+            let seconds = if nodes <= 200 {
+                120
+            } else if nodes <= 2000 {
+                60
+            } else {
+                30
+            };
+            let sets = [
+                format!("nodes={nodes}"),
+                format!("duration=\"{seconds}s\""),
+                "measure.after=\"10s\"".to_owned(),
+            ];
             let scenario = scenario::load("quiet", &sets)?;
             let watch = Stopwatch::start();
             let run = run::run_one(&scenario, 1, None).map_err(|error| anyhow!(error))?;

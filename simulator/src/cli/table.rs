@@ -6,7 +6,12 @@ use heartsay_simulator::run::{Report, Run};
 /// Prints a report. `words` chooses the same scenario again.
 pub(super) fn report(report: &Report, verbose: bool, words: &str) {
     println!("{}: {}", report.scenario, report.about);
-    println!("{} members, {} seeds, {} s of virtual time each\n", report.nodes, report.runs.len(), report.seconds);
+    println!(
+        "{} members, {} seeds, {} s of virtual time each\n",
+        report.nodes,
+        report.runs.len(),
+        report.seconds
+    );
     summary(&report.summary);
     if verbose {
         per_seed(report);
@@ -30,7 +35,11 @@ pub(super) fn report(report: &Report, verbose: bool, words: &str) {
         println!("checks: all kept");
     }
     let traces: Vec<&str> = report.runs.iter().map(|run| run.trace.as_str()).collect();
-    println!("trace of seed {}: {}", report.runs.first().map_or(0, |r| r.seed), traces.first().unwrap_or(&""));
+    println!(
+        "trace of seed {}: {}",
+        report.runs.first().map_or(0, |r| r.seed),
+        traces.first().unwrap_or(&"")
+    );
 }
 
 /// Prints what was violated in one run.
@@ -45,7 +54,10 @@ pub(super) fn violations(run: &Run) {
 }
 
 fn summary(s: &Summary) {
-    println!("{:<28}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}", "", "min", "mean", "median", "p99", "max", "count", "missing");
+    println!(
+        "{:<28}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
+        "", "min", "mean", "median", "p99", "max", "count", "missing"
+    );
     for (label, spread) in [
         ("suspect, each observer, s", &s.suspect),
         ("  the first", &s.suspect_first),
@@ -108,7 +120,9 @@ fn per_seed(report: &Report) {
     }
     let members_seconds = (report.nodes as f64 * report.seconds).max(1.0);
     let count = report.runs.len() as f64;
-    println!("\ncounters per member and minute; quorum held/lost/unsettled at the end; why datagrams were lost or refused");
+    println!(
+        "\ncounters per member and minute; quorum held/lost/unsettled at the end; why datagrams were lost or refused"
+    );
     let mut keys: Vec<&str> = report.runs.iter().flat_map(|r| r.counters.keys().copied()).collect();
     keys.sort_unstable();
     keys.dedup();

@@ -5,7 +5,7 @@ use heartsay_proto::{Budget as Datagram, Cluster};
 use serde::Deserialize as _;
 use toml::{Table, Value};
 
-use super::{Fault, Profile, Protocol, Scenario, Who, What, shipped::source};
+use super::{Fault, Profile, Protocol, Scenario, What, Who, shipped::source};
 
 /// Why a scenario is no scenario. The user's fault; nothing has run.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +138,8 @@ fn check(s: &Scenario) -> Result<(), String> {
     }
     s.protocol.config(s.nodes).map_err(|why| format!("protocol: {why}"))?;
     let n = &s.network;
-    let shares = [("loss", n.loss), ("duplicate", n.duplicate), ("reorder", n.reorder), ("corrupt", n.corrupt)];
+    let shares =
+        [("loss", n.loss), ("duplicate", n.duplicate), ("reorder", n.reorder), ("corrupt", n.corrupt)];
     for (key, share) in shares {
         share_is_sane(&format!("network.{key}"), share)?;
     }
@@ -150,7 +151,10 @@ fn check(s: &Scenario) -> Result<(), String> {
         for zone in &path.between {
             if !n.zones.iter().any(|z| z.name == *zone) {
                 let names = n.zones.iter().map(|z| z.name.as_str());
-                return Err(format!("network.path names the zone {zone:?}, which is not defined{}", hint(nearest(zone, names).as_deref())));
+                return Err(format!(
+                    "network.path names the zone {zone:?}, which is not defined{}",
+                    hint(nearest(zone, names).as_deref())
+                ));
             }
         }
     }
@@ -199,7 +203,11 @@ fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
     };
     for (key, is_given) in given {
         if is_given && !takes.contains(&key) {
-            return Err(format!("the key `{key}` means nothing here; {} takes {}", word(f.what), takes.join(", ")));
+            return Err(format!(
+                "the key `{key}` means nothing here; {} takes {}",
+                word(f.what),
+                takes.join(", ")
+            ));
         }
         if !is_given && needs.contains(&key) {
             return Err(format!("the key `{key}` is missing"));
@@ -240,7 +248,11 @@ fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
 }
 
 fn share_is_sane(key: &str, share: f64) -> Result<(), String> {
-    if (0.0..=1.0).contains(&share) { Ok(()) } else { Err(format!("{key} = {share}: a share lies between 0 and 1")) }
+    if (0.0..=1.0).contains(&share) {
+        Ok(())
+    } else {
+        Err(format!("{key} = {share}: a share lies between 0 and 1"))
+    }
 }
 
 /// Puts `value` at the dotted `key` of `table`; numbers go into lists (`fault.0.who=10`).
@@ -260,8 +272,11 @@ fn apply(table: &mut Table, set: &str) -> Result<(), String> {
         at = match next {
             Value::Table(inner) => inner,
             Value::Array(list) => {
-                let index = parts.next().ok_or_else(|| format!("{part} is a list; name one of it, as in {part}.0"))?;
-                let index: usize = index.parse().map_err(|_| format!("{part} is a list; {index:?} is no number"))?;
+                let index = parts
+                    .next()
+                    .ok_or_else(|| format!("{part} is a list; name one of it, as in {part}.0"))?;
+                let index: usize =
+                    index.parse().map_err(|_| format!("{part} is a list; {index:?} is no number"))?;
                 let entries = list.len();
                 match list.get_mut(index) {
                     Some(Value::Table(inner)) => inner,

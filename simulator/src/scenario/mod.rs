@@ -406,7 +406,12 @@ pub struct Check {
 
 impl Default for Check {
     fn default() -> Self {
-        Self { agree_within: Span::secs(30), liveness: true, every_step: false, quorum_within: Span::secs(10) }
+        Self {
+            agree_within: Span::secs(30),
+            liveness: true,
+            every_step: false,
+            quorum_within: Span::secs(10),
+        }
     }
 }
 
