@@ -70,7 +70,7 @@ pub(crate) struct Picture {
     pub(crate) stats: Stats,
     /// The driver's counters.
     pub(crate) loss: Loss,
-    /// First complete view has been had.
+    /// A complete view with somebody else in it has been had.
     pub(crate) joined: bool,
     /// Saying good-bye.
     pub(crate) leaving: bool,
@@ -99,19 +99,19 @@ pub(crate) struct Farewell {
 /// What the process around the loop must know.
 #[derive(Debug)]
 pub(crate) enum Notice {
-    /// First complete view.
+    /// There is somebody else in a complete view.
     Joined,
+    /// The seeds name nobody but ourselves.
+    Alone,
     /// Another living host holds our name.
     NameRefused {
         /// Who.
         holder: HostId,
         /// Where.
         address: SocketAddr,
-        /// Which life.
-        generation: Generation,
     },
     /// The good-bye is over.
-    Left(Farewell),
+    Left,
 }
 
 /// The loop and what it owns.
@@ -142,6 +142,7 @@ pub(crate) struct Turn {
     wall_clock: Option<Instant>,
     status: Option<Instant>,
     status_stale: bool,
+    joined: bool,
     obstacle: Option<Instant>,
     loss: Loss,
     refusals: Refusals,
@@ -159,6 +160,7 @@ impl Turn {
             wall_clock: None,
             status: None,
             status_stale: true,
+            joined: false,
             obstacle: None,
             loss: Loss::default(),
             refusals: Refusals::default(),
@@ -216,9 +218,14 @@ impl Driver {
                 Output::Event(event) => self.tell_event(now, event),
                 Output::Timeout(when) => {
                     self.turn.wake = when;
-                    return;
+                    break;
                 }
             }
+        }
+        // The machine also calls itself joined when nobody is to be looked for.
+        if !self.turn.joined && self.node.is_joined() && self.node.members() > 1 {
+            self.turn.joined = true;
+            let _ = self.notices.send(Notice::Joined);
         }
     }
 
@@ -322,7 +329,7 @@ impl Driver {
             quorum: self.node.quorum(),
             stats: self.node.stats(),
             loss: Loss { overflow: self.udp.overflow(), ..self.turn.loss.clone() },
-            joined: self.node.is_joined(),
+            joined: self.turn.joined,
             leaving: self.node.is_leaving(),
         }
     }
@@ -349,8 +356,6 @@ impl Driver {
             Event::Joined { members } => {
                 info!(members, "joined");
                 self.board.publish(ours(format!("joined: {members} members in the view")));
-                self.board.condition("name", None);
-                let _ = self.notices.send(Notice::Joined);
             }
             Event::NameRefused { holder, address, generation } => {
                 let sentence = format!(
@@ -361,7 +366,7 @@ impl Driver {
                     warn!(%holder, %address, generation, "{sentence}");
                     self.board.publish(ours(sentence));
                 }
-                let _ = self.notices.send(Notice::NameRefused { holder, address, generation });
+                let _ = self.notices.send(Notice::NameRefused { holder, address });
             }
             Event::ClockRefused => {
                 let sentence = "peers say that this host's clock is far ahead of theirs; set it and restart";
@@ -398,7 +403,7 @@ impl Driver {
                 for waiting in self.turn.farewells.drain(..) {
                     let _ = waiting.send(farewell);
                 }
-                let _ = self.notices.send(Notice::Left(farewell));
+                let _ = self.notices.send(Notice::Left);
             }
         }
     }

@@ -75,12 +75,13 @@ pub(crate) fn encode(
     counter(r, "socket_overflow", "Datagrams the kernel dropped unread", u64::from(loss.overflow));
     counter(r, "rounds", "Heartbeats", stats.rounds);
     counter(r, "exchanges", "Exchanges begun", stats.exchanges);
-    let probes = [
-        ("answered", stats.probes.saturating_sub(stats.probes_unanswered)),
-        ("unanswered", stats.probes_unanswered),
-    ];
-    let probes = probes.map(|(result, n)| (result.to_owned(), n));
-    counters(r, "probes", "Probes sent, by what came of them", "result", probes);
+    counter(r, "probes", "Direct probes sent", stats.probes);
+    counter(
+        r,
+        "contacts_unanswered",
+        "Probes and exchanges without an answer in time",
+        stats.probes_unanswered,
+    );
     counter(r, "probe_requests", "Probes asked of helpers", stats.probe_requests);
     counter(r, "nacks", "Helpers that heard nothing either", stats.nacks);
     counter(r, "refusals", "Ports found closed", stats.refusals);

@@ -100,12 +100,6 @@ impl Udp {
         Ok(Self { socket, local, control: vec![0; CONTROL_BYTES], overflow: 0 })
     }
 
-    /// The bound address with its real port.
-    #[must_use]
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.local
-    }
-
     /// Datagrams that the kernel dropped because we read too slowly, as far as
     /// the datagrams read after them tell.
     #[must_use]
@@ -356,7 +350,7 @@ mod tests {
             return;
         };
         let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let here = SocketAddr::new("127.0.0.1".parse().unwrap(), udp.local().port());
+        let here = SocketAddr::new("127.0.0.1".parse().unwrap(), udp.local.port());
         other.send_to(b"hello", here).unwrap();
         let mut buffer = [0; 16];
         assert_eq!(within(next(&mut udp, &mut buffer)).await, (other.local_addr().unwrap(), 5));
@@ -374,7 +368,7 @@ mod tests {
         for to in &gone {
             udp.send(*to, b"anybody?").unwrap();
             udp.send(other.local_addr().unwrap(), b"hello").unwrap();
-            other.send_to(b"hello", udp.local()).unwrap();
+            other.send_to(b"hello", udp.local).unwrap();
         }
         let mut buffer = [0; 16];
         for _ in &gone {

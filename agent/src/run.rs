@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use heartsay_membership::{Command, Identity, Name, Node};
+use heartsay_membership::{Command, Identity, Instant, Name, Node};
 use nix::ifaddrs::getifaddrs;
 use parking_lot::RwLock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -113,14 +113,13 @@ impl Agent {
         let (requests, inbox) = mpsc::channel(REQUESTS);
         let (notices, told) = mpsc::unbounded_channel();
         let about = About {
-            name: me.name.to_string(),
             generation: me.generation,
             cluster: settings.machine.cluster.id().to_owned(),
             profile: settings.profile_word().to_owned(),
             bind: local.to_string(),
             started: clock.stamp(clock.now()),
             encrypted: !settings.machine.keyring.is_empty(),
-            phi_threshold: settings.machine.phi_suspect,
+            phi_threshold: settings.machine.detector.threshold(),
             admin_group: settings.admin_group,
         };
         let app = App(Arc::new(Context {
@@ -134,6 +133,7 @@ impl Agent {
         }));
         let remembered = store.peers();
         let addresses = sample(&remembered);
+        let alone = notices.clone();
         let machine = settings.machine.clone();
         let protocol = spawn_protocol({
             let board = Arc::clone(&board);
@@ -153,10 +153,7 @@ impl Agent {
         })?;
         let api = serve(&app, unix, tcp)?;
         let (joined, has_joined) = watch::channel(false);
-        tokio::spawn(seeds::keep(seeds, board, requests.clone(), own, addresses, has_joined));
-        if settings.seeds.is_empty() {
-            notify::ready();
-        }
+        tokio::spawn(seeds::keep(seeds, board, requests.clone(), alone, own, addresses, has_joined));
         Ok(Self {
             args,
             settings,
@@ -185,16 +182,17 @@ impl Agent {
                 _ = &mut self.api => bail!("the socket API ended; this is a defect"),
                 Some(notice) = self.notices.recv() => match notice {
                     Notice::Joined => {
-                        contested = None;
                         self.joined.send_replace(true);
                         notify::ready();
                     }
-                    Notice::NameRefused { holder, address, .. } => {
+                    Notice::Alone => notify::ready(),
+                    Notice::NameRefused { holder, address } => {
                         let limit = self.app.0.clock.after(self.settings.duplicate_name_timeout);
                         let limit = contested.map_or(limit, |contested| contested.limit);
-                        contested = Some(Contested { holder: holder.to_string(), address, limit });
+                        let last = self.app.0.clock.now();
+                        contested = Some(Contested { holder: holder.to_string(), address, limit, last });
                     }
-                    Notice::Left(_) => {
+                    Notice::Left => {
                         self.tell(Request::Stop);
                         stop = Stop::Stopping;
                     }
@@ -209,12 +207,17 @@ impl Agent {
                     (Wish::Dump, _) => self.dump(),
                 },
                 () = until(limit) => {
-                    if let (Stop::No, Some(contested)) = (&stop, &contested) {
-                        return Err(contested.error(&self.settings.name));
+                    if !matches!(stop, Stop::No) {
+                        warn!("the good-bye was not acknowledged in time");
+                        self.tell(Request::Stop);
+                        stop = Stop::Stopping;
+                    } else if let Some(old) = contested.take()
+                        && self.app.0.clock.now().since(old.last) < STILL_REFUSED
+                    {
+                        return Err(old.error(&self.settings.name));
+                    } else if self.app.0.board.condition("name", None) {
+                        info!("the name is ours: nobody refuses it any more");
                     }
-                    warn!("the good-bye was not acknowledged in time");
-                    self.tell(Request::Stop);
-                    stop = Stop::Stopping;
                 }
             }
         }
@@ -343,6 +346,8 @@ struct Contested {
     address: SocketAddr,
     /// When we give up.
     limit: tokio::time::Instant,
+    /// When we were last refused.
+    last: Instant,
 }
 
 impl Contested {
@@ -523,5 +528,7 @@ async fn until(limit: Option<tokio::time::Instant>) {
 const REQUESTS: usize = 64;
 /// Beyond what the machine itself allows a good-bye; also for last answers.
 const GRACE: Duration = Duration::from_millis(500);
+/// A refusal comes with every exchange; after so long without one it is over.
+const STILL_REFUSED: Duration = Duration::from_secs(10);
 /// Peers of an earlier life that are dialled at start: plenty to find one alive.
 const MOST_REMEMBERED: usize = 256;

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -17,7 +18,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use crate::api::types;
-use crate::driver::Request;
+use crate::driver::{Notice, Request};
 use crate::settings::DEFAULT_PORT;
 use crate::view::Board;
 
@@ -26,6 +27,8 @@ use crate::view::Board;
 pub(crate) struct Seeds {
     family: Family,
     shown: Mutex<Vec<types::Seed>>,
+    /// Resolved, and nobody but ourselves among them.
+    only_us: AtomicBool,
     replaced: Notify,
 }
 
@@ -46,7 +49,8 @@ impl Seeds {
             IpAddr::V6(ip) if ip.is_unspecified() => Family::Both,
             IpAddr::V6(_) => Family::V6,
         };
-        Self { family, shown: Mutex::new(unresolved(seeds)), replaced: Notify::new() }
+        let only_us = AtomicBool::new(seeds.is_empty());
+        Self { family, shown: Mutex::new(unresolved(seeds)), only_us, replaced: Notify::new() }
     }
 
     /// Other seeds from now on.
@@ -55,10 +59,10 @@ impl Seeds {
         self.replaced.notify_one();
     }
 
-    /// Nobody said where others are.
+    /// Nobody said where others are, or the seeds are ourselves: we are the first.
     #[must_use]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.shown.lock().is_empty()
+    pub(crate) fn nobody_else(&self) -> bool {
+        self.only_us.load(Ordering::Relaxed)
     }
 
     /// Each seed with its last resolution or error.
@@ -125,6 +129,7 @@ pub(crate) async fn keep(
     seeds: Arc<Seeds>,
     board: Arc<Board>,
     requests: mpsc::Sender<Request>,
+    notices: mpsc::UnboundedSender<Notice>,
     own: SocketAddr,
     remembered: Vec<SocketAddr>,
     mut joined: watch::Receiver<bool>,
@@ -140,6 +145,13 @@ pub(crate) async fn keep(
         let results = seeds.resolve(&names).await;
         let well = seeds.note(&results, &board);
         let found = results.iter().filter_map(|(_, result)| result.as_ref().ok()).flatten();
+        let others = results
+            .iter()
+            .any(|(_, result)| result.as_ref().map_or(true, |found| found.iter().any(|at| *at != own)));
+        seeds.only_us.store(!others, Ordering::Relaxed);
+        if !others && told.is_none() {
+            let _ = notices.send(Notice::Alone);
+        }
         let set: BTreeSet<SocketAddr> = found.chain(&remembered).copied().filter(|at| *at != own).collect();
         if told.as_ref() != Some(&set) {
             debug!(addresses = ?set, "seeds");
@@ -249,8 +261,9 @@ mod tests {
         let (_joined, watch) = watch::channel(false);
         let own = "127.0.0.9:4327".parse().unwrap();
         let remembered = vec![own, "127.0.0.5:4327".parse().unwrap()];
-        let task =
-            tokio::spawn(keep(Arc::clone(&seeds), Arc::clone(&board), requests, own, remembered, watch));
+        let (notices, _told) = mpsc::unbounded_channel();
+        let (own_seeds, own_board) = (Arc::clone(&seeds), Arc::clone(&board));
+        let task = tokio::spawn(keep(own_seeds, own_board, requests, notices, own, remembered, watch));
         let Some(Request::Command(Command::Seeds(told), reply)) = inbox.recv().await else {
             panic!("no seeds")
         };

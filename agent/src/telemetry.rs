@@ -59,8 +59,10 @@ pub(crate) fn targets(text: &str) -> Result<Targets, String> {
     if let Ok(level) = text.parse::<LevelFilter>() {
         return Ok(Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("heartsay", level));
     }
-    text.parse()
-        .map_err(|_| "is no level (error, warn, info, debug, trace) and no list of target=level".to_owned())
+    // A word alone would be taken for a target, and everything else go silent.
+    let each = |part: &str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
+    let list = text.split(',').all(each).then(|| text.parse().ok()).flatten();
+    list.ok_or_else(|| "is no level (error, warn, info, debug, trace) and no list of target=level".to_owned())
 }
 
 /// Refused datagrams: one line per reason and [`QUIET`], with what came in between.

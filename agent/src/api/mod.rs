@@ -60,8 +60,6 @@ pub(crate) struct Context {
 /// What does not change while the agent runs.
 #[derive(Clone, Debug)]
 pub(crate) struct About {
-    /// Our name.
-    pub(crate) name: String,
     /// Our generation at start.
     pub(crate) generation: u64,
     /// Cluster id.
@@ -98,8 +96,13 @@ impl App {
     }
 
     /// In the cluster, or alone because nobody said where others are.
+    pub(crate) fn has_joined(&self, picture: &Picture) -> bool {
+        picture.joined || self.0.seeds.nobody_else()
+    }
+
+    /// Joined and not about to go.
     pub(crate) fn is_ready(&self, picture: &Picture) -> bool {
-        !picture.leaving && (picture.joined || self.0.seeds.is_empty())
+        !picture.leaving && self.has_joined(picture)
     }
 }
 

@@ -69,6 +69,7 @@ impl From<Rejected> for Problem {
             | Rejected::State(_)
             | Rejected::Decode(_)
             | Rejected::FarFuture { .. }
+            | Rejected::Implausible { .. }
             | Rejected::DuplicateName { .. }
             | Rejected::Full { .. }
             | Rejected::Unexpected { .. }

@@ -48,7 +48,7 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
         pid: std::process::id(),
         started: about.started.clone(),
         encrypted: about.encrypted,
-        joined: picture.joined,
+        joined: app.has_joined(&picture),
         isolated: picture.stats.isolated,
         leaving: picture.leaving,
         local_health: picture.stats.local_health,

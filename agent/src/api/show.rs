@@ -103,7 +103,7 @@ fn outlook(view: &MemberView, phi_threshold: f64) -> String {
     match (view.status, newest_basis) {
         (Status::Alive, _) if view.is_self => "this is the answering agent itself".to_owned(),
         (Status::Alive, None) => {
-            format!("an unanswered contact, or silence up to φ {phi_threshold}, makes it suspect")
+            format!("silence up to φ {phi_threshold} makes us probe it; probes unanswered make it suspect")
         }
         (Status::Alive, Some(basis)) => {
             format!("accused, but its heartbeat {} may already be past the basis {basis}", view.heartbeat)
@@ -126,7 +126,8 @@ fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }
 
-/// JSON knows no infinity; nobody reads beyond a thousand digits of surprise.
+/// JSON knows no infinity; nobody reads beyond a thousand digits of surprise,
+/// nor the thousandth part of one.
 fn finite(phi: f64) -> f64 {
-    if phi.is_nan() { 0.0 } else { phi.clamp(0.0, 1000.0) }
+    if phi.is_nan() { 0.0 } else { (phi.clamp(0.0, 1000.0) * 1000.0).round() / 1000.0 }
 }

@@ -1,0 +1,285 @@
+//! The socket API of real agents, spoken to with nothing but a socket.
+
+mod daemon;
+
+use std::fs;
+use std::io::{BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use daemon::{exchange, pair, plan, speak};
+
+#[test]
+fn every_question_has_an_answer() {
+    let (a, b) = pair();
+    let members = a.get("/v1/members");
+    assert_eq!(members["self"], "a");
+    let names: Vec<_> = members["members"].as_array().unwrap().iter().map(|m| &m["name"]).collect();
+    assert_eq!(names, ["a", "b"]);
+    let count = |path: &str| a.get(path)["members"].as_array().unwrap().len();
+    assert_eq!(count("/v1/members?tag=role%3Dweb"), 1);
+    assert_eq!(count("/v1/members?tag=role"), 1);
+    assert_eq!(count("/v1/members?tag=role=db"), 0);
+    assert_eq!(count("/v1/members?status=alive&status=down"), 2);
+    assert_eq!(count("/v1/members?status=down"), 0);
+    assert!(a.get("/v1/members")["members"][1]["evidence"].is_null());
+    assert!(a.get("/v1/members?evidence=true")["members"][1]["evidence"]["outlook"].is_string());
+
+    let seen = a.get("/v1/members/b");
+    assert_eq!((seen["status"].as_str(), seen["zone"].as_str()), (Some("alive"), Some("z1")));
+    assert_eq!(seen["address"], b.address());
+    assert!(seen["evidence"]["phi_threshold"].as_f64().unwrap() > 0.0);
+    assert!(a.ask("GET", "/v1/members/nobody", "", "").problem(404).contains("nobody"));
+
+    let me = b.get("/v1/self");
+    assert_eq!(me["cluster"], "tests");
+    assert_eq!(me["pid"], b.pid());
+    assert_eq!(me["joined"], true);
+    assert_eq!(me["counts"]["alive"], 2);
+    assert_eq!(me["seeds"][0]["addresses"][0], a.address());
+    assert_eq!(me["conditions"].as_array().unwrap().len(), 0, "{me}");
+    b.wait_for("quorum is held", |b| b.get("/v1/quorum")["quorum"] == "held");
+    assert!(b.get("/v1/stats")["datagrams_sent"].as_u64().unwrap() > 0);
+    assert_eq!(b.get("/v1/version")["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(b.get("/livez")["status"], "live");
+    assert_eq!(b.get("/readyz")["status"], "ready");
+    let config = b.get("/v1/config");
+    let expected = config.as_array().unwrap().iter().find(|s| s["key"] == "expected").unwrap();
+    assert_eq!((&expected["value"], &expected["origin"]), (&"2".into(), &"--expected".into()));
+}
+
+#[test]
+fn metrics_are_openmetrics_without_a_series_per_peer() {
+    let (a, _b) = pair();
+    let answer = a.ask("GET", "/metrics", "", "");
+    assert!(answer.headers.contains("application/openmetrics-text"), "{}", answer.headers);
+    for wanted in [
+        "heartsay_members{status=\"alive\"} 2",
+        "heartsay_quorum{state=\"held\"}",
+        "heartsay_datagrams_sent_total ",
+        "heartsay_socket_overflow_total 0",
+        "heartsay_local_health_score ",
+        "heartsay_build_info{version=",
+    ] {
+        assert!(answer.body.contains(wanted), "{wanted} is missing in\n{}", answer.body);
+    }
+    assert!(answer.body.ends_with("# EOF\n"));
+    assert!(!answer.body.contains("\"b\""));
+}
+
+#[test]
+fn an_agent_is_not_ready_before_it_has_found_a_seed() {
+    let seed = plan("seed");
+    let agent = plan("a").seed(&seed.address()).start();
+    assert!(agent.ask("GET", "/readyz", "", "").problem(503).contains("no other member"));
+    assert_eq!(agent.get("/v1/self")["joined"], false);
+    let _seed = seed.start();
+    agent.wait_for("it is ready", |agent| agent.try_get("/readyz").is_some());
+}
+
+#[test]
+fn an_unresolvable_seed_is_shown_and_fatal_to_nobody() {
+    let agent = plan("a").seed("no-such-host.invalid").start();
+    agent.wait_for("the seed is told", |agent| {
+        let me = agent.get("/v1/self");
+        me["seeds"][0]["error"].is_string() && me["conditions"].to_string().contains("no-such-host.invalid")
+    });
+    assert_eq!(agent.ask("GET", "/readyz", "", "").status, 503);
+}
+
+#[test]
+fn a_watch_is_a_snapshot_and_every_change_after_it() {
+    let (a, mut b) = pair();
+    let mut watch = a.watch("", "");
+    assert_eq!(watch.status, 200);
+    assert!(watch.headers.contains("application/x-ndjson"), "{}", watch.headers);
+    let snapshot = watch.line();
+    assert_eq!(snapshot["type"], "snapshot");
+    assert_eq!(snapshot["members"].as_array().unwrap().len(), 2);
+    let first = snapshot["index"].as_u64().unwrap();
+
+    b.kill();
+    let mut last = first;
+    let down = loop {
+        let line = watch.line();
+        assert_eq!(line["index"].as_u64().unwrap(), last + 1, "{line}");
+        last += 1;
+        if line["type"] == "member-down" {
+            break line;
+        }
+    };
+    assert_eq!((&down["name"], &down["status"]), (&"b".into(), &"down".into()));
+    assert!(down["reason"].is_string() && down["generation"].is_u64());
+
+    // Another reader that was away gets just what it has missed.
+    let mut resumed = a.watch(&format!("?since={first}"), "");
+    for index in first + 1..=last {
+        let line = resumed.line();
+        assert_eq!(line["index"], index);
+        assert_ne!(line["type"], "snapshot");
+    }
+    let mut b = b.again();
+    let back = watch.until("member-restart", "b");
+    assert_eq!(back["address"], b.address());
+    b.kill();
+}
+
+#[test]
+fn a_watch_from_elsewhere_in_time_is_gone() {
+    let agent = plan("a").start();
+    let ask = |query: &str| agent.ask("GET", &format!("/v1/watch{query}"), "", "");
+    assert!(ask("?since=1000000").problem(410).contains("newest"));
+    assert!(ask("?since=0&generation=1").problem(410).contains("restarted"));
+    ask("?since=x").problem(400);
+    ask("?from=1").problem(400);
+    let header = "Last-Event-ID: 1-0\r\n";
+    agent.ask("GET", "/v1/watch", header, "").problem(410);
+}
+
+#[test]
+fn a_watch_speaks_sse_to_whoever_asks_for_it() {
+    let agent = plan("a").start();
+    let mut watch = agent.watch("", "Accept: text/event-stream\r\n");
+    assert!(watch.headers.contains("text/event-stream"), "{}", watch.headers);
+    let id = watch.text().unwrap();
+    let generation = agent.get("/v1/self")["member"]["generation"].as_u64().unwrap();
+    assert!(id.starts_with(&format!("id: {generation}-")), "{id}");
+    assert!(watch.text().unwrap().starts_with("data: {\"type\":\"snapshot\""));
+    assert_eq!(watch.text().unwrap(), "");
+    agent.post("/v1/tags", r#"{"set":{"role":"db"}}"#);
+    let next = watch.text().unwrap();
+    assert!(watch.text().unwrap().contains("member-update"));
+    // A reconnecting client repeats the id it has and gets what came after.
+    let before = id.strip_prefix("id: ").unwrap();
+    let headers = format!("Accept: text/event-stream\r\nLast-Event-ID: {before}\r\n");
+    assert_eq!(agent.watch("", &headers).text().unwrap(), next);
+}
+
+#[test]
+fn a_reader_that_falls_behind_is_told_so_and_gets_a_new_snapshot() {
+    let agent = plan("a").start();
+    let mut slow = agent.watch("", "");
+    let mut last = slow.line()["index"].as_u64().unwrap();
+    // More than the ring and every buffer in between hold.
+    let mut fast = UnixStream::connect(agent.plan.socket()).unwrap();
+    let mut answers = BufReader::new(fast.try_clone().unwrap());
+    let mut sink = vec![0; 1 << 16];
+    for n in 0..12_000 {
+        let body = format!(r#"{{"set":{{"n":"{n}"}}}}"#);
+        let head =
+            format!("POST /v1/tags HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        fast.write_all(head.as_bytes()).unwrap();
+        assert!(answers.read(&mut sink).unwrap() > 0);
+    }
+    let lagged = loop {
+        let line = slow.line();
+        if line["type"] == "lagged" {
+            break line;
+        }
+        assert_eq!(line["index"].as_u64().unwrap(), last + 1, "a silent gap before {line}");
+        last += 1;
+    };
+    assert_eq!(lagged["index"], last);
+    let snapshot = slow.line();
+    assert_eq!(snapshot["type"], "snapshot");
+    assert_eq!(snapshot["members"][0]["tags"]["n"], "11999");
+    agent.post("/v1/tags", r#"{"delete":["n"]}"#);
+    assert_eq!(slow.line()["index"].as_u64().unwrap(), snapshot["index"].as_u64().unwrap() + 1);
+}
+
+#[test]
+fn what_makes_no_sense_is_a_problem_with_a_detail() {
+    let agent = plan("a").start();
+    assert!(agent.ask("GET", "/v2/members", "", "").problem(404).contains("/v2/members"));
+    assert!(agent.ask("DELETE", "/v1/members", "", "").problem(405).contains("DELETE"));
+    assert!(agent.ask("GET", "/v1/members?state=alive", "", "").problem(400).contains("state"));
+    assert!(agent.ask("GET", "/v1/members?status=dead", "", "").problem(400).contains("dead"));
+    assert!(agent.post("/v1/tags", "{\"set\": 7}").problem(400).contains("line 1"));
+    assert!(agent.post("/v1/tags", "{").problem(400).contains("EOF"));
+    assert!(agent.post("/v1/join", "{\"seeds\":[]}").problem(400).contains("whom"));
+    assert!(agent.post("/v1/forget", "{\"name\":\"nobody\"}").problem(404).contains("nobody"));
+    assert!(agent.post("/v1/forget", "{\"name\":\"a b\"}").problem(400).contains("a b"));
+    agent.post("/v1/tags", &" ".repeat(70_000)).problem(413);
+    let large = format!(r#"{{"set":{{"big":"{}"}}}}"#, "v".repeat(1000));
+    assert!(agent.post("/v1/tags", &large).problem(400).contains("tag/big"));
+    assert_eq!(agent.get("/livez")["status"], "live");
+}
+
+#[test]
+fn tags_join_and_forget_change_what_all_see() {
+    let a = plan("a").start();
+    let mut b = plan("b").start();
+    let body = format!(r#"{{"seeds":["{}"],"timeout_seconds":20}}"#, a.address());
+    let joined = b.post("/v1/join", &body).json();
+    assert_eq!((&joined["joined"], &joined["members"]), (&true.into(), &2.into()));
+    assert_eq!(joined["dialled"][0], a.address());
+    let member = b.post("/v1/tags", r#"{"set":{"role":"db"}}"#).json();
+    assert_eq!(member["tags"]["role"], "db");
+    a.wait_for("the tag has arrived", |a| a.get("/v1/members/b")["tags"]["role"] == "db");
+    assert!(a.post("/v1/forget", r#"{"name":"b"}"#).problem(409).contains("alive"));
+    b.kill();
+    a.wait_status("b", "down");
+    assert_eq!(a.post("/v1/forget", r#"{"name":"b"}"#).status, 204);
+    assert_eq!(a.ask("GET", "/v1/members/b", "", "").status, 404);
+}
+
+#[test]
+fn over_tcp_everything_can_be_read_and_nothing_changed() {
+    let agent = plan("a");
+    let address = format!("{}:4328", agent.ip);
+    let agent = agent.flags(&["--http-listen", &address]).start();
+    let ask = |method: &str, path: &str| {
+        speak(TcpStream::connect(&address).unwrap(), method, path, "", "{}").unwrap()
+    };
+    assert_eq!(ask("GET", "/v1/members").json()["self"], "a");
+    assert_eq!(ask("GET", "/readyz").status, 200);
+    assert!(ask("POST", "/v1/leave").problem(403).contains("Unix socket"));
+    assert_eq!(agent.get("/livez")["status"], "live");
+}
+
+/// Not a test by itself: runs as another user and repeats one request.
+#[test]
+#[ignore = "started by the test below, as another user"]
+fn speak_as_another_user() {
+    let Ok(socket) = std::env::var("SPEAK_TO") else { return };
+    let method = std::env::var("SPEAK_METHOD").unwrap();
+    let path = std::env::var("SPEAK_PATH").unwrap();
+    let answer = exchange(socket.as_ref(), &method, &path, "", r#"{"set":{"x":"y"}}"#).unwrap();
+    println!("STATUS={} {}", answer.status, answer.body);
+}
+
+#[test]
+fn others_may_read_and_only_admins_may_change() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("SKIPPED: only root can act as another user");
+        return;
+    }
+    for (flags, expected) in [(&[][..], "STATUS=403"), (&["--admin-group", "65534"][..], "STATUS=200")] {
+        let agent = plan("a").flags(&["--socket-mode", "0666"]).flags(flags);
+        fs::set_permissions(agent.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+        let agent = agent.start();
+        // From a place that any user may enter.
+        let program = agent.plan.dir().join("client");
+        fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        let speak = |method: &str, path: &str| {
+            let output = Command::new(&program)
+                .args(["--exact", "speak_as_another_user", "--ignored", "--nocapture"])
+                .envs([("SPEAK_METHOD", method), ("SPEAK_PATH", path)])
+                .env("SPEAK_TO", agent.plan.socket())
+                .current_dir("/")
+                .uid(65534)
+                .gid(65534)
+                .output()
+                .unwrap();
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let read = speak("GET", "/v1/members");
+        assert!(read.contains("STATUS=200"), "{read}");
+        let written = speak("POST", "/v1/tags");
+        assert!(written.contains(expected), "{written}");
+        assert_eq!(agent.post("/v1/tags", "{}").status, 200, "root may always");
+    }
+}

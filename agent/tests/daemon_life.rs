@@ -1,0 +1,238 @@
+//! Signals, good-byes, deaths and returns of real agents.
+
+mod daemon;
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use daemon::{Plan, pair, plan};
+use nix::sys::signal::Signal;
+
+#[test]
+fn sigterm_says_good_bye_and_leaves_nothing_behind() {
+    let (a, mut b) = pair();
+    b.signal(Signal::SIGTERM);
+    assert_eq!(b.wait().code(), Some(0));
+    a.wait_status("b", "left");
+    assert!(!b.plan.socket().exists());
+    assert!(b.log().contains("acknowledged=1"), "{}", b.log());
+}
+
+#[test]
+fn without_leave_on_terminate_nobody_is_told() {
+    let a = plan("a").start();
+    let mut b = plan("b").seed(&a.address()).flags(&["--leave-on-terminate=false"]).start();
+    a.wait_status("b", "alive");
+    b.signal(Signal::SIGINT);
+    assert_eq!(b.wait().code(), Some(0));
+    assert!(!b.plan.socket().exists());
+    // Its port is closed, and the kernel says so.
+    a.wait_status("b", "down");
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_good_bye_that_nobody_hears() {
+    let a = plan("a").start();
+    let mut b = plan("b").seed(&a.address()).flags(&["--leave-timeout", "10m"]).start();
+    b.wait_status("a", "alive");
+    a.signal(Signal::SIGSTOP);
+    b.signal(Signal::SIGTERM);
+    b.wait_for("it is leaving", |b| b.log().contains("leaving"));
+    b.signal(Signal::SIGTERM);
+    assert_eq!(b.wait().code(), Some(1));
+    assert!(!b.plan.socket().exists());
+    assert!(b.log().contains("second signal"), "{}", b.log());
+}
+
+#[test]
+fn a_good_bye_that_nobody_hears_ends_in_time() {
+    let a = plan("a").start();
+    let mut b = plan("b").seed(&a.address()).flags(&["--leave-timeout", "300ms"]).start();
+    b.wait_status("a", "alive");
+    a.signal(Signal::SIGSTOP);
+    b.signal(Signal::SIGTERM);
+    assert_eq!(b.wait().code(), Some(0));
+    assert!(b.log().contains("acknowledged=0"), "{}", b.log());
+}
+
+#[test]
+fn the_api_can_ask_an_agent_to_leave_and_gets_its_answer() {
+    let (a, mut b) = pair();
+    let answer = b.post("/v1/leave", "").json();
+    assert!(answer["acknowledged"].as_u64().unwrap() >= 1, "{answer}");
+    assert_eq!(b.wait().code(), Some(0));
+    a.wait_status("b", "left");
+    let b = b.again();
+    a.wait_status("b", "alive");
+    b.wait_status("a", "alive");
+}
+
+#[test]
+fn a_watch_ends_when_its_agent_does() {
+    let mut agent = plan("a").start();
+    let mut watch = agent.watch("", "");
+    watch.line();
+    agent.signal(Signal::SIGTERM);
+    while let Some(line) = watch.text() {
+        assert!(line.starts_with('{'), "{line}");
+    }
+    assert_eq!(agent.wait().code(), Some(0));
+}
+
+#[test]
+fn sighup_takes_over_what_it_can_and_names_what_needs_a_restart() {
+    let agent = plan("a");
+    let config = agent.dir().join("heartsay.toml");
+    let write = |text: &str| fs::write(&config, text).unwrap();
+    write("interval = \"1s\"\n[tags]\nrole = \"web\"\nrack = \"1\"\n");
+    let agent = agent.flags(&["--config", config.to_str().unwrap()]).start();
+    write(
+        "interval = \"2s\"\nexpected = 5\nseeds = [\"no-such-host.invalid\"]\nlog_level = \"debug\"\n\
+         [tags]\nrole = \"db\"\n",
+    );
+    agent.signal(Signal::SIGHUP);
+    agent.wait_for("the tags are taken over", |agent| {
+        let tags = &agent.get("/v1/members/a")["tags"];
+        tags["role"] == "db" && tags["rack"].is_null()
+    });
+    agent.wait_for("quorum is kept for five", |agent| agent.get("/v1/quorum")["needed"] == 3);
+    agent.wait_for("the seed is tried", |agent| agent.get("/v1/self")["seeds"][0]["error"].is_string());
+    let log = agent.log();
+    assert!(log.contains("need a restart") && log.contains("settings=\"interval\""), "{log}");
+    let shown = agent.get("/v1/config").to_string();
+    assert!(shown.contains("\"no-such-host.invalid\""), "{shown}");
+    let interval =
+        agent.get("/v1/config").as_array().unwrap().iter().find(|s| s["key"] == "interval").cloned();
+    assert_eq!(interval.unwrap()["value"], "1s");
+
+    write("nonsense = 1\n");
+    agent.signal(Signal::SIGHUP);
+    agent.wait_for("the bad file is refused", |agent| agent.log().contains("nothing was changed"));
+    assert_eq!(agent.get("/v1/members/a")["tags"]["role"], "db");
+}
+
+#[test]
+fn sigusr1_writes_all_that_is_known_to_the_log() {
+    let (a, _b) = pair();
+    a.signal(Signal::SIGUSR1);
+    a.wait_for("the dump is there", |a| a.log().contains("state member=b status=alive"));
+}
+
+#[test]
+fn a_killed_process_is_called_down_by_the_refusals_of_its_host() {
+    let (a, mut b) = pair();
+    let c = plan("c").seed(&a.address()).start();
+    c.wait_status("b", "alive");
+    let mut watch = a.watch("", "");
+    b.kill();
+    let suspect = watch.until("member-suspect", "b");
+    assert!(suspect["reason"].as_str().unwrap().contains("refuse"), "{suspect}");
+    a.wait_status("b", "down");
+    c.wait_status("b", "down");
+    assert!(a.get("/v1/stats")["refusals"].as_u64().unwrap() > 0);
+    let b = b.again();
+    a.wait_status("b", "alive");
+    c.wait_status("b", "alive");
+    drop(b);
+}
+
+#[test]
+fn a_second_host_of_the_same_name_gives_up_and_says_who_has_it() {
+    let (a, b) = pair();
+    let twin = plan("b").seed(&a.address()).flags(&["--duplicate-name-timeout", "1s"]);
+    let (code, log) = twin.fails();
+    assert_eq!(code, 1, "{log}");
+    let host = b.get("/v1/self")["member"]["host_id"].as_str().unwrap().to_owned();
+    let sentence = format!("the name b is held by another living host, {host}, at {}", b.address());
+    assert!(log.contains(&sentence) && log.contains("--name"), "{log}");
+    // The holder is untouched.
+    let held = a.get("/v1/members/b");
+    assert_eq!((&held["host_id"], &held["status"]), (&host.into(), &"alive".into()));
+}
+
+#[test]
+fn peers_of_the_last_life_are_found_again_without_any_seed() {
+    let a = plan("a").start();
+    let b = plan("b").flags(&[]).start();
+    // Nobody is configured to know anybody: only an operator's word joins them.
+    let body = format!(r#"{{"seeds":["{}"],"timeout_seconds":20}}"#, a.address());
+    assert_eq!(b.post("/v1/join", &body).json()["joined"], true);
+    let mut b = b;
+    b.signal(Signal::SIGTERM);
+    assert_eq!(b.wait().code(), Some(0));
+    let b = b.again();
+    b.wait_status("a", "alive");
+    a.wait_status("b", "alive");
+}
+
+#[test]
+fn rubbish_is_counted_by_reason_and_told_once() {
+    let agent = plan("a").start();
+    let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..200 {
+        other.send_to(b"rubbish, and more of it than a frame needs", agent.address()).unwrap();
+    }
+    agent.wait_for("it is counted", |agent| {
+        agent.get("/v1/stats")["rejected"]
+            .as_object()
+            .is_some_and(|by| by.values().any(|n| n.as_u64() >= Some(200)))
+    });
+    let log = agent.log();
+    assert_eq!(log.matches("datagram refused").count(), 1, "{log}");
+    assert!(log.contains(&format!("from={}", other.local_addr().unwrap())), "{log}");
+    assert!(agent.ask("GET", "/metrics", "", "").body.contains("heartsay_datagrams_dropped_total{reason="));
+}
+
+#[test]
+fn agents_with_a_key_do_not_hear_agents_without() {
+    let keyed = |plan: Plan| {
+        let file = plan.dir().join("keys");
+        fs::write(&file, format!("{}=\n", "k".repeat(43).replace('k', "A"))).unwrap();
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let file = file.to_str().unwrap().to_owned();
+        plan.flags(&["--key-file", &file])
+    };
+    let a = keyed(plan("a")).start();
+    let b = keyed(plan("b")).seed(&a.address()).start();
+    b.wait_status("a", "alive");
+    assert_eq!(b.get("/v1/self")["encrypted"], true);
+    let stranger = plan("stranger").seed(&a.address()).start();
+    a.wait_for("the stranger is refused", |a| {
+        a.get("/v1/stats")["rejected"].as_object().is_some_and(|by| !by.is_empty())
+    });
+    assert_eq!(a.ask("GET", "/v1/members/stranger", "", "").status, 404);
+    assert_eq!(stranger.ask("GET", "/readyz", "", "").status, 503);
+}
+
+#[test]
+fn the_service_manager_is_told_how_it_goes() {
+    let agent = plan("a");
+    let path = agent.dir().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut agent = agent
+        .variable("NOTIFY_SOCKET", path.to_str().unwrap())
+        // Half a second apart; the loop comes by each second at the latest.
+        .variable("WATCHDOG_USEC", "1000000")
+        .start();
+    let until = |wanted: &str| {
+        let mut buffer = [0; 512];
+        loop {
+            let length = manager.recv(&mut buffer).unwrap_or_else(|e| panic!("{wanted}: {e}"));
+            let word = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if word.contains(wanted) {
+                return word;
+            }
+        }
+    };
+    until("READY=1");
+    assert!(until("STATUS=").contains("1 alive"));
+    until("WATCHDOG=1");
+    agent.signal(Signal::SIGHUP);
+    assert!(until("RELOADING=1").contains("MONOTONIC_USEC="));
+    until("READY=1");
+    agent.signal(Signal::SIGTERM);
+    until("STOPPING=1");
+    assert_eq!(agent.wait().code(), Some(0));
+}
