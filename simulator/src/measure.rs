@@ -40,6 +40,8 @@ pub struct Measures {
     pub bytes_peak: u32,
     /// Ages of heartbeats in rounds: how far views are behind the owners.
     pub ages: Vec<u16>,
+    /// Running members that hold, lost, are unsettled about quorum at the end.
+    pub quorum: [usize; 3],
     /// From the last trouble to agreement, seconds.
     pub agreement: Option<f64>,
     /// Disagreement over time: (seconds, members off the majority's view, wrong entries).
@@ -74,8 +76,11 @@ impl Episode {
     /// `observer` says suspect (or, with `down`, down) at `now`.
     pub fn noticed(&mut self, observer: usize, now: Instant, down: bool) {
         let after = now.since(self.onset).as_secs_f32();
-        for list in if down { [Some(&mut self.suspect), Some(&mut self.down)] } else { [Some(&mut self.suspect), None] }
-        {
+        for list in if down {
+            [Some(&mut self.suspect), Some(&mut self.down)]
+        } else {
+            [Some(&mut self.suspect), None]
+        } {
             if let Some(seen) = list.and_then(|list| list.get_mut(observer))
                 && *seen < 0.0
             {
@@ -183,6 +188,8 @@ pub struct Summary {
     pub datagrams: f64,
     /// Ages of heartbeats, rounds.
     pub age: Spread,
+    /// Members that hold, lost, are unsettled about quorum at the end, over all runs.
+    pub quorum: [usize; 3],
     /// From the last trouble to agreement, over runs; missing: runs that did not agree.
     pub agreement: Spread,
 }
@@ -240,6 +247,7 @@ impl Summary {
             bytes_peak: runs.iter().map(|m| f64::from(m.bytes_peak)).fold(0.0, f64::max),
             datagrams: sum(|m| m.datagrams) as f64 / seconds_seen,
             age: Spread::of(runs.iter().flat_map(|m| m.ages.iter().map(|a| f64::from(*a))), 0),
+            quorum: [0, 1, 2].map(|i| runs.iter().map(|m| m.quorum[i]).sum()),
             agreement: Spread::of(agreed, runs.iter().filter(|m| m.agreement.is_none()).count() as u64),
         }
     }
@@ -258,7 +266,10 @@ mod tests {
     #[test]
     fn percentiles_are_nearest_ranks() {
         let spread = Spread::of((1..=100).map(f64::from), 3);
-        assert_eq!((spread.min, spread.median, spread.p90, spread.p99, spread.max), (1.0, 50.0, 90.0, 99.0, 100.0));
+        assert_eq!(
+            (spread.min, spread.median, spread.p90, spread.p99, spread.max),
+            (1.0, 50.0, 90.0, 99.0, 100.0)
+        );
         assert_eq!((spread.count, spread.missing, spread.mean), (100, 3, 50.5));
         assert_eq!(Spread::of([], 2), Spread { missing: 2, ..Spread::default() });
     }
@@ -278,7 +289,11 @@ mod tests {
         let measures = Measures { episodes: vec![episode, missed], ..Measures::default() };
         let summary = Summary::of(&[&measures]);
         assert_eq!((summary.suspect.count, summary.suspect.missing, summary.suspect.min), (4, 1, 0.5));
-        assert_eq!((summary.suspect_last.max, summary.suspect_last.missing), (4.0, 1), "down is suspicion enough");
+        assert_eq!(
+            (summary.suspect_last.max, summary.suspect_last.missing),
+            (4.0, 1),
+            "down is suspicion enough"
+        );
         assert_eq!((summary.down_first.min, summary.down_first.max), (2.0, 2.0));
         assert_eq!((summary.down_last.count, summary.down_last.max), (1, 4.0));
     }

@@ -203,7 +203,14 @@ impl Network {
     }
 
     /// Judges a datagram: up to two arrivals go into `arrivals`.
-    pub fn carry(&mut self, now: Instant, from: usize, to: usize, bytes: &Bytes, arrivals: &mut Vec<Arrival>) {
+    pub fn carry(
+        &mut self,
+        now: Instant,
+        from: usize,
+        to: usize,
+        bytes: &Bytes,
+        arrivals: &mut Vec<Arrival>,
+    ) {
         let Some(wait) = self.survives(now, from, to, bytes.len()) else { return };
         let copies = if self.dice.chance(self.rules.duplicate) { 2 } else { 1 };
         for _ in 0..copies {
@@ -247,11 +254,12 @@ impl Network {
             self.lost.chance += 1;
             return None;
         }
-        if let Some(burst) = self.rules.burst {
-            if self.in_bad_time(now, from, to, burst) && self.dice.chance(burst.loss) {
-                self.lost.burst += 1;
-                return None;
-            }
+        if let Some(burst) = self.rules.burst
+            && self.in_bad_time(now, from, to, burst)
+            && self.dice.chance(burst.loss)
+        {
+            self.lost.burst += 1;
+            return None;
         }
         Some(wait)
     }
@@ -372,7 +380,8 @@ mod tests {
     fn bursts_lose_their_share_and_in_a_row() {
         let burst = Burst { good: Span::ms(900), bad: Span::ms(100), loss: 1.0 };
         let mut network = network(&Rules { burst: Some(burst), ..Rules::default() });
-        let lost: Vec<bool> = (0..200_000).map(|i| carried(&mut network, i * 1000, 0, 1).is_empty()).collect();
+        let lost: Vec<bool> =
+            (0..200_000).map(|i| carried(&mut network, i * 1000, 0, 1).is_empty()).collect();
         let share = lost.iter().filter(|l| **l).count() as f64 / lost.len() as f64;
         assert!((share - 0.1).abs() < 0.02, "share lost {share}");
         let in_a_row = lost.windows(2).filter(|w| w[0] && w[1]).count() as f64;

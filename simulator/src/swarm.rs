@@ -53,15 +53,20 @@ fn fault(dice: &mut Dice, nodes: usize) -> String {
         3 => format!("what = \"restart\"\nwho = 1\ndisk = \"lost\"\nback-after = \"{lasts}s\""),
         4 => format!("what = \"crash-loop\"\nevery = \"{}s\"\nfor = \"{lasts}s\"", 1 + dice.below(4)),
         5 => format!("what = \"pause\"\nwho = {few}\nfor = \"{lasts}s\""),
-        6 => format!("what = \"block\"\nwho = {few}\non = \"2s\"\noff = \"200ms\"\nphase = \"apart\"\nfor = \"{lasts}s\""),
+        6 => format!(
+            "what = \"block\"\nwho = {few}\non = \"2s\"\noff = \"200ms\"\nphase = \"apart\"\nfor = \"{lasts}s\""
+        ),
         7 => format!("what = \"slow\"\nwork = \"{}ms\"\nfor = \"{lasts}s\"", 1 + dice.below(60)),
         8 => format!("what = \"lossy\"\nwho = {few}\nsend = 0.8\nfor = \"{lasts}s\""),
-        9 => format!("what = \"partition\"\nsides = [\"{}%\", \"50%\"]\nfor = \"{lasts}s\"", 20 + dice.below(40)),
+        9 => format!(
+            "what = \"partition\"\nsides = [\"{}%\", \"50%\"]\nfor = \"{lasts}s\"",
+            20 + dice.below(40)
+        ),
         10 => format!(
             "what = \"partition\"\nsides = [\"40%\", \"60%\"]\none-way = true\non = \"3s\"\noff = \"4s\"\nfor = \"{lasts}s\""
         ),
         11 => format!("what = \"clock-step\"\nby = \"{}m\"\nback = {}", 1 + dice.below(90), dice.chance(0.5)),
-        12 => format!("what = \"leave\"\nwho = 1"),
+        12 => "what = \"leave\"\nwho = 1".to_owned(),
         _ => format!("what = \"join\"\nwho = {few}\nover = \"{lasts}s\""),
     };
     format!("\n[[fault]]\nat = \"{at}s\"\n{kind}\n")

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use heartsay_membership::{
-    Command, Config, Event, HostId, Identity, Input, Instant, MemberEvent, MemberEventKind, Name, Node, Output,
-    Status, Transmit,
+    Command, Config, Event, HostId, Identity, Input, Instant, MemberEvent, MemberEventKind, Name, Node,
+    Output, Status, Transmit,
 };
 
 use crate::checks::{Quorums, Row, Safety, Violations, liveness};
@@ -94,8 +94,6 @@ pub struct Ended {
     pub lost: crate::network::Lost,
     /// Inputs that machines refused, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
-    /// Running members that say they hold, lost, are unsettled about quorum.
-    pub quorum: [usize; 3],
     /// Sum of the machines' own counters, over the members that run at the end.
     pub counters: BTreeMap<&'static str, u64>,
 }
@@ -296,7 +294,9 @@ impl World {
             self.live -= 1;
             self.marks[host].newcomer = None;
             for episode in &mut self.measures.episodes {
-                if self.now.since(episode.onset) < EXCUSABLE && episode.down.get(host).is_some_and(|t| *t < 0.0) {
+                if self.now.since(episode.onset) < EXCUSABLE
+                    && episode.down.get(host).is_some_and(|t| *t < 0.0)
+                {
                     episode.excuse(host);
                 }
             }
@@ -305,7 +305,8 @@ impl World {
 
     /// Begins to time the detection of what befalls `subject`.
     pub(crate) fn open_episode(&mut self, subject: usize, fatal: bool) {
-        let observers = (0..self.hosts.len()).filter(|&o| o != subject && self.oracle.members()[o].up).collect();
+        let observers =
+            (0..self.hosts.len()).filter(|&o| o != subject && self.oracle.members()[o].up).collect();
         self.marks[subject].episode = Some(self.measures.episodes.len());
         self.measures.episodes.push(Episode::new(subject, self.now, fatal, observers));
     }
@@ -347,7 +348,7 @@ impl World {
     /// Sends what waited at the edge of `host`.
     pub(crate) fn flush(&mut self, host: usize) {
         for (to, bytes) in std::mem::take(&mut self.hosts[host].outbox) {
-            self.carry(host, Transmit { to, bytes });
+            self.carry(host, &Transmit { to, bytes });
         }
     }
 
@@ -474,11 +475,11 @@ impl World {
         if h.blocked > 0 {
             h.outbox.push((transmit.to, transmit.bytes));
         } else {
-            self.carry(host, transmit);
+            self.carry(host, &transmit);
         }
     }
 
-    fn carry(&mut self, host: usize, transmit: Transmit) {
+    fn carry(&mut self, host: usize, transmit: &Transmit) {
         let h = &mut self.hosts[host];
         let size = transmit.bytes.len();
         h.second.bytes += (size + HEADER) as u32;
@@ -502,7 +503,8 @@ impl World {
         match event {
             Event::Member(event) => self.note_member(host, &name, own, &event),
             Event::Quorum(status) => {
-                self.trace.say(now, name.as_str(), || format!("quorum {:?}: {}", status.quorum, status.reason));
+                self.trace
+                    .say(now, name.as_str(), || format!("quorum {:?}: {}", status.quorum, status.reason));
                 if own {
                     self.quorums.says(&mut self.violations, now, host, &status);
                 }
@@ -517,7 +519,9 @@ impl World {
                 self.trace.say(now, name.as_str(), || format!("has left; {acknowledged} of {asked} know"));
                 self.stop(host, false);
             }
-            Event::Joined { members } => self.trace.say(now, name.as_str(), || format!("joined: {members} members")),
+            Event::Joined { members } => {
+                self.trace.say(now, name.as_str(), || format!("joined: {members} members"));
+            }
             Event::NameRefused { holder, .. } => {
                 self.trace.say(now, name.as_str(), || format!("is refused: host {holder} holds the name"));
                 self.stop(host, false);
@@ -536,8 +540,7 @@ impl World {
         let hosts = &self.hosts;
         let claim = (&event.name, event.generation, event.heartbeat);
         let owner = |host: usize| owners_word(hosts, host, now);
-        let subject =
-            Safety::claim(&mut self.violations, now, name.as_str(), claim, &mut self.oracle, owner);
+        let subject = Safety::claim(&mut self.violations, now, name.as_str(), claim, &mut self.oracle, owner);
         let Some(subject) = subject.filter(|&s| own && s != observer) else { return };
         let belief = match event.kind {
             MemberEventKind::Forgotten => Belief::Unknown,
@@ -573,7 +576,11 @@ impl World {
         }
         let marks = &mut self.marks[subject];
         let was_down = old == Belief::Is(Status::Down);
-        if was_down && belief.present() && marks.down.is_some_and(|at| now.since(at) <= NEEDLESS) && !marks.back {
+        if was_down
+            && belief.present()
+            && marks.down.is_some_and(|at| now.since(at) <= NEEDLESS)
+            && !marks.back
+        {
             marks.back = true;
             self.measures.needless_evictions += 1;
         }
@@ -744,6 +751,7 @@ impl World {
         let check = self.scenario.check.clone();
         // A scenario that begins trouble must leave time for the calm to be judged.
         self.measures.agreement = liveness(&mut self.violations, now, self.calm, &self.board, &check);
+        self.measures.quorum = self.quorums.count();
         self.measures.view_sizes = self.view_sizes.into_iter().collect();
         let newcomers = self.marks.iter().filter_map(|m| m.newcomer.as_ref());
         self.measures.newcomers_lost = newcomers.filter(|n| !n.full).count() as u64;
@@ -782,7 +790,6 @@ impl World {
             inputs: self.trace.inputs(),
             lost: self.network.lost,
             rejected: self.rejected,
-            quorum: self.quorums.count(),
             counters,
         }
     }

@@ -9,7 +9,13 @@ use crate::scenario::Check;
 /// Asks at the end of a run whether all live members agree with the truth, and
 /// since when. `calm` is when the last trouble was over. Gives the seconds it
 /// took, or `None` when they do not agree.
-pub fn liveness(out: &mut Violations, at: Instant, calm: Instant, board: &Board, check: &Check) -> Option<f64> {
+pub fn liveness(
+    out: &mut Violations,
+    at: Instant,
+    calm: Instant,
+    board: &Board,
+    check: &Check,
+) -> Option<f64> {
     let took = board.right_since().since(calm);
     let agrees = board.wrong() == 0;
     if !check.liveness {
@@ -31,7 +37,11 @@ pub fn liveness(out: &mut Violations, at: Instant, calm: Instant, board: &Board,
         });
     } else if took > check.agree_within.0 {
         out.add(board.right_since(), "late-agreement", || {
-            format!("agreement came {:.3} s after the last trouble; {} allowed", took.as_secs_f64(), check.agree_within)
+            format!(
+                "agreement came {:.3} s after the last trouble; {} allowed",
+                took.as_secs_f64(),
+                check.agree_within
+            )
         });
     }
     let suspects = board.examples(4, Board::suspects_live);

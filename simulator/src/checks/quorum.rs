@@ -26,7 +26,9 @@ impl Quorums {
         if status.quorum == Quorum::Held && !(majority && enough) {
             out.add(at, "quorum-arithmetic", || {
                 let QuorumStatus { present, needed, .. } = status;
-                format!("n{member} claims quorum with {present} present, {needed} needed, {expected} expected")
+                format!(
+                    "n{member} claims quorum with {present} present, {needed} needed, {expected} expected"
+                )
             });
         }
     }
@@ -62,7 +64,14 @@ impl Quorums {
     }
 
     /// Once every cut has been in force for `within`, at most one side holds quorum.
-    pub fn sides(&self, out: &mut Violations, at: Instant, network: &Network, since: &[Instant], within: Duration) {
+    pub fn sides(
+        &self,
+        out: &mut Violations,
+        at: Instant,
+        network: &Network,
+        since: &[Instant],
+        within: Duration,
+    ) {
         for (cut, since) in network.cuts().iter().zip(since) {
             if !cut.active || cut.one_way || at.since(*since) < within {
                 continue;
@@ -70,7 +79,9 @@ impl Quorums {
             let mut holders = (0..self.says.len()).filter(|&m| self.held(m) && cut.side(m) != 0);
             let Some(first) = holders.next() else { continue };
             if let Some(other) = holders.find(|&m| cut.side(m) != cut.side(first)) {
-                out.add(at, "two-quorums", || format!("n{first} and n{other}, on two sides of a cut, both hold quorum"));
+                out.add(at, "two-quorums", || {
+                    format!("n{first} and n{other}, on two sides of a cut, both hold quorum")
+                });
             }
         }
     }

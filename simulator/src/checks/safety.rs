@@ -71,7 +71,9 @@ impl Safety {
     /// A member holds `size` entries; no more names than `names` ever were.
     pub fn size(out: &mut Violations, at: Instant, observer: &str, size: usize, names: usize) {
         if size > names {
-            out.add(at, "table-size", || format!("{observer} holds {size} entries; only {names} names exist"));
+            out.add(at, "table-size", || {
+                format!("{observer} holds {size} entries; only {names} names exist")
+            });
         }
     }
 

@@ -44,8 +44,13 @@ impl Compare {
 fn read(path: &Path) -> anyhow::Result<Stored> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
-    let stored: Stored = serde_json::from_str(&text).with_context(|| format!("{shown} is no result of `run -o json`"))?;
-    anyhow::ensure!(stored.schema == SCHEMA, "{shown} has layout {}, this program writes {SCHEMA}", stored.schema);
+    let stored: Stored =
+        serde_json::from_str(&text).with_context(|| format!("{shown} is no result of `run -o json`"))?;
+    anyhow::ensure!(
+        stored.schema == SCHEMA,
+        "{shown} has layout {}, this program writes {SCHEMA}",
+        stored.schema
+    );
     Ok(stored)
 }
 

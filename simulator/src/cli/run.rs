@@ -6,8 +6,8 @@ use anyhow::anyhow;
 use heartsay_membership::Instant;
 use heartsay_simulator::run::{self, Report};
 use heartsay_simulator::scenario::{Scenario, Span};
-use heartsay_simulator::trace::Log;
 use heartsay_simulator::swarm;
+use heartsay_simulator::trace::Log;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Choice, Outcome, Output, table};
@@ -110,4 +110,3 @@ pub(super) fn with_bar(scenario: &Scenario, seeds: &[u64], sets: &[String]) -> a
     bar.finish_and_clear();
     report
 }
-

@@ -25,7 +25,8 @@ impl Sweep {
     pub(super) fn go(self) -> anyhow::Result<Outcome> {
         let mut points: Vec<Vec<String>> = vec![Vec::new()];
         for axis in &self.over {
-            let (key, values) = axis.split_once('=').ok_or_else(|| anyhow!("--over {axis}: write key=v1,v2"))?;
+            let (key, values) =
+                axis.split_once('=').ok_or_else(|| anyhow!("--over {axis}: write key=v1,v2"))?;
             points = points
                 .iter()
                 .flat_map(|point| {
@@ -56,7 +57,18 @@ fn print(reports: &[(String, Report)]) {
     let width = reports.iter().map(|(point, _)| point.len()).max().unwrap_or(0).max(10);
     println!(
         "{:<width$}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>7}{:>9}{:>9}{:>9}{:>7}",
-        "", "susp mean", "susp p99", "down 1st", "down med", "down p99", "down max", "missed", "FP", "FP-", "needless", "bytes/s",
+        "",
+        "susp mean",
+        "susp p99",
+        "down 1st",
+        "down med",
+        "down p99",
+        "down max",
+        "missed",
+        "FP",
+        "FP-",
+        "needless",
+        "bytes/s",
         "checks"
     );
     for (point, report) in reports {

@@ -6,7 +6,12 @@ use heartsay_simulator::run::{Report, Run};
 /// Prints a report. `words` chooses the same scenario again.
 pub(super) fn report(report: &Report, verbose: bool, words: &str) {
     println!("{}: {}", report.scenario, report.about);
-    println!("{} members, {} seeds, {} s of virtual time each\n", report.nodes, report.runs.len(), report.seconds);
+    println!(
+        "{} members, {} seeds, {} s of virtual time each\n",
+        report.nodes,
+        report.runs.len(),
+        report.seconds
+    );
     summary(&report.summary);
     if verbose {
         per_seed(report);
@@ -30,7 +35,11 @@ pub(super) fn report(report: &Report, verbose: bool, words: &str) {
         println!("checks: all kept");
     }
     let traces: Vec<&str> = report.runs.iter().map(|run| run.trace.as_str()).collect();
-    println!("trace of seed {}: {}", report.runs.first().map_or(0, |r| r.seed), traces.first().unwrap_or(&""));
+    println!(
+        "trace of seed {}: {}",
+        report.runs.first().map_or(0, |r| r.seed),
+        traces.first().unwrap_or(&"")
+    );
 }
 
 /// Prints what was violated in one run.
@@ -45,7 +54,10 @@ pub(super) fn violations(run: &Run) {
 }
 
 fn summary(s: &Summary) {
-    println!("{:<28}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}", "", "min", "mean", "median", "p99", "max", "count", "missing");
+    println!(
+        "{:<28}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
+        "", "min", "mean", "median", "p99", "max", "count", "missing"
+    );
     for (label, spread) in [
         ("suspect, each observer, s", &s.suspect),
         ("  the first", &s.suspect_first),
@@ -68,6 +80,10 @@ fn summary(s: &Summary) {
         "false positives {} (by healthy observers {}), healthy members evicted {}, needless evictions {}",
         s.false_positives, s.false_positives_by_healthy, s.healthy_evicted, s.needless_evictions
     );
+    if s.quorum != [0; 3] {
+        let [held, lost, unsettled] = s.quorum;
+        println!("quorum at the end: {held} members hold it, {lost} lost it, {unsettled} are unsettled");
+    }
     println!(
         "view divergence {} member-seconds; {} distinct view sizes while forming; {} datagrams/s and member; peak {} bytes/s",
         number(s.divergence),
@@ -108,7 +124,7 @@ fn per_seed(report: &Report) {
     }
     let members_seconds = (report.nodes as f64 * report.seconds).max(1.0);
     let count = report.runs.len() as f64;
-    println!("\ncounters per member and minute; quorum held/lost/unsettled at the end; why datagrams were lost or refused");
+    println!("\ncounters per member and minute; why datagrams were lost or refused");
     let mut keys: Vec<&str> = report.runs.iter().flat_map(|r| r.counters.keys().copied()).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -118,14 +134,14 @@ fn per_seed(report: &Report) {
     }
     println!();
     for run in &report.runs {
-        println!("  seed {}: quorum {:?}, {:?}, {:?}", run.seed, run.quorum, run.lost, run.rejected);
+        println!("  seed {}: {:?}, {:?}", run.seed, run.lost, run.rejected);
     }
 }
 
 /// A number with three or four significant digits.
 pub(super) fn number(x: f64) -> String {
     match x.abs() {
-        a if a == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         a if a >= 1e6 => format!("{:.2}M", x / 1e6),
         a if a >= 1e4 => format!("{:.1}k", x / 1e3),
         a if a >= 100.0 => format!("{x:.0}"),

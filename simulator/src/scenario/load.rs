@@ -1,11 +1,12 @@
 //! Reading a scenario: TOML, then overrides, then the questions that types cannot ask.
 
+use heartsay_detector::{DetectorConfig, FixedConfig, PhiConfig, Tail};
 use heartsay_membership::{Config, Profile as Shipped};
 use heartsay_proto::{Budget as Datagram, Cluster};
 use serde::Deserialize as _;
 use toml::{Table, Value};
 
-use super::{Fault, Profile, Protocol, Scenario, Who, What, shipped::source};
+use super::{Detector, Fault, Profile, Protocol, Scenario, What, Who, shipped::source};
 
 /// Why a scenario is no scenario. The user's fault; nothing has run.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,7 @@ impl Protocol {
         take!(interval.0, acceptable_pause.0, helpers, witnesses, fanout, coalesce.0, burst_rate);
         take!(forget_down_after.0, forget_left_after.0, rejoin_interval.0, leave_timeout.0);
         take!(quorum_settle.0, max_members);
+        config.detector = self.detector();
         if let Some(initial) = self.rtt_initial {
             config.rtt.initial = initial.0;
         }
@@ -114,6 +116,25 @@ impl Protocol {
             config.datagram = Datagram::new(limit).map_err(|error| error.to_string())?;
         }
         Ok(config)
+    }
+
+    fn detector(&self) -> DetectorConfig {
+        let fixed = FixedConfig::default();
+        let phi = PhiConfig::default();
+        let phi = PhiConfig {
+            threshold: self.phi_threshold.unwrap_or(phi.threshold),
+            min_deviation: self.min_deviation.map_or(phi.min_deviation, |span| span.0),
+            ..phi
+        };
+        match self.detector {
+            None | Some(Detector::Phi) => DetectorConfig::Phi(phi),
+            Some(Detector::PhiExponential) => {
+                DetectorConfig::Phi(PhiConfig { tail: Tail::Exponential, ..phi })
+            }
+            Some(Detector::Fixed) => {
+                DetectorConfig::Fixed(FixedConfig { missed: self.missed.unwrap_or(fixed.missed), ..fixed })
+            }
+        }
     }
 }
 
@@ -138,7 +159,8 @@ fn check(s: &Scenario) -> Result<(), String> {
     }
     s.protocol.config(s.nodes).map_err(|why| format!("protocol: {why}"))?;
     let n = &s.network;
-    let shares = [("loss", n.loss), ("duplicate", n.duplicate), ("reorder", n.reorder), ("corrupt", n.corrupt)];
+    let shares =
+        [("loss", n.loss), ("duplicate", n.duplicate), ("reorder", n.reorder), ("corrupt", n.corrupt)];
     for (key, share) in shares {
         share_is_sane(&format!("network.{key}"), share)?;
     }
@@ -150,7 +172,10 @@ fn check(s: &Scenario) -> Result<(), String> {
         for zone in &path.between {
             if !n.zones.iter().any(|z| z.name == *zone) {
                 let names = n.zones.iter().map(|z| z.name.as_str());
-                return Err(format!("network.path names the zone {zone:?}, which is not defined{}", hint(nearest(zone, names).as_deref())));
+                return Err(format!(
+                    "network.path names the zone {zone:?}, which is not defined{}",
+                    hint(nearest(zone, names).as_deref())
+                ));
             }
         }
     }
@@ -199,7 +224,11 @@ fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
     };
     for (key, is_given) in given {
         if is_given && !takes.contains(&key) {
-            return Err(format!("the key `{key}` means nothing here; {} takes {}", word(f.what), takes.join(", ")));
+            return Err(format!(
+                "the key `{key}` means nothing here; {} takes {}",
+                word(f.what),
+                takes.join(", ")
+            ));
         }
         if !is_given && needs.contains(&key) {
             return Err(format!("the key `{key}` is missing"));
@@ -240,7 +269,11 @@ fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
 }
 
 fn share_is_sane(key: &str, share: f64) -> Result<(), String> {
-    if (0.0..=1.0).contains(&share) { Ok(()) } else { Err(format!("{key} = {share}: a share lies between 0 and 1")) }
+    if (0.0..=1.0).contains(&share) {
+        Ok(())
+    } else {
+        Err(format!("{key} = {share}: a share lies between 0 and 1"))
+    }
 }
 
 /// Puts `value` at the dotted `key` of `table`; numbers go into lists (`fault.0.who=10`).
@@ -260,15 +293,22 @@ fn apply(table: &mut Table, set: &str) -> Result<(), String> {
         at = match next {
             Value::Table(inner) => inner,
             Value::Array(list) => {
-                let index = parts.next().ok_or_else(|| format!("{part} is a list; name one of it, as in {part}.0"))?;
-                let index: usize = index.parse().map_err(|_| format!("{part} is a list; {index:?} is no number"))?;
+                let index = parts
+                    .next()
+                    .ok_or_else(|| format!("{part} is a list; name one of it, as in {part}.0"))?;
+                let index: usize =
+                    index.parse().map_err(|_| format!("{part} is a list; {index:?} is no number"))?;
                 let entries = list.len();
                 match list.get_mut(index) {
                     Some(Value::Table(inner)) => inner,
                     _ => return Err(format!("{part} has {entries} entries, counted from 0")),
                 }
             }
-            _ => return Err(format!("{part} holds a single value")),
+            Value::String(_)
+            | Value::Integer(_)
+            | Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Datetime(_) => return Err(format!("{part} holds a single value")),
         };
     }
     at.insert(last.to_owned(), value);

@@ -31,7 +31,8 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no length of time; write a number and us, ms, s, m or h, as in \"1.5s\"");
+        let wrong =
+            || format!("{text:?} is no length of time; write a number and us, ms, s, m or h, as in \"1.5s\"");
         let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
         let (number, unit) = text.split_at(digits);
         let number: f64 = number.parse().map_err(|_| wrong())?;
@@ -51,7 +52,7 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let s = self.0.as_secs_f64();
         match s {
-            s if s == 0.0 => f.write_str("0s"),
+            0.0 => f.write_str("0s"),
             s if s < 1e-3 => write!(f, "{}us", self.0.as_micros()),
             s if s < 1.0 => write!(f, "{}ms", (s * 1e6).round() / 1e3),
             s if s >= 60.0 && s % 60.0 == 0.0 => write!(f, "{}m", s / 60.0),
@@ -263,7 +264,8 @@ mod tests {
             let drawn = Delay::Trace(vec![Span::ms(3), Span::ms(9)]).draw(&mut dice);
             assert!(drawn == ms(3) || drawn == ms(9));
         }
-        let mut draws: Vec<_> = (0..999).map(|_| Delay::LogNormal(Span::ms(10), 0.5).draw(&mut dice)).collect();
+        let mut draws: Vec<_> =
+            (0..999).map(|_| Delay::LogNormal(Span::ms(10), 0.5).draw(&mut dice)).collect();
         draws.sort();
         assert!((ms(9)..ms(11)).contains(&draws[500]), "median {:?}", draws[500]);
     }
