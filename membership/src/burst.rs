@@ -6,21 +6,19 @@
 //! exchange tells them.
 //!
 //! What waits to be told is kept by subject, the newest word wins, so the
-//! queue is never longer than the roster. A token bucket bounds the datagrams.
+//! queue is never longer than the roster. A budget bounds the datagrams.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::Instant;
+use crate::bucket::Bucket;
 
 /// Subjects that are news, and when to tell of them.
 #[derive(Debug)]
 pub struct Burst {
     waiting: BTreeMap<u64, News>,
-    /// Datagrams that may leave now; refilled with time.
-    tokens: f64,
-    filled: Instant,
-    rate: f64,
+    budget: Bucket,
     coalesce: Duration,
 }
 
@@ -44,8 +42,7 @@ pub struct Due {
 
 impl Burst {
     pub fn new(now: Instant, rate: u32, coalesce: Duration) -> Self {
-        let rate = f64::from(rate.max(1));
-        Self { waiting: BTreeMap::new(), tokens: rate * PEAK, filled: now, rate, coalesce }
+        Self { waiting: BTreeMap::new(), budget: Bucket::new(now, rate), coalesce }
     }
 
     /// There is something new about `subject`.
@@ -63,14 +60,13 @@ impl Burst {
     /// When [`Self::due`] will have something to say.
     pub fn next(&self) -> Instant {
         let due = self.waiting.values().map(|n| n.due).min().unwrap_or(Instant::NEVER);
-        if self.tokens >= 1.0 { due } else { due.max(self.filled + self.coalesce) }
+        due.max(self.budget.next())
     }
 
     /// Takes out the subjects of the wave that is due and says to how many peers
     /// the budget allows them to be told, at most `fanout`.
     pub fn due(&mut self, now: Instant, fanout: usize) -> (Vec<Due>, usize) {
-        self.refill(now);
-        let peers = (1..=fanout).rev().find(|n| self.tokens >= as_f64(*n)).unwrap_or(0);
+        let peers = self.budget.available(now).min(fanout);
         if peers == 0 {
             return (Vec::new(), 0);
         }
@@ -99,19 +95,9 @@ impl Burst {
     }
 
     /// `datagrams` have left.
-    pub fn spend(&mut self, datagrams: usize) {
-        self.tokens -= as_f64(datagrams);
+    pub fn spend(&mut self, now: Instant, datagrams: usize) {
+        self.budget.take(now, datagrams);
     }
-
-    fn refill(&mut self, now: Instant) {
-        self.tokens = (self.tokens + now.since(self.filled).as_secs_f64() * self.rate).min(self.rate * PEAK);
-        self.filled = self.filled.max(now);
-    }
-}
-
-/// Exact for the small numbers used here.
-fn as_f64(n: usize) -> f64 {
-    f64::from(u32::try_from(n).unwrap_or(u32::MAX))
 }
 
 /// Times that one node tells of one piece of news.
@@ -119,9 +105,6 @@ const WAVES: u8 = 2;
 /// From the first wave to the second: longer than a LAN needs for the first to
 /// have spread, far shorter than a round. Honest guess.
 const SECOND_WAVE: Duration = Duration::from_millis(150);
-/// Bucket size, in seconds of the rate: a quiet node may answer one large event at once.
-const PEAK: f64 = 4.0;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,7 +140,7 @@ mod tests {
             burst.news(at(ms), ms, false);
             if burst.next() <= at(ms) {
                 let (_, peers) = burst.due(at(ms), 4);
-                burst.spend(peers);
+                burst.spend(at(ms), peers);
                 sent += peers;
             }
         }

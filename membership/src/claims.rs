@@ -145,7 +145,7 @@ impl Node {
         if packet.claims.is_empty() {
             return;
         }
-        self.burst.spend(targets.len());
+        self.burst.spend(now, targets.len());
         self.stats.bursts += targets.len() as u64;
         for to in targets {
             self.send(to, &packet);

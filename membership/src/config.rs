@@ -33,9 +33,12 @@ pub struct Config {
     /// News is collected this long before it is relayed, so that a burst of
     /// events shares datagrams. 10 ms: honest guess, far under a round.
     pub coalesce: Duration,
-    /// Burst datagrams per second, sustained; short peaks may use ten times as
+    /// Burst datagrams per second, sustained; short peaks may use four times as
     /// many. 50: 60 kB/s at most even while everything changes.
     pub burst_rate: u32,
+    /// Probe datagrams per second, sustained, with peaks of four times as many.
+    /// 50: eight cases at once at full speed; more wait for their turn.
+    pub probe_rate: u32,
     /// Waits for answers, and how often paths fail.
     pub rtt: RttConfig,
     /// How heartbeat silence is judged. Its φ starts a probe; it never accuses by itself.
@@ -86,6 +89,7 @@ impl Config {
             fanout: 4,
             coalesce: Duration::from_millis(10),
             burst_rate: 50,
+            probe_rate: 50,
             rtt: RttConfig::lan(),
             detector: DetectorConfig::default(),
             local_health: LocalHealthConfig::default(),

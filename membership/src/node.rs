@@ -15,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use siphasher::sip::SipHasher13;
 
 use crate::Instant;
+use crate::bucket::Bucket;
 use crate::burst::Burst;
 use crate::config::Config;
 use crate::contact::Contacts;
@@ -28,6 +29,7 @@ use crate::quorum::{Majority, QuorumStatus};
 use crate::roster::Roster;
 use crate::state::{State, StateError};
 use crate::stats::Stats;
+use crate::verdict::Company;
 use crate::view::{self, MemberView};
 use crate::{peers, wire};
 
@@ -58,6 +60,10 @@ pub struct Node {
     pub(crate) roster: Roster,
     pub(crate) contacts: Contacts,
     pub(crate) probes: BTreeMap<u64, Probe>,
+    /// Bounds the probes, whatever happens.
+    pub(crate) probe_budget: Bucket,
+    /// When the witnesses are told what has been found out.
+    pub(crate) testify_at: Instant,
     pub(crate) burst: Burst,
     pub(crate) join: Join,
     pub(crate) leave: Option<Leave>,
@@ -69,7 +75,8 @@ pub struct Node {
     pub(crate) last_heard: Instant,
     /// Until then we are catching up after a stall, and judge nobody.
     pub(crate) recovering_until: Instant,
-    pub(crate) isolated: bool,
+    /// How many others look silent at once.
+    pub(crate) company: Company,
     /// Of the last peers that said what they see, whether they see what we see.
     pub(crate) agreement: VecDeque<bool>,
     /// Where in the roster the next exchange goes on that could not carry all pages.
@@ -122,6 +129,8 @@ impl Node {
             roster: Roster::new(member, &config),
             contacts: Contacts::new(start),
             probes: BTreeMap::new(),
+            probe_budget: Bucket::new(now, config.probe_rate),
+            testify_at: Instant::NEVER,
             burst: Burst::new(now, config.burst_rate, config.coalesce),
             join: Join::new(now),
             leave: None,
@@ -130,7 +139,7 @@ impl Node {
             stats: Stats::default(),
             last_heard: now,
             recovering_until: Instant::EPOCH,
-            isolated: false,
+            company: Company::Few,
             agreement: VecDeque::new(),
             page_cursor: 0,
             recount: true,
@@ -233,7 +242,7 @@ impl Node {
     pub fn stats(&self) -> Stats {
         Stats {
             local_health: self.health.score(self.last_call),
-            isolated: self.isolated,
+            isolated: self.company == Company::Most,
             tombstones: self.roster.tombstones().len(),
             peers_agreeing: self.agreement.iter().filter(|agrees| **agrees).count(),
             peers_known: self.agreement.len(),
@@ -447,6 +456,9 @@ impl Node {
         }
         self.expire_contacts(now);
         self.step_probes(now);
+        if now >= self.testify_at {
+            self.testify(now);
+        }
         self.step_join(now);
         self.step_leave(now);
         if now >= self.burst.next() {
@@ -474,6 +486,7 @@ impl Node {
             self.open_exchange(now, peer);
         }
         self.look_at_silence(now);
+        self.recount = true;
         if self.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
             self.drop_the_long_gone(now);
         }
@@ -558,7 +571,8 @@ impl Node {
             match member.status {
                 Status::Alive => {
                     others += 1;
-                    present += 1;
+                    // Not accused by anybody, but silent to us: does not count as here.
+                    present += u32::from(!member.detector.is_overdue(now, &self.config.detector));
                 }
                 Status::Suspect => {
                     others += 1;
@@ -570,10 +584,11 @@ impl Node {
         if self.majority.observe(now, present) {
             self.emit(Event::Quorum(self.majority.status()));
         }
-        let isolated = others >= 3 && suspect * 2 > others;
-        if isolated != self.isolated {
-            self.isolated = isolated;
-            self.emit(Event::Isolated(isolated));
+        let company = Company::of(suspect, others);
+        let (was, is) = (self.company == Company::Most, company == Company::Most);
+        self.company = company;
+        if was != is {
+            self.emit(Event::Isolated(is));
         }
     }
 
@@ -584,6 +599,7 @@ impl Node {
             self.eager_at,
             self.contacts.next(),
             probes,
+            self.testify_at,
             self.burst.next(),
             self.join.next(),
             self.majority.next(),

@@ -12,6 +12,7 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use heartsay_proto::gossip;
 use heartsay_proto::gossip::packet::Body;
@@ -24,7 +25,7 @@ use crate::io::Rejected;
 use crate::member::{Accusation, Evidence, Member, Status};
 use crate::node::Node;
 use crate::peers;
-use crate::verdict::{self, Circumstances, Verdict};
+use crate::verdict::{self, Circumstances, Company, Verdict};
 use crate::wire::{self, Detail};
 use crate::witness::{self, Testimony};
 
@@ -45,6 +46,8 @@ pub struct Probe {
     /// The strongest accusation made of it, and when it was last told.
     raised: Option<Evidence>,
     told: Instant,
+    /// There is testimony that the witnesses have not been told.
+    to_tell: bool,
 }
 
 impl Probe {
@@ -145,6 +148,22 @@ impl Node {
             .filter(|hash| !self.probes.contains_key(hash))
             .collect();
         for subject in silent {
+            self.begin_probe(now, subject, now, None);
+        }
+        if self.company != Company::Few {
+            self.look_around(now);
+        }
+    }
+
+    /// While many look silent, a few of those not heard of lately are asked
+    /// without waiting for their turn, so that a cut shows whole and soon.
+    fn look_around(&mut self, now: Instant) {
+        let me = self.me;
+        let quiet =
+            |m: &Member| m.status == Status::Alive && m.hash() != me && m.detector.silence(now) >= UNHEARD;
+        let some: Vec<u64> =
+            peers::sample(&self.roster, &mut self.rng, LOOKS, quiet).into_iter().map(Member::hash).collect();
+        for subject in some {
             self.begin_probe(now, subject, now, None);
         }
     }
@@ -309,6 +328,7 @@ impl Node {
                 next: now,
                 raised: None,
                 told: Instant::EPOCH,
+                to_tell: false,
             },
         );
         self.step_probe(now, subject);
@@ -322,14 +342,27 @@ impl Node {
             return;
         };
         let to = member.life.address;
-        let pause = self.patience(Some(member)).clamp(SHORTEST_STEP, LONGEST_STEP);
-        self.ping(now, subject, to, Kind::Probe);
-        if probe.attempts.is_multiple_of(HELPERS_EVERY) {
-            self.ask_helpers(now, subject, to);
+        // Enough is known: only look now and then whether it is back.
+        let enough = probe.surprise >= TESTIFY || probe.raised == Some(Evidence::Proven);
+        let pause = match enough {
+            true => SLOW_STEP,
+            false => self.patience(Some(member)).clamp(SHORTEST_STEP, LONGEST_STEP),
+        };
+        // A refusal needs no repetition, and beyond the budget everybody waits a turn.
+        let ask = !probe.refused && self.probe_budget.take(now, 1);
+        if ask {
+            self.ping(now, subject, to, Kind::Probe);
+            let helpers = self.config.helpers;
+            if !enough && probe.attempts.is_multiple_of(HELPERS_EVERY) && self.probe_budget.take(now, helpers)
+            {
+                self.ask_helpers(now, subject, to);
+            }
         }
         if let Some(probe) = self.probes.get_mut(&subject) {
-            probe.attempts += 1;
-            probe.next = now + pause;
+            probe.attempts += u32::from(ask);
+            // The pause's end is when silence becomes proof: look at it then.
+            let proof = probe.began + self.config.acceptable_pause;
+            probe.next = if now < proof { (now + pause).min(proof) } else { now + pause };
         }
         self.weigh(now, subject);
     }
@@ -391,7 +424,7 @@ impl Node {
         if evidence > probe.raised {
             self.raise(now, subject, evidence);
         } else if probe.raised.is_some() && now.since(probe.told) >= TELL_AGAIN {
-            self.tell_witnesses(now, subject);
+            self.will_testify(now, subject);
         }
         self.judge(now, subject);
     }
@@ -422,22 +455,40 @@ impl Node {
             Evidence::Proven | Evidence::Silent => "it answers neither us nor our helpers",
         };
         self.refresh(now, subject, reason);
-        self.tell_witnesses(now, subject);
+        self.will_testify(now, subject);
     }
 
-    /// Testimony goes straight to those who are to decide.
-    fn tell_witnesses(&mut self, now: Instant, subject: u64) {
-        if let Some(probe) = self.probes.get_mut(&subject) {
-            probe.told = now;
+    /// Testimony goes straight to those who are to decide, in one datagram to each.
+    pub(crate) fn testify(&mut self, now: Instant) {
+        self.testify_at = Instant::NEVER;
+        let mut by_witness: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        let subjects: Vec<u64> =
+            self.probes.iter().filter(|(_, p)| p.to_tell).map(|(s, _)| *s).take(TESTIMONIES).collect();
+        for subject in subjects {
+            for witness in witness::of(&self.roster, subject, self.config.witnesses) {
+                if witness != self.me {
+                    by_witness.entry(witness).or_default().push(subject);
+                }
+            }
+            if let Some(probe) = self.probes.get_mut(&subject) {
+                probe.to_tell = false;
+                probe.told = now;
+            }
         }
-        let witnesses: Vec<SocketAddr> = witness::of(&self.roster, subject, self.config.witnesses)
-            .into_iter()
-            .filter(|hash| *hash != self.me)
-            .filter_map(|hash| self.roster.get(hash))
-            .map(|m| m.life.address)
-            .collect();
-        for to in witnesses {
-            self.tell(now, to, &[subject], Detail::Thin);
+        for (witness, subjects) in by_witness {
+            if let Some(to) = self.roster.get(witness).map(|m| m.life.address) {
+                self.tell(now, to, &subjects, Detail::Thin);
+            }
+        }
+        if self.probes.values().any(|p| p.to_tell) {
+            self.testify_at = now + TESTIFY_AGAIN;
+        }
+    }
+
+    fn will_testify(&mut self, now: Instant, subject: u64) {
+        if let Some(probe) = self.probes.get_mut(&subject) {
+            probe.to_tell = true;
+            self.testify_at = self.testify_at.min(now + self.config.coalesce);
         }
     }
 
@@ -447,6 +498,9 @@ impl Node {
             return;
         }
         let accusations = &member.standing.accusations;
+        if accusations.iter().all(|a| a.kind < Evidence::Proven) {
+            return;
+        }
         let Some(basis) = accusations.iter().map(|a| a.basis).max() else { return };
         let began = accusations.iter().filter(|a| !a.weak).map(|a| a.began).min().unwrap_or(now);
         let testimony = Testimony::against(member, &self.roster, self.config.witnesses);
@@ -455,7 +509,7 @@ impl Node {
             Circumstances {
                 silence: now.since(began),
                 acceptable_pause: self.config.acceptable_pause,
-                isolated: self.isolated,
+                company: self.company,
                 recovering: now < self.recovering_until,
             },
         );
@@ -478,7 +532,7 @@ impl Node {
     }
 
     fn is_witness(&self, subject: u64) -> bool {
-        witness::of(&self.roster, subject, self.config.witnesses).contains(&self.me)
+        witness::is_one(&self.roster, subject, self.config.witnesses, self.me)
     }
 }
 
@@ -490,10 +544,19 @@ const TESTIFY: f64 = 8.0;
 /// eight answers missing within the acceptable pause, seldom enough to bound a storm.
 const SHORTEST_STEP: Duration = Duration::from_millis(100);
 const LONGEST_STEP: Duration = Duration::from_millis(250);
+/// With enough evidence at hand the questions only look for a return.
+const SLOW_STEP: Duration = Duration::from_millis(500);
+/// How many are looked at in a round while many look silent, and from which
+/// silence on: beyond the usual time between two heartbeats of any member.
+const LOOKS: usize = 5;
+const UNHEARD: Duration = Duration::from_millis(2500);
 /// Helpers are asked at the first question and at each fourth after it.
 const HELPERS_EVERY: u32 = 4;
 /// Testimony is repeated to the witnesses while the case is open.
 const TELL_AGAIN: Duration = Duration::from_millis(500);
+/// Cases that one set of datagrams tells of, and the pause before the next set.
+const TESTIMONIES: usize = 32;
+const TESTIFY_AGAIN: Duration = Duration::from_millis(100);
 /// Outcomes of an errand on the wire.
 const ERRAND_SILENT: u32 = 0;
 const ERRAND_ANSWERED: u32 = 1;

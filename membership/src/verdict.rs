@@ -13,6 +13,31 @@ pub enum Verdict {
     Down,
 }
 
+/// How much of the cluster is accused at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Company {
+    /// One, or a few.
+    #[default]
+    Few,
+    /// Two or more, and over a quarter: perhaps a switch, perhaps a cut that is still showing.
+    Many,
+    /// Over half: probably it is us who are cut off.
+    Most,
+}
+
+impl Company {
+    /// Of `others` members beside ourselves that were not down or left, so many are suspect.
+    pub fn of(suspect: u32, others: u32) -> Self {
+        if others >= 3 && suspect.saturating_mul(2) > others {
+            Self::Most
+        } else if suspect >= 2 && suspect.saturating_mul(4) > others {
+            Self::Many
+        } else {
+            Self::Few
+        }
+    }
+}
+
 /// What the judge knows beside the testimony.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances {
@@ -20,8 +45,8 @@ pub struct Circumstances {
     pub silence: Duration,
     /// The pause that a healthy process may take.
     pub acceptable_pause: Duration,
-    /// Most others look silent too: probably it is us.
-    pub isolated: bool,
+    /// How many others look silent too.
+    pub company: Company,
     /// We were away a moment ago and have not caught up.
     pub recovering: bool,
 }
@@ -30,22 +55,33 @@ pub struct Circumstances {
 /// process is gone needs a second one; mere silence needs a majority of the
 /// witnesses, each with a silence of its own beyond the acceptable pause.
 ///
-/// Who seems to be cut off holds its verdicts, but not for ever: the last
-/// survivor of a cluster may be right.
+/// The more members look silent at once, the longer one waits, since it may be
+/// us; but not for ever: the last survivor of a cluster may be right.
 pub fn decide(testimony: Testimony, circumstances: Circumstances) -> Verdict {
-    let Circumstances { silence, acceptable_pause, isolated, recovering } = circumstances;
+    let Circumstances { silence, acceptable_pause, company, recovering } = circumstances;
     if recovering || testimony.needed == 0 {
         return Verdict::Hold;
     }
-    let patience = if isolated { acceptable_pause * ISOLATED_PATIENCE } else { acceptable_pause };
-    let refused = testimony.refused >= testimony.needed.min(2) && !isolated;
+    let patience = acceptable_pause
+        * match company {
+            Company::Few => 1,
+            Company::Many => PATIENCE_WITH_MANY,
+            Company::Most => PATIENCE_WITH_MOST,
+        };
+    // A kernel that answers is a host that we reach, so being cut off does not
+    // explain it; but a filter in front of most hosts may refuse for all of them.
+    let refused = testimony.refused >= testimony.needed.min(2) && company != Company::Most;
     let silent = testimony.proven >= testimony.needed && silence >= patience;
     if refused || silent { Verdict::Down } else { Verdict::Hold }
 }
 
-/// How much longer one waits who believes to be cut off. Long enough for the
-/// usual outage of a switch to pass; honest guess.
-pub const ISOLATED_PATIENCE: u32 = 5;
+/// Acceptable pauses to wait while many are silent. Three: by then nearly all
+/// accusations of a cut have arrived, and it shows for what it is (measured
+/// with the scenario `partition`).
+const PATIENCE_WITH_MANY: u32 = 3;
+/// Acceptable pauses to wait while most are silent. Long enough for the usual
+/// outage of a switch to pass; honest guess.
+const PATIENCE_WITH_MOST: u32 = 5;
 
 #[cfg(test)]
 mod tests {
@@ -53,42 +89,58 @@ mod tests {
 
     const PAUSE: Duration = Duration::from_secs(2);
 
-    fn verdict(proven: usize, refused: usize, needed: usize, silence: u64, isolated: bool) -> Verdict {
+    fn verdict(proven: usize, refused: usize, needed: usize, silence: u64, company: Company) -> Verdict {
         let testimony = Testimony { proven: proven + refused, refused, able: 9, needed };
         let silence = Duration::from_secs(silence);
-        decide(testimony, Circumstances { silence, acceptable_pause: PAUSE, isolated, recovering: false })
+        decide(testimony, Circumstances { silence, acceptable_pause: PAUSE, company, recovering: false })
     }
 
     #[test]
     fn silence_needs_a_majority_of_witnesses_and_the_whole_pause() {
-        assert_eq!(verdict(2, 0, 3, 9, false), Verdict::Hold);
-        assert_eq!(verdict(3, 0, 3, 1, false), Verdict::Hold);
-        assert_eq!(verdict(3, 0, 3, 2, false), Verdict::Down);
+        assert_eq!(verdict(2, 0, 3, 9, Company::Few), Verdict::Hold);
+        assert_eq!(verdict(3, 0, 3, 1, Company::Few), Verdict::Hold);
+        assert_eq!(verdict(3, 0, 3, 2, Company::Few), Verdict::Down);
     }
 
     #[test]
     fn two_refusals_need_no_pause_and_one_is_not_enough() {
-        assert_eq!(verdict(0, 1, 3, 0, false), Verdict::Hold);
-        assert_eq!(verdict(0, 2, 3, 0, false), Verdict::Down);
+        assert_eq!(verdict(0, 1, 3, 0, Company::Few), Verdict::Hold);
+        assert_eq!(verdict(0, 2, 3, 0, Company::Few), Verdict::Down);
     }
 
     #[test]
     fn the_only_other_member_decides_alone() {
-        assert_eq!(verdict(1, 0, 1, 2, false), Verdict::Down);
-        assert_eq!(verdict(0, 1, 1, 0, false), Verdict::Down);
+        assert_eq!(verdict(1, 0, 1, 2, Company::Few), Verdict::Down);
+        assert_eq!(verdict(0, 1, 1, 0, Company::Few), Verdict::Down);
     }
 
     #[test]
     fn whoever_seems_cut_off_waits_longer_but_not_for_ever() {
-        assert_eq!(verdict(3, 0, 3, 9, true), Verdict::Hold);
-        assert_eq!(verdict(3, 0, 3, 10, true), Verdict::Down);
+        assert_eq!(verdict(3, 0, 3, 9, Company::Most), Verdict::Hold);
+        assert_eq!(verdict(3, 0, 3, 10, Company::Most), Verdict::Down);
+    }
+
+    #[test]
+    fn many_silent_at_once_make_everybody_wait_a_little() {
+        assert_eq!(verdict(3, 0, 3, 5, Company::Many), Verdict::Hold);
+        assert_eq!(verdict(3, 0, 3, 6, Company::Many), Verdict::Down);
+        assert_eq!(Company::of(1, 1), Company::Few, "one of two");
+        assert_eq!(Company::of(1, 2), Company::Few, "one of three");
+        assert_eq!(Company::of(2, 4), Company::Many);
+        assert_eq!(Company::of(32, 127), Company::Many);
+        assert_eq!(Company::of(31, 127), Company::Few);
+        assert_eq!(Company::of(7, 9), Company::Most);
     }
 
     #[test]
     fn nothing_is_decided_in_the_moment_after_a_stall() {
         let testimony = Testimony { proven: 5, refused: 5, able: 9, needed: 3 };
-        let circumstances =
-            Circumstances { silence: PAUSE * 9, acceptable_pause: PAUSE, isolated: false, recovering: true };
+        let circumstances = Circumstances {
+            silence: PAUSE * 9,
+            acceptable_pause: PAUSE,
+            company: Company::Few,
+            recovering: true,
+        };
         assert_eq!(decide(testimony, circumstances), Verdict::Hold);
     }
 }

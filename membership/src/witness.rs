@@ -26,6 +26,18 @@ pub fn of(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
     drawn.into_iter().map(|(_, hash)| hash).collect()
 }
 
+/// Whether `observer`, in good standing, is one of the `count` drawn to `subject`.
+/// Stops looking as soon as enough others are drawn more strongly.
+pub fn is_one(roster: &Roster, subject: u64, count: usize, observer: u64) -> bool {
+    let pull = (fingerprint::of_pair(subject, observer), observer);
+    let stronger = |m: &&Member| {
+        m.status == Status::Alive
+            && m.hash() != subject
+            && (fingerprint::of_pair(subject, m.hash()), m.hash()) > pull
+    };
+    roster.iter().filter(stronger).take(count).count() < count
+}
+
 /// What the accusers of one member have said, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Testimony {

@@ -1,5 +1,12 @@
 //! Situations of the protocol, two to thirty-two nodes, told to be read aloud.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
 mod common;
 
 use common::World;

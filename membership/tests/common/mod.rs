@@ -1,5 +1,11 @@
 //! A handful of nodes, a wire between them, and a clock that the test moves.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -90,7 +96,7 @@ impl World {
     }
 
     pub fn start_at(&mut self, name: &str, host: u128, address: SocketAddr, seeds: &[&str], config: Config) {
-        let generation = DAWN_MS + u64::try_from(self.now.as_micros()).unwrap() / 1000;
+        let generation = DAWN_MS + self.now.as_micros() / 1000;
         let identity = Identity {
             name: Name::new(name).unwrap(),
             host_id: HostId(host),
