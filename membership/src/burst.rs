@@ -18,6 +18,8 @@ use crate::bucket::Bucket;
 #[derive(Debug)]
 pub struct Burst {
     waiting: BTreeMap<u64, News>,
+    /// The earliest of their times.
+    earliest: Instant,
     budget: Bucket,
     coalesce: Duration,
 }
@@ -42,7 +44,7 @@ pub struct Due {
 
 impl Burst {
     pub fn new(now: Instant, rate: u32, coalesce: Duration) -> Self {
-        Self { waiting: BTreeMap::new(), budget: Bucket::new(now, rate), coalesce }
+        Self { waiting: BTreeMap::new(), earliest: Instant::NEVER, budget: Bucket::new(now, rate), coalesce }
     }
 
     /// There is something new about `subject`.
@@ -55,12 +57,12 @@ impl Burst {
                 *old = News { due, wave: 0, full: old.full | full };
             })
             .or_insert(fresh);
+        self.earliest = self.earliest.min(fresh.due);
     }
 
     /// When [`Self::due`] will have something to say.
     pub fn next(&self) -> Instant {
-        let due = self.waiting.values().map(|n| n.due).min().unwrap_or(Instant::NEVER);
-        due.max(self.budget.next())
+        self.earliest.max(self.budget.next())
     }
 
     /// Takes out the subjects of the wave that is due and says to how many peers
@@ -85,6 +87,7 @@ impl Burst {
                 self.waiting.remove(&told.subject);
             }
         }
+        self.earliest = self.waiting.values().map(|n| n.due).min().unwrap_or(Instant::NEVER);
         (due, peers)
     }
 
@@ -92,6 +95,7 @@ impl Burst {
     pub fn put_back(&mut self, now: Instant, due: Due) {
         let again = News { due: now + self.coalesce, wave: due.wave, full: due.full };
         self.waiting.insert(due.subject, again);
+        self.earliest = self.earliest.min(again.due);
     }
 
     /// `datagrams` have left.

@@ -80,7 +80,7 @@ impl Node {
         member.status = after;
         member.since = now;
         let by: Vec<u64> = member.standing.accusations.iter().map(|a| a.by).collect();
-        self.recount = true;
+        self.recount(now);
         let kind = match after {
             Status::Alive => {
                 self.stats.suspicions_refuted += 1;
@@ -202,7 +202,7 @@ impl Node {
             Change::Same | Change::Unknown => {}
             Change::Stale => self.stats.stale_claims += 1,
             Change::Forgotten => {
-                self.recount = true;
+                self.recount(now);
                 self.probes.remove(&subject);
                 if let Some((name, generation)) = name {
                     self.report_forgotten(name, generation);
@@ -210,7 +210,7 @@ impl Node {
                 self.burst.news(now, subject, false);
             }
             Change::New | Change::Restarted => {
-                self.recount = true;
+                self.recount(now);
                 self.probes.remove(&subject);
                 let (kind, reason) = if change == Change::New {
                     (MemberEventKind::Join, "first heard of")

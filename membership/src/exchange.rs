@@ -326,7 +326,7 @@ impl Node {
             tags: members.iter().map(|m| m.tag).collect(),
             lives: 0,
             versions: members.iter().map(|m| m.state.version()).collect(),
-            standings: members.iter().map(standing_code).collect(),
+            standings: members.iter().map(|m| standing_code(m)).collect(),
         }
     }
 

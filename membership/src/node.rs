@@ -81,8 +81,8 @@ pub struct Node {
     pub(crate) agreement: VecDeque<bool>,
     /// Where in the roster the next exchange goes on that could not carry all pages.
     pub(crate) page_cursor: u32,
-    /// Somebody's status changed: count again who is here.
-    pub(crate) recount: bool,
+    /// When to count who is here: soon after somebody's status changed.
+    recount_at: Instant,
     /// Until then every exchange carries our own record.
     pub(crate) introduce_until: Instant,
     /// Reused for decoding pages.
@@ -142,7 +142,7 @@ impl Node {
             company: Company::Few,
             agreement: VecDeque::new(),
             page_cursor: 0,
-            recount: true,
+            recount_at: now,
             introduce_until: now + EAGER_TIME,
             ages: Vec::new(),
             majority: Majority::new(now, config.expected, config.quorum_settle),
@@ -185,7 +185,6 @@ impl Node {
             }
             Input::Command(command) => self.on_command(now, command),
         };
-        self.count_presence(now);
         self.last_call = now;
         if let Err(rejected) = &result {
             *self.stats.rejected.entry(rejected.reason()).or_default() += 1;
@@ -461,6 +460,9 @@ impl Node {
         }
         self.step_join(now);
         self.step_leave(now);
+        if now >= self.recount_at.min(self.majority.next()) {
+            self.count_presence(now);
+        }
         if now >= self.burst.next() {
             self.pass_on_news(now);
         }
@@ -486,7 +488,7 @@ impl Node {
             self.open_exchange(now, peer);
         }
         self.look_at_silence(now);
-        self.recount = true;
+        self.recount(now);
         if self.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
             self.drop_the_long_gone(now);
         }
@@ -561,11 +563,14 @@ impl Node {
         self.emit(Event::Stalled(away));
     }
 
+    /// Somebody came or went: count again, once for many that do so together.
+    pub(crate) fn recount(&mut self, now: Instant) {
+        self.recount_at = self.recount_at.min(now + self.config.coalesce);
+    }
+
     /// Counts who is here, for quorum and for the doubt of ourselves.
     fn count_presence(&mut self, now: Instant) {
-        if !core::mem::take(&mut self.recount) && now < self.majority.next() {
-            return;
-        }
+        self.recount_at = Instant::NEVER;
         let (mut present, mut suspect, mut others) = (1_u32, 0_u32, 0_u32);
         for member in self.roster.iter().filter(|m| m.hash() != self.me) {
             match member.status {
@@ -603,6 +608,7 @@ impl Node {
             self.burst.next(),
             self.join.next(),
             self.majority.next(),
+            self.recount_at,
             self.leave.as_ref().map_or(Instant::NEVER, Leave::next),
         ]
         .into_iter()

@@ -21,7 +21,8 @@ use crate::wire::Claim;
 /// The members, ourselves included.
 #[derive(Debug)]
 pub struct Roster {
-    members: Vec<Member>,
+    #[expect(clippy::vec_box, reason = "a newcomer among 10,000 moves pointers, not megabytes of entries")]
+    members: Vec<Box<Member>>,
     tombstones: Tombstones,
     max_members: usize,
 }
@@ -55,7 +56,7 @@ pub enum Change {
 impl Roster {
     pub fn new(me: Member, config: &Config) -> Self {
         Self {
-            members: vec![me],
+            members: vec![Box::new(me)],
             tombstones: Tombstones::new(config.tombstones),
             max_members: config.max_members.max(1),
         }
@@ -66,36 +67,41 @@ impl Roster {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter()
+        self.members.iter().map(Box::as_ref)
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Member> {
-        self.members.iter_mut()
+        self.members.iter_mut().map(Box::as_mut)
     }
 
     pub fn get(&self, hash: u64) -> Option<&Member> {
-        self.members.get(self.rank(hash).ok()?)
+        self.at(self.rank(hash).ok()?)
     }
 
     pub fn get_mut(&mut self, hash: u64) -> Option<&mut Member> {
         let rank = self.rank(hash).ok()?;
-        self.members.get_mut(rank)
+        self.members.get_mut(rank).map(Box::as_mut)
     }
 
     /// Position of a member, or where it would stand.
     pub fn rank(&self, hash: u64) -> Result<usize, usize> {
-        self.members.binary_search_by_key(&hash, Member::hash)
+        self.members.binary_search_by_key(&hash, |m| m.hash())
     }
 
     pub fn at(&self, rank: usize) -> Option<&Member> {
-        self.members.get(rank)
+        self.members.get(rank).map(Box::as_ref)
     }
 
     /// The member whose life has this tag.
     pub fn by_tag(&self, tag: u64) -> Option<&Member> {
         // Tags share the upper half with the hash by which the roster is sorted.
         let first = self.members.partition_point(|m| m.hash() >> 32 < tag >> 32);
-        self.members.get(first..)?.iter().take_while(|m| m.hash() >> 32 == tag >> 32).find(|m| m.tag == tag)
+        self.members
+            .get(first..)?
+            .iter()
+            .map(Box::as_ref)
+            .take_while(|m| m.hash() >> 32 == tag >> 32)
+            .find(|m| m.tag == tag)
     }
 
     /// Bits of hash that make pages of at most about [`PAGE`] members.
@@ -124,11 +130,11 @@ impl Roster {
         start..end.max(start)
     }
 
-    pub fn slice(&self, range: Range<usize>) -> &[Member] {
+    pub fn slice(&self, range: Range<usize>) -> &[Box<Member>] {
         self.members.get(range).unwrap_or_default()
     }
 
-    pub fn slice_mut(&mut self, range: Range<usize>) -> &mut [Member] {
+    pub fn slice_mut(&mut self, range: Range<usize>) -> &mut [Box<Member>] {
         self.members.get_mut(range).unwrap_or_default()
     }
 
@@ -174,7 +180,7 @@ impl Roster {
                 None => Change::Unknown,
                 Some(life) => {
                     let state = first_state(claim.delta.as_ref())?;
-                    *member = Member::new(now, Arc::new(life), claim.standing, state, config);
+                    **member = Member::new(now, Arc::new(life), claim.standing, state, config);
                     Change::Restarted
                 }
             });
@@ -192,7 +198,7 @@ impl Roster {
     pub fn bury(&mut self, now: Instant, hash: u64) -> Option<Member> {
         let member = self.members.remove(self.rank(hash).ok()?);
         self.tombstones.bury(now, hash, member.life.generation);
-        Some(member)
+        Some(*member)
     }
 
     pub fn age_tombstones(&mut self, now: Instant) {
@@ -226,7 +232,8 @@ impl Roster {
             return Err(Rejected::Full { cap: self.max_members, name: life.name });
         }
         let state = first_state(claim.delta.as_ref())?;
-        self.members.insert(rank, Member::new(now, Arc::new(life), claim.standing, state, config));
+        let member = Member::new(now, Arc::new(life), claim.standing, state, config);
+        self.members.insert(rank, Box::new(member));
         Ok(Change::New)
     }
 }
@@ -241,7 +248,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    pub fn of(members: &[Member]) -> Self {
+    pub fn of(members: &[Box<Member>]) -> Self {
         members.iter().fold(Self::default(), |sums, member| Self {
             lives: sums.lives.wrapping_add(spread(member.tag)),
             stamps: sums.stamps.wrapping_add(member.stamp),

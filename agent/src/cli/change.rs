@@ -1,0 +1,132 @@
+//! `join`, `leave`, `forget`, `tags`: what changes something.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::exit::{Exit, say};
+use super::members::key_value;
+use super::output::{Output, count, list};
+use super::why::unknown;
+use crate::api::types::{ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, TagsRequest};
+use crate::client::Client;
+
+/// Arguments of `join`.
+#[derive(Args)]
+pub(super) struct Join {
+    /// HOST[:PORT] of agents to dial.
+    #[arg(required = true, value_name = "SEED")]
+    seeds: Vec<String>,
+    /// How long to wait for one of them to answer; 0s does not wait.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "5s", value_name = "TIME")]
+    timeout: Duration,
+}
+
+impl Join {
+    /// Dials, and waits for the first that answers.
+    pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
+        let wish = JoinRequest { seeds: self.seeds, timeout_seconds: self.timeout.as_secs_f64() };
+        let answer = client.post("/v1/join", &wish, self.timeout).await?;
+        let done: JoinResponse = client.read(&answer)?;
+        output.show(&answer, || {
+            if done.joined {
+                format!("joined: {} known", count(done.members, "member", "members"))
+            } else {
+                format!("dialled {}", list(&done.dialled))
+            }
+        })?;
+        if !done.joined && !self.timeout.is_zero() {
+            say(&format!(
+                "none of {} answered within {}; the agent goes on dialling",
+                list(&wish.seeds),
+                humantime::format_duration(self.timeout)
+            ));
+            return Ok(Exit::TimeUp);
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// `heartsay leave`.
+pub(super) async fn leave(client: &Client, output: &Output) -> anyhow::Result<Exit> {
+    let answer = client.post("/v1/leave", &json!({}), LEAVE).await?;
+    let done: LeaveResponse = client.read(&answer)?;
+    output.show(&answer, || match done.asked {
+        0 => "left; there was nobody to tell".to_owned(),
+        asked => format!("left; {} of {} confirmed it", done.acknowledged, count(asked, "peer", "peers")),
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Arguments of `forget`.
+#[derive(Args)]
+pub(super) struct Forget {
+    /// A member that is down or has left.
+    name: String,
+}
+
+impl Forget {
+    /// Drops the member everywhere.
+    pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
+        let wish = ForgetRequest { name: self.name };
+        let answer = match client.post("/v1/forget", &wish, Duration::ZERO).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(unknown(client, &wish.name, error).await),
+        };
+        output.show(&answer, || format!("{} is forgotten", wish.name))?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Arguments of `tags`.
+#[derive(Args)]
+pub(super) struct Tags {
+    #[command(subcommand)]
+    change: Option<Change>,
+}
+
+#[derive(Subcommand)]
+enum Change {
+    /// Set tags; others stay as they are.
+    Set {
+        /// What to set.
+        #[arg(required = true, value_parser = key_value, value_name = "KEY=VALUE")]
+        tags: Vec<(String, String)>,
+    },
+    /// Delete tags.
+    Delete {
+        /// What to delete.
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<String>,
+    },
+}
+
+impl Tags {
+    /// Shows this member's tags, after changing them if so asked.
+    pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
+        let answer = match self.change {
+            None => {
+                let mut me = client.get("/v1/self").await?;
+                me.get_mut("member").map(Value::take).unwrap_or_default()
+            }
+            Some(change) => {
+                let wish = match change {
+                    Change::Set { tags } => {
+                        TagsRequest { set: tags.into_iter().collect(), ..Default::default() }
+                    }
+                    Change::Delete { keys } => TagsRequest { delete: keys, ..Default::default() },
+                };
+                client.post("/v1/tags", &wish, Duration::ZERO).await?
+            }
+        };
+        let member: Member = client.read(&answer)?;
+        output.show(&answer, || {
+            member.tags.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("\n")
+        })?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Above the longest good-bye of any profile.
+const LEAVE: Duration = Duration::from_secs(20);

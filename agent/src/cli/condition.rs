@@ -1,0 +1,270 @@
+//! What `wait --for` can wait for, and whether a picture of the cluster shows it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::api::types::Quorum;
+
+/// What is known of the cluster while waiting.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Picture {
+    /// Status word of each member.
+    pub(super) members: BTreeMap<String, String>,
+    /// As last told.
+    pub(super) quorum: Option<Quorum>,
+    /// Whether the agent has had its first complete view.
+    pub(super) joined: bool,
+}
+
+/// Conditions that must hold at the same time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct All(pub(super) Vec<Condition>);
+
+/// One thing to wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// `alive>=3`: how many members have a status, or are known at all.
+    Count {
+        /// `None` counts everybody.
+        status: Option<&'static str>,
+        /// How to compare.
+        compare: Compare,
+        /// With what.
+        number: usize,
+    },
+    /// `quorum`: this agent stands on the side that may act.
+    Quorum,
+    /// `joined`: the agent has had its first complete view.
+    Joined,
+    /// `n3=down`: a member has a status.
+    Member {
+        /// Who.
+        name: String,
+        /// Which.
+        status: &'static str,
+    },
+}
+
+/// How to compare a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compare {
+    /// `>=`
+    AtLeast,
+    /// `<=`
+    AtMost,
+    /// `==`
+    Exactly,
+    /// `>`
+    MoreThan,
+    /// `<`
+    FewerThan,
+}
+
+impl Condition {
+    /// Whether the picture shows it.
+    pub(super) fn holds(&self, picture: &Picture) -> bool {
+        match self {
+            Self::Count { status, compare, number } => {
+                let n = counted(picture, *status);
+                match compare {
+                    Compare::AtLeast => n >= *number,
+                    Compare::AtMost => n <= *number,
+                    Compare::Exactly => n == *number,
+                    Compare::MoreThan => n > *number,
+                    Compare::FewerThan => n < *number,
+                }
+            }
+            Self::Quorum => picture.quorum.as_ref().is_some_and(|q| q.quorum == "held"),
+            Self::Joined => picture.joined,
+            Self::Member { name, status } => picture.members.get(name).is_some_and(|s| s == status),
+        }
+    }
+
+    /// What the picture shows instead, or as well: `2 alive`, `n3 is suspect`.
+    pub(super) fn now(&self, picture: &Picture) -> String {
+        match self {
+            Self::Count { status, .. } => {
+                format!("{} {}", counted(picture, *status), status.unwrap_or("members"))
+            }
+            Self::Quorum => {
+                let word = picture.quorum.as_ref().map_or("unknown", |q| q.quorum.as_str());
+                format!("quorum is {word}")
+            }
+            Self::Joined => if picture.joined { "joined" } else { "not joined" }.to_owned(),
+            Self::Member { name, .. } => match picture.members.get(name) {
+                Some(status) => format!("{name} is {status}"),
+                None => format!("{name} is unknown"),
+            },
+        }
+    }
+}
+
+impl FromStr for All {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split("&&").map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl FromStr for Condition {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        match text {
+            "" => return Err(format!("a condition is missing; {GRAMMAR}")),
+            "quorum" => return Ok(Self::Quorum),
+            "joined" => return Ok(Self::Joined),
+            _ => {}
+        }
+        if let Some(member) = text.strip_prefix("member:") {
+            return member_condition(member);
+        }
+        for (sign, compare) in COMPARISONS {
+            if let Some((left, right)) = text.split_once(sign)
+                && let Some(status) = countable(left.trim())
+            {
+                let number = right
+                    .trim()
+                    .parse()
+                    .map_err(|_| format!("{:?} is no number in {text:?}; {GRAMMAR}", right.trim()))?;
+                return Ok(Self::Count { status, compare, number });
+            }
+        }
+        member_condition(text)
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count { status, compare, number } => {
+                let sign = COMPARISONS.iter().find(|(_, c)| c == compare).map_or("?", |(sign, _)| sign);
+                write!(f, "{}{sign}{number}", status.unwrap_or("members"))
+            }
+            Self::Quorum => f.write_str("quorum"),
+            Self::Joined => f.write_str("joined"),
+            Self::Member { name, status } => write!(f, "{name}={status}"),
+        }
+    }
+}
+
+fn member_condition(text: &str) -> Result<Condition, String> {
+    // From the right: a name may hold `=`, a status cannot.
+    let Some((name, status)) = text.rsplit_once('=') else {
+        return Err(format!("{text:?} is no condition; {GRAMMAR}"));
+    };
+    let name = name.trim().trim_end_matches('=').trim_end();
+    let Some(status) = word(status.trim()) else {
+        return Err(format!("{:?} is no status in {text:?}; {GRAMMAR}", status.trim()));
+    };
+    if name.is_empty() || name.contains(char::is_whitespace) || name.ends_with(['<', '>', '!']) {
+        return Err(format!("{name:?} is no name in {text:?}; {GRAMMAR}"));
+    }
+    Ok(Condition::Member { name: name.to_owned(), status })
+}
+
+/// `Some(None)` for everybody, `None` for what cannot be counted.
+fn countable(text: &str) -> Option<Option<&'static str>> {
+    if text == "members" { Some(None) } else { word(text).map(Some) }
+}
+
+fn word(text: &str) -> Option<&'static str> {
+    ["alive", "suspect", "down", "left"].into_iter().find(|w| *w == text)
+}
+
+fn counted(picture: &Picture, status: Option<&str>) -> usize {
+    picture.members.values().filter(|s| status.is_none_or(|wanted| wanted == s.as_str())).count()
+}
+
+/// Longer signs first, so that `>=` is not read as `>`.
+const COMPARISONS: [(&str, Compare); 5] = [
+    (">=", Compare::AtLeast),
+    ("<=", Compare::AtMost),
+    ("==", Compare::Exactly),
+    (">", Compare::MoreThan),
+    ("<", Compare::FewerThan),
+];
+
+/// Shown with every refusal.
+const GRAMMAR: &str =
+    "write alive>=3 (or suspect, down, left, members; >= <= == > <), quorum, joined, or NAME=down";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture() -> Picture {
+        let members = [("n1", "alive"), ("n2", "alive"), ("n3", "down"), ("a=b", "left")];
+        let members = members.map(|(n, s)| (n.to_owned(), s.to_owned())).into();
+        Picture { members, quorum: None, joined: true }
+    }
+
+    #[test]
+    fn conditions_are_read_and_judged() {
+        for (text, holds) in [
+            ("alive>=2", true),
+            ("alive >= 3", false),
+            ("alive<=2", true),
+            ("alive==2", true),
+            ("alive>2", false),
+            ("alive<3", true),
+            ("suspect==0", true),
+            ("members>=4", true),
+            ("members==4 && down==1", true),
+            ("members==4&&down==0", false),
+            ("joined", true),
+            ("quorum", false),
+            ("n3=down", true),
+            ("n3 = down", true),
+            ("n3==down", true),
+            ("member:n3=down", true),
+            ("member:alive=down", false),
+            ("a=b=left", true),
+            ("n4=down", false),
+        ] {
+            let all: All = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!(all.0.iter().all(|c| c.holds(&picture())), holds, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_condition_is_refused_with_the_grammar() {
+        for text in [
+            "",
+            "&&",
+            "alive",
+            "alive>=",
+            "alive>=x",
+            "alive>=-1",
+            "n3=gone",
+            "=down",
+            "n3>=down",
+            "n 3=down",
+            "alive=3",
+            "n3!=down",
+            "quorum &&",
+        ] {
+            let refused = text.parse::<All>().expect_err(text);
+            assert!(refused.contains("alive>=3"), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn conditions_print_as_they_are_written() {
+        for text in ["alive>=3", "members<1", "quorum", "joined", "n3=down"] {
+            assert_eq!(text.parse::<Condition>().map(|c| c.to_string()).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn what_is_lacking_is_told() {
+        let now = |text: &str| text.parse::<Condition>().map(|c| c.now(&picture()));
+        assert_eq!(now("alive>=3").as_deref(), Ok("2 alive"));
+        assert_eq!(now("n3=alive").as_deref(), Ok("n3 is down"));
+        assert_eq!(now("n9=alive").as_deref(), Ok("n9 is unknown"));
+        assert_eq!(now("quorum").as_deref(), Ok("quorum is unknown"));
+    }
+}

@@ -1,0 +1,210 @@
+//! The processes of a play cluster. None of them outlives this one.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, PipeReader, PipeWriter};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+/// All agents of the play, in one directory.
+pub(super) struct Cluster {
+    dir: TempDir,
+    program: PathBuf,
+    nodes: Vec<Node>,
+    /// The children's stdin, never written. It ends when this process does, however that
+    /// happens, and every agent that was told so leaves then.
+    lifeline: (PipeReader, PipeWriter),
+}
+
+/// One agent.
+pub(super) struct Node {
+    /// `n1`, `n2`, …
+    pub(super) name: String,
+    /// Where it gossips.
+    pub(super) address: SocketAddr,
+    /// Where it answers.
+    pub(super) socket: PathBuf,
+    state: PathBuf,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Cluster {
+    /// Prepares directory and addresses; starts nobody.
+    pub(super) fn new(size: usize) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("heartsay-dev-").tempdir()?;
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let nodes = addresses(size)?
+            .into_iter()
+            .enumerate()
+            .map(|(i, address)| {
+                let name = format!("n{}", i + 1);
+                let at = |ending: &str| dir.path().join(format!("{name}{ending}"));
+                let (socket, state, log) = (at(".sock"), at(""), at(".log"));
+                Node { name, address, socket, state, log, child: None }
+            })
+            .collect();
+        allow_files(size);
+        Ok(Self { dir, program, nodes, lifeline: io::pipe()? })
+    }
+
+    /// Everything about the cluster is below this.
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// In the order of their names' numbers.
+    pub(super) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Starts a node that does not run.
+    pub(super) fn start(&mut self, index: usize) -> anyhow::Result<()> {
+        let seed = self.nodes.first().map(|n| n.address.to_string()).unwrap_or_default();
+        let Some(node) = self.nodes.get_mut(index) else { bail!("there is no node {index}") };
+        fs::create_dir_all(&node.state)?;
+        let log = File::options().create(true).append(true).open(&node.log)?;
+        let mut command = Command::new(&self.program);
+        // Nothing of the machine's own agent, neither file nor environment, reaches the play.
+        for (key, _) in std::env::vars_os().filter(|(key, _)| ours(key)) {
+            command.env_remove(key);
+        }
+        command
+            .arg("agent")
+            .args(["--config", "/dev/null", "--cluster", "dev", "--profile", "local"])
+            .args(["--name", &node.name, "--bind", &node.address.to_string(), "--seed", &seed])
+            .arg("--state-dir")
+            .arg(&node.state)
+            .arg("--socket")
+            .arg(&node.socket)
+            .arg("--exit-with-stdin")
+            .stdin(self.lifeline.0.try_clone()?)
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // Ctrl-C at the terminal is for us; the children are told in an orderly way.
+            .process_group(0)
+            .kill_on_drop(true);
+        node.child = Some(command.spawn().context("cannot start an agent")?);
+        Ok(())
+    }
+
+    /// Ends a node as a crash would; returns the moment just before.
+    pub(super) async fn crash(&mut self, index: usize) -> anyhow::Result<Instant> {
+        let child = self.nodes.get_mut(index).and_then(|n| n.child.take());
+        let mut child = child.context("the node does not run")?;
+        let at = Instant::now();
+        child.start_kill()?;
+        child.wait().await?;
+        Ok(at)
+    }
+
+    /// A node that has ended by itself, with how it ended. Forgets the process.
+    pub(super) fn ended(&mut self) -> Option<(usize, ExitStatus)> {
+        self.nodes.iter_mut().enumerate().find_map(|(i, node)| {
+            let status = node.child.as_mut()?.try_wait().ok()??;
+            node.child = None;
+            Some((i, status))
+        })
+    }
+
+    /// Asks everybody to leave and waits; who does not within `bound` is killed.
+    /// Returns the names of those who did not stop cleanly.
+    pub(super) async fn stop(&mut self, bound: Duration) -> Vec<String> {
+        for node in &self.nodes {
+            if let Some(pid) = node.pid().and_then(|p| p.try_into().ok()) {
+                // One that has just ended by itself shows below.
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            }
+        }
+        let deadline = Instant::now() + bound;
+        let mut unclean = Vec::new();
+        for node in &mut self.nodes {
+            let Some(mut child) = node.child.take() else { continue };
+            match tokio::time::timeout_at(deadline, child.wait()).await {
+                Ok(Ok(status)) if status.success() => {}
+                Ok(_) => unclean.push(node.name.clone()),
+                Err(_) => {
+                    // Fails only for one that has ended meanwhile.
+                    let _ = child.kill().await;
+                    unclean.push(node.name.clone());
+                }
+            }
+        }
+        unclean
+    }
+
+    /// Leaves the directory behind.
+    pub(super) fn keep(&mut self) -> &Path {
+        self.dir.disable_cleanup(true);
+        self.dir.path()
+    }
+}
+
+impl Node {
+    /// Process id while it runs.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
+    /// The last lines it wrote.
+    pub(super) fn last_words(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        let from = lines.len().saturating_sub(LAST_WORDS);
+        lines.get(from..).unwrap_or_default().join("\n")
+    }
+}
+
+fn ours(variable: &OsString) -> bool {
+    variable.to_string_lossy().starts_with("HEARTSAY_")
+}
+
+/// A loopback address for each, all on the port that real hosts use. Where only
+/// 127.0.0.1 is loopback, that with a free port each.
+fn addresses(size: usize) -> anyhow::Result<Vec<SocketAddr>> {
+    for _ in 0..ATTEMPTS {
+        let mut network = [0_u8];
+        getrandom::fill(&mut network)?;
+        let [network] = network;
+        let hosts = (1..=size).filter_map(|i| {
+            let [high, low] = u16::try_from(i).ok()?.to_be_bytes();
+            Some(SocketAddr::from((Ipv4Addr::new(127, network.max(1), high, low), PORT)))
+        });
+        let hosts: Vec<SocketAddr> = hosts.collect();
+        if hosts.iter().all(|host| UdpSocket::bind(host).is_ok()) {
+            return Ok(hosts);
+        }
+    }
+    // All held at once, so that no two are the same.
+    let held: Vec<UdpSocket> =
+        (0..size).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
+    Ok(held.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>()?)
+}
+
+/// One watch per agent and some to spare. Where the system says no, opening a file will say it again.
+fn allow_files(size: usize) {
+    let wanted = size as u64 * 2 + 64;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < wanted
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
+    }
+}
+
+/// The agents' default.
+const PORT: u16 = 4327;
+/// Networks below 127/8 to look at; another play may use one.
+const ATTEMPTS: usize = 4;
+/// Lines of a log that say why an agent did not start.
+const LAST_WORDS: usize = 12;

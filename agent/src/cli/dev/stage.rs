@@ -1,0 +1,322 @@
+//! How the story is shown: a picture that moves, plain lines, or JSON lines.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::{Duration, Instant};
+
+use super::board::{Board, Look};
+use super::cluster::Node;
+use super::story::{Failed, Spread, Told};
+use crate::cli::exit::ReaderGone;
+use crate::cli::output::{Format, Output, count, print};
+
+/// Something to tell.
+#[derive(Serialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub(super) enum Step<'a> {
+    /// The first act begins.
+    Starting { nodes: usize, dir: &'a Path },
+    /// All see all.
+    Formed { nodes: usize, seconds: f64 },
+    /// How to ask the agents oneself.
+    Hint { socket: &'a Path },
+    /// The crash.
+    Killed { member: &'a str, pid: Option<u32> },
+    /// One survivor saw it.
+    Seen { by: &'a str, member: &'a str, status: &'a str, seconds: f64 },
+    /// All survivors saw it.
+    Noticed { member: &'a str, suspect: Option<Spread>, down: Option<Spread> },
+    /// The new life begins.
+    Restarted { member: &'a str, pid: Option<u32> },
+    /// All survivors saw it.
+    Returned { member: &'a str, restart: Option<Spread>, before: u64, after: u64 },
+    /// The story is over, the cluster runs on.
+    GoingOn,
+    /// Something else changed.
+    Changed { by: &'a str, member: &'a str, status: &'a str },
+    /// Everybody is asked to leave.
+    Stopping { nodes: usize },
+}
+
+impl Step<'_> {
+    fn is_detail(&self) -> bool {
+        matches!(self, Self::Seen { .. }) || matches!(self, Self::Changed { by, .. } if *by != "n1")
+    }
+}
+
+/// Where it is shown.
+pub(super) struct Stage {
+    output: Output,
+    mode: Mode,
+    started: Instant,
+    /// What each single agent sees is told of small clusters only.
+    small: bool,
+    /// Lines of the moving picture on the screen now.
+    drawn: usize,
+    last_drawn: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Lines, and below them a picture that moves.
+    Moving,
+    /// Lines.
+    Plain,
+    /// A JSON object per step.
+    Lines,
+    /// Only the result.
+    Silent,
+}
+
+impl Stage {
+    /// Picks the way that suits the reader.
+    pub(super) fn new(output: Output, quiet: bool, nodes: usize) -> Self {
+        let mode = match output.format {
+            _ if quiet => Mode::Silent,
+            Format::Table if std::io::stdout().is_terminal() => Mode::Moving,
+            Format::Table => Mode::Plain,
+            Format::Jsonl => Mode::Lines,
+            Format::Json | Format::Yaml => Mode::Silent,
+        };
+        Self { output, mode, started: Instant::now(), small: nodes <= MATRIX, drawn: 0, last_drawn: None }
+    }
+
+    /// Tells one step.
+    pub(super) fn step(&mut self, step: &Step<'_>) -> anyhow::Result<()> {
+        let seconds = self.started.elapsed().as_secs_f64();
+        match self.mode {
+            Mode::Silent => Ok(()),
+            Mode::Lines => {
+                let mut line = json!({ "at_seconds": seconds });
+                if let (Some(line), serde_json::Value::Object(step)) =
+                    (line.as_object_mut(), serde_json::to_value(step)?)
+                {
+                    line.extend(step);
+                }
+                print(&line.to_string())
+            }
+            Mode::Plain | Mode::Moving if !self.small && step.is_detail() => Ok(()),
+            Mode::Plain | Mode::Moving => {
+                let text = self.text(step);
+                let stamp = self.output.paint(Style::new().dimmed(), &format!("{seconds:>7.2}s"));
+                self.above(&format!("{stamp}  {}", text.replace('\n', "\n          ")))
+            }
+        }
+    }
+
+    /// Moves the picture, if there is one and the last is old enough.
+    pub(super) fn draw(&mut self, board: &Board, nodes: &[Node]) -> anyhow::Result<()> {
+        let now = Instant::now();
+        let fresh = self.last_drawn.is_some_and(|last| now - last < FRAME);
+        if self.mode != Mode::Moving || fresh {
+            return Ok(());
+        }
+        self.last_drawn = Some(now);
+        // A line that wraps, or a picture taller than the screen, could not be taken back.
+        let (width, height) =
+            terminal_size::terminal_size().map_or((80, 24), |(w, h)| (usize::from(w.0), usize::from(h.0)));
+        let fits = MATRIX_WIDTH + 4 * nodes.len() < width && nodes.len() + 4 < height;
+        let picture =
+            if self.small && fits { self.matrix(board, nodes) } else { self.field(board, width, height) };
+        let lines = picture.lines().count();
+        let erase = self.erase();
+        self.drawn = lines;
+        write(&format!("{erase}{picture}\n"))
+    }
+
+    /// Tells how it went: the one thing that is told in every mode.
+    pub(super) fn conclude(&mut self, told: &Told, failure: Option<&Failed>) -> anyhow::Result<()> {
+        let mut answer = serde_json::to_value(told)?;
+        if let Some(answer) = answer.as_object_mut() {
+            answer.insert("ok".to_owned(), failure.is_none().into());
+            answer.insert("failure".to_owned(), failure.map(ToString::to_string).into());
+        }
+        write(&self.erase())?;
+        self.drawn = 0;
+        if self.mode == Mode::Lines {
+            answer = json!({ "step": "result", "result": answer });
+        }
+        self.output.show(&answer, || match failure {
+            Some(failure) => {
+                let word = self.output.paint(AnsiColor::Red.on_default().bold(), "It did not go well:");
+                format!("{word} {failure}")
+            }
+            None => {
+                let word = self.output.paint(AnsiColor::Green.on_default().bold(), "All well.");
+                let down = told.down.map(|down| format!(" A crash was noticed {}.", spread(&down)));
+                let back = told.restart.map(|back| format!(" The new life was seen {}.", spread(&back)));
+                format!("{word}{}{}", down.unwrap_or_default(), back.unwrap_or_default())
+            }
+        })
+    }
+
+    fn text(&self, step: &Step<'_>) -> String {
+        let o = &self.output;
+        let pid = |pid: &Option<u32>| pid.map(|p| format!(" (pid {p})")).unwrap_or_default();
+        match step {
+            Step::Starting { nodes, dir } => {
+                format!("starting {} in {}", count(*nodes, "agent", "agents"), dir.display())
+            }
+            Step::Formed { nodes: 1, seconds } => format!("the agent is up after {seconds:.2}s"),
+            Step::Formed { nodes, seconds } => {
+                format!("all {nodes} see one another, {seconds:.2}s after the last was started")
+            }
+            Step::Hint { socket } => format!(
+                "ask them yourself:\n  {} --socket {} members\n  curl --unix-socket {} http://heartsay/v1/members",
+                program(),
+                socket.display(),
+                socket.display()
+            ),
+            Step::Killed { member, pid: id } => format!("{member}{} is killed: SIGKILL", pid(id)),
+            Step::Seen { by, member, status, seconds } => {
+                format!("  {by} sees {member} {} after {seconds:.3}s", o.status(status))
+            }
+            Step::Noticed { member, suspect, down } => {
+                let suspect =
+                    suspect.map(|s| format!("\n{}: {}", o.status("suspect"), spread(&s))).unwrap_or_default();
+                let down =
+                    down.map(|d| format!("\n{}:    {}", o.status("down"), spread(&d))).unwrap_or_default();
+                format!("every survivor knows that {member} is down{suspect}{down}")
+            }
+            Step::Restarted { member, pid: id } => format!("{member} is started again{}", pid(id)),
+            Step::Returned { member, restart, before, after } => {
+                let times = restart.map(|r| spread(&r)).unwrap_or_default();
+                format!(
+                    "every survivor knows the new {member}: {times}\nits generation went from {before} to {after}"
+                )
+            }
+            Step::GoingOn => {
+                "the cluster runs on; kill -9 a pid to see it noticed; Ctrl-C stops everything".to_owned()
+            }
+            Step::Changed { by, member, status } => format!("  {by} sees {member} {}", o.status(status)),
+            Step::Stopping { nodes } => format!("stopping {}", count(*nodes, "agent", "agents")),
+        }
+    }
+
+    /// Rows are members, columns are those who see them.
+    fn matrix(&self, board: &Board, nodes: &[Node]) -> String {
+        let bold = Style::new().bold();
+        let observers: String = nodes.iter().map(|n| format!("{:>4}", n.name)).collect();
+        let head = format!("  {:<7}{:<13}{:<22}seen by{observers}", "MEMBER", "PROCESS", "ADDRESS");
+        let mut lines = vec![String::new(), self.output.paint(bold, &head)];
+        for (member, node) in nodes.iter().enumerate() {
+            let process = node.pid().map_or_else(|| "gone".to_owned(), |pid| format!("pid {pid}"));
+            let seen: String = (0..nodes.len())
+                .map(|observer| format!("   {}", self.mark(board.look(observer, member).0)))
+                .collect();
+            lines.push(format!(
+                "  {:<7}{process:<13}{:<22}       {seen}",
+                node.name,
+                node.address.to_string()
+            ));
+        }
+        lines.push(self.legend());
+        lines.join("\n")
+    }
+
+    /// One mark for each member, as the first who sees it differently from alive sees it.
+    fn field(&self, board: &Board, width: usize, height: usize) -> String {
+        let size = board.size();
+        let marks: Vec<String> = (0..size)
+            .map(|member| {
+                let looks = (0..size).map(|observer| board.look(observer, member).0);
+                let worst = looks.max_by_key(|look| match look {
+                    Look::Unknown => 0,
+                    Look::Alive => 1,
+                    Look::Left => 2,
+                    Look::Suspect => 3,
+                    Look::Down => 4,
+                });
+                self.mark(worst.unwrap_or_default())
+            })
+            .collect();
+        let wide = width.saturating_sub(4).clamp(1, FIELD);
+        let rows = marks.chunks(wide).take(height.saturating_sub(5)).map(|row| format!("  {}", row.concat()));
+        let complete = format!("  {} of {size} see all alive", board.complete_views());
+        [String::new()]
+            .into_iter()
+            .chain(rows)
+            .chain([complete, self.legend()])
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    fn legend(&self) -> String {
+        let known = [Look::Alive, Look::Suspect, Look::Down, Look::Left, Look::Unknown];
+        known.map(|look| format!("  {} {}", self.mark(look), look.word())).concat()
+    }
+
+    fn mark(&self, look: Look) -> String {
+        let mark = match look {
+            Look::Unknown => "·",
+            Look::Alive => "●",
+            Look::Suspect => "?",
+            Look::Down => "✗",
+            Look::Left => "○",
+        };
+        self.output.paint(crate::cli::output::status_style(look.word()), mark)
+    }
+
+    /// Writes lines that stay, and leaves the place below them to the picture.
+    fn above(&mut self, text: &str) -> anyhow::Result<()> {
+        let erase = self.erase();
+        self.drawn = 0;
+        self.last_drawn = None;
+        write(&format!("{erase}{text}\n"))
+    }
+
+    /// Takes the picture off the screen: up to its first line, and clear all below.
+    fn erase(&self) -> String {
+        if self.drawn == 0 { String::new() } else { format!("\x1b[{}F\x1b[J", self.drawn) }
+    }
+}
+
+impl Look {
+    /// The word of the API.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Down => "down",
+            Self::Left => "left",
+        }
+    }
+}
+
+fn spread(spread: &Spread) -> String {
+    let Spread { observers, median_seconds, max_seconds } = spread;
+    match observers {
+        1 => format!("after {max_seconds:.2}s (1 observer)"),
+        _ => format!("after {median_seconds:.2}s (median), {max_seconds:.2}s (slowest of {observers})"),
+    }
+}
+
+/// This program as it can be called from here.
+fn program() -> String {
+    let Ok(program) = std::env::current_exe() else { return "heartsay".to_owned() };
+    let here = std::env::current_dir().ok();
+    let short = here.and_then(|here| program.strip_prefix(here).ok().map(Path::to_owned));
+    short.unwrap_or(program).display().to_string()
+}
+
+fn write(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(ReaderGone.into()),
+        other => Ok(other?),
+    }
+}
+
+/// Up to this many agents everybody's view of everybody fits on a screen.
+const MATRIX: usize = 16;
+/// Columns of the matrix before the marks.
+const MATRIX_WIDTH: usize = 52;
+/// Marks in a line of the field.
+const FIELD: usize = 100;
+/// Ten pictures a second look like movement and cost nothing.
+const FRAME: Duration = Duration::from_millis(100);

@@ -1,0 +1,143 @@
+//! The command line: parse, do one thing, leave with a code that scripts can trust.
+
+mod agent;
+mod change;
+mod condition;
+mod dev;
+mod exit;
+mod members;
+mod output;
+mod setup;
+mod status;
+mod wait;
+mod watch;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::exit::Exit;
+use self::output::{Format, Output};
+use crate::client::Client;
+
+/// Parses the arguments of this process, does what they ask, and says how it went.
+pub(crate) fn main() -> ExitCode {
+    let Cli { global, verb } = Cli::parse();
+    if global.no_color {
+        anstream::ColorChoice::Never.write_global();
+    }
+    let result = run(&global, verb);
+    exit::code(result)
+}
+
+/// Who is in the cluster, who is alive, and how we know.
+///
+/// One agent per host gossips with the others; every other verb asks the agent
+/// of this host over its Unix socket. To see it work: `heartsay dev`.
+#[derive(Parser)]
+#[command(name = "heartsay", version, after_help = exit::HELP, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb understands, before or after it.
+#[derive(Args)]
+struct Global {
+    /// How to print. JSON is the API's own and stable; tables are for people and may change.
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+    /// The agent's socket, a path or unix:///path [default: /run/heartsay/heartsay.sock, or
+    /// the user's own $XDG_RUNTIME_DIR/heartsay.sock].
+    #[arg(long, global = true, value_name = "PATH", env = "HEARTSAY_SOCKET", hide_env_values = true)]
+    socket: Option<String>,
+    /// No colours; NO_COLOR in the environment does the same.
+    #[arg(long, global = true)]
+    no_color: bool,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the agent of this host.
+    Agent(Box<agent::Agent>),
+    /// Start a cluster to play with on this machine, kill a member, watch it being noticed.
+    Dev(dev::Dev),
+    /// List the members, problems first.
+    Members(members::List),
+    /// How this agent is, and how it sees the cluster as a whole.
+    Status,
+    /// Why a member has the status it has: who says so, on what evidence, and what would change it.
+    Why(why::Why),
+    /// How surprising each member's silence is, and against which habit.
+    Phi(members::Phi),
+    /// Follow what happens, one line per event.
+    Watch(watch::Follow),
+    /// Wait until conditions hold, for instance `--for 'alive>=3'`.
+    Wait(wait::Wait),
+    /// Whether this agent stands on the side that may act: exit code 0 if so, 4 if not.
+    Quorum,
+    /// Dial further seeds now.
+    Join(change::Join),
+    /// Say good-bye to the cluster and stop the agent.
+    Leave,
+    /// Drop a member that is down or has left from every view.
+    Forget(change::Forget),
+    /// Show or change the tags of this member.
+    Tags(change::Tags),
+    /// The agent's settings: every one explained, those in force, a file checked.
+    #[command(subcommand)]
+    Config(setup::Config),
+    /// Print a shell's completion script.
+    Completions(setup::Completions),
+    /// Version of this program and of the agent.
+    Version,
+    /// Make a new cluster key.
+    Keygen(setup::Keygen),
+}
+
+fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
+    let output = Output::new(global.output);
+    let client = || Client::new(global.socket.as_deref());
+    match verb {
+        Verb::Agent(verb) => drive(async { verb.run().await.map(Exit::Agent) }),
+        Verb::Config(verb) => verb.run(&output),
+        Verb::Completions(verb) => verb.run(),
+        Verb::Keygen(verb) => verb.run(&output),
+        Verb::Dev(verb) => drive(verb.run(&output)),
+        Verb::Members(verb) => drive(verb.run(&client(), &output)),
+        Verb::Status => drive(status::status(&client(), &output)),
+        Verb::Why(verb) => drive(verb.run(&client(), &output)),
+        Verb::Phi(verb) => drive(verb.run(&client(), &output)),
+        Verb::Watch(verb) => drive(verb.run(&client(), &output)),
+        Verb::Wait(verb) => drive(verb.run(&client(), &output)),
+        Verb::Quorum => drive(status::quorum(&client(), &output)),
+        Verb::Join(verb) => drive(verb.run(&client(), &output)),
+        Verb::Leave => drive(change::leave(&client(), &output)),
+        Verb::Forget(verb) => drive(verb.run(&client(), &output)),
+        Verb::Tags(verb) => drive(verb.run(&client(), &output)),
+        Verb::Version => drive(status::version(&client(), &output)),
+    }
+}
+
+/// Runs one verb to its end on this thread.
+fn drive(verb: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(verb);
+    // Name look-ups may hang for long; nobody waits for them any more.
+    runtime.shutdown_background();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_has_no_contradictions() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,132 @@
+//! `status`, `quorum` and `version`: the agent itself.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use serde_json::{Value, json};
+
+use super::exit::Exit;
+use super::output::{Output, age, count, finish};
+use crate::api::types::{Quorum, SelfInfo, Version};
+use crate::client::{Client, ClientError};
+
+/// `heartsay status`.
+pub(super) async fn status(client: &Client, output: &Output) -> anyhow::Result<Exit> {
+    let answer = client.get("/v1/self").await?;
+    let me: SelfInfo = client.read(&answer)?;
+    output.show(&answer, || status_text(&me, output))?;
+    Ok(Exit::Done)
+}
+
+/// `heartsay quorum`: the exit code is the answer.
+pub(super) async fn quorum(client: &Client, output: &Output) -> anyhow::Result<Exit> {
+    let answer = client.get("/v1/quorum").await?;
+    let quorum: Quorum = client.read(&answer)?;
+    output.show(&answer, || format!("{}\n{}", quorum_text(&quorum, output), quorum.reason))?;
+    Ok(if quorum.quorum == "held" { Exit::Done } else { Exit::No })
+}
+
+/// `heartsay version`: works without an agent too.
+pub(super) async fn version(client: &Client, output: &Output) -> anyhow::Result<Exit> {
+    let (agent, remark) = match client.get("/v1/version").await {
+        Ok(answer) => {
+            let agent: Version = client.read(&answer)?;
+            (answer, format!("{} (protocol {} to {})", agent.version, agent.protocol_min, agent.protocol_max))
+        }
+        Err(ClientError::Unreachable { .. }) => {
+            (Value::Null, format!("none at {}", client.socket().display()))
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let mine = env!("CARGO_PKG_VERSION");
+    let answer = json!({ "client": { "version": mine }, "agent": agent });
+    output.show(&answer, || format!("heartsay {mine}\nagent    {remark}"))?;
+    Ok(Exit::Done)
+}
+
+/// `held: 4 of 5 present, 3 needed, for 2m10s`.
+pub(super) fn quorum_text(quorum: &Quorum, output: &Output) -> String {
+    let word = output.status(&quorum.quorum);
+    match quorum.expected {
+        Some(expected) => format!(
+            "{word}: {} of {expected} present, {} needed, for {}",
+            quorum.present,
+            quorum.needed,
+            age(&quorum.since)
+        ),
+        None => format!("{word}: {} present; no size is expected", quorum.present),
+    }
+}
+
+fn status_text(me: &SelfInfo, output: &Output) -> String {
+    let bold = Style::new().bold();
+    let yes = |b: bool| if b { "yes" } else { "no" }.to_owned();
+    let counts: Vec<String> = ["alive", "suspect", "down", "left"]
+        .iter()
+        .filter_map(|s| me.counts.get(*s).filter(|n| **n > 0).map(|n| format!("{n} {}", output.status(s))))
+        .collect();
+    let member = &me.member;
+    let state = if me.leaving {
+        "leaving"
+    } else if me.isolated {
+        "isolated: most others look silent, so probably it is this host; verdicts are held"
+    } else if me.joined {
+        "joined"
+    } else if me.seeds.is_empty() {
+        "alone: no seeds are configured, so it waits to be found"
+    } else {
+        "not joined yet: no seed has answered"
+    };
+    let rows = [
+        ("agent", format!("{} ({}), pid {}", member.name, member.address, me.pid)),
+        ("cluster", format!("{}, profile {}", me.cluster, me.profile)),
+        ("state", state.to_owned()),
+        ("members", counts.join(", ")),
+        ("agreement", agreement(me)),
+        ("quorum", quorum_text(&me.quorum, output)),
+        ("local health", health(me.local_health)),
+        ("encrypted", yes(me.encrypted)),
+        ("up", format!("{}, generation {}", age(&me.started), member.generation)),
+        ("version", me.version.version.clone()),
+    ];
+    let mut table = output.table(None);
+    for (key, value) in rows {
+        table.add_row([output.paint(bold, key), value]);
+    }
+    for (i, seed) in me.seeds.iter().enumerate() {
+        let found = match &seed.error {
+            Some(error) => format!("{}: {error}", seed.name),
+            None if seed.addresses == [seed.name.clone()] => seed.name.clone(),
+            None => format!("{} → {}", seed.name, seed.addresses.join(", ")),
+        };
+        table.add_row([output.paint(bold, if i == 0 { "seeds" } else { "" }), found]);
+    }
+    let mut text = finish(table);
+    for condition in &me.conditions {
+        let mark = output.paint(AnsiColor::Yellow.on_default().bold(), "!");
+        let _ = write!(text, "\n{mark} {condition}");
+    }
+    text
+}
+
+/// `37 of 40 peers share this view`.
+pub(super) fn agreement(me: &SelfInfo) -> String {
+    match (me.peers_agreeing, me.peers_known) {
+        (_, 0) => "no peer heard lately".to_owned(),
+        (agreeing, 1) => format!("{agreeing} of 1 peer shares this view"),
+        (agreeing, known) => {
+            format!("{agreeing} of {} share this view", count(known, "peer", "peers"))
+        }
+    }
+}
+
+/// `0 of 8 (well)`.
+pub(super) fn health(score: u8) -> String {
+    let word = match score {
+        0 => "well",
+        1..=2 => "a little slow",
+        3..=5 => "slow",
+        _ => "impaired",
+    };
+    format!("{score} of 8 ({word})")
+}

@@ -1,0 +1,190 @@
+//! `why NAME`: the case of one member, in sentences.
+
+use clap::Args;
+use comfy_table::Cell;
+
+use super::exit::Exit;
+use super::output::{Output, age, brief, count, finish, list, span};
+use super::status::{agreement, health};
+use crate::api::types::{Evidence, Member, Members, SelfInfo};
+use crate::client::{Client, ClientError, segment};
+
+/// Arguments of `why`.
+#[derive(Args)]
+pub(super) struct Why {
+    /// The member in question.
+    name: String,
+}
+
+impl Why {
+    /// Explains the member's status.
+    pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
+        let answer = match client.get(&format!("/v1/members/{}", segment(&self.name))).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(unknown(client, &self.name, error).await),
+        };
+        let member: Member = client.read(&answer)?;
+        let me: SelfInfo = client.read(&client.get("/v1/self").await?)?;
+        output.show(&answer, || case(&member, &me, output))?;
+        Ok(Exit::Done)
+    }
+}
+
+/// For a "not found", the same with the name that was probably meant.
+pub(super) async fn unknown(client: &Client, name: &str, error: ClientError) -> anyhow::Error {
+    if !error.is_not_found() {
+        return error.into();
+    }
+    let Ok(answer) = client.get("/v1/members").await else { return error.into() };
+    let Ok(members) = client.read::<Members>(&answer) else { return error.into() };
+    let best = members
+        .members
+        .iter()
+        .map(|m| (strsim::jaro_winkler(name, &m.name), &m.name))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness > ALIKE);
+    match best {
+        Some((_, meant)) => anyhow::anyhow!("no member is called {name}; did you mean {meant}?"),
+        None => anyhow::anyhow!("no member is called {name}"),
+    }
+}
+
+fn case(member: &Member, me: &SelfInfo, output: &Output) -> String {
+    let mut paragraphs = vec![headline(member, me, output)];
+    if member.name == me.member.name {
+        paragraphs.push(format!(
+            "That is the agent that answers here; of itself it needs no evidence. \
+             Its local health is {}; {}.",
+            health(me.local_health),
+            agreement(me)
+        ));
+        return paragraphs.join("\n\n");
+    }
+    paragraphs.push(accusations(member, output));
+    if let Some(evidence) = &member.evidence {
+        paragraphs.push(silence(member, evidence));
+    }
+    paragraphs.push(contact(member));
+    if let Some(evidence) = member.evidence.as_ref().filter(|e| !e.outlook.is_empty()) {
+        paragraphs.push(format!("What would change this: {}", sentence(&evidence.outlook)));
+    }
+    paragraphs.push(them_or_us(member, me));
+    paragraphs.join("\n\n")
+}
+
+fn headline(member: &Member, me: &SelfInfo, output: &Output) -> String {
+    format!(
+        "{} is {}, for {}, as {} sees it. {}, generation {}, heartbeat {}.",
+        member.name,
+        output.status(&member.status),
+        age(&member.since),
+        me.member.name,
+        member.address,
+        member.generation,
+        member.heartbeat
+    )
+}
+
+fn accusations(member: &Member, output: &Output) -> String {
+    let accusations = member.evidence.as_ref().map(|e| e.accusations.as_slice()).unwrap_or_default();
+    if accusations.is_empty() {
+        return match (member.status.as_str(), member.accusers.as_slice()) {
+            ("left", _) => "It said good-bye itself.".to_owned(),
+            (_, []) => "Nobody accuses it.".to_owned(),
+            (_, accusers) => format!("It is accused by {}.", list(accusers)),
+        };
+    }
+    let mut table = output.table(Some(&["ACCUSER", "EVIDENCE", "SINCE", "UNDONE BY", "WEIGHT"]));
+    for accusation in accusations {
+        let evidence = match accusation.kind.as_str() {
+            "silent" => "silence, also when asked",
+            "refused" => "its host says: no such process",
+            other => other,
+        };
+        table.add_row([
+            Cell::new(&accusation.by),
+            Cell::new(evidence),
+            Cell::new(age(&accusation.since)),
+            Cell::new(format!("heartbeat > {}", accusation.basis)),
+            Cell::new(if accusation.weak { "weak: the accuser doubts itself" } else { "full" }),
+        ]);
+    }
+    let who = count(accusations.len(), "member accuses it", "members accuse it");
+    format!("{who}:\n{}", finish(table))
+}
+
+fn silence(member: &Member, evidence: &Evidence) -> String {
+    let silent = span(evidence.silence_seconds);
+    let habit = if evidence.samples == 0 {
+        "its habit is not learnt yet".to_owned()
+    } else {
+        format!(
+            "it usually advances every {} ± {} (learnt from {})",
+            brief(evidence.mean_seconds),
+            brief(evidence.deviation_seconds),
+            count(evidence.samples.try_into().unwrap_or(usize::MAX), "step", "steps")
+        )
+    };
+    let surprise = match member.status.as_str() {
+        "down" | "left" => String::new(),
+        _ => format!(
+            " Surprise φ is {:.1}; silence alone accuses at {:.1}.",
+            member.phi, evidence.phi_threshold
+        ),
+    };
+    format!("Its heartbeat last advanced {silent} ago; {habit}.{surprise}")
+}
+
+fn contact(member: &Member) -> String {
+    let evidence = member.evidence.as_ref();
+    let rtt = evidence.and_then(|e| e.rtt_seconds);
+    let last = evidence.and_then(|e| e.last_direct.as_deref());
+    let mut text = match member.reachable {
+        Some(true) => "Direct contact from here works".to_owned(),
+        Some(false) => "Direct contact from here fails".to_owned(),
+        None => "Direct contact from here has not been tried".to_owned(),
+    };
+    if let Some(rtt) = rtt {
+        text += &format!(", round trip {}", brief(rtt));
+    }
+    if let Some(last) = last {
+        text += &format!("; it last answered us {} ago", age(last));
+    }
+    text + "."
+}
+
+/// Whether the trouble is the member's or our own.
+fn them_or_us(member: &Member, me: &SelfInfo) -> String {
+    let facts = format!(
+        "local health {}, {}, {}",
+        health(me.local_health),
+        if me.isolated { "isolated" } else { "not isolated" },
+        agreement(me)
+    );
+    let trouble = matches!(member.status.as_str(), "suspect" | "down");
+    let verdict = if !trouble && member.reachable == Some(false) {
+        "It lives, but not for us: others hear it. Look at the path between the two hosts"
+    } else if !trouble {
+        return format!("This agent: {facts}.");
+    } else if me.isolated {
+        "Probably us: most others look silent too, so this agent holds its verdicts"
+    } else if me.local_health >= IMPAIRED {
+        "Possibly us: this host is slow itself"
+    } else if me.peers_known > 0 && me.peers_agreeing * 2 < me.peers_known {
+        "Unclear: most peers see the cluster differently just now"
+    } else {
+        "Probably them: this agent is well"
+    };
+    format!("Them or us? {verdict} ({facts}).")
+}
+
+fn sentence(text: &str) -> String {
+    let text = text.trim();
+    if text.ends_with('.') { text.to_owned() } else { format!("{text}.") }
+}
+
+/// Jaro-Winkler likeness of a slip of the fingers; below it a hint confuses more than it helps. Honest guess.
+const ALIKE: f64 = 0.75;
+/// Local health from which the machine marks its own accusations as weak is its
+/// business; from half the scale a person should look here first. Honest guess.
+const IMPAIRED: u8 = 4;

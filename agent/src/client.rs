@@ -1,0 +1,322 @@
+//! The socket API from the other side: the one path from any verb to the agent.
+//!
+//! One connection per request over the Unix socket, HTTP/1.1 by hyper. What
+//! comes back is kept as the JSON that the agent sent, so that `-o json` shows
+//! it whole, also fields that this program is too old to know.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use crate::api::types::Problem;
+
+/// Speaks to the agent behind one socket.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// The agent at `socket` (a path or `unix:///path`); without one, the
+    /// first of the usual places at which a socket exists.
+    pub(crate) fn new(socket: Option<&str>) -> Self {
+        let socket = match socket {
+            Some(given) => without_scheme(given),
+            None => {
+                let usual = usual_sockets();
+                usual.iter().find(|p| p.exists()).or(usual.first()).cloned().unwrap_or_default()
+            }
+        };
+        Self { socket }
+    }
+
+    /// Where the agent is expected.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Asks for `path`, for instance `/v1/members`.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.ask(Method::GET, path, Bytes::new(), PATIENCE).await
+    }
+
+    /// Sends a wish that the agent may work on for up to `work`.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        wish: &(impl Serialize + Sync),
+        work: Duration,
+    ) -> Result<Value, ClientError> {
+        let body = serde_json::to_vec(wish).map_err(|e| self.broken(&e))?;
+        self.ask(Method::POST, path, body.into(), work.saturating_add(PATIENCE)).await
+    }
+
+    /// Follows what happens: a snapshot first, or what came after `since`.
+    pub(crate) async fn watch(&self, since: Option<u64>) -> Result<Watch, ClientError> {
+        let path = since.map_or_else(|| "/v1/watch".to_owned(), |n| format!("/v1/watch?since={n}"));
+        let response = self.patiently(PATIENCE, self.send(Method::GET, &path, Bytes::new())).await?;
+        if !response.status().is_success() {
+            return Err(self.problem(response).await);
+        }
+        Ok(Watch { client: self.clone(), body: response.into_body(), buffer: BytesMut::new(), searched: 0 })
+    }
+
+    /// Reads an answer as the type that the contract gives it.
+    pub(crate) fn read<T: DeserializeOwned>(&self, value: &Value) -> Result<T, ClientError> {
+        T::deserialize(value).map_err(|e| self.broken(&e))
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<Value, ClientError> {
+        self.patiently(patience, async {
+            let response = self.send(method, path, body).await?;
+            if !response.status().is_success() {
+                return Err(self.problem(response).await);
+            }
+            let bytes = response.into_body().collect().await.map_err(|_| self.closed())?.to_bytes();
+            if bytes.is_empty() {
+                return Ok(Value::Null);
+            }
+            serde_json::from_slice(&bytes).map_err(|e| self.broken(&e))
+        })
+        .await
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.unreachable(e))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|_| self.closed())?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "heartsay")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|e| self.broken(&e))?;
+        sender.send_request(request).await.map_err(|_| self.closed())
+    }
+
+    async fn patiently<T>(
+        &self,
+        patience: Duration,
+        work: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        match tokio::time::timeout(patience, work).await {
+            Ok(done) => done,
+            Err(_) => Err(self.error(Unreachable::Silent(patience))),
+        }
+    }
+
+    async fn problem(&self, response: Response<Incoming>) -> ClientError {
+        let status = response.status();
+        let body = match response.into_body().collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(_) => return self.closed(),
+        };
+        serde_json::from_slice(&body).map_or_else(
+            |_| self.broken(&format!("{status}: {}", String::from_utf8_lossy(&body).trim())),
+            ClientError::Refused,
+        )
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the system's own list of errors is open")]
+    fn unreachable(&self, error: io::Error) -> ClientError {
+        self.error(match error.kind() {
+            io::ErrorKind::NotFound => Unreachable::Absent,
+            io::ErrorKind::PermissionDenied => Unreachable::Denied,
+            io::ErrorKind::ConnectionRefused => Unreachable::Refused,
+            _ => Unreachable::Other(error),
+        })
+    }
+
+    fn closed(&self) -> ClientError {
+        self.error(Unreachable::Closed)
+    }
+
+    fn error(&self, why: Unreachable) -> ClientError {
+        ClientError::Unreachable { socket: self.socket.clone(), why }
+    }
+
+    fn broken(&self, what: &(impl ToString + ?Sized)) -> ClientError {
+        ClientError::Broken { socket: self.socket.clone(), what: what.to_string() }
+    }
+}
+
+/// A running watch: one JSON text per line.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    client: Client,
+    body: Incoming,
+    buffer: BytesMut,
+    /// How much of the buffer is known to hold no line end.
+    searched: usize,
+}
+
+impl Watch {
+    /// The next line as the agent sent it. Safe to drop half-way.
+    ///
+    /// # Errors
+    /// [`Unreachable::Closed`] when the agent ends the stream.
+    pub(crate) async fn line(&mut self) -> Result<Bytes, ClientError> {
+        loop {
+            let fresh = self.buffer.get(self.searched..).unwrap_or_default();
+            if let Some(end) = fresh.iter().position(|b| *b == b'\n') {
+                let line = self.buffer.split_to(self.searched + end + 1).freeze();
+                self.searched = 0;
+                if line.trim_ascii().is_empty() {
+                    continue;
+                }
+                return Ok(line);
+            }
+            self.searched = self.buffer.len();
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.buffer.extend_from_slice(&data);
+                    }
+                }
+                Some(Err(_)) | None => return Err(self.client.closed()),
+            }
+        }
+    }
+
+    /// Reads a line as the type that the contract gives it.
+    pub(crate) fn read<T: DeserializeOwned>(&self, line: &[u8]) -> Result<T, ClientError> {
+        serde_json::from_slice(line).map_err(|e| self.client.broken(&e))
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// Nobody to speak to. Nothing was changed, or not known to be.
+    #[error("{}", unreachable_text(socket, why))]
+    Unreachable {
+        /// Where we tried.
+        socket: PathBuf,
+        /// What happened there.
+        why: Unreachable,
+    },
+    /// The agent said no. The caller's fault, as its text explains.
+    #[error("{}", .0.detail)]
+    Refused(Problem),
+    /// Somebody answered, but not as the contract says.
+    #[error("{} does not answer like a heartsay agent: {what}", socket.display())]
+    Broken {
+        /// Where.
+        socket: PathBuf,
+        /// What was wrong with the answer.
+        what: String,
+    },
+}
+
+impl ClientError {
+    /// Whether the agent said that the thing asked for does not exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused(p) if p.status == StatusCode::NOT_FOUND.as_u16())
+    }
+
+    /// Whether trying again soon may find an agent: it is starting, or between two lives.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { why: Unreachable::Absent | Unreachable::Refused | Unreachable::Closed, .. }
+        )
+    }
+}
+
+/// How a socket can fail to lead to an agent.
+#[derive(Debug)]
+pub(crate) enum Unreachable {
+    /// No such file.
+    Absent,
+    /// The file is there, and not for us.
+    Denied,
+    /// The file is there, and nobody listens behind it.
+    Refused,
+    /// Somebody listens and does not answer within this time.
+    Silent(Duration),
+    /// The connection ended before the answer did.
+    Closed,
+    /// Anything else that the system says.
+    Other(io::Error),
+}
+
+/// Any text as one segment of a path, or one value of a query.
+pub(crate) fn segment(name: &str) -> impl std::fmt::Display {
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC)
+}
+
+fn unreachable_text(socket: &Path, why: &Unreachable) -> String {
+    let at = socket.display();
+    match why {
+        Unreachable::Absent => format!(
+            "no agent at {at}: the socket does not exist\n\
+             Is the agent running here (`heartsay agent`, `systemctl status heartsay`)? \
+             If it listens elsewhere: --socket PATH or HEARTSAY_SOCKET."
+        ),
+        Unreachable::Denied => format!(
+            "permission denied at {at}\n\
+             The socket is open to its owner and its group only: join that group (`ls -l {at}`), or use sudo."
+        ),
+        Unreachable::Refused => format!(
+            "nobody listens at {at}: the socket is left over from an agent that is gone\n\
+             Start the agent again; it replaces the socket."
+        ),
+        Unreachable::Silent(patience) => {
+            format!("the agent at {at} did not answer within {patience:?}")
+        }
+        Unreachable::Closed => {
+            format!("the agent at {at} closed the connection: it is stopping, or has died")
+        }
+        Unreachable::Other(error) => format!("cannot reach an agent at {at}: {error}"),
+    }
+}
+
+/// Consul, Docker and others write the same thing as a URL; both are taken.
+fn without_scheme(socket: &str) -> PathBuf {
+    PathBuf::from(socket.strip_prefix("unix://").unwrap_or(socket))
+}
+
+fn usual_sockets() -> Vec<PathBuf> {
+    let system = PathBuf::from("/run/heartsay/heartsay.sock");
+    let user = std::env::var_os("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("heartsay.sock"));
+    std::iter::once(system).chain(user).collect()
+}
+
+/// How long a loaded machine may take to answer a question: two orders above
+/// what a busy agent was seen to need, short enough for a person. Honest guess.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_may_be_written_as_a_url() {
+        assert_eq!(Client::new(Some("unix:///a/b.sock")).socket(), Path::new("/a/b.sock"));
+        assert_eq!(Client::new(Some("a/b.sock")).socket(), Path::new("a/b.sock"));
+    }
+
+    #[test]
+    fn a_name_cannot_break_out_of_its_segment() {
+        assert_eq!(segment("a/../b?c").to_string(), "a%2F%2E%2E%2Fb%3Fc");
+    }
+}

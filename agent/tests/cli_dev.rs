@@ -1,0 +1,167 @@
+//! `dev`: the first command anybody types.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that trips over is a test that fails"
+)]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+#[test]
+fn the_story_is_told_to_its_good_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let output =
+        dev(&dir, &["--once", "--nodes", "3", "--kill-after", "500ms", "-o", "jsonl"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let steps: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let find = |step: &str| {
+        steps.iter().find(|s| s["step"] == step).unwrap_or_else(|| panic!("no {step} in\n{text}"))
+    };
+    for step in ["starting", "formed", "hint", "killed", "noticed", "restarted", "returned", "stopping"] {
+        find(step);
+    }
+    let killed = &find("killed")["member"];
+    let downs =
+        steps.iter().filter(|s| s["step"] == "seen" && s["status"] == "down" && s["member"] == *killed);
+    assert_eq!(downs.count(), 2, "both survivors saw it");
+    let returned = find("returned");
+    assert!(returned["after"].as_u64() > returned["before"].as_u64(), "a new generation");
+    let result = &find("result")["result"];
+    assert_eq!(result["ok"], true);
+    assert_eq!(result["down"]["observers"], 2);
+    assert!(result["down"]["median_seconds"].as_f64() <= result["down"]["max_seconds"].as_f64());
+    assert_eq!(leftovers(&dir), (0, 0), "neither processes nor files stay");
+}
+
+#[test]
+fn the_story_fits_one_and_two_agents() {
+    for nodes in ["1", "2"] {
+        let dir = tempfile::tempdir().unwrap();
+        let output = dev(&dir, &["--once", "--nodes", nodes, "--kill-after", "200ms"]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{nodes}: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(text.contains("All well."), "{text}");
+        assert_eq!(text.contains("SIGKILL"), nodes == "2", "{text}");
+        assert_eq!(leftovers(&dir), (0, 0));
+    }
+}
+
+#[test]
+fn quiet_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--once", "--nodes", "1", "--kill-after", "0s", "--quiet", "--keep"];
+    let output = dev(&dir, &args).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "All well.\n");
+    assert_eq!(leftovers(&dir), (0, 1));
+}
+
+#[test]
+fn an_interrupt_stops_everybody_in_good_order() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = dev(&dir, &["--nodes", "3", "--kill-after", "1h"]).spawn().unwrap();
+        let mut out = after_formed(&mut child);
+        send(&child, signal);
+        let status = child.wait().unwrap();
+        let mut rest = String::new();
+        out.read_to_string(&mut rest).unwrap();
+        assert_eq!(status.code(), Some(0), "{signal}: {rest}");
+        assert_eq!(leftovers(&dir), (0, 0));
+    }
+}
+
+#[test]
+fn an_interrupted_once_is_no_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = dev(&dir, &["--nodes", "2", "--once", "--kill-after", "1h"]).spawn().unwrap();
+    let _out = after_formed(&mut child);
+    send(&child, Signal::SIGINT);
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(leftovers(&dir).0, 0);
+}
+
+#[test]
+fn no_agent_outlives_a_parent_that_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = dev(&dir, &["--nodes", "3", "--kill-after", "1h"]).spawn().unwrap();
+    let _out = after_formed(&mut child);
+    assert_eq!(processes(dir.path()), 3);
+    send(&child, Signal::SIGKILL);
+    child.wait().unwrap();
+    for _ in 0..200 {
+        if processes(dir.path()) == 0 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{} agents live on", processes(dir.path()));
+}
+
+#[test]
+fn a_failed_start_shows_what_the_agent_said() {
+    let dir = tempfile::tempdir().unwrap();
+    // A place whose sockets' paths are too long for the system.
+    let deep = dir.path().join("d".repeat(100));
+    std::fs::create_dir(&deep).unwrap();
+    let output = dev(&dir, &["--once", "--nodes", "2"]).env("TMPDIR", &deep).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("its last words:") && text.contains("sock"), "{text}");
+    assert_eq!(processes(dir.path()), 0);
+}
+
+fn dev(dir: &TempDir, args: &[&str]) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("heartsay"));
+    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("HEARTSAY_")) {
+        command.env_remove(key);
+    }
+    command.arg("dev").args(args).env("TMPDIR", dir.path());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Reads until all see one another.
+fn after_formed(child: &mut Child) -> BufReader<std::process::ChildStdout> {
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("see one another") {
+        line.clear();
+        assert_ne!(out.read_line(&mut line).unwrap(), 0, "it ended early");
+    }
+    out
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+}
+
+/// Processes and directories that are still there.
+fn leftovers(dir: &TempDir) -> (usize, usize) {
+    (processes(dir.path()), std::fs::read_dir(dir.path()).unwrap().count())
+}
+
+/// How many processes have something of `dir` in their command line.
+fn processes(dir: &Path) -> usize {
+    let dir = dir.to_str().unwrap().as_bytes();
+    let all = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .filter(|line| line.windows(dir.len()).any(|part| part == dir))
+        .count()
+}

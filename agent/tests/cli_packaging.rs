@@ -1,0 +1,95 @@
+//! What is shipped beside the program fits the program.
+
+#![allow(clippy::unwrap_used, reason = "a test that trips over is a test that fails")]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Output;
+
+use serde_json::Value;
+
+#[test]
+fn the_example_file_is_accepted() {
+    let output = heartsay(&["config", "check", packaging("heartsay.toml").to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_example_file_explains_every_setting_and_no_other() {
+    let known = keys(&String::from_utf8(heartsay(&["config", "default"]).stdout).unwrap());
+    let shown = keys(&std::fs::read_to_string(packaging("heartsay.toml")).unwrap());
+    assert!(known.len() > 10, "{known:?}");
+    assert_eq!(shown, known);
+}
+
+#[test]
+fn every_default_of_the_example_file_can_be_uncommented() {
+    let text = std::fs::read_to_string(packaging("heartsay.toml")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let lines = text.lines().map(|line| match setting(line) {
+        // These name files and groups that need not exist here.
+        Some("key_file" | "socket_group" | "admin_group") | None => line.to_owned(),
+        Some(_) => line.trim_start_matches('#').to_owned(),
+    });
+    let file = dir.path().join("heartsay.toml");
+    std::fs::write(&file, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let output = heartsay(&["config", "check", file.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_unit_and_the_images_use_flags_and_variables_that_exist() {
+    let help = String::from_utf8(heartsay(&["agent", "--help"]).stdout).unwrap();
+    let mut found = 0;
+    for file in ["heartsay.service", "Dockerfile", "kubernetes.yaml"] {
+        let text = std::fs::read_to_string(packaging(file)).unwrap();
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
+        for word in words.filter(|w| w.starts_with("HEARTSAY_")) {
+            assert!(help.contains(&format!("[env: {word}]")), "{file}: {word}");
+            found += 1;
+        }
+    }
+    let unit = std::fs::read_to_string(packaging("heartsay.service")).unwrap();
+    let start = unit.lines().find(|l| l.starts_with("ExecStart=")).unwrap();
+    for flag in start.split_whitespace().filter(|w| w.starts_with("--")) {
+        assert!(help.contains(&format!("{flag} ")), "{flag}");
+        found += 1;
+    }
+    assert!(found > 6, "{found}");
+}
+
+#[test]
+fn the_manifest_is_one_service_and_one_daemon_set() {
+    let text = std::fs::read_to_string(packaging("kubernetes.yaml")).unwrap();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let kinds: Vec<_> = documents.iter().filter_map(|d| d.get("kind")?.as_str()).collect();
+    assert_eq!(kinds, ["Service", "DaemonSet"]);
+    let label = "/spec/template/metadata/labels/app.kubernetes.io~1name";
+    let selector = "/spec/selector/app.kubernetes.io~1name";
+    let of = |i: usize, at: &str| documents.get(i).and_then(|d| d.pointer(at)).cloned();
+    assert!(of(0, selector).is_some());
+    assert_eq!(of(0, selector), of(1, label), "the service finds the pods");
+}
+
+fn packaging(file: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "packaging", file].iter().collect()
+}
+
+fn heartsay(args: &[&str]) -> Output {
+    let mut command = assert_cmd::cargo::cargo_bin_cmd!("heartsay");
+    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("HEARTSAY_")) {
+        command.env_remove(key);
+    }
+    // Without it a user that is not root has no place for a socket.
+    command.env("XDG_RUNTIME_DIR", "/run/user/0").args(args).output().unwrap()
+}
+
+fn keys(text: &str) -> BTreeSet<String> {
+    text.lines().filter_map(setting).map(str::to_owned).collect()
+}
+
+/// `key` of the lines `key = …` and `#key = …`.
+fn setting(line: &str) -> Option<&str> {
+    let (key, _) = line.trim_start_matches('#').split_once(" = ")?;
+    key.chars().all(|c| c.is_ascii_lowercase() || c == '_').then_some(key)
+}

@@ -1,0 +1,224 @@
+//! The command line without any agent: help, usage errors, and how it says that nobody is there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that trips over is a test that fails"
+)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+fn heartsay(args: &[&str]) -> Output {
+    let mut command = assert_cmd::cargo::cargo_bin_cmd!("heartsay");
+    for (key, _) in std::env::vars_os() {
+        if key.to_string_lossy().starts_with("HEARTSAY_") {
+            command.env_remove(key);
+        }
+    }
+    command.args(args).timeout(Duration::from_secs(30)).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("ended by a signal")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn every_verb_explains_itself() {
+    let help = stdout(&heartsay(&["--help"]));
+    let verbs: Vec<&str> = help
+        .lines()
+        .skip_while(|l| *l != "Commands:")
+        .skip(1)
+        .take_while(|l| !l.is_empty())
+        .filter(|l| !l.starts_with("   "))
+        .filter_map(|l| l.split_whitespace().next())
+        .collect();
+    for verb in [
+        "dev",
+        "members",
+        "status",
+        "why",
+        "phi",
+        "watch",
+        "wait",
+        "quorum",
+        "join",
+        "leave",
+        "forget",
+        "tags",
+        "completions",
+        "version",
+        "keygen",
+    ] {
+        assert!(verbs.contains(&verb), "{verb} is not in {verbs:?}");
+    }
+    for verb in verbs.into_iter().filter(|verb| *verb != "help") {
+        let output = heartsay(&[verb, "--help"]);
+        assert_eq!(code(&output), 0, "{verb}: {}", stderr(&output));
+        assert!(stdout(&output).contains("Usage: heartsay"), "{verb}");
+    }
+}
+
+#[test]
+fn the_exit_codes_are_documented() {
+    let help = stdout(&heartsay(&["--help"]));
+    for line in ["0    done", "1    error", "2    usage", "3    no agent", "4    no", "124  time is up"] {
+        assert!(help.contains(line), "{line:?} is not in\n{help}");
+    }
+}
+
+#[test]
+fn nonsense_is_a_usage_error() {
+    for args in [
+        &["nonsense"][..],
+        &[],
+        &["members", "--status", "gone"],
+        &["members", "--tag", "no-pair"],
+        &["members", "-o", "xml"],
+        &["wait"],
+        &["wait", "--for", "alive"],
+        &["wait", "--for", "alive>=x"],
+        &["wait", "--for", "alive>=1", "--timeout", "30"],
+        &["why"],
+        &["join"],
+        &["tags", "set"],
+        &["tags", "set", "novalue"],
+        &["dev", "--nodes", "0"],
+        &["dev", "--nodes", "1001"],
+        &["completions", "tcsh"],
+    ] {
+        let output = heartsay(args);
+        assert_eq!(code(&output), 2, "{args:?}: {}{}", stdout(&output), stderr(&output));
+        assert_eq!(stdout(&output), "", "{args:?}");
+    }
+}
+
+#[test]
+fn an_absent_agent_is_told_from_a_dead_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let absent = dir.path().join("absent.sock");
+    let dead = dir.path().join("dead.sock");
+    drop(UnixListener::bind(&dead).unwrap());
+    for (socket, words) in [(&absent, "the socket does not exist"), (&dead, "nobody listens at")] {
+        let socket = socket.to_str().unwrap();
+        for verb in ["members", "status", "phi", "watch", "quorum", "leave", "tags"] {
+            let output = heartsay(&["--socket", socket, verb]);
+            assert_eq!(code(&output), 3, "{verb}: {}", stderr(&output));
+            assert!(stderr(&output).contains(words), "{verb}: {}", stderr(&output));
+            assert!(stderr(&output).contains(socket), "{verb}: {}", stderr(&output));
+        }
+        for rest in [&["why", "n1"][..], &["join", "n1"], &["forget", "n1"], &["tags", "delete", "k"]] {
+            let output = heartsay(&[&["--socket", socket][..], rest].concat());
+            assert_eq!(code(&output), 3, "{rest:?}: {}", stderr(&output));
+        }
+    }
+}
+
+#[test]
+fn a_forbidden_socket_is_called_forbidden() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("closed.sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o000)).unwrap();
+    if nix::unistd::Uid::effective().is_root() {
+        // Nothing is forbidden to root; there the same socket merely stays silent.
+        return;
+    }
+    let output = heartsay(&["--socket", socket.to_str().unwrap(), "members"]);
+    assert_eq!(code(&output), 3);
+    assert!(stderr(&output).contains("permission denied"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_socket_may_come_from_the_environment_and_as_a_url() {
+    let output = assert_cmd::cargo::cargo_bin_cmd!("heartsay")
+        .env("HEARTSAY_SOCKET", "unix:///nowhere/at/all.sock")
+        .arg("members")
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 3);
+    assert!(stderr(&output).contains("no agent at /nowhere/at/all.sock"), "{}", stderr(&output));
+}
+
+#[test]
+fn waiting_for_an_agent_that_never_comes_ends_in_time() {
+    let output = heartsay(&["--socket", "/nowhere.sock", "wait", "--for", "alive>=1", "--timeout", "300ms"]);
+    assert_eq!(code(&output), 124);
+    assert!(stderr(&output).contains("time is up"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("/nowhere.sock"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_version_needs_no_agent() {
+    let output = heartsay(&["--socket", "/nowhere.sock", "version"]);
+    assert_eq!(code(&output), 0);
+    assert!(stdout(&output).contains(env!("CARGO_PKG_VERSION")));
+    assert!(stdout(&output).contains("none at /nowhere.sock"));
+    let output = heartsay(&["--socket", "/nowhere.sock", "version", "-o", "json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["client"]["version"], env!("CARGO_PKG_VERSION"));
+    assert!(answer["agent"].is_null());
+}
+
+#[test]
+fn completions_exist_for_the_usual_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = heartsay(&["completions", shell]);
+        assert_eq!(code(&output), 0);
+        assert!(stdout(&output).contains("quorum"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("heartsay"))
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn every_key_is_new_and_has_32_bytes() {
+    use base64::Engine as _;
+    let keys: Vec<String> = (0..2).map(|_| stdout(&heartsay(&["keygen"])).trim().to_owned()).collect();
+    assert_ne!(keys[0], keys[1]);
+    for key in keys {
+        assert_eq!(base64::engine::general_purpose::STANDARD.decode(key).unwrap().len(), 32);
+    }
+}
+
+#[test]
+fn a_key_file_is_private_and_never_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keyring");
+    let path = file.to_str().unwrap();
+    let output = heartsay(&["keygen", "--out", path]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let key = fs::read_to_string(&file).unwrap();
+    assert_eq!(key.trim().len(), 44);
+    assert!(!stdout(&output).contains(key.trim()), "a key in a file is not shown");
+
+    let output = heartsay(&["keygen", "--out", path]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains(path), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(&file).unwrap(), key);
+}
