@@ -122,8 +122,7 @@ impl Clock {
 
     /// Microseconds shown at `now`.
     pub(crate) fn read(&self, now: Instant) -> u64 {
-        let passed = now.since(self.world).as_micros() as i64;
-        (self.local + passed + passed * self.ppm / 1_000_000).max(0) as u64
+        (self.local + self.shown(now.since(self.world).as_micros() as i64)).max(0) as u64
     }
 
     /// The first world moment at which it shows `local` or more.
@@ -135,8 +134,12 @@ impl Clock {
         let mut passed = ahead;
         if self.ppm != 0 {
             passed = (i128::from(ahead) * 1_000_000 / i128::from(1_000_000 + self.ppm)) as i64;
-            while passed + passed * self.ppm / 1_000_000 < ahead {
+            // Rounding leaves it a microsecond or two off, either way.
+            while self.shown(passed) < ahead {
                 passed += 1;
+            }
+            while passed > 0 && self.shown(passed - 1) >= ahead {
+                passed -= 1;
             }
         }
         self.world + Duration::from_micros(passed.max(0) as u64)
@@ -154,6 +157,11 @@ impl Clock {
 
     pub(crate) fn ppm(&self) -> i64 {
         self.ppm
+    }
+
+    /// Microseconds it counts while `passed` pass in the world.
+    fn shown(&self, passed: i64) -> i64 {
+        passed + (passed * self.ppm).div_euclid(1_000_000)
     }
 }
 

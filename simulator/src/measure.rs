@@ -40,6 +40,8 @@ pub struct Measures {
     pub bytes_peak: u32,
     /// Ages of heartbeats in rounds: how far views are behind the owners.
     pub ages: Vec<u16>,
+    /// Running members that hold, lost, are unsettled about quorum at the end.
+    pub quorum: [usize; 3],
     /// From the last trouble to agreement, seconds.
     pub agreement: Option<f64>,
     /// Disagreement over time: (seconds, members off the majority's view, wrong entries).
@@ -186,6 +188,8 @@ pub struct Summary {
     pub datagrams: f64,
     /// Ages of heartbeats, rounds.
     pub age: Spread,
+    /// Members that hold, lost, are unsettled about quorum at the end, over all runs.
+    pub quorum: [usize; 3],
     /// From the last trouble to agreement, over runs; missing: runs that did not agree.
     pub agreement: Spread,
 }
@@ -243,6 +247,7 @@ impl Summary {
             bytes_peak: runs.iter().map(|m| f64::from(m.bytes_peak)).fold(0.0, f64::max),
             datagrams: sum(|m| m.datagrams) as f64 / seconds_seen,
             age: Spread::of(runs.iter().flat_map(|m| m.ages.iter().map(|a| f64::from(*a))), 0),
+            quorum: [0, 1, 2].map(|i| runs.iter().map(|m| m.quorum[i]).sum()),
             agreement: Spread::of(agreed, runs.iter().filter(|m| m.agreement.is_none()).count() as u64),
         }
     }

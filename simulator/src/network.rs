@@ -254,11 +254,12 @@ impl Network {
             self.lost.chance += 1;
             return None;
         }
-        if let Some(burst) = self.rules.burst {
-            if self.in_bad_time(now, from, to, burst) && self.dice.chance(burst.loss) {
-                self.lost.burst += 1;
-                return None;
-            }
+        if let Some(burst) = self.rules.burst
+            && self.in_bad_time(now, from, to, burst)
+            && self.dice.chance(burst.loss)
+        {
+            self.lost.burst += 1;
+            return None;
         }
         Some(wait)
     }

@@ -57,8 +57,6 @@ pub struct Run {
     pub lost: Lost,
     /// Inputs refused by machines, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
-    /// Running members that hold, lost, are unsettled about quorum at the end.
-    pub quorum: [usize; 3],
     /// The machines' own counters, summed over members running at the end.
     pub counters: BTreeMap<&'static str, u64>,
     /// Raw observations, for pictures; not printed.
@@ -148,7 +146,6 @@ impl Run {
             violations: ended.violations,
             lost: ended.lost,
             rejected: ended.rejected,
-            quorum: ended.quorum,
             counters: ended.counters,
             measures: ended.measures,
         }

@@ -66,7 +66,7 @@ fn fault(dice: &mut Dice, nodes: usize) -> String {
             "what = \"partition\"\nsides = [\"40%\", \"60%\"]\none-way = true\non = \"3s\"\noff = \"4s\"\nfor = \"{lasts}s\""
         ),
         11 => format!("what = \"clock-step\"\nby = \"{}m\"\nback = {}", 1 + dice.below(90), dice.chance(0.5)),
-        12 => format!("what = \"leave\"\nwho = 1"),
+        12 => "what = \"leave\"\nwho = 1".to_owned(),
         _ => format!("what = \"join\"\nwho = {few}\nover = \"{lasts}s\""),
     };
     format!("\n[[fault]]\nat = \"{at}s\"\n{kind}\n")

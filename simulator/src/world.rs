@@ -94,8 +94,6 @@ pub struct Ended {
     pub lost: crate::network::Lost,
     /// Inputs that machines refused, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
-    /// Running members that say they hold, lost, are unsettled about quorum.
-    pub quorum: [usize; 3],
     /// Sum of the machines' own counters, over the members that run at the end.
     pub counters: BTreeMap<&'static str, u64>,
 }
@@ -350,7 +348,7 @@ impl World {
     /// Sends what waited at the edge of `host`.
     pub(crate) fn flush(&mut self, host: usize) {
         for (to, bytes) in std::mem::take(&mut self.hosts[host].outbox) {
-            self.carry(host, Transmit { to, bytes });
+            self.carry(host, &Transmit { to, bytes });
         }
     }
 
@@ -477,11 +475,11 @@ impl World {
         if h.blocked > 0 {
             h.outbox.push((transmit.to, transmit.bytes));
         } else {
-            self.carry(host, transmit);
+            self.carry(host, &transmit);
         }
     }
 
-    fn carry(&mut self, host: usize, transmit: Transmit) {
+    fn carry(&mut self, host: usize, transmit: &Transmit) {
         let h = &mut self.hosts[host];
         let size = transmit.bytes.len();
         h.second.bytes += (size + HEADER) as u32;
@@ -522,7 +520,7 @@ impl World {
                 self.stop(host, false);
             }
             Event::Joined { members } => {
-                self.trace.say(now, name.as_str(), || format!("joined: {members} members"))
+                self.trace.say(now, name.as_str(), || format!("joined: {members} members"));
             }
             Event::NameRefused { holder, .. } => {
                 self.trace.say(now, name.as_str(), || format!("is refused: host {holder} holds the name"));
@@ -753,6 +751,7 @@ impl World {
         let check = self.scenario.check.clone();
         // A scenario that begins trouble must leave time for the calm to be judged.
         self.measures.agreement = liveness(&mut self.violations, now, self.calm, &self.board, &check);
+        self.measures.quorum = self.quorums.count();
         self.measures.view_sizes = self.view_sizes.into_iter().collect();
         let newcomers = self.marks.iter().filter_map(|m| m.newcomer.as_ref());
         self.measures.newcomers_lost = newcomers.filter(|n| !n.full).count() as u64;
@@ -791,7 +790,6 @@ impl World {
             inputs: self.trace.inputs(),
             lost: self.network.lost,
             rejected: self.rejected,
-            quorum: self.quorums.count(),
             counters,
         }
     }

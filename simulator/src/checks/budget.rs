@@ -42,6 +42,7 @@ pub fn judge(budget: &Budget, s: &Summary) -> Vec<Line> {
         ),
         ("healthy-evicted", count(budget.healthy_evicted), Some(s.healthy_evicted as f64)),
         ("needless-evictions", count(budget.needless_evictions), Some(s.needless_evictions as f64)),
+        ("quorum-held", count(budget.quorum_held), Some(s.quorum[0] as f64)),
         ("divergence", budget.divergence, Some(s.divergence)),
         ("formation", span(budget.formation), all(s.formation.max, s.formation.missing)),
         ("newcomer-full", span(budget.newcomer_full), all(s.newcomer_full.max, s.newcomer_full.missing)),

@@ -80,6 +80,10 @@ fn summary(s: &Summary) {
         "false positives {} (by healthy observers {}), healthy members evicted {}, needless evictions {}",
         s.false_positives, s.false_positives_by_healthy, s.healthy_evicted, s.needless_evictions
     );
+    if s.quorum != [0; 3] {
+        let [held, lost, unsettled] = s.quorum;
+        println!("quorum at the end: {held} members hold it, {lost} lost it, {unsettled} are unsettled");
+    }
     println!(
         "view divergence {} member-seconds; {} distinct view sizes while forming; {} datagrams/s and member; peak {} bytes/s",
         number(s.divergence),
@@ -120,9 +124,7 @@ fn per_seed(report: &Report) {
     }
     let members_seconds = (report.nodes as f64 * report.seconds).max(1.0);
     let count = report.runs.len() as f64;
-    println!(
-        "\ncounters per member and minute; quorum held/lost/unsettled at the end; why datagrams were lost or refused"
-    );
+    println!("\ncounters per member and minute; why datagrams were lost or refused");
     let mut keys: Vec<&str> = report.runs.iter().flat_map(|r| r.counters.keys().copied()).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -132,14 +134,14 @@ fn per_seed(report: &Report) {
     }
     println!();
     for run in &report.runs {
-        println!("  seed {}: quorum {:?}, {:?}, {:?}", run.seed, run.quorum, run.lost, run.rejected);
+        println!("  seed {}: {:?}, {:?}", run.seed, run.lost, run.rejected);
     }
 }
 
 /// A number with three or four significant digits.
 pub(super) fn number(x: f64) -> String {
     match x.abs() {
-        a if a == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         a if a >= 1e6 => format!("{:.2}M", x / 1e6),
         a if a >= 1e4 => format!("{:.1}k", x / 1e3),
         a if a >= 100.0 => format!("{x:.0}"),

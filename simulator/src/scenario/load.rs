@@ -1,11 +1,12 @@
 //! Reading a scenario: TOML, then overrides, then the questions that types cannot ask.
 
+use heartsay_detector::{DetectorConfig, FixedConfig, PhiConfig, Tail};
 use heartsay_membership::{Config, Profile as Shipped};
 use heartsay_proto::{Budget as Datagram, Cluster};
 use serde::Deserialize as _;
 use toml::{Table, Value};
 
-use super::{Fault, Profile, Protocol, Scenario, What, Who, shipped::source};
+use super::{Detector, Fault, Profile, Protocol, Scenario, What, Who, shipped::source};
 
 /// Why a scenario is no scenario. The user's fault; nothing has run.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,7 @@ impl Protocol {
         take!(interval.0, acceptable_pause.0, helpers, witnesses, fanout, coalesce.0, burst_rate);
         take!(forget_down_after.0, forget_left_after.0, rejoin_interval.0, leave_timeout.0);
         take!(quorum_settle.0, max_members);
+        config.detector = self.detector();
         if let Some(initial) = self.rtt_initial {
             config.rtt.initial = initial.0;
         }
@@ -114,6 +116,25 @@ impl Protocol {
             config.datagram = Datagram::new(limit).map_err(|error| error.to_string())?;
         }
         Ok(config)
+    }
+
+    fn detector(&self) -> DetectorConfig {
+        let fixed = FixedConfig::default();
+        let phi = PhiConfig::default();
+        let phi = PhiConfig {
+            threshold: self.phi_threshold.unwrap_or(phi.threshold),
+            min_deviation: self.min_deviation.map_or(phi.min_deviation, |span| span.0),
+            ..phi
+        };
+        match self.detector {
+            None | Some(Detector::Phi) => DetectorConfig::Phi(phi),
+            Some(Detector::PhiExponential) => {
+                DetectorConfig::Phi(PhiConfig { tail: Tail::Exponential, ..phi })
+            }
+            Some(Detector::Fixed) => {
+                DetectorConfig::Fixed(FixedConfig { missed: self.missed.unwrap_or(fixed.missed), ..fixed })
+            }
+        }
     }
 }
 
@@ -283,7 +304,11 @@ fn apply(table: &mut Table, set: &str) -> Result<(), String> {
                     _ => return Err(format!("{part} has {entries} entries, counted from 0")),
                 }
             }
-            _ => return Err(format!("{part} holds a single value")),
+            Value::String(_)
+            | Value::Integer(_)
+            | Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Datetime(_) => return Err(format!("{part} holds a single value")),
         };
     }
     at.insert(last.to_owned(), value);

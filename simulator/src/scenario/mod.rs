@@ -202,6 +202,14 @@ pub struct Protocol {
     pub coalesce: Option<Span>,
     /// Burst datagrams per second.
     pub burst_rate: Option<u32>,
+    /// How silence is judged: `phi` (default), `phi-exponential` or `fixed`.
+    pub detector: Option<Detector>,
+    /// phi: the threshold.
+    pub phi_threshold: Option<f64>,
+    /// phi: floor under the learnt deviation.
+    pub min_deviation: Option<Span>,
+    /// fixed: heartbeats missed.
+    pub missed: Option<u32>,
     /// Wait for an answer on a path never measured.
     pub rtt_initial: Option<Span>,
     /// Shortest wait for an answer.
@@ -235,6 +243,16 @@ pub enum Profile {
     #[default]
     Lan,
     Wan,
+}
+
+/// See the `detector` crate.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "named as in the detector crate")]
+pub enum Detector {
+    Phi,
+    PhiExponential,
+    Fixed,
 }
 
 /// One piece of trouble. Which keys a kind takes is checked.
@@ -443,6 +461,8 @@ pub struct Budget {
     pub needless_evictions: Option<u64>,
     /// Member-seconds off the majority's view.
     pub divergence: Option<f64>,
+    /// Running members that say at the end that they hold quorum.
+    pub quorum_held: Option<u64>,
     /// From the last start of the first members to the last full view.
     pub formation: Option<Span>,
     /// From a newcomer's start to its own full view, the slowest.

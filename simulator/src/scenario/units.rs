@@ -52,7 +52,7 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let s = self.0.as_secs_f64();
         match s {
-            s if s == 0.0 => f.write_str("0s"),
+            0.0 => f.write_str("0s"),
             s if s < 1e-3 => write!(f, "{}us", self.0.as_micros()),
             s if s < 1.0 => write!(f, "{}ms", (s * 1e6).round() / 1e3),
             s if s >= 60.0 && s % 60.0 == 0.0 => write!(f, "{}m", s / 60.0),

@@ -1,0 +1,42 @@
+//! Checkers bite: on runs whose world or expectations were broken on purpose.
+//! (Each rule is also tested alone, beside its code.)
+
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+use heartsay_simulator::run::{Report, run};
+use heartsay_simulator::scenario::load;
+
+fn go(name: &str, sets: &[&str]) -> Report {
+    let sets: Vec<String> = sets.iter().map(|s| (*s).to_owned()).collect();
+    let scenario = load(name, &sets).unwrap_or_else(|problem| panic!("{name}: {problem}"));
+    run(&scenario, &[1], &sets, &|| {}).expect("runs")
+}
+
+#[test]
+fn a_run_that_ends_before_the_crash_is_known_lacks_agreement() {
+    let report = go("crash", &["nodes=8", "duration=20.5s"]);
+    assert!(report.runs[0].violations.broke("no-agreement"), "{:?}", report.runs[0].violations);
+    assert!(!report.passed());
+}
+
+#[test]
+fn agreement_later_than_allowed_is_late() {
+    let report = go("crash", &["nodes=8", "check.agree-within=100ms"]);
+    assert!(report.runs[0].violations.broke("late-agreement"), "{:?}", report.runs[0].violations);
+}
+
+#[test]
+fn a_cluster_whose_datagrams_all_vanish_never_forms() {
+    let report = go("quiet", &["nodes=4", "network.loss=1.0", "duration=20s"]);
+    assert_eq!(report.summary.formation.missing, 1);
+    assert!(report.runs[0].violations.broke("no-agreement"));
+    assert!(!report.sound());
+}
+
+#[test]
+fn a_budget_that_cannot_be_kept_is_broken_without_being_a_violation() {
+    let report = go("crash", &["nodes=8", "budget.down-p99=1ms", "budget.bytes-mean=1"]);
+    assert!(report.sound() && !report.passed());
+    let broken: Vec<&str> = report.budget.iter().filter(|l| !l.kept).map(|l| l.key).collect();
+    assert!(broken.contains(&"down-p99") && broken.contains(&"bytes-mean"), "{broken:?}");
+}

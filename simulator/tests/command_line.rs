@@ -1,0 +1,107 @@
+//! What a person types, and what comes back.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+use assert_cmd::Command;
+
+fn sim(arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::cargo_bin("heartsay-sim").expect("built with the tests");
+    let output = command.args(arguments).output().expect("starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn run_prints_a_table_and_says_which_trace() {
+    let (code, out, err) = sim(&["run", "crash", "--nodes", "8", "--seeds", "2", "--lenient"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("down, each observer") && out.contains("trace of seed 1"), "{out}");
+}
+
+#[test]
+fn json_has_a_schema_and_the_generator_and_is_the_same_twice() {
+    let arguments = ["run", "crash", "--nodes", "6", "--seed", "9", "-o", "json", "--lenient"];
+    let (code, out, err) = sim(&arguments);
+    assert_eq!(code, 0, "{out}{err}");
+    let report: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(report["schema"], "heartsay-sim/1");
+    assert!(report["generator"].as_str().is_some_and(|g| g.starts_with("ChaCha8")));
+    assert_eq!(report["runs"][0]["seed"], 9);
+    assert_eq!(out, sim(&arguments).1);
+}
+
+#[test]
+fn a_failing_run_ends_with_1_and_the_command_that_replays_it() {
+    let (code, out, _) = sim(&["run", "crash", "--nodes", "8", "--seed", "3", "--duration", "20.5s"]);
+    assert_eq!(code, 1);
+    let replay = out.lines().find(|line| line.contains("replay:")).expect("a command to copy");
+    assert!(replay.contains("--seed 3") && replay.contains("nodes=8"), "{replay}");
+    let (code, out, _) =
+        sim(&["replay", "crash", "--seed", "3", "--set", "nodes=8", "--set", "duration=20.5s", "--log"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("vanishes") && out.contains("no-agreement"), "{out}");
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_a_hint() {
+    for (arguments, words) in [
+        (&["run", "crahs"] as &[&str], "did you mean `crash`?"),
+        (&["run", "crash", "--nodes", "0"], "at least one member"),
+        (&["run", "crash", "--set", "network.los=0.1"], "did you mean `loss`?"),
+        (&["run", "crash", "--set", "fault.0.who=500"], "the cluster has 128"),
+        (&["run", "/does/not/exist.toml"], "No such file"),
+        (&["walk", "crash"], "unrecognized subcommand"),
+    ] {
+        let (code, _, err) = sim(arguments);
+        assert_eq!(code, 2, "{arguments:?}: {err}");
+        assert!(err.contains(words), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn compare_shows_what_changed() {
+    let folder = std::env::temp_dir().join(format!("heartsay-sim-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("writable");
+    let file = |name: &str, sets: &[&str]| {
+        let mut arguments = vec!["run", "crash", "--nodes", "6", "--seed", "1", "-o", "json", "--lenient"];
+        arguments.extend(sets);
+        let path = folder.join(name);
+        std::fs::write(&path, sim(&arguments).1).expect("writable");
+        path.display().to_string()
+    };
+    let (a, b) = (file("a.json", &[]), file("b.json", &["--set", "protocol.acceptable-pause=4s"]));
+    let (code, out, err) = sim(&["compare", &a, &b]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("down.median") && out.contains('%'), "{out}");
+    assert!(sim(&["compare", &a, &a]).1.contains("no difference"));
+    assert_eq!(sim(&["compare", &a, "/does/not/exist"]).0, 1);
+    std::fs::remove_dir_all(&folder).expect("ours");
+}
+
+#[test]
+fn sweep_prints_a_line_per_point_of_the_grid() {
+    let (code, out, err) = sim(&[
+        "sweep",
+        "crash",
+        "--nodes",
+        "6",
+        "--over",
+        "network.loss=0,0.01",
+        "--over",
+        "fault.0.at=20s,21s",
+        "--seeds",
+        "1",
+    ]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(out.lines().filter(|line| line.contains("fault.0.at=")).count(), 4, "{out}");
+}
+
+#[test]
+fn list_and_show_name_every_scenario() {
+    let (_, list, _) = sim(&["list"]);
+    for name in heartsay_simulator::scenario::shipped() {
+        assert!(list.contains(name));
+    }
+    assert!(sim(&["show", "crash"]).1.contains("vanish"));
+    assert_eq!(sim(&["show", "nothing"]).0, 2);
+}
