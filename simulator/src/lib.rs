@@ -37,6 +37,8 @@ pub mod measure;
 pub mod network;
 pub mod oracle;
 pub mod queue;
+pub mod recording;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod swarm;

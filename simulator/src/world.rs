@@ -17,6 +17,7 @@ use crate::measure::{Episode, Measures};
 use crate::network::{Arrival, HEADER, Network};
 use crate::oracle::{Belief, Board, GRACE, Life, Oracle};
 use crate::queue::Queue;
+use crate::recording::{LOOK, Recording};
 use crate::scenario::Scenario;
 use crate::trace::{Trace, WORLD};
 
@@ -36,6 +37,7 @@ pub struct World {
     pub(crate) measures: Measures,
     pub(crate) violations: Violations,
     pub(crate) live: usize,
+    pub(crate) recording: Option<Recording>,
     config: Config,
     seed: Seed,
     safety: Safety,
@@ -54,12 +56,24 @@ pub struct World {
 pub(crate) enum Happening {
     Wake(usize),
     Ready(usize),
-    Arrive { to: usize, from: usize, bytes: Bytes },
-    Refuse { at: usize, to: usize },
-    WallClock { host: usize, life: u64 },
+    Arrive {
+        to: usize,
+        from: usize,
+        bytes: Bytes,
+    },
+    Refuse {
+        at: usize,
+        to: usize,
+    },
+    WallClock {
+        host: usize,
+        life: u64,
+    },
     Act(Act),
     Second,
     Sample,
+    /// A look at the recorded pair.
+    Look,
 }
 
 /// Book-keeping about one member as a subject.
@@ -96,6 +110,8 @@ pub struct Ended {
     pub rejected: BTreeMap<&'static str, u64>,
     /// Sum of the machines' own counters, over the members that run at the end.
     pub counters: BTreeMap<&'static str, u64>,
+    /// What pictures are drawn from, if it was asked for.
+    pub recording: Option<Recording>,
 }
 
 impl World {
@@ -120,6 +136,7 @@ impl World {
             measures: Measures::default(),
             violations: Violations::default(),
             live: 0,
+            recording: None,
             config: scenario.protocol.config(scenario.nodes)?,
             seed,
             safety: Safety::default(),
@@ -135,6 +152,18 @@ impl World {
         };
         world.plan();
         Ok(world)
+    }
+
+    /// Records what pictures need, and phi of `pair` (observer, subject).
+    #[must_use]
+    pub fn recorded(mut self, pair: Option<(usize, usize)>) -> Self {
+        let mut recording = Recording { pair, ..Recording::default() };
+        self.hosts.iter().for_each(|_| recording.add());
+        self.recording = Some(recording);
+        if pair.is_some() {
+            self.queue.push(self.now + LOOK, Happening::Look);
+        }
+        self
     }
 
     /// Runs to the end of the scenario. `progress` hears of every virtual second.
@@ -164,6 +193,7 @@ impl World {
             Happening::Act(act) => self.act(act),
             Happening::Second => self.second(),
             Happening::Sample => self.sample(),
+            Happening::Look => self.look(),
         }
     }
 
@@ -180,6 +210,9 @@ impl World {
             self.oracle.add_shadow();
         }
         self.board.add();
+        if let Some(recording) = &mut self.recording {
+            recording.add();
+        }
         self.marks.push(Marks::default());
         if host >= self.scenario.nodes {
             self.network.add();
@@ -249,6 +282,7 @@ impl World {
         let (subject, life, name) = (h.subject, h.lives, h.name.to_string());
         self.trace.say(now, &name, || format!("starts, generation {generation}"));
         self.oracle.truth(subject).lives.push(Life { generation, host, heartbeat: 0 });
+        self.record(|film| film.trouble(now, subject, GONE, false));
         if subject == host {
             self.board.set_up(now, host, true);
             let truth = self.oracle.truth(host);
@@ -289,6 +323,12 @@ impl World {
         self.safety.forget(host);
         self.quorums.ended(host);
         if subject == host {
+            if let Some(film) = &mut self.recording {
+                for other in (0..self.hosts.len()).filter(|other| *other != host) {
+                    film.believes(self.now, host, other, self.board.belief(host, other), Belief::Unknown);
+                }
+                film.trouble(self.now, host, GONE, true);
+            }
             self.board.set_up(self.now, host, false);
             self.oracle.truth(host).up = false;
             self.live -= 1;
@@ -554,6 +594,9 @@ impl World {
         };
         let old = self.board.belief(observer, subject);
         self.board.set(now, observer, subject, belief);
+        if old != belief {
+            self.record(|film| film.believes(now, observer, subject, old, belief));
+        }
         if belief.present() {
             self.known(observer, subject, event.generation);
         }
@@ -709,6 +752,22 @@ impl World {
         self.queue.push(self.now + self.scenario.measure.every.0, Happening::Sample);
     }
 
+    pub(crate) fn record(&mut self, what: impl FnOnce(&mut Recording)) {
+        self.recording.as_mut().map(what);
+    }
+
+    fn look(&mut self) {
+        let now = self.now;
+        self.queue.push(now + LOOK, Happening::Look);
+        let Some((observer, subject)) = self.recording.as_ref().and_then(|film| film.pair) else { return };
+        let Some(name) = self.hosts.get(subject).map(|h| h.name.clone()) else { return };
+        let Some(process) = self.hosts.get(observer).and_then(|h| h.process.as_ref()) else { return };
+        let view = process.node.member(Instant::from_micros(process.clock.read(now)), &name);
+        if let Some(view) = view {
+            self.record(|film| film.sample(now, view.phi));
+        }
+    }
+
     /// Looks at the whole table of `observer`.
     fn inspect(&mut self, observer: usize, ages: bool) {
         let now = self.now;
@@ -791,6 +850,7 @@ impl World {
             lost: self.network.lost,
             rejected: self.rejected,
             counters,
+            recording: self.recording,
         }
     }
 }
@@ -803,6 +863,8 @@ fn owners_word(hosts: &[Host], host: usize, now: Instant) -> Option<(u64, u64)> 
     process.node.member(local, &h.name).map(|me| (me.generation, me.heartbeat))
 }
 
+/// Kind of the band in which no process runs.
+const GONE: &str = "gone";
 const DATAGRAM: u8 = 1;
 const REFUSED: u8 = 2;
 const TIMEOUT: u8 = 3;

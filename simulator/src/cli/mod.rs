@@ -2,6 +2,7 @@
 
 mod bench;
 mod compare;
+mod report;
 mod run;
 mod swarm;
 mod sweep;
@@ -30,6 +31,8 @@ enum Verb {
     Swarm(swarm::Swarm),
     /// Run a scenario for every combination of parameters
     Sweep(sweep::Sweep),
+    /// Draw a run as one HTML page with pictures; takes a scenario or results of `run -o json`
+    Report(report::Report),
     /// Compare two results of `run -o json`
     Compare(compare::Compare),
     /// Measure the simulator itself: virtual seconds per second, memory
@@ -97,6 +100,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Replay(replay) => replay.go(),
         Verb::Swarm(swarm) => swarm.go(),
         Verb::Sweep(sweep) => sweep.go(),
+        Verb::Report(report) => report.go(),
         Verb::Compare(compare) => compare.go(),
         Verb::Bench(bench) => bench.go(),
         Verb::List => list(),

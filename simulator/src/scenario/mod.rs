@@ -358,6 +358,32 @@ pub enum What {
     Churn,
 }
 
+impl What {
+    /// As scenarios write it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Vanish => "vanish",
+            Self::Restart => "restart",
+            Self::CrashLoop => "crash-loop",
+            Self::Pause => "pause",
+            Self::Block => "block",
+            Self::Slow => "slow",
+            Self::ClockStep => "clock-step",
+            Self::ClockDrift => "clock-drift",
+            Self::Lossy => "lossy",
+            Self::Cut => "cut",
+            Self::Partition => "partition",
+            Self::Corrupt => "corrupt",
+            Self::DuplicateName => "duplicate-name",
+            Self::Leave => "leave",
+            Self::Join => "join",
+            Self::Churn => "churn",
+        }
+    }
+}
+
 /// How members are drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
