@@ -34,6 +34,7 @@ pub mod dice;
 mod faults;
 mod host;
 pub mod measure;
+pub mod models;
 pub mod network;
 pub mod oracle;
 pub mod queue;

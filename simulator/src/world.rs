@@ -14,6 +14,7 @@ use crate::dice::{Dice, Seed};
 use crate::faults::Act;
 use crate::host::{Clock, Host, Inbox, Parcel, Process, Sent, address, number};
 use crate::measure::{Episode, Measures};
+use crate::models::{GENERATION, Machine, Part, Yardstick};
 use crate::network::{Arrival, HEADER, Network};
 use crate::oracle::{Belief, Board, GRACE, Life, Oracle};
 use crate::queue::Queue;
@@ -253,11 +254,17 @@ impl World {
         self.calm = self.now;
         let now = self.now;
         let zone = self.network.zone(host).map(str::to_owned);
-        let h = &mut self.hosts[host];
+        let (h, scenario) = (&mut self.hosts[host], &self.scenario);
         let unix_ms = h.wall.read(now) / 1000;
         let remembers = h.stored > 0;
         h.stored = unix_ms.max(h.stored + 1);
-        let generation = h.stored;
+        let part = (scenario.machine != Yardstick::Heartsay).then(|| Part {
+            me: host,
+            nodes: scenario.nodes,
+            settle: scenario.start.takes(scenario.nodes),
+            pause: self.config.acceptable_pause,
+        });
+        let generation = if part.is_some() { GENERATION } else { h.stored };
         let life_seed = self.seed.number("node", (host as u64) << 32 | h.lives);
         h.lives += 1;
         h.silent = false;
@@ -271,7 +278,13 @@ impl World {
             state: zone.map(|zone| ("zone".to_owned(), zone.into_bytes())).into_iter().collect(),
         };
         let clock = Clock::new(now, 0, h.wall.ppm());
-        let node = match Node::new(identity, self.config.clone(), life_seed, Instant::EPOCH) {
+        let node = if let Some(part) = part {
+            Ok(Machine::model(self.scenario.machine, part, Seed(life_seed).dice("model", 0), Instant::EPOCH))
+        } else {
+            let node = Node::new(identity, self.config.clone(), life_seed, Instant::EPOCH);
+            node.map(|node| Machine::Real(Box::new(node)))
+        };
+        let node = match node {
             Ok(node) => node,
             Err(error) => {
                 self.violations.add(now, "no-start", || error.to_string());
@@ -314,10 +327,10 @@ impl World {
         h.outbox.clear();
         let (name, subject) = (h.name.clone(), h.subject);
         let local = Instant::from_micros(process.clock.read(self.now));
-        if let Some(me) = process.node.member(local, &name)
-            && let Some(life) = self.oracle.truth(subject).life(me.generation)
+        if let Some((generation, heartbeat)) = process.node.own(local, &name)
+            && let Some(life) = self.oracle.truth(subject).life(generation)
         {
-            life.heartbeat = life.heartbeat.max(me.heartbeat);
+            life.heartbeat = life.heartbeat.max(heartbeat);
         }
         self.trace.say(self.now, name.as_str(), || if silent { "vanishes".into() } else { "stops".into() });
         self.safety.forget(host);
@@ -762,8 +775,8 @@ impl World {
         let Some((observer, subject)) = self.recording.as_ref().and_then(|film| film.pair) else { return };
         let Some(name) = self.hosts.get(subject).map(|h| h.name.clone()) else { return };
         let Some(process) = self.hosts.get(observer).and_then(|h| h.process.as_ref()) else { return };
-        let view = process.node.member(Instant::from_micros(process.clock.read(now)), &name);
-        if let Some(view) = view {
+        let local = Instant::from_micros(process.clock.read(now));
+        if let Some(view) = process.node.real().and_then(|node| node.member(local, &name)) {
             self.record(|film| film.sample(now, view.phi));
         }
     }
@@ -810,13 +823,18 @@ impl World {
         let check = self.scenario.check.clone();
         // A scenario that begins trouble must leave time for the calm to be judged.
         self.measures.agreement = liveness(&mut self.violations, now, self.calm, &self.board, &check);
+        if self.scenario.machine != Yardstick::Heartsay {
+            // The rules are the real machine's; a model is measured, not checked.
+            self.violations = Violations::default();
+        }
         self.measures.quorum = self.quorums.count();
         self.measures.view_sizes = self.view_sizes.into_iter().collect();
         let newcomers = self.marks.iter().filter_map(|m| m.newcomer.as_ref());
         self.measures.newcomers_lost = newcomers.filter(|n| !n.full).count() as u64;
         let mut counters = BTreeMap::new();
-        for process in self.hosts.iter().filter_map(|h| h.process.as_ref()) {
-            let s = process.node.stats();
+        let processes = self.hosts.iter().filter_map(|h| h.process.as_ref());
+        for node in processes.filter_map(|process| process.node.real()) {
+            let s = node.stats();
             for (key, value) in [
                 ("rounds", s.rounds),
                 ("exchanges", s.exchanges),
@@ -860,7 +878,7 @@ fn owners_word(hosts: &[Host], host: usize, now: Instant) -> Option<(u64, u64)> 
     let h = hosts.get(host)?;
     let process = h.process.as_ref()?;
     let local = Instant::from_micros(process.clock.read(now));
-    process.node.member(local, &h.name).map(|me| (me.generation, me.heartbeat))
+    process.node.own(local, &h.name)
 }
 
 /// Kind of the band in which no process runs.

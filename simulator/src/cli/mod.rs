@@ -2,6 +2,7 @@
 
 mod bench;
 mod compare;
+mod detectors;
 mod report;
 mod run;
 mod swarm;
@@ -35,6 +36,8 @@ enum Verb {
     Report(report::Report),
     /// Compare two results of `run -o json`
     Compare(compare::Compare),
+    /// The same faults for the real machine and for models of other detectors, in one table
+    CompareDetectors(detectors::Detectors),
     /// Measure the simulator itself: virtual seconds per second, memory
     Bench(bench::Bench),
     /// List the shipped scenarios
@@ -102,6 +105,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Sweep(sweep) => sweep.go(),
         Verb::Report(report) => report.go(),
         Verb::Compare(compare) => compare.go(),
+        Verb::CompareDetectors(detectors) => detectors.go(),
         Verb::Bench(bench) => bench.go(),
         Verb::List => list(),
         Verb::Show { scenario } => show(&scenario),

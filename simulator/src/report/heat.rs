@@ -18,11 +18,15 @@ pub(super) fn figure(grid: &Grid, measure: &Measure) -> Option<String> {
             let x = LEFT + wide * j as f64;
             let value = grid.at(measure, i, j);
             // By square root, so that small values are told from none.
-            let level = if most > 0.0 { libm::round(libm::sqrt(value / most) * 8.0) } else { 0.0 };
-            let title = format!("{first}={row}, {second}={column}: {}", short(value));
+            let level = if most > 0.0 && value.is_finite() {
+                libm::round(libm::sqrt(value / most) * 8.0)
+            } else {
+                0.0
+            };
+            let title = format!("{first}={row}, {second}={column}: {}", word(value));
             chart.boxed(x + 1.0, y + 1.0, wide - 2.0, ROW - 2.0, &format!("h{level:.0}"), &title);
             let ink = if level >= 5.0 { "cell onheat" } else { "cell" };
-            chart.word(x + wide / 2.0, y + ROW / 2.0 + 5.0, "middle", ink, &short(value));
+            chart.word(x + wide / 2.0, y + ROW / 2.0 + 5.0, "middle", ink, &word(value));
         }
     }
     for (j, column) in columns.iter().enumerate() {
@@ -41,6 +45,10 @@ pub(super) fn figure(grid: &Grid, measure: &Measure) -> Option<String> {
         chart.legend(&[("frame".to_owned(), "shipped default".to_owned())]);
     }
     Some(chart.finish(&format!("{} by {first} and {second}", measure.name)))
+}
+
+fn word(value: f64) -> String {
+    if value.is_finite() { short(value) } else { "never".to_owned() }
 }
 
 const LEFT: f64 = 90.0;

@@ -85,21 +85,26 @@ fn lane(chart: &mut Chart, film: &Recording, member: usize, y: f64, seconds: f64
     }
 }
 
-/// Changes in stretches of at least `least` seconds: a pixel shows no more.
+/// Stretches shorter than `least` seconds put together, as the most doubtful of them: a pixel shows no
+/// more, and what is doubted for a moment only is to be seen all the same.
 fn merged(changes: impl Iterator<Item = (f64, f64, Tally)>, least: f64) -> Vec<(f64, f64, Tally)> {
+    let doubt = |t: &Tally| t.suspect + t.down;
     let mut out: Vec<(f64, f64, Tally)> = Vec::new();
+    let mut group: Option<(f64, f64, Tally)> = None;
     for (from, to, tally) in changes {
-        match out.last_mut() {
-            // What is doubted for a moment only is to be seen all the same.
-            Some(last) if last.1 - last.0 < least => {
-                let doubted = |t: &Tally| t.suspect + t.down;
-                last.1 = to;
-                last.2 = if doubted(&tally) >= doubted(&last.2) { tally } else { last.2 };
-            }
-            Some(last) if last.2 == tally => last.1 = to,
-            _ => out.push((from, to, tally)),
+        if to - from >= least {
+            out.extend(group.take());
+            out.push((from, to, tally));
+            continue;
+        }
+        let (since, _, worst) = group.unwrap_or((from, to, tally));
+        let worst = if doubt(&tally) > doubt(&worst) { tally } else { worst };
+        group = Some((since, to, worst));
+        if to - since >= least {
+            out.extend(group.take());
         }
     }
+    out.extend(group);
     out
 }
 
@@ -137,3 +142,22 @@ const ROW: f64 = 19.0;
 const FEW: usize = 8;
 /// More would not be read.
 const MOST: usize = 36;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_stretches_are_joined_and_long_ones_kept_as_they_are() {
+        let tally = |alive, down| Tally { alive, down, ..Tally::default() };
+        let changes = [
+            (0.0, 5.0, tally(9, 0)),
+            (5.0, 5.1, tally(8, 1)),
+            (5.1, 5.2, tally(0, 9)),
+            (5.2, 5.3, tally(4, 5)),
+            (5.3, 9.0, tally(9, 0)),
+        ];
+        let lane = merged(changes.into_iter(), 0.25);
+        assert_eq!(lane, [(0.0, 5.0, tally(9, 0)), (5.0, 5.3, tally(0, 9)), (5.3, 9.0, tally(9, 0))]);
+    }
+}

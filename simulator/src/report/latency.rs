@@ -22,8 +22,16 @@ impl Latencies {
     pub(super) fn of(runs: &[&Measures]) -> Self {
         let fatal = runs.iter().any(|m| m.episodes.iter().any(|e| e.fatal));
         let mut all = Self { fatal, ..Self::default() };
-        for episode in runs.iter().flat_map(|m| &m.episodes).filter(|e| e.fatal == fatal) {
-            all.add(episode);
+        for run in runs {
+            // Who is in trouble itself hears of others' late: that is not what is asked.
+            let mut troubled: Vec<usize> =
+                run.episodes.iter().filter(|e| !e.fatal).map(|e| e.subject).collect();
+            troubled.sort_unstable();
+            for episode in run.episodes.iter().filter(|e| e.fatal == fatal) {
+                let mut episode = episode.clone();
+                episode.observers.retain(|o| troubled.binary_search(o).is_err());
+                all.add(&episode);
+            }
         }
         all.joins = runs.iter().flat_map(|m| &m.newcomer_known).map(|t| f64::from(*t)).collect();
         for list in [&mut all.suspect, &mut all.down, &mut all.spread, &mut all.joins] {
@@ -86,7 +94,7 @@ impl Latencies {
         let known = self.down.len();
         let what = if self.fatal { "a dead member" } else { "a member in trouble (which lives)" };
         format!(
-            "Over {} pairs of an observer and {what}; {known} times it was called down. A curve that ends \
+            "Over {} pairs of an observer without trouble and {what}; {known} times it was called down. A curve that ends \
              below 1 has observers that never said so.",
             self.pairs
         )

@@ -24,10 +24,7 @@ pub(super) struct Measure {
 pub(super) const MEASURES: [Measure; 4] = [
     Measure { name: "false positives", of: |s| s.false_positives as f64 },
     Measure { name: "needless evictions", of: |s| s.needless_evictions as f64 },
-    Measure {
-        name: "detection (down) p99, s",
-        of: |s| if s.down.count > 0 { s.down.p99 } else { s.stalled_down_first.p99 },
-    },
+    Measure { name: "detection (down) p99, s", of: detection },
     Measure { name: "bytes/s and member, mean", of: |s| s.bytes.mean },
 ];
 
@@ -40,7 +37,7 @@ impl Grid {
 
     /// Whether that measure is anywhere different from zero.
     pub(super) fn shows(&self, measure: &Measure) -> bool {
-        self.points.iter().any(|s| (measure.of)(s) != 0.0)
+        self.points.iter().map(measure.of).any(|value| value != 0.0 && value.is_finite())
     }
 
     /// The measure against the first parameter, a line for each value of the second.
@@ -63,8 +60,12 @@ impl Grid {
         let mut legend = Vec::new();
         for (j, line) in lines.iter().enumerate() {
             let class = format!("c{}", j % COLOURS);
-            let points: Vec<(f64, f64)> =
-                xs.iter().enumerate().map(|(i, x)| (*x, self.at(measure, i, j))).collect();
+            let points: Vec<(f64, f64)> = xs
+                .iter()
+                .enumerate()
+                .map(|(i, x)| (*x, self.at(measure, i, j)))
+                .filter(|(_, y)| y.is_finite())
+                .collect();
             chart.line(&points, &class);
             for (x, y) in &points {
                 chart.dot(*x, *y, &class, &format!("{key}={} {line}: {}", short(*x), short(*y)));
@@ -75,6 +76,15 @@ impl Grid {
         }
         chart.legend(&legend);
         chart.finish(&format!("{} against {key}", measure.name))
+    }
+}
+
+/// Slowest percent of the verdicts; not a number where there was none.
+fn detection(s: &Summary) -> f64 {
+    match (s.down.count, s.stalled_down_first.count) {
+        (0, 0) => f64::NAN,
+        (0, _) => s.stalled_down_first.p99,
+        _ => s.down.p99,
     }
 }
 

@@ -9,6 +9,8 @@ mod units;
 
 use serde::{Deserialize, Serialize};
 
+use crate::models::Yardstick;
+
 pub use load::{Problem, load, parse};
 pub use shipped::{shipped, source};
 pub use units::{Delay, Span, Who};
@@ -25,6 +27,10 @@ pub struct Scenario {
     pub nodes: usize,
     /// Length of the run in virtual time.
     pub duration: Span,
+    /// What runs on the hosts: `heartsay` (default), or a model of another detector to measure by: `swim`,
+    /// `lifeguard`, `fixed`, `phi`, `phi-exponential`.
+    #[serde(default)]
+    pub machine: Yardstick,
     /// How the cluster comes to be.
     #[serde(default)]
     pub start: Start,
@@ -61,6 +67,14 @@ pub struct Start {
     pub contacts: usize,
     /// Each member's wall clock is off by a random amount up to this, either way. Default 500 ms.
     pub clock_offset: Span,
+}
+
+impl Start {
+    /// How long after any one's start all of `nodes` members have started.
+    #[must_use]
+    pub fn takes(&self, nodes: usize) -> core::time::Duration {
+        self.every.map_or(self.over.0, |every| every.0 * nodes as u32)
+    }
 }
 
 impl Default for Start {
