@@ -36,6 +36,7 @@ mod host;
 pub mod measure;
 pub mod models;
 pub mod network;
+pub mod one_link;
 pub mod oracle;
 pub mod queue;
 pub mod recording;

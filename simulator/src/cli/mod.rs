@@ -3,6 +3,7 @@
 mod bench;
 mod compare;
 mod detectors;
+mod one_link;
 mod report;
 mod run;
 mod swarm;
@@ -38,6 +39,8 @@ enum Verb {
     Compare(compare::Compare),
     /// The same faults for the real machine and for models of other detectors, in one table
     CompareDetectors(detectors::Detectors),
+    /// Mistakes against detection time of single detectors on one lossy link
+    OneLink(one_link::OneLink),
     /// Measure the simulator itself: virtual seconds per second, memory
     Bench(bench::Bench),
     /// List the shipped scenarios
@@ -106,6 +109,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Report(report) => report.go(),
         Verb::Compare(compare) => compare.go(),
         Verb::CompareDetectors(detectors) => detectors.go(),
+        Verb::OneLink(one_link) => one_link.go(),
         Verb::Bench(bench) => bench.go(),
         Verb::List => list(),
         Verb::Show { scenario } => show(&scenario),

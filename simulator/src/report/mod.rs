@@ -2,6 +2,7 @@
 //!
 //! One file per figure; each takes data and gives SVG, and knows neither scenario nor page.
 
+mod curve;
 mod disagreement;
 mod heat;
 mod lanes;
@@ -17,6 +18,7 @@ use crate::measure::{Measures, Summary};
 use crate::recording::Recording;
 use crate::run::Report;
 use crate::scenario::{Budget, Scenario};
+pub use curve::svg as curve_svg;
 use latency::Latencies;
 use svg::{escape, short};
 pub use sweep::Grid;
