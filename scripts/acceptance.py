@@ -1,0 +1,544 @@
+#!/usr/bin/env python3
+"""Measures on real agents, on this machine, what heartsay promises.
+
+    cargo build --release
+    scripts/acceptance.py                          everything, about six minutes
+    scripts/acceptance.py --only crash --repeat 20 one experiment
+    scripts/acceptance.py --only idle --agents 128 what an agent costs
+    scripts/acceptance.py --json > result.json
+
+Agents run on loopback addresses of their own (127.x.y.z), those of `partition` in
+network namespaces (root, iproute2, nftables; skipped otherwise). Times are from the act to the
+moment at which the line arrives on the event stream of each observer. The exit code is 1 if a
+target is missed, 2 if something could not be measured. Everything started is ended, by process id.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from harness import PORT, ROOT, Agent, Lab, Missed, Namespaces, Trouble, connect, end_on_signals, follow, idle, say
+
+# IPv4 and UDP headers of each datagram.
+HEADERS = 28
+
+
+def main():
+    args = arguments()
+    end_on_signals()
+    rows = []
+    broken = False
+    for name in args.only or EXPERIMENTS:
+        say(f"--- {name}: {EXPERIMENTS[name].__doc__.splitlines()[0]}")
+        report = Report(name, rows)
+        try:
+            with Lab(args.binary) as lab:
+                EXPERIMENTS[name](lab, report, args)
+        except Missed as missed:
+            report.row("in time", str(missed), "yes", False)
+        except Trouble as trouble:
+            report.row("measured", f"not measured: {trouble}", "", False)
+            broken = True
+    if args.json:
+        print(json.dumps({"machine": machine(args.binary), "rows": rows}, indent=1))
+    else:
+        table(rows)
+    sys.exit(2 if broken else int(any(row["ok"] is False for row in rows)))
+
+
+def bootstrap(lab, report, args):
+    """All agents are started at once: full views everywhere."""
+    times = []
+    for _ in range(args.repeat):
+        with Lab(args.binary) as lab:
+            agents = lab.members(args.agents)
+            watches = [lab.watch(agent) for agent in agents]
+            for agent in agents:
+                last = agent.start()
+            times.append(max(follow(watches, lambda w: w.alive() == args.agents, 30, "full views")) - last)
+    report.times(f"{args.agents} agents, full views after the last start, slowest agent", times, worst=2.0)
+
+
+def crash(lab, report, args):
+    """SIGKILL of one agent, then a restart under the same name."""
+    agents, watches = lab.formed(args.agents, args.settle)
+    suspect, down, back = [], [], []
+    entries = set()
+    for victim in args.chance.sample(agents, min(args.repeat, len(agents))):
+        watch = next(w for w in watches if w.agent is victim)
+        others = [w for w in watches if w is not watch]
+        name, before = victim.name, watch.generation(victim.name)
+        watch.close()
+        killed = victim.kill()
+        down += [t - killed for t in follow(others, lambda w: w.status(name) == "down", 30, f"{name} is down")]
+        suspect += [first(w, name, ("suspect", "down"), killed) for w in others]
+        idle(others, 1)
+        watch.restart()
+        started = victim.start()
+        renewed = follow(others, lambda w: w.status(name) == "alive" and w.generation(name) > before, 30, f"{name} is back")
+        back.append(max(renewed) - started)
+        follow([watch], lambda w: w.alive() == args.agents, 30, "the restarted agent has a full view")
+        idle(watches, 3)
+        entries |= {len(w.view) for w in watches} | {len(agent.get("/v1/members")["members"]) for agent in agents}
+    report.times(f"suspect or down at {len(watches) - 1} survivors, {args.repeat} kills", suspect)
+    report.times(f"down at {len(watches) - 1} survivors, {args.repeat} kills", down, median=5.0)
+    report.times("restarted: new generation everywhere", back, worst=2.0)
+    report.row("entries in every view after the restarts", shown(entries), args.agents, entries == {args.agents})
+
+
+def leave(lab, report, args):
+    """SIGTERM to one agent: a graceful good-bye."""
+    agents, watches = lab.formed(args.agents, args.settle)
+    times, downs, codes = [], 0, set()
+    for leaver in args.chance.sample(agents, min(args.repeat, len(agents))):
+        watch = next(w for w in watches if w.agent is leaver)
+        others = [w for w in watches if w is not watch]
+        name = leaver.name
+        watch.close()
+        left = leaver.signal(signal.SIGTERM)
+        times += [t - left for t in follow(others, lambda w: w.status(name) == "left", 30, f"{name} has left")]
+        codes.add(leaver.process.wait(timeout=10))
+        idle(others, 5)
+        downs += sum(w.count("member-down", {name}, left) for w in others)
+        watch.restart()
+        leaver.start()
+        follow(watches, lambda w: w.alive() == args.agents, 30, "everybody is back")
+        idle(watches, 1)
+    report.times(f"left at {len(watches) - 1} others, {args.repeat} good-byes", times, worst=1.0)
+    report.row("called down by somebody", downs, 0, downs == 0)
+    report.row("exit codes of those who left", shown(codes), 0, codes == {0})
+
+
+def pause(lab, report, args):
+    """A quarter of the agents is stopped for one second."""
+    agents, watches = lab.formed(args.agents, args.settle)
+    downs = suspicions = 0
+    rounds = max(args.repeat, 3)
+    for _ in range(rounds):
+        chosen = args.chance.sample(agents, max(1, args.agents // 4))
+        began = time.monotonic()
+        for agent in chosen:
+            agent.signal(signal.SIGSTOP)
+        idle([w for w in watches if w.agent not in chosen], 1)
+        for agent in chosen:
+            agent.signal(signal.SIGCONT)
+        idle(watches, 6)
+        downs += sum(w.count("member-down", since=began) for w in watches)
+        suspicions += sum(w.count("member-suspect", since=began) for w in watches)
+    whole = sum(w.alive() == args.agents for w in watches)
+    report.row(f"called down, {rounds} times {len(chosen)} stopped for 1 s", downs, 0, downs == 0)
+    report.row("suspicions meanwhile, over all observers", suspicions)
+    report.row("full views afterwards", f"{whole} of {args.agents}", "all", whole == args.agents)
+
+
+def partition(lab, report, args):
+    """Ten agents in namespaces, three cut off, with --expected 10; then one host alone."""
+    if why := Namespaces.missing():
+        return report.skip(why)
+    net = Namespaces(lab, 10)
+    agents = [net.member(lab, i, 10, ["--expected", "10"]) for i in range(1, 11)]
+    for agent in agents:
+        agent.start()
+    watches = [lab.watch(agent) for agent in agents]
+    follow(watches, lambda w: w.alive() == 10 and w.quorum == "held", 30, "ten agents, quorum held")
+    idle(watches, args.settle)
+    seven, three = watches[:7], watches[7:]
+    cut = net.run("cut", "8,9,10")
+    lost = follow(three, lambda w: w.quorum == "lost", args.cut, "the three say lost")
+    gone = follow(seven, lambda w: all(w.status(f"m{i}") == "down" for i in (8, 9, 10)), args.cut, "the three are down")
+    wobble = sum(moment >= cut and event["type"] == "quorum" and event["quorum"]["quorum"] != "held"
+                 for w in seven for moment, event in w.events)
+    idle(watches, max(0.0, args.cut - (time.monotonic() - cut)))
+    words = lambda side: sorted({w.agent.get("/v1/quorum")["quorum"] for w in side})
+    report.row(f"the three after {args.cut:g} s", shown(words(three)), "lost", words(three) == ["lost"])
+    report.row(f"the seven after {args.cut:g} s", shown(words(seven)), "held", words(seven) == ["held"])
+    report.row("the seven ever without quorum", wobble, 0, wobble == 0)
+    report.times("the three know that they lost quorum", [t - cut for t in lost])
+    report.times("the three are down at the seven", [t - cut for t in gone])
+    report.row("lost is known before anybody is called down", "yes" if max(lost) <= min(gone) else "no")
+    healed = net.run("heal")
+    one = follow(watches, lambda w: w.alive() == 10, 60, "one view")
+    report.times("one view after the heal", [t - healed for t in one], worst=10.0)
+    held = follow(watches, lambda w: w.quorum == "held", 60, "quorum held everywhere")
+    report.times("quorum held everywhere after the heal", [t - healed for t in held])
+    after = time.monotonic()
+    idle(watches, 5)
+    downs = sum(w.count("member-down", since=after) for w in watches)
+    report.row("called down after that", downs, 0, downs == 0)
+    silent, others = watches[4], watches[:4] + watches[5:]
+    cut = net.run("cut", "5")
+    down = follow(others, lambda w: w.status("m5") == "down", 30, "the silent host is down")
+    report.times("suspect: one host falls silent, at nine others", [first(w, "m5", ("suspect", "down"), cut) for w in others])
+    report.times("down: one host falls silent, at nine others", [t - cut for t in down])
+    healed = net.run("heal")
+    back = follow(watches, lambda w: w.alive() == 10, 60, "the silent host is back")
+    report.times("it is back after the heal", [t - healed for t in back])
+    blamed = sum(silent.count("member-down", since=cut) for silent in [silent])
+    report.row("called down by the silent host", blamed)
+
+
+def cost(lab, report, args):
+    """What a quiet cluster costs each agent, without a key."""
+    flags = []
+    if args.key:
+        flags = ["--key-file", str(key_file(lab, "key"))]
+    agents = lab.members(args.agents, flags=flags)
+    for agent in agents:
+        agent.start()
+        # As many at once as the machine can start.
+        time.sleep(0.02 if args.agents > 32 else 0)
+    for agent in agents:
+        agent.answers(60)
+    deadline = time.monotonic() + 60
+    while any(len(agent.get("/v1/members?status=alive")["members"]) < args.agents for agent in agents):
+        if time.monotonic() > deadline:
+            raise Missed("not within 60 s: full views everywhere")
+        time.sleep(0.5)
+    time.sleep(max(args.settle, 20))
+    before = [sample(agent) for agent in agents]
+    time.sleep(args.seconds)
+    after = [sample(agent) for agent in agents]
+    spans = [b["at"] - a["at"] for a, b in zip(before, after)]
+    rate = lambda what: [(b[what] - a[what]) / span for a, b, span in zip(before, after, spans)]
+    sent = [bytes_ + HEADERS * count for bytes_, count in zip(rate("bytes_sent"), rate("datagrams_sent"))]
+    cpu = [100 * each for each in rate("cpu")]
+    rss = [each["rss"] / 2**20 for each in after]
+    n, seconds = args.agents, f"{args.seconds:g} s"
+    report.row(f"N={n}, {seconds}: sent per agent, with headers", spread(sent, "B/s"), value=statistics.mean(sent))
+    report.row(f"N={n}, {seconds}: datagrams sent per agent", spread(rate("datagrams_sent"), "/s"))
+    report.row(f"N={n}, {seconds}: CPU per agent", spread(cpu, "%", 3), value=statistics.mean(cpu))
+    report.row(f"N={n}: resident memory per agent", spread(rss, "MiB"), value=statistics.mean(rss))
+    report.row(f"N={n}: of it private", spread([each["private"] / 2**20 for each in after], "MiB"))
+    verdicts = sum(b["verdicts"] - a["verdicts"] for a, b in zip(before, after))
+    report.row("verdicts meanwhile", verdicts, 0, verdicts == 0)
+
+
+def clusters(lab, report, args):
+    """Two clusters on the same hosts, each seeded at the other; then one takes over addresses of the other."""
+    half = 8
+    hosts = range(1, half + 1)
+    seeds = [lab.address(1), lab.address(1, PORT + 1), lab.address(half), lab.address(half, PORT + 1)]
+    blue = [lab.agent(f"blue{i}", lab.address(i), seeds, cluster="blue") for i in hosts]
+    red = [lab.agent(f"red{i}", lab.address(i, PORT + 1), seeds, cluster="red") for i in hosts]
+    for agent in blue + red:
+        agent.start()
+    watches = [lab.watch(agent) for agent in blue + red]
+    follow(watches, lambda w: w.alive() == half, 30, "eight members in each cluster")
+    idle(watches, 5)
+    # Addresses that the blue ones still know are red from now on.
+    for i in (2, 3):
+        blue[i - 1].kill()
+    red += [lab.agent(f"red{i}more", lab.address(i), seeds, cluster="red") for i in (2, 3)]
+    watches = [w for w in watches if w.agent.process.poll() is None]
+    for agent in red[-2:]:
+        agent.start()
+        watches.append(lab.watch(agent))
+    follow([w for w in watches if w.agent.name.startswith("red")], lambda w: w.alive() == half + 2, 30, "ten red members")
+    idle(watches, 10)
+    strangers = sum(not name.startswith(w.agent.name[:3]) for w in watches for name in w.view)
+    refused = [w.agent.get("/v1/stats")["rejected"].get("other-cluster", 0) for w in watches]
+    report.row("members of the other cluster in any view", strangers, 0, strangers == 0)
+    report.row("agents that counted datagrams of the other", f"{sum(map(bool, refused))} of {len(watches)} ({sum(refused)})",
+               "most", sum(map(bool, refused)) > len(watches) / 2)
+    lines = max(logged(w.agent, "other-cluster") for w in watches)
+    report.row("log lines about it at one agent", lines, "≤ 1 in 10 s", 0 < lines <= 4)
+
+
+def hostile(lab, report, args):
+    """Datagrams that are wrong in every way, 200 of each."""
+    flood = 200
+    ears = [ear(lab, i) for i in (101, 102)]
+    own = key_file(lab, "key"), key_file(lab, "other-key")
+    plain = lab.agent("plain", lab.address(1), [lab.address(101)])
+    keyed = lab.agent("keyed", lab.address(2), [lab.address(102)], flags=["--key-file", str(own[0])])
+    neighbour = [lab.address(1), lab.address(2)]
+    intruders = [
+        lab.agent("elsewhere", lab.address(3), neighbour, cluster="elsewhere"),
+        lab.agent("otherkey", lab.address(4), neighbour, flags=["--key-file", str(own[1])]),
+        lab.agent("nokey", lab.address(5), [lab.address(2)]),
+    ]
+    for agent in (plain, keyed):
+        agent.start()
+    began = time.monotonic()
+    frames = [each.recv(4096) for each in ears]
+    for agent in (plain, keyed):
+        agent.answers()
+    for agent in intruders:
+        agent.start()
+    sick = {
+        "not-ours": lambda frame: args.chance.randbytes(200),
+        "truncated": lambda frame: frame[: args.chance.randrange(2, 8)],
+        "oversized": lambda frame: frame + bytes(2000),
+        "bad-checksum": lambda frame: frame[:-1] + bytes([frame[-1] ^ 1]),
+        "unauthentic": lambda frame: frame[:-1] + bytes([frame[-1] ^ 1]),
+        "newer-version": lambda frame: frame[:2] + b"\xff" + frame[3:],
+    }
+    victims = {"bad-checksum": [plain], "unauthentic": [keyed]}
+    for reason, make in sick.items():
+        for agent, frame in zip((plain, keyed), frames):
+            if agent in victims.get(reason, (plain, keyed)):
+                for _ in range(flood):
+                    ears[0].sendto(make(frame), (agent.bind.rpartition(":")[0], PORT))
+                    time.sleep(0.0005)
+    time.sleep(4)
+    for agent in intruders:
+        agent.answers()
+    expected = {
+        plain: ["not-ours", "truncated", "oversized", "bad-checksum", "newer-version", "other-cluster", "sealed-but-no-key"],
+        keyed: ["not-ours", "truncated", "oversized", "unauthentic", "newer-version", "other-cluster", "unknown-key", "plain-but-keyed"],
+    }
+    most = 1 + int((time.monotonic() - began) / 10)
+    for agent, reasons in expected.items():
+        counts = agent.get("/v1/stats")["rejected"]
+        for reason in reasons:
+            least = flood if reason in sick else 1
+            count, lines = counts.get(reason, 0), logged(agent, reason)
+            report.row(f"{agent.name}: {reason}", f"{count} counted, {lines} in the log", f"≥ {least}, 1..{most}",
+                       count >= least and 1 <= lines <= most)
+        stray = {k: v for k, v in counts.items() if k not in reasons}
+        report.row(f"{agent.name}: refused for other reasons", shown(stray) if stray else "none")
+        names = [m["name"] for m in agent.get("/v1/members")["members"] if m["name"] not in ("plain", "nokey")]
+        friends = {"plain": [], "keyed": ["keyed"]}[agent.name]
+        report.row(f"{agent.name}: who got in", shown(names) or "nobody", "nobody", names == friends)
+
+
+def startup(lab, report, args):
+    """What keeps an agent from starting: a message, an exit code, and nothing lost."""
+    first = lab.agent("first", lab.address(1), [], flags=["--tag", "role=web"])
+    first.start()
+    first.answers()
+    files = {
+        "unknown.toml": 'zone = "z"\nintervall = "1s"\n',
+        "broken.toml": 'zone = "z"\ninterval = = "1s"\n',
+        "value.toml": 'expected = "many"\n',
+    }
+    for name, text in files.items():
+        (lab.dir / name).write_text(text)
+    config = lambda name: ["--config", str(lab.dir / name)]
+    private = lab.dir / "private"
+    private.mkdir(mode=0o500)
+    user = {}
+    if os.geteuid() == 0:
+        # Root may write everywhere; a directory of root's is closed to others only.
+        user = {"user": 65534, "group": 65534}
+        lab.dir.chmod(0o755)
+    nowhere = lab.address(200)
+    cases = [
+        ("unknown key in the file", config("unknown.toml"), 2, ["unknown.toml:2", "intervall", 'did you mean "interval"']),
+        ("file that is no TOML", config("broken.toml"), 2, ["broken.toml:2"]),
+        ("wrong value in the file", config("value.toml"), 2, ["value.toml:1", "expected"]),
+        ("file that is not there", config("none.toml"), (1, 2), ["none.toml"]),
+        ("taken port", ["--bind", first.bind], 1, [first.bind, "--bind"]),
+        ("address of another host", ["--bind", "203.0.113.1:4327"], 1, ["203.0.113.1:4327", "--bind"]),
+        ("taken socket", ["--socket", str(first.socket)], 1, [str(first.socket), f"pid {first.process.pid}"]),
+        ("taken state directory", ["--state-dir", str(lab.dir / "first")], 1, [f"pid {first.process.pid}"]),
+        ("unwritable state directory", ["--state-dir", str(private / "state")], 1, [str(private / "state"), "ermission denied"]),
+        ("over-long name", ["--name", "n" * 129], 1, ["--name", "too long"]),
+        ("over-large tag", ["--tag", "big=" + "v" * 769], 1, ["big", "768"]),
+        ("no cluster id", ["--cluster", ""], (1, 2), ["--cluster"]),
+    ]
+    before = first.get("/v1/self")["member"]
+    for i, (what, flags, code, needles) in enumerate(cases):
+        agent = lab.agent(f"case{i}", nowhere, [])
+        # A flag given by the case replaces ours.
+        for flag in flags[::2]:
+            if flag in agent.command:
+                at = agent.command.index(flag)
+                del agent.command[at : at + 2]
+        agent.command += flags
+        as_other = user if what.startswith("unwritable") else {}
+        if as_other:
+            as_other = {**user, "cwd": "/"}
+            shutil.copy(args.binary, lab.dir / "heartsay")
+            agent.command[0] = str(lab.dir / "heartsay")
+            socket_dir = lab.dir / "open"
+            socket_dir.mkdir(mode=0o777)
+            socket_dir.chmod(0o777)
+            agent.command[agent.command.index("--socket") + 1] = str(socket_dir / "s.sock")
+        agent.start(**as_other)
+        try:
+            ended = agent.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            ended = "still running"
+        said = agent.log.read_text(errors="replace")
+        codes = code if isinstance(code, tuple) else (code,)
+        ok = ended in codes and all(needle in said for needle in needles) and "panicked" not in said
+        words = said.strip().splitlines()[-1] if said.strip() else "nothing said"
+        report.row(what, f"{ended}: {words[:150]}", f"exit {'/'.join(map(str, codes))}, names it", ok)
+    seedless = lab.agent("seedless", nowhere, ["no-such-host.invalid"])
+    seedless.start()
+    seedless.answers()
+    time.sleep(2)
+    seen = seedless.get("/v1/self")["seeds"][0]
+    told = logged(seedless, "no-such-host.invalid", word=False)
+    report.row("unresolvable seed", f"runs; {told} log lines; {seen['error']}", "runs, says so",
+               seedless.process.poll() is None and told >= 1 and bool(seen["error"]))
+    status, answer = post(first, "/v1/tags", {"set": {"big": "v" * 769}})
+    report.row("over-large tag set at run time", f"{status}: {answer.get('detail', '')[:100]}", "refused", 400 <= status < 500)
+    after = first.get("/v1/self")["member"]
+    kept = all(before[key] == after[key] for key in ("host_id", "generation", "tags"))
+    report.row("the agent that was there before", "as before" if kept else f"{before} -> {after}", "as before", kept)
+
+
+EXPERIMENTS = {
+    "bootstrap": bootstrap,
+    "crash": crash,
+    "leave": leave,
+    "pause": pause,
+    "partition": partition,
+    "idle": cost,
+    "clusters": clusters,
+    "hostile": hostile,
+    "startup": startup,
+}
+
+
+class Report:
+    """Rows of one experiment, told as they come."""
+
+    def __init__(self, experiment, rows):
+        self.experiment = experiment
+        self.rows = rows
+
+    def row(self, what, measured, target=None, ok=None, value=None):
+        row = {"experiment": self.experiment, "what": what, "measured": measured, "target": target, "ok": ok}
+        if value is not None:
+            row["value"] = value
+        self.rows.append(row)
+        say(f"    {what}: {measured}" + ("" if ok is None else "  ok" if ok else "  MISSED"))
+
+    def times(self, what, seconds, median=None, worst=None):
+        """A distribution; the target is for its median or for its worst."""
+        middle, most = statistics.median(seconds), max(seconds)
+        target, ok = None, None
+        if median is not None:
+            target, ok = f"median ≤ {median:g} s", middle <= median
+        if worst is not None:
+            target, ok = f"≤ {worst:g} s", most <= worst
+        measured = f"median {middle:.2f} s, max {most:.2f} s, n={len(seconds)}"
+        self.row(what, measured, target, ok, value={"median": middle, "max": most, "count": len(seconds)})
+
+    def skip(self, why):
+        self.row("everything", f"SKIPPED: {why}")
+
+
+def first(watch, name, statuses, since):
+    """Seconds from `since` until this watch first said one of these about `name`."""
+    return next(
+        moment - since
+        for moment, event in watch.events
+        if moment >= since and event.get("name") == name and event.get("status") in statuses
+    )
+
+
+def sample(agent):
+    """Counters of one agent now; CPU in seconds since its start, memory in bytes."""
+    stats = agent.get("/v1/stats")
+    pid = agent.process.pid
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    memory = dict(re.findall(r"(\w+):\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text()))
+    return {
+        "at": time.monotonic(),
+        "bytes_sent": stats["bytes_sent"],
+        "datagrams_sent": stats["datagrams_sent"],
+        "verdicts": stats["verdicts"],
+        "cpu": (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
+        "rss": int(memory["Rss"]) * 1024,
+        "private": (int(memory["Private_Clean"]) + int(memory["Private_Dirty"])) * 1024,
+    }
+
+
+def logged(agent, text, word=True):
+    """How many lines of its log name this reason."""
+    wanted = f'reason="{text}"' if word else text
+    return sum(wanted in line for line in agent.log.read_text(errors="replace").splitlines())
+
+
+def ear(lab, i):
+    """A UDP socket at address `i`, to hear what agents say to a seed."""
+    ear = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    ear.bind((f"{lab.net}.{i}", PORT))
+    ear.settimeout(10)
+    return ear
+
+
+def key_file(lab, name):
+    path = lab.dir / name
+    subprocess.run([lab.binary, "keygen", "--out", path], check=True, stdout=subprocess.DEVNULL)
+    return path
+
+
+def post(agent, path, body):
+    """Status and problem document."""
+    body = json.dumps(body)
+    with connect(agent.socket) as stream:
+        head = f"POST {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        stream.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        answer = b"".join(iter(lambda: stream.recv(1 << 16), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body or b"{}")
+
+
+def shown(values):
+    if isinstance(values, dict):
+        return ", ".join(f"{k} {v}" for k, v in sorted(values.items()))
+    return ", ".join(str(value) for value in sorted(values))
+
+
+def spread(values, unit, digits=1):
+    return (f"mean {statistics.mean(values):.{digits}f} {unit}, "
+            f"{min(values):.{digits}f} .. {max(values):.{digits}f}")
+
+
+def machine(binary):
+    version = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    return {"cores": os.cpu_count(), "kernel": os.uname().release, "version": version}
+
+
+def table(rows):
+    columns = [("experiment", 11), ("what", 62), ("measured", 60), ("target", 16)]
+    print("  ".join(name.ljust(width) for name, width in columns) + "  ok")
+    for row in rows:
+        cells = ["" if row[name] is None else str(row[name]) for name, _ in columns]
+        verdict = {None: "-", True: "ok", False: "MISSED"}[row["ok"]]
+        print("  ".join(cell.ljust(width) for cell, (_, width) in zip(cells, columns)) + "  " + verdict)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = os.environ.get("HEARTSAY_BIN", str(ROOT / "target/release/heartsay"))
+    parser.add_argument("--binary", default=default, help="the heartsay to measure (default: the release build)")
+    parser.add_argument("--only", action="append", choices=list(EXPERIMENTS), help="this one; repeat for more")
+    parser.add_argument("--agents", type=int, default=32, help="size of the clusters on loopback, 4 to 250 (32)")
+    parser.add_argument("--repeat", type=int, default=5, help="repetitions of crash, leave, bootstrap (5)")
+    parser.add_argument("--settle", type=float, default=10, help="seconds before the first act (10)")
+    parser.add_argument("--seconds", type=float, default=60, help="how long to measure cost (60)")
+    parser.add_argument("--cut", type=float, default=30, help="seconds of the partition (30)")
+    parser.add_argument("--key", action="store_true", help="measure cost with encryption")
+    parser.add_argument("--seed", type=int, default=None, help="of the choice of victims (random)")
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    args = parser.parse_args()
+    if not 4 <= args.agents <= 250:
+        parser.error("--agents is 4 to 250")
+    if not os.access(args.binary, os.X_OK):
+        parser.error(f"no {args.binary}; build it with: cargo build --release")
+    args.binary = str(Path(args.binary).resolve())
+    if args.seed is None:
+        args.seed = random.randrange(1 << 32)
+    say(f"seed {args.seed}, {args.binary}")
+    args.chance = random.Random(args.seed)
+    return args
+
+
+if __name__ == "__main__":
+    main()
