@@ -21,8 +21,16 @@ ROOT = Path(__file__).resolve().parent.parent
 PORT = 4327
 
 
+class Missed(Exception):
+    """What was promised did not happen in time."""
+
+
+class Impossible(Exception):
+    """This machine lacks what the measurement needs."""
+
+
 class Trouble(Exception):
-    """The measurement itself could not be made."""
+    """The measurement itself went wrong."""
 
 
 class Lab:
@@ -245,22 +253,18 @@ class Namespaces:
     def __init__(self, lab, count):
         self.prefix = f"hs{os.getpid()}"
         self.env = {**os.environ, "HEARTSAY_NETNS": self.prefix, "HEARTSAY_NETNS_DIR": str(lab.dir / "netns")}
-        lab.namespaces = self
         self.run("net", str(count))
-
-    @staticmethod
-    def missing():
-        """Why it cannot be done here, or None."""
-        if os.geteuid() != 0:
-            return "needs root"
-        lacking = [tool for tool in ("ip", "nft") if not shutil.which(tool)]
-        return f"{' and '.join(lacking)} not installed" if lacking else None
+        lab.namespaces = self
 
     def run(self, *verb):
+        """One verb of netns.sh; the moment before it."""
+        moment = time.monotonic()
         done = subprocess.run([ROOT / "scripts/netns.sh", *verb], env=self.env, capture_output=True, text=True)
+        if done.returncode == 3:
+            raise Impossible(done.stderr.strip())
         if done.returncode != 0:
-            raise Trouble(f"netns.sh {' '.join(verb)}: {done.stderr}")
-        return time.monotonic()
+            raise Trouble(f"netns.sh {' '.join(verb)}: {done.stderr.strip()}")
+        return moment
 
     def down(self):
         self.run("down")
@@ -289,10 +293,6 @@ def follow(watches, predicate, seconds, what):
         views = "; ".join(f"{watch.agent.name}: {summary(watch)}" for watch in late[:4])
         raise Missed(f"not within {seconds} s: {what}; missing at {len(late)} of {len(watches)}: {views}")
     return [moments[watch] for watch in watches]
-
-
-class Missed(Exception):
-    """What was promised did not happen in time."""
 
 
 def idle(watches, seconds):

@@ -13,6 +13,7 @@
 #
 # Namespaces are called $HEARTSAY_NETNS-1 ... (default heartsay-1 ...), member i has the
 # address 10.77.0.i. Files are in $HEARTSAY_NETNS_DIR (default /tmp/$HEARTSAY_NETNS).
+# Exit code 3: it cannot be done on this machine, and the message says why.
 set -euo pipefail
 
 PREFIX=${HEARTSAY_NETNS:-heartsay}
@@ -42,6 +43,7 @@ do_net() {
     if [[ ! $count =~ ^[0-9]+$ ]] || ((count < 1 || count > MOST)); then
         fail "how many members? 1 to $MOST"
     fi
+    require_right
     if ip netns list | grep -q "^$HUB\b"; then
         fail "$HUB is there already; take it away with: $0 down"
     fi
@@ -141,10 +143,18 @@ binary() {
 
 require_tools() {
     local tool
-    [[ $EUID -eq 0 ]] || fail "network namespaces need root"
+    [[ $EUID -eq 0 ]] || cannot "network namespaces need root"
     for tool in ip nft; do
-        command -v "$tool" >/dev/null || fail "$tool is missing; install iproute2 and nftables"
+        command -v "$tool" >/dev/null || cannot "$tool is missing; install iproute2 and nftables"
     done
+}
+
+# Root in a container may still not be allowed to, and a kernel may lack the filter.
+require_right() {
+    local probe=$PREFIX-probe said
+    said=$({ ip netns add "$probe" && ip netns exec "$probe" nft add table bridge probe; } 2>&1) ||
+        cannot "no namespaces with bridge filters here: $said"
+    ip netns delete "$probe"
 }
 
 usage() {
@@ -154,6 +164,13 @@ usage() {
 fail() {
     echo "netns.sh: $*" >&2
     exit 1
+}
+
+# Nothing is wrong, but it cannot be done on this machine.
+cannot() {
+    ip netns delete "$PREFIX-probe" 2>/dev/null || true
+    echo "netns.sh: $*" >&2
+    exit 3
 }
 
 main "$@"
