@@ -18,17 +18,16 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import refusals
 from harness import (
-    PORT, ROOT, Impossible, Lab, Missed, Namespaces, Trouble, connect, end_on_signals, follow, idle, say,
+    ROOT, Impossible, Lab, Missed, Namespaces, Trouble, end_on_signals, follow, idle, key_file, say, shown,
 )
 
 # IPv4 and UDP headers of each datagram.
@@ -225,177 +224,6 @@ def cost(lab, report, args):
     report.row("verdicts meanwhile", verdicts, 0, verdicts == 0)
 
 
-def clusters(lab, report, args):
-    """Two clusters on the same hosts, each seeded at the other; then one takes over addresses of the other."""
-    half = 8
-    hosts = range(1, half + 1)
-    seeds = [lab.address(1), lab.address(1, PORT + 1), lab.address(half), lab.address(half, PORT + 1)]
-    blue = [lab.agent(f"blue{i}", lab.address(i), seeds, cluster="blue") for i in hosts]
-    red = [lab.agent(f"red{i}", lab.address(i, PORT + 1), seeds, cluster="red") for i in hosts]
-    began = time.monotonic()
-    for agent in blue + red:
-        agent.start()
-    watches = [lab.watch(agent) for agent in blue + red]
-    follow(watches, lambda w: w.alive() == half, 30, "eight members in each cluster")
-    idle(watches, 5)
-    # Addresses that the blue ones still know are red from now on.
-    for i in (2, 3):
-        blue[i - 1].kill()
-    red += [lab.agent(f"red{i}more", lab.address(i), seeds, cluster="red") for i in (2, 3)]
-    watches = [w for w in watches if w.agent.process.poll() is None]
-    for agent in red[-2:]:
-        agent.start()
-        watches.append(lab.watch(agent))
-    follow([w for w in watches if w.agent.name.startswith("red")], lambda w: w.alive() == half + 2, 30, "ten red members")
-    idle(watches, 10)
-    strangers = sum(not name.startswith(w.agent.name[:3]) for w in watches for name in w.view)
-    report.row("members of the other cluster in any view", strangers, 0, strangers == 0)
-    # The other side knows of the seeds and of the addresses that changed hands.
-    reached = [w.agent for w in watches if w.agent.name in
-               ("blue1", f"blue{half}", "red1", f"red{half}", "red2more", "red3more")]
-    refused = [agent.get("/v1/stats")["rejected"].get("other-cluster", 0) for agent in reached]
-    report.row("agents dialled by the other side that counted it", f"{sum(map(bool, refused))} of {len(reached)}, {sum(refused)} datagrams",
-               "all", all(refused))
-    lines = [logged(agent, "other-cluster") for agent in reached]
-    most = 1 + int((time.monotonic() - began) / 10)
-    report.row("log lines about it at one agent", f"{min(lines)} .. {max(lines)}", f"1..{most}", 1 <= min(lines) and max(lines) <= most)
-
-
-def hostile(lab, report, args):
-    """Datagrams that are wrong in every way, 200 of each."""
-    flood = 200
-    ears = [ear(lab, i) for i in (101, 102)]
-    own = key_file(lab, "key"), key_file(lab, "other-key")
-    plain = lab.agent("plain", lab.address(1), [lab.address(101)])
-    keyed = lab.agent("keyed", lab.address(2), [lab.address(102)], flags=["--key-file", str(own[0])])
-    neighbour = [lab.address(1), lab.address(2)]
-    intruders = [
-        lab.agent("elsewhere", lab.address(3), neighbour, cluster="elsewhere"),
-        lab.agent("otherkey", lab.address(4), neighbour, flags=["--key-file", str(own[1])]),
-        lab.agent("nokey", lab.address(5), [lab.address(2)]),
-    ]
-    for agent in (plain, keyed):
-        agent.start()
-    began = time.monotonic()
-    frames = [each.recv(4096) for each in ears]
-    for agent in (plain, keyed):
-        agent.answers()
-    for agent in intruders:
-        agent.start()
-    sick = {
-        "not-ours": lambda frame: args.chance.randbytes(200),
-        "truncated": lambda frame: frame[: args.chance.randrange(2, 8)],
-        "oversized": lambda frame: frame + bytes(2000),
-        "bad-checksum": lambda frame: frame[:-1] + bytes([frame[-1] ^ 1]),
-        "unauthentic": lambda frame: frame[:-1] + bytes([frame[-1] ^ 1]),
-        "newer-version": lambda frame: frame[:2] + b"\xff" + frame[3:],
-    }
-    victims = {"bad-checksum": [plain], "unauthentic": [keyed]}
-    for reason, make in sick.items():
-        for agent, frame in zip((plain, keyed), frames):
-            if agent in victims.get(reason, (plain, keyed)):
-                for _ in range(flood):
-                    ears[0].sendto(make(frame), (agent.bind.rpartition(":")[0], PORT))
-                    time.sleep(0.0005)
-    time.sleep(4)
-    for agent in intruders:
-        agent.answers()
-    expected = {
-        plain: ["not-ours", "truncated", "oversized", "bad-checksum", "newer-version", "other-cluster", "sealed-but-no-key"],
-        keyed: ["not-ours", "truncated", "oversized", "unauthentic", "newer-version", "other-cluster", "unknown-key", "plain-but-keyed"],
-    }
-    most = 1 + int((time.monotonic() - began) / 10)
-    for agent, reasons in expected.items():
-        counts = agent.get("/v1/stats")["rejected"]
-        for reason in reasons:
-            least = flood if reason in sick else 1
-            count, lines = counts.get(reason, 0), logged(agent, reason)
-            report.row(f"{agent.name}: {reason}", f"{count} counted, {lines} in the log", f"≥ {least}, 1..{most}",
-                       count >= least and 1 <= lines <= most)
-        stray = {k: v for k, v in counts.items() if k not in reasons}
-        report.row(f"{agent.name}: refused for other reasons", shown(stray) if stray else "none")
-        strangers = {m["name"] for m in agent.get("/v1/members")["members"]} - {agent.name}
-        report.row(f"{agent.name}: who got in", shown(strangers) or "nobody", "nobody", not strangers)
-
-
-def startup(lab, report, args):
-    """What keeps an agent from starting: a message, an exit code, and nothing lost."""
-    first = lab.agent("first", lab.address(1), [], flags=["--tag", "role=web"])
-    first.start()
-    first.answers()
-    files = {
-        "unknown.toml": 'zone = "z"\nintervall = "1s"\n',
-        "broken.toml": 'zone = "z"\ninterval = = "1s"\n',
-        "value.toml": 'expected = "many"\n',
-    }
-    for name, text in files.items():
-        (lab.dir / name).write_text(text)
-    config = lambda name: ["--config", str(lab.dir / name)]
-    private = lab.dir / "private"
-    private.mkdir(mode=0o500)
-    user = {}
-    if os.geteuid() == 0:
-        # Root may write everywhere; a directory of root's is closed to others only.
-        user = {"user": 65534, "group": 65534}
-        lab.dir.chmod(0o755)
-    nowhere = lab.address(200)
-    cases = [
-        ("unknown key in the file", config("unknown.toml"), 2, ["unknown.toml:2", "intervall", 'did you mean "interval"']),
-        ("file that is no TOML", config("broken.toml"), 2, ["broken.toml:2"]),
-        ("wrong value in the file", config("value.toml"), 2, ["value.toml:1", "expected"]),
-        ("file that is not there", config("none.toml"), (1, 2), ["none.toml"]),
-        ("taken port", ["--bind", first.bind], 1, [first.bind, "--bind"]),
-        ("address of another host", ["--bind", "203.0.113.1:4327"], 1, ["203.0.113.1:4327", "--bind"]),
-        ("taken socket", ["--socket", str(first.socket)], 1, [str(first.socket), f"pid {first.process.pid}"]),
-        ("taken state directory", ["--state-dir", str(lab.dir / "first")], 1, [f"pid {first.process.pid}"]),
-        ("unwritable state directory", ["--state-dir", str(private / "state")], 1, [str(private / "state"), "ermission denied"]),
-        ("over-long name", ["--name", "n" * 129], 1, ["--name", "too long"]),
-        ("over-large tag", ["--tag", "big=" + "v" * 769], 1, ["big", "768"]),
-        ("no cluster id", ["--cluster", ""], (1, 2), ["--cluster"]),
-    ]
-    before = first.get("/v1/self")["member"]
-    for i, (what, flags, code, needles) in enumerate(cases):
-        agent = lab.agent(f"case{i}", nowhere, [])
-        # A flag given by the case replaces ours.
-        for flag in flags[::2]:
-            if flag in agent.command:
-                at = agent.command.index(flag)
-                del agent.command[at : at + 2]
-        agent.command += flags
-        as_other = user if what.startswith("unwritable") else {}
-        if as_other:
-            as_other = {**user, "cwd": "/"}
-            shutil.copy(args.binary, lab.dir / "heartsay")
-            agent.command[0] = str(lab.dir / "heartsay")
-            socket_dir = lab.dir / "open"
-            socket_dir.mkdir(mode=0o777)
-            socket_dir.chmod(0o777)
-            agent.command[agent.command.index("--socket") + 1] = str(socket_dir / "s.sock")
-        agent.start(**as_other)
-        try:
-            ended = agent.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            ended = "still running"
-        said = agent.log.read_text(errors="replace")
-        codes = code if isinstance(code, tuple) else (code,)
-        ok = ended in codes and all(needle in said for needle in needles) and "panicked" not in said
-        words = said.strip().splitlines()[-1] if said.strip() else "nothing said"
-        report.row(what, f"{ended}: {words[:150]}", f"exit {'/'.join(map(str, codes))}, names it", ok)
-    seedless = lab.agent("seedless", nowhere, ["no-such-host.invalid"])
-    seedless.start()
-    seedless.answers()
-    time.sleep(2)
-    seen = seedless.get("/v1/self")["seeds"][0]
-    told = logged(seedless, "no-such-host.invalid", word=False)
-    report.row("unresolvable seed", f"runs; {told} log lines; {seen['error']}", "runs, says so",
-               seedless.process.poll() is None and told >= 1 and bool(seen["error"]))
-    status, answer = post(first, "/v1/tags", {"set": {"big": "v" * 769}})
-    report.row("over-large tag set at run time", f"{status}: {answer.get('detail', '')[:100]}", "refused", 400 <= status < 500)
-    after = first.get("/v1/self")["member"]
-    kept = all(before[key] == after[key] for key in ("host_id", "generation", "tags"))
-    report.row("the agent that was there before", "as before" if kept else f"{before} -> {after}", "as before", kept)
-
-
 EXPERIMENTS = {
     "bootstrap": bootstrap,
     "crash": crash,
@@ -403,9 +231,9 @@ EXPERIMENTS = {
     "pause": pause,
     "partition": partition,
     "idle": cost,
-    "clusters": clusters,
-    "hostile": hostile,
-    "startup": startup,
+    "clusters": refusals.clusters,
+    "hostile": refusals.hostile,
+    "startup": refusals.startup,
 }
 
 
@@ -460,41 +288,9 @@ def sample(agent):
     }
 
 
-def logged(agent, text, word=True):
-    """How many lines of its log name this reason."""
-    wanted = f'reason="{text}"' if word else text
-    return sum(wanted in line for line in agent.log.read_text(errors="replace").splitlines())
 
 
-def ear(lab, i):
-    """A UDP socket at address `i`, to hear what agents say to a seed."""
-    ear = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    ear.bind((f"{lab.net}.{i}", PORT))
-    ear.settimeout(10)
-    return ear
 
-
-def key_file(lab, name):
-    path = lab.dir / name
-    subprocess.run([lab.binary, "keygen", "--out", path], check=True, stdout=subprocess.DEVNULL)
-    return path
-
-
-def post(agent, path, body):
-    """Status and problem document."""
-    body = json.dumps(body)
-    with connect(agent.socket) as stream:
-        head = f"POST {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        stream.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-        answer = b"".join(iter(lambda: stream.recv(1 << 16), b""))
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]), json.loads(body or b"{}")
-
-
-def shown(values):
-    if isinstance(values, dict):
-        return ", ".join(f"{k} {v}" for k, v in sorted(values.items()))
-    return ", ".join(str(value) for value in sorted(values))
 
 
 def spread(values, unit, digits=1):
@@ -508,12 +304,14 @@ def machine(binary):
 
 
 def table(rows):
-    columns = [("experiment", 11), ("what", 62), ("measured", 60), ("target", 16)]
-    print("  ".join(name.ljust(width) for name, width in columns) + "  ok")
-    for row in rows:
-        cells = ["" if row[name] is None else str(row[name]) for name, _ in columns]
-        verdict = {None: "-", True: "ok", False: "MISSED"}[row["ok"]]
-        print("  ".join(cell.ljust(width) for cell, (_, width) in zip(cells, columns)) + "  " + verdict)
+    columns = ("experiment", "what", "target")
+    cells = [[*(("" if row[name] is None else str(row[name])) for name in columns), str(row["measured"])] for row in rows]
+    cells = [["", *columns, "measured"]] + [
+        [{None: "", True: "ok", False: "MISSED"}[row["ok"]], *line] for row, line in zip(rows, cells)
+    ]
+    widths = [max(len(line[i]) for line in cells) for i in range(4)]
+    for line in cells:
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths)), line[4]]).rstrip())
 
 
 def arguments():

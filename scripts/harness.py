@@ -347,6 +347,18 @@ def connect(path):
     return stream
 
 
+def key_file(lab, name):
+    path = lab.dir / name
+    subprocess.run([lab.binary, "keygen", "--out", path], check=True, stdout=subprocess.DEVNULL)
+    return path
+
+
+def shown(values):
+    if isinstance(values, dict):
+        return ", ".join(f"{k} {v}" for k, v in sorted(values.items()))
+    return ", ".join(str(value) for value in sorted(values))
+
+
 def environment():
     """Ours, without anything that would configure an agent."""
     private = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM")
