@@ -1,9 +1,7 @@
 """What an agent must refuse: other clusters, wrong datagrams, impossible settings. Part of acceptance.py."""
 
 import json
-import os
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -32,19 +30,21 @@ def clusters(lab, report, args):
     for agent in red[-2:]:
         agent.start()
         watches.append(lab.watch(agent))
-    follow([w for w in watches if w.agent.name.startswith("red")], lambda w: w.alive() == half + 2, 30, "ten red members")
+    reds = [w for w in watches if w.agent in red]
+    follow(reds, lambda w: w.alive() == half + 2, 30, "ten red members")
     idle(watches, 10)
     strangers = sum(not name.startswith(w.agent.name[:3]) for w in watches for name in w.view)
     report.row("members of the other cluster in any view", strangers, 0, strangers == 0)
     # The other side knows of the seeds and of the addresses that changed hands.
-    reached = [w.agent for w in watches if w.agent.name in
-               ("blue1", f"blue{half}", "red1", f"red{half}", "red2more", "red3more")]
+    dialled = ("blue1", f"blue{half}", "red1", f"red{half}", "red2more", "red3more")
+    reached = [w.agent for w in watches if w.agent.name in dialled]
     refused = [agent.get("/v1/stats")["rejected"].get("other-cluster", 0) for agent in reached]
-    report.row("agents dialled by the other side that counted it", f"{sum(map(bool, refused))} of {len(reached)}, {sum(refused)} datagrams",
-               "all", all(refused))
+    counted = f"{sum(map(bool, refused))} of {len(reached)}, {sum(refused)} datagrams"
+    report.row("agents dialled by the other side that counted it", counted, "all", all(refused))
     lines = [logged(agent, "other-cluster") for agent in reached]
     most = 1 + int((time.monotonic() - began) / 10)
-    report.row("log lines about it at one agent", f"{min(lines)} .. {max(lines)}", f"1..{most}", 1 <= min(lines) and max(lines) <= most)
+    ok = 1 <= min(lines) and max(lines) <= most
+    report.row("log lines about it at one agent", f"{min(lines)} .. {max(lines)}", f"1..{most}", ok)
 
 
 def hostile(lab, report, args):
@@ -86,9 +86,10 @@ def hostile(lab, report, args):
     time.sleep(4)
     for agent in intruders:
         agent.answers()
+    both = ["not-ours", "truncated", "oversized", "newer-version", "other-cluster"]
     expected = {
-        plain: ["not-ours", "truncated", "oversized", "bad-checksum", "newer-version", "other-cluster", "sealed-but-no-key"],
-        keyed: ["not-ours", "truncated", "oversized", "unauthentic", "newer-version", "other-cluster", "unknown-key", "plain-but-keyed"],
+        plain: [*both, "bad-checksum", "sealed-but-no-key"],
+        keyed: [*both, "unauthentic", "unknown-key", "plain-but-keyed"],
     }
     most = 1 + int((time.monotonic() - began) / 10)
     for agent, reasons in expected.items():
@@ -116,17 +117,13 @@ def startup(lab, report, args):
     }
     for name, text in files.items():
         (lab.dir / name).write_text(text)
-    config = lambda name: ["--config", str(lab.dir / name)]
-    private = lab.dir / "private"
-    private.mkdir(mode=0o500)
-    user = {}
-    if os.geteuid() == 0:
-        # Root may write everywhere; a directory of root's is closed to others only.
-        user = {"user": 65534, "group": 65534}
-        lab.dir.chmod(0o755)
+
+    def config(name):
+        return ["--config", str(lab.dir / name)]
+
     nowhere = lab.address(200)
     cases = [
-        ("unknown key in the file", config("unknown.toml"), 2, ["unknown.toml:2", "intervall", 'did you mean "interval"']),
+        ("unknown key in the file", config("unknown.toml"), 2, ["unknown.toml:2", 'did you mean "interval"']),
         ("file that is no TOML", config("broken.toml"), 2, ["broken.toml:2"]),
         ("wrong value in the file", config("value.toml"), 2, ["value.toml:1", "expected"]),
         ("file that is not there", config("none.toml"), (1, 2), ["none.toml"]),
@@ -134,7 +131,8 @@ def startup(lab, report, args):
         ("address of another host", ["--bind", "203.0.113.1:4327"], 1, ["203.0.113.1:4327", "--bind"]),
         ("taken socket", ["--socket", str(first.socket)], 1, [str(first.socket), f"pid {first.process.pid}"]),
         ("taken state directory", ["--state-dir", str(lab.dir / "first")], 1, [f"pid {first.process.pid}"]),
-        ("unwritable state directory", ["--state-dir", str(private / "state")], 1, [str(private / "state"), "ermission denied"]),
+        # Not even root may write there.
+        ("unwritable state directory", ["--state-dir", "/sys/heartsay"], 1, ["/sys/heartsay", "--state-dir"]),
         ("over-long name", ["--name", "n" * 129], 1, ["--name", "too long"]),
         ("over-large tag", ["--tag", "big=" + "v" * 769], 1, ["big", "768"]),
         ("no cluster id", ["--cluster", ""], (1, 2), ["--cluster"]),
@@ -148,16 +146,7 @@ def startup(lab, report, args):
                 at = agent.command.index(flag)
                 del agent.command[at : at + 2]
         agent.command += flags
-        as_other = user if what.startswith("unwritable") else {}
-        if as_other:
-            as_other = {**user, "cwd": "/"}
-            shutil.copy(args.binary, lab.dir / "heartsay")
-            agent.command[0] = str(lab.dir / "heartsay")
-            socket_dir = lab.dir / "open"
-            socket_dir.mkdir(mode=0o777)
-            socket_dir.chmod(0o777)
-            agent.command[agent.command.index("--socket") + 1] = str(socket_dir / "s.sock")
-        agent.start(**as_other)
+        agent.start()
         try:
             ended = agent.process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -177,7 +166,8 @@ def startup(lab, report, args):
     report.row("unresolvable seed", f"runs; {told} log lines; {seen['error']}", "runs, says so",
                seedless.process.poll() is None and told >= 1 and bool(seen["error"]))
     status, answer = post(first, "/v1/tags", {"set": {"big": "v" * 769}})
-    report.row("over-large tag set at run time", f"{status}: {answer.get('detail', '')[:100]}", "refused", 400 <= status < 500)
+    said = f"{status}: {answer.get('detail')}"
+    report.row("over-large tag set at run time", said, "refused", 400 <= status < 500)
     after = first.get("/v1/self")["member"]
     kept = all(before[key] == after[key] for key in ("host_id", "generation", "tags"))
     report.row("the agent that was there before", "as before" if kept else f"{before} -> {after}", "as before", kept)
