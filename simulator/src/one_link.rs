@@ -71,10 +71,12 @@ impl Trace {
             .map(|_| libm::floor(libm::pow(1.0 - dice.unit(), -1.0 / TAIL)).min(LONGEST) as u64)
             .collect();
         let wanted = (sent as f64 * LOST) as u64;
-        let total: u64 = lengths.iter().sum();
-        let stretch = wanted as f64 / total.max(1) as f64;
-        for length in &mut lengths {
-            *length = libm::round(*length as f64 * stretch).clamp(1.0, LONGEST) as u64;
+        // The longest are cut, so stretching them to the wanted share takes a few rounds.
+        for _ in 0..4 {
+            let stretch = wanted as f64 / lengths.iter().sum::<u64>().max(1) as f64;
+            for length in &mut lengths {
+                *length = libm::round(*length as f64 * stretch).clamp(1.0, LONGEST) as u64;
+            }
         }
         let mut starts: Vec<u64> = lengths.iter().map(|_| dice.below(sent as usize) as u64).collect();
         starts.sort_unstable();
