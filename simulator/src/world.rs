@@ -261,7 +261,7 @@ impl World {
         let part = (scenario.machine != Yardstick::Heartsay).then(|| Part {
             me: host,
             nodes: scenario.nodes,
-            settle: scenario.start.takes(scenario.nodes),
+            settle: scenario.start.over.0,
             pause: self.config.acceptable_pause,
         });
         let generation = if part.is_some() { GENERATION } else { h.stored };
