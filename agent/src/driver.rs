@@ -6,18 +6,19 @@
 //! One rule is the driver's own: queued datagrams are handed in before the time
 //! is, so that no verdict is given about somebody whose answer is already here.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod memory;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use heartsay_membership::{
-    Command, Event, Generation, HostId, Input, Instant, MemberEvent, MemberEventKind, MemberView, Name, Node,
-    Output, QuorumStatus, Rejected, Stats, Status,
+    Command, Event, HostId, Input, Instant, MemberEvent, MemberEventKind, MemberView, Name, Node, Output,
+    QuorumStatus, Rejected, Stats, Status,
 };
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::api::show;
@@ -25,9 +26,10 @@ use crate::api::types::WatchLine;
 use crate::clock::Clock;
 use crate::net::{Complaint, Obstacle, Udp};
 use crate::notify::{self, Watchdog};
-use crate::store::{Peer, Store};
+use crate::store::Peer;
 use crate::telemetry::Refusals;
 use crate::view::Board;
+pub(crate) use memory::Memory;
 
 /// A question or a wish from outside the loop.
 #[derive(Debug)]
@@ -465,82 +467,6 @@ impl Driver {
     }
 }
 
-/// What is kept between lives, written beside the loop so that a slow disk
-/// never holds it up.
-#[derive(Debug)]
-pub(crate) struct Memory {
-    store: Arc<Store>,
-    /// Known from earlier lives and not seen in this one; kept for a day, so that
-    /// a start during an outage does not forget whom to look for.
-    remembered: Vec<Peer>,
-    changed: bool,
-    last: Option<Instant>,
-    writing: Option<JoinHandle<()>>,
-}
-
-impl Memory {
-    /// Of this store, with what it has from earlier lives.
-    #[must_use]
-    pub(crate) fn new(store: Arc<Store>, remembered: Vec<Peer>) -> Self {
-        Self { store, remembered, changed: false, last: None, writing: None }
-    }
-
-    fn due(&self, now: Instant) -> bool {
-        self.changed
-            && self.last.is_none_or(|last| now.since(last) >= SAVE_EVERY)
-            && self.writing.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-
-    fn save(&mut self, now: Instant, seen: Vec<Peer>, board: &Arc<Board>) {
-        if now > Instant::EPOCH + REMEMBERED_FOR {
-            self.remembered.clear();
-        }
-        self.changed = false;
-        self.last = Some(now);
-        let (peers, store, board) = (self.with_remembered(seen), Arc::clone(&self.store), Arc::clone(board));
-        self.writing =
-            Some(tokio::task::spawn_blocking(move || note_disk(&board, "peers", store.save_peers(&peers))));
-    }
-
-    fn raise(&mut self, generation: Generation, board: &Arc<Board>) {
-        let (store, board) = (Arc::clone(&self.store), Arc::clone(board));
-        tokio::task::spawn_blocking(move || {
-            note_disk(&board, "generation", store.save_generation(generation))
-        });
-    }
-
-    /// At the end, when nobody waits any more.
-    fn save_now(&self, seen: Vec<Peer>) {
-        if let Err(e) = self.store.save_peers(&self.with_remembered(seen)) {
-            warn!(error = %e, "the list of peers could not be saved");
-        }
-    }
-
-    fn with_remembered(&self, mut seen: Vec<Peer>) -> Vec<Peer> {
-        let names: BTreeSet<&str> = seen.iter().map(|peer| peer.name.as_str()).collect();
-        let unseen = |old: &&Peer| !names.contains(old.name.as_str());
-        let unseen: Vec<Peer> = self.remembered.iter().filter(unseen).cloned().collect();
-        seen.extend(unseen);
-        seen
-    }
-}
-
-fn note_disk(board: &Board, what: &str, result: io::Result<()>) {
-    match result {
-        Ok(()) => {
-            if board.condition("disk", None) {
-                info!("the state directory can be written again");
-            }
-        }
-        Err(e) => {
-            let sentence = format!("the state directory cannot be written ({what}: {e}); going on without");
-            if board.condition("disk", Some(sentence.clone())) {
-                warn!("{sentence}");
-            }
-        }
-    }
-}
-
 fn log_member(event: &MemberEvent) {
     let by: Vec<&str> = event.by.iter().map(Name::as_str).collect();
     let by = by.join(",");
@@ -570,5 +496,3 @@ const BATCH: usize = 256;
 const BACKLOG: usize = 16;
 const MINUTE: Duration = Duration::from_secs(60);
 const STATUS_EVERY: Duration = Duration::from_secs(2);
-const SAVE_EVERY: Duration = Duration::from_secs(10);
-const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);

@@ -41,9 +41,9 @@ pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
     size_buffers(&socket);
     socket.set_nonblocking(true).context("cannot make the UDP socket non-blocking")?;
     if let Err(e) = socket.bind(&address.into()) {
-        let remedy = match e.kind() {
-            io::ErrorKind::AddrInUse => "another process, perhaps another agent, has it; give --bind",
-            io::ErrorKind::AddrNotAvailable => "no interface of this host has this address; give --bind",
+        let remedy = match e.raw_os_error() {
+            Some(libc::EADDRINUSE) => "another process, perhaps another agent, has it; give --bind",
+            Some(libc::EADDRNOTAVAIL) => "no interface of this host has this address; give --bind",
             _ => "give another --bind",
         };
         return Err(anyhow::anyhow!("cannot listen on UDP {address}: {e}; {remedy}"));
@@ -156,12 +156,14 @@ impl Udp {
                 let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
                 let message = recvmsg::<SockaddrStorage>(fd, &mut [], Some(control), flags)?;
                 let Some(to) = message.address.as_ref().and_then(socket_addr) else { return Ok(None) };
-                let note = message.cmsgs()?.find_map(|note| match note {
-                    ControlMessageOwned::Ipv4RecvErr(e, _) | ControlMessageOwned::Ipv6RecvErr(e, _) => {
-                        Some(e)
+                let mut note = None;
+                for message in message.cmsgs()? {
+                    if let ControlMessageOwned::Ipv4RecvErr(e, _) | ControlMessageOwned::Ipv6RecvErr(e, _) =
+                        message
+                    {
+                        note = Some(e);
                     }
-                    _ => None,
-                });
+                }
                 Ok(note.map(|note| classify(to, &note)))
             });
             match read {

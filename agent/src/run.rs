@@ -6,16 +6,17 @@
 //! for whatever reason, the process ends: an agent that answers but does not
 //! gossip would be worse than none.
 
-use std::net::{IpAddr, SocketAddr};
+mod advertise;
+mod signals;
+
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use heartsay_membership::{Command, Identity, Instant, Name, Node};
-use nix::ifaddrs::getifaddrs;
 use parking_lot::RwLock;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,6 +33,7 @@ use crate::settings::{self, AgentArgs, Settings};
 use crate::store::{Peer, Store};
 use crate::telemetry::{self, Verbosity};
 use crate::view::Board;
+use signals::{Signals, Wish};
 
 /// Runs an agent until it is told to stop: `heartsay agent`.
 ///
@@ -84,7 +86,7 @@ impl Agent {
         };
         let store = Arc::new(Store::open(&settings.state_dir, clock.unix_ms())?);
         let seeds = Arc::new(Seeds::new(&settings.seeds, local.ip()));
-        let own = advertised(&settings, local, &seeds).await?;
+        let own = advertise::pick(&settings, local, &seeds).await?;
         let random = u128::from_be_bytes(clock::entropy()?);
         let seed = u64::try_from(random & u128::from(u64::MAX)).unwrap_or_default();
         let me = Identity {
@@ -361,41 +363,6 @@ impl Contested {
     }
 }
 
-/// What a signal asks for.
-enum Wish {
-    Stop,
-    Reload,
-    Dump,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    user1: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        let on = |kind| signal(kind).context("cannot listen to signals");
-        Ok(Self {
-            terminate: on(SignalKind::terminate())?,
-            interrupt: on(SignalKind::interrupt())?,
-            hangup: on(SignalKind::hangup())?,
-            user1: on(SignalKind::user_defined1())?,
-        })
-    }
-
-    async fn next(&mut self) -> Wish {
-        tokio::select! {
-            _ = self.terminate.recv() => Wish::Stop,
-            _ = self.interrupt.recv() => Wish::Stop,
-            _ = self.hangup.recv() => Wish::Reload,
-            _ = self.user1.recv() => Wish::Dump,
-        }
-    }
-}
-
 /// Runs the driver that `make` makes on a thread of its own. The answer comes
 /// when it ends, and breaks when it panics.
 fn spawn_protocol(
@@ -404,7 +371,10 @@ fn spawn_protocol(
     let (ended, end) = oneshot::channel();
     let body = move || -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async { Ok(make()?.run().await?) })
+        let ended = runtime.block_on(async { Ok(make()?.run().await?) });
+        // A write may hang on a broken disk; we do not hang with it.
+        runtime.shutdown_timeout(GRACE * 4);
+        ended
     };
     std::thread::Builder::new()
         .name("protocol".to_owned())
@@ -451,66 +421,6 @@ fn listen(at: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
     Ok(listener)
 }
 
-/// The address that others are told: as given, as bound, or that of the
-/// interface towards the seeds.
-async fn advertised(settings: &Settings, local: SocketAddr, seeds: &Seeds) -> anyhow::Result<SocketAddr> {
-    if let Some(given) = settings.advertise {
-        let port = if given.port() == 0 { local.port() } else { given.port() };
-        return Ok(SocketAddr::new(given.ip(), port));
-    }
-    if !local.ip().is_unspecified() {
-        return Ok(local);
-    }
-    let resolved = seeds.resolve(&settings.seeds).await;
-    let mut targets: Vec<SocketAddr> =
-        resolved.into_iter().filter_map(|(_, found)| found.ok()).flatten().collect();
-    // A seed on this very machine says nothing about how others see it.
-    targets.sort_by_key(|at| at.ip().is_loopback());
-    for target in targets {
-        if let Some(source) = source_towards(target) {
-            info!(address = %source, towards = %target, "advertising the interface towards a seed");
-            return Ok(SocketAddr::new(source, local.port()));
-        }
-    }
-    if let Some(address) = first_interface(local.is_ipv6()) {
-        info!(%address, "advertising the first interface; give --advertise if others reach this host elsewhere");
-        return Ok(SocketAddr::new(address, local.port()));
-    }
-    if settings.seeds.is_empty() {
-        warn!("only the loopback interface is there: no other host can reach this agent");
-        return Ok(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), local.port()));
-    }
-    bail!("cannot tell at which address other hosts reach this one; give --advertise IP:PORT")
-}
-
-/// The source address the kernel would use towards `target`; nothing is sent.
-fn source_towards(target: SocketAddr) -> Option<IpAddr> {
-    let any: IpAddr = if target.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-    let probe = std::net::UdpSocket::bind((any, 0)).ok()?;
-    probe.connect(target).ok()?;
-    let source = probe.local_addr().ok()?.ip();
-    (!source.is_unspecified() && source.is_loopback() == target.ip().is_loopback()).then_some(source)
-}
-
-/// The first address that is neither loopback nor link-local; IPv4 before IPv6.
-fn first_interface(also_v6: bool) -> Option<IpAddr> {
-    let addresses = getifaddrs().ok()?.filter_map(|interface| {
-        let address = interface.address?;
-        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-    });
-    let mut usable: Vec<IpAddr> = addresses
-        .filter(|address| match address {
-            IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local() && !v4.is_unspecified(),
-            IpAddr::V6(v6) => {
-                also_v6 && !v6.is_loopback() && !v6.is_unicast_link_local() && !v6.is_unspecified()
-            }
-        })
-        .collect();
-    usable.sort_by_key(IpAddr::is_ipv6);
-    usable.first().copied()
-}
-
 /// At most [`MOST_REMEMBERED`] of them, from all over the list.
 fn sample(peers: &[Peer]) -> Vec<SocketAddr> {
     let step = peers.len().div_ceil(MOST_REMEMBERED).max(1);
@@ -532,3 +442,27 @@ const GRACE: Duration = Duration::from_millis(500);
 const STILL_REFUSED: Duration = Duration::from_secs(10);
 /// Peers of an earlier life that are dialled at start: plenty to find one alive.
 const MOST_REMEMBERED: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_protocol_that_panics_or_fails_is_noticed() {
+        let panicked = spawn_protocol(|| panic!("on purpose")).unwrap();
+        assert!(panicked.await.is_err());
+        let failed = spawn_protocol(|| bail!("on purpose")).unwrap();
+        assert_eq!(failed.await.unwrap().unwrap_err().to_string(), "on purpose");
+    }
+
+    #[test]
+    fn of_many_remembered_peers_some_from_all_over_are_dialled() {
+        let peer = |n: u16| Peer { name: n.to_string(), address: SocketAddr::from(([127, 0, 0, 1], n)) };
+        let many: Vec<Peer> = (0..10_000).map(peer).collect();
+        let some = sample(&many);
+        assert!(some.len() <= MOST_REMEMBERED && some.len() > MOST_REMEMBERED / 2, "{}", some.len());
+        assert!(some.last().unwrap().port() > 9_900);
+        assert_eq!(sample(&many[..3]).len(), 3);
+        assert_eq!(sample(&[]).len(), 0);
+    }
+}

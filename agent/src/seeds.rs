@@ -111,7 +111,7 @@ impl Seeds {
             let sentence = result.as_ref().err().map(|e| format!("seed {name} cannot be resolved: {e}"));
             match (board.condition(&condition_of(name), sentence), result) {
                 (true, Err(e)) => {
-                    warn!(seed = name, error = e, "a seed cannot be resolved; trying again for ever")
+                    warn!(seed = name, error = e, "a seed cannot be resolved; trying again for ever");
                 }
                 (true, Ok(addresses)) => info!(seed = name, ?addresses, "the seed is resolved again"),
                 (false, _) => {}

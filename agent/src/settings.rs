@@ -5,24 +5,27 @@
 //! errors are found in one go; each says which setting, where it was given and
 //! what to do.
 
+mod error;
 mod layers;
+mod reader;
 mod table;
+mod values;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use heartsay_membership::{Config, HostId, Identity, Instant, Name, Node, Profile, StateError};
-use heartsay_proto::{Budget, Cluster, Keyring};
-use nix::unistd::{Gid, Group, Uid};
+use heartsay_proto::{Budget, Cluster};
+use nix::unistd::Gid;
 use serde::Serialize;
 
+pub(crate) use error::{SettingsError, SettingsErrors};
 pub(crate) use layers::{AgentArgs, Origin};
-use layers::{Given, Layers, Raw};
+use reader::{Failed, Fault, Reader};
 use table::{Default, Kind, ROWS};
+pub(crate) use values::default_socket;
 
 /// UDP port of the gossip: H-E-A-R on the keys of a telephone.
 pub(crate) const DEFAULT_PORT: u16 = 4327;
@@ -200,16 +203,6 @@ pub(crate) fn in_force(old: &[Shown], new: Vec<Shown>) -> Vec<Shown> {
     new.into_iter().map(|fresh| if fresh.reload { fresh } else { kept(&fresh).unwrap_or(fresh) }).collect()
 }
 
-/// Where the socket is unless somebody says otherwise; `None` for a user
-/// without a runtime directory.
-#[must_use]
-pub(crate) fn default_socket() -> Option<PathBuf> {
-    if Uid::effective().is_root() {
-        return Some(PathBuf::from("/run/heartsay/heartsay.sock"));
-    }
-    variable("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("heartsay.sock"))
-}
-
 /// What the member tells about itself from the start.
 #[must_use]
 pub(crate) fn initial_state(settings: &Settings) -> Vec<(String, Vec<u8>)> {
@@ -219,90 +212,42 @@ pub(crate) fn initial_state(settings: &Settings) -> Vec<(String, Vec<u8>)> {
     version.into_iter().chain(zone).chain(tags).collect()
 }
 
-/// One thing that is wrong with what was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SettingsError {
-    key: String,
-    origin: Origin,
-    problem: String,
-    remedy: String,
-    usage: bool,
-}
-
-impl SettingsError {
-    /// Something that no agent could make sense of.
-    pub(crate) fn usage(key: &str, origin: Origin, problem: String, remedy: &str) -> Self {
-        Self { key: key.to_owned(), origin, problem, remedy: remedy.to_owned(), usage: true }
-    }
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.key, &self.origin) {
-            (key, origin) if key.is_empty() => write!(f, "{origin}: {}", self.problem)?,
-            (key, Origin::Default) => write!(f, "{key}: {}", self.problem)?,
-            (key, Origin::File(..)) => write!(f, "{}: {key}: {}", self.origin, self.problem)?,
-            (_, origin) => write!(f, "{origin}: {}", self.problem)?,
-        }
-        write!(f, "; {}", self.remedy)
-    }
-}
-
-/// All that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) struct SettingsErrors(Vec<SettingsError>);
-
-impl SettingsErrors {
-    /// 2 for bad usage, 1 when a well-formed value cannot be accepted.
-    #[must_use]
-    pub(crate) fn exit_code(&self) -> u8 {
-        if self.0.iter().any(|e| e.usage) { 2 } else { 1 }
-    }
-}
-
-impl fmt::Display for SettingsErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
-            write!(f, "{}{error}", if index == 0 { "" } else { "\n" })?;
-        }
-        Ok(())
-    }
-}
-
 fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     use Fault::{Usage, Value};
     let cluster = r.need("cluster", Value, None, |text| Cluster::new(text));
-    let profile = r.need("profile", Usage, None, profile);
-    let base = Config::new(cluster.clone()?, profile?);
-    let name = r.need("name", Value, host_name(), Name::new);
+    let profile = r.need("profile", Usage, None, values::profile);
+    let base = Config::new(cluster?, profile?);
+    let name = r.need("name", Value, values::host_name(), Name::new);
     let zone = r.read("zone", Usage, None, |text| Ok::<_, String>(text.to_owned()));
     let tags = r.tags();
-    let bind = r.need("bind", Usage, None, |text| address(text, DEFAULT_PORT));
-    let advertise = r.read("advertise", Usage, None, |text| address(text, 0).and_then(reachable));
+    let bind = r.need("bind", Usage, None, |text| values::address(text, DEFAULT_PORT));
+    let advertise =
+        r.read("advertise", Usage, None, |text| values::address(text, 0).and_then(values::reachable));
     let seeds = r.seeds();
-    let keyring = r.read("key_file", Value, None, keyring);
+    let keyring = r.read("key_file", Value, None, values::keyring);
     let datagram = r.need("datagram_size", Usage, None, |text| {
         let size: usize = text.parse().map_err(|_| "is not a number of bytes".to_owned())?;
         Budget::new(size).map_err(|e| e.to_string())
     });
-    let http_listen = r.read("http_listen", Usage, None, |text| address(text, DEFAULT_PORT + 1));
+    let http_listen = r.read("http_listen", Usage, None, |text| values::address(text, DEFAULT_PORT + 1));
     let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
     let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
     let expected = r.read("expected", Usage, None, |text| match text.parse() {
         Ok(n) if n > 0 => Ok(n),
         _ => Err("is not a number of members"),
     });
-    let state_dir = r.need("state_dir", Usage, default_state_dir(), path);
+    let state_dir = r.need("state_dir", Usage, values::default_state_dir(), values::path);
     let socket = default_socket().map(|path| path.display().to_string());
-    let socket = r.need("socket", Usage, socket, |text| path(text.strip_prefix("unix://").unwrap_or(text)));
+    let socket =
+        r.need("socket", Usage, socket, |text| values::path(text.strip_prefix("unix://").unwrap_or(text)));
     let socket_mode = r.need("socket_mode", Usage, None, |text| {
         match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
             Ok(mode) if mode <= 0o777 => Ok(mode),
             _ => Err("is not an octal mode such as 0660"),
         }
     });
-    let socket_group = r.read("socket_group", Usage, None, group);
-    let admin_group = r.read("admin_group", Usage, None, group);
+    let socket_group = r.read("socket_group", Usage, None, values::group);
+    let admin_group = r.read("admin_group", Usage, None, values::group);
     let leave_on_terminate = r.need("leave_on_terminate", Usage, None, |text| {
         text.parse().map_err(|_| "is neither true nor false")
     });
@@ -358,255 +303,6 @@ fn judge(settings: &Settings) -> Result<(), StateError> {
     Node::new(me, settings.machine.clone(), 0, Instant::EPOCH).map(drop)
 }
 
-/// Marks that the error has been noted already.
-#[derive(Clone, Copy, Debug)]
-struct Failed;
-
-/// Whose exit code: a value that makes no sense, or one that cannot be accepted.
-#[derive(Clone, Copy)]
-enum Fault {
-    Usage,
-    Value,
-}
-
-#[derive(std::default::Default)]
-struct Reader {
-    layers: Layers,
-    errors: Vec<SettingsError>,
-    shown: Vec<Shown>,
-}
-
-impl Reader {
-    /// The files to read, in order, with their content.
-    fn files(&mut self, args: &AgentArgs) -> Vec<(PathBuf, String)> {
-        let (paths, compulsory) = match &args.config {
-            Some((path, _)) => (vec![path.clone()], true),
-            None => (standard_files(), false),
-        };
-        let mut files = Vec::new();
-        for path in paths {
-            match std::fs::read_to_string(&path) {
-                Ok(text) => files.push((path, text)),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound && !compulsory => {}
-                Err(e) => {
-                    let origin = args.config.as_ref().and_then(|(_, origin)| origin.clone());
-                    let problem = format!("cannot read {}: {e}", path.display());
-                    let origin = origin.unwrap_or(Origin::Default);
-                    self.errors.push(SettingsError::usage(
-                        "config",
-                        origin,
-                        problem,
-                        "check path and permissions",
-                    ));
-                }
-            }
-        }
-        files
-    }
-
-    /// The value of `key` and where it comes from: given, fixed default, or `found` at start.
-    fn text(&self, key: &str, found: Option<String>) -> (Option<String>, Origin) {
-        if let Some(Given { raw: Raw::One(text), origin }) = self.layers.0.get(key) {
-            return (Some(text.clone()), origin.clone());
-        }
-        let fixed = table::row(key).and_then(|row| match row.default {
-            Default::Text(text) => Some(text.to_owned()),
-            Default::Found(_) | Default::Compulsory => None,
-        });
-        (fixed.or(found), Origin::Default)
-    }
-
-    fn show(&mut self, key: &str, value: Option<String>, origin: &Origin) {
-        let reload = table::row(key.split('.').next().unwrap_or(key)).is_some_and(|row| row.reload);
-        self.shown.push(Shown { key: key.to_owned(), value, origin: origin.to_string(), reload });
-    }
-
-    fn read<T, E: fmt::Display>(
-        &mut self,
-        key: &'static str,
-        fault: Fault,
-        found: Option<String>,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Result<Option<T>, Failed> {
-        let (text, origin) = self.text(key, found);
-        self.show(key, text.clone(), &origin);
-        let Some(text) = text else { return Ok(None) };
-        parse(&text).map(Some).map_err(|e| {
-            let (problem, remedy) = (format!("{text:?}: {e}"), remedy(key));
-            let usage = matches!(fault, Fault::Usage);
-            self.errors.push(SettingsError { key: key.to_owned(), origin, problem, remedy, usage });
-            Failed
-        })
-    }
-
-    fn need<T, E: fmt::Display>(
-        &mut self,
-        key: &'static str,
-        fault: Fault,
-        found: Option<String>,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Result<T, Failed> {
-        self.read(key, fault, found, parse)?.ok_or_else(|| {
-            let problem = "is not set and has no default here".to_owned();
-            let remedy =
-                format!("{}, set {} or write it into {}", remedy(key), variable_of(key), layers::MAIN_FILE);
-            self.errors.push(SettingsError::usage(key, Origin::Default, problem, &remedy));
-            Failed
-        })
-    }
-
-    fn duration(
-        &mut self,
-        key: &'static str,
-        found: Option<Duration>,
-        range: std::ops::RangeInclusive<Duration>,
-    ) -> Result<Duration, Failed> {
-        let found = found.map(|d| humantime::format_duration(d).to_string());
-        self.need(key, Fault::Usage, found, |text| {
-            let duration = humantime::parse_duration(text).map_err(|e| format!("is no duration ({e})"))?;
-            if range.contains(&duration) {
-                return Ok(duration);
-            }
-            let (least, most) = (range.start(), range.end());
-            Err(format!(
-                "is outside {} to {}",
-                humantime::format_duration(*least),
-                humantime::format_duration(*most)
-            ))
-        })
-    }
-
-    fn seeds(&mut self) -> Result<Vec<String>, Failed> {
-        let (seeds, origin) = match self.layers.0.get("seeds") {
-            Some(Given { raw: Raw::Many(seeds), origin }) => (seeds.clone(), origin.clone()),
-            _ => (Vec::new(), Origin::Default),
-        };
-        self.show("seeds", (!seeds.is_empty()).then(|| seeds.join(",")), &origin);
-        let before = self.errors.len();
-        for seed in &seeds {
-            if let Err(e) = crate::seeds::host_and_port(seed) {
-                let problem = format!("{seed:?}: {e}");
-                self.errors.push(SettingsError::usage("seeds", origin.clone(), problem, &remedy("seeds")));
-            }
-        }
-        if self.errors.len() > before { Err(Failed) } else { Ok(seeds) }
-    }
-
-    fn tags(&mut self) -> Result<BTreeMap<String, String>, Failed> {
-        let tags = match self.layers.0.get("tags") {
-            Some(Given { raw: Raw::Table(tags), .. }) => tags.clone(),
-            _ => BTreeMap::new(),
-        };
-        for (key, (value, origin)) in &tags {
-            self.show(&format!("tags.{key}"), Some(value.clone()), origin);
-        }
-        Ok(tags.into_iter().map(|(key, (value, _))| (key, value)).collect())
-    }
-
-    /// Notes that a well-formed value cannot be accepted.
-    fn refuse(&mut self, key: &str, problem: &str, remedy: &str) {
-        let origin = self.layers.0.get(key).map_or(Origin::Default, |given| given.origin.clone());
-        let (problem, remedy) = (problem.to_owned(), remedy.to_owned());
-        self.errors.push(SettingsError { key: key.to_owned(), origin, problem, remedy, usage: false });
-    }
-}
-
-/// What to write instead, from the row of the setting.
-fn remedy(key: &str) -> String {
-    match table::row(key) {
-        Some(row) if key == "key_file" => format!("see --{}", row.flag),
-        Some(row) => format!("give --{} {}", row.flag, row.value),
-        None => "see heartsay agent --help".to_owned(),
-    }
-}
-
-fn variable_of(key: &str) -> &'static str {
-    table::row(key).map_or("the variable", |row| row.env)
-}
-
-fn profile(text: &str) -> Result<Profile, &'static str> {
-    match text {
-        "local" => Ok(Profile::Local),
-        "lan" => Ok(Profile::Lan),
-        "wan" => Ok(Profile::Wan),
-        _ => Err("is not local, lan or wan"),
-    }
-}
-
-/// `IP:PORT`, or an IP that gets `port`.
-fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
-    text.parse()
-        .or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port)))
-        .map_err(|_| "is not IP:PORT".to_owned())
-}
-
-fn reachable(address: SocketAddr) -> Result<SocketAddr, String> {
-    if address.ip().is_unspecified() || address.ip().is_multicast() {
-        return Err("is an address at which nobody can be reached".to_owned());
-    }
-    Ok(address)
-}
-
-fn path(text: &str) -> Result<PathBuf, &'static str> {
-    if text.is_empty() { Err("is empty") } else { Ok(PathBuf::from(text)) }
-}
-
-/// Reads a key file. Errors name the line and never what is written there.
-fn keyring(file: &str) -> Result<Keyring, String> {
-    let text = std::fs::read_to_string(file).map_err(|e| format!("cannot be read: {e}"))?;
-    let mode = std::fs::metadata(file).map_err(|e| format!("cannot be examined: {e}"))?.permissions().mode();
-    if mode & 0o007 != 0 {
-        return Err(format!("is open to everybody (mode {:04o}); run chmod o-rwx on it", mode & 0o777));
-    }
-    let keyring = Keyring::parse(&text).map_err(|e| e.to_string())?;
-    if keyring.is_empty() {
-        return Err("holds no key; \"heartsay keygen\" makes one".to_owned());
-    }
-    Ok(keyring)
-}
-
-fn group(text: &str) -> Result<Gid, String> {
-    if let Ok(number) = text.parse() {
-        return Ok(Gid::from_raw(number));
-    }
-    match Group::from_name(text) {
-        Ok(Some(group)) => Ok(group.gid),
-        Ok(None) => Err("is not a group of this host".to_owned()),
-        Err(e) => Err(format!("cannot be looked up: {e}")),
-    }
-}
-
-fn standard_files() -> Vec<PathBuf> {
-    let mut drop_ins: Vec<PathBuf> = std::fs::read_dir(layers::DROP_INS)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-        .collect();
-    drop_ins.sort();
-    drop_ins.insert(0, Path::new(layers::MAIN_FILE).to_owned());
-    drop_ins
-}
-
-fn host_name() -> Option<String> {
-    nix::unistd::gethostname().ok()?.into_string().ok()
-}
-
-fn default_state_dir() -> Option<String> {
-    if Uid::effective().is_root() {
-        return Some("/var/lib/heartsay".to_owned());
-    }
-    if let Some(dir) = variable("XDG_STATE_HOME") {
-        return Some(format!("{dir}/heartsay"));
-    }
-    variable("HOME").map(|home| format!("{home}/.local/state/heartsay"))
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
 /// Under this, timers of a busy host are coarser than what they measure.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 /// Longer than anybody should wait for anything here; the wire ends at it too.
@@ -615,6 +311,10 @@ const LONGEST: Duration = Duration::from_secs(600);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::os::unix::fs::PermissionsExt;
+
+    use layers::{Given, Raw};
 
     use clap::{Args, Command, FromArgMatches};
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use heartsay_membership::{Generation, HostId};
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
 /// The state directory, locked for this process.
@@ -23,6 +24,8 @@ pub(crate) struct Store {
     _lock: File,
     host_id: HostId,
     generation: Generation,
+    /// Highest generation on disk; held while anything is written.
+    written: Mutex<Generation>,
 }
 
 impl Store {
@@ -42,7 +45,7 @@ impl Store {
         let lock = lock(dir)?;
         let host_id = host_id(dir)?;
         let generation = next_generation(dir, unix_ms);
-        let store = Self { dir: dir.to_owned(), _lock: lock, host_id, generation };
+        let store = Self { dir: dir.to_owned(), _lock: lock, host_id, generation, written: Mutex::new(0) };
         store
             .save_generation(generation)
             .with_context(|| format!("cannot write the state directory {shown}"))?;
@@ -61,12 +64,18 @@ impl Store {
         self.generation
     }
 
-    /// Keeps `generation` for the next start.
+    /// Keeps `generation` for the next start, unless a higher one is kept already.
     ///
     /// # Errors
     /// Disk full or gone; the old value stays.
     pub(crate) fn save_generation(&self, generation: Generation) -> io::Result<()> {
-        replace(&self.dir.join(GENERATION), &[generation.to_string()])
+        let mut written = self.written.lock();
+        // Two raises may come here in any order.
+        if generation > *written {
+            replace(&self.dir.join(GENERATION), &[generation.to_string()])?;
+            *written = generation;
+        }
+        Ok(())
     }
 
     /// Keeps names and addresses of all peers for the next start.
@@ -75,6 +84,7 @@ impl Store {
     /// Disk full or gone; the old list stays.
     pub(crate) fn save_peers(&self, peers: &[Peer]) -> io::Result<()> {
         let lines: Vec<String> = peers.iter().map(|peer| format!("{} {}", peer.name, peer.address)).collect();
+        let _alone = self.written.lock();
         replace(&self.dir.join(PEERS), &lines)
     }
 
@@ -227,6 +237,9 @@ fn replace(path: &Path, lines: &[String]) -> io::Result<()> {
     for line in lines {
         text += &format!("{:08x} {line}\n", crc32fast::hash(line.as_bytes()));
     }
+    if fs::read(path).is_ok_and(|there| there == text.as_bytes()) {
+        return Ok(());
+    }
     let mut file = File::create(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
@@ -262,6 +275,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 5_000).unwrap();
         store.save_generation(70_000).unwrap();
+        store.save_generation(60_000).unwrap();
         drop(store);
         assert_eq!(Store::open(dir.path(), 6_000).unwrap().generation(), 70_001);
     }

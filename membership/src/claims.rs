@@ -8,7 +8,7 @@ use crate::Instant;
 use crate::burst::Due;
 use crate::identity::{HostId, Name};
 use crate::io::{Event, MemberEvent, MemberEventKind, Rejected};
-use crate::member::{Evidence, Member, Status};
+use crate::member::{Evidence, Life, Member, Status};
 use crate::node::Node;
 use crate::peers;
 use crate::roster::Change;
@@ -271,8 +271,8 @@ impl Node {
         if claim.generation < generation {
             return Change::Stale;
         }
-        if claim.life.as_ref().is_some_and(|life| life.host_id != host) {
-            // Another host of our name; its refusal is the others' business.
+        if let Some(life) = claim.life.as_ref().filter(|life| life.host_id != host) {
+            self.hear_of_our_name(now, life, claim);
             return Change::Same;
         }
         let gone = claim.forgotten || (claim.standing.left && self.leave.is_none());
@@ -297,6 +297,28 @@ impl Node {
             self.burst.news(now, me, false);
         }
         Change::Stale
+    }
+
+    /// Others know another host under our name, in a life that began after ours.
+    fn hear_of_our_name(&mut self, now: Instant, holder: &Life, claim: &Claim) {
+        match claim.standing.status() {
+            // It is gone: the name is free, and our life has to begin after its.
+            Status::Down | Status::Left => {
+                if self.generation_is_plausible(now, claim.generation) {
+                    self.begin_anew(now, claim.generation);
+                }
+            }
+            // It lives. Whoever has just arrived gives way; who was here before stays.
+            Status::Alive | Status::Suspect => {
+                if now < self.introduce_until || !self.is_joined() {
+                    self.emit(Event::NameRefused {
+                        holder: holder.host_id,
+                        address: holder.address,
+                        generation: claim.generation,
+                    });
+                }
+            }
+        }
     }
 
     /// Answers claims that we know better with what we know.

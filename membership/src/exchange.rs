@@ -55,6 +55,7 @@ impl Node {
         let bits = self.roster.page_bits();
         let mut packet =
             self.packet(seq, Some(Body::Exchange(gossip::Exchange { step: 1, ..Default::default() })));
+        packet.beat = self.beat.say(now);
         if bits > 0 {
             packet.view = self.roster.fingerprint();
         }
@@ -177,8 +178,9 @@ impl Node {
             let mut revived = Vec::new();
             for (member, age) in self.roster.slice_mut(range).iter_mut().zip(&ages) {
                 let Some(age) = age else { continue };
-                let heartbeat = member.life.reference.heartbeat_at(nominal) - i128::from(*age);
-                let Ok(heartbeat) = u64::try_from(heartbeat) else { continue };
+                let predicted = member.life.reference.heartbeat_at(nominal);
+                let heartbeat = predicted.checked_sub(*age).and_then(|h| u64::try_from(h).ok());
+                let Some(heartbeat) = heartbeat else { continue };
                 if member.hash() == me
                     || heartbeat <= member.standing.heartbeat
                     || heartbeat > crate::claims::heartbeat_limit(unix_ms, member.life.generation)
@@ -262,8 +264,11 @@ impl Node {
         }
         let exchange = gossip::Exchange { step: step + 1, ..Default::default() };
         let mut packet = self.packet(seq, Some(Body::Exchange(exchange)));
-        if step == 1 && self.roster.page_bits() > 0 {
-            packet.view = self.roster.fingerprint();
+        if step == 1 {
+            packet.beat = self.beat.say(now);
+            if self.roster.page_bits() > 0 {
+                packet.view = self.roster.fingerprint();
+            }
         }
         let Ok(mut filler) = Filler::new(packet, self.packet_limit()) else { return };
         // Wants first: they are short and bring what we lack. Each part then
@@ -310,7 +315,7 @@ impl Node {
                         return None;
                     }
                     let predicted = member.life.reference.heartbeat_at(nominal);
-                    i64::try_from(predicted - i128::from(member.standing.heartbeat)).ok()
+                    predicted.checked_sub(i64::try_from(member.standing.heartbeat).ok()?)
                 })
                 .collect();
             ages::encode(&ages, &mut coded);

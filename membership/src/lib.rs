@@ -26,6 +26,7 @@
 //! any randomness but that of the seed it was given. Same inputs, same
 //! outputs.
 
+mod beat;
 mod bucket;
 mod burst;
 mod claims;

@@ -98,9 +98,10 @@ pub struct Reference {
 
 impl Reference {
     /// Heartbeat on the line at `unix_ms`; may be negative before its beginning.
-    pub fn heartbeat_at(&self, unix_ms: u64) -> i128 {
-        let since = i128::from(unix_ms) - i128::from(self.unix_ms);
-        i128::from(self.heartbeat) + since.div_euclid(i128::from(self.interval_ms.max(1)))
+    /// Saturates at absurd times, in the same way everywhere.
+    pub fn heartbeat_at(&self, unix_ms: u64) -> i64 {
+        let since = signed(unix_ms).saturating_sub(signed(self.unix_ms));
+        signed(self.heartbeat).saturating_add(since.div_euclid(i64::from(self.interval_ms.max(1))))
     }
 
     /// Time on the line at which `heartbeat` is due.
@@ -297,7 +298,11 @@ impl Member {
 }
 
 fn micros(at: Instant) -> i64 {
-    i64::try_from(at.as_micros()).unwrap_or(i64::MAX)
+    signed(at.as_micros())
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// Accusers kept per member: the five witnesses, and some who came first.

@@ -15,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use siphasher::sip::SipHasher13;
 
 use crate::Instant;
+use crate::beat::Beat;
 use crate::bucket::Bucket;
 use crate::burst::Burst;
 use crate::config::Config;
@@ -91,8 +92,8 @@ pub struct Node {
     started: Instant,
     /// Wall clock minus our clock, in milliseconds.
     unix_offset_ms: i64,
-    /// The next round on the grid, and when it is really due (jittered).
-    grid: Instant,
+    /// Our step among all others, and when the next round is due.
+    pub(crate) beat: Beat,
     round_at: Instant,
     /// The next of the extra exchanges of a newcomer.
     eager_at: Instant,
@@ -148,7 +149,7 @@ impl Node {
             majority: Majority::new(now, config.expected, config.quorum_settle),
             started: now,
             unix_offset_ms: generation_ms.saturating_sub(now_ms),
-            grid: now,
+            beat: Beat::new(generation_ms.saturating_sub(now_ms), interval_ms),
             round_at: now,
             eager_at: now,
             last_call: now,
@@ -299,6 +300,7 @@ impl Node {
             heartbeat: myself.standing.heartbeat,
             seq,
             view: 0,
+            beat: 0,
             body,
             claims: Vec::new(),
         }
@@ -352,6 +354,7 @@ impl Node {
         let sender = self.roster.by_tag(packet.sender).map(Member::hash);
         if let Some(sender) = sender {
             self.heard(now, sender, packet.heartbeat);
+            self.beat.hear(now, packet.beat);
         }
         refused.and(self.on_body(now, from, sender, packet))
     }
@@ -471,15 +474,19 @@ impl Node {
     /// Once per interval: one heartbeat, one exchange, one look at everybody.
     fn round(&mut self, now: Instant) {
         self.stats.rounds += 1;
-        let slot = self.unix_ms(self.grid) / u64::from(self.myself().life.reference.interval_ms.max(1));
-        let beats = self.advance_grid(now);
+        let slot = self.beat.slot(now);
+        let tenth = self.config.interval / 10;
+        let jitter = self.rng.random_range(0.0..2.0);
+        self.round_at = (self.beat.next_slot(now) - tenth) + tenth.mul_f64(jitter);
         if self.leave.is_some() {
             return;
         }
         let me = self.me;
+        let lived = now.since(self.started).as_millis() / self.config.interval.as_millis().max(1);
         if let Some(myself) = self.roster.get_mut(me) {
-            // The beat of the grid, and in any case a new one.
-            myself.standing.heartbeat = beats.max(myself.standing.heartbeat.saturating_add(1));
+            // A new beat in any case; after a pause, those that were missed count too.
+            let lived = u64::try_from(lived).unwrap_or(u64::MAX);
+            myself.standing.heartbeat = lived.max(myself.standing.heartbeat.saturating_add(1));
         }
         if let Some(peer) = peers::for_slot(&self.roster, me, slot).map(Member::hash) {
             self.open_exchange(now, peer);
@@ -492,23 +499,6 @@ impl Node {
         if self.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
             self.drop_the_long_gone(now);
         }
-    }
-
-    /// Moves to the next point of the grid and says how many have passed since the start.
-    fn advance_grid(&mut self, now: Instant) -> u64 {
-        let interval = self.myself().life.reference.interval();
-        let micros = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
-        let passed = now.since(self.started).as_micros() / u128::from(micros);
-        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
-        // A round may be a tenth early; it then belongs to the point that it anticipates.
-        let early = self.grid > now;
-        let beats = if early { passed.saturating_add(1) } else { passed };
-        let next = self.started + Duration::from_micros(micros.saturating_mul(beats.saturating_add(1)));
-        self.grid = next;
-        let tenth = interval / 10;
-        let jitter = Duration::from_micros(self.rng.random_range(0..=(micros / 5).max(1)));
-        self.round_at = (next - tenth) + jitter;
-        beats
     }
 
     /// A newcomer talks more often for its first moments, so that it is known everywhere at once.

@@ -434,9 +434,12 @@ impl Node {
         let Some(probe) = self.probes.get_mut(&subject) else { return };
         probe.raised = evidence;
         let probe = *probe;
-        // Whoever has heard nobody since the silence began may be the one who is cut off.
-        let alone = self.roster.iter().filter(|m| is_other(m, me)).count() <= 1;
-        let weak = (!alone && self.last_heard < probe.began) || self.health.impaired(now);
+        // Whoever has heard nobody since the silence began may be the one who is
+        // cut off, provided that there is somebody in good standing to be heard.
+        let heard_anybody = self.last_heard >= probe.began;
+        let anybody =
+            self.roster.iter().any(|m| m.status == Status::Alive && m.hash() != me && m.hash() != subject);
+        let weak = (anybody && !heard_anybody) || self.health.impaired(now);
         let Some(member) = self.roster.get_mut(subject) else { return };
         member.reachable = Some(false);
         let before = member.standing.clone();

@@ -18,6 +18,11 @@ pub struct Packet {
     /// "37 of 40 peers agree with me". 0: not said in this datagram.
     #[prost(fixed64, tag = "4")]
     pub view: u64,
+    /// In the first two steps of an exchange: the sender's idea of the cluster's
+    /// time, in units of 10 ms, modulo 2^21, plus 1. 0: not said. It only brings the
+    /// rounds of all members into step; nothing depends on it being right.
+    #[prost(uint32, tag = "13")]
+    pub beat: u32,
     /// News about members. Any datagram may carry some.
     #[prost(message, repeated, tag = "16")]
     pub claims: ::prost::alloc::vec::Vec<Claim>,

@@ -99,11 +99,6 @@ impl App {
     pub(crate) fn has_joined(&self, picture: &Picture) -> bool {
         picture.joined || self.0.seeds.nobody_else()
     }
-
-    /// Joined and not about to go.
-    pub(crate) fn is_ready(&self, picture: &Picture) -> bool {
-        !picture.leaving && self.has_joined(picture)
-    }
 }
 
 /// All routes.

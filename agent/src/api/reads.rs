@@ -133,7 +133,10 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Word>, Problem
     if picture.leaving {
         return Err(Problem::unavailable("this agent is leaving"));
     }
-    if !app.is_ready(&picture) {
+    if app.0.board.has_condition("name") {
+        return Err(Problem::unavailable("another living host holds this agent's name"));
+    }
+    if !app.has_joined(&picture) {
         return Err(Problem::unavailable("no other member has been found yet"));
     }
     Ok(Json(Word { status: "ready" }))

@@ -156,7 +156,9 @@ fn note(member: &Member, me: &str) -> String {
     }
     let mut notes = Vec::new();
     if !member.accusers.is_empty() {
-        notes.push(format!("accused by {}", member.accusers.join(",")));
+        let mut accusers = member.accusers.clone();
+        accusers.sort_unstable();
+        notes.push(format!("accused by {}", accusers.join(",")));
     }
     if member.reachable == Some(false) && member.status == "alive" {
         notes.push("alive, but not reachable from here".to_owned());

@@ -120,7 +120,7 @@ pub(super) fn agreement(me: &SelfInfo) -> String {
     }
 }
 
-/// `0 of 8 (well)`.
+/// `0 of 8, well`.
 pub(super) fn health(score: u8) -> String {
     let word = match score {
         0 => "well",
@@ -128,5 +128,5 @@ pub(super) fn health(score: u8) -> String {
         3..=5 => "slow",
         _ => "impaired",
     };
-    format!("{score} of 8 ({word})")
+    format!("{score} of 8, {word}")
 }

@@ -94,8 +94,10 @@ fn accusations(member: &Member, output: &Output) -> String {
             (_, accusers) => format!("It is accused by {}.", list(accusers)),
         };
     }
+    let mut accusations: Vec<_> = accusations.iter().collect();
+    accusations.sort_by(|a, b| a.by.cmp(&b.by));
     let mut table = output.table(Some(&["ACCUSER", "EVIDENCE", "SINCE", "UNDONE BY", "WEIGHT"]));
-    for accusation in accusations {
+    for accusation in &accusations {
         let evidence = match accusation.kind.as_str() {
             "silent" => "silence, also when asked",
             "refused" => "its host says: no such process",

@@ -206,11 +206,11 @@ fn arg_of(row: &'static Row) -> Arg {
 }
 
 fn origin_of(matches: &ArgMatches, id: &str, flag: &'static str, env: &'static str) -> Option<Origin> {
-    match matches.value_source(id)? {
-        ValueSource::CommandLine => Some(Origin::Flag(flag)),
-        ValueSource::EnvVariable => Some(Origin::Env(env)),
-        _ => None,
+    let source = matches.value_source(id)?;
+    if source == ValueSource::CommandLine {
+        return Some(Origin::Flag(flag));
     }
+    (source == ValueSource::EnvVariable).then_some(Origin::Env(env))
 }
 
 fn pairs(

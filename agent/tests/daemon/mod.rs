@@ -2,6 +2,13 @@
 //! over their sockets, ended with the test.
 
 #![allow(dead_code, reason = "every test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside of any test function"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

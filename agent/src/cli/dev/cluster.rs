@@ -71,6 +71,8 @@ impl Cluster {
     /// Starts a node that does not run.
     pub(super) fn start(&mut self, index: usize) -> anyhow::Result<()> {
         let seed = self.nodes.first().map(|n| n.address.to_string()).unwrap_or_default();
+        // That everybody has heard of everybody is N² lines, which nobody reads of many.
+        let log_level = if self.nodes.len() > TALKATIVE { "warn" } else { "info" };
         let Some(node) = self.nodes.get_mut(index) else { bail!("there is no node {index}") };
         fs::create_dir_all(&node.state)?;
         let log = File::options().create(true).append(true).open(&node.log)?;
@@ -82,6 +84,7 @@ impl Cluster {
         command
             .arg("agent")
             .args(["--config", "/dev/null", "--cluster", "dev", "--profile", "local"])
+            .args(["--log-level", log_level])
             .args(["--name", &node.name, "--bind", &node.address.to_string(), "--seed", &seed])
             .arg("--state-dir")
             .arg(&node.state)
@@ -206,5 +209,7 @@ fn allow_files(size: usize) {
 const PORT: u16 = 4327;
 /// Networks below 127/8 to look at; another play may use one.
 const ATTEMPTS: usize = 4;
+/// Up to this many agents each writes down what it hears.
+const TALKATIVE: usize = 50;
 /// Lines of a log that say why an agent did not start.
 const LAST_WORDS: usize = 12;

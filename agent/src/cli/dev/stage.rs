@@ -57,6 +57,7 @@ pub(super) struct Stage {
     small: bool,
     /// Lines of the moving picture on the screen now.
     drawn: usize,
+    picture: String,
     last_drawn: Option<Instant>,
 }
 
@@ -82,7 +83,15 @@ impl Stage {
             Format::Jsonl => Mode::Lines,
             Format::Json | Format::Yaml => Mode::Silent,
         };
-        Self { output, mode, started: Instant::now(), small: nodes <= MATRIX, drawn: 0, last_drawn: None }
+        Self {
+            output,
+            mode,
+            started: Instant::now(),
+            small: nodes <= MATRIX,
+            drawn: 0,
+            picture: String::new(),
+            last_drawn: None,
+        }
     }
 
     /// Tells one step.
@@ -122,10 +131,14 @@ impl Stage {
         let fits = MATRIX_WIDTH + 4 * nodes.len() < width && nodes.len() + 4 < height;
         let picture =
             if self.small && fits { self.matrix(board, nodes) } else { self.field(board, width, height) };
-        let lines = picture.lines().count();
+        if self.drawn > 0 && picture == self.picture {
+            return Ok(());
+        }
         let erase = self.erase();
-        self.drawn = lines;
-        write(&format!("{erase}{picture}\n"))
+        self.drawn = picture.lines().count();
+        write(&format!("{erase}{picture}\n"))?;
+        self.picture = picture;
+        Ok(())
     }
 
     /// Tells how it went: the one thing that is told in every mode.

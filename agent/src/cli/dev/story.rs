@@ -121,6 +121,12 @@ impl Story {
         }
         for index in 0..size {
             self.cluster.start(index)?;
+            // A thousand starts take a while: see, show and be interruptible meanwhile.
+            tokio::task::yield_now().await;
+            while let Ok(sight) = self.sights.try_recv() {
+                self.board.take(&sight);
+            }
+            self.stage.draw(&self.board, self.cluster.nodes())?;
         }
         let started = Instant::now();
         let deadline = started + self.bound();
@@ -311,7 +317,7 @@ impl Story {
     /// one does not fail the story. Honest guess.
     fn bound(&self) -> Duration {
         let size = u32::try_from(self.board.size()).unwrap_or(u32::MAX);
-        Duration::from_secs(15) + Duration::from_millis(100) * size
+        Duration::from_secs(15) + Duration::from_millis(150) * size
     }
 }
 

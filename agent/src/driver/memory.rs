@@ -1,0 +1,97 @@
+//! Peers and generation on their way to the disk.
+//!
+//! The store writes and waits for the disk; this keeps the protocol from
+//! waiting with it, and decides what is worth writing when.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heartsay_membership::{Generation, Instant};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::store::{Peer, Store};
+use crate::view::Board;
+
+/// What is kept between lives, written beside the loop so that a slow disk
+/// never holds it up.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    store: Arc<Store>,
+    /// Known from earlier lives and not seen in this one; kept for a day, so that
+    /// a start during an outage does not forget whom to look for.
+    remembered: Vec<Peer>,
+    pub(crate) changed: bool,
+    last: Option<Instant>,
+    writing: Option<JoinHandle<()>>,
+}
+
+impl Memory {
+    /// Of this store, with what it has from earlier lives.
+    #[must_use]
+    pub(crate) fn new(store: Arc<Store>, remembered: Vec<Peer>) -> Self {
+        Self { store, remembered, changed: false, last: None, writing: None }
+    }
+
+    pub(crate) fn due(&self, now: Instant) -> bool {
+        self.changed
+            && self.last.is_none_or(|last| now.since(last) >= SAVE_EVERY)
+            && self.writing.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    pub(crate) fn save(&mut self, now: Instant, seen: Vec<Peer>, board: &Arc<Board>) {
+        if now > Instant::EPOCH + REMEMBERED_FOR {
+            self.remembered.clear();
+        }
+        self.changed = false;
+        self.last = Some(now);
+        let (peers, store, board) = (self.with_remembered(seen), Arc::clone(&self.store), Arc::clone(board));
+        self.writing =
+            Some(tokio::task::spawn_blocking(move || note_disk(&board, "peers", store.save_peers(&peers))));
+    }
+
+    pub(crate) fn raise(&mut self, generation: Generation, board: &Arc<Board>) {
+        let (store, board) = (Arc::clone(&self.store), Arc::clone(board));
+        tokio::task::spawn_blocking(move || {
+            note_disk(&board, "generation", store.save_generation(generation));
+        });
+    }
+
+    /// At the end, when nobody waits any more.
+    pub(crate) fn save_now(&self, seen: Vec<Peer>) {
+        if let Err(e) = self.store.save_peers(&self.with_remembered(seen)) {
+            warn!(error = %e, "the list of peers could not be saved");
+        }
+    }
+
+    fn with_remembered(&self, mut seen: Vec<Peer>) -> Vec<Peer> {
+        let names: BTreeSet<&str> = seen.iter().map(|peer| peer.name.as_str()).collect();
+        let unseen = |old: &&Peer| !names.contains(old.name.as_str());
+        let unseen: Vec<Peer> = self.remembered.iter().filter(unseen).cloned().collect();
+        seen.extend(unseen);
+        seen
+    }
+}
+
+fn note_disk(board: &Board, what: &str, result: io::Result<()>) {
+    match result {
+        Ok(()) => {
+            if board.condition("disk", None) {
+                info!("the state directory can be written again");
+            }
+        }
+        Err(e) => {
+            let sentence = format!("the state directory cannot be written ({what}: {e}); going on without");
+            if board.condition("disk", Some(sentence.clone())) {
+                warn!("{sentence}");
+            }
+        }
+    }
+}
+
+/// How often a changing list of peers is written.
+const SAVE_EVERY: Duration = Duration::from_secs(10);
+/// As long as the cluster itself remembers who is down.
+const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);

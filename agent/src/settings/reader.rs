@@ -1,0 +1,182 @@
+//! From text to values, one setting at a time; errors are collected, not fatal.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::layers::{self, Given, Layers, Raw};
+use super::table::{self, Default};
+use super::{AgentArgs, Origin, SettingsError, Shown, values};
+
+/// Marks that the error has been noted already.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failed;
+
+/// Whose exit code: a value that makes no sense, or one that cannot be accepted.
+#[derive(Clone, Copy)]
+pub(super) enum Fault {
+    Usage,
+    Value,
+}
+
+/// Reads settings out of the layers; notes what it shows and what is wrong.
+#[derive(std::default::Default)]
+pub(super) struct Reader {
+    pub(super) layers: Layers,
+    pub(super) errors: Vec<SettingsError>,
+    pub(super) shown: Vec<Shown>,
+}
+
+impl Reader {
+    /// The files to read, in order, with their content.
+    pub(super) fn files(&mut self, args: &AgentArgs) -> Vec<(PathBuf, String)> {
+        let (paths, compulsory) = match &args.config {
+            Some((path, _)) => (vec![path.clone()], true),
+            None => (values::standard_files(), false),
+        };
+        let mut files = Vec::new();
+        for path in paths {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => files.push((path, text)),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound && !compulsory => {}
+                Err(e) => {
+                    let origin = args.config.as_ref().and_then(|(_, origin)| origin.clone());
+                    let problem = format!("cannot read {}: {e}", path.display());
+                    let origin = origin.unwrap_or(Origin::Default);
+                    self.errors.push(SettingsError::usage(
+                        "config",
+                        origin,
+                        problem,
+                        "check path and permissions",
+                    ));
+                }
+            }
+        }
+        files
+    }
+
+    /// The value of `key` and where it comes from: given, fixed default, or `found` at start.
+    fn text(&self, key: &str, found: Option<String>) -> (Option<String>, Origin) {
+        if let Some(Given { raw: Raw::One(text), origin }) = self.layers.0.get(key) {
+            return (Some(text.clone()), origin.clone());
+        }
+        let fixed = table::row(key).and_then(|row| match row.default {
+            Default::Text(text) => Some(text.to_owned()),
+            Default::Found(_) | Default::Compulsory => None,
+        });
+        (fixed.or(found), Origin::Default)
+    }
+
+    fn show(&mut self, key: &str, value: Option<String>, origin: &Origin) {
+        let reload = table::row(key.split('.').next().unwrap_or(key)).is_some_and(|row| row.reload);
+        self.shown.push(Shown { key: key.to_owned(), value, origin: origin.to_string(), reload });
+    }
+
+    /// The value, or nothing where there is none; an error is noted.
+    pub(super) fn read<T, E: fmt::Display>(
+        &mut self,
+        key: &'static str,
+        fault: Fault,
+        found: Option<String>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Failed> {
+        let (text, origin) = self.text(key, found);
+        self.show(key, text.clone(), &origin);
+        let Some(text) = text else { return Ok(None) };
+        parse(&text).map(Some).map_err(|e| {
+            let (problem, remedy) = (format!("{text:?}: {e}"), remedy(key));
+            let usage = matches!(fault, Fault::Usage);
+            self.errors.push(SettingsError { key: key.to_owned(), origin, problem, remedy, usage });
+            Failed
+        })
+    }
+
+    /// The value; to have none is an error.
+    pub(super) fn need<T, E: fmt::Display>(
+        &mut self,
+        key: &'static str,
+        fault: Fault,
+        found: Option<String>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Failed> {
+        self.read(key, fault, found, parse)?.ok_or_else(|| {
+            let problem = "is not set and has no default here".to_owned();
+            let remedy =
+                format!("{}, set {} or write it into {}", remedy(key), variable_of(key), layers::MAIN_FILE);
+            self.errors.push(SettingsError::usage(key, Origin::Default, problem, &remedy));
+            Failed
+        })
+    }
+
+    /// A duration within these limits.
+    pub(super) fn duration(
+        &mut self,
+        key: &'static str,
+        found: Option<Duration>,
+        range: std::ops::RangeInclusive<Duration>,
+    ) -> Result<Duration, Failed> {
+        let found = found.map(|d| humantime::format_duration(d).to_string());
+        self.need(key, Fault::Usage, found, |text| {
+            let duration = humantime::parse_duration(text).map_err(|e| format!("is no duration ({e})"))?;
+            if range.contains(&duration) {
+                return Ok(duration);
+            }
+            let (least, most) = (range.start(), range.end());
+            Err(format!(
+                "is outside {} to {}",
+                humantime::format_duration(*least),
+                humantime::format_duration(*most)
+            ))
+        })
+    }
+
+    /// The seeds, each of which is well-formed.
+    pub(super) fn seeds(&mut self) -> Result<Vec<String>, Failed> {
+        let (seeds, origin) = match self.layers.0.get("seeds") {
+            Some(Given { raw: Raw::Many(seeds), origin }) => (seeds.clone(), origin.clone()),
+            _ => (Vec::new(), Origin::Default),
+        };
+        self.show("seeds", (!seeds.is_empty()).then(|| seeds.join(",")), &origin);
+        let before = self.errors.len();
+        for seed in &seeds {
+            if let Err(e) = crate::seeds::host_and_port(seed) {
+                let problem = format!("{seed:?}: {e}");
+                self.errors.push(SettingsError::usage("seeds", origin.clone(), problem, &remedy("seeds")));
+            }
+        }
+        if self.errors.len() > before { Err(Failed) } else { Ok(seeds) }
+    }
+
+    /// The tags of all layers together.
+    pub(super) fn tags(&mut self) -> Result<BTreeMap<String, String>, Failed> {
+        let tags = match self.layers.0.get("tags") {
+            Some(Given { raw: Raw::Table(tags), .. }) => tags.clone(),
+            _ => BTreeMap::new(),
+        };
+        for (key, (value, origin)) in &tags {
+            self.show(&format!("tags.{key}"), Some(value.clone()), origin);
+        }
+        Ok(tags.into_iter().map(|(key, (value, _))| (key, value)).collect())
+    }
+
+    /// Notes that a well-formed value cannot be accepted.
+    pub(super) fn refuse(&mut self, key: &str, problem: &str, remedy: &str) {
+        let origin = self.layers.0.get(key).map_or(Origin::Default, |given| given.origin.clone());
+        let (problem, remedy) = (problem.to_owned(), remedy.to_owned());
+        self.errors.push(SettingsError { key: key.to_owned(), origin, problem, remedy, usage: false });
+    }
+}
+
+/// What to write instead, from the row of the setting.
+fn remedy(key: &str) -> String {
+    match table::row(key) {
+        Some(row) if key == "key_file" => format!("see --{}", row.flag),
+        Some(row) => format!("give --{} {}", row.flag, row.value),
+        None => "see heartsay agent --help".to_owned(),
+    }
+}
+
+fn variable_of(key: &str) -> &'static str {
+    table::row(key).map_or("the variable", |row| row.env)
+}
