@@ -424,7 +424,8 @@ impl Node {
         if evidence > probe.raised {
             self.raise(now, subject, evidence);
         } else if probe.raised.is_some() && now.since(probe.told) >= TELL_AGAIN {
-            self.will_testify(now, subject);
+            // Said again, and without the doubt if that has gone by now.
+            self.raise(now, subject, probe.raised);
         }
         self.judge(now, subject);
     }
@@ -439,7 +440,9 @@ impl Node {
         let heard_anybody = self.last_heard >= probe.began;
         let anybody =
             self.roster.iter().any(|m| m.status == Status::Alive && m.hash() != me && m.hash() != subject);
-        let weak = (anybody && !heard_anybody) || self.health.impaired(now);
+        // A refusal is an answer: the path works, and so do we.
+        let doubtful = (anybody && !heard_anybody) || self.health.impaired(now);
+        let weak = kind != Evidence::Refused && doubtful;
         let Some(member) = self.roster.get_mut(subject) else { return };
         member.reachable = Some(false);
         let before = member.standing.clone();
@@ -449,6 +452,7 @@ impl Node {
             ..crate::member::Standing::default()
         });
         if member.standing == before {
+            self.will_testify(now, subject);
             return;
         }
         member.restamp();
