@@ -48,8 +48,12 @@ impl Burst {
     }
 
     /// There is something new about `subject`.
+    ///
+    /// The busier, the longer it is held back: one event leaves after the time to coalesce, while in a mass
+    /// start, a thousand events share the datagrams of ten.
     pub fn news(&mut self, now: Instant, subject: u64, full: bool) {
-        let fresh = News { due: now + self.coalesce, wave: 0, full };
+        let busy = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX).min(BUSIEST);
+        let fresh = News { due: now + self.coalesce * (1 + busy), wave: 0, full };
         self.waiting
             .entry(subject)
             .and_modify(|old| {
@@ -104,6 +108,8 @@ impl Burst {
     }
 }
 
+/// Subjects waiting beyond which news is held back no longer: eleven times the time to coalesce.
+const BUSIEST: u32 = 10;
 /// Times that one node tells of one piece of news.
 const WAVES: u8 = 2;
 /// From the first wave to the second: longer than a LAN needs for the first to

@@ -112,7 +112,7 @@ impl Node {
         }
         self.on_wants(&exchange.wants, &mut reply);
         if complete {
-            self.note_agreement(agrees);
+            self.note_agreement(sender, agrees);
         }
         self.send_reply(now, from, seq, step, reply);
         Ok(())
@@ -340,8 +340,9 @@ impl Node {
         gossip::List { tags: Vec::new(), lives, ..self.list_by_tag(bits, prefix, range) }
     }
 
-    fn note_agreement(&mut self, agrees: bool) {
-        self.agreement.push_back(agrees);
+    fn note_agreement(&mut self, peer: u64, agrees: bool) {
+        self.agreement.retain(|(other, _)| *other != peer);
+        self.agreement.push_back((peer, agrees));
         if self.agreement.len() > AGREEMENT {
             self.agreement.pop_front();
         }
@@ -361,5 +362,5 @@ const CHILD_BITS: u32 = 3;
 const DEEPEST: u32 = 24;
 /// Steps above this are not answered.
 const LAST_STEP: u32 = 8;
-/// So many peers' words on the view are remembered.
+/// The last words of so many peers on the view are remembered.
 const AGREEMENT: usize = 40;

@@ -79,7 +79,7 @@ pub struct Node {
     /// How many others look silent at once.
     pub(crate) company: Company,
     /// Of the last peers that said what they see, whether they see what we see.
-    pub(crate) agreement: VecDeque<bool>,
+    pub(crate) agreement: VecDeque<(u64, bool)>,
     /// Where in the roster the next exchange goes on that could not carry all pages.
     pub(crate) page_cursor: u32,
     /// When to count who is here: soon after somebody's status changed.
@@ -244,7 +244,7 @@ impl Node {
             local_health: self.health.score(self.last_call),
             isolated: self.company == Company::Most,
             tombstones: self.roster.tombstones().len(),
-            peers_agreeing: self.agreement.iter().filter(|agrees| **agrees).count(),
+            peers_agreeing: self.agreement.iter().filter(|(_, agrees)| *agrees).count(),
             peers_known: self.agreement.len(),
             ..self.stats.clone()
         }

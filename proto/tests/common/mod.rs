@@ -10,13 +10,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 pub fn any_packet() -> impl Strategy<Value = Packet> {
-    let fixed = (any::<u64>(), number(), any::<u32>(), any::<u64>());
+    let fixed = (any::<u64>(), number(), any::<u32>(), any::<u64>(), any::<u32>());
     let parts = (fixed, proptest::option::of(any_content()), vec(any_claim(), 0..5));
-    parts.prop_map(|((sender, heartbeat, seq, view), body, claims)| Packet {
+    parts.prop_map(|((sender, heartbeat, seq, view, beat), body, claims)| Packet {
         sender,
         heartbeat,
         seq,
         view,
+        beat,
         claims,
         body,
     })
