@@ -15,8 +15,8 @@ use crate::client::Client;
 /// Arguments of `join`.
 #[derive(Args)]
 pub(super) struct Join {
-    /// HOST[:PORT] of agents to dial.
-    #[arg(required = true, value_name = "SEED")]
+    /// Agents to dial.
+    #[arg(required = true, value_name = "HOST[:PORT]")]
     seeds: Vec<String>,
     /// How long to wait for one of them to answer; 0s does not wait.
     #[arg(long, value_parser = humantime::parse_duration, default_value = "5s", value_name = "TIME")]

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# All that CI does, in the order in which mistakes are cheapest to find.
+#
+#   scripts/check.sh            everything
+#   scripts/check.sh lint       a few of them: scripts format purity lint alone docs test smoke
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+PURE=(heartsay-proto heartsay-detector heartsay-membership)
+STEPS=(scripts format purity lint alone docs test smoke)
+# What would let a clock, a socket, a thread or the host's entropy into a pure crate.
+FORBIDDEN='tokio|mio|async-[a-z-]+|futures-[a-z]+|socket2|nix|rustix|getrandom|fastrand'
+FORBIDDEN+='|chrono|time|jiff|quanta|web-time|rayon|crossbeam-[a-z]+|parking-lot|tempfile'
+FORBIDDEN_STD='std::(fs|thread|process|env|net::(Udp|Tcp|ToSocket)|os::|time::(Instant|SystemTime))'
+
+main() {
+    local step
+    [[ $# -gt 0 ]] || set -- "${STEPS[@]}"
+    for step in "$@"; do
+        if ! declare -F "check_$step" >/dev/null; then
+            echo "check.sh: no step is called $step; there are: ${STEPS[*]}" >&2
+            exit 2
+        fi
+    done
+    for step in "$@"; do
+        local began=$SECONDS
+        echo "=== $step"
+        "check_$step"
+        echo "=== $step: good, $((SECONDS - began)) s"
+    done
+    echo "=== all good, $SECONDS s"
+}
+
+check_scripts() {
+    local script
+    for script in scripts/*.sh .ci/run; do
+        bash -n "$script"
+    done
+    if command -v shellcheck >/dev/null; then
+        shellcheck scripts/*.sh .ci/run
+    else
+        echo "SKIPPED: shellcheck is not installed"
+    fi
+    if command -v python3 >/dev/null; then
+        python3 -c 'import ast, sys; [ast.parse(open(each).read(), each) for each in sys.argv[1:]]' scripts/*.py
+    else
+        echo "SKIPPED: python3 is not installed"
+    fi
+}
+
+check_format() {
+    cargo fmt --all --check
+}
+
+# The pure crates have no way to ask for the time, the network or chance.
+check_purity() {
+    local crate found
+    for crate in "${PURE[@]}"; do
+        found=$(cargo tree --locked -p "$crate" -e normal --prefix none -f '{lib}' | sort -u |
+            tr _ - | grep -xE "$FORBIDDEN" || true)
+        if [[ -n $found ]]; then
+            echo "$crate must not depend on:" $found >&2
+            return 1
+        fi
+        # Outside of comments.
+        if grep -rnE "$FORBIDDEN_STD" "${crate#heartsay-}/src" | grep -vE '^[^:]+:[0-9]+: *//'; then
+            echo "$crate must not use these" >&2
+            return 1
+        fi
+        echo "$crate: pure"
+    done
+}
+
+check_lint() {
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+}
+
+# Each pure crate by itself, so that it leans on no feature that another one turned on.
+check_alone() {
+    local crate
+    for crate in "${PURE[@]}"; do
+        cargo clippy --locked -p "$crate" -- -D warnings
+    done
+}
+
+check_docs() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+}
+
+check_test() {
+    cargo test --workspace
+}
+
+# The first command that anybody types, with the binary that the tests have built.
+check_smoke() {
+    local heartsay=${CARGO_TARGET_DIR:-target}/debug/heartsay
+    [[ -x $heartsay ]] || cargo build --locked
+    "$heartsay" dev --once
+}
+
+main "$@"
