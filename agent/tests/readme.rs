@@ -86,7 +86,10 @@ fn every_link_leads_somewhere() {
 #[test]
 fn headings_become_anchors_as_on_the_usual_hosts() {
     assert_eq!(slug("## Why no TCP between agents?"), "why-no-tcp-between-agents");
-    assert_eq!(slug("### Why is an accusation *as of a heartbeat*?"), "why-is-an-accusation-as-of-a-heartbeat");
+    assert_eq!(
+        slug("### Why is an accusation *as of a heartbeat*?"),
+        "why-is-an-accusation-as-of-a-heartbeat"
+    );
     assert_eq!(slug("### everybody's"), "everybodys");
 }
 
@@ -160,7 +163,9 @@ fn explained(words: &[String], helps: &mut BTreeMap<Vec<String>, String>) -> (Ve
                     break;
                 }
             }
-            word if verbs.is_empty() || (verbs.len() == 1 && ["config", "tags"].contains(&verbs[0].as_str())) => {
+            word if verbs.is_empty()
+                || (verbs.len() == 1 && ["config", "tags"].contains(&verbs[0].as_str())) =>
+            {
                 verbs.push(word.to_owned());
             }
             _ => break,
@@ -177,7 +182,12 @@ fn explained(words: &[String], helps: &mut BTreeMap<Vec<String>, String>) -> (Ve
 fn heartsay(args: &[&str]) -> String {
     let mut command = assert_cmd::cargo::cargo_bin_cmd!("heartsay");
     let output = command.args(args).output().unwrap();
-    assert!(output.status.success(), "heartsay {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "heartsay {}: {}",
+        args.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
