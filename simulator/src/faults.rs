@@ -168,6 +168,9 @@ impl World {
             self.cut_since[cut] = now;
         }
         let sides = &self.network.cuts()[cut].side;
+        if let Some(film) = &mut self.recording {
+            film.cut(now, cut, sides, on);
+        }
         let shape: Vec<usize> = (1..=sides.iter().copied().max().unwrap_or(0))
             .map(|side| sides.iter().filter(|s| **s == side).count())
             .collect();
@@ -186,6 +189,8 @@ impl World {
             self.oracle.truth(member).strike();
             self.open_episode(member, false);
         }
+        let now = self.now;
+        self.record(|film| film.trouble(now, member, f.what.word(), on));
         self.afflict(member, &f, on);
         let next = self.next_turn(fault, on, until);
         if !on && (next == Instant::NEVER || self.now >= until) {

@@ -5,7 +5,9 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use heartsay_membership::{Generation, HostId, Instant, Name, Node};
+use heartsay_membership::{Generation, HostId, Instant, Name};
+
+use crate::models::Machine;
 
 /// A host, whether or not a process runs on it.
 pub(crate) struct Host {
@@ -43,7 +45,7 @@ pub(crate) struct Sent {
 
 /// A running machine and its alarm.
 pub(crate) struct Process {
-    pub(crate) node: Node,
+    pub(crate) node: Machine,
     pub(crate) clock: Clock,
     /// World time of the wake-up in the queue, if one is there.
     pub(crate) armed: Option<Instant>,

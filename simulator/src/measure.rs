@@ -195,6 +195,27 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// The distributions that have values, each with its name.
+    #[must_use]
+    pub fn rows(&self) -> Vec<(&'static str, &Spread)> {
+        let rows = [
+            ("suspect, each observer, s", &self.suspect),
+            ("  the first", &self.suspect_first),
+            ("  the last", &self.suspect_last),
+            ("down, each observer, s", &self.down),
+            ("  the first", &self.down_first),
+            ("  the last", &self.down_last),
+            ("impaired called down, s", &self.stalled_down_first),
+            ("full view at start, s", &self.formation),
+            ("newcomer's full view, s", &self.newcomer_full),
+            ("newcomer known, s", &self.newcomer_known),
+            ("agreement after trouble, s", &self.agreement),
+            ("age of heartbeats, rounds", &self.age),
+            ("sent, bytes/s and member", &self.bytes),
+        ];
+        rows.into_iter().filter(|(_, spread)| spread.count > 0 || spread.missing > 0).collect()
+    }
+
     /// Pools runs.
     #[must_use]
     pub fn of(runs: &[&Measures]) -> Self {

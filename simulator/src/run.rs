@@ -9,6 +9,7 @@ use crate::checks::{Line, Violations, judge};
 use crate::dice::GENERATOR;
 use crate::measure::{Measures, Summary};
 use crate::network::Lost;
+use crate::recording::Recording;
 use crate::scenario::Scenario;
 use crate::trace::{Log, Trace};
 use crate::world::{Ended, World};
@@ -78,17 +79,30 @@ impl Report {
     }
 }
 
-/// A report as read back from JSON, as far as `compare` needs it.
+/// A report as read back from JSON, as far as `compare` and `report` need it.
 #[derive(Debug, Deserialize)]
 pub struct Stored {
     /// Version of the layout.
     pub schema: String,
     /// Name of the scenario.
     pub scenario: String,
+    /// Overrides, as given.
+    pub set: Vec<String>,
     /// Members at the start.
     pub nodes: usize,
     /// Over all runs together.
     pub summary: Summary,
+    /// Seeds and their traces.
+    pub runs: Vec<StoredRun>,
+}
+
+/// One seed of a [`Stored`] report.
+#[derive(Debug, Deserialize)]
+pub struct StoredRun {
+    /// The root seed.
+    pub seed: u64,
+    /// Hash of everything that happened, in hex.
+    pub trace: String,
 }
 
 /// Runs one seed.
@@ -98,6 +112,21 @@ pub struct Stored {
 pub fn run_one(scenario: &Scenario, seed: u64, log: Option<Log>) -> Result<Run, String> {
     let ended = World::new(scenario, seed, Trace::new(log))?.run(&|_| {});
     Ok(Run::of(seed, ended))
+}
+
+/// Runs one seed and records what pictures need; with phi of `pair` (observer, subject), or of the pair
+/// that shows the trouble best.
+///
+/// # Errors
+/// Settings that the machine does not take.
+pub fn record(scenario: &Scenario, seed: u64, pair: Option<(usize, usize)>) -> Result<Recording, String> {
+    let go = |pair| Ok(World::new(scenario, seed, Trace::new(None))?.recorded(pair).run(&|_| {}));
+    let first = |pair| go(pair).map(|ended: Ended| ended.recording.unwrap_or_default());
+    match pair {
+        Some(pair) => first(Some(pair)),
+        // Who will be struck is known only afterwards; the same seed strikes the same again.
+        None => first(first(None)?.telling_pair()),
+    }
 }
 
 /// Runs all `seeds`, on all cores. `tick` is told of every virtual second of every run.

@@ -14,9 +14,11 @@ use crate::dice::{Dice, Seed};
 use crate::faults::Act;
 use crate::host::{Clock, Host, Inbox, Parcel, Process, Sent, address, number};
 use crate::measure::{Episode, Measures};
+use crate::models::{GENERATION, Machine, Part, Yardstick};
 use crate::network::{Arrival, HEADER, Network};
 use crate::oracle::{Belief, Board, GRACE, Life, Oracle};
 use crate::queue::Queue;
+use crate::recording::{LOOK, Recording};
 use crate::scenario::Scenario;
 use crate::trace::{Trace, WORLD};
 
@@ -36,6 +38,7 @@ pub struct World {
     pub(crate) measures: Measures,
     pub(crate) violations: Violations,
     pub(crate) live: usize,
+    pub(crate) recording: Option<Recording>,
     config: Config,
     seed: Seed,
     safety: Safety,
@@ -54,12 +57,24 @@ pub struct World {
 pub(crate) enum Happening {
     Wake(usize),
     Ready(usize),
-    Arrive { to: usize, from: usize, bytes: Bytes },
-    Refuse { at: usize, to: usize },
-    WallClock { host: usize, life: u64 },
+    Arrive {
+        to: usize,
+        from: usize,
+        bytes: Bytes,
+    },
+    Refuse {
+        at: usize,
+        to: usize,
+    },
+    WallClock {
+        host: usize,
+        life: u64,
+    },
     Act(Act),
     Second,
     Sample,
+    /// A look at the recorded pair.
+    Look,
 }
 
 /// Book-keeping about one member as a subject.
@@ -96,6 +111,8 @@ pub struct Ended {
     pub rejected: BTreeMap<&'static str, u64>,
     /// Sum of the machines' own counters, over the members that run at the end.
     pub counters: BTreeMap<&'static str, u64>,
+    /// What pictures are drawn from, if it was asked for.
+    pub recording: Option<Recording>,
 }
 
 impl World {
@@ -120,6 +137,7 @@ impl World {
             measures: Measures::default(),
             violations: Violations::default(),
             live: 0,
+            recording: None,
             config: scenario.protocol.config(scenario.nodes)?,
             seed,
             safety: Safety::default(),
@@ -135,6 +153,18 @@ impl World {
         };
         world.plan();
         Ok(world)
+    }
+
+    /// Records what pictures need, and phi of `pair` (observer, subject).
+    #[must_use]
+    pub fn recorded(mut self, pair: Option<(usize, usize)>) -> Self {
+        let mut recording = Recording { pair, ..Recording::default() };
+        self.hosts.iter().for_each(|_| recording.add());
+        self.recording = Some(recording);
+        if pair.is_some() {
+            self.queue.push(self.now + LOOK, Happening::Look);
+        }
+        self
     }
 
     /// Runs to the end of the scenario. `progress` hears of every virtual second.
@@ -164,6 +194,7 @@ impl World {
             Happening::Act(act) => self.act(act),
             Happening::Second => self.second(),
             Happening::Sample => self.sample(),
+            Happening::Look => self.look(),
         }
     }
 
@@ -180,6 +211,9 @@ impl World {
             self.oracle.add_shadow();
         }
         self.board.add();
+        if let Some(recording) = &mut self.recording {
+            recording.add();
+        }
         self.marks.push(Marks::default());
         if host >= self.scenario.nodes {
             self.network.add();
@@ -220,11 +254,17 @@ impl World {
         self.calm = self.now;
         let now = self.now;
         let zone = self.network.zone(host).map(str::to_owned);
-        let h = &mut self.hosts[host];
+        let (h, scenario) = (&mut self.hosts[host], &self.scenario);
         let unix_ms = h.wall.read(now) / 1000;
         let remembers = h.stored > 0;
         h.stored = unix_ms.max(h.stored + 1);
-        let generation = h.stored;
+        let part = (scenario.machine != Yardstick::Heartsay).then(|| Part {
+            me: host,
+            nodes: scenario.nodes,
+            settle: scenario.start.takes(scenario.nodes),
+            pause: self.config.acceptable_pause,
+        });
+        let generation = if part.is_some() { GENERATION } else { h.stored };
         let life_seed = self.seed.number("node", (host as u64) << 32 | h.lives);
         h.lives += 1;
         h.silent = false;
@@ -238,7 +278,13 @@ impl World {
             state: zone.map(|zone| ("zone".to_owned(), zone.into_bytes())).into_iter().collect(),
         };
         let clock = Clock::new(now, 0, h.wall.ppm());
-        let node = match Node::new(identity, self.config.clone(), life_seed, Instant::EPOCH) {
+        let node = if let Some(part) = part {
+            Ok(Machine::model(self.scenario.machine, part, Seed(life_seed).dice("model", 0), Instant::EPOCH))
+        } else {
+            let node = Node::new(identity, self.config.clone(), life_seed, Instant::EPOCH);
+            node.map(|node| Machine::Real(Box::new(node)))
+        };
+        let node = match node {
             Ok(node) => node,
             Err(error) => {
                 self.violations.add(now, "no-start", || error.to_string());
@@ -249,6 +295,7 @@ impl World {
         let (subject, life, name) = (h.subject, h.lives, h.name.to_string());
         self.trace.say(now, &name, || format!("starts, generation {generation}"));
         self.oracle.truth(subject).lives.push(Life { generation, host, heartbeat: 0 });
+        self.record(|film| film.trouble(now, subject, GONE, false));
         if subject == host {
             self.board.set_up(now, host, true);
             let truth = self.oracle.truth(host);
@@ -280,15 +327,21 @@ impl World {
         h.outbox.clear();
         let (name, subject) = (h.name.clone(), h.subject);
         let local = Instant::from_micros(process.clock.read(self.now));
-        if let Some(me) = process.node.member(local, &name)
-            && let Some(life) = self.oracle.truth(subject).life(me.generation)
+        if let Some((generation, heartbeat)) = process.node.own(local, &name)
+            && let Some(life) = self.oracle.truth(subject).life(generation)
         {
-            life.heartbeat = life.heartbeat.max(me.heartbeat);
+            life.heartbeat = life.heartbeat.max(heartbeat);
         }
         self.trace.say(self.now, name.as_str(), || if silent { "vanishes".into() } else { "stops".into() });
         self.safety.forget(host);
         self.quorums.ended(host);
         if subject == host {
+            if let Some(film) = &mut self.recording {
+                for other in (0..self.hosts.len()).filter(|other| *other != host) {
+                    film.believes(self.now, host, other, self.board.belief(host, other), Belief::Unknown);
+                }
+                film.trouble(self.now, host, GONE, true);
+            }
             self.board.set_up(self.now, host, false);
             self.oracle.truth(host).up = false;
             self.live -= 1;
@@ -554,6 +607,9 @@ impl World {
         };
         let old = self.board.belief(observer, subject);
         self.board.set(now, observer, subject, belief);
+        if old != belief {
+            self.record(|film| film.believes(now, observer, subject, old, belief));
+        }
         if belief.present() {
             self.known(observer, subject, event.generation);
         }
@@ -709,6 +765,22 @@ impl World {
         self.queue.push(self.now + self.scenario.measure.every.0, Happening::Sample);
     }
 
+    pub(crate) fn record(&mut self, what: impl FnOnce(&mut Recording)) {
+        self.recording.as_mut().map(what);
+    }
+
+    fn look(&mut self) {
+        let now = self.now;
+        self.queue.push(now + LOOK, Happening::Look);
+        let Some((observer, subject)) = self.recording.as_ref().and_then(|film| film.pair) else { return };
+        let Some(name) = self.hosts.get(subject).map(|h| h.name.clone()) else { return };
+        let Some(process) = self.hosts.get(observer).and_then(|h| h.process.as_ref()) else { return };
+        let local = Instant::from_micros(process.clock.read(now));
+        if let Some(view) = process.node.real().and_then(|node| node.member(local, &name)) {
+            self.record(|film| film.sample(now, view.phi));
+        }
+    }
+
     /// Looks at the whole table of `observer`.
     fn inspect(&mut self, observer: usize, ages: bool) {
         let now = self.now;
@@ -751,13 +823,18 @@ impl World {
         let check = self.scenario.check.clone();
         // A scenario that begins trouble must leave time for the calm to be judged.
         self.measures.agreement = liveness(&mut self.violations, now, self.calm, &self.board, &check);
+        if self.scenario.machine != Yardstick::Heartsay {
+            // The rules are the real machine's; a model is measured, not checked.
+            self.violations = Violations::default();
+        }
         self.measures.quorum = self.quorums.count();
         self.measures.view_sizes = self.view_sizes.into_iter().collect();
         let newcomers = self.marks.iter().filter_map(|m| m.newcomer.as_ref());
         self.measures.newcomers_lost = newcomers.filter(|n| !n.full).count() as u64;
         let mut counters = BTreeMap::new();
-        for process in self.hosts.iter().filter_map(|h| h.process.as_ref()) {
-            let s = process.node.stats();
+        let processes = self.hosts.iter().filter_map(|h| h.process.as_ref());
+        for node in processes.filter_map(|process| process.node.real()) {
+            let s = node.stats();
             for (key, value) in [
                 ("rounds", s.rounds),
                 ("exchanges", s.exchanges),
@@ -791,6 +868,7 @@ impl World {
             lost: self.network.lost,
             rejected: self.rejected,
             counters,
+            recording: self.recording,
         }
     }
 }
@@ -800,9 +878,11 @@ fn owners_word(hosts: &[Host], host: usize, now: Instant) -> Option<(u64, u64)> 
     let h = hosts.get(host)?;
     let process = h.process.as_ref()?;
     let local = Instant::from_micros(process.clock.read(now));
-    process.node.member(local, &h.name).map(|me| (me.generation, me.heartbeat))
+    process.node.own(local, &h.name)
 }
 
+/// Kind of the band in which no process runs.
+const GONE: &str = "gone";
 const DATAGRAM: u8 = 1;
 const REFUSED: u8 = 2;
 const TIMEOUT: u8 = 3;

@@ -41,7 +41,7 @@ impl Compare {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Stored> {
+pub(super) fn read(path: &Path) -> anyhow::Result<Stored> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
     let stored: Stored =

@@ -2,6 +2,9 @@
 
 mod bench;
 mod compare;
+mod detectors;
+mod one_link;
+mod report;
 mod run;
 mod swarm;
 mod sweep;
@@ -30,8 +33,14 @@ enum Verb {
     Swarm(swarm::Swarm),
     /// Run a scenario for every combination of parameters
     Sweep(sweep::Sweep),
+    /// Draw a run as one HTML page with pictures; takes a scenario or results of `run -o json`
+    Report(report::Report),
     /// Compare two results of `run -o json`
     Compare(compare::Compare),
+    /// The same faults for the real machine and for models of other detectors, in one table
+    CompareDetectors(detectors::Detectors),
+    /// Mistakes against detection time of single detectors on one lossy link
+    OneLink(one_link::OneLink),
     /// Measure the simulator itself: virtual seconds per second, memory
     Bench(bench::Bench),
     /// List the shipped scenarios
@@ -97,7 +106,10 @@ pub(crate) fn main() -> ExitCode {
         Verb::Replay(replay) => replay.go(),
         Verb::Swarm(swarm) => swarm.go(),
         Verb::Sweep(sweep) => sweep.go(),
+        Verb::Report(report) => report.go(),
         Verb::Compare(compare) => compare.go(),
+        Verb::CompareDetectors(detectors) => detectors.go(),
+        Verb::OneLink(one_link) => one_link.go(),
         Verb::Bench(bench) => bench.go(),
         Verb::List => list(),
         Verb::Show { scenario } => show(&scenario),

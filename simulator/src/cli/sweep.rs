@@ -23,17 +23,8 @@ pub(super) struct Sweep {
 
 impl Sweep {
     pub(super) fn go(self) -> anyhow::Result<Outcome> {
-        let mut points: Vec<Vec<String>> = vec![Vec::new()];
-        for axis in &self.over {
-            let (key, values) =
-                axis.split_once('=').ok_or_else(|| anyhow!("--over {axis}: write key=v1,v2"))?;
-            points = points
-                .iter()
-                .flat_map(|point| {
-                    values.split(',').map(move |v| [point.clone(), vec![format!("{key}={v}")]].concat())
-                })
-                .collect();
-        }
+        let axes = self.over.iter().map(|over| axis(over)).collect::<anyhow::Result<Vec<_>>>()?;
+        let points = points(&axes);
         let seeds: Vec<u64> = (1..=self.seeds.max(1)).collect();
         let mut reports: Vec<(String, Report)> = Vec::new();
         for point in &points {
@@ -51,6 +42,26 @@ impl Sweep {
         let sound = reports.iter().all(|(_, report)| report.sound());
         Ok(if sound { Outcome::Well } else { Outcome::Broken })
     }
+}
+
+/// A parameter and its values.
+pub(super) type Axis = (String, Vec<String>);
+
+pub(super) fn axis(text: &str) -> anyhow::Result<Axis> {
+    let (key, values) = text.split_once('=').ok_or_else(|| anyhow!("--over {text}: write key=v1,v2"))?;
+    Ok((key.to_owned(), values.split(',').map(str::to_owned).collect()))
+}
+
+/// Every combination, as overrides; the last parameter runs fastest.
+pub(super) fn points(axes: &[Axis]) -> Vec<Vec<String>> {
+    let mut points: Vec<Vec<String>> = vec![Vec::new()];
+    for (key, values) in axes {
+        let longer = |point: &Vec<String>| -> Vec<Vec<String>> {
+            values.iter().map(|v| [point.clone(), vec![format!("{key}={v}")]].concat()).collect()
+        };
+        points = points.iter().flat_map(longer).collect();
+    }
+    points
 }
 
 fn print(reports: &[(String, Report)]) {

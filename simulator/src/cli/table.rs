@@ -58,21 +58,7 @@ fn summary(s: &Summary) {
         "{:<28}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
         "", "min", "mean", "median", "p99", "max", "count", "missing"
     );
-    for (label, spread) in [
-        ("suspect, each observer, s", &s.suspect),
-        ("  the first", &s.suspect_first),
-        ("  the last", &s.suspect_last),
-        ("down, each observer, s", &s.down),
-        ("  the first", &s.down_first),
-        ("  the last", &s.down_last),
-        ("impaired called down, s", &s.stalled_down_first),
-        ("full view at start, s", &s.formation),
-        ("newcomer's full view, s", &s.newcomer_full),
-        ("newcomer known, s", &s.newcomer_known),
-        ("agreement after trouble, s", &s.agreement),
-        ("age of heartbeats, rounds", &s.age),
-        ("sent, bytes/s and member", &s.bytes),
-    ] {
+    for (label, spread) in s.rows() {
         row(label, spread);
     }
     println!();
@@ -94,9 +80,6 @@ fn summary(s: &Summary) {
 }
 
 fn row(label: &str, s: &Spread) {
-    if s.count == 0 && s.missing == 0 {
-        return;
-    }
     let [min, mean, median, p99, max] = [s.min, s.mean, s.median, s.p99, s.max].map(number);
     println!("{label:<28}{min:>9}{mean:>9}{median:>9}{p99:>9}{max:>9}{:>9}{:>9}", s.count, s.missing);
 }

@@ -1,5 +1,6 @@
 //! Reading a scenario: TOML, then overrides, then the questions that types cannot ask.
 
+use crate::models::Yardstick;
 use heartsay_detector::{DetectorConfig, FixedConfig, PhiConfig, Tail};
 use heartsay_membership::{Config, Profile as Shipped};
 use heartsay_proto::{Budget as Datagram, Cluster};
@@ -153,6 +154,25 @@ fn check(s: &Scenario) -> Result<(), String> {
     }
     if s.start.over.0 >= s.duration.0 {
         return Err(format!("start.over {} does not fit the duration {}", s.start.over, s.duration));
+    }
+    if s.machine != Yardstick::Heartsay {
+        let strange = |f: &&Fault| {
+            matches!(
+                f.what,
+                What::Restart
+                    | What::CrashLoop
+                    | What::Leave
+                    | What::Join
+                    | What::Churn
+                    | What::DuplicateName
+            ) || f.back_after.is_some()
+        };
+        if let Some(fault) = s.faults.iter().find(strange) {
+            let (machine, what) = (s.machine.word(), fault.what.word());
+            return Err(format!(
+                "machine = {machine:?} is a model of a detector, not of a membership: it knows no {what:?} (nor a return)"
+            ));
+        }
     }
     if s.measure.every.0.is_zero() {
         return Err("measure.every must not be zero".to_owned());

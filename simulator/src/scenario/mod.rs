@@ -9,6 +9,8 @@ mod units;
 
 use serde::{Deserialize, Serialize};
 
+use crate::models::Yardstick;
+
 pub use load::{Problem, load, parse};
 pub use shipped::{shipped, source};
 pub use units::{Delay, Span, Who};
@@ -25,6 +27,10 @@ pub struct Scenario {
     pub nodes: usize,
     /// Length of the run in virtual time.
     pub duration: Span,
+    /// What runs on the hosts: `heartsay` (default), or a model of another detector to measure by: `swim`,
+    /// `lifeguard`, `fixed`, `phi`, `phi-exponential`.
+    #[serde(default)]
+    pub machine: Yardstick,
     /// How the cluster comes to be.
     #[serde(default)]
     pub start: Start,
@@ -61,6 +67,14 @@ pub struct Start {
     pub contacts: usize,
     /// Each member's wall clock is off by a random amount up to this, either way. Default 500 ms.
     pub clock_offset: Span,
+}
+
+impl Start {
+    /// How long after any one's start all of `nodes` members have started.
+    #[must_use]
+    pub fn takes(&self, nodes: usize) -> core::time::Duration {
+        self.every.map_or(self.over.0, |every| every.0 * nodes as u32)
+    }
 }
 
 impl Default for Start {
@@ -356,6 +370,32 @@ pub enum What {
     Join,
     /// With every beat one member vanishes for good and a new one arrives.
     Churn,
+}
+
+impl What {
+    /// As scenarios write it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Vanish => "vanish",
+            Self::Restart => "restart",
+            Self::CrashLoop => "crash-loop",
+            Self::Pause => "pause",
+            Self::Block => "block",
+            Self::Slow => "slow",
+            Self::ClockStep => "clock-step",
+            Self::ClockDrift => "clock-drift",
+            Self::Lossy => "lossy",
+            Self::Cut => "cut",
+            Self::Partition => "partition",
+            Self::Corrupt => "corrupt",
+            Self::DuplicateName => "duplicate-name",
+            Self::Leave => "leave",
+            Self::Join => "join",
+            Self::Churn => "churn",
+        }
+    }
 }
 
 /// How members are drawn.

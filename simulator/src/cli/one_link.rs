@@ -1,0 +1,92 @@
+//! `one-link`: mistake rate against detection time on one link.
+
+use heartsay_simulator::one_link::{DETECTORS, Point, Trace, at_detection, curves};
+use heartsay_simulator::report;
+
+use super::{Outcome, table::number};
+
+#[derive(clap::Args)]
+pub(super) struct OneLink {
+    /// Seed of the trace
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Length of the trace in days
+    #[arg(long, default_value_t = 7.0, value_parser = days)]
+    days: f64,
+    /// How to print
+    #[arg(long, short, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Csv,
+    Svg,
+}
+
+impl OneLink {
+    pub(super) fn go(self) -> anyhow::Result<Outcome> {
+        let trace = Trace::draw(self.seed, self.days);
+        let points = curves(&trace);
+        match self.output {
+            Format::Table => table(&trace, &points),
+            Format::Csv => {
+                println!("detector,setting,detection_s,mistakes_per_s,accuracy");
+                for p in &points {
+                    println!(
+                        "{},{},{:.6},{:.3e},{:.9}",
+                        p.detector, p.setting, p.detection, p.mistakes, p.accuracy
+                    );
+                }
+            }
+            Format::Svg => print!("{}", report::curve_svg(&points)),
+        }
+        Ok(Outcome::Well)
+    }
+}
+
+fn table(trace: &Trace, points: &[Point]) {
+    let s = trace.shape;
+    println!(
+        "a drawn trace: {} heartbeats 100 ms apart, {:.2} % lost in {} bursts, the longest of {}; intervals {:.1} ms ± {:.1} ms\n",
+        s.sent,
+        s.lost * 100.0,
+        s.bursts,
+        s.longest,
+        s.interval.0 * 1e3,
+        s.interval.1 * 1e3
+    );
+    println!(
+        "{:<17}{:>9}{:>14}{:>14}{:>14}",
+        "detector", "setting", "detection, s", "mistakes/s", "accuracy"
+    );
+    for p in points {
+        println!(
+            "{:<17}{:>9}{:>14.3}{:>14.2e}{:>14.6}",
+            p.detector, p.setting, p.detection, p.mistakes, p.accuracy
+        );
+    }
+    println!("\nmistakes/s at the same detection time (between points)");
+    print!("{:<17}", "detection, s");
+    for name in DETECTORS {
+        print!("{name:>17}");
+    }
+    println!();
+    for at in [0.3, 0.5, 0.7, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0, 5.0] {
+        print!("{:<17}", number(at));
+        for name in DETECTORS {
+            let rate = at_detection(points, name, at);
+            print!("{:>17}", rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.2e}")));
+        }
+        println!();
+    }
+    println!(
+        "\nsettings: phi-*: threshold; chen: margin, s; heartsay: acceptable pause, s (shipped: 2), phi 8. Each alone on the link: no probes, no witnesses."
+    );
+}
+
+fn days(text: &str) -> Result<f64, String> {
+    let days: f64 = text.parse().map_err(|_| "write a number of days".to_owned())?;
+    if (0.01..=60.0).contains(&days) { Ok(days) } else { Err("between 0.01 and 60 days".to_owned()) }
+}

@@ -1,0 +1,97 @@
+//! Every shipped scenario runs; the quick ones keep their limits. Long runs: `scripts/results.sh`.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+use heartsay_simulator::run::{Report, run};
+use heartsay_simulator::scenario::{Scenario, load, shipped};
+
+fn go(name: &str, seeds: &[u64], sets: &[&str]) -> Report {
+    let sets: Vec<String> = sets.iter().map(|s| (*s).to_owned()).collect();
+    let scenario = load(name, &sets).unwrap_or_else(|problem| panic!("{name}: {problem}"));
+    run(&scenario, seeds, &sets, &|| {}).expect("runs")
+}
+
+fn keeps_its_limits(name: &str, seeds: &[u64], sets: &[&str]) {
+    let report = go(name, seeds, sets);
+    let broken: Vec<_> = report.budget.iter().filter(|line| !line.kept).collect();
+    let violations: Vec<_> =
+        report.runs.iter().filter(|r| r.violations.count > 0).map(|r| (r.seed, &r.violations)).collect();
+    assert!(violations.is_empty(), "{name} {sets:?}: {violations:?}");
+    assert!(broken.is_empty() && !report.budget.is_empty(), "{name} {sets:?}: {broken:?}");
+}
+
+/// The shipped scenario as small and short as it still makes sense: its trouble begins at 12 s and the run
+/// ends soon after.
+fn shortened(name: &str) -> Scenario {
+    let whole = load(name, &[]).unwrap_or_else(|problem| panic!("{name}: {problem}"));
+    let mut sets = vec!["duration=\"25s\"".to_owned(), "check.liveness=false".to_owned()];
+    let named = |text: &str| heartsay_simulator::scenario::source(name).is_some_and(|s| s.contains(text));
+    if whole.nodes > 16 && !named("[\"n") && !named("\"n1") {
+        sets.push("nodes=16".to_owned());
+    }
+    for (i, fault) in whole.faults.iter().enumerate() {
+        if fault.at.0.as_secs() > 12 {
+            sets.push(format!("fault.{i}.at=\"12s\""));
+        }
+    }
+    load(name, &sets).unwrap_or_else(|_| {
+        // What does not fit a small cluster (sixteen blocked members) keeps its size.
+        sets.retain(|set| !set.starts_with("nodes"));
+        load(name, &sets).unwrap_or_else(|problem| panic!("{name} shortened: {problem}"))
+    })
+}
+
+#[test]
+fn every_shipped_scenario_is_read_and_runs_without_breaking_a_rule() {
+    for name in shipped() {
+        let scenario = shortened(name);
+        let report = run(&scenario, &[1], &[], &|| {}).expect("runs");
+        assert_eq!(report.scenario, name, "a scenario is called as its file");
+        assert!(report.summary.formation.count > 0, "{name}: nobody ever saw anybody");
+        assert!(report.sound(), "{name}: {:?}", report.runs[0].violations);
+    }
+}
+
+#[test]
+fn a_crash_is_known_to_all_within_the_limits() {
+    keeps_its_limits("crash", &[1, 2, 3, 4], &["nodes=32", "budget.bytes-mean=400"]);
+}
+
+#[test]
+fn a_refused_crash_is_known_to_all_within_the_limits() {
+    keeps_its_limits("process-crash", &[1, 2, 3, 4], &["nodes=32"]);
+}
+
+#[test]
+fn a_crash_at_one_percent_loss_is_known_within_the_limits() {
+    keeps_its_limits("crash-lossy", &[1, 2], &["nodes=32"]);
+}
+
+#[test]
+fn a_block_shorter_than_the_acceptable_pause_is_forgiven() {
+    keeps_its_limits("short-block", &[1, 2], &["nodes=32", "fault.0.who=4"]);
+}
+
+#[test]
+fn members_that_stall_again_and_again_call_nobody_down() {
+    keeps_its_limits(
+        "stall",
+        &[1],
+        &["nodes=16", "duration=\"70s\"", "fault.0.for=\"25s\"", "fault.0.who=2"],
+    );
+}
+
+#[test]
+fn a_link_that_is_cut_evicts_nobody() {
+    keeps_its_limits("one-link", &[1, 2], &["nodes=24", "duration=\"60s\""]);
+}
+
+#[test]
+fn halves_of_a_partition_agree_soon_after_it_heals() {
+    keeps_its_limits("partition", &[1, 2], &["nodes=24", "duration=\"90s\"", "fault.0.for=\"30s\""]);
+}
+
+#[test]
+fn joins_under_loss_all_succeed() {
+    keeps_its_limits("join-under-loss", &[1], &[]);
+}
