@@ -3,7 +3,7 @@
 # them on one bridge, which can be cut like a switch whose cables are pulled.
 # Needs root, iproute2 and nftables. Nothing outside the namespaces is touched.
 #
-#   scripts/netns.sh up 10 [FLAGS...]   network and agents; FLAGS go to every agent
+#   scripts/netns.sh up 10 [FLAGS...]   network and agents that expect 10; FLAGS go to each
 #   scripts/netns.sh status             what each agent sees
 #   scripts/netns.sh cut 8,9,10         these talk to each other only, the rest too
 #   scripts/netns.sh heal               undo all cuts

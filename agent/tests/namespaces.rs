@@ -78,12 +78,12 @@ struct Network {
 }
 
 impl Network {
-    /// Starts so many agents; `None`, and a word on stderr, where it cannot be done.
+    /// Starts so many agents, which expect as many; `None`, and a word on stderr, where it cannot be done.
     fn of(members: usize, purpose: &str) -> Option<Self> {
         let prefix = format!("hst{}{purpose}", std::process::id());
         let network = Self { prefix, dir: tempfile::tempdir().unwrap() };
         let count = members.to_string();
-        match network.run(&["up", &count, "--expected", &count]) {
+        match network.run(&["up", &count]) {
             Ok(()) => Some(network),
             Err(output) if output.status.code() == Some(CANNOT) => {
                 eprintln!("SKIPPED: {}", String::from_utf8_lossy(&output.stderr).trim());

@@ -113,9 +113,9 @@ impl PhiAccrual {
     /// Whether phi has reached the threshold of `config`.
     #[must_use]
     pub fn is_overdue(&self, now: Instant, config: &PhiConfig) -> bool {
-        // Nearly everybody nearly always is within one mean interval, where phi is below a half by either
-        // curve: a look at thousands of members a round should not cost thousands of logarithms.
-        let early = self.silence(now) <= self.mean() && config.threshold >= 0.5;
+        // Nearly everybody nearly always is within a mean interval and the pause, where phi is below a half
+        // by either curve: a look at thousands of members a round should not cost thousands of logarithms.
+        let early = self.silence(now) <= self.mean() + config.acceptable_pause && config.threshold >= 0.5;
         !early && self.phi(now, config) >= config.threshold
     }
 

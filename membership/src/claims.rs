@@ -268,12 +268,15 @@ impl Node {
         let myself = self.myself();
         let (generation, host, heartbeat) =
             (myself.life.generation, myself.life.host_id, myself.standing.heartbeat);
+        if let Some(life) = claim.life.as_ref().filter(|life| life.host_id != host) {
+            // Never answered with our own record: it would be refused again, without end.
+            if claim.generation > generation {
+                self.hear_of_our_name(now, life, claim);
+            }
+            return Change::Same;
+        }
         if claim.generation < generation {
             return Change::Stale;
-        }
-        if let Some(life) = claim.life.as_ref().filter(|life| life.host_id != host) {
-            self.hear_of_our_name(now, life, claim);
-            return Change::Same;
         }
         let gone = claim.forgotten || (claim.standing.left && self.leave.is_none());
         if claim.generation > generation || gone {

@@ -25,7 +25,7 @@ use crate::io::{Command, Event, Input, MemberEventKind, Output, Rejected, Transm
 use crate::join::Join;
 use crate::leave::Leave;
 use crate::member::{Life, Member, Reference, Standing, Status};
-use crate::probe::Probe;
+use crate::probe::{Probe, UNHEARD};
 use crate::quorum::{Majority, QuorumStatus};
 use crate::roster::Roster;
 use crate::state::{State, StateError};
@@ -561,25 +561,27 @@ impl Node {
     /// Counts who is here, for quorum and for the doubt of ourselves.
     fn count_presence(&mut self, now: Instant) {
         self.recount_at = Instant::NEVER;
-        let (mut present, mut suspect, mut others) = (1_u32, 0_u32, 0_u32);
-        for member in self.roster.iter().filter(|m| m.hash() != self.me) {
+        let others = self.roster.iter().filter(|m| m.hash() != self.me);
+        let (mut alive, mut heard_lately, mut suspect) = (1_u32, 1_u32, 0_u32);
+        for member in others {
             match member.status {
                 Status::Alive => {
-                    others += 1;
                     // Not accused by anybody, but silent to us: does not count as here.
-                    present += u32::from(!member.detector.is_overdue(now, &self.config.detector));
+                    alive += u32::from(!member.detector.is_overdue(now, &self.config.detector));
+                    heard_lately += u32::from(member.detector.silence(now) < UNHEARD);
                 }
-                Status::Suspect => {
-                    others += 1;
-                    suspect += 1;
-                }
+                Status::Suspect => suspect += 1,
                 Status::Down | Status::Left => {}
             }
         }
+        let company = Company::of(suspect, alive - 1 + suspect);
+        // While many look silent it may be a cut that is still showing: then only
+        // who was heard of lately counts, so that the smaller side knows before
+        // the other one judges.
+        let present = if company == Company::Few { alive } else { heard_lately };
         if self.majority.observe(now, present) {
             self.emit(Event::Quorum(self.majority.status()));
         }
-        let company = Company::of(suspect, others);
         let (was, is) = (self.company == Company::Most, company == Company::Most);
         self.company = company;
         if was != is {

@@ -556,7 +556,7 @@ const SLOW_STEP: Duration = Duration::from_millis(500);
 /// How many are looked at in a round while many look silent, and from which
 /// silence on: beyond the usual time between two heartbeats of any member.
 const LOOKS: usize = 5;
-const UNHEARD: Duration = Duration::from_millis(2500);
+pub const UNHEARD: Duration = Duration::from_millis(2500);
 /// Helpers are asked at the first question and at each fourth after it.
 const HELPERS_EVERY: u32 = 4;
 /// Testimony is repeated to the witnesses while the case is open.

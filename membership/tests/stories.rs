@@ -187,6 +187,8 @@ fn a_second_host_with_a_living_members_name_is_refused() {
     assert!(world.rejected.iter().any(|(_, r)| matches!(r, Rejected::DuplicateName { .. })));
     let seen = world.nodes["n1"].node.member(world.now, &Name::new("n3").unwrap()).unwrap();
     assert_eq!((seen.host_id.0, seen.status), (3, Status::Alive));
+    let from_impostor = world.sent.iter().filter(|(from, _, _)| from == "impostor").count();
+    assert!(from_impostor < 200, "a refusal is not argued with: {from_impostor} datagrams");
 }
 
 #[test]

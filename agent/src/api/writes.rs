@@ -106,7 +106,8 @@ pub(super) async fn tags(
 ) -> Result<Json<Member>, Problem> {
     authorize(&app, caller).await?;
     let TagsRequest { set, delete } = parse(body)?;
-    info!(?caller, ?set, ?delete, "asked to change tags");
+    // Keys only: a value may be long, or not for the log.
+    info!(?caller, set = ?set.keys(), ?delete, "asked to change tags");
     let set = set.into_iter().map(|(key, value)| (format!("tag/{key}"), Some(value.into_bytes())));
     let delete = delete.into_iter().map(|key| (format!("tag/{key}"), None));
     let changes = set.chain(delete).collect();

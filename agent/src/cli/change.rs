@@ -38,7 +38,7 @@ impl Join {
         })?;
         if !done.joined && !self.timeout.is_zero() {
             say(&format!(
-                "none of {} answered within {}; the agent goes on dialling",
+                "none of {} answered within {}; to have it dialled for ever, make it a seed of the agent",
                 list(&wish.seeds),
                 humantime::format_duration(self.timeout)
             ));
