@@ -2,6 +2,7 @@
 # Runs the experiments S1 to S12 in the simulator and writes docs/results/DATE.md with what came out.
 #
 #   scripts/results.sh              ten seeds where time allows, about 15 minutes on two cores
+#   ONLY=S1 scripts/results.sh      only the experiments whose name begins so
 #   SEEDS=3 LIMIT=60 scripts/results.sh    fewer seeds; no single run longer than a minute
 #
 # Every row is one command, printed beside its result. A run that does not end within LIMIT seconds is
@@ -73,7 +74,7 @@ main() {
         # shellcheck disable=SC2086 # the arguments are words
         timeout "$LIMIT" "$SIM" run $arguments --seeds "$seeds" --lenient -o json >"$work/$n.json" 2>"$work/$n.err" || status=$?
         printf '%s|%s|%s|%s|%s|%s\n' "$n" "$status" "$name" "$against" "$measure" "run $arguments --seeds $seeds" >>"$work/rows"
-    done < <(rows)
+    done < <(rows | grep -E "^${ONLY:-}")
     {
         echo "# Results of $(date +%F)"
         echo

@@ -258,10 +258,10 @@ impl World {
         let unix_ms = h.wall.read(now) / 1000;
         let remembers = h.stored > 0;
         h.stored = unix_ms.max(h.stored + 1);
-        let part = (scenario.machine != Yardstick::Heartsay).then(|| Part {
+        let part = (scenario.machine != Yardstick::Heartsay).then_some(Part {
             me: host,
             nodes: scenario.nodes,
-            settle: scenario.start.takes(scenario.nodes),
+            settle: scenario.start.over.0,
             pause: self.config.acceptable_pause,
         });
         let generation = if part.is_some() { GENERATION } else { h.stored };

@@ -156,6 +156,12 @@ fn check(s: &Scenario) -> Result<(), String> {
         return Err(format!("start.over {} does not fit the duration {}", s.start.over, s.duration));
     }
     if s.machine != Yardstick::Heartsay {
+        if s.start.every.is_some() {
+            let machine = s.machine.word();
+            return Err(format!(
+                "machine = {machine:?} is a model of a detector: it knows its cluster and cannot be joined one by one"
+            ));
+        }
         let strange = |f: &&Fault| {
             matches!(
                 f.what,

@@ -69,14 +69,6 @@ pub struct Start {
     pub clock_offset: Span,
 }
 
-impl Start {
-    /// How long after any one's start all of `nodes` members have started.
-    #[must_use]
-    pub fn takes(&self, nodes: usize) -> core::time::Duration {
-        self.every.map_or(self.over.0, |every| every.0 * nodes as u32)
-    }
-}
-
 impl Default for Start {
     fn default() -> Self {
         Self { over: Span::secs(1), every: None, contacts: 3, clock_offset: Span::ms(500) }
