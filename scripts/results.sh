@@ -62,6 +62,9 @@ ROWS
 main() {
     [[ -x $SIM ]] || cargo build --release -p heartsay-simulator
     mkdir -p "$(dirname "$OUT")"
+    # As of now: the run takes a while, and what is measured is this program.
+    local commit
+    commit=$(git rev-parse --short=12 HEAD)$(git diff --quiet HEAD || echo ', with changes')
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     local n=0 name against measure most arguments seeds status
@@ -78,7 +81,7 @@ main() {
     {
         echo "# Results of $(date +%F)"
         echo
-        echo "Commit $(git rev-parse --short=12 HEAD)$(git diff --quiet HEAD || echo ', with changes'), $(nproc) cores, by \`SEEDS=$SEEDS LIMIT=$LIMIT scripts/results.sh\`. Times in"
+        echo "Commit $commit, $(nproc) cores, by \`SEEDS=$SEEDS LIMIT=$LIMIT scripts/results.sh\`. Times in"
         echo "virtual seconds; *FP*: healthy members called down, per observer (*FP-*: by healthy observers). Bytes with 28 B"
         echo "of headers per datagram. Each row is \`heartsay-sim\` with the words in its last column; the same seed gives the"
         echo "same figures. Sizes below those of the targets stand where a larger run takes too long."
@@ -173,3 +176,4 @@ PY
 }
 
 main "$@"
+exit
