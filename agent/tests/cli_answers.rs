@@ -6,10 +6,14 @@
     reason = "a test that trips over is a test that fails"
 )]
 
+mod said;
+
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
+
+use said::{code, stderr, stdout};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State};
@@ -589,18 +593,6 @@ fn event(index: u64, kind: &str, name: &str, status: &str) -> Value {
         "type": kind, "index": index, "time": TIME, "name": name, "generation": 1_795_000_000_000_u64,
         "status": status, "by": ["n1", "n2"], "reason": "refused by its host",
     })
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("ended by a signal")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 const TIME: &str = "2026-11-20T12:00:00.123456Z";

@@ -8,9 +8,13 @@
     reason = "a test that trips over is a test that fails"
 )]
 
+mod said;
+
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
+
+use said::{code, stderr, stdout};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -275,16 +279,4 @@ fn lines_of(child: &mut Child) -> std::sync::mpsc::Receiver<String> {
 
 fn next(lines: &std::sync::mpsc::Receiver<String>) -> types::WatchLine {
     serde_json::from_str(&lines.recv_timeout(Duration::from_secs(30)).expect("no further line")).unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("ended by a signal")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }

@@ -6,11 +6,15 @@
     reason = "a test that trips over is a test that fails"
 )]
 
+mod said;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::process::{Output, Stdio};
 use std::time::Duration;
+
+use said::{code, stderr, stdout};
 
 fn heartsay(args: &[&str]) -> Output {
     let mut command = assert_cmd::cargo::cargo_bin_cmd!("heartsay");
@@ -20,18 +24,6 @@ fn heartsay(args: &[&str]) -> Output {
         }
     }
     command.args(args).timeout(Duration::from_secs(30)).output().unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("ended by a signal")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 #[test]

@@ -313,7 +313,7 @@ impl Node {
             }
             // It lives. Whoever has just arrived gives way; who was here before stays.
             Status::Alive | Status::Suspect => {
-                if now < self.introduce_until || !self.is_joined() {
+                if self.is_new(now) {
                     self.emit(Event::NameRefused {
                         holder: holder.host_id,
                         address: holder.address,

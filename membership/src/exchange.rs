@@ -68,7 +68,7 @@ impl Node {
         let pages = 1_u32 << bits;
         for i in 0..pages {
             let prefix = (self.page_cursor.wrapping_add(i)) % pages;
-            if filler.try_page(self.page(bits, prefix, true)).is_err() {
+            if filler.try_page(self.page(bits, prefix)).is_err() {
                 self.page_cursor = prefix;
                 break;
             }
@@ -143,7 +143,7 @@ impl Node {
             reply.lists.push(self.list_by_position(page.bits, page.prefix, range));
         }
         if step == 1 {
-            let mut answer = self.page(page.bits, page.prefix, true);
+            let mut answer = self.page(page.bits, page.prefix);
             // When the heartbeats taken just now have settled it, they do so on the other side too.
             answer.stamps = if same { page.stamps } else { answer.stamps };
             reply.pages.push(answer);
@@ -158,7 +158,7 @@ impl Node {
             return;
         }
         for child in 0..1_u32 << CHILD_BITS {
-            reply.pages.push(self.page(bits + CHILD_BITS, (prefix << CHILD_BITS) | child, true));
+            reply.pages.push(self.page(bits + CHILD_BITS, (prefix << CHILD_BITS) | child));
         }
     }
 
@@ -300,26 +300,24 @@ impl Node {
         self.send(to, &filler.finish());
     }
 
-    fn page(&self, bits: u32, prefix: u32, with_ages: bool) -> gossip::Page {
+    fn page(&self, bits: u32, prefix: u32) -> gossip::Page {
         let members = self.roster.slice(self.roster.range(bits, prefix));
         let sums = Sums::of(members);
         let mut coded = Vec::new();
-        if with_ages {
-            let reference = self.myself();
-            let nominal = reference.life.reference.unix_ms_of(reference.standing.heartbeat);
-            let ages: Vec<Option<i64>> = members
-                .iter()
-                .map(|member| {
-                    // Down and left members beat no more: the cheapest symbol.
-                    if !member.is_present() {
-                        return None;
-                    }
-                    let predicted = member.life.reference.heartbeat_at(nominal);
-                    predicted.checked_sub(i64::try_from(member.standing.heartbeat).ok()?)
-                })
-                .collect();
-            ages::encode(&ages, &mut coded);
-        }
+        let reference = self.myself();
+        let nominal = reference.life.reference.unix_ms_of(reference.standing.heartbeat);
+        let ages: Vec<Option<i64>> = members
+            .iter()
+            .map(|member| {
+                // Down and left members beat no more: the cheapest symbol.
+                if !member.is_present() {
+                    return None;
+                }
+                let predicted = member.life.reference.heartbeat_at(nominal);
+                predicted.checked_sub(i64::try_from(member.standing.heartbeat).ok()?)
+            })
+            .collect();
+        ages::encode(&ages, &mut coded);
         gossip::Page { prefix, lives: sums.lives, stamps: sums.stamps, ages: Bytes::from(coded), bits }
     }
 
@@ -349,8 +347,8 @@ impl Node {
     }
 
     /// For the first moments of a life, not everybody knows it.
-    fn is_new(&self, now: Instant) -> bool {
-        !self.is_joined() || now < self.introduce_until
+    pub(crate) fn is_new(&self, now: Instant) -> bool {
+        !self.is_joined() || self.is_young(now)
     }
 }
 

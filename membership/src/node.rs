@@ -84,8 +84,6 @@ pub struct Node {
     pub(crate) page_cursor: u32,
     /// When to count who is here: soon after somebody's status changed.
     recount_at: Instant,
-    /// Until then every exchange carries our own record.
-    pub(crate) introduce_until: Instant,
     /// Reused for decoding pages.
     pub(crate) ages: Vec<Option<i64>>,
     majority: Majority,
@@ -144,7 +142,6 @@ impl Node {
             agreement: VecDeque::new(),
             page_cursor: 0,
             recount_at: now,
-            introduce_until: now + EAGER_TIME,
             ages: Vec::new(),
             majority: Majority::new(now, config.expected, config.quorum_settle),
             started: now,
@@ -501,9 +498,14 @@ impl Node {
         }
     }
 
+    /// In the first moments of its life, when not everybody has heard of it.
+    pub(crate) fn is_young(&self, now: Instant) -> bool {
+        now.since(self.started) < EAGER_TIME
+    }
+
     /// A newcomer talks more often for its first moments, so that it is known everywhere at once.
     fn eager_exchange(&mut self, now: Instant) {
-        let over = now.since(self.started) >= EAGER_TIME || self.leave.is_some();
+        let over = !self.is_young(now) || self.leave.is_some();
         self.eager_at = if over { Instant::NEVER } else { now + self.config.interval / EAGER_FACTOR };
         if over || self.stats.rounds == 0 {
             return;
