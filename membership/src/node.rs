@@ -24,15 +24,15 @@ use crate::identity::{Generation, HostId, Name};
 use crate::io::{Command, Event, Input, MemberEventKind, Output, Rejected, Transmit};
 use crate::join::Join;
 use crate::leave::Leave;
-use crate::member::{Life, Member, Reference, Standing, Status};
-use crate::probe::{Probe, UNHEARD};
+use crate::member::{Life, Member, Reference, Standing};
+use crate::probe::Probe;
 use crate::quorum::{Majority, QuorumStatus};
 use crate::roster::Roster;
 use crate::state::{State, StateError};
 use crate::stats::Stats;
 use crate::verdict::Company;
 use crate::view::{self, MemberView};
-use crate::{peers, wire};
+use crate::wire;
 
 /// Who a node is.
 #[derive(Clone, Debug)]
@@ -83,18 +83,18 @@ pub struct Node {
     /// Where in the roster the next exchange goes on that could not carry all pages.
     pub(crate) page_cursor: u32,
     /// When to count who is here: soon after somebody's status changed.
-    recount_at: Instant,
+    pub(crate) recount_at: Instant,
     /// Reused for decoding pages.
     pub(crate) ages: Vec<Option<i64>>,
-    majority: Majority,
-    started: Instant,
+    pub(crate) majority: Majority,
+    pub(crate) started: Instant,
     /// Wall clock minus our clock, in milliseconds.
     unix_offset_ms: i64,
     /// Our step among all others, and when the next round is due.
     pub(crate) beat: Beat,
-    round_at: Instant,
+    pub(crate) round_at: Instant,
     /// The next of the extra exchanges of a newcomer.
-    eager_at: Instant,
+    pub(crate) eager_at: Instant,
     /// When the driver last called, and when we had asked to be called.
     last_call: Instant,
     promised: Instant,
@@ -468,77 +468,6 @@ impl Node {
         }
     }
 
-    /// Once per interval: one heartbeat, one exchange, one look at everybody.
-    fn round(&mut self, now: Instant) {
-        self.stats.rounds += 1;
-        let slot = self.beat.slot(now);
-        let tenth = self.config.interval / 10;
-        let jitter = self.rng.random_range(0.0..2.0);
-        self.round_at = (self.beat.next_slot(now) - tenth) + tenth.mul_f64(jitter);
-        if self.leave.is_some() {
-            return;
-        }
-        let me = self.me;
-        let lived = now.since(self.started).as_millis() / self.config.interval.as_millis().max(1);
-        if let Some(myself) = self.roster.get_mut(me) {
-            // A new beat in any case; after a pause, those that were missed count too.
-            let lived = u64::try_from(lived).unwrap_or(u64::MAX);
-            myself.standing.heartbeat = lived.max(myself.standing.heartbeat.saturating_add(1));
-        }
-        if let Some(peer) = peers::for_slot(&self.roster, me, slot).map(Member::hash) {
-            self.open_exchange(now, peer);
-        }
-        if let Some(peer) = peers::knock(&self.roster, &mut self.rng).map(Member::hash) {
-            self.open_exchange(now, peer);
-        }
-        self.look_at_silence(now);
-        self.recount(now);
-        if self.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
-            self.drop_the_long_gone(now);
-        }
-    }
-
-    /// In the first moments of its life, when not everybody has heard of it.
-    pub(crate) fn is_young(&self, now: Instant) -> bool {
-        now.since(self.started) < EAGER_TIME
-    }
-
-    /// A newcomer talks more often for its first moments, so that it is known everywhere at once.
-    fn eager_exchange(&mut self, now: Instant) {
-        let over = !self.is_young(now) || self.leave.is_some();
-        self.eager_at = if over { Instant::NEVER } else { now + self.config.interval / EAGER_FACTOR };
-        if over || self.stats.rounds == 0 {
-            return;
-        }
-        let me = self.me;
-        let peer = peers::sample(&self.roster, &mut self.rng, 1, |m| m.is_present() && m.hash() != me)
-            .first()
-            .map(|m| m.hash());
-        if let Some(peer) = peer {
-            self.open_exchange(now, peer);
-        }
-    }
-
-    fn drop_the_long_gone(&mut self, now: Instant) {
-        let (down, left) = (self.config.forget_down_after, self.config.forget_left_after);
-        let gone: Vec<u64> = self
-            .roster
-            .iter()
-            .filter(|m| match m.status {
-                Status::Down => now.since(m.since) >= down,
-                Status::Left => now.since(m.since) >= left,
-                Status::Alive | Status::Suspect => false,
-            })
-            .map(Member::hash)
-            .filter(|hash| *hash != self.me)
-            .collect();
-        for hash in gone {
-            self.report(hash, MemberEventKind::Forgotten, &[], "gone for too long".to_owned());
-            self.roster.bury(now, hash);
-        }
-        self.roster.age_tombstones(now);
-    }
-
     /// We were not called for long: shift every "since", so that nobody is blamed for our own absence.
     fn notice_stall(&mut self, now: Instant) {
         let expected = self.promised.max(self.last_call);
@@ -553,42 +482,6 @@ impl Node {
             probe.shift(away);
         }
         self.emit(Event::Stalled(away));
-    }
-
-    /// Somebody came or went: count again, once for many that do so together.
-    pub(crate) fn recount(&mut self, now: Instant) {
-        self.recount_at = self.recount_at.min(now + self.config.coalesce);
-    }
-
-    /// Counts who is here, for quorum and for the doubt of ourselves.
-    fn count_presence(&mut self, now: Instant) {
-        self.recount_at = Instant::NEVER;
-        let others = self.roster.iter().filter(|m| m.hash() != self.me);
-        let (mut alive, mut heard_lately, mut suspect) = (1_u32, 1_u32, 0_u32);
-        for member in others {
-            match member.status {
-                Status::Alive => {
-                    // Not accused by anybody, but silent to us: does not count as here.
-                    alive += u32::from(!member.detector.is_overdue(now, &self.config.detector));
-                    heard_lately += u32::from(member.detector.silence(now) < UNHEARD);
-                }
-                Status::Suspect => suspect += 1,
-                Status::Down | Status::Left => {}
-            }
-        }
-        let company = Company::of(suspect, alive - 1 + suspect);
-        // While many look silent it may be a cut that is still showing: then only
-        // who was heard of lately counts, so that the smaller side knows before
-        // the other one judges.
-        let present = if company == Company::Few { alive } else { heard_lately };
-        if self.majority.observe(now, present) {
-            self.emit(Event::Quorum(self.majority.status()));
-        }
-        let (was, is) = (self.company == Company::Most, company == Company::Most);
-        self.company = company;
-        if was != is {
-            self.emit(Event::Isolated(is));
-        }
     }
 
     fn next_wake_up(&self) -> Instant {
@@ -649,12 +542,6 @@ fn expand(seed: u64, me: &Identity) -> [u8; 32] {
 
 /// What a packet has beside one claim, at most: its own fields, and a body without lists.
 const HEADER: usize = 72;
-/// For so long a newcomer talks more often.
-const EAGER_TIME: Duration = Duration::from_secs(3);
-/// So many times as often.
-const EAGER_FACTOR: u32 = 5;
 /// After a stall nobody is accused or judged for so long: the time that answers
 /// need which were under way. Honest guess.
 const RECOVERY: Duration = Duration::from_millis(500);
-/// The long gone are looked for once in so many rounds.
-const HOUSEKEEPING_ROUNDS: u64 = 10;

@@ -12,7 +12,6 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 use heartsay_proto::gossip;
 use heartsay_proto::gossip::packet::Body;
@@ -20,14 +19,13 @@ use heartsay_proto::gossip::packet::Body;
 use crate::Instant;
 use crate::claims::is_other;
 use crate::contact::{Contact, Kind};
+use crate::errand::{ERRAND_REFUSED, ERRAND_SILENT};
 use crate::identity::Heartbeat;
-use crate::io::Rejected;
-use crate::member::{Accusation, Evidence, Member, Status};
+use crate::member::{Evidence, Member, Status};
 use crate::node::Node;
 use crate::peers;
-use crate::verdict::{self, Circumstances, Company, Verdict};
-use crate::wire::{self, Detail};
-use crate::witness::{self, Testimony};
+use crate::verdict::Company;
+use crate::wire::Detail;
 
 /// What we have gathered about one silent member.
 #[derive(Clone, Copy, Debug)]
@@ -35,19 +33,19 @@ pub struct Probe {
     /// Which life.
     tag: u64,
     /// When the first contact left that stayed unanswered.
-    began: Instant,
+    pub(crate) began: Instant,
     /// Any heartbeat above this ends it.
-    basis: Heartbeat,
+    pub(crate) basis: Heartbeat,
     /// Evidence so far, in decimal digits.
-    surprise: f64,
+    pub(crate) surprise: f64,
     refused: bool,
     attempts: u32,
     next: Instant,
     /// The strongest accusation made of it, and when it was last told.
-    raised: Option<Evidence>,
-    told: Instant,
+    pub(crate) raised: Option<Evidence>,
+    pub(crate) told: Instant,
     /// There is testimony that the witnesses have not been told.
-    to_tell: bool,
+    pub(crate) to_tell: bool,
 }
 
 impl Probe {
@@ -190,87 +188,6 @@ impl Node {
         }
     }
 
-    /// Accusations against a member have changed; `had` is how many there were.
-    pub(crate) fn hear_testimony(&mut self, now: Instant, subject: u64, had: usize) {
-        let Some(member) = self.roster.get(subject) else { return };
-        if member.status != Status::Suspect {
-            return;
-        }
-        let fresh = had == 0 || !self.probes.contains_key(&subject);
-        if fresh && self.is_witness(subject) {
-            // Only who is sure of itself is believed about when the silence began.
-            let sure = member.standing.accusations.iter().filter(|a| !a.weak);
-            let began = sure.map(|a| a.began).min().unwrap_or(now);
-            let basis = member.standing.accusations.iter().map(|a| a.basis).max();
-            self.begin_probe(now, subject, began, basis);
-        }
-        self.judge(now, subject);
-    }
-
-    pub(crate) fn on_ping(&mut self, from: SocketAddr, seq: u32, ping: &gossip::Ping) {
-        if ping.subject == self.me && seq != 0 {
-            let packet = self.packet(seq, Some(Body::Pong(gossip::Pong {})));
-            self.send(from, &packet);
-        }
-    }
-
-    pub(crate) fn on_pong(&mut self, now: Instant, seq: u32) -> Result<(), Rejected> {
-        let contact = self.answered(now, seq).ok_or(Rejected::Unexpected { what: "pong" })?;
-        match (contact.kind, contact.subject) {
-            (Kind::Errand { asker, seq }, Some(subject)) => {
-                self.report_errand(now, asker, seq, subject, ERRAND_ANSWERED);
-            }
-            (Kind::Leave, _) => self.good_bye_heard(),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Somebody asks us to probe a member for it.
-    pub(crate) fn on_probe_request(
-        &mut self,
-        now: Instant,
-        asker: SocketAddr,
-        seq: u32,
-        request: &gossip::ProbeRequest,
-    ) {
-        // Only members that we know, at the address that we know: nobody makes us call strangers.
-        let Some(member) = self.roster.get(request.subject) else { return };
-        let to = member.life.address;
-        if request.subject == self.me || seq == 0 {
-            return;
-        }
-        self.ping(now, request.subject, to, Kind::Errand { asker, seq });
-    }
-
-    pub(crate) fn on_probe_report(
-        &mut self,
-        now: Instant,
-        seq: u32,
-        report: &gossip::ProbeReport,
-    ) -> Result<(), Rejected> {
-        let contact = self.contacts.get(seq).copied();
-        let Some(Contact { kind: Kind::Indirect { .. }, subject: Some(subject), .. }) = contact else {
-            return Err(Rejected::Unexpected { what: "probe report" });
-        };
-        self.contacts.answered(seq);
-        self.last_heard = now;
-        match report.outcome {
-            // The answer's heartbeat came along as a claim and has ended the probe if it is news.
-            ERRAND_ANSWERED => {}
-            ERRAND_REFUSED | ERRAND_SILENT => {
-                self.stats.nacks += 1;
-                let surprise = self.paths.surprise();
-                if let Some(probe) = self.probes.get_mut(&subject) {
-                    probe.surprise += surprise;
-                    self.weigh(now, subject);
-                }
-            }
-            _ => return Err(Rejected::Unexpected { what: "probe outcome" }),
-        }
-        Ok(())
-    }
-
     fn unanswered(&mut self, now: Instant, subject: u64, contact: &Contact) {
         let Some(member) = self.roster.get_mut(subject) else { return };
         if !member.is_present() {
@@ -309,7 +226,13 @@ impl Node {
         }
     }
 
-    fn begin_probe(&mut self, now: Instant, subject: u64, began: Instant, basis: Option<Heartbeat>) {
+    pub(crate) fn begin_probe(
+        &mut self,
+        now: Instant,
+        subject: u64,
+        began: Instant,
+        basis: Option<Heartbeat>,
+    ) {
         let me = self.me;
         let Some(member) = self.roster.get(subject).filter(|m| is_other(m, me)) else { return };
         if self.probes.contains_key(&subject) || self.leave.is_some() {
@@ -368,7 +291,7 @@ impl Node {
     }
 
     /// A ping that tells the subject what it is accused of, so that it can refute in its answer.
-    fn ping(&mut self, now: Instant, subject: u64, to: SocketAddr, kind: Kind) {
+    pub(crate) fn ping(&mut self, now: Instant, subject: u64, to: SocketAddr, kind: Kind) {
         let deadline = now + self.patience(self.roster.get(subject));
         let contact = Contact { subject: Some(subject), to, sent: now, deadline, kind };
         let seq = self.contacts.open(contact);
@@ -382,40 +305,8 @@ impl Node {
         self.send(to, &packet);
     }
 
-    fn ask_helpers(&mut self, now: Instant, subject: u64, address: SocketAddr) {
-        let me = self.me;
-        let fit = |m: &Member| m.status == Status::Alive && m.hash() != me && m.hash() != subject;
-        let helpers: Vec<(u64, SocketAddr)> =
-            peers::sample(&self.roster, &mut self.rng, self.config.helpers, fit)
-                .into_iter()
-                .map(|m| (m.hash(), m.life.address))
-                .collect();
-        for (helper, to) in helpers {
-            // The helper waits for its own answer first: twice the patience.
-            let deadline = now + self.patience(self.roster.get(helper)) * 3;
-            let kind = Kind::Indirect { helper };
-            let seq = self.contacts.open(Contact { subject: Some(subject), to, sent: now, deadline, kind });
-            let request =
-                gossip::ProbeRequest { subject, ip: wire::write_ip(address), port: address.port().into() };
-            let packet = self.packet(seq, Some(Body::ProbeRequest(request)));
-            self.stats.probe_requests += 1;
-            self.send(to, &packet);
-        }
-    }
-
-    fn report_errand(&mut self, now: Instant, asker: SocketAddr, seq: u32, subject: u64, outcome: u32) {
-        let report = gossip::ProbeReport { subject, outcome };
-        let mut packet = self.packet(seq, Some(Body::ProbeReport(report)));
-        if outcome == ERRAND_ANSWERED
-            && let Some(member) = self.roster.get(subject)
-        {
-            packet.claims.push(self.claim(now, member, Detail::Thin));
-        }
-        self.send(asker, &packet);
-    }
-
     /// Does what we have amount to more than what we have said?
-    fn weigh(&mut self, now: Instant, subject: u64) {
+    pub(crate) fn weigh(&mut self, now: Instant, subject: u64) {
         if now < self.recovering_until {
             return;
         }
@@ -428,118 +319,6 @@ impl Node {
             self.raise(now, subject, probe.raised);
         }
         self.judge(now, subject);
-    }
-
-    fn raise(&mut self, now: Instant, subject: u64, evidence: Option<Evidence>) {
-        let (me, Some(kind)) = (self.me, evidence) else { return };
-        let Some(probe) = self.probes.get_mut(&subject) else { return };
-        probe.raised = evidence;
-        let probe = *probe;
-        // Whoever has heard nobody since the silence began may be the one who is
-        // cut off, provided that there is somebody in good standing to be heard.
-        let heard_anybody = self.last_heard >= probe.began;
-        let anybody =
-            self.roster.iter().any(|m| m.status == Status::Alive && m.hash() != me && m.hash() != subject);
-        // A refusal is an answer: the path works, and so do we.
-        let doubtful = (anybody && !heard_anybody) || self.health.impaired(now);
-        let weak = kind != Evidence::Refused && doubtful;
-        let Some(member) = self.roster.get_mut(subject) else { return };
-        member.reachable = Some(false);
-        let before = member.standing.clone();
-        let accusation = Accusation { by: me, basis: probe.basis, kind, weak, began: probe.began };
-        member.standing.join(&crate::member::Standing {
-            accusations: vec![accusation],
-            ..crate::member::Standing::default()
-        });
-        if member.standing == before {
-            self.will_testify(now, subject);
-            return;
-        }
-        member.restamp();
-        self.stats.suspicions_raised += 1;
-        let reason = match kind {
-            Evidence::Refused => "its host refuses datagrams: the process is gone",
-            Evidence::Proven | Evidence::Silent => "it answers neither us nor our helpers",
-        };
-        self.refresh(now, subject, reason);
-        self.will_testify(now, subject);
-    }
-
-    /// Testimony goes straight to those who are to decide, in one datagram to each.
-    pub(crate) fn testify(&mut self, now: Instant) {
-        self.testify_at = Instant::NEVER;
-        let mut by_witness: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        let subjects: Vec<u64> =
-            self.probes.iter().filter(|(_, p)| p.to_tell).map(|(s, _)| *s).take(TESTIMONIES).collect();
-        for subject in subjects {
-            for witness in witness::of(&self.roster, subject, self.config.witnesses) {
-                if witness != self.me {
-                    by_witness.entry(witness).or_default().push(subject);
-                }
-            }
-            if let Some(probe) = self.probes.get_mut(&subject) {
-                probe.to_tell = false;
-                probe.told = now;
-            }
-        }
-        for (witness, subjects) in by_witness {
-            if let Some(to) = self.roster.get(witness).map(|m| m.life.address) {
-                self.tell(now, to, &subjects, Detail::Thin);
-            }
-        }
-        if self.probes.values().any(|p| p.to_tell) {
-            self.testify_at = now + TESTIFY_AGAIN;
-        }
-    }
-
-    fn will_testify(&mut self, now: Instant, subject: u64) {
-        if let Some(probe) = self.probes.get_mut(&subject) {
-            probe.to_tell = true;
-            self.testify_at = self.testify_at.min(now + self.config.coalesce);
-        }
-    }
-
-    fn judge(&mut self, now: Instant, subject: u64) {
-        let Some(member) = self.roster.get(subject) else { return };
-        if member.status != Status::Suspect {
-            return;
-        }
-        let accusations = &member.standing.accusations;
-        if accusations.iter().all(|a| a.kind < Evidence::Proven) {
-            return;
-        }
-        let Some(basis) = accusations.iter().map(|a| a.basis).max() else { return };
-        let began = accusations.iter().filter(|a| !a.weak).map(|a| a.began).min().unwrap_or(now);
-        let testimony = Testimony::against(member, &self.roster, self.config.witnesses);
-        let verdict = verdict::decide(
-            testimony,
-            Circumstances {
-                silence: now.since(began),
-                acceptable_pause: self.config.acceptable_pause,
-                company: self.company,
-                recovering: now < self.recovering_until,
-            },
-        );
-        if verdict == Verdict::Down {
-            if let Some(member) = self.roster.get_mut(subject) {
-                member.standing.down = member.standing.down.max(Some(basis));
-                member.restamp();
-            }
-            self.stats.verdicts += 1;
-            let reason = if testimony.refused >= testimony.needed.min(2) {
-                format!("its host refuses datagrams, say {} members", testimony.refused)
-            } else {
-                format!(
-                    "silent beyond the acceptable pause, say {} of {} needed",
-                    testimony.proven, testimony.needed
-                )
-            };
-            self.refresh(now, subject, &reason);
-        }
-    }
-
-    fn is_witness(&self, subject: u64) -> bool {
-        witness::is_one(&self.roster, subject, self.config.witnesses, self.me)
     }
 }
 
@@ -561,10 +340,3 @@ pub const UNHEARD: Duration = Duration::from_millis(2500);
 const HELPERS_EVERY: u32 = 4;
 /// Testimony is repeated to the witnesses while the case is open.
 const TELL_AGAIN: Duration = Duration::from_millis(500);
-/// Cases that one set of datagrams tells of, and the pause before the next set.
-const TESTIMONIES: usize = 32;
-const TESTIFY_AGAIN: Duration = Duration::from_millis(100);
-/// Outcomes of an errand on the wire.
-const ERRAND_SILENT: u32 = 0;
-const ERRAND_ANSWERED: u32 = 1;
-const ERRAND_REFUSED: u32 = 2;

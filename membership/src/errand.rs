@@ -1,0 +1,124 @@
+//! Probing for somebody else, and being probed.
+
+use core::net::SocketAddr;
+
+use heartsay_proto::gossip;
+use heartsay_proto::gossip::packet::Body;
+
+use crate::Instant;
+use crate::contact::{Contact, Kind};
+use crate::io::Rejected;
+use crate::member::{Member, Status};
+use crate::node::Node;
+use crate::peers;
+use crate::wire::{self, Detail};
+
+impl Node {
+    pub(crate) fn on_ping(&mut self, from: SocketAddr, seq: u32, ping: &gossip::Ping) {
+        if ping.subject == self.me && seq != 0 {
+            let packet = self.packet(seq, Some(Body::Pong(gossip::Pong {})));
+            self.send(from, &packet);
+        }
+    }
+
+    pub(crate) fn on_pong(&mut self, now: Instant, seq: u32) -> Result<(), Rejected> {
+        let contact = self.answered(now, seq).ok_or(Rejected::Unexpected { what: "pong" })?;
+        match (contact.kind, contact.subject) {
+            (Kind::Errand { asker, seq }, Some(subject)) => {
+                self.report_errand(now, asker, seq, subject, ERRAND_ANSWERED);
+            }
+            (Kind::Leave, _) => self.good_bye_heard(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn ask_helpers(&mut self, now: Instant, subject: u64, address: SocketAddr) {
+        let me = self.me;
+        let fit = |m: &Member| m.status == Status::Alive && m.hash() != me && m.hash() != subject;
+        let helpers: Vec<(u64, SocketAddr)> =
+            peers::sample(&self.roster, &mut self.rng, self.config.helpers, fit)
+                .into_iter()
+                .map(|m| (m.hash(), m.life.address))
+                .collect();
+        for (helper, to) in helpers {
+            // The helper waits for its own answer first: twice the patience.
+            let deadline = now + self.patience(self.roster.get(helper)) * 3;
+            let kind = Kind::Indirect { helper };
+            let seq = self.contacts.open(Contact { subject: Some(subject), to, sent: now, deadline, kind });
+            let request =
+                gossip::ProbeRequest { subject, ip: wire::write_ip(address), port: address.port().into() };
+            let packet = self.packet(seq, Some(Body::ProbeRequest(request)));
+            self.stats.probe_requests += 1;
+            self.send(to, &packet);
+        }
+    }
+
+    /// Somebody asks us to probe a member for it.
+    pub(crate) fn on_probe_request(
+        &mut self,
+        now: Instant,
+        asker: SocketAddr,
+        seq: u32,
+        request: &gossip::ProbeRequest,
+    ) {
+        // Only members that we know, at the address that we know: nobody makes us call strangers.
+        let Some(member) = self.roster.get(request.subject) else { return };
+        let to = member.life.address;
+        if request.subject == self.me || seq == 0 {
+            return;
+        }
+        self.ping(now, request.subject, to, Kind::Errand { asker, seq });
+    }
+
+    pub(crate) fn on_probe_report(
+        &mut self,
+        now: Instant,
+        seq: u32,
+        report: &gossip::ProbeReport,
+    ) -> Result<(), Rejected> {
+        let contact = self.contacts.get(seq).copied();
+        let Some(Contact { kind: Kind::Indirect { .. }, subject: Some(subject), .. }) = contact else {
+            return Err(Rejected::Unexpected { what: "probe report" });
+        };
+        self.contacts.answered(seq);
+        self.last_heard = now;
+        match report.outcome {
+            // The answer's heartbeat came along as a claim and has ended the probe if it is news.
+            ERRAND_ANSWERED => {}
+            ERRAND_REFUSED | ERRAND_SILENT => {
+                self.stats.nacks += 1;
+                let surprise = self.paths.surprise();
+                if let Some(probe) = self.probes.get_mut(&subject) {
+                    probe.surprise += surprise;
+                    self.weigh(now, subject);
+                }
+            }
+            _ => return Err(Rejected::Unexpected { what: "probe outcome" }),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn report_errand(
+        &mut self,
+        now: Instant,
+        asker: SocketAddr,
+        seq: u32,
+        subject: u64,
+        outcome: u32,
+    ) {
+        let report = gossip::ProbeReport { subject, outcome };
+        let mut packet = self.packet(seq, Some(Body::ProbeReport(report)));
+        if outcome == ERRAND_ANSWERED
+            && let Some(member) = self.roster.get(subject)
+        {
+            packet.claims.push(self.claim(now, member, Detail::Thin));
+        }
+        self.send(asker, &packet);
+    }
+}
+
+/// Outcomes of an errand on the wire.
+pub const ERRAND_SILENT: u32 = 0;
+const ERRAND_ANSWERED: u32 = 1;
+pub const ERRAND_REFUSED: u32 = 2;

@@ -1,0 +1,91 @@
+//! What a node does by the clock: once per round, and more often while it is new.
+
+use core::time::Duration;
+
+use rand::RngExt;
+
+use crate::Instant;
+use crate::io::MemberEventKind;
+use crate::member::{Member, Status};
+use crate::node::Node;
+use crate::peers;
+
+impl Node {
+    /// Once per interval: one heartbeat, one exchange, one look at everybody.
+    pub(crate) fn round(&mut self, now: Instant) {
+        self.stats.rounds += 1;
+        let slot = self.beat.slot(now);
+        let tenth = self.config.interval / 10;
+        let jitter = self.rng.random_range(0.0..2.0);
+        self.round_at = (self.beat.next_slot(now) - tenth) + tenth.mul_f64(jitter);
+        if self.leave.is_some() {
+            return;
+        }
+        let me = self.me;
+        let lived = now.since(self.started).as_millis() / self.config.interval.as_millis().max(1);
+        if let Some(myself) = self.roster.get_mut(me) {
+            // A new beat in any case; after a pause, those that were missed count too.
+            let lived = u64::try_from(lived).unwrap_or(u64::MAX);
+            myself.standing.heartbeat = lived.max(myself.standing.heartbeat.saturating_add(1));
+        }
+        if let Some(peer) = peers::for_slot(&self.roster, me, slot).map(Member::hash) {
+            self.open_exchange(now, peer);
+        }
+        if let Some(peer) = peers::knock(&self.roster, &mut self.rng).map(Member::hash) {
+            self.open_exchange(now, peer);
+        }
+        self.look_at_silence(now);
+        self.recount(now);
+        if self.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
+            self.drop_the_long_gone(now);
+        }
+    }
+
+    /// In the first moments of its life, when not everybody has heard of it.
+    pub(crate) fn is_young(&self, now: Instant) -> bool {
+        now.since(self.started) < EAGER_TIME
+    }
+
+    /// A newcomer talks more often for its first moments, so that it is known everywhere at once.
+    pub(crate) fn eager_exchange(&mut self, now: Instant) {
+        let over = !self.is_young(now) || self.leave.is_some();
+        self.eager_at = if over { Instant::NEVER } else { now + self.config.interval / EAGER_FACTOR };
+        if over || self.stats.rounds == 0 {
+            return;
+        }
+        let me = self.me;
+        let peer = peers::sample(&self.roster, &mut self.rng, 1, |m| m.is_present() && m.hash() != me)
+            .first()
+            .map(|m| m.hash());
+        if let Some(peer) = peer {
+            self.open_exchange(now, peer);
+        }
+    }
+
+    fn drop_the_long_gone(&mut self, now: Instant) {
+        let (down, left) = (self.config.forget_down_after, self.config.forget_left_after);
+        let gone: Vec<u64> = self
+            .roster
+            .iter()
+            .filter(|m| match m.status {
+                Status::Down => now.since(m.since) >= down,
+                Status::Left => now.since(m.since) >= left,
+                Status::Alive | Status::Suspect => false,
+            })
+            .map(Member::hash)
+            .filter(|hash| *hash != self.me)
+            .collect();
+        for hash in gone {
+            self.report(hash, MemberEventKind::Forgotten, &[], "gone for too long".to_owned());
+            self.roster.bury(now, hash);
+        }
+        self.roster.age_tombstones(now);
+    }
+}
+
+/// For so long a newcomer talks more often.
+const EAGER_TIME: Duration = Duration::from_secs(3);
+/// So many times as often.
+const EAGER_FACTOR: u32 = 5;
+/// The long gone are looked for once in so many rounds.
+const HOUSEKEEPING_ROUNDS: u64 = 10;

@@ -1,0 +1,146 @@
+//! The case against a member: what we testify, what others do, and the verdict.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use crate::Instant;
+use crate::member::{Accusation, Evidence, Status};
+use crate::node::Node;
+use crate::verdict::{self, Circumstances, Verdict};
+use crate::wire::Detail;
+use crate::witness::{self, Testimony};
+
+impl Node {
+    /// Accusations against a member have changed; `had` is how many there were.
+    pub(crate) fn hear_testimony(&mut self, now: Instant, subject: u64, had: usize) {
+        let Some(member) = self.roster.get(subject) else { return };
+        if member.status != Status::Suspect {
+            return;
+        }
+        let fresh = had == 0 || !self.probes.contains_key(&subject);
+        if fresh && self.is_witness(subject) {
+            // Only who is sure of itself is believed about when the silence began.
+            let sure = member.standing.accusations.iter().filter(|a| !a.weak);
+            let began = sure.map(|a| a.began).min().unwrap_or(now);
+            let basis = member.standing.accusations.iter().map(|a| a.basis).max();
+            self.begin_probe(now, subject, began, basis);
+        }
+        self.judge(now, subject);
+    }
+
+    pub(crate) fn raise(&mut self, now: Instant, subject: u64, evidence: Option<Evidence>) {
+        let (me, Some(kind)) = (self.me, evidence) else { return };
+        let Some(probe) = self.probes.get_mut(&subject) else { return };
+        probe.raised = evidence;
+        let probe = *probe;
+        // Whoever has heard nobody since the silence began may be the one who is
+        // cut off, provided that there is somebody in good standing to be heard.
+        let heard_anybody = self.last_heard >= probe.began;
+        let anybody =
+            self.roster.iter().any(|m| m.status == Status::Alive && m.hash() != me && m.hash() != subject);
+        // A refusal is an answer: the path works, and so do we.
+        let doubtful = (anybody && !heard_anybody) || self.health.impaired(now);
+        let weak = kind != Evidence::Refused && doubtful;
+        let Some(member) = self.roster.get_mut(subject) else { return };
+        member.reachable = Some(false);
+        let before = member.standing.clone();
+        let accusation = Accusation { by: me, basis: probe.basis, kind, weak, began: probe.began };
+        member.standing.join(&crate::member::Standing {
+            accusations: vec![accusation],
+            ..crate::member::Standing::default()
+        });
+        if member.standing == before {
+            self.will_testify(now, subject);
+            return;
+        }
+        member.restamp();
+        self.stats.suspicions_raised += 1;
+        let reason = match kind {
+            Evidence::Refused => "its host refuses datagrams: the process is gone",
+            Evidence::Proven | Evidence::Silent => "it answers neither us nor our helpers",
+        };
+        self.refresh(now, subject, reason);
+        self.will_testify(now, subject);
+    }
+
+    /// Testimony goes straight to those who are to decide, in one datagram to each.
+    pub(crate) fn testify(&mut self, now: Instant) {
+        self.testify_at = Instant::NEVER;
+        let mut by_witness: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        let subjects: Vec<u64> =
+            self.probes.iter().filter(|(_, p)| p.to_tell).map(|(s, _)| *s).take(TESTIMONIES).collect();
+        for subject in subjects {
+            for witness in witness::of(&self.roster, subject, self.config.witnesses) {
+                if witness != self.me {
+                    by_witness.entry(witness).or_default().push(subject);
+                }
+            }
+            if let Some(probe) = self.probes.get_mut(&subject) {
+                probe.to_tell = false;
+                probe.told = now;
+            }
+        }
+        for (witness, subjects) in by_witness {
+            if let Some(to) = self.roster.get(witness).map(|m| m.life.address) {
+                self.tell(now, to, &subjects, Detail::Thin);
+            }
+        }
+        if self.probes.values().any(|p| p.to_tell) {
+            self.testify_at = now + TESTIFY_AGAIN;
+        }
+    }
+
+    fn will_testify(&mut self, now: Instant, subject: u64) {
+        if let Some(probe) = self.probes.get_mut(&subject) {
+            probe.to_tell = true;
+            self.testify_at = self.testify_at.min(now + self.config.coalesce);
+        }
+    }
+
+    pub(crate) fn judge(&mut self, now: Instant, subject: u64) {
+        let Some(member) = self.roster.get(subject) else { return };
+        if member.status != Status::Suspect {
+            return;
+        }
+        let accusations = &member.standing.accusations;
+        if accusations.iter().all(|a| a.kind < Evidence::Proven) {
+            return;
+        }
+        let Some(basis) = accusations.iter().map(|a| a.basis).max() else { return };
+        let began = accusations.iter().filter(|a| !a.weak).map(|a| a.began).min().unwrap_or(now);
+        let testimony = Testimony::against(member, &self.roster, self.config.witnesses);
+        let verdict = verdict::decide(
+            testimony,
+            Circumstances {
+                silence: now.since(began),
+                acceptable_pause: self.config.acceptable_pause,
+                company: self.company,
+                recovering: now < self.recovering_until,
+            },
+        );
+        if verdict == Verdict::Down {
+            if let Some(member) = self.roster.get_mut(subject) {
+                member.standing.down = member.standing.down.max(Some(basis));
+                member.restamp();
+            }
+            self.stats.verdicts += 1;
+            let reason = if testimony.refused >= testimony.needed.min(2) {
+                format!("its host refuses datagrams, say {} members", testimony.refused)
+            } else {
+                format!(
+                    "silent beyond the acceptable pause, say {} of {} needed",
+                    testimony.proven, testimony.needed
+                )
+            };
+            self.refresh(now, subject, &reason);
+        }
+    }
+
+    fn is_witness(&self, subject: u64) -> bool {
+        witness::is_one(&self.roster, subject, self.config.witnesses, self.me)
+    }
+}
+
+/// Cases that one set of datagrams tells of, and the pause before the next set.
+const TESTIMONIES: usize = 32;
+const TESTIFY_AGAIN: Duration = Duration::from_millis(100);
