@@ -65,4 +65,4 @@ pub use node::{Identity, Node};
 pub use quorum::{Quorum, QuorumStatus};
 pub use state::StateError;
 pub use stats::Stats;
-pub use view::{AccuserView, MemberView};
+pub use view::{AccuserView, Glance, MemberView};

@@ -31,7 +31,7 @@ use crate::roster::Roster;
 use crate::state::{State, StateError};
 use crate::stats::Stats;
 use crate::verdict::Company;
-use crate::view::{self, MemberView};
+use crate::view::{self, Glance, MemberView};
 use crate::wire;
 
 /// Who a node is.
@@ -226,6 +226,17 @@ impl Node {
     pub fn member(&self, now: Instant, name: &Name) -> Option<MemberView> {
         let member = self.roster.get(crate::fingerprint::of_name(name))?;
         Some(self.view_of(now, member))
+    }
+
+    /// A quick look over everybody known, in the order of the roster.
+    pub fn glances(&self) -> impl Iterator<Item = Glance<'_>> {
+        self.roster.iter().map(view::glance)
+    }
+
+    /// What we say of ourselves.
+    #[must_use]
+    pub fn own(&self) -> Glance<'_> {
+        view::glance(self.myself())
     }
 
     /// Whether our side has the majority.
