@@ -217,7 +217,8 @@ impl Node {
                     (MemberEventKind::Restart, "a later life of the same name")
                 };
                 self.report(subject, kind, &[], reason.to_owned());
-                if pass_on {
+                // A flood of newcomers is not for bursts: pulls bring each of them once.
+                if pass_on && !self.burst.is_flooded() {
                     self.burst.news(now, subject, true);
                 }
                 self.join.heard_of_somebody();

@@ -16,7 +16,7 @@ use core::net::SocketAddr;
 
 use bytes::Bytes;
 use heartsay_proto::gossip::packet::Body;
-use heartsay_proto::{Filler, ages, gossip};
+use heartsay_proto::{Filler, Message, ages, gossip};
 
 use crate::Instant;
 use crate::contact::{Contact, Kind};
@@ -30,10 +30,24 @@ use crate::wire::Detail;
 /// Answers to one step, gathered before they are cut to a datagram.
 #[derive(Debug, Default)]
 struct Reply {
+    /// What the pages and lists take, about: more than fits need not be made.
+    bytes: usize,
     pages: Vec<gossip::Page>,
     lists: Vec<gossip::List>,
     wants: Vec<gossip::Want>,
     claims: Vec<(u64, Detail)>,
+}
+
+impl Reply {
+    fn page(&mut self, page: gossip::Page) {
+        self.bytes += page.encoded_len();
+        self.pages.push(page);
+    }
+
+    fn list(&mut self, list: gossip::List) {
+        self.bytes += list.encoded_len();
+        self.lists.push(list);
+    }
 }
 
 impl Node {
@@ -103,8 +117,13 @@ impl Node {
         let nominal = self.roster.get(sender).map_or(0, |m| m.life.reference.unix_ms_of(heartbeat));
         let mut agrees = view == 0 || view == self.roster.fingerprint();
         let complete = step <= 2 && (view != 0 || exchange.pages.iter().any(|p| p.bits == 0));
+        let unequal = self.stats.pages_unequal;
         for page in &exchange.pages {
             agrees &= self.on_page(now, nominal, page, step, &mut reply)?;
+        }
+        let unequal = self.stats.pages_unequal - unequal;
+        if unequal >= 2 && unequal * 2 > exchange.pages.len() as u64 {
+            self.pulls.behind(now);
         }
         for list in &exchange.lists {
             self.on_list(list, &mut reply);
@@ -129,7 +148,9 @@ impl Node {
         let mine = self.roster.sums(page.bits, page.prefix);
         if mine.lives != page.lives {
             self.stats.pages_unequal += 1;
-            self.refine(page.bits, page.prefix, reply);
+            if reply.bytes < self.packet_limit() {
+                self.refine(page.bits, page.prefix, reply);
+            }
             return Ok(false);
         }
         self.stats.pages_equal += 1;
@@ -138,13 +159,13 @@ impl Node {
             self.take_ages(now, nominal, page)?;
         }
         if !same {
-            reply.lists.push(self.list_by_position(page.bits, page.prefix));
+            reply.list(self.list_by_position(page.bits, page.prefix));
         }
         if step == 1 {
             let mut answer = self.page(page.bits, page.prefix);
             // When the heartbeats taken just now have settled it, they do so on the other side too.
             answer.stamps = if same { page.stamps } else { answer.stamps };
-            reply.pages.push(answer);
+            reply.page(answer);
         }
         Ok(same)
     }
@@ -153,11 +174,11 @@ impl Node {
     fn refine(&self, bits: u32, prefix: u32, reply: &mut Reply) {
         let members = self.roster.page(bits, prefix).count();
         if members <= LEAF || bits + CHILD_BITS > DEEPEST {
-            reply.lists.push(self.list_by_tag(bits, prefix));
+            reply.list(self.list_by_tag(bits, prefix));
             return;
         }
         for child in 0..1_u32 << CHILD_BITS {
-            reply.pages.push(self.page(bits + CHILD_BITS, (prefix << CHILD_BITS) | child));
+            reply.page(self.page(bits + CHILD_BITS, (prefix << CHILD_BITS) | child));
         }
     }
 

@@ -203,7 +203,6 @@ fn stronger(a: Accusation, b: Accusation) -> Accusation {
 #[derive(Clone, Debug)]
 pub struct Member {
     pub life: Arc<Life>,
-    hash: u64,
     /// The life's tag and the stamp of what is said about it, kept here because
     /// pages add them up at each exchange.
     pub tag: u64,
@@ -236,7 +235,6 @@ impl Member {
     ) -> Self {
         let mut member = Self {
             status: standing.status(),
-            hash: life.hash,
             tag: life.tag,
             stamp: 0,
             life,
@@ -261,7 +259,7 @@ impl Member {
     }
 
     pub fn hash(&self) -> u64 {
-        self.hash
+        self.life.hash
     }
 
     /// Begins another life of ours, without leaving the roster.
@@ -332,6 +330,11 @@ mod tests {
         let accusation =
             Accusation { by: 7, basis, kind: Evidence::Silent, weak: false, began: Instant::EPOCH };
         Standing { heartbeat, accusations: vec![accusation], ..Standing::default() }
+    }
+
+    #[test]
+    fn an_entry_takes_less_than_two_hundred_bytes() {
+        assert!(size_of::<Member>() <= 192, "{}", size_of::<Member>());
     }
 
     #[test]
