@@ -13,6 +13,7 @@
 //! come out, and no clocks need to agree: skew costs bits, not truth.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use bytes::Bytes;
 use heartsay_proto::gossip::packet::Body;
@@ -65,7 +66,7 @@ impl Node {
 
     /// Step 1: our pages, as many as fit. `introduce`: the receiver may not know us.
     pub(crate) fn send_syn(&mut self, now: Instant, to: SocketAddr, seq: u32, introduce: bool) {
-        let bits = self.roster.page_bits();
+        let bits = self.syn_bits(now);
         let mut packet =
             self.packet(seq, Some(Body::Exchange(gossip::Exchange { step: 1, ..Default::default() })));
         packet.beat = self.beat.say(now);
@@ -148,6 +149,7 @@ impl Node {
         let mine = self.roster.sums(page.bits, page.prefix);
         if mine.lives != page.lives {
             self.stats.pages_unequal += 1;
+            self.unrest_at = now;
             if reply.bytes < self.packet_limit() {
                 self.refine(page.bits, page.prefix, reply);
             }
@@ -157,6 +159,10 @@ impl Node {
         let same = mine.stamps == page.stamps;
         if !page.ages.is_empty() {
             self.take_ages(now, nominal, page)?;
+        }
+        if !same && self.roster.page(page.bits, page.prefix).count() > LISTED {
+            self.refine(page.bits, page.prefix, reply);
+            return Ok(false);
         }
         if !same {
             reply.list(self.list_by_position(page.bits, page.prefix));
@@ -168,6 +174,15 @@ impl Node {
             reply.page(answer);
         }
         Ok(same)
+    }
+
+    /// How finely to cut the roster for a syn. While all agree, pages are as large as a datagram allows, and
+    /// their sums cost next to nothing. Around a change they are small: of those that are unequal, the
+    /// heartbeats are lost to the exchange.
+    fn syn_bits(&self, now: Instant) -> u32 {
+        let fine = self.roster.page_bits();
+        let calm = now.since(self.unrest_at) >= CALM;
+        if calm { (0..fine).find(|bits| self.roster.len() >> bits <= COARSE).unwrap_or(fine) } else { fine }
     }
 
     /// An unequal page is answered by its parts, a small one by its list.
@@ -366,6 +381,13 @@ impl Node {
 
 /// A part with at most so many members is told as a list: about nine bytes each.
 const LEAF: usize = 24;
+/// A page whose members are the same but not what is said of them is answered
+/// by a list of at most so many, two bytes each, or by its parts.
+const LISTED: usize = 256;
+/// Most members of a page, on average, while all agree: about 550 bytes of heartbeats.
+const COARSE: usize = 1800;
+/// From the last sign that rosters differ to larger pages: several times what a change takes to spread.
+const CALM: Duration = Duration::from_secs(3);
 /// An unequal page is split into eight.
 const CHILD_BITS: u32 = 3;
 /// Finer than any roster needs; the wire allows 24.

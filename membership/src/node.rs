@@ -86,6 +86,8 @@ pub struct Node {
     pub(crate) page_cursor: u32,
     /// When to count who is here: soon after somebody's status changed.
     pub(crate) recount_at: Instant,
+    /// When rosters were last seen to differ.
+    pub(crate) unrest_at: Instant,
     /// Reused for decoding pages.
     pub(crate) ages: Vec<Option<i64>>,
     pub(crate) majority: Majority,
@@ -146,6 +148,7 @@ impl Node {
             agreement: VecDeque::new(),
             page_cursor: 0,
             recount_at: now,
+            unrest_at: now,
             ages: Vec::new(),
             majority: Majority::new(now, config.expected, config.quorum_settle),
             started: now,

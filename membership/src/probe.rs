@@ -141,7 +141,7 @@ impl Node {
         let silent: Vec<u64> = self
             .roster
             .iter()
-            .filter(|m| is_other(m, self.me) && m.detector.is_overdue(now, config))
+            .filter(|m| is_other(m, self.me) && m.has_rhythm() && m.detector.is_overdue(now, config))
             .map(Member::hash)
             .filter(|hash| !self.probes.contains_key(hash))
             .collect();
