@@ -181,6 +181,14 @@ pub(crate) fn number(address: SocketAddr) -> Option<usize> {
     (ten == 10 && address.port() == PORT).then(|| number.checked_sub(1)).flatten()
 }
 
+/// Generation and heartbeat that the process on `host` gives itself.
+pub(crate) fn owners_word(hosts: &[Host], host: usize, now: Instant) -> Option<(u64, u64)> {
+    let h = hosts.get(host)?;
+    let process = h.process.as_ref()?;
+    let local = Instant::from_micros(process.clock.read(now));
+    process.node.own(local, &h.name)
+}
+
 const PORT: u16 = 4717;
 /// What Linux accounts for a small datagram besides its bytes (`skb->truesize`, rounded down).
 const KERNEL_OVERHEAD: usize = 576;
