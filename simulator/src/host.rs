@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use heartsay_membership::{Generation, HostId, Instant, Name};
+use heartsay_membership::{Generation, Heartbeat, HostId, Instant, Name};
 
 use crate::models::Machine;
 
@@ -182,11 +182,8 @@ pub(crate) fn number(address: SocketAddr) -> Option<usize> {
 }
 
 /// Generation and heartbeat that the process on `host` gives itself.
-pub(crate) fn owners_word(hosts: &[Host], host: usize, now: Instant) -> Option<(u64, u64)> {
-    let h = hosts.get(host)?;
-    let process = h.process.as_ref()?;
-    let local = Instant::from_micros(process.clock.read(now));
-    process.node.own(local, &h.name)
+pub(crate) fn owners_word(hosts: &[Host], host: usize) -> Option<(Generation, Heartbeat)> {
+    Some(hosts.get(host)?.process.as_ref()?.node.own())
 }
 
 const PORT: u16 = 4717;

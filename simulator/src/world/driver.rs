@@ -110,8 +110,9 @@ impl World {
             }
         };
         process.spins = if kind == TIMEOUT && wants <= now { process.spins + 1 } else { 0 };
-        process.wants = if process.spins > MOST_SPINS { now + Duration::from_millis(1) } else { wants };
-        let (spins, size) = (process.spins, process.node.members());
+        let patient = Safety::spins(&mut self.violations, now, host, process.spins);
+        process.wants = if patient { wants } else { now + Duration::from_millis(1) };
+        let size = process.node.members();
         let h = &mut self.hosts[host];
         h.process = Some(process);
         if !h.work.is_zero() {
@@ -119,9 +120,6 @@ impl World {
             self.queue.push(h.busy_until, Happening::Ready(host));
         }
         self.arm(host);
-        if spins > MOST_SPINS {
-            self.violations.add(now, "spins", || format!("n{host} asks again and again to be woken at once"));
-        }
         let names = self.oracle.members().len();
         Safety::size(&mut self.violations, now, self.hosts[host].name.as_str(), size, names);
         for event in events.drain(..) {
@@ -197,5 +195,3 @@ const WALL_CLOCK: u8 = 4;
 pub(super) const COMMAND: u8 = 5;
 /// Linux' default `rmem_default`.
 const SOCKET_BUFFER: usize = 212_992;
-/// A machine that asks to be woken at once more often than this is in a loop.
-const MOST_SPINS: u32 = 1000;

@@ -2,6 +2,8 @@
 
 use heartsay_membership::Instant;
 
+use crate::bits::Members;
+
 /// Book-keeping about one member as a subject.
 #[derive(Default)]
 pub(super) struct Marks {
@@ -17,5 +19,5 @@ pub(super) struct Newcomer {
     pub(super) since: Instant,
     pub(super) generation: u64,
     pub(super) full: bool,
-    pub(super) known: Vec<bool>,
+    pub(super) known: Members,
 }

@@ -4,6 +4,8 @@
 //! `witness` writes down what members say, `survey` looks at the world from time to time, `ended` is
 //! what a run leaves behind.
 
+#[cfg(test)]
+mod broken;
 mod driver;
 mod ended;
 mod marks;

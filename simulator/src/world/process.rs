@@ -7,6 +7,7 @@ use heartsay_membership::{Command, HostId, Identity, Input, Instant, Name, Node}
 use super::World;
 use super::driver::COMMAND;
 use super::marks::{Marks, Newcomer};
+use crate::bits::Members;
 use crate::dice::Seed;
 use crate::host::{Clock, Host, Inbox, Process, Sent, address};
 use crate::measure::Episode;
@@ -120,7 +121,8 @@ impl World {
             let marks = &mut self.marks[host];
             marks.episode = None;
             if now > self.formed_from {
-                marks.newcomer = Some(Newcomer { since: now, generation, full: false, known: Vec::new() });
+                marks.newcomer =
+                    Some(Newcomer { since: now, generation, full: false, known: Members::default() });
             }
         }
         let contacts = self.scenario.start.contacts.min(self.scenario.nodes);
@@ -142,10 +144,8 @@ impl World {
         h.inbox.clear();
         h.outbox.clear();
         let (name, subject) = (h.name.clone(), h.subject);
-        let local = Instant::from_micros(process.clock.read(self.now));
-        if let Some((generation, heartbeat)) = process.node.own(local, &name)
-            && let Some(life) = self.oracle.truth(subject).life(generation)
-        {
+        let (generation, heartbeat) = process.node.own();
+        if let Some(life) = self.oracle.truth(subject).life(generation) {
             life.heartbeat = life.heartbeat.max(heartbeat);
         }
         self.trace.say(self.now, name.as_str(), || if silent { "vanishes".into() } else { "stops".into() });

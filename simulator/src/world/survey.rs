@@ -70,37 +70,29 @@ impl World {
     pub(super) fn inspect(&mut self, observer: usize, ages: bool) {
         let now = self.now;
         let Some(process) = &self.hosts[observer].process else { return };
-        let name = self.hosts[observer].name.clone();
+        let name = self.hosts[observer].name.as_str();
         let own = self.hosts[observer].subject == observer;
-        let mut rows = Vec::new();
-        for view in process.node.view(Instant::from_micros(process.clock.read(now))) {
-            let hosts = &self.hosts;
-            let claim = (&view.name, view.generation, view.heartbeat);
-            let owner = |host: usize| owners_word(hosts, host, now);
-            let subject =
-                Safety::claim(&mut self.violations, now, name.as_str(), claim, &mut self.oracle, owner);
+        for glance in process.node.glances() {
+            let claim = (glance.name, glance.generation, glance.heartbeat);
+            let owner = |host: usize| owners_word(&self.hosts, host);
+            let subject = Safety::claim(&mut self.violations, now, name, claim, &mut self.oracle, owner);
             let Some(subject) = subject else { continue };
-            let belief = Belief::Is(view.status);
-            rows.push(Row { subject, generation: view.generation, heartbeat: view.heartbeat, belief });
-            if !own || view.is_self || subject == observer {
+            let (generation, heartbeat) = (glance.generation, glance.heartbeat);
+            let row = Row { subject, generation, heartbeat, belief: Belief::Is(glance.status) };
+            self.safety.row(&mut self.violations, now, observer, &row);
+            if !own || subject == observer {
                 continue;
             }
-            let told = self.board.belief(observer, subject);
-            if told != belief {
-                self.violations.add(now, "view-without-event", || {
-                    format!("{name} has n{subject} as {belief:?}; its events said {told:?}")
-                });
-            }
+            Safety::told(&mut self.violations, now, observer, &row, self.board.belief(observer, subject));
             if ages
                 && self.oracle.members()[subject].up
-                && let Some((generation, current)) = owners_word(&self.hosts, subject, now)
-                && generation == view.generation
+                && let Some((current, latest)) = owners_word(&self.hosts, subject)
+                && current == generation
             {
-                let age = current.saturating_sub(view.heartbeat);
+                let age = latest.saturating_sub(heartbeat);
                 self.measures.ages.push(u16::try_from(age).unwrap_or(u16::MAX));
             }
         }
-        self.safety.table(&mut self.violations, now, observer, &rows);
     }
 }
 

@@ -54,7 +54,7 @@ impl World {
         self.trace.member(now, observer, name.as_str(), event);
         let hosts = &self.hosts;
         let claim = (&event.name, event.generation, event.heartbeat);
-        let owner = |host: usize| owners_word(hosts, host, now);
+        let owner = |host: usize| owners_word(hosts, host);
         let subject = Safety::claim(&mut self.violations, now, name.as_str(), claim, &mut self.oracle, owner);
         let Some(subject) = subject.filter(|&s| own && s != observer) else { return };
         let belief = match event.kind {
@@ -134,13 +134,9 @@ impl World {
         let now = self.now;
         if let Some(newcomer) = &mut self.marks[subject].newcomer
             && generation >= newcomer.generation
+            && newcomer.known.insert(observer)
         {
-            if observer >= newcomer.known.len() {
-                newcomer.known.resize(observer + 1, false);
-            }
-            if !std::mem::replace(&mut newcomer.known[observer], true) {
-                self.measures.newcomer_known.push(now.since(newcomer.since).as_secs_f32());
-            }
+            self.measures.newcomer_known.push(now.since(newcomer.since).as_secs_f32());
         }
         if self.board.view_size(observer) < self.live {
             return;
