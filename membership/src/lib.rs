@@ -27,6 +27,7 @@
 //! outputs.
 
 mod beat;
+mod bodies;
 mod bucket;
 mod burst;
 mod claims;
@@ -56,6 +57,7 @@ mod view;
 mod wire;
 mod witness;
 
+pub use bodies::Bodies;
 pub use config::{Config, Profile};
 pub use heartsay_detector::Instant;
 pub use identity::{Generation, Heartbeat, HostId, Name, NameError, Version};
