@@ -416,7 +416,7 @@ impl Driver {
             generation: Some(event.generation),
             status: Some(event.status.to_string()),
             by: Some(event.by.iter().map(ToString::to_string).collect()),
-            reason: Some(event.reason),
+            reason: Some(event.reason.into_owned()),
             ..line
         };
         // Who is new or different is described; the rest is known already.

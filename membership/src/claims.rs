@@ -1,6 +1,7 @@
 //! What others say: take it, report it, pass it on, set it right.
 
 use core::net::SocketAddr;
+use std::borrow::Cow;
 
 use heartsay_proto::{Filler, gossip};
 
@@ -97,7 +98,13 @@ impl Node {
     }
 
     /// Tells the world about a change of one member's entry.
-    pub(crate) fn report(&mut self, hash: u64, kind: MemberEventKind, by: &[u64], reason: String) {
+    pub(crate) fn report(
+        &mut self,
+        hash: u64,
+        kind: MemberEventKind,
+        by: &[u64],
+        reason: impl Into<Cow<'static, str>>,
+    ) {
         let Some(member) = self.roster.get(hash) else { return };
         let by = by.iter().filter_map(|h| self.roster.get(*h)).map(|m| m.life.name.clone()).collect();
         let event = MemberEvent {
@@ -107,9 +114,9 @@ impl Node {
             heartbeat: member.standing.heartbeat,
             status: member.status,
             by,
-            reason,
+            reason: reason.into(),
         };
-        tracing::debug!(name = %event.name, ?kind, status = %event.status, reason = event.reason, "member");
+        tracing::debug!(name = %event.name, ?kind, status = %event.status, reason = &*event.reason, "member");
         self.emit(Event::Member(event));
     }
 
@@ -218,7 +225,7 @@ impl Node {
                 } else {
                     (MemberEventKind::Restart, "a later life of the same name")
                 };
-                self.report(subject, kind, &[], reason.to_owned());
+                self.report(subject, kind, &[], reason);
                 // A flood of newcomers is not for bursts: pulls bring each of them once.
                 if pass_on && !self.burst.is_flooded() {
                     self.burst.news(now, subject, true);
@@ -230,7 +237,7 @@ impl Node {
                     self.close_refuted_probe(now, subject);
                 }
                 if state {
-                    self.report(subject, MemberEventKind::Update, &[], "its state changed".to_owned());
+                    self.report(subject, MemberEventKind::Update, &[], "its state changed");
                     if pass_on {
                         self.burst.news(now, subject, true);
                     }
@@ -341,7 +348,7 @@ impl Node {
             heartbeat: 0,
             status: Status::Down,
             by: Vec::new(),
-            reason: "others have dropped it".to_owned(),
+            reason: Cow::Borrowed("others have dropped it"),
         };
         self.emit(Event::Member(event));
     }

@@ -223,6 +223,7 @@ impl Node {
                 }
             }
             for hash in revived {
+                self.roster.touch(hash);
                 self.after_heartbeat(now, hash);
             }
         }

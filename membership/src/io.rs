@@ -5,6 +5,7 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use heartsay_proto::DecodeError;
@@ -135,7 +136,7 @@ pub struct MemberEvent {
     /// Accusers or deciders, by name; empty where nobody in particular.
     pub by: Vec<Name>,
     /// One sentence for people.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
 }
 
 /// Kinds of change of a member's entry.

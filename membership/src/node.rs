@@ -446,7 +446,7 @@ impl Node {
         if Arc::make_mut(&mut myself.state).set(changes)? {
             myself.restamp();
             self.burst.news(now, me, true);
-            self.report(me, MemberEventKind::Update, &[], "its own change".to_owned());
+            self.report(me, MemberEventKind::Update, &[], "its own change");
         }
         Ok(())
     }
@@ -457,7 +457,7 @@ impl Node {
         if member.is_present() {
             return Err(Rejected::StillHere { name: name.clone(), status: member.status });
         }
-        self.report(hash, MemberEventKind::Forgotten, &[], "an operator asked for it".to_owned());
+        self.report(hash, MemberEventKind::Forgotten, &[], "an operator asked for it");
         self.roster.bury(now, hash);
         self.probes.remove(&hash);
         self.burst.news(now, hash, false);

@@ -77,7 +77,7 @@ impl Node {
             .filter(|hash| *hash != self.me)
             .collect();
         for hash in gone {
-            self.report(hash, MemberEventKind::Forgotten, &[], "gone for too long".to_owned());
+            self.report(hash, MemberEventKind::Forgotten, &[], "gone for too long");
             self.roster.bury(now, hash);
         }
         self.roster.age_tombstones(now);
