@@ -286,7 +286,7 @@ impl Node {
             }
             return Change::Same;
         }
-        if self.leave.is_some() {
+        if self.leave.is_some() || self.resting {
             return Change::Same;
         }
         let accused = claim.standing.accusations.iter().map(|a| a.basis).chain(claim.standing.down).max();

@@ -90,6 +90,8 @@ pub struct Node {
     pub(crate) started: Instant,
     /// Wall clock minus our clock, in milliseconds.
     unix_offset_ms: i64,
+    /// By command, nothing that we send is a sign of life.
+    pub(crate) resting: bool,
     /// Our step among all others, and when the next round is due.
     pub(crate) beat: Beat,
     pub(crate) round_at: Instant,
@@ -146,6 +148,7 @@ impl Node {
             majority: Majority::new(now, config.expected, config.quorum_settle),
             started: now,
             unix_offset_ms: generation_ms.saturating_sub(now_ms),
+            resting: false,
             beat: Beat::new(generation_ms.saturating_sub(now_ms), interval_ms),
             round_at: now,
             eager_at: now,
@@ -414,6 +417,10 @@ impl Node {
             }
             Command::Forget(name) => self.forget(now, &name),
             Command::Set(changes) => self.set_state(now, &changes),
+            Command::Beat(beat) => {
+                self.rest(now, !beat);
+                Ok(())
+            }
             Command::Expect(expected) => {
                 self.majority.expect(now, expected);
                 self.emit(Event::Quorum(self.majority.status()));

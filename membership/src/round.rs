@@ -21,13 +21,8 @@ impl Node {
         if self.leave.is_some() {
             return;
         }
+        self.advance(now);
         let me = self.me;
-        let lived = now.since(self.started).as_millis() / self.config.interval.as_millis().max(1);
-        if let Some(myself) = self.roster.get_mut(me) {
-            // A new beat in any case; after a pause, those that were missed count too.
-            let lived = u64::try_from(lived).unwrap_or(u64::MAX);
-            myself.standing.heartbeat = lived.max(myself.standing.heartbeat.saturating_add(1));
-        }
         if let Some(peer) = peers::for_slot(&self.roster, me, slot).map(Member::hash) {
             self.open_exchange(now, peer);
         }
@@ -38,6 +33,30 @@ impl Node {
         self.recount(now);
         if self.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
             self.drop_the_long_gone(now);
+        }
+    }
+
+    /// Our own next heartbeat.
+    fn advance(&mut self, now: Instant) {
+        let (me, resting) = (self.me, self.resting);
+        let lived = now.since(self.started).as_millis() / self.config.interval.as_millis().max(1);
+        if let Some(myself) = self.roster.get_mut(me).filter(|_| !resting) {
+            // A new beat in any case; after a pause, those that were missed count too.
+            let lived = u64::try_from(lived).unwrap_or(u64::MAX);
+            myself.standing.heartbeat = lived.max(myself.standing.heartbeat.saturating_add(1));
+        }
+    }
+
+    /// Stops to give signs of life, or begins again.
+    ///
+    /// We still speak, so that our own view stays true: the others count what
+    /// we say of anybody else, but without a newer heartbeat it does not speak for us.
+    pub(crate) fn rest(&mut self, now: Instant, rest: bool) {
+        let ended = self.resting && !rest;
+        self.resting = rest;
+        if ended {
+            self.advance(now);
+            self.burst.news(now, self.me, false);
         }
     }
 

@@ -86,6 +86,31 @@ fn of_two_the_survivor_decides_alone() {
 }
 
 #[test]
+fn a_member_that_rests_is_called_down_though_it_hears_and_speaks_and_comes_back_with_its_next_beat() {
+    for count in [3, 10] {
+        let mut world = World::cluster(count);
+        world.command("n2", Command::Beat(false)).unwrap();
+        let others = |w: &World, status| {
+            w.nodes.iter().filter(|(name, _)| *name != "n2").all(|(_, place)| {
+                place.node.member(w.now, &Name::new("n2").unwrap()).unwrap().status == status
+            })
+        };
+        let took = world.wait(5.0, |w| others(w, Status::Down));
+        assert!(took > 2.0, "not before the acceptable pause, but after {took} s");
+        println!("{count} nodes: down after {took} s");
+        world.run(30.0);
+        assert!(others(&world, Status::Down), "and it stays down, whatever it hears");
+        let present =
+            world.nodes["n2"].node.view(world.now).iter().filter(|m| m.status == Status::Alive).count();
+        assert_eq!(present, count, "its own view is true, and it accuses nobody");
+        world.command("n2", Command::Beat(true)).unwrap();
+        let back = world.wait(2.0, |w| others(w, Status::Alive));
+        println!("{count} nodes: back after {back} s");
+        assert!(back < 0.5, "back after {back} s");
+    }
+}
+
+#[test]
 fn a_process_that_pauses_for_a_second_is_not_called_down() {
     let mut world = World::cluster(10);
     world.forget_events();
