@@ -6,6 +6,8 @@ mod cli;
 mod client;
 mod clock;
 mod driver;
+mod group;
+mod hooks;
 mod metrics;
 mod net;
 mod notify;

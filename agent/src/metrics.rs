@@ -18,6 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::api::show;
 use crate::api::types::Seed;
 use crate::driver::Picture;
+use crate::hooks::Runs;
 
 /// Of the text that [`encode`] makes.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,6 +32,7 @@ type Labels = [(&'static str, String); 1];
 pub(crate) fn encode(
     picture: &Picture,
     events: &BTreeMap<String, u64>,
+    hooks: &Runs,
     seeds: &[Seed],
 ) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("heartsay");
@@ -52,6 +54,8 @@ pub(crate) fn encode(
     gauge(r, "quorum_present", "Members that count for quorum", u64::from(picture.quorum.present));
     gauge(r, "quorum_needed", "Members needed for quorum", u64::from(picture.quorum.needed));
     gauge(r, "joined", "1 after the first complete view of the cluster", u64::from(picture.joined));
+    let beating = !picture.gate.is_closed();
+    gauge(r, "beating", "0 while the local service does not beat in time", u64::from(beating));
     gauge(r, "isolated", "1 while most others look silent at once", u64::from(stats.isolated));
     gauge(r, "local_health_score", "Doubt in ourselves: 0 well, 8 impaired", u64::from(stats.local_health));
     gauge(r, "view_peers", "Peers heard lately", stats.peers_known as u64);
@@ -96,6 +100,8 @@ pub(crate) fn encode(
     let transitions =
         events.iter().filter_map(|(kind, n)| Some((kind.strip_prefix("member-")?.to_owned(), *n)));
     counters(r, "state_transitions", "Changes of members, by kind", "to", transitions);
+    let runs = hooks.counts().into_iter().map(|(result, n)| (result.to_owned(), n));
+    counters(r, "hook_runs", "Runs of hooks, by result", "result", runs);
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     r.register("build", "What is running", build);
 

@@ -25,7 +25,8 @@ use tracing::{error, info, warn};
 use crate::api::socket::Socket;
 use crate::api::{self, About, App, Context};
 use crate::clock::{self, Clock};
-use crate::driver::{Driver, Memory, Notice, Request, Scope, Turn};
+use crate::driver::{Driver, Gate, Memory, Notice, Request, Scope, Turn};
+use crate::hooks::{self, Hooks, Runs};
 use crate::net::{self, Udp};
 use crate::notify;
 use crate::seeds::{self, Seeds};
@@ -131,17 +132,34 @@ impl Agent {
             seeds: Arc::clone(&seeds),
             settings: RwLock::new(settings.shown.clone()),
             about,
+            hook_runs: Arc::new(Runs::default()),
             stopping: CancellationToken::new(),
         }));
+        let hooks = Hooks {
+            commands: settings.hooks.clone(),
+            time_limit: settings.hook_timeout,
+            environment: vec![
+                ("HEARTSAY_SELF", me.name.to_string()),
+                ("HEARTSAY_SOCKET", settings.socket.display().to_string()),
+            ],
+        };
+        tokio::spawn(hooks::keep(
+            hooks,
+            Arc::clone(&board),
+            Arc::clone(&app.0.hook_runs),
+            app.0.stopping.clone(),
+        ));
         let remembered = store.peers();
         let addresses = sample(&remembered);
         let alone = notices.clone();
         let machine = settings.machine.clone();
         let protocol = spawn_protocol({
             let board = Arc::clone(&board);
+            let beat_within = settings.beat_within;
             move || {
                 let now = clock.now();
                 Ok(Driver {
+                    gate: Gate::new(beat_within, now),
                     node: Node::new(me, machine, seed, now)?,
                     udp: Udp::new(udp)?,
                     turn: Turn::first(now),

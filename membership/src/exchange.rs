@@ -260,7 +260,7 @@ impl Node {
             && reply.wants.is_empty()
             && reply.claims.is_empty();
         // An answer is a sign of life.
-        let resting = step == 1 && self.resting;
+        let resting = step == 1 && self.resting.is_some();
         if resting || step >= LAST_STEP || (nothing && step != 1) {
             return;
         }

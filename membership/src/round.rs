@@ -5,6 +5,7 @@ use core::time::Duration;
 use rand::RngExt;
 
 use crate::Instant;
+use crate::identity::Heartbeat;
 use crate::io::MemberEventKind;
 use crate::member::{Member, Status};
 use crate::node::Node;
@@ -21,7 +22,9 @@ impl Node {
         if self.leave.is_some() {
             return;
         }
-        self.advance(now);
+        if self.resting.is_none() {
+            self.advance(now, 0);
+        }
         let me = self.me;
         if let Some(peer) = peers::for_slot(&self.roster, me, slot).map(Member::hash) {
             self.open_exchange(now, peer);
@@ -36,14 +39,15 @@ impl Node {
         }
     }
 
-    /// Our own next heartbeat.
-    fn advance(&mut self, now: Instant) {
-        let (me, resting) = (self.me, self.resting);
+    /// Our own next heartbeat, above `basis`.
+    fn advance(&mut self, now: Instant, basis: Heartbeat) {
+        let me = self.me;
         let lived = now.since(self.started).as_millis() / self.config.interval.as_millis().max(1);
-        if let Some(myself) = self.roster.get_mut(me).filter(|_| !resting) {
+        if let Some(myself) = self.roster.get_mut(me) {
             // A new beat in any case; after a pause, those that were missed count too.
             let lived = u64::try_from(lived).unwrap_or(u64::MAX);
-            myself.standing.heartbeat = lived.max(myself.standing.heartbeat.saturating_add(1));
+            let next = myself.standing.heartbeat.max(basis).saturating_add(1);
+            myself.standing.heartbeat = lived.max(next);
         }
     }
 
@@ -52,10 +56,10 @@ impl Node {
     /// We still speak, so that our own view stays true: the others count what
     /// we say of anybody else, but without a newer heartbeat it does not speak for us.
     pub(crate) fn rest(&mut self, now: Instant, rest: bool) {
-        let ended = self.resting && !rest;
-        self.resting = rest;
-        if ended {
-            self.advance(now);
+        if rest {
+            self.resting.get_or_insert(0);
+        } else if let Some(basis) = self.resting.take() {
+            self.advance(now, basis);
             self.burst.news(now, self.me, false);
         }
     }

@@ -106,7 +106,7 @@ fn a_member_that_rests_is_called_down_though_it_hears_and_speaks_and_comes_back_
         world.command("n2", Command::Beat(true)).unwrap();
         let back = world.wait(2.0, |w| others(w, Status::Alive));
         println!("{count} nodes: back after {back} s");
-        assert!(back < 0.5, "back after {back} s");
+        assert!(back < 0.1, "back after {back} s");
     }
 }
 

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::driver::{Picture, Request, Scope};
+use crate::hooks::Runs;
 use crate::seeds::Seeds;
 use crate::settings::Shown;
 use crate::view::Board;
@@ -53,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) settings: RwLock<Vec<Shown>>,
     /// What does not change while the agent runs.
     pub(crate) about: About,
+    /// What hooks have done so far.
+    pub(crate) hook_runs: Arc<Runs>,
     /// Fires when the agent stops: streams end.
     pub(crate) stopping: CancellationToken,
 }
@@ -114,6 +117,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/metrics", get(reads::metrics))
         .route("/livez", get(reads::livez))
         .route("/readyz", get(reads::readyz))
+        .route("/v1/beat", post(writes::beat))
         .route("/v1/forget", post(writes::forget))
         .route("/v1/tags", post(writes::tags))
         .layer(middleware::from_fn(server::time_limit));
