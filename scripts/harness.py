@@ -344,10 +344,15 @@ class Island:
         self.inside("nft", "\n".join(rules))
         return moment
 
+    def rules(self):
+        """The filter as it is, with its counters."""
+        return self.inside("nft", "list table ip heartsay")
+
     def inside(self, *command):
         done = subprocess.run(["ip", "netns", "exec", self.name, *command], capture_output=True, text=True)
         if done.returncode != 0:
             raise Impossible(f"{' '.join(command)}: {done.stderr.strip()}")
+        return done.stdout
 
     def down(self):
         subprocess.run(["ip", "netns", "delete", self.name], check=False)
