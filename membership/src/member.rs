@@ -209,7 +209,7 @@ pub struct Member {
     pub stamp: u32,
     pub state: Arc<State>,
     pub standing: Standing,
-    /// Status as last reported, and since when.
+    /// Status as last reported, and since when. Set by `Roster::set_status`, which keeps count.
     pub status: Status,
     pub since: Instant,
     /// Silence of the heartbeat in the merged view.
@@ -226,13 +226,19 @@ pub struct Member {
 }
 
 impl Member {
-    pub fn new(now: Instant, life: Arc<Life>, standing: Standing, state: State, config: &Config) -> Self {
+    pub fn new(
+        now: Instant,
+        life: Arc<Life>,
+        standing: Standing,
+        state: Arc<State>,
+        config: &Config,
+    ) -> Self {
         let mut member = Self {
             status: standing.status(),
             tag: life.tag,
             stamp: 0,
             life,
-            state: Arc::new(state),
+            state,
             standing,
             since: now,
             detector: Detector::new(now, &config.detector),
@@ -254,6 +260,14 @@ impl Member {
 
     pub fn hash(&self) -> u64 {
         self.life.hash
+    }
+
+    /// Begins another life of ours, without leaving the roster.
+    pub fn begin_life(&mut self, life: Life) {
+        self.tag = life.tag;
+        self.life = Arc::new(life);
+        self.standing = Standing { heartbeat: self.standing.heartbeat, ..Standing::default() };
+        self.restamp();
     }
 
     /// Alive, or accused and not judged: takes part in the cluster.
@@ -316,6 +330,11 @@ mod tests {
         let accusation =
             Accusation { by: 7, basis, kind: Evidence::Silent, weak: false, began: Instant::EPOCH };
         Standing { heartbeat, accusations: vec![accusation], ..Standing::default() }
+    }
+
+    #[test]
+    fn an_entry_takes_less_than_two_hundred_bytes() {
+        assert!(size_of::<Member>() <= 192, "{}", size_of::<Member>());
     }
 
     #[test]

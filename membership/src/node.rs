@@ -26,12 +26,13 @@ use crate::join::Join;
 use crate::leave::Leave;
 use crate::member::{Life, Member, Reference, Standing};
 use crate::probe::Probe;
+use crate::pull::Pulls;
 use crate::quorum::{Majority, QuorumStatus};
 use crate::roster::Roster;
 use crate::state::{State, StateError};
 use crate::stats::Stats;
 use crate::verdict::Company;
-use crate::view::{self, MemberView};
+use crate::view::{self, Glance, MemberView};
 use crate::wire;
 
 /// Who a node is.
@@ -67,6 +68,7 @@ pub struct Node {
     pub(crate) testify_at: Instant,
     pub(crate) burst: Burst,
     pub(crate) join: Join,
+    pub(crate) pulls: Pulls,
     pub(crate) leave: Option<Leave>,
     pub(crate) health: LocalHealth,
     /// All our paths taken together: round trips and how often nothing comes back.
@@ -124,7 +126,8 @@ impl Node {
         let generation_ms = i64::try_from(me.generation).unwrap_or(i64::MAX);
         let now_ms = i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX);
         let hash = life.hash;
-        let member = Member::new(now, Arc::new(life), Standing::default(), state, &config);
+        let (life, state) = config.bodies.share(life, state);
+        let member = Member::new(now, life, Standing::default(), state, &config);
         let start: u32 = rng.random();
         Ok(Self {
             me: hash,
@@ -135,6 +138,7 @@ impl Node {
             testify_at: Instant::NEVER,
             burst: Burst::new(now, config.burst_rate, config.coalesce),
             join: Join::new(now),
+            pulls: Pulls::new(now),
             leave: None,
             health: LocalHealth::new(now, config.local_health),
             paths: RttEstimator::new(&config.rtt),
@@ -230,6 +234,17 @@ impl Node {
     pub fn member(&self, now: Instant, name: &Name) -> Option<MemberView> {
         let member = self.roster.get(crate::fingerprint::of_name(name))?;
         Some(self.view_of(now, member))
+    }
+
+    /// A quick look over everybody known, in the order of the roster.
+    pub fn glances(&self) -> impl Iterator<Item = Glance<'_>> {
+        self.roster.iter().map(view::glance)
+    }
+
+    /// What we say of ourselves.
+    #[must_use]
+    pub fn own(&self) -> Glance<'_> {
+        view::glance(self.myself())
     }
 
     /// Whether our side has the majority.
@@ -467,6 +482,7 @@ impl Node {
             self.testify(now);
         }
         self.step_join(now);
+        self.step_pulls(now);
         self.step_leave(now);
         if now >= self.recount_at.min(self.majority.next()) {
             self.count_presence(now);
@@ -502,6 +518,7 @@ impl Node {
             self.testify_at,
             self.burst.next(),
             self.join.next(),
+            self.pulls.next(),
             self.majority.next(),
             self.recount_at,
             self.leave.as_ref().map_or(Instant::NEVER, Leave::next),
@@ -519,11 +536,7 @@ impl Node {
         let old = &myself.life;
         let reference = Reference { unix_ms: generation, ..old.reference };
         let life = Life::new(old.name.clone(), old.host_id, generation, old.address, reference);
-        let heartbeat = myself.standing.heartbeat;
-        myself.tag = life.tag;
-        myself.life = Arc::new(life);
-        myself.standing = Standing { heartbeat, ..Standing::default() };
-        myself.restamp();
+        myself.begin_life(life);
         self.burst.news(now, me, true);
         self.emit(Event::GenerationRaised(generation));
     }
