@@ -23,6 +23,20 @@ fn two_nodes_meet_through_a_seed_and_agree() {
 }
 
 #[test]
+fn who_is_found_by_its_own_seed_before_it_finds_it_has_joined_too() {
+    let mut world = World::new();
+    world.start("n2", &[]);
+    let address = world.nodes["n2"].address;
+    world.kill("n2");
+    world.start("n1", &[]);
+    world.command("n1", Command::Seeds(vec![address])).unwrap();
+    world.run(3.0);
+    assert!(!world.nodes["n1"].node.is_joined(), "nobody answers yet");
+    world.start("n2", &["n1"]);
+    world.wait(35.0, |w| w.nodes.values().all(|place| place.node.is_joined()));
+}
+
+#[test]
 fn thirty_two_nodes_started_together_see_each_other_within_a_second() {
     let mut world = World::new();
     for i in 1..=32 {
