@@ -8,6 +8,7 @@ mod clock;
 mod driver;
 mod group;
 mod hooks;
+mod log;
 mod metrics;
 mod net;
 mod notify;

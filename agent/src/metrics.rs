@@ -4,7 +4,6 @@
 //! counted twice. No series per peer: N agents with N series each would be the
 //! largest thing in anybody's Prometheus.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use heartsay_membership::Quorum;
@@ -15,10 +14,8 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::api::show;
-use crate::api::types::Seed;
+use crate::api::{Context, show};
 use crate::driver::Picture;
-use crate::hooks::Runs;
 
 /// Of the text that [`encode`] makes.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,12 +26,8 @@ type Labels = [(&'static str, String); 1];
 ///
 /// # Errors
 /// Not in practice: writing to a string.
-pub(crate) fn encode(
-    picture: &Picture,
-    events: &BTreeMap<String, u64>,
-    hooks: &Runs,
-    seeds: &[Seed],
-) -> Result<String, fmt::Error> {
+pub(crate) fn encode(picture: &Picture, context: &Context) -> Result<String, fmt::Error> {
+    let (events, seeds) = (context.board.counts(), context.seeds.shown());
     let mut registry = Registry::with_prefix("heartsay");
     let r = &mut registry;
     let (stats, loss) = (&picture.stats, &picture.loss);
@@ -100,8 +93,9 @@ pub(crate) fn encode(
     let transitions =
         events.iter().filter_map(|(kind, n)| Some((kind.strip_prefix("member-")?.to_owned(), *n)));
     counters(r, "state_transitions", "Changes of members, by kind", "to", transitions);
-    let runs = hooks.counts().into_iter().map(|(result, n)| (result.to_owned(), n));
+    let runs = context.hook_runs.counts().into_iter().map(|(result, n)| (result.to_owned(), n));
     counters(r, "hook_runs", "Runs of hooks, by result", "result", runs);
+    counter(r, "log_lines_dropped", "Lines of the log that nobody will read", context.log.dropped());
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     r.register("build", "What is running", build);
 

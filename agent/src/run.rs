@@ -32,7 +32,7 @@ use crate::notify;
 use crate::seeds::{self, Seeds};
 use crate::settings::{self, AgentArgs, Settings};
 use crate::store::{Peer, Store};
-use crate::telemetry::{self, Verbosity};
+use crate::telemetry::{self, Telemetry};
 use crate::view::Board;
 use signals::{Signals, Wish};
 
@@ -50,18 +50,23 @@ pub(crate) async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(errors.exit_code()));
         }
     };
-    let verbosity = telemetry::start(settings.log_level.clone(), settings.log_json)?;
+    let telemetry = telemetry::start(settings.log_level.clone(), settings.log_json)?;
     // Heard from the first moment on: a stop during the start is a stop.
     let signals = Signals::listen()?;
-    let agent = Agent::start(args, settings, verbosity).await?;
-    agent.supervise(signals).await
+    let log = telemetry.log().clone();
+    let ended = match Agent::start(args, settings, telemetry).await {
+        Ok(agent) => agent.supervise(signals).await,
+        Err(error) => Err(error),
+    };
+    log.flush();
+    ended
 }
 
 /// A running agent.
 struct Agent {
     args: AgentArgs,
     settings: Settings,
-    verbosity: Verbosity,
+    telemetry: Telemetry,
     app: App,
     requests: mpsc::Sender<Request>,
     notices: mpsc::UnboundedReceiver<Notice>,
@@ -76,7 +81,7 @@ struct Agent {
 
 impl Agent {
     /// Takes every lock and every address first; then the first datagram leaves.
-    async fn start(args: AgentArgs, settings: Settings, verbosity: Verbosity) -> anyhow::Result<Self> {
+    async fn start(args: AgentArgs, settings: Settings, telemetry: Telemetry) -> anyhow::Result<Self> {
         let clock = Arc::new(Clock::start());
         let (socket, unix) = Socket::bind(&settings.socket, settings.socket_mode, settings.socket_group)?;
         let udp = net::bind(settings.bind)?;
@@ -133,6 +138,7 @@ impl Agent {
             settings: RwLock::new(settings.shown.clone()),
             about,
             hook_runs: Arc::new(Runs::default()),
+            log: telemetry.log().clone(),
             stopping: CancellationToken::new(),
         }));
         let hooks = Hooks {
@@ -177,7 +183,7 @@ impl Agent {
         Ok(Self {
             args,
             settings,
-            verbosity,
+            telemetry,
             app,
             requests,
             notices: told,
@@ -306,7 +312,7 @@ impl Agent {
         if fresh.seeds != self.settings.seeds {
             self.app.0.seeds.replace(&fresh.seeds);
         }
-        self.verbosity.set(fresh.log_level.clone());
+        self.telemetry.set_level(fresh.log_level.clone());
         let shown = settings::in_force(&self.settings.shown, fresh.shown);
         self.app.0.settings.write().clone_from(&shown);
         self.settings.shown = shown;

@@ -236,3 +236,13 @@ fn the_service_manager_is_told_how_it_goes() {
     until("STOPPING=1");
     assert_eq!(agent.wait().code(), Some(0));
 }
+
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let mut agent = plan("a").flags(&["--log-level", "trace"]).start_unread();
+    agent.wait_for("lines are lost", |a| a.get("/v1/stats")["log_lines_dropped"].as_u64() > Some(0));
+    let rounds = agent.get("/v1/stats")["rounds"].as_u64();
+    agent.wait_for("it goes on", |a| a.get("/v1/stats")["rounds"].as_u64() > rounds.map(|n| n + 2));
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(agent.wait().code(), Some(0), "its last words wait for nobody");
+}

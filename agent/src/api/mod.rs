@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::driver::{Picture, Request, Scope};
 use crate::hooks::Runs;
+use crate::log::Log;
 use crate::seeds::Seeds;
 use crate::settings::Shown;
 use crate::view::Board;
@@ -56,6 +57,8 @@ pub(crate) struct Context {
     pub(crate) about: About,
     /// What hooks have done so far.
     pub(crate) hook_runs: Arc<Runs>,
+    /// Where lines of the log go, or are lost.
+    pub(crate) log: Log,
     /// Fires when the agent stops: streams end.
     pub(crate) stopping: CancellationToken,
 }

@@ -105,6 +105,7 @@ pub(super) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
         "socket_overflow": loss.overflow,
         "not_delivered": loss.obstacles,
         "timer_lag_seconds": loss.lag.as_secs_f64(),
+        "log_lines_dropped": app.0.log.dropped(),
         "hooks": app.0.hook_runs.counts().into_iter().collect::<BTreeMap<_, _>>(),
         "events": app.0.board.counts(),
     })))
@@ -121,9 +122,8 @@ pub(super) async fn version() -> Json<Version> {
 
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     let picture = app.look(Scope::Everybody).await?;
-    let text =
-        crate::metrics::encode(&picture, &app.0.board.counts(), &app.0.hook_runs, &app.0.seeds.shown())
-            .map_err(|e| Problem::unavailable(format!("metrics could not be written: {e}")))?;
+    let text = crate::metrics::encode(&picture, &app.0)
+        .map_err(|e| Problem::unavailable(format!("metrics could not be written: {e}")))?;
     Ok(([(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text).into_response())
 }
 
