@@ -105,7 +105,7 @@ const LINES: usize = 1024;
 /// Enough to write a line.
 const STACK: usize = 64 * 1024;
 /// At the end, for the last words.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(1);
 const TRIES: u32 = 50;
 
 #[cfg(test)]

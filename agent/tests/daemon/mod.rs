@@ -110,7 +110,7 @@ impl Plan {
         agent
     }
 
-    /// Starts it with a log that nobody reads, and that is full almost at once.
+    /// Starts it with a log that nobody reads, and that is full soon.
     pub fn start_unread(self) -> Agent {
         fs::write(self.log_path(), "").unwrap();
         let child = self.command().stderr(Stdio::piped()).spawn().unwrap();
