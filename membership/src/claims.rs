@@ -300,7 +300,12 @@ impl Node {
         }
         let accused = claim.standing.accusations.iter().map(|a| a.basis).chain(claim.standing.down).max();
         let Some(basis) = accused else { return Change::Same };
-        if basis >= heartbeat && basis <= self.plausible_heartbeat(now, me) {
+        let plausible = basis <= self.plausible_heartbeat(now, me);
+        if let Some(accused) = self.resting.as_mut() {
+            *accused = if plausible { basis.max(*accused) } else { *accused };
+            return Change::Same;
+        }
+        if basis >= heartbeat && plausible {
             if let Some(myself) = self.roster.get_mut(me) {
                 myself.standing.heartbeat = basis.saturating_add(1);
             }

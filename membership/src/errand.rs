@@ -15,7 +15,7 @@ use crate::wire::{self, Detail};
 
 impl Node {
     pub(crate) fn on_ping(&mut self, from: SocketAddr, seq: u32, ping: &gossip::Ping) {
-        if ping.subject == self.me && seq != 0 {
+        if ping.subject == self.me && seq != 0 && self.resting.is_none() {
             let packet = self.packet(seq, Some(Body::Pong(gossip::Pong {})));
             self.send(from, &packet);
         }

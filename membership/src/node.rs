@@ -20,7 +20,7 @@ use crate::bucket::Bucket;
 use crate::burst::Burst;
 use crate::config::Config;
 use crate::contact::Contacts;
-use crate::identity::{Generation, HostId, Name};
+use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::io::{Command, Event, Input, MemberEventKind, Output, Rejected, Transmit};
 use crate::join::Join;
 use crate::leave::Leave;
@@ -94,6 +94,9 @@ pub struct Node {
     pub(crate) started: Instant,
     /// Wall clock minus our clock, in milliseconds.
     unix_offset_ms: i64,
+    /// By command, nothing that we send is a sign of life. The heartbeat as of
+    /// which we were accused meanwhile.
+    pub(crate) resting: Option<Heartbeat>,
     /// Our step among all others, and when the next round is due.
     pub(crate) beat: Beat,
     pub(crate) round_at: Instant,
@@ -153,6 +156,7 @@ impl Node {
             majority: Majority::new(now, config.expected, config.quorum_settle),
             started: now,
             unix_offset_ms: generation_ms.saturating_sub(now_ms),
+            resting: None,
             beat: Beat::new(generation_ms.saturating_sub(now_ms), interval_ms),
             round_at: now,
             eager_at: now,
@@ -432,6 +436,10 @@ impl Node {
             }
             Command::Forget(name) => self.forget(now, &name),
             Command::Set(changes) => self.set_state(now, &changes),
+            Command::Beat(beat) => {
+                self.rest(now, !beat);
+                Ok(())
+            }
             Command::Expect(expected) => {
                 self.majority.expect(now, expected);
                 self.emit(Event::Quorum(self.majority.status()));

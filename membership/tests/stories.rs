@@ -23,6 +23,20 @@ fn two_nodes_meet_through_a_seed_and_agree() {
 }
 
 #[test]
+fn who_is_found_by_its_own_seed_before_it_finds_it_has_joined_too() {
+    let mut world = World::new();
+    world.start("n2", &[]);
+    let address = world.nodes["n2"].address;
+    world.kill("n2");
+    world.start("n1", &[]);
+    world.command("n1", Command::Seeds(vec![address])).unwrap();
+    world.run(3.0);
+    assert!(!world.nodes["n1"].node.is_joined(), "nobody answers yet");
+    world.start("n2", &["n1"]);
+    world.wait(35.0, |w| w.nodes.values().all(|place| place.node.is_joined()));
+}
+
+#[test]
 fn thirty_two_nodes_started_together_see_each_other_within_a_second() {
     let mut world = World::new();
     for i in 1..=32 {
@@ -83,6 +97,31 @@ fn of_two_the_survivor_decides_alone() {
     let mut world = World::cluster(2);
     world.kill("n2");
     world.wait(2.5, |w| w.all_say("n2", Status::Down));
+}
+
+#[test]
+fn a_member_that_rests_is_called_down_though_it_hears_and_speaks_and_comes_back_with_its_next_beat() {
+    for count in [3, 10] {
+        let mut world = World::cluster(count);
+        world.command("n2", Command::Beat(false)).unwrap();
+        let others = |w: &World, status| {
+            w.nodes.iter().filter(|(name, _)| *name != "n2").all(|(_, place)| {
+                place.node.member(w.now, &Name::new("n2").unwrap()).unwrap().status == status
+            })
+        };
+        let took = world.wait(5.0, |w| others(w, Status::Down));
+        assert!(took > 2.0, "not before the acceptable pause, but after {took} s");
+        println!("{count} nodes: down after {took} s");
+        world.run(30.0);
+        assert!(others(&world, Status::Down), "and it stays down, whatever it hears");
+        let present =
+            world.nodes["n2"].node.view(world.now).iter().filter(|m| m.status == Status::Alive).count();
+        assert_eq!(present, count, "its own view is true, and it accuses nobody");
+        world.command("n2", Command::Beat(true)).unwrap();
+        let back = world.wait(2.0, |w| others(w, Status::Alive));
+        println!("{count} nodes: back after {back} s");
+        assert!(back < 0.1, "back after {back} s");
+    }
 }
 
 #[test]
