@@ -278,12 +278,16 @@ impl Member {
 
     /// The highest heartbeat that it can have had at `at`, as far as we can
     /// tell from the quickest arrival so far. An accusation is based on this,
-    /// so that heartbeats still under way from before do not refute it.
+    /// so that heartbeats still under way from before do not refute it, and the
+    /// first one made after it does: whoever cannot hear us, and so cannot
+    /// refute in answer, refutes by beating on.
     pub fn heartbeat_by(&self, at: Instant) -> Heartbeat {
-        let elapsed = micros(at).saturating_sub(self.zero).max(0);
-        let line = elapsed.unsigned_abs().div_ceil(self.interval_micros().unsigned_abs());
-        // A round may come a tenth of an interval early (jitter): one more.
-        self.standing.heartbeat.max(line.saturating_add(1))
+        let interval = self.interval_micros();
+        // Rounds come up to a tenth of an interval early or late: by so much can
+        // this one lie before the quickest so far.
+        let elapsed = micros(at).saturating_sub(self.zero).saturating_add(interval / 5).max(0);
+        let line = elapsed.unsigned_abs() / interval.unsigned_abs().max(1);
+        self.standing.heartbeat.max(line)
     }
 
     fn anchor(&mut self, now: Instant) {
