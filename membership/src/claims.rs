@@ -72,14 +72,13 @@ impl Node {
 
     /// Brings a member's status in line with its marks, and tells of the change.
     pub(crate) fn refresh(&mut self, now: Instant, hash: u64, reason: &str) {
-        let Some(member) = self.roster.get_mut(hash) else { return };
+        let Some(member) = self.roster.get(hash) else { return };
         let (before, after) = (member.status, member.standing.status());
         if before == after {
             return;
         }
-        member.status = after;
-        member.since = now;
         let by: Vec<u64> = member.standing.accusations.iter().map(|a| a.by).collect();
+        self.roster.set_status(now, hash, after);
         self.recount(now);
         let kind = match after {
             Status::Alive => {

@@ -13,7 +13,6 @@
 //! come out, and no clocks need to agree: skew costs bits, not truth.
 
 use core::net::SocketAddr;
-use core::ops::Range;
 
 use bytes::Bytes;
 use heartsay_proto::gossip::packet::Body;
@@ -23,9 +22,9 @@ use crate::Instant;
 use crate::contact::{Contact, Kind};
 use crate::fingerprint::standing_code;
 use crate::io::Rejected;
-use crate::member::Status;
+use crate::member::{Member, Status};
 use crate::node::Node;
-use crate::roster::{Sums, compare};
+use crate::roster::compare;
 use crate::wire::Detail;
 
 /// Answers to one step, gathered before they are cut to a datagram.
@@ -127,20 +126,19 @@ impl Node {
         step: u32,
         reply: &mut Reply,
     ) -> Result<bool, Rejected> {
-        let range = self.roster.range(page.bits, page.prefix);
-        let mine = Sums::of(self.roster.slice(range.clone()));
+        let mine = self.roster.sums(page.bits, page.prefix);
         if mine.lives != page.lives {
             self.stats.pages_unequal += 1;
-            self.refine(page.bits, page.prefix, range, reply);
+            self.refine(page.bits, page.prefix, reply);
             return Ok(false);
         }
         self.stats.pages_equal += 1;
         let same = mine.stamps == page.stamps;
         if !page.ages.is_empty() {
-            self.take_ages(now, nominal, range.clone(), &page.ages)?;
+            self.take_ages(now, nominal, page)?;
         }
         if !same {
-            reply.lists.push(self.list_by_position(page.bits, page.prefix, range));
+            reply.lists.push(self.list_by_position(page.bits, page.prefix));
         }
         if step == 1 {
             let mut answer = self.page(page.bits, page.prefix);
@@ -152,9 +150,10 @@ impl Node {
     }
 
     /// An unequal page is answered by its parts, a small one by its list.
-    fn refine(&self, bits: u32, prefix: u32, range: Range<usize>, reply: &mut Reply) {
-        if range.len() <= LEAF || bits + CHILD_BITS > DEEPEST {
-            reply.lists.push(self.list_by_tag(bits, prefix, range));
+    fn refine(&self, bits: u32, prefix: u32, reply: &mut Reply) {
+        let members = self.roster.page(bits, prefix).count();
+        if members <= LEAF || bits + CHILD_BITS > DEEPEST {
+            reply.lists.push(self.list_by_tag(bits, prefix));
             return;
         }
         for child in 0..1_u32 << CHILD_BITS {
@@ -163,20 +162,15 @@ impl Node {
     }
 
     /// Heartbeats of a page on whose members both sides agree.
-    fn take_ages(
-        &mut self,
-        now: Instant,
-        nominal: u64,
-        range: Range<usize>,
-        coded: &Bytes,
-    ) -> Result<(), Rejected> {
+    fn take_ages(&mut self, now: Instant, nominal: u64, page: &gossip::Page) -> Result<(), Rejected> {
         let mut ages = core::mem::take(&mut self.ages);
-        let decoded = ages::decode(coded, range.len(), &mut ages);
+        let members = self.roster.page(page.bits, page.prefix).count();
+        let decoded = ages::decode(&page.ages, members, &mut ages);
         if decoded.is_ok() {
             let unix_ms = self.unix_ms(now);
             let me = self.me;
             let mut revived = Vec::new();
-            for (member, age) in self.roster.slice_mut(range).iter_mut().zip(&ages) {
+            for (member, age) in self.roster.page_mut(page.bits, page.prefix).zip(&ages) {
                 let Some(age) = age else { continue };
                 let predicted = member.life.reference.heartbeat_at(nominal);
                 let heartbeat = predicted.checked_sub(*age).and_then(|h| u64::try_from(h).ok());
@@ -202,15 +196,15 @@ impl Node {
 
     /// Somebody's list against ours.
     fn on_list(&mut self, list: &gossip::List, reply: &mut Reply) {
-        let range = self.roster.range(list.bits, list.prefix);
-        let mine = self.roster.slice(range);
+        let mine = self.roster.page(list.bits, list.prefix);
         let lines = list.versions.iter().copied().zip(list.standings.iter().copied());
         if list.lives != 0 {
-            if Sums::of(mine).lives != list.lives || mine.len() != list.versions.len() {
+            let lives = self.roster.sums(list.bits, list.prefix).lives;
+            if lives != list.lives || mine.clone().count() != list.versions.len() {
                 // The roster has changed since; the next exchange finds out.
                 return;
             }
-            for (member, (version, standing)) in mine.iter().zip(lines) {
+            for (member, (version, standing)) in mine.zip(lines) {
                 self.settle(member.hash(), version, standing, reply);
             }
             return;
@@ -301,41 +295,38 @@ impl Node {
     }
 
     fn page(&self, bits: u32, prefix: u32) -> gossip::Page {
-        let members = self.roster.slice(self.roster.range(bits, prefix));
-        let sums = Sums::of(members);
+        let sums = self.roster.sums(bits, prefix);
         let mut coded = Vec::new();
         let reference = self.myself();
         let nominal = reference.life.reference.unix_ms_of(reference.standing.heartbeat);
-        let ages: Vec<Option<i64>> = members
-            .iter()
-            .map(|member| {
-                // Down and left members beat no more: the cheapest symbol.
-                if !member.is_present() {
-                    return None;
-                }
-                let predicted = member.life.reference.heartbeat_at(nominal);
-                predicted.checked_sub(i64::try_from(member.standing.heartbeat).ok()?)
-            })
-            .collect();
+        let age = |member: &Member| {
+            // Down and left members beat no more: the cheapest symbol.
+            if !member.is_present() {
+                return None;
+            }
+            let predicted = member.life.reference.heartbeat_at(nominal);
+            predicted.checked_sub(i64::try_from(member.standing.heartbeat).ok()?)
+        };
+        let ages: Vec<Option<i64>> = self.roster.page(bits, prefix).map(age).collect();
         ages::encode(&ages, &mut coded);
         gossip::Page { prefix, lives: sums.lives, stamps: sums.stamps, ages: Bytes::from(coded), bits }
     }
 
-    fn list_by_tag(&self, bits: u32, prefix: u32, range: Range<usize>) -> gossip::List {
-        let members = self.roster.slice(range);
+    fn list_by_tag(&self, bits: u32, prefix: u32) -> gossip::List {
+        let members = || self.roster.page(bits, prefix);
         gossip::List {
             bits,
             prefix,
-            tags: members.iter().map(|m| m.tag).collect(),
+            tags: members().map(|m| m.tag).collect(),
             lives: 0,
-            versions: members.iter().map(|m| m.state.version()).collect(),
-            standings: members.iter().map(|m| standing_code(m)).collect(),
+            versions: members().map(|m| m.state.version()).collect(),
+            standings: members().map(standing_code).collect(),
         }
     }
 
-    fn list_by_position(&self, bits: u32, prefix: u32, range: Range<usize>) -> gossip::List {
-        let lives = Sums::of(self.roster.slice(range.clone())).lives;
-        gossip::List { tags: Vec::new(), lives, ..self.list_by_tag(bits, prefix, range) }
+    fn list_by_position(&self, bits: u32, prefix: u32) -> gossip::List {
+        let lives = self.roster.sums(bits, prefix).lives;
+        gossip::List { tags: Vec::new(), lives, ..self.list_by_tag(bits, prefix) }
     }
 
     fn note_agreement(&mut self, peer: u64, agrees: bool) {

@@ -152,9 +152,8 @@ impl Node {
         // Written with the longest `next`, so that correcting it cannot make the packet grow.
         let supply = gossip::Supply { from: pull.from, next: u64::MAX, members };
         let Some(mut filler) = self.filler(seq, Some(Body::Supply(supply))) else { return };
-        let range = self.roster.range_of_hashes(pull.from, pull.until);
         let mut next = 0;
-        for member in self.roster.slice(range) {
+        for member in self.roster.between(pull.from, pull.until) {
             if filler.try_claim(self.claim(now, member, Detail::Full)).is_err() {
                 next = member.hash();
                 break;

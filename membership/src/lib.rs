@@ -27,6 +27,7 @@
 //! outputs.
 
 mod beat;
+mod bodies;
 mod bucket;
 mod burst;
 mod claims;
@@ -56,6 +57,7 @@ mod view;
 mod wire;
 mod witness;
 
+pub use bodies::Bodies;
 pub use config::{Config, Profile};
 pub use heartsay_detector::Instant;
 pub use identity::{Generation, Heartbeat, HostId, Name, NameError, Version};
@@ -65,4 +67,4 @@ pub use node::{Identity, Node};
 pub use quorum::{Quorum, QuorumStatus};
 pub use state::StateError;
 pub use stats::Stats;
-pub use view::{AccuserView, MemberView};
+pub use view::{AccuserView, Glance, MemberView};

@@ -203,13 +203,14 @@ fn stronger(a: Accusation, b: Accusation) -> Accusation {
 #[derive(Clone, Debug)]
 pub struct Member {
     pub life: Arc<Life>,
+    hash: u64,
     /// The life's tag and the stamp of what is said about it, kept here because
     /// pages add them up at each exchange.
     pub tag: u64,
     pub stamp: u32,
     pub state: Arc<State>,
     pub standing: Standing,
-    /// Status as last reported, and since when.
+    /// Status as last reported, and since when. Set by `Roster::set_status`, which keeps count.
     pub status: Status,
     pub since: Instant,
     /// Silence of the heartbeat in the merged view.
@@ -226,13 +227,20 @@ pub struct Member {
 }
 
 impl Member {
-    pub fn new(now: Instant, life: Arc<Life>, standing: Standing, state: State, config: &Config) -> Self {
+    pub fn new(
+        now: Instant,
+        life: Arc<Life>,
+        standing: Standing,
+        state: Arc<State>,
+        config: &Config,
+    ) -> Self {
         let mut member = Self {
             status: standing.status(),
+            hash: life.hash,
             tag: life.tag,
             stamp: 0,
             life,
-            state: Arc::new(state),
+            state,
             standing,
             since: now,
             detector: Detector::new(now, &config.detector),
@@ -253,7 +261,15 @@ impl Member {
     }
 
     pub fn hash(&self) -> u64 {
-        self.life.hash
+        self.hash
+    }
+
+    /// Begins another life of ours, without leaving the roster.
+    pub fn begin_life(&mut self, life: Life) {
+        self.tag = life.tag;
+        self.life = Arc::new(life);
+        self.standing = Standing { heartbeat: self.standing.heartbeat, ..Standing::default() };
+        self.restamp();
     }
 
     /// Alive, or accused and not judged: takes part in the cluster.

@@ -31,7 +31,7 @@ use crate::roster::Roster;
 use crate::state::{State, StateError};
 use crate::stats::Stats;
 use crate::verdict::Company;
-use crate::view::{self, MemberView};
+use crate::view::{self, Glance, MemberView};
 use crate::wire;
 
 /// Who a node is.
@@ -121,7 +121,8 @@ impl Node {
         let generation_ms = i64::try_from(me.generation).unwrap_or(i64::MAX);
         let now_ms = i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX);
         let hash = life.hash;
-        let member = Member::new(now, Arc::new(life), Standing::default(), state, &config);
+        let (life, state) = config.bodies.share(life, state);
+        let member = Member::new(now, life, Standing::default(), state, &config);
         let start: u32 = rng.random();
         Ok(Self {
             me: hash,
@@ -226,6 +227,17 @@ impl Node {
     pub fn member(&self, now: Instant, name: &Name) -> Option<MemberView> {
         let member = self.roster.get(crate::fingerprint::of_name(name))?;
         Some(self.view_of(now, member))
+    }
+
+    /// A quick look over everybody known, in the order of the roster.
+    pub fn glances(&self) -> impl Iterator<Item = Glance<'_>> {
+        self.roster.iter().map(view::glance)
+    }
+
+    /// What we say of ourselves.
+    #[must_use]
+    pub fn own(&self) -> Glance<'_> {
+        view::glance(self.myself())
     }
 
     /// Whether our side has the majority.
@@ -511,11 +523,7 @@ impl Node {
         let old = &myself.life;
         let reference = Reference { unix_ms: generation, ..old.reference };
         let life = Life::new(old.name.clone(), old.host_id, generation, old.address, reference);
-        let heartbeat = myself.standing.heartbeat;
-        myself.tag = life.tag;
-        myself.life = Arc::new(life);
-        myself.standing = Standing { heartbeat, ..Standing::default() };
-        myself.restamp();
+        myself.begin_life(life);
         self.burst.news(now, me, true);
         self.emit(Event::GenerationRaised(generation));
     }

@@ -55,6 +55,19 @@ pub struct MemberView {
     pub is_self: bool,
 }
 
+/// The little of a member that a look over all of them needs; copies nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance<'a> {
+    /// Its name.
+    pub name: &'a Name,
+    /// Unix milliseconds at which this life began.
+    pub generation: Generation,
+    /// Highest heartbeat known.
+    pub heartbeat: Heartbeat,
+    /// What it is.
+    pub status: Status,
+}
+
 /// One accusation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccuserView {
@@ -70,6 +83,15 @@ pub struct AccuserView {
     pub weak: bool,
     /// When the silence began.
     pub since: Instant,
+}
+
+pub fn glance(member: &Member) -> Glance<'_> {
+    Glance {
+        name: &member.life.name,
+        generation: member.life.generation,
+        heartbeat: member.standing.heartbeat,
+        status: member.status,
+    }
 }
 
 pub fn of(now: Instant, member: &Member, roster: &Roster, config: &Config, is_self: bool) -> MemberView {

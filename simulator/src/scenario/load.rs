@@ -2,7 +2,7 @@
 
 use crate::models::Yardstick;
 use heartsay_detector::{DetectorConfig, FixedConfig, PhiConfig, Tail};
-use heartsay_membership::{Config, Profile as Shipped};
+use heartsay_membership::{Bodies, Config, Profile as Shipped};
 use heartsay_proto::{Budget as Datagram, Cluster};
 use serde::Deserialize as _;
 use toml::{Table, Value};
@@ -92,6 +92,7 @@ impl Protocol {
             Profile::Wan => Shipped::Wan,
         };
         let mut config = Config::new(cluster, profile);
+        config.bodies = Bodies::shared();
         macro_rules! take {
             ($($field:ident $(. $inner:tt)?),*) => {
                 $(if let Some(value) = self.$field { config.$field = value $(. $inner)?; })*
