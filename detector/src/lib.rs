@@ -50,6 +50,7 @@
 mod detector;
 mod fixed;
 mod instant;
+mod link;
 mod local_health;
 mod phi;
 mod rtt;
@@ -58,6 +59,7 @@ mod window;
 pub use detector::{Detector, DetectorConfig};
 pub use fixed::{Fixed, FixedConfig};
 pub use instant::Instant;
+pub use link::LinkRecord;
 pub use local_health::{LocalHealth, LocalHealthConfig};
 pub use phi::{PhiAccrual, PhiConfig, Tail};
 pub use rtt::{RttConfig, RttEstimator};

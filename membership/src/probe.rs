@@ -78,9 +78,16 @@ impl Node {
         let contact = self.contacts.answered(seq)?;
         let rtt = now.since(contact.sent);
         let Some(subject) = contact.subject else { return Some(contact) };
-        if matches!(contact.kind, Kind::Exchange | Kind::Probe | Kind::Errand { .. } | Kind::Leave) {
+        if matches!(
+            contact.kind,
+            Kind::Exchange | Kind::Probe | Kind::Look | Kind::Errand { .. } | Kind::Leave
+        ) {
             self.paths.sample(rtt);
+            if contact.kind == Kind::Look {
+                self.look_answered(now, subject);
+            }
             if contact.kind == Kind::Exchange {
+                self.note_contact(subject, true);
                 self.paths.answered();
                 self.health.probe_answered(now);
             }
@@ -101,6 +108,7 @@ impl Node {
         for contact in self.contacts.expired(now) {
             match (contact.kind, contact.subject) {
                 (Kind::Exchange | Kind::Probe, Some(subject)) => self.unanswered(now, subject, &contact),
+                (Kind::Look, Some(subject)) => self.look_unanswered(now, subject, contact.sent),
                 (Kind::Errand { asker, seq }, Some(subject)) => {
                     self.report_errand(now, asker, seq, subject, ERRAND_SILENT);
                 }
@@ -110,7 +118,7 @@ impl Node {
                     }
                 }
                 (Kind::Pull { segment }, _) => self.pull_unanswered(now, segment),
-                (Kind::Exchange | Kind::Probe | Kind::Errand { .. }, None)
+                (Kind::Exchange | Kind::Probe | Kind::Look | Kind::Errand { .. }, None)
                 | (Kind::Leave | Kind::Dial, _) => {}
             }
         }
@@ -200,6 +208,7 @@ impl Node {
         let surprise = self.paths.surprise();
         if first {
             // Learnt from first contacts only: a dead member would teach us that answers are rare.
+            self.note_contact(subject, false);
             self.paths.unanswered();
             self.health.probe_unanswered(now);
         }
@@ -292,7 +301,11 @@ impl Node {
 
     /// A ping that tells the subject what it is accused of, so that it can refute in its answer.
     pub(crate) fn ping(&mut self, now: Instant, subject: u64, to: SocketAddr, kind: Kind) {
-        let deadline = now + self.patience(self.roster.get(subject));
+        // A pause that we forgive is no bad link.
+        let look = kind == Kind::Look;
+        let patience =
+            if look { self.config.acceptable_pause } else { self.patience(self.roster.get(subject)) };
+        let deadline = now + patience;
         let contact = Contact { subject: Some(subject), to, sent: now, deadline, kind };
         let seq = self.contacts.open(contact);
         let mut packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject })));
