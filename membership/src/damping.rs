@@ -400,7 +400,7 @@ const FLAPPING: f32 = 0.5;
 /// flap up to the longest. One minute forgives a reboot of a switch and is three
 /// times the period of the on-and-off faults of the Rapid paper; honest guesses.
 const STRETCH: Heartbeat = 60;
-const LONGEST_STRETCH: Heartbeat = 480;
+const LONGEST_STRETCH: Heartbeat = 240;
 /// Unanswered looks that wait for a sign of life: what was unanswered longer ago says nothing of the link.
 const LOOKS_PENDING: usize = 8;
 /// Unanswered looks that count for one sign of life. One: a link that loses four fifths takes 32 s to be
