@@ -118,7 +118,10 @@ mod tests {
         case.unanswered(Instant::from_micros(2), 1.5);
         case.unanswered_by_helper(Instant::from_micros(3), 1.7);
         assert!((case.phi() - 6.4).abs() < 1e-9);
-        assert_eq!((case.direct.count, case.direct.first.as_micros(), case.direct.last.as_micros()), (2, 1, 2));
+        assert_eq!(
+            (case.direct.count, case.direct.first.as_micros(), case.direct.last.as_micros()),
+            (2, 1, 2)
+        );
         case.silent(300.0);
         case.silent(2.0);
         (0..100).for_each(|_| case.unanswered(Instant::from_micros(4), 1.7));

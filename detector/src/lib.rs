@@ -48,6 +48,7 @@
 //! ```
 
 mod detector;
+mod evidence;
 mod fixed;
 mod instant;
 mod link;
@@ -57,6 +58,7 @@ mod rtt;
 mod window;
 
 pub use detector::{Detector, DetectorConfig};
+pub use evidence::{Case, Tally};
 pub use fixed::{Fixed, FixedConfig};
 pub use instant::Instant;
 pub use link::LinkRecord;

@@ -77,7 +77,7 @@ impl LinkRecord {
             tail += probability;
             k += 1.0;
         }
-        -tail.clamp(f64::MIN_POSITIVE, 1.0).log10()
+        -libm::log10(tail.clamp(f64::MIN_POSITIVE, 1.0))
     }
 
     const fn note(&mut self, bit: u32) {

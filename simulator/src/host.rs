@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use heartsay_membership::{Generation, HostId, Instant, Name};
+use heartsay_membership::{Generation, Heartbeat, HostId, Instant, Name};
 
 use crate::models::Machine;
 
@@ -179,6 +179,11 @@ pub(crate) fn number(address: SocketAddr) -> Option<usize> {
     let [ten, a, b, c] = ip.octets();
     let number = u32::from_be_bytes([0, a, b, c]) as usize;
     (ten == 10 && address.port() == PORT).then(|| number.checked_sub(1)).flatten()
+}
+
+/// Generation and heartbeat that the process on `host` gives itself.
+pub(crate) fn owners_word(hosts: &[Host], host: usize) -> Option<(Generation, Heartbeat)> {
+    Some(hosts.get(host)?.process.as_ref()?.node.own())
 }
 
 const PORT: u16 = 4717;
