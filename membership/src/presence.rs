@@ -1,5 +1,7 @@
 //! Who is here: counted for the quorum, and for the doubt of ourselves.
 
+use core::time::Duration;
+
 use crate::Instant;
 use crate::io::Event;
 use crate::member::Status;
@@ -10,7 +12,8 @@ use crate::verdict::Company;
 impl Node {
     /// Somebody came or went: count again, once for many that do so together.
     pub(crate) fn recount(&mut self, now: Instant) {
-        self.recount_at = self.recount_at.min(now + self.config.coalesce);
+        let pause = if self.burst.is_flooded() { IN_A_FLOOD } else { self.config.coalesce };
+        self.recount_at = self.recount_at.min(now + pause);
     }
 
     /// Counts who is here, for quorum and for the doubt of ourselves.
@@ -44,3 +47,6 @@ impl Node {
         }
     }
 }
+
+/// From a change to the count while hundreds come at once: a count looks at everybody.
+const IN_A_FLOOD: Duration = Duration::from_millis(200);
