@@ -80,6 +80,12 @@ fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
     if f.at.0 >= s.duration.0 {
         return Err(format!("at {} lies after the end of the run ({})", f.at, s.duration));
     }
+    if let Some(within) = f.within.filter(|within| f.at.0 + within.0 >= s.duration.0) {
+        return Err(format!(
+            "at {} and within {within} reach beyond the end of the run ({})",
+            f.at, s.duration
+        ));
+    }
     let given = [
         ("who", f.who.is_some()),
         ("for", f.lasts.is_some()),
@@ -109,7 +115,8 @@ fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
         What::Cut => (&["from", "to"], &["for", "on", "off", "from", "to"]),
         What::Partition => (&["sides"], &["for", "on", "off", "sides"]),
         What::Corrupt => (&["share"], &["who", "for", "on", "off", "over", "share"]),
-        What::DuplicateName | What::Leave => (&[], &["who", "over"]),
+        What::DuplicateName => (&[], &["who", "over"]),
+        What::Leave => (&[], &["who", "over", "back-after"]),
         What::Join => (&[], &["who", "over", "every"]),
         What::Churn => (&["every"], &["for", "every"]),
     };
