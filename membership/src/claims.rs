@@ -201,6 +201,7 @@ impl Node {
             Change::Same | Change::Unknown => {}
             Change::Stale => self.stats.stale_claims += 1,
             Change::Forgotten => {
+                self.unrest_at = now;
                 self.recount(now);
                 self.probes.remove(&subject);
                 if let Some((name, generation)) = name {
@@ -209,6 +210,7 @@ impl Node {
                 self.burst.news(now, subject, false);
             }
             Change::New | Change::Restarted => {
+                self.unrest_at = now;
                 self.recount(now);
                 self.probes.remove(&subject);
                 let (kind, reason) = if change == Change::New {
@@ -217,7 +219,8 @@ impl Node {
                     (MemberEventKind::Restart, "a later life of the same name")
                 };
                 self.report(subject, kind, &[], reason.to_owned());
-                if pass_on {
+                // A flood of newcomers is not for bursts: pulls bring each of them once.
+                if pass_on && !self.burst.is_flooded() {
                     self.burst.news(now, subject, true);
                 }
                 self.join.heard_of_somebody();

@@ -13,10 +13,11 @@
 //! come out, and no clocks need to agree: skew costs bits, not truth.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use bytes::Bytes;
 use heartsay_proto::gossip::packet::Body;
-use heartsay_proto::{Filler, ages, gossip};
+use heartsay_proto::{Filler, Message, ages, gossip};
 
 use crate::Instant;
 use crate::contact::{Contact, Kind};
@@ -30,10 +31,24 @@ use crate::wire::Detail;
 /// Answers to one step, gathered before they are cut to a datagram.
 #[derive(Debug, Default)]
 struct Reply {
+    /// What the pages and lists take, about: more than fits need not be made.
+    bytes: usize,
     pages: Vec<gossip::Page>,
     lists: Vec<gossip::List>,
     wants: Vec<gossip::Want>,
     claims: Vec<(u64, Detail)>,
+}
+
+impl Reply {
+    fn page(&mut self, page: gossip::Page) {
+        self.bytes += page.encoded_len();
+        self.pages.push(page);
+    }
+
+    fn list(&mut self, list: gossip::List) {
+        self.bytes += list.encoded_len();
+        self.lists.push(list);
+    }
 }
 
 impl Node {
@@ -51,7 +66,7 @@ impl Node {
 
     /// Step 1: our pages, as many as fit. `introduce`: the receiver may not know us.
     pub(crate) fn send_syn(&mut self, now: Instant, to: SocketAddr, seq: u32, introduce: bool) {
-        let bits = self.roster.page_bits();
+        let bits = self.syn_bits(now);
         let mut packet =
             self.packet(seq, Some(Body::Exchange(gossip::Exchange { step: 1, ..Default::default() })));
         packet.beat = self.beat.say(now);
@@ -103,8 +118,13 @@ impl Node {
         let nominal = self.roster.get(sender).map_or(0, |m| m.life.reference.unix_ms_of(heartbeat));
         let mut agrees = view == 0 || view == self.roster.fingerprint();
         let complete = step <= 2 && (view != 0 || exchange.pages.iter().any(|p| p.bits == 0));
+        let unequal = self.stats.pages_unequal;
         for page in &exchange.pages {
             agrees &= self.on_page(now, nominal, page, step, &mut reply)?;
+        }
+        let unequal = self.stats.pages_unequal - unequal;
+        if unequal >= 2 && unequal * 2 > exchange.pages.len() as u64 {
+            self.pulls.behind(now);
         }
         for list in &exchange.lists {
             self.on_list(list, &mut reply);
@@ -129,7 +149,10 @@ impl Node {
         let mine = self.roster.sums(page.bits, page.prefix);
         if mine.lives != page.lives {
             self.stats.pages_unequal += 1;
-            self.refine(page.bits, page.prefix, reply);
+            self.unrest_at = now;
+            if reply.bytes < self.packet_limit() {
+                self.refine(page.bits, page.prefix, reply);
+            }
             return Ok(false);
         }
         self.stats.pages_equal += 1;
@@ -137,27 +160,40 @@ impl Node {
         if !page.ages.is_empty() {
             self.take_ages(now, nominal, page)?;
         }
+        if !same && self.roster.page(page.bits, page.prefix).count() > LISTED {
+            self.refine(page.bits, page.prefix, reply);
+            return Ok(false);
+        }
         if !same {
-            reply.lists.push(self.list_by_position(page.bits, page.prefix));
+            reply.list(self.list_by_position(page.bits, page.prefix));
         }
         if step == 1 {
             let mut answer = self.page(page.bits, page.prefix);
             // When the heartbeats taken just now have settled it, they do so on the other side too.
             answer.stamps = if same { page.stamps } else { answer.stamps };
-            reply.pages.push(answer);
+            reply.page(answer);
         }
         Ok(same)
+    }
+
+    /// How finely to cut the roster for a syn. While all agree, pages are as large as a datagram allows, and
+    /// their sums cost next to nothing. Around a change they are small: of those that are unequal, the
+    /// heartbeats are lost to the exchange.
+    fn syn_bits(&self, now: Instant) -> u32 {
+        let fine = self.roster.page_bits();
+        let calm = now.since(self.unrest_at) >= CALM;
+        if calm { (0..fine).find(|bits| self.roster.len() >> bits <= COARSE).unwrap_or(fine) } else { fine }
     }
 
     /// An unequal page is answered by its parts, a small one by its list.
     fn refine(&self, bits: u32, prefix: u32, reply: &mut Reply) {
         let members = self.roster.page(bits, prefix).count();
         if members <= LEAF || bits + CHILD_BITS > DEEPEST {
-            reply.lists.push(self.list_by_tag(bits, prefix));
+            reply.list(self.list_by_tag(bits, prefix));
             return;
         }
         for child in 0..1_u32 << CHILD_BITS {
-            reply.pages.push(self.page(bits + CHILD_BITS, (prefix << CHILD_BITS) | child));
+            reply.page(self.page(bits + CHILD_BITS, (prefix << CHILD_BITS) | child));
         }
     }
 
@@ -345,6 +381,13 @@ impl Node {
 
 /// A part with at most so many members is told as a list: about nine bytes each.
 const LEAF: usize = 24;
+/// A page whose members are the same but not what is said of them is answered
+/// by a list of at most so many, two bytes each, or by its parts.
+const LISTED: usize = 256;
+/// Most members of a page, on average, while all agree: about 550 bytes of heartbeats.
+const COARSE: usize = 1800;
+/// From the last sign that rosters differ to larger pages: several times what a change takes to spread.
+const CALM: Duration = Duration::from_secs(3);
 /// An unequal page is split into eight.
 const CHILD_BITS: u32 = 3;
 /// Finer than any roster needs; the wire allows 24.

@@ -45,6 +45,7 @@ mod node;
 mod peers;
 mod presence;
 mod probe;
+mod pull;
 mod quorum;
 mod roster;
 mod round;

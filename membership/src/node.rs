@@ -26,6 +26,7 @@ use crate::join::Join;
 use crate::leave::Leave;
 use crate::member::{Life, Member, Reference, Standing};
 use crate::probe::Probe;
+use crate::pull::Pulls;
 use crate::quorum::{Majority, QuorumStatus};
 use crate::roster::Roster;
 use crate::state::{State, StateError};
@@ -67,6 +68,7 @@ pub struct Node {
     pub(crate) testify_at: Instant,
     pub(crate) burst: Burst,
     pub(crate) join: Join,
+    pub(crate) pulls: Pulls,
     pub(crate) leave: Option<Leave>,
     pub(crate) health: LocalHealth,
     /// All our paths taken together: round trips and how often nothing comes back.
@@ -84,6 +86,8 @@ pub struct Node {
     pub(crate) page_cursor: u32,
     /// When to count who is here: soon after somebody's status changed.
     pub(crate) recount_at: Instant,
+    /// When rosters were last seen to differ.
+    pub(crate) unrest_at: Instant,
     /// Reused for decoding pages.
     pub(crate) ages: Vec<Option<i64>>,
     pub(crate) majority: Majority,
@@ -133,6 +137,7 @@ impl Node {
             testify_at: Instant::NEVER,
             burst: Burst::new(now, config.burst_rate, config.coalesce),
             join: Join::new(now),
+            pulls: Pulls::new(now),
             leave: None,
             health: LocalHealth::new(now, config.local_health),
             paths: RttEstimator::new(&config.rtt),
@@ -143,6 +148,7 @@ impl Node {
             agreement: VecDeque::new(),
             page_cursor: 0,
             recount_at: now,
+            unrest_at: now,
             ages: Vec::new(),
             majority: Majority::new(now, config.expected, config.quorum_settle),
             started: now,
@@ -471,6 +477,7 @@ impl Node {
             self.testify(now);
         }
         self.step_join(now);
+        self.step_pulls(now);
         self.step_leave(now);
         if now >= self.recount_at.min(self.majority.next()) {
             self.count_presence(now);
@@ -506,6 +513,7 @@ impl Node {
             self.testify_at,
             self.burst.next(),
             self.join.next(),
+            self.pulls.next(),
             self.majority.next(),
             self.recount_at,
             self.leave.as_ref().map_or(Instant::NEVER, Leave::next),

@@ -109,7 +109,7 @@ impl Node {
                         self.health.nack_missing(now);
                     }
                 }
-                (Kind::Pull { segment }, _) => self.pull_unanswered(now, segment),
+                (Kind::Pull { part, .. }, _) => self.pull_unanswered(now, part),
                 (Kind::Exchange | Kind::Probe | Kind::Errand { .. }, None)
                 | (Kind::Leave | Kind::Dial, _) => {}
             }
@@ -126,7 +126,7 @@ impl Node {
                     self.refused_by(now, subject, contact.sent);
                 }
                 (Kind::Exchange | Kind::Probe, Some(subject)) => self.refused_by(now, subject, contact.sent),
-                (Kind::Pull { segment }, _) => self.pull_unanswered(now, segment),
+                (Kind::Pull { part, .. }, _) => self.pull_unanswered(now, part),
                 _ => {}
             }
         }
@@ -141,7 +141,7 @@ impl Node {
         let silent: Vec<u64> = self
             .roster
             .iter()
-            .filter(|m| is_other(m, self.me) && m.detector.is_overdue(now, config))
+            .filter(|m| is_other(m, self.me) && m.has_rhythm() && m.detector.is_overdue(now, config))
             .map(Member::hash)
             .filter(|hash| !self.probes.contains_key(hash))
             .collect();

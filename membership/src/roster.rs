@@ -39,6 +39,8 @@ pub struct Roster {
 /// A range of the roster that is compared as one page.
 #[derive(Debug, Default)]
 struct Drawer {
+    /// Hashes of the members, close together: a search reads a few lines of cache.
+    hashes: Vec<u64>,
     members: Vec<Member>,
     /// Unless somebody may have changed.
     sums: Cell<Option<Sums>>,
@@ -84,7 +86,7 @@ impl Roster {
         let mut census = Census::default();
         *census.of(me.status) += 1;
         Self {
-            drawers: vec![Drawer { members: vec![me], sums: Cell::default() }],
+            drawers: vec![Drawer { hashes: vec![me.hash()], members: vec![me], sums: Cell::default() }],
             bits: 0,
             len: 1,
             census,
@@ -144,8 +146,8 @@ impl Roster {
     pub fn by_tag(&self, tag: u64) -> Option<&Member> {
         // Tags share the upper half with the hash by which the roster is sorted.
         let drawer = self.drawers.get(self.drawer_of(tag))?;
-        let first = drawer.members.partition_point(|m| m.hash() >> 32 < tag >> 32);
-        let same = |m: &&Member| m.hash() >> 32 == tag >> 32;
+        let first = drawer.hashes.partition_point(|hash| hash >> 32 < tag >> 32);
+        let same = |m: &&Member| m.tag >> 32 == tag >> 32;
         drawer.members.get(first..)?.iter().take_while(same).find(|m| m.tag == tag)
     }
 
@@ -202,9 +204,10 @@ impl Roster {
             .get(self.drawer_of(from)..)
             .unwrap_or_default()
             .iter()
-            .flat_map(|drawer| &drawer.members)
-            .skip_while(move |m| m.hash() < from)
-            .take_while(move |m| until == 0 || m.hash() < until)
+            .flat_map(|drawer| drawer.hashes.iter().zip(&drawer.members))
+            .skip_while(move |(hash, _)| **hash < from)
+            .take_while(move |(hash, _)| until == 0 || **hash < until)
+            .map(|(_, member)| member)
     }
 
     pub fn tombstones(&self) -> &Tombstones {
@@ -329,6 +332,7 @@ impl Roster {
             self.bits -= 1;
             let mut halves = core::mem::take(&mut self.drawers).into_iter();
             while let (Some(mut first), Some(mut second)) = (halves.next(), halves.next()) {
+                first.hashes.append(&mut second.hashes);
                 first.members_mut().append(second.members_mut());
                 self.drawers.push(first);
             }
@@ -362,7 +366,7 @@ fn drawer_of(bits: u32, hash: u64) -> usize {
 }
 
 impl Drawer {
-    /// Whoever gets hold of members this way may change them.
+    /// Whoever gets hold of members this way may change them, though not who they are.
     fn members_mut(&mut self) -> &mut Vec<Member> {
         self.sums.set(None);
         &mut self.members
@@ -376,39 +380,45 @@ impl Drawer {
 
     /// Where a member is, or where it would stand.
     fn find(&self, hash: u64) -> Result<usize, usize> {
-        self.members.binary_search_by_key(&hash, Member::hash)
+        self.hashes.binary_search(&hash)
     }
 
     /// Places of the members from hash `from` up to and including `to`.
     fn between(&self, from: u64, to: u64) -> core::ops::Range<usize> {
-        let outside = |m: Option<&Member>| m.is_some_and(|m| m.hash() < from || m.hash() > to);
-        if !outside(self.members.first()) && !outside(self.members.last()) {
-            return 0..self.members.len();
+        let inside = |hash: Option<&u64>| hash.is_none_or(|hash| (from..=to).contains(hash));
+        if inside(self.hashes.first()) && inside(self.hashes.last()) {
+            return 0..self.hashes.len();
         }
-        let start = self.members.partition_point(|m| m.hash() < from);
-        start..self.members.partition_point(|m| m.hash() <= to).max(start)
+        let start = self.hashes.partition_point(|hash| *hash < from);
+        start..self.hashes.partition_point(|hash| *hash <= to).max(start)
     }
 
     fn put(&mut self, member: Member) {
         let (Ok(place) | Err(place)) = self.find(member.hash());
         if self.members.len() == self.members.capacity() {
             // Doubling would leave a third of all memory unused.
-            self.members.reserve_exact(self.members.len() / 8 + 4);
+            let more = self.members.len() / 8 + 4;
+            self.members.reserve_exact(more);
+            self.hashes.reserve_exact(more);
         }
+        self.hashes.insert(place, member.hash());
         self.members_mut().insert(place, member);
     }
 
     fn take(&mut self, place: usize) -> Member {
+        self.hashes.remove(place);
         self.members_mut().remove(place)
     }
 
     /// Its two halves by the bit after the first `bits`.
     fn halve(mut self, bits: u32, prefix: u32) -> [Self; 2] {
         let (from, _) = bounds(bits + 1, prefix * 2 + 1);
-        let middle = self.members.partition_point(|m| m.hash() < from);
-        let upper = self.members_mut().split_off(middle);
+        let middle = self.hashes.partition_point(|hash| *hash < from);
+        let hashes = self.hashes.split_off(middle);
+        let members = self.members_mut().split_off(middle);
+        self.hashes.shrink_to_fit();
         self.members.shrink_to_fit();
-        [self, Self { members: upper, sums: Cell::default() }]
+        [self, Self { hashes, members, sums: Cell::default() }]
     }
 }
 
