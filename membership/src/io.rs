@@ -5,6 +5,7 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use heartsay_proto::DecodeError;
@@ -57,6 +58,10 @@ pub enum Command {
     Set(Vec<(String, Option<Vec<u8>>)>),
     /// Number of members the cluster is expected to have; `None`: no quorum kept.
     Expect(Option<u32>),
+    /// Whether to beat. `false` when that for which this member stands is out of
+    /// order: its heartbeat stands still and questions stay unanswered, so that
+    /// the others call it down although its agent runs. `true` brings it back.
+    Beat(bool),
 }
 
 /// One thing for the world to do.
@@ -135,7 +140,7 @@ pub struct MemberEvent {
     /// Accusers or deciders, by name; empty where nobody in particular.
     pub by: Vec<Name>,
     /// One sentence for people.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
 }
 
 /// Kinds of change of a member's entry.

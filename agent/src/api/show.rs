@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use heartsay_membership::{MemberView, QuorumStatus, Status};
 
-use super::types::{Accusation, Evidence, Member, Quorum};
+use super::types::{Accusation, Beat, Evidence, Member, Quorum};
 use crate::clock::Clock;
+use crate::driver::Gate;
 
 /// One member, without evidence.
 #[must_use]
@@ -20,6 +21,7 @@ pub(crate) fn member(clock: &Clock, view: &MemberView) -> Member {
         address: view.address.to_string(),
         zone: zone(view),
         tags: tags(view),
+        beating: view.state.get(BEAT).is_none_or(|word| *word != MISSED),
         phi: finite(view.phi),
         since: clock.stamp(view.since),
         reachable: view.reachable,
@@ -91,6 +93,13 @@ pub(crate) fn tags(view: &MemberView) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// What the local service has to do; `None` where nothing.
+#[must_use]
+pub(crate) fn beat(clock: &Clock, gate: &Gate) -> Option<Beat> {
+    let within_seconds = seconds(gate.within()?);
+    Some(Beat { beating: !gate.is_closed(), within_seconds, last: clock.stamp(gate.last()) })
+}
+
 /// The member's zone.
 #[must_use]
 pub(crate) fn zone(view: &MemberView) -> Option<String> {
@@ -131,3 +140,7 @@ fn seconds(duration: Duration) -> f64 {
 fn finite(phi: f64) -> f64 {
     if phi.is_nan() { 0.0 } else { (phi.clamp(0.0, 1000.0) * 1000.0).round() / 1000.0 }
 }
+
+/// What a member tells of itself when its service does not beat.
+pub(crate) const BEAT: &str = "beat";
+pub(crate) const MISSED: &[u8] = b"missed";

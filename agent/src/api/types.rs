@@ -33,6 +33,9 @@ pub struct Member {
     pub address: String,
     pub zone: Option<String>,
     pub tags: BTreeMap<String, String>,
+    /// `false` when its own agent says that the service it stands for is out of order.
+    #[serde(default = "yes")]
+    pub beating: bool,
     /// Surprise at its silence, in decimal digits; 0 for ourselves.
     pub phi: f64,
     /// RFC 3339: since when it has had this status.
@@ -44,6 +47,10 @@ pub struct Member {
     /// Evidence behind the status, for `why` and `phi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What the status rests on. Given by `/v1/members/NAME` and `/v1/members?evidence=true`.
@@ -105,11 +112,25 @@ pub struct SelfInfo {
     /// Counts by status.
     pub counts: BTreeMap<String, usize>,
     pub quorum: Quorum,
+    /// How the local service has to beat; `null` where nobody asks it to.
+    #[serde(default)]
+    pub beat: Option<Beat>,
     /// Seeds as configured, each with its last resolution or error.
     pub seeds: Vec<Seed>,
     /// Problems an operator should know of, one sentence each; empty when all is well.
     pub conditions: Vec<String>,
     pub version: Version,
+}
+
+/// Answer of `POST /v1/beat`, and part of `/v1/self`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Beat {
+    /// The local service beats in time. `false`: this member gives no sign of life.
+    pub beating: bool,
+    /// How soon after one beat the next has to come.
+    pub within_seconds: f64,
+    /// RFC 3339 of the last beat, or of the start.
+    pub last: String,
 }
 
 /// One configured seed.

@@ -160,6 +160,9 @@ fn note(member: &Member, me: &str) -> String {
         accusers.sort_unstable();
         notes.push(format!("accused by {}", accusers.join(",")));
     }
+    if !member.beating {
+        notes.push("its service does not beat".to_owned());
+    }
     if member.reachable == Some(false) && member.status == "alive" {
         notes.push("alive, but not reachable from here".to_owned());
     }
