@@ -102,7 +102,7 @@ pub struct Episode {
     pub suspect: Vec<f32>,
     /// Seconds until each observer said down; negative: not yet.
     pub down: Vec<f32>,
-    /// Seconds at which most of the running members came to hold it for down or gone: once, if all is well.
+    /// Seconds at which most of the running members came to hold it for down: once, if all is well.
     pub outs: Vec<f32>,
 }
 

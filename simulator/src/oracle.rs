@@ -84,6 +84,12 @@ impl Truth {
         self.healthy_since = now;
     }
 
+    /// It ran and does not run any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.started && !self.up
+    }
+
     /// In trouble now, or less than [`GRACE`] ago.
     #[must_use]
     pub fn in_trouble(&self, now: Instant) -> bool {
@@ -99,7 +105,7 @@ pub struct Board {
     started: Vec<bool>,
     wrong: usize,
     right_since: Instant,
-    /// Of each member: how many running others hold it for down or gone.
+    /// Of each member: how many running others hold it for down.
     absent: Vec<u32>,
     running: usize,
     ghosts: usize,
@@ -149,10 +155,10 @@ impl Belief {
         }
     }
 
-    /// Whether it is in the table as one that is no more.
+    /// Whether it was called down. (Who said good-bye was not.)
     #[must_use]
-    pub fn gone(self) -> bool {
-        self != Self::Unknown && !self.present()
+    pub fn down(self) -> bool {
+        self == Self::Is(Status::Down)
     }
 }
 
@@ -170,7 +176,7 @@ impl Board {
         let (mut wrong, mut ghosts) = self.about(member);
         (self.wrong, self.ghosts) = (self.wrong - wrong, self.ghosts - ghosts);
         for (subject, belief) in self.rows[member].belief.iter().enumerate() {
-            self.absent[subject] -= u32::from(belief.gone());
+            self.absent[subject] -= u32::from(belief.down());
         }
         self.running = if up { self.running + 1 } else { self.running - usize::from(self.up[member]) };
         self.up[member] = up;
@@ -200,14 +206,20 @@ impl Board {
                 self.haunted_until = now;
             }
         }
-        self.absent[subject] += u32::from(belief.gone());
-        self.absent[subject] -= u32::from(old.gone());
+        self.absent[subject] += u32::from(belief.down());
+        self.absent[subject] -= u32::from(old.down());
         row.put(subject, belief, members);
         let after = self.is_wrong(observer, subject);
         self.wrong = self.wrong + usize::from(after) - usize::from(before);
         if before != after {
             self.right_since = now;
         }
+    }
+
+    /// Whether the process of `member` runs.
+    #[must_use]
+    pub fn is_up(&self, member: usize) -> bool {
+        self.up[member]
     }
 
     /// What `observer` believes of `subject`.
@@ -235,7 +247,7 @@ impl Board {
         self.right_since
     }
 
-    /// Whether most of the running others hold `subject` for down or gone.
+    /// Whether most of the running others hold `subject` for down.
     #[must_use]
     pub fn is_out(&self, subject: usize) -> bool {
         let others = self.running - usize::from(self.up[subject]);
@@ -347,7 +359,7 @@ mod tests {
         board.set(at(12), 0, 2, Belief::Is(Status::Down));
         assert_eq!((board.wrong(), board.majority(), board.ghosts()), (1, (2, 1), 1));
         assert!(!board.is_out(2), "one of two is no majority");
-        board.set(at(12), 1, 2, Belief::Is(Status::Left));
+        board.set(at(12), 1, 2, Belief::Is(Status::Down));
         assert!(board.is_out(2));
         board.set(at(13), 1, 2, Belief::Unknown);
         assert_eq!((board.ghosts(), board.haunted_until()), (0, at(12)));

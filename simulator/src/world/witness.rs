@@ -72,7 +72,7 @@ impl World {
         if old != belief {
             self.record(|film| film.believes(now, observer, subject, old, belief));
         }
-        if old.gone() != belief.gone() {
+        if old.down() != belief.down() {
             self.removed(observer, subject);
         }
         if belief.present() {
