@@ -184,7 +184,8 @@ impl World {
 
     fn turn(&mut self, fault: usize, member: usize, on: bool, until: Instant, first: bool) {
         let Some(f) = self.scenario.faults.get(fault).cloned() else { return };
-        if self.hosts[member].process.is_none() {
+        // What has begun comes and goes with the host, also while no process runs on it.
+        if first && self.hosts[member].process.is_none() {
             return;
         }
         self.disturb(|| format!("n{member}: {:?} {}", f.what, if on { "begins" } else { "ends" }));

@@ -20,25 +20,25 @@ pub fn text(seed: u64, nodes: Option<usize>) -> String {
     let contacts = 1 + dice.below(3);
     let loss = [0.0, 0.0, 0.01, 0.05, 0.1][dice.below(5)];
     let rtt = [1, 1, 5, 40][dice.below(4)];
-    let mut text = format!(
-        "name = \"swarm-{seed}\"\nabout = \"Drawn from seed {seed}.\"\nnodes = {nodes}\nduration = \"{RUN}s\"\n\
-         \n[start]\ncontacts = {contacts}\nover = \"{}s\"\n\
+    let over = 1 + dice.below(5);
+    let duplicate = [0.0, 0.02][dice.below(2)];
+    let reorder = [0.0, 0.05][dice.below(2)];
+    let corrupt = [0.0, 0.01][dice.below(2)];
+    let refusals = dice.chance(0.5);
+    let faults: String = (0..1 + dice.below(4)).map(|_| fault(&mut dice, nodes)).collect();
+    let shaky = SHAKY.iter().any(|kind| faults.contains(&format!("what = \"{kind}\"")));
+    let calm = if shaky { CALM_SHAKY } else { CALM };
+    format!(
+        "name = \"swarm-{seed}\"\nabout = \"Drawn from seed {seed}.\"\nnodes = {nodes}\nduration = \"{}s\"\n\
+         \n[start]\ncontacts = {contacts}\nover = \"{over}s\"\n\
          \n[network]\nrtt = {{ uniform = {{ low = \"{rtt}ms\", high = \"{}ms\" }} }}\nloss = {loss}\n\
-         duplicate = {}\nreorder = {}\ncorrupt = {}\nrefusals = {}\n\
+         duplicate = {duplicate}\nreorder = {reorder}\ncorrupt = {corrupt}\nrefusals = {refusals}\n\
          \n[protocol]\nexpected = \"all\"\n\
-         \n[check]\nagree-within = \"{CALM}s\"\nevery-step = {}\n",
-        1 + dice.below(5),
+         \n[check]\nagree-within = \"{calm}s\"\nevery-step = {}\n{faults}",
+        TROUBLE + calm + 10,
         rtt * 2,
-        [0.0, 0.02][dice.below(2)],
-        [0.0, 0.05][dice.below(2)],
-        [0.0, 0.01][dice.below(2)],
-        dice.chance(0.5),
         nodes <= 16,
-    );
-    for _ in 0..1 + dice.below(4) {
-        text.push_str(&fault(&mut dice, nodes));
-    }
-    text
+    )
 }
 
 /// One piece of trouble that is over by [`TROUBLE`].
@@ -76,8 +76,10 @@ fn fault(dice: &mut Dice, nodes: usize) -> String {
 const TROUBLE: usize = 90;
 /// Seconds of calm in which agreement must come.
 const CALM: usize = 60;
-/// Length of a run.
-const RUN: usize = TROUBLE + CALM + 30;
+/// The same after trouble in which members come and go: one that flaps is kept out on purpose until it has
+/// behaved, for 240 beats at the longest (`membership/src/damping.rs`).
+const CALM_SHAKY: usize = 260;
+const SHAKY: [&str; 7] = ["crash-loop", "restart", "pause", "block", "slow", "lossy", "partition"];
 
 #[cfg(test)]
 mod tests {
