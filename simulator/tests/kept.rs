@@ -1,0 +1,34 @@
+//! Seeds of the swarm that once failed, and what was wrong.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+use heartsay_simulator::run::run_one;
+use heartsay_simulator::swarm;
+
+fn holds(seed: u64) {
+    let scenario = swarm::draw(seed, None).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
+    let run = run_one(&scenario, seed, None).expect("runs");
+    assert_eq!(run.violations.count, 0, "seed {seed}: {:?}\n{}", run.violations, swarm::text(seed, None));
+}
+
+#[test]
+fn a_newcomer_finds_somebody_though_all_contacts_are_gone_for_good() {
+    holds(26);
+}
+
+#[test]
+fn a_restarted_member_that_dials_in_vain_is_found_by_those_who_know_its_old_life() {
+    holds(274);
+}
+
+#[test]
+fn who_leaves_while_a_dial_is_due_does_not_spin() {
+    holds(601);
+    holds(903);
+}
+
+#[test]
+fn trouble_that_ends_while_its_member_is_being_restarted_does_end() {
+    holds(155);
+    holds(1024);
+}
