@@ -30,6 +30,7 @@ mod beat;
 mod bodies;
 mod bucket;
 mod burst;
+mod case;
 mod claims;
 mod config;
 mod contact;
@@ -60,6 +61,7 @@ mod wire;
 mod witness;
 
 pub use bodies::Bodies;
+pub use case::{CaseView, PieceKind, PieceView};
 pub use config::{Config, Profile};
 pub use heartsay_detector::Instant;
 pub use identity::{Generation, Heartbeat, HostId, Name, NameError, Version};

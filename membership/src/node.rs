@@ -240,7 +240,7 @@ impl Node {
     #[must_use]
     pub fn member(&self, now: Instant, name: &Name) -> Option<MemberView> {
         let member = self.roster.get(crate::fingerprint::of_name(name))?;
-        Some(self.view_of(now, member))
+        Some(MemberView { case: self.case(now, member), ..self.view_of(now, member) })
     }
 
     /// A quick look over everybody known, in the order of the roster.
