@@ -521,7 +521,7 @@ fn log_member(event: &MemberEvent) {
     let by: Vec<&str> = event.by.iter().map(Name::as_str).collect();
     let by = by.join(",");
     let (kind, name, status) = (kind_word(event.kind), &event.name, event.status);
-    let (generation, heartbeat, reason) = (event.generation, event.heartbeat, &event.reason);
+    let (generation, heartbeat, reason) = (event.generation, event.heartbeat, event.reason.as_ref());
     info!(member = %name, %status, generation, heartbeat, by, reason, "{kind}");
 }
 
