@@ -78,7 +78,10 @@ impl Node {
         if before == after {
             return;
         }
-        let by: Vec<u64> = member.standing.accusations.iter().map(|a| a.by).collect();
+        // Those who accuse it of what it is now.
+        let out = member.standing.is_kept_out();
+        let by: Vec<u64> =
+            member.standing.accusations.iter().filter(|a| out || a.of_silence()).map(|a| a.by).collect();
         self.roster.set_status(now, hash, after);
         self.recount(now);
         let kind = match after {
@@ -95,6 +98,10 @@ impl Node {
         }
         self.report(hash, kind, &by, reason.to_owned());
         self.burst.news(now, hash, false);
+        self.note_trouble(now, hash, after);
+        if before == Status::Down && after != Status::Left {
+            self.note_return(now, hash);
+        }
     }
 
     /// Tells the world about a change of one member's entry.
@@ -261,9 +268,11 @@ impl Node {
         match standing.status() {
             Status::Alive => "a newer heartbeat refutes it".to_owned(),
             Status::Left => "it said good-bye".to_owned(),
-            Status::Suspect => match standing.accusations.iter().map(|a| a.kind).max() {
+            Status::Suspect => match standing.of_silence().map(|a| a.kind).max() {
                 Some(Evidence::Refused) => "its host refuses datagrams: the process is gone".to_owned(),
-                Some(Evidence::Proven | Evidence::Silent) | None => "it does not answer".to_owned(),
+                Some(Evidence::Proven | Evidence::Silent | Evidence::Degraded | Evidence::Unfit) | None => {
+                    "it does not answer".to_owned()
+                }
             },
             Status::Down => {
                 format!("called down as of heartbeat {}", standing.down.unwrap_or(standing.heartbeat))
@@ -298,7 +307,9 @@ impl Node {
         if self.leave.is_some() {
             return Change::Same;
         }
-        let accused = claim.standing.accusations.iter().map(|a| a.basis).chain(claim.standing.down).max();
+        // A verdict that keeps us out is lived through; accusations of silence are answered.
+        let down = claim.standing.down.filter(|_| !claim.standing.is_kept_out());
+        let accused = claim.standing.of_silence().map(|a| a.basis).chain(down).max();
         let Some(basis) = accused else { return Change::Same };
         let plausible = basis <= self.plausible_heartbeat(now, me);
         if let Some(accused) = self.resting.as_mut() {

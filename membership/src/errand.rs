@@ -78,7 +78,7 @@ impl Node {
         report: &gossip::ProbeReport,
     ) -> Result<(), Rejected> {
         let contact = self.contacts.get(seq).copied();
-        let Some(Contact { kind: Kind::Indirect { .. }, subject: Some(subject), .. }) = contact else {
+        let Some(Contact { kind: Kind::Indirect { helper }, subject: Some(subject), .. }) = contact else {
             return Err(Rejected::Unexpected { what: "probe report" });
         };
         self.contacts.answered(seq);
@@ -90,7 +90,8 @@ impl Node {
                 self.stats.nacks += 1;
                 let surprise = self.paths.surprise();
                 if let Some(probe) = self.probes.get_mut(&subject) {
-                    probe.surprise += surprise;
+                    probe.case.unanswered_by_helper(now, surprise);
+                    probe.helped_by(helper);
                     self.weigh(now, subject);
                 }
             }

@@ -33,6 +33,7 @@ mod burst;
 mod claims;
 mod config;
 mod contact;
+mod damping;
 mod errand;
 mod exchange;
 mod fingerprint;

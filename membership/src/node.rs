@@ -20,6 +20,7 @@ use crate::bucket::Bucket;
 use crate::burst::Burst;
 use crate::config::Config;
 use crate::contact::Contacts;
+use crate::damping::Damping;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::io::{Command, Event, Input, MemberEventKind, Output, Rejected, Transmit};
 use crate::join::Join;
@@ -62,6 +63,8 @@ pub struct Node {
     pub(crate) roster: Roster,
     pub(crate) contacts: Contacts,
     pub(crate) probes: BTreeMap<u64, Probe>,
+    /// What there is against members that live and are no use.
+    pub(crate) damping: Damping,
     /// Bounds the probes, whatever happens.
     pub(crate) probe_budget: Bucket,
     /// When the witnesses are told what has been found out.
@@ -136,6 +139,7 @@ impl Node {
             roster: Roster::new(member, &config),
             contacts: Contacts::new(start),
             probes: BTreeMap::new(),
+            damping: Damping::default(),
             probe_budget: Bucket::new(now, config.probe_rate),
             testify_at: Instant::NEVER,
             burst: Burst::new(now, config.burst_rate, config.coalesce),

@@ -33,6 +33,7 @@ impl Node {
             self.open_exchange(now, peer);
         }
         self.look_at_silence(now);
+        self.look_at_links(now);
         self.recount(now);
         if self.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
             self.drop_the_long_gone(now);

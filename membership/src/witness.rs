@@ -38,6 +38,16 @@ pub fn is_one(roster: &Roster, subject: u64, count: usize, observer: u64) -> boo
     roster.iter().filter(stronger).take(count).count() < count
 }
 
+/// Members in good standing that could testify about `subject`, ourselves included.
+fn able(roster: &Roster, subject: u64) -> usize {
+    roster.iter().filter(|m| m.status == Status::Alive && m.hash() != subject).count()
+}
+
+/// How many witnesses make a quorum.
+pub fn needed(roster: &Roster, subject: u64, witnesses: usize) -> usize {
+    able(roster, subject).min(witnesses) / 2 + 1
+}
+
 /// What the accusers of one member have said, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Testimony {
@@ -54,8 +64,9 @@ pub struct Testimony {
 impl Testimony {
     /// Counts those accusations whose makers are themselves in good standing.
     pub fn against(subject: &Member, roster: &Roster, witnesses: usize) -> Self {
-        let able = roster.iter().filter(|m| m.status == Status::Alive && m.hash() != subject.hash()).count();
-        let mut testimony = Self { able, needed: able.min(witnesses) / 2 + 1, ..Self::default() };
+        let able = able(roster, subject.hash());
+        let needed = needed(roster, subject.hash(), witnesses);
+        let mut testimony = Self { able, needed, ..Self::default() };
         for accusation in &subject.standing.accusations {
             let credible = !accusation.weak
                 && accusation.basis >= subject.standing.heartbeat

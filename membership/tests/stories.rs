@@ -304,6 +304,72 @@ fn a_member_that_others_reach_is_not_called_down_by_the_one_who_cannot() {
 }
 
 #[test]
+fn who_hears_nothing_and_beats_on_is_out_once_and_back_when_it_has_behaved() {
+    let mut world = World::cluster(10);
+    world.run(20.0);
+    world.forget_events();
+    for other in ["n1", "n2", "n4", "n5", "n6", "n7", "n8", "n9", "n10"] {
+        world.cut.insert((other.to_owned(), "n3".to_owned()));
+    }
+    let by_others = |w: &World| w.nodes.keys().all(|o| o == "n3" || w.status(o, "n3") == Some(Status::Down));
+    let took = world.wait(40.0, by_others);
+    println!("out everywhere after {took} s");
+    world.run(20.0);
+    world.heal();
+    world.run(20.0);
+    assert!(by_others(&world), "20 good seconds are not enough");
+    assert_eq!(world.events("n3", MemberEventKind::Down), 9, "once, at each of the others");
+    let back = world.wait(100.0, |w| w.all_say("n3", Status::Alive));
+    println!("back everywhere {} s after the heal", back + 20.0);
+    world.run(60.0);
+    assert_eq!(world.events("n3", MemberEventKind::Down), 9);
+    for other in ["n1", "n2", "n4", "n10"] {
+        let down = |e: &Event| matches!(e, Event::Member(m) if m.name.as_str() == other && m.kind == MemberEventKind::Down);
+        // What n3 thinks of the others while it hears nobody is its own affair.
+        let mut places = world.nodes.iter().filter(|(name, _)| *name != "n3").map(|(_, place)| place);
+        assert!(!places.any(|p| p.events.iter().any(|(_, e)| down(e))), "the deaf one takes {other} out");
+    }
+}
+
+#[test]
+fn who_comes_and_goes_stays_out_the_second_time() {
+    let mut world = World::cluster(10);
+    world.run(20.0);
+    world.forget_events();
+    for _ in 0..4 {
+        world.vanish("n3");
+        world.run(6.0);
+        world.heal();
+        world.run(10.0);
+    }
+    let by_others =
+        world.nodes.keys().filter(|o| *o != "n3").all(|o| world.status(o, "n3") == Some(Status::Down));
+    assert!(by_others, "{world:?}");
+    let downs = world.nodes.iter().filter(|(o, _)| *o != "n3").map(|(_, p)| {
+        let about = |e: &Event| matches!(e, Event::Member(m) if m.name.as_str() == "n3" && m.kind == MemberEventKind::Down);
+        p.events.iter().filter(|(_, e)| about(e)).count()
+    });
+    assert_eq!(downs.max(), Some(2), "called down at the first and at the second cut, then no more");
+    world.wait(480.0, |w| w.all_say("n3", Status::Alive));
+}
+
+#[test]
+fn three_that_are_left_damp_the_one_that_flaps_and_two_do_not() {
+    for (count, out) in [(3, true), (2, false)] {
+        let mut world = World::cluster(count);
+        world.run(20.0);
+        for _ in 0..3 {
+            world.vanish("n2");
+            world.run(14.0);
+            world.heal();
+            world.run(8.0);
+        }
+        let down = world.status("n1", "n2") == Some(Status::Down);
+        assert_eq!(down, out, "of {count}: {world:?}");
+    }
+}
+
+#[test]
 fn tags_that_change_are_seen_everywhere() {
     let mut world = World::cluster(10);
     let set = |value: &str| Command::Set(vec![("tag/role".into(), Some(value.as_bytes().to_vec()))]);
