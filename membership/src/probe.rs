@@ -78,7 +78,10 @@ impl Node {
         let contact = self.contacts.answered(seq)?;
         let rtt = now.since(contact.sent);
         let Some(subject) = contact.subject else { return Some(contact) };
-        if matches!(contact.kind, Kind::Exchange | Kind::Probe | Kind::Errand { .. } | Kind::Leave) {
+        if matches!(
+            contact.kind,
+            Kind::Exchange | Kind::Probe | Kind::Lease | Kind::Errand { .. } | Kind::Leave
+        ) {
             self.paths.sample(rtt);
             if contact.kind == Kind::Exchange {
                 self.paths.answered();
@@ -110,8 +113,9 @@ impl Node {
                     }
                 }
                 (Kind::Pull { segment }, _) => self.pull_unanswered(now, segment),
+                // Electors are asked again by the lease itself.
                 (Kind::Exchange | Kind::Probe | Kind::Errand { .. }, None)
-                | (Kind::Leave | Kind::Dial, _) => {}
+                | (Kind::Leave | Kind::Dial | Kind::Lease, _) => {}
             }
         }
     }
@@ -125,7 +129,9 @@ impl Node {
                     self.report_errand(now, asker, seq, subject, ERRAND_REFUSED);
                     self.refused_by(now, subject, contact.sent);
                 }
-                (Kind::Exchange | Kind::Probe, Some(subject)) => self.refused_by(now, subject, contact.sent),
+                (Kind::Exchange | Kind::Probe | Kind::Lease, Some(subject)) => {
+                    self.refused_by(now, subject, contact.sent);
+                }
                 (Kind::Pull { segment }, _) => self.pull_unanswered(now, segment),
                 _ => {}
             }

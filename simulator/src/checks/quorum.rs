@@ -95,7 +95,16 @@ mod tests {
 
     fn status(quorum: Quorum, present: u32) -> QuorumStatus {
         let reason = String::new();
-        QuorumStatus { quorum, since: Instant::EPOCH, present, needed: 3, expected: Some(4), reason }
+        QuorumStatus {
+            quorum,
+            since: Instant::EPOCH,
+            until: None,
+            present,
+            needed: 3,
+            expected: Some(4),
+            electorate: None,
+            reason,
+        }
     }
 
     #[test]

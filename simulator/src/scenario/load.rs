@@ -2,7 +2,7 @@
 
 use crate::models::Yardstick;
 use heartsay_detector::{DetectorConfig, FixedConfig, PhiConfig, Tail};
-use heartsay_membership::{Config, Profile as Shipped};
+use heartsay_membership::{Config, Electorate, Profile as Shipped};
 use heartsay_proto::{Budget as Datagram, Cluster};
 use serde::Deserialize as _;
 use toml::{Table, Value};
@@ -111,7 +111,10 @@ impl Protocol {
             config.rtt.max = max.0;
         }
         if let Some(expected) = &self.expected {
-            config.expected = u32::try_from(expected.count(nodes)).ok();
+            config.electorate = u32::try_from(expected.count(nodes)).ok().map(Electorate::expected);
+        }
+        if let Some(electorate) = &self.electorate {
+            config.electorate = Some(electorate.parse().map_err(|error| format!("electorate: {error}"))?);
         }
         if let Some(limit) = self.datagram {
             config.datagram = Datagram::new(limit).map_err(|error| error.to_string())?;

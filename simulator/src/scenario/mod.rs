@@ -232,7 +232,9 @@ pub struct Protocol {
     pub leave_timeout: Option<Span>,
     /// Expected size of the cluster, for quorum (`"all"`: as many as there are).
     pub expected: Option<Who>,
-    /// How long presence must be stable before quorum is believed.
+    /// Who votes, as agents are told it (`"n0,n1,n2"`, `"role=voter:3"`), instead of a size.
+    pub electorate: Option<String>,
+    /// How long a majority must be proven before quorum is held.
     pub quorum_settle: Option<Span>,
     /// Most members that a roster takes.
     pub max_members: Option<usize>,
