@@ -16,7 +16,7 @@ mod lease;
 mod model;
 
 pub use electorate::{Ballot, Electorate, ElectorateError};
-pub use lease::Lease;
+pub use lease::{Lease, Pace};
 
 /// Whether this member stands on a side that may act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -559,7 +559,10 @@ impl World {
                 self.trace
                     .say(now, name.as_str(), || format!("quorum {:?}: {}", status.quorum, status.reason));
                 if own {
+                    // Before, for one that says late that it has lost; after, for one that says too soon that it holds.
+                    self.check_sides();
                     self.quorums.says(&mut self.violations, now, host, &status);
+                    self.check_sides();
                 }
             }
             Event::GenerationRaised(generation) => {
@@ -645,8 +648,9 @@ impl World {
     /// `observer` calls down a member that is up.
     fn mistaken(&mut self, observer: usize, subject: usize) {
         let now = self.now;
-        if self.network.apart(observer, subject, now, Duration::ZERO) && self.hosts[subject].paused == 0 {
-            self.quorums.verdict(&mut self.violations, now, observer, subject);
+        if self.network.apart(observer, subject, now, Duration::ZERO) {
+            let acts = |member| proof_is_good(&self.hosts, member, now);
+            self.quorums.verdict(&mut self.violations, now, observer, subject, acts);
         }
         let marks = &mut self.marks[subject];
         if marks.down.is_none_or(|at| now.since(at) > NEEDLESS) {
@@ -731,13 +735,7 @@ impl World {
                 self.measures.datagrams += u64::from(sent.datagrams);
             }
         }
-        self.quorums.sides(
-            &mut self.violations,
-            now,
-            &self.network,
-            &self.cut_since,
-            self.scenario.check.quorum_within.0,
-        );
+        self.check_sides();
         let seconds = now.as_micros() / 1_000_000;
         if self.unformed > 0 {
             self.view_sizes.extend(self.board.view_sizes());
@@ -749,6 +747,14 @@ impl World {
             self.inspect(i * nodes / watched, ages);
         }
         self.queue.push(now + SECOND, Happening::Second);
+    }
+
+    /// At most one side of each cut holds quorum, as soon as the bound on saying so has passed.
+    fn check_sides(&mut self) {
+        let within =
+            self.scenario.check.quorum_within.map_or(self.config.lease().mul_f64(CLOCK_RATES), |w| w.0);
+        let acts = |member| proof_is_good(&self.hosts, member, self.now);
+        self.quorums.sides(&mut self.violations, self.now, &self.network, &self.cut_since, within, acts);
     }
 
     fn sample(&mut self) {
@@ -873,6 +879,13 @@ impl World {
     }
 }
 
+/// Whether `member`, asked now, could still say that it holds quorum: its proof has not run out by its own clock.
+fn proof_is_good(hosts: &[Host], member: usize, now: Instant) -> bool {
+    let Some(process) = hosts.get(member).and_then(|h| h.process.as_ref()) else { return false };
+    let local = Instant::from_micros(process.clock.read(now));
+    process.node.real().is_some_and(|node| node.quorum().until.is_some_and(|until| local < until))
+}
+
 /// Generation and heartbeat that the process on `host` gives itself.
 fn owners_word(hosts: &[Host], host: usize, now: Instant) -> Option<(u64, u64)> {
     let h = hosts.get(host)?;
@@ -881,6 +894,8 @@ fn owners_word(hosts: &[Host], host: usize, now: Instant) -> Option<(u64, u64)> 
     process.node.own(local, &h.name)
 }
 
+/// Clocks may differ from true time by 1 %: what one calls a second, another calls up to 1.02.
+const CLOCK_RATES: f64 = 1.02;
 /// Kind of the band in which no process runs.
 const GONE: &str = "gone";
 const DATAGRAM: u8 = 1;

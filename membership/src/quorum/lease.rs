@@ -27,6 +27,18 @@ pub struct Proof {
     pub present: u32,
 }
 
+/// How often an elector is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// After a question that it answered.
+    pub period: Duration,
+    /// After one that it has not.
+    pub retry: Duration,
+    /// After one that it has not, when it has answered none for longer than `hope`.
+    pub slow: Duration,
+    pub hope: Duration,
+}
+
 /// What we can prove, from answers to ourselves and from answers to others.
 #[derive(Clone, Debug, Default)]
 pub struct Lease {
@@ -88,18 +100,17 @@ impl Lease {
         self.own.max(self.borrowed)
     }
 
-    /// When to ask an elector (again): `period` after the last question that it answered, `retry` after one that
-    /// stays unanswered, `slow` when it has not answered for long.
-    pub fn due(&self, elector: u64, period: Duration, retry: Duration, slow: Duration) -> Instant {
+    /// When to ask an elector (again).
+    pub fn due(&self, elector: u64, pace: Pace) -> Instant {
         let Some(knock) = self.electors.get(&elector) else { return Instant::EPOCH };
         match (knock.asked, knock.answered) {
             (None, None) => Instant::EPOCH,
-            (asked, Some(answered)) if asked.is_none_or(|asked| asked <= answered) => answered + period,
+            (asked, Some(answered)) if asked.is_none_or(|asked| asked <= answered) => answered + pace.period,
             (Some(asked), answered) => {
                 let silent = asked.since(answered.unwrap_or(Instant::EPOCH));
-                asked + if silent > period * 4 { slow } else { retry }
+                asked + if silent > pace.hope { pace.slow } else { pace.retry }
             }
-            (None, Some(answered)) => answered + period,
+            (None, Some(answered)) => answered + pace.period,
         }
     }
 
