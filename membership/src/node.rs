@@ -430,7 +430,7 @@ impl Node {
             Command::Expect(electorate) => {
                 self.presence.expect(now, electorate, self.config.quorum_settle);
                 self.count_presence(now);
-                self.emit(Event::Quorum(self.quorum()));
+                self.emit(Event::Quorum(self.quorum(now)));
                 Ok(())
             }
         }

@@ -131,7 +131,7 @@ impl Node {
         if presence.majority.observe(now, until, settle) {
             let quorum = presence.majority.quorum();
             presence.strangers = 0;
-            self.emit(Event::Quorum(self.quorum()));
+            self.emit(Event::Quorum(self.quorum(now)));
             self.tell_quorum(now, quorum);
         }
     }
@@ -211,11 +211,11 @@ impl Node {
         })
     }
 
-    /// Whether our side has the majority.
+    /// Whether our side has the majority. Exact at `now`: a proof that has run out since the last call counts no more.
     #[must_use]
-    pub fn quorum(&self) -> QuorumStatus {
+    pub fn quorum(&self, now: Instant) -> QuorumStatus {
         let presence = &self.presence;
-        let majority = &presence.majority;
+        let majority = presence.majority.at(now);
         let needed = presence.electorate.as_ref().map_or(0, Electorate::needed);
         let proven = presence.lease.proof().filter(|_| majority.until().is_some());
         let present = presence.present.max(proven.map_or(0, |proof| proof.present));
@@ -227,14 +227,14 @@ impl Node {
             needed,
             expected: presence.electorate.as_ref().map(Electorate::votes),
             electorate: presence.electorate.as_ref().map(ToString::to_string),
-            reason: self.why_quorum(present, needed),
+            reason: self.why_quorum(majority.quorum(), present, needed),
         }
     }
 
-    fn why_quorum(&self, present: u32, needed: u32) -> String {
+    fn why_quorum(&self, quorum: Quorum, present: u32, needed: u32) -> String {
         let presence = &self.presence;
         let Some(electorate) = &presence.electorate else {
-            return "no electorate: start the agent with --expected N".to_owned();
+            return "no electorate: start the agent with --expected".to_owned();
         };
         if let Some(fault) = &presence.ballot.fault {
             return fault.clone();
@@ -242,9 +242,9 @@ impl Node {
         let votes = electorate.votes();
         let only = if present < needed { "only " } else { "" };
         let mut reason = format!("{only}{present} of {votes} expected votes hear us, {needed} are needed");
-        if presence.majority.quorum() == Quorum::Unsettled {
+        if quorum == Quorum::Unsettled {
             reason.push_str("; still settling");
-        } else if presence.majority.quorum() == Quorum::Lost && present >= needed {
+        } else if quorum == Quorum::Lost && present >= needed {
             reason.push_str("; waiting for it to last");
         }
         let unknown: Vec<&str> = electorate.unknown(&self.roster).map(|name| name.as_str()).collect();

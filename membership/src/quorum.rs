@@ -80,6 +80,15 @@ impl Majority {
         Self { quorum: Quorum::Unsettled, since: now, until: None, proven_since: None, started: now, settle }
     }
 
+    /// As it is at `now`, when nothing more was heard.
+    pub fn at(&self, now: Instant) -> Self {
+        let mut then = self.clone();
+        if let Some(until) = then.until.filter(|until| *until <= now) {
+            then.observe(until, None, self.settle);
+        }
+        then
+    }
+
     pub fn quorum(&self) -> Quorum {
         self.quorum
     }

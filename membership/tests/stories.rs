@@ -235,7 +235,7 @@ fn halves_that_were_cut_apart_meet_again_by_themselves() {
         world.start_as(&format!("n{i}"), i, &["n1"], config.clone());
     }
     world.run(6.0);
-    let quorum = |w: &World, name: &str| w.nodes[name].node.quorum().quorum;
+    let quorum = |w: &World, name: &str| w.nodes[name].node.quorum(w.now).quorum;
     assert_eq!(quorum(&world, "n10"), Quorum::Held);
     for few in ["n8", "n9", "n10"] {
         for many in ["n1", "n2", "n3", "n4", "n5", "n6", "n7"] {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use heartsay_membership::{
     Command, Config, Event, HostId, Identity, Input, Instant, MemberEvent, MemberEventKind, Name, Node,
-    Output, Status, Transmit,
+    Output, Quorum, Status, Transmit,
 };
 
 use crate::checks::{Quorums, Row, Safety, Violations, liveness};
@@ -883,7 +883,7 @@ impl World {
 fn proof_is_good(hosts: &[Host], member: usize, now: Instant) -> bool {
     let Some(process) = hosts.get(member).and_then(|h| h.process.as_ref()) else { return false };
     let local = Instant::from_micros(process.clock.read(now));
-    process.node.real().is_some_and(|node| node.quorum().until.is_some_and(|until| local < until))
+    process.node.real().is_some_and(|node| node.quorum(local).quorum == Quorum::Held)
 }
 
 /// Generation and heartbeat that the process on `host` gives itself.
