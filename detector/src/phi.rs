@@ -1,6 +1,6 @@
 //! Phi accrual: surprise at silence, learnt from the member's own rhythm.
 
-use core::f64::consts::{LN_10, LOG10_2, LOG10_E, PI};
+use core::f64::consts::{LN_10, LOG10_E, PI};
 use core::time::Duration;
 
 use crate::Instant;
@@ -202,12 +202,14 @@ pub(crate) fn first_moment(from: Instant, latest: Instant, reached: impl Fn(Inst
 /// −log10 of the chance that a standard normal variable exceeds `z`.
 ///
 /// In log space from the start, since `1 - cdf` is 0 from z = 8.3 (phi 16) on. Relative error below 1e-11 for
-/// z from −8 to as far as `z²` is finite; below −8 the true value is less than 3e-16 and 0 is returned.
+/// z from −8 to as far as `z²` is finite; below −8 the true value is less than 3e-16 and 0 is returned. By
+/// `libm` rather than the platform, whose last digits differ: a verdict must fall the same everywhere, or a
+/// seed of the simulator is no replay.
 fn normal_phi(z: f64) -> f64 {
     if z < -8.0 {
         0.0
     } else if z < 0.0 {
-        -(-10_f64.powf(-normal_phi(-z))).ln_1p() * LOG10_E
+        -libm::log1p(-libm::exp(-normal_phi(-z) * LN_10)) * LOG10_E
     } else if z < 3.5 {
         // Phi(z) - 1/2 = density · (z + z³/3 + z⁵/15 + ...): all terms positive, nothing cancels.
         let (mut term, mut sum, mut odd) = (z, z, 1.0);
@@ -216,11 +218,11 @@ fn normal_phi(z: f64) -> f64 {
             term *= z * z / odd;
             sum += term;
         }
-        -(0.5 - (-0.5 * z * z).exp() / (2.0 * PI).sqrt() * sum).log10()
+        -libm::log10(0.5 - libm::exp(-0.5 * z * z) / (2.0 * PI).sqrt() * sum)
     } else {
         // Laplace 1805: chance = density / (z + 1/(z + 2/(z + 3/(z + ...)))); 24 steps give 1e-12 at 3.5.
         let fraction = (1..=24).rev().fold(z, |below, k| z + f64::from(k) / below);
-        0.5 * z * z * LOG10_E + 0.5 * (LOG10_2 + PI.log10()) + fraction.log10()
+        0.5 * z * z * LOG10_E + LOG10_ROOT_TAU + libm::log10(fraction)
     }
 }
 
@@ -228,6 +230,9 @@ fn normal_phi(z: f64) -> f64 {
 /// a normal sample is that late once in 30,000; a network that turned worse still is learnt, as the bound
 /// grows with the deviation.
 const OUTLIER: f32 = 4.0;
+
+/// log10 of the root of 2π, by which the density is divided.
+const LOG10_ROOT_TAU: f64 = 0.399_089_934_179_057_5;
 
 /// Smallest mean and deviation that are divided by, in seconds: the grain of [`Instant`].
 const RESOLUTION: f64 = 1e-6;
@@ -238,6 +243,7 @@ const ROUNDING: Duration = Duration::from_millis(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::f64::consts::LOG10_2;
 
     /// −log10(erfc(z / √2) / 2), computed with 40 digits (mpmath 1.3).
     const REFERENCE: [(f64, f64); 23] = [

@@ -140,7 +140,7 @@ impl RttEstimator {
     /// 0 (nothing ever comes back here) to 3: however good the path, one lost datagram never convicts.
     #[must_use]
     pub fn surprise(&self) -> f64 {
-        -f64::from(self.failure_rate.clamp(LEAST_FAILURE, 1.0)).log10()
+        -libm::log10(f64::from(self.failure_rate.clamp(LEAST_FAILURE, 1.0)))
     }
 }
 

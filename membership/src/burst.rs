@@ -64,6 +64,11 @@ impl Burst {
         self.earliest = self.earliest.min(fresh.due);
     }
 
+    /// More waits than can be told soon: who can, should spread it by other means.
+    pub fn is_flooded(&self) -> bool {
+        self.waiting.len() >= FLOOD
+    }
+
     /// When [`Self::due`] will have something to say.
     pub fn next(&self) -> Instant {
         self.earliest.max(self.budget.next())
@@ -110,6 +115,8 @@ impl Burst {
 
 /// Subjects waiting beyond which news is held back no longer: eleven times the time to coalesce.
 const BUSIEST: u32 = 10;
+/// Two datagrams of newcomers. Honest guess.
+const FLOOD: usize = 32;
 /// Times that one node tells of one piece of news.
 const WAVES: u8 = 2;
 /// From the first wave to the second: longer than a LAN needs for the first to

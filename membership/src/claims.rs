@@ -72,14 +72,13 @@ impl Node {
 
     /// Brings a member's status in line with its marks, and tells of the change.
     pub(crate) fn refresh(&mut self, now: Instant, hash: u64, reason: &str) {
-        let Some(member) = self.roster.get_mut(hash) else { return };
+        let Some(member) = self.roster.get(hash) else { return };
         let (before, after) = (member.status, member.standing.status());
         if before == after {
             return;
         }
-        member.status = after;
-        member.since = now;
         let by: Vec<u64> = member.standing.accusations.iter().map(|a| a.by).collect();
+        self.roster.set_status(now, hash, after);
         self.recount(now);
         let kind = match after {
             Status::Alive => {
@@ -202,6 +201,7 @@ impl Node {
             Change::Same | Change::Unknown => {}
             Change::Stale => self.stats.stale_claims += 1,
             Change::Forgotten => {
+                self.unrest_at = now;
                 self.recount(now);
                 self.probes.remove(&subject);
                 if let Some((name, generation)) = name {
@@ -210,6 +210,7 @@ impl Node {
                 self.burst.news(now, subject, false);
             }
             Change::New | Change::Restarted => {
+                self.unrest_at = now;
                 self.recount(now);
                 self.probes.remove(&subject);
                 let (kind, reason) = if change == Change::New {
@@ -218,7 +219,8 @@ impl Node {
                     (MemberEventKind::Restart, "a later life of the same name")
                 };
                 self.report(subject, kind, &[], reason.to_owned());
-                if pass_on {
+                // A flood of newcomers is not for bursts: pulls bring each of them once.
+                if pass_on && !self.burst.is_flooded() {
                     self.burst.news(now, subject, true);
                 }
                 self.join.heard_of_somebody();

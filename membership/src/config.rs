@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::bodies::Bodies;
 use heartsay_detector::{DetectorConfig, LocalHealthConfig, RttConfig};
 use heartsay_proto::{Budget, Cluster, Keyring};
 
@@ -63,6 +64,8 @@ pub struct Config {
     pub quorum_settle: Duration,
     /// Most members that the roster takes.
     pub max_members: usize,
+    /// Where bodies of records are shared by all nodes of one process. The default shares nothing.
+    pub bodies: Bodies,
 }
 
 /// Named sets of settings for the usual kinds of network.
@@ -103,6 +106,7 @@ impl Config {
             electorate: None,
             quorum_settle: Duration::from_secs(2),
             max_members: 65_535,
+            bodies: Bodies::default(),
         };
         match profile {
             Profile::Lan => lan,

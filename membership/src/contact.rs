@@ -41,10 +41,12 @@ pub enum Kind {
     Leave,
     /// A call at a seed's address.
     Dial,
-    /// A newcomer's request for a part of the roster.
+    /// A request for a part of the roster.
     Pull {
         /// Which part.
-        segment: usize,
+        part: usize,
+        /// Up to which hash it asked.
+        until: u64,
     },
 }
 
@@ -91,10 +93,6 @@ impl Contacts {
     /// Takes out the questions that were sent to `to`.
     pub fn refused(&mut self, to: SocketAddr) -> Vec<Contact> {
         self.open.extract_if(.., |_, c| c.to == to).map(|(_, c)| c).collect()
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Contact> {
-        self.open.values()
     }
 
     pub fn next(&self) -> Instant {

@@ -13,28 +13,42 @@
 //! come out, and no clocks need to agree: skew costs bits, not truth.
 
 use core::net::SocketAddr;
-use core::ops::Range;
+use core::time::Duration;
 
 use bytes::Bytes;
 use heartsay_proto::gossip::packet::Body;
-use heartsay_proto::{Filler, ages, gossip};
+use heartsay_proto::{Filler, Message, ages, gossip};
 
 use crate::Instant;
 use crate::contact::{Contact, Kind};
 use crate::fingerprint::standing_code;
 use crate::io::Rejected;
-use crate::member::Status;
+use crate::member::{Member, Status};
 use crate::node::Node;
-use crate::roster::{Sums, compare};
+use crate::roster::compare;
 use crate::wire::Detail;
 
 /// Answers to one step, gathered before they are cut to a datagram.
 #[derive(Debug, Default)]
 struct Reply {
+    /// What the pages and lists take, about: more than fits need not be made.
+    bytes: usize,
     pages: Vec<gossip::Page>,
     lists: Vec<gossip::List>,
     wants: Vec<gossip::Want>,
     claims: Vec<(u64, Detail)>,
+}
+
+impl Reply {
+    fn page(&mut self, page: gossip::Page) {
+        self.bytes += page.encoded_len();
+        self.pages.push(page);
+    }
+
+    fn list(&mut self, list: gossip::List) {
+        self.bytes += list.encoded_len();
+        self.lists.push(list);
+    }
 }
 
 impl Node {
@@ -52,7 +66,7 @@ impl Node {
 
     /// Step 1: our pages, as many as fit. `introduce`: the receiver may not know us.
     pub(crate) fn send_syn(&mut self, now: Instant, to: SocketAddr, seq: u32, introduce: bool) {
-        let bits = self.roster.page_bits();
+        let bits = self.syn_bits(now);
         let mut packet =
             self.packet(seq, Some(Body::Exchange(gossip::Exchange { step: 1, ..Default::default() })));
         packet.beat = self.beat.say(now);
@@ -104,8 +118,13 @@ impl Node {
         let nominal = self.roster.get(sender).map_or(0, |m| m.life.reference.unix_ms_of(heartbeat));
         let mut agrees = view == 0 || view == self.roster.fingerprint();
         let complete = step <= 2 && (view != 0 || exchange.pages.iter().any(|p| p.bits == 0));
+        let unequal = self.stats.pages_unequal;
         for page in &exchange.pages {
             agrees &= self.on_page(now, nominal, page, step, &mut reply)?;
+        }
+        let unequal = self.stats.pages_unequal - unequal;
+        if unequal >= 2 && unequal * 2 > exchange.pages.len() as u64 {
+            self.pulls.behind(now);
         }
         for list in &exchange.lists {
             self.on_list(list, &mut reply);
@@ -127,56 +146,67 @@ impl Node {
         step: u32,
         reply: &mut Reply,
     ) -> Result<bool, Rejected> {
-        let range = self.roster.range(page.bits, page.prefix);
-        let mine = Sums::of(self.roster.slice(range.clone()));
+        let mine = self.roster.sums(page.bits, page.prefix);
         if mine.lives != page.lives {
             self.stats.pages_unequal += 1;
-            self.refine(page.bits, page.prefix, range, reply);
+            self.unrest_at = now;
+            if reply.bytes < self.packet_limit() {
+                self.refine(page.bits, page.prefix, reply);
+            }
             return Ok(false);
         }
         self.stats.pages_equal += 1;
         let same = mine.stamps == page.stamps;
         if !page.ages.is_empty() {
-            self.take_ages(now, nominal, range.clone(), &page.ages)?;
+            self.take_ages(now, nominal, page)?;
+        }
+        if !same && self.roster.page(page.bits, page.prefix).count() > LISTED {
+            self.refine(page.bits, page.prefix, reply);
+            return Ok(false);
         }
         if !same {
-            reply.lists.push(self.list_by_position(page.bits, page.prefix, range));
+            reply.list(self.list_by_position(page.bits, page.prefix));
         }
         if step == 1 {
             let mut answer = self.page(page.bits, page.prefix);
             // When the heartbeats taken just now have settled it, they do so on the other side too.
             answer.stamps = if same { page.stamps } else { answer.stamps };
-            reply.pages.push(answer);
+            reply.page(answer);
         }
         Ok(same)
     }
 
+    /// How finely to cut the roster for a syn. While all agree, pages are as large as a datagram allows, and
+    /// their sums cost next to nothing. Around a change they are small: of those that are unequal, the
+    /// heartbeats are lost to the exchange.
+    fn syn_bits(&self, now: Instant) -> u32 {
+        let fine = self.roster.page_bits();
+        let calm = now.since(self.unrest_at) >= CALM;
+        if calm { (0..fine).find(|bits| self.roster.len() >> bits <= COARSE).unwrap_or(fine) } else { fine }
+    }
+
     /// An unequal page is answered by its parts, a small one by its list.
-    fn refine(&self, bits: u32, prefix: u32, range: Range<usize>, reply: &mut Reply) {
-        if range.len() <= LEAF || bits + CHILD_BITS > DEEPEST {
-            reply.lists.push(self.list_by_tag(bits, prefix, range));
+    fn refine(&self, bits: u32, prefix: u32, reply: &mut Reply) {
+        let members = self.roster.page(bits, prefix).count();
+        if members <= LEAF || bits + CHILD_BITS > DEEPEST {
+            reply.list(self.list_by_tag(bits, prefix));
             return;
         }
         for child in 0..1_u32 << CHILD_BITS {
-            reply.pages.push(self.page(bits + CHILD_BITS, (prefix << CHILD_BITS) | child));
+            reply.page(self.page(bits + CHILD_BITS, (prefix << CHILD_BITS) | child));
         }
     }
 
     /// Heartbeats of a page on whose members both sides agree.
-    fn take_ages(
-        &mut self,
-        now: Instant,
-        nominal: u64,
-        range: Range<usize>,
-        coded: &Bytes,
-    ) -> Result<(), Rejected> {
+    fn take_ages(&mut self, now: Instant, nominal: u64, page: &gossip::Page) -> Result<(), Rejected> {
         let mut ages = core::mem::take(&mut self.ages);
-        let decoded = ages::decode(coded, range.len(), &mut ages);
+        let members = self.roster.page(page.bits, page.prefix).count();
+        let decoded = ages::decode(&page.ages, members, &mut ages);
         if decoded.is_ok() {
             let unix_ms = self.unix_ms(now);
             let me = self.me;
             let mut revived = Vec::new();
-            for (member, age) in self.roster.slice_mut(range).iter_mut().zip(&ages) {
+            for (member, age) in self.roster.page_mut(page.bits, page.prefix).zip(&ages) {
                 let Some(age) = age else { continue };
                 let predicted = member.life.reference.heartbeat_at(nominal);
                 let heartbeat = predicted.checked_sub(*age).and_then(|h| u64::try_from(h).ok());
@@ -202,15 +232,15 @@ impl Node {
 
     /// Somebody's list against ours.
     fn on_list(&mut self, list: &gossip::List, reply: &mut Reply) {
-        let range = self.roster.range(list.bits, list.prefix);
-        let mine = self.roster.slice(range);
+        let mine = self.roster.page(list.bits, list.prefix);
         let lines = list.versions.iter().copied().zip(list.standings.iter().copied());
         if list.lives != 0 {
-            if Sums::of(mine).lives != list.lives || mine.len() != list.versions.len() {
+            let lives = self.roster.sums(list.bits, list.prefix).lives;
+            if lives != list.lives || mine.clone().count() != list.versions.len() {
                 // The roster has changed since; the next exchange finds out.
                 return;
             }
-            for (member, (version, standing)) in mine.iter().zip(lines) {
+            for (member, (version, standing)) in mine.zip(lines) {
                 self.settle(member.hash(), version, standing, reply);
             }
             return;
@@ -302,41 +332,38 @@ impl Node {
     }
 
     fn page(&self, bits: u32, prefix: u32) -> gossip::Page {
-        let members = self.roster.slice(self.roster.range(bits, prefix));
-        let sums = Sums::of(members);
+        let sums = self.roster.sums(bits, prefix);
         let mut coded = Vec::new();
         let reference = self.myself();
         let nominal = reference.life.reference.unix_ms_of(reference.standing.heartbeat);
-        let ages: Vec<Option<i64>> = members
-            .iter()
-            .map(|member| {
-                // Down and left members beat no more: the cheapest symbol.
-                if !member.is_present() {
-                    return None;
-                }
-                let predicted = member.life.reference.heartbeat_at(nominal);
-                predicted.checked_sub(i64::try_from(member.standing.heartbeat).ok()?)
-            })
-            .collect();
+        let age = |member: &Member| {
+            // Down and left members beat no more: the cheapest symbol.
+            if !member.is_present() {
+                return None;
+            }
+            let predicted = member.life.reference.heartbeat_at(nominal);
+            predicted.checked_sub(i64::try_from(member.standing.heartbeat).ok()?)
+        };
+        let ages: Vec<Option<i64>> = self.roster.page(bits, prefix).map(age).collect();
         ages::encode(&ages, &mut coded);
         gossip::Page { prefix, lives: sums.lives, stamps: sums.stamps, ages: Bytes::from(coded), bits }
     }
 
-    fn list_by_tag(&self, bits: u32, prefix: u32, range: Range<usize>) -> gossip::List {
-        let members = self.roster.slice(range);
+    fn list_by_tag(&self, bits: u32, prefix: u32) -> gossip::List {
+        let members = || self.roster.page(bits, prefix);
         gossip::List {
             bits,
             prefix,
-            tags: members.iter().map(|m| m.tag).collect(),
+            tags: members().map(|m| m.tag).collect(),
             lives: 0,
-            versions: members.iter().map(|m| m.state.version()).collect(),
-            standings: members.iter().map(|m| standing_code(m)).collect(),
+            versions: members().map(|m| m.state.version()).collect(),
+            standings: members().map(standing_code).collect(),
         }
     }
 
-    fn list_by_position(&self, bits: u32, prefix: u32, range: Range<usize>) -> gossip::List {
-        let lives = Sums::of(self.roster.slice(range.clone())).lives;
-        gossip::List { tags: Vec::new(), lives, ..self.list_by_tag(bits, prefix, range) }
+    fn list_by_position(&self, bits: u32, prefix: u32) -> gossip::List {
+        let lives = self.roster.sums(bits, prefix).lives;
+        gossip::List { tags: Vec::new(), lives, ..self.list_by_tag(bits, prefix) }
     }
 
     fn note_agreement(&mut self, peer: u64, agrees: bool) {
@@ -355,6 +382,13 @@ impl Node {
 
 /// A part with at most so many members is told as a list: about nine bytes each.
 const LEAF: usize = 24;
+/// A page whose members are the same but not what is said of them is answered
+/// by a list of at most so many, two bytes each, or by its parts.
+const LISTED: usize = 256;
+/// Most members of a page, on average, while all agree: about 550 bytes of heartbeats.
+const COARSE: usize = 1800;
+/// From the last sign that rosters differ to larger pages: several times what a change takes to spread.
+const CALM: Duration = Duration::from_secs(3);
 /// An unequal page is split into eight.
 const CHILD_BITS: u32 = 3;
 /// Finer than any roster needs; the wire allows 24.

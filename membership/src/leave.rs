@@ -34,10 +34,9 @@ impl Node {
         let me = self.me;
         if let Some(myself) = self.roster.get_mut(me) {
             myself.standing.left = true;
-            myself.status = Status::Left;
-            myself.since = now;
             myself.restamp();
         }
+        self.roster.set_status(now, me, Status::Left);
         self.report(me, MemberEventKind::Left, &[], "asked to leave".to_owned());
         self.probes.clear();
         self.burst.news(now, me, false);
@@ -58,11 +57,8 @@ impl Node {
     }
 
     pub(crate) fn step_leave(&mut self, now: Instant) {
+        let Some(leave) = self.leave.as_mut().filter(|leave| now >= leave.next()) else { return };
         let others = self.roster.iter().filter(|m| is_other(m, self.me)).count();
-        let Some(leave) = &mut self.leave else { return };
-        if now < leave.next() {
-            return;
-        }
         // The first look comes one tick after the start: both waves of the burst have left by then.
         if leave.acknowledged >= CONFIRMATIONS.min(others) || now >= leave.deadline {
             leave.done = true;

@@ -27,6 +27,7 @@
 //! outputs.
 
 mod beat;
+mod bodies;
 mod bucket;
 mod burst;
 mod claims;
@@ -44,6 +45,7 @@ mod node;
 mod peers;
 mod presence;
 mod probe;
+mod pull;
 mod quorum;
 mod roster;
 mod round;
@@ -56,6 +58,7 @@ mod view;
 mod wire;
 mod witness;
 
+pub use bodies::Bodies;
 pub use config::{Config, Profile};
 pub use heartsay_detector::Instant;
 pub use identity::{Generation, Heartbeat, HostId, Name, NameError, Version};

@@ -27,6 +27,7 @@ use crate::leave::Leave;
 use crate::member::{Life, Member, Reference, Standing};
 use crate::presence::Presence;
 use crate::probe::Probe;
+use crate::pull::Pulls;
 use crate::roster::Roster;
 use crate::state::{State, StateError};
 use crate::stats::Stats;
@@ -67,6 +68,7 @@ pub struct Node {
     pub(crate) testify_at: Instant,
     pub(crate) burst: Burst,
     pub(crate) join: Join,
+    pub(crate) pulls: Pulls,
     pub(crate) leave: Option<Leave>,
     pub(crate) health: LocalHealth,
     /// All our paths taken together: round trips and how often nothing comes back.
@@ -84,6 +86,8 @@ pub struct Node {
     pub(crate) page_cursor: u32,
     /// When to count who is here: soon after somebody's status changed.
     pub(crate) recount_at: Instant,
+    /// When rosters were last seen to differ.
+    pub(crate) unrest_at: Instant,
     /// Reused for decoding pages.
     pub(crate) ages: Vec<Option<i64>>,
     pub(crate) presence: Presence,
@@ -121,7 +125,8 @@ impl Node {
         let generation_ms = i64::try_from(me.generation).unwrap_or(i64::MAX);
         let now_ms = i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX);
         let hash = life.hash;
-        let member = Member::new(now, Arc::new(life), Standing::default(), state, &config);
+        let (life, state) = config.bodies.share(life, state);
+        let member = Member::new(now, life, Standing::default(), state, &config);
         let start: u32 = rng.random();
         Ok(Self {
             me: hash,
@@ -132,6 +137,7 @@ impl Node {
             testify_at: Instant::NEVER,
             burst: Burst::new(now, config.burst_rate, config.coalesce),
             join: Join::new(now),
+            pulls: Pulls::new(now),
             leave: None,
             health: LocalHealth::new(now, config.local_health),
             paths: RttEstimator::new(&config.rtt),
@@ -142,6 +148,7 @@ impl Node {
             agreement: VecDeque::new(),
             page_cursor: 0,
             recount_at: now,
+            unrest_at: now,
             ages: Vec::new(),
             presence: Presence::new(now, config.electorate.clone(), config.quorum_settle),
             started: now,
@@ -477,6 +484,7 @@ impl Node {
             self.testify(now);
         }
         self.step_join(now);
+        self.step_pulls(now);
         self.step_leave(now);
         if now >= self.recount_at {
             self.count_presence(now);
@@ -518,6 +526,7 @@ impl Node {
             self.testify_at,
             self.burst.next(),
             self.join.next(),
+            self.pulls.next(),
             self.presence.next(),
             self.recount_at,
             self.leave.as_ref().map_or(Instant::NEVER, Leave::next),
@@ -535,11 +544,7 @@ impl Node {
         let old = &myself.life;
         let reference = Reference { unix_ms: generation, ..old.reference };
         let life = Life::new(old.name.clone(), old.host_id, generation, old.address, reference);
-        let heartbeat = myself.standing.heartbeat;
-        myself.tag = life.tag;
-        myself.life = Arc::new(life);
-        myself.standing = Standing { heartbeat, ..Standing::default() };
-        myself.restamp();
+        myself.begin_life(life);
         self.burst.news(now, me, true);
         self.emit(Event::GenerationRaised(generation));
     }

@@ -33,7 +33,7 @@ pub fn rank_for(slot: u64, mine: usize, n: usize) -> Option<usize> {
 /// The peer for this slot: the one at its rank, or the next one after it that is present.
 pub fn for_slot(roster: &Roster, me: u64, slot: u64) -> Option<&Member> {
     let n = roster.len();
-    let first = rank_for(slot, roster.rank(me).ok()?, n)?;
+    let first = rank_for(slot, roster.rank(me)?, n)?;
     (0..n).filter_map(|i| roster.at((first + i) % n)).find(|m| m.is_present() && m.hash() != me)
 }
 
@@ -70,14 +70,8 @@ pub fn sample<'a>(
 /// whole cluster together knocks about twice a round at each, so that halves
 /// meet again at once and a dead host draws no crowd.
 pub fn knock<'a>(roster: &'a Roster, rng: &mut impl Rng) -> Option<&'a Member> {
-    let (mut down, mut present) = (0_u32, 0_u32);
-    for member in roster.iter() {
-        match member.status {
-            Status::Down => down += 1,
-            Status::Alive | Status::Suspect => present += 1,
-            Status::Left => {}
-        }
-    }
+    let census = roster.census();
+    let (down, present) = (census.down, census.alive + census.suspect);
     if down == 0 || !rng.random_bool((2.0 * f64::from(down) / f64::from(present.max(1))).min(1.0)) {
         return None;
     }

@@ -112,7 +112,7 @@ impl Node {
                         self.health.nack_missing(now);
                     }
                 }
-                (Kind::Pull { segment }, _) => self.pull_unanswered(now, segment),
+                (Kind::Pull { part, .. }, _) => self.pull_unanswered(now, part),
                 // Electors are asked again by the lease itself.
                 (Kind::Exchange | Kind::Probe | Kind::Errand { .. }, None)
                 | (Kind::Leave | Kind::Dial | Kind::Lease, _) => {}
@@ -132,7 +132,7 @@ impl Node {
                 (Kind::Exchange | Kind::Probe | Kind::Lease, Some(subject)) => {
                     self.refused_by(now, subject, contact.sent);
                 }
-                (Kind::Pull { segment }, _) => self.pull_unanswered(now, segment),
+                (Kind::Pull { part, .. }, _) => self.pull_unanswered(now, part),
                 _ => {}
             }
         }
@@ -147,7 +147,7 @@ impl Node {
         let silent: Vec<u64> = self
             .roster
             .iter()
-            .filter(|m| is_other(m, self.me) && m.detector.is_overdue(now, config))
+            .filter(|m| is_other(m, self.me) && m.has_rhythm() && m.detector.is_overdue(now, config))
             .map(Member::hash)
             .filter(|hash| !self.probes.contains_key(hash))
             .collect();

@@ -4,11 +4,16 @@
 //! range of hashes (a page) has the same sum of tags (its fingerprint). So two
 //! sides find out in eight bytes whether they mean the same members, and can
 //! then speak of them by position.
+//!
+//! Picture: a card index. The drawers are the pages of the wire: equal ranges
+//! of hashes, twice as many when they get too full. A newcomer moves the cards
+//! of one drawer only, and a drawer that nobody has touched keeps its sums.
 
-use core::ops::Range;
+use core::cell::Cell;
 use std::sync::Arc;
 
 use crate::Instant;
+use crate::bodies::Bodies;
 use crate::config::Config;
 use crate::fingerprint::standing_code;
 use crate::identity::{Heartbeat, HostId};
@@ -21,10 +26,33 @@ use crate::wire::Claim;
 /// The members, ourselves included.
 #[derive(Debug)]
 pub struct Roster {
-    #[expect(clippy::vec_box, reason = "a newcomer among 10,000 moves pointers, not megabytes of entries")]
-    members: Vec<Box<Member>>,
+    /// `1 << bits` of them, by the first `bits` bits of the hash.
+    drawers: Vec<Drawer>,
+    bits: u32,
+    len: usize,
+    census: Census,
     tombstones: Tombstones,
     max_members: usize,
+    bodies: Bodies,
+}
+
+/// A range of the roster that is compared as one page.
+#[derive(Debug, Default)]
+struct Drawer {
+    /// Hashes of the members, close together: a search reads a few lines of cache.
+    hashes: Vec<u64>,
+    members: Vec<Member>,
+    /// Unless somebody may have changed.
+    sums: Cell<Option<Sums>>,
+}
+
+/// How many members have which status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    pub alive: u32,
+    pub suspect: u32,
+    pub down: u32,
+    pub left: u32,
 }
 
 /// What taking a claim has done.
@@ -55,87 +83,131 @@ pub enum Change {
 
 impl Roster {
     pub fn new(me: Member, config: &Config) -> Self {
+        let mut census = Census::default();
+        *census.of(me.status) += 1;
         Self {
-            members: vec![Box::new(me)],
+            drawers: vec![Drawer { hashes: vec![me.hash()], members: vec![me], sums: Cell::default() }],
+            bits: 0,
+            len: 1,
+            census,
             tombstones: Tombstones::new(config.tombstones),
             max_members: config.max_members.max(1),
+            bodies: config.bodies.clone(),
         }
     }
 
     pub fn len(&self) -> usize {
-        self.members.len()
+        self.len
+    }
+
+    /// How many members have which status, ourselves included.
+    pub fn census(&self) -> Census {
+        self.census
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter().map(Box::as_ref)
+        self.drawers.iter().flat_map(|drawer| &drawer.members)
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Member> {
-        self.members.iter_mut().map(Box::as_mut)
+        self.drawers.iter_mut().flat_map(Drawer::members_mut)
     }
 
     pub fn get(&self, hash: u64) -> Option<&Member> {
-        self.at(self.rank(hash).ok()?)
+        let drawer = self.drawers.get(self.drawer_of(hash))?;
+        drawer.members.get(drawer.find(hash).ok()?)
     }
 
     pub fn get_mut(&mut self, hash: u64) -> Option<&mut Member> {
-        let rank = self.rank(hash).ok()?;
-        self.members.get_mut(rank).map(Box::as_mut)
+        let at = self.drawer_of(hash);
+        let drawer = self.drawers.get_mut(at)?;
+        let place = drawer.find(hash).ok()?;
+        drawer.members_mut().get_mut(place)
     }
 
-    /// Position of a member, or where it would stand.
-    pub fn rank(&self, hash: u64) -> Result<usize, usize> {
-        self.members.binary_search_by_key(&hash, |m| m.hash())
+    /// Position of a member.
+    pub fn rank(&self, hash: u64) -> Option<usize> {
+        let at = self.drawer_of(hash);
+        let before: usize = self.drawers.iter().take(at).map(|d| d.members.len()).sum();
+        Some(before + self.drawers.get(at)?.find(hash).ok()?)
     }
 
-    pub fn at(&self, rank: usize) -> Option<&Member> {
-        self.members.get(rank).map(Box::as_ref)
+    pub fn at(&self, mut rank: usize) -> Option<&Member> {
+        for drawer in &self.drawers {
+            match rank.checked_sub(drawer.members.len()) {
+                Some(rest) => rank = rest,
+                None => return drawer.members.get(rank),
+            }
+        }
+        None
     }
 
     /// The member whose life has this tag.
     pub fn by_tag(&self, tag: u64) -> Option<&Member> {
         // Tags share the upper half with the hash by which the roster is sorted.
-        let first = self.members.partition_point(|m| m.hash() >> 32 < tag >> 32);
-        self.members
-            .get(first..)?
-            .iter()
-            .map(Box::as_ref)
-            .take_while(|m| m.hash() >> 32 == tag >> 32)
-            .find(|m| m.tag == tag)
+        let drawer = self.drawers.get(self.drawer_of(tag))?;
+        let first = drawer.hashes.partition_point(|hash| hash >> 32 < tag >> 32);
+        let same = |m: &&Member| m.tag >> 32 == tag >> 32;
+        drawer.members.get(first..)?.iter().take_while(same).find(|m| m.tag == tag)
+    }
+
+    /// Gives a member another status.
+    pub fn set_status(&mut self, now: Instant, hash: u64, status: Status) {
+        let Some(member) = self.get_mut(hash) else { return };
+        let before = member.status;
+        (member.status, member.since) = (status, now);
+        *self.census.of(before) -= 1;
+        *self.census.of(status) += 1;
     }
 
     /// Bits of hash that make pages of at most about [`PAGE`] members.
     pub fn page_bits(&self) -> u32 {
-        let pages = self.members.len().div_ceil(PAGE).next_power_of_two();
-        pages.trailing_zeros()
+        self.bits
     }
 
-    /// Positions of the members whose hash begins with `prefix`, of `bits` bits.
-    pub fn range(&self, bits: u32, prefix: u32) -> Range<usize> {
-        if bits == 0 {
-            return 0..self.members.len();
+    /// The members whose hash begins with `prefix`, of `bits` bits.
+    pub fn page(&self, bits: u32, prefix: u32) -> impl Iterator<Item = &Member> + Clone {
+        let (drawers, from, to) = self.span(bits, prefix);
+        self.drawers
+            .get(drawers)
+            .unwrap_or_default()
+            .iter()
+            .flat_map(move |drawer| drawer.members.get(drawer.between(from, to)).unwrap_or_default())
+    }
+
+    /// The same, to be changed.
+    pub fn page_mut(&mut self, bits: u32, prefix: u32) -> impl Iterator<Item = &mut Member> {
+        let (drawers, from, to) = self.span(bits, prefix);
+        self.drawers.get_mut(drawers).unwrap_or_default().iter_mut().flat_map(move |drawer| {
+            let range = drawer.between(from, to);
+            drawer.members_mut().get_mut(range).unwrap_or_default()
+        })
+    }
+
+    /// Sums over a page.
+    pub fn sums(&self, bits: u32, prefix: u32) -> Sums {
+        if bits > self.bits {
+            return Sums::of(self.page(bits, prefix));
         }
-        let shift = 64 - bits.min(32);
-        let begins_with = |m: &Member| m.hash() >> shift;
-        let start = self.members.partition_point(|m| begins_with(m) < u64::from(prefix));
-        let end = self.members.partition_point(|m| begins_with(m) <= u64::from(prefix));
-        start..end
+        let (drawers, ..) = self.span(bits, prefix);
+        self.drawers
+            .get(drawers)
+            .unwrap_or_default()
+            .iter()
+            .map(Drawer::sums)
+            .fold(Sums::default(), Sums::add)
     }
 
-    /// Positions of the members with `from <= hash`, and `hash < until` unless `until` is 0.
-    pub fn range_of_hashes(&self, from: u64, until: u64) -> Range<usize> {
-        let start = self.members.partition_point(|m| m.hash() < from);
-        let end =
-            if until == 0 { self.members.len() } else { self.members.partition_point(|m| m.hash() < until) };
-        start..end.max(start)
-    }
-
-    pub fn slice(&self, range: Range<usize>) -> &[Box<Member>] {
-        self.members.get(range).unwrap_or_default()
-    }
-
-    pub fn slice_mut(&mut self, range: Range<usize>) -> &mut [Box<Member>] {
-        self.members.get_mut(range).unwrap_or_default()
+    /// The members with `from <= hash`, and `hash < until` unless `until` is 0.
+    pub fn between(&self, from: u64, until: u64) -> impl Iterator<Item = &Member> {
+        self.drawers
+            .get(self.drawer_of(from)..)
+            .unwrap_or_default()
+            .iter()
+            .flat_map(|drawer| drawer.hashes.iter().zip(&drawer.members))
+            .skip_while(move |(hash, _)| **hash < from)
+            .take_while(move |(hash, _)| until == 0 || **hash < until)
+            .map(|(_, member)| member)
     }
 
     pub fn tombstones(&self) -> &Tombstones {
@@ -144,7 +216,7 @@ impl Roster {
 
     /// One fingerprint of everything: who, and in what standing.
     pub fn fingerprint(&self) -> u64 {
-        let page = Sums::of(&self.members);
+        let page = self.sums(0, 0);
         page.lives ^ u64::from(page.stamps).rotate_left(32)
     }
 
@@ -161,11 +233,14 @@ impl Roster {
         if buried.is_some_and(|generation| generation >= claim.generation) {
             return Ok(Change::Stale);
         }
-        let rank = match self.rank(claim.subject) {
-            Ok(rank) => rank,
-            Err(rank) => return self.insert(now, rank, claim, config),
+        let bodies = &self.bodies;
+        let at = drawer_of(self.bits, claim.subject);
+        let place = self.drawers.get(at).and_then(|drawer| drawer.find(claim.subject).ok());
+        let Some(place) = place else { return self.insert(now, claim, config) };
+        let drawer = self.drawers.get_mut(at).map(Drawer::members_mut);
+        let Some(member) = drawer.and_then(|members| members.get_mut(place)) else {
+            return Ok(Change::Same);
         };
-        let Some(member) = self.members.get_mut(rank) else { return Ok(Change::Same) };
         if claim.generation < member.life.generation {
             return Ok(Change::Stale);
         }
@@ -179,8 +254,11 @@ impl Roster {
             return Ok(match claim.life {
                 None => Change::Unknown,
                 Some(life) => {
-                    let state = first_state(claim.delta.as_ref())?;
-                    **member = Member::new(now, Arc::new(life), claim.standing, state, config);
+                    let (life, state) = bodies.share(life, first_state(claim.delta.as_ref())?);
+                    let before = member.status;
+                    *member = Member::new(now, life, claim.standing, state, config);
+                    *self.census.of(before) -= 1;
+                    *self.census.of(member.status) += 1;
                     Change::Restarted
                 }
             });
@@ -191,14 +269,20 @@ impl Roster {
             // Two lives of one name began in the same millisecond. Whoever came first stays.
             return Err(duplicate(member, life.host_id));
         }
-        merge(now, member, &claim, config)
+        merge(now, member, &claim, config, bodies)
     }
 
     /// Drops a member and remembers that it is gone.
     pub fn bury(&mut self, now: Instant, hash: u64) -> Option<Member> {
-        let member = self.members.remove(self.rank(hash).ok()?);
+        let at = self.drawer_of(hash);
+        let drawer = self.drawers.get_mut(at)?;
+        let place = drawer.find(hash).ok()?;
+        let member = drawer.take(place);
+        self.len -= 1;
+        *self.census.of(member.status) -= 1;
         self.tombstones.bury(now, hash, member.life.generation);
-        Some(*member)
+        self.resize();
+        Some(member)
     }
 
     pub fn age_tombstones(&mut self, now: Instant) {
@@ -220,21 +304,132 @@ impl Roster {
         }
     }
 
-    fn insert(
-        &mut self,
-        now: Instant,
-        rank: usize,
-        claim: Claim,
-        config: &Config,
-    ) -> Result<Change, Rejected> {
+    fn insert(&mut self, now: Instant, claim: Claim, config: &Config) -> Result<Change, Rejected> {
         let Some(life) = claim.life else { return Ok(Change::Unknown) };
-        if self.members.len() >= self.max_members {
+        if self.len >= self.max_members {
             return Err(Rejected::Full { cap: self.max_members, name: life.name });
         }
-        let state = first_state(claim.delta.as_ref())?;
-        let member = Member::new(now, Arc::new(life), claim.standing, state, config);
-        self.members.insert(rank, Box::new(member));
+        let (life, state) = self.bodies.share(life, first_state(claim.delta.as_ref())?);
+        let member = Member::new(now, life, claim.standing, state, config);
+        let at = self.drawer_of(member.hash());
+        if let Some(drawer) = self.drawers.get_mut(at) {
+            *self.census.of(member.status) += 1;
+            drawer.put(member);
+            self.len += 1;
+        }
+        self.resize();
         Ok(Change::New)
+    }
+
+    /// More drawers when they are too full, fewer when they are nearly empty.
+    fn resize(&mut self) {
+        while self.len > PAGE << self.bits {
+            let halves = core::mem::take(&mut self.drawers).into_iter().zip(0..);
+            self.drawers = halves.flat_map(|(drawer, prefix)| drawer.halve(self.bits, prefix)).collect();
+            self.bits += 1;
+        }
+        while self.bits > 0 && self.len < PAGE << self.bits >> 2 {
+            self.bits -= 1;
+            let mut halves = core::mem::take(&mut self.drawers).into_iter();
+            while let (Some(mut first), Some(mut second)) = (halves.next(), halves.next()) {
+                first.hashes.append(&mut second.hashes);
+                first.members_mut().append(second.members_mut());
+                self.drawers.push(first);
+            }
+        }
+    }
+
+    fn drawer_of(&self, hash: u64) -> usize {
+        drawer_of(self.bits, hash)
+    }
+
+    /// The drawers that a page covers, and its first and last hash.
+    fn span(&self, bits: u32, prefix: u32) -> (core::ops::Range<usize>, u64, u64) {
+        let (from, to) = bounds(bits, prefix);
+        let (first, last) = (self.drawer_of(from), self.drawer_of(to));
+        (first..last + 1, from, to)
+    }
+}
+
+/// First and last hash that begins with `prefix`, of `bits` bits.
+fn bounds(bits: u32, prefix: u32) -> (u64, u64) {
+    if bits == 0 {
+        return (0, u64::MAX);
+    }
+    let shift = 64 - bits.min(32);
+    let from = u64::from(prefix) << shift;
+    (from, from | (u64::MAX >> bits.min(32)))
+}
+
+fn drawer_of(bits: u32, hash: u64) -> usize {
+    if bits == 0 { 0 } else { usize::try_from(hash >> (64 - bits)).unwrap_or(usize::MAX) }
+}
+
+impl Drawer {
+    /// Whoever gets hold of members this way may change them, though not who they are.
+    fn members_mut(&mut self) -> &mut Vec<Member> {
+        self.sums.set(None);
+        &mut self.members
+    }
+
+    fn sums(&self) -> Sums {
+        let sums = self.sums.get().unwrap_or_else(|| Sums::of(&self.members));
+        self.sums.set(Some(sums));
+        sums
+    }
+
+    /// Where a member is, or where it would stand.
+    fn find(&self, hash: u64) -> Result<usize, usize> {
+        self.hashes.binary_search(&hash)
+    }
+
+    /// Places of the members from hash `from` up to and including `to`.
+    fn between(&self, from: u64, to: u64) -> core::ops::Range<usize> {
+        let inside = |hash: Option<&u64>| hash.is_none_or(|hash| (from..=to).contains(hash));
+        if inside(self.hashes.first()) && inside(self.hashes.last()) {
+            return 0..self.hashes.len();
+        }
+        let start = self.hashes.partition_point(|hash| *hash < from);
+        start..self.hashes.partition_point(|hash| *hash <= to).max(start)
+    }
+
+    fn put(&mut self, member: Member) {
+        let (Ok(place) | Err(place)) = self.find(member.hash());
+        if self.members.len() == self.members.capacity() {
+            // Doubling would leave a third of all memory unused.
+            let more = self.members.len() / 8 + 4;
+            self.members.reserve_exact(more);
+            self.hashes.reserve_exact(more);
+        }
+        self.hashes.insert(place, member.hash());
+        self.members_mut().insert(place, member);
+    }
+
+    fn take(&mut self, place: usize) -> Member {
+        self.hashes.remove(place);
+        self.members_mut().remove(place)
+    }
+
+    /// Its two halves by the bit after the first `bits`.
+    fn halve(mut self, bits: u32, prefix: u32) -> [Self; 2] {
+        let (from, _) = bounds(bits + 1, prefix * 2 + 1);
+        let middle = self.hashes.partition_point(|hash| *hash < from);
+        let hashes = self.hashes.split_off(middle);
+        let members = self.members_mut().split_off(middle);
+        self.hashes.shrink_to_fit();
+        self.members.shrink_to_fit();
+        [self, Self { hashes, members, sums: Cell::default() }]
+    }
+}
+
+impl Census {
+    fn of(&mut self, status: Status) -> &mut u32 {
+        match status {
+            Status::Alive => &mut self.alive,
+            Status::Suspect => &mut self.suspect,
+            Status::Down => &mut self.down,
+            Status::Left => &mut self.left,
+        }
     }
 }
 
@@ -248,11 +443,13 @@ pub struct Sums {
 }
 
 impl Sums {
-    pub fn of(members: &[Box<Member>]) -> Self {
-        members.iter().fold(Self::default(), |sums, member| Self {
-            lives: sums.lives.wrapping_add(spread(member.tag)),
-            stamps: sums.stamps.wrapping_add(member.stamp),
-        })
+    fn of<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
+        let alone = |m: &Member| Self { lives: spread(m.tag), stamps: m.stamp };
+        members.into_iter().map(alone).fold(Self::default(), Self::add)
+    }
+
+    fn add(self, other: Self) -> Self {
+        Self { lives: self.lives.wrapping_add(other.lives), stamps: self.stamps.wrapping_add(other.stamps) }
     }
 }
 
@@ -286,12 +483,19 @@ pub fn compare(member: &Member, version: u64, standing: u64) -> Comparison {
     }
 }
 
-fn merge(now: Instant, member: &mut Member, claim: &Claim, config: &Config) -> Result<Change, Rejected> {
+fn merge(
+    now: Instant,
+    member: &mut Member,
+    claim: &Claim,
+    config: &Config,
+    bodies: &Bodies,
+) -> Result<Change, Rejected> {
     let mut state = false;
     if let Some(delta) = &claim.delta
         && delta.until > member.state.version()
     {
         state = Arc::make_mut(&mut member.state).merge(delta)?;
+        bodies.share_state(&member.life, &mut member.state);
     }
     let heartbeat = member.advance(now, claim.standing.heartbeat, &config.detector);
     let before = member.standing.clone();

@@ -43,7 +43,8 @@ impl Node {
 
     /// In the first moments of its life, when not everybody has heard of it.
     pub(crate) fn is_young(&self, now: Instant) -> bool {
-        now.since(self.started) < EAGER_TIME
+        let age = now.since(self.started);
+        age < EAGER_TIME || (age < LONGEST_YOUTH && self.pulls.is_behind(now))
     }
 
     /// A newcomer talks more often for its first moments, so that it is known everywhere at once.
@@ -85,6 +86,8 @@ impl Node {
 
 /// For so long a newcomer talks more often.
 const EAGER_TIME: Duration = Duration::from_secs(3);
+/// In a mass start it lasts until the views are alike, but not longer than this.
+const LONGEST_YOUTH: Duration = Duration::from_secs(30);
 /// So many times as often.
 const EAGER_FACTOR: u32 = 5;
 /// The long gone are looked for once in so many rounds.

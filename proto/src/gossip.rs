@@ -233,14 +233,20 @@ pub struct Entry {
     #[prost(bool, tag = "4")]
     pub deleted: bool,
 }
-/// A newcomer's request: members whose name hash is >= from, in order, as many
-/// as fit the answer, up to and not including `until` (0: to the end).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+/// "What do you have that I lack?": members whose name hash is >= from, in
+/// order, as many as fit the answer, up to and not including `until` (0: to the
+/// end), and not those that `have` names.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pull {
     #[prost(fixed64, tag = "1")]
     pub from: u64,
     #[prost(fixed64, tag = "2")]
     pub until: u64,
+    /// The lowest three bytes of the tag of each member in the range that the
+    /// asking side has, big-endian. Should one of 16 million coincide, that
+    /// member comes with a later exchange.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub have: ::prost::bytes::Bytes,
 }
 /// Answer to a pull; the records are the packet's claims.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -7,6 +7,7 @@
 //! newer one's pass and take what it does not know for the weakest.
 
 use prost::Message;
+use prost::bytes::Bytes;
 
 use crate::error::DecodeError;
 use crate::frame::is_word;
@@ -27,7 +28,8 @@ pub fn encode_packet(packet: &Packet, out: &mut Vec<u8>) {
 /// first bound that is broken. The whole packet is dropped: a sender that breaks one
 /// bound is not to be trusted with the rest.
 pub fn decode_packet(body: &[u8]) -> Result<Packet, DecodeError> {
-    let packet = Packet::decode(body)?;
+    // One copy, of which all the texts and values of the packet are slices.
+    let packet = Packet::decode(Bytes::copy_from_slice(body))?;
     match &packet.body {
         Some(Content::Exchange(exchange)) => check_exchange(exchange)?,
         Some(Content::ProbeRequest(request)) => check_address(&request.ip, request.port)?,

@@ -5,6 +5,8 @@ use core::time::Duration;
 use heartsay_membership::Instant;
 use serde::{Deserialize, Serialize};
 
+use crate::bits::Members;
+
 /// Raw observations of one run; runs are pooled before they are summarised.
 #[derive(Debug, Default)]
 pub struct Measures {
@@ -58,7 +60,7 @@ pub struct Episode {
     /// The member is dead: not to notice it is a failure.
     pub fatal: bool,
     /// Observers that are there to notice.
-    pub observers: Vec<usize>,
+    pub observers: Members,
     /// Seconds until each observer suspected; negative: not yet.
     pub suspect: Vec<f32>,
     /// Seconds until each observer said down; negative: not yet.
@@ -68,8 +70,8 @@ pub struct Episode {
 impl Episode {
     /// An episode that nobody has noticed.
     #[must_use]
-    pub fn new(subject: usize, onset: Instant, fatal: bool, observers: Vec<usize>) -> Self {
-        let unseen = vec![UNSEEN; observers.last().map_or(0, |last| last + 1)];
+    pub fn new(subject: usize, onset: Instant, fatal: bool, observers: Members) -> Self {
+        let unseen = vec![UNSEEN; observers.iter().last().map_or(0, |last| last + 1)];
         Self { subject, onset, fatal, observers, suspect: unseen.clone(), down: unseen }
     }
 
@@ -91,7 +93,7 @@ impl Episode {
 
     /// The observer's process ended: it need not notice any more.
     pub fn excuse(&mut self, observer: usize) {
-        self.observers.retain(|&o| o != observer);
+        self.observers.remove(observer);
     }
 }
 
@@ -222,15 +224,15 @@ impl Summary {
         let episodes = || runs.iter().flat_map(|m| &m.episodes);
         let fatal = || episodes().filter(|e| e.fatal && !e.observers.is_empty());
         let pairs = |pick: fn(&Episode) -> &Vec<f32>| {
-            let all = || fatal().flat_map(move |e| e.observers.iter().map(move |&o| pick(e)[o]));
+            let all = || fatal().flat_map(move |e| e.observers.iter().map(move |o| pick(e)[o]));
             Spread::of(seconds(all()), all().filter(|t| *t < 0.0).count() as u64)
         };
         let first = |e: &Episode, pick: fn(&Episode) -> &Vec<f32>| {
-            let seen = e.observers.iter().map(|&o| pick(e)[o]).filter(|t| *t >= 0.0);
+            let seen = e.observers.iter().map(|o| pick(e)[o]).filter(|t| *t >= 0.0);
             seen.fold(f32::INFINITY, f32::min)
         };
         let last = |e: &Episode, pick: fn(&Episode) -> &Vec<f32>| {
-            let times = e.observers.iter().map(|&o| pick(e)[o]);
+            let times = e.observers.iter().map(|o| pick(e)[o]);
             times.fold(0.0f32, |worst, t| if t < 0.0 { f32::INFINITY } else { worst.max(t) })
         };
         let summarise = |times: Vec<f32>| {
@@ -298,14 +300,14 @@ mod tests {
     #[test]
     fn detection_is_timed_per_pair_first_and_last() {
         let at = |ms: u64| Instant::from_micros(ms * 1000);
-        let mut episode = Episode::new(3, at(1000), true, vec![0, 1, 2]);
+        let mut episode = Episode::new(3, at(1000), true, [0, 1, 2].into_iter().collect());
         episode.noticed(0, at(1500), false);
         episode.noticed(1, at(1600), false);
         episode.noticed(0, at(3000), true);
         episode.noticed(0, at(9000), true);
         episode.noticed(1, at(4000), true);
         episode.noticed(2, at(5000), true);
-        let mut missed = Episode::new(4, at(0), true, vec![0, 1]);
+        let mut missed = Episode::new(4, at(0), true, [0, 1].into_iter().collect());
         missed.noticed(0, at(2000), true);
         let measures = Measures { episodes: vec![episode, missed], ..Measures::default() };
         let summary = Summary::of(&[&measures]);

@@ -109,6 +109,21 @@ struct Row {
     hash: u64,
 }
 
+impl Row {
+    fn of(&self, subject: usize) -> Belief {
+        self.belief.get(subject).copied().unwrap_or_default()
+    }
+
+    /// A row is as long as the cluster, one byte per member, once its owner knows anybody.
+    fn put(&mut self, subject: usize, belief: Belief, members: usize) {
+        if subject >= self.belief.len() {
+            self.belief.reserve_exact(members - self.belief.len());
+            self.belief.resize(members, Belief::Unknown);
+        }
+        self.belief[subject] = belief;
+    }
+}
+
 /// What one member thinks of another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Belief {
@@ -135,11 +150,7 @@ impl Board {
     pub fn add(&mut self) {
         self.up.push(false);
         self.started.push(false);
-        let members = self.up.len();
         self.rows.push(Row::default());
-        for row in &mut self.rows {
-            row.belief.resize(members, Belief::Unknown);
-        }
     }
 
     /// The process of `member` starts, with an empty table, or ends.
@@ -154,7 +165,7 @@ impl Board {
         self.started[member] |= up;
         let row = &mut self.rows[member];
         row.running = up;
-        row.belief.fill(Belief::Unknown);
+        row.belief = Vec::new();
         row.present = 0;
         row.hash = 0;
         for other in 0..self.rows.len() {
@@ -169,13 +180,14 @@ impl Board {
     /// `observer` now believes this of `subject`.
     pub fn set(&mut self, now: Instant, observer: usize, subject: usize, belief: Belief) {
         let before = self.is_wrong(observer, subject);
+        let members = self.up.len();
         let row = &mut self.rows[observer];
-        let old = row.belief[subject];
+        let old = row.of(subject);
         if old.present() != belief.present() {
             row.hash ^= scatter(subject);
             row.present = if belief.present() { row.present + 1 } else { row.present - 1 };
         }
-        row.belief[subject] = belief;
+        row.put(subject, belief, members);
         let after = self.is_wrong(observer, subject);
         self.wrong = self.wrong + usize::from(after) - usize::from(before);
         if before != after {
@@ -186,7 +198,7 @@ impl Board {
     /// What `observer` believes of `subject`.
     #[must_use]
     pub fn belief(&self, observer: usize, subject: usize) -> Belief {
-        self.rows[observer].belief[subject]
+        self.rows[observer].of(subject)
     }
 
     /// Size of `observer`'s view, itself included.
@@ -222,14 +234,14 @@ impl Board {
         observer != subject
             && row.running
             && self.started[subject]
-            && row.belief[subject].present() != self.up[subject]
+            && row.of(subject).present() != self.up[subject]
     }
 
     /// Whether `observer` suspects `subject`, which is up.
     #[must_use]
     pub fn suspects_live(&self, observer: usize, subject: usize) -> bool {
         let row = &self.rows[observer];
-        row.running && self.up[subject] && row.belief[subject] == Belief::Is(Status::Suspect)
+        row.running && self.up[subject] && row.of(subject) == Belief::Is(Status::Suspect)
     }
 
     /// Running members, and how many of them share the commonest view.

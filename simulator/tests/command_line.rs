@@ -105,3 +105,29 @@ fn list_and_show_name_every_scenario() {
     assert!(sim(&["show", "crash"]).1.contains("vanish"));
     assert_eq!(sim(&["show", "nothing"]).0, 2);
 }
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command as Process, Stdio};
+    let program = assert_cmd::cargo::cargo_bin("heartsay-sim");
+    for arguments in [
+        &["list"] as &[&str],
+        &["replay", "quiet", "--nodes", "8", "--seed", "1", "--packets"],
+        &["show", "wan"],
+    ] {
+        let mut child = Process::new(&program)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let mut line = String::new();
+        let mut reader = BufReader::with_capacity(16, child.stdout.take().expect("piped"));
+        reader.read_line(&mut line).expect("one line");
+        drop(reader);
+        let rest = child.wait_with_output().expect("ends");
+        let err = String::from_utf8_lossy(&rest.stderr).into_owned();
+        assert!(rest.status.success() && err.is_empty() && !line.is_empty(), "{arguments:?}: {err}");
+    }
+}

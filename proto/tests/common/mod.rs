@@ -34,7 +34,8 @@ fn any_content() -> impl Strategy<Value = packet::Body> {
     let ids = (any::<u64>(), any::<u64>(), any::<u32>());
     prop_oneof![
         any_exchange().prop_map(packet::Body::Exchange),
-        ids.prop_map(|(from, until, _)| packet::Body::Pull(Pull { from, until })),
+        (any::<u64>(), any::<u64>(), vec(any::<u8>(), 0..800))
+            .prop_map(|(from, until, have)| { packet::Body::Pull(Pull { from, until, have: have.into() }) }),
         ids.prop_map(|(from, next, members)| packet::Body::Supply(Supply { from, next, members })),
         ids.prop_map(|(subject, _, _)| packet::Body::Ping(Ping { subject })),
         Just(packet::Body::Pong(Pong {})),

@@ -77,23 +77,38 @@ impl Safety {
         }
     }
 
-    /// Compares `observer`'s whole table with the last time it was looked at.
-    pub fn table(&mut self, out: &mut Violations, at: Instant, observer: usize, rows: &[Row]) {
+    /// Compares a row of `observer`'s table with the last time it was looked at.
+    pub fn row(&mut self, out: &mut Violations, at: Instant, observer: usize, row: &Row) {
         let before = self.tables.entry(observer).or_default();
-        for row in rows {
-            if row.subject >= before.len() {
-                before.resize(row.subject + 1, (0, 0));
-            }
-            let known = &mut before[row.subject];
-            let now = (row.generation, row.heartbeat);
-            if now < *known {
-                let was = *known;
-                out.add(at, "went-back", || {
-                    format!("n{observer} had n{} at {was:?} and now has it at {now:?}", row.subject)
-                });
-            }
-            *known = now;
+        if row.subject >= before.len() {
+            before.resize(row.subject + 1, (0, 0));
         }
+        let known = &mut before[row.subject];
+        let now = (row.generation, row.heartbeat);
+        if now < *known {
+            let was = *known;
+            out.add(at, "went-back", || {
+                format!("n{observer} had n{} at {was:?} and now has it at {now:?}", row.subject)
+            });
+        }
+        *known = now;
+    }
+
+    /// `observer`'s table holds what its events never told: whoever lives by the events is misled.
+    pub fn told(out: &mut Violations, at: Instant, observer: usize, row: &Row, told: Belief) {
+        if told != row.belief {
+            out.add(at, "view-without-event", || {
+                format!("n{observer} has n{} as {:?}; its events said {told:?}", row.subject, row.belief)
+            });
+        }
+    }
+
+    /// `observer` asked `spins` times in a row to be woken at once. False: too often.
+    pub fn spins(out: &mut Violations, at: Instant, observer: usize, spins: u32) -> bool {
+        if spins > MOST_SPINS {
+            out.add(at, "spins", || format!("n{observer} asks again and again to be woken at once"));
+        }
+        spins <= MOST_SPINS
     }
 
     /// The observer's process ended: its next table starts anew.
@@ -101,6 +116,9 @@ impl Safety {
         self.tables.remove(&observer);
     }
 }
+
+/// A machine that asks to be woken at once more often than this is in a loop.
+const MOST_SPINS: u32 = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -148,13 +166,13 @@ mod tests {
         let belief = Belief::Is(Status::Alive);
         let row = |generation, heartbeat| Row { subject: 3, generation, heartbeat, belief };
         for known in [(1, 5), (1, 6), (2, 0)] {
-            safety.table(&mut out, Instant::EPOCH, 0, &[row(known.0, known.1)]);
+            safety.row(&mut out, Instant::EPOCH, 0, &row(known.0, known.1));
         }
         assert_eq!(out.count, 0, "a new life begins at 0");
-        safety.table(&mut out, Instant::EPOCH, 0, &[row(1, 9)]);
+        safety.row(&mut out, Instant::EPOCH, 0, &row(1, 9));
         assert!(out.broke("went-back"));
         safety.forget(0);
-        safety.table(&mut out, Instant::EPOCH, 0, &[row(1, 1)]);
+        safety.row(&mut out, Instant::EPOCH, 0, &row(1, 1));
         assert_eq!(out.count, 1, "a restarted observer starts anew");
     }
 

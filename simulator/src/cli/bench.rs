@@ -18,9 +18,15 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn go(self) -> anyhow::Result<Outcome> {
-        println!(
+        say!(
             "{:>8} {:>10} {:>10} {:>10} {:>16} {:>14} {:>10}",
-            "members", "virtual s", "real s", "CPU s", "virtual s/CPU s", "inputs/CPU s", "peak MiB"
+            "members",
+            "virtual s",
+            "real s",
+            "CPU s",
+            "virtual s/CPU s",
+            "inputs/CPU s",
+            "peak MiB"
         );
         for nodes in self.nodes {
             let seconds = if nodes <= 200 {
@@ -41,7 +47,7 @@ impl Bench {
             let real = watch.elapsed().as_secs_f64();
             // On a machine with other work the processor time says more than the clock.
             let cpu = cpu_seconds().zip(before).map_or(real, |(after, before)| after - before).max(0.01);
-            println!(
+            say!(
                 "{nodes:>8} {seconds:>10} {real:>10.2} {cpu:>10.2} {:>16.1} {:>14.0} {:>10}",
                 f64::from(seconds) / cpu,
                 run.inputs as f64 / cpu,

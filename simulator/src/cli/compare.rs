@@ -20,22 +20,25 @@ impl Compare {
     pub(super) fn go(self) -> anyhow::Result<Outcome> {
         let (before, after) = (read(&self.before)?, read(&self.after)?);
         if (&before.scenario, before.nodes) != (&after.scenario, after.nodes) {
-            println!(
+            say!(
                 "note: {} with {} members against {} with {}",
-                before.scenario, before.nodes, after.scenario, after.nodes
+                before.scenario,
+                before.nodes,
+                after.scenario,
+                after.nodes
             );
         }
-        println!("{:<40}{:>12}{:>12}{:>10}", "", "before", "after", "change");
+        say!("{:<40}{:>12}{:>12}{:>10}", "", "before", "after", "change");
         let (a, b) = (serde_json::to_value(&before.summary)?, serde_json::to_value(&after.summary)?);
         let (mut left, mut right) = (Vec::new(), Vec::new());
         flatten("", &a, &mut left);
         flatten("", &b, &mut right);
         for ((key, a), (_, b)) in left.iter().zip(&right).filter(|((_, a), (_, b))| a != b) {
             let change = if *a == 0.0 { "new".to_owned() } else { format!("{:+.1}%", (b / a - 1.0) * 100.0) };
-            println!("{key:<40}{:>12}{:>12}{change:>10}", number(*a), number(*b));
+            say!("{key:<40}{:>12}{:>12}{change:>10}", number(*a), number(*b));
         }
         if left == right {
-            println!("no difference");
+            say!("no difference");
         }
         Ok(Outcome::Well)
     }

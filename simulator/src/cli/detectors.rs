@@ -28,19 +28,19 @@ impl Detectors {
         }
         if self.output == Output::Json {
             let reports: Vec<_> = reports.iter().map(|(_, report)| report).collect();
-            println!("{}", serde_json::to_string_pretty(&reports)?);
+            say!("{}", serde_json::to_string_pretty(&reports)?);
             return Ok(Outcome::Well);
         }
         if let Some((_, first)) = reports.first() {
-            println!("{}: {}", first.scenario, first.about);
-            println!(
+            say!("{}: {}", first.scenario, first.about);
+            say!(
                 "{} members, {} seeds, {} s of virtual time each\n",
                 first.nodes,
                 seeds.len(),
                 first.seconds
             );
         }
-        println!(
+        say!(
             "{:<17}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}{:>9}{:>10}{:>9}",
             "",
             "susp med",
@@ -66,7 +66,7 @@ impl Detectors {
             let each = |pick: fn(&heartsay_simulator::measure::Spread) -> f64| {
                 each.map_or_else(|| "-".to_owned(), |spread| time(spread.count, pick(spread)))
             };
-            println!(
+            say!(
                 "{:<17}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}{:>9}{:>10}{:>9}",
                 yardstick.word(),
                 time(s.suspect.count, s.suspect.median),
@@ -82,10 +82,10 @@ impl Detectors {
                 number(s.bytes.mean),
             );
         }
-        println!(
+        say!(
             "\nAll but heartsay are small models written from the papers and from published settings (docs/simulator.md),"
         );
-        println!("not those products: they show what the rules do with the same faults, network and seeds.");
+        say!("not those products: they show what the rules do with the same faults, network and seeds.");
         Ok(Outcome::Well)
     }
 }

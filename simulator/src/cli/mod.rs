@@ -1,5 +1,8 @@
 //! The command line: one file per verb group.
 
+#[macro_use]
+mod out;
+
 mod bench;
 mod compare;
 mod detectors;
@@ -127,7 +130,7 @@ pub(crate) fn main() -> ExitCode {
 
 fn list() -> anyhow::Result<Outcome> {
     for name in scenario::shipped() {
-        println!("{name:<18} {}", scenario::load(name, &[])?.about);
+        say!("{name:<18} {}", scenario::load(name, &[])?.about);
     }
     Ok(Outcome::Well)
 }
@@ -135,7 +138,7 @@ fn list() -> anyhow::Result<Outcome> {
 fn show(name: &str) -> anyhow::Result<Outcome> {
     // Loading first, for its error message when there is no such scenario.
     scenario::load(name, &[])?;
-    print!("{}", scenario::source(name).unwrap_or_default());
+    put!("{}", scenario::source(name).unwrap_or_default());
     Ok(Outcome::Well)
 }
 

@@ -32,15 +32,19 @@ impl OneLink {
         match self.output {
             Format::Table => table(&trace, &points),
             Format::Csv => {
-                println!("detector,setting,detection_s,mistakes_per_s,accuracy");
+                say!("detector,setting,detection_s,mistakes_per_s,accuracy");
                 for p in &points {
-                    println!(
+                    say!(
                         "{},{},{:.6},{:.3e},{:.9}",
-                        p.detector, p.setting, p.detection, p.mistakes, p.accuracy
+                        p.detector,
+                        p.setting,
+                        p.detection,
+                        p.mistakes,
+                        p.accuracy
                     );
                 }
             }
-            Format::Svg => print!("{}", report::curve_svg(&points)),
+            Format::Svg => put!("{}", report::curve_svg(&points)),
         }
         Ok(Outcome::Well)
     }
@@ -48,7 +52,7 @@ impl OneLink {
 
 fn table(trace: &Trace, points: &[Point]) {
     let s = trace.shape;
-    println!(
+    say!(
         "a drawn trace: {} heartbeats 100 ms apart, {:.2} % lost in {} bursts, the longest of {}; intervals {:.1} ms ± {:.1} ms\n",
         s.sent,
         s.lost * 100.0,
@@ -57,31 +61,32 @@ fn table(trace: &Trace, points: &[Point]) {
         s.interval.0 * 1e3,
         s.interval.1 * 1e3
     );
-    println!(
-        "{:<17}{:>9}{:>14}{:>14}{:>14}",
-        "detector", "setting", "detection, s", "mistakes/s", "accuracy"
-    );
+    say!("{:<17}{:>9}{:>14}{:>14}{:>14}", "detector", "setting", "detection, s", "mistakes/s", "accuracy");
     for p in points {
-        println!(
+        say!(
             "{:<17}{:>9}{:>14.3}{:>14.2e}{:>14.6}",
-            p.detector, p.setting, p.detection, p.mistakes, p.accuracy
+            p.detector,
+            p.setting,
+            p.detection,
+            p.mistakes,
+            p.accuracy
         );
     }
-    println!("\nmistakes/s at the same detection time (between points)");
-    print!("{:<17}", "detection, s");
+    say!("\nmistakes/s at the same detection time (between points)");
+    put!("{:<17}", "detection, s");
     for name in DETECTORS {
-        print!("{name:>17}");
+        put!("{name:>17}");
     }
-    println!();
+    say!();
     for at in [0.3, 0.5, 0.7, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0, 5.0] {
-        print!("{:<17}", number(at));
+        put!("{:<17}", number(at));
         for name in DETECTORS {
             let rate = at_detection(points, name, at);
-            print!("{:>17}", rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.2e}")));
+            put!("{:>17}", rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.2e}")));
         }
-        println!();
+        say!();
     }
-    println!(
+    say!(
         "\nsettings: phi-*: threshold; chen: margin, s; heartsay: acceptable pause, s (shipped: 2), phi 8. Each alone on the link: no probes, no witnesses."
     );
 }

@@ -88,7 +88,7 @@ impl Report {
         };
         std::fs::write(&self.out, page.html())
             .with_context(|| format!("cannot write {}", self.out.display()))?;
-        println!(
+        say!(
             "{}: {} seeds, {}",
             self.out.display(),
             report.runs.len(),

@@ -10,7 +10,7 @@ use heartsay_simulator::swarm::{self, Theme};
 use heartsay_simulator::trace::Log;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Choice, Outcome, Output, table};
+use super::{Choice, Outcome, Output, out::Out, table};
 
 #[derive(clap::Args)]
 pub(super) struct Run {
@@ -42,7 +42,7 @@ impl Run {
         let seeds: Vec<u64> = self.seed.map_or_else(|| (1..=self.seeds).collect(), |seed| vec![seed]);
         let report = with_bar(&scenario, &seeds, &self.choice.sets())?;
         match self.output {
-            Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+            Output::Json => say!("{}", serde_json::to_string_pretty(&report)?),
             Output::Table => table::report(&report, self.verbose, &self.choice.words()),
         }
         let fine = report.passed() || (self.lenient && report.sound());
@@ -87,13 +87,13 @@ impl Replay {
             scenario.check.liveness = false;
         }
         let log = (self.log || self.packets).then(|| Log {
-            out: Box::new(BufWriter::new(std::io::stdout())),
+            out: Box::new(BufWriter::new(Out::new())),
             packets: self.packets,
             only: self.only.clone(),
             from: Instant::EPOCH + self.from.unwrap_or_default().0,
         });
         let run = run::run_one(&scenario, self.seed, log).map_err(|error| anyhow!(error))?;
-        println!("seed {}, trace {}, {} inputs", run.seed, run.trace, run.inputs);
+        say!("seed {}, trace {}, {} inputs", run.seed, run.trace, run.inputs);
         table::violations(&run);
         Ok(if run.violations.count == 0 { Outcome::Well } else { Outcome::Broken })
     }

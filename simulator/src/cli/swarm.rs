@@ -8,7 +8,7 @@ use heartsay_simulator::scenario::Span;
 use heartsay_simulator::swarm::{self, Theme};
 use rayon::prelude::*;
 
-use super::{Outcome, bench::Stopwatch, table};
+use super::{Outcome, bench::Stopwatch, out::Out, table};
 
 #[derive(clap::Args)]
 pub(super) struct Swarm {
@@ -43,18 +43,18 @@ impl Swarm {
             let runs: anyhow::Result<Vec<Run>> = seeds.par_iter().map(|seed| self.one(*seed)).collect();
             for run in runs?.into_iter().filter(|run| run.violations.count > 0) {
                 failed += 1;
-                println!("seed {} fails:", run.seed);
+                say!("seed {} fails:", run.seed);
                 table::violations(&run);
                 let nodes = self.nodes.map_or_else(String::new, |n| format!(" --nodes {n}"));
                 let name = if self.only == Theme::All { "swarm" } else { "swarm-quorum" };
-                println!("  replay: heartsay-sim replay {name} --seed {}{nodes} --log", run.seed);
+                say!("  replay: heartsay-sim replay {name} --seed {}{nodes} --log", run.seed);
                 if self.show {
-                    println!("{}", swarm::text(run.seed, self.only, self.nodes));
+                    say!("{}", swarm::text(run.seed, self.only, self.nodes));
                 }
             }
-            std::io::stdout().flush()?;
+            Out::new().flush()?;
         }
-        println!("{} scenarios, {failed} failed", next - self.from);
+        say!("{} scenarios, {failed} failed", next - self.from);
         Ok(if failed == 0 { Outcome::Well } else { Outcome::Broken })
     }
 

@@ -35,7 +35,7 @@ impl Sweep {
         match self.output {
             Output::Json => {
                 let reports: Vec<&Report> = reports.iter().map(|(_, report)| report).collect();
-                println!("{}", serde_json::to_string_pretty(&reports)?);
+                say!("{}", serde_json::to_string_pretty(&reports)?);
             }
             Output::Table => print(&reports),
         }
@@ -66,7 +66,7 @@ pub(super) fn points(axes: &[Axis]) -> Vec<Vec<String>> {
 
 fn print(reports: &[(String, Report)]) {
     let width = reports.iter().map(|(point, _)| point.len()).max().unwrap_or(0).max(10);
-    println!(
+    say!(
         "{:<width$}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>7}{:>9}{:>9}{:>9}{:>7}",
         "",
         "susp mean",
@@ -84,7 +84,7 @@ fn print(reports: &[(String, Report)]) {
     );
     for (point, report) in reports {
         let s = &report.summary;
-        println!(
+        say!(
             "{point:<width$}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>7}{:>9}{:>9}{:>9}{:>7}",
             number(s.suspect.mean),
             number(s.suspect.p99),

@@ -5,8 +5,8 @@ use heartsay_simulator::run::{Report, Run};
 
 /// Prints a report. `words` chooses the same scenario again.
 pub(super) fn report(report: &Report, verbose: bool, words: &str) {
-    println!("{}: {}", report.scenario, report.about);
-    println!(
+    say!("{}: {}", report.scenario, report.about);
+    say!(
         "{} members, {} seeds, {} s of virtual time each\n",
         report.nodes,
         report.runs.len(),
@@ -17,60 +17,66 @@ pub(super) fn report(report: &Report, verbose: bool, words: &str) {
         per_seed(report);
     }
     if !report.budget.is_empty() {
-        println!("\n{:<28}{:>12}{:>12}", "budget", "measured", "limit");
+        say!("\n{:<28}{:>12}{:>12}", "budget", "measured", "limit");
         for line in &report.budget {
             let measured = line.measured.map_or_else(|| "never".to_owned(), number);
             let verdict = if line.kept { "" } else { "   BROKEN" };
-            println!("  {:<26}{measured:>12}{:>12}{verdict}", line.key, number(line.limit));
+            say!("  {:<26}{measured:>12}{:>12}{verdict}", line.key, number(line.limit));
         }
     }
-    println!();
+    say!();
     let broken: Vec<&Run> = report.runs.iter().filter(|run| run.violations.count > 0).collect();
     for run in &broken {
-        println!("seed {}:", run.seed);
+        say!("seed {}:", run.seed);
         violations(run);
-        println!("  replay: heartsay-sim replay {words} --seed {} --log", run.seed);
+        say!("  replay: heartsay-sim replay {words} --seed {} --log", run.seed);
     }
     if broken.is_empty() {
-        println!("checks: all kept");
+        say!("checks: all kept");
     }
     let traces: Vec<&str> = report.runs.iter().map(|run| run.trace.as_str()).collect();
-    println!(
-        "trace of seed {}: {}",
-        report.runs.first().map_or(0, |r| r.seed),
-        traces.first().unwrap_or(&"")
-    );
+    say!("trace of seed {}: {}", report.runs.first().map_or(0, |r| r.seed), traces.first().unwrap_or(&""));
 }
 
 /// Prints what was violated in one run.
 pub(super) fn violations(run: &Run) {
     for violation in &run.violations.first {
-        println!("  {:>10.6} s  {}: {}", violation.at_us as f64 / 1e6, violation.rule, violation.what);
+        say!("  {:>10.6} s  {}: {}", violation.at_us as f64 / 1e6, violation.rule, violation.what);
     }
     let more = run.violations.count.saturating_sub(run.violations.first.len() as u64);
     if more > 0 {
-        println!("  … and {more} more");
+        say!("  … and {more} more");
     }
 }
 
 fn summary(s: &Summary) {
-    println!(
+    say!(
         "{:<28}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
-        "", "min", "mean", "median", "p99", "max", "count", "missing"
+        "",
+        "min",
+        "mean",
+        "median",
+        "p99",
+        "max",
+        "count",
+        "missing"
     );
     for (label, spread) in s.rows() {
         row(label, spread);
     }
-    println!();
-    println!(
+    say!();
+    say!(
         "false positives {} (by healthy observers {}), healthy members evicted {}, needless evictions {}",
-        s.false_positives, s.false_positives_by_healthy, s.healthy_evicted, s.needless_evictions
+        s.false_positives,
+        s.false_positives_by_healthy,
+        s.healthy_evicted,
+        s.needless_evictions
     );
     if s.quorum != [0; 3] {
         let [held, lost, unsettled] = s.quorum;
-        println!("quorum at the end: {held} members hold it, {lost} lost it, {unsettled} are unsettled");
+        say!("quorum at the end: {held} members hold it, {lost} lost it, {unsettled} are unsettled");
     }
-    println!(
+    say!(
         "view divergence {} member-seconds; {} distinct view sizes while forming; {} datagrams/s and member; peak {} bytes/s",
         number(s.divergence),
         number(s.view_sizes),
@@ -81,17 +87,25 @@ fn summary(s: &Summary) {
 
 fn row(label: &str, s: &Spread) {
     let [min, mean, median, p99, max] = [s.min, s.mean, s.median, s.p99, s.max].map(number);
-    println!("{label:<28}{min:>9}{mean:>9}{median:>9}{p99:>9}{max:>9}{:>9}{:>9}", s.count, s.missing);
+    say!("{label:<28}{min:>9}{mean:>9}{median:>9}{p99:>9}{max:>9}{:>9}{:>9}", s.count, s.missing);
 }
 
 fn per_seed(report: &Report) {
-    println!(
+    say!(
         "\n{:>6} {:>9} {:>9} {:>9} {:>9} {:>5} {:>5} {:>9} {:>9}  trace",
-        "seed", "susp p99", "down med", "down p99", "down max", "FP", "FP-", "bytes/s", "agree"
+        "seed",
+        "susp p99",
+        "down med",
+        "down p99",
+        "down max",
+        "FP",
+        "FP-",
+        "bytes/s",
+        "agree"
     );
     for run in &report.runs {
         let s = &run.summary;
-        println!(
+        say!(
             "{:>6} {:>9} {:>9} {:>9} {:>9} {:>5} {:>5} {:>9} {:>9}  {}",
             run.seed,
             number(s.suspect.p99),
@@ -107,17 +121,17 @@ fn per_seed(report: &Report) {
     }
     let members_seconds = (report.nodes as f64 * report.seconds).max(1.0);
     let count = report.runs.len() as f64;
-    println!("\ncounters per member and minute; why datagrams were lost or refused");
+    say!("\ncounters per member and minute; why datagrams were lost or refused");
     let mut keys: Vec<&str> = report.runs.iter().flat_map(|r| r.counters.keys().copied()).collect();
     keys.sort_unstable();
     keys.dedup();
     for key in keys {
         let sum: u64 = report.runs.iter().filter_map(|r| r.counters.get(key)).sum();
-        print!("  {key} {}", number(sum as f64 * 60.0 / members_seconds / count));
+        put!("  {key} {}", number(sum as f64 * 60.0 / members_seconds / count));
     }
-    println!();
+    say!();
     for run in &report.runs {
-        println!("  seed {}: {:?}, {:?}", run.seed, run.lost, run.rejected);
+        say!("  seed {}: {:?}, {:?}", run.seed, run.lost, run.rejected);
     }
 }
 

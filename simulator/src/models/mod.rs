@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use heartsay_membership::{
-    Command, Event, Generation, Heartbeat, Input, Instant, MemberEvent, MemberEventKind, MemberView, Name,
-    Node, Output, Rejected, Status, Transmit,
+    Command, Event, Generation, Glance, Heartbeat, Input, Instant, MemberEvent, MemberEventKind, Name, Node,
+    Output, Rejected, Status, Transmit,
 };
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +90,11 @@ impl Machine {
             Yardstick::Phi => Box::new(beats::Beats::new(part, beats::Rule::Normal)),
             Yardstick::PhiExponential => Box::new(beats::Beats::new(part, beats::Rule::Exponential)),
         };
-        let begin = now + part.settle;
+        Self::playing(model, part, now + part.settle)
+    }
+
+    /// `model`, awake from `begin` on.
+    pub(crate) fn playing(model: Box<dyn Model>, part: Part, begin: Instant) -> Self {
         Self::Model(Box::new(Player { part, model, begin, playing: false, stage: Stage::default() }))
     }
 
@@ -118,19 +122,19 @@ impl Machine {
         }
     }
 
-    /// The table; a model has none to show.
-    pub(crate) fn view(&self, now: Instant) -> Vec<MemberView> {
-        match self {
-            Self::Real(node) => node.view(now),
-            Self::Model(_) => Vec::new(),
-        }
+    /// The table, without its costly columns; a model has none to show.
+    pub(crate) fn glances(&self) -> impl Iterator<Item = Glance<'_>> {
+        self.real().into_iter().flat_map(Node::glances)
     }
 
     /// Generation and heartbeat that it gives itself.
-    pub(crate) fn own(&self, now: Instant, name: &Name) -> Option<(Generation, Heartbeat)> {
+    pub(crate) fn own(&self) -> (Generation, Heartbeat) {
         match self {
-            Self::Real(node) => node.member(now, name).map(|me| (me.generation, me.heartbeat)),
-            Self::Model(_) => Some((GENERATION, 0)),
+            Self::Real(node) => {
+                let own = node.own();
+                (own.generation, own.heartbeat)
+            }
+            Self::Model(_) => (GENERATION, 0),
         }
     }
 

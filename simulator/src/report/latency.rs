@@ -29,7 +29,9 @@ impl Latencies {
             troubled.sort_unstable();
             for episode in run.episodes.iter().filter(|e| e.fatal == fatal) {
                 let mut episode = episode.clone();
-                episode.observers.retain(|o| troubled.binary_search(o).is_err());
+                for member in &troubled {
+                    episode.observers.remove(*member);
+                }
                 all.add(&episode);
             }
         }
@@ -42,7 +44,7 @@ impl Latencies {
 
     fn add(&mut self, episode: &Episode) {
         let seen = |list: &[f32]| -> Vec<f64> {
-            let times = episode.observers.iter().filter_map(|o| list.get(*o)).filter(|t| **t >= 0.0);
+            let times = episode.observers.iter().filter_map(|o| list.get(o)).filter(|t| **t >= 0.0);
             times.map(|t| f64::from(*t)).collect()
         };
         let down = seen(&episode.down);

@@ -1,13 +1,9 @@
 //! Reading a scenario: TOML, then overrides, then the questions that types cannot ask.
 
-use crate::models::Yardstick;
-use heartsay_detector::{DetectorConfig, FixedConfig, PhiConfig, Tail};
-use heartsay_membership::{Config, Electorate, Profile as Shipped};
-use heartsay_proto::{Budget as Datagram, Cluster};
 use serde::Deserialize as _;
 use toml::{Table, Value};
 
-use super::{Detector, Fault, Profile, Protocol, Scenario, What, Who, shipped::source};
+use super::{Scenario, sense::check, shipped::source};
 
 /// Why a scenario is no scenario. The user's fault; nothing has run.
 #[derive(Debug, thiserror::Error)]
@@ -79,232 +75,6 @@ pub fn parse(text: &str, sets: &[String]) -> Result<Scenario, Problem> {
     Ok(scenario)
 }
 
-impl Protocol {
-    /// The machine's settings for a cluster of `nodes`.
-    ///
-    /// # Errors
-    /// A datagram limit that the wire does not allow.
-    pub fn config(&self, nodes: usize) -> Result<Config, String> {
-        let cluster = Cluster::new("simulated").map_err(|error| error.to_string())?;
-        let profile = match self.profile {
-            Profile::Local => Shipped::Local,
-            Profile::Lan => Shipped::Lan,
-            Profile::Wan => Shipped::Wan,
-        };
-        let mut config = Config::new(cluster, profile);
-        macro_rules! take {
-            ($($field:ident $(. $inner:tt)?),*) => {
-                $(if let Some(value) = self.$field { config.$field = value $(. $inner)?; })*
-            };
-        }
-        take!(interval.0, acceptable_pause.0, helpers, witnesses, fanout, coalesce.0, burst_rate);
-        take!(forget_down_after.0, forget_left_after.0, rejoin_interval.0, leave_timeout.0);
-        take!(quorum_settle.0, max_members);
-        config.detector = self.detector();
-        if let Some(initial) = self.rtt_initial {
-            config.rtt.initial = initial.0;
-        }
-        if let Some(min) = self.rtt_min {
-            config.rtt.min = min.0;
-        }
-        if let Some(max) = self.rtt_max {
-            config.rtt.max = max.0;
-        }
-        if let Some(expected) = &self.expected {
-            config.electorate = u32::try_from(expected.count(nodes)).ok().map(Electorate::expected);
-        }
-        if let Some(electorate) = &self.electorate {
-            config.electorate = Some(electorate.parse().map_err(|error| format!("electorate: {error}"))?);
-        }
-        if let Some(limit) = self.datagram {
-            config.datagram = Datagram::new(limit).map_err(|error| error.to_string())?;
-        }
-        Ok(config)
-    }
-
-    fn detector(&self) -> DetectorConfig {
-        let fixed = FixedConfig::default();
-        let phi = PhiConfig::default();
-        let phi = PhiConfig {
-            threshold: self.phi_threshold.unwrap_or(phi.threshold),
-            min_deviation: self.min_deviation.map_or(phi.min_deviation, |span| span.0),
-            ..phi
-        };
-        match self.detector {
-            None | Some(Detector::Phi) => DetectorConfig::Phi(phi),
-            Some(Detector::PhiExponential) => {
-                DetectorConfig::Phi(PhiConfig { tail: Tail::Exponential, ..phi })
-            }
-            Some(Detector::Fixed) => {
-                DetectorConfig::Fixed(FixedConfig { missed: self.missed.unwrap_or(fixed.missed), ..fixed })
-            }
-        }
-    }
-}
-
-fn check(s: &Scenario) -> Result<(), String> {
-    if s.nodes == 0 {
-        return Err("nodes = 0: a cluster has at least one member".to_owned());
-    }
-    if s.nodes > 65_535 {
-        return Err(format!("nodes = {}: at most 65535 members are simulated", s.nodes));
-    }
-    if s.duration.0.is_zero() {
-        return Err("duration = \"0s\": nothing would happen".to_owned());
-    }
-    if s.start.contacts == 0 && s.nodes > 1 {
-        return Err("start.contacts = 0: nobody would ever meet".to_owned());
-    }
-    if s.start.over.0 >= s.duration.0 {
-        return Err(format!("start.over {} does not fit the duration {}", s.start.over, s.duration));
-    }
-    if s.machine != Yardstick::Heartsay {
-        if s.start.every.is_some() {
-            let machine = s.machine.word();
-            return Err(format!(
-                "machine = {machine:?} is a model of a detector: it knows its cluster and cannot be joined one by one"
-            ));
-        }
-        let strange = |f: &&Fault| {
-            matches!(
-                f.what,
-                What::Restart
-                    | What::CrashLoop
-                    | What::Leave
-                    | What::Join
-                    | What::Churn
-                    | What::DuplicateName
-            ) || f.back_after.is_some()
-        };
-        if let Some(fault) = s.faults.iter().find(strange) {
-            let (machine, what) = (s.machine.word(), fault.what.word());
-            return Err(format!(
-                "machine = {machine:?} is a model of a detector, not of a membership: it knows no {what:?} (nor a return)"
-            ));
-        }
-    }
-    if s.measure.every.0.is_zero() {
-        return Err("measure.every must not be zero".to_owned());
-    }
-    s.protocol.config(s.nodes).map_err(|why| format!("protocol: {why}"))?;
-    let n = &s.network;
-    let shares =
-        [("loss", n.loss), ("duplicate", n.duplicate), ("reorder", n.reorder), ("corrupt", n.corrupt)];
-    for (key, share) in shares {
-        share_is_sane(&format!("network.{key}"), share)?;
-    }
-    if n.bandwidth.is_some_and(|b| b <= 0.0 || !b.is_finite()) {
-        return Err("network.bandwidth must be above zero".to_owned());
-    }
-    for path in &n.paths {
-        share_is_sane("network.path.loss", path.loss)?;
-        for zone in &path.between {
-            if !n.zones.iter().any(|z| z.name == *zone) {
-                let names = n.zones.iter().map(|z| z.name.as_str());
-                return Err(format!(
-                    "network.path names the zone {zone:?}, which is not defined{}",
-                    hint(nearest(zone, names).as_deref())
-                ));
-            }
-        }
-    }
-    for (i, fault) in s.faults.iter().enumerate() {
-        check_fault(s, fault).map_err(|why| format!("fault {} ({}): {why}", i + 1, word(fault.what)))?;
-    }
-    Ok(())
-}
-
-fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
-    if f.at.0 >= s.duration.0 {
-        return Err(format!("at {} lies after the end of the run ({})", f.at, s.duration));
-    }
-    let given = [
-        ("who", f.who.is_some()),
-        ("for", f.lasts.is_some()),
-        ("on", f.on.is_some()),
-        ("off", f.off.is_some()),
-        ("over", f.over.is_some()),
-        ("every", f.every.is_some()),
-        ("back-after", f.back_after.is_some()),
-        ("send", f.send.is_some()),
-        ("receive", f.receive.is_some()),
-        ("share", f.share.is_some()),
-        ("by", f.by.is_some()),
-        ("ppm", f.ppm.is_some()),
-        ("work", f.work.is_some()),
-        ("from", f.from.is_some()),
-        ("to", f.to.is_some()),
-        ("sides", f.sides.is_some()),
-    ];
-    let (needs, takes): (&[&str], &[&str]) = match f.what {
-        What::Crash | What::Vanish | What::Restart => (&[], &["who", "over", "back-after"]),
-        What::CrashLoop => (&["every"], &["who", "for", "every"]),
-        What::Pause | What::Block => (&[], &["who", "for", "on", "off", "over"]),
-        What::Slow => (&["work"], &["who", "for", "on", "off", "over", "work"]),
-        What::ClockStep => (&["by"], &["who", "over", "by"]),
-        What::ClockDrift => (&["ppm"], &["who", "ppm"]),
-        What::Lossy => (&[], &["who", "for", "on", "off", "over", "send", "receive"]),
-        What::Cut => (&["from", "to"], &["for", "on", "off", "from", "to"]),
-        What::Partition => (&["sides"], &["for", "on", "off", "sides"]),
-        What::Corrupt => (&["share"], &["who", "for", "on", "off", "over", "share"]),
-        What::DuplicateName | What::Leave => (&[], &["who", "over"]),
-        What::Join => (&[], &["who", "over", "every"]),
-        What::Churn => (&["every"], &["for", "every"]),
-    };
-    for (key, is_given) in given {
-        if is_given && !takes.contains(&key) {
-            return Err(format!(
-                "the key `{key}` means nothing here; {} takes {}",
-                word(f.what),
-                takes.join(", ")
-            ));
-        }
-        if !is_given && needs.contains(&key) {
-            return Err(format!("the key `{key}` is missing"));
-        }
-    }
-    if f.on.is_some() != f.off.is_some() {
-        return Err("`on` and `off` come together".to_owned());
-    }
-    if f.every.is_some_and(|every| every.0.is_zero()) || f.on.is_some_and(|on| on.0.is_zero()) {
-        return Err("`every` and `on` must not be zero".to_owned());
-    }
-    for (key, share) in [("send", f.send), ("receive", f.receive), ("share", f.share)] {
-        share_is_sane(key, share.unwrap_or(0.0))?;
-    }
-    if f.what == What::Lossy && f.send.is_none() && f.receive.is_none() {
-        return Err("one of `send` and `receive` is needed".to_owned());
-    }
-    if f.sides.as_ref().is_some_and(|sides| sides.len() < 2 || sides.len() > 200) {
-        return Err("a partition has 2 to 200 sides".to_owned());
-    }
-    for who in [&f.who, &f.from, &f.to].into_iter().flatten() {
-        match who {
-            Who::Count(k) if *k > s.nodes && f.what != What::Join => {
-                return Err(format!("{k} members are asked for; the cluster has {}", s.nodes));
-            }
-            Who::Named(names) => {
-                for name in names {
-                    let number = name.strip_prefix('n').and_then(|n| n.parse::<usize>().ok());
-                    if number.is_none_or(|n| n >= s.nodes) {
-                        return Err(format!("no member is called {name:?}; they are n0 to n{}", s.nodes - 1));
-                    }
-                }
-            }
-            Who::Count(_) | Who::Share(_) | Who::All => {}
-        }
-    }
-    Ok(())
-}
-
-fn share_is_sane(key: &str, share: f64) -> Result<(), String> {
-    if (0.0..=1.0).contains(&share) {
-        Ok(())
-    } else {
-        Err(format!("{key} = {share}: a share lies between 0 and 1"))
-    }
-}
-
 /// Puts `value` at the dotted `key` of `table`; numbers go into lists (`fault.0.who=10`).
 fn apply(table: &mut Table, set: &str) -> Result<(), String> {
     let (key, text) = set.split_once('=').ok_or("write key=value")?;
@@ -353,7 +123,7 @@ fn unreadable(error: &toml::de::Error) -> Problem {
     Problem::Text { text: error.to_string().trim_end().to_owned(), nearest }
 }
 
-fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(super) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     known
         .map(|k| (strsim::jaro_winkler(unknown, k), k))
         .filter(|(likeness, _)| *likeness > 0.7)
@@ -361,18 +131,14 @@ fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<St
         .map(|(_, k)| k.to_owned())
 }
 
-fn hint(nearest: Option<&str>) -> String {
+pub(super) fn hint(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |n| format!("\ndid you mean `{n}`?"))
-}
-
-/// The kind as it is written in a scenario.
-fn word(what: What) -> String {
-    serde_json::to_value(what).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Who;
 
     const SMALL: &str = "name = 'x'\nabout = 'y'\nnodes = 8\nduration = '10s'\n";
 

@@ -1,0 +1,167 @@
+//! Trouble, as scenarios write it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Span, Who};
+
+/// One piece of trouble. Which keys a kind takes is checked.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Fault {
+    /// Kind.
+    pub what: What,
+    /// When it begins, from the start of the run.
+    pub at: Span,
+    /// Whom it befalls. Default: one member.
+    pub who: Option<Who>,
+    /// How they are drawn: `random` (default), or `neighbours`: consecutive
+    /// numbers, as if on one host or behind one switch.
+    #[serde(default)]
+    pub pick: Pick,
+    /// How long it lasts. Default: to the end.
+    #[serde(rename = "for")]
+    pub lasts: Option<Span>,
+    /// With `off`: it comes and goes; this long on.
+    pub on: Option<Span>,
+    /// With `on`: this long off.
+    pub off: Option<Span>,
+    /// Whether members come and go `together` (default) or each `apart`, at a random moment of the cycle.
+    #[serde(default)]
+    pub phase: Phase,
+    /// Members are struck at random moments of this span. Default: all at once.
+    pub over: Option<Span>,
+    /// Beat of a crash loop, of churn, of joins.
+    pub every: Option<Span>,
+    /// crash, vanish, restart: back after this long. Restart: default 500 ms.
+    pub back_after: Option<Span>,
+    /// crash, vanish, restart: whether the disk survives (`kept`, default) or is `lost`: a new
+    /// host id, nothing remembered.
+    #[serde(default)]
+    pub disk: Disk,
+    /// lossy: share of what the member sends that is lost. 1: mute.
+    pub send: Option<f64>,
+    /// lossy: share of what is sent to the member that is lost. 1: deaf.
+    pub receive: Option<f64>,
+    /// corrupt: share of the member's datagrams in which bits flip.
+    pub share: Option<f64>,
+    /// clock-step: by how much (`"1h"`).
+    pub by: Option<Span>,
+    /// clock-step: whether backwards.
+    #[serde(default)]
+    pub back: bool,
+    /// clock-drift: parts per million by which the clock is fast (negative: slow).
+    pub ppm: Option<i64>,
+    /// slow: CPU time that each input takes.
+    pub work: Option<Span>,
+    /// cut: senders that are not heard …
+    pub from: Option<Who>,
+    /// cut: … by these.
+    pub to: Option<Who>,
+    /// cut: whether the way back is cut too. Default false.
+    #[serde(default)]
+    pub both: bool,
+    /// partition: the sides, as shares (`["30%", "70%"]`) or lists of names.
+    pub sides: Option<Vec<Who>>,
+    /// partition: only this direction is cut: what the first side sends is not heard by the others.
+    #[serde(default)]
+    pub one_way: bool,
+}
+
+/// Kinds of trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// The process is gone; its host lives and may answer *port unreachable*.
+    Crash,
+    /// The host is gone: no answer of any kind.
+    Vanish,
+    /// The process is killed and comes back.
+    Restart,
+    /// Killed and started again with every beat.
+    CrashLoop,
+    /// The process stands still: no input is handled, no timer fires; datagrams wait in the socket buffer.
+    Pause,
+    /// Datagrams are held at the member's edge, both ways, while its timers run (Lifeguard, section V).
+    Block,
+    /// Every input costs CPU time.
+    Slow,
+    /// The wall clock jumps.
+    ClockStep,
+    /// The clocks of the member run fast or slow.
+    ClockDrift,
+    /// A share of what the member sends or receives is lost.
+    Lossy,
+    /// Some do not hear some others.
+    Cut,
+    /// The cluster falls apart into sides.
+    Partition,
+    /// Bits flip in what the member sends.
+    Corrupt,
+    /// A second host claims the member's name.
+    DuplicateName,
+    /// Says good-bye.
+    Leave,
+    /// New members arrive.
+    Join,
+    /// With every beat one member vanishes for good and a new one arrives.
+    Churn,
+}
+
+impl What {
+    /// As scenarios write it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Vanish => "vanish",
+            Self::Restart => "restart",
+            Self::CrashLoop => "crash-loop",
+            Self::Pause => "pause",
+            Self::Block => "block",
+            Self::Slow => "slow",
+            Self::ClockStep => "clock-step",
+            Self::ClockDrift => "clock-drift",
+            Self::Lossy => "lossy",
+            Self::Cut => "cut",
+            Self::Partition => "partition",
+            Self::Corrupt => "corrupt",
+            Self::DuplicateName => "duplicate-name",
+            Self::Leave => "leave",
+            Self::Join => "join",
+            Self::Churn => "churn",
+        }
+    }
+}
+
+/// How members are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pick {
+    /// Independently.
+    #[default]
+    Random,
+    /// A run of consecutive numbers that begins anywhere.
+    Neighbours,
+}
+
+/// Whether what comes and goes does so in step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// In step.
+    #[default]
+    Together,
+    /// Each from its own random moment.
+    Apart,
+}
+
+/// What becomes of the state directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disk {
+    /// It survives.
+    #[default]
+    Kept,
+    /// It is empty afterwards.
+    Lost,
+}

@@ -1,0 +1,73 @@
+//! What must hold, and the limits on the measures.
+
+use serde::Deserialize;
+
+use super::Span;
+
+/// What must hold.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Check {
+    /// When the last trouble is over, all live members agree with the truth within this. Default 30 s.
+    pub agree_within: Span,
+    /// Whether that is asked at all. Default true; false where the trouble lasts to the end.
+    pub liveness: bool,
+    /// Tables compared with their predecessors after every step, not only once a second in
+    /// a few members. Default false: it is slow.
+    pub every_step: bool,
+    /// After a partition began, the side without a majority must have noticed within this. Default: the promised
+    /// bound, seven tenths of the acceptable pause and 2 % for the clocks.
+    pub quorum_within: Option<Span>,
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        Self { agree_within: Span::secs(30), liveness: true, every_step: false, quorum_within: None }
+    }
+}
+
+/// Limits on the measures, over all seeds of a run together.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Budget {
+    /// Mean time until an observer suspects.
+    pub suspect_mean: Option<Span>,
+    /// 99th percentile of the same.
+    pub suspect_p99: Option<Span>,
+    /// Median time until an observer says down.
+    pub down_median: Option<Span>,
+    /// 99th percentile of the same.
+    pub down_p99: Option<Span>,
+    /// The slowest of all observers.
+    pub down_max: Option<Span>,
+    /// Median, over subjects, of the first observer's time.
+    pub first_down_median: Option<Span>,
+    /// Deaths that some live observer never noticed.
+    pub missed: Option<u64>,
+    /// A faultless member called down, per observer.
+    pub false_positives: Option<u64>,
+    /// The same by faultless observers.
+    pub false_positives_by_healthy: Option<u64>,
+    /// Faultless members called down by anybody.
+    pub healthy_evicted: Option<u64>,
+    /// Called down and back within 10 s.
+    pub needless_evictions: Option<u64>,
+    /// Member-seconds off the majority's view.
+    pub divergence: Option<f64>,
+    /// Running members that say at the end that they hold quorum.
+    pub quorum_held: Option<u64>,
+    /// From the last start of the first members to the last full view.
+    pub formation: Option<Span>,
+    /// From a newcomer's start to its own full view, the slowest.
+    pub newcomer_full: Option<Span>,
+    /// From a newcomer's start until everybody knows it, the slowest.
+    pub newcomer_known: Option<Span>,
+    /// From the end of the trouble to agreement, the slowest seed.
+    pub agreement: Option<Span>,
+    /// Bytes sent per member and second, mean after `measure.after`.
+    pub bytes_mean: Option<f64>,
+    /// 99th percentile over (member, second).
+    pub bytes_p99: Option<f64>,
+    /// The most that any member sent in any second of the whole run.
+    pub bytes_peak: Option<f64>,
+}

@@ -1,0 +1,64 @@
+//! Worlds that are broken on purpose, from inside: the checkers must see it.
+
+#![allow(clippy::expect_used, reason = "tests fail by panicking")]
+
+use core::time::Duration;
+
+use heartsay_membership::Instant;
+
+use super::World;
+use crate::models::{Machine, Model, Part, Stage};
+use crate::oracle::Belief;
+use crate::scenario::load;
+use crate::trace::Trace;
+
+const SEED: u64 = 1;
+
+fn world() -> World {
+    let sets = ["nodes=4".to_owned(), "duration=30s".to_owned()];
+    let scenario = load("quiet", &sets).expect("shipped");
+    World::new(&scenario, SEED, Trace::new(None)).expect("sound")
+}
+
+/// Lets the world go on until `second`.
+fn until(world: &mut World, second: u64) {
+    while world.queue.next_at().is_some_and(|at| at <= Instant::from_micros(second * 1_000_000)) {
+        let (at, happening) = world.queue.pop().expect("just seen");
+        world.now = at;
+        world.step(happening);
+    }
+}
+
+#[test]
+fn a_table_that_holds_what_no_event_told_is_seen() {
+    let mut world = world();
+    until(&mut world, 10);
+    assert_eq!(world.violations.count, 0, "{:?}", world.violations);
+    // As if the machine had never told that it knows n2.
+    world.board.set(world.now, 0, 2, Belief::Unknown);
+    until(&mut world, 12);
+    assert!(world.violations.broke("view-without-event"), "seed {SEED}: {:?}", world.violations);
+}
+
+/// Always wants to be woken at once, and never does anything.
+struct Restless;
+
+impl Model for Restless {
+    fn begin(&mut self, _: Instant, _: &mut Stage) {}
+    fn datagram(&mut self, _: Instant, _: usize, _: &[u8], _: &mut Stage) {}
+    fn timeout(&mut self, _: Instant, _: &mut Stage) {}
+    fn wants(&self) -> Instant {
+        Instant::EPOCH
+    }
+}
+
+#[test]
+fn a_machine_that_wakes_without_end_is_seen_and_does_not_hang_the_world() {
+    let mut world = world();
+    until(&mut world, 10);
+    let part = Part { me: 1, nodes: 4, settle: Duration::ZERO, pause: Duration::ZERO };
+    let process = world.hosts[1].process.as_mut().expect("runs");
+    process.node = Machine::playing(Box::new(Restless), part, Instant::EPOCH);
+    until(&mut world, 12);
+    assert!(world.violations.broke("spins"), "seed {SEED}: {:?}", world.violations);
+}

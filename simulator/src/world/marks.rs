@@ -1,0 +1,23 @@
+//! What is remembered about one member as a subject.
+
+use heartsay_membership::Instant;
+
+use crate::bits::Members;
+
+/// Book-keeping about one member as a subject.
+#[derive(Default)]
+pub(super) struct Marks {
+    pub(super) episode: Option<usize>,
+    pub(super) newcomer: Option<Newcomer>,
+    pub(super) formed: bool,
+    pub(super) evicted: Option<Instant>,
+    pub(super) down: Option<Instant>,
+    pub(super) back: bool,
+}
+
+pub(super) struct Newcomer {
+    pub(super) since: Instant,
+    pub(super) generation: u64,
+    pub(super) full: bool,
+    pub(super) known: Members,
+}

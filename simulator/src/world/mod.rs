@@ -1,0 +1,205 @@
+//! The made-up world: takes the next thing from the queue, sets the clock, hands it in, drains.
+//!
+//! One file per idea: `driver` is the loop between queue and machines, `process` begins and ends lives,
+//! `witness` writes down what members say, `survey` looks at the world from time to time, `ended` is
+//! what a run leaves behind.
+
+#[cfg(test)]
+mod broken;
+mod driver;
+mod ended;
+mod marks;
+mod process;
+mod survey;
+mod witness;
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use heartsay_membership::{Config, Event, Instant};
+
+use crate::checks::{Quorums, Safety, Violations};
+use crate::dice::{Dice, Seed};
+use crate::faults::Act;
+use crate::host::{Host, Parcel};
+use crate::measure::Measures;
+use crate::network::{Arrival, Network};
+use crate::oracle::{Board, Oracle};
+use crate::queue::Queue;
+use crate::recording::{LOOK, Recording};
+use crate::scenario::Scenario;
+use crate::trace::{Trace, WORLD};
+pub use ended::Ended;
+use marks::Marks;
+
+/// One run in progress.
+pub struct World {
+    pub(crate) now: Instant,
+    pub(crate) queue: Queue<Happening>,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) network: Network,
+    pub(crate) oracle: Oracle,
+    pub(crate) board: Board,
+    pub(crate) scenario: Scenario,
+    pub(crate) dice: Dice,
+    pub(crate) trace: Trace,
+    pub(crate) quorums: Quorums,
+    pub(crate) cut_since: Vec<Instant>,
+    pub(crate) measures: Measures,
+    pub(crate) violations: Violations,
+    pub(crate) live: usize,
+    pub(crate) recording: Option<Recording>,
+    config: Config,
+    seed: Seed,
+    safety: Safety,
+    marks: Vec<Marks>,
+    calm: Instant,
+    formed_from: Instant,
+    unformed: usize,
+    view_sizes: BTreeSet<usize>,
+    sampled: Instant,
+    rejected: BTreeMap<&'static str, u64>,
+    arrivals: Vec<Arrival>,
+    events: Vec<Event>,
+}
+
+/// What the queue holds.
+pub(crate) enum Happening {
+    Wake(usize),
+    Ready(usize),
+    Arrive {
+        to: usize,
+        from: usize,
+        bytes: Bytes,
+    },
+    Refuse {
+        at: usize,
+        to: usize,
+    },
+    WallClock {
+        host: usize,
+        life: u64,
+    },
+    Act(Act),
+    Second,
+    Sample,
+    /// A look at the recorded pair.
+    Look,
+}
+
+impl World {
+    /// The beginning of `scenario` as `seed` draws it.
+    ///
+    /// # Errors
+    /// Settings that the machine does not take.
+    pub fn new(scenario: &Scenario, seed: u64, trace: Trace) -> Result<Self, String> {
+        let seed = Seed(seed);
+        let mut world = Self {
+            now: Instant::EPOCH,
+            queue: Queue::new(),
+            hosts: Vec::new(),
+            network: Network::new(&scenario.network, scenario.nodes, seed.dice("network", 0)),
+            oracle: Oracle::default(),
+            board: Board::default(),
+            scenario: scenario.clone(),
+            dice: seed.dice("faults", 0),
+            trace,
+            quorums: Quorums::default(),
+            cut_since: Vec::new(),
+            measures: Measures::default(),
+            violations: Violations::default(),
+            live: 0,
+            recording: None,
+            config: scenario.protocol.config(scenario.nodes)?,
+            seed,
+            safety: Safety::default(),
+            marks: Vec::new(),
+            calm: Instant::EPOCH,
+            formed_from: Instant::EPOCH,
+            unformed: scenario.nodes,
+            view_sizes: BTreeSet::new(),
+            sampled: Instant::EPOCH,
+            rejected: BTreeMap::new(),
+            arrivals: Vec::new(),
+            events: Vec::new(),
+        };
+        world.plan();
+        Ok(world)
+    }
+
+    /// Records what pictures need, and phi of `pair` (observer, subject).
+    #[must_use]
+    pub fn recorded(mut self, pair: Option<(usize, usize)>) -> Self {
+        let mut recording = Recording { pair, ..Recording::default() };
+        self.hosts.iter().for_each(|_| recording.add());
+        self.recording = Some(recording);
+        if pair.is_some() {
+            self.queue.push(self.now + LOOK, Happening::Look);
+        }
+        self
+    }
+
+    /// Runs to the end of the scenario. `progress` hears of every virtual second.
+    pub fn run(mut self, progress: &dyn Fn(Duration)) -> Ended {
+        let end = Instant::EPOCH + self.scenario.duration.0;
+        while let Some((at, happening)) = self.queue.pop() {
+            if at > end {
+                break;
+            }
+            self.now = at;
+            if matches!(happening, Happening::Second) {
+                progress(at.since(Instant::EPOCH));
+            }
+            self.step(happening);
+        }
+        self.now = end;
+        self.finish()
+    }
+
+    fn step(&mut self, happening: Happening) {
+        match happening {
+            Happening::Wake(host) => self.wake(host),
+            Happening::Ready(host) => self.serve(host),
+            Happening::Arrive { to, from, bytes } => self.arrive(to, Parcel::Datagram { from, bytes }),
+            Happening::Refuse { at, to } => self.arrive(at, Parcel::Refused { to }),
+            Happening::WallClock { host, life } => self.tell_time(host, life),
+            Happening::Act(act) => self.act(act),
+            Happening::Second => self.second(),
+            Happening::Sample => self.sample(),
+            Happening::Look => self.look(),
+        }
+    }
+
+    /// Something about the world changed: the calm begins anew.
+    pub(crate) fn disturb(&mut self, line: impl FnOnce() -> String) {
+        self.calm = self.now;
+        self.trace.say(self.now, WORLD, line);
+    }
+
+    pub(crate) fn record(&mut self, what: impl FnOnce(&mut Recording)) {
+        self.recording.as_mut().map(what);
+    }
+
+    fn plan(&mut self) {
+        let start = self.scenario.start.clone();
+        let mut dice = self.seed.dice("start", 0);
+        for member in 0..self.scenario.nodes {
+            self.add_host(None);
+            let at = match start.every {
+                Some(every) => every.0 * member as u32,
+                None if member < start.contacts => Duration::ZERO,
+                None => dice.within(start.over.0),
+            };
+            self.formed_from = self.formed_from.max(Instant::EPOCH + at);
+            self.queue.push(Instant::EPOCH + at, Happening::Act(Act::Start(member)));
+        }
+        for (i, fault) in self.scenario.faults.iter().enumerate() {
+            self.queue.push(Instant::EPOCH + fault.at.0, Happening::Act(Act::Begin(i)));
+        }
+        self.queue.push(Instant::EPOCH + SECOND, Happening::Second);
+        self.queue.push(Instant::EPOCH + self.scenario.measure.every.0, Happening::Sample);
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);

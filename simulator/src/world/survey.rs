@@ -1,0 +1,106 @@
+//! What is looked at from time to time: bytes, sides, views, tables, phi.
+
+use heartsay_membership::Instant;
+
+use super::{Happening, SECOND, World};
+use crate::checks::{Row, Safety};
+use crate::host::{owners_word, would_say_held};
+use crate::oracle::Belief;
+use crate::recording::LOOK;
+
+impl World {
+    pub(super) fn second(&mut self) {
+        let now = self.now;
+        let counted = now.since(Instant::EPOCH) >= self.scenario.measure.after.0 + SECOND;
+        for h in &mut self.hosts {
+            let sent = std::mem::take(&mut h.second);
+            self.measures.bytes_peak = self.measures.bytes_peak.max(sent.bytes);
+            if counted && h.process.is_some() && now.since(h.started) >= SECOND {
+                self.measures.bytes.push(sent.bytes);
+                self.measures.datagrams += u64::from(sent.datagrams);
+            }
+        }
+        self.check_sides();
+        let seconds = now.as_micros() / 1_000_000;
+        if self.unformed > 0 {
+            self.view_sizes.extend(self.board.view_sizes());
+        }
+        let nodes = self.hosts.len();
+        let watched = (INSPECTED_ROWS / nodes.max(1)).clamp(2, nodes.max(2)).min(nodes);
+        let ages = counted && seconds.is_multiple_of(AGES_EVERY);
+        for i in 0..watched {
+            self.inspect(i * nodes / watched, ages);
+        }
+        self.queue.push(now + SECOND, Happening::Second);
+    }
+
+    /// At most one side of each cut holds quorum, as soon as the bound on saying so has passed.
+    pub(super) fn check_sides(&mut self) {
+        let within =
+            self.scenario.check.quorum_within.map_or(self.config.lease().mul_f64(CLOCK_RATES), |w| w.0);
+        let acts = |member| would_say_held(&self.hosts, member, self.now);
+        self.quorums.sides(&mut self.violations, self.now, &self.network, &self.cut_since, within, acts);
+    }
+
+    pub(super) fn sample(&mut self) {
+        let (running, agreeing) = self.board.majority();
+        let off = running - agreeing;
+        let dt = self.now.since(self.sampled).as_secs_f64();
+        self.sampled = self.now;
+        // While the cluster forms, views differ by nature.
+        if self.unformed == 0 {
+            self.measures.divergence += off as f64 * dt;
+        }
+        let at = self.now.since(Instant::EPOCH).as_secs_f32();
+        self.measures.disagreement.push((at, off as u32, self.board.wrong() as u32));
+        self.queue.push(self.now + self.scenario.measure.every.0, Happening::Sample);
+    }
+
+    pub(super) fn look(&mut self) {
+        let now = self.now;
+        self.queue.push(now + LOOK, Happening::Look);
+        let Some((observer, subject)) = self.recording.as_ref().and_then(|film| film.pair) else { return };
+        let Some(name) = self.hosts.get(subject).map(|h| h.name.clone()) else { return };
+        let Some(process) = self.hosts.get(observer).and_then(|h| h.process.as_ref()) else { return };
+        let local = Instant::from_micros(process.clock.read(now));
+        if let Some(view) = process.node.real().and_then(|node| node.member(local, &name)) {
+            self.record(|film| film.sample(now, view.phi));
+        }
+    }
+
+    /// Looks at the whole table of `observer`.
+    pub(super) fn inspect(&mut self, observer: usize, ages: bool) {
+        let now = self.now;
+        let Some(process) = &self.hosts[observer].process else { return };
+        let name = self.hosts[observer].name.as_str();
+        let own = self.hosts[observer].subject == observer;
+        for glance in process.node.glances() {
+            let claim = (glance.name, glance.generation, glance.heartbeat);
+            let owner = |host: usize| owners_word(&self.hosts, host);
+            let subject = Safety::claim(&mut self.violations, now, name, claim, &mut self.oracle, owner);
+            let Some(subject) = subject else { continue };
+            let (generation, heartbeat) = (glance.generation, glance.heartbeat);
+            let row = Row { subject, generation, heartbeat, belief: Belief::Is(glance.status) };
+            self.safety.row(&mut self.violations, now, observer, &row);
+            if !own || subject == observer {
+                continue;
+            }
+            Safety::told(&mut self.violations, now, observer, &row, self.board.belief(observer, subject));
+            if ages
+                && self.oracle.members()[subject].up
+                && let Some((current, latest)) = owners_word(&self.hosts, subject)
+                && current == generation
+            {
+                let age = latest.saturating_sub(heartbeat);
+                self.measures.ages.push(u16::try_from(age).unwrap_or(u16::MAX));
+            }
+        }
+    }
+}
+
+/// Table rows looked at per virtual second: enough to bite, cheap enough to leave on.
+const INSPECTED_ROWS: usize = 1024;
+/// Seconds between two looks at the ages of heartbeats.
+const AGES_EVERY: u64 = 5;
+/// Clocks may run 1 % off: what one calls a second, another calls up to 1.02.
+const CLOCK_RATES: f64 = 1.02;

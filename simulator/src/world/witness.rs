@@ -1,0 +1,167 @@
+//! What members say is written down and compared with the truth.
+
+use core::time::Duration;
+
+use heartsay_membership::{Event, MemberEvent, MemberEventKind, Name, Status};
+
+use super::World;
+use crate::checks::Safety;
+use crate::host::owners_word;
+use crate::oracle::{Belief, GRACE, Life};
+use crate::trace::WORLD;
+
+impl World {
+    pub(super) fn note(&mut self, host: usize, event: Event) {
+        let now = self.now;
+        let name = self.hosts[host].name.clone();
+        let own = self.hosts[host].subject == host;
+        match event {
+            Event::Member(event) => self.note_member(host, &name, own, &event),
+            Event::Quorum(status) => {
+                self.trace
+                    .say(now, name.as_str(), || format!("quorum {:?}: {}", status.quorum, status.reason));
+                if own {
+                    // Before, for one that says late that it has lost; after, for one that says too soon that it holds.
+                    self.check_sides();
+                    self.quorums.says(&mut self.violations, now, host, &status);
+                    self.check_sides();
+                }
+            }
+            Event::GenerationRaised(generation) => {
+                self.hosts[host].stored = generation;
+                let subject = self.hosts[host].subject;
+                self.oracle.truth(subject).lives.push(Life { generation, host, heartbeat: 0 });
+                self.trace.say(now, name.as_str(), || format!("raises its generation to {generation}"));
+            }
+            Event::LeaveDone { acknowledged, asked } => {
+                self.trace.say(now, name.as_str(), || format!("has left; {acknowledged} of {asked} know"));
+                self.stop(host, false);
+            }
+            Event::Joined { members } => {
+                self.trace.say(now, name.as_str(), || format!("joined: {members} members"));
+            }
+            Event::NameRefused { holder, .. } => {
+                self.trace.say(now, name.as_str(), || format!("is refused: host {holder} holds the name"));
+                self.stop(host, false);
+            }
+            Event::ClockRefused => self.trace.say(now, name.as_str(), || "clock refused by peers".to_owned()),
+            Event::Isolated(isolated) => {
+                self.trace.say(now, name.as_str(), || format!("isolated: {isolated}"));
+            }
+            Event::Stalled(by) => self.trace.say(now, name.as_str(), || format!("stalled for {by:?}")),
+        }
+    }
+
+    fn note_member(&mut self, observer: usize, name: &Name, own: bool, event: &MemberEvent) {
+        let now = self.now;
+        self.trace.member(now, observer, name.as_str(), event);
+        let hosts = &self.hosts;
+        let claim = (&event.name, event.generation, event.heartbeat);
+        let owner = |host: usize| owners_word(hosts, host);
+        let subject = Safety::claim(&mut self.violations, now, name.as_str(), claim, &mut self.oracle, owner);
+        let Some(subject) = subject.filter(|&s| own && s != observer) else { return };
+        let belief = match event.kind {
+            MemberEventKind::Forgotten => Belief::Unknown,
+            MemberEventKind::Join
+            | MemberEventKind::Suspect
+            | MemberEventKind::Alive
+            | MemberEventKind::Down
+            | MemberEventKind::Left
+            | MemberEventKind::Restart
+            | MemberEventKind::Update => Belief::Is(event.status),
+        };
+        let old = self.board.belief(observer, subject);
+        self.board.set(now, observer, subject, belief);
+        if old != belief {
+            self.record(|film| film.believes(now, observer, subject, old, belief));
+        }
+        if belief.present() {
+            self.known(observer, subject, event.generation);
+        }
+        if old == belief {
+            return;
+        }
+        let truth = &self.oracle.members()[subject];
+        let current = truth.lives.iter().rev().find(|life| life.host == subject).map(|life| life.generation);
+        if current != Some(event.generation) {
+            return;
+        }
+        let down = belief == Belief::Is(Status::Down);
+        if (down || belief == Belief::Is(Status::Suspect))
+            && let Some(episode) = self.marks[subject].episode
+        {
+            self.measures.episodes[episode].noticed(observer, now, down);
+        }
+        if down && truth.up {
+            self.mistaken(observer, subject);
+        }
+        let marks = &mut self.marks[subject];
+        let was_down = old == Belief::Is(Status::Down);
+        if was_down
+            && belief.present()
+            && marks.down.is_some_and(|at| now.since(at) <= NEEDLESS)
+            && !marks.back
+        {
+            marks.back = true;
+            self.measures.needless_evictions += 1;
+        }
+    }
+
+    /// `observer` calls down a member that is up.
+    fn mistaken(&mut self, observer: usize, subject: usize) {
+        let now = self.now;
+        if self.network.apart(observer, subject, now, Duration::ZERO) {
+            let acts = |member| would_say_held(&self.hosts, member, now);
+            self.quorums.verdict(&mut self.violations, now, observer, subject, acts);
+        }
+        let marks = &mut self.marks[subject];
+        if marks.down.is_none_or(|at| now.since(at) > NEEDLESS) {
+            marks.back = false;
+        }
+        marks.down = Some(now);
+        let members = self.oracle.members();
+        if members[subject].in_trouble(now) || self.network.apart(observer, subject, now, GRACE) {
+            return;
+        }
+        self.measures.false_positives += 1;
+        if !members[observer].in_trouble(now) {
+            self.measures.false_positives_by_healthy += 1;
+        }
+        if marks.evicted.is_none_or(|at| now.since(at) > NEEDLESS) {
+            self.measures.healthy_evicted += 1;
+        }
+        marks.evicted = Some(now);
+    }
+
+    /// `observer` has `subject` in its view.
+    fn known(&mut self, observer: usize, subject: usize, generation: u64) {
+        let now = self.now;
+        if let Some(newcomer) = &mut self.marks[subject].newcomer
+            && generation >= newcomer.generation
+            && newcomer.known.insert(observer)
+        {
+            self.measures.newcomer_known.push(now.since(newcomer.since).as_secs_f32());
+        }
+        if self.board.view_size(observer) < self.live {
+            return;
+        }
+        let marks = &mut self.marks[observer];
+        if let Some(newcomer) = marks.newcomer.as_mut().filter(|n| !n.full) {
+            newcomer.full = true;
+            self.measures.newcomer_full.push(now.since(newcomer.since).as_secs_f32());
+        }
+        if now >= self.formed_from && observer < self.scenario.nodes && !marks.formed {
+            marks.formed = true;
+            self.unformed -= 1;
+            let took = now.since(self.formed_from);
+            self.measures.formation_each.push(took.as_secs_f32());
+            if self.unformed == 0 {
+                self.measures.formation = Some(took);
+                self.trace.say(now, WORLD, || format!("formed {took:?} after the last start"));
+            }
+        }
+    }
+}
+
+/// Called down and back within this is a needless eviction (as in the targets).
+const NEEDLESS: Duration = Duration::from_secs(10);
