@@ -7,6 +7,7 @@ use heartsay_membership::{Event, MemberEvent, MemberEventKind, Name, Status};
 use super::World;
 use crate::checks::Safety;
 use crate::host::owners_word;
+use crate::host::would_say_held;
 use crate::oracle::{Belief, GRACE, Life};
 use crate::trace::WORLD;
 
