@@ -264,10 +264,11 @@ impl Node {
         let _ = self.set_state(now, &[(QUORUM_KEY.to_owned(), value)]);
     }
 
-    /// Larger clusters take longer to find one another.
+    /// Larger clusters take longer to find one another. Never less than a proof is good: whoever comes back does not
+    /// hold quorum by a proof from before its return.
     fn settling_time(&self) -> Duration {
         let doublings = self.presence.ballot.votes.max(1).ilog2();
-        self.config.quorum_settle + self.config.interval * doublings / 4
+        self.config.quorum_settle.max(self.config.lease()) + self.config.interval * doublings / 4
     }
 
     /// The electors that ask all others: few, the same in all eyes that see the same members.
