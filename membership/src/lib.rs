@@ -68,7 +68,7 @@ pub use identity::{Generation, Heartbeat, HostId, Name, NameError, Version};
 pub use io::{Command, Event, Input, MemberEvent, MemberEventKind, Output, Rejected, Transmit};
 pub use member::Status;
 pub use node::{Identity, Node};
-pub use quorum::{Quorum, QuorumStatus};
+pub use quorum::{Electorate, ElectorateError, Quorum, QuorumStatus};
 pub use state::StateError;
 pub use stats::Stats;
 pub use view::{AccuserView, Glance, MemberView};

@@ -72,6 +72,8 @@ pub(crate) fn quorum(clock: &Clock, status: &QuorumStatus) -> Quorum {
         expected: status.expected,
         reason: status.reason.clone(),
         since: clock.stamp(status.since),
+        electorate: status.electorate.clone(),
+        until: status.until.map(|until| clock.stamp(until)),
     }
 }
 

@@ -207,10 +207,17 @@ pub struct Quorum {
     pub quorum: String,
     pub present: u32,
     pub needed: u32,
+    /// All votes there are.
     pub expected: Option<u32>,
     pub reason: String,
     /// RFC 3339.
     pub since: String,
+    /// Who votes, as configured.
+    #[serde(default)]
+    pub electorate: Option<String>,
+    /// RFC 3339. While held: unless renewed, quorum is lost at this moment.
+    #[serde(default)]
+    pub until: Option<String>,
 }
 
 /// A line of `GET /v1/watch`. In a `snapshot`, `name` and `generation` are the
