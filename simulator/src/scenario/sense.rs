@@ -86,7 +86,9 @@ pub(super) fn check(s: &Scenario) -> Result<(), String> {
         ("bytes-p99", s.budget.bytes_p99),
         ("bytes-peak", s.budget.bytes_peak),
     ];
-    if let Some((key, limit)) = limits.into_iter().find(|(_, limit)| limit.is_some_and(|l| !(l >= 0.0))) {
+    if let Some((key, limit)) =
+        limits.into_iter().find(|(_, limit)| limit.is_some_and(|l| l.is_nan() || l < 0.0))
+    {
         return Err(format!("budget.{key} = {}: never kept", limit.unwrap_or_default()));
     }
     for (i, fault) in s.faults.iter().enumerate() {
