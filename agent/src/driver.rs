@@ -152,6 +152,7 @@ pub(crate) struct Turn {
     wall_clock: Option<Instant>,
     status: Option<Instant>,
     status_stale: bool,
+    status_wanted: bool,
     joined: bool,
     obstacle: Option<Instant>,
     loss: Loss,
@@ -170,6 +171,7 @@ impl Turn {
             wall_clock: None,
             status: None,
             status_stale: true,
+            status_wanted: notify::wanted(),
             joined: false,
             obstacle: None,
             loss: Loss::default(),
@@ -377,7 +379,7 @@ impl Driver {
                 Scope::One(name) => self.node.member(now, name).into_iter().collect(),
                 Scope::Everybody => self.node.view(now),
             },
-            quorum: self.node.quorum(),
+            quorum: self.node.quorum(now),
             stats: self.node.stats(),
             loss: Loss { overflow: self.udp.overflow(), ..self.turn.loss.clone() },
             joined: self.turn.joined,
@@ -483,7 +485,7 @@ impl Driver {
 
     fn tell_status(&mut self, now: Instant) {
         let recent = self.turn.status.is_some_and(|last| now.since(last) < STATUS_EVERY);
-        if recent || !self.turn.status_stale || !notify::wanted() {
+        if recent || !self.turn.status_stale || !self.turn.status_wanted {
             return;
         }
         (self.turn.status, self.turn.status_stale) = (Some(now), false);
@@ -494,7 +496,7 @@ impl Driver {
             count(Status::Alive),
             count(Status::Suspect),
             count(Status::Down),
-            self.node.quorum().quorum
+            self.node.quorum(now).quorum
         ));
     }
 
@@ -521,7 +523,7 @@ fn log_member(event: &MemberEvent) {
     let by: Vec<&str> = event.by.iter().map(Name::as_str).collect();
     let by = by.join(",");
     let (kind, name, status) = (kind_word(event.kind), &event.name, event.status);
-    let (generation, heartbeat, reason) = (event.generation, event.heartbeat, &event.reason);
+    let (generation, heartbeat, reason) = (event.generation, event.heartbeat, event.reason.as_ref());
     info!(member = %name, %status, generation, heartbeat, by, reason, "{kind}");
 }
 

@@ -310,16 +310,15 @@ const GRACE: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
 
+    use serde_json::json;
+
     use crate::api::types::Quorum;
 
     fn event(kind: &str, quorum: Option<&str>) -> WatchLine {
-        let quorum = quorum.map(|word| Quorum {
-            quorum: word.to_owned(),
-            present: 1,
-            needed: 2,
-            expected: Some(3),
-            reason: String::new(),
-            since: String::new(),
+        let quorum = quorum.map(|word| {
+            let json =
+                json!({"quorum": word, "present": 1, "needed": 2, "expected": 3, "reason": "", "since": ""});
+            serde_json::from_value::<Quorum>(json).unwrap()
         });
         WatchLine { kind: kind.to_owned(), name: Some("n1".to_owned()), quorum, ..WatchLine::default() }
     }

@@ -184,8 +184,11 @@ impl World {
 
     fn turn(&mut self, fault: usize, member: usize, on: bool, until: Instant, first: bool) {
         let Some(f) = self.scenario.faults.get(fault).cloned() else { return };
-        // What has begun comes and goes with the host, also while no process runs on it.
-        if first && self.hosts[member].process.is_none() {
+        // What has begun ends also on a host whose process has gone meanwhile.
+        if on && self.hosts[member].process.is_none() {
+            if !first {
+                self.oracle.truth(member).relieve(self.now);
+            }
             return;
         }
         self.disturb(|| format!("n{member}: {:?} {}", f.what, if on { "begins" } else { "ends" }));

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use heartsay_membership::Instant;
 use heartsay_simulator::run::{self, Report};
 use heartsay_simulator::scenario::{Scenario, Span};
-use heartsay_simulator::swarm;
+use heartsay_simulator::swarm::{self, Theme};
 use heartsay_simulator::trace::Log;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -82,11 +82,11 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn go(self) -> anyhow::Result<Outcome> {
-        // `swarm` is a scenario of its own: the seed draws it.
-        let mut scenario = if self.choice.scenario == "swarm" {
-            swarm::draw(self.seed, self.choice.nodes)?
-        } else {
-            self.choice.load()?
+        // A swarm is a scenario of its own: the seed draws it.
+        let mut scenario = match self.choice.scenario.as_str() {
+            "swarm" => swarm::draw(self.seed, Theme::All, self.choice.nodes)?,
+            "swarm-quorum" => swarm::draw(self.seed, Theme::Quorum, self.choice.nodes)?,
+            _ => self.choice.load()?,
         };
         if let Some(until) = self.until {
             scenario.duration = until;

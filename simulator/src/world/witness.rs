@@ -7,6 +7,7 @@ use heartsay_membership::{Event, MemberEvent, MemberEventKind, Name, Status};
 use super::World;
 use crate::checks::Safety;
 use crate::host::owners_word;
+use crate::host::would_say_held;
 use crate::oracle::{Belief, GRACE, Life};
 use crate::trace::WORLD;
 
@@ -21,7 +22,10 @@ impl World {
                 self.trace
                     .say(now, name.as_str(), || format!("quorum {:?}: {}", status.quorum, status.reason));
                 if own {
+                    // Before, for one that says late that it has lost; after, for one that says too soon that it holds.
+                    self.check_sides();
                     self.quorums.says(&mut self.violations, now, host, &status);
+                    self.check_sides();
                 }
             }
             Event::GenerationRaised(generation) => {
@@ -127,8 +131,9 @@ impl World {
     fn mistaken(&mut self, observer: usize, subject: usize) {
         let now = self.now;
         self.measures.called_down += 1;
-        if self.network.apart(observer, subject, now, Duration::ZERO) && self.hosts[subject].paused == 0 {
-            self.quorums.verdict(&mut self.violations, now, observer, subject);
+        if self.network.apart(observer, subject, now, Duration::ZERO) {
+            let acts = |member| would_say_held(&self.hosts, member, now);
+            self.quorums.verdict(&mut self.violations, now, observer, subject, acts);
         }
         let marks = &mut self.marks[subject];
         if marks.down.is_none_or(|at| now.since(at) > NEEDLESS) {
