@@ -50,7 +50,11 @@ impl Node {
                 }
             }
         }
-        self.set_right(now, from, &outdated);
+        // Whoever refuses our life shows the one that it has instead. To answer that with ours would be refused
+        // again, without end.
+        if !matches!(packet.body, Some(gossip::packet::Body::Refusal(_))) {
+            self.set_right(now, from, &outdated);
+        }
         first_refusal
     }
 

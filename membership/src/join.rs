@@ -84,7 +84,11 @@ impl Join {
 impl Node {
     /// Dials those seeds that are not members in good standing; all of them until one has answered.
     pub(crate) fn step_join(&mut self, now: Instant) {
-        if now < self.join.next() || self.leave.is_some() {
+        if now < self.join.next() {
+            return;
+        }
+        if self.leave.is_some() {
+            self.join.dial_at = Instant::NEVER;
             return;
         }
         let looking = self.join.phase == Phase::Looking;

@@ -462,6 +462,32 @@ fn whoever_lives_too_far_in_the_future_is_refused_by_name() {
 }
 
 #[test]
+fn a_member_whose_clock_jumped_a_year_ahead_is_told_so_without_a_storm() {
+    let mut world = World::cluster(5);
+    world.kill("n3");
+    world.run(2.0);
+    let (address, seed) = (world.nodes["n2"].address, world.nodes["n1"].address);
+    world.kill("n2");
+    world.run(0.2);
+    let identity = heartsay_membership::Identity {
+        name: Name::new("n2").unwrap(),
+        host_id: heartsay_membership::HostId(2),
+        generation: common::DAWN_MS + 365 * 24 * 3_600_000,
+        address,
+        state: Vec::new(),
+    };
+    world.start_at("n2", 2, address, &["n1"], World::config());
+    world.nodes.get_mut("n2").unwrap().node =
+        heartsay_membership::Node::new(identity, World::config(), 1, world.now).unwrap();
+    world.command("n2", Command::Seeds(vec![seed])).unwrap();
+    let before = world.sent.len();
+    world.run(5.0);
+    assert!(world.nodes["n2"].events.iter().any(|(_, e)| *e == Event::ClockRefused));
+    let sent = world.sent.len() - before;
+    assert!(sent < 2000, "{sent} datagrams in five seconds");
+}
+
+#[test]
 fn garbage_is_counted_by_reason_and_changes_nothing() {
     let mut world = World::cluster(3);
     let before = world.nodes["n1"].node.view_fingerprint();
