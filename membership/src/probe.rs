@@ -146,7 +146,7 @@ impl Node {
                     self.refused_by(now, subject, contact.sent);
                 }
                 (Kind::Exchange | Kind::Probe | Kind::Look, Some(subject)) => {
-                    self.refused_by(now, subject, contact.sent)
+                    self.refused_by(now, subject, contact.sent);
                 }
                 (Kind::Pull { part, .. }, _) => self.pull_unanswered(now, part),
                 _ => {}

@@ -38,6 +38,7 @@ const SHIPPED: &[(&str, &str)] = ship![
     "lost-disk",
     "many-crashes",
     "mass-restart",
+    "mixed-zones",
     "narrow",
     "newcomer",
     "noise",
