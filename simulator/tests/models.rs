@@ -4,7 +4,7 @@
 
 use heartsay_simulator::dice::Seed;
 use heartsay_simulator::models::{memberlist_suspicion, swim_periods_to_first_probe};
-use heartsay_simulator::one_link::{Trace, at_detection, curves};
+use heartsay_simulator::one_link::{at_detection, curves, draw_all};
 use heartsay_simulator::run::{Report, run};
 use heartsay_simulator::scenario::load;
 
@@ -83,7 +83,7 @@ fn heartbeats_to_all_are_judged_as_their_formulas_say() {
 fn phi_on_the_drawn_link_errs_about_as_often_as_on_the_recorded_one() {
     // Hayashibara 2004: phi 8 makes 0.022 mistakes/s at a detection time of 0.30 s. The trace is drawn,
     // not the recording: within a factor of 5 at the same detection time.
-    let points = curves(&Trace::draw(1, 1.5));
+    let points = curves(&draw_all(1, 1.5));
     let rate = at_detection(&points, "phi-normal", 0.30).expect("inside the curve");
     assert!(rate > 0.022 / 5.0 && rate < 0.022 * 5.0, "{rate}");
 }

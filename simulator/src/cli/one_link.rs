@@ -1,6 +1,6 @@
 //! `one-link`: mistake rate against detection time on one link.
 
-use heartsay_simulator::one_link::{DETECTORS, Point, Trace, at_detection, curves};
+use heartsay_simulator::one_link::{DETECTORS, Point, Trace, at_detection, curves, draw_all};
 use heartsay_simulator::report;
 
 use super::{Outcome, table::number};
@@ -27,10 +27,11 @@ enum Format {
 
 impl OneLink {
     pub(super) fn go(self) -> anyhow::Result<Outcome> {
-        let trace = Trace::draw(self.seed, self.days);
-        let points = curves(&trace);
+        let traces = draw_all(self.seed, self.days);
+        let points = curves(&traces);
+        let [trace, ..] = &traces;
         match self.output {
-            Format::Table => table(&trace, &points),
+            Format::Table => table(trace, &points),
             Format::Csv => {
                 say!("detector,setting,detection_s,mistakes_per_s,accuracy");
                 for p in &points {
@@ -87,7 +88,8 @@ fn table(trace: &Trace, points: &[Point]) {
         say!();
     }
     say!(
-        "\nsettings: phi-*: threshold; chen: margin, s; heartsay: acceptable pause, s (shipped: 2), phi 8. Each alone on the link: no probes, no witnesses."
+        "\nsettings: phi-*: threshold; chen: margin, s; heartsay: acceptable pause, s (shipped: 2), phi 8. Each alone on the link: no probes, no witnesses.\n\
+         heartsay-3-of-5: the same detector at five observers, each with a link of its own; three must suspect at once."
     );
 }
 

@@ -43,6 +43,7 @@ const SHIPPED: &[(&str, &str)] = ship![
     "lost-disk",
     "many-crashes",
     "mass-restart",
+    "mixed-zones",
     "narrow",
     "newcomer",
     "noise",
