@@ -1,6 +1,6 @@
 """Real agents to measure: started, watched, asked, and ended by process id.
 
-Python 3.9 or later, standard library only. Used by acceptance.py.
+Python 3.9 or later, standard library only. Used by measure-real.py, acceptance.py, bench-peers.py.
 """
 
 import http.client
@@ -38,10 +38,10 @@ class Lab:
 
     def __init__(self, binary):
         self.binary = binary
-        self.dir = Path(tempfile.mkdtemp(prefix="heartsay-acceptance-"))
+        self.dir = Path(tempfile.mkdtemp(prefix="heartsay-lab-"))
         # Own loopback addresses, so that nothing else on this machine is met.
-        self.net = f"127.{random.randrange(20, 220)}.{random.randrange(250)}"
-        self.cluster = f"acceptance-{os.getpid()}-{random.randrange(1 << 32):08x}"
+        self.net = random.randrange(20, 220), random.randrange(200)
+        self.cluster = f"lab-{os.getpid()}-{random.randrange(1 << 32):08x}"
         self.agents = []
         self.watches = []
         self.namespaces = None
@@ -53,13 +53,24 @@ class Lab:
         for watch in self.watches:
             watch.close()
         for agent in self.agents:
+            agent.kill(wait=False)
+        for agent in self.agents:
             agent.kill()
         if self.namespaces:
             self.namespaces.down()
         shutil.rmtree(self.dir, ignore_errors=True)
 
+    def another(self):
+        """A fresh one, for the next size."""
+        return Lab(self.binary)
+
+    def host(self, i):
+        """Loopback address number `i`, from 1."""
+        block, last = divmod(i - 1, 250)
+        return f"127.{self.net[0]}.{self.net[1] + block}.{last + 1}"
+
     def address(self, i, port=PORT):
-        return f"{self.net}.{i}:{port}"
+        return f"{self.host(i)}:{port}"
 
     def agent(self, name, bind, seeds, **more):
         """One agent, not started yet."""
@@ -72,9 +83,9 @@ class Lab:
         seeds = [self.address(1), self.address(count)]
         return [self.agent(f"m{i}", self.address(i), seeds, **more) for i in range(1, count + 1)]
 
-    def watch(self, agent):
-        """Follows what `agent` sees, from as soon as it answers."""
-        watch = Watch(agent)
+    def watch(self, agent, since_now=False):
+        """Follows what `agent` sees, from as soon as it answers; or only what changes from now on."""
+        watch = Watch(agent, agent.get("/v1/members?status=left")["index"] if since_now else None)
         self.watches.append(watch)
         return watch
 
@@ -87,6 +98,27 @@ class Lab:
         follow(watches, lambda watch: watch.alive() == count, 30, "full views everywhere")
         idle(watches, settle)
         return agents, watches
+
+    def start_paced(self, agents, log=False):
+        """Starts agents that were told `--expected` as fast as the machine can, and waits, with
+        questions that cost them nothing, until each sees all the others; the moment of the last start."""
+        starting = []
+        for i, agent in enumerate(agents, 1):
+            moment = agent.start()
+            starting.append(agent)
+            while len(starting) >= ABREAST:
+                starting = [each for each in starting if not each.socket.exists()]
+                time.sleep(0.002)
+            if log and i % 100 == 0:
+                say(f"    {i} started")
+        deadline = time.monotonic() + 60 + 0.2 * len(agents)
+        for agent in agents:
+            agent.answers(60)
+            while (present := agent.get("/v1/quorum")["present"]) < len(agents):
+                if time.monotonic() > deadline:
+                    raise Missed(f"no full views in time: {agent.name} sees {present} of {len(agents)}")
+                time.sleep(0.02)
+        return moment
 
 
 class Agent:
@@ -120,13 +152,14 @@ class Agent:
         self.process.send_signal(which)
         return time.monotonic()
 
-    def kill(self):
+    def kill(self, wait=True):
         """SIGKILL, also to one that is stopped; the moment of it."""
         moment = time.monotonic()
         if self.process and self.process.poll() is None:
             self.process.kill()
             moment = time.monotonic()
-            self.process.wait()
+            if wait:
+                self.process.wait()
         return moment
 
     def get(self, path):
@@ -157,8 +190,9 @@ class Agent:
 class Watch:
     """The view of one agent, kept up to date by its event stream."""
 
-    def __init__(self, agent):
+    def __init__(self, agent, since=None):
         self.agent = agent
+        self.since = since
         self.stream = None
         self.restart()
 
@@ -178,7 +212,8 @@ class Watch:
             stream = connect(self.agent.socket)
         except OSError:
             return False
-        stream.sendall(b"GET /v1/watch HTTP/1.1\r\nHost: agent\r\n\r\n")
+        query = "" if self.since is None else f"?since={self.since}"
+        stream.sendall(f"GET /v1/watch{query} HTTP/1.1\r\nHost: agent\r\n\r\n".encode())
         stream.setblocking(False)
         self.stream = stream
         return True
@@ -276,6 +311,53 @@ class Namespaces:
         return lab.agent(f"m{i}", f"10.77.0.{i}:{PORT}", seeds, flags=flags, namespace=namespace)
 
 
+class Island:
+    """One network namespace with nothing but a loopback device, on which packets can be dropped."""
+
+    def __init__(self, lab):
+        self.name = f"hs{os.getpid()}-island"
+        missing = [tool for tool in ("ip", "nft") if not shutil.which(tool)]
+        if os.geteuid() != 0 or missing:
+            raise Impossible("dropping packets needs root, iproute2 and nftables")
+        done = subprocess.run(["ip", "netns", "add", self.name], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Impossible(f"no network namespaces here: {done.stderr.strip()}")
+        lab.namespaces = self
+        self.inside("ip", "link", "set", "lo", "up")
+        self.filter("add table ip heartsay",
+                    "add chain ip heartsay input { type filter hook input priority 0 ; }")
+
+    def silence(self, agent):
+        """Drops what comes from this agent's host and what goes to it; the moment."""
+        host = agent.bind.rpartition(":")[0]
+        return self.filter(*(f"add rule ip heartsay input ip {end} {host} drop" for end in ("saddr", "daddr")))
+
+    def lose(self, percent):
+        """Drops this share of all datagrams; the moment."""
+        return self.filter(f"add rule ip heartsay input numgen random mod 100 < {percent} drop")
+
+    def heal(self):
+        return self.filter("flush chain ip heartsay input")
+
+    def filter(self, *rules):
+        moment = time.monotonic()
+        self.inside("nft", "\n".join(rules))
+        return moment
+
+    def rules(self):
+        """The filter as it is, with its counters."""
+        return self.inside("nft", "list table ip heartsay")
+
+    def inside(self, *command):
+        done = subprocess.run(["ip", "netns", "exec", self.name, *command], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Impossible(f"{' '.join(command)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def down(self):
+        subprocess.run(["ip", "netns", "delete", self.name], check=False)
+
+
 def follow(watches, predicate, seconds, what):
     """The moment at which `predicate` first held for each watch, in their order."""
     moments = {}
@@ -315,7 +397,7 @@ def pump(watches, done, seconds):
                 if watch.open():
                     waiting.remove(watch)
                     selector.register(watch.stream, selectors.EVENT_READ, watch)
-            patience = min(left, 0.005) if waiting else left
+            patience = min(left, 0.01) if waiting else left
             if not selector.get_map():
                 time.sleep(patience)
                 continue
@@ -345,6 +427,12 @@ def connect(path):
         stream.close()
         raise
     return stream
+
+
+def memory_available():
+    """Bytes that programs may still take without swapping."""
+    with open("/proc/meminfo", encoding="ascii") as lines:
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
 
 
 def key_file(lab, name):
@@ -378,3 +466,7 @@ def end_on_signals():
 
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, stop)
+
+
+# Agents that may be starting at the same time when there are many.
+ABREAST = 8

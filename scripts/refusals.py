@@ -181,7 +181,7 @@ def logged(agent, text, word=True):
 def ear(lab, i):
     """A UDP socket at address `i`, to hear what agents say to a seed."""
     ear = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    ear.bind((f"{lab.net}.{i}", PORT))
+    ear.bind((lab.host(i), PORT))
     ear.settimeout(10)
     return ear
 

@@ -48,7 +48,12 @@ impl Client {
 
     /// Asks for `path`, for instance `/v1/members`.
     pub(crate) async fn get(&self, path: &str) -> Result<Value, ClientError> {
-        self.ask(Method::GET, path, Bytes::new(), PATIENCE).await
+        self.get_within(path, PATIENCE).await
+    }
+
+    /// The same, with less patience.
+    pub(crate) async fn get_within(&self, path: &str, patience: Duration) -> Result<Value, ClientError> {
+        self.ask(Method::GET, path, Bytes::new(), patience).await
     }
 
     /// Sends a wish that the agent may work on for up to `work`.

@@ -6,6 +6,7 @@
 //! One rule is the driver's own: queued datagrams are handed in before the time
 //! is, so that no verdict is given about somebody whose answer is already here.
 
+mod gate;
 mod memory;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use crate::notify::{self, Watchdog};
 use crate::store::Peer;
 use crate::telemetry::Refusals;
 use crate::view::Board;
+pub(crate) use gate::Gate;
 pub(crate) use memory::Memory;
 
 /// A question or a wish from outside the loop.
@@ -38,6 +40,8 @@ pub(crate) enum Request {
     Look(Scope, oneshot::Sender<Picture>),
     /// Hand a command to the machine.
     Command(Command, oneshot::Sender<Result<(), Rejected>>),
+    /// The local service is well; answered with the gate as it is then.
+    Beat(oneshot::Sender<Gate>),
     /// Say good-bye; answered when it is acknowledged or its time is up.
     Leave(oneshot::Sender<Farewell>),
     /// Save what is to be kept, and end the loop.
@@ -76,6 +80,8 @@ pub(crate) struct Picture {
     pub(crate) joined: bool,
     /// Saying good-bye.
     pub(crate) leaving: bool,
+    /// Whether the local service beats.
+    pub(crate) gate: Gate,
 }
 
 /// What the host does to our datagrams, and to our time.
@@ -130,6 +136,8 @@ pub(crate) struct Driver {
     pub(crate) requests: mpsc::Receiver<Request>,
     /// Where the process is told.
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
+    /// Whether the local service beats.
+    pub(crate) gate: Gate,
     /// What is kept between lives.
     pub(crate) memory: Memory,
     /// What the loop remembers between two turns.
@@ -144,6 +152,7 @@ pub(crate) struct Turn {
     wall_clock: Option<Instant>,
     status: Option<Instant>,
     status_stale: bool,
+    status_wanted: bool,
     joined: bool,
     obstacle: Option<Instant>,
     loss: Loss,
@@ -162,6 +171,7 @@ impl Turn {
             wall_clock: None,
             status: None,
             status_stale: true,
+            status_wanted: notify::wanted(),
             joined: false,
             obstacle: None,
             loss: Loss::default(),
@@ -182,7 +192,7 @@ impl Driver {
         let timer = tokio::time::sleep_until(self.clock.deadline(self.turn.wake));
         tokio::pin!(timer);
         loop {
-            timer.as_mut().reset(self.clock.deadline(self.turn.wake));
+            timer.as_mut().reset(self.clock.deadline(self.turn.wake.min(self.gate.due())));
             tokio::select! {
                 biased;
                 request = self.requests.recv() => match request {
@@ -197,6 +207,7 @@ impl Driver {
                 self.clear_backlog(emptied)?;
                 self.tell_time();
             }
+            self.look_at_gate();
         }
         self.memory.save_now(self.peers());
         Ok(())
@@ -309,6 +320,12 @@ impl Driver {
                 let result = self.hand_in(now, Input::Command(command));
                 drop(reply.send(result));
             }
+            Request::Beat(reply) => {
+                if self.gate.beat(now) {
+                    self.open_gate(now);
+                }
+                let _ = reply.send(self.gate);
+            }
             Request::Leave(reply) => {
                 self.turn.farewells.push(reply);
                 // A second wish waits for the same good-bye.
@@ -316,6 +333,40 @@ impl Driver {
             }
             Request::Stop => {}
         }
+    }
+
+    /// The local service did not beat in time: we give no sign of life until it does.
+    fn look_at_gate(&mut self) {
+        let now = self.clock.now();
+        let (true, Some(within)) = (self.gate.look(now), self.gate.within()) else { return };
+        let sentence = format!(
+            "the local service has not beaten for {within:?}: this member gives no sign of life, so that the \
+             others call it down"
+        );
+        warn!("{sentence}");
+        self.board.condition("beat", Some(sentence.clone()));
+        self.tell_of_ourselves(now, sentence);
+        self.set_beating(now, false);
+    }
+
+    fn open_gate(&mut self, now: Instant) {
+        info!("the local service beats again");
+        self.board.condition("beat", None);
+        self.tell_of_ourselves(now, "the local service beats again".to_owned());
+        self.set_beating(now, true);
+    }
+
+    /// Says so to the others too, as long as they still listen.
+    fn set_beating(&mut self, now: Instant, beating: bool) {
+        let note = (show::BEAT.to_owned(), (!beating).then(|| show::MISSED.to_vec()));
+        // Refused only while leaving, when it does not matter any more.
+        let _ = self.hand_in(now, Input::Command(Command::Set(vec![note])));
+        let _ = self.hand_in(now, Input::Command(Command::Beat(beating)));
+    }
+
+    fn tell_of_ourselves(&self, now: Instant, reason: String) {
+        let (kind, time) = ("self".to_owned(), self.clock.stamp(now));
+        self.board.publish(WatchLine { kind, time, reason: Some(reason), ..WatchLine::default() });
     }
 
     fn picture(&self, now: Instant, scope: &Scope) -> Picture {
@@ -333,6 +384,7 @@ impl Driver {
             loss: Loss { overflow: self.udp.overflow(), ..self.turn.loss.clone() },
             joined: self.turn.joined,
             leaving: self.node.is_leaving(),
+            gate: self.gate,
         }
     }
 
@@ -416,7 +468,7 @@ impl Driver {
             generation: Some(event.generation),
             status: Some(event.status.to_string()),
             by: Some(event.by.iter().map(ToString::to_string).collect()),
-            reason: Some(event.reason),
+            reason: Some(event.reason.into_owned()),
             ..line
         };
         // Who is new or different is described; the rest is known already.
@@ -433,7 +485,7 @@ impl Driver {
 
     fn tell_status(&mut self, now: Instant) {
         let recent = self.turn.status.is_some_and(|last| now.since(last) < STATUS_EVERY);
-        if recent || !self.turn.status_stale || !notify::wanted() {
+        if recent || !self.turn.status_stale || !self.turn.status_wanted {
             return;
         }
         (self.turn.status, self.turn.status_stale) = (Some(now), false);
@@ -471,7 +523,7 @@ fn log_member(event: &MemberEvent) {
     let by: Vec<&str> = event.by.iter().map(Name::as_str).collect();
     let by = by.join(",");
     let (kind, name, status) = (kind_word(event.kind), &event.name, event.status);
-    let (generation, heartbeat, reason) = (event.generation, event.heartbeat, &event.reason);
+    let (generation, heartbeat, reason) = (event.generation, event.heartbeat, event.reason.as_ref());
     info!(member = %name, %status, generation, heartbeat, by, reason, "{kind}");
 }
 

@@ -4,7 +4,6 @@
 //! counted twice. No series per peer: N agents with N series each would be the
 //! largest thing in anybody's Prometheus.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use heartsay_membership::Quorum;
@@ -15,8 +14,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::api::show;
-use crate::api::types::Seed;
+use crate::api::{Context, show};
 use crate::driver::Picture;
 
 /// Of the text that [`encode`] makes.
@@ -28,11 +26,8 @@ type Labels = [(&'static str, String); 1];
 ///
 /// # Errors
 /// Not in practice: writing to a string.
-pub(crate) fn encode(
-    picture: &Picture,
-    events: &BTreeMap<String, u64>,
-    seeds: &[Seed],
-) -> Result<String, fmt::Error> {
+pub(crate) fn encode(picture: &Picture, context: &Context) -> Result<String, fmt::Error> {
+    let (events, seeds) = (context.board.counts(), context.seeds.shown());
     let mut registry = Registry::with_prefix("heartsay");
     let r = &mut registry;
     let (stats, loss) = (&picture.stats, &picture.loss);
@@ -52,6 +47,8 @@ pub(crate) fn encode(
     gauge(r, "quorum_present", "Members that count for quorum", u64::from(picture.quorum.present));
     gauge(r, "quorum_needed", "Members needed for quorum", u64::from(picture.quorum.needed));
     gauge(r, "joined", "1 after the first complete view of the cluster", u64::from(picture.joined));
+    let beating = !picture.gate.is_closed();
+    gauge(r, "beating", "0 while the local service does not beat in time", u64::from(beating));
     gauge(r, "isolated", "1 while most others look silent at once", u64::from(stats.isolated));
     gauge(r, "local_health_score", "Doubt in ourselves: 0 well, 8 impaired", u64::from(stats.local_health));
     gauge(r, "view_peers", "Peers heard lately", stats.peers_known as u64);
@@ -96,6 +93,9 @@ pub(crate) fn encode(
     let transitions =
         events.iter().filter_map(|(kind, n)| Some((kind.strip_prefix("member-")?.to_owned(), *n)));
     counters(r, "state_transitions", "Changes of members, by kind", "to", transitions);
+    let runs = context.hook_runs.counts().into_iter().map(|(result, n)| (result.to_owned(), n));
+    counters(r, "hook_runs", "Runs of hooks, by result", "result", runs);
+    counter(r, "log_lines_dropped", "Lines of the log that nobody will read", context.log.dropped());
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     r.register("build", "What is running", build);
 

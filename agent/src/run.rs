@@ -25,13 +25,14 @@ use tracing::{error, info, warn};
 use crate::api::socket::Socket;
 use crate::api::{self, About, App, Context};
 use crate::clock::{self, Clock};
-use crate::driver::{Driver, Memory, Notice, Request, Scope, Turn};
+use crate::driver::{Driver, Gate, Memory, Notice, Request, Scope, Turn};
+use crate::hooks::{self, Hooks, Runs};
 use crate::net::{self, Udp};
 use crate::notify;
 use crate::seeds::{self, Seeds};
 use crate::settings::{self, AgentArgs, Settings};
 use crate::store::{Peer, Store};
-use crate::telemetry::{self, Verbosity};
+use crate::telemetry::{self, Telemetry};
 use crate::view::Board;
 use signals::{Signals, Wish};
 
@@ -49,18 +50,23 @@ pub(crate) async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(errors.exit_code()));
         }
     };
-    let verbosity = telemetry::start(settings.log_level.clone(), settings.log_json)?;
+    let telemetry = telemetry::start(settings.log_level.clone(), settings.log_json)?;
     // Heard from the first moment on: a stop during the start is a stop.
     let signals = Signals::listen()?;
-    let agent = Agent::start(args, settings, verbosity).await?;
-    agent.supervise(signals).await
+    let log = telemetry.log().clone();
+    let ended = match Agent::start(args, settings, telemetry).await {
+        Ok(agent) => agent.supervise(signals).await,
+        Err(error) => Err(error),
+    };
+    log.flush();
+    ended
 }
 
 /// A running agent.
 struct Agent {
     args: AgentArgs,
     settings: Settings,
-    verbosity: Verbosity,
+    telemetry: Telemetry,
     app: App,
     requests: mpsc::Sender<Request>,
     notices: mpsc::UnboundedReceiver<Notice>,
@@ -75,7 +81,7 @@ struct Agent {
 
 impl Agent {
     /// Takes every lock and every address first; then the first datagram leaves.
-    async fn start(args: AgentArgs, settings: Settings, verbosity: Verbosity) -> anyhow::Result<Self> {
+    async fn start(args: AgentArgs, settings: Settings, telemetry: Telemetry) -> anyhow::Result<Self> {
         let clock = Arc::new(Clock::start());
         let (socket, unix) = Socket::bind(&settings.socket, settings.socket_mode, settings.socket_group)?;
         let udp = net::bind(settings.bind)?;
@@ -134,17 +140,35 @@ impl Agent {
             seeds: Arc::clone(&seeds),
             settings: RwLock::new(settings.shown.clone()),
             about,
+            hook_runs: Arc::new(Runs::default()),
+            log: telemetry.log().clone(),
             stopping: CancellationToken::new(),
         }));
+        let hooks = Hooks {
+            commands: settings.hooks.clone(),
+            time_limit: settings.hook_timeout,
+            environment: vec![
+                ("HEARTSAY_SELF", me.name.to_string()),
+                ("HEARTSAY_SOCKET", settings.socket.display().to_string()),
+            ],
+        };
+        tokio::spawn(hooks::keep(
+            hooks,
+            Arc::clone(&board),
+            Arc::clone(&app.0.hook_runs),
+            app.0.stopping.clone(),
+        ));
         let remembered = store.peers();
         let addresses = sample(&remembered);
         let alone = notices.clone();
         let machine = settings.machine.clone();
         let protocol = spawn_protocol({
             let board = Arc::clone(&board);
+            let beat_within = settings.beat_within;
             move || {
                 let now = clock.now();
                 Ok(Driver {
+                    gate: Gate::new(beat_within, now),
                     node: Node::new(me, machine, seed, now)?,
                     udp: Udp::new(udp)?,
                     turn: Turn::first(now),
@@ -162,7 +186,7 @@ impl Agent {
         Ok(Self {
             args,
             settings,
-            verbosity,
+            telemetry,
             app,
             requests,
             notices: told,
@@ -291,7 +315,7 @@ impl Agent {
         if fresh.seeds != self.settings.seeds {
             self.app.0.seeds.replace(&fresh.seeds);
         }
-        self.verbosity.set(fresh.log_level.clone());
+        self.telemetry.set_level(fresh.log_level.clone());
         let shown = settings::in_force(&self.settings.shown, fresh.shown);
         self.app.0.settings.write().clone_from(&shown);
         self.settings.shown = shown;

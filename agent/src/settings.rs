@@ -51,6 +51,12 @@ pub(crate) struct Settings {
     pub(crate) seeds: Vec<String>,
     /// TCP address for reads.
     pub(crate) http_listen: Option<SocketAddr>,
+    /// How often the local service has to beat.
+    pub(crate) beat_within: Option<Duration>,
+    /// Shell commands by occasion.
+    pub(crate) hooks: BTreeMap<&'static str, String>,
+    /// How long one may run.
+    pub(crate) hook_timeout: Duration,
     /// Host id, generation, peers.
     pub(crate) state_dir: PathBuf,
     /// Unix socket of the API.
@@ -219,7 +225,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let base = Config::new(cluster?, profile?);
     let name = r.need("name", Value, values::host_name(), Name::new);
     let zone = r.read("zone", Usage, None, |text| Ok::<_, String>(text.to_owned()));
-    let tags = r.tags();
+    let tags = r.table("tags");
     let bind = r.need("bind", Usage, None, |text| values::address(text, DEFAULT_PORT));
     let advertise =
         r.read("advertise", Usage, None, |text| values::address(text, 0).and_then(values::reachable));
@@ -233,6 +239,13 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
     let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
     let electorate = r.read("expected", Usage, None, str::parse::<Electorate>);
+    let beat_within = r.read("beat_within", Usage, None, |text| match humantime::parse_duration(text) {
+        Ok(within) if (SHORTEST_INTERVAL..=LONGEST).contains(&within) => Ok(within),
+        Ok(_) => Err("is outside 50ms to 10m".to_owned()),
+        Err(e) => Err(format!("is no duration ({e})")),
+    });
+    let hooks = r.hooks();
+    let hook_timeout = r.duration("hook_timeout", None, SHORTEST_INTERVAL..=LONGEST);
     let state_dir = r.need("state_dir", Usage, values::default_state_dir(), values::path);
     let socket = default_socket().map(|path| path.display().to_string());
     let socket =
@@ -259,7 +272,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     Ok(Settings {
         name: name?,
         zone: zone?,
-        tags: tags?,
+        tags,
         machine: Config {
             keyring: keyring?.unwrap_or_default(),
             datagram: datagram?,
@@ -274,6 +287,9 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
         advertise: advertise?,
         seeds: seeds?,
         http_listen: http_listen?,
+        beat_within: beat_within?,
+        hooks: hooks?,
+        hook_timeout: hook_timeout?,
         state_dir: state_dir?,
         socket: socket?,
         socket_mode: socket_mode?,

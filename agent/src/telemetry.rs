@@ -17,27 +17,38 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
-/// Changes the level of a running agent.
-#[derive(Clone, Debug)]
-pub(crate) struct Verbosity(reload::Handle<Targets, Registry>);
+use crate::log::Log;
 
-impl Verbosity {
+/// The log of a running agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Telemetry {
+    level: reload::Handle<Targets, Registry>,
+    log: Log,
+}
+
+impl Telemetry {
     /// From now on, write this much.
-    pub(crate) fn set(&self, targets: Targets) {
+    pub(crate) fn set_level(&self, targets: Targets) {
         // Fails only when the subscriber is gone, and then nobody reads.
-        let _ = self.0.reload(targets);
+        let _ = self.level.reload(targets);
+    }
+
+    /// Where the lines go.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
     }
 }
 
 /// Starts logging for the whole process.
 ///
 /// # Errors
-/// Somebody else has started it before.
-pub(crate) fn start(targets: Targets, json: bool) -> anyhow::Result<Verbosity> {
-    let (filter, handle) = reload::Layer::new(targets);
+/// Somebody else has started it before, or the system has no thread to give.
+pub(crate) fn start(targets: Targets, json: bool) -> anyhow::Result<Telemetry> {
+    let log = Log::start(std::io::stderr())?;
+    let (filter, level) = reload::Layer::new(targets);
     // The journal stamps every line itself.
     let stamped = std::env::var_os("JOURNAL_STREAM").is_none();
-    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer = fmt::layer().with_writer(log.clone());
     let layer: Box<dyn Layer<_> + Send + Sync> = if json {
         Box::new(layer.json().flatten_event(true))
     } else {
@@ -46,7 +57,7 @@ pub(crate) fn start(targets: Targets, json: bool) -> anyhow::Result<Verbosity> {
         if stamped { Box::new(layer) } else { Box::new(layer.without_time()) }
     };
     tracing_subscriber::registry().with(filter).with(layer).try_init()?;
-    Ok(Verbosity(handle))
+    Ok(Telemetry { level, log })
 }
 
 /// Reads a level, or a list of `target=level` with an optional level for the rest.

@@ -236,3 +236,19 @@ fn the_service_manager_is_told_how_it_goes() {
     until("STOPPING=1");
     assert_eq!(agent.wait().code(), Some(0));
 }
+
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let mut agent = plan("a").start_unread();
+    let lost = || agent.get("/v1/stats")["log_lines_dropped"].as_u64() > Some(0);
+    // Two lines each; a pipe holds some hundred of them.
+    let asked = (0..5000).take_while(|i| {
+        assert_eq!(agent.post("/v1/tags", &format!(r#"{{"set":{{"n":"{i}"}}}}"#)).status, 200);
+        !lost()
+    });
+    assert!(asked.count() < 5000 && lost());
+    let rounds = agent.get("/v1/stats")["rounds"].as_u64();
+    agent.wait_for("it goes on", |a| a.get("/v1/stats")["rounds"].as_u64() > rounds.map(|n| n + 2));
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(agent.wait().code(), Some(0), "its last words wait for nobody");
+}

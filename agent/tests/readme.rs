@@ -17,7 +17,12 @@ fn every_command_in_the_documentation_exists_with_its_flags() {
     for (path, text) in pages() {
         for words in commands(&text) {
             let (verbs, help) = explained(&words, &mut helps);
-            for flag in words.iter().filter(|word| word.starts_with('-') && word.len() > 1) {
+            // What follows `--` belongs to another program.
+            for flag in words
+                .iter()
+                .take_while(|word| *word != "--")
+                .filter(|word| word.starts_with('-') && word.len() > 1)
+            {
                 let flag = flag.split('=').next().unwrap();
                 let known = help.split(|c: char| !(c.is_alphanumeric() || c == '-')).any(|word| word == flag);
                 assert!(known, "{}: heartsay {} has no {flag}: {words:?}", path.display(), verbs.join(" "));

@@ -78,7 +78,10 @@ impl Detector {
     /// Whether phi has reached the threshold of `config`.
     #[must_use]
     pub fn is_overdue(&self, now: Instant, config: &DetectorConfig) -> bool {
-        self.phi(now, config) >= config.threshold()
+        match (self, config) {
+            (Self::Phi(detector), DetectorConfig::Phi(config)) => detector.is_overdue(now, config),
+            _ => self.phi(now, config) >= config.threshold(),
+        }
     }
 
     /// The first moment at which [`phi`](Self::phi) is `threshold` or more, if nothing is heard until then;

@@ -48,16 +48,20 @@
 //! ```
 
 mod detector;
+mod evidence;
 mod fixed;
 mod instant;
+mod link;
 mod local_health;
 mod phi;
 mod rtt;
 mod window;
 
 pub use detector::{Detector, DetectorConfig};
+pub use evidence::{Case, Tally};
 pub use fixed::{Fixed, FixedConfig};
 pub use instant::Instant;
+pub use link::LinkRecord;
 pub use local_health::{LocalHealth, LocalHealthConfig};
 pub use phi::{PhiAccrual, PhiConfig, Tail};
 pub use rtt::{RttConfig, RttEstimator};

@@ -88,7 +88,7 @@ impl PhiAccrual {
             return;
         }
         if self.timed {
-            let elapsed = self.silence(now).as_secs_f32();
+            let elapsed = now.as_micros().saturating_sub(self.last.as_micros()) as f32 * 1e-6;
             let deviation = self.history.deviation().max(config.min_deviation.as_secs_f32());
             let pause = config.acceptable_pause.as_secs_f32();
             let longest = self.history.mean() + pause + OUTLIER * deviation;
@@ -115,7 +115,9 @@ impl PhiAccrual {
     pub fn is_overdue(&self, now: Instant, config: &PhiConfig) -> bool {
         // Nearly everybody nearly always is within a mean interval and the pause, where phi is below a half
         // by either curve: a look at thousands of members a round should not cost thousands of logarithms.
-        let early = self.silence(now) <= self.mean() + config.acceptable_pause && config.threshold >= 0.5;
+        let silence = now.as_micros().saturating_sub(self.last.as_micros()) as f64 * 1e-6;
+        let early =
+            silence <= self.mean_seconds() + config.acceptable_pause.as_secs_f64() && config.threshold >= 0.5;
         !early && self.phi(now, config) >= config.threshold
     }
 

@@ -1,11 +1,13 @@
 //! What others say: take it, report it, pass it on, set it right.
 
 use core::net::SocketAddr;
+use std::borrow::Cow;
 
 use heartsay_proto::{Filler, gossip};
 
 use crate::Instant;
 use crate::burst::Due;
+use crate::contact::Kind;
 use crate::identity::{HostId, Name};
 use crate::io::{Event, MemberEvent, MemberEventKind, Rejected};
 use crate::member::{Evidence, Life, Member, Status};
@@ -58,9 +60,14 @@ impl Node {
         let limit = self.plausible_heartbeat(now, sender);
         let Some(member) = self.roster.get_mut(sender) else { return };
         member.last_direct = now;
-        member.reachable = Some(true);
+        // That we hear it does not say that it hears us: only an answer does.
+        let doubtful = *member.reachable.get_or_insert(true);
+        let (doubtful, to) = (!doubtful, member.life.address);
         if heartbeat <= limit && member.advance(now, heartbeat, &self.config.detector) {
             self.after_heartbeat(now, sender);
+        }
+        if doubtful && self.leave.is_none() && self.probe_budget.take(now, 1) {
+            self.ping(now, sender, to, Kind::Look);
         }
     }
 
@@ -77,7 +84,10 @@ impl Node {
         if before == after {
             return;
         }
-        let by: Vec<u64> = member.standing.accusations.iter().map(|a| a.by).collect();
+        // Those who accuse it of what it is now.
+        let out = member.standing.is_kept_out();
+        let by: Vec<u64> =
+            member.standing.accusations.iter().filter(|a| out || a.of_silence()).map(|a| a.by).collect();
         self.roster.set_status(now, hash, after);
         self.recount(now);
         let kind = match after {
@@ -94,10 +104,20 @@ impl Node {
         }
         self.report(hash, kind, &by, reason.to_owned());
         self.burst.news(now, hash, false);
+        self.note_trouble(now, hash, after);
+        if before == Status::Down && after != Status::Left {
+            self.note_return(now, hash);
+        }
     }
 
     /// Tells the world about a change of one member's entry.
-    pub(crate) fn report(&mut self, hash: u64, kind: MemberEventKind, by: &[u64], reason: String) {
+    pub(crate) fn report(
+        &mut self,
+        hash: u64,
+        kind: MemberEventKind,
+        by: &[u64],
+        reason: impl Into<Cow<'static, str>>,
+    ) {
         let Some(member) = self.roster.get(hash) else { return };
         let by = by.iter().filter_map(|h| self.roster.get(*h)).map(|m| m.life.name.clone()).collect();
         let event = MemberEvent {
@@ -107,9 +127,9 @@ impl Node {
             heartbeat: member.standing.heartbeat,
             status: member.status,
             by,
-            reason,
+            reason: reason.into(),
         };
-        tracing::debug!(name = %event.name, ?kind, status = %event.status, reason = event.reason, "member");
+        tracing::debug!(name = %event.name, ?kind, status = %event.status, reason = &*event.reason, "member");
         self.emit(Event::Member(event));
     }
 
@@ -218,7 +238,7 @@ impl Node {
                 } else {
                     (MemberEventKind::Restart, "a later life of the same name")
                 };
-                self.report(subject, kind, &[], reason.to_owned());
+                self.report(subject, kind, &[], reason);
                 // A flood of newcomers is not for bursts: pulls bring each of them once.
                 if pass_on && !self.burst.is_flooded() {
                     self.burst.news(now, subject, true);
@@ -230,7 +250,7 @@ impl Node {
                     self.close_refuted_probe(now, subject);
                 }
                 if state {
-                    self.report(subject, MemberEventKind::Update, &[], "its state changed".to_owned());
+                    self.report(subject, MemberEventKind::Update, &[], "its state changed");
                     if pass_on {
                         self.burst.news(now, subject, true);
                     }
@@ -254,9 +274,11 @@ impl Node {
         match standing.status() {
             Status::Alive => "a newer heartbeat refutes it".to_owned(),
             Status::Left => "it said good-bye".to_owned(),
-            Status::Suspect => match standing.accusations.iter().map(|a| a.kind).max() {
+            Status::Suspect => match standing.of_silence().map(|a| a.kind).max() {
                 Some(Evidence::Refused) => "its host refuses datagrams: the process is gone".to_owned(),
-                Some(Evidence::Proven | Evidence::Silent) | None => "it does not answer".to_owned(),
+                Some(Evidence::Proven | Evidence::Silent | Evidence::Degraded | Evidence::Unfit) | None => {
+                    "it does not answer".to_owned()
+                }
             },
             Status::Down => {
                 format!("called down as of heartbeat {}", standing.down.unwrap_or(standing.heartbeat))
@@ -291,9 +313,16 @@ impl Node {
         if self.leave.is_some() {
             return Change::Same;
         }
-        let accused = claim.standing.accusations.iter().map(|a| a.basis).chain(claim.standing.down).max();
+        // A verdict that keeps us out is lived through; accusations of silence are answered.
+        let down = claim.standing.down.filter(|_| !claim.standing.is_kept_out());
+        let accused = claim.standing.of_silence().map(|a| a.basis).chain(down).max();
         let Some(basis) = accused else { return Change::Same };
-        if basis >= heartbeat && basis <= self.plausible_heartbeat(now, me) {
+        let plausible = basis <= self.plausible_heartbeat(now, me);
+        if let Some(accused) = self.resting.as_mut() {
+            *accused = if plausible { basis.max(*accused) } else { *accused };
+            return Change::Same;
+        }
+        if basis >= heartbeat && plausible {
             if let Some(myself) = self.roster.get_mut(me) {
                 myself.standing.heartbeat = basis.saturating_add(1);
             }
@@ -341,7 +370,7 @@ impl Node {
             heartbeat: 0,
             status: Status::Down,
             by: Vec::new(),
-            reason: "others have dropped it".to_owned(),
+            reason: Cow::Borrowed("others have dropped it"),
         };
         self.emit(Event::Member(event));
     }

@@ -23,6 +23,8 @@ pub enum Kind {
     Exchange,
     /// A direct probe of a member under suspicion.
     Probe,
+    /// A look at a link that may be bad.
+    Look,
     /// A question to an elector, for the proof that it hears us.
     Lease,
     /// A probe that we make for somebody else.

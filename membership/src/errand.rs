@@ -15,7 +15,7 @@ use crate::wire::{self, Detail};
 
 impl Node {
     pub(crate) fn on_ping(&mut self, now: Instant, from: SocketAddr, seq: u32, ping: &gossip::Ping) {
-        if ping.subject == self.me && seq != 0 {
+        if ping.subject == self.me && seq != 0 && self.resting.is_none() {
             let mut packet = self.packet(seq, Some(Body::Pong(gossip::Pong {})));
             packet.lease = self.say_lease(now);
             self.send(from, &packet);
@@ -79,7 +79,7 @@ impl Node {
         report: &gossip::ProbeReport,
     ) -> Result<(), Rejected> {
         let contact = self.contacts.get(seq).copied();
-        let Some(Contact { kind: Kind::Indirect { .. }, subject: Some(subject), .. }) = contact else {
+        let Some(Contact { kind: Kind::Indirect { helper }, subject: Some(subject), .. }) = contact else {
             return Err(Rejected::Unexpected { what: "probe report" });
         };
         self.contacts.answered(seq);
@@ -91,7 +91,8 @@ impl Node {
                 self.stats.nacks += 1;
                 let surprise = self.paths.surprise();
                 if let Some(probe) = self.probes.get_mut(&subject) {
-                    probe.surprise += surprise;
+                    probe.case.unanswered_by_helper(now, surprise);
+                    probe.helped_by(helper);
                     self.weigh(now, subject);
                 }
             }

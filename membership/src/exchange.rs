@@ -223,6 +223,7 @@ impl Node {
                 }
             }
             for hash in revived {
+                self.roster.touch(hash);
                 self.after_heartbeat(now, hash);
             }
         }
@@ -289,7 +290,9 @@ impl Node {
             && reply.lists.is_empty()
             && reply.wants.is_empty()
             && reply.claims.is_empty();
-        if step >= LAST_STEP || (nothing && step != 1) {
+        // An answer is a sign of life.
+        let resting = step == 1 && self.resting.is_some();
+        if resting || step >= LAST_STEP || (nothing && step != 1) {
             return;
         }
         let exchange = gossip::Exchange { step: step + 1, ..Default::default() };

@@ -56,7 +56,7 @@ pub fn standing_code(member: &Member) -> u64 {
         Status::Alive => 0,
         Status::Suspect => {
             // Who accuses may differ from view to view; that it is accused should not.
-            let basis = standing.accusations.iter().map(|a| a.basis).max().unwrap_or(0);
+            let basis = standing.of_silence().map(|a| a.basis).max().unwrap_or(0);
             basis.wrapping_mul(4).wrapping_add(1)
         }
         Status::Down => standing.down.unwrap_or(0).wrapping_mul(4).wrapping_add(2),

@@ -5,6 +5,7 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use heartsay_proto::DecodeError;
@@ -55,6 +56,10 @@ pub enum Command {
     Forget(Name),
     /// Change the member's own state. `None` deletes the key.
     Set(Vec<(String, Option<Vec<u8>>)>),
+    /// Whether to beat. `false` when that for which this member stands is out of
+    /// order: its heartbeat stands still and questions stay unanswered, so that
+    /// the others call it down although its agent runs. `true` brings it back.
+    Beat(bool),
     /// Who votes from now on; `None`: no quorum kept. The only way to change it. Until all members have been told
     /// the same, none of them counts the votes of those told otherwise.
     Expect(Option<Electorate>),
@@ -136,7 +141,7 @@ pub struct MemberEvent {
     /// Accusers or deciders, by name; empty where nobody in particular.
     pub by: Vec<Name>,
     /// One sentence for people.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
 }
 
 /// Kinds of change of a member's entry.

@@ -82,7 +82,7 @@ impl Join {
 }
 
 impl Node {
-    /// Dials those seeds that are not members in good standing.
+    /// Dials those seeds that are not members in good standing; all of them until one has answered.
     pub(crate) fn step_join(&mut self, now: Instant) {
         if now < self.join.next() || self.leave.is_some() {
             return;
@@ -93,7 +93,8 @@ impl Node {
             .seeds
             .iter()
             .copied()
-            .filter(|seed| !self.roster.iter().any(|m| m.life.address == *seed && m.is_present()))
+            // Whoever found us first may know only a part: while we look, members are dialled too.
+            .filter(|seed| looking || !self.roster.iter().any(|m| m.life.address == *seed && m.is_present()))
             .collect();
         // A few at a time: any one of them leads to all others.
         let count = if looking { DIALS } else { 1 };

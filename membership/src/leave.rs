@@ -37,7 +37,7 @@ impl Node {
             myself.restamp();
         }
         self.roster.set_status(now, me, Status::Left);
-        self.report(me, MemberEventKind::Left, &[], "asked to leave".to_owned());
+        self.report(me, MemberEventKind::Left, &[], "asked to leave");
         self.probes.clear();
         self.burst.news(now, me, false);
         self.leave = Some(Leave {

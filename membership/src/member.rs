@@ -147,6 +147,11 @@ pub struct Accusation {
 /// What an accuser has seen. Later ones are stronger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Evidence {
+    /// It lives, but loses far more of our contacts than others do.
+    Degraded,
+    /// The same, so much or so often that it should stay out until its basis
+    /// has passed in good behaviour; see damping.rs.
+    Unfit,
     /// Contacts, direct and indirect, stayed unanswered.
     Silent,
     /// The same for longer than the acceptable pause.
@@ -155,13 +160,25 @@ pub enum Evidence {
     Refused,
 }
 
+impl Evidence {
+    /// About the quality of the link, not about silence: makes nobody suspect.
+    pub fn is_of_link(self) -> bool {
+        match self {
+            Self::Degraded | Self::Unfit => true,
+            Self::Silent | Self::Proven | Self::Refused => false,
+        }
+    }
+}
+
 impl Standing {
     /// The status that these marks mean.
     pub fn status(&self) -> Status {
         match self {
             Self { left: true, .. } => Status::Left,
             Self { down: Some(basis), heartbeat, .. } if basis >= heartbeat => Status::Down,
-            Self { accusations, heartbeat, .. } if accusations.iter().any(|a| a.basis >= *heartbeat) => {
+            Self { accusations, heartbeat, .. }
+                if accusations.iter().any(|a| a.of_silence() && a.basis >= *heartbeat) =>
+            {
                 Status::Suspect
             }
             Self { .. } => Status::Alive,
@@ -175,7 +192,7 @@ impl Standing {
         self.left |= other.left;
         self.down = self.down.max(other.down);
         for accusation in &other.accusations {
-            match self.accusations.iter_mut().find(|mine| mine.by == accusation.by) {
+            match self.accusations.iter_mut().find(|mine| mine.key() == accusation.key()) {
                 Some(mine) => *mine = stronger(*mine, *accusation),
                 None => self.accusations.push(*accusation),
             }
@@ -187,15 +204,47 @@ impl Standing {
     fn tidy(&mut self) {
         self.down = self.down.filter(|basis| *basis >= self.heartbeat);
         self.accusations.retain(|a| a.basis >= self.heartbeat);
-        self.accusations.sort_unstable_by(|a, b| b.basis.cmp(&a.basis).then(a.by.cmp(&b.by)));
+        self.accusations.sort_unstable_by(|a, b| {
+            let of_link = a.kind.is_of_link().cmp(&b.kind.is_of_link());
+            of_link.then(b.basis.cmp(&a.basis)).then(a.by.cmp(&b.by))
+        });
         self.accusations.truncate(MAX_ACCUSATIONS);
+    }
+
+    /// Accusations of silence: those that make a member suspect.
+    pub fn of_silence(&self) -> impl Iterator<Item = &Accusation> {
+        self.accusations.iter().filter(|a| a.of_silence())
+    }
+
+    /// Called down until a heartbeat that is still to come, by the word of more
+    /// than one witness: the accused lives through it and does not refute.
+    pub fn is_kept_out(&self) -> bool {
+        self.down.is_some_and(|basis| {
+            let unfit = |a: &&Accusation| a.kind == Evidence::Unfit && !a.weak && a.basis >= basis;
+            self.accusations.iter().filter(unfit).count() >= ACCUSERS_TO_KEEP_OUT
+        })
+    }
+}
+
+impl Accusation {
+    pub fn of_silence(&self) -> bool {
+        !self.kind.is_of_link()
+    }
+
+    /// One accuser may say one thing of the silence and one of the link.
+    fn key(&self) -> (u64, bool) {
+        (self.by, self.kind.is_of_link())
     }
 }
 
 /// Of two accusations by one accuser, the one that says more: the newer basis,
 /// then the stronger evidence, then the one that is sure of itself, then the longer silence.
 fn stronger(a: Accusation, b: Accusation) -> Accusation {
-    let key = |x: &Accusation| (x.basis, x.kind, !x.weak, core::cmp::Reverse(x.began));
+    let key = |x: &Accusation| {
+        // Of a link, "unfit" stands until its basis has passed.
+        let gravest = if x.kind.is_of_link() { x.kind } else { Evidence::Degraded };
+        (gravest, x.basis, x.kind, !x.weak, core::cmp::Reverse(x.began))
+    };
     if key(&b) > key(&a) { b } else { a }
 }
 
@@ -301,12 +350,16 @@ impl Member {
 
     /// The highest heartbeat that it can have had at `at`, as far as we can
     /// tell from the quickest arrival so far. An accusation is based on this,
-    /// so that heartbeats still under way from before do not refute it.
+    /// so that heartbeats still under way from before do not refute it, and the
+    /// first one made after it does: whoever cannot hear us, and so cannot
+    /// refute in answer, refutes by beating on.
     pub fn heartbeat_by(&self, at: Instant) -> Heartbeat {
-        let elapsed = micros(at).saturating_sub(self.zero).max(0);
-        let line = elapsed.unsigned_abs().div_ceil(self.interval_micros().unsigned_abs());
-        // A round may come a tenth of an interval early (jitter): one more.
-        self.standing.heartbeat.max(line.saturating_add(1))
+        let interval = self.interval_micros();
+        // Rounds come up to a tenth of an interval early or late: by so much can
+        // this one lie before the quickest so far.
+        let elapsed = micros(at).saturating_sub(self.zero).saturating_add(interval / 5).max(0);
+        let line = elapsed.unsigned_abs() / interval.unsigned_abs().max(1);
+        self.standing.heartbeat.max(line)
     }
 
     fn anchor(&mut self, now: Instant) {
@@ -328,8 +381,11 @@ fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Accusers kept per member: the five witnesses, and some who came first.
-pub const MAX_ACCUSATIONS: usize = 8;
+/// Accusations kept per member: of silence those of the five witnesses and of
+/// some who came first, and what the witnesses say of the link.
+pub const MAX_ACCUSATIONS: usize = 12;
+/// One witness alone keeps nobody out, not even where one is a majority.
+pub const ACCUSERS_TO_KEEP_OUT: usize = 2;
 
 /// Intervals from which a rhythm is known. With fewer, everybody who has just met
 /// everybody asks after all of them once the first hurry is over (simulator,
@@ -368,6 +424,38 @@ mod tests {
         let mut standing = Standing { heartbeat: 13, ..Standing::default() };
         standing.join(&accused(10, 12));
         assert_eq!(standing.status(), Status::Alive);
+    }
+
+    fn unfit(by: u64, basis: Heartbeat) -> Accusation {
+        Accusation { by, basis, kind: Evidence::Unfit, weak: false, began: Instant::EPOCH }
+    }
+
+    #[test]
+    fn one_accuser_keeps_nobody_out_and_two_do() {
+        let mut standing = Standing { heartbeat: 10, down: Some(70), ..Standing::default() };
+        assert!(!standing.is_kept_out(), "a verdict far ahead without anybody who gave it");
+        standing.join(&Standing { accusations: vec![unfit(7, 70)], ..Standing::default() });
+        standing.join(&Standing { accusations: vec![unfit(7, 75)], ..Standing::default() });
+        assert!(!standing.is_kept_out(), "one accuser counts once");
+        standing.join(&Standing { accusations: vec![unfit(8, 69)], ..Standing::default() });
+        assert!(!standing.is_kept_out(), "the second does not go as far");
+        standing.join(&Standing { accusations: vec![unfit(9, 70)], ..Standing::default() });
+        assert!(standing.is_kept_out());
+        standing.join(&Standing { heartbeat: 71, ..Standing::default() });
+        assert_eq!(standing.status(), Status::Alive, "its own heartbeat lets it in");
+    }
+
+    #[test]
+    fn a_bad_link_makes_nobody_suspect_and_hides_no_silence() {
+        let mut standing = Standing { heartbeat: 10, accusations: vec![unfit(7, 70)], ..Standing::default() };
+        assert_eq!(standing.status(), Status::Alive);
+        let silent = Accusation { kind: Evidence::Proven, ..unfit(7, 11) };
+        standing.join(&Standing { accusations: vec![silent], ..Standing::default() });
+        assert_eq!(standing.status(), Status::Suspect);
+        assert_eq!(standing.of_silence().count(), 1);
+        let degraded = Accusation { kind: Evidence::Degraded, ..unfit(7, 99) };
+        standing.join(&Standing { accusations: vec![degraded], ..Standing::default() });
+        assert!(standing.accusations.contains(&unfit(7, 70)), "unfit stands until its basis has passed");
     }
 
     #[test]

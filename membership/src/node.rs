@@ -20,7 +20,8 @@ use crate::bucket::Bucket;
 use crate::burst::Burst;
 use crate::config::Config;
 use crate::contact::Contacts;
-use crate::identity::{Generation, HostId, Name};
+use crate::damping::Damping;
+use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::io::{Command, Event, Input, MemberEventKind, Output, Rejected, Transmit};
 use crate::join::Join;
 use crate::leave::Leave;
@@ -62,6 +63,8 @@ pub struct Node {
     pub(crate) roster: Roster,
     pub(crate) contacts: Contacts,
     pub(crate) probes: BTreeMap<u64, Probe>,
+    /// What there is against members that live and are no use.
+    pub(crate) damping: Damping,
     /// Bounds the probes, whatever happens.
     pub(crate) probe_budget: Bucket,
     /// When the witnesses are told what has been found out.
@@ -94,6 +97,9 @@ pub struct Node {
     pub(crate) started: Instant,
     /// Wall clock minus our clock, in milliseconds.
     unix_offset_ms: i64,
+    /// By command, nothing that we send is a sign of life. The heartbeat as of
+    /// which we were accused meanwhile.
+    pub(crate) resting: Option<Heartbeat>,
     /// Our step among all others, and when the next round is due.
     pub(crate) beat: Beat,
     pub(crate) round_at: Instant,
@@ -133,6 +139,7 @@ impl Node {
             roster: Roster::new(member, &config),
             contacts: Contacts::new(start),
             probes: BTreeMap::new(),
+            damping: Damping::default(),
             probe_budget: Bucket::new(now, config.probe_rate),
             testify_at: Instant::NEVER,
             burst: Burst::new(now, config.burst_rate, config.coalesce),
@@ -153,6 +160,7 @@ impl Node {
             presence: Presence::new(now, config.electorate.clone(), config.quorum_settle),
             started: now,
             unix_offset_ms: generation_ms.saturating_sub(now_ms),
+            resting: None,
             beat: Beat::new(generation_ms.saturating_sub(now_ms), interval_ms),
             round_at: now,
             eager_at: now,
@@ -236,7 +244,7 @@ impl Node {
     #[must_use]
     pub fn member(&self, now: Instant, name: &Name) -> Option<MemberView> {
         let member = self.roster.get(crate::fingerprint::of_name(name))?;
-        Some(self.view_of(now, member))
+        Some(MemberView { case: self.case(now, member), ..self.view_of(now, member) })
     }
 
     /// A quick look over everybody known, in the order of the roster.
@@ -434,6 +442,10 @@ impl Node {
             }
             Command::Forget(name) => self.forget(now, &name),
             Command::Set(changes) => self.set_state(now, &changes),
+            Command::Beat(beat) => {
+                self.rest(now, !beat);
+                Ok(())
+            }
             Command::Expect(electorate) => {
                 self.presence.expect(now, electorate, self.config.quorum_settle);
                 self.count_presence(now);
@@ -453,7 +465,7 @@ impl Node {
         if Arc::make_mut(&mut myself.state).set(changes)? {
             myself.restamp();
             self.burst.news(now, me, true);
-            self.report(me, MemberEventKind::Update, &[], "its own change".to_owned());
+            self.report(me, MemberEventKind::Update, &[], "its own change");
         }
         Ok(())
     }
@@ -464,7 +476,7 @@ impl Node {
         if member.is_present() {
             return Err(Rejected::StillHere { name: name.clone(), status: member.status });
         }
-        self.report(hash, MemberEventKind::Forgotten, &[], "an operator asked for it".to_owned());
+        self.report(hash, MemberEventKind::Forgotten, &[], "an operator asked for it");
         self.roster.bury(now, hash);
         self.probes.remove(&hash);
         self.burst.news(now, hash, false);

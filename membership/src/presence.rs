@@ -86,7 +86,8 @@ impl Presence {
 impl Node {
     /// Somebody came or went: count again, once for many that do so together.
     pub(crate) fn recount(&mut self, now: Instant) {
-        self.recount_at = self.recount_at.min(now + self.config.coalesce);
+        let pause = if self.burst.is_flooded() { IN_A_FLOOD } else { self.config.coalesce };
+        self.recount_at = self.recount_at.min(now + pause);
     }
 
     /// Counts who is here, for quorum and for the doubt of ourselves.
@@ -335,6 +336,8 @@ impl Node {
     }
 }
 
+/// From a change to the count while hundreds come at once: a count looks at everybody.
+const IN_A_FLOOD: Duration = Duration::from_millis(200);
 /// Up to so many electors ask one another directly. Seven are the usual most of those who replicate, and cost each
 /// of them 1.3 kB/s more (`heartsay-sim run quiet --nodes 7 --set protocol.expected=all`).
 const DIRECT: usize = 7;

@@ -13,6 +13,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use heartsay_detector::Case;
 use heartsay_proto::gossip;
 use heartsay_proto::gossip::packet::Body;
 
@@ -36,9 +37,10 @@ pub struct Probe {
     pub(crate) began: Instant,
     /// Any heartbeat above this ends it.
     pub(crate) basis: Heartbeat,
-    /// Evidence so far, in decimal digits.
-    pub(crate) surprise: f64,
-    refused: bool,
+    /// What we have against it.
+    pub(crate) case: Case,
+    /// The last helpers that heard nothing either, the newest first; 0: none.
+    pub(crate) helpers: [u64; HELPERS_NAMED],
     attempts: u32,
     next: Instant,
     /// The strongest accusation made of it, and when it was last told.
@@ -59,12 +61,22 @@ impl Probe {
         self.next += by;
     }
 
+    /// Keeps the names of the last few helpers.
+    pub fn helped_by(&mut self, helper: u64) {
+        if !self.helpers.contains(&helper) {
+            self.helpers.rotate_right(1);
+            if let Some(newest) = self.helpers.first_mut() {
+                *newest = helper;
+            }
+        }
+    }
+
     fn evidence(&self, now: Instant, acceptable_pause: Duration) -> Option<Evidence> {
-        if self.refused {
+        if self.case.refused.is_some() {
             Some(Evidence::Refused)
-        } else if self.surprise >= TESTIFY && now.since(self.began) >= acceptable_pause {
+        } else if self.case.phi() >= TESTIFY && now.since(self.began) >= acceptable_pause {
             Some(Evidence::Proven)
-        } else if self.surprise >= ACCUSE {
+        } else if self.case.phi() >= ACCUSE {
             Some(Evidence::Silent)
         } else {
             None
@@ -80,10 +92,14 @@ impl Node {
         let Some(subject) = contact.subject else { return Some(contact) };
         if matches!(
             contact.kind,
-            Kind::Exchange | Kind::Probe | Kind::Lease | Kind::Errand { .. } | Kind::Leave
+            Kind::Exchange | Kind::Probe | Kind::Look | Kind::Lease | Kind::Errand { .. } | Kind::Leave
         ) {
             self.paths.sample(rtt);
+            if contact.kind == Kind::Look {
+                self.look_answered(now, subject);
+            }
             if contact.kind == Kind::Exchange {
+                self.note_contact(subject, true);
                 self.paths.answered();
                 self.health.probe_answered(now);
             }
@@ -104,6 +120,7 @@ impl Node {
         for contact in self.contacts.expired(now) {
             match (contact.kind, contact.subject) {
                 (Kind::Exchange | Kind::Probe, Some(subject)) => self.unanswered(now, subject, &contact),
+                (Kind::Look, Some(subject)) => self.look_unanswered(now, subject, contact.sent),
                 (Kind::Errand { asker, seq }, Some(subject)) => {
                     self.report_errand(now, asker, seq, subject, ERRAND_SILENT);
                 }
@@ -114,7 +131,7 @@ impl Node {
                 }
                 (Kind::Pull { part, .. }, _) => self.pull_unanswered(now, part),
                 // Electors are asked again by the lease itself.
-                (Kind::Exchange | Kind::Probe | Kind::Errand { .. }, None)
+                (Kind::Exchange | Kind::Probe | Kind::Look | Kind::Errand { .. }, None)
                 | (Kind::Leave | Kind::Dial | Kind::Lease, _) => {}
             }
         }
@@ -129,7 +146,7 @@ impl Node {
                     self.report_errand(now, asker, seq, subject, ERRAND_REFUSED);
                     self.refused_by(now, subject, contact.sent);
                 }
-                (Kind::Exchange | Kind::Probe | Kind::Lease, Some(subject)) => {
+                (Kind::Exchange | Kind::Probe | Kind::Look | Kind::Lease, Some(subject)) => {
                     self.refused_by(now, subject, contact.sent);
                 }
                 (Kind::Pull { part, .. }, _) => self.pull_unanswered(now, part),
@@ -206,16 +223,17 @@ impl Node {
         let surprise = self.paths.surprise();
         if first {
             // Learnt from first contacts only: a dead member would teach us that answers are rare.
+            self.note_contact(subject, false);
             self.paths.unanswered();
             self.health.probe_unanswered(now);
         }
         if let Some(probe) = self.probes.get_mut(&subject) {
-            probe.surprise += surprise;
+            probe.case.unanswered(now, surprise);
             self.weigh(now, subject);
         } else if first && !beyond_reach && now >= self.recovering_until {
             self.begin_probe(now, subject, contact.sent, None);
             if let Some(probe) = self.probes.get_mut(&subject) {
-                probe.surprise += surprise;
+                probe.case.unanswered(now, surprise);
             }
         }
     }
@@ -227,7 +245,7 @@ impl Node {
         self.begin_probe(now, subject, sent, None);
         if let Some(probe) = self.probes.get_mut(&subject) {
             // One observer's refusals count once.
-            probe.refused = true;
+            probe.case.refuse(now);
             self.weigh(now, subject);
         }
     }
@@ -251,8 +269,8 @@ impl Node {
                 tag: member.tag,
                 began,
                 basis,
-                surprise: 0.0,
-                refused: false,
+                case: Case::default(),
+                helpers: [0; HELPERS_NAMED],
                 attempts: 0,
                 next: now,
                 raised: None,
@@ -272,13 +290,13 @@ impl Node {
         };
         let to = member.life.address;
         // Enough is known: only look now and then whether it is back.
-        let enough = probe.surprise >= TESTIFY || probe.raised == Some(Evidence::Proven);
+        let enough = probe.case.phi() >= TESTIFY || probe.raised == Some(Evidence::Proven);
         let pause = match enough {
             true => SLOW_STEP,
             false => self.patience(Some(member)).clamp(SHORTEST_STEP, LONGEST_STEP),
         };
         // A refusal needs no repetition, and beyond the budget everybody waits a turn.
-        let ask = !probe.refused && self.probe_budget.take(now, 1);
+        let ask = probe.case.refused.is_none() && self.probe_budget.take(now, 1);
         if ask {
             self.ping(now, subject, to, Kind::Probe);
             let helpers = self.config.helpers;
@@ -298,7 +316,11 @@ impl Node {
 
     /// A ping that tells the subject what it is accused of, so that it can refute in its answer.
     pub(crate) fn ping(&mut self, now: Instant, subject: u64, to: SocketAddr, kind: Kind) {
-        let deadline = now + self.patience(self.roster.get(subject));
+        // A pause that we forgive is no bad link.
+        let look = kind == Kind::Look;
+        let patience =
+            if look { self.config.acceptable_pause } else { self.patience(self.roster.get(subject)) };
+        let deadline = now + patience;
         let contact = Contact { subject: Some(subject), to, sent: now, deadline, kind };
         let seq = self.contacts.open(contact);
         let mut packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject })));
@@ -316,7 +338,11 @@ impl Node {
         if now < self.recovering_until {
             return;
         }
-        let Some(probe) = self.probes.get(&subject).copied() else { return };
+        let config = &self.config.detector;
+        let silence = self.roster.get(subject).map_or(0.0, |m| m.detector.phi(now, config));
+        let Some(probe) = self.probes.get_mut(&subject) else { return };
+        probe.case.silent(silence);
+        let probe = *probe;
         let evidence = probe.evidence(now, self.config.acceptable_pause);
         if evidence > probe.raised {
             self.raise(now, subject, evidence);
@@ -329,9 +355,9 @@ impl Node {
 }
 
 /// Surprise that accuses: one in 100,000 such silences is innocent.
-const ACCUSE: f64 = 5.0;
+pub const ACCUSE: f64 = 5.0;
 /// Surprise that testifies: φ 8, as the field's detectors use it.
-const TESTIFY: f64 = 8.0;
+pub const TESTIFY: f64 = 8.0;
 /// Bounds on the time from one question to the next: often enough to have
 /// eight answers missing within the acceptable pause, seldom enough to bound a storm.
 const SHORTEST_STEP: Duration = Duration::from_millis(100);
@@ -344,5 +370,7 @@ const LOOKS: usize = 5;
 pub const UNHEARD: Duration = Duration::from_millis(2500);
 /// Helpers are asked at the first question and at each fourth after it.
 const HELPERS_EVERY: u32 = 4;
+/// Helpers of whom a case keeps the names.
+pub const HELPERS_NAMED: usize = 4;
 /// Testimony is repeated to the witnesses while the case is open.
 const TELL_AGAIN: Duration = Duration::from_millis(500);

@@ -5,8 +5,8 @@
 //! sides find out in eight bytes whether they mean the same members, and can
 //! then speak of them by position.
 //!
-//! Picture: a card index. The drawers are the pages of the wire: equal ranges
-//! of hashes, twice as many when they get too full. A newcomer moves the cards
+//! Picture: a card index. Each drawer holds an equal range of hashes; there are
+//! twice as many when they get too full. A page of the wire is some drawers, or part of one. A newcomer moves the cards
 //! of one drawer only, and a drawer that nobody has touched keeps its sums.
 
 use core::cell::Cell;
@@ -36,7 +36,7 @@ pub struct Roster {
     bodies: Bodies,
 }
 
-/// A range of the roster that is compared as one page.
+/// A range of the roster, with its sums.
 #[derive(Debug, Default)]
 struct Drawer {
     /// Hashes of the members, close together: a search reads a few lines of cache.
@@ -162,7 +162,7 @@ impl Roster {
 
     /// Bits of hash that make pages of at most about [`PAGE`] members.
     pub fn page_bits(&self) -> u32 {
-        self.bits
+        self.len.div_ceil(PAGE).next_power_of_two().trailing_zeros()
     }
 
     /// The members whose hash begins with `prefix`, of `bits` bits.
@@ -175,13 +175,22 @@ impl Roster {
             .flat_map(move |drawer| drawer.members.get(drawer.between(from, to)).unwrap_or_default())
     }
 
-    /// The same, to be changed.
+    /// The same, to note heartbeats: sums do not contain them. Whoever changes more
+    /// of a member says so with [`Self::touch`].
     pub fn page_mut(&mut self, bits: u32, prefix: u32) -> impl Iterator<Item = &mut Member> {
         let (drawers, from, to) = self.span(bits, prefix);
         self.drawers.get_mut(drawers).unwrap_or_default().iter_mut().flat_map(move |drawer| {
             let range = drawer.between(from, to);
-            drawer.members_mut().get_mut(range).unwrap_or_default()
+            drawer.members.get_mut(range).unwrap_or_default()
         })
+    }
+
+    /// What is said of a member has changed.
+    pub fn touch(&mut self, hash: u64) {
+        let at = self.drawer_of(hash);
+        if let Some(drawer) = self.drawers.get_mut(at) {
+            drawer.sums.set(None);
+        }
     }
 
     /// Sums over a page.
@@ -323,12 +332,12 @@ impl Roster {
 
     /// More drawers when they are too full, fewer when they are nearly empty.
     fn resize(&mut self) {
-        while self.len > PAGE << self.bits {
+        while self.len > DRAWER << self.bits {
             let halves = core::mem::take(&mut self.drawers).into_iter().zip(0..);
             self.drawers = halves.flat_map(|(drawer, prefix)| drawer.halve(self.bits, prefix)).collect();
             self.bits += 1;
         }
-        while self.bits > 0 && self.len < PAGE << self.bits >> 2 {
+        while self.bits > 0 && self.len < DRAWER << self.bits >> 2 {
             self.bits -= 1;
             let mut halves = core::mem::take(&mut self.drawers).into_iter();
             while let (Some(mut first), Some(mut second)) = (halves.next(), halves.next()) {
@@ -525,6 +534,8 @@ fn duplicate(holder: &Member, newcomer: HostId) -> Rejected {
     Rejected::DuplicateName { name: holder.life.name.clone(), holder: holder.life.host_id, newcomer }
 }
 
+/// Most members of a drawer on average. A newcomer moves 32 entries, some 6 kB.
+const DRAWER: usize = 64;
 /// Most members of a page on average: the fingerprints then cost at most a
 /// bit per member, and a page of them in the worst coding fits half a datagram.
 const PAGE: usize = 192;

@@ -5,6 +5,7 @@ use core::time::Duration;
 use rand::RngExt;
 
 use crate::Instant;
+use crate::identity::Heartbeat;
 use crate::io::MemberEventKind;
 use crate::member::{Member, Status};
 use crate::node::Node;
@@ -21,13 +22,10 @@ impl Node {
         if self.leave.is_some() {
             return;
         }
-        let me = self.me;
-        let lived = now.since(self.started).as_millis() / self.config.interval.as_millis().max(1);
-        if let Some(myself) = self.roster.get_mut(me) {
-            // A new beat in any case; after a pause, those that were missed count too.
-            let lived = u64::try_from(lived).unwrap_or(u64::MAX);
-            myself.standing.heartbeat = lived.max(myself.standing.heartbeat.saturating_add(1));
+        if self.resting.is_none() {
+            self.advance(now, 0);
         }
+        let me = self.me;
         if let Some(peer) = peers::for_slot(&self.roster, me, slot).map(Member::hash) {
             self.open_exchange(now, peer);
         }
@@ -35,9 +33,35 @@ impl Node {
             self.open_exchange(now, peer);
         }
         self.look_at_silence(now);
+        self.look_at_links(now);
         self.recount(now);
         if self.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
             self.drop_the_long_gone(now);
+        }
+    }
+
+    /// Our own next heartbeat, above `basis`.
+    fn advance(&mut self, now: Instant, basis: Heartbeat) {
+        let me = self.me;
+        let lived = now.since(self.started).as_millis() / self.config.interval.as_millis().max(1);
+        if let Some(myself) = self.roster.get_mut(me) {
+            // A new beat in any case; after a pause, those that were missed count too.
+            let lived = u64::try_from(lived).unwrap_or(u64::MAX);
+            let next = myself.standing.heartbeat.max(basis).saturating_add(1);
+            myself.standing.heartbeat = lived.max(next);
+        }
+    }
+
+    /// Stops to give signs of life, or begins again.
+    ///
+    /// We still speak, so that our own view stays true: the others count what
+    /// we say of anybody else, but without a newer heartbeat it does not speak for us.
+    pub(crate) fn rest(&mut self, now: Instant, rest: bool) {
+        if rest {
+            self.resting.get_or_insert(0);
+        } else if let Some(basis) = self.resting.take() {
+            self.advance(now, basis);
+            self.burst.news(now, self.me, false);
         }
     }
 
@@ -51,7 +75,8 @@ impl Node {
     pub(crate) fn eager_exchange(&mut self, now: Instant) {
         let over = !self.is_young(now) || self.leave.is_some();
         self.eager_at = if over { Instant::NEVER } else { now + self.config.interval / EAGER_FACTOR };
-        if over || self.stats.rounds == 0 {
+        // While much is missing, pulls bring it, and a comparison of everything would only say so.
+        if over || self.stats.rounds == 0 || self.pulls.is_behind(now) {
             return;
         }
         let me = self.me;
@@ -77,7 +102,7 @@ impl Node {
             .filter(|hash| *hash != self.me)
             .collect();
         for hash in gone {
-            self.report(hash, MemberEventKind::Forgotten, &[], "gone for too long".to_owned());
+            self.report(hash, MemberEventKind::Forgotten, &[], "gone for too long");
             self.roster.bury(now, hash);
         }
         self.roster.age_tombstones(now);

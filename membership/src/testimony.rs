@@ -13,6 +13,7 @@ use crate::witness::{self, Testimony};
 impl Node {
     /// Accusations against a member have changed; `had` is how many there were.
     pub(crate) fn hear_testimony(&mut self, now: Instant, subject: u64, had: usize) {
+        self.judge_link(now, subject);
         let Some(member) = self.roster.get(subject) else { return };
         if member.status != Status::Suspect {
             return;
@@ -20,9 +21,9 @@ impl Node {
         let fresh = had == 0 || !self.probes.contains_key(&subject);
         if fresh && self.is_witness(subject) {
             // Only who is sure of itself is believed about when the silence began.
-            let sure = member.standing.accusations.iter().filter(|a| !a.weak);
+            let sure = member.standing.of_silence().filter(|a| !a.weak);
             let began = sure.map(|a| a.began).min().unwrap_or(now);
-            let basis = member.standing.accusations.iter().map(|a| a.basis).max();
+            let basis = member.standing.of_silence().map(|a| a.basis).max();
             self.begin_probe(now, subject, began, basis);
         }
         self.judge(now, subject);
@@ -58,6 +59,7 @@ impl Node {
         let reason = match kind {
             Evidence::Refused => "its host refuses datagrams: the process is gone",
             Evidence::Proven | Evidence::Silent => "it answers neither us nor our helpers",
+            Evidence::Degraded | Evidence::Unfit => "its link loses far more than others",
         };
         self.refresh(now, subject, reason);
         self.will_testify(now, subject);
@@ -106,8 +108,8 @@ impl Node {
         if accusations.iter().all(|a| a.kind < Evidence::Proven) {
             return;
         }
-        let Some(basis) = accusations.iter().map(|a| a.basis).max() else { return };
-        let began = accusations.iter().filter(|a| !a.weak).map(|a| a.began).min().unwrap_or(now);
+        let Some(basis) = member.standing.of_silence().map(|a| a.basis).max() else { return };
+        let began = member.standing.of_silence().filter(|a| !a.weak).map(|a| a.began).min().unwrap_or(now);
         let testimony = Testimony::against(member, &self.roster, self.config.witnesses);
         let verdict = verdict::decide(
             testimony,

@@ -139,6 +139,8 @@ fn read_accusation(now: Instant, accusation: &gossip::Accusation) -> Accusation 
     let kind = match accusation.kind {
         1 => Evidence::Proven,
         2 => Evidence::Refused,
+        3 => Evidence::Degraded,
+        4 => Evidence::Unfit,
         _ => Evidence::Silent,
     };
     let silent = Duration::from_millis(accusation.silent_ms).min(LONGEST_SILENCE);
@@ -156,6 +158,8 @@ fn write_accusation(now: Instant, accusation: &Accusation) -> gossip::Accusation
         Evidence::Silent => 0,
         Evidence::Proven => 1,
         Evidence::Refused => 2,
+        Evidence::Degraded => 3,
+        Evidence::Unfit => 4,
     };
     let silent_ms = u64::try_from(now.since(accusation.began).as_millis()).unwrap_or(u64::MAX);
     gossip::Accusation { by: accusation.by, basis: accusation.basis, kind, weak: accusation.weak, silent_ms }

@@ -25,6 +25,20 @@ fn two_nodes_meet_through_a_seed_and_agree() {
 }
 
 #[test]
+fn who_is_found_by_its_own_seed_before_it_finds_it_has_joined_too() {
+    let mut world = World::new();
+    world.start("n2", &[]);
+    let address = world.nodes["n2"].address;
+    world.kill("n2");
+    world.start("n1", &[]);
+    world.command("n1", Command::Seeds(vec![address])).unwrap();
+    world.run(3.0);
+    assert!(!world.nodes["n1"].node.is_joined(), "nobody answers yet");
+    world.start("n2", &["n1"]);
+    world.wait(35.0, |w| w.nodes.values().all(|place| place.node.is_joined()));
+}
+
+#[test]
 fn thirty_two_nodes_started_together_see_each_other_within_a_second() {
     let mut world = World::new();
     for i in 1..=32 {
@@ -85,6 +99,31 @@ fn of_two_the_survivor_decides_alone() {
     let mut world = World::cluster(2);
     world.kill("n2");
     world.wait(2.5, |w| w.all_say("n2", Status::Down));
+}
+
+#[test]
+fn a_member_that_rests_is_called_down_though_it_hears_and_speaks_and_comes_back_with_its_next_beat() {
+    for count in [3, 10] {
+        let mut world = World::cluster(count);
+        world.command("n2", Command::Beat(false)).unwrap();
+        let others = |w: &World, status| {
+            w.nodes.iter().filter(|(name, _)| *name != "n2").all(|(_, place)| {
+                place.node.member(w.now, &Name::new("n2").unwrap()).unwrap().status == status
+            })
+        };
+        let took = world.wait(5.0, |w| others(w, Status::Down));
+        assert!(took > 2.0, "not before the acceptable pause, but after {took} s");
+        println!("{count} nodes: down after {took} s");
+        world.run(30.0);
+        assert!(others(&world, Status::Down), "and it stays down, whatever it hears");
+        let present =
+            world.nodes["n2"].node.view(world.now).iter().filter(|m| m.status == Status::Alive).count();
+        assert_eq!(present, count, "its own view is true, and it accuses nobody");
+        world.command("n2", Command::Beat(true)).unwrap();
+        let back = world.wait(2.0, |w| others(w, Status::Alive));
+        println!("{count} nodes: back after {back} s");
+        assert!(back < 0.1, "back after {back} s");
+    }
 }
 
 #[test]
@@ -264,6 +303,72 @@ fn a_member_that_others_reach_is_not_called_down_by_the_one_who_cannot() {
     assert_eq!(world.events("n9", MemberEventKind::Down) + world.events("n2", MemberEventKind::Down), 0);
     let seen = world.nodes["n2"].node.member(world.now, &Name::new("n9").unwrap()).unwrap();
     assert_eq!((seen.status, seen.reachable), (Status::Alive, Some(false)));
+}
+
+#[test]
+fn who_hears_nothing_and_beats_on_is_out_once_and_back_when_it_has_behaved() {
+    let mut world = World::cluster(10);
+    world.run(20.0);
+    world.forget_events();
+    for other in ["n1", "n2", "n4", "n5", "n6", "n7", "n8", "n9", "n10"] {
+        world.cut.insert((other.to_owned(), "n3".to_owned()));
+    }
+    let by_others = |w: &World| w.nodes.keys().all(|o| o == "n3" || w.status(o, "n3") == Some(Status::Down));
+    let took = world.wait(40.0, by_others);
+    println!("out everywhere after {took} s");
+    world.run(20.0);
+    world.heal();
+    world.run(20.0);
+    assert!(by_others(&world), "20 good seconds are not enough");
+    assert_eq!(world.events("n3", MemberEventKind::Down), 9, "once, at each of the others");
+    let back = world.wait(100.0, |w| w.all_say("n3", Status::Alive));
+    println!("back everywhere {} s after the heal", back + 20.0);
+    world.run(60.0);
+    assert_eq!(world.events("n3", MemberEventKind::Down), 9);
+    for other in ["n1", "n2", "n4", "n10"] {
+        let down = |e: &Event| matches!(e, Event::Member(m) if m.name.as_str() == other && m.kind == MemberEventKind::Down);
+        // What n3 thinks of the others while it hears nobody is its own affair.
+        let mut places = world.nodes.iter().filter(|(name, _)| *name != "n3").map(|(_, place)| place);
+        assert!(!places.any(|p| p.events.iter().any(|(_, e)| down(e))), "the deaf one takes {other} out");
+    }
+}
+
+#[test]
+fn who_comes_and_goes_stays_out_the_second_time() {
+    let mut world = World::cluster(10);
+    world.run(20.0);
+    world.forget_events();
+    for _ in 0..4 {
+        world.vanish("n3");
+        world.run(6.0);
+        world.heal();
+        world.run(10.0);
+    }
+    let by_others =
+        world.nodes.keys().filter(|o| *o != "n3").all(|o| world.status(o, "n3") == Some(Status::Down));
+    assert!(by_others, "{world:?}");
+    let downs = world.nodes.iter().filter(|(o, _)| *o != "n3").map(|(_, p)| {
+        let about = |e: &Event| matches!(e, Event::Member(m) if m.name.as_str() == "n3" && m.kind == MemberEventKind::Down);
+        p.events.iter().filter(|(_, e)| about(e)).count()
+    });
+    assert_eq!(downs.max(), Some(2), "called down at the first and at the second cut, then no more");
+    world.wait(480.0, |w| w.all_say("n3", Status::Alive));
+}
+
+#[test]
+fn three_that_are_left_damp_the_one_that_flaps_and_two_do_not() {
+    for (count, out) in [(3, true), (2, false)] {
+        let mut world = World::cluster(count);
+        world.run(20.0);
+        for _ in 0..3 {
+            world.vanish("n2");
+            world.run(14.0);
+            world.heal();
+            world.run(8.0);
+        }
+        let down = world.status("n1", "n2") == Some(Status::Down);
+        assert_eq!(down, out, "of {count}: {world:?}");
+    }
 }
 
 #[test]

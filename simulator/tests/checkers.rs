@@ -14,7 +14,7 @@ fn go(name: &str, sets: &[&str]) -> Report {
 
 #[test]
 fn a_run_that_ends_before_the_crash_is_known_lacks_agreement() {
-    let report = go("crash", &["nodes=8", "duration=20.5s"]);
+    let report = go("crash", &["nodes=8", "duration=20.5s", "fault.0.within=100ms"]);
     assert!(report.runs[0].violations.broke("no-agreement"), "{:?}", report.runs[0].violations);
     assert!(!report.passed());
 }

@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::driver::{Picture, Request, Scope};
+use crate::hooks::Runs;
+use crate::log::Log;
 use crate::seeds::Seeds;
 use crate::settings::Shown;
 use crate::view::Board;
@@ -53,6 +55,10 @@ pub(crate) struct Context {
     pub(crate) settings: RwLock<Vec<Shown>>,
     /// What does not change while the agent runs.
     pub(crate) about: About,
+    /// What hooks have done so far.
+    pub(crate) hook_runs: Arc<Runs>,
+    /// Where lines of the log go, or are lost.
+    pub(crate) log: Log,
     /// Fires when the agent stops: streams end.
     pub(crate) stopping: CancellationToken,
 }
@@ -114,6 +120,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/metrics", get(reads::metrics))
         .route("/livez", get(reads::livez))
         .route("/readyz", get(reads::readyz))
+        .route("/v1/beat", post(writes::beat))
         .route("/v1/forget", post(writes::forget))
         .route("/v1/tags", post(writes::tags))
         .layer(middleware::from_fn(server::time_limit));

@@ -29,6 +29,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
+    /// 409: not as things stand.
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
     /// 410: events that are not kept any more, or of another life.
     pub(crate) fn gone(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, detail)
@@ -63,7 +68,7 @@ impl From<Rejected> for Problem {
         let detail = rejected.to_string();
         match rejected {
             Rejected::UnknownMember(_) => Self::not_found(detail),
-            Rejected::StillHere { .. } => Self::new(StatusCode::CONFLICT, detail),
+            Rejected::StillHere { .. } => Self::conflict(detail),
             Rejected::Leaving => Self::unavailable(detail),
             Rejected::Name(_)
             | Rejected::State(_)

@@ -1,5 +1,7 @@
 //! Questions: none of these changes anything.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
@@ -56,6 +58,7 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
         peers_known: picture.stats.peers_known,
         counts: show::counts(&picture.members),
         quorum: show::quorum(&app.0.clock, &picture.quorum),
+        beat: show::beat(&app.0.clock, &picture.gate),
         seeds: app.0.seeds.shown(),
         conditions: conditions(&app, &picture),
         version: version_info(),
@@ -102,6 +105,8 @@ pub(super) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
         "socket_overflow": loss.overflow,
         "not_delivered": loss.obstacles,
         "timer_lag_seconds": loss.lag.as_secs_f64(),
+        "log_lines_dropped": app.0.log.dropped(),
+        "hooks": app.0.hook_runs.counts().into_iter().collect::<BTreeMap<_, _>>(),
         "events": app.0.board.counts(),
     })))
 }
@@ -117,7 +122,7 @@ pub(super) async fn version() -> Json<Version> {
 
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     let picture = app.look(Scope::Everybody).await?;
-    let text = crate::metrics::encode(&picture, &app.0.board.counts(), &app.0.seeds.shown())
+    let text = crate::metrics::encode(&picture, &app.0)
         .map_err(|e| Problem::unavailable(format!("metrics could not be written: {e}")))?;
     Ok(([(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text).into_response())
 }

@@ -33,6 +33,9 @@ pub struct Member {
     pub address: String,
     pub zone: Option<String>,
     pub tags: BTreeMap<String, String>,
+    /// `false` when its own agent says that the service it stands for is out of order.
+    #[serde(default = "yes")]
+    pub beating: bool,
     /// Surprise at its silence, in decimal digits; 0 for ourselves.
     pub phi: f64,
     /// RFC 3339: since when it has had this status.
@@ -41,9 +44,19 @@ pub struct Member {
     pub reachable: Option<bool>,
     /// Names of those who accuse it.
     pub accusers: Vec<String>,
+    /// Several witnesses find that it loses far more than others, though it lives.
+    #[serde(default)]
+    pub degraded: bool,
+    /// Kept out, though it may live, until its heartbeat is above this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_out_until: Option<u64>,
     /// Evidence behind the status, for `why` and `phi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What the status rests on. Given by `/v1/members/NAME` and `/v1/members?evidence=true`.
@@ -67,14 +80,59 @@ pub struct Evidence {
     pub down_as_of: Option<u64>,
     /// What would change the status, in one sentence.
     pub outlook: String,
+    /// What the answering agent has found out itself, and what is missing. Only in
+    /// `/v1/members/NAME`, and only when there is something against the member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<Case>,
+}
+
+/// The case against a member, as the answering agent has it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Case {
+    /// Its own evidence, all together, in decimal digits: from 5 it accuses, from 8 it testifies.
+    pub phi: f64,
+    pub pieces: Vec<Piece>,
+    /// Who is asked to look.
+    pub witnesses: Vec<String>,
+    /// Testimonies that a verdict needs, and those that count so far.
+    pub needed: usize,
+    pub proven: usize,
+    pub refused: usize,
+    /// Testimonies that it is unfit though it lives.
+    pub unfit: usize,
+    /// How much longer silence has to last for a verdict by silence.
+    pub pause_left_seconds: f64,
+    /// Any heartbeat above this closes the case.
+    pub basis: Option<u64>,
+    /// Verdicts wait longer than usual: many are silent, or the agent was away itself.
+    pub held: bool,
+}
+
+/// One piece of evidence.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Piece {
+    /// `silence`, `direct`, `indirect`, `refused`, `link` or `flaps`.
+    pub kind: String,
+    /// Its worth in decimal digits.
+    pub phi: f64,
+    pub count: u32,
+    /// Helpers that gave it; empty: the answering agent itself.
+    #[serde(default)]
+    pub by: Vec<String>,
+    /// RFC 3339.
+    pub first: String,
+    pub last: String,
 }
 
 /// One accusation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Accusation {
     pub by: String,
-    /// `silent` or `refused`.
+    /// `silent`, `refused`, or of a link that loses far more than others: `degraded`, `unfit`.
     pub kind: String,
+    /// Long enough, and sure enough, to count for a verdict.
+    #[serde(default)]
+    pub proven: bool,
     /// Any heartbeat above this cancels it.
     pub basis: u64,
     /// The accuser doubted itself.
@@ -105,11 +163,25 @@ pub struct SelfInfo {
     /// Counts by status.
     pub counts: BTreeMap<String, usize>,
     pub quorum: Quorum,
+    /// How the local service has to beat; `null` where nobody asks it to.
+    #[serde(default)]
+    pub beat: Option<Beat>,
     /// Seeds as configured, each with its last resolution or error.
     pub seeds: Vec<Seed>,
     /// Problems an operator should know of, one sentence each; empty when all is well.
     pub conditions: Vec<String>,
     pub version: Version,
+}
+
+/// Answer of `POST /v1/beat`, and part of `/v1/self`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Beat {
+    /// The local service beats in time. `false`: this member gives no sign of life.
+    pub beating: bool,
+    /// How soon after one beat the next has to come.
+    pub within_seconds: f64,
+    /// RFC 3339 of the last beat, or of the start.
+    pub last: String,
 }
 
 /// One configured seed.

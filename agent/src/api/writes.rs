@@ -14,7 +14,7 @@ use nix::unistd::{Gid, Uid, User, getgrouplist};
 use serde::de::DeserializeOwned;
 use tracing::info;
 
-use super::types::{ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, TagsRequest};
+use super::types::{Beat, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, TagsRequest};
 use super::{App, Problem, show};
 use crate::driver::{Picture, Request, Scope};
 
@@ -74,6 +74,17 @@ pub(super) async fn join(
     let members = app.look(Scope::Everybody).await?.members.len();
     let dialled = addresses.iter().map(ToString::to_string).collect();
     Ok(Json(JoinResponse { dialled, joined, members }))
+}
+
+pub(super) async fn beat(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Beat>, Problem> {
+    authorize(&app, caller).await?;
+    let gate = app.ask(Request::Beat).await?;
+    let beat = show::beat(&app.0.clock, &gate);
+    beat.map(Json)
+        .ok_or_else(|| Problem::conflict("beat_within is not set: this agent waits for nobody's beat"))
 }
 
 pub(super) async fn leave(

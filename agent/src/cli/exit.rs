@@ -14,7 +14,8 @@ Exit codes:
   2    usage: the command line, or a setting, makes no sense
   3    no agent: nobody answers at the socket
   4    no: nothing matched, no quorum
-  124  time is up: `wait`, or `join --timeout`";
+  124  time is up: `wait`, `join --timeout`, `exec --timeout`
+`exec` ends with the code of its command, or with one of its own: see `heartsay exec --help`.";
 
 /// The ways to end. Errors (1, 3) travel as errors, usage (2) is clap's.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +28,8 @@ pub(super) enum Exit {
     No,
     /// Time is up.
     TimeUp,
-    /// The daemon has a code of its own, from the same table.
-    Agent(ExitCode),
+    /// A code of its own: that of the daemon, from the same table, or that of the command of `exec`.
+    Code(ExitCode),
 }
 
 /// Whoever read our output has gone away: no reason to say anything.
@@ -42,7 +43,7 @@ pub(super) fn code(result: anyhow::Result<Exit>) -> ExitCode {
         Ok(Exit::Done) => return ExitCode::SUCCESS,
         Ok(Exit::Failed) => return ExitCode::from(1),
         Ok(Exit::No) => return ExitCode::from(4),
-        Ok(Exit::Agent(code)) => return code,
+        Ok(Exit::Code(code)) => return code,
         Ok(Exit::TimeUp) => return ExitCode::from(124),
         Err(error) if error.is::<ReaderGone>() => return ExitCode::SUCCESS,
         Err(error) => error,

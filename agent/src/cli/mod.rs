@@ -1,9 +1,11 @@
 //! The command line: parse, do one thing, leave with a code that scripts can trust.
 
 mod agent;
+mod beat;
 mod change;
 mod condition;
 mod dev;
+mod exec;
 mod exit;
 mod members;
 mod output;
@@ -79,6 +81,10 @@ enum Verb {
     Wait(wait::Wait),
     /// Whether this agent stands on the side that may act: exit code 0 if so, 4 if not.
     Quorum,
+    /// Run a command for as long as this agent sees quorum.
+    Exec(exec::Exec),
+    /// Tell the agent that the service beside it is well, where `beat_within` asks for it.
+    Beat(beat::Beat),
     /// Dial further seeds now.
     Join(change::Join),
     /// Say good-bye to the cluster and stop the agent.
@@ -102,7 +108,7 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
     let output = Output::new(global.output);
     let client = || Client::new(global.socket.as_deref());
     match verb {
-        Verb::Agent(verb) => drive(async { verb.run().await.map(Exit::Agent) }),
+        Verb::Agent(verb) => drive(async { verb.run().await.map(Exit::Code) }),
         Verb::Config(verb) => verb.run(&output),
         Verb::Completions(verb) => verb.run(),
         Verb::Keygen(verb) => verb.run(&output),
@@ -114,6 +120,8 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Watch(verb) => drive(verb.run(&client(), &output)),
         Verb::Wait(verb) => drive(verb.run(&client(), &output)),
         Verb::Quorum => drive(status::quorum(&client(), &output)),
+        Verb::Exec(verb) => drive(verb.run(&client())),
+        Verb::Beat(verb) => drive(verb.run(&client(), &output)),
         Verb::Join(verb) => drive(verb.run(&client(), &output)),
         Verb::Leave => drive(change::leave(&client(), &output)),
         Verb::Forget(verb) => drive(verb.run(&client(), &output)),

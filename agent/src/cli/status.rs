@@ -6,8 +6,8 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 use super::exit::Exit;
-use super::output::{Output, age, count, finish};
-use crate::api::types::{Quorum, SelfInfo, Version};
+use super::output::{Output, age, count, finish, span};
+use crate::api::types::{Beat, Quorum, SelfInfo, Version};
 use crate::client::{Client, ClientError};
 
 /// `heartsay status`.
@@ -90,7 +90,8 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
         ("version", me.version.version.clone()),
     ];
     let mut table = output.table(None);
-    for (key, value) in rows {
+    let beat = me.beat.as_ref().map(|beat| ("beat", beat_text(beat)));
+    for (key, value) in rows.into_iter().chain(beat) {
         table.add_row([output.paint(bold, key), value]);
     }
     for (i, seed) in me.seeds.iter().enumerate() {
@@ -107,6 +108,11 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
         let _ = write!(text, "\n{mark} {condition}");
     }
     text
+}
+
+fn beat_text(beat: &Beat) -> String {
+    let word = if beat.beating { "in time" } else { "missed" };
+    format!("{word}: the last {} ago, due every {}", age(&beat.last), span(beat.within_seconds))
 }
 
 /// `37 of 40 peers share this view`.

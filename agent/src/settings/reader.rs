@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::layers::{self, Given, Layers, Raw};
 use super::table::{self, Default};
 use super::{AgentArgs, Origin, SettingsError, Shown, values};
+use crate::hooks::{OCCASIONS, occasion};
 
 /// Marks that the error has been noted already.
 #[derive(Clone, Copy, Debug)]
@@ -148,23 +149,43 @@ impl Reader {
         if self.errors.len() > before { Err(Failed) } else { Ok(seeds) }
     }
 
-    /// The tags of all layers together.
-    pub(super) fn tags(&mut self) -> Result<BTreeMap<String, String>, Failed> {
-        let tags = match self.layers.0.get("tags") {
-            Some(Given { raw: Raw::Table(tags), .. }) => tags.clone(),
+    /// The pairs of all layers together.
+    pub(super) fn table(&mut self, key: &'static str) -> BTreeMap<String, String> {
+        let pairs = match self.layers.0.get(key) {
+            Some(Given { raw: Raw::Table(pairs), .. }) => pairs.clone(),
             _ => BTreeMap::new(),
         };
-        for (key, (value, origin)) in &tags {
-            self.show(&format!("tags.{key}"), Some(value.clone()), origin);
+        for (name, (value, origin)) in &pairs {
+            self.show(&format!("{key}.{name}"), Some(value.clone()), origin);
         }
-        Ok(tags.into_iter().map(|(key, (value, _))| (key, value)).collect())
+        pairs.into_iter().map(|(name, (value, _))| (name, value)).collect()
+    }
+
+    /// The hooks, each for an occasion that there is.
+    pub(super) fn hooks(&mut self) -> Result<BTreeMap<&'static str, String>, Failed> {
+        let before = self.errors.len();
+        let mut hooks = BTreeMap::new();
+        for (name, command) in self.table("hooks") {
+            match occasion(&name) {
+                Some(name) => drop(hooks.insert(name, command)),
+                None => {
+                    let problem = format!("{name:?} is no occasion");
+                    let remedy = format!("there are {}", OCCASIONS.join(", "));
+                    self.errors.push(SettingsError::usage("hooks", self.origin("hooks"), problem, &remedy));
+                }
+            }
+        }
+        if self.errors.len() > before { Err(Failed) } else { Ok(hooks) }
     }
 
     /// Notes that a well-formed value cannot be accepted.
     pub(super) fn refuse(&mut self, key: &str, problem: &str, remedy: &str) {
-        let origin = self.layers.0.get(key).map_or(Origin::Default, |given| given.origin.clone());
-        let (problem, remedy) = (problem.to_owned(), remedy.to_owned());
+        let (origin, problem, remedy) = (self.origin(key), problem.to_owned(), remedy.to_owned());
         self.errors.push(SettingsError { key: key.to_owned(), origin, problem, remedy, usage: false });
+    }
+
+    fn origin(&self, key: &str) -> Origin {
+        self.layers.0.get(key).map_or(Origin::Default, |given| given.origin.clone())
     }
 }
 

@@ -71,6 +71,7 @@ pub(crate) fn nearest(key: &str) -> Option<&'static str> {
 const WHO: &str = "Who this agent is";
 const NET: &str = "Network";
 const DETECT: &str = "Detection";
+const SERVICE: &str = "The service beside it";
 const FILES: &str = "Socket and files";
 const STOP: &str = "Stopping";
 const LOG: &str = "Logging";
@@ -234,6 +235,43 @@ pub(crate) const ROWS: &[Row] = &[
         help: "Who votes; quorum is more than half of all votes. A number of members (5), those with a tag \
                (role=voter:3), or names, which is the safest (a,b,c). The same on all members.",
         reload: true,
+    },
+    Row {
+        key: "beat_within",
+        flag: "beat-within",
+        env: "HEARTSAY_BEAT_WITHIN",
+        value: "DURATION",
+        heading: SERVICE,
+        kind: Kind::One,
+        default: Default::Found("off"),
+        help: "The local service has to call \"heartsay beat\" at least this often, counted from the start of the agent. \
+               When it does not, this member gives no sign of life and the others call it down.",
+        reload: false,
+    },
+    Row {
+        key: "hooks",
+        flag: "hook",
+        env: "HEARTSAY_HOOKS",
+        value: "OCCASION=COMMAND",
+        heading: SERVICE,
+        kind: Kind::Table,
+        default: Default::Found("none"),
+        help: "Shell commands to run, as the agent's user: on_quorum_lost, on_quorum_regained, on_member_join, \
+               on_member_suspect, on_member_alive, on_member_down, on_member_left, on_member_restart, \
+               on_member_update, on_member_forgotten, on_self, on_event (each of them). The event is told in HEARTSAY_EVENT, _INDEX, _NAME, \
+               _STATUS, _REASON, _QUORUM and as JSON on standard input; the output goes to the log.",
+        reload: false,
+    },
+    Row {
+        key: "hook_timeout",
+        flag: "hook-timeout",
+        env: "HEARTSAY_HOOK_TIMEOUT",
+        value: "DURATION",
+        heading: SERVICE,
+        kind: Kind::One,
+        default: Default::Text("30s"),
+        help: "How long a hook may run before it is ended with all its offspring.",
+        reload: false,
     },
     Row {
         key: "state_dir",

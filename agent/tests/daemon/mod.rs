@@ -110,6 +110,15 @@ impl Plan {
         agent
     }
 
+    /// Starts it with a log that nobody reads, and that is full soon.
+    pub fn start_unread(self) -> Agent {
+        fs::write(self.log_path(), "").unwrap();
+        let child = self.command().stderr(Stdio::piped()).spawn().unwrap();
+        let agent = Agent { child, plan: self };
+        agent.wait_for("it answers", |agent| agent.try_get("/livez").is_some());
+        agent
+    }
+
     /// Starts it.
     pub fn launch(self) -> Agent {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();

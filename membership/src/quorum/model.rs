@@ -81,11 +81,11 @@ impl State {
         let mut next = self.clone();
         next.steady = if malice.cut == self.cut { older(self.steady) } else { 0 };
         next.cut = malice.cut;
-        for asks in 0..MEMBERS {
+        for (asks, side) in CUTS[malice.cut].iter().enumerate() {
             let mut lease = Lease::default();
             lease.borrow(now() - ticks(older(self.members[asks].proof)), Duration::ZERO, 0);
             for asked in (0..MEMBERS).filter(|asked| *asked != asks) {
-                let apart = CUTS[malice.cut][asks] != CUTS[malice.cut][asked];
+                let apart = *side != CUTS[malice.cut][asked];
                 let lost = malice
                     .lose
                     .is_some_and(|(a, b, both)| (a, b) == (asks, asked) || (both && (b, a) == (asks, asked)));

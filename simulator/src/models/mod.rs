@@ -225,7 +225,7 @@ impl Stage {
             heartbeat: 0,
             status,
             by: Vec::new(),
-            reason: "a model says so".to_owned(),
+            reason: "a model says so".into(),
         };
         self.outputs.push_back(Output::Event(Event::Member(event)));
     }

@@ -50,6 +50,16 @@ pub struct Budget {
     pub false_positives_by_healthy: Option<u64>,
     /// Faultless members called down by anybody.
     pub healthy_evicted: Option<u64>,
+    /// Until most members hold an impaired one for down, the slowest; broken too if one never was.
+    pub removed_max: Option<Span>,
+    /// Times that an impaired member was removed again.
+    pub removed_again: Option<u64>,
+    /// Times that most members held a faultless one for down.
+    pub healthy_removed: Option<u64>,
+    /// Running members called down, per observer, whatever their trouble.
+    pub called_down: Option<u64>,
+    /// From the end of the trouble until nobody has one in its view that does not run, the slowest seed.
+    pub ghosts_gone: Option<Span>,
     /// Called down and back within 10 s.
     pub needless_evictions: Option<u64>,
     /// Member-seconds off the majority's view.

@@ -5,6 +5,7 @@ use heartsay_membership::Instant;
 use super::{Happening, SECOND, World};
 use crate::checks::{Row, Safety};
 use crate::host::{owners_word, would_say_held};
+use crate::measure::Second;
 use crate::oracle::Belief;
 use crate::recording::LOOK;
 
@@ -12,14 +13,31 @@ impl World {
     pub(super) fn second(&mut self) {
         let now = self.now;
         let counted = now.since(Instant::EPOCH) >= self.scenario.measure.after.0 + SECOND;
-        for h in &mut self.hosts {
+        let mut second = Second { at: (now.as_micros() / 1_000_000) as u32, ..Second::default() };
+        let (mut bytes, mut entries) = (0u64, 0usize);
+        for (i, h) in self.hosts.iter_mut().enumerate() {
             let sent = std::mem::take(&mut h.second);
             self.measures.bytes_peak = self.measures.bytes_peak.max(sent.bytes);
+            second.bytes_max = second.bytes_max.max(sent.bytes);
+            if i < self.scenario.start.contacts {
+                second.bytes_contact = second.bytes_contact.max(sent.bytes);
+            }
+            if let Some(process) = &h.process {
+                let size = process.node.members();
+                second.up += 1;
+                second.table_max = second.table_max.max(size as u32);
+                (bytes, entries) = (bytes + u64::from(sent.bytes), entries + size);
+            }
             if counted && h.process.is_some() && now.since(h.started) >= SECOND {
                 self.measures.bytes.push(sent.bytes);
                 self.measures.datagrams += u64::from(sent.datagrams);
             }
         }
+        let up = f64::from(second.up.max(1));
+        second.bytes_mean = (bytes as f64 / up) as f32;
+        second.table_mean = (entries as f64 / up) as f32;
+        second.ghosts = self.board.ghosts() as u32;
+        self.measures.seconds.push(second);
         self.check_sides();
         let seconds = now.as_micros() / 1_000_000;
         if self.unformed > 0 {

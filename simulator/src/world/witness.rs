@@ -76,6 +76,9 @@ impl World {
         if old != belief {
             self.record(|film| film.believes(now, observer, subject, old, belief));
         }
+        if old.down() != belief.down() {
+            self.removed(observer, subject);
+        }
         if belief.present() {
             self.known(observer, subject, event.generation);
         }
@@ -108,9 +111,26 @@ impl World {
         }
     }
 
+    /// `observer` has just changed its mind about `subject`, and with it perhaps the majority.
+    fn removed(&mut self, observer: usize, subject: usize) {
+        let (now, out) = (self.now, self.board.is_out(subject));
+        let marks = &mut self.marks[subject];
+        if std::mem::replace(&mut marks.out, out) || !out {
+            return;
+        }
+        let truth = &self.oracle.members()[subject];
+        if let Some(episode) = marks.episode.and_then(|episode| self.measures.episodes.get_mut(episode)) {
+            episode.outs.push(now.since(episode.onset).as_secs_f32());
+        } else if truth.up && !truth.in_trouble(now) && !self.network.apart(observer, subject, now, GRACE) {
+            self.measures.healthy_removed += 1;
+            self.trace.say(now, WORLD, || format!("most hold n{subject} for down, which is fine"));
+        }
+    }
+
     /// `observer` calls down a member that is up.
     fn mistaken(&mut self, observer: usize, subject: usize) {
         let now = self.now;
+        self.measures.called_down += 1;
         if self.network.apart(observer, subject, now, Duration::ZERO) {
             let acts = |member| would_say_held(&self.hosts, member, now);
             self.quorums.verdict(&mut self.violations, now, observer, subject, acts);

@@ -1,0 +1,246 @@
+//! `exec`: a command that runs only while this agent sees quorum.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitCode, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use nix::sys::signal::Signal;
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+
+use super::exit::{Exit, say};
+use crate::api::types::{Quorum, WatchLine};
+use crate::client::{Client, ClientError};
+use crate::group::Group;
+
+/// Arguments of `exec`.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(super) struct Exec {
+    /// Start the command once quorum is held, and stop it when quorum is lost or the agent does not answer.
+    #[arg(long, required = true)]
+    while_quorum: bool,
+    /// How long to wait for quorum at the start [default: for ever].
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    timeout: Option<Duration>,
+    /// How long the command and its offspring may take to stop after SIGTERM; then SIGKILL.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "5s", value_name = "TIME")]
+    grace: Duration,
+    /// Start the command again when quorum is back, instead of ending with code 123.
+    #[arg(long)]
+    restart: bool,
+    /// The command and its arguments, after `--`.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+impl Exec {
+    /// Runs the command; its exit code is ours.
+    pub(super) async fn run(self, client: &Client) -> anyhow::Result<Exit> {
+        let (to, mut quorum) = watch::channel(Sight::default());
+        tokio::spawn(keep_watch(client.clone(), to));
+        let mut signals = signals()?;
+        let mut patience = self.timeout;
+        loop {
+            tokio::select! {
+                held = wait_for_quorum(&mut quorum, patience) => if !held {
+                    say(&format!("time is up: {}", quorum.borrow().why));
+                    return Ok(Exit::TimeUp);
+                },
+                Some(signal) = signals.recv() => return Ok(code(128_i32.saturating_add(signal as i32))),
+            }
+            // Once it has run, its time is not limited any more.
+            patience = None;
+            let lost_before = quorum.borrow_and_update().lost;
+            let mut group = match Group::start(&mut self.command()) {
+                Ok(group) => group,
+                Err(error) => return Ok(cannot_start(&self.command, &error)),
+            };
+            let why = tokio::select! {
+                status = attend(&mut group, &mut signals) => {
+                    let status = status.context("cannot wait for the command")?;
+                    // Nothing of it runs on unguarded.
+                    let _ = group.end(self.grace).await;
+                    return Ok(code_of(status));
+                }
+                why = lost(&mut quorum, lost_before) => why,
+            };
+            say(&format!("stopping the command (process group {}): {why}", group.id()));
+            let status = group.end(self.grace).await.context("the command cannot be stopped")?;
+            say(&format!("the command has stopped: {status}"));
+            if !self.restart {
+                return Ok(code(QUORUM_LOST));
+            }
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command =
+            Command::new(self.command.first().map_or_else(Default::default, OsString::as_os_str));
+        command.args(self.command.iter().skip(1));
+        if io::stdin().is_terminal() {
+            // Reading from a terminal would stop a group that is not the one in front.
+            command.stdin(Stdio::null());
+        }
+        command
+    }
+}
+
+/// Quorum as last seen.
+#[derive(Clone, Debug)]
+struct Sight {
+    held: bool,
+    /// How often it was seen not to be held: a loss shows even when it was short.
+    lost: u64,
+    why: String,
+}
+
+impl Default for Sight {
+    fn default() -> Self {
+        Self { held: false, lost: 0, why: "the agent has not been asked yet".to_owned() }
+    }
+}
+
+/// Follows what the agent says, over its restarts, for as long as anybody wants to know.
+async fn keep_watch(client: Client, to: watch::Sender<Sight>) {
+    loop {
+        // The stream is quick, and the questions notice an agent that stands still.
+        let error = tokio::select! {
+            error = follow(&client, &to) => error,
+            error = ask(&client, &to) => error,
+        };
+        let why = error.to_string();
+        to.send_modify(|sight| *sight = Sight { held: false, lost: sight.lost + 1, why });
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn follow(client: &Client, to: &watch::Sender<Sight>) -> ClientError {
+    let mut watch = match client.watch(None).await {
+        Ok(watch) => watch,
+        Err(error) => return error,
+    };
+    loop {
+        let line = match watch.line().await {
+            Ok(line) => line,
+            Err(error) => return error,
+        };
+        match watch.read::<WatchLine>(&line) {
+            Ok(WatchLine { kind, quorum: Some(quorum), .. }) if kind == "quorum" => take(to, &quorum),
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+async fn ask(client: &Client, to: &watch::Sender<Sight>) -> ClientError {
+    let mut moments = tokio::time::interval(ASK);
+    moments.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        moments.tick().await;
+        let asked = client.get_within("/v1/quorum", ANSWER).await;
+        match asked.and_then(|answer| client.read::<Quorum>(&answer)) {
+            Ok(quorum) => take(to, &quorum),
+            Err(error) => return error,
+        }
+    }
+}
+
+fn take(to: &watch::Sender<Sight>, quorum: &Quorum) {
+    let held = quorum.quorum == "held";
+    let why = format!("quorum is {}: {}", quorum.quorum, quorum.reason);
+    to.send_if_modified(|sight| {
+        let news = sight.held != held;
+        *sight = Sight { held, lost: sight.lost + u64::from(!held && sight.held), why };
+        news
+    });
+}
+
+/// Whether quorum is held in time.
+async fn wait_for_quorum(quorum: &mut watch::Receiver<Sight>, patience: Option<Duration>) -> bool {
+    let held = quorum.wait_for(|sight| sight.held);
+    match patience {
+        Some(patience) => tokio::time::timeout(patience, held).await.is_ok_and(|held| held.is_ok()),
+        None => held.await.is_ok(),
+    }
+}
+
+/// Returns, with the reason, when quorum is not held or was not for a while.
+async fn lost(quorum: &mut watch::Receiver<Sight>, before: u64) -> String {
+    match quorum.wait_for(|sight| !sight.held || sight.lost != before).await {
+        Ok(sight) if sight.held => "quorum was lost for a moment".to_owned(),
+        Ok(sight) => sight.why.clone(),
+        Err(_) => "nobody watches quorum".to_owned(),
+    }
+}
+
+/// Passes signals on until the command ends.
+async fn attend(group: &mut Group, signals: &mut mpsc::Receiver<Signal>) -> io::Result<ExitStatus> {
+    loop {
+        tokio::select! {
+            status = group.leader.wait() => return status,
+            Some(signal) = signals.recv() => group.signal(signal),
+        }
+    }
+}
+
+/// Those that are passed on, as they come.
+fn signals() -> anyhow::Result<mpsc::Receiver<Signal>> {
+    let (to, from) = mpsc::channel(16);
+    for number in PASSED_ON {
+        let mut stream = signal(SignalKind::from_raw(number as i32)).context("cannot listen to signals")?;
+        let to = to.clone();
+        tokio::spawn(async move { while stream.recv().await.is_some() && to.send(number).await.is_ok() {} });
+    }
+    Ok(from)
+}
+
+fn cannot_start(command: &[OsString], error: &io::Error) -> Exit {
+    let name = command.first().map(|name| name.to_string_lossy()).unwrap_or_default();
+    say(&format!("cannot run {name}: {error}"));
+    code(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
+}
+
+/// As a shell tells it: its own code, or 128 and the number of the signal.
+fn code_of(status: ExitStatus) -> Exit {
+    code(status.code().unwrap_or_else(|| 128_i32.saturating_add(status.signal().unwrap_or(0))))
+}
+
+fn code(number: i32) -> Exit {
+    Exit::Code(ExitCode::from(u8::try_from(number).unwrap_or(1)))
+}
+
+const HELP: &str = "\
+The command runs in a process group of its own. Signals TERM, INT, HUP, QUIT, USR1 and USR2 are
+passed on to the whole group; whatever of it is left when the command ends is stopped too.
+
+This is advisory. It stops the command soon after this agent sees that quorum is lost; it cannot
+stop what this host cannot stop (a machine that stands still, a request that is under way), nor
+prove that nobody else has begun to act. Where acting twice does harm, have the resource itself
+check a fencing token. If this process is killed with SIGKILL, the command runs on unguarded: run
+it under systemd, which then stops all of the unit.
+
+Exit codes:
+  that of the command, or 128 and the number of the signal that ended it
+  123  quorum was lost, or the agent did not answer, and the command was stopped
+  124  quorum was not held within --timeout
+  126  the command cannot be executed
+  127  the command does not exist";
+
+const QUORUM_LOST: i32 = 123;
+const NOT_EXECUTABLE: i32 = 126;
+const NOT_FOUND: i32 = 127;
+const PASSED_ON: [Signal; 6] =
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+/// How often the agent is asked, beside its stream, and how long it may take to answer. Together
+/// they bound how long an agent that stands still is believed: three seconds. Honest guess.
+const ASK: Duration = Duration::from_secs(1);
+const ANSWER: Duration = Duration::from_secs(2);
+/// How often a missing agent is looked for.
+const RETRY: Duration = Duration::from_millis(100);

@@ -1,0 +1,96 @@
+//! A watchdog for the service that this member stands for.
+//!
+//! Picture: a dead man's handle. An agent that gossips proves that the agent
+//! runs, not that the database beside it does. With `beat_within` the service
+//! has to beat in time; when it does not, the member rests: it gives no sign of
+//! life, and the others call it down as they would a silent host.
+
+use std::time::Duration;
+
+use heartsay_membership::Instant;
+
+/// Whether the service beats in time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gate {
+    within: Option<Duration>,
+    /// The last beat, or the start.
+    last: Instant,
+    closed: bool,
+}
+
+impl Gate {
+    /// The first beat is due `within` that time from now; `None`: nobody has to beat.
+    #[must_use]
+    pub(crate) fn new(within: Option<Duration>, now: Instant) -> Self {
+        Self { within, last: now, closed: false }
+    }
+
+    /// How soon after one beat the next has to come.
+    #[must_use]
+    pub(crate) fn within(&self) -> Option<Duration> {
+        self.within
+    }
+
+    /// When the last beat was, or the start.
+    #[must_use]
+    pub(crate) fn last(&self) -> Instant {
+        self.last
+    }
+
+    /// The beat did not come in time.
+    #[must_use]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The service beats. Whether that opens the gate.
+    pub(crate) fn beat(&mut self, now: Instant) -> bool {
+        self.last = now;
+        std::mem::take(&mut self.closed)
+    }
+
+    /// When the gate closes unless a beat comes.
+    #[must_use]
+    pub(crate) fn due(&self) -> Instant {
+        match self.within {
+            Some(within) if !self.closed => self.last + within,
+            Some(_) | None => Instant::NEVER,
+        }
+    }
+
+    /// Time has passed. Whether that closes the gate.
+    pub(crate) fn look(&mut self, now: Instant) -> bool {
+        let closes = now >= self.due();
+        self.closed |= closes;
+        closes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: u64) -> Instant {
+        Instant::EPOCH + Duration::from_secs(s)
+    }
+
+    #[test]
+    fn a_late_beat_closes_the_gate_once_and_the_next_one_opens_it() {
+        let mut gate = Gate::new(Some(Duration::from_secs(10)), at(0));
+        assert!(!gate.look(at(9)));
+        assert!(!gate.beat(at(9)), "it was open");
+        assert_eq!(gate.due(), at(19));
+        assert!(gate.look(at(19)));
+        assert!(!gate.look(at(20)), "closed already");
+        assert_eq!(gate.due(), Instant::NEVER);
+        assert!(gate.beat(at(50)) && !gate.is_closed());
+        assert_eq!(gate.due(), at(60));
+    }
+
+    #[test]
+    fn where_nobody_has_to_beat_the_gate_never_closes() {
+        let mut gate = Gate::new(None, at(0));
+        assert!(!gate.look(at(1_000_000)));
+        assert_eq!(gate.due(), Instant::NEVER);
+    }
+}

@@ -1,0 +1,399 @@
+//! Commands that the operator wants run when something happens.
+//!
+//! Fed like any reader of the event stream, from the board's ring: however slow
+//! a command is, the protocol does not wait. Each hook has a lane, so that its
+//! runs come one after the other and in order; the two hooks of quorum share
+//! one, so that "regained" never overtakes "lost". Lanes run side by side, up to a
+//! bound from which that of quorum is exempt.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::pipe;
+use tokio::process::Command;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::api::types::WatchLine;
+use crate::group::Group;
+use crate::view::{Board, Missed};
+
+/// What is to be run when, as configured.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hooks {
+    /// Shell commands by the name of their occasion, one of [`OCCASIONS`].
+    pub(crate) commands: BTreeMap<&'static str, String>,
+    /// How long a command may run.
+    pub(crate) time_limit: Duration,
+    /// Told to each command, beside the event: our name, our socket.
+    pub(crate) environment: Vec<(&'static str, String)>,
+}
+
+/// Runs so far.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    good: AtomicU64,
+    failed: AtomicU64,
+    out_of_time: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Runs {
+    /// By result.
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 4] {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        [
+            ("good", of(&self.good)),
+            ("failed", of(&self.failed)),
+            ("out-of-time", of(&self.out_of_time)),
+            ("dropped", of(&self.dropped)),
+        ]
+    }
+}
+
+/// The occasion called `name`, if there is one.
+pub(crate) fn occasion(name: &str) -> Option<&'static str> {
+    OCCASIONS.into_iter().find(|known| *known == name)
+}
+
+/// Runs hooks until `stop`.
+pub(crate) async fn keep(hooks: Hooks, board: Arc<Board>, runs: Arc<Runs>, stop: CancellationToken) {
+    if hooks.commands.is_empty() {
+        return;
+    }
+    let mut changes = board.subscribe();
+    let mut seen = 0;
+    let mut dispatcher = Dispatcher::new(hooks, &runs, &stop);
+    loop {
+        match board.after(seen, BATCH) {
+            Missed::Lines(lines) if lines.is_empty() => {}
+            Missed::Lines(lines) => {
+                for json in lines {
+                    // What we wrote ourselves can be read.
+                    let Ok(line) = serde_json::from_str::<WatchLine>(&json) else { continue };
+                    seen = line.index;
+                    dispatcher.take(&line, &json);
+                }
+                continue;
+            }
+            Missed::Gone => {
+                let newest = board.newest();
+                warn!(from = seen, to = newest, "more events than are kept: their hooks did not run");
+                seen = newest;
+                continue;
+            }
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+struct Dispatcher {
+    lanes: BTreeMap<&'static str, mpsc::Sender<Job>>,
+    hooks: Arc<Hooks>,
+    runs: Arc<Runs>,
+    /// Whether quorum was held when last heard of.
+    held: Option<bool>,
+}
+
+/// One run.
+struct Job {
+    name: &'static str,
+    index: u64,
+    environment: Vec<(&'static str, String)>,
+    json: Arc<str>,
+}
+
+impl Dispatcher {
+    fn new(hooks: Hooks, runs: &Arc<Runs>, stop: &CancellationToken) -> Self {
+        let hooks = Arc::new(hooks);
+        let room = Arc::new(Semaphore::new(AT_ONCE));
+        let mut lanes = BTreeMap::new();
+        for name in hooks.commands.keys() {
+            lanes.entry(lane(name)).or_insert_with(|| {
+                let (to, jobs) = mpsc::channel(WAITING);
+                let room = (lane(name) != QUORUM).then(|| Arc::clone(&room));
+                tokio::spawn(work(jobs, room, Arc::clone(&hooks), Arc::clone(runs), stop.clone()));
+                to
+            });
+        }
+        Self { lanes, hooks, runs: Arc::clone(runs), held: None }
+    }
+
+    fn take(&mut self, line: &WatchLine, json: &Arc<str>) {
+        for name in self.occasions(line) {
+            let Some((name, _)) = self.hooks.commands.get_key_value(name.as_str()) else { continue };
+            let job = Job { name, index: line.index, environment: environment(line), json: Arc::clone(json) };
+            let Some(lane) = self.lanes.get(lane(name)) else { continue };
+            if lane.try_send(job).is_err() {
+                self.runs.dropped.fetch_add(1, Ordering::Relaxed);
+                warn!(hook = *name, index = line.index, "too many runs wait already: this one is dropped");
+            }
+        }
+    }
+
+    /// What the event is an occasion for.
+    fn occasions(&mut self, line: &WatchLine) -> Vec<String> {
+        let mut all = vec!["on_event".to_owned()];
+        match (&line.quorum, line.kind.as_str()) {
+            (Some(quorum), "quorum") => {
+                // From "lost" to "unsettled" nothing is lost that was not lost before.
+                let held = quorum.quorum == "held";
+                if self.held.replace(held) != Some(held) {
+                    all.push(if held { "on_quorum_regained" } else { "on_quorum_lost" }.to_owned());
+                }
+            }
+            (_, kind) => all.push(format!("on_{}", kind.replace('-', "_"))),
+        }
+        all
+    }
+}
+
+/// Runs the jobs of one lane, one after the other.
+async fn work(
+    mut jobs: mpsc::Receiver<Job>,
+    room: Option<Arc<Semaphore>>,
+    hooks: Arc<Hooks>,
+    runs: Arc<Runs>,
+    stop: CancellationToken,
+) {
+    while let Some(job) = jobs.recv().await {
+        // The semaphore is never closed.
+        let _place = match &room {
+            Some(room) => room.acquire().await.ok(),
+            None => None,
+        };
+        let Some(command) = hooks.commands.get(job.name) else { continue };
+        let counter = tokio::select! {
+            ran = run(command, &job, &hooks) => judge(&job, ran, &runs),
+            // What still runs is killed by being dropped.
+            () = stop.cancelled() => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How one run ended, and what it wrote.
+struct Ran {
+    /// `None`: its time was up.
+    status: Option<ExitStatus>,
+    output: String,
+}
+
+async fn run(command: &str, job: &Job, hooks: &Hooks) -> io::Result<Ran> {
+    let (reader, writer) = io::pipe()?;
+    let mut shell = Command::new("/bin/sh");
+    // Settings of the agent are not for its hooks; ours replace them.
+    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("HEARTSAY_")) {
+        shell.env_remove(key);
+    }
+    shell
+        .args(["-c", command])
+        .envs(hooks.environment.iter().map(|(key, value)| (*key, value)))
+        .envs(job.environment.iter().map(|(key, value)| (*key, value)))
+        .stdin(Stdio::piped())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+    let mut group = Group::start(&mut shell)?;
+    // Our own ends of the pipe would keep it open.
+    drop(shell);
+    let output = Arc::new(Mutex::new(Vec::new()));
+    let listening = tokio::spawn(listen(pipe::Receiver::from_owned_fd(reader.into())?, Arc::clone(&output)));
+    if let Some(mut stdin) = group.leader.stdin.take() {
+        let line = format!("{}\n", job.json);
+        // A command that does not read its stdin is in its right.
+        tokio::spawn(async move { stdin.write_all(line.as_bytes()).await });
+    }
+    let status = tokio::time::timeout(hooks.time_limit, group.leader.wait()).await.ok().transpose()?;
+    group.end(GRACE).await?;
+    // Who has left the group may keep the pipe open for ever.
+    let abort = listening.abort_handle();
+    let _ = tokio::time::timeout(GRACE, listening).await;
+    abort.abort();
+    let output = String::from_utf8_lossy(&output.lock()).into_owned();
+    Ok(Ran { status, output })
+}
+
+/// Reads to the end and keeps the beginning: a command must not wait for its reader.
+async fn listen(mut from: pipe::Receiver, to: Arc<Mutex<Vec<u8>>>) {
+    let mut piece = [0; 1024];
+    while let Ok(length @ 1..) = from.read(&mut piece).await {
+        let mut to = to.lock();
+        let room = OUTPUT.saturating_sub(to.len());
+        to.extend_from_slice(piece.get(..length.min(room)).unwrap_or(&[]));
+    }
+}
+
+/// Tells how a run ended; the counter that it belongs to.
+fn judge<'a>(job: &Job, ran: io::Result<Ran>, runs: &'a Runs) -> &'a AtomicU64 {
+    let (hook, index) = (job.name, job.index);
+    let ran = match ran {
+        Ok(ran) => ran,
+        Err(error) => {
+            warn!(hook, index, %error, "the hook could not run");
+            return &runs.failed;
+        }
+    };
+    for line in ran.output.lines() {
+        info!(hook, index, "{line}");
+    }
+    match ran.status {
+        Some(status) if status.success() => {
+            info!(hook, index, "the hook ran");
+            &runs.good
+        }
+        Some(status) => {
+            warn!(hook, index, "the hook failed: {status}");
+            &runs.failed
+        }
+        None => {
+            warn!(hook, index, "the hook was ended: its time was up");
+            &runs.out_of_time
+        }
+    }
+}
+
+/// The lane of a hook.
+fn lane(name: &'static str) -> &'static str {
+    if name.starts_with("on_quorum_") { QUORUM } else { name }
+}
+
+fn environment(line: &WatchLine) -> Vec<(&'static str, String)> {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    vec![
+        ("HEARTSAY_EVENT", line.kind.clone()),
+        ("HEARTSAY_INDEX", line.index.to_string()),
+        ("HEARTSAY_NAME", text(&line.name)),
+        ("HEARTSAY_STATUS", text(&line.status)),
+        ("HEARTSAY_REASON", text(&line.reason)),
+        ("HEARTSAY_QUORUM", line.quorum.as_ref().map(|q| q.quorum.clone()).unwrap_or_default()),
+    ]
+}
+
+/// What hooks can be for.
+pub(crate) const OCCASIONS: [&str; 12] = [
+    "on_event",
+    "on_quorum_lost",
+    "on_quorum_regained",
+    "on_member_join",
+    "on_member_suspect",
+    "on_member_alive",
+    "on_member_down",
+    "on_member_left",
+    "on_member_restart",
+    "on_member_update",
+    "on_member_forgotten",
+    "on_self",
+];
+const QUORUM: &str = "quorum";
+/// Hooks that run at the same time, beside that of quorum.
+const AT_ONCE: usize = 4;
+/// Runs that may wait in one lane: more than half a cluster of a hundred going down at once.
+const WAITING: usize = 64;
+/// Events taken from the ring at a time.
+const BATCH: usize = 256;
+/// Kept of what a run writes, in bytes.
+const OUTPUT: usize = 4096;
+/// Between asking a run to end and killing it.
+const GRACE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use serde_json::json;
+
+    use crate::api::types::Quorum;
+
+    fn event(kind: &str, quorum: Option<&str>) -> WatchLine {
+        let quorum = quorum.map(|word| {
+            let json =
+                json!({"quorum": word, "present": 1, "needed": 2, "expected": 3, "reason": "", "since": ""});
+            serde_json::from_value::<Quorum>(json).unwrap()
+        });
+        WatchLine { kind: kind.to_owned(), name: Some("n1".to_owned()), quorum, ..WatchLine::default() }
+    }
+
+    fn hooks(commands: &[(&'static str, &str)]) -> Hooks {
+        Hooks {
+            commands: commands.iter().map(|(name, command)| (*name, (*command).to_owned())).collect(),
+            time_limit: Duration::from_millis(500),
+            environment: Vec::new(),
+        }
+    }
+
+    fn job(name: &'static str) -> Job {
+        let line = event("member-down", None);
+        Job { name, index: 1, environment: environment(&line), json: "{}".into() }
+    }
+
+    #[tokio::test]
+    async fn quorum_is_lost_once_however_often_it_is_said() {
+        let mut dispatcher = Dispatcher::new(hooks(&[]), &Arc::default(), &CancellationToken::new());
+        let mut said = |word| dispatcher.occasions(&event("quorum", Some(word)));
+        assert_eq!(said("held"), ["on_event", "on_quorum_regained"]);
+        assert_eq!(said("lost"), ["on_event", "on_quorum_lost"]);
+        assert_eq!(said("unsettled"), ["on_event"]);
+        assert_eq!(said("held"), ["on_event", "on_quorum_regained"]);
+        assert_eq!(said("unsettled"), ["on_event", "on_quorum_lost"]);
+        for name in dispatcher.occasions(&event("member-down", None)) {
+            assert!(occasion(&name).is_some(), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_has_the_event_in_its_environment_and_on_its_input_and_its_output_is_kept() {
+        let hooks = hooks(&[]);
+        let command = "echo $HEARTSAY_EVENT $HEARTSAY_NAME; cat; echo oops >&2; exit 3";
+        let ran = run(command, &job("on_event"), &hooks).await.unwrap();
+        assert_eq!(ran.output, "member-down n1\n{}\noops\n");
+        assert_eq!(ran.status.unwrap().code(), Some(3));
+    }
+
+    #[tokio::test]
+    async fn a_run_that_takes_too_long_is_ended_with_its_offspring() {
+        let ran = run("echo begun; sleep 60 | cat", &job("on_event"), &hooks(&[])).await.unwrap();
+        assert!(ran.status.is_none());
+        assert_eq!(ran.output, "begun\n");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_writes_without_end_is_not_held_up_and_not_kept_whole() {
+        let ran = run("head -c 1000000 /dev/zero", &job("on_event"), &hooks(&[])).await.unwrap();
+        assert!(ran.status.unwrap().success());
+        assert_eq!(ran.output.len(), OUTPUT);
+    }
+
+    #[tokio::test]
+    async fn runs_of_one_hook_come_in_order_and_too_many_are_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let command = format!("sleep 0.05; echo $HEARTSAY_INDEX >> {}", path.display());
+        let board = Arc::new(Board::new());
+        let runs = Arc::new(Runs::default());
+        let hooks = hooks(&[("on_member_down", &command)]);
+        let stop = CancellationToken::new();
+        let keeper = tokio::spawn(keep(hooks, Arc::clone(&board), Arc::clone(&runs), stop.clone()));
+        for _ in 0..WAITING + 10 {
+            board.publish(event("member-down", None));
+        }
+        let result = |name| runs.counts().into_iter().find(|(word, _)| *word == name).unwrap().1;
+        while result("good") < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(result("dropped") >= 9, "{:?}", runs.counts());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("1\n2\n3\n"), "{text}");
+        stop.cancel();
+        keeper.await.unwrap();
+    }
+}

@@ -1,0 +1,158 @@
+//! Lines on their way to standard error, which may be read slowly or not at all.
+//!
+//! A full pipe, a stopped terminal or a journal under pressure would hold up
+//! whoever writes to it, the protocol among them. So lines wait in a bounded
+//! queue for a thread that does nothing else; beyond it they are dropped, and
+//! the next line that gets through says how many.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The writing end. Cheap to clone; never waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    to: SyncSender<Item>,
+    dropped: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Line(Vec<u8>),
+    /// Answered when everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+impl Log {
+    /// Starts the thread that writes to `out`.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
+        let (to, items) = sync_channel(LINES);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&dropped);
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .stack_size(STACK)
+            .spawn(move || write_all(out, &items, &counter))?;
+        Ok(Self { to, dropped })
+    }
+
+    /// Lines that nobody will read.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until what was written so far is out, but not for long.
+    pub(crate) fn flush(&self) {
+        let (done, is_done) = sync_channel(1);
+        for _ in 0..TRIES {
+            if self.to.try_send(Item::Flush(done.clone())).is_ok() {
+                let _ = is_done.recv_timeout(PATIENCE);
+                return;
+            }
+            // The queue is full; perhaps somebody reads.
+            std::thread::sleep(PATIENCE / TRIES);
+        }
+    }
+}
+
+impl Write for Log {
+    /// One call is one line, as the formatter makes them.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.to.try_send(Item::Line(line.to_vec())).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// Writes until nobody is left to send. A line that cannot be written is nobody's to know of.
+fn write_all(mut out: impl Write, items: &Receiver<Item>, dropped: &AtomicU64) {
+    let mut told = 0;
+    while let Ok(item) = items.recv() {
+        match item {
+            Item::Line(line) => drop(out.write_all(&line)),
+            Item::Flush(done) => drop(done.try_send(())),
+        }
+        let now = dropped.load(Ordering::Relaxed);
+        if now > told {
+            let _ = writeln!(out, "{} lines of this log are lost: it was not read in time", now - told);
+            told = now;
+        }
+    }
+}
+
+/// Lines that may wait: at 200 bytes each, 200 kB.
+const LINES: usize = 1024;
+/// Enough to write a line.
+const STACK: usize = 64 * 1024;
+/// At the end, for the last words.
+const PATIENCE: Duration = Duration::from_secs(1);
+const TRIES: u32 = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use parking_lot::Mutex;
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_come_out_in_order() {
+        let paper = Paper::default();
+        let mut log = Log::start(paper.clone()).unwrap();
+        for i in 0..100 {
+            writeln!(log, "{i}").unwrap();
+        }
+        Log::flush(&log);
+        let expected: String = (0..100).map(|i| format!("{i}\n")).collect();
+        assert_eq!(String::from_utf8(paper.0.lock().clone()).unwrap(), expected);
+        assert_eq!(log.dropped(), 0);
+    }
+
+    #[test]
+    fn whoever_writes_to_a_log_that_nobody_reads_does_not_wait_and_the_loss_is_told() {
+        let paper = Paper::default();
+        let mut log = Log::start(paper.clone()).unwrap();
+        {
+            let _stuck = paper.0.lock();
+            for _ in 0..LINES + 100 {
+                log.write_all(b"line\n").unwrap();
+            }
+            assert!((98..=100).contains(&log.dropped()), "{}", log.dropped());
+        }
+        Log::flush(&log);
+        let text = String::from_utf8(paper.0.lock().clone()).unwrap();
+        assert!(text.contains(&format!("{} lines of this log are lost", log.dropped())), "{text}");
+    }
+}

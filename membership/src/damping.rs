@@ -1,0 +1,423 @@
+//! Gray members: those that live and are no use.
+//!
+//! Picture: a lamp with a loose contact. Nobody minds one flicker. One that
+//! flickers all evening is unscrewed, and goes back in after it has burnt on
+//! the bench for a while.
+//!
+//! Two things speak against a member that keeps refuting.
+//!
+//! *Its link.* Witnesses of a member that was accused again and again look at
+//! it once a round. A look counts against it only when a later heartbeat shows
+//! that it was alive when asked, so an outage, however long, is two bad looks;
+//! and only as far as our links to everybody else are better at the same time
+//! (heartsay_detector::LinkRecord). So neither a lossy network nor our own bad
+//! link makes a member gray.
+//!
+//! *Its comings and goings.* Each return from "down" is a flap, forgotten with
+//! a half-life. Who goes down again while one is remembered stays out for a
+//! stretch, which doubles with each further flap.
+//!
+//! Rule: a witness testifies "unfit as of heartbeat *h + stretch*". A quorum of
+//! witnesses in good standing makes that a verdict, by the ordinary order of
+//! claims: down until a heartbeat above the basis. Nothing else is needed to
+//! merge it. While the member behaves badly, the basis moves on; when it has
+//! behaved for the stretch, its own heartbeat lets it in. The accused does not
+//! refute this by jumping ahead, and since one accuser is never enough
+//! (`ACCUSERS_TO_KEEP_OUT`), one sick witness keeps nobody out.
+//!
+//! Weak spots: in a cluster of two, nobody is a witness beside the other, so
+//! nothing is damped. Who can forge frames of two members can keep out a third
+//! (so can it say its good-bye): use a key.
+//!
+//! Road not taken: removing whoever is accused often. Under 30 % of loss that
+//! is everybody.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use heartsay_detector::LinkRecord;
+
+use crate::Instant;
+use crate::contact::Kind;
+use crate::identity::Heartbeat;
+use crate::member::{ACCUSERS_TO_KEEP_OUT, Accusation, Evidence, Member, Standing, Status};
+use crate::node::Node;
+use crate::verdict::Company;
+use crate::wire::Detail;
+use crate::witness;
+
+/// What there is against members that are not simply dead: only for those with
+/// something against them, and at most [`MOST`].
+#[derive(Debug, Default)]
+pub struct Damping {
+    records: BTreeMap<u64, Record>,
+    /// What became of our first contacts with everybody else.
+    others: LinkRecord,
+    /// Who came back lately, not yet counted as flaps.
+    returns: Vec<(Instant, u64)>,
+}
+
+/// One life of one member.
+#[derive(Clone, Debug)]
+pub struct Record {
+    tag: u64,
+    /// Since when there is something against it.
+    pub since: Instant,
+    /// Our looks at it.
+    pub link: LinkRecord,
+    /// Recent suspicions, fading.
+    alarms: f32,
+    /// Recent returns from "down", fading.
+    pub flaps: f32,
+    /// Looks that stayed unanswered, each with the heartbeat above which any proves that it was
+    /// alive when asked; the oldest first.
+    missed: VecDeque<Heartbeat>,
+    /// Looks unanswered without a gap, and since when.
+    gap: u32,
+    gap_since: Instant,
+    /// When the witnesses are told again.
+    tell_at: Instant,
+}
+
+impl Record {
+    fn new(now: Instant, tag: u64) -> Self {
+        Self {
+            tag,
+            since: now,
+            link: LinkRecord::default(),
+            alarms: 0.0,
+            flaps: 0.0,
+            missed: VecDeque::new(),
+            gap: 0,
+            gap_since: Instant::EPOCH,
+            tell_at: Instant::EPOCH,
+        }
+    }
+
+    fn fade(&mut self) {
+        self.alarms *= ALARMS_FADE;
+        self.flaps *= FLAPS_FADE;
+    }
+
+    fn is_worth_a_look(&self) -> bool {
+        self.alarms >= ALARMS || self.link.lost() > 0 || !self.missed.is_empty()
+    }
+
+    /// Good behaviour for as long as we remember, and no flap to speak of.
+    fn is_forgotten(&self) -> bool {
+        let quiet = self.link.contacts() == 0 || self.link.answered_in_a_row() >= FORGIVEN;
+        quiet && self.alarms < 0.5 && self.flaps < 0.1
+    }
+
+    /// Beats of good behaviour that are asked for.
+    fn stretch(&self) -> Heartbeat {
+        let mut stretch = STRETCH;
+        let mut flaps = self.flaps;
+        while flaps >= 2.0 && stretch < LONGEST_STRETCH {
+            stretch *= 2;
+            flaps -= 1.0;
+        }
+        stretch
+    }
+}
+
+impl Damping {
+    /// The record of a member, where there is something against it.
+    pub fn record(&self, subject: u64) -> Option<&Record> {
+        self.records.get(&subject)
+    }
+
+    /// How bad its link is beside our others, in digits.
+    pub fn surprise(&self, record: &Record) -> f64 {
+        record.link.surprise_beside(&self.others)
+    }
+
+    pub fn drop(&mut self, subject: u64) {
+        self.records.remove(&subject);
+    }
+
+    fn entry(&mut self, now: Instant, member: &Member) -> Option<&mut Record> {
+        let (subject, tag) = (member.hash(), member.tag);
+        if self.records.len() >= MOST && !self.records.contains_key(&subject) {
+            return None;
+        }
+        let record = self.records.entry(subject).or_insert_with(|| Record::new(now, tag));
+        if record.tag != tag {
+            *record = Record::new(now, tag);
+        }
+        Some(record)
+    }
+}
+
+impl Node {
+    /// A first contact with a member in good standing had this end.
+    pub(crate) fn note_contact(&mut self, subject: u64, answered: bool) {
+        if self.damping.records.contains_key(&subject) {
+            return;
+        }
+        if answered { self.damping.others.answered() } else { self.damping.others.unanswered() }
+    }
+
+    /// It has become suspect, or goes down: what we remember of it may speak.
+    pub(crate) fn note_trouble(&mut self, now: Instant, subject: u64, status: Status) {
+        let Some(member) = self.roster.get(subject) else { return };
+        match status {
+            Status::Suspect => {
+                if let Some(record) = self.damping.entry(now, member) {
+                    record.alarms += 1.0;
+                }
+            }
+            Status::Down => {
+                if self.damping.record(subject).is_some_and(|r| r.flaps >= FLAPPING) {
+                    self.find_unfit(now, subject);
+                }
+            }
+            Status::Alive | Status::Left => {}
+        }
+    }
+
+    /// It was down and is back.
+    pub(crate) fn note_return(&mut self, now: Instant, subject: u64) {
+        if self.damping.returns.len() < MOST {
+            self.damping.returns.push((now, subject));
+        }
+    }
+
+    /// A look was answered.
+    pub(crate) fn look_answered(&mut self, now: Instant, subject: u64) {
+        let impaired = self.health.impaired(now);
+        if let Some(record) = self.damping.records.get_mut(&subject).filter(|_| !impaired) {
+            record.link.answered();
+        }
+    }
+
+    /// A look was not answered within the acceptable pause.
+    pub(crate) fn look_unanswered(&mut self, now: Instant, subject: u64, sent: Instant) {
+        let Some(member) = self.roster.get(subject) else { return };
+        let basis = member.heartbeat_by(sent);
+        if let Some(record) = self.damping.records.get_mut(&subject) {
+            if record.missed.len() >= LOOKS_PENDING {
+                record.missed.pop_front();
+            }
+            record.missed.push_back(basis);
+            if record.gap == 0 {
+                record.gap_since = sent;
+            }
+            record.gap += 1;
+            tracing::trace!(name = %member.life.name, at = ?now, "look unanswered");
+        }
+    }
+
+    /// Once per round: count, look, testify.
+    pub(crate) fn look_at_links(&mut self, now: Instant) {
+        self.count_flaps(now);
+        if self.damping.records.is_empty() {
+            return;
+        }
+        let subjects: Vec<u64> = self.damping.records.keys().copied().collect();
+        for subject in subjects {
+            self.look_at_link(now, subject);
+        }
+    }
+
+    fn look_at_link(&mut self, now: Instant, subject: u64) {
+        let (impaired, busy) = (self.health.impaired(now), self.company != Company::Few);
+        let kept = self.roster.get(subject).filter(|m| m.status != Status::Left);
+        let Some(record) = self.damping.records.get_mut(&subject) else { return };
+        let Some(member) = kept.filter(|m| m.tag == record.tag) else {
+            self.damping.drop(subject);
+            return;
+        };
+        record.fade();
+        let mut relapse = false;
+        if record.missed.front().is_some_and(|basis| member.standing.heartbeat > *basis) {
+            let before = record.missed.len();
+            record.missed.retain(|basis| member.standing.heartbeat <= *basis);
+            if !impaired {
+                // It may all have been one outage, which is not the same as many bad looks.
+                let explained = (before - record.missed.len()).min(PER_SIGN);
+                (0..explained).for_each(|_| record.link.unanswered());
+                // Would have been called down, had it not been out already.
+                let surprise = f64::from(record.gap) * PER_LOOK;
+                relapse = member.status == Status::Down
+                    && surprise >= OUTAGE
+                    && now.since(record.gap_since) > self.config.acceptable_pause * 2;
+            }
+            record.gap = 0;
+        }
+        if relapse {
+            record.flaps += 1.0;
+        }
+        let record = record.clone();
+        if record.is_forgotten() {
+            self.damping.drop(subject);
+            return;
+        }
+        let kept_out = member.standing.is_kept_out();
+        let (to, silence) = (member.life.address, member.detector.silence(now));
+        let present = member.is_present();
+        if !witness::is_one(&self.roster, subject, self.config.witnesses, self.me) {
+            return;
+        }
+        let alive = present || (kept_out && silence < self.config.acceptable_pause * GIVEN_UP);
+        if alive && (kept_out || record.is_worth_a_look()) && self.probe_budget.take(now, 1) {
+            self.ping(now, subject, to, Kind::Look);
+        }
+        if impaired || busy {
+            return;
+        }
+        let surprise = self.damping.surprise(&record);
+        if surprise >= UNFIT || (relapse && kept_out) {
+            self.find_unfit(now, subject);
+        } else if surprise >= DEGRADED && present {
+            self.testify_of_link(now, subject, Evidence::Degraded, DEGRADED_FOR);
+        } else if now >= record.tell_at && record.tell_at != Instant::EPOCH && !kept_out {
+            self.tell_of_link(now, subject);
+        }
+    }
+
+    fn find_unfit(&mut self, now: Instant, subject: u64) {
+        let Some(record) = self.damping.record(subject).cloned() else { return };
+        if self.company == Company::Few
+            && !self.health.impaired(now)
+            && now >= self.recovering_until
+            && witness::is_one(&self.roster, subject, self.config.witnesses, self.me)
+        {
+            self.testify_of_link(now, subject, Evidence::Unfit, record.stretch());
+        }
+    }
+
+    /// Says it to the other witnesses, when it is news or the basis has come near.
+    fn testify_of_link(&mut self, now: Instant, subject: u64, kind: Evidence, stretch: Heartbeat) {
+        let me = self.me;
+        let Some(member) = self.roster.get_mut(subject) else { return };
+        let by_now = member.heartbeat_by(now);
+        let said = member.standing.accusations.iter().find(|a| a.by == me && a.kind == kind);
+        if said.is_some_and(|a| a.basis >= by_now.saturating_add(stretch / 2)) {
+            if self.damping.record(subject).is_some_and(|r| now >= r.tell_at)
+                && !self.roster.get(subject).is_some_and(|m| m.standing.is_kept_out())
+            {
+                self.tell_of_link(now, subject);
+            }
+            return;
+        }
+        let basis = by_now.saturating_add(stretch);
+        let accusation = Accusation { by: me, basis, kind, weak: false, began: now };
+        member.standing.join(&Standing { accusations: vec![accusation], ..Standing::default() });
+        member.restamp();
+        self.tell_of_link(now, subject);
+        self.judge_link(now, subject);
+    }
+
+    fn tell_of_link(&mut self, now: Instant, subject: u64) {
+        for other in witness::of(&self.roster, subject, self.config.witnesses) {
+            if other != self.me
+                && let Some(to) = self.roster.get(other).map(|m| m.life.address)
+            {
+                self.tell(now, to, &[subject], Detail::Thin);
+            }
+        }
+        if let Some(record) = self.damping.records.get_mut(&subject) {
+            record.tell_at = now + self.config.interval * TELL_AGAIN;
+        }
+    }
+
+    /// Do enough witnesses in good standing find it unfit? Then it is out until
+    /// the heartbeat up to which enough of them want it out.
+    pub(crate) fn judge_link(&mut self, now: Instant, subject: u64) {
+        let Some(member) = self.roster.get(subject) else { return };
+        let standing = &member.standing;
+        let mut bases: Vec<Heartbeat> = standing
+            .accusations
+            .iter()
+            .filter(|a| a.kind == Evidence::Unfit && !a.weak)
+            .filter(|a| self.roster.get(a.by).is_some_and(|by| by.status == Status::Alive))
+            .map(|a| a.basis)
+            .collect();
+        if bases.len() < ACCUSERS_TO_KEEP_OUT || standing.left {
+            return;
+        }
+        let needed = witness::needed(&self.roster, subject, self.config.witnesses);
+        bases.sort_unstable_by(|a, b| b.cmp(a));
+        let Some(basis) = bases.get(needed.max(ACCUSERS_TO_KEEP_OUT) - 1).copied() else { return };
+        if basis < standing.heartbeat || standing.down >= Some(basis) {
+            return;
+        }
+        if member.is_present() && (self.company != Company::Few || now < self.recovering_until) {
+            return;
+        }
+        let (was_out, beats) = (!member.is_present(), basis - standing.heartbeat);
+        if let Some(member) = self.roster.get_mut(subject) {
+            member.standing.down = Some(basis);
+            member.restamp();
+        }
+        if was_out {
+            // It stays out for longer: no change of status, but others should know.
+            self.burst.news(now, subject, false);
+            return;
+        }
+        self.stats.verdicts += 1;
+        let reason = format!(
+            "alive, but unfit, say {} witnesses: out until it has behaved for {beats} beats",
+            bases.len()
+        );
+        self.refresh(now, subject, &reason);
+    }
+
+    /// Returns that came alone are flaps; when many come back together, it was not they.
+    fn count_flaps(&mut self, now: Instant) {
+        let returns = &self.damping.returns;
+        if returns.first().is_none_or(|(at, _)| now.since(*at) < self.config.interval * TOGETHER) {
+            return;
+        }
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let others = self.roster.iter().filter(|m| m.is_present() && m.hash() != self.me).count();
+        let alone = Company::of(count(returns.len()), count(others)) == Company::Few;
+        for (_, subject) in core::mem::take(&mut self.damping.returns) {
+            if alone
+                && let Some(member) = self.roster.get(subject)
+                && let Some(record) = self.damping.entry(now, member)
+            {
+                record.flaps += 1.0;
+            }
+        }
+    }
+}
+
+/// Members remembered at most; more trouble than that is not about single members.
+const MOST: usize = 256;
+/// φ of a link from which it is shown, and from which its owner is out: as an
+/// accusation and a testimony of silence (probe.rs).
+const DEGRADED: f64 = 5.0;
+const UNFIT: f64 = 8.0;
+/// Beats for which "degraded" is said.
+const DEGRADED_FOR: Heartbeat = 30;
+/// Suspicions, fading with a half-life of 10 rounds, from which witnesses look: one,
+/// for a round or two; then only while there is something to see.
+const ALARMS: f32 = 0.9;
+const ALARMS_FADE: f32 = 0.933;
+/// Flaps fade with a half-life of 120 rounds: "again" means within a few minutes. Honest guess.
+const FLAPS_FADE: f32 = 0.994_24;
+/// Flaps remembered from which going down again is damped: one in the last two minutes.
+const FLAPPING: f32 = 0.5;
+/// Beats of good behaviour before a member is let in again, doubling with each
+/// flap up to the longest. One minute forgives a reboot of a switch and is three
+/// times the period of the on-and-off faults of the Rapid paper; honest guesses.
+const STRETCH: Heartbeat = 60;
+const LONGEST_STRETCH: Heartbeat = 240;
+/// Unanswered looks that wait for a sign of life: what was unanswered longer ago says nothing of the link.
+const LOOKS_PENDING: usize = 8;
+/// Unanswered looks that count for one sign of life. One: a link that loses four fifths takes 32 s to be
+/// found, as signs of life are rare on it too; two: 19 s (`run gray-send`); more would make much of an outage.
+const PER_SIGN: usize = 2;
+/// Looks answered in a row after which nothing is held against a link.
+const FORGIVEN: u8 = 24;
+/// Rounds within which returns count as together: a heal is known everywhere in one or two.
+const TOGETHER: u32 = 3;
+/// A member that is kept out and silent for so many acceptable pauses may be dead: no more looks.
+const GIVEN_UP: u32 = 15;
+/// Rounds after which testimony that has led to nothing is repeated.
+const TELL_AGAIN: u32 = 3;
+/// Digits that each look without an answer is worth in an outage, and those that make one: as in probe.rs
+/// at a failure rate of 2 %.
+const PER_LOOK: f64 = 1.7;
+const OUTAGE: f64 = 5.0;
