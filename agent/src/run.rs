@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use heartsay_membership::{Command, Identity, Instant, Name, Node};
+use heartsay_membership::{Command, Electorate, Identity, Instant, Name, Node};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -116,6 +116,9 @@ impl Agent {
         );
         if settings.machine.keyring.is_empty() {
             info!("no key file: datagrams are neither encrypted nor authenticated");
+        }
+        if let Some(advice) = settings.machine.electorate.as_ref().and_then(Electorate::advice) {
+            info!("{advice}");
         }
         let board = Arc::new(Board::new());
         let (requests, inbox) = mpsc::channel(REQUESTS);

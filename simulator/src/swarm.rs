@@ -30,7 +30,7 @@ pub fn text(seed: u64, theme: Theme, nodes: Option<usize>) -> String {
     }
 }
 
-/// Cuts of every shape, often several at once, while clocks run up to 1 % fast or slow.
+/// Cuts of every shape, one after the other, with pauses and restarts, while clocks run up to 1 % fast or slow.
 fn quorum(seed: u64, nodes: Option<usize>) -> String {
     let mut dice = Seed(seed).dice("swarm-quorum", 0);
     let drawn = [3, 3, 4, 5, 5, 5, 7, 9, 12][dice.below(9)];
@@ -41,7 +41,7 @@ fn quorum(seed: u64, nodes: Option<usize>) -> String {
         _ => "expected = \"all\"".to_owned(),
     };
     let mut text = format!(
-        "name = \"swarm-{seed}\"\nabout = \"Drawn from seed {seed}.\"\nnodes = {nodes}\nduration = \"100s\"\n\
+        "name = \"swarm-{seed}\"\nabout = \"Drawn from seed {seed}.\"\nnodes = {nodes}\nduration = \"120s\"\n\
          \n[start]\ncontacts = 3\nover = \"1s\"\n\
          \n[network]\nrtt = {{ uniform = {{ low = \"500us\", high = \"{}ms\" }} }}\nloss = {}\nrefusals = {}\n\
          \n[protocol]\n{electorate}\nrejoin-interval = \"10s\"\n\
@@ -54,24 +54,35 @@ fn quorum(seed: u64, nodes: Option<usize>) -> String {
         dice.below(10_001),
         -(dice.below(10_001) as i64),
     );
-    for _ in 0..2 + dice.below(4) {
-        let at = 8_000 + dice.below(35_000);
-        let lasts = 500 + dice.below(12_000);
+    let mut at = 8_000;
+    // One cut after the other: of one that moves the rules promise nothing (docs/quorum.md).
+    for _ in 0..2 + dice.below(3) {
+        at += WHOLE_MS + dice.below(4_000);
+        let lasts = 500 + dice.below(9_000);
         let share = 10 + dice.below(80);
-        let sides = format!("what = \"partition\"\nsides = [\"{share}%\", \"50%\"]\nfor = \"{lasts}ms\"");
+        let sides = match dice.below(6) {
+            0 => "\"34%\", \"33%\", \"33%\"".to_owned(),
+            1 => "1, \"50%\"".to_owned(),
+            _ => format!("\"{share}%\", \"50%\""),
+        };
+        text.push_str(&format!(
+            "\n[[fault]]\nwhat = \"partition\"\nat = \"{at}ms\"\nsides = [{sides}]\nfor = \"{lasts}ms\"\n"
+        ));
+        if dice.chance(0.3) {
+            text.push_str("one-way = true\n");
+        }
+        if dice.chance(0.3) {
+            let (on, off) = (200 + dice.below(4_000), 200 + dice.below(4_000));
+            text.push_str(&format!("on = \"{on}ms\"\noff = \"{off}ms\"\n"));
+        }
+        at += lasts;
+    }
+    for _ in 0..dice.below(3) {
+        let (at, lasts) = (8_000 + dice.below(35_000), 500 + dice.below(12_000));
         let few = 1 + dice.below((nodes / 3).max(1));
-        let kind = match dice.below(12) {
-            0..=2 => sides,
-            3 => format!("what = \"partition\"\nsides = [\"34%\", \"33%\", \"33%\"]\nfor = \"{lasts}ms\""),
-            4 => format!("what = \"partition\"\nsides = [1, \"50%\"]\nfor = \"{lasts}ms\""),
-            5 | 6 => format!("{sides}\none-way = true"),
-            7 => format!(
-                "{sides}\non = \"{}ms\"\noff = \"{}ms\"",
-                200 + dice.below(4000),
-                200 + dice.below(4000)
-            ),
-            8 | 9 => format!("what = \"pause\"\nwho = {few}\nfor = \"{lasts}ms\""),
-            10 => format!("what = \"restart\"\nwho = {few}\nback-after = \"{lasts}ms\""),
+        let kind = match dice.below(4) {
+            0 | 1 => format!("what = \"pause\"\nwho = {few}\nfor = \"{lasts}ms\""),
+            2 => format!("what = \"restart\"\nwho = {few}\nback-after = \"{lasts}ms\""),
             _ => format!("what = \"block\"\nwho = {few}\nfor = \"{lasts}ms\""),
         };
         text.push_str(&format!("\n[[fault]]\nat = \"{at}ms\"\n{kind}\n"));
@@ -138,6 +149,8 @@ fn fault(dice: &mut Dice, nodes: usize) -> String {
     format!("\n[[fault]]\nat = \"{at}s\"\n{kind}\n")
 }
 
+/// So long everything is whole between two cuts: longer than a proof is good.
+const WHOLE_MS: usize = 1_500;
 /// Seconds by which all trouble is over.
 const TROUBLE: usize = 90;
 /// Seconds of calm in which agreement must come.

@@ -54,7 +54,7 @@ pub(super) fn quorum_text(quorum: &Quorum, output: &Output) -> String {
             quorum.needed,
             age(&quorum.since)
         ),
-        None => format!("{word}: {} present; no size is expected", quorum.present),
+        None => format!("{word}: {} present; nobody is said to vote", quorum.present),
     }
 }
 
