@@ -379,7 +379,7 @@ impl Driver {
                 Scope::One(name) => self.node.member(now, name).into_iter().collect(),
                 Scope::Everybody => self.node.view(now),
             },
-            quorum: self.node.quorum(),
+            quorum: self.node.quorum(now),
             stats: self.node.stats(),
             loss: Loss { overflow: self.udp.overflow(), ..self.turn.loss.clone() },
             joined: self.turn.joined,
@@ -496,7 +496,7 @@ impl Driver {
             count(Status::Alive),
             count(Status::Suspect),
             count(Status::Down),
-            self.node.quorum().quorum
+            self.node.quorum(now).quorum
         ));
     }
 

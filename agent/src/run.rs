@@ -306,8 +306,8 @@ impl Agent {
         if !state.is_empty() {
             self.command(Command::Set(state));
         }
-        if fresh.machine.expected != self.settings.machine.expected {
-            self.command(Command::Expect(fresh.machine.expected));
+        if fresh.machine.electorate != self.settings.machine.electorate {
+            self.command(Command::Expect(fresh.machine.electorate.clone()));
         }
         if fresh.seeds != self.settings.seeds {
             self.app.0.seeds.replace(&fresh.seeds);
@@ -318,7 +318,7 @@ impl Agent {
         self.settings.shown = shown;
         self.settings.tags = fresh.tags;
         self.settings.seeds = fresh.seeds;
-        self.settings.machine.expected = fresh.machine.expected;
+        self.settings.machine.electorate = fresh.machine.electorate;
         info!(changed = changed.join(","), "settings reloaded");
         if !waiting.is_empty() {
             warn!(settings = waiting.join(","), "these settings changed too, but need a restart");

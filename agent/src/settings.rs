@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use heartsay_membership::{Config, HostId, Identity, Instant, Name, Node, Profile, StateError};
+use heartsay_membership::{Config, Electorate, HostId, Identity, Instant, Name, Node, Profile, StateError};
 use heartsay_proto::{Budget, Cluster};
 use nix::unistd::Gid;
 use serde::Serialize;
@@ -238,10 +238,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let http_listen = r.read("http_listen", Usage, None, |text| values::address(text, DEFAULT_PORT + 1));
     let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
     let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
-    let expected = r.read("expected", Usage, None, |text| match text.parse() {
-        Ok(n) if n > 0 => Ok(n),
-        _ => Err("is not a number of members"),
-    });
+    let electorate = r.read("expected", Usage, None, str::parse::<Electorate>);
     let beat_within = r.read("beat_within", Usage, None, |text| match humantime::parse_duration(text) {
         Ok(within) if (SHORTEST_INTERVAL..=LONGEST).contains(&within) => Ok(within),
         Ok(_) => Err("is outside 50ms to 10m".to_owned()),
@@ -282,7 +279,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
             interval: interval?,
             acceptable_pause: pause?,
             leave_timeout: leave_timeout?,
-            expected: expected?,
+            electorate: electorate?,
             ..base
         },
         profile: profile?,

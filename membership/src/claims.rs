@@ -7,6 +7,7 @@ use heartsay_proto::{Filler, gossip};
 
 use crate::Instant;
 use crate::burst::Due;
+use crate::contact::Kind;
 use crate::identity::{HostId, Name};
 use crate::io::{Event, MemberEvent, MemberEventKind, Rejected};
 use crate::member::{Evidence, Life, Member, Status};
@@ -59,9 +60,14 @@ impl Node {
         let limit = self.plausible_heartbeat(now, sender);
         let Some(member) = self.roster.get_mut(sender) else { return };
         member.last_direct = now;
-        member.reachable = Some(true);
+        // That we hear it does not say that it hears us: only an answer does.
+        let doubtful = *member.reachable.get_or_insert(true);
+        let (doubtful, to) = (!doubtful, member.life.address);
         if heartbeat <= limit && member.advance(now, heartbeat, &self.config.detector) {
             self.after_heartbeat(now, sender);
+        }
+        if doubtful && self.leave.is_none() && self.probe_budget.take(now, 1) {
+            self.ping(now, sender, to, Kind::Look);
         }
     }
 

@@ -6,6 +6,8 @@ use crate::bodies::Bodies;
 use heartsay_detector::{DetectorConfig, LocalHealthConfig, RttConfig};
 use heartsay_proto::{Budget, Cluster, Keyring};
 
+use crate::quorum::Electorate;
+
 /// Everything the machine can be told before it starts.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -56,9 +58,9 @@ pub struct Config {
     pub rejoin_interval: Duration,
     /// How long a good-bye waits for acknowledgements.
     pub leave_timeout: Duration,
-    /// Expected number of members, for quorum. `None`: no quorum is kept.
-    pub expected: Option<u32>,
-    /// How long presence must be stable before quorum is believed.
+    /// Who votes. `None`: no quorum is kept.
+    pub electorate: Option<Electorate>,
+    /// How long a majority must be proven without a gap before quorum is held; larger clusters add to it.
     pub quorum_settle: Duration,
     /// Most members that the roster takes.
     pub max_members: usize,
@@ -101,7 +103,7 @@ impl Config {
             tombstones: (Duration::from_secs(72 * 3600), 4096),
             rejoin_interval: Duration::from_secs(60),
             leave_timeout: Duration::from_secs(1),
-            expected: None,
+            electorate: None,
             quorum_settle: Duration::from_secs(2),
             max_members: 65_535,
             bodies: Bodies::default(),
@@ -119,5 +121,15 @@ impl Config {
                 ..lan
             },
         }
+    }
+
+    /// How long a proof of the majority is good: seven tenths of the acceptable pause.
+    ///
+    /// Nobody is called down by silence before the whole pause is over, so the other three tenths are what clocks
+    /// may differ by, and a cut may hide behind losses, before the loser of a cut could still hold quorum while it is
+    /// called down (docs/quorum.md). Not a setting: another ratio would break the promise or make quorum flap.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.acceptable_pause * 7 / 10
     }
 }

@@ -25,6 +25,8 @@ pub enum Kind {
     Probe,
     /// A look at a link that may be bad.
     Look,
+    /// A question to an elector, for the proof that it hears us.
+    Lease,
     /// A probe that we make for somebody else.
     Errand {
         /// Who asked.

@@ -60,6 +60,8 @@ pub struct Damping {
 #[derive(Clone, Debug)]
 pub struct Record {
     tag: u64,
+    /// Since when there is something against it.
+    pub since: Instant,
     /// Our looks at it.
     pub link: LinkRecord,
     /// Recent suspicions, fading.
@@ -77,9 +79,10 @@ pub struct Record {
 }
 
 impl Record {
-    fn new(tag: u64) -> Self {
+    fn new(now: Instant, tag: u64) -> Self {
         Self {
             tag,
+            since: now,
             link: LinkRecord::default(),
             alarms: 0.0,
             flaps: 0.0,
@@ -132,14 +135,14 @@ impl Damping {
         self.records.remove(&subject);
     }
 
-    fn entry(&mut self, member: &Member) -> Option<&mut Record> {
+    fn entry(&mut self, now: Instant, member: &Member) -> Option<&mut Record> {
         let (subject, tag) = (member.hash(), member.tag);
         if self.records.len() >= MOST && !self.records.contains_key(&subject) {
             return None;
         }
-        let record = self.records.entry(subject).or_insert_with(|| Record::new(tag));
+        let record = self.records.entry(subject).or_insert_with(|| Record::new(now, tag));
         if record.tag != tag {
-            *record = Record::new(tag);
+            *record = Record::new(now, tag);
         }
         Some(record)
     }
@@ -159,7 +162,7 @@ impl Node {
         let Some(member) = self.roster.get(subject) else { return };
         match status {
             Status::Suspect => {
-                if let Some(record) = self.damping.entry(member) {
+                if let Some(record) = self.damping.entry(now, member) {
                     record.alarms += 1.0;
                 }
             }
@@ -372,7 +375,7 @@ impl Node {
         for (_, subject) in core::mem::take(&mut self.damping.returns) {
             if alone
                 && let Some(member) = self.roster.get(subject)
-                && let Some(record) = self.damping.entry(member)
+                && let Some(record) = self.damping.entry(now, member)
             {
                 record.flaps += 1.0;
             }

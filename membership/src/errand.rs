@@ -14,9 +14,10 @@ use crate::peers;
 use crate::wire::{self, Detail};
 
 impl Node {
-    pub(crate) fn on_ping(&mut self, from: SocketAddr, seq: u32, ping: &gossip::Ping) {
+    pub(crate) fn on_ping(&mut self, now: Instant, from: SocketAddr, seq: u32, ping: &gossip::Ping) {
         if ping.subject == self.me && seq != 0 && self.resting.is_none() {
-            let packet = self.packet(seq, Some(Body::Pong(gossip::Pong {})));
+            let mut packet = self.packet(seq, Some(Body::Pong(gossip::Pong {})));
+            packet.lease = self.say_lease(now);
             self.send(from, &packet);
         }
     }

@@ -299,6 +299,7 @@ impl Node {
         let mut packet = self.packet(seq, Some(Body::Exchange(exchange)));
         if step == 1 {
             packet.beat = self.beat.say(now);
+            packet.lease = self.say_lease(now);
             if self.roster.page_bits() > 0 {
                 packet.view = self.roster.fingerprint();
             }

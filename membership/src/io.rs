@@ -13,7 +13,7 @@ use heartsay_proto::DecodeError;
 use crate::Instant;
 use crate::identity::{Generation, Heartbeat, HostId, Name, NameError};
 use crate::member::Status;
-use crate::quorum::QuorumStatus;
+use crate::quorum::{Electorate, QuorumStatus};
 use crate::state::StateError;
 
 /// One thing that happened in the world.
@@ -56,12 +56,13 @@ pub enum Command {
     Forget(Name),
     /// Change the member's own state. `None` deletes the key.
     Set(Vec<(String, Option<Vec<u8>>)>),
-    /// Number of members the cluster is expected to have; `None`: no quorum kept.
-    Expect(Option<u32>),
     /// Whether to beat. `false` when that for which this member stands is out of
     /// order: its heartbeat stands still and questions stay unanswered, so that
     /// the others call it down although its agent runs. `true` brings it back.
     Beat(bool),
+    /// Who votes from now on; `None`: no quorum kept. The only way to change it. Until all members have been told
+    /// the same, none of them counts the votes of those told otherwise.
+    Expect(Option<Electorate>),
 }
 
 /// One thing for the world to do.

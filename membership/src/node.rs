@@ -26,9 +26,9 @@ use crate::io::{Command, Event, Input, MemberEventKind, Output, Rejected, Transm
 use crate::join::Join;
 use crate::leave::Leave;
 use crate::member::{Life, Member, Reference, Standing};
+use crate::presence::Presence;
 use crate::probe::Probe;
 use crate::pull::Pulls;
-use crate::quorum::{Majority, QuorumStatus};
 use crate::roster::Roster;
 use crate::state::{State, StateError};
 use crate::stats::Stats;
@@ -93,7 +93,7 @@ pub struct Node {
     pub(crate) unrest_at: Instant,
     /// Reused for decoding pages.
     pub(crate) ages: Vec<Option<i64>>,
-    pub(crate) majority: Majority,
+    pub(crate) presence: Presence,
     pub(crate) started: Instant,
     /// Wall clock minus our clock, in milliseconds.
     unix_offset_ms: i64,
@@ -157,7 +157,7 @@ impl Node {
             recount_at: now,
             unrest_at: now,
             ages: Vec::new(),
-            majority: Majority::new(now, config.expected, config.quorum_settle),
+            presence: Presence::new(now, config.electorate.clone(), config.quorum_settle),
             started: now,
             unix_offset_ms: generation_ms.saturating_sub(now_ms),
             resting: None,
@@ -180,6 +180,10 @@ impl Node {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), Rejected> {
         let now = now.max(self.last_call);
         self.notice_stall(now);
+        // Before anything else: whoever slept through the end of its proof must not act on it.
+        if self.presence.has_run_out(now) {
+            self.judge_quorum(now);
+        }
         let result = match input {
             Input::Datagram { from, bytes } => self.on_datagram(now, from, bytes),
             Input::Refused { to } => {
@@ -240,7 +244,7 @@ impl Node {
     #[must_use]
     pub fn member(&self, now: Instant, name: &Name) -> Option<MemberView> {
         let member = self.roster.get(crate::fingerprint::of_name(name))?;
-        Some(self.view_of(now, member))
+        Some(MemberView { case: self.case(now, member), ..self.view_of(now, member) })
     }
 
     /// A quick look over everybody known, in the order of the roster.
@@ -252,12 +256,6 @@ impl Node {
     #[must_use]
     pub fn own(&self) -> Glance<'_> {
         view::glance(self.myself())
-    }
-
-    /// Whether our side has the majority.
-    #[must_use]
-    pub fn quorum(&self) -> QuorumStatus {
-        self.majority.status()
     }
 
     /// What was done so far.
@@ -324,6 +322,7 @@ impl Node {
             seq,
             view: 0,
             beat: 0,
+            lease: None,
             body,
             claims: Vec::new(),
         }
@@ -390,6 +389,9 @@ impl Node {
         packet: gossip::Packet,
     ) -> Result<(), Rejected> {
         let seq = packet.seq;
+        if let Some(sender) = sender {
+            self.hear_answer(now, sender, &packet);
+        }
         match packet.body {
             None => Ok(()),
             Some(Body::Exchange(exchange)) => {
@@ -402,7 +404,7 @@ impl Node {
             }
             Some(Body::Supply(supply)) => self.on_supply(now, from, seq, &supply),
             Some(Body::Ping(ping)) => {
-                self.on_ping(from, seq, &ping);
+                self.on_ping(now, from, seq, &ping);
                 Ok(())
             }
             Some(Body::Pong(_)) => self.on_pong(now, seq),
@@ -444,15 +446,20 @@ impl Node {
                 self.rest(now, !beat);
                 Ok(())
             }
-            Command::Expect(expected) => {
-                self.majority.expect(now, expected);
-                self.emit(Event::Quorum(self.majority.status()));
+            Command::Expect(electorate) => {
+                self.presence.expect(now, electorate, self.config.quorum_settle);
+                self.count_presence(now);
+                self.emit(Event::Quorum(self.quorum(now)));
                 Ok(())
             }
         }
     }
 
-    fn set_state(&mut self, now: Instant, changes: &[(String, Option<Vec<u8>>)]) -> Result<(), Rejected> {
+    pub(crate) fn set_state(
+        &mut self,
+        now: Instant,
+        changes: &[(String, Option<Vec<u8>>)],
+    ) -> Result<(), Rejected> {
         let me = self.me;
         let Some(myself) = self.roster.get_mut(me) else { return Ok(()) };
         if Arc::make_mut(&mut myself.state).set(changes)? {
@@ -491,8 +498,14 @@ impl Node {
         self.step_join(now);
         self.step_pulls(now);
         self.step_leave(now);
-        if now >= self.recount_at.min(self.majority.next()) {
+        if now >= self.recount_at {
             self.count_presence(now);
+        }
+        if now >= self.presence.renew_at() {
+            self.renew_lease(now);
+        }
+        if now >= self.presence.settles_at() {
+            self.judge_quorum(now);
         }
         if now >= self.burst.next() {
             self.pass_on_news(now);
@@ -526,7 +539,7 @@ impl Node {
             self.burst.next(),
             self.join.next(),
             self.pulls.next(),
-            self.majority.next(),
+            self.presence.next(),
             self.recount_at,
             self.leave.as_ref().map_or(Instant::NEVER, Leave::next),
         ]
@@ -569,7 +582,7 @@ fn expand(seed: u64, me: &Identity) -> [u8; 32] {
 }
 
 /// What a packet has beside one claim, at most: its own fields, and a body without lists.
-const HEADER: usize = 72;
+const HEADER: usize = 88;
 /// After a stall nobody is accused or judged for so long: the time that answers
 /// need which were under way. Honest guess.
 const RECOVERY: Duration = Duration::from_millis(500);

@@ -92,7 +92,7 @@ impl Node {
         let Some(subject) = contact.subject else { return Some(contact) };
         if matches!(
             contact.kind,
-            Kind::Exchange | Kind::Probe | Kind::Look | Kind::Errand { .. } | Kind::Leave
+            Kind::Exchange | Kind::Probe | Kind::Look | Kind::Lease | Kind::Errand { .. } | Kind::Leave
         ) {
             self.paths.sample(rtt);
             if contact.kind == Kind::Look {
@@ -130,8 +130,9 @@ impl Node {
                     }
                 }
                 (Kind::Pull { part, .. }, _) => self.pull_unanswered(now, part),
+                // Electors are asked again by the lease itself.
                 (Kind::Exchange | Kind::Probe | Kind::Look | Kind::Errand { .. }, None)
-                | (Kind::Leave | Kind::Dial, _) => {}
+                | (Kind::Leave | Kind::Dial | Kind::Lease, _) => {}
             }
         }
     }
@@ -145,7 +146,7 @@ impl Node {
                     self.report_errand(now, asker, seq, subject, ERRAND_REFUSED);
                     self.refused_by(now, subject, contact.sent);
                 }
-                (Kind::Exchange | Kind::Probe | Kind::Look, Some(subject)) => {
+                (Kind::Exchange | Kind::Probe | Kind::Look | Kind::Lease, Some(subject)) => {
                     self.refused_by(now, subject, contact.sent);
                 }
                 (Kind::Pull { part, .. }, _) => self.pull_unanswered(now, part),

@@ -37,6 +37,8 @@ pub struct Pulls {
     /// When it last did.
     behind_at: Instant,
     began: Instant,
+    /// Members known at that time.
+    known: usize,
     /// Bounds what others can ask of us.
     served: Bucket,
 }
@@ -56,6 +58,7 @@ impl Pulls {
             again_at: Instant::NEVER,
             behind_at: Instant::EPOCH,
             began: Instant::EPOCH,
+            known: 0,
             served: Bucket::new(now, SERVED_RATE),
         }
     }
@@ -80,7 +83,7 @@ impl Pulls {
 impl Node {
     /// Begins with one question to whoever answered first; the answer says how much there is.
     pub(crate) fn pull_everything(&mut self, now: Instant, from: SocketAddr) {
-        self.pulls.began = now;
+        (self.pulls.began, self.pulls.known) = (now, self.roster.len());
         self.pulls.parts = vec![Part { next: 0, until: 0, done: false }];
         self.pull(now, 0, Some(from));
     }
@@ -94,7 +97,7 @@ impl Node {
         if self.leave.is_some() || !self.pulls.parts.is_empty() {
             return;
         }
-        self.pulls.began = now;
+        (self.pulls.began, self.pulls.known) = (now, self.roster.len());
         let parts = if self.roster.len() < WORTH_SHARING { 1 } else { PARTS };
         self.pulls.parts = split(0, parts);
         for part in 0..self.pulls.parts.len() {
@@ -161,6 +164,10 @@ impl Node {
         }
         if self.pulls.parts.iter().all(|part| part.done) {
             self.pulls.parts.clear();
+            if self.roster.len() > self.pulls.known {
+                // As long as there is something to be gained.
+                self.pulls.behind(now);
+            }
             self.pulled();
         }
         Ok(())

@@ -1,24 +1,31 @@
 //! Does our side have the majority?
 //!
-//! Pure arithmetic over how many members are present, with a settling time:
-//! losing the majority is said at once, having it only after it has been so
-//! for a while. The electorate is a number that the operator states. It is
-//! never "those whom I see now": every minority sees itself as a majority of
-//! itself.
+//! Pure arithmetic with a settling time: quorum is held while a proof of the
+//! majority is young enough ([`lease`]) and has been so without a gap for a
+//! while; it is lost the moment the proof runs out, by the clock and without
+//! anybody having to say so.
 
 use core::fmt;
 use core::time::Duration;
 
 use crate::Instant;
 
+mod electorate;
+mod lease;
+#[cfg(test)]
+mod model;
+
+pub use electorate::{Ballot, Electorate, ElectorateError};
+pub use lease::{Lease, Pace};
+
 /// Whether this member stands on a side that may act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Quorum {
-    /// A majority of the electorate is here, and has been for the settling time.
+    /// A majority of the electorate is in two-way contact, and has been for the settling time.
     Held,
-    /// No majority is here.
+    /// No majority is.
     Lost,
-    /// Too early to say, or nobody said how large the cluster is.
+    /// Too early to say, or nobody said who votes.
     Unsettled,
 }
 
@@ -39,54 +46,73 @@ pub struct QuorumStatus {
     pub quorum: Quorum,
     /// Since when it has been so.
     pub since: Instant,
-    /// Members that count as present, this one included.
+    /// Until when the proof is good that we have. While quorum is held it is renewed all the time; once this moment
+    /// has passed without, quorum is lost, whatever else was said before. `None`: no proof.
+    pub until: Option<Instant>,
+    /// Votes in two-way contact, our own included.
     pub present: u32,
-    /// Members needed.
+    /// Votes needed.
     pub needed: u32,
-    /// Size of the electorate; `None` when nobody configured one.
+    /// All votes there are; `None` when nobody configured an electorate.
     pub expected: Option<u32>,
+    /// The electorate as it was stated.
+    pub electorate: Option<String>,
     /// One sentence for people.
     pub reason: String,
 }
 
-/// Follows presence over time.
+/// Follows the proof of the majority over time.
 #[derive(Clone, Debug)]
 pub struct Majority {
-    expected: Option<u32>,
-    settle: Duration,
     quorum: Quorum,
     since: Instant,
-    present: u32,
-    /// Since when a majority has been present without a gap.
-    majority_since: Option<Instant>,
+    /// Until when the newest proof is good.
+    until: Option<Instant>,
+    /// Since when there has been a good proof without a gap.
+    proven_since: Option<Instant>,
     /// When this electorate was set: "lost" is said only after a fair chance to find the others.
     started: Instant,
+    settle: Duration,
 }
 
 impl Majority {
-    pub fn new(now: Instant, expected: Option<u32>, settle: Duration) -> Self {
-        Self {
-            expected,
-            settle,
-            quorum: Quorum::Unsettled,
-            since: now,
-            present: 1,
-            majority_since: None,
-            started: now,
-        }
+    pub fn new(now: Instant, settle: Duration) -> Self {
+        Self { quorum: Quorum::Unsettled, since: now, until: None, proven_since: None, started: now, settle }
     }
 
-    /// The operator states another size. What was settled before no longer counts.
-    pub fn expect(&mut self, now: Instant, expected: Option<u32>) {
-        if expected != self.expected {
-            *self = Self { present: self.present, ..Self::new(now, expected, self.settle) };
+    /// As it is at `now`, when nothing more was heard.
+    pub fn at(&self, now: Instant) -> Self {
+        let mut then = self.clone();
+        if let Some(until) = then.until.filter(|until| *until <= now) {
+            then.observe(until, None, self.settle);
         }
+        then
     }
 
-    /// So many members are present now. Returns whether the quorum changed.
-    pub fn observe(&mut self, now: Instant, present: u32) -> bool {
-        self.present = present;
-        let next = self.judge(now);
+    pub fn quorum(&self) -> Quorum {
+        self.quorum
+    }
+
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    pub fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// The best proof is good until then. Returns whether quorum changed. `settle`: how long is long enough.
+    pub fn observe(&mut self, now: Instant, until: Option<Instant>, settle: Duration) -> bool {
+        self.settle = settle;
+        self.until = until.filter(|until| *until > now);
+        let next = if self.until.is_none() {
+            self.proven_since = None;
+            let early = self.quorum == Quorum::Unsettled && now < self.started + settle;
+            if early { Quorum::Unsettled } else { Quorum::Lost }
+        } else {
+            let since = *self.proven_since.get_or_insert(now);
+            if now >= since + settle { Quorum::Held } else { self.quorum }
+        };
         let changed = next != self.quorum;
         if changed {
             self.quorum = next;
@@ -95,113 +121,53 @@ impl Majority {
         changed
     }
 
-    /// When to observe again although nobody came or went.
+    /// When to observe again although nothing was heard: the proof runs out, or it has lasted.
     pub fn next(&self) -> Instant {
-        match (self.quorum, self.expected, self.majority_since) {
-            (Quorum::Held, ..) | (_, None, _) => Instant::NEVER,
-            (_, Some(_), Some(majority)) => majority + self.settle,
-            (Quorum::Unsettled, Some(_), None) => self.started + self.settle,
-            (Quorum::Lost, Some(_), None) => Instant::NEVER,
+        let runs_out = self.until.unwrap_or(Instant::NEVER);
+        match (self.quorum, self.proven_since) {
+            (Quorum::Held, _) => runs_out,
+            (_, Some(since)) => runs_out.min(since + self.settle),
+            (Quorum::Unsettled, None) => self.started + self.settle,
+            (Quorum::Lost, None) => Instant::NEVER,
         }
     }
-
-    pub fn status(&self) -> QuorumStatus {
-        let needed = self.expected.map_or(0, needed);
-        let reason = match (self.expected, self.quorum) {
-            (None, _) => "no electorate: start the agent with --expected N".to_owned(),
-            (Some(expected), Quorum::Held) => {
-                format!("{} of {expected} expected members are present, {needed} are needed", self.present)
-            }
-            (Some(expected), Quorum::Lost) => {
-                format!(
-                    "only {} of {expected} expected members are present, {needed} are needed",
-                    self.present
-                )
-            }
-            (Some(expected), Quorum::Unsettled) => format!(
-                "{} of {expected} expected members are present, {needed} are needed; still settling",
-                self.present
-            ),
-        };
-        QuorumStatus {
-            quorum: self.quorum,
-            since: self.since,
-            present: self.present,
-            needed,
-            expected: self.expected,
-            reason,
-        }
-    }
-
-    fn judge(&mut self, now: Instant) -> Quorum {
-        let Some(expected) = self.expected else { return Quorum::Unsettled };
-        if self.present < needed(expected) {
-            self.majority_since = None;
-            let early = self.quorum == Quorum::Unsettled && now < self.started + self.settle;
-            return if early { Quorum::Unsettled } else { Quorum::Lost };
-        }
-        let majority_since = *self.majority_since.get_or_insert(now);
-        if now >= majority_since + self.settle { Quorum::Held } else { self.quorum }
-    }
-}
-
-/// A majority of `expected`: two of them always share a member.
-fn needed(expected: u32) -> u32 {
-    expected / 2 + 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(s: u64) -> Instant {
-        Instant::EPOCH + Duration::from_secs(s)
-    }
+    const SETTLE: Duration = Duration::from_secs(2);
 
-    fn of(expected: u32) -> Majority {
-        Majority::new(at(0), Some(expected), Duration::from_secs(2))
-    }
-
-    #[test]
-    fn two_disjoint_sides_never_both_have_enough() {
-        for expected in 1..=1000_u32 {
-            for ours in 0..=expected {
-                assert!(ours < needed(expected) || expected - ours < needed(expected));
-            }
-        }
+    fn at(ms: u64) -> Instant {
+        Instant::EPOCH + Duration::from_millis(ms)
     }
 
     #[test]
-    fn a_loss_is_said_at_once_and_a_return_only_when_it_lasts() {
-        let mut majority = of(5);
-        assert!(!majority.observe(at(0), 5));
-        assert!(majority.observe(at(2), 5));
-        assert_eq!(majority.status().quorum, Quorum::Held);
-        assert!(majority.observe(at(10), 2));
-        assert_eq!(majority.status().quorum, Quorum::Lost);
-        assert!(!majority.observe(at(11), 3));
-        assert!(!majority.observe(at(12), 2), "it did not last");
-        assert!(!majority.observe(at(13), 3));
-        assert!(!majority.observe(at(14), 3));
-        assert_eq!(majority.next(), at(15));
-        assert!(majority.observe(at(15), 3));
-        assert_eq!(majority.status().quorum, Quorum::Held);
+    fn it_is_lost_when_the_proof_runs_out_and_held_again_only_when_it_lasts() {
+        let mut majority = Majority::new(at(0), SETTLE);
+        assert!(!majority.observe(at(0), Some(at(1400)), SETTLE));
+        assert!(!majority.observe(at(1000), Some(at(2400)), SETTLE));
+        assert_eq!(majority.next(), at(2000));
+        assert!(majority.observe(at(2000), Some(at(2400)), SETTLE));
+        assert_eq!((majority.quorum(), majority.next()), (Quorum::Held, at(2400)));
+        assert!(majority.observe(at(2400), Some(at(2400)), SETTLE), "at the end it is over");
+        assert_eq!(majority.quorum(), Quorum::Lost);
+        assert!(!majority.observe(at(3000), Some(at(4000)), SETTLE));
+        assert!(!majority.observe(at(4000), None, SETTLE), "it did not last");
+        assert!(!majority.observe(at(4100), Some(at(5500)), SETTLE));
+        assert!(!majority.observe(at(5000), Some(at(6400)), SETTLE));
+        assert!(majority.observe(at(6100), Some(at(6400)), SETTLE));
+        assert_eq!(majority.quorum(), Quorum::Held);
     }
 
     #[test]
     fn at_the_start_it_is_unsettled_until_the_others_had_a_chance() {
-        let mut majority = of(3);
-        assert!(!majority.observe(at(0), 1));
-        assert!(!majority.observe(at(1), 1));
-        assert!(majority.observe(at(2), 1));
-        assert_eq!(majority.status().quorum, Quorum::Lost);
-    }
-
-    #[test]
-    fn without_an_electorate_there_is_no_quorum() {
-        let mut majority = Majority::new(at(0), None, Duration::from_secs(2));
-        assert!(!majority.observe(at(50), 1000));
-        assert_eq!(majority.status().quorum, Quorum::Unsettled);
-        assert!(majority.status().reason.contains("--expected"));
+        let mut majority = Majority::new(at(0), SETTLE);
+        assert!(!majority.observe(at(0), None, SETTLE));
+        assert!(!majority.observe(at(1000), None, SETTLE));
+        assert_eq!(majority.next(), at(2000));
+        assert!(majority.observe(at(2000), None, SETTLE));
+        assert_eq!(majority.quorum(), Quorum::Lost);
     }
 }

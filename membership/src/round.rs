@@ -75,7 +75,8 @@ impl Node {
     pub(crate) fn eager_exchange(&mut self, now: Instant) {
         let over = !self.is_young(now) || self.leave.is_some();
         self.eager_at = if over { Instant::NEVER } else { now + self.config.interval / EAGER_FACTOR };
-        if over || self.stats.rounds == 0 {
+        // While much is missing, pulls bring it, and a comparison of everything would only say so.
+        if over || self.stats.rounds == 0 || self.pulls.is_behind(now) {
             return;
         }
         let me = self.me;

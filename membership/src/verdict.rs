@@ -62,17 +62,22 @@ pub fn decide(testimony: Testimony, circumstances: Circumstances) -> Verdict {
     if recovering || testimony.needed == 0 {
         return Verdict::Hold;
     }
-    let patience = acceptable_pause
-        * match company {
-            Company::Few => 1,
-            Company::Many => PATIENCE_WITH_MANY,
-            Company::Most => PATIENCE_WITH_MOST,
-        };
+    let patience = patience(acceptable_pause, company);
     // A kernel that answers is a host that we reach, so being cut off does not
     // explain it; but a filter in front of most hosts may refuse for all of them.
     let refused = testimony.refused >= testimony.needed.min(2) && company != Company::Most;
     let silent = testimony.proven >= testimony.needed && silence >= patience;
     if refused || silent { Verdict::Down } else { Verdict::Hold }
+}
+
+/// How long silence has to last for a verdict.
+pub fn patience(acceptable_pause: Duration, company: Company) -> Duration {
+    acceptable_pause
+        * match company {
+            Company::Few => 1,
+            Company::Many => PATIENCE_WITH_MANY,
+            Company::Most => PATIENCE_WITH_MOST,
+        }
 }
 
 /// Acceptable pauses to wait while many are silent. Three: by then nearly all
@@ -90,7 +95,7 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(2);
 
     fn verdict(proven: usize, refused: usize, needed: usize, silence: u64, company: Company) -> Verdict {
-        let testimony = Testimony { proven: proven + refused, refused, able: 9, needed };
+        let testimony = Testimony { proven: proven + refused, refused, needed, ..Testimony::default() };
         let silence = Duration::from_secs(silence);
         decide(testimony, Circumstances { silence, acceptable_pause: PAUSE, company, recovering: false })
     }
@@ -134,7 +139,7 @@ mod tests {
 
     #[test]
     fn nothing_is_decided_in_the_moment_after_a_stall() {
-        let testimony = Testimony { proven: 5, refused: 5, able: 9, needed: 3 };
+        let testimony = Testimony { proven: 5, refused: 5, needed: 3, ..Testimony::default() };
         let circumstances = Circumstances {
             silence: PAUSE * 9,
             acceptable_pause: PAUSE,

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use heartsay_detector::Detector;
 
 use crate::Instant;
+use crate::case::CaseView;
 use crate::config::Config;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
-use crate::member::{Evidence, Member, Status};
+use crate::member::{ACCUSERS_TO_KEEP_OUT, Accusation, Evidence, Member, Status};
 use crate::roster::Roster;
 
 /// One member as this node sees it at one moment.
@@ -51,6 +52,12 @@ pub struct MemberView {
     pub accusers: Vec<AccuserView>,
     /// Called down as of this heartbeat; a newer one brings it back.
     pub verdict: Option<Heartbeat>,
+    /// Several witnesses find that it loses far more than others, though it lives.
+    pub degraded: bool,
+    /// Kept out, though it may live, until its heartbeat is above this.
+    pub kept_out: Option<Heartbeat>,
+    /// What there is against it; only when one member is asked for.
+    pub case: Option<CaseView>,
     /// This is the node itself.
     pub is_self: bool,
 }
@@ -79,6 +86,10 @@ pub struct AccuserView {
     pub refused: bool,
     /// The silence has lasted longer than the acceptable pause.
     pub proven: bool,
+    /// It speaks of a bad link, not of silence: alive, but losing far more than others.
+    pub degraded: bool,
+    /// The same, so that it should be kept out until the basis.
+    pub unfit: bool,
     /// The accuser doubts itself.
     pub weak: bool,
     /// When the silence began.
@@ -118,16 +129,28 @@ pub fn of(now: Instant, member: &Member, roster: &Roster, config: &Config, is_se
         last_direct: (member.last_direct != Instant::EPOCH).then_some(member.last_direct),
         accusers: accusers(member, roster),
         verdict: member.standing.down,
+        degraded: degraded(member),
+        kept_out: member.standing.down.filter(|_| member.standing.is_kept_out()),
+        case: None,
         is_self,
     }
 }
 
+/// More than one witness says so.
+fn degraded(member: &Member) -> bool {
+    let standing = &member.standing;
+    let of_link = |a: &&Accusation| a.kind.is_of_link() && !a.weak && a.basis >= standing.heartbeat;
+    standing.accusations.iter().filter(of_link).count() >= ACCUSERS_TO_KEEP_OUT
+}
+
 fn accusers(member: &Member, roster: &Roster) -> Vec<AccuserView> {
-    let view = |a: &crate::member::Accusation| AccuserView {
+    let view = |a: &Accusation| AccuserView {
         by: roster.get(a.by).map_or_else(|| format!("{:016x}", a.by), |m| m.life.name.to_string()),
         basis: a.basis,
         refused: a.kind == Evidence::Refused,
         proven: a.kind >= Evidence::Proven,
+        degraded: a.kind.is_of_link(),
+        unfit: a.kind == Evidence::Unfit,
         weak: a.weak,
         since: a.began,
     };

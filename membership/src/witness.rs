@@ -3,39 +3,66 @@
 //! Each member has a few witnesses, the same ones in everybody's eyes: those
 //! whom rendezvous hashing draws to it (Thaler and Ravishankar, 1998). When it
 //! is accused, they look for themselves. That bounds the probes that one
-//! accusation can cause, and gives independent, named accusers.
+//! accusation can cause, and gives independent, named accusers. Where members
+//! say in which zone they are, each witness comes from another one as far as
+//! there are zones, so that no switch or proxy speaks for a quorum.
+//!
+//! Weak spot: rosters that differ (churn, news under way) draw differently. A
+//! newcomer displaces one witness of five at the most, so two draws that
+//! differ by one member share four; testimony counts whoever gives it, so a
+//! witness too many does no harm, and one too few is made up for by the first
+//! accusers.
+
+use core::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use crate::fingerprint;
 use crate::member::{Evidence, Member, Status};
 use crate::roster::Roster;
 
-/// The `count` members in good standing that are drawn to `subject`.
+/// The `count` members in good standing that are drawn to `subject`: first the one drawn most strongly of each
+/// zone, then the second of each, and so on. Who has no zone counts as of one zone; so without zones the order is
+/// that of the draw alone.
 pub fn of(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
-    let mut drawn: Vec<(u64, u64)> = Vec::with_capacity(count + 1);
+    // The strongest of each zone, at most `count` of any.
+    let mut by_zone: BTreeMap<&[u8], Vec<(u64, u64)>> = BTreeMap::new();
     for member in roster.iter() {
         if member.status != Status::Alive || member.hash() == subject {
             continue;
         }
         let pull = (fingerprint::of_pair(subject, member.hash()), member.hash());
+        let drawn = by_zone.entry(zone(member)).or_default();
         let place = drawn.partition_point(|other| *other > pull);
         if place < count {
             drawn.insert(place, pull);
             drawn.truncate(count);
         }
     }
-    drawn.into_iter().map(|(_, hash)| hash).collect()
+    let mut order: Vec<(usize, Reverse<(u64, u64)>)> = by_zone
+        .values()
+        .flat_map(|drawn| drawn.iter().enumerate().map(|(place, pull)| (place, Reverse(*pull))))
+        .collect();
+    order.sort_unstable();
+    order.into_iter().take(count).map(|(_, Reverse((_, hash)))| hash).collect()
 }
 
 /// Whether `observer`, in good standing, is one of the `count` drawn to `subject`.
-/// Stops looking as soon as enough others are drawn more strongly.
+/// Stops looking as soon as enough others of its own zone are drawn more strongly.
 pub fn is_one(roster: &Roster, subject: u64, count: usize, observer: u64) -> bool {
+    let Some(zone_of_observer) = roster.get(observer).map(zone) else { return false };
     let pull = (fingerprint::of_pair(subject, observer), observer);
     let stronger = |m: &&Member| {
         m.status == Status::Alive
             && m.hash() != subject
             && (fingerprint::of_pair(subject, m.hash()), m.hash()) > pull
+            && zone(m) == zone_of_observer
     };
-    roster.iter().filter(stronger).take(count).count() < count
+    let of_zone = roster.iter().filter(stronger).take(count).count() < count;
+    of_zone && of(roster, subject, count).contains(&observer)
+}
+
+fn zone(member: &Member) -> &[u8] {
+    member.state.get(ZONE).map_or(&[], |zone| zone.as_ref())
 }
 
 /// Members in good standing that could testify about `subject`, ourselves included.
@@ -55,6 +82,8 @@ pub struct Testimony {
     pub proven: usize,
     /// Sure of themselves, and refused by the host's kernel.
     pub refused: usize,
+    /// Sure of themselves, and they find it unfit though it lives.
+    pub unfit: usize,
     /// Members in good standing that could testify, ourselves included.
     pub able: usize,
     /// How many must, at most [`crate::Config::witnesses`] of them being asked.
@@ -65,15 +94,122 @@ impl Testimony {
     /// Counts those accusations whose makers are themselves in good standing.
     pub fn against(subject: &Member, roster: &Roster, witnesses: usize) -> Self {
         let able = able(roster, subject.hash());
-        let needed = needed(roster, subject.hash(), witnesses);
+        let needed = able.min(witnesses) / 2 + 1;
         let mut testimony = Self { able, needed, ..Self::default() };
         for accusation in &subject.standing.accusations {
             let credible = !accusation.weak
                 && accusation.basis >= subject.standing.heartbeat
                 && roster.get(accusation.by).is_some_and(|by| by.status == Status::Alive);
             testimony.proven += usize::from(credible && accusation.kind >= Evidence::Proven);
+            testimony.unfit += usize::from(credible && accusation.kind == Evidence::Unfit);
             testimony.refused += usize::from(credible && accusation.kind == Evidence::Refused);
         }
         testimony
+    }
+}
+
+/// Key of the state in which a member says its zone.
+const ZONE: &str = "zone";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use heartsay_proto::Cluster;
+
+    use super::*;
+    use crate::Instant;
+    use crate::config::{Config, Profile};
+    use crate::identity::{HostId, Name};
+    use crate::member::{Life, Reference, Standing};
+    use crate::state::{Delta, Entry, State};
+    use crate::wire::Claim;
+
+    /// Members `n0`, `n1`, …, in zones by turns.
+    fn members(count: usize, zones: &[&str]) -> (Roster, Vec<u64>) {
+        let config = Config::new(Cluster::new("draw").unwrap(), Profile::Lan);
+        let life = |i: usize| {
+            let reference = Reference { unix_ms: 1, heartbeat: 0, interval_ms: 1000 };
+            let name = Name::new(&format!("n{i}")).unwrap();
+            Life::new(name, HostId(1), 1, ([10, 0, 0, 1], 4327).into(), reference)
+        };
+        let zone = |i: usize| {
+            let zone = zones.get(i % zones.len().max(1))?;
+            let entry = Entry { value: Some(zone.as_bytes().to_vec().into()), version: 1 };
+            Some(Delta { since: 0, until: 1, entries: vec![(ZONE.into(), entry)] })
+        };
+        // Whoever holds the roster is not drawn by anybody: it has left.
+        let me = Standing { left: true, ..Standing::default() };
+        let me = Member::new(Instant::EPOCH, Arc::new(life(count)), me, State::default().into(), &config);
+        let mut roster = Roster::new(me, &config);
+        let mut hashes = Vec::new();
+        for i in 0..count {
+            let life = life(i);
+            hashes.push(life.hash);
+            let claim = Claim {
+                subject: life.hash,
+                generation: 1,
+                standing: Standing::default(),
+                forgotten: false,
+                life: Some(life),
+                delta: zone(i),
+            };
+            roster.apply(Instant::EPOCH, claim, &config).unwrap();
+        }
+        (roster, hashes)
+    }
+
+    #[test]
+    fn witnesses_come_from_as_many_zones_as_there_are() {
+        for zones in [&["a", "b", "c"][..], &["a", "b", "c", "d", "e", "f", "g"]] {
+            let (roster, hashes) = members(70, zones);
+            for subject in hashes {
+                let drawn = of(&roster, subject, 5);
+                assert_eq!(drawn.len(), 5);
+                let mut seen: Vec<&[u8]> = drawn.iter().map(|h| zone(roster.get(*h).unwrap())).collect();
+                seen.sort_unstable();
+                seen.dedup();
+                assert_eq!(seen.len(), zones.len().min(5));
+            }
+        }
+    }
+
+    #[test]
+    fn everybody_knows_who_is_a_witness_and_the_draw_is_that_of_the_hash_without_zones() {
+        for zones in [&[][..], &["a", "b", "c"]] {
+            let (roster, hashes) = members(40, zones);
+            for subject in &hashes {
+                let drawn = of(&roster, *subject, 5);
+                for observer in &hashes {
+                    let one = *observer != *subject && is_one(&roster, *subject, 5, *observer);
+                    assert_eq!(one, drawn.contains(observer));
+                }
+                if zones.is_empty() {
+                    let mut strongest: Vec<u64> = hashes.iter().copied().filter(|h| h != subject).collect();
+                    strongest.sort_unstable_by_key(|h| Reverse(fingerprint::of_pair(*subject, *h)));
+                    assert_eq!(drawn, strongest[..5]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn in_a_small_cluster_everybody_is_a_witness_and_a_majority_decides() {
+        for (count, quorum) in [(2, 1), (3, 2), (4, 2), (5, 3), (6, 3), (50, 3)] {
+            let (roster, hashes) = members(count, &["a", "b"]);
+            assert_eq!(of(&roster, hashes[0], 5).len(), (count - 1).min(5));
+            assert_eq!(needed(&roster, hashes[0], 5), quorum, "of {count}");
+        }
+    }
+
+    #[test]
+    fn the_accused_and_the_dead_are_no_witnesses_and_the_next_in_the_draw_is() {
+        let (mut roster, hashes) = members(40, &["a", "b", "c"]);
+        let drawn = of(&roster, hashes[0], 5);
+        roster.get_mut(drawn[1]).unwrap().status = Status::Suspect;
+        let again = of(&roster, hashes[0], 5);
+        assert_eq!(again.len(), 5);
+        assert!(!again.contains(&drawn[1]));
+        assert_eq!(drawn.iter().filter(|h| again.contains(h)).count(), 4, "the others stay");
     }
 }

@@ -10,7 +10,9 @@
 mod common;
 
 use common::World;
-use heartsay_membership::{Command, Event, Input, MemberEventKind, Name, Quorum, Rejected, Status};
+use heartsay_membership::{
+    Command, Electorate, Event, Input, MemberEventKind, Name, Quorum, Rejected, Status,
+};
 
 #[test]
 fn two_nodes_meet_through_a_seed_and_agree() {
@@ -267,12 +269,12 @@ fn a_forgotten_member_is_gone_everywhere_and_does_not_come_back() {
 fn halves_that_were_cut_apart_meet_again_by_themselves() {
     let mut world = World::new();
     let mut config = World::config();
-    config.expected = Some(10);
+    config.electorate = Some(Electorate::expected(10));
     for i in 1..=10 {
         world.start_as(&format!("n{i}"), i, &["n1"], config.clone());
     }
     world.run(6.0);
-    let quorum = |w: &World, name: &str| w.nodes[name].node.quorum().quorum;
+    let quorum = |w: &World, name: &str| w.nodes[name].node.quorum(w.now).quorum;
     assert_eq!(quorum(&world, "n10"), Quorum::Held);
     for few in ["n8", "n9", "n10"] {
         for many in ["n1", "n2", "n3", "n4", "n5", "n6", "n7"] {

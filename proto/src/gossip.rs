@@ -23,6 +23,9 @@ pub struct Packet {
     /// rounds of all members into step; nothing depends on it being right.
     #[prost(uint32, tag = "13")]
     pub beat: u32,
+    /// In answers (pong, step 2 of an exchange) of members that keep a quorum.
+    #[prost(message, optional, tag = "14")]
+    pub lease: ::core::option::Option<Lease>,
     /// News about members. Any datagram may carry some.
     #[prost(message, repeated, tag = "16")]
     pub claims: ::prost::alloc::vec::Vec<Claim>,
@@ -52,6 +55,22 @@ pub mod packet {
         #[prost(message, tag = "12")]
         Refusal(super::Refusal),
     }
+}
+/// What the answering side can prove about its majority. The receiver counts the
+/// age from when its question left, so that a proof never grows younger.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Lease {
+    /// Mark of the electorate that the sender was told. Votes of members told
+    /// otherwise do not count.
+    #[prost(fixed32, tag = "1")]
+    pub electorate: u32,
+    /// Age of the sender's newest proof that a majority was in two-way contact,
+    /// in milliseconds, rounded up, plus 1. 0: none that is still good.
+    #[prost(uint32, tag = "2")]
+    pub age_ms: u32,
+    /// Votes in two-way contact when it was counted.
+    #[prost(uint32, tag = "3")]
+    pub present: u32,
 }
 /// One step of a reconciliation. Step 1 (syn) opens, step 2 (ack) answers,
 /// further steps settle what differs: an unequal page is answered by its

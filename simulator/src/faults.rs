@@ -27,7 +27,7 @@ pub(crate) enum Act {
     /// A clock jumps or drifts.
     Clock { fault: usize, member: usize },
     /// A member says good-bye.
-    Leave(usize),
+    Leave { fault: usize, member: usize },
     /// A second host claims the member's name.
     Duplicate(usize),
 }
@@ -43,9 +43,12 @@ impl World {
             Act::Loop { fault, member, until } => self.crash_loop(fault, member, until),
             Act::Churn { fault, until } => self.churn(fault, until),
             Act::Clock { fault, member } => self.clock(fault, member),
-            Act::Leave(member) => {
+            Act::Leave { fault, member } => {
                 self.disturb(|| format!("n{member} is told to leave"));
                 self.command(member, Command::Leave);
+                if let Some(back) = self.scenario.faults[fault].back_after {
+                    self.at(self.now + back.0, Act::Start(member));
+                }
             }
             Act::Duplicate(member) => {
                 self.disturb(|| format!("a second host claims the name n{member}"));
@@ -97,7 +100,7 @@ impl World {
                 }
                 What::ClockStep | What::ClockDrift => Act::Clock { fault, member },
                 What::DuplicateName => Act::Duplicate(member),
-                What::Leave => Act::Leave(member),
+                What::Leave => Act::Leave { fault, member },
                 What::Join | What::Churn | What::Cut | What::Partition => continue,
             };
             self.at(at, act);
@@ -181,7 +184,11 @@ impl World {
 
     fn turn(&mut self, fault: usize, member: usize, on: bool, until: Instant, first: bool) {
         let Some(f) = self.scenario.faults.get(fault).cloned() else { return };
-        if self.hosts[member].process.is_none() {
+        // What has begun ends also on a host whose process has gone meanwhile.
+        if on && self.hosts[member].process.is_none() {
+            if !first {
+                self.oracle.truth(member).relieve(self.now);
+            }
             return;
         }
         self.disturb(|| format!("n{member}: {:?} {}", f.what, if on { "begins" } else { "ends" }));

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use heartsay_membership::{Generation, Heartbeat, HostId, Instant, Name};
+use heartsay_membership::{Generation, Heartbeat, HostId, Instant, Name, Quorum};
 
 use crate::models::Machine;
 
@@ -184,6 +184,13 @@ pub(crate) fn number(address: SocketAddr) -> Option<usize> {
 /// Generation and heartbeat that the process on `host` gives itself.
 pub(crate) fn owners_word(hosts: &[Host], host: usize) -> Option<(Generation, Heartbeat)> {
     Some(hosts.get(host)?.process.as_ref()?.node.own())
+}
+
+/// Whether the process on `host`, asked now, would say that it holds quorum: its proof may have run out meanwhile.
+pub(crate) fn would_say_held(hosts: &[Host], host: usize, now: Instant) -> bool {
+    let Some(process) = hosts.get(host).and_then(|h| h.process.as_ref()) else { return false };
+    let local = Instant::from_micros(process.clock.read(now));
+    process.node.real().is_some_and(|node| node.quorum(local).quorum == Quorum::Held)
 }
 
 const PORT: u16 = 4717;

@@ -6,6 +6,10 @@ mod cli;
 
 use std::process::ExitCode;
 
+/// Thousands of nodes share one heap, which costs a fifth of a run with the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::main()
 }

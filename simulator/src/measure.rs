@@ -20,6 +20,10 @@ pub struct Measures {
     pub healthy_evicted: u64,
     /// Members called down and back within 10 s, of the same life.
     pub needless_evictions: u64,
+    /// Members that run and are called down, per observer, whatever their trouble.
+    pub called_down: u64,
+    /// Times that most of the running members held one for down that runs and is in no trouble.
+    pub healthy_removed: u64,
     /// Member-seconds in which a live member's view differs from the majority's.
     pub divergence: f64,
     /// When the last of the first members had its full view, after the last start. `None`: never.
@@ -46,8 +50,41 @@ pub struct Measures {
     pub quorum: [usize; 3],
     /// From the last trouble to agreement, seconds.
     pub agreement: Option<f64>,
+    /// From the last trouble until nobody had a member in its view that does not run, seconds.
+    pub ghosts_gone: Option<f64>,
+    /// Every second of the run.
+    pub seconds: Vec<Second>,
     /// Disagreement over time: (seconds, members off the majority's view, wrong entries).
     pub disagreement: Vec<(f32, u32, u32)>,
+}
+
+impl Measures {
+    /// Drops what grows with members and seconds, once it is summarised.
+    pub fn thin(&mut self) {
+        (self.bytes, self.ages, self.disagreement, self.seconds) = Default::default();
+        (self.formation_each, self.newcomer_full, self.newcomer_known) = Default::default();
+    }
+}
+
+/// What one second of a run looked like, over the members that ran at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Second {
+    /// Its end, virtual seconds.
+    pub at: u32,
+    /// Members that run.
+    pub up: u32,
+    /// Bytes sent per member, with headers.
+    pub bytes_mean: f32,
+    /// The most that one member sent.
+    pub bytes_max: u32,
+    /// The most that one of the seeds (`start.contacts`) sent.
+    pub bytes_contact: u32,
+    /// Mean size of their tables, the dead that are not forgotten included.
+    pub table_mean: f32,
+    /// The largest table.
+    pub table_max: u32,
+    /// Pairs in which a member that does not run is in somebody's view.
+    pub ghosts: u32,
 }
 
 /// One thing to be detected.
@@ -65,6 +102,8 @@ pub struct Episode {
     pub suspect: Vec<f32>,
     /// Seconds until each observer said down; negative: not yet.
     pub down: Vec<f32>,
+    /// Seconds at which most of the running members came to hold it for down: once, if all is well.
+    pub outs: Vec<f32>,
 }
 
 impl Episode {
@@ -72,7 +111,7 @@ impl Episode {
     #[must_use]
     pub fn new(subject: usize, onset: Instant, fatal: bool, observers: Members) -> Self {
         let unseen = vec![UNSEEN; observers.iter().last().map_or(0, |last| last + 1)];
-        Self { subject, onset, fatal, observers, suspect: unseen.clone(), down: unseen }
+        Self { subject, onset, fatal, observers, suspect: unseen.clone(), down: unseen, outs: Vec::new() }
     }
 
     /// `observer` says suspect (or, with `down`, down) at `now`.
@@ -149,6 +188,7 @@ impl Spread {
 
 /// Measures of one or several runs, as they are printed. Times in seconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Summary {
     /// Until each observer suspects, over all pairs of observer and dead member.
     pub suspect: Spread,
@@ -164,6 +204,14 @@ pub struct Summary {
     pub down_last: Spread,
     /// Until the first observer calls a paused or blocked member down; missing: those that never were.
     pub stalled_down_first: Spread,
+    /// Until most members hold an impaired one for down; missing: those that never were.
+    pub removed: Spread,
+    /// Times that this happened again to the same one.
+    pub removed_again: u64,
+    /// See [`Measures::healthy_removed`].
+    pub healthy_removed: u64,
+    /// See [`Measures::called_down`].
+    pub called_down: u64,
     /// See [`Measures::false_positives`].
     pub false_positives: u64,
     /// See [`Measures::false_positives_by_healthy`].
@@ -186,6 +234,10 @@ pub struct Summary {
     pub bytes: Spread,
     /// Most bytes that any member sent in any second.
     pub bytes_peak: f64,
+    /// Most bytes that any of the seeds (`start.contacts`) sent in any second.
+    pub bytes_contact: f64,
+    /// Most entries that any table held.
+    pub table_max: f64,
     /// Datagrams sent per member and second, mean.
     pub datagrams: f64,
     /// Ages of heartbeats, rounds.
@@ -194,6 +246,8 @@ pub struct Summary {
     pub quorum: [usize; 3],
     /// From the last trouble to agreement, over runs; missing: runs that did not agree.
     pub agreement: Spread,
+    /// See [`Measures::ghosts_gone`], over runs; missing: runs that ended with ghosts.
+    pub ghosts_gone: Spread,
 }
 
 impl Summary {
@@ -208,10 +262,12 @@ impl Summary {
             ("  the first", &self.down_first),
             ("  the last", &self.down_last),
             ("impaired called down, s", &self.stalled_down_first),
+            ("  by most members", &self.removed),
             ("full view at start, s", &self.formation),
             ("newcomer's full view, s", &self.newcomer_full),
             ("newcomer known, s", &self.newcomer_known),
             ("agreement after trouble, s", &self.agreement),
+            ("no ghost after trouble, s", &self.ghosts_gone),
             ("age of heartbeats, rounds", &self.age),
             ("sent, bytes/s and member", &self.bytes),
         ];
@@ -223,6 +279,8 @@ impl Summary {
     pub fn of(runs: &[&Measures]) -> Self {
         let episodes = || runs.iter().flat_map(|m| &m.episodes);
         let fatal = || episodes().filter(|e| e.fatal && !e.observers.is_empty());
+        let impaired = || episodes().filter(|e| !e.fatal);
+        let every_second = || runs.iter().flat_map(|m| &m.seconds);
         let pairs = |pick: fn(&Episode) -> &Vec<f32>| {
             let all = || fatal().flat_map(move |e| e.observers.iter().map(move |o| pick(e)[o]));
             Spread::of(seconds(all()), all().filter(|t| *t < 0.0).count() as u64)
@@ -254,9 +312,14 @@ impl Summary {
             down: pairs(|e| &e.down),
             down_first: summarise(fatal().map(|e| first(e, |e| &e.down)).collect()),
             down_last: summarise(fatal().map(|e| last(e, |e| &e.down)).collect()),
-            stalled_down_first: summarise(
-                episodes().filter(|e| !e.fatal).map(|e| first(e, |e| &e.down)).collect(),
+            stalled_down_first: summarise(impaired().map(|e| first(e, |e| &e.down)).collect()),
+            removed: Spread::of(
+                impaired().filter_map(|e| e.outs.first()).map(|t| f64::from(*t)),
+                impaired().filter(|e| e.outs.is_empty()).count() as u64,
             ),
+            removed_again: impaired().map(|e| e.outs.len().saturating_sub(1) as u64).sum(),
+            healthy_removed: sum(|m| m.healthy_removed),
+            called_down: sum(|m| m.called_down),
             false_positives: sum(|m| m.false_positives),
             false_positives_by_healthy: sum(|m| m.false_positives_by_healthy),
             healthy_evicted: sum(|m| m.healthy_evicted),
@@ -268,9 +331,15 @@ impl Summary {
             view_sizes: runs.iter().map(|m| m.view_sizes.len()).sum::<usize>() as f64 / count,
             bytes: Spread::of(runs.iter().flat_map(|m| m.bytes.iter().map(|b| f64::from(*b))), 0),
             bytes_peak: runs.iter().map(|m| f64::from(m.bytes_peak)).fold(0.0, f64::max),
+            bytes_contact: every_second().map(|s| f64::from(s.bytes_contact)).fold(0.0, f64::max),
+            table_max: every_second().map(|s| f64::from(s.table_max)).fold(0.0, f64::max),
             datagrams: sum(|m| m.datagrams) as f64 / seconds_seen,
             age: Spread::of(runs.iter().flat_map(|m| m.ages.iter().map(|a| f64::from(*a))), 0),
             quorum: [0, 1, 2].map(|i| runs.iter().map(|m| m.quorum[i]).sum()),
+            ghosts_gone: Spread::of(
+                runs.iter().filter_map(|m| m.ghosts_gone),
+                runs.iter().filter(|m| m.ghosts_gone.is_none()).count() as u64,
+            ),
             agreement: Spread::of(agreed, runs.iter().filter(|m| m.agreement.is_none()).count() as u64),
         }
     }

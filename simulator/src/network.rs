@@ -84,6 +84,12 @@ impl Cut {
         self.side.get(member).copied().unwrap_or(0)
     }
 
+    /// Whether everybody stands on some side, so that nobody joins two of them.
+    #[must_use]
+    pub fn divides(&self, members: usize) -> bool {
+        (0..members).all(|member| self.side(member) != 0)
+    }
+
     fn stops(&self, from: usize, to: usize) -> bool {
         let (from, to) = (self.side(from), self.side(to));
         from != 0 && to != 0 && from != to && (!self.one_way || from == 1)

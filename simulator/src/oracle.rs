@@ -84,6 +84,12 @@ impl Truth {
         self.healthy_since = now;
     }
 
+    /// It ran and does not run any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.started && !self.up
+    }
+
     /// In trouble now, or less than [`GRACE`] ago.
     #[must_use]
     pub fn in_trouble(&self, now: Instant) -> bool {
@@ -99,6 +105,11 @@ pub struct Board {
     started: Vec<bool>,
     wrong: usize,
     right_since: Instant,
+    /// Of each member: how many running others hold it for down.
+    absent: Vec<u32>,
+    running: usize,
+    ghosts: usize,
+    haunted_until: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -143,6 +154,12 @@ impl Belief {
             Self::Is(Status::Alive | Status::Suspect) => true,
         }
     }
+
+    /// Whether it was called down. (Who said good-bye was not.)
+    #[must_use]
+    pub fn down(self) -> bool {
+        self == Self::Is(Status::Down)
+    }
 }
 
 impl Board {
@@ -150,17 +167,18 @@ impl Board {
     pub fn add(&mut self) {
         self.up.push(false);
         self.started.push(false);
+        self.absent.push(0);
         self.rows.push(Row::default());
     }
 
     /// The process of `member` starts, with an empty table, or ends.
     pub fn set_up(&mut self, now: Instant, member: usize, up: bool) {
-        for other in 0..self.rows.len() {
-            self.wrong -= usize::from(self.is_wrong(other, member));
-            if other != member {
-                self.wrong -= usize::from(self.is_wrong(member, other));
-            }
+        let (mut wrong, mut ghosts) = self.about(member);
+        (self.wrong, self.ghosts) = (self.wrong - wrong, self.ghosts - ghosts);
+        for (subject, belief) in self.rows[member].belief.iter().enumerate() {
+            self.absent[subject] -= u32::from(belief.down());
         }
+        self.running = if up { self.running + 1 } else { self.running - usize::from(self.up[member]) };
         self.up[member] = up;
         self.started[member] |= up;
         let row = &mut self.rows[member];
@@ -168,13 +186,10 @@ impl Board {
         row.belief = Vec::new();
         row.present = 0;
         row.hash = 0;
-        for other in 0..self.rows.len() {
-            self.wrong += usize::from(self.is_wrong(other, member));
-            if other != member {
-                self.wrong += usize::from(self.is_wrong(member, other));
-            }
-        }
+        (wrong, ghosts) = self.about(member);
+        (self.wrong, self.ghosts) = (self.wrong + wrong, self.ghosts + ghosts);
         self.right_since = now;
+        self.haunted_until = now;
     }
 
     /// `observer` now believes this of `subject`.
@@ -186,13 +201,25 @@ impl Board {
         if old.present() != belief.present() {
             row.hash ^= scatter(subject);
             row.present = if belief.present() { row.present + 1 } else { row.present - 1 };
+            if !self.up[subject] {
+                self.ghosts = if belief.present() { self.ghosts + 1 } else { self.ghosts - 1 };
+                self.haunted_until = now;
+            }
         }
+        self.absent[subject] += u32::from(belief.down());
+        self.absent[subject] -= u32::from(old.down());
         row.put(subject, belief, members);
         let after = self.is_wrong(observer, subject);
         self.wrong = self.wrong + usize::from(after) - usize::from(before);
         if before != after {
             self.right_since = now;
         }
+    }
+
+    /// Whether the process of `member` runs.
+    #[must_use]
+    pub fn is_up(&self, member: usize) -> bool {
+        self.up[member]
     }
 
     /// What `observer` believes of `subject`.
@@ -218,6 +245,37 @@ impl Board {
     #[must_use]
     pub fn right_since(&self) -> Instant {
         self.right_since
+    }
+
+    /// Whether most of the running others hold `subject` for down.
+    #[must_use]
+    pub fn is_out(&self, subject: usize) -> bool {
+        let others = self.running - usize::from(self.up[subject]);
+        self.absent[subject] as usize * 2 > others
+    }
+
+    /// Pairs in which the observer runs and has a member in its view that does not run.
+    #[must_use]
+    pub fn ghosts(&self) -> usize {
+        self.ghosts
+    }
+
+    /// When the number of ghosts last changed.
+    #[must_use]
+    pub fn haunted_until(&self) -> Instant {
+        self.haunted_until
+    }
+
+    /// Wrong pairs and ghosts with `member` in them.
+    fn about(&self, member: usize) -> (usize, usize) {
+        let (mut wrong, mut ghosts) = (0, 0);
+        for other in (0..self.rows.len()).filter(|other| *other != member) {
+            for (observer, subject) in [(other, member), (member, other)] {
+                wrong += usize::from(self.is_wrong(observer, subject));
+                ghosts += usize::from(!self.up[subject] && self.rows[observer].of(subject).present());
+            }
+        }
+        (wrong, ghosts)
     }
 
     /// Up to `limit` pairs (observer, subject) of which `test` holds.
@@ -294,13 +352,18 @@ mod tests {
         }
         assert_eq!((board.wrong(), board.majority()), (0, (3, 3)));
         board.set_up(at(10), 2, false);
-        assert_eq!(board.wrong(), 2, "two still believe in it");
+        assert_eq!((board.wrong(), board.ghosts()), (2, 2), "two still believe in it");
+        assert!(!board.is_out(2));
         board.set(at(11), 0, 2, Belief::Is(Status::Suspect));
         assert_eq!((board.wrong(), board.majority()), (2, (2, 2)));
         board.set(at(12), 0, 2, Belief::Is(Status::Down));
-        assert_eq!((board.wrong(), board.majority()), (1, (2, 1)));
+        assert_eq!((board.wrong(), board.majority(), board.ghosts()), (1, (2, 1), 1));
+        assert!(!board.is_out(2), "one of two is no majority");
+        board.set(at(12), 1, 2, Belief::Is(Status::Down));
+        assert!(board.is_out(2));
         board.set(at(13), 1, 2, Belief::Unknown);
-        assert_eq!((board.wrong(), board.right_since()), (0, at(13)));
+        assert_eq!((board.ghosts(), board.haunted_until()), (0, at(12)));
+        assert_eq!((board.wrong(), board.right_since()), (0, at(12)));
         board.set(at(14), 0, 1, Belief::Is(Status::Suspect));
         assert!(board.suspects_live(0, 1) && board.wrong() == 0);
         assert_eq!(board.view_size(0), 2);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checks::{Line, Violations, judge};
 use crate::dice::GENERATOR;
-use crate::measure::{Measures, Summary};
+use crate::measure::{Measures, Second, Summary};
 use crate::network::Lost;
 use crate::recording::Recording;
 use crate::scenario::Scenario;
@@ -60,6 +60,9 @@ pub struct Run {
     pub rejected: BTreeMap<&'static str, u64>,
     /// The machines' own counters, summed over members running at the end.
     pub counters: BTreeMap<&'static str, u64>,
+    /// Every second of the run; only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub series: Option<Vec<Second>>,
     /// Raw observations, for pictures; not printed.
     #[serde(skip)]
     pub measures: Measures,
@@ -70,6 +73,15 @@ impl Report {
     #[must_use]
     pub fn passed(&self) -> bool {
         self.sound() && self.budget.iter().all(|line| line.kept)
+    }
+
+    /// With every second of every run.
+    #[must_use]
+    pub fn with_series(mut self) -> Self {
+        for run in &mut self.runs {
+            run.series = Some(run.measures.seconds.clone());
+        }
+        self
     }
 
     /// Nothing was violated.
@@ -165,6 +177,28 @@ pub fn run(
     })
 }
 
+/// Runs several scenarios, each with its overrides, over all `seeds`, on all cores, and gives their reports
+/// in order. Of their raw observations only those are kept that can be pooled over many runs.
+///
+/// # Errors
+/// Settings that the machine does not take.
+pub fn grid(
+    points: &[(Scenario, Vec<String>)],
+    seeds: &[u64],
+    tick: &(dyn Fn() + Sync),
+) -> Result<Vec<Report>, String> {
+    let one = |(scenario, sets): &(Scenario, Vec<String>)| {
+        let mut report = run(scenario, seeds, sets, tick)?;
+        report.runs.iter_mut().for_each(|run| run.measures.thin());
+        Ok(report)
+    };
+    if points.iter().any(|(scenario, _)| scenario.nodes > LARGE) {
+        points.iter().map(one).collect()
+    } else {
+        points.par_iter().map(one).collect()
+    }
+}
+
 impl Run {
     fn of(seed: u64, ended: Ended) -> Self {
         Self {
@@ -176,6 +210,7 @@ impl Run {
             lost: ended.lost,
             rejected: ended.rejected,
             counters: ended.counters,
+            series: None,
             measures: ended.measures,
         }
     }

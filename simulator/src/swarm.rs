@@ -3,17 +3,83 @@
 use crate::dice::{Dice, Seed};
 use crate::scenario::{Problem, Scenario, parse};
 
+/// What the drawn scenarios are about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Theme {
+    /// Trouble of every kind.
+    #[default]
+    All,
+    /// Small clusters of voters under cuts, pauses, drifting clocks and crashes.
+    Quorum,
+}
+
 /// Draws a scenario. With `nodes`, only the size is fixed.
 ///
 /// # Errors
 /// A bug of this function: what it writes is always sound.
-pub fn draw(seed: u64, nodes: Option<usize>) -> Result<Scenario, Problem> {
-    parse(&text(seed, nodes), &[])
+pub fn draw(seed: u64, theme: Theme, nodes: Option<usize>) -> Result<Scenario, Problem> {
+    parse(&text(seed, theme, nodes), &[])
 }
 
 /// The scenario as text, so that a failing seed can be kept as a file.
 #[must_use]
-pub fn text(seed: u64, nodes: Option<usize>) -> String {
+pub fn text(seed: u64, theme: Theme, nodes: Option<usize>) -> String {
+    match theme {
+        Theme::All => all(seed, nodes),
+        Theme::Quorum => quorum(seed, nodes),
+    }
+}
+
+/// Cuts of every shape, often several at once, while clocks run up to 1 % fast or slow.
+fn quorum(seed: u64, nodes: Option<usize>) -> String {
+    let mut dice = Seed(seed).dice("swarm-quorum", 0);
+    let drawn = [3, 3, 4, 5, 5, 5, 7, 9, 12][dice.below(9)];
+    let nodes = nodes.unwrap_or(drawn);
+    let electorate = match dice.below(4) {
+        0 if nodes > 3 => "electorate = \"n0,n1,n2\"".to_owned(),
+        1 if nodes > 4 => "electorate = \"n0:2,n1,n2,n3\"".to_owned(),
+        _ => "expected = \"all\"".to_owned(),
+    };
+    let mut text = format!(
+        "name = \"swarm-{seed}\"\nabout = \"Drawn from seed {seed}.\"\nnodes = {nodes}\nduration = \"100s\"\n\
+         \n[start]\ncontacts = 3\nover = \"1s\"\n\
+         \n[network]\nrtt = {{ uniform = {{ low = \"500us\", high = \"{}ms\" }} }}\nloss = {}\nrefusals = {}\n\
+         \n[protocol]\n{electorate}\nrejoin-interval = \"10s\"\n\
+         \n[check]\nagree-within = \"40s\"\n\
+         \n[[fault]]\nwhat = \"clock-drift\"\nat = \"1s\"\nwho = \"50%\"\nppm = {}\n\
+         \n[[fault]]\nwhat = \"clock-drift\"\nat = \"1s\"\nwho = \"30%\"\nppm = {}\n",
+        1 + dice.below(20),
+        [0.0, 0.0, 0.005, 0.02][dice.below(4)],
+        dice.chance(0.5),
+        dice.below(10_001),
+        -(dice.below(10_001) as i64),
+    );
+    for _ in 0..2 + dice.below(4) {
+        let at = 8_000 + dice.below(35_000);
+        let lasts = 500 + dice.below(12_000);
+        let share = 10 + dice.below(80);
+        let sides = format!("what = \"partition\"\nsides = [\"{share}%\", \"50%\"]\nfor = \"{lasts}ms\"");
+        let few = 1 + dice.below((nodes / 3).max(1));
+        let kind = match dice.below(12) {
+            0..=2 => sides,
+            3 => format!("what = \"partition\"\nsides = [\"34%\", \"33%\", \"33%\"]\nfor = \"{lasts}ms\""),
+            4 => format!("what = \"partition\"\nsides = [1, \"50%\"]\nfor = \"{lasts}ms\""),
+            5 | 6 => format!("{sides}\none-way = true"),
+            7 => format!(
+                "{sides}\non = \"{}ms\"\noff = \"{}ms\"",
+                200 + dice.below(4000),
+                200 + dice.below(4000)
+            ),
+            8 | 9 => format!("what = \"pause\"\nwho = {few}\nfor = \"{lasts}ms\""),
+            10 => format!("what = \"restart\"\nwho = {few}\nback-after = \"{lasts}ms\""),
+            _ => format!("what = \"block\"\nwho = {few}\nfor = \"{lasts}ms\""),
+        };
+        text.push_str(&format!("\n[[fault]]\nat = \"{at}ms\"\n{kind}\n"));
+    }
+    text
+}
+
+fn all(seed: u64, nodes: Option<usize>) -> String {
     let mut dice = Seed(seed).dice("swarm", 0);
     let drawn = 3 + dice.below(22);
     let nodes = nodes.unwrap_or(drawn);
@@ -86,9 +152,12 @@ mod tests {
     #[test]
     fn every_seed_draws_a_sound_scenario() {
         for seed in 0..500 {
-            draw(seed, None).unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{}", text(seed, None)));
+            for theme in [Theme::All, Theme::Quorum] {
+                draw(seed, theme, None)
+                    .unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{}", text(seed, theme, None)));
+            }
         }
-        assert_ne!(text(1, None), text(2, None));
-        assert_eq!(draw(1, Some(7)).expect("sound").nodes, 7);
+        assert_ne!(text(1, Theme::All, None), text(2, Theme::All, None));
+        assert_eq!(draw(1, Theme::Quorum, Some(7)).expect("sound").nodes, 7);
     }
 }

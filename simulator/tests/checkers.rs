@@ -14,7 +14,7 @@ fn go(name: &str, sets: &[&str]) -> Report {
 
 #[test]
 fn a_run_that_ends_before_the_crash_is_known_lacks_agreement() {
-    let report = go("crash", &["nodes=8", "duration=20.5s"]);
+    let report = go("crash", &["nodes=8", "duration=20.5s", "fault.0.within=100ms"]);
     assert!(report.runs[0].violations.broke("no-agreement"), "{:?}", report.runs[0].violations);
     assert!(!report.passed());
 }
@@ -39,4 +39,23 @@ fn a_budget_that_cannot_be_kept_is_broken_without_being_a_violation() {
     assert!(report.sound() && !report.passed());
     let broken: Vec<&str> = report.budget.iter().filter(|l| !l.kept).map(|l| l.key).collect();
     assert!(broken.contains(&"down-p99") && broken.contains(&"bytes-mean"), "{broken:?}");
+}
+
+#[test]
+fn a_loser_whose_clock_is_far_too_slow_holds_quorum_while_it_is_called_down() {
+    // Beyond the promise, which allows 1 %: its proof of 1.4 s lasts 4.7 s.
+    let sets = [
+        "nodes=5",
+        "duration=60s",
+        "protocol.expected=all",
+        "fault.1.what=clock-drift",
+        "fault.1.at=5s",
+        "fault.1.who=[\"n0\"]",
+        "fault.1.ppm=-700000",
+        "fault.0.sides=[[\"n0\"], \"80%\"]",
+        "check.liveness=false",
+    ];
+    let report = go("partition", &sets);
+    let violations = &report.runs[0].violations;
+    assert!(violations.broke("two-quorums") && violations.broke("quorum-overlap"), "{violations:?}");
 }

@@ -32,12 +32,34 @@ fn json_has_a_schema_and_the_generator_and_is_the_same_twice() {
 
 #[test]
 fn a_failing_run_ends_with_1_and_the_command_that_replays_it() {
-    let (code, out, _) = sim(&["run", "crash", "--nodes", "8", "--seed", "3", "--duration", "20.5s"]);
+    let (code, out, _) = sim(&[
+        "run",
+        "crash",
+        "--nodes",
+        "8",
+        "--seed",
+        "3",
+        "--duration",
+        "20.5s",
+        "--set",
+        "fault.0.within=0s",
+    ]);
     assert_eq!(code, 1);
     let replay = out.lines().find(|line| line.contains("replay:")).expect("a command to copy");
     assert!(replay.contains("--seed 3") && replay.contains("nodes=8"), "{replay}");
-    let (code, out, _) =
-        sim(&["replay", "crash", "--seed", "3", "--set", "nodes=8", "--set", "duration=20.5s", "--log"]);
+    let (code, out, _) = sim(&[
+        "replay",
+        "crash",
+        "--seed",
+        "3",
+        "--set",
+        "nodes=8",
+        "--set",
+        "duration=20.5s",
+        "--set",
+        "fault.0.within=0s",
+        "--log",
+    ]);
     assert_eq!(code, 1);
     assert!(out.contains("vanishes") && out.contains("no-agreement"), "{out}");
 }

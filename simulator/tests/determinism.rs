@@ -4,7 +4,7 @@
 
 use heartsay_simulator::run::{run, run_one};
 use heartsay_simulator::scenario::{Scenario, load};
-use heartsay_simulator::swarm;
+use heartsay_simulator::swarm::{self, Theme};
 
 fn small(name: &str, sets: &[&str]) -> Scenario {
     let sets: Vec<String> = sets.iter().map(|s| (*s).to_owned()).collect();
@@ -48,7 +48,7 @@ fn watching_does_not_change_what_happens() {
 #[test]
 fn a_swarm_seed_draws_and_runs_the_same_twice() {
     let trace = |seed| {
-        let scenario = swarm::draw(seed, Some(6)).expect("sound");
+        let scenario = swarm::draw(seed, Theme::All, Some(6)).expect("sound");
         run_one(&scenario, seed, None).expect("runs").trace
     };
     assert_eq!(trace(4), trace(4));

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use heartsay_membership::{MemberView, QuorumStatus, Status};
+use heartsay_membership::{AccuserView, CaseView, MemberView, PieceKind, QuorumStatus, Status};
 
-use super::types::{Accusation, Beat, Evidence, Member, Quorum};
+use super::types::{Accusation, Beat, Case, Evidence, Member, Piece, Quorum};
 use crate::clock::Clock;
 use crate::driver::Gate;
 
@@ -26,6 +26,8 @@ pub(crate) fn member(clock: &Clock, view: &MemberView) -> Member {
         since: clock.stamp(view.since),
         reachable: view.reachable,
         accusers: view.accusers.iter().map(|accuser| accuser.by.to_string()).collect(),
+        degraded: view.degraded,
+        kept_out_until: view.kept_out,
         evidence: None,
     }
 }
@@ -46,7 +48,8 @@ pub(crate) fn member_with_evidence(clock: &Clock, view: &MemberView, phi_thresho
             .iter()
             .map(|accuser| Accusation {
                 by: accuser.by.to_string(),
-                kind: if accuser.refused { "refused" } else { "silent" }.to_owned(),
+                kind: kind(accuser).to_owned(),
+                proven: accuser.proven || accuser.unfit,
                 basis: accuser.basis,
                 weak: accuser.weak,
                 since: clock.stamp(accuser.since),
@@ -54,6 +57,7 @@ pub(crate) fn member_with_evidence(clock: &Clock, view: &MemberView, phi_thresho
             .collect(),
         down_as_of: view.verdict,
         outlook: outlook(view, phi_threshold),
+        case: view.case.as_ref().map(|case| shown(clock, case)),
     };
     Member { evidence: Some(evidence), ..member(clock, view) }
 }
@@ -68,6 +72,8 @@ pub(crate) fn quorum(clock: &Clock, status: &QuorumStatus) -> Quorum {
         expected: status.expected,
         reason: status.reason.clone(),
         since: clock.stamp(status.since),
+        electorate: status.electorate.clone(),
+        until: status.until.map(|until| clock.stamp(until)),
     }
 }
 
@@ -106,8 +112,79 @@ pub(crate) fn zone(view: &MemberView) -> Option<String> {
     view.state.get("zone").map(|zone| String::from_utf8_lossy(zone).into_owned())
 }
 
+fn kind(accuser: &AccuserView) -> &'static str {
+    match (accuser.refused, accuser.unfit, accuser.degraded) {
+        (true, ..) => "refused",
+        (_, true, _) => "unfit",
+        (_, _, true) => "degraded",
+        _ => "silent",
+    }
+}
+
+fn shown(clock: &Clock, case: &CaseView) -> Case {
+    let pieces = case.pieces.iter().map(|piece| Piece {
+        kind: match piece.kind {
+            PieceKind::Silence => "silence",
+            PieceKind::Direct => "direct",
+            PieceKind::Indirect => "indirect",
+            PieceKind::Refused => "refused",
+            PieceKind::Link => "link",
+            PieceKind::Flaps => "flaps",
+        }
+        .to_owned(),
+        phi: finite(piece.phi),
+        count: piece.count,
+        by: piece.by.iter().map(ToString::to_string).collect(),
+        first: clock.stamp(piece.first),
+        last: clock.stamp(piece.last),
+    });
+    Case {
+        phi: finite(case.phi),
+        pieces: pieces.collect(),
+        witnesses: case.witnesses.iter().map(ToString::to_string).collect(),
+        needed: case.needed,
+        proven: case.proven,
+        refused: case.refused,
+        unfit: case.unfit,
+        pause_left_seconds: seconds(case.pause_left),
+        basis: case.basis,
+        held: case.held,
+    }
+}
+
+/// What is missing for a verdict on a suspect, or would clear it.
+fn missing(case: &CaseView) -> String {
+    let clears =
+        case.basis.map_or_else(String::new, |basis| format!(", or a heartbeat above {basis} clears it"));
+    let left = case.pause_left.as_secs_f64();
+    let pause = if left > 0.0 { format!(" and {left:.1} s more of silence") } else { String::new() };
+    let held = if case.held { "; verdicts wait longer now, as many are silent" } else { "" };
+    format!(
+        "{} of {} witnesses have proven silence; a verdict needs {}{pause}{clears}{held}",
+        case.proven,
+        case.needed,
+        match case.needed.saturating_sub(case.proven) {
+            0 => "no more".to_owned(),
+            1 => "one more".to_owned(),
+            more => format!("{more} more"),
+        }
+    )
+}
+
 /// What would change the status, in one sentence.
 fn outlook(view: &MemberView, phi_threshold: f64) -> String {
+    if let (Status::Suspect, Some(case)) = (view.status, &view.case) {
+        return missing(case);
+    }
+    if let (Status::Down, Some(until)) = (view.status, view.kept_out) {
+        let beats = until.saturating_sub(view.heartbeat);
+        return format!(
+            "kept out until it has behaved: a heartbeat above {until} ({beats} to go) lets it in, and bad behaviour moves that on"
+        );
+    }
+    if let (Status::Alive, true) = (view.status, view.degraded) {
+        return "alive but degraded: it goes out when a quorum of its witnesses finds it unfit, and is forgotten as its link recovers".to_owned();
+    }
     let newest_basis = view.accusers.iter().map(|accuser| accuser.basis).max();
     match (view.status, newest_basis) {
         (Status::Alive, _) if view.is_self => "this is the answering agent itself".to_owned(),

@@ -44,6 +44,12 @@ pub struct Member {
     pub reachable: Option<bool>,
     /// Names of those who accuse it.
     pub accusers: Vec<String>,
+    /// Several witnesses find that it loses far more than others, though it lives.
+    #[serde(default)]
+    pub degraded: bool,
+    /// Kept out, though it may live, until its heartbeat is above this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_out_until: Option<u64>,
     /// Evidence behind the status, for `why` and `phi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
@@ -74,14 +80,59 @@ pub struct Evidence {
     pub down_as_of: Option<u64>,
     /// What would change the status, in one sentence.
     pub outlook: String,
+    /// What the answering agent has found out itself, and what is missing. Only in
+    /// `/v1/members/NAME`, and only when there is something against the member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<Case>,
+}
+
+/// The case against a member, as the answering agent has it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Case {
+    /// Its own evidence, all together, in decimal digits: from 5 it accuses, from 8 it testifies.
+    pub phi: f64,
+    pub pieces: Vec<Piece>,
+    /// Who is asked to look.
+    pub witnesses: Vec<String>,
+    /// Testimonies that a verdict needs, and those that count so far.
+    pub needed: usize,
+    pub proven: usize,
+    pub refused: usize,
+    /// Testimonies that it is unfit though it lives.
+    pub unfit: usize,
+    /// How much longer silence has to last for a verdict by silence.
+    pub pause_left_seconds: f64,
+    /// Any heartbeat above this closes the case.
+    pub basis: Option<u64>,
+    /// Verdicts wait longer than usual: many are silent, or the agent was away itself.
+    pub held: bool,
+}
+
+/// One piece of evidence.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Piece {
+    /// `silence`, `direct`, `indirect`, `refused`, `link` or `flaps`.
+    pub kind: String,
+    /// Its worth in decimal digits.
+    pub phi: f64,
+    pub count: u32,
+    /// Helpers that gave it; empty: the answering agent itself.
+    #[serde(default)]
+    pub by: Vec<String>,
+    /// RFC 3339.
+    pub first: String,
+    pub last: String,
 }
 
 /// One accusation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Accusation {
     pub by: String,
-    /// `silent` or `refused`.
+    /// `silent`, `refused`, or of a link that loses far more than others: `degraded`, `unfit`.
     pub kind: String,
+    /// Long enough, and sure enough, to count for a verdict.
+    #[serde(default)]
+    pub proven: bool,
     /// Any heartbeat above this cancels it.
     pub basis: u64,
     /// The accuser doubted itself.
@@ -156,10 +207,17 @@ pub struct Quorum {
     pub quorum: String,
     pub present: u32,
     pub needed: u32,
+    /// All votes there are.
     pub expected: Option<u32>,
     pub reason: String,
     /// RFC 3339.
     pub since: String,
+    /// Who votes, as configured.
+    #[serde(default)]
+    pub electorate: Option<String>,
+    /// RFC 3339. While held: unless renewed, quorum is lost at this moment.
+    #[serde(default)]
+    pub until: Option<String>,
 }
 
 /// A line of `GET /v1/watch`. In a `snapshot`, `name` and `generation` are the

@@ -163,6 +163,11 @@ fn note(member: &Member, me: &str) -> String {
     if !member.beating {
         notes.push("its service does not beat".to_owned());
     }
+    if let Some(until) = member.kept_out_until {
+        notes.push(format!("kept out until heartbeat {until}"));
+    } else if member.degraded {
+        notes.push("degraded".to_owned());
+    }
     if member.reachable == Some(false) && member.status == "alive" {
         notes.push("alive, but not reachable from here".to_owned());
     }

@@ -6,7 +6,7 @@ use comfy_table::Cell;
 use super::exit::Exit;
 use super::output::{Output, age, brief, count, finish, list, span};
 use super::status::{agreement, health};
-use crate::api::types::{Evidence, Member, Members, SelfInfo};
+use crate::api::types::{Case, Evidence, Member, Members, SelfInfo};
 use crate::client::{Client, ClientError, segment};
 
 /// Arguments of `why`.
@@ -64,6 +64,9 @@ fn case(member: &Member, me: &SelfInfo, output: &Output) -> String {
     if let Some(evidence) = &member.evidence {
         paragraphs.push(silence(member, evidence));
     }
+    if let Some(case) = member.evidence.as_ref().and_then(|e| e.case.as_ref()) {
+        paragraphs.push(pieces(case, output));
+    }
     paragraphs.push(contact(member));
     if let Some(evidence) = member.evidence.as_ref().filter(|e| !e.outlook.is_empty()) {
         paragraphs.push(format!("What would change this: {}", sentence(&evidence.outlook)));
@@ -101,6 +104,8 @@ fn accusations(member: &Member, output: &Output) -> String {
         let evidence = match accusation.kind.as_str() {
             "silent" => "silence, also when asked",
             "refused" => "its host says: no such process",
+            "degraded" => "alive, loses far more than others",
+            "unfit" => "alive, unfit: stay out until then",
             other => other,
         };
         table.add_row([
@@ -108,11 +113,45 @@ fn accusations(member: &Member, output: &Output) -> String {
             Cell::new(evidence),
             Cell::new(age(&accusation.since)),
             Cell::new(format!("heartbeat > {}", accusation.basis)),
-            Cell::new(if accusation.weak { "weak: the accuser doubts itself" } else { "full" }),
+            Cell::new(match (accusation.weak, accusation.proven) {
+                (true, _) => "weak: the accuser doubts itself",
+                (false, true) => "proven",
+                (false, false) => "not proven yet",
+            }),
         ]);
     }
     let who = count(accusations.len(), "member accuses it", "members accuse it");
     format!("{who}:\n{}", finish(table))
+}
+
+/// What this agent has found out itself.
+fn pieces(case: &Case, output: &Output) -> String {
+    let asked = format!("Asked to look: {}; a verdict needs {} of them.", list(&case.witnesses), case.needed);
+    if case.pieces.is_empty() {
+        return format!("This agent has nothing of its own against it. {asked}");
+    }
+    let mut table = output.table(Some(&["OWN EVIDENCE", "φ", "BY", "SINCE", "LAST"]));
+    for piece in &case.pieces {
+        let what = match piece.kind.as_str() {
+            "silence" => "its heartbeat is overdue".to_owned(),
+            "direct" => count(piece.count as usize, "question unanswered", "questions unanswered"),
+            "indirect" => {
+                count(piece.count as usize, "helper's question unanswered", "helpers' questions unanswered")
+            }
+            "refused" => "its host refuses: no such process".to_owned(),
+            "link" => format!("{} of the last looks unanswered while it lived", piece.count),
+            "flaps" => count(piece.count as usize, "return from down of late", "returns from down of late"),
+            other => other.to_owned(),
+        };
+        table.add_row([
+            Cell::new(what),
+            Cell::new(format!("{:.1}", piece.phi)),
+            Cell::new(if piece.by.is_empty() { "this agent".to_owned() } else { list(&piece.by) }),
+            Cell::new(age(&piece.first)),
+            Cell::new(age(&piece.last)),
+        ]);
+    }
+    format!("Silence is worth φ {:.1} here (5 accuses, 8 testifies):\n{}\n{asked}", case.phi, finish(table))
 }
 
 fn silence(member: &Member, evidence: &Evidence) -> String {

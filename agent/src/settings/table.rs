@@ -228,11 +228,12 @@ pub(crate) const ROWS: &[Row] = &[
         key: "expected",
         flag: "expected",
         env: "HEARTSAY_EXPECTED",
-        value: "N",
+        value: "VOTES",
         heading: DETECT,
         kind: Kind::One,
         default: Default::Found("none: no quorum is kept"),
-        help: "Number of members that the cluster is meant to have; quorum is more than half of it.",
+        help: "Who votes; quorum is more than half of all votes. A number of members (5), those with a tag \
+               (role=voter:3), or names, which is the safest (a,b,c). The same on all members.",
         reload: true,
     },
     Row {

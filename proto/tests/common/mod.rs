@@ -3,21 +3,28 @@
 #![allow(unreachable_pub, dead_code, reason = "each test takes what it needs")]
 
 use heartsay_proto::gossip::{
-    Accusation, Body, Claim, Entry, Exchange, List, Packet, Page, Ping, Pong, ProbeReport, ProbeRequest,
-    Pull, Refusal, Supply, Want, packet,
+    Accusation, Body, Claim, Entry, Exchange, Lease, List, Packet, Page, Ping, Pong, ProbeReport,
+    ProbeRequest, Pull, Refusal, Supply, Want, packet,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 pub fn any_packet() -> impl Strategy<Value = Packet> {
     let fixed = (any::<u64>(), number(), any::<u32>(), any::<u64>(), any::<u32>());
-    let parts = (fixed, proptest::option::of(any_content()), vec(any_claim(), 0..5));
-    parts.prop_map(|((sender, heartbeat, seq, view, beat), body, claims)| Packet {
+    let lease = any::<(u32, u32, u32)>().prop_map(|(electorate, age_ms, present)| Lease {
+        electorate,
+        age_ms,
+        present,
+    });
+    let lease = proptest::option::of(lease);
+    let parts = (fixed, lease, proptest::option::of(any_content()), vec(any_claim(), 0..5));
+    parts.prop_map(|((sender, heartbeat, seq, view, beat), lease, body, claims)| Packet {
         sender,
         heartbeat,
         seq,
         view,
         beat,
+        lease,
         claims,
         body,
     })

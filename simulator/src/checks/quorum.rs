@@ -5,7 +5,7 @@ use core::time::Duration;
 use heartsay_membership::{Instant, Quorum, QuorumStatus};
 
 use super::Violations;
-use crate::network::Network;
+use crate::network::{Cut, Network};
 
 /// What each running member says about quorum, and the rules about it.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ impl Quorums {
         let Some(expected) = status.expected else { return };
         let majority = status.needed > expected / 2;
         let enough = status.present >= status.needed;
-        if status.quorum == Quorum::Held && !(majority && enough) {
+        if status.quorum == Quorum::Held && !(majority && enough && status.until.is_some()) {
             out.add(at, "quorum-arithmetic", || {
                 let QuorumStatus { present, needed, .. } = status;
                 format!(
@@ -40,7 +40,7 @@ impl Quorums {
         }
     }
 
-    /// Whether `member` says that it stands on the side that may act.
+    /// Whether `member` has said last that it stands on the side that may act.
     #[must_use]
     pub fn held(&self, member: usize) -> bool {
         self.says.get(member) == Some(&Some(Quorum::Held))
@@ -53,17 +53,24 @@ impl Quorums {
             .map(|q| self.says.iter().filter(|says| **says == Some(q)).count())
     }
 
-    /// `observer` calls `subject` down, which lives beyond a cut: whoever acts on that
-    /// verdict must be sure that the subject no longer acts.
-    pub fn verdict(&self, out: &mut Violations, at: Instant, observer: usize, subject: usize) {
-        if self.held(observer) && self.held(subject) {
+    /// `observer` calls `subject` down, which lives beyond a cut. `acts`: the subject, asked now, would still say held.
+    /// Whoever acts on that verdict must be sure that the subject no longer does.
+    pub fn verdict(
+        &self,
+        out: &mut Violations,
+        at: Instant,
+        observer: usize,
+        subject: usize,
+        acts: impl Fn(usize) -> bool,
+    ) {
+        if self.held(observer) && acts(observer) && self.held(subject) && acts(subject) {
             out.add(at, "quorum-overlap", || {
                 format!("n{observer} holds quorum and calls n{subject} down, which lives beyond a cut and holds it too")
             });
         }
     }
 
-    /// Once every cut has been in force for `within`, at most one side holds quorum.
+    /// Once a cut has been in force for `within`, at most one of its sides holds quorum.
     pub fn sides(
         &self,
         out: &mut Violations,
@@ -71,20 +78,27 @@ impl Quorums {
         network: &Network,
         since: &[Instant],
         within: Duration,
+        acts: impl Fn(usize) -> bool,
     ) {
         for (cut, since) in network.cuts().iter().zip(since) {
-            if !cut.active || cut.one_way || at.since(*since) < within {
+            if !cut.active || at.since(*since) < within || !cut.divides(self.says.len()) {
                 continue;
             }
-            let mut holders = (0..self.says.len()).filter(|&m| self.held(m) && cut.side(m) != 0);
+            let mut holders = (0..self.says.len()).filter(|&m| self.held(m) && acts(m));
             let Some(first) = holders.next() else { continue };
-            if let Some(other) = holders.find(|&m| cut.side(m) != cut.side(first)) {
+            if let Some(other) = holders.find(|&m| apart(cut, m, first)) {
                 out.add(at, "two-quorums", || {
                     format!("n{first} and n{other}, on two sides of a cut, both hold quorum")
                 });
             }
         }
     }
+}
+
+/// Whether these two are on different sides. Of a one-way cut only the first side is cut from the others.
+fn apart(cut: &Cut, a: usize, b: usize) -> bool {
+    let (a, b) = (cut.side(a), cut.side(b));
+    a != b && (!cut.one_way || a == 1 || b == 1)
 }
 
 #[cfg(test)]
@@ -94,31 +108,50 @@ mod tests {
     use crate::scenario::Network as Rules;
 
     fn status(quorum: Quorum, present: u32) -> QuorumStatus {
-        let reason = String::new();
-        QuorumStatus { quorum, since: Instant::EPOCH, present, needed: 3, expected: Some(4), reason }
+        QuorumStatus {
+            quorum,
+            since: Instant::EPOCH,
+            until: Some(Instant::NEVER),
+            present,
+            needed: 3,
+            expected: Some(4),
+            electorate: None,
+            reason: String::new(),
+        }
+    }
+
+    fn acts(_: usize) -> bool {
+        true
     }
 
     #[test]
     fn two_sides_with_quorum_and_bad_sums_are_seen() {
-        let mut network = Network::new(&Rules::default(), 4, Seed(1).dice("network", 0));
-        let cut = network.plan_cut(vec![1, 1, 2, 2], false);
-        network.set_cut(cut, true, Instant::EPOCH);
-        let mut out = Violations::default();
-        let mut quorums = Quorums::default();
-        let second = Duration::from_secs(1);
-        let late = Instant::EPOCH + second;
-        quorums.says(&mut out, late, 0, &status(Quorum::Held, 3));
-        quorums.says(&mut out, late, 2, &status(Quorum::Lost, 2));
-        quorums.sides(&mut out, late, &network, &[Instant::EPOCH], second);
-        quorums.verdict(&mut out, late, 0, 2);
-        assert_eq!((out.count, quorums.count()), (0, [1, 1, 0]));
+        for one_way in [false, true] {
+            let mut network = Network::new(&Rules::default(), 4, Seed(1).dice("network", 0));
+            let cut = network.plan_cut(vec![1, 1, 2, 2], one_way);
+            network.set_cut(cut, true, Instant::EPOCH);
+            let mut out = Violations::default();
+            let mut quorums = Quorums::default();
+            let second = Duration::from_secs(1);
+            let late = Instant::EPOCH + second;
+            quorums.says(&mut out, late, 3, &status(Quorum::Lost, 1));
+            quorums.says(&mut out, late, 0, &status(Quorum::Held, 3));
+            quorums.says(&mut out, late, 2, &status(Quorum::Lost, 2));
+            quorums.sides(&mut out, late, &network, &[Instant::EPOCH], second, acts);
+            quorums.verdict(&mut out, late, 0, 2, acts);
+            assert_eq!((out.count, quorums.count()), (0, [1, 2, 0]));
 
-        quorums.says(&mut out, late, 2, &status(Quorum::Held, 3));
-        quorums.sides(&mut out, Instant::EPOCH, &network, &[Instant::EPOCH], second);
-        assert_eq!(out.count, 0, "too early to say");
-        quorums.sides(&mut out, late, &network, &[Instant::EPOCH], second);
-        quorums.verdict(&mut out, late, 0, 2);
-        quorums.says(&mut out, late, 3, &status(Quorum::Held, 2));
-        assert!(out.broke("two-quorums") && out.broke("quorum-overlap") && out.broke("quorum-arithmetic"));
+            quorums.says(&mut out, late, 2, &status(Quorum::Held, 3));
+            quorums.sides(&mut out, Instant::EPOCH, &network, &[Instant::EPOCH], second, acts);
+            assert_eq!(out.count, 0, "too early to say");
+            quorums.sides(&mut out, late, &network, &[Instant::EPOCH], second, |m| m == 0);
+            quorums.verdict(&mut out, late, 0, 2, |m| m == 0);
+            assert_eq!(out.count, 0, "its proof has run out while it slept");
+            quorums.sides(&mut out, late, &network, &[Instant::EPOCH], second, acts);
+            quorums.verdict(&mut out, late, 0, 2, acts);
+            quorums.says(&mut out, late, 3, &status(Quorum::Held, 2));
+            let rules = ["two-quorums", "quorum-overlap", "quorum-arithmetic"];
+            assert!(rules.iter().all(|rule| out.broke(rule)));
+        }
     }
 }

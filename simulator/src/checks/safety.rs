@@ -103,6 +103,16 @@ impl Safety {
         }
     }
 
+    /// `from` has sent `datagrams` in the running second. False: it is a storm, and the run would never end.
+    pub fn calm(out: &mut Violations, at: Instant, from: usize, datagrams: u32) -> bool {
+        if datagrams > STORM {
+            out.add(at, "storm", || {
+                format!("n{from} sent {datagrams} datagrams in a second; the run ends here")
+            });
+        }
+        datagrams <= STORM
+    }
+
     /// `observer` asked `spins` times in a row to be woken at once. False: too often.
     pub fn spins(out: &mut Violations, at: Instant, observer: usize, spins: u32) -> bool {
         if spins > MOST_SPINS {
@@ -117,6 +127,9 @@ impl Safety {
     }
 }
 
+/// More datagrams in one second than any member has a reason to send: five times what fills the 5 MB/s of a
+/// seed while 1,000 members join.
+const STORM: u32 = 20_000;
 /// A machine that asks to be woken at once more often than this is in a loop.
 const MOST_SPINS: u32 = 1000;
 

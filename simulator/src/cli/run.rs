@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use heartsay_membership::Instant;
 use heartsay_simulator::run::{self, Report};
 use heartsay_simulator::scenario::{Scenario, Span};
-use heartsay_simulator::swarm;
+use heartsay_simulator::swarm::{self, Theme};
 use heartsay_simulator::trace::Log;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -28,6 +28,9 @@ pub(super) struct Run {
     /// More lines: one per seed, and the machines' own counters
     #[arg(long, short)]
     verbose: bool,
+    /// JSON: every second of every run too (bytes, sizes of tables, ghosts)
+    #[arg(long)]
+    series: bool,
     /// A broken budget is shown and does not fail the run
     #[arg(long)]
     lenient: bool,
@@ -40,7 +43,10 @@ impl Run {
         }
         let scenario = self.choice.load()?;
         let seeds: Vec<u64> = self.seed.map_or_else(|| (1..=self.seeds).collect(), |seed| vec![seed]);
-        let report = with_bar(&scenario, &seeds, &self.choice.sets())?;
+        let mut report = with_bar(&scenario, &seeds, &self.choice.sets())?;
+        if self.series {
+            report = report.with_series();
+        }
         match self.output {
             Output::Json => say!("{}", serde_json::to_string_pretty(&report)?),
             Output::Table => table::report(&report, self.verbose, &self.choice.words()),
@@ -76,11 +82,11 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn go(self) -> anyhow::Result<Outcome> {
-        // `swarm` is a scenario of its own: the seed draws it.
-        let mut scenario = if self.choice.scenario == "swarm" {
-            swarm::draw(self.seed, self.choice.nodes)?
-        } else {
-            self.choice.load()?
+        // A swarm is a scenario of its own: the seed draws it.
+        let mut scenario = match self.choice.scenario.as_str() {
+            "swarm" => swarm::draw(self.seed, Theme::All, self.choice.nodes)?,
+            "swarm-quorum" => swarm::draw(self.seed, Theme::Quorum, self.choice.nodes)?,
+            _ => self.choice.load()?,
         };
         if let Some(until) = self.until {
             scenario.duration = until;
@@ -102,11 +108,17 @@ impl Replay {
 /// Runs with a progress bar, if somebody is looking.
 pub(super) fn with_bar(scenario: &Scenario, seeds: &[u64], sets: &[String]) -> anyhow::Result<Report> {
     let length = seeds.len() as u64 * scenario.duration.0.as_secs();
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(length) } else { ProgressBar::hidden() };
-    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} virtual s, {eta} left")?;
-    bar.set_style(style);
-    bar.set_prefix(scenario.name.clone());
+    let bar = bar(&scenario.name, length)?;
     let report = run::run(scenario, seeds, sets, &|| bar.inc(1)).map_err(|error| anyhow!(error));
     bar.finish_and_clear();
     report
+}
+
+/// A bar over `length` virtual seconds; hidden when nobody is looking.
+pub(super) fn bar(name: &str, length: u64) -> anyhow::Result<ProgressBar> {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(length) } else { ProgressBar::hidden() };
+    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} virtual s, {eta} left")?;
+    bar.set_style(style);
+    bar.set_prefix(name.to_owned());
+    Ok(bar)
 }

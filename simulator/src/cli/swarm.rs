@@ -5,7 +5,7 @@ use std::io::Write as _;
 use anyhow::anyhow;
 use heartsay_simulator::run::{self, Run};
 use heartsay_simulator::scenario::Span;
-use heartsay_simulator::swarm;
+use heartsay_simulator::swarm::{self, Theme};
 use rayon::prelude::*;
 
 use super::{Outcome, bench::Stopwatch, out::Out, table};
@@ -15,6 +15,9 @@ pub(super) struct Swarm {
     /// How long, in real time
     #[arg(long = "for", default_value = "1m")]
     lasts: Span,
+    /// What the scenarios are about
+    #[arg(long, value_enum, default_value_t)]
+    only: Theme,
     /// Members; default: drawn too
     #[arg(long, short)]
     nodes: Option<usize>,
@@ -43,9 +46,10 @@ impl Swarm {
                 say!("seed {} fails:", run.seed);
                 table::violations(&run);
                 let nodes = self.nodes.map_or_else(String::new, |n| format!(" --nodes {n}"));
-                say!("  replay: heartsay-sim replay swarm --seed {}{nodes} --log", run.seed);
+                let name = if self.only == Theme::All { "swarm" } else { "swarm-quorum" };
+                say!("  replay: heartsay-sim replay {name} --seed {}{nodes} --log", run.seed);
                 if self.show {
-                    say!("{}", swarm::text(run.seed, self.nodes));
+                    say!("{}", swarm::text(run.seed, self.only, self.nodes));
                 }
             }
             Out::new().flush()?;
@@ -55,7 +59,7 @@ impl Swarm {
     }
 
     fn one(&self, seed: u64) -> anyhow::Result<Run> {
-        let scenario = swarm::draw(seed, self.nodes)?;
+        let scenario = swarm::draw(seed, self.only, self.nodes)?;
         run::run_one(&scenario, seed, None).map_err(|error| anyhow!(error))
     }
 }

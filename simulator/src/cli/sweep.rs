@@ -1,10 +1,11 @@
 //! `sweep`: a scenario for every combination of parameters.
 
 use anyhow::anyhow;
-use heartsay_simulator::run::Report;
+use heartsay_simulator::measure::{Measures, Summary};
+use heartsay_simulator::run::{self, Report};
 use heartsay_simulator::scenario;
 
-use super::{Choice, Outcome, Output, run::with_bar, table::number};
+use super::{Choice, Outcome, Output, bench::Stopwatch, run::bar, table::number};
 
 #[derive(clap::Args)]
 pub(super) struct Sweep {
@@ -23,25 +24,54 @@ pub(super) struct Sweep {
 
 impl Sweep {
     pub(super) fn go(self) -> anyhow::Result<Outcome> {
+        let watch = Stopwatch::start();
         let axes = self.over.iter().map(|over| axis(over)).collect::<anyhow::Result<Vec<_>>>()?;
-        let points = points(&axes);
         let seeds: Vec<u64> = (1..=self.seeds.max(1)).collect();
-        let mut reports: Vec<(String, Report)> = Vec::new();
-        for point in &points {
-            let sets = [self.choice.sets(), point.clone()].concat();
-            let scenario = scenario::load(&self.choice.scenario, &sets)?;
-            reports.push((point.join(" "), with_bar(&scenario, &seeds, &sets)?));
-        }
+        let points = points(&axes)
+            .into_iter()
+            .map(|point| {
+                let sets = [self.choice.sets(), point].concat();
+                Ok((scenario::load(&self.choice.scenario, &sets)?, sets))
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let length: u64 = points.iter().map(|(s, _)| s.duration.0.as_secs() * self.seeds.max(1)).sum();
+        let bar = bar(&self.choice.scenario, length)?;
+        let reports = run::grid(&points, &seeds, &|| bar.inc(1)).map_err(|error| anyhow!(error));
+        bar.finish_and_clear();
+        let reports = reports?;
+        let measures: Vec<&Measures> =
+            reports.iter().flat_map(|report| &report.runs).map(|run| &run.measures).collect();
+        let all = Summary::of(&measures);
         match self.output {
-            Output::Json => {
-                let reports: Vec<&Report> = reports.iter().map(|(_, report)| report).collect();
-                say!("{}", serde_json::to_string_pretty(&reports)?);
-            }
-            Output::Table => print(&reports),
+            Output::Json => say!("{}", serde_json::to_string_pretty(&json(&axes, &seeds, &reports, &all))?),
+            Output::Table => print(&axes, &reports, &all),
         }
-        let sound = reports.iter().all(|(_, report)| report.sound());
+        // Not on standard output: what is printed there is the same for the same seeds.
+        eprintln!("{} runs in {:.0} s", measures.len(), watch.elapsed().as_secs_f64());
+        let sound = reports.iter().all(Report::sound);
         Ok(if sound { Outcome::Well } else { Outcome::Broken })
     }
+}
+
+fn json(axes: &[Axis], seeds: &[u64], reports: &[Report], all: &Summary) -> serde_json::Value {
+    let broken = |r: &Report| -> Vec<u64> {
+        r.runs.iter().filter(|run| run.violations.count > 0).map(|run| run.seed).collect()
+    };
+    let points: Vec<_> = reports
+        .iter()
+        .map(|r| serde_json::json!({ "set": r.set, "summary": r.summary, "broken-seeds": broken(r) }))
+        .collect();
+    let first = reports.first();
+    serde_json::json!({
+        "schema": SCHEMA,
+        "scenario": first.map(|r| &r.scenario),
+        "nodes": first.map(|r| r.nodes),
+        "generator": first.map(|r| r.generator),
+        "over": axes,
+        "seeds": seeds,
+        "points": points,
+        "all": all,
+    })
 }
 
 /// A parameter and its values.
@@ -64,10 +94,15 @@ pub(super) fn points(axes: &[Axis]) -> Vec<Vec<String>> {
     points
 }
 
-fn print(reports: &[(String, Report)]) {
-    let width = reports.iter().map(|(point, _)| point.len()).max().unwrap_or(0).max(10);
+fn print(axes: &[Axis], reports: &[Report], all: &Summary) {
+    // Only what differs from point to point.
+    let name = |report: &Report| {
+        let own = report.set.iter().skip(report.set.len().saturating_sub(axes.len()));
+        own.map(String::as_str).collect::<Vec<_>>().join(" ")
+    };
+    let width = reports.iter().map(|report| name(report).len()).max().unwrap_or(0).max(10);
     say!(
-        "{:<width$}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>7}{:>9}{:>9}{:>9}{:>7}",
+        "{:<width$}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>7}{:>6}{:>9}{:>9}{:>7}",
         "",
         "susp mean",
         "susp p99",
@@ -82,16 +117,19 @@ fn print(reports: &[(String, Report)]) {
         "bytes/s",
         "checks"
     );
-    for (point, report) in reports {
+    let time = |count: u64, value: f64| if count > 0 { number(value) } else { "-".to_owned() };
+    for report in reports {
         let s = &report.summary;
+        let first = if s.down_first.count > 0 { &s.down_first } else { &s.stalled_down_first };
         say!(
-            "{point:<width$}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>7}{:>9}{:>9}{:>9}{:>7}",
-            number(s.suspect.mean),
-            number(s.suspect.p99),
-            number(if s.down_first.count > 0 { s.down_first.median } else { s.stalled_down_first.median }),
-            number(s.down.median),
-            number(s.down.p99),
-            number(s.down.max),
+            "{:<width$}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>7}{:>6}{:>9}{:>9}{:>7}",
+            name(report),
+            time(s.suspect.count, s.suspect.mean),
+            time(s.suspect.count, s.suspect.p99),
+            time(first.count, first.median),
+            time(s.down.count, s.down.median),
+            time(s.down.count, s.down.p99),
+            time(s.down.count, s.down.max),
             s.down.missing,
             s.false_positives,
             s.false_positives_by_healthy,
@@ -100,4 +138,28 @@ fn print(reports: &[(String, Report)]) {
             if report.sound() { "ok" } else { "BROKEN" }
         );
     }
+    let runs: usize = reports.iter().map(|report| report.runs.len()).sum();
+    say!("\n{runs} runs of {} together:", reports.first().map_or("", |report| &report.scenario));
+    for (label, s) in
+        [("down, the first observer", &all.down_first), ("impaired called down", &all.stalled_down_first)]
+    {
+        if s.count + s.missing > 0 {
+            let [median, p99, p999] = [s.median, s.p99, s.p999].map(|value| time(s.count, value));
+            say!(
+                "  {label}: median {median} s, p99 {p99}, p99.9 {p999}; {} times, {} never",
+                s.count,
+                s.missing
+            );
+        }
+    }
+    say!(
+        "  FP {}, FP- {}, healthy members evicted {}, needless evictions {}",
+        all.false_positives,
+        all.false_positives_by_healthy,
+        all.healthy_evicted,
+        all.needless_evictions
+    );
 }
+
+/// Layout of the JSON.
+const SCHEMA: &str = "heartsay-sim-sweep/1";

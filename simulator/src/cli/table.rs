@@ -72,16 +72,26 @@ fn summary(s: &Summary) {
         s.healthy_evicted,
         s.needless_evictions
     );
+    if s.removed.count + s.removed.missing > 0 {
+        say!(
+            "impaired members held for down by most: {}, again {} times; healthy ones {}",
+            s.removed.count,
+            s.removed_again,
+            s.healthy_removed
+        );
+    }
     if s.quorum != [0; 3] {
         let [held, lost, unsettled] = s.quorum;
         say!("quorum at the end: {held} members hold it, {lost} lost it, {unsettled} are unsettled");
     }
     say!(
-        "view divergence {} member-seconds; {} distinct view sizes while forming; {} datagrams/s and member; peak {} bytes/s",
+        "view divergence {} member-seconds; {} distinct view sizes while forming; {} datagrams/s and member; peak {} bytes/s, of a seed {}; largest table {}",
         number(s.divergence),
         number(s.view_sizes),
         number(s.datagrams),
-        number(s.bytes_peak)
+        number(s.bytes_peak),
+        number(s.bytes_contact),
+        number(s.table_max)
     );
 }
 

@@ -25,7 +25,12 @@ pub(super) fn figure(grid: &Grid, measure: &Measure) -> Option<String> {
             };
             let title = format!("{first}={row}, {second}={column}: {}", word(value));
             chart.boxed(x + 1.0, y + 1.0, wide - 2.0, ROW - 2.0, &format!("h{level:.0}"), &title);
-            let ink = if level >= 5.0 { "cell onheat" } else { "cell" };
+            // Each the readable one of light and dark ink, on light and on dark paper (contrast 4 or more).
+            let ink = match level {
+                7.0.. => "cell onheat",
+                6.0.. => "cell onmid",
+                _ => "cell",
+            };
             chart.word(x + wide / 2.0, y + ROW / 2.0 + 5.0, "middle", ink, &word(value));
         }
     }

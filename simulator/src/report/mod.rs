@@ -10,6 +10,7 @@ mod latency;
 mod phi;
 mod svg;
 mod sweep;
+mod traffic;
 
 use heartsay_detector::DetectorConfig;
 use heartsay_membership::Config;
@@ -174,6 +175,17 @@ impl Page<'_> {
             let caption =
                 "A wrong entry: a live member that is missing or called down, or a dead one that is present.";
             figure(out, &format!("Disagreement over time (seed {})", self.seed), &picture, caption);
+            let picture = traffic::bytes(&run.measures, seconds);
+            figure(
+                out,
+                &format!("Bytes over time (seed {})", self.seed),
+                &picture,
+                "With 28 bytes of headers.",
+            );
+            let picture = traffic::tables(&run.measures, seconds);
+            let caption = "A ghost: a member that does not run and is in somebody's view. Tables also hold the dead \
+                           until they are forgotten.";
+            figure(out, &format!("Tables over time (seed {})", self.seed), &picture, caption);
         }
     }
 

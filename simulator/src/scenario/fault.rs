@@ -12,6 +12,9 @@ pub struct Fault {
     pub what: What,
     /// When it begins, from the start of the run.
     pub at: Span,
+    /// It begins at a random moment of this span after `at`, the same for all whom it befalls (`over`: each at
+    /// its own). Members beat in rounds; trouble does not wait for them. Default: exactly at `at`.
+    pub within: Option<Span>,
     /// Whom it befalls. Default: one member.
     pub who: Option<Who>,
     /// How they are drawn: `random` (default), or `neighbours`: consecutive
@@ -32,7 +35,7 @@ pub struct Fault {
     pub over: Option<Span>,
     /// Beat of a crash loop, of churn, of joins.
     pub every: Option<Span>,
-    /// crash, vanish, restart: back after this long. Restart: default 500 ms.
+    /// crash, vanish, restart, leave: back after this long. Restart: default 500 ms.
     pub back_after: Option<Span>,
     /// crash, vanish, restart: whether the disk survives (`kept`, default) or is `lost`: a new
     /// host id, nothing remembered.

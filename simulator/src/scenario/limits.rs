@@ -15,18 +15,14 @@ pub struct Check {
     /// Tables compared with their predecessors after every step, not only once a second in
     /// a few members. Default false: it is slow.
     pub every_step: bool,
-    /// After a partition began, the side without a majority must have noticed within this. Default 10 s.
-    pub quorum_within: Span,
+    /// After a partition began, the side without a majority must have noticed within this. Default: the promised
+    /// bound, seven tenths of the acceptable pause and 2 % for the clocks.
+    pub quorum_within: Option<Span>,
 }
 
 impl Default for Check {
     fn default() -> Self {
-        Self {
-            agree_within: Span::secs(30),
-            liveness: true,
-            every_step: false,
-            quorum_within: Span::secs(10),
-        }
+        Self { agree_within: Span::secs(30), liveness: true, every_step: false, quorum_within: None }
     }
 }
 
@@ -54,6 +50,16 @@ pub struct Budget {
     pub false_positives_by_healthy: Option<u64>,
     /// Faultless members called down by anybody.
     pub healthy_evicted: Option<u64>,
+    /// Until most members hold an impaired one for down, the slowest; broken too if one never was.
+    pub removed_max: Option<Span>,
+    /// Times that an impaired member was removed again.
+    pub removed_again: Option<u64>,
+    /// Times that most members held a faultless one for down.
+    pub healthy_removed: Option<u64>,
+    /// Running members called down, per observer, whatever their trouble.
+    pub called_down: Option<u64>,
+    /// From the end of the trouble until nobody has one in its view that does not run, the slowest seed.
+    pub ghosts_gone: Option<Span>,
     /// Called down and back within 10 s.
     pub needless_evictions: Option<u64>,
     /// Member-seconds off the majority's view.

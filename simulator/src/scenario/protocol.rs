@@ -1,7 +1,7 @@
 //! Where the machine's settings differ from the shipped ones.
 
 use heartsay_detector::{DetectorConfig, FixedConfig, PhiConfig, Tail};
-use heartsay_membership::{Bodies, Config, Profile as Shipped};
+use heartsay_membership::{Bodies, Config, Electorate, Profile as Shipped};
 use heartsay_proto::{Budget as Datagram, Cluster};
 use serde::Deserialize;
 
@@ -52,7 +52,9 @@ pub struct Protocol {
     pub leave_timeout: Option<Span>,
     /// Expected size of the cluster, for quorum (`"all"`: as many as there are).
     pub expected: Option<Who>,
-    /// How long presence must be stable before quorum is believed.
+    /// Who votes, as agents are told it (`"n0,n1,n2"`, `"role=voter:3"`), instead of a size.
+    pub electorate: Option<String>,
+    /// How long a majority must be proven before quorum is held.
     pub quorum_settle: Option<Span>,
     /// Most members that a roster takes.
     pub max_members: Option<usize>,
@@ -114,7 +116,10 @@ impl Protocol {
             config.rtt.max = max.0;
         }
         if let Some(expected) = &self.expected {
-            config.expected = u32::try_from(expected.count(nodes)).ok();
+            config.electorate = u32::try_from(expected.count(nodes)).ok().map(Electorate::expected);
+        }
+        if let Some(electorate) = &self.electorate {
+            config.electorate = Some(electorate.parse().map_err(|error| format!("electorate: {error}"))?);
         }
         if let Some(limit) = self.datagram {
             config.datagram = Datagram::new(limit).map_err(|error| error.to_string())?;

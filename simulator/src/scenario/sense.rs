@@ -1,15 +1,15 @@
 //! The questions that types cannot ask: combinations that make no sense.
 
 use super::load::{hint, nearest};
-use super::{Fault, Scenario, What, Who};
+use super::{Fault, Network, Protocol, Scenario, What, Who};
 use crate::models::Yardstick;
 
 pub(super) fn check(s: &Scenario) -> Result<(), String> {
     if s.nodes == 0 {
         return Err("nodes = 0: a cluster has at least one member".to_owned());
     }
-    if s.nodes > 65_535 {
-        return Err(format!("nodes = {}: at most 65535 members are simulated", s.nodes));
+    if s.nodes > MOST_NODES {
+        return Err(format!("nodes = {}: at most {MOST_NODES} members are simulated", s.nodes));
     }
     if s.duration.0.is_zero() {
         return Err("duration = \"0s\": nothing would happen".to_owned());
@@ -19,6 +19,14 @@ pub(super) fn check(s: &Scenario) -> Result<(), String> {
     }
     if s.start.over.0 >= s.duration.0 {
         return Err(format!("start.over {} does not fit the duration {}", s.start.over, s.duration));
+    }
+    if let Some(every) = s.start.every
+        && every.0.saturating_mul(s.nodes as u32 - 1) >= s.duration.0
+    {
+        return Err(format!(
+            "start.every {every}: the last of {} members would start after the end",
+            s.nodes
+        ));
     }
     if s.machine != Yardstick::Heartsay {
         if s.start.every.is_some() {
@@ -70,8 +78,64 @@ pub(super) fn check(s: &Scenario) -> Result<(), String> {
             }
         }
     }
+    check_network(n)?;
+    check_protocol(&s.protocol)?;
+    let limits = [
+        ("divergence", s.budget.divergence),
+        ("bytes-mean", s.budget.bytes_mean),
+        ("bytes-p99", s.budget.bytes_p99),
+        ("bytes-peak", s.budget.bytes_peak),
+    ];
+    if let Some((key, limit)) =
+        limits.into_iter().find(|(_, limit)| limit.is_some_and(|l| l.is_nan() || l < 0.0))
+    {
+        return Err(format!("budget.{key} = {}: never kept", limit.unwrap_or_default()));
+    }
     for (i, fault) in s.faults.iter().enumerate() {
         check_fault(s, fault).map_err(|why| format!("fault {} ({}): {why}", i + 1, fault.what.word()))?;
+    }
+    Ok(())
+}
+
+fn check_network(n: &Network) -> Result<(), String> {
+    if n.mtu < LEAST_MTU {
+        return Err(format!("network.mtu = {}: IPv4 promises {LEAST_MTU} bytes", n.mtu));
+    }
+    if let Some(burst) = n.burst {
+        if burst.good.0.is_zero() || burst.bad.0.is_zero() {
+            return Err("network.burst: good and bad times must not be zero".to_owned());
+        }
+        share_is_sane("network.burst.loss", burst.loss)?;
+    }
+    for (i, zone) in n.zones.iter().enumerate() {
+        if !(zone.weight > 0.0 && zone.weight.is_finite()) {
+            return Err(format!("network.zone {:?}: a weight is above zero", zone.name));
+        }
+        if n.zones.iter().take(i).any(|other| other.name == zone.name) {
+            return Err(format!("network.zone {:?} is there twice", zone.name));
+        }
+    }
+    for link in &n.links {
+        share_is_sane("network.link.loss", link.loss.unwrap_or(0.0))?;
+    }
+    Ok(())
+}
+
+fn check_protocol(p: &Protocol) -> Result<(), String> {
+    if p.interval.is_some_and(|interval| interval.0.is_zero()) {
+        return Err("protocol.interval must not be zero".to_owned());
+    }
+    let counts = [
+        ("witnesses", p.witnesses),
+        ("fanout", p.fanout),
+        ("missed", p.missed.map(|missed| missed as usize)),
+        ("max-members", p.max_members),
+    ];
+    if let Some((key, _)) = counts.into_iter().find(|(_, count)| *count == Some(0)) {
+        return Err(format!("protocol.{key} must not be zero"));
+    }
+    if p.phi_threshold.is_some_and(|phi| !(phi > 0.0 && phi.is_finite())) {
+        return Err("protocol.phi-threshold must be above zero".to_owned());
     }
     Ok(())
 }
@@ -79,6 +143,15 @@ pub(super) fn check(s: &Scenario) -> Result<(), String> {
 fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
     if f.at.0 >= s.duration.0 {
         return Err(format!("at {} lies after the end of the run ({})", f.at, s.duration));
+    }
+    if let Some(over) = f.over.filter(|over| f.at.0 + over.0 > s.duration.0) {
+        return Err(format!("at {} and over {over} reach beyond the end of the run ({})", f.at, s.duration));
+    }
+    if let Some(within) = f.within.filter(|within| f.at.0 + within.0 >= s.duration.0) {
+        return Err(format!(
+            "at {} and within {within} reach beyond the end of the run ({})",
+            f.at, s.duration
+        ));
     }
     let given = [
         ("who", f.who.is_some()),
@@ -109,7 +182,8 @@ fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
         What::Cut => (&["from", "to"], &["for", "on", "off", "from", "to"]),
         What::Partition => (&["sides"], &["for", "on", "off", "sides"]),
         What::Corrupt => (&["share"], &["who", "for", "on", "off", "over", "share"]),
-        What::DuplicateName | What::Leave => (&[], &["who", "over"]),
+        What::DuplicateName => (&[], &["who", "over"]),
+        What::Leave => (&[], &["who", "over", "back-after"]),
         What::Join => (&[], &["who", "over", "every"]),
         What::Churn => (&["every"], &["for", "every"]),
     };
@@ -131,6 +205,12 @@ fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
     if f.every.is_some_and(|every| every.0.is_zero()) || f.on.is_some_and(|on| on.0.is_zero()) {
         return Err("`every` and `on` must not be zero".to_owned());
     }
+    if f.lasts.is_some_and(|lasts| lasts.0.is_zero()) || f.off.is_some_and(|off| off.0.is_zero()) {
+        return Err("`for` and `off` must not be zero".to_owned());
+    }
+    if f.ppm.is_some_and(|ppm| ppm.unsigned_abs() > MOST_DRIFT) {
+        return Err(format!("ppm lies between -{MOST_DRIFT} and {MOST_DRIFT}"));
+    }
     for (key, share) in [("send", f.send), ("receive", f.receive), ("share", f.share)] {
         share_is_sane(key, share.unwrap_or(0.0))?;
     }
@@ -139,6 +219,25 @@ fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
     }
     if f.sides.as_ref().is_some_and(|sides| sides.len() < 2 || sides.len() > 200) {
         return Err("a partition has 2 to 200 sides".to_owned());
+    }
+    if let Some(sides) = &f.sides {
+        // The last side takes the rest.
+        let (most, rest) = (sides.iter().map(|side| side.count(s.nodes)), sides.len() - 1);
+        if most.take(rest).sum::<usize>() >= s.nodes {
+            return Err("the sides leave nobody for the last of them".to_owned());
+        }
+        named_apart(sides)?;
+    }
+    if let (Some(from), Some(to)) = (&f.from, &f.to) {
+        if matches!(from, Who::All) {
+            return Err("`from` everybody leaves nobody who could hear them or not".to_owned());
+        }
+        named_apart(&[from.clone(), to.clone()])?;
+    }
+    if let (What::Join, Some(Who::Count(k))) = (f.what, &f.who)
+        && s.nodes + k > MOST_NODES
+    {
+        return Err(format!("{k} newcomers: at most {MOST_NODES} members are simulated"));
     }
     for who in [&f.who, &f.from, &f.to].into_iter().flatten() {
         match who {
@@ -159,6 +258,20 @@ fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
     Ok(())
 }
 
+/// No name stands on two sides.
+fn named_apart(sides: &[Who]) -> Result<(), String> {
+    let names = sides.iter().flat_map(|side| match side {
+        Who::Named(names) => names.as_slice(),
+        Who::Count(_) | Who::Share(_) | Who::All => &[],
+    });
+    let mut names: Vec<&String> = names.collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair.first() == pair.last()) {
+        Some([name, ..]) => Err(format!("{name} would be cut off from itself")),
+        _ => Ok(()),
+    }
+}
+
 fn share_is_sane(key: &str, share: f64) -> Result<(), String> {
     if (0.0..=1.0).contains(&share) {
         Ok(())
@@ -166,3 +279,10 @@ fn share_is_sane(key: &str, share: f64) -> Result<(), String> {
         Err(format!("{key} = {share}: a share lies between 0 and 1"))
     }
 }
+
+/// Member numbers fit 16 bits in the models' encoding.
+const MOST_NODES: usize = 65_535;
+/// RFC 791.
+const LEAST_MTU: usize = 68;
+/// A clock that runs at half or one and a half times the speed: far beyond any quartz.
+const MOST_DRIFT: u64 = 500_000;

@@ -52,6 +52,36 @@ impl Model for Restless {
     }
 }
 
+/// Says a word to another, and answers every datagram with two.
+struct Chatty(usize);
+
+impl Model for Chatty {
+    fn begin(&mut self, _: Instant, stage: &mut Stage) {
+        stage.send(self.0, vec![0].into());
+    }
+    fn datagram(&mut self, _: Instant, from: usize, bytes: &[u8], stage: &mut Stage) {
+        stage.send(from, bytes.to_vec().into());
+        stage.send(from, bytes.to_vec().into());
+    }
+    fn timeout(&mut self, _: Instant, _: &mut Stage) {}
+    fn wants(&self) -> Instant {
+        Instant::NEVER
+    }
+}
+
+#[test]
+fn members_that_answer_answers_without_end_are_seen_and_the_run_ends() {
+    let mut world = world();
+    until(&mut world, 10);
+    for (me, other) in [(1, 2), (2, 1)] {
+        let part = Part { me, nodes: 4, settle: Duration::ZERO, pause: Duration::ZERO };
+        let process = world.hosts[me].process.as_mut().expect("runs");
+        process.node = Machine::playing(Box::new(Chatty(other)), part, Instant::EPOCH);
+    }
+    let ended = world.run(&|_| {});
+    assert!(ended.violations.broke("storm"), "seed {SEED}: {:?}", ended.violations);
+}
+
 #[test]
 fn a_machine_that_wakes_without_end_is_seen_and_does_not_hang_the_world() {
     let mut world = world();

@@ -175,6 +175,7 @@ impl World {
         let size = transmit.bytes.len();
         h.second.bytes += (size + HEADER) as u32;
         h.second.datagrams += 1;
+        self.over |= !Safety::calm(&mut self.violations, self.now, host, h.second.datagrams);
         let work = h.work;
         let Some(to) = number(transmit.to).filter(|&to| to < self.hosts.len()) else { return };
         let mut arrivals = std::mem::take(&mut self.arrivals);

@@ -34,6 +34,8 @@ impl World {
         let check = self.scenario.check.clone();
         // A scenario that begins trouble must leave time for the calm to be judged.
         self.measures.agreement = liveness(&mut self.violations, now, self.calm, &self.board, &check);
+        self.measures.ghosts_gone =
+            (self.board.ghosts() == 0).then(|| self.board.haunted_until().since(self.calm).as_secs_f64());
         if self.scenario.machine != Yardstick::Heartsay {
             // The rules are the real machine's; a model is measured, not checked.
             self.violations = Violations::default();

@@ -13,6 +13,8 @@ pub(super) struct Marks {
     pub(super) evicted: Option<Instant>,
     pub(super) down: Option<Instant>,
     pub(super) back: bool,
+    /// Most of the others hold it for down.
+    pub(super) out: bool,
 }
 
 pub(super) struct Newcomer {

@@ -62,6 +62,8 @@ pub struct World {
     rejected: BTreeMap<&'static str, u64>,
     arrivals: Vec<Arrival>,
     events: Vec<Event>,
+    /// What happens would go on for ever.
+    over: bool,
 }
 
 /// What the queue holds.
@@ -123,6 +125,7 @@ impl World {
             rejected: BTreeMap::new(),
             arrivals: Vec::new(),
             events: Vec::new(),
+            over: false,
         };
         world.plan();
         Ok(world)
@@ -152,6 +155,9 @@ impl World {
                 progress(at.since(Instant::EPOCH));
             }
             self.step(happening);
+            if self.over {
+                return self.finish();
+            }
         }
         self.now = end;
         self.finish()
@@ -195,7 +201,11 @@ impl World {
             self.queue.push(Instant::EPOCH + at, Happening::Act(Act::Start(member)));
         }
         for (i, fault) in self.scenario.faults.iter().enumerate() {
-            self.queue.push(Instant::EPOCH + fault.at.0, Happening::Act(Act::Begin(i)));
+            let mut at = Instant::EPOCH + fault.at.0;
+            if let Some(within) = fault.within {
+                at += self.seed.dice("moment", i as u64).within(within.0);
+            }
+            self.queue.push(at, Happening::Act(Act::Begin(i)));
         }
         self.queue.push(Instant::EPOCH + SECOND, Happening::Second);
         self.queue.push(Instant::EPOCH + self.scenario.measure.every.0, Happening::Sample);

@@ -127,6 +127,12 @@ impl World {
         }
         let contacts = self.scenario.start.contacts.min(self.scenario.nodes);
         let mut seeds: Vec<usize> = (0..contacts).filter(|&c| c != host).collect();
+        if (0..contacts).all(|c| c == host || self.oracle.members()[c].is_over()) {
+            // Whoever starts a member when all contacts are gone for good names somebody who is there.
+            let up: Vec<usize> =
+                (0..self.hosts.len()).filter(|&m| m != host && self.board.is_up(m)).collect();
+            seeds.extend(up.get(self.dice.below(up.len())));
+        }
         if remembers {
             seeds.extend((0..REMEMBERED).map(|_| self.dice.below(self.hosts.len())).filter(|&p| p != host));
         }

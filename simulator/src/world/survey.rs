@@ -4,7 +4,8 @@ use heartsay_membership::Instant;
 
 use super::{Happening, SECOND, World};
 use crate::checks::{Row, Safety};
-use crate::host::owners_word;
+use crate::host::{owners_word, would_say_held};
+use crate::measure::Second;
 use crate::oracle::Belief;
 use crate::recording::LOOK;
 
@@ -12,21 +13,32 @@ impl World {
     pub(super) fn second(&mut self) {
         let now = self.now;
         let counted = now.since(Instant::EPOCH) >= self.scenario.measure.after.0 + SECOND;
-        for h in &mut self.hosts {
+        let mut second = Second { at: (now.as_micros() / 1_000_000) as u32, ..Second::default() };
+        let (mut bytes, mut entries) = (0u64, 0usize);
+        for (i, h) in self.hosts.iter_mut().enumerate() {
             let sent = std::mem::take(&mut h.second);
             self.measures.bytes_peak = self.measures.bytes_peak.max(sent.bytes);
+            second.bytes_max = second.bytes_max.max(sent.bytes);
+            if i < self.scenario.start.contacts {
+                second.bytes_contact = second.bytes_contact.max(sent.bytes);
+            }
+            if let Some(process) = &h.process {
+                let size = process.node.members();
+                second.up += 1;
+                second.table_max = second.table_max.max(size as u32);
+                (bytes, entries) = (bytes + u64::from(sent.bytes), entries + size);
+            }
             if counted && h.process.is_some() && now.since(h.started) >= SECOND {
                 self.measures.bytes.push(sent.bytes);
                 self.measures.datagrams += u64::from(sent.datagrams);
             }
         }
-        self.quorums.sides(
-            &mut self.violations,
-            now,
-            &self.network,
-            &self.cut_since,
-            self.scenario.check.quorum_within.0,
-        );
+        let up = f64::from(second.up.max(1));
+        second.bytes_mean = (bytes as f64 / up) as f32;
+        second.table_mean = (entries as f64 / up) as f32;
+        second.ghosts = self.board.ghosts() as u32;
+        self.measures.seconds.push(second);
+        self.check_sides();
         let seconds = now.as_micros() / 1_000_000;
         if self.unformed > 0 {
             self.view_sizes.extend(self.board.view_sizes());
@@ -38,6 +50,14 @@ impl World {
             self.inspect(i * nodes / watched, ages);
         }
         self.queue.push(now + SECOND, Happening::Second);
+    }
+
+    /// At most one side of each cut holds quorum, as soon as the bound on saying so has passed.
+    pub(super) fn check_sides(&mut self) {
+        let within =
+            self.scenario.check.quorum_within.map_or(self.config.lease().mul_f64(CLOCK_RATES), |w| w.0);
+        let acts = |member| would_say_held(&self.hosts, member, self.now);
+        self.quorums.sides(&mut self.violations, self.now, &self.network, &self.cut_since, within, acts);
     }
 
     pub(super) fn sample(&mut self) {
@@ -100,3 +120,5 @@ impl World {
 const INSPECTED_ROWS: usize = 1024;
 /// Seconds between two looks at the ages of heartbeats.
 const AGES_EVERY: u64 = 5;
+/// Clocks may run 1 % off: what one calls a second, another calls up to 1.02.
+const CLOCK_RATES: f64 = 1.02;

@@ -7,6 +7,7 @@ use heartsay_membership::{Event, MemberEvent, MemberEventKind, Name, Status};
 use super::World;
 use crate::checks::Safety;
 use crate::host::owners_word;
+use crate::host::would_say_held;
 use crate::oracle::{Belief, GRACE, Life};
 use crate::trace::WORLD;
 
@@ -21,7 +22,10 @@ impl World {
                 self.trace
                     .say(now, name.as_str(), || format!("quorum {:?}: {}", status.quorum, status.reason));
                 if own {
+                    // Before, for one that says late that it has lost; after, for one that says too soon that it holds.
+                    self.check_sides();
                     self.quorums.says(&mut self.violations, now, host, &status);
+                    self.check_sides();
                 }
             }
             Event::GenerationRaised(generation) => {
@@ -72,6 +76,9 @@ impl World {
         if old != belief {
             self.record(|film| film.believes(now, observer, subject, old, belief));
         }
+        if old.down() != belief.down() {
+            self.removed(observer, subject);
+        }
         if belief.present() {
             self.known(observer, subject, event.generation);
         }
@@ -104,11 +111,29 @@ impl World {
         }
     }
 
+    /// `observer` has just changed its mind about `subject`, and with it perhaps the majority.
+    fn removed(&mut self, observer: usize, subject: usize) {
+        let (now, out) = (self.now, self.board.is_out(subject));
+        let marks = &mut self.marks[subject];
+        if std::mem::replace(&mut marks.out, out) || !out {
+            return;
+        }
+        let truth = &self.oracle.members()[subject];
+        if let Some(episode) = marks.episode.and_then(|episode| self.measures.episodes.get_mut(episode)) {
+            episode.outs.push(now.since(episode.onset).as_secs_f32());
+        } else if truth.up && !truth.in_trouble(now) && !self.network.apart(observer, subject, now, GRACE) {
+            self.measures.healthy_removed += 1;
+            self.trace.say(now, WORLD, || format!("most hold n{subject} for down, which is fine"));
+        }
+    }
+
     /// `observer` calls down a member that is up.
     fn mistaken(&mut self, observer: usize, subject: usize) {
         let now = self.now;
-        if self.network.apart(observer, subject, now, Duration::ZERO) && self.hosts[subject].paused == 0 {
-            self.quorums.verdict(&mut self.violations, now, observer, subject);
+        self.measures.called_down += 1;
+        if self.network.apart(observer, subject, now, Duration::ZERO) {
+            let acts = |member| would_say_held(&self.hosts, member, now);
+            self.quorums.verdict(&mut self.violations, now, observer, subject, acts);
         }
         let marks = &mut self.marks[subject];
         if marks.down.is_none_or(|at| now.since(at) > NEEDLESS) {

@@ -1,0 +1,295 @@
+//! Who votes, with what weight, and how many votes are needed.
+//!
+//! The electorate is stated by the operator. It is never "those whom I see
+//! now": every minority sees itself as a majority of itself.
+
+use core::fmt;
+use core::str::FromStr;
+use std::collections::BTreeMap;
+
+use siphasher::sip::SipHasher13;
+
+use crate::fingerprint;
+use crate::identity::{Name, NameError};
+use crate::member::{Member, Status};
+use crate::roster::Roster;
+
+/// Who votes. All members must be told the same; answers of a member that was told
+/// otherwise do not count.
+///
+/// As text: `5`, `role=voter:3`, `7*weight`, `role=voter:7*weight`, or `a,b,c:2`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Electorate {
+    /// So many votes, whoever has them. More than twice the majority less one must never run.
+    Expected {
+        /// All votes there are.
+        votes: u32,
+        /// Only members whose tag has this value vote.
+        tag: Option<(String, String)>,
+        /// The tag in which a member says its number of votes; without one each has one.
+        weight: Option<String>,
+    },
+    /// These members, each with its votes.
+    Voters(BTreeMap<Name, u32>),
+}
+
+impl Electorate {
+    /// `votes` members, whoever they are.
+    #[must_use]
+    pub fn expected(votes: u32) -> Self {
+        Self::Expected { votes, tag: None, weight: None }
+    }
+
+    /// All votes there are.
+    #[must_use]
+    pub fn votes(&self) -> u32 {
+        match self {
+            Self::Expected { votes, .. } => *votes,
+            Self::Voters(voters) => voters.values().fold(0, |sum, votes| sum.saturating_add(*votes)),
+        }
+    }
+
+    /// Votes that make a majority: two sets with so many each always share a voter.
+    #[must_use]
+    pub fn needed(&self) -> u32 {
+        self.votes() / 2 + 1
+    }
+
+    /// What an operator should know of this choice.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        let votes = self.votes();
+        votes.is_multiple_of(2).then(|| {
+            format!(
+                "{votes} votes can split evenly, and then nobody holds quorum; {} survive as many losses",
+                votes - 1
+            )
+        })
+    }
+
+    /// Equal on members that were told the same; never 0.
+    pub(crate) fn mark(&self) -> u32 {
+        use core::hash::Hasher;
+        let mut hasher = SipHasher13::new_with_keys(0x71_75_6f_72_75_6d, 0);
+        hasher.write_u8(u8::from(matches!(self, Self::Voters(_))));
+        hasher.write(self.to_string().as_bytes());
+        let hash = hasher.finish();
+        u32::try_from(hash >> 32).unwrap_or(0).max(1)
+    }
+
+    /// Who of `roster` votes, and what stands against counting their votes.
+    pub(crate) fn ballot(&self, roster: &Roster) -> Ballot {
+        let mut ballot =
+            Ballot { votes: self.votes(), needed: self.needed(), electors: Vec::new(), fault: None };
+        match self {
+            Self::Expected { tag, weight, .. } => {
+                let of = |m: &Member| votes_of(m, tag.as_ref(), weight.as_deref());
+                let known = roster.iter().filter(|m| m.status != Status::Left);
+                ballot.electors = known.map(|m| (m.hash(), of(m))).filter(|(_, votes)| *votes > 0).collect();
+                let there = ballot.electors.iter().fold(0_u32, |sum, (_, votes)| sum.saturating_add(*votes));
+                let most = ballot.needed.saturating_mul(2).saturating_sub(1);
+                if there > most {
+                    ballot.fault = Some(format!(
+                        "{there} votes are known where {} are expected: two sides could both have {}; forget members \
+                         that are gone, or expect {there}",
+                        ballot.votes, ballot.needed
+                    ));
+                }
+            }
+            Self::Voters(voters) => {
+                let known = |name: &Name| roster.get(fingerprint::of_name(name));
+                ballot.electors = voters
+                    .iter()
+                    .filter_map(|(name, votes)| known(name).map(|m| (m, *votes)))
+                    .filter(|(m, _)| m.status != Status::Left)
+                    .map(|(m, votes)| (m.hash(), votes))
+                    .collect();
+                ballot.electors.sort_unstable();
+            }
+        }
+        ballot
+    }
+
+    /// Named voters that `roster` does not know.
+    pub(crate) fn unknown<'a>(&'a self, roster: &'a Roster) -> impl Iterator<Item = &'a Name> {
+        let voters = match self {
+            Self::Voters(voters) => Some(voters),
+            Self::Expected { .. } => None,
+        };
+        voters
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+            .filter(|name| roster.get(fingerprint::of_name(name)).is_none())
+    }
+}
+
+/// The known electors at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ballot {
+    pub votes: u32,
+    pub needed: u32,
+    /// Name hash and votes, in the order of the roster.
+    pub electors: Vec<(u64, u32)>,
+    /// Why votes cannot be counted at all.
+    pub fault: Option<String>,
+}
+
+impl Ballot {
+    /// Votes of one member.
+    pub fn of(&self, hash: u64) -> u32 {
+        self.electors
+            .binary_search_by_key(&hash, |(elector, _)| *elector)
+            .ok()
+            .and_then(|at| self.electors.get(at))
+            .map_or(0, |(_, votes)| *votes)
+    }
+}
+
+fn votes_of(member: &Member, tag: Option<&(String, String)>, weight: Option<&str>) -> u32 {
+    let value = |key: &str| member.state.get(&format!("{TAG}{key}"));
+    if let Some((key, wanted)) = tag
+        && value(key).is_none_or(|value| value.as_ref() != wanted.as_bytes())
+    {
+        return 0;
+    }
+    let Some(weight) = weight else { return 1 };
+    // No weight said, no vote: whoever forgets it must not outvote those who said it.
+    let said = value(weight).and_then(|v| core::str::from_utf8(v).ok()?.parse::<u32>().ok());
+    said.unwrap_or(0).min(MOST_VOTES)
+}
+
+/// Why a text states no electorate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ElectorateError {
+    /// Nothing to count.
+    #[error("an electorate needs at least one vote")]
+    Empty,
+    /// A number that is none, or too large.
+    #[error("{0:?} is not a number of votes (1 to {MOST_VOTES})")]
+    Votes(String),
+    /// A voter named twice.
+    #[error("{0} is named twice")]
+    Twice(Name),
+    /// A voter whose name breaks the rules.
+    #[error("bad name: {0}")]
+    Name(#[from] NameError),
+    /// A tag without a number of votes.
+    #[error("write KEY=VALUE:VOTES, for example role=voter:3")]
+    Tag,
+}
+
+impl FromStr for Electorate {
+    type Err = ElectorateError;
+
+    fn from_str(text: &str) -> Result<Self, ElectorateError> {
+        let text = text.trim();
+        if let Some((tag, votes)) = text.split_once('=') {
+            let (value, votes) = votes.rsplit_once(':').ok_or(ElectorateError::Tag)?;
+            if tag.is_empty() || value.is_empty() {
+                return Err(ElectorateError::Tag);
+            }
+            return expected(votes, Some((tag.to_owned(), value.to_owned())));
+        }
+        if text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains(',') {
+            return expected(text, None);
+        }
+        let mut voters = BTreeMap::new();
+        for voter in text.split(',').map(str::trim).filter(|voter| !voter.is_empty()) {
+            let (name, votes) = match voter.rsplit_once(':') {
+                Some((name, votes)) => (name, number(votes)?),
+                None => (voter, 1),
+            };
+            let name = Name::new(name)?;
+            if voters.insert(name.clone(), votes).is_some() {
+                return Err(ElectorateError::Twice(name));
+            }
+        }
+        if voters.is_empty() { Err(ElectorateError::Empty) } else { Ok(Self::Voters(voters)) }
+    }
+}
+
+impl fmt::Display for Electorate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expected { votes, tag, weight } => {
+                if let Some((key, value)) = tag {
+                    write!(f, "{key}={value}:")?;
+                }
+                write!(f, "{votes}")?;
+                weight.as_ref().map_or(Ok(()), |weight| write!(f, "*{weight}"))
+            }
+            Self::Voters(voters) => {
+                for (i, (name, votes)) in voters.iter().enumerate() {
+                    let comma = if i == 0 { "" } else { "," };
+                    write!(f, "{comma}{name}")?;
+                    if *votes != 1 {
+                        write!(f, ":{votes}")?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn expected(text: &str, tag: Option<(String, String)>) -> Result<Electorate, ElectorateError> {
+    let (votes, weight) = match text.split_once('*') {
+        Some((votes, weight)) => (votes, Some(weight.to_owned())),
+        None => (text, None),
+    };
+    Ok(Electorate::Expected { votes: number(votes)?, tag, weight })
+}
+
+fn number(text: &str) -> Result<u32, ElectorateError> {
+    match text.parse() {
+        Ok(0) => Err(ElectorateError::Empty),
+        Ok(votes) if votes <= MOST_VOTES => Ok(votes),
+        _ => Err(ElectorateError::Votes(text.to_owned())),
+    }
+}
+
+/// Tags stand in a member's state under this prefix.
+const TAG: &str = "tag/";
+/// More than any cluster has members; keeps sums far from overflow.
+const MOST_VOTES: u32 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_electorate_is_written_as_it_is_read() {
+        for text in ["5", "role=voter:3", "7*weight", "role=voter:7*weight", "a,b,c:2"] {
+            assert_eq!(text.parse::<Electorate>().unwrap().to_string(), text);
+        }
+        assert_eq!("b, a".parse::<Electorate>(), "a,b".parse());
+        assert_ne!("a,b".parse::<Electorate>().unwrap().mark(), Electorate::expected(2).mark());
+        assert_eq!("a,b:2,c:2".parse::<Electorate>().unwrap().needed(), 3);
+    }
+
+    #[test]
+    fn what_states_no_electorate_is_refused_with_the_reason() {
+        use ElectorateError as E;
+        let of = |text: &str| text.parse::<Electorate>().unwrap_err();
+        assert_eq!(of("0"), E::Empty);
+        assert_eq!(of(""), E::Empty);
+        assert_eq!(of("3x"), E::Votes("3x".to_owned()));
+        assert_eq!(of("a:0,b"), E::Empty);
+        assert_eq!(of("role=voter"), E::Tag);
+        assert!(matches!(of("a,a"), E::Twice(_)));
+    }
+
+    #[test]
+    fn two_disjoint_sides_never_both_have_enough() {
+        for votes in 1..=1000_u32 {
+            let needed = Electorate::expected(votes).needed();
+            assert!((0..=votes).all(|ours| ours < needed || votes - ours < needed));
+        }
+    }
+
+    #[test]
+    fn an_even_number_is_advised_against() {
+        assert!(Electorate::expected(4).advice().is_some_and(|advice| advice.contains("3 survive")));
+        assert_eq!(Electorate::expected(5).advice(), None);
+    }
+}

@@ -1,0 +1,186 @@
+//! Proof that a majority hears us, and until when it is good.
+//!
+//! Picture: a diver who knocks on the hull. Each answered knock proves that
+//! both directions worked *when the knock was sent*, so air is counted from
+//! then, not from when the answer came.
+//!
+//! Rule: every question of ours that an elector answers proves two-way contact
+//! as of its sending. A majority is proven as of the oldest among the newest
+//! proofs that make one. Whoever has such a proof lends it in its answers,
+//! with its age; the borrower counts the age from its own question. So every
+//! proof rests on a majority that answered, however many hands it went through,
+//! and none can be younger than the truth.
+//!
+//! Weak spot: time. A clock that stands still keeps a proof fresh for ever; a
+//! bounded rate of the clocks is assumed (docs/quorum.md).
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use crate::Instant;
+use crate::quorum::Ballot;
+
+/// "As of then, so many votes were in two-way contact with one another."
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Proof {
+    pub as_of: Instant,
+    pub present: u32,
+}
+
+/// How often an elector is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// After a question that it answered.
+    pub period: Duration,
+    /// After one that it has not.
+    pub retry: Duration,
+    /// After one that it has not, when it has answered none for longer than `hope`.
+    pub slow: Duration,
+    pub hope: Duration,
+}
+
+/// What we can prove, from answers to ourselves and from answers to others.
+#[derive(Clone, Debug, Default)]
+pub struct Lease {
+    /// By elector: when its newest answered question left, and its newest question.
+    electors: BTreeMap<u64, Knock>,
+    own: Option<Proof>,
+    borrowed: Option<Proof>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Knock {
+    answered: Option<Instant>,
+    asked: Option<Instant>,
+}
+
+impl Lease {
+    pub fn asked(&mut self, elector: u64, at: Instant) {
+        self.electors.entry(elector).or_default().asked = Some(at);
+    }
+
+    /// An elector answered a question that left at `sent`.
+    pub fn answered(&mut self, elector: u64, sent: Instant) {
+        let knock = self.electors.entry(elector).or_default();
+        knock.answered = knock.answered.max(Some(sent));
+    }
+
+    /// Whoever answered our question of `sent` had a proof that was `age` old.
+    pub fn borrow(&mut self, sent: Instant, age: Duration, present: u32) {
+        // A proof from before our own beginning cannot be told in our time.
+        if age <= sent.since(Instant::EPOCH) {
+            self.borrowed = self.borrowed.max(Some(Proof { as_of: sent - age, present }));
+        }
+    }
+
+    /// Counts again what we can prove ourselves. Returns the votes present.
+    pub fn count(&mut self, now: Instant, me: u64, ballot: &Ballot, length: Duration) -> u32 {
+        let proven = |(elector, votes): &(u64, u32)| {
+            let at = if *elector == me { Some(now) } else { self.electors.get(elector)?.answered };
+            at.map(|at| (at, *votes))
+        };
+        let mut newest: Vec<(Instant, u32)> = ballot.electors.iter().filter_map(proven).collect();
+        newest.sort_unstable_by(|a, b| b.cmp(a));
+        let (mut sum, mut present, mut as_of) = (0_u32, 0_u32, None);
+        for (at, votes) in newest {
+            sum = sum.saturating_add(votes);
+            if now.since(at) < length {
+                present = sum;
+            }
+            if sum >= ballot.needed && as_of.is_none() {
+                as_of = Some(at);
+            }
+        }
+        self.own = as_of.map(|as_of| Proof { as_of, present });
+        present
+    }
+
+    /// The best proof there is.
+    pub fn proof(&self) -> Option<Proof> {
+        self.own.max(self.borrowed)
+    }
+
+    /// When to ask an elector (again).
+    pub fn due(&self, elector: u64, pace: Pace) -> Instant {
+        let Some(knock) = self.electors.get(&elector) else { return Instant::EPOCH };
+        match (knock.asked, knock.answered) {
+            (None, None) => Instant::EPOCH,
+            (asked, Some(answered)) if asked.is_none_or(|asked| asked <= answered) => answered + pace.period,
+            (Some(asked), answered) => {
+                let silent = asked.since(answered.unwrap_or(Instant::EPOCH));
+                asked + if silent > pace.hope { pace.slow } else { pace.retry }
+            }
+            (None, Some(answered)) => answered + pace.period,
+        }
+    }
+
+    /// Whether the newest question to `elector` is still without an answer.
+    pub fn waits_for(&self, elector: u64) -> bool {
+        self.electors.get(&elector).is_some_and(|knock| knock.asked > knock.answered)
+    }
+
+    /// Forgets those who are not in the roster any more.
+    pub fn keep(&mut self, known: impl Fn(u64) -> bool) {
+        self.electors.retain(|elector, _| known(*elector));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LENGTH: Duration = Duration::from_millis(1400);
+
+    fn at(ms: u64) -> Instant {
+        Instant::EPOCH + Duration::from_millis(ms)
+    }
+
+    fn five() -> Ballot {
+        Ballot { votes: 5, needed: 3, electors: (1..=5).map(|e| (e, 1)).collect(), fault: None }
+    }
+
+    #[test]
+    fn a_majority_is_proven_as_of_its_oldest_needed_answer() {
+        let mut lease = Lease::default();
+        lease.answered(2, at(100));
+        assert_eq!((lease.count(at(500), 1, &five(), LENGTH), lease.proof()), (2, None));
+        lease.answered(3, at(300));
+        lease.answered(4, at(200));
+        assert_eq!(lease.count(at(500), 1, &five(), LENGTH), 4);
+        assert_eq!(lease.proof().map(|p| p.as_of), Some(at(200)), "we, 3 and 4");
+        lease.answered(4, at(150));
+        lease.count(at(500), 1, &five(), LENGTH);
+        assert_eq!(lease.proof().map(|p| p.as_of), Some(at(200)), "an answer that comes late proves no more");
+    }
+
+    #[test]
+    fn answers_that_are_too_old_count_as_proof_of_then_and_not_as_present() {
+        let mut lease = Lease::default();
+        lease.answered(2, at(100));
+        lease.answered(3, at(100));
+        assert_eq!(lease.count(at(2000), 1, &five(), LENGTH), 1);
+        assert_eq!(lease.proof().map(|p| p.as_of), Some(at(100)));
+    }
+
+    #[test]
+    fn a_borrowed_proof_is_older_than_the_question_by_its_age() {
+        let mut lease = Lease::default();
+        lease.borrow(at(1000), Duration::from_millis(400), 3);
+        lease.borrow(at(900), Duration::from_millis(100), 4);
+        assert_eq!(lease.proof(), Some(Proof { as_of: at(800), present: 4 }));
+        let mut young = Lease::default();
+        young.borrow(at(100), Duration::from_millis(400), 3);
+        assert_eq!(young.proof(), None, "from before our beginning");
+    }
+
+    #[test]
+    fn votes_weigh_and_ours_counts_as_of_now() {
+        let ballot = Ballot { votes: 5, needed: 3, electors: vec![(1, 3), (2, 1), (3, 1)], fault: None };
+        let mut lease = Lease::default();
+        assert_eq!(lease.count(at(500), 1, &ballot, LENGTH), 3);
+        assert_eq!(lease.proof().map(|p| p.as_of), Some(at(500)));
+        let mut other = Lease::default();
+        other.answered(3, at(400));
+        assert_eq!((other.count(at(500), 2, &ballot, LENGTH), other.proof()), (2, None));
+    }
+}
