@@ -100,8 +100,8 @@ class Lab:
         return agents, watches
 
     def start_paced(self, agents, log=False):
-        """Starts agents that were told `--expected` as fast as the machine can, and waits, with
-        questions that cost them nothing, until each sees all the others; the moment of the last start."""
+        """Starts agents as fast as the machine can and waits, with questions that cost them
+        nothing, until each knows all the others; the moment of the last start."""
         starting = []
         for i, agent in enumerate(agents, 1):
             moment = agent.start()
@@ -114,9 +114,9 @@ class Lab:
         deadline = time.monotonic() + 60 + 0.2 * len(agents)
         for agent in agents:
             agent.answers(60)
-            while (present := agent.get("/v1/quorum")["present"]) < len(agents):
+            while (known := agent.get("/v1/stats")["members"]) < len(agents):
                 if time.monotonic() > deadline:
-                    raise Missed(f"no full views in time: {agent.name} sees {present} of {len(agents)}")
+                    raise Missed(f"no full views in time: {agent.name} knows {known} of {len(agents)}")
                 time.sleep(0.02)
         return moment
 

@@ -150,7 +150,7 @@ def cost(lab, report, args):
         for key in (False, True):
             with lab.another() as lab_:
                 flags = ["--key-file", str(key_file(lab_, "key"))] if key else []
-                agents = lab_.members(count, flags=["--expected", str(count), *flags])
+                agents = lab_.members(count, flags=flags)
                 lab_.start_paced(agents)
                 idle([], max(args.settle, 20))
                 before = [reporting.sample(agent) for agent in agents]
@@ -176,7 +176,7 @@ def thousand(lab, report, args):
             raise Impossible(f"{count} agents may need {needed >> 20} MiB, and {free >> 20} are free")
         with lab.another() as lab_:
             # So many views are not followed but asked, by a question that costs an agent next to nothing.
-            agents = lab_.members(count, flags=["--expected", str(count), "--log-level", "warn"])
+            agents = lab_.members(count, flags=["--log-level", "warn"])
             first = time.monotonic()
             last = lab_.start_paced(agents, log=True)
             full = time.monotonic()

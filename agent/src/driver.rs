@@ -70,6 +70,8 @@ pub(crate) struct Picture {
     pub(crate) me: Name,
     /// As asked for.
     pub(crate) members: Vec<MemberView>,
+    /// How many are known in all.
+    pub(crate) known: usize,
     /// Quorum as the machine sees it.
     pub(crate) quorum: QuorumStatus,
     /// The machine's counters.
@@ -374,6 +376,7 @@ impl Driver {
             at: now,
             index: self.board.newest(),
             me: self.node.me().clone(),
+            known: self.node.members(),
             members: match scope {
                 Scope::Nobody => Vec::new(),
                 Scope::One(name) => self.node.member(now, name).into_iter().collect(),

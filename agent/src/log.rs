@@ -100,8 +100,8 @@ fn write_all(mut out: impl Write, items: &Receiver<Item>, dropped: &AtomicU64) {
     }
 }
 
-/// Lines that may wait: at 200 bytes each, 200 kB.
-const LINES: usize = 1024;
+/// Lines that may wait: at 200 bytes each, 100 kB.
+const LINES: usize = 512;
 /// Enough to write a line.
 const STACK: usize = 64 * 1024;
 /// At the end, for the last words.

@@ -72,8 +72,9 @@ pub(super) async fn quorum(State(app): State<App>) -> Result<Json<Quorum>, Probl
 
 /// Counters since the start, flat: a number by name, and refusals and losses by reason.
 pub(super) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let Picture { stats, loss, .. } = app.look(Scope::Nobody).await?;
+    let Picture { stats, loss, known, .. } = app.look(Scope::Nobody).await?;
     Ok(Json(json!({
+        "members": known,
         "datagrams_sent": stats.datagrams_sent,
         "datagrams_received": stats.datagrams_received,
         "bytes_sent": stats.bytes_sent,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
@@ -98,12 +99,14 @@ struct Sight {
     held: bool,
     /// How often it was seen not to be held: a loss shows even when it was short.
     lost: u64,
+    /// The agent's proof is good until then, unless it is renewed.
+    until: Option<Timestamp>,
     why: String,
 }
 
 impl Default for Sight {
     fn default() -> Self {
-        Self { held: false, lost: 0, why: "the agent has not been asked yet".to_owned() }
+        Self { held: false, lost: 0, until: None, why: "the agent has not been asked yet".to_owned() }
     }
 }
 
@@ -116,7 +119,7 @@ async fn keep_watch(client: Client, to: watch::Sender<Sight>) {
             error = ask(&client, &to) => error,
         };
         let why = error.to_string();
-        to.send_modify(|sight| *sight = Sight { held: false, lost: sight.lost + 1, why });
+        to.send_modify(|sight| *sight = Sight { held: false, lost: sight.lost + 1, until: None, why });
         tokio::time::sleep(RETRY).await;
     }
 }
@@ -155,10 +158,9 @@ async fn ask(client: &Client, to: &watch::Sender<Sight>) -> ClientError {
 fn take(to: &watch::Sender<Sight>, quorum: &Quorum) {
     let held = quorum.quorum == "held";
     let why = format!("quorum is {}: {}", quorum.quorum, quorum.reason);
-    to.send_if_modified(|sight| {
-        let news = sight.held != held;
-        *sight = Sight { held, lost: sight.lost + u64::from(!held && sight.held), why };
-        news
+    let until = quorum.until.as_deref().and_then(|stamp| stamp.parse().ok());
+    to.send_modify(|sight| {
+        *sight = Sight { held, lost: sight.lost + u64::from(!held && sight.held), until, why };
     });
 }
 
@@ -171,12 +173,32 @@ async fn wait_for_quorum(quorum: &mut watch::Receiver<Sight>, patience: Option<D
     }
 }
 
-/// Returns, with the reason, when quorum is not held or was not for a while.
+/// Returns, with the reason, when quorum is not held, was not for a while, or may not be any more.
 async fn lost(quorum: &mut watch::Receiver<Sight>, before: u64) -> String {
-    match quorum.wait_for(|sight| !sight.held || sight.lost != before).await {
-        Ok(sight) if sight.held => "quorum was lost for a moment".to_owned(),
-        Ok(sight) => sight.why.clone(),
-        Err(_) => "nobody watches quorum".to_owned(),
+    loop {
+        let Sight { held, lost, until, why } = quorum.borrow_and_update().clone();
+        if !held {
+            return why;
+        }
+        if lost != before {
+            return "quorum was lost for a moment".to_owned();
+        }
+        tokio::select! {
+            changed = quorum.changed() => if changed.is_err() {
+                return "nobody watches quorum".to_owned();
+            },
+            () = run_out(until) => return "the agent's proof of quorum has run out".to_owned(),
+        }
+    }
+}
+
+async fn run_out(until: Option<Timestamp>) {
+    match until {
+        Some(until) => {
+            let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+            tokio::time::sleep(left).await;
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -239,8 +261,8 @@ const NOT_FOUND: i32 = 127;
 const PASSED_ON: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
 /// How often the agent is asked, beside its stream, and how long it may take to answer. Together
-/// they bound how long an agent that stands still is believed: three seconds. Honest guess.
-const ASK: Duration = Duration::from_secs(1);
+/// they bound how long an agent that stands still is believed, if its proof does not run out before. Honest guess.
+const ASK: Duration = Duration::from_millis(500);
 const ANSWER: Duration = Duration::from_secs(2);
 /// How often a missing agent is looked for.
 const RETRY: Duration = Duration::from_millis(100);
