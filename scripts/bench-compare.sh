@@ -21,7 +21,10 @@ main() {
         echo "SKIPPED: valgrind is not installed"
         return
     fi
-    ROOM=$(mktemp -d)
+    # Always the same places, so that nothing is built twice.
+    ROOM=$PWD/target/compare
+    clean
+    mkdir -p "$ROOM"
     trap clean EXIT
     local members=${MEMBERS:-300}
     count base "$base" "$head" "$members"
@@ -49,10 +52,10 @@ count() {
     echo "$side: $(git log -1 --format='%h %s' "$commit")" >&2
     git worktree add --quiet --detach "$tree" "$commit"
     git -C "$tree" checkout --quiet "$(git rev-parse "$newest")" -- "${HARNESS[@]}"
-    # Built at the same place one after the other, so that dependencies are built once.
-    (cd "$tree" && CARGO_TARGET_DIR=$ROOM/target cargo build --quiet --release \
+    local target=${CARGO_TARGET_DIR:-$PWD/target} rounds=$ROOM/$side.rounds
+    (cd "$tree" && CARGO_TARGET_DIR=$target cargo build --quiet --release \
         -p heartsay-membership --example rounds)
-    local rounds=$ROOM/target/release/examples/rounds
+    cp "$target/release/examples/rounds" "$rounds"
     "$rounds" record "$members" "$ROOM/$side.inputs"
     valgrind --tool=callgrind --callgrind-out-file="$ROOM/$side.profile" \
         "$rounds" replay "$ROOM/$side.inputs" >"$ROOM/$side.table" 2>/dev/null
