@@ -186,7 +186,7 @@ impl Node {
     }
 
     /// An unequal page is answered by its parts, a small one by its list.
-    fn refine(&self, bits: u32, prefix: u32, reply: &mut Reply) {
+    fn refine(&mut self, bits: u32, prefix: u32, reply: &mut Reply) {
         let members = self.roster.page(bits, prefix).count();
         if members <= LEAF || bits + CHILD_BITS > DEEPEST {
             reply.list(self.list_by_tag(bits, prefix));
@@ -334,9 +334,9 @@ impl Node {
         self.send(to, &filler.finish());
     }
 
-    fn page(&self, bits: u32, prefix: u32) -> gossip::Page {
+    fn page(&mut self, bits: u32, prefix: u32) -> gossip::Page {
         let sums = self.roster.sums(bits, prefix);
-        let mut coded = Vec::new();
+        let (mut ages, mut coded) = (core::mem::take(&mut self.ages), core::mem::take(&mut self.scratch));
         let reference = self.myself();
         let nominal = reference.life.reference.unix_ms_of(reference.standing.heartbeat);
         let age = |member: &Member| {
@@ -347,9 +347,19 @@ impl Node {
             let predicted = member.life.reference.heartbeat_at(nominal);
             predicted.checked_sub(i64::try_from(member.standing.heartbeat).ok()?)
         };
-        let ages: Vec<Option<i64>> = self.roster.page(bits, prefix).map(age).collect();
+        ages.clear();
+        ages.extend(self.roster.page(bits, prefix).map(age));
+        coded.clear();
         ages::encode(&ages, &mut coded);
-        gossip::Page { prefix, lives: sums.lives, stamps: sums.stamps, ages: Bytes::from(coded), bits }
+        let page = gossip::Page {
+            prefix,
+            lives: sums.lives,
+            stamps: sums.stamps,
+            ages: Bytes::copy_from_slice(&coded),
+            bits,
+        };
+        (self.ages, self.scratch) = (ages, coded);
+        page
     }
 
     fn list_by_tag(&self, bits: u32, prefix: u32) -> gossip::List {

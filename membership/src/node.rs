@@ -91,7 +91,7 @@ pub struct Node {
     pub(crate) recount_at: Instant,
     /// When rosters were last seen to differ.
     pub(crate) unrest_at: Instant,
-    /// Reused for decoding pages.
+    /// Reused for coding and decoding pages.
     pub(crate) ages: Vec<Option<i64>>,
     pub(crate) presence: Presence,
     pub(crate) started: Instant,
@@ -109,7 +109,8 @@ pub struct Node {
     last_call: Instant,
     promised: Instant,
     out: VecDeque<Output>,
-    scratch: Vec<u8>,
+    /// Reused for the body of what comes and goes, and for a page of it.
+    pub(crate) scratch: Vec<u8>,
 }
 
 impl Node {

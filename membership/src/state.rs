@@ -9,8 +9,6 @@
 //! Weak spot: a deletion is a note too. It stays on the board, within the
 //! limit of keys, so that readers who missed it cannot bring the key back.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use smol_str::SmolStr;
 
@@ -19,7 +17,8 @@ use crate::identity::Version;
 /// What one member says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    entries: BTreeMap<SmolStr, Entry>,
+    /// By key, and no longer than need be: most members have a few, and there are thousands of members.
+    entries: Vec<(SmolStr, Entry)>,
     version: Version,
 }
 
@@ -53,7 +52,7 @@ impl State {
     /// Value of `key`, unless deleted or never set.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Bytes> {
-        self.entries.get(key)?.value.as_ref()
+        self.entry(key)?.value.as_ref()
     }
 
     /// Keys with a value, in order.
@@ -82,7 +81,7 @@ impl State {
             next.version += 1;
             let entry =
                 Entry { value: value.as_ref().map(|v| Bytes::copy_from_slice(v)), version: next.version };
-            next.entries.insert(SmolStr::new(key), entry);
+            next.put(SmolStr::new(key), entry);
         }
         next.drop_old_deletions();
         if next.entries.len() > MAX_KEYS {
@@ -135,9 +134,9 @@ impl State {
             }
         }
         for (key, entry) in &delta.entries {
-            let newer = self.entries.get(key).is_none_or(|mine| mine.version < entry.version);
+            let newer = self.entry(key).is_none_or(|mine| mine.version < entry.version);
             if newer && entry.version <= delta.until {
-                self.entries.insert(key.clone(), entry.clone());
+                self.put(key.clone(), entry.clone());
             }
         }
         self.version = delta.until;
@@ -145,7 +144,7 @@ impl State {
         // An honest owner keeps within the limits; a hostile one only loses its oldest keys.
         while self.entries.len() > MAX_KEYS || self.bytes() > MAX_BYTES {
             let Some(oldest) = self.oldest(|_| true) else { break };
-            self.entries.remove(&oldest);
+            self.entries.remove(oldest);
         }
         Ok(true)
     }
@@ -157,12 +156,37 @@ impl State {
     fn drop_old_deletions(&mut self) {
         while self.entries.len() > MAX_KEYS {
             let Some(oldest) = self.oldest(|e| e.value.is_none()) else { break };
-            self.entries.remove(&oldest);
+            self.entries.remove(oldest);
         }
     }
 
-    fn oldest(&self, which: impl Fn(&Entry) -> bool) -> Option<SmolStr> {
-        self.entries.iter().filter(|(_, e)| which(e)).min_by_key(|(_, e)| e.version).map(|(k, _)| k.clone())
+    /// Where the oldest of those stands that are meant.
+    fn oldest(&self, which: impl Fn(&Entry) -> bool) -> Option<usize> {
+        let meant = self.entries.iter().enumerate().filter(|(_, (_, e))| which(e));
+        meant.min_by_key(|(_, (_, e))| e.version).map(|(place, _)| place)
+    }
+
+    fn entry(&self, key: &str) -> Option<&Entry> {
+        let place = self.find(key).ok()?;
+        self.entries.get(place).map(|(_, entry)| entry)
+    }
+
+    fn put(&mut self, key: SmolStr, entry: Entry) {
+        match self.find(&key) {
+            Ok(place) => {
+                if let Some((_, old)) = self.entries.get_mut(place) {
+                    *old = entry;
+                }
+            }
+            Err(place) => {
+                self.entries.reserve_exact(1);
+                self.entries.insert(place, (key, entry));
+            }
+        }
+    }
+
+    fn find(&self, key: &str) -> Result<usize, usize> {
+        self.entries.binary_search_by(|(k, _)| k.as_str().cmp(key))
     }
 }
 

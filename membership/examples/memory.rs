@@ -1,0 +1,124 @@
+//! Heap that a node holds per quiet member.
+//!
+//! ```text
+//! cargo run --release -p heartsay-membership --example memory                  1,000 and 10,000 members
+//! ```
+//!
+//! One node is told of all the others by the datagrams with which a newcomer is supplied; all bytes
+//! count that the process holds more than before, as the allocator rounds them. With
+//! `Bodies::shared()` several nodes are told the same, and what each one more holds is divided by
+//! the members: the price of a pair of observer and member.
+
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+
+use std::time::Duration;
+
+use heartsay_membership::{Config, Input, Instant, Node};
+use heartsay_proto::gossip::packet::Body;
+use heartsay_proto::gossip::{self, Claim, Entry, Packet};
+use heartsay_proto::{Budget, Filler, Keyring, encode_packet, seal};
+
+#[path = "../benches/support/mod.rs"]
+mod support;
+
+use support::World;
+use support::allocations::{self, Counting};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn main() {
+    println!("| members | state of each | a node of its own, B per member | shared bodies, B per pair |");
+    println!("|---:|---|---:|---:|");
+    for members in [1_000, 10_000] {
+        for keys in [0, 3] {
+            let alone = held(members, keys, 1, &support::config()) / members as f64;
+            let shared = World::shared();
+            let four = held(members, keys, 4, &shared);
+            drop(shared);
+            let shared = World::shared();
+            let one = held(members, keys, 1, &shared);
+            let pair = (four - one) / (3 * members) as f64;
+            println!("| {members} | {keys} keys | {alone:.0} | {pair:.0} |");
+        }
+    }
+}
+
+/// Heap of so many nodes that know so many members, all beating.
+fn held(members: usize, keys: usize, nodes: usize, config: &Config) -> f64 {
+    let start = Instant::EPOCH + Duration::from_secs(1);
+    let claims: Vec<Claim> = (1..members).map(|index| claim(index, keys)).collect();
+    let datagrams = supply(&claims, config);
+    let before = allocations::held();
+    let mut all: Vec<Node> = Vec::with_capacity(nodes);
+    for _ in 0..nodes {
+        let mut node = support::node(0, config, start);
+        for input in support::greeting(0, start) {
+            node.handle(start, input).unwrap();
+            support::drain(&mut node);
+        }
+        for bytes in &datagrams {
+            let from = "10.9.9.9:999".parse().unwrap();
+            node.handle(start, Input::Datagram { from, bytes }).unwrap();
+            support::drain(&mut node);
+        }
+        assert_eq!(node.members(), members);
+        all.push(node);
+    }
+    let held = allocations::held() - before;
+    drop(all);
+    held as f64
+}
+
+/// A member as a host with a long name is.
+fn claim(index: usize, keys: usize) -> Claim {
+    let entry = |(i, key): (usize, &str)| Entry {
+        key: key.into(),
+        value: format!("{key}-{}", index % 17).into_bytes().into(),
+        version: 1 + i as u64,
+        deleted: false,
+    };
+    Claim {
+        subject: 0,
+        generation: support::DAWN_MS,
+        heartbeat: 7,
+        body: Some(gossip::Body {
+            name: format!("host-{index:05}.example.net"),
+            host_id: (index as u128).to_be_bytes().to_vec().into(),
+            ip: vec![10, 1, (index >> 8) as u8, index as u8].into(),
+            port: 7_946,
+            ref_unix_ms: support::DAWN_MS,
+            ref_heartbeat: 0,
+            interval_ms: 1_000,
+        }),
+        entries: ["zone", "role", "version"].into_iter().take(keys).enumerate().map(entry).collect(),
+        version: keys as u64,
+        ..Claim::default()
+    }
+}
+
+/// The claims in as few datagrams as they fit.
+fn supply(claims: &[Claim], config: &Config) -> Vec<Vec<u8>> {
+    let packet = || Packet {
+        sender: 1,
+        heartbeat: 1,
+        body: Some(Body::Ping(gossip::Ping::default())),
+        ..Packet::default()
+    };
+    let filler = || Filler::new(packet(), Budget::default().for_frame(&Keyring::empty())).unwrap();
+    let (mut datagrams, mut open) = (Vec::new(), filler());
+    let close = |open: Filler| {
+        let (mut body, mut frame) = (Vec::new(), Vec::new());
+        encode_packet(&open.finish(), &mut body);
+        seal(&body, &config.cluster, &config.keyring, [0; 24], &mut frame);
+        frame
+    };
+    for claim in claims {
+        if let Err(claim) = open.try_claim(claim.clone()) {
+            datagrams.push(close(std::mem::replace(&mut open, filler())));
+            open.try_claim(claim).unwrap();
+        }
+    }
+    datagrams.push(close(open));
+    datagrams
+}

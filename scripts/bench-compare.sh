@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Instructions of two commits side by side. Counts, not times: they are the same on a busy machine.
+#
+#   scripts/bench-compare.sh main            main against what is committed here
+#   scripts/bench-compare.sh BASE HEAD       two commits
+#   MEMBERS=1000 scripts/bench-compare.sh main
+#
+# Each commit records what a member of a quiet cluster (300 by default) is handed from its start on,
+# and lives through it once more under valgrind (membership/examples/rounds.rs, the newer one for
+# both). Counted are instructions per input of a kind, the join as a whole.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Functions of the example, one for each row.
+ROWS=(live_join live_syn live_ack live_round live_other ages_encode ages_decode)
+HARNESS=(membership/examples/rounds.rs membership/benches/support membership/Cargo.toml)
+
+main() {
+    local base=${1:?usage: bench-compare.sh BASE [HEAD]} head=${2:-HEAD}
+    if ! command -v valgrind >/dev/null; then
+        echo "SKIPPED: valgrind is not installed"
+        return
+    fi
+    # Always the same places, so that nothing is built twice.
+    ROOM=$PWD/target/compare
+    clean
+    mkdir -p "$ROOM"
+    trap clean EXIT
+    local members=${MEMBERS:-300}
+    count base "$base" "$head" "$members"
+    count head "$head" "$head" "$members"
+    echo
+    echo "$members members; instructions per input (join: all of it)"
+    echo
+    echo "| what | $(git rev-parse --short "$base") | $(git rev-parse --short "$head") | change |"
+    echo "|---|---:|---:|---:|"
+    local row
+    for row in "${ROWS[@]}"; do
+        awk -v row="$row" '
+            $1 == row { counts[FILENAME] = $2 }
+            END {
+                base = counts[ARGV[1]]; head = counts[ARGV[2]]
+                if (base > 0 && head > 0)
+                    printf "| %s | %d | %d | %+.1f %% |\n", row, base, head, (head / base - 1) * 100
+            }' "$ROOM/base.counts" "$ROOM/head.counts"
+    done
+}
+
+# Counts of one commit, as lines "function instructions".
+count() {
+    local side=$1 commit=$2 newest=$3 members=$4 tree=$ROOM/$1
+    echo "$side: $(git log -1 --format='%h %s' "$commit")" >&2
+    git worktree add --quiet --detach "$tree" "$commit"
+    git -C "$tree" checkout --quiet "$(git rev-parse "$newest")" -- "${HARNESS[@]}"
+    local target=${CARGO_TARGET_DIR:-$PWD/target} rounds=$ROOM/$side.rounds
+    (cd "$tree" && CARGO_TARGET_DIR=$target cargo build --quiet --release \
+        -p heartsay-membership --example rounds)
+    cp "$target/release/examples/rounds" "$rounds"
+    "$rounds" record "$members" "$ROOM/$side.inputs"
+    valgrind --tool=callgrind --callgrind-out-file="$ROOM/$side.profile" \
+        "$rounds" replay "$ROOM/$side.inputs" >"$ROOM/$side.table" 2>/dev/null
+    callgrind_annotate --threshold=100 --inclusive=yes --auto=no "$ROOM/$side.profile" \
+        >"$ROOM/$side.functions" 2>/dev/null
+    local row inputs instructions
+    for row in "${ROWS[@]}"; do
+        instructions=$(awk -v row=":rounds::$row " '
+            index($0, row) && !found++ { gsub(",", "", $1); print $1 }' "$ROOM/$side.functions")
+        inputs=$(awk -F'|' -v row="$row" '
+            { kind = tolower($2); gsub(" ", "", kind) }
+            row == "live_other" && (kind == "other" || kind == "timer") { n += $3 }
+            row == "live_" kind && kind != "join" && row != "live_other" { n += $3 }
+            END { print n > 0 ? n : 1 }' "$ROOM/$side.table")
+        echo "$row $((${instructions:-0} / inputs))"
+    done >"$ROOM/$side.counts"
+}
+
+clean() {
+    local side
+    for side in base head; do
+        git worktree remove --force "$ROOM/$side" 2>/dev/null || true
+    done
+    rm -rf "$ROOM"
+}
+
+main "$@"
