@@ -3,12 +3,12 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use heartsay_simulator::run::run_one;
-use heartsay_simulator::swarm;
+use heartsay_simulator::swarm::{self, Theme};
 
 fn holds(seed: u64) {
-    let scenario = swarm::draw(seed, None).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
+    let scenario = swarm::draw(seed, Theme::All, None).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
     let run = run_one(&scenario, seed, None).expect("runs");
-    assert_eq!(run.violations.count, 0, "seed {seed}: {:?}\n{}", run.violations, swarm::text(seed, None));
+    assert_eq!(run.violations.count, 0, "seed {seed}: {:?}\n{}", run.violations, swarm::text(seed, Theme::All, None));
 }
 
 #[test]
