@@ -228,7 +228,7 @@ impl Node {
             return;
         };
         record.fade();
-        let mut relapse = false;
+        let (mut relapse, others) = (false, self.damping.others);
         if record.missed.front().is_some_and(|basis| member.standing.heartbeat > *basis) {
             let before = record.missed.len();
             record.missed.retain(|basis| member.standing.heartbeat <= *basis);
@@ -236,11 +236,13 @@ impl Node {
                 // It may all have been one outage, which is not the same as many bad looks.
                 let explained = (before - record.missed.len()).min(PER_SIGN);
                 (0..explained).for_each(|_| record.link.unanswered());
-                // Would have been called down, had it not been out already.
+                // Would have been called down, had it not been out already; unless its
+                // link explains it, which is judged by itself.
                 let surprise = f64::from(record.gap) * PER_LOOK;
                 relapse = member.status == Status::Down
                     && surprise >= OUTAGE
-                    && now.since(record.gap_since) > self.config.acceptable_pause * 2;
+                    && now.since(record.gap_since) > self.config.acceptable_pause * 2
+                    && record.link.surprise_beside(&others) < DEGRADED;
             }
             record.gap = 0;
         }
