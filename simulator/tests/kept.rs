@@ -6,9 +6,16 @@ use heartsay_simulator::run::run_one;
 use heartsay_simulator::swarm::{self, Theme};
 
 fn holds(seed: u64) {
-    let scenario = swarm::draw(seed, Theme::All, None).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
+    let scenario =
+        swarm::draw(seed, Theme::All, None).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
     let run = run_one(&scenario, seed, None).expect("runs");
-    assert_eq!(run.violations.count, 0, "seed {seed}: {:?}\n{}", run.violations, swarm::text(seed, Theme::All, None));
+    assert_eq!(
+        run.violations.count,
+        0,
+        "seed {seed}: {:?}\n{}",
+        run.violations,
+        swarm::text(seed, Theme::All, None)
+    );
 }
 
 #[test]
