@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Functions of the example, one for each row.
 ROWS=(live_join live_syn live_ack live_round live_other ages_encode ages_decode)
-HARNESS=(membership/examples/rounds.rs membership/benches/support membership/Cargo.toml)
+HARNESS=(membership/examples/rounds.rs membership/benches membership/Cargo.toml)
 
 main() {
     local base=${1:?usage: bench-compare.sh BASE [HEAD]} head=${2:-HEAD}
