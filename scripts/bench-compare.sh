@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Functions of the example, one for each row.
 ROWS=(live_join live_syn live_ack live_round live_other ages_encode ages_decode)
-HARNESS=(membership/examples/rounds.rs membership/benches/support membership/Cargo.toml)
+HARNESS=(membership/examples/rounds.rs membership/benches membership/Cargo.toml)
 
 main() {
     local base=${1:?usage: bench-compare.sh BASE [HEAD]} head=${2:-HEAD}
@@ -21,7 +21,6 @@ main() {
         echo "SKIPPED: valgrind is not installed"
         return
     fi
-    # Always the same places, so that nothing is built twice.
     ROOM=$PWD/target/compare
     clean
     mkdir -p "$ROOM"
@@ -29,6 +28,12 @@ main() {
     local members=${MEMBERS:-300}
     count base "$base" "$head" "$members"
     count head "$head" "$head" "$members"
+    # Cargo takes what was built of one tree for fresh in another; a table of equals would be a lie.
+    if cmp -s "$ROOM/base.rounds" "$ROOM/head.rounds" &&
+        ! git diff --quiet "$base" "$head" -- proto/src detector/src membership/src; then
+        echo "bench-compare.sh: the sources differ and the binaries do not; nothing was measured" >&2
+        exit 1
+    fi
     echo
     echo "$members members; instructions per input (join: all of it)"
     echo
@@ -48,14 +53,20 @@ main() {
 
 # Counts of one commit, as lines "function instructions".
 count() {
-    local side=$1 commit=$2 newest=$3 members=$4 tree=$ROOM/$1
+    local side=$1 commit=$2 newest=$3 members=$4 tree=$ROOM/tree
     echo "$side: $(git log -1 --format='%h %s' "$commit")" >&2
-    git worktree add --quiet --detach "$tree" "$commit"
+    # One tree for both, and objects apart from those of the daily work: a file that the second
+    # commit changes is newer then than what was built of the first.
+    if [[ -d $tree ]]; then
+        git -C "$tree" checkout --quiet --force --detach "$(git rev-parse "$commit")"
+    else
+        git worktree add --quiet --detach "$tree" "$commit"
+    fi
     git -C "$tree" checkout --quiet "$(git rev-parse "$newest")" -- "${HARNESS[@]}"
-    local target=${CARGO_TARGET_DIR:-$PWD/target} rounds=$ROOM/$side.rounds
-    (cd "$tree" && CARGO_TARGET_DIR=$target cargo build --quiet --release \
+    local rounds=$ROOM/$side.rounds
+    (cd "$tree" && CARGO_TARGET_DIR=$ROOM/build cargo build --quiet --release \
         -p heartsay-membership --example rounds)
-    cp "$target/release/examples/rounds" "$rounds"
+    cp "$ROOM/build/release/examples/rounds" "$rounds"
     "$rounds" record "$members" "$ROOM/$side.inputs"
     valgrind --tool=callgrind --callgrind-out-file="$ROOM/$side.profile" \
         "$rounds" replay "$ROOM/$side.inputs" >"$ROOM/$side.table" 2>/dev/null
@@ -69,17 +80,15 @@ count() {
             { kind = tolower($2); gsub(" ", "", kind) }
             row == "live_other" && (kind == "other" || kind == "timer") { n += $3 }
             row == "live_" kind && kind != "join" && row != "live_other" { n += $3 }
-            END { print n > 0 ? n : 1 }' "$ROOM/$side.table")
+            END { print (n > 0 ? n : 1) }' "$ROOM/$side.table")
         echo "$row $((${instructions:-0} / inputs))"
     done >"$ROOM/$side.counts"
 }
 
+# All but the objects, so that dependencies are built once.
 clean() {
-    local side
-    for side in base head; do
-        git worktree remove --force "$ROOM/$side" 2>/dev/null || true
-    done
-    rm -rf "$ROOM"
+    git worktree remove --force "$ROOM/tree" 2>/dev/null || true
+    rm -rf "$ROOM"/{tree,base.*,head.*}
 }
 
 main "$@"

@@ -6,7 +6,7 @@
 //! valgrind --tool=callgrind target/release/examples/rounds replay FILE        see scripts/bench-compare.sh
 //! ```
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_precision_loss)]
 
 use std::collections::BTreeMap;
 use std::fs::File;
