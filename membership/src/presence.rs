@@ -93,17 +93,8 @@ impl Node {
     /// Counts who is here, for quorum and for the doubt of ourselves.
     pub(crate) fn count_presence(&mut self, now: Instant) {
         self.recount_at = Instant::NEVER;
-        let others = self.roster.iter().filter(|m| m.hash() != self.me);
-        let (mut alive, mut suspect) = (0_u32, 0_u32);
-        for member in others {
-            match member.status {
-                // Not accused by anybody, but silent to us: does not count as here.
-                Status::Alive => alive += u32::from(!member.detector.is_overdue(now, &self.config.detector)),
-                Status::Suspect => suspect += 1,
-                Status::Down | Status::Left => {}
-            }
-        }
-        let company = Company::of(suspect, alive + suspect);
+        let census = self.roster.census();
+        let company = Company::of(census.suspect, (census.alive + census.suspect).saturating_sub(1));
         let (was, is) = (self.company == Company::Most, company == Company::Most);
         self.company = company;
         if was != is {

@@ -210,7 +210,8 @@ pub struct Accusation {
     pub basis: u64,
     /// 0 silent to direct and indirect contact, 1 the same for longer than the
     /// acceptable pause, 2 its host's kernel refused the datagram (the process
-    /// is gone).
+    /// is gone), 3 it lives but its link loses far more than others, 4 the same so
+    /// much or so often that it should stay out until `basis`.
     #[prost(uint32, tag = "3")]
     pub kind: u32,
     /// The accuser doubts itself (stalled, cut off): does not count for a verdict.
