@@ -14,7 +14,7 @@
 //! link makes a member gray.
 //!
 //! *Its comings and goings.* Each return from "down" is a flap, forgotten with
-//! a half-life. Who goes down again while one is remembered stays out for a
+//! a half-life. Who goes down again while two are remembered stays out for a
 //! stretch, which doubles with each further flap.
 //!
 //! Rule: a witness testifies "unfit as of heartbeat *h + stretch*". A quorum of
@@ -399,8 +399,9 @@ const ALARMS: f32 = 0.9;
 const ALARMS_FADE: f32 = 0.933;
 /// Flaps fade with a half-life of 120 rounds: "again" means within a few minutes. Honest guess.
 const FLAPS_FADE: f32 = 0.994_24;
-/// Flaps remembered from which going down again is damped: one in the last two minutes.
-const FLAPPING: f32 = 0.5;
+/// Flaps remembered from which going down again is damped: two in the last minutes. Two outages in
+/// a minute may have the same cause (a switch that reboots twice); the third is a habit.
+const FLAPPING: f32 = 1.5;
 /// Beats of good behaviour before a member is let in again, doubling with each
 /// flap up to the longest. One minute forgives a reboot of a switch and is three
 /// times the period of the on-and-off faults of the Rapid paper; honest guesses.
