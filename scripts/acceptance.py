@@ -13,14 +13,12 @@ How fast agents are and what they cost is the matter of measure-real.py.
 
 import argparse
 import os
-import random
 import signal
 import sys
-from pathlib import Path
 
 import refusals
 import report as reporting
-from harness import ROOT, end_on_signals, follow, idle, say, shown
+from harness import ROOT, end_on_signals, follow, idle, settle_arguments, shown
 
 
 def main():
@@ -73,13 +71,7 @@ def arguments():
     args = parser.parse_args()
     if not 4 <= args.agents <= 250:
         parser.error("--agents is 4 to 250")
-    if not os.access(args.binary, os.X_OK):
-        parser.error(f"no {args.binary}; build it with: cargo build --release")
-    args.binary = str(Path(args.binary).resolve())
-    if args.seed is None:
-        args.seed = random.randrange(1 << 32)
-    say(f"seed {args.seed}, {args.binary}")
-    args.chance = random.Random(args.seed)
+    settle_arguments(parser, args)
     return args
 
 

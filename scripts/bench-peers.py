@@ -9,17 +9,15 @@ collects events for its handlers). Bytes are those that nftables counts, IP head
 import argparse
 import json
 import os
-import random
 import re
 import shutil
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import report as reporting
-from harness import ROOT, Agent, Impossible, Island, Lab, Missed, Trouble, end_on_signals, environment, follow, idle, say
+from harness import ROOT, Agent, Impossible, Island, Lab, Missed, Trouble, end_on_signals, environment, follow, idle, say, settle_arguments
 
 
 def main():
@@ -281,16 +279,10 @@ def arguments():
     args = parser.parse_args()
     if not 4 <= args.agents <= 128:
         parser.error("--agents is 4 to 128")
-    if not os.access(args.binary, os.X_OK):
-        parser.error(f"no {args.binary}; build it with: cargo build --release")
     if not shutil.which("serf"):
         say("SKIPPED: serf is not installed (apt install serf)")
         sys.exit(0)
-    args.binary = str(Path(args.binary).resolve())
-    if args.seed is None:
-        args.seed = random.randrange(1 << 32)
-    say(f"seed {args.seed}, {args.binary}")
-    args.chance = random.Random(args.seed)
+    settle_arguments(parser, args)
     return args
 
 

@@ -453,6 +453,17 @@ def environment():
     return {k: v for k, v in os.environ.items() if not k.startswith("HEARTSAY_") and k not in private}
 
 
+def settle_arguments(parser, args):
+    """The binary must be there; without a seed one is drawn, and said."""
+    if not os.access(args.binary, os.X_OK):
+        parser.error(f"no {args.binary}; build it with: cargo build --release")
+    args.binary = str(Path(args.binary).resolve())
+    if args.seed is None:
+        args.seed = random.randrange(1 << 32)
+    say(f"seed {args.seed}, {args.binary}")
+    args.chance = random.Random(args.seed)
+
+
 def say(text):
     """Progress, for people."""
     print(text, file=sys.stderr, flush=True)

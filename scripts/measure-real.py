@@ -16,17 +16,15 @@ something could not be measured. Everything started is ended, by process id.
 
 import argparse
 import os
-import random
 import resource
 import signal
 import sys
 import time
-from pathlib import Path
 
 import report as reporting
 from harness import (
     ROOT, Impossible, Island, Missed, Namespaces, end_on_signals, follow, idle, key_file, memory_available, say,
-    shown,
+    settle_arguments, shown,
 )
 
 
@@ -379,13 +377,7 @@ def arguments():
     args = parser.parse_args()
     if any(not 4 <= count <= 4000 for count in args.agents or []):
         parser.error("--agents are 4 to 4000")
-    if not os.access(args.binary, os.X_OK):
-        parser.error(f"no {args.binary}; build it with: cargo build --release")
-    args.binary = str(Path(args.binary).resolve())
-    if args.seed is None:
-        args.seed = random.randrange(1 << 32)
-    say(f"seed {args.seed}, {args.binary}")
-    args.chance = random.Random(args.seed)
+    settle_arguments(parser, args)
     # A stream per agent.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
