@@ -113,7 +113,7 @@ def startup(lab, report, args):
     files = {
         "unknown.toml": 'zone = "z"\nintervall = "1s"\n',
         "broken.toml": 'zone = "z"\ninterval = = "1s"\n',
-        "value.toml": 'expected = "many"\n',
+        "value.toml": 'interval = "soon"\n',
     }
     for name, text in files.items():
         (lab.dir / name).write_text(text)
@@ -125,7 +125,7 @@ def startup(lab, report, args):
     cases = [
         ("unknown key in the file", config("unknown.toml"), 2, ["unknown.toml:2", 'did you mean "interval"']),
         ("file that is no TOML", config("broken.toml"), 2, ["broken.toml:2"]),
-        ("wrong value in the file", config("value.toml"), 2, ["value.toml:1", "expected"]),
+        ("wrong value in the file", config("value.toml"), 2, ["value.toml:1", "interval"]),
         ("file that is not there", config("none.toml"), 2, ["none.toml"]),
         ("taken port", ["--bind", first.bind], 1, [first.bind, "--bind"]),
         ("address of another host", ["--bind", "203.0.113.1:4327"], 1, ["203.0.113.1:4327", "--bind"]),
