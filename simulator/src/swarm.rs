@@ -59,7 +59,8 @@ fn quorum(seed: u64, nodes: Option<usize>) -> String {
     for _ in 0..2 + dice.below(3) {
         at += WHOLE_MS + dice.below(4_000);
         let lasts = 500 + dice.below(9_000);
-        let share = 10 + dice.below(80);
+        // At most two thirds: of three members, somebody is left for the other side.
+        let share = 10 + dice.below(56);
         let sides = match dice.below(6) {
             0 => "\"34%\", \"33%\", \"33%\"".to_owned(),
             1 => "1, \"50%\"".to_owned(),

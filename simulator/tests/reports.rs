@@ -120,7 +120,7 @@ fn detectors_are_compared_in_one_table_and_one_link_gives_table_csv_and_svg() {
     }
     let go = |format| sim(&["one-link", "--days", "0.2", "-o", format]).1;
     assert!(go("table").contains("same detection time"));
-    assert_eq!(go("csv").lines().count(), 44);
+    assert_eq!(go("csv").lines().count(), 55);
     assert!(go("svg").starts_with("<svg xmlns=") && go("svg") == go("svg"));
 }
 

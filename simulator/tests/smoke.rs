@@ -87,7 +87,7 @@ fn members_that_stall_again_and_again_call_nobody_down() {
     keeps_its_limits(
         "stall",
         &[1],
-        &["nodes=16", "duration=\"70s\"", "fault.0.for=\"25s\"", "fault.0.who=2"],
+        &["nodes=16", "duration=\"330s\"", "fault.0.for=\"25s\"", "fault.0.who=2"],
     );
 }
 
