@@ -327,7 +327,7 @@ impl Node {
     }
 }
 
-/// From a change to the count while hundreds come at once: a count looks at everybody.
+/// From a change to the count while hundreds come at once: with an electorate, a count looks for all its electors.
 const IN_A_FLOOD: Duration = Duration::from_millis(200);
 /// Up to so many electors ask one another directly. Seven are the usual most of those who replicate, and cost each
 /// of them 1.3 kB/s more (`heartsay-sim run quiet --nodes 7 --set protocol.expected=all`).

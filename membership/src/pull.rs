@@ -83,9 +83,7 @@ impl Pulls {
 impl Node {
     /// Begins with one question to whoever answered first; the answer says how much there is.
     pub(crate) fn pull_everything(&mut self, now: Instant, from: SocketAddr) {
-        (self.pulls.began, self.pulls.known) = (now, self.roster.len());
-        self.pulls.parts = vec![Part { next: 0, until: 0, done: false }];
-        self.pull(now, 0, Some(from));
+        self.begin_pull(now, 1, Some(from));
     }
 
     /// Pulls what others have and we lack, when that is much.
@@ -97,12 +95,7 @@ impl Node {
         if self.leave.is_some() || !self.pulls.parts.is_empty() {
             return;
         }
-        (self.pulls.began, self.pulls.known) = (now, self.roster.len());
-        let parts = if self.roster.len() < WORTH_SHARING { 1 } else { PARTS };
-        self.pulls.parts = split(0, parts);
-        for part in 0..self.pulls.parts.len() {
-            self.pull(now, part, None);
-        }
+        self.begin_pull(now, if self.roster.len() < WORTH_SHARING { 1 } else { PARTS }, None);
     }
 
     /// Answers with as much as fits one datagram.
@@ -156,9 +149,7 @@ impl Node {
         let finished = part.done;
         if !finished && self.share_the_rest(place, supply.members) {
             // Whoever answered first is called by everybody: ask others for the rest.
-            for part in 0..self.pulls.parts.len() {
-                self.pull(now, part, None);
-            }
+            self.pull_parts(now, None);
         } else if !finished {
             self.pull(now, place, Some(from));
         }
@@ -191,6 +182,18 @@ impl Node {
         true
     }
 
+    fn begin_pull(&mut self, now: Instant, parts: u64, from: Option<SocketAddr>) {
+        (self.pulls.began, self.pulls.known) = (now, self.roster.len());
+        self.pulls.parts = split(0, parts);
+        self.pull_parts(now, from);
+    }
+
+    fn pull_parts(&mut self, now: Instant, from: Option<SocketAddr>) {
+        for part in 0..self.pulls.parts.len() {
+            self.pull(now, part, from);
+        }
+    }
+
     fn pull(&mut self, now: Instant, place: usize, from: Option<SocketAddr>) {
         let me = self.me;
         let Some(part) = self.pulls.parts.get(place).copied() else { return };
@@ -208,11 +211,8 @@ impl Node {
         let seq = self.contacts.open(Contact { subject: None, to, sent: now, deadline, kind });
         let pull = gossip::Pull { from: part.next, until, have };
         let mut packet = self.packet(seq, Some(Body::Pull(pull)));
-        let myself: &Member = self.myself();
-        packet.claims.push(self.claim(now, myself, Detail::Thin));
-        if self.is_new(now) {
-            packet.claims = vec![self.claim(now, myself, Detail::Full)];
-        }
+        let detail = if self.is_new(now) { Detail::Full } else { Detail::Thin };
+        packet.claims.push(self.claim(now, self.myself(), detail));
         self.send(to, &packet);
     }
 

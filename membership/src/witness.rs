@@ -67,7 +67,8 @@ fn zone(member: &Member) -> &[u8] {
 
 /// Members in good standing that could testify about `subject`, ourselves included.
 fn able(roster: &Roster, subject: u64) -> usize {
-    roster.iter().filter(|m| m.status == Status::Alive && m.hash() != subject).count()
+    let itself = roster.get(subject).is_some_and(|m| m.status == Status::Alive);
+    usize::try_from(roster.census().alive).unwrap_or(usize::MAX) - usize::from(itself)
 }
 
 /// How many witnesses make a quorum.
@@ -93,9 +94,8 @@ pub struct Testimony {
 impl Testimony {
     /// Counts those accusations whose makers are themselves in good standing.
     pub fn against(subject: &Member, roster: &Roster, witnesses: usize) -> Self {
-        let able = able(roster, subject.hash());
-        let needed = able.min(witnesses) / 2 + 1;
-        let mut testimony = Self { able, needed, ..Self::default() };
+        let needed = needed(roster, subject.hash(), witnesses);
+        let mut testimony = Self { able: able(roster, subject.hash()), needed, ..Self::default() };
         for accusation in &subject.standing.accusations {
             let credible = !accusation.weak
                 && accusation.basis >= subject.standing.heartbeat
