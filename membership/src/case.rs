@@ -75,19 +75,19 @@ impl Node {
         if hash == self.me || member.status == Status::Left {
             return None;
         }
-        let standing = &member.standing;
+        let marks = member.marks();
         let pieces = self.pieces(now, member);
-        let open = !pieces.is_empty() || !standing.accusations.is_empty() || member.status != Status::Alive;
+        let open = !pieces.is_empty() || !marks.accusations.is_empty() || member.status != Status::Alive;
         if !open {
             return None;
         }
         let witnesses = witness::of(&self.roster, hash, self.config.witnesses);
         let testimony = Testimony::against(member, &self.roster, self.config.witnesses);
-        let began = standing.of_silence().filter(|a| !a.weak).map(|a| a.began).min();
+        let began = marks.of_silence().filter(|a| !a.weak).map(|a| a.began).min();
         let patience = verdict::patience(self.config.acceptable_pause, self.company);
         let probe = self.probes.get(&hash);
         let began = began.or(probe.map(|p| p.began)).unwrap_or(now);
-        let silence = standing.of_silence().map(|a| a.basis).chain(standing.down).max();
+        let silence = marks.of_silence().map(|a| a.basis).chain(marks.down).max();
         Some(CaseView {
             phi: probe.map_or(0.0, |p| p.case.phi()),
             pieces,

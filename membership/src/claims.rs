@@ -84,14 +84,14 @@ impl Node {
     /// Brings a member's status in line with its marks, and tells of the change.
     pub(crate) fn refresh(&mut self, now: Instant, hash: u64, reason: &str) {
         let Some(member) = self.roster.get(hash) else { return };
-        let (before, after) = (member.status, member.standing.status());
+        let (before, after) = (member.status, member.standing());
         if before == after {
             return;
         }
         // Those who accuse it of what it is now.
-        let out = member.standing.is_kept_out();
+        let out = member.marks().is_kept_out();
         let by: Vec<u64> =
-            member.standing.accusations.iter().filter(|a| out || a.of_silence()).map(|a| a.by).collect();
+            member.marks().accusations.iter().filter(|a| out || a.of_silence()).map(|a| a.by).collect();
         self.roster.set_status(now, hash, after);
         self.recount(now);
         let kind = match after {
@@ -128,7 +128,7 @@ impl Node {
             kind,
             name: member.life.name.clone(),
             generation: member.life.generation,
-            heartbeat: member.standing.heartbeat,
+            heartbeat: member.heartbeat,
             status: member.status,
             by,
             reason: reason.into(),
@@ -219,7 +219,7 @@ impl Node {
         }
         self.check_plausible(now, &claim)?;
         let name = self.roster.get(subject).map(|m| (m.life.name.clone(), m.life.generation));
-        let had = self.roster.get(subject).map_or(0, |m| m.standing.accusations.len());
+        let had = self.roster.get(subject).map_or(0, |m| m.marks().accusations.len());
         let change = self.roster.apply(now, claim, &self.config)?;
         match change {
             Change::Same | Change::Unknown => {}
@@ -274,18 +274,18 @@ impl Node {
     /// Why a member's marks mean what they mean, in one sentence.
     fn reason_for(&self, subject: u64) -> String {
         let Some(member) = self.roster.get(subject) else { return String::new() };
-        let standing = &member.standing;
-        match standing.status() {
+        let marks = member.marks();
+        match member.standing() {
             Status::Alive => "a newer heartbeat refutes it".to_owned(),
             Status::Left => "it said good-bye".to_owned(),
-            Status::Suspect => match standing.of_silence().map(|a| a.kind).max() {
+            Status::Suspect => match marks.of_silence().map(|a| a.kind).max() {
                 Some(Evidence::Refused) => "its host refuses datagrams: the process is gone".to_owned(),
                 Some(Evidence::Proven | Evidence::Silent | Evidence::Degraded | Evidence::Unfit) | None => {
                     "it does not answer".to_owned()
                 }
             },
             Status::Down => {
-                format!("called down as of heartbeat {}", standing.down.unwrap_or(standing.heartbeat))
+                format!("called down as of heartbeat {}", marks.down.unwrap_or(member.heartbeat))
             }
         }
     }
@@ -294,8 +294,7 @@ impl Node {
     fn hear_of_ourselves(&mut self, now: Instant, claim: &Claim) -> Change {
         let me = self.me;
         let myself = self.myself();
-        let (generation, host, heartbeat) =
-            (myself.life.generation, myself.life.host_id, myself.standing.heartbeat);
+        let (generation, host, heartbeat) = (myself.life.generation, myself.life.host_id, myself.heartbeat);
         if let Some(life) = claim.life.as_ref().filter(|life| life.host_id != host) {
             // Never answered with our own record: it would be refused again, without end.
             if claim.generation > generation {
@@ -306,7 +305,7 @@ impl Node {
         if claim.generation < generation {
             return Change::Stale;
         }
-        let gone = claim.forgotten || (claim.standing.left && self.leave.is_none());
+        let gone = claim.forgotten || (claim.standing.marks.left && self.leave.is_none());
         if claim.generation > generation || gone {
             // A later life of ours that we do not remember, or an end that we did not make.
             if self.generation_is_plausible(now, claim.generation) {
@@ -318,8 +317,8 @@ impl Node {
             return Change::Same;
         }
         // A verdict that keeps us out is lived through; accusations of silence are answered.
-        let down = claim.standing.down.filter(|_| !claim.standing.is_kept_out());
-        let accused = claim.standing.of_silence().map(|a| a.basis).chain(down).max();
+        let down = claim.standing.marks.down.filter(|_| !claim.standing.marks.is_kept_out());
+        let accused = claim.standing.marks.of_silence().map(|a| a.basis).chain(down).max();
         let Some(basis) = accused else { return Change::Same };
         let plausible = basis <= self.plausible_heartbeat(now, me);
         if let Some(accused) = self.resting.as_mut() {
@@ -328,7 +327,7 @@ impl Node {
         }
         if basis >= heartbeat && plausible {
             if let Some(myself) = self.roster.get_mut(me) {
-                myself.standing.heartbeat = basis.saturating_add(1);
+                myself.heartbeat = basis.saturating_add(1);
             }
             self.stats.refutations_of_self += 1;
             self.health.accused(now);
@@ -439,7 +438,7 @@ impl Node {
         }
         let limit = heartbeat_limit(self.unix_ms(now), claim.generation);
         let standing = &claim.standing;
-        let highest = standing.accusations.iter().map(|a| a.basis).chain(standing.down).max();
+        let highest = standing.marks.accusations.iter().map(|a| a.basis).chain(standing.marks.down).max();
         if highest.unwrap_or(0).max(standing.heartbeat) > limit {
             return Err(Rejected::Implausible { subject: claim.subject });
         }
@@ -473,4 +472,4 @@ const DUPLICATE_NAME: u32 = 1;
 const FAR_FUTURE: u32 = 2;
 const FULL: u32 = 3;
 const DAY_MS: u64 = 24 * 3600 * 1000;
-const SHORTEST_INTERVAL_MS: u64 = 10;
+pub const SHORTEST_INTERVAL_MS: u64 = 10;

@@ -39,7 +39,7 @@ use heartsay_detector::LinkRecord;
 use crate::Instant;
 use crate::contact::Kind;
 use crate::identity::Heartbeat;
-use crate::member::{ACCUSERS_TO_KEEP_OUT, Accusation, Evidence, Member, Standing, Status};
+use crate::member::{ACCUSERS_TO_KEEP_OUT, Accusation, Evidence, Marks, Member, Status};
 use crate::node::Node;
 use crate::verdict::Company;
 use crate::wire::Detail;
@@ -136,7 +136,7 @@ impl Damping {
     }
 
     fn entry(&mut self, now: Instant, member: &Member) -> Option<&mut Record> {
-        let (subject, tag) = (member.hash(), member.tag);
+        let (subject, tag) = (member.hash(), member.tag());
         if self.records.len() >= MOST && !self.records.contains_key(&subject) {
             return None;
         }
@@ -223,15 +223,15 @@ impl Node {
         let (impaired, busy) = (self.health.impaired(now), self.company != Company::Few);
         let kept = self.roster.get(subject).filter(|m| m.status != Status::Left);
         let Some(record) = self.damping.records.get_mut(&subject) else { return };
-        let Some(member) = kept.filter(|m| m.tag == record.tag) else {
+        let Some(member) = kept.filter(|m| m.tag() == record.tag) else {
             self.damping.drop(subject);
             return;
         };
         record.fade();
         let (mut relapse, others) = (false, self.damping.others);
-        if record.missed.front().is_some_and(|basis| member.standing.heartbeat > *basis) {
+        if record.missed.front().is_some_and(|basis| member.heartbeat > *basis) {
             let before = record.missed.len();
-            record.missed.retain(|basis| member.standing.heartbeat <= *basis);
+            record.missed.retain(|basis| member.heartbeat <= *basis);
             if !impaired {
                 // It may all have been one outage, which is not the same as many bad looks.
                 let explained = (before - record.missed.len()).min(PER_SIGN);
@@ -254,7 +254,7 @@ impl Node {
             self.damping.drop(subject);
             return;
         }
-        let kept_out = member.standing.is_kept_out();
+        let kept_out = member.marks().is_kept_out();
         let (to, silence) = (member.life.address, member.detector.silence(now));
         let present = member.is_present();
         if !witness::is_one(&self.roster, subject, self.config.witnesses, self.me) {
@@ -293,10 +293,10 @@ impl Node {
         let me = self.me;
         let Some(member) = self.roster.get_mut(subject) else { return };
         let by_now = member.heartbeat_by(now);
-        let said = member.standing.accusations.iter().find(|a| a.by == me && a.kind == kind);
+        let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
         if said.is_some_and(|a| a.basis >= by_now.saturating_add(stretch / 2)) {
             if self.damping.record(subject).is_some_and(|r| now >= r.tell_at)
-                && !self.roster.get(subject).is_some_and(|m| m.standing.is_kept_out())
+                && !self.roster.get(subject).is_some_and(|m| m.marks().is_kept_out())
             {
                 self.tell_of_link(now, subject);
             }
@@ -304,7 +304,7 @@ impl Node {
         }
         let basis = by_now.saturating_add(stretch);
         let accusation = Accusation { by: me, basis, kind, weak: false, began: now };
-        member.standing.join(&Standing { accusations: vec![accusation], ..Standing::default() });
+        member.mark(&Marks { accusations: vec![accusation], ..Marks::default() });
         member.restamp();
         self.tell_of_link(now, subject);
         self.judge_link(now, subject);
@@ -327,30 +327,29 @@ impl Node {
     /// the heartbeat up to which enough of them want it out.
     pub(crate) fn judge_link(&mut self, now: Instant, subject: u64) {
         let Some(member) = self.roster.get(subject) else { return };
-        let standing = &member.standing;
-        let mut bases: Vec<Heartbeat> = standing
+        let marks = member.marks();
+        let mut bases: Vec<Heartbeat> = marks
             .accusations
             .iter()
             .filter(|a| a.kind == Evidence::Unfit && !a.weak)
             .filter(|a| self.roster.get(a.by).is_some_and(|by| by.status == Status::Alive))
             .map(|a| a.basis)
             .collect();
-        if bases.len() < ACCUSERS_TO_KEEP_OUT || standing.left {
+        if bases.len() < ACCUSERS_TO_KEEP_OUT || marks.left {
             return;
         }
         let needed = witness::needed(&self.roster, subject, self.config.witnesses);
         bases.sort_unstable_by(|a, b| b.cmp(a));
         let Some(basis) = bases.get(needed.max(ACCUSERS_TO_KEEP_OUT) - 1).copied() else { return };
-        if basis < standing.heartbeat || standing.down >= Some(basis) {
+        if basis < member.heartbeat || marks.down >= Some(basis) {
             return;
         }
         if member.is_present() && (self.company != Company::Few || now < self.recovering_until) {
             return;
         }
-        let (was_out, beats) = (!member.is_present(), basis - standing.heartbeat);
+        let (was_out, beats) = (!member.is_present(), basis - member.heartbeat);
         if let Some(member) = self.roster.get_mut(subject) {
-            member.standing.down = Some(basis);
-            member.restamp();
+            member.mark(&Marks { down: Some(basis), ..Marks::default() });
         }
         if was_out {
             // It stays out for longer: no change of status, but others should know.

@@ -20,6 +20,7 @@ use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{Filler, Message, ages, gossip};
 
 use crate::Instant;
+use crate::claims::{SHORTEST_INTERVAL_MS, heartbeat_limit};
 use crate::contact::{Contact, Kind};
 use crate::fingerprint::standing_code;
 use crate::io::Rejected;
@@ -206,20 +207,22 @@ impl Node {
             let unix_ms = self.unix_ms(now);
             let me = self.me;
             let mut revived = Vec::new();
-            for (member, age) in self.roster.page_mut(page.bits, page.prefix).zip(&ages) {
+            for ((hash, member), age) in self.roster.page_mut(page.bits, page.prefix).zip(&ages) {
                 let Some(age) = age else { continue };
-                let predicted = member.life.reference.heartbeat_at(nominal);
-                let heartbeat = predicted.checked_sub(*age).and_then(|h| u64::try_from(h).ok());
-                let Some(heartbeat) = heartbeat else { continue };
-                if member.hash() == me
-                    || heartbeat <= member.standing.heartbeat
-                    || heartbeat > crate::claims::heartbeat_limit(unix_ms, member.life.generation)
+                let Some(heartbeat) = member.heartbeat_aged(nominal, *age) else { continue };
+                let steps = heartbeat.saturating_sub(member.heartbeat);
+                if steps == 0 || hash == me {
+                    continue;
+                }
+                // What can have been beaten since it was last heard needs no look at its life.
+                let beaten = member.detector.silence(now).as_millis() / u128::from(SHORTEST_INTERVAL_MS);
+                if u128::from(steps) > beaten && heartbeat > heartbeat_limit(unix_ms, member.life.generation)
                 {
                     continue;
                 }
                 member.advance(now, heartbeat, &self.config.detector);
-                if member.status != Status::Alive || self.probes.contains_key(&member.hash()) {
-                    revived.push(member.hash());
+                if member.status != Status::Alive || self.probes.contains_key(&hash) {
+                    revived.push(hash);
                 }
             }
             for hash in revived {
@@ -249,7 +252,7 @@ impl Node {
         let theirs: std::collections::BTreeMap<u64, (u64, u64)> =
             list.tags.iter().copied().zip(lines).collect();
         for member in mine {
-            match theirs.get(&member.tag) {
+            match theirs.get(&member.tag()) {
                 Some((version, standing)) => self.settle(member.hash(), *version, *standing, reply),
                 None => reply.claims.push((member.hash(), Detail::Full)),
             }
@@ -268,7 +271,7 @@ impl Node {
             reply.claims.push((hash, Detail::Since(version)));
         }
         if comparison.ask && hash != self.me {
-            reply.wants.push(gossip::Want { tag: member.tag, since: member.state.version(), known: true });
+            reply.wants.push(gossip::Want { tag: member.tag(), since: member.state.version(), known: true });
         }
     }
 
@@ -338,14 +341,13 @@ impl Node {
         let sums = self.roster.sums(bits, prefix);
         let (mut ages, mut coded) = (core::mem::take(&mut self.ages), core::mem::take(&mut self.scratch));
         let reference = self.myself();
-        let nominal = reference.life.reference.unix_ms_of(reference.standing.heartbeat);
+        let nominal = reference.life.reference.unix_ms_of(reference.heartbeat);
         let age = |member: &Member| {
             // Down and left members beat no more: the cheapest symbol.
             if !member.is_present() {
                 return None;
             }
-            let predicted = member.life.reference.heartbeat_at(nominal);
-            predicted.checked_sub(i64::try_from(member.standing.heartbeat).ok()?)
+            member.age_at(nominal)
         };
         ages.clear();
         ages.extend(self.roster.page(bits, prefix).map(age));
@@ -367,7 +369,7 @@ impl Node {
         gossip::List {
             bits,
             prefix,
-            tags: members().map(|m| m.tag).collect(),
+            tags: members().map(|m| m.tag()).collect(),
             lives: 0,
             versions: members().map(|m| m.state.version()).collect(),
             standings: members().map(standing_code).collect(),

@@ -51,15 +51,15 @@ pub fn of_standing(member: &Member) -> u32 {
 /// Standing as one number, as it travels in a list: 0 alive, otherwise
 /// 4 * basis + 1 suspect, 2 down, 3 left.
 pub fn standing_code(member: &Member) -> u64 {
-    let standing = &member.standing;
-    match standing.status() {
+    let marks = member.marks();
+    match member.standing() {
         Status::Alive => 0,
         Status::Suspect => {
             // Who accuses may differ from view to view; that it is accused should not.
-            let basis = standing.of_silence().map(|a| a.basis).max().unwrap_or(0);
+            let basis = marks.of_silence().map(|a| a.basis).max().unwrap_or(0);
             basis.wrapping_mul(4).wrapping_add(1)
         }
-        Status::Down => standing.down.unwrap_or(0).wrapping_mul(4).wrapping_add(2),
+        Status::Down => marks.down.unwrap_or(0).wrapping_mul(4).wrapping_add(2),
         Status::Left => 3,
     }
 }

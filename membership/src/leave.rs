@@ -7,7 +7,7 @@ use crate::Instant;
 use crate::claims::is_other;
 use crate::contact::{Contact, Kind};
 use crate::io::{Event, MemberEventKind};
-use crate::member::{Member, Status};
+use crate::member::{Marks, Member, Status};
 use crate::node::Node;
 use crate::peers;
 use crate::wire::Detail;
@@ -33,8 +33,7 @@ impl Node {
     pub(crate) fn say_good_bye(&mut self, now: Instant) {
         let me = self.me;
         if let Some(myself) = self.roster.get_mut(me) {
-            myself.standing.left = true;
-            myself.restamp();
+            myself.mark(&Marks { left: true, ..Marks::default() });
         }
         self.roster.set_status(now, me, Status::Left);
         self.report(me, MemberEventKind::Left, &[], "asked to leave");

@@ -19,6 +19,7 @@
 
 use core::fmt;
 use core::net::SocketAddr;
+use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -121,6 +122,13 @@ impl Reference {
 pub struct Standing {
     /// Highest heartbeat known.
     pub heartbeat: Heartbeat,
+    /// What was said against it.
+    pub marks: Marks,
+}
+
+/// What was said of a life beside its heartbeat.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
     /// The owner said good-bye.
     pub left: bool,
     /// Called down as of this heartbeat.
@@ -173,11 +181,25 @@ impl Evidence {
 impl Standing {
     /// The status that these marks mean.
     pub fn status(&self) -> Status {
+        self.marks.status(self.heartbeat)
+    }
+
+    /// THE order of claims about one life: the higher mark of each kind.
+    /// Commutative, associative, idempotent (tests/laws.rs).
+    pub fn join(&mut self, other: &Self) {
+        self.heartbeat = self.heartbeat.max(other.heartbeat);
+        self.marks.join(self.heartbeat, &other.marks);
+    }
+}
+
+impl Marks {
+    /// The status of a life with these marks whose highest heartbeat is `heartbeat`.
+    pub fn status(&self, heartbeat: Heartbeat) -> Status {
         match self {
             Self { left: true, .. } => Status::Left,
-            Self { down: Some(basis), heartbeat, .. } if basis >= heartbeat => Status::Down,
-            Self { accusations, heartbeat, .. }
-                if accusations.iter().any(|a| a.of_silence() && a.basis >= *heartbeat) =>
+            Self { down: Some(basis), .. } if *basis >= heartbeat => Status::Down,
+            Self { accusations, .. }
+                if accusations.iter().any(|a| a.of_silence() && a.basis >= heartbeat) =>
             {
                 Status::Suspect
             }
@@ -185,10 +207,7 @@ impl Standing {
         }
     }
 
-    /// THE order of claims about one life: the higher mark of each kind.
-    /// Commutative, associative, idempotent (tests/laws.rs).
-    pub fn join(&mut self, other: &Self) {
-        self.heartbeat = self.heartbeat.max(other.heartbeat);
+    fn join(&mut self, heartbeat: Heartbeat, other: &Self) {
         self.left |= other.left;
         self.down = self.down.max(other.down);
         for accusation in &other.accusations {
@@ -197,13 +216,13 @@ impl Standing {
                 None => self.accusations.push(*accusation),
             }
         }
-        self.tidy();
+        self.tidy(heartbeat);
     }
 
     /// Drops what a heartbeat has cancelled and keeps the strongest few accusations.
-    fn tidy(&mut self) {
-        self.down = self.down.filter(|basis| *basis >= self.heartbeat);
-        self.accusations.retain(|a| a.basis >= self.heartbeat);
+    fn tidy(&mut self, heartbeat: Heartbeat) {
+        self.down = self.down.filter(|basis| *basis >= heartbeat);
+        self.accusations.retain(|a| a.basis >= heartbeat);
         self.accusations.sort_unstable_by(|a, b| {
             let of_link = a.kind.is_of_link().cmp(&b.kind.is_of_link());
             of_link.then(b.basis.cmp(&a.basis)).then(a.by.cmp(&b.by))
@@ -225,6 +244,9 @@ impl Standing {
         })
     }
 }
+
+/// Nothing was said of it.
+static UNMARKED: Marks = Marks { left: false, down: None, accusations: Vec::new() };
 
 impl Accusation {
     pub fn of_silence(&self) -> bool {
@@ -249,29 +271,59 @@ fn stronger(a: Accusation, b: Accusation) -> Accusation {
 }
 
 /// One entry of the roster: a life, its marks, and what we ourselves have seen of it.
+///
+/// *Picture*: a patient's wrist band and file. Whoever takes the pulse of a thousand
+/// each second walks along the bands; the file is fetched when there is something
+/// to write. A band is one line of cache, and a round reads nothing else of
+/// members of whom there is no news but their heartbeat.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub struct Member {
-    pub life: Arc<Life>,
-    /// The life's tag and the stamp of what is said about it, kept here because
-    /// pages add them up at each exchange.
-    pub tag: u64,
-    pub stamp: u32,
-    pub state: Arc<State>,
-    pub standing: Standing,
-    /// Status as last reported, and since when. Set by `Roster::set_status`, which keeps count.
-    pub status: Status,
-    pub since: Instant,
+    /// Highest heartbeat known.
+    pub heartbeat: Heartbeat,
     /// Silence of the heartbeat in the merged view.
     pub detector: Detector,
-    /// Round trip of our direct contacts.
-    pub rtt: RttEstimator,
+    line: Line,
     /// Our local time, in microseconds, of its heartbeat 0: the earliest that
     /// any arrival so far allows.
     zero: i64,
+    /// Status as last reported. Set by `Roster::set_status`, which keeps count.
+    pub status: Status,
+    file: Box<File>,
+}
+
+/// What is seldom read of a member.
+#[derive(Clone, Debug)]
+pub struct File {
+    pub life: Arc<Life>,
+    pub state: Arc<State>,
+    /// Nothing, of nearly all.
+    marks: Option<Box<Marks>>,
+    /// Since when the status is what it is.
+    pub since: Instant,
+    /// Round trip of our direct contacts.
+    pub rtt: RttEstimator,
+    /// Stamp of what is said about it: pages add them up.
+    pub stamp: u32,
     /// When we last heard from it directly; `EPOCH`: never.
     pub last_direct: Instant,
     /// Whether our last direct contact worked.
     pub reachable: Option<bool>,
+}
+
+/// The band has the file's words.
+impl Deref for Member {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
+impl DerefMut for Member {
+    fn deref_mut(&mut self) -> &mut File {
+        &mut self.file
+    }
 }
 
 impl Member {
@@ -282,26 +334,31 @@ impl Member {
         state: Arc<State>,
         config: &Config,
     ) -> Self {
+        let status = standing.status();
+        let Standing { heartbeat, marks } = standing;
         let mut member = Self {
-            status: standing.status(),
-            tag: life.tag,
-            stamp: 0,
-            life,
-            state,
-            standing,
-            since: now,
+            heartbeat,
             detector: Detector::new(now, &config.detector),
-            rtt: RttEstimator::new(&config.rtt),
+            line: Line::of(&life.reference),
             zero: i64::MAX,
-            last_direct: Instant::EPOCH,
-            reachable: None,
+            status,
+            file: Box::new(File {
+                life,
+                state,
+                marks: Some(marks).filter(|marks| *marks != UNMARKED).map(Box::new),
+                since: now,
+                rtt: RttEstimator::new(&config.rtt),
+                stamp: 0,
+                last_direct: Instant::EPOCH,
+                reachable: None,
+            }),
         };
         member.anchor(now);
         member.restamp();
         member
     }
 
-    /// To be called after any change of standing or state; heartbeats of a member
+    /// To be called after any change of marks or state; heartbeats of a member
     /// in good standing need it not.
     pub fn restamp(&mut self) {
         self.stamp = fingerprint::of_standing(self);
@@ -311,12 +368,44 @@ impl Member {
         self.life.hash
     }
 
+    pub fn tag(&self) -> u64 {
+        self.life.tag
+    }
+
+    /// What was said of it beside its heartbeat.
+    pub fn marks(&self) -> &Marks {
+        self.marks.as_deref().unwrap_or(&UNMARKED)
+    }
+
+    /// The status that its marks mean, whatever was reported last.
+    pub fn standing(&self) -> Status {
+        self.marks().status(self.heartbeat)
+    }
+
+    /// Takes marks in, by THE order of claims. True if any of them was news.
+    pub fn mark(&mut self, marks: &Marks) -> bool {
+        if self.marks.is_none() && *marks == UNMARKED {
+            return false;
+        }
+        let mut joined = self.marks().clone();
+        joined.join(self.heartbeat, marks);
+        let news = joined != *self.marks();
+        if news {
+            self.keep(joined);
+        }
+        news
+    }
+
+    fn keep(&mut self, marks: Marks) {
+        self.marks = Some(marks).filter(|marks| *marks != UNMARKED).map(Box::new);
+        self.restamp();
+    }
+
     /// Begins another life of ours, without leaving the roster.
     pub fn begin_life(&mut self, life: Life) {
-        self.tag = life.tag;
+        self.line = Line::of(&life.reference);
         self.life = Arc::new(life);
-        self.standing = Standing { heartbeat: self.standing.heartbeat, ..Standing::default() };
-        self.restamp();
+        self.keep(Marks::default());
     }
 
     /// Alive, or accused and not judged: takes part in the cluster.
@@ -326,17 +415,33 @@ impl Member {
 
     /// Takes a heartbeat that is news; false when it is none.
     pub fn advance(&mut self, now: Instant, heartbeat: Heartbeat, detector: &DetectorConfig) -> bool {
-        let Some(steps) = heartbeat.checked_sub(self.standing.heartbeat).filter(|s| *s > 0) else {
+        let Some(steps) = heartbeat.checked_sub(self.heartbeat).filter(|s| *s > 0) else {
             return false;
         };
-        self.standing.heartbeat = heartbeat;
+        self.heartbeat = heartbeat;
         self.detector.heartbeat(now, steps, detector);
         self.anchor(now);
         if self.status != Status::Alive {
-            self.standing.tidy();
-            self.restamp();
+            let mut marks = self.marks().clone();
+            marks.tidy(heartbeat);
+            self.keep(marks);
         }
         true
+    }
+
+    /// How many heartbeats it is behind its own line at `unix_ms` of its time, by what we know.
+    pub fn age_at(&self, unix_ms: u64) -> Option<i64> {
+        self.line.beats_since(self.heartbeat, unix_ms).or_else(|| {
+            let predicted = self.life.reference.heartbeat_at(unix_ms);
+            predicted.checked_sub(i64::try_from(self.heartbeat).ok()?)
+        })
+    }
+
+    /// The heartbeat that is `age` behind its line at `unix_ms` of its time.
+    pub fn heartbeat_aged(&self, unix_ms: u64, age: i64) -> Option<Heartbeat> {
+        let known = i64::try_from(self.heartbeat).ok()?;
+        let predicted = known.checked_add(self.age_at(unix_ms)?)?;
+        u64::try_from(predicted.checked_sub(age)?).ok()
     }
 
     /// Whether enough of its heartbeats were seen to be surprised by a silence. A
@@ -354,22 +459,54 @@ impl Member {
     /// first one made after it does: whoever cannot hear us, and so cannot
     /// refute in answer, refutes by beating on.
     pub fn heartbeat_by(&self, at: Instant) -> Heartbeat {
-        let interval = self.interval_micros();
+        let interval = self.line.interval_micros();
         // Rounds come up to a tenth of an interval early or late: by so much can
         // this one lie before the quickest so far.
         let elapsed = micros(at).saturating_sub(self.zero).saturating_add(interval / 5).max(0);
         let line = elapsed.unsigned_abs() / interval.unsigned_abs().max(1);
-        self.standing.heartbeat.max(line)
+        self.heartbeat.max(line)
     }
 
     fn anchor(&mut self, now: Instant) {
-        let beats = i64::try_from(self.standing.heartbeat).unwrap_or(i64::MAX);
-        let zero = micros(now).saturating_sub(beats.saturating_mul(self.interval_micros()));
+        let beats = i64::try_from(self.heartbeat).unwrap_or(i64::MAX);
+        let zero = micros(now).saturating_sub(beats.saturating_mul(self.line.interval_micros()));
         self.zero = self.zero.min(zero);
+    }
+}
+
+/// A [`Reference`] as two numbers, at hand without fetching the life. Packed, so that a
+/// member's status finds room in the same line of cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(Rust, packed(4))]
+struct Line {
+    /// When heartbeat 0 was due, in milliseconds of the owner's wall clock.
+    origin_ms: i64,
+    interval_ms: u32,
+}
+
+impl Line {
+    fn of(reference: &Reference) -> Self {
+        let interval_ms = reference.interval_ms.max(1);
+        let beats = i64::try_from(reference.heartbeat).ok().and_then(|h| h.checked_mul(interval_ms.into()));
+        let origin = i64::try_from(reference.unix_ms).ok().zip(beats).and_then(|(at, b)| at.checked_sub(b));
+        // So far off that every question goes to the reference itself.
+        Self { origin_ms: origin.unwrap_or(i64::MIN), interval_ms }
     }
 
     fn interval_micros(&self) -> i64 {
-        i64::from(self.life.reference.interval_ms.max(1)) * 1000
+        i64::from(self.interval_ms) * 1000
+    }
+
+    /// Heartbeats due after `heartbeat` and until `unix_ms`, negative when it is ahead.
+    /// `None` of values so far off that the reference itself must be asked.
+    fn beats_since(&self, heartbeat: Heartbeat, unix_ms: u64) -> Option<i64> {
+        let beats = i64::try_from(heartbeat).ok()?.checked_mul(i64::from(self.interval_ms))?;
+        let due = self.origin_ms.checked_add(beats)?;
+        let late = i64::try_from(unix_ms).ok()?.checked_sub(due)?;
+        // Narrow numbers divide in a third of the time, and this is done for everybody in each exchange.
+        let late = i32::try_from(late).ok()?;
+        let interval = i32::try_from(self.interval_ms).ok()?;
+        Some(i64::from(late.div_euclid(interval)))
     }
 }
 
@@ -399,24 +536,34 @@ mod tests {
     fn accused(heartbeat: Heartbeat, basis: Heartbeat) -> Standing {
         let accusation =
             Accusation { by: 7, basis, kind: Evidence::Silent, weak: false, began: Instant::EPOCH };
-        Standing { heartbeat, accusations: vec![accusation], ..Standing::default() }
+        Standing { heartbeat, ..said(accusation) }
+    }
+
+    fn said(accusation: Accusation) -> Standing {
+        let marks = Marks { accusations: vec![accusation], ..Marks::default() };
+        Standing { marks, ..Standing::default() }
+    }
+
+    fn down(heartbeat: Heartbeat, basis: Heartbeat) -> Standing {
+        Standing { heartbeat, marks: Marks { down: Some(basis), ..Marks::default() } }
     }
 
     #[test]
-    fn an_entry_takes_less_than_two_hundred_bytes() {
-        assert!(size_of::<Member>() <= 192, "{}", size_of::<Member>());
+    fn a_band_is_one_line_of_cache_and_its_file_is_small() {
+        assert_eq!(size_of::<Member>(), 64);
+        assert!(size_of::<File>() <= 80, "{}", size_of::<File>());
     }
 
     #[test]
     fn a_newer_heartbeat_undoes_accusation_and_verdict() {
         let mut standing = accused(10, 12);
-        standing.down = Some(12);
+        standing.join(&down(10, 12));
         assert_eq!(standing.status(), Status::Down);
         standing.join(&Standing { heartbeat: 12, ..Standing::default() });
         assert_eq!(standing.status(), Status::Down, "a heartbeat at the basis is no news");
         standing.join(&Standing { heartbeat: 13, ..Standing::default() });
         assert_eq!(standing.status(), Status::Alive);
-        assert_eq!(standing.accusations, []);
+        assert_eq!(standing.marks.accusations, []);
     }
 
     #[test]
@@ -432,36 +579,39 @@ mod tests {
 
     #[test]
     fn one_accuser_keeps_nobody_out_and_two_do() {
-        let mut standing = Standing { heartbeat: 10, down: Some(70), ..Standing::default() };
-        assert!(!standing.is_kept_out(), "a verdict far ahead without anybody who gave it");
-        standing.join(&Standing { accusations: vec![unfit(7, 70)], ..Standing::default() });
-        standing.join(&Standing { accusations: vec![unfit(7, 75)], ..Standing::default() });
-        assert!(!standing.is_kept_out(), "one accuser counts once");
-        standing.join(&Standing { accusations: vec![unfit(8, 69)], ..Standing::default() });
-        assert!(!standing.is_kept_out(), "the second does not go as far");
-        standing.join(&Standing { accusations: vec![unfit(9, 70)], ..Standing::default() });
-        assert!(standing.is_kept_out());
+        let mut standing = down(10, 70);
+        assert!(!standing.marks.is_kept_out(), "a verdict far ahead without anybody who gave it");
+        standing.join(&said(unfit(7, 70)));
+        standing.join(&said(unfit(7, 75)));
+        assert!(!standing.marks.is_kept_out(), "one accuser counts once");
+        standing.join(&said(unfit(8, 69)));
+        assert!(!standing.marks.is_kept_out(), "the second does not go as far");
+        standing.join(&said(unfit(9, 70)));
+        assert!(standing.marks.is_kept_out());
         standing.join(&Standing { heartbeat: 71, ..Standing::default() });
         assert_eq!(standing.status(), Status::Alive, "its own heartbeat lets it in");
     }
 
     #[test]
     fn a_bad_link_makes_nobody_suspect_and_hides_no_silence() {
-        let mut standing = Standing { heartbeat: 10, accusations: vec![unfit(7, 70)], ..Standing::default() };
+        let mut standing = Standing { heartbeat: 10, ..said(unfit(7, 70)) };
         assert_eq!(standing.status(), Status::Alive);
         let silent = Accusation { kind: Evidence::Proven, ..unfit(7, 11) };
-        standing.join(&Standing { accusations: vec![silent], ..Standing::default() });
+        standing.join(&said(silent));
         assert_eq!(standing.status(), Status::Suspect);
-        assert_eq!(standing.of_silence().count(), 1);
+        assert_eq!(standing.marks.of_silence().count(), 1);
         let degraded = Accusation { kind: Evidence::Degraded, ..unfit(7, 99) };
-        standing.join(&Standing { accusations: vec![degraded], ..Standing::default() });
-        assert!(standing.accusations.contains(&unfit(7, 70)), "unfit stands until its basis has passed");
+        standing.join(&said(degraded));
+        assert!(
+            standing.marks.accusations.contains(&unfit(7, 70)),
+            "unfit stands until its basis has passed"
+        );
     }
 
     #[test]
     fn a_good_bye_is_stronger_than_any_verdict_or_heartbeat() {
-        let mut standing = Standing { heartbeat: 5, left: true, ..Standing::default() };
-        standing.join(&Standing { heartbeat: 99, down: Some(100), ..Standing::default() });
+        let mut standing = Standing { heartbeat: 5, marks: Marks { left: true, ..Marks::default() } };
+        standing.join(&down(99, 100));
         assert_eq!(standing.status(), Status::Left);
     }
 
@@ -471,5 +621,21 @@ mod tests {
         assert_eq!(reference.heartbeat_at(reference.unix_ms_of(77)), 77);
         assert_eq!(reference.heartbeat_at(999_999), 2);
         assert_eq!(reference.heartbeat_at(1_001_999), 4);
+    }
+
+    #[test]
+    fn a_line_says_what_its_reference_says_and_passes_on_what_is_too_far_off() {
+        let reference = Reference { unix_ms: 1_000_000, heartbeat: 3, interval_ms: 700 };
+        let line = Line::of(&reference);
+        for unix_ms in [0, 997_899, 997_900, 999_999, 1_000_000, 1_000_699, 1_000_700, 9_000_000] {
+            for heartbeat in [0, 3, 4, 1_000] {
+                let age = reference.heartbeat_at(unix_ms) - i64::try_from(heartbeat).unwrap_or_default();
+                assert_eq!(line.beats_since(heartbeat, unix_ms), Some(age), "{heartbeat} at {unix_ms}");
+            }
+        }
+        assert_eq!(line.beats_since(0, u64::MAX), None);
+        assert_eq!(line.beats_since(u64::MAX, 0), None);
+        let absurd = Reference { unix_ms: 0, heartbeat: u64::MAX, interval_ms: 1 };
+        assert_eq!(Line::of(&absurd).beats_since(0, 0), None);
     }
 }

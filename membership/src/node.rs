@@ -318,8 +318,8 @@ impl Node {
     pub(crate) fn packet(&self, seq: u32, body: Option<Body>) -> gossip::Packet {
         let myself = self.myself();
         gossip::Packet {
-            sender: myself.tag,
-            heartbeat: myself.standing.heartbeat,
+            sender: myself.tag(),
+            heartbeat: myself.heartbeat,
             seq,
             view: 0,
             beat: 0,
@@ -367,7 +367,7 @@ impl Node {
         .and_then(|(body, _key)| decode_packet(body));
         self.scratch = scratch;
         let packet = opened?;
-        if packet.sender == self.myself().tag {
+        if packet.sender == self.myself().tag() {
             self.join.drop_address(from);
             return Err(Rejected::Echo { from });
         }

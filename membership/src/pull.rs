@@ -111,7 +111,7 @@ impl Node {
         have.sort_unstable();
         let mut next = 0;
         for member in self.roster.between(pull.from, pull.until) {
-            if have.binary_search(&short(member.tag)).is_ok() {
+            if have.binary_search(&short(member.tag())).is_ok() {
                 continue;
             }
             if filler.try_claim(self.claim(now, member, Detail::Full)).is_err() {
@@ -220,7 +220,7 @@ impl Node {
     fn have(&self, part: Part) -> (Bytes, u64) {
         let mut mine = self.roster.between(part.next, part.until).filter(|m| m.hash() != self.me);
         let named = mine.by_ref().take(NAMED);
-        let have = named.flat_map(|m| short(m.tag).to_be_bytes().into_iter().skip(1)).collect();
+        let have = named.flat_map(|m| short(m.tag()).to_be_bytes().into_iter().skip(1)).collect();
         (have, mine.next().map_or(part.until, Member::hash))
     }
 }

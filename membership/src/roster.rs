@@ -147,15 +147,16 @@ impl Roster {
         // Tags share the upper half with the hash by which the roster is sorted.
         let drawer = self.drawers.get(self.drawer_of(tag))?;
         let first = drawer.hashes.partition_point(|hash| hash >> 32 < tag >> 32);
-        let same = |m: &&Member| m.tag >> 32 == tag >> 32;
-        drawer.members.get(first..)?.iter().take_while(same).find(|m| m.tag == tag)
+        let same = |m: &&Member| m.tag() >> 32 == tag >> 32;
+        drawer.members.get(first..)?.iter().take_while(same).find(|m| m.tag() == tag)
     }
 
     /// Gives a member another status.
     pub fn set_status(&mut self, now: Instant, hash: u64, status: Status) {
         let Some(member) = self.get_mut(hash) else { return };
         let before = member.status;
-        (member.status, member.since) = (status, now);
+        member.status = status;
+        member.since = now;
         *self.census.of(before) -= 1;
         *self.census.of(status) += 1;
     }
@@ -177,11 +178,12 @@ impl Roster {
 
     /// The same, to note heartbeats: sums do not contain them. Whoever changes more
     /// of a member says so with [`Self::touch`].
-    pub fn page_mut(&mut self, bits: u32, prefix: u32) -> impl Iterator<Item = &mut Member> {
+    pub fn page_mut(&mut self, bits: u32, prefix: u32) -> impl Iterator<Item = (u64, &mut Member)> {
         let (drawers, from, to) = self.span(bits, prefix);
         self.drawers.get_mut(drawers).unwrap_or_default().iter_mut().flat_map(move |drawer| {
             let range = drawer.between(from, to);
-            drawer.members.get_mut(range).unwrap_or_default()
+            let hashes = drawer.hashes.get(range.clone()).unwrap_or_default().iter().copied();
+            hashes.zip(drawer.members.get_mut(range).unwrap_or_default())
         })
     }
 
@@ -273,7 +275,7 @@ impl Roster {
             });
         }
         if let Some(life) = &claim.life
-            && life.tag != member.tag
+            && life.tag != member.tag()
         {
             // Two lives of one name began in the same millisecond. Whoever came first stays.
             return Err(duplicate(member, life.host_id));
@@ -453,7 +455,7 @@ pub struct Sums {
 
 impl Sums {
     fn of<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
-        let alone = |m: &Member| Self { lives: spread(m.tag), stamps: m.stamp };
+        let alone = |m: &Member| Self { lives: spread(m.tag()), stamps: m.stamp };
         members.into_iter().map(alone).fold(Self::default(), Self::add)
     }
 
@@ -485,7 +487,7 @@ pub fn compare(member: &Member, version: u64, standing: u64) -> Comparison {
     // An accusation or verdict based on a heartbeat that we have seen surpassed is no news.
     let basis: Heartbeat = standing / 4;
     let theirs_is_news =
-        standing != 0 && standing != mine && (standing % 4 == 3 || basis >= member.standing.heartbeat);
+        standing != 0 && standing != mine && (standing % 4 == 3 || basis >= member.heartbeat);
     Comparison {
         tell: state.is_gt() || (standing != mine && !theirs_is_news) || (mine != 0 && standing != mine),
         ask: state.is_lt() || (theirs_is_news && member.status != Status::Left),
@@ -503,22 +505,20 @@ fn merge(
     if let Some(delta) = &claim.delta
         && delta.until > member.state.version()
     {
-        state = Arc::make_mut(&mut member.state).merge(delta)?;
-        bodies.share_state(&member.life, &mut member.state);
+        let file = &mut **member;
+        state = Arc::make_mut(&mut file.state).merge(delta)?;
+        bodies.share_state(&file.life, &mut file.state);
     }
     let heartbeat = member.advance(now, claim.standing.heartbeat, &config.detector);
-    let before = member.standing.clone();
-    member.standing.join(&claim.standing);
-    let standing = member.standing != before;
-    if state || standing {
+    let standing = member.mark(&claim.standing.marks);
+    if state && !standing {
         member.restamp();
     }
     if heartbeat || state || standing {
         return Ok(Change::Changed { heartbeat, state, standing });
     }
     // Whoever still holds against it what a heartbeat has refuted should hear the heartbeat.
-    let refuted = claim.standing.heartbeat < member.standing.heartbeat
-        && claim.standing.status() != member.standing.status();
+    let refuted = claim.standing.heartbeat < member.heartbeat && claim.standing.status() != member.standing();
     Ok(if refuted { Change::Stale } else { Change::Same })
 }
 

@@ -47,8 +47,8 @@ impl Node {
         if let Some(myself) = self.roster.get_mut(me) {
             // A new beat in any case; after a pause, those that were missed count too.
             let lived = u64::try_from(lived).unwrap_or(u64::MAX);
-            let next = myself.standing.heartbeat.max(basis).saturating_add(1);
-            myself.standing.heartbeat = lived.max(next);
+            let next = myself.heartbeat.max(basis).saturating_add(1);
+            myself.heartbeat = lived.max(next);
         }
     }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::Instant;
-use crate::member::{Accusation, Evidence, Status};
+use crate::member::{Accusation, Evidence, Marks, Status};
 use crate::node::Node;
 use crate::verdict::{self, Circumstances, Verdict};
 use crate::wire::Detail;
@@ -21,9 +21,9 @@ impl Node {
         let fresh = had == 0 || !self.probes.contains_key(&subject);
         if fresh && self.is_witness(subject) {
             // Only who is sure of itself is believed about when the silence began.
-            let sure = member.standing.of_silence().filter(|a| !a.weak);
+            let sure = member.marks().of_silence().filter(|a| !a.weak);
             let began = sure.map(|a| a.began).min().unwrap_or(now);
-            let basis = member.standing.of_silence().map(|a| a.basis).max();
+            let basis = member.marks().of_silence().map(|a| a.basis).max();
             self.begin_probe(now, subject, began, basis);
         }
         self.judge(now, subject);
@@ -44,17 +44,11 @@ impl Node {
         let weak = kind != Evidence::Refused && doubtful;
         let Some(member) = self.roster.get_mut(subject) else { return };
         member.reachable = Some(false);
-        let before = member.standing.clone();
         let accusation = Accusation { by: me, basis: probe.basis, kind, weak, began: probe.began };
-        member.standing.join(&crate::member::Standing {
-            accusations: vec![accusation],
-            ..crate::member::Standing::default()
-        });
-        if member.standing == before {
+        if !member.mark(&Marks { accusations: vec![accusation], ..Marks::default() }) {
             self.will_testify(now, subject);
             return;
         }
-        member.restamp();
         self.stats.suspicions_raised += 1;
         let reason = match kind {
             Evidence::Refused => "its host refuses datagrams: the process is gone",
@@ -104,12 +98,12 @@ impl Node {
         if member.status != Status::Suspect {
             return;
         }
-        let accusations = &member.standing.accusations;
+        let accusations = &member.marks().accusations;
         if accusations.iter().all(|a| a.kind < Evidence::Proven) {
             return;
         }
-        let Some(basis) = member.standing.of_silence().map(|a| a.basis).max() else { return };
-        let began = member.standing.of_silence().filter(|a| !a.weak).map(|a| a.began).min().unwrap_or(now);
+        let Some(basis) = member.marks().of_silence().map(|a| a.basis).max() else { return };
+        let began = member.marks().of_silence().filter(|a| !a.weak).map(|a| a.began).min().unwrap_or(now);
         let testimony = Testimony::against(member, &self.roster, self.config.witnesses);
         let verdict = verdict::decide(
             testimony,
@@ -122,8 +116,7 @@ impl Node {
         );
         if verdict == Verdict::Down {
             if let Some(member) = self.roster.get_mut(subject) {
-                member.standing.down = member.standing.down.max(Some(basis));
-                member.restamp();
+                member.mark(&Marks { down: Some(basis), ..Marks::default() });
             }
             self.stats.verdicts += 1;
             let reason = if testimony.refused >= testimony.needed.min(2) {

@@ -100,7 +100,7 @@ pub fn glance(member: &Member) -> Glance<'_> {
     Glance {
         name: &member.life.name,
         generation: member.life.generation,
-        heartbeat: member.standing.heartbeat,
+        heartbeat: member.heartbeat,
         status: member.status,
     }
 }
@@ -114,7 +114,7 @@ pub fn of(now: Instant, member: &Member, roster: &Roster, config: &Config, is_se
         name: member.life.name.clone(),
         host_id: member.life.host_id,
         generation: member.life.generation,
-        heartbeat: member.standing.heartbeat,
+        heartbeat: member.heartbeat,
         status: member.status,
         address: member.life.address,
         state: member.state.iter().map(|(k, v)| (k.to_owned(), v.to_vec())).collect(),
@@ -128,9 +128,9 @@ pub fn of(now: Instant, member: &Member, roster: &Roster, config: &Config, is_se
         rtt: member.rtt.smoothed(),
         last_direct: (member.last_direct != Instant::EPOCH).then_some(member.last_direct),
         accusers: accusers(member, roster),
-        verdict: member.standing.down,
+        verdict: member.marks().down,
         degraded: degraded(member),
-        kept_out: member.standing.down.filter(|_| member.standing.is_kept_out()),
+        kept_out: member.marks().down.filter(|_| member.marks().is_kept_out()),
         case: None,
         is_self,
     }
@@ -138,9 +138,8 @@ pub fn of(now: Instant, member: &Member, roster: &Roster, config: &Config, is_se
 
 /// More than one witness says so.
 fn degraded(member: &Member) -> bool {
-    let standing = &member.standing;
-    let of_link = |a: &&Accusation| a.kind.is_of_link() && !a.weak && a.basis >= standing.heartbeat;
-    standing.accusations.iter().filter(of_link).count() >= ACCUSERS_TO_KEEP_OUT
+    let of_link = |a: &&Accusation| a.kind.is_of_link() && !a.weak && a.basis >= member.heartbeat;
+    member.marks().accusations.iter().filter(of_link).count() >= ACCUSERS_TO_KEEP_OUT
 }
 
 fn accusers(member: &Member, roster: &Roster) -> Vec<AccuserView> {
@@ -154,5 +153,5 @@ fn accusers(member: &Member, roster: &Roster) -> Vec<AccuserView> {
         weak: a.weak,
         since: a.began,
     };
-    member.standing.accusations.iter().map(view).collect()
+    member.marks().accusations.iter().map(view).collect()
 }

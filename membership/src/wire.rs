@@ -10,7 +10,7 @@ use smol_str::SmolStr;
 use crate::Instant;
 use crate::identity::{Generation, HostId, Name};
 use crate::io::Rejected;
-use crate::member::{Accusation, Evidence, Life, Member, Reference, Standing};
+use crate::member::{Accusation, Evidence, Life, Marks, Member, Reference, Standing};
 use crate::state::{Delta, Entry};
 
 /// What somebody says about one life of one member.
@@ -41,14 +41,10 @@ impl Claim {
         let life = claim.body.map(|body| read_life(claim.generation, &body)).transpose()?;
         let subject = life.as_ref().map_or(claim.subject, |life| life.hash);
         let accusations = claim.accusations.iter().map(|a| read_accusation(now, a)).collect();
-        let mut standing = Standing {
-            heartbeat: claim.heartbeat,
-            left: claim.left,
-            down: claim.down.checked_sub(1),
-            ..Standing::default()
-        };
+        let marks = Marks { left: claim.left, down: claim.down.checked_sub(1), accusations };
         // Through the order of claims, so that what was read keeps its rules.
-        standing.join(&Standing { accusations, ..standing.clone() });
+        let mut standing = Standing { heartbeat: claim.heartbeat, ..Standing::default() };
+        standing.join(&Standing { marks, ..standing.clone() });
         let delta = (claim.version > claim.since).then(|| Delta {
             since: claim.since,
             until: claim.version,
@@ -60,14 +56,14 @@ impl Claim {
 
 /// What we say about `member`, with as much of its state as fits into `room` bytes in all.
 pub fn write_claim(now: Instant, member: &Member, detail: Detail, room: usize) -> gossip::Claim {
-    let standing = &member.standing;
+    let marks = member.marks();
     let mut claim = gossip::Claim {
         subject: member.hash(),
         generation: member.life.generation,
-        heartbeat: standing.heartbeat,
-        left: standing.left,
-        down: standing.down.map_or(0, |basis| basis.saturating_add(1)),
-        accusations: standing.accusations.iter().map(|a| write_accusation(now, a)).collect(),
+        heartbeat: member.heartbeat,
+        left: marks.left,
+        down: marks.down.map_or(0, |basis| basis.saturating_add(1)),
+        accusations: marks.accusations.iter().map(|a| write_accusation(now, a)).collect(),
         ..gossip::Claim::default()
     };
     let since = match detail {

@@ -96,9 +96,9 @@ impl Testimony {
     pub fn against(subject: &Member, roster: &Roster, witnesses: usize) -> Self {
         let needed = needed(roster, subject.hash(), witnesses);
         let mut testimony = Self { able: able(roster, subject.hash()), needed, ..Self::default() };
-        for accusation in &subject.standing.accusations {
+        for accusation in &subject.marks().accusations {
             let credible = !accusation.weak
-                && accusation.basis >= subject.standing.heartbeat
+                && accusation.basis >= subject.heartbeat
                 && roster.get(accusation.by).is_some_and(|by| by.status == Status::Alive);
             testimony.proven += usize::from(credible && accusation.kind >= Evidence::Proven);
             testimony.unfit += usize::from(credible && accusation.kind == Evidence::Unfit);
@@ -121,7 +121,7 @@ mod tests {
     use crate::Instant;
     use crate::config::{Config, Profile};
     use crate::identity::{HostId, Name};
-    use crate::member::{Life, Reference, Standing};
+    use crate::member::{Life, Marks, Reference, Standing};
     use crate::state::{Delta, Entry, State};
     use crate::wire::Claim;
 
@@ -139,7 +139,7 @@ mod tests {
             Some(Delta { since: 0, until: 1, entries: vec![(ZONE.into(), entry)] })
         };
         // Whoever holds the roster is not drawn by anybody: it has left.
-        let me = Standing { left: true, ..Standing::default() };
+        let me = Standing { marks: Marks { left: true, ..Marks::default() }, ..Standing::default() };
         let me = Member::new(Instant::EPOCH, Arc::new(life(count)), me, State::default().into(), &config);
         let mut roster = Roster::new(me, &config);
         let mut hashes = Vec::new();
