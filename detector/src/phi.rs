@@ -1,6 +1,6 @@
 //! Phi accrual: surprise at silence, learnt from the member's own rhythm.
 
-use core::f64::consts::{LN_10, LOG10_E, PI};
+use core::f64::consts::{LN_10, LOG10_2, LOG10_E, PI};
 use core::time::Duration;
 
 use crate::Instant;
@@ -89,10 +89,13 @@ impl PhiAccrual {
         }
         if self.timed {
             let elapsed = now.as_micros().saturating_sub(self.last.as_micros()) as f32 * 1e-6;
-            let deviation = self.history.deviation().max(config.min_deviation.as_secs_f32());
-            let pause = config.acceptable_pause.as_secs_f32();
-            let longest = self.history.mean() + pause + OUTLIER * deviation;
-            self.history.record(elapsed / steps as f32, elapsed.min(longest));
+            let longest = || {
+                let deviation = self.history.deviation().max(config.min_deviation.as_secs_f32());
+                self.history.mean() + config.acceptable_pause.as_secs_f32() + OUTLIER * deviation
+            };
+            let plain = self.history.mean() + config.acceptable_pause.as_secs_f32();
+            let silence = if elapsed <= plain { elapsed } else { elapsed.min(longest()) };
+            self.history.record(elapsed / steps as f32, silence);
         }
         self.timed = true;
         self.last = self.last.max(now);
@@ -113,12 +116,16 @@ impl PhiAccrual {
     /// Whether phi has reached the threshold of `config`.
     #[must_use]
     pub fn is_overdue(&self, now: Instant, config: &PhiConfig) -> bool {
-        // Nearly everybody nearly always is within a mean interval and the pause, where phi is below a half
-        // by either curve: a look at thousands of members a round should not cost thousands of logarithms.
+        // A look at thousands of members a round should not cost thousands of logarithms. So bounds of the
+        // curves are asked first, which nearly everybody nearly always is within.
         let silence = now.as_micros().saturating_sub(self.last.as_micros()) as f64 * 1e-6;
-        let early =
-            silence <= self.mean_seconds() + config.acceptable_pause.as_secs_f64() && config.threshold >= 0.5;
-        !early && self.phi(now, config) >= config.threshold
+        let late = silence - config.acceptable_pause.as_secs_f64() - self.mean_seconds();
+        let most = match config.tail {
+            _ if late <= 0.0 => BEFORE_THE_MEAN,
+            Tail::Normal => normal_phi_at_most(late / self.deviation_seconds(config)),
+            Tail::Exponential => f64::INFINITY,
+        };
+        most >= config.threshold && self.phi(now, config) >= config.threshold
     }
 
     /// The first moment at which [`phi`](Self::phi) is `threshold` or more, if nothing is heard until then;
@@ -228,6 +235,15 @@ fn normal_phi(z: f64) -> f64 {
     }
 }
 
+/// What [`normal_phi`] does not exceed, for z >= 0, without a logarithm: the hazard of the normal distribution is
+/// at most z + √(2/π), so its tail is at least exp(−z²/2 − z √(2/π)) / 2.
+fn normal_phi_at_most(z: f64) -> f64 {
+    LOG10_2 + LOG10_E * z * (0.798 + z / 2.0)
+}
+
+/// What phi does not exceed before mean and pause have passed: log10 2 by the normal curve, log10 e by the exponential.
+const BEFORE_THE_MEAN: f64 = 0.5;
+
 /// Deviations beyond the acceptable pause from which a silence is an outage rather than jitter. Honest guess:
 /// a normal sample is that late once in 30,000; a network that turned worse still is learnt, as the bound
 /// grows with the deviation.
@@ -245,7 +261,6 @@ const ROUNDING: Duration = Duration::from_millis(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::f64::consts::LOG10_2;
 
     /// −log10(erfc(z / √2) / 2), computed with 40 digits (mpmath 1.3).
     const REFERENCE: [(f64, f64); 23] = [
@@ -278,6 +293,16 @@ mod tests {
     fn normal_tail_agrees_with_the_tables_from_minus_eight_to_a_thousand_deviations() {
         for (z, phi) in REFERENCE {
             assert!((normal_phi(z) / phi - 1.0).abs() < 1e-11, "z {z}: {} is not {phi}", normal_phi(z));
+        }
+    }
+
+    #[test]
+    fn the_bound_asked_first_is_never_below_the_curve_nor_far_above_it() {
+        for i in 0..100_000 {
+            let z = f64::from(i) / 1_000.0;
+            let (phi, most) = (normal_phi(z), normal_phi_at_most(z));
+            assert!(most >= phi, "z {z}: {most} is below {phi}");
+            assert!(z > 6.0 || most - phi < 1.2, "z {z}: {most} is far above {phi}");
         }
     }
 

@@ -37,7 +37,11 @@ impl History {
     /// asked for. Both must be finite and not negative.
     pub fn record(&mut self, interval: f32, silence: f32) {
         self.samples = self.samples.saturating_add(1);
-        let weight = (1.0 / (self.samples as f32 + PRIOR_SAMPLES)).max(WEIGHT);
+        let weight = if self.samples < FULL {
+            (1.0 / (self.samples as f32 + PRIOR_SAMPLES)).max(WEIGHT)
+        } else {
+            WEIGHT
+        };
         let surprise = silence - self.mean;
         self.mean += weight * (interval - self.mean);
         // West 1979: a sum of squares times positive factors, so never negative, whatever the rounding.
@@ -69,6 +73,9 @@ const PRIOR_SAMPLES: f32 = 2.0;
 /// Share of the newest sample once the history is full. Honest guess: at one heartbeat per second a changed
 /// network is learnt in two minutes. Greater learns faster and lets one outlier count more.
 const WEIGHT: f32 = 0.01;
+
+/// Samples from which the newest one has its least weight, and needs no division.
+const FULL: u32 = 98;
 
 #[cfg(test)]
 mod tests {

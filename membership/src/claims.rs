@@ -62,12 +62,15 @@ impl Node {
     pub(crate) fn heard(&mut self, now: Instant, sender: u64, heartbeat: u64) {
         self.last_heard = now;
         let limit = self.plausible_heartbeat(now, sender);
-        let Some(member) = self.roster.get_mut(sender) else { return };
-        member.last_direct = now;
+        let Some(mut member) = self.roster.get_mut(sender) else { return };
+        let path = member.path_mut(&self.config.rtt);
+        path.last_direct = now;
         // That we hear it does not say that it hears us: only an answer does.
-        let doubtful = *member.reachable.get_or_insert(true);
-        let (doubtful, to) = (!doubtful, member.life.address);
-        if heartbeat <= limit && member.advance(now, heartbeat, &self.config.detector) {
+        let doubtful = !*path.reachable.get_or_insert(true);
+        let to = member.life.address;
+        let newer = heartbeat <= limit && member.advance(now, heartbeat, &self.config.detector);
+        drop(member);
+        if newer {
             self.after_heartbeat(now, sender);
         }
         if doubtful && self.leave.is_none() && self.probe_budget.take(now, 1) {
@@ -326,7 +329,7 @@ impl Node {
             return Change::Same;
         }
         if basis >= heartbeat && plausible {
-            if let Some(myself) = self.roster.get_mut(me) {
+            if let Some(mut myself) = self.roster.get_mut(me) {
                 myself.heartbeat = basis.saturating_add(1);
             }
             self.stats.refutations_of_self += 1;

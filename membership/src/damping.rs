@@ -291,12 +291,11 @@ impl Node {
     /// Says it to the other witnesses, when it is news or the basis has come near.
     fn testify_of_link(&mut self, now: Instant, subject: u64, kind: Evidence, stretch: Heartbeat) {
         let me = self.me;
-        let Some(member) = self.roster.get_mut(subject) else { return };
+        let Some(member) = self.roster.get(subject) else { return };
         let by_now = member.heartbeat_by(now);
         let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
         if said.is_some_and(|a| a.basis >= by_now.saturating_add(stretch / 2)) {
-            if self.damping.record(subject).is_some_and(|r| now >= r.tell_at)
-                && !self.roster.get(subject).is_some_and(|m| m.marks().is_kept_out())
+            if self.damping.record(subject).is_some_and(|r| now >= r.tell_at) && !member.marks().is_kept_out()
             {
                 self.tell_of_link(now, subject);
             }
@@ -304,8 +303,9 @@ impl Node {
         }
         let basis = by_now.saturating_add(stretch);
         let accusation = Accusation { by: me, basis, kind, weak: false, began: now };
-        member.mark(&Marks { accusations: vec![accusation], ..Marks::default() });
-        member.restamp();
+        if let Some(mut member) = self.roster.get_mut(subject) {
+            member.mark(&Marks { accusations: vec![accusation], ..Marks::default() });
+        }
         self.tell_of_link(now, subject);
         self.judge_link(now, subject);
     }
@@ -348,7 +348,7 @@ impl Node {
             return;
         }
         let (was_out, beats) = (!member.is_present(), basis - member.heartbeat);
-        if let Some(member) = self.roster.get_mut(subject) {
+        if let Some(mut member) = self.roster.get_mut(subject) {
             member.mark(&Marks { down: Some(basis), ..Marks::default() });
         }
         if was_out {

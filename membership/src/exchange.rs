@@ -161,7 +161,7 @@ impl Node {
         if !page.ages.is_empty() {
             self.take_ages(now, nominal, page)?;
         }
-        if !same && self.roster.page(page.bits, page.prefix).count() > LISTED {
+        if !same && self.roster.page_len(page.bits, page.prefix) > LISTED {
             self.refine(page.bits, page.prefix, reply);
             return Ok(false);
         }
@@ -188,7 +188,7 @@ impl Node {
 
     /// An unequal page is answered by its parts, a small one by its list.
     fn refine(&mut self, bits: u32, prefix: u32, reply: &mut Reply) {
-        let members = self.roster.page(bits, prefix).count();
+        let members = self.roster.page_len(bits, prefix);
         if members <= LEAF || bits + CHILD_BITS > DEEPEST {
             reply.list(self.list_by_tag(bits, prefix));
             return;
@@ -201,32 +201,40 @@ impl Node {
     /// Heartbeats of a page on whose members both sides agree.
     fn take_ages(&mut self, now: Instant, nominal: u64, page: &gossip::Page) -> Result<(), Rejected> {
         let mut ages = core::mem::take(&mut self.ages);
-        let members = self.roster.page(page.bits, page.prefix).count();
-        let decoded = ages::decode(&page.ages, members, &mut ages);
+        let decoded = ages::decode(&page.ages, self.roster.page_len(page.bits, page.prefix), &mut ages);
         if decoded.is_ok() {
             let unix_ms = self.unix_ms(now);
-            let me = self.me;
-            let mut revived = Vec::new();
-            for ((hash, member), age) in self.roster.page_mut(page.bits, page.prefix).zip(&ages) {
-                let Some(age) = age else { continue };
-                let Some(heartbeat) = member.heartbeat_aged(nominal, *age) else { continue };
-                let steps = heartbeat.saturating_sub(member.heartbeat);
-                if steps == 0 || hash == me {
-                    continue;
-                }
-                // What can have been beaten since it was last heard needs no look at its life.
-                let beaten = member.detector.silence(now).as_millis() / u128::from(SHORTEST_INTERVAL_MS);
-                if u128::from(steps) > beaten && heartbeat > heartbeat_limit(unix_ms, member.life.generation)
-                {
-                    continue;
-                }
-                member.advance(now, heartbeat, &self.config.detector);
-                if member.status != Status::Alive || self.probes.contains_key(&hash) {
-                    revived.push(hash);
+            let (me, mut rest) = (self.me, ages.as_slice());
+            // Those whose heartbeat may change what is thought of them.
+            let mut spoke = Vec::new();
+            for (hashes, members) in self.roster.stretches_mut(page.bits, page.prefix) {
+                let (here, beyond) = rest.split_at_checked(members.len()).unwrap_or_default();
+                rest = beyond;
+                for ((hash, member), age) in hashes.zip(members).zip(here) {
+                    let Some(age) = age else { continue };
+                    let Some(heartbeat) = member.heartbeat_aged(nominal, *age) else { continue };
+                    let steps = heartbeat.saturating_sub(member.heartbeat);
+                    if steps == 0 || hash == me {
+                        continue;
+                    }
+                    // What can have been beaten since it was last heard needs no look at its life.
+                    let silence = now.as_micros().saturating_sub(member.detector.last().as_micros());
+                    if steps.saturating_mul(SHORTEST_INTERVAL_MS * 1000) > silence
+                        && heartbeat > heartbeat_limit(unix_ms, member.life.generation)
+                    {
+                        continue;
+                    }
+                    if member.status != Status::Alive || self.probes.contains_key(&hash) {
+                        spoke.push((hash, heartbeat));
+                    } else {
+                        member.advance(now, heartbeat, &self.config.detector);
+                    }
                 }
             }
-            for hash in revived {
-                self.roster.touch(hash);
+            for (hash, heartbeat) in spoke {
+                if let Some(mut member) = self.roster.get_mut(hash) {
+                    member.advance(now, heartbeat, &self.config.detector);
+                }
                 self.after_heartbeat(now, hash);
             }
         }
@@ -350,7 +358,9 @@ impl Node {
             member.age_at(nominal)
         };
         ages.clear();
-        ages.extend(self.roster.page(bits, prefix).map(age));
+        for members in self.roster.stretches(bits, prefix) {
+            ages.extend(members.iter().map(age));
+        }
         coded.clear();
         ages::encode(&ages, &mut coded);
         let page = gossip::Page {

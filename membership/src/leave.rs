@@ -32,7 +32,7 @@ impl Node {
     /// Marks ourselves as left, tells a few peers who must confirm, and everybody by burst.
     pub(crate) fn say_good_bye(&mut self, now: Instant) {
         let me = self.me;
-        if let Some(myself) = self.roster.get_mut(me) {
+        if let Some(mut myself) = self.roster.get_mut(me) {
             myself.mark(&Marks { left: true, ..Marks::default() });
         }
         self.roster.set_status(now, me, Status::Left);

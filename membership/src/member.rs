@@ -23,7 +23,7 @@ use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 use std::sync::Arc;
 
-use heartsay_detector::{Detector, DetectorConfig, RttEstimator};
+use heartsay_detector::{Detector, DetectorConfig, RttConfig, RttEstimator};
 
 use crate::Instant;
 use crate::config::Config;
@@ -299,12 +299,18 @@ pub struct File {
     pub state: Arc<State>,
     /// Nothing, of nearly all.
     marks: Option<Box<Marks>>,
+    /// Nothing, of those with whom we have had no contact of our own.
+    path: Option<Box<Path>>,
     /// Since when the status is what it is.
     pub since: Instant,
-    /// Round trip of our direct contacts.
-    pub rtt: RttEstimator,
     /// Stamp of what is said about it: pages add them up.
     pub stamp: u32,
+}
+
+/// Our own contacts with a member.
+#[derive(Clone, Debug)]
+pub struct Path {
+    pub rtt: RttEstimator,
     /// When we last heard from it directly; `EPOCH`: never.
     pub last_direct: Instant,
     /// Whether our last direct contact worked.
@@ -346,11 +352,9 @@ impl Member {
                 life,
                 state,
                 marks: Some(marks).filter(|marks| *marks != UNMARKED).map(Box::new),
+                path: None,
                 since: now,
-                rtt: RttEstimator::new(&config.rtt),
                 stamp: 0,
-                last_direct: Instant::EPOCH,
-                reachable: None,
             }),
         };
         member.anchor(now);
@@ -370,6 +374,15 @@ impl Member {
 
     pub fn tag(&self) -> u64 {
         self.life.tag
+    }
+
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    pub fn path_mut(&mut self, config: &RttConfig) -> &mut Path {
+        let new = || Path { rtt: RttEstimator::new(config), last_direct: Instant::EPOCH, reachable: None };
+        self.file.path.get_or_insert_with(|| Box::new(new()))
     }
 
     /// What was said of it beside its heartbeat.
@@ -551,7 +564,7 @@ mod tests {
     #[test]
     fn a_band_is_one_line_of_cache_and_its_file_is_small() {
         assert_eq!(size_of::<Member>(), 64);
-        assert!(size_of::<File>() <= 80, "{}", size_of::<File>());
+        assert!(size_of::<File>() <= 48, "{}", size_of::<File>());
     }
 
     #[test]

@@ -308,10 +308,8 @@ impl Node {
 
     /// How long to wait for an answer from `member`.
     pub(crate) fn patience(&self, member: Option<&Member>) -> Duration {
-        match member {
-            Some(member) if member.rtt.smoothed().is_some() => member.rtt.rto(&self.config.rtt),
-            _ => self.paths.rto(&self.config.rtt),
-        }
+        let known = member.and_then(Member::path).map(|path| &path.rtt);
+        known.filter(|rtt| rtt.smoothed().is_some()).unwrap_or(&self.paths).rto(&self.config.rtt)
     }
 
     /// A packet of ours around `body`.
@@ -462,9 +460,13 @@ impl Node {
         changes: &[(String, Option<Vec<u8>>)],
     ) -> Result<(), Rejected> {
         let me = self.me;
-        let Some(myself) = self.roster.get_mut(me) else { return Ok(()) };
-        if Arc::make_mut(&mut myself.state).set(changes)? {
+        let Some(mut myself) = self.roster.get_mut(me) else { return Ok(()) };
+        let changed = Arc::make_mut(&mut myself.state).set(changes)?;
+        if changed {
             myself.restamp();
+        }
+        drop(myself);
+        if changed {
             self.burst.news(now, me, true);
             self.report(me, MemberEventKind::Update, &[], "its own change");
         }
@@ -520,9 +522,7 @@ impl Node {
         self.stats.stalls += 1;
         self.recovering_until = now + RECOVERY;
         self.contacts.shift(away);
-        for member in self.roster.iter_mut() {
-            member.detector.shift(now, away);
-        }
+        self.roster.shift(now, away);
         for probe in self.probes.values_mut() {
             probe.shift(away);
         }
@@ -553,11 +553,12 @@ impl Node {
     pub(crate) fn begin_anew(&mut self, now: Instant, above: Generation) {
         let generation = above.saturating_add(1);
         let me = self.me;
-        let Some(myself) = self.roster.get_mut(me) else { return };
+        let Some(mut myself) = self.roster.get_mut(me) else { return };
         let old = &myself.life;
         let reference = Reference { unix_ms: generation, ..old.reference };
         let life = Life::new(old.name.clone(), old.host_id, generation, old.address, reference);
         myself.begin_life(life);
+        drop(myself);
         self.burst.news(now, me, true);
         self.emit(Event::GenerationRaised(generation));
     }

@@ -103,10 +103,11 @@ impl Node {
                 self.paths.answered();
                 self.health.probe_answered(now);
             }
-            if let Some(member) = self.roster.get_mut(subject) {
-                member.rtt.sample(rtt);
-                member.rtt.answered();
-                member.reachable = Some(true);
+            if let Some(mut member) = self.roster.get_mut(subject) {
+                let path = member.path_mut(&self.config.rtt);
+                path.rtt.sample(rtt);
+                path.rtt.answered();
+                path.reachable = Some(true);
             }
             if self.probes.get(&subject).is_some_and(|probe| contact.sent >= probe.began) {
                 self.probes.remove(&subject);
@@ -201,11 +202,12 @@ impl Node {
     /// A heartbeat above the basis came in, by whatever way: the member lives,
     /// though perhaps we cannot reach it.
     pub(crate) fn close_refuted_probe(&mut self, now: Instant, subject: u64) {
-        let Some(member) = self.roster.get_mut(subject) else { return };
         let Some(probe) = self.probes.get(&subject) else { return };
+        let Some(mut member) = self.roster.get_mut(subject) else { return };
         if member.heartbeat > probe.basis {
-            if member.last_direct < probe.began {
-                member.reachable = Some(false);
+            let path = member.path_mut(&self.config.rtt);
+            if path.last_direct < probe.began {
+                path.reachable = Some(false);
             }
             tracing::debug!(name = %member.life.name, at = ?now, "refuted");
             self.probes.remove(&subject);
@@ -213,14 +215,16 @@ impl Node {
     }
 
     fn unanswered(&mut self, now: Instant, subject: u64, contact: &Contact) {
-        let Some(member) = self.roster.get_mut(subject) else { return };
+        let Some(mut member) = self.roster.get_mut(subject) else { return };
         if !member.is_present() {
             return;
         }
-        self.stats.probes_unanswered += 1;
         let first = contact.kind == Kind::Exchange && member.status == Status::Alive;
-        let beyond_reach = member.reachable == Some(false);
-        member.rtt.unanswered();
+        let path = member.path_mut(&self.config.rtt);
+        let beyond_reach = path.reachable == Some(false);
+        path.rtt.unanswered();
+        drop(member);
+        self.stats.probes_unanswered += 1;
         let surprise = self.paths.surprise();
         if first {
             // Learnt from first contacts only: a dead member would teach us that answers are rare.

@@ -23,7 +23,6 @@ use crate::bucket::Bucket;
 use crate::claims::is_other;
 use crate::contact::{Contact, Kind};
 use crate::io::Rejected;
-use crate::member::Member;
 use crate::node::Node;
 use crate::peers;
 use crate::wire::Detail;
@@ -110,8 +109,8 @@ impl Node {
         let mut have: Vec<u32> = pull.have.chunks_exact(SHORT).map(read_short).collect();
         have.sort_unstable();
         let mut next = 0;
-        for member in self.roster.between(pull.from, pull.until) {
-            if have.binary_search(&short(member.tag())).is_ok() {
+        for (tag, member) in self.roster.between(pull.from, pull.until) {
+            if have.binary_search(&short(tag)).is_ok() {
                 continue;
             }
             if filler.try_claim(self.claim(now, member, Detail::Full)).is_err() {
@@ -218,10 +217,14 @@ impl Node {
 
     /// What we have of a part: as many as a question can name, and where the next one begins.
     fn have(&self, part: Part) -> (Bytes, u64) {
-        let mut mine = self.roster.between(part.next, part.until).filter(|m| m.hash() != self.me);
-        let named = mine.by_ref().take(NAMED);
-        let have = named.flat_map(|m| short(m.tag()).to_be_bytes().into_iter().skip(1)).collect();
-        (have, mine.next().map_or(part.until, Member::hash))
+        let me = self.myself().tag();
+        let mut mine = self.roster.between(part.next, part.until).filter(|(tag, _)| *tag != me);
+        let mut have = Vec::with_capacity(NAMED * SHORT);
+        for (tag, _) in mine.by_ref().take(NAMED) {
+            let [.., a, b, c] = tag.to_be_bytes();
+            have.extend_from_slice(&[a, b, c]);
+        }
+        (have.into(), mine.next().map_or(part.until, |(_, member)| member.hash()))
     }
 }
 
@@ -238,10 +241,10 @@ fn split(first: u64, parts: u64) -> Vec<Part> {
         .collect()
 }
 
-/// The part of a tag that says "I have it".
+/// The part of a tag that says "I have it", as a number.
 fn short(tag: u64) -> u32 {
     let [.., a, b, c] = tag.to_be_bytes();
-    u32::from_be_bytes([0, a, b, c])
+    read_short(&[a, b, c])
 }
 
 fn read_short(bytes: &[u8]) -> u32 {

@@ -7,9 +7,11 @@
 //!
 //! Picture: a card index. Each drawer holds an equal range of hashes; there are
 //! twice as many when they get too full. A page of the wire is some drawers, or part of one. A newcomer moves the cards
-//! of one drawer only, and a drawer that nobody has touched keeps its sums.
+//! of one drawer only. On the rider of each card stands who it is about and the stamp of what is written on it, so that
+//! whoever looks for somebody, or sums up a drawer, reads riders and no cards.
 
-use core::cell::Cell;
+use core::ops::{Deref, DerefMut, Range};
+use core::time::Duration;
 use std::sync::Arc;
 
 use crate::Instant;
@@ -39,11 +41,28 @@ pub struct Roster {
 /// A range of the roster, with its sums.
 #[derive(Debug, Default)]
 struct Drawer {
-    /// Hashes of the members, close together: a search reads a few lines of cache.
-    hashes: Vec<u64>,
+    /// One for each of the members, in the same order.
+    riders: Vec<Rider>,
     members: Vec<Member>,
-    /// Unless somebody may have changed.
-    sums: Cell<Option<Sums>>,
+    /// Of all riders.
+    sums: Sums,
+}
+
+/// Who a card is about, and the stamp of what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rider {
+    hash: u64,
+    /// Lower half of the tag; the upper one is that of the hash.
+    life: u32,
+    stamp: u32,
+}
+
+/// A member taken out to be written on. When it is put back, its rider and the sums of its drawer follow.
+#[derive(Debug)]
+pub struct InHand<'a> {
+    rider: &'a mut Rider,
+    member: &'a mut Member,
+    sums: &'a mut Sums,
 }
 
 /// How many members have which status.
@@ -86,7 +105,7 @@ impl Roster {
         let mut census = Census::default();
         *census.of(me.status) += 1;
         Self {
-            drawers: vec![Drawer { hashes: vec![me.hash()], members: vec![me], sums: Cell::default() }],
+            drawers: vec![Drawer::new(vec![Rider::of(&me)], vec![me])],
             bits: 0,
             len: 1,
             census,
@@ -109,8 +128,16 @@ impl Roster {
         self.drawers.iter().flat_map(|drawer| &drawer.members)
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Member> {
-        self.drawers.iter_mut().flat_map(Drawer::members_mut)
+    /// Everybody with the hash of the name.
+    pub fn entries(&self) -> impl Iterator<Item = (u64, &Member)> {
+        self.drawers.iter().flat_map(|drawer| drawer.hashes().zip(&drawer.members))
+    }
+
+    /// Takes our own absence off everybody's silence.
+    pub fn shift(&mut self, now: Instant, away: Duration) {
+        for member in self.drawers.iter_mut().flat_map(|drawer| &mut drawer.members) {
+            member.detector.shift(now, away);
+        }
     }
 
     pub fn get(&self, hash: u64) -> Option<&Member> {
@@ -118,11 +145,9 @@ impl Roster {
         drawer.members.get(drawer.find(hash).ok()?)
     }
 
-    pub fn get_mut(&mut self, hash: u64) -> Option<&mut Member> {
+    pub fn get_mut(&mut self, hash: u64) -> Option<InHand<'_>> {
         let at = self.drawer_of(hash);
-        let drawer = self.drawers.get_mut(at)?;
-        let place = drawer.find(hash).ok()?;
-        drawer.members_mut().get_mut(place)
+        self.drawers.get_mut(at)?.take_in_hand(hash)
     }
 
     /// Position of a member.
@@ -146,17 +171,18 @@ impl Roster {
     pub fn by_tag(&self, tag: u64) -> Option<&Member> {
         // Tags share the upper half with the hash by which the roster is sorted.
         let drawer = self.drawers.get(self.drawer_of(tag))?;
-        let first = drawer.hashes.partition_point(|hash| hash >> 32 < tag >> 32);
-        let same = |m: &&Member| m.tag() >> 32 == tag >> 32;
-        drawer.members.get(first..)?.iter().take_while(same).find(|m| m.tag() == tag)
+        let first = drawer.riders.partition_point(|rider| rider.hash >> 32 < tag >> 32);
+        let mut same = drawer.riders.get(first..)?.iter().take_while(|rider| rider.hash >> 32 == tag >> 32);
+        drawer.members.get(first + same.position(|rider| rider.tag() == tag)?)
     }
 
     /// Gives a member another status.
     pub fn set_status(&mut self, now: Instant, hash: u64, status: Status) {
-        let Some(member) = self.get_mut(hash) else { return };
+        let Some(mut member) = self.get_mut(hash) else { return };
         let before = member.status;
         member.status = status;
         member.since = now;
+        drop(member);
         *self.census.of(before) -= 1;
         *self.census.of(status) += 1;
     }
@@ -168,57 +194,55 @@ impl Roster {
 
     /// The members whose hash begins with `prefix`, of `bits` bits.
     pub fn page(&self, bits: u32, prefix: u32) -> impl Iterator<Item = &Member> + Clone {
-        let (drawers, from, to) = self.span(bits, prefix);
-        self.drawers
-            .get(drawers)
-            .unwrap_or_default()
-            .iter()
-            .flat_map(move |drawer| drawer.members.get(drawer.between(from, to)).unwrap_or_default())
+        self.stretches(bits, prefix).flatten()
     }
 
-    /// The same, to note heartbeats: sums do not contain them. Whoever changes more
-    /// of a member says so with [`Self::touch`].
-    pub fn page_mut(&mut self, bits: u32, prefix: u32) -> impl Iterator<Item = (u64, &mut Member)> {
+    /// The same, drawer by drawer.
+    pub fn stretches(&self, bits: u32, prefix: u32) -> impl Iterator<Item = &[Member]> + Clone {
+        self.parts(bits, prefix).map(|(drawer, range)| drawer.members.get(range).unwrap_or_default())
+    }
+
+    /// How many they are.
+    pub fn page_len(&self, bits: u32, prefix: u32) -> usize {
+        self.parts(bits, prefix).map(|(_, range)| range.len()).sum()
+    }
+
+    /// The same drawer by drawer, with the hashes, to note heartbeats of those in good standing, which no
+    /// rider speaks of. For everything else there is [`Self::get_mut`].
+    pub fn stretches_mut(
+        &mut self,
+        bits: u32,
+        prefix: u32,
+    ) -> impl Iterator<Item = (impl Iterator<Item = u64>, &mut [Member])> {
         let (drawers, from, to) = self.span(bits, prefix);
-        self.drawers.get_mut(drawers).unwrap_or_default().iter_mut().flat_map(move |drawer| {
+        self.drawers.get_mut(drawers).unwrap_or_default().iter_mut().map(move |drawer| {
             let range = drawer.between(from, to);
-            let hashes = drawer.hashes.get(range.clone()).unwrap_or_default().iter().copied();
-            hashes.zip(drawer.members.get_mut(range).unwrap_or_default())
+            let riders = drawer.riders.get(range.clone()).unwrap_or_default();
+            let members = drawer.members.get_mut(range).unwrap_or_default();
+            (riders.iter().map(|rider| rider.hash), members)
         })
-    }
-
-    /// What is said of a member has changed.
-    pub fn touch(&mut self, hash: u64) {
-        let at = self.drawer_of(hash);
-        if let Some(drawer) = self.drawers.get_mut(at) {
-            drawer.sums.set(None);
-        }
     }
 
     /// Sums over a page.
     pub fn sums(&self, bits: u32, prefix: u32) -> Sums {
-        if bits > self.bits {
-            return Sums::of(self.page(bits, prefix));
-        }
-        let (drawers, ..) = self.span(bits, prefix);
-        self.drawers
-            .get(drawers)
-            .unwrap_or_default()
-            .iter()
-            .map(Drawer::sums)
-            .fold(Sums::default(), Sums::add)
+        let part = |(drawer, range): (&Drawer, Range<usize>)| {
+            if range.len() == drawer.riders.len() {
+                return drawer.sums;
+            }
+            Sums::of(drawer.riders.get(range).unwrap_or_default())
+        };
+        self.parts(bits, prefix).map(part).fold(Sums::default(), Sums::plus)
     }
 
-    /// The members with `from <= hash`, and `hash < until` unless `until` is 0.
-    pub fn between(&self, from: u64, until: u64) -> impl Iterator<Item = &Member> {
-        self.drawers
-            .get(self.drawer_of(from)..)
-            .unwrap_or_default()
-            .iter()
-            .flat_map(|drawer| drawer.hashes.iter().zip(&drawer.members))
-            .skip_while(move |(hash, _)| **hash < from)
-            .take_while(move |(hash, _)| until == 0 || **hash < until)
-            .map(|(_, member)| member)
+    /// Tags with `from <= hash`, and `hash < until` unless `until` is 0, each with its member.
+    pub fn between(&self, from: u64, until: u64) -> impl Iterator<Item = (u64, &Member)> {
+        let last = until.wrapping_sub(1);
+        let drawers = self.drawers.get(self.drawer_of(from)..=self.drawer_of(last)).unwrap_or_default();
+        drawers.iter().flat_map(move |drawer| {
+            let range = drawer.between(from, last);
+            let riders = drawer.riders.get(range.clone()).unwrap_or_default();
+            riders.iter().map(|rider| rider.tag()).zip(drawer.members.get(range).unwrap_or_default())
+        })
     }
 
     pub fn tombstones(&self) -> &Tombstones {
@@ -246,11 +270,9 @@ impl Roster {
         }
         let bodies = &self.bodies;
         let at = drawer_of(self.bits, claim.subject);
-        let place = self.drawers.get(at).and_then(|drawer| drawer.find(claim.subject).ok());
-        let Some(place) = place else { return self.insert(now, claim, config) };
-        let drawer = self.drawers.get_mut(at).map(Drawer::members_mut);
-        let Some(member) = drawer.and_then(|members| members.get_mut(place)) else {
-            return Ok(Change::Same);
+        let drawer = self.drawers.get_mut(at);
+        let Some(mut member) = drawer.and_then(|drawer| drawer.take_in_hand(claim.subject)) else {
+            return self.insert(now, claim, config);
         };
         if claim.generation < member.life.generation {
             return Ok(Change::Stale);
@@ -259,7 +281,7 @@ impl Roster {
             && life.host_id != member.life.host_id
             && member.is_present()
         {
-            return Err(duplicate(member, life.host_id));
+            return Err(duplicate(&member, life.host_id));
         }
         if claim.generation > member.life.generation {
             return Ok(match claim.life {
@@ -278,9 +300,9 @@ impl Roster {
             && life.tag != member.tag()
         {
             // Two lives of one name began in the same millisecond. Whoever came first stays.
-            return Err(duplicate(member, life.host_id));
+            return Err(duplicate(&member, life.host_id));
         }
-        merge(now, member, &claim, config, bodies)
+        merge(now, &mut member, &claim, config, bodies)
     }
 
     /// Drops a member and remembers that it is gone.
@@ -343,8 +365,9 @@ impl Roster {
             self.bits -= 1;
             let mut halves = core::mem::take(&mut self.drawers).into_iter();
             while let (Some(mut first), Some(mut second)) = (halves.next(), halves.next()) {
-                first.hashes.append(&mut second.hashes);
-                first.members_mut().append(second.members_mut());
+                first.riders.append(&mut second.riders);
+                first.members.append(&mut second.members);
+                first.sums = first.sums.plus(second.sums);
                 self.drawers.push(first);
             }
         }
@@ -354,8 +377,15 @@ impl Roster {
         drawer_of(self.bits, hash)
     }
 
+    /// The drawers that a page covers, and of each the places that belong to the page.
+    fn parts(&self, bits: u32, prefix: u32) -> impl Iterator<Item = (&Drawer, Range<usize>)> + Clone {
+        let (drawers, from, to) = self.span(bits, prefix);
+        let drawers = self.drawers.get(drawers).unwrap_or_default();
+        drawers.iter().map(move |drawer| (drawer, drawer.between(from, to)))
+    }
+
     /// The drawers that a page covers, and its first and last hash.
-    fn span(&self, bits: u32, prefix: u32) -> (core::ops::Range<usize>, u64, u64) {
+    fn span(&self, bits: u32, prefix: u32) -> (Range<usize>, u64, u64) {
         let (from, to) = bounds(bits, prefix);
         let (first, last) = (self.drawer_of(from), self.drawer_of(to));
         (first..last + 1, from, to)
@@ -377,59 +407,102 @@ fn drawer_of(bits: u32, hash: u64) -> usize {
 }
 
 impl Drawer {
-    /// Whoever gets hold of members this way may change them, though not who they are.
-    fn members_mut(&mut self) -> &mut Vec<Member> {
-        self.sums.set(None);
-        &mut self.members
+    fn new(riders: Vec<Rider>, members: Vec<Member>) -> Self {
+        Self { sums: Sums::of(&riders), riders, members }
     }
 
-    fn sums(&self) -> Sums {
-        let sums = self.sums.get().unwrap_or_else(|| Sums::of(&self.members));
-        self.sums.set(Some(sums));
-        sums
+    fn hashes(&self) -> impl Iterator<Item = u64> {
+        self.riders.iter().map(|rider| rider.hash)
+    }
+
+    fn take_in_hand(&mut self, hash: u64) -> Option<InHand<'_>> {
+        let place = self.find(hash).ok()?;
+        let (rider, member) = (self.riders.get_mut(place)?, self.members.get_mut(place)?);
+        Some(InHand { rider, member, sums: &mut self.sums })
     }
 
     /// Where a member is, or where it would stand.
     fn find(&self, hash: u64) -> Result<usize, usize> {
-        self.hashes.binary_search(&hash)
+        self.riders.binary_search_by_key(&hash, |rider| rider.hash)
     }
 
     /// Places of the members from hash `from` up to and including `to`.
-    fn between(&self, from: u64, to: u64) -> core::ops::Range<usize> {
-        let inside = |hash: Option<&u64>| hash.is_none_or(|hash| (from..=to).contains(hash));
-        if inside(self.hashes.first()) && inside(self.hashes.last()) {
-            return 0..self.hashes.len();
+    fn between(&self, from: u64, to: u64) -> Range<usize> {
+        let inside = |rider: Option<&Rider>| rider.is_none_or(|rider| (from..=to).contains(&rider.hash));
+        if inside(self.riders.first()) && inside(self.riders.last()) {
+            return 0..self.riders.len();
         }
-        let start = self.hashes.partition_point(|hash| *hash < from);
-        start..self.hashes.partition_point(|hash| *hash <= to).max(start)
+        let start = self.riders.partition_point(|rider| rider.hash < from);
+        start..self.riders.partition_point(|rider| rider.hash <= to).max(start)
     }
 
     fn put(&mut self, member: Member) {
-        let (Ok(place) | Err(place)) = self.find(member.hash());
+        let rider = Rider::of(&member);
+        let (Ok(place) | Err(place)) = self.find(rider.hash);
         if self.members.len() == self.members.capacity() {
             // Doubling would leave a third of all memory unused.
             let more = self.members.len() / 8 + 4;
             self.members.reserve_exact(more);
-            self.hashes.reserve_exact(more);
+            self.riders.reserve_exact(more);
         }
-        self.hashes.insert(place, member.hash());
-        self.members_mut().insert(place, member);
+        self.riders.insert(place, rider);
+        self.members.insert(place, member);
+        self.sums = self.sums.plus(rider.sums());
     }
 
     fn take(&mut self, place: usize) -> Member {
-        self.hashes.remove(place);
-        self.members_mut().remove(place)
+        self.sums = self.sums.minus(self.riders.remove(place).sums());
+        self.members.remove(place)
     }
 
     /// Its two halves by the bit after the first `bits`.
     fn halve(mut self, bits: u32, prefix: u32) -> [Self; 2] {
         let (from, _) = bounds(bits + 1, prefix * 2 + 1);
-        let middle = self.hashes.partition_point(|hash| *hash < from);
-        let hashes = self.hashes.split_off(middle);
-        let members = self.members_mut().split_off(middle);
-        self.hashes.shrink_to_fit();
+        let middle = self.riders.partition_point(|rider| rider.hash < from);
+        let second = Self::new(self.riders.split_off(middle), self.members.split_off(middle));
+        self.riders.shrink_to_fit();
         self.members.shrink_to_fit();
-        [self, Self { hashes, members, sums: Cell::default() }]
+        self.sums = self.sums.minus(second.sums);
+        [self, second]
+    }
+}
+
+impl Rider {
+    fn of(member: &Member) -> Self {
+        let [.., a, b, c, d] = member.tag().to_be_bytes();
+        Self { hash: member.hash(), life: u32::from_be_bytes([a, b, c, d]), stamp: member.stamp }
+    }
+
+    fn tag(self) -> u64 {
+        (self.hash >> 32 << 32) | u64::from(self.life)
+    }
+
+    fn sums(self) -> Sums {
+        Sums { lives: spread(self.tag()), stamps: self.stamp }
+    }
+}
+
+impl Deref for InHand<'_> {
+    type Target = Member;
+
+    fn deref(&self) -> &Member {
+        self.member
+    }
+}
+
+impl DerefMut for InHand<'_> {
+    fn deref_mut(&mut self) -> &mut Member {
+        self.member
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        let rider = Rider::of(self.member);
+        if rider != *self.rider {
+            *self.sums = self.sums.minus(self.rider.sums()).plus(rider.sums());
+            *self.rider = rider;
+        }
     }
 }
 
@@ -454,13 +527,16 @@ pub struct Sums {
 }
 
 impl Sums {
-    fn of<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
-        let alone = |m: &Member| Self { lives: spread(m.tag()), stamps: m.stamp };
-        members.into_iter().map(alone).fold(Self::default(), Self::add)
+    fn of(riders: &[Rider]) -> Self {
+        riders.iter().map(|rider| rider.sums()).fold(Self::default(), Self::plus)
     }
 
-    fn add(self, other: Self) -> Self {
+    fn plus(self, other: Self) -> Self {
         Self { lives: self.lives.wrapping_add(other.lives), stamps: self.stamps.wrapping_add(other.stamps) }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self { lives: self.lives.wrapping_sub(other.lives), stamps: self.stamps.wrapping_sub(other.stamps) }
     }
 }
 

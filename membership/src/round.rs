@@ -44,7 +44,7 @@ impl Node {
     fn advance(&mut self, now: Instant, basis: Heartbeat) {
         let me = self.me;
         let lived = now.since(self.started).as_millis() / self.config.interval.as_millis().max(1);
-        if let Some(myself) = self.roster.get_mut(me) {
+        if let Some(mut myself) = self.roster.get_mut(me) {
             // A new beat in any case; after a pause, those that were missed count too.
             let lived = u64::try_from(lived).unwrap_or(u64::MAX);
             let next = myself.heartbeat.max(basis).saturating_add(1);

@@ -42,10 +42,12 @@ impl Node {
         // A refusal is an answer: the path works, and so do we.
         let doubtful = (anybody && !heard_anybody) || self.health.impaired(now);
         let weak = kind != Evidence::Refused && doubtful;
-        let Some(member) = self.roster.get_mut(subject) else { return };
-        member.reachable = Some(false);
+        let Some(mut member) = self.roster.get_mut(subject) else { return };
+        member.path_mut(&self.config.rtt).reachable = Some(false);
         let accusation = Accusation { by: me, basis: probe.basis, kind, weak, began: probe.began };
-        if !member.mark(&Marks { accusations: vec![accusation], ..Marks::default() }) {
+        let news = member.mark(&Marks { accusations: vec![accusation], ..Marks::default() });
+        drop(member);
+        if !news {
             self.will_testify(now, subject);
             return;
         }
@@ -115,7 +117,7 @@ impl Node {
             },
         );
         if verdict == Verdict::Down {
-            if let Some(member) = self.roster.get_mut(subject) {
+            if let Some(mut member) = self.roster.get_mut(subject) {
                 member.mark(&Marks { down: Some(basis), ..Marks::default() });
             }
             self.stats.verdicts += 1;

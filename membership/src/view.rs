@@ -110,6 +110,7 @@ pub fn of(now: Instant, member: &Member, roster: &Roster, config: &Config, is_se
         Detector::Phi(phi) => (phi.mean(), phi.deviation(), phi.samples()),
         Detector::Fixed(_) => (member.life.reference.interval(), Duration::ZERO, 0),
     };
+    let path = member.path();
     MemberView {
         name: member.life.name.clone(),
         host_id: member.life.host_id,
@@ -124,9 +125,9 @@ pub fn of(now: Instant, member: &Member, roster: &Roster, config: &Config, is_se
         deviation,
         samples,
         silence: if is_self { Duration::ZERO } else { member.detector.silence(now) },
-        reachable: if is_self { Some(true) } else { member.reachable },
-        rtt: member.rtt.smoothed(),
-        last_direct: (member.last_direct != Instant::EPOCH).then_some(member.last_direct),
+        reachable: if is_self { Some(true) } else { path.and_then(|path| path.reachable) },
+        rtt: path.and_then(|path| path.rtt.smoothed()),
+        last_direct: path.map(|path| path.last_direct).filter(|at| *at != Instant::EPOCH),
         accusers: accusers(member, roster),
         verdict: member.marks().down,
         degraded: degraded(member),

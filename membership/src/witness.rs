@@ -26,11 +26,11 @@ use crate::roster::Roster;
 pub fn of(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
     // The strongest of each zone, at most `count` of any.
     let mut by_zone: BTreeMap<&[u8], Vec<(u64, u64)>> = BTreeMap::new();
-    for member in roster.iter() {
-        if member.status != Status::Alive || member.hash() == subject {
+    for (hash, member) in roster.entries() {
+        if member.status != Status::Alive || hash == subject {
             continue;
         }
-        let pull = (fingerprint::of_pair(subject, member.hash()), member.hash());
+        let pull = (fingerprint::of_pair(subject, hash), hash);
         let drawn = by_zone.entry(zone(member)).or_default();
         let place = drawn.partition_point(|other| *other > pull);
         if place < count {
@@ -51,13 +51,13 @@ pub fn of(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
 pub fn is_one(roster: &Roster, subject: u64, count: usize, observer: u64) -> bool {
     let Some(zone_of_observer) = roster.get(observer).map(zone) else { return false };
     let pull = (fingerprint::of_pair(subject, observer), observer);
-    let stronger = |m: &&Member| {
+    let stronger = |(hash, m): &(u64, &Member)| {
         m.status == Status::Alive
-            && m.hash() != subject
-            && (fingerprint::of_pair(subject, m.hash()), m.hash()) > pull
+            && *hash != subject
+            && (fingerprint::of_pair(subject, *hash), *hash) > pull
             && zone(m) == zone_of_observer
     };
-    let of_zone = roster.iter().filter(stronger).take(count).count() < count;
+    let of_zone = roster.entries().filter(stronger).take(count).count() < count;
     of_zone && of(roster, subject, count).contains(&observer)
 }
 
