@@ -29,6 +29,13 @@ impl Bucket {
         usize::try_from(self.tokens / 1000).unwrap_or(usize::MAX)
     }
 
+    /// How much of a peak has been used up, in tenths.
+    pub fn used(&mut self, now: Instant) -> u32 {
+        let most = usize::try_from(self.per_second * PEAK).unwrap_or(usize::MAX);
+        let used = most.saturating_sub(self.available(now));
+        u32::try_from(used.saturating_mul(10) / most.max(1)).unwrap_or(10)
+    }
+
     /// Takes `count` tokens, or none when there are not that many.
     pub fn take(&mut self, now: Instant, count: usize) -> bool {
         let fits = self.available(now) >= count;

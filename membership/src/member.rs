@@ -274,10 +274,9 @@ fn stronger(a: Accusation, b: Accusation) -> Accusation {
 ///
 /// *Picture*: a patient's wrist band and file. Whoever takes the pulse of a thousand
 /// each second walks along the bands; the file is fetched when there is something
-/// to write. A band is one line of cache, and a round reads nothing else of
+/// to write. A band is as long as a line of cache, and a round reads nothing else of
 /// members of whom there is no news but their heartbeat.
 #[derive(Clone, Debug)]
-#[repr(align(64))]
 pub struct Member {
     /// Highest heartbeat known.
     pub heartbeat: Heartbeat,
@@ -562,7 +561,7 @@ mod tests {
     }
 
     #[test]
-    fn a_band_is_one_line_of_cache_and_its_file_is_small() {
+    fn a_band_is_as_long_as_a_line_of_cache_and_its_file_is_small() {
         assert_eq!(size_of::<Member>(), 64);
         assert!(size_of::<File>() <= 48, "{}", size_of::<File>());
     }
