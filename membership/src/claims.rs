@@ -221,8 +221,9 @@ impl Node {
             return Ok(self.hear_of_ourselves(now, &claim));
         }
         self.check_plausible(now, &claim)?;
-        let name = self.roster.get(subject).map(|m| (m.life.name.clone(), m.life.generation));
-        let had = self.roster.get(subject).map_or(0, |m| m.marks().accusations.len());
+        let known = self.roster.get(subject);
+        let had = known.map_or(0, |m| m.marks().accusations.len());
+        let forgets = known.filter(|_| claim.forgotten).map(|m| (m.life.name.clone(), m.life.generation));
         let change = self.roster.apply(now, claim, &self.config)?;
         match change {
             Change::Same | Change::Unknown => {}
@@ -231,7 +232,7 @@ impl Node {
                 self.unrest_at = now;
                 self.recount(now);
                 self.probes.remove(&subject);
-                if let Some((name, generation)) = name {
+                if let Some((name, generation)) = forgets {
                     self.report_forgotten(name, generation);
                 }
                 self.burst.news(now, subject, false);
@@ -275,20 +276,20 @@ impl Node {
     }
 
     /// Why a member's marks mean what they mean, in one sentence.
-    fn reason_for(&self, subject: u64) -> String {
-        let Some(member) = self.roster.get(subject) else { return String::new() };
+    fn reason_for(&self, subject: u64) -> Cow<'static, str> {
+        let Some(member) = self.roster.get(subject) else { return "".into() };
         let marks = member.marks();
         match member.standing() {
-            Status::Alive => "a newer heartbeat refutes it".to_owned(),
-            Status::Left => "it said good-bye".to_owned(),
+            Status::Alive => "a newer heartbeat refutes it".into(),
+            Status::Left => "it said good-bye".into(),
             Status::Suspect => match marks.of_silence().map(|a| a.kind).max() {
-                Some(Evidence::Refused) => "its host refuses datagrams: the process is gone".to_owned(),
+                Some(Evidence::Refused) => "its host refuses datagrams: the process is gone".into(),
                 Some(Evidence::Proven | Evidence::Silent | Evidence::Degraded | Evidence::Unfit) | None => {
-                    "it does not answer".to_owned()
+                    "it does not answer".into()
                 }
             },
             Status::Down => {
-                format!("called down as of heartbeat {}", marks.down.unwrap_or(member.heartbeat))
+                format!("called down as of heartbeat {}", marks.down.unwrap_or(member.heartbeat)).into()
             }
         }
     }
