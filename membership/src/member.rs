@@ -296,7 +296,7 @@ pub struct Member {
 #[derive(Clone, Debug)]
 pub struct File {
     pub life: Arc<Life>,
-    pub state: Arc<State>,
+    pub state: State,
     /// Nothing, of nearly all.
     marks: Option<Box<Marks>>,
     /// Since when the status is what it is.
@@ -327,13 +327,7 @@ impl DerefMut for Member {
 }
 
 impl Member {
-    pub fn new(
-        now: Instant,
-        life: Arc<Life>,
-        standing: Standing,
-        state: Arc<State>,
-        config: &Config,
-    ) -> Self {
+    pub fn new(now: Instant, life: Arc<Life>, standing: Standing, state: State, config: &Config) -> Self {
         let status = standing.status();
         let Standing { heartbeat, marks } = standing;
         let mut member = Self {
@@ -551,7 +545,9 @@ mod tests {
     #[test]
     fn a_band_is_one_line_of_cache_and_its_file_is_small() {
         assert_eq!(size_of::<Member>(), 64);
-        assert!(size_of::<File>() <= 80, "{}", size_of::<File>());
+        // Sizes at which the allocator rounds up by little: 72 and, with its counters, 136 (memory.rs).
+        assert!(size_of::<File>() <= 72, "{}", size_of::<File>());
+        assert!(size_of::<Life>() <= 120, "{}", size_of::<Life>());
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use heartsay_detector::{LocalHealth, RttEstimator};
@@ -463,7 +462,7 @@ impl Node {
     ) -> Result<(), Rejected> {
         let me = self.me;
         let Some(myself) = self.roster.get_mut(me) else { return Ok(()) };
-        if Arc::make_mut(&mut myself.state).set(changes)? {
+        if myself.state.set(changes)? {
             myself.restamp();
             self.burst.news(now, me, true);
             self.report(me, MemberEventKind::Update, &[], "its own change");

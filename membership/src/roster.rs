@@ -10,7 +10,6 @@
 //! of one drawer only, and a drawer that nobody has touched keeps its sums.
 
 use core::cell::Cell;
-use std::sync::Arc;
 
 use crate::Instant;
 use crate::bodies::Bodies;
@@ -506,7 +505,7 @@ fn merge(
         && delta.until > member.state.version()
     {
         let file = &mut **member;
-        state = Arc::make_mut(&mut file.state).merge(delta)?;
+        state = file.state.merge(delta)?;
         bodies.share_state(&file.life, &mut file.state);
     }
     let heartbeat = member.advance(now, claim.standing.heartbeat, &config.detector);

@@ -240,7 +240,7 @@ fn a_new_host_takes_over_the_name_of_a_dead_one() {
     world.start_as("n3", 999, &["n1"], World::config());
     world.wait(3.0, |w| w.all_say("n3", Status::Alive));
     let seen = world.nodes["n1"].node.member(world.now, &Name::new("n3").unwrap()).unwrap();
-    assert_eq!(seen.host_id.0, 999);
+    assert_eq!(seen.host_id, heartsay_membership::HostId(999));
 }
 
 #[test]
