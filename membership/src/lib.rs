@@ -29,6 +29,7 @@
 mod beat;
 mod bodies;
 mod bucket;
+mod buffers;
 mod burst;
 mod case;
 mod claims;

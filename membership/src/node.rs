@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use heartsay_detector::{LocalHealth, RttEstimator};
 use heartsay_proto::gossip::packet::Body;
-use heartsay_proto::{decode_packet, encode_packet, gossip, open, seal};
+use heartsay_proto::{decode_bytes, encode_packet, gossip, open, seal};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use siphasher::sip::SipHasher13;
@@ -16,10 +16,12 @@ use siphasher::sip::SipHasher13;
 use crate::Instant;
 use crate::beat::Beat;
 use crate::bucket::Bucket;
+use crate::buffers::Buffers;
 use crate::burst::Burst;
 use crate::config::Config;
 use crate::contact::Contacts;
 use crate::damping::Damping;
+use crate::exchange::Reply;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::io::{Command, Event, Input, MemberEventKind, Output, Rejected, Transmit};
 use crate::join::Join;
@@ -110,6 +112,9 @@ pub struct Node {
     out: VecDeque<Output>,
     /// Reused for the body of what comes and goes, and for a page of it.
     pub(crate) scratch: Vec<u8>,
+    pub(crate) buffers: Buffers,
+    /// Reused for the answer to an exchange; empty.
+    pub(crate) reply: Reply,
 }
 
 impl Node {
@@ -168,6 +173,8 @@ impl Node {
             promised: now,
             out: VecDeque::new(),
             scratch: Vec::new(),
+            buffers: Buffers::new(),
+            reply: Reply::default(),
             config,
             rng,
         })
@@ -340,7 +347,7 @@ impl Node {
         if !self.config.keyring.is_empty() {
             self.rng.fill_bytes(&mut nonce);
         }
-        let mut frame = Vec::with_capacity(self.scratch.len() + heartsay_proto::SEALED_OVERHEAD);
+        let mut frame = Vec::new();
         seal(&self.scratch, &self.config.cluster, &self.config.keyring, nonce, &mut frame);
         self.stats.datagrams_sent += 1;
         self.stats.bytes_sent += frame.len() as u64;
@@ -363,7 +370,7 @@ impl Node {
             heartsay_proto::Budget::MAX,
             &mut scratch,
         )
-        .and_then(|(body, _key)| decode_packet(body));
+        .and_then(|(body, _key)| decode_bytes(self.buffers.copy(body)));
         self.scratch = scratch;
         let packet = opened?;
         if packet.sender == self.myself().tag() {
