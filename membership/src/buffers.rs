@@ -21,7 +21,7 @@ impl Buffers {
     /// A copy to be sliced and dropped soon: whoever keeps a slice keeps all that was copied.
     pub fn copy(&mut self, bytes: &[u8]) -> Bytes {
         // From the front again, if nobody holds a piece.
-        self.bytes.try_reclaim(PIECES);
+        let _ = self.bytes.try_reclaim(PIECES);
         self.bytes.extend_from_slice(bytes);
         self.bytes.split().freeze()
     }

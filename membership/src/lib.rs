@@ -45,6 +45,7 @@ mod join;
 mod leave;
 mod member;
 mod node;
+mod outlet;
 mod peers;
 mod presence;
 mod probe;

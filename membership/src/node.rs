@@ -27,6 +27,7 @@ use crate::io::{Command, Event, Input, MemberEventKind, Output, Rejected, Transm
 use crate::join::Join;
 use crate::leave::Leave;
 use crate::member::{Life, Member, Reference, Standing};
+use crate::outlet::Outlet;
 use crate::presence::Presence;
 use crate::probe::Probe;
 use crate::pull::Pulls;
@@ -71,6 +72,8 @@ pub struct Node {
     /// When the witnesses are told what has been found out.
     pub(crate) testify_at: Instant,
     pub(crate) burst: Burst,
+    /// Bounds all that leaves.
+    outlet: Outlet,
     pub(crate) join: Join,
     pub(crate) pulls: Pulls,
     pub(crate) leave: Option<Leave>,
@@ -148,6 +151,7 @@ impl Node {
             probe_budget: Bucket::new(now, config.probe_rate),
             testify_at: Instant::NEVER,
             burst: Burst::new(now, config.burst_rate, config.coalesce),
+            outlet: Outlet::new(now, config.byte_rate),
             join: Join::new(now),
             pulls: Pulls::new(now),
             leave: None,
@@ -187,6 +191,7 @@ impl Node {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), Rejected> {
         let now = now.max(self.last_call);
         self.notice_stall(now);
+        self.last_call = now;
         // Before anything else: whoever slept through the end of its proof must not act on it.
         if self.presence.has_run_out(now) {
             self.judge_quorum(now);
@@ -209,7 +214,6 @@ impl Node {
             }
             Input::Command(command) => self.on_command(now, command),
         };
-        self.last_call = now;
         if let Err(rejected) = &result {
             *self.stats.rejected.entry(rejected.reason()).or_default() += 1;
         }
@@ -340,7 +344,7 @@ impl Node {
         self.config.datagram.for_frame(&self.config.keyring)
     }
 
-    /// Seals and queues a datagram.
+    /// Seals and queues a datagram, unless that is more than may leave now.
     pub(crate) fn send(&mut self, to: SocketAddr, packet: &gossip::Packet) {
         encode_packet(packet, &mut self.scratch);
         let mut nonce = [0; 24];
@@ -349,6 +353,10 @@ impl Node {
         }
         let mut frame = Vec::new();
         seal(&self.scratch, &self.config.cluster, &self.config.keyring, nonce, &mut frame);
+        if !self.outlet.passes(self.last_call, packet, frame.len()) {
+            self.stats.datagrams_held_back += 1;
+            return;
+        }
         self.stats.datagrams_sent += 1;
         self.stats.bytes_sent += frame.len() as u64;
         self.stats.claims_sent += packet.claims.len() as u64;
