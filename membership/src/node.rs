@@ -150,7 +150,7 @@ impl Node {
             damping: Damping::default(),
             probe_budget: Bucket::new(now, config.probe_rate),
             testify_at: Instant::NEVER,
-            burst: Burst::new(now, config.burst_rate, config.coalesce),
+            burst: Burst::new(now, config.burst_rate, config.coalesce, config.fanout),
             outlet: Outlet::new(now, config.byte_rate),
             join: Join::new(now),
             pulls: Pulls::new(now),
