@@ -62,6 +62,12 @@ pub(crate) fn encode(picture: &Picture, context: &Context) -> Result<String, fmt
     r.register_with_unit("event_loop_lag", "How late the last timer was", Unit::Seconds, lag);
 
     counter(r, "datagrams_sent", "Datagrams sent", stats.datagrams_sent);
+    counter(
+        r,
+        "datagrams_held_back",
+        "Datagrams not sent, to stay within the byte budget",
+        stats.datagrams_held_back,
+    );
     counter(r, "datagrams_received", "Datagrams received", stats.datagrams_received);
     counter(r, "sent_bytes", "UDP payload sent", stats.bytes_sent);
     counter(r, "received_bytes", "UDP payload received", stats.bytes_received);

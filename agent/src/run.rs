@@ -172,7 +172,7 @@ impl Agent {
                     node: Node::new(me, machine, seed, now)?,
                     udp: Udp::new(udp)?,
                     turn: Turn::first(now),
-                    memory: Memory::new(store, remembered),
+                    memory: Memory::new(now, store, remembered),
                     clock,
                     board,
                     requests: inbox,

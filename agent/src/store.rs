@@ -166,7 +166,8 @@ fn host_id(dir: &Path) -> anyhow::Result<HostId> {
     let random = u128::from_be_bytes(crate::clock::entropy()?);
     // Version and variant bits, so that other tools take it for the UUID it is.
     let id = HostId(random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62));
-    replace(&path, &[id.to_string()]).with_context(|| format!("cannot write {}", path.display()))?;
+    // The generation follows, and takes the directory to the disk for both.
+    put(&path, &[id.to_string()]).with_context(|| format!("cannot write {}", path.display()))?;
     info!(host_id = %id, "first start on this host");
     Ok(id)
 }
@@ -227,9 +228,17 @@ fn sound(line: &[u8]) -> Option<String> {
     (sum == crc32fast::hash(text.as_bytes())).then(|| text.to_owned())
 }
 
-/// Replaces the file by these lines; whoever reads sees the old or the new whole.
+/// Replaces the file by these lines, on disk before this returns.
 fn replace(path: &Path, lines: &[String]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    if put(path, lines)? {
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// The same, but which of the two is there after a power loss is open until the directory, too, is on disk.
+/// Whoever reads sees the old or the new whole. Returns whether they differ.
+fn put(path: &Path, lines: &[String]) -> io::Result<bool> {
     // One name for the draft: the lock makes us the only writer, and a crash
     // leaves at most one behind.
     let draft = path.with_extension("new");
@@ -238,13 +247,13 @@ fn replace(path: &Path, lines: &[String]) -> io::Result<()> {
         text += &format!("{:08x} {line}\n", crc32fast::hash(line.as_bytes()));
     }
     if fs::read(path).is_ok_and(|there| there == text.as_bytes()) {
-        return Ok(());
+        return Ok(false);
     }
     let mut file = File::create(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&draft, path)?;
-    File::open(dir)?.sync_all()
+    Ok(true)
 }
 
 const LOCK: &str = "lock";

@@ -63,13 +63,13 @@ fn replay(transcript: &Transcript) {
         *allocations += taken;
     }
     for (kind, [inputs, out, taken]) in sums {
-        // A datagram that leaves is a buffer and the shared handle to it.
+        // A datagram that leaves is a buffer.
         let each = |n: u64| n as f64 / inputs as f64;
         println!(
             "| {kind:?} | {inputs} | {:.2} | {:.1} | {:.1} |",
             each(out),
             each(taken),
-            each(taken) - 2.0 * each(out)
+            each(taken) - each(out)
         );
     }
     code(transcript.members);

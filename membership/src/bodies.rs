@@ -18,27 +18,25 @@ use crate::state::State;
 #[derive(Clone, Debug, Default)]
 pub struct Bodies {
     shelf: Option<Arc<Mutex<Shelf>>>,
-    /// The state of a member that has said nothing about itself.
-    nothing: Arc<State>,
 }
 
 /// The last bodies of each life, by its tag.
-type Shelf = BTreeMap<u64, (Arc<Life>, Arc<State>)>;
+type Shelf = BTreeMap<u64, (Arc<Life>, State)>;
 
 impl Bodies {
     /// A place to be shared by all nodes that get a clone of it. The default shares nothing.
     #[must_use]
     pub fn shared() -> Self {
-        Self { shelf: Some(Arc::default()), nothing: Arc::default() }
+        Self { shelf: Some(Arc::default()) }
     }
 
-    pub(crate) fn share(&self, life: Life, state: State) -> (Arc<Life>, Arc<State>) {
-        let state = if state == *self.nothing { self.nothing.clone() } else { Arc::new(state) };
+    pub(crate) fn share(&self, life: Life, mut state: State) -> (Arc<Life>, State) {
         let Some(shelf) = &self.shelf else { return (Arc::new(life), state) };
         let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
         match shelf.get(&life.tag) {
             Some((known, said)) if **known == life => {
-                (known.clone(), if *said == state { said.clone() } else { state })
+                state.share(said);
+                (known.clone(), state)
             }
             Some(_) => (Arc::new(life), state),
             None => {
@@ -50,14 +48,12 @@ impl Bodies {
     }
 
     /// The state of `life` has changed: perhaps somebody else holds the same.
-    pub(crate) fn share_state(&self, life: &Life, state: &mut Arc<State>) {
+    pub(crate) fn share_state(&self, life: &Life, state: &mut State) {
         let Some(shelf) = &self.shelf else { return };
         let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((_, said)) = shelf.get_mut(&life.tag) else { return };
-        if said == state {
-            *state = said.clone();
-        } else if said.version() < state.version() {
-            *said = state.clone();
+        if !state.share(said) && said.version() < state.version() {
+            said.clone_from(state);
         }
     }
 }

@@ -45,15 +45,15 @@ impl Bucket {
         fits
     }
 
-    /// The earliest time at which one datagram may leave.
-    pub fn next(&self) -> Instant {
-        let missing = 1000_u64.saturating_sub(self.tokens);
+    /// The earliest time at which `count` datagrams may leave.
+    pub fn next(&self, count: usize) -> Instant {
+        let missing = (count as u64).saturating_mul(1000).saturating_sub(self.tokens);
         self.filled + Duration::from_millis(missing.div_ceil(self.per_second))
     }
 }
 
 /// Bucket size, in seconds of the rate: a quiet node may answer one large event at once.
-const PEAK: u64 = 4;
+pub const PEAK: u64 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -66,7 +66,9 @@ mod tests {
         let taken = (0..10_000).filter(|ms| bucket.take(at(*ms), 1)).count();
         assert_eq!(taken, 50 * 4 + 50 * 10 - 1);
         assert!(!bucket.take(at(9_999), 1));
-        assert!(bucket.next() > at(9_999) && bucket.next() <= at(10_019));
-        assert!(bucket.take(bucket.next(), 1));
+        assert!(bucket.next(1) > at(9_999) && bucket.next(1) <= at(10_019));
+        assert!(bucket.take(bucket.next(1), 1));
+        assert!(bucket.next(4) - Duration::from_millis(80) <= bucket.next(0));
+        assert!(bucket.take(bucket.next(4), 4));
     }
 }

@@ -6,13 +6,15 @@
 //! exchange tells them.
 //!
 //! What waits to be told is kept by subject, the newest word wins, so the
-//! queue is never longer than the roster. A budget bounds the datagrams.
+//! queue is never longer than the roster. A budget bounds the datagrams. While it
+//! is used up, news waits until it suffices for all four calls and gathers in the
+//! same datagrams: told to one alone, each would be known to too few.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::Instant;
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, PEAK};
 
 /// Subjects that are news, and when to tell of them.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Burst {
     earliest: Instant,
     budget: Bucket,
     coalesce: Duration,
+    /// Peers told at once: never more than the budget can ever allow.
+    fanout: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +47,16 @@ pub struct Due {
 }
 
 impl Burst {
-    pub fn new(now: Instant, rate: u32, coalesce: Duration) -> Self {
-        Self { waiting: BTreeMap::new(), earliest: Instant::NEVER, budget: Bucket::new(now, rate), coalesce }
+    pub fn new(now: Instant, rate: u32, coalesce: Duration, fanout: usize) -> Self {
+        let budget = Bucket::new(now, rate);
+        let most = usize::try_from(u64::from(rate.max(1)) * PEAK).unwrap_or(usize::MAX);
+        Self {
+            waiting: BTreeMap::new(),
+            earliest: Instant::NEVER,
+            budget,
+            coalesce,
+            fanout: fanout.min(most),
+        }
     }
 
     /// There is something new about `subject`.
@@ -70,15 +82,18 @@ impl Burst {
 
     /// When [`Self::due`] will have something to say.
     pub fn next(&self) -> Instant {
-        self.earliest.max(self.budget.next())
+        self.earliest.max(self.budget.next(self.fanout))
     }
 
-    /// Takes out the subjects of the wave that is due and says to how many peers
-    /// the budget allows them to be told, at most `fanout`.
-    pub fn due(&mut self, now: Instant, fanout: usize) -> (Vec<Due>, usize) {
-        let peers = self.budget.available(now).min(fanout);
-        if peers == 0 {
-            return (Vec::new(), 0);
+    /// Peers that the first wave is told to.
+    pub fn fanout(&self) -> usize {
+        self.fanout
+    }
+
+    /// Takes out the subjects whose turn it is, if the budget allows a whole wave.
+    pub fn due(&mut self, now: Instant) -> Vec<Due> {
+        if self.budget.available(now) < self.fanout {
+            return Vec::new();
         }
         // What would be due a moment later rides along.
         let until = now + self.pause(now);
@@ -98,7 +113,7 @@ impl Burst {
             }
         }
         self.earliest = self.waiting.values().map(|n| n.due).min().unwrap_or(Instant::NEVER);
-        (due, peers)
+        due
     }
 
     /// From a piece of news to its datagrams.
@@ -139,33 +154,33 @@ mod tests {
 
     #[test]
     fn news_is_told_in_two_waves_and_then_no_more() {
-        let mut burst = Burst::new(at(0), 50, Duration::from_millis(10));
+        let mut burst = Burst::new(at(0), 50, Duration::from_millis(10), 4);
         burst.news(at(0), 7, false);
         assert_eq!(burst.next(), at(10));
-        assert_eq!(burst.due(at(10), 4), (vec![Due { subject: 7, wave: 0, full: false }], 4));
+        assert_eq!(burst.due(at(10)), vec![Due { subject: 7, wave: 0, full: false }]);
         assert_eq!(burst.next(), at(160));
-        assert_eq!(burst.due(at(160), 3).0, vec![Due { subject: 7, wave: 1, full: false }]);
+        assert_eq!(burst.due(at(160)), vec![Due { subject: 7, wave: 1, full: false }]);
         assert_eq!(burst.next(), Instant::NEVER);
     }
 
     #[test]
     fn newer_news_about_the_same_subject_takes_the_place_of_the_old() {
-        let mut burst = Burst::new(at(0), 50, Duration::from_millis(10));
+        let mut burst = Burst::new(at(0), 50, Duration::from_millis(10), 4);
         burst.news(at(0), 7, true);
         burst.news(at(5), 7, false);
-        assert_eq!(burst.due(at(10), 4).0, vec![Due { subject: 7, wave: 0, full: true }]);
+        assert_eq!(burst.due(at(10)), vec![Due { subject: 7, wave: 0, full: true }]);
     }
 
     #[test]
     fn datagrams_stay_within_the_budget_whatever_happens() {
-        let mut burst = Burst::new(at(0), 50, Duration::from_millis(10));
+        let mut burst = Burst::new(at(0), 50, Duration::from_millis(10), 4);
         let mut sent = 0;
         for ms in 0..10_000 {
             burst.news(at(ms), ms, false);
             if burst.next() <= at(ms) {
-                let (_, peers) = burst.due(at(ms), 4);
-                burst.spend(at(ms), peers);
-                sent += peers;
+                assert!(!burst.due(at(ms)).is_empty());
+                burst.spend(at(ms), 4);
+                sent += 4;
             }
         }
         assert!(sent <= 50 * 4 + 50 * 10, "sent {sent}");

@@ -142,14 +142,14 @@ impl Node {
 
     /// Tells a few others what is new, as much as the budget allows.
     pub(crate) fn pass_on_news(&mut self, now: Instant) {
-        let (due, fanout) = self.burst.due(now, self.config.fanout);
+        let due = self.burst.due(now);
         if due.is_empty() {
             return;
         }
         // The second wave is smaller: together they make seven, see burst.rs.
+        let fanout = self.burst.fanout();
         let second_only = due.iter().all(|d| d.wave > 0);
-        let fanout =
-            if second_only { fanout.min(self.config.fanout.saturating_sub(1).max(1)) } else { fanout };
+        let fanout = if second_only { fanout.saturating_sub(1).max(1) } else { fanout };
         let me = self.me;
         let targets: Vec<SocketAddr> =
             peers::sample(&self.roster, &mut self.rng, fanout, |m| m.is_present() && m.hash() != me)
@@ -252,6 +252,7 @@ impl Node {
                     self.burst.news(now, subject, true);
                 }
                 self.join.heard_of_somebody();
+                self.note_newcomer(now);
             }
             Change::Changed { heartbeat, state, standing } => {
                 if heartbeat {

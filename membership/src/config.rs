@@ -42,6 +42,10 @@ pub struct Config {
     /// Probe datagrams per second, sustained, with peaks of four times as many.
     /// 50: eight cases at once at full speed; more wait for their turn.
     pub probe_rate: u32,
+    /// All bytes per second that leave, headers of IP and UDP included: sustained, with peaks of four times as
+    /// many at once, so at most five times as many in any second. 500 kB: a quiet member of 10,000 sends a
+    /// hundredth of it. Less slows down a mass start, in which a seed is asked for most.
+    pub byte_rate: u32,
     /// Waits for answers, and how often paths fail.
     pub rtt: RttConfig,
     /// How heartbeat silence is judged. Its φ starts a probe; it never accuses by itself.
@@ -95,6 +99,7 @@ impl Config {
             coalesce: Duration::from_millis(10),
             burst_rate: 50,
             probe_rate: 50,
+            byte_rate: 500_000,
             rtt: RttConfig::lan(),
             detector: DetectorConfig::default(),
             local_health: LocalHealthConfig::default(),

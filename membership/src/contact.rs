@@ -1,9 +1,7 @@
 //! Questions that are under way: every expected answer is a probe.
 
-use core::net::SocketAddr;
-use std::collections::BTreeMap;
-
 use crate::Instant;
+use core::net::SocketAddr;
 
 /// A question sent and not yet answered.
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +50,10 @@ pub enum Kind {
     },
 }
 
-/// The questions under way, by number.
+/// The questions under way, in the order in which they were asked.
 #[derive(Debug)]
 pub struct Contacts {
-    open: BTreeMap<u32, Contact>,
+    open: Vec<(u32, Contact)>,
     last: u32,
 }
 
@@ -63,51 +61,59 @@ impl Contacts {
     /// Numbers start at a random place, so that a late answer to an earlier
     /// life of ours fits no question of this one.
     pub fn new(start: u32) -> Self {
-        Self { open: BTreeMap::new(), last: start }
+        Self { open: Vec::new(), last: start }
     }
 
     /// Notes a question and gives its number. 0 is never given: it means "no answer expected".
     pub fn open(&mut self, contact: Contact) -> u32 {
         self.last = self.last.wrapping_add(1).max(1);
-        if self.open.len() >= MOST
-            && let Some(oldest) = self.open.keys().next().copied()
-        {
-            self.open.remove(&oldest);
+        if self.open.len() >= MOST {
+            self.open.remove(0);
         }
-        self.open.insert(self.last, contact);
+        self.open.push((self.last, contact));
         self.last
     }
 
     /// The question that an answer with this number belongs to.
     pub fn answered(&mut self, seq: u32) -> Option<Contact> {
-        self.open.remove(&seq)
+        let place = self.place(seq)?;
+        Some(self.open.remove(place).1)
     }
 
     pub fn get(&self, seq: u32) -> Option<&Contact> {
-        self.open.get(&seq)
+        self.open.get(self.place(seq)?).map(|(_, contact)| contact)
     }
 
     /// Takes out the questions whose time is up.
     pub fn expired(&mut self, now: Instant) -> Vec<Contact> {
-        self.open.extract_if(.., |_, c| c.deadline <= now).map(|(_, c)| c).collect()
+        if self.open.is_empty() {
+            self.open.shrink_to(USUAL);
+        }
+        self.open.extract_if(.., |(_, c)| c.deadline <= now).map(|(_, c)| c).collect()
     }
 
     /// Takes out the questions that were sent to `to`.
     pub fn refused(&mut self, to: SocketAddr) -> Vec<Contact> {
-        self.open.extract_if(.., |_, c| c.to == to).map(|(_, c)| c).collect()
+        self.open.extract_if(.., |(_, c)| c.to == to).map(|(_, c)| c).collect()
     }
 
     pub fn next(&self) -> Instant {
-        self.open.values().map(|c| c.deadline).min().unwrap_or(Instant::NEVER)
+        self.open.iter().map(|(_, c)| c.deadline).min().unwrap_or(Instant::NEVER)
     }
 
     /// We were away for a while; nobody can be blamed for that.
     pub fn shift(&mut self, by: core::time::Duration) {
-        for contact in self.open.values_mut() {
+        for (_, contact) in &mut self.open {
             contact.deadline += by;
         }
+    }
+
+    fn place(&self, seq: u32) -> Option<usize> {
+        self.open.iter().rposition(|(number, _)| *number == seq)
     }
 }
 
 /// Far more than a healthy node has open; bounds what a flood of requests can make us keep.
 const MOST: usize = 4096;
+/// Room that is kept when all is answered.
+const USUAL: usize = 64;

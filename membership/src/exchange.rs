@@ -31,7 +31,7 @@ use crate::wire::Detail;
 
 /// Answers to one step, gathered before they are cut to a datagram.
 #[derive(Debug, Default)]
-struct Reply {
+pub struct Reply {
     /// What the pages and lists take, about: more than fits need not be made.
     bytes: usize,
     pages: Vec<gossip::Page>,
@@ -49,6 +49,16 @@ impl Reply {
     fn list(&mut self, list: gossip::List) {
         self.bytes += list.encoded_len();
         self.lists.push(list);
+    }
+
+    /// To be filled again.
+    fn emptied(mut self) -> Self {
+        self.bytes = 0;
+        self.pages.clear();
+        self.lists.clear();
+        self.wants.clear();
+        self.claims.clear();
+        self
     }
 }
 
@@ -68,8 +78,8 @@ impl Node {
     /// Step 1: our pages, as many as fit. `introduce`: the receiver may not know us.
     pub(crate) fn send_syn(&mut self, now: Instant, to: SocketAddr, seq: u32, introduce: bool) {
         let bits = self.syn_bits(now);
-        let mut packet =
-            self.packet(seq, Some(Body::Exchange(gossip::Exchange { step: 1, ..Default::default() })));
+        let exchange = self.buffers.exchange(1);
+        let mut packet = self.packet(seq, Some(Body::Exchange(exchange)));
         packet.beat = self.beat.say(now);
         if bits > 0 {
             packet.view = self.roster.fingerprint();
@@ -88,7 +98,12 @@ impl Node {
                 break;
             }
         }
-        self.send(to, &filler.finish());
+        self.send_exchange(to, filler.finish());
+    }
+
+    fn send_exchange(&mut self, to: SocketAddr, packet: gossip::Packet) {
+        self.send(to, &packet);
+        self.buffers.give_back(packet);
     }
 
     /// One step of somebody's exchange with us.
@@ -101,7 +116,7 @@ impl Node {
         seq: u32,
         exchange: &gossip::Exchange,
     ) -> Result<(), Rejected> {
-        let mut reply = Reply::default();
+        let mut reply = core::mem::take(&mut self.reply);
         let step = exchange.step;
         if step == 2 {
             let contact = self.answered(now, seq).ok_or(Rejected::Unexpected { what: "ack" })?;
@@ -294,7 +309,7 @@ impl Node {
 
     /// Sends what is to be said, cut to one datagram. What is cut off comes up
     /// again in a later exchange.
-    fn send_reply(&mut self, now: Instant, to: SocketAddr, seq: u32, step: u32, reply: Reply) {
+    fn send_reply(&mut self, now: Instant, to: SocketAddr, seq: u32, step: u32, mut reply: Reply) {
         // Only the ack answers the number that the syn came with.
         let seq = if step == 1 { seq } else { 0 };
         let nothing = reply.pages.is_empty()
@@ -304,9 +319,10 @@ impl Node {
         // An answer is a sign of life.
         let resting = step == 1 && self.resting.is_some();
         if resting || step >= LAST_STEP || (nothing && step != 1) {
+            self.reply = reply.emptied();
             return;
         }
-        let exchange = gossip::Exchange { step: step + 1, ..Default::default() };
+        let exchange = self.buffers.exchange(step + 1);
         let mut packet = self.packet(seq, Some(Body::Exchange(exchange)));
         if step == 1 {
             packet.beat = self.beat.say(now);
@@ -318,12 +334,12 @@ impl Node {
         let Ok(mut filler) = Filler::new(packet, self.packet_limit()) else { return };
         // Wants first: they are short and bring what we lack. Each part then
         // takes what is left; a part that does not fit is skipped, not the rest.
-        for want in reply.wants {
+        for want in reply.wants.drain(..) {
             if filler.try_want(want).is_err() {
                 break;
             }
         }
-        for page in reply.pages {
+        for page in reply.pages.drain(..) {
             // A page that is too long with heartbeats may fit without.
             if let Err(page) = filler.try_page(page)
                 && filler.try_page(gossip::Page { ages: Bytes::new(), ..page }).is_err()
@@ -331,18 +347,19 @@ impl Node {
                 break;
             }
         }
-        for (hash, detail) in reply.claims {
+        for (hash, detail) in reply.claims.drain(..) {
             if let Some(member) = self.roster.get(hash)
                 && filler.try_claim(self.claim(now, member, detail)).is_err()
             {
                 break;
             }
         }
-        for list in reply.lists {
+        for list in reply.lists.drain(..) {
             // Skipping one leaves the others their chance.
             let _ = filler.try_list(list);
         }
-        self.send(to, &filler.finish());
+        self.reply = reply.emptied();
+        self.send_exchange(to, filler.finish());
     }
 
     fn page(&mut self, bits: u32, prefix: u32) -> gossip::Page {
@@ -367,7 +384,7 @@ impl Node {
             prefix,
             lives: sums.lives,
             stamps: sums.stamps,
-            ages: Bytes::copy_from_slice(&coded),
+            ages: self.buffers.copy(&coded),
             bits,
         };
         (self.ages, self.scratch) = (ages, coded);

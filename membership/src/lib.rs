@@ -29,6 +29,7 @@
 mod beat;
 mod bodies;
 mod bucket;
+mod buffers;
 mod burst;
 mod case;
 mod claims;
@@ -44,6 +45,7 @@ mod join;
 mod leave;
 mod member;
 mod node;
+mod outlet;
 mod peers;
 mod presence;
 mod probe;

@@ -295,7 +295,7 @@ pub struct Member {
 #[derive(Clone, Debug)]
 pub struct File {
     pub life: Arc<Life>,
-    pub state: Arc<State>,
+    pub state: State,
     /// Nothing, of nearly all.
     marks: Option<Box<Marks>>,
     /// Nothing, of those with whom we have had no contact of our own.
@@ -332,13 +332,7 @@ impl DerefMut for Member {
 }
 
 impl Member {
-    pub fn new(
-        now: Instant,
-        life: Arc<Life>,
-        standing: Standing,
-        state: Arc<State>,
-        config: &Config,
-    ) -> Self {
+    pub fn new(now: Instant, life: Arc<Life>, standing: Standing, state: State, config: &Config) -> Self {
         let status = standing.status();
         let Standing { heartbeat, marks } = standing;
         let mut member = Self {
@@ -563,7 +557,9 @@ mod tests {
     #[test]
     fn a_band_is_as_long_as_a_line_of_cache_and_its_file_is_small() {
         assert_eq!(size_of::<Member>(), 64);
-        assert!(size_of::<File>() <= 48, "{}", size_of::<File>());
+        // A size at which the allocator rounds up by little, and so is 136, a life with its counters (memory.rs).
+        assert!(size_of::<File>() <= 56, "{}", size_of::<File>());
+        assert!(size_of::<Life>() <= 120, "{}", size_of::<Life>());
     }
 
     #[test]

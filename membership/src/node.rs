@@ -4,12 +4,11 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use heartsay_detector::{LocalHealth, RttEstimator};
 use heartsay_proto::gossip::packet::Body;
-use heartsay_proto::{decode_packet, encode_packet, gossip, open, seal};
+use heartsay_proto::{decode_bytes, encode_packet, gossip, open, seal};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use siphasher::sip::SipHasher13;
@@ -17,15 +16,18 @@ use siphasher::sip::SipHasher13;
 use crate::Instant;
 use crate::beat::Beat;
 use crate::bucket::Bucket;
+use crate::buffers::Buffers;
 use crate::burst::Burst;
 use crate::config::Config;
 use crate::contact::Contacts;
 use crate::damping::Damping;
+use crate::exchange::Reply;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::io::{Command, Event, Input, MemberEventKind, Output, Rejected, Transmit};
 use crate::join::Join;
 use crate::leave::Leave;
 use crate::member::{Life, Member, Reference, Standing};
+use crate::outlet::Outlet;
 use crate::presence::Presence;
 use crate::probe::Probe;
 use crate::pull::Pulls;
@@ -70,6 +72,8 @@ pub struct Node {
     /// When the witnesses are told what has been found out.
     pub(crate) testify_at: Instant,
     pub(crate) burst: Burst,
+    /// Bounds all that leaves.
+    outlet: Outlet,
     pub(crate) join: Join,
     pub(crate) pulls: Pulls,
     pub(crate) leave: Option<Leave>,
@@ -111,6 +115,9 @@ pub struct Node {
     out: VecDeque<Output>,
     /// Reused for the body of what comes and goes, and for a page of it.
     pub(crate) scratch: Vec<u8>,
+    pub(crate) buffers: Buffers,
+    /// Reused for the answer to an exchange; empty.
+    pub(crate) reply: Reply,
 }
 
 impl Node {
@@ -143,7 +150,8 @@ impl Node {
             damping: Damping::default(),
             probe_budget: Bucket::new(now, config.probe_rate),
             testify_at: Instant::NEVER,
-            burst: Burst::new(now, config.burst_rate, config.coalesce),
+            burst: Burst::new(now, config.burst_rate, config.coalesce, config.fanout),
+            outlet: Outlet::new(now, config.byte_rate),
             join: Join::new(now),
             pulls: Pulls::new(now),
             leave: None,
@@ -169,6 +177,8 @@ impl Node {
             promised: now,
             out: VecDeque::new(),
             scratch: Vec::new(),
+            buffers: Buffers::new(),
+            reply: Reply::default(),
             config,
             rng,
         })
@@ -181,6 +191,7 @@ impl Node {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), Rejected> {
         let now = now.max(self.last_call);
         self.notice_stall(now);
+        self.last_call = now;
         // Before anything else: whoever slept through the end of its proof must not act on it.
         if self.presence.has_run_out(now) {
             self.judge_quorum(now);
@@ -203,7 +214,6 @@ impl Node {
             }
             Input::Command(command) => self.on_command(now, command),
         };
-        self.last_call = now;
         if let Err(rejected) = &result {
             *self.stats.rejected.entry(rejected.reason()).or_default() += 1;
         }
@@ -332,15 +342,19 @@ impl Node {
         self.config.datagram.for_frame(&self.config.keyring)
     }
 
-    /// Seals and queues a datagram.
+    /// Seals and queues a datagram, unless that is more than may leave now.
     pub(crate) fn send(&mut self, to: SocketAddr, packet: &gossip::Packet) {
         encode_packet(packet, &mut self.scratch);
         let mut nonce = [0; 24];
         if !self.config.keyring.is_empty() {
             self.rng.fill_bytes(&mut nonce);
         }
-        let mut frame = Vec::with_capacity(self.scratch.len() + heartsay_proto::SEALED_OVERHEAD);
+        let mut frame = Vec::new();
         seal(&self.scratch, &self.config.cluster, &self.config.keyring, nonce, &mut frame);
+        if !self.outlet.passes(self.last_call, packet, frame.len()) {
+            self.stats.datagrams_held_back += 1;
+            return;
+        }
         self.stats.datagrams_sent += 1;
         self.stats.bytes_sent += frame.len() as u64;
         self.stats.claims_sent += packet.claims.len() as u64;
@@ -362,7 +376,7 @@ impl Node {
             heartsay_proto::Budget::MAX,
             &mut scratch,
         )
-        .and_then(|(body, _key)| decode_packet(body));
+        .and_then(|(body, _key)| decode_bytes(self.buffers.copy(body)));
         self.scratch = scratch;
         let packet = opened?;
         if packet.sender == self.myself().tag() {
@@ -461,7 +475,7 @@ impl Node {
     ) -> Result<(), Rejected> {
         let me = self.me;
         let Some(mut myself) = self.roster.get_mut(me) else { return Ok(()) };
-        let changed = Arc::make_mut(&mut myself.state).set(changes)?;
+        let changed = myself.state.set(changes)?;
         if changed {
             myself.restamp();
         }

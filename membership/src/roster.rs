@@ -12,7 +12,6 @@
 
 use core::ops::{Deref, DerefMut, Range};
 use core::time::Duration;
-use std::sync::Arc;
 
 use crate::Instant;
 use crate::bodies::Bodies;
@@ -610,7 +609,7 @@ fn merge(
         && delta.until > member.state.version()
     {
         let file = &mut **member;
-        state = Arc::make_mut(&mut file.state).merge(delta)?;
+        state = file.state.merge(delta)?;
         bodies.share_state(&file.life, &mut file.state);
     }
     let heartbeat = member.advance(now, claim.standing.heartbeat, &config.detector);

@@ -71,12 +71,13 @@ impl Node {
         age < EAGER_TIME || (age < LONGEST_YOUTH && self.pulls.is_behind(now))
     }
 
-    /// A newcomer talks more often for its first moments, so that it is known everywhere at once.
+    /// A newcomer talks more often for its first moments, so that it is known everywhere at once. Others do so
+    /// once, when newcomers have ceased to come: whoever missed one of many has most likely heard of another.
     pub(crate) fn eager_exchange(&mut self, now: Instant) {
-        let over = !self.is_young(now) || self.leave.is_some();
-        self.eager_at = if over { Instant::NEVER } else { now + self.config.interval / EAGER_FACTOR };
+        let young = self.is_young(now);
+        self.eager_at = if young { now + self.config.interval / EAGER_FACTOR } else { Instant::NEVER };
         // While much is missing, pulls bring it, and a comparison of everything would only say so.
-        if over || self.stats.rounds == 0 || self.pulls.is_behind(now) {
+        if self.leave.is_some() || self.stats.rounds == 0 || self.pulls.is_behind(now) {
             return;
         }
         let me = self.me;
@@ -85,6 +86,14 @@ impl Node {
             .map(|m| m.hash());
         if let Some(peer) = peer {
             self.open_exchange(now, peer);
+        }
+    }
+
+    /// Somebody has come whom we did not know.
+    pub(crate) fn note_newcomer(&mut self, now: Instant) {
+        if !self.is_young(now) {
+            let soon = self.config.interval.mul_f64(self.rng.random_range(AFTERMATH));
+            self.eager_at = now + soon;
         }
     }
 
@@ -115,5 +124,8 @@ const EAGER_TIME: Duration = Duration::from_secs(3);
 const LONGEST_YOUTH: Duration = Duration::from_secs(30);
 /// So many times as often.
 const EAGER_FACTOR: u32 = 5;
+/// From the last newcomer to a look at what was missed, in intervals: when news has spread (burst.rs), and not
+/// everybody at once.
+const AFTERMATH: core::ops::Range<f64> = 0.2..0.4;
 /// The long gone are looked for once in so many rounds.
 const HOUSEKEEPING_ROUNDS: u64 = 10;

@@ -6,23 +6,42 @@
 //! fit. (Scuttlebutt: van Renesse et al., "Efficient Reconciliation and Flow
 //! Control for Anti-Entropy Protocols", 2008.)
 //!
+//! A board is read now and then, changes seldom, and there are thousands of
+//! them: so it is kept as one string of bytes, which a change writes anew.
+//!
+//! ```text
+//!   version │ key length, key │ value length + 1, value │ version │ key length, …
+//!           └────────────── one note; 0: deleted ───────────────┘   by key
+//! ```
+//!
 //! Weak spot: a deletion is a note too. It stays on the board, within the
 //! limit of keys, so that readers who missed it cannot bring the key back.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use smol_str::SmolStr;
 
 use crate::identity::Version;
 
-/// What one member says about itself.
+/// What one member says about itself. Clones share the bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    /// By key, and no longer than need be: most members have a few, and there are thousands of members.
-    entries: Vec<(SmolStr, Entry)>,
+    /// As drawn above, numbers in groups of seven bits (LEB128). `None`: nothing was ever said.
+    board: Option<Arc<[u8]>>,
+}
+
+/// One note, on the board or about to be pinned there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Note<'a> {
+    key: &'a str,
+    /// `None`: deleted.
+    value: Option<&'a [u8]>,
+    /// Number of the change that made it so.
     version: Version,
 }
 
-/// One note on the board.
+/// What a key became.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// `None`: deleted.
@@ -46,18 +65,18 @@ impl State {
     /// Version of the newest change.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.version
+        take_number(&mut self.board()).unwrap_or(0)
     }
 
     /// Value of `key`, unless deleted or never set.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<&Bytes> {
-        self.entry(key)?.value.as_ref()
+    pub fn get(&self, key: &str) -> Option<&[u8]> {
+        self.notes().find(|note| note.key == key)?.value
     }
 
     /// Keys with a value, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Bytes)> {
-        self.entries.iter().filter_map(|(k, e)| Some((k.as_str(), e.value.as_ref()?)))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.notes().filter_map(|note| Some((note.key, note.value?)))
     }
 
     /// Sets (or with `None` deletes) keys of our own state. All or nothing.
@@ -66,33 +85,30 @@ impl State {
     /// # Errors
     /// A key or value over its limit, or too much in total.
     pub fn set(&mut self, changes: &[(String, Option<Vec<u8>>)]) -> Result<bool, StateError> {
-        let mut next = self.clone();
+        let mut next: Vec<Note<'_>> = self.notes().collect();
+        let mut version = self.version();
         for (key, value) in changes {
             check_key(key)?;
-            if let Some(value) = value
-                && value.len() > MAX_VALUE
-            {
-                return Err(StateError::Value { key: key.clone(), bytes: value.len() });
-            }
-            let same = next.get(key).map(|v| v.as_ref()) == value.as_deref();
-            if same {
+            check_value(key, value.as_deref())?;
+            let value = value.as_deref();
+            if find(&next, key).ok().and_then(|place| next.get(place)?.value) == value {
                 continue;
             }
-            next.version += 1;
-            let entry =
-                Entry { value: value.as_ref().map(|v| Bytes::copy_from_slice(v)), version: next.version };
-            next.put(SmolStr::new(key), entry);
+            version += 1;
+            pin(&mut next, Note { key, value, version });
         }
-        next.drop_old_deletions();
-        if next.entries.len() > MAX_KEYS {
-            return Err(StateError::Keys { keys: next.entries.len() });
+        drop_old_deletions(&mut next);
+        if next.len() > MAX_KEYS {
+            return Err(StateError::Keys { keys: next.len() });
         }
-        let bytes = next.bytes();
+        let bytes = size(&next);
         if bytes > MAX_BYTES {
             return Err(StateError::Size { bytes });
         }
-        let changed = next.version != self.version;
-        *self = next;
+        let changed = version != self.version();
+        if changed {
+            *self = Self::of(version, &next);
+        }
         Ok(changed)
     }
 
@@ -100,19 +116,20 @@ impl State {
     /// encoded entries stay within `room` bytes.
     #[must_use]
     pub fn delta(&self, since: Version, room: usize) -> Delta {
-        let mut newer: Vec<_> = self.entries.iter().filter(|(_, e)| e.version > since).collect();
-        newer.sort_by_key(|(_, e)| e.version);
-        let mut delta = Delta { since, until: self.version, entries: Vec::new() };
+        let mut newer: Vec<Note<'_>> = self.notes().filter(|note| note.version > since).collect();
+        newer.sort_by_key(|note| note.version);
+        let mut delta = Delta { since, until: self.version(), entries: Vec::new() };
         let mut left = room;
-        for (key, entry) in newer {
-            let size = ENTRY_OVERHEAD + key.len() + entry.value.as_ref().map_or(0, Bytes::len);
+        for note in newer {
+            let size = ENTRY_OVERHEAD + note.size();
             if size > left {
                 // The reader is complete up to the change before this one.
-                delta.until = entry.version - 1;
+                delta.until = note.version - 1;
                 break;
             }
             left -= size;
-            delta.entries.push((key.clone(), entry.clone()));
+            let entry = Entry { value: note.value.map(Bytes::copy_from_slice), version: note.version };
+            delta.entries.push((SmolStr::new(note.key), entry));
         }
         delta
     }
@@ -123,71 +140,153 @@ impl State {
     /// # Errors
     /// A key or value over its limit: a peer's fault, nothing was changed.
     pub fn merge(&mut self, delta: &Delta) -> Result<bool, StateError> {
-        if delta.since > self.version || delta.until <= self.version {
+        if delta.since > self.version() || delta.until <= self.version() {
             return Ok(false);
         }
         for (key, entry) in &delta.entries {
             check_key(key)?;
-            let bytes = entry.value.as_ref().map_or(0, Bytes::len);
-            if bytes > MAX_VALUE {
-                return Err(StateError::Value { key: key.to_string(), bytes });
-            }
+            check_value(key, entry.value.as_deref())?;
         }
+        let mut next: Vec<Note<'_>> = self.notes().collect();
         for (key, entry) in &delta.entries {
-            let newer = self.entry(key).is_none_or(|mine| mine.version < entry.version);
-            if newer && entry.version <= delta.until {
-                self.put(key.clone(), entry.clone());
+            let note = Note { key, value: entry.value.as_deref(), version: entry.version };
+            let mine = find(&next, key).ok().and_then(|place| next.get(place));
+            if mine.is_none_or(|mine| mine.version < note.version) && note.version <= delta.until {
+                pin(&mut next, note);
             }
         }
-        self.version = delta.until;
-        self.drop_old_deletions();
+        drop_old_deletions(&mut next);
         // An honest owner keeps within the limits; a hostile one only loses its oldest keys.
-        while self.entries.len() > MAX_KEYS || self.bytes() > MAX_BYTES {
-            let Some(oldest) = self.oldest(|_| true) else { break };
-            self.entries.remove(oldest);
+        while next.len() > MAX_KEYS || size(&next) > MAX_BYTES {
+            let Some(oldest) = oldest(&next, |_| true) else { break };
+            next.remove(oldest);
         }
+        *self = Self::of(delta.until, &next);
         Ok(true)
     }
 
-    fn bytes(&self) -> usize {
-        self.entries.iter().map(|(k, e)| k.len() + e.value.as_ref().map_or(0, Bytes::len)).sum()
+    /// The same state as `other`, so that one of the two can go.
+    pub fn share(&mut self, other: &Self) -> bool {
+        let same = self == other;
+        if same {
+            self.board.clone_from(&other.board);
+        }
+        same
     }
 
-    fn drop_old_deletions(&mut self) {
-        while self.entries.len() > MAX_KEYS {
-            let Some(oldest) = self.oldest(|e| e.value.is_none()) else { break };
-            self.entries.remove(oldest);
+    fn of(version: Version, notes: &[Note<'_>]) -> Self {
+        let mut board = Vec::with_capacity(LONGEST_NUMBER + notes.iter().map(Note::room).sum::<usize>());
+        put_number(&mut board, version);
+        for note in notes {
+            put_bytes(&mut board, 0, note.key.as_bytes());
+            match note.value {
+                Some(value) => put_bytes(&mut board, 1, value),
+                None => put_number(&mut board, 0),
+            }
+            put_number(&mut board, note.version);
+        }
+        Self { board: Some(board.into()) }
+    }
+
+    fn board(&self) -> &[u8] {
+        self.board.as_deref().unwrap_or_default()
+    }
+
+    /// By key.
+    fn notes(&self) -> impl Iterator<Item = Note<'_>> {
+        let mut rest = self.board();
+        let _ = take_number(&mut rest);
+        core::iter::from_fn(move || {
+            Some(Note {
+                key: core::str::from_utf8(take_bytes(&mut rest, 0)??).ok()?,
+                value: take_bytes(&mut rest, 1)?,
+                version: take_number(&mut rest)?,
+            })
+        })
+    }
+}
+
+impl Note<'_> {
+    /// What counts of it towards [`MAX_BYTES`].
+    fn size(&self) -> usize {
+        self.key.len() + self.value.map_or(0, <[u8]>::len)
+    }
+
+    /// What it takes on a board, at most.
+    fn room(&self) -> usize {
+        self.size() + 3 * LONGEST_NUMBER
+    }
+}
+
+/// Where the note of a key is, or where it would stand.
+fn find(notes: &[Note<'_>], key: &str) -> Result<usize, usize> {
+    notes.binary_search_by(|note| note.key.cmp(key))
+}
+
+fn pin<'a>(notes: &mut Vec<Note<'a>>, note: Note<'a>) {
+    match find(notes, note.key) {
+        Ok(place) => {
+            if let Some(old) = notes.get_mut(place) {
+                *old = note;
+            }
+        }
+        Err(place) => notes.insert(place, note),
+    }
+}
+
+fn size(notes: &[Note<'_>]) -> usize {
+    notes.iter().map(Note::size).sum()
+}
+
+fn drop_old_deletions(notes: &mut Vec<Note<'_>>) {
+    while notes.len() > MAX_KEYS {
+        let Some(oldest) = oldest(notes, |note| note.value.is_none()) else { break };
+        notes.remove(oldest);
+    }
+}
+
+/// Where the oldest of those stands that are meant.
+fn oldest(notes: &[Note<'_>], which: impl Fn(&Note<'_>) -> bool) -> Option<usize> {
+    let meant = notes.iter().enumerate().filter(|(_, note)| which(note));
+    meant.min_by_key(|(_, note)| note.version).map(|(place, _)| place)
+}
+
+fn put_number(board: &mut Vec<u8>, mut number: u64) {
+    loop {
+        let [low, ..] = number.to_le_bytes();
+        number >>= 7;
+        board.push(if number == 0 { low & 0x7f } else { low | 0x80 });
+        if number == 0 {
+            return;
         }
     }
+}
 
-    /// Where the oldest of those stands that are meant.
-    fn oldest(&self, which: impl Fn(&Entry) -> bool) -> Option<usize> {
-        let meant = self.entries.iter().enumerate().filter(|(_, (_, e))| which(e));
-        meant.min_by_key(|(_, (_, e))| e.version).map(|(place, _)| place)
-    }
-
-    fn entry(&self, key: &str) -> Option<&Entry> {
-        let place = self.find(key).ok()?;
-        self.entries.get(place).map(|(_, entry)| entry)
-    }
-
-    fn put(&mut self, key: SmolStr, entry: Entry) {
-        match self.find(&key) {
-            Ok(place) => {
-                if let Some((_, old)) = self.entries.get_mut(place) {
-                    *old = entry;
-                }
-            }
-            Err(place) => {
-                self.entries.reserve_exact(1);
-                self.entries.insert(place, (key, entry));
-            }
+fn take_number(board: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = board.split_first()?;
+        *board = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
         }
     }
+    None
+}
 
-    fn find(&self, key: &str) -> Result<usize, usize> {
-        self.entries.binary_search_by(|(k, _)| k.as_str().cmp(key))
-    }
+/// `bytes`, and before them their length and `more`.
+fn put_bytes(board: &mut Vec<u8>, more: u64, bytes: &[u8]) {
+    put_number(board, bytes.len() as u64 + more);
+    board.extend_from_slice(bytes);
+}
+
+/// What was put with the same `more`; inside, `None` where a number below it stands.
+fn take_bytes<'a>(board: &mut &'a [u8], more: u64) -> Option<Option<&'a [u8]>> {
+    let Some(length) = take_number(board)?.checked_sub(more) else { return Some(None) };
+    let (bytes, rest) = board.split_at_checked(usize::try_from(length).ok()?)?;
+    *board = rest;
+    Some(Some(bytes))
 }
 
 /// Why a state change was refused. Nothing was changed.
@@ -227,6 +326,11 @@ fn check_key(key: &str) -> Result<(), StateError> {
     if fine { Ok(()) } else { Err(StateError::Key { key: key.chars().take(80).collect() }) }
 }
 
+fn check_value(key: &str, value: Option<&[u8]>) -> Result<(), StateError> {
+    let bytes = value.map_or(0, <[u8]>::len);
+    if bytes <= MAX_VALUE { Ok(()) } else { Err(StateError::Value { key: key.to_owned(), bytes }) }
+}
+
 /// Longest key, in bytes.
 const MAX_KEY: usize = 64;
 /// Longest value: with its key it fits the default datagram beside an identity.
@@ -237,6 +341,8 @@ const MAX_KEYS: usize = 64;
 const MAX_BYTES: usize = 8192;
 /// Upper bound of what the encoding adds to key and value.
 const ENTRY_OVERHEAD: usize = 22;
+/// Bytes of the largest number on a board.
+const LONGEST_NUMBER: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -307,6 +413,27 @@ mod tests {
     }
 
     #[test]
+    fn a_board_gives_back_what_was_pinned_and_little_is_added() {
+        let mut state = State::default();
+        let long = "x".repeat(300);
+        for (key, value) in [("zone", "a"), ("empty", ""), ("long", &long), ("gone", "soon")] {
+            set(&mut state, key, value);
+        }
+        state.set(&[("gone".into(), None)]).unwrap();
+        assert_eq!(state.version(), 5);
+        let told: Vec<_> = state.iter().collect();
+        assert_eq!(told, [("empty", "".as_bytes()), ("long", long.as_bytes()), ("zone", b"a")]);
+        let notes: Vec<_> = state.notes().collect();
+        assert_eq!(notes[1], Note { key: "gone", value: None, version: 5 });
+        assert_eq!(
+            state.board().len(),
+            size(&notes) + 4 * 3 + 1 + 1,
+            "three bytes each, one more of the long one"
+        );
+        assert_eq!(State::of(u64::MAX, &notes).version(), u64::MAX);
+    }
+
+    #[test]
     fn setting_the_same_value_again_is_no_change() {
         let mut state = State::default();
         set(&mut state, "a", "1");
@@ -322,8 +449,8 @@ mod tests {
             set(&mut state, &key, "v");
             state.set(&[(key, None)]).unwrap();
         }
-        assert!(state.entries.len() <= MAX_KEYS);
+        assert!(state.notes().count() <= MAX_KEYS);
         set(&mut state, "still", "works");
-        assert_eq!(state.get("still").map(|v| v.as_ref()), Some(b"works".as_ref()));
+        assert_eq!(state.get("still"), Some(b"works".as_ref()));
     }
 }

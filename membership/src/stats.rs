@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 pub struct Stats {
     /// Datagrams handed to the driver.
     pub datagrams_sent: u64,
+    /// Datagrams that would have left, but for [`Config::byte_rate`](crate::Config::byte_rate).
+    pub datagrams_held_back: u64,
     /// Datagrams handed in, refused ones included.
     pub datagrams_received: u64,
     /// UDP payload sent, in bytes.

@@ -162,8 +162,7 @@ fn write_accusation(now: Instant, accusation: &Accusation) -> gossip::Accusation
 }
 
 fn read_entry(entry: gossip::Entry) -> (SmolStr, Entry) {
-    // A copy: what was received is a slice of the whole datagram, and would keep all of it in memory.
-    let value = (!entry.deleted).then(|| Bytes::copy_from_slice(&entry.value));
+    let value = (!entry.deleted).then_some(entry.value);
     (SmolStr::new(entry.key), Entry { value, version: entry.version })
 }
 

@@ -62,7 +62,7 @@ pub fn is_one(roster: &Roster, subject: u64, count: usize, observer: u64) -> boo
 }
 
 fn zone(member: &Member) -> &[u8] {
-    member.state.get(ZONE).map_or(&[], |zone| zone.as_ref())
+    member.state.get(ZONE).unwrap_or_default()
 }
 
 /// Members in good standing that could testify about `subject`, ourselves included.
@@ -140,7 +140,7 @@ mod tests {
         };
         // Whoever holds the roster is not drawn by anybody: it has left.
         let me = Standing { marks: Marks { left: true, ..Marks::default() }, ..Standing::default() };
-        let me = Member::new(Instant::EPOCH, Arc::new(life(count)), me, State::default().into(), &config);
+        let me = Member::new(Instant::EPOCH, Arc::new(life(count)), me, State::default(), &config);
         let mut roster = Roster::new(me, &config);
         let mut hashes = Vec::new();
         for i in 0..count {

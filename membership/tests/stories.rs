@@ -11,7 +11,7 @@ mod common;
 
 use common::World;
 use heartsay_membership::{
-    Command, Electorate, Event, Input, MemberEventKind, Name, Quorum, Rejected, Status,
+    Command, Config, Electorate, Event, Input, MemberEventKind, Name, Quorum, Rejected, Status,
 };
 
 #[test]
@@ -240,7 +240,7 @@ fn a_new_host_takes_over_the_name_of_a_dead_one() {
     world.start_as("n3", 999, &["n1"], World::config());
     world.wait(3.0, |w| w.all_say("n3", Status::Alive));
     let seen = world.nodes["n1"].node.member(world.now, &Name::new("n3").unwrap()).unwrap();
-    assert_eq!(seen.host_id.0, 999);
+    assert_eq!(seen.host_id, heartsay_membership::HostId(999));
 }
 
 #[test]
@@ -498,4 +498,24 @@ fn garbage_is_counted_by_reason_and_changes_nothing() {
     }
     assert_eq!(world.nodes["n1"].node.view_fingerprint(), before);
     assert_eq!(world.nodes["n1"].node.stats().rejected.values().sum::<u64>(), 7);
+}
+
+#[test]
+fn whoever_is_asked_by_everybody_stays_within_its_byte_budget_and_alive() {
+    let mut world = World::new();
+    let config = Config { byte_rate: 5_000, ..World::config() };
+    world.start_as("n1", 1, &[], config);
+    for i in 2..=40 {
+        world.start(&format!("n{i}"), &["n1"]);
+    }
+    let began = world.sent.len();
+    world.wait(20.0, |w| w.agree() && w.nodes.values().all(|p| p.node.members() == 40));
+    let elapsed = (world.now.as_micros() - 1_000_000) as f64 / 1e6;
+    let bytes: usize =
+        world.sent[began..].iter().filter(|(from, ..)| from == "n1").map(|(.., length)| length + 28).sum();
+    assert!(bytes as f64 <= 5_000.0 * (4.0 + elapsed), "{bytes} B in {elapsed} s");
+    assert!(world.nodes["n1"].node.stats().datagrams_held_back > 0, "the budget was never used up");
+    world.forget_events();
+    world.run(30.0);
+    assert!(world.nodes.values().all(|place| place.events.is_empty()), "and nobody took it for dead");
 }

@@ -33,9 +33,10 @@ pub const SEALED_OVERHEAD: usize = HEADER_LENGTH + NONCE_LENGTH + TAG_LENGTH;
 /// it is plain. `nonce` must be 24 fresh random bytes each time (it is ignored for a
 /// plain frame): the same nonce twice under one key gives both bodies away.
 pub fn seal(body: &[u8], cluster: &Cluster, keyring: &Keyring, nonce: [u8; NONCE_LENGTH], out: &mut Vec<u8>) {
-    out.clear();
-    out.reserve(body.len() + SEALED_OVERHEAD);
     let key = keyring.primary();
+    out.clear();
+    // No byte to spare: what is exactly full becomes shared bytes as it is.
+    out.reserve_exact(body.len() + if key.is_some() { SEALED_OVERHEAD } else { PLAIN_OVERHEAD });
     let header = header(key.map_or(KeyId::PLAIN, Key::id), cluster);
     out.extend_from_slice(&header);
     let Some(key) = key else {

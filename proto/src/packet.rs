@@ -28,8 +28,15 @@ pub fn encode_packet(packet: &Packet, out: &mut Vec<u8>) {
 /// first bound that is broken. The whole packet is dropped: a sender that breaks one
 /// bound is not to be trusted with the rest.
 pub fn decode_packet(body: &[u8]) -> Result<Packet, DecodeError> {
-    // One copy, of which all the texts and values of the packet are slices.
-    let packet = Packet::decode(Bytes::copy_from_slice(body))?;
+    decode_bytes(Bytes::copy_from_slice(body))
+}
+
+/// The same of bytes that may be shared: the values of the packet are slices of them.
+///
+/// # Errors
+/// As those of [`decode_packet`].
+pub fn decode_bytes(body: Bytes) -> Result<Packet, DecodeError> {
+    let packet = Packet::decode(body)?;
     match &packet.body {
         Some(Content::Exchange(exchange)) => check_exchange(exchange)?,
         Some(Content::ProbeRequest(request)) => check_address(&request.ip, request.port)?,

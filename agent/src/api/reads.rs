@@ -76,6 +76,7 @@ pub(super) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
     Ok(Json(json!({
         "members": known,
         "datagrams_sent": stats.datagrams_sent,
+        "datagrams_held_back": stats.datagrams_held_back,
         "datagrams_received": stats.datagrams_received,
         "bytes_sent": stats.bytes_sent,
         "bytes_received": stats.bytes_received,

@@ -24,20 +24,20 @@ pub(crate) struct Memory {
     /// a start during an outage does not forget whom to look for.
     remembered: Vec<Peer>,
     pub(crate) changed: bool,
-    last: Option<Instant>,
+    last: Instant,
     writing: Option<JoinHandle<()>>,
 }
 
 impl Memory {
     /// Of this store, with what it has from earlier lives.
     #[must_use]
-    pub(crate) fn new(store: Arc<Store>, remembered: Vec<Peer>) -> Self {
-        Self { store, remembered, changed: false, last: None, writing: None }
+    pub(crate) fn new(now: Instant, store: Arc<Store>, remembered: Vec<Peer>) -> Self {
+        Self { store, remembered, changed: false, last: now, writing: None }
     }
 
     pub(crate) fn due(&self, now: Instant) -> bool {
         self.changed
-            && self.last.is_none_or(|last| now.since(last) >= SAVE_EVERY)
+            && now.since(self.last) >= SAVE_EVERY
             && self.writing.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
@@ -46,7 +46,7 @@ impl Memory {
             self.remembered.clear();
         }
         self.changed = false;
-        self.last = Some(now);
+        self.last = now;
         let (peers, store, board) = (self.with_remembered(seen), Arc::clone(&self.store), Arc::clone(board));
         self.writing =
             Some(tokio::task::spawn_blocking(move || note_disk(&board, "peers", store.save_peers(&peers))));
@@ -91,7 +91,8 @@ fn note_disk(board: &Board, what: &str, result: io::Result<()>) {
     }
 }
 
-/// How often a changing list of peers is written.
+/// How often a changing list of peers is written, and how soon after the start at the earliest: while
+/// many start together, each has a new peer every moment, and all wait for one disk.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
 /// As long as the cluster itself remembers who is down.
 const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);

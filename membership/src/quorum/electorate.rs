@@ -148,7 +148,7 @@ impl Ballot {
 fn votes_of(member: &Member, tag: Option<&(String, String)>, weight: Option<&str>) -> u32 {
     let value = |key: &str| member.state.get(&format!("{TAG}{key}"));
     if let Some((key, wanted)) = tag
-        && value(key).is_none_or(|value| value.as_ref() != wanted.as_bytes())
+        && value(key).is_none_or(|value| value != wanted.as_bytes())
     {
         return 0;
     }

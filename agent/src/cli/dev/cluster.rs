@@ -41,8 +41,8 @@ pub(super) struct Node {
 
 impl Cluster {
     /// Prepares directory and addresses; starts nobody.
-    pub(super) fn new(size: usize) -> anyhow::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("heartsay-dev-").tempdir()?;
+    pub(super) fn new(size: usize, keep: bool) -> anyhow::Result<Self> {
+        let dir = playground(keep)?;
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let nodes = addresses(size)?
             .into_iter()
@@ -195,6 +195,15 @@ fn addresses(size: usize) -> anyhow::Result<Vec<SocketAddr>> {
     Ok(held.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>()?)
 }
 
+/// In memory, if the system has a place for files there: hundreds of agents that begin a life would wait for the
+/// disk, each three times, to keep what goes with the play. What is to be kept is on the disk.
+fn playground(keep: bool) -> io::Result<TempDir> {
+    let mut new = tempfile::Builder::new();
+    new.prefix("heartsay-dev-");
+    let in_memory = if keep { None } else { new.tempdir_in(IN_MEMORY).ok() };
+    in_memory.map_or_else(|| new.tempdir(), Ok)
+}
+
 /// One watch per agent and some to spare. Where the system says no, opening a file will say it again.
 fn allow_files(size: usize) {
     let wanted = size as u64 * 2 + 64;
@@ -207,6 +216,8 @@ fn allow_files(size: usize) {
 
 /// The agents' default.
 const PORT: u16 = 4327;
+/// Where Linux has files in memory.
+const IN_MEMORY: &str = "/dev/shm";
 /// Networks below 127/8 to look at; another play may use one.
 const ATTEMPTS: usize = 4;
 /// Up to this many agents each writes down what it hears.

@@ -53,7 +53,7 @@ impl Dev {
                 _ = hang_up.recv() => {}
             }
         };
-        let cluster = Cluster::new(self.nodes.into())?;
+        let cluster = Cluster::new(self.nodes.into(), self.keep)?;
         let stage = Stage::new(*output, self.quiet, self.nodes.into());
         let mut story = Story::new(cluster, stage);
 

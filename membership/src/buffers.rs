@@ -1,0 +1,62 @@
+//! What a node uses again and again, so that in the quiet a datagram takes nothing from the heap
+//! but what it leaves with.
+
+use bytes::{Bytes, BytesMut};
+use heartsay_proto::gossip;
+
+/// Buffers of one node. What is lent need not come back: the next one is then new.
+#[derive(Debug)]
+pub struct Buffers {
+    /// Cut into pieces from the front; whole again when nobody holds one.
+    bytes: BytesMut,
+    /// Empty, with room.
+    exchange: gossip::Exchange,
+}
+
+impl Buffers {
+    pub fn new() -> Self {
+        Self { bytes: BytesMut::with_capacity(PIECES), exchange: gossip::Exchange::default() }
+    }
+
+    /// A copy to be sliced and dropped soon: whoever keeps a slice keeps all that was copied.
+    pub fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        // From the front again, if nobody holds a piece.
+        let _ = self.bytes.try_reclaim(PIECES);
+        self.bytes.extend_from_slice(bytes);
+        self.bytes.split().freeze()
+    }
+
+    /// An exchange to be filled.
+    pub fn exchange(&mut self, step: u32) -> gossip::Exchange {
+        gossip::Exchange { step, ..core::mem::take(&mut self.exchange) }
+    }
+
+    /// Takes back what was filled.
+    pub fn give_back(&mut self, packet: gossip::Packet) {
+        if let Some(gossip::packet::Body::Exchange(mut exchange)) = packet.body {
+            exchange.pages.clear();
+            exchange.lists.clear();
+            exchange.wants.clear();
+            self.exchange = exchange;
+        }
+    }
+}
+
+/// Room for a datagram that came and for the pages of one that leaves.
+const PIECES: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_lies_where_the_last_one_lay_unless_somebody_holds_that() {
+        let mut buffers = Buffers::new();
+        let place = |bytes: &Bytes| bytes.as_ptr();
+        let first = place(&buffers.copy(&[1; 3000]));
+        let held = buffers.copy(&[2; 3000]);
+        assert_eq!(place(&held), first);
+        let third = buffers.copy(&[3; 3000]);
+        assert_eq!((held.as_ref(), third.as_ref()), ([2; 3000].as_ref(), [3; 3000].as_ref()));
+    }
+}
