@@ -222,7 +222,6 @@ impl Node {
         }
         self.check_plausible(now, &claim)?;
         let name = self.roster.get(subject).map(|m| (m.life.name.clone(), m.life.generation));
-        let had = self.roster.get(subject).map_or(0, |m| m.marks().accusations.len());
         let change = self.roster.apply(now, claim, &self.config)?;
         match change {
             Change::Same | Change::Unknown => {}
@@ -267,7 +266,7 @@ impl Node {
                     self.refresh(now, subject, &reason);
                 }
                 if standing {
-                    self.hear_testimony(now, subject, had);
+                    self.hear_testimony(now, subject);
                 }
             }
         }
