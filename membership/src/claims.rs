@@ -143,19 +143,44 @@ impl Node {
     /// Tells a few others what is new, as much as the budget allows.
     pub(crate) fn pass_on_news(&mut self, now: Instant) {
         let (due, fanout) = self.burst.due(now, self.config.fanout);
-        if due.is_empty() {
-            return;
+        let (second, first): (Vec<Due>, Vec<Due>) = due.into_iter().partition(|d| d.wave > 0);
+        if !first.is_empty() {
+            let targets = self.anybody(fanout);
+            self.pass_on(now, first, targets);
         }
-        // The second wave is smaller: together they make seven, see burst.rs.
-        let second_only = due.iter().all(|d| d.wave > 0);
-        let fanout =
-            if second_only { fanout.min(self.config.fanout.saturating_sub(1).max(1)) } else { fanout };
+        if !second.is_empty() {
+            // Smaller: together they make seven, see burst.rs.
+            let targets = self.those_in_turn(now, fanout.min(self.config.fanout.saturating_sub(1).max(1)));
+            self.pass_on(now, second, targets);
+        }
+    }
+
+    /// Some at random, the suspect only when there is nobody else: they hear of it from those who probe them.
+    fn anybody(&mut self, count: usize) -> Vec<SocketAddr> {
         let me = self.me;
-        let targets: Vec<SocketAddr> =
-            peers::sample(&self.roster, &mut self.rng, fanout, |m| m.is_present() && m.hash() != me)
-                .into_iter()
-                .map(|m| m.life.address)
-                .collect();
+        let alive = |m: &Member| m.status == Status::Alive && m.hash() != me;
+        let mut some = peers::sample(&self.roster, &mut self.rng, count, alive);
+        if some.is_empty() {
+            some = peers::sample(&self.roster, &mut self.rng, count, |m| is_other(m, me));
+        }
+        some.into_iter().map(|m| m.life.address).collect()
+    }
+
+    /// Those to whom the tournament of peers.rs sends us in the next slots.
+    fn those_in_turn(&self, now: Instant, count: usize) -> Vec<SocketAddr> {
+        let slot = self.beat.slot(now);
+        let mut some: Vec<SocketAddr> = (slot..)
+            .skip(1)
+            .take(count)
+            .filter_map(|s| peers::for_slot(&self.roster, self.me, s, |m| m.status == Status::Alive))
+            .map(|m| m.life.address)
+            .collect();
+        some.sort_unstable();
+        some.dedup();
+        some
+    }
+
+    fn pass_on(&mut self, now: Instant, due: Vec<Due>, targets: Vec<SocketAddr>) {
         if targets.is_empty() {
             return;
         }
