@@ -112,6 +112,9 @@ impl Node {
         self.report(hash, kind, &by, reason.to_owned());
         self.burst.news(now, hash, false);
         self.note_trouble(now, hash, after);
+        if after == Status::Suspect {
+            self.call_the_roll(now);
+        }
         if before == Status::Down && after != Status::Left {
             self.note_return(now, hash);
         }
