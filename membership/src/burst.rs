@@ -78,7 +78,7 @@ impl Burst {
     /// Takes out the subjects of the wave that is due and says to how many peers
     /// the budget allows them to be told, at most `fanout`.
     pub fn due(&mut self, now: Instant, fanout: usize) -> (Vec<Due>, usize) {
-        let peers = self.budget.available(now).min(fanout);
+        let peers = self.affordable(now, fanout);
         if peers == 0 {
             return (Vec::new(), 0);
         }
@@ -101,6 +101,11 @@ impl Burst {
         }
         self.earliest = self.waiting.values().map(|n| n.due).min().unwrap_or(Instant::NEVER);
         (due, peers)
+    }
+
+    /// How many of `datagrams` the budget allows.
+    pub fn affordable(&mut self, now: Instant, datagrams: usize) -> usize {
+        self.budget.available(now).min(datagrams)
     }
 
     /// From a piece of news to its datagrams.

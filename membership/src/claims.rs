@@ -151,9 +151,12 @@ impl Node {
             let targets = self.anybody(fanout);
             self.pass_on(now, first, targets);
         }
-        if !second.is_empty() {
-            // Smaller: together they make seven, see burst.rs.
-            let targets = self.those_in_turn(now, fanout.min(self.config.fanout.saturating_sub(1).max(1)));
+        // Smaller: together they make seven, see burst.rs.
+        let fanout = self.burst.affordable(now, self.config.fanout.saturating_sub(1).max(1));
+        if fanout == 0 {
+            second.into_iter().for_each(|news| self.burst.put_back(now, news));
+        } else if !second.is_empty() {
+            let targets = self.those_in_turn(now, fanout);
             self.pass_on(now, second, targets);
         }
     }

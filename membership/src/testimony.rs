@@ -24,8 +24,8 @@ impl Node {
         if self.roster.census().suspect < 2 {
             return;
         }
-        let accused: Vec<u64> =
-            self.roster.iter().filter(|m| m.status == Status::Suspect).map(Member::hash).collect();
+        let suspect = |(hash, member): (u64, &Member)| (member.status == Status::Suspect).then_some(hash);
+        let accused: Vec<u64> = self.roster.entries().filter_map(suspect).collect();
         for subject in accused {
             self.bear_witness(now, subject);
         }
