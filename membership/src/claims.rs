@@ -112,6 +112,9 @@ impl Node {
         self.report(hash, kind, &by, reason.to_owned());
         self.burst.news(now, hash, false);
         self.note_trouble(now, hash, after);
+        if after == Status::Suspect {
+            self.call_the_roll(now);
+        }
         if before == Status::Down && after != Status::Left {
             self.note_return(now, hash);
         }
@@ -142,20 +145,50 @@ impl Node {
 
     /// Tells a few others what is new, as much as the budget allows.
     pub(crate) fn pass_on_news(&mut self, now: Instant) {
-        let due = self.burst.due(now);
-        if due.is_empty() {
+        let (second, first): (Vec<Due>, Vec<Due>) = self.burst.due(now).into_iter().partition(|d| d.wave > 0);
+        if !first.is_empty() {
+            let targets = self.anybody(self.burst.fanout());
+            self.pass_on(now, first, targets);
+        }
+        // Smaller: together they make seven, see burst.rs.
+        let fanout = self.burst.fanout().saturating_sub(1).max(1);
+        if second.is_empty() {
             return;
         }
-        // The second wave is smaller: together they make seven, see burst.rs.
-        let fanout = self.burst.fanout();
-        let second_only = due.iter().all(|d| d.wave > 0);
-        let fanout = if second_only { fanout.saturating_sub(1).max(1) } else { fanout };
+        if self.burst.affords(now, fanout) {
+            let targets = self.those_in_turn(now, fanout);
+            self.pass_on(now, second, targets);
+        } else {
+            second.into_iter().for_each(|news| self.burst.put_back(now, news));
+        }
+    }
+
+    /// Some at random, the suspect only when there is nobody else: they hear of it from those who probe them.
+    fn anybody(&mut self, count: usize) -> Vec<SocketAddr> {
         let me = self.me;
-        let targets: Vec<SocketAddr> =
-            peers::sample(&self.roster, &mut self.rng, fanout, |m| m.is_present() && m.hash() != me)
-                .into_iter()
-                .map(|m| m.life.address)
-                .collect();
+        let alive = |m: &Member| m.status == Status::Alive && m.hash() != me;
+        let mut some = peers::sample(&self.roster, &mut self.rng, count, alive);
+        if some.is_empty() {
+            some = peers::sample(&self.roster, &mut self.rng, count, |m| is_other(m, me));
+        }
+        some.into_iter().map(|m| m.life.address).collect()
+    }
+
+    /// Those to whom the tournament of peers.rs sends us in the next slots.
+    fn those_in_turn(&self, now: Instant, count: usize) -> Vec<SocketAddr> {
+        let slot = self.beat.slot(now);
+        let mut some: Vec<SocketAddr> = (slot..)
+            .skip(1)
+            .take(count)
+            .filter_map(|s| peers::for_slot(&self.roster, self.me, s, |m| m.status == Status::Alive))
+            .map(|m| m.life.address)
+            .collect();
+        some.sort_unstable();
+        some.dedup();
+        some
+    }
+
+    fn pass_on(&mut self, now: Instant, due: Vec<Due>, targets: Vec<SocketAddr>) {
         if targets.is_empty() {
             return;
         }
@@ -221,9 +254,8 @@ impl Node {
             return Ok(self.hear_of_ourselves(now, &claim));
         }
         self.check_plausible(now, &claim)?;
-        let known = self.roster.get(subject);
-        let had = known.map_or(0, |m| m.marks().accusations.len());
-        let forgets = known.filter(|_| claim.forgotten).map(|m| (m.life.name.clone(), m.life.generation));
+        let forgotten = self.roster.get(subject).filter(|_| claim.forgotten);
+        let forgets = forgotten.map(|m| (m.life.name.clone(), m.life.generation));
         let change = self.roster.apply(now, claim, &self.config)?;
         match change {
             Change::Same | Change::Unknown => {}
@@ -269,7 +301,7 @@ impl Node {
                     self.refresh(now, subject, &reason);
                 }
                 if standing {
-                    self.hear_testimony(now, subject, had);
+                    self.hear_testimony(now, subject);
                 }
             }
         }

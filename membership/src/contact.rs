@@ -19,6 +19,8 @@ pub struct Contact {
 pub enum Kind {
     /// The exchange of a round.
     Exchange,
+    /// A call out of turn, as several others are silent.
+    Call,
     /// A direct probe of a member under suspicion.
     Probe,
     /// A look at a link that may be bad.
@@ -48,6 +50,13 @@ pub enum Kind {
         /// Up to which hash it asked.
         until: u64,
     },
+}
+
+impl Kind {
+    /// Asked of whoever's turn it is, not because of a doubt: its end tells how good our paths are.
+    pub fn is_first(self) -> bool {
+        matches!(self, Self::Exchange | Self::Call)
+    }
 }
 
 /// The questions under way, in the order in which they were asked.

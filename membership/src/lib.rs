@@ -51,6 +51,7 @@ mod presence;
 mod probe;
 mod pull;
 mod quorum;
+mod roll;
 mod roster;
 mod round;
 mod state;

@@ -31,6 +31,7 @@ use crate::outlet::Outlet;
 use crate::presence::Presence;
 use crate::probe::Probe;
 use crate::pull::Pulls;
+use crate::roll::Roll;
 use crate::roster::Roster;
 use crate::state::{State, StateError};
 use crate::stats::Stats;
@@ -69,6 +70,8 @@ pub struct Node {
     pub(crate) damping: Damping,
     /// Bounds the probes, whatever happens.
     pub(crate) probe_budget: Bucket,
+    /// Calls out of turn, while several are silent.
+    pub(crate) roll: Roll,
     /// When the witnesses are told what has been found out.
     pub(crate) testify_at: Instant,
     pub(crate) burst: Burst,
@@ -149,6 +152,7 @@ impl Node {
             probes: BTreeMap::new(),
             damping: Damping::default(),
             probe_budget: Bucket::new(now, config.probe_rate),
+            roll: Roll::new(),
             testify_at: Instant::NEVER,
             burst: Burst::new(now, config.burst_rate, config.coalesce, config.fanout),
             outlet: Outlet::new(now, config.byte_rate),
@@ -509,6 +513,7 @@ impl Node {
         }
         self.expire_contacts(now);
         self.step_probes(now);
+        self.step_roll(now);
         if now >= self.testify_at {
             self.testify(now);
         }
@@ -551,6 +556,7 @@ impl Node {
             self.contacts.next(),
             probes,
             self.testify_at,
+            self.roll.next(),
             self.burst.next(),
             self.join.next(),
             self.pulls.next(),

@@ -30,11 +30,11 @@ pub fn rank_for(slot: u64, mine: usize, n: usize) -> Option<usize> {
     Some((mine + shift) % n)
 }
 
-/// The peer for this slot: the one at its rank, or the next one after it that is present.
-pub fn for_slot(roster: &Roster, me: u64, slot: u64) -> Option<&Member> {
+/// The peer for this slot: the one at its rank, or the next one after it for which `fit` holds.
+pub fn for_slot(roster: &Roster, me: u64, slot: u64, fit: impl Fn(&Member) -> bool) -> Option<&Member> {
     let n = roster.len();
     let first = rank_for(slot, roster.rank(me)?, n)?;
-    (0..n).filter_map(|i| roster.at((first + i) % n)).find(|m| m.is_present() && m.hash() != me)
+    (0..n).filter_map(|i| roster.at((first + i) % n)).find(|m| fit(m) && m.hash() != me)
 }
 
 /// Up to `count` different members for which `fit` holds, evenly at random.

@@ -108,6 +108,7 @@ impl Node {
             self.presence.renew_at = self.presence.renew_at.min(now);
         }
         self.judge_quorum(now);
+        self.stand_in(now);
     }
 
     /// Counts the proofs again and says so when quorum has changed.

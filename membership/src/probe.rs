@@ -92,13 +92,19 @@ impl Node {
         let Some(subject) = contact.subject else { return Some(contact) };
         if matches!(
             contact.kind,
-            Kind::Exchange | Kind::Probe | Kind::Look | Kind::Lease | Kind::Errand { .. } | Kind::Leave
+            Kind::Exchange
+                | Kind::Call
+                | Kind::Probe
+                | Kind::Look
+                | Kind::Lease
+                | Kind::Errand { .. }
+                | Kind::Leave
         ) {
             self.paths.sample(rtt);
             if contact.kind == Kind::Look {
                 self.look_answered(now, subject);
             }
-            if contact.kind == Kind::Exchange {
+            if contact.kind.is_first() {
                 self.note_contact(subject, true);
                 self.paths.answered();
                 self.health.probe_answered(now);
@@ -120,7 +126,9 @@ impl Node {
     pub(crate) fn expire_contacts(&mut self, now: Instant) {
         for contact in self.contacts.expired(now) {
             match (contact.kind, contact.subject) {
-                (Kind::Exchange | Kind::Probe, Some(subject)) => self.unanswered(now, subject, &contact),
+                (Kind::Exchange | Kind::Call | Kind::Probe, Some(subject)) => {
+                    self.unanswered(now, subject, &contact);
+                }
                 (Kind::Look, Some(subject)) => self.look_unanswered(now, subject, contact.sent),
                 (Kind::Errand { asker, seq }, Some(subject)) => {
                     self.report_errand(now, asker, seq, subject, ERRAND_SILENT);
@@ -132,7 +140,7 @@ impl Node {
                 }
                 (Kind::Pull { part, .. }, _) => self.pull_unanswered(now, part),
                 // Electors are asked again by the lease itself.
-                (Kind::Exchange | Kind::Probe | Kind::Look | Kind::Errand { .. }, None)
+                (Kind::Exchange | Kind::Call | Kind::Probe | Kind::Look | Kind::Errand { .. }, None)
                 | (Kind::Leave | Kind::Dial | Kind::Lease, _) => {}
             }
         }
@@ -147,7 +155,7 @@ impl Node {
                     self.report_errand(now, asker, seq, subject, ERRAND_REFUSED);
                     self.refused_by(now, subject, contact.sent);
                 }
-                (Kind::Exchange | Kind::Probe | Kind::Look | Kind::Lease, Some(subject)) => {
+                (Kind::Exchange | Kind::Call | Kind::Probe | Kind::Look | Kind::Lease, Some(subject)) => {
                     self.refused_by(now, subject, contact.sent);
                 }
                 (Kind::Pull { part, .. }, _) => self.pull_unanswered(now, part),
@@ -219,7 +227,7 @@ impl Node {
         if !member.is_present() {
             return;
         }
-        let first = contact.kind == Kind::Exchange && member.status == Status::Alive;
+        let first = contact.kind.is_first() && member.status == Status::Alive;
         let path = member.path_mut(&self.config.rtt);
         let beyond_reach = path.reachable == Some(false);
         path.rtt.unanswered();

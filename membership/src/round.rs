@@ -26,7 +26,7 @@ impl Node {
             self.advance(now, 0);
         }
         let me = self.me;
-        if let Some(peer) = peers::for_slot(&self.roster, me, slot).map(Member::hash) {
+        if let Some(peer) = peers::for_slot(&self.roster, me, slot, Member::is_present).map(Member::hash) {
             self.open_exchange(now, peer);
         }
         if let Some(peer) = peers::knock(&self.roster, &mut self.rng).map(Member::hash) {

@@ -4,29 +4,44 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::Instant;
-use crate::member::{Accusation, Evidence, Marks, Status};
+use crate::member::{Accusation, Evidence, Marks, Member, Status};
 use crate::node::Node;
 use crate::verdict::{self, Circumstances, Verdict};
 use crate::wire::Detail;
 use crate::witness::{self, Testimony};
 
 impl Node {
-    /// Accusations against a member have changed; `had` is how many there were.
-    pub(crate) fn hear_testimony(&mut self, now: Instant, subject: u64, had: usize) {
+    /// Accusations against a member have changed.
+    pub(crate) fn hear_testimony(&mut self, now: Instant, subject: u64) {
         self.judge_link(now, subject);
-        let Some(member) = self.roster.get(subject) else { return };
-        if member.status != Status::Suspect {
+        self.bear_witness(now, subject);
+        self.judge(now, subject);
+    }
+
+    /// Those who were drawn to the accused may have fallen silent too: whoever is next in the draw looks in
+    /// their place.
+    pub(crate) fn stand_in(&mut self, now: Instant) {
+        if self.roster.census().suspect < 2 {
             return;
         }
-        let fresh = had == 0 || !self.probes.contains_key(&subject);
-        if fresh && self.is_witness(subject) {
-            // Only who is sure of itself is believed about when the silence began.
-            let sure = member.marks().of_silence().filter(|a| !a.weak);
-            let began = sure.map(|a| a.began).min().unwrap_or(now);
-            let basis = member.marks().of_silence().map(|a| a.basis).max();
-            self.begin_probe(now, subject, began, basis);
+        let suspect = |(hash, member): (u64, &Member)| (member.status == Status::Suspect).then_some(hash);
+        let accused: Vec<u64> = self.roster.entries().filter_map(suspect).collect();
+        for subject in accused {
+            self.bear_witness(now, subject);
         }
-        self.judge(now, subject);
+    }
+
+    /// Looks for ourselves, if we are drawn to the accused and do not look already.
+    fn bear_witness(&mut self, now: Instant, subject: u64) {
+        let Some(member) = self.roster.get(subject).filter(|m| m.status == Status::Suspect) else { return };
+        if self.probes.contains_key(&subject) || !self.is_witness(subject) {
+            return;
+        }
+        // Only who is sure of itself is believed about when the silence began.
+        let sure = member.marks().of_silence().filter(|a| !a.weak);
+        let began = sure.map(|a| a.began).min().unwrap_or(now);
+        let basis = member.marks().of_silence().map(|a| a.basis).max();
+        self.begin_probe(now, subject, began, basis);
     }
 
     pub(crate) fn raise(&mut self, now: Instant, subject: u64, evidence: Option<Evidence>) {
@@ -104,7 +119,6 @@ impl Node {
         if accusations.iter().all(|a| a.kind < Evidence::Proven) {
             return;
         }
-        let Some(basis) = member.marks().of_silence().map(|a| a.basis).max() else { return };
         let began = member.marks().of_silence().filter(|a| !a.weak).map(|a| a.began).min().unwrap_or(now);
         let testimony = Testimony::against(member, &self.roster, self.config.witnesses);
         let verdict = verdict::decide(
@@ -116,12 +130,14 @@ impl Node {
                 recovering: now < self.recovering_until,
             },
         );
-        if verdict == Verdict::Down {
+        if verdict == Verdict::Down
+            && let Some(basis) = testimony.basis
+        {
             if let Some(mut member) = self.roster.get_mut(subject) {
                 member.mark(&Marks { down: Some(basis), ..Marks::default() });
             }
             self.stats.verdicts += 1;
-            let reason = if testimony.refused >= testimony.needed.min(2) {
+            let reason = if testimony.refused >= testimony.needed.min(witness::REFUSED) {
                 format!("its host refuses datagrams, say {} members", testimony.refused)
             } else {
                 format!(

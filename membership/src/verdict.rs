@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::witness::Testimony;
+use crate::witness::{self, Testimony};
 
 /// What to make of an accused member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +19,9 @@ pub enum Company {
     /// One, or a few.
     #[default]
     Few,
-    /// Two or more, and over a quarter: perhaps a switch, perhaps a cut that is still showing.
+    /// Two or more, and over a quarter of the cluster: perhaps a switch, perhaps a cut that is still showing.
     Many,
-    /// Over half: probably it is us who are cut off.
+    /// Over half of the others: probably it is us who are cut off.
     Most,
 }
 
@@ -30,7 +30,7 @@ impl Company {
     pub fn of(suspect: u32, others: u32) -> Self {
         if others >= 3 && suspect.saturating_mul(2) > others {
             Self::Most
-        } else if suspect >= 2 && suspect.saturating_mul(4) > others {
+        } else if suspect >= 2 && suspect.saturating_mul(4) > others.saturating_add(1) {
             Self::Many
         } else {
             Self::Few
@@ -65,7 +65,7 @@ pub fn decide(testimony: Testimony, circumstances: Circumstances) -> Verdict {
     let patience = patience(acceptable_pause, company);
     // A kernel that answers is a host that we reach, so being cut off does not
     // explain it; but a filter in front of most hosts may refuse for all of them.
-    let refused = testimony.refused >= testimony.needed.min(2) && company != Company::Most;
+    let refused = testimony.refused >= testimony.needed.min(witness::REFUSED) && company != Company::Most;
     let silent = testimony.proven >= testimony.needed && silence >= patience;
     if refused || silent { Verdict::Down } else { Verdict::Hold }
 }
@@ -132,8 +132,8 @@ mod tests {
         assert_eq!(Company::of(1, 1), Company::Few, "one of two");
         assert_eq!(Company::of(1, 2), Company::Few, "one of three");
         assert_eq!(Company::of(2, 4), Company::Many);
-        assert_eq!(Company::of(32, 127), Company::Many);
-        assert_eq!(Company::of(31, 127), Company::Few);
+        assert_eq!(Company::of(33, 127), Company::Many);
+        assert_eq!(Company::of(32, 127), Company::Few, "a quarter, not more");
         assert_eq!(Company::of(7, 9), Company::Most);
     }
 

@@ -17,6 +17,7 @@ use core::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::fingerprint;
+use crate::identity::Heartbeat;
 use crate::member::{Evidence, Member, Status};
 use crate::roster::Roster;
 
@@ -89,6 +90,9 @@ pub struct Testimony {
     pub able: usize,
     /// How many must, at most [`crate::Config::witnesses`] of them being asked.
     pub needed: usize,
+    /// The heartbeat as of which a verdict would be given: the highest that enough of the accusers reach, so that
+    /// any above it leaves too few of them.
+    pub basis: Option<Heartbeat>,
 }
 
 impl Testimony {
@@ -96,18 +100,38 @@ impl Testimony {
     pub fn against(subject: &Member, roster: &Roster, witnesses: usize) -> Self {
         let needed = needed(roster, subject.hash(), witnesses);
         let mut testimony = Self { able: able(roster, subject.hash()), needed, ..Self::default() };
+        let (mut proven, mut refused) = (Vec::new(), Vec::new());
         for accusation in &subject.marks().accusations {
             let credible = !accusation.weak
                 && accusation.basis >= subject.heartbeat
                 && roster.get(accusation.by).is_some_and(|by| by.status == Status::Alive);
-            testimony.proven += usize::from(credible && accusation.kind >= Evidence::Proven);
-            testimony.unfit += usize::from(credible && accusation.kind == Evidence::Unfit);
-            testimony.refused += usize::from(credible && accusation.kind == Evidence::Refused);
+            if !credible {
+                continue;
+            }
+            match accusation.kind {
+                Evidence::Refused => {
+                    proven.push(accusation.basis);
+                    refused.push(accusation.basis);
+                }
+                Evidence::Proven => proven.push(accusation.basis),
+                Evidence::Unfit => testimony.unfit += 1,
+                Evidence::Silent | Evidence::Degraded => {}
+            }
         }
+        (testimony.proven, testimony.refused) = (proven.len(), refused.len());
+        testimony.basis = reached_by(proven, needed).max(reached_by(refused, needed.min(REFUSED)));
         testimony
     }
 }
 
+/// The highest basis that `count` of them reach.
+fn reached_by(mut bases: Vec<Heartbeat>, count: usize) -> Option<Heartbeat> {
+    bases.sort_unstable_by(|a, b| b.cmp(a));
+    bases.get(count.checked_sub(1)?).copied()
+}
+
+/// Refusals that make a verdict: the kernel's word, and a second one.
+pub const REFUSED: usize = 2;
 /// Key of the state in which a member says its zone.
 const ZONE: &str = "zone";
 
@@ -121,7 +145,7 @@ mod tests {
     use crate::Instant;
     use crate::config::{Config, Profile};
     use crate::identity::{HostId, Name};
-    use crate::member::{Life, Marks, Reference, Standing};
+    use crate::member::{Accusation, Life, Marks, Reference, Standing};
     use crate::state::{Delta, Entry, State};
     use crate::wire::Claim;
 
@@ -200,6 +224,34 @@ mod tests {
             assert_eq!(of(&roster, hashes[0], 5).len(), (count - 1).min(5));
             assert_eq!(needed(&roster, hashes[0], 5), quorum, "of {count}");
         }
+    }
+
+    #[test]
+    fn a_verdict_is_as_of_the_heartbeat_that_enough_of_the_accusers_reach() {
+        let (mut roster, hashes) = members(40, &[]);
+        let accusation = |by: usize, basis, kind| Accusation {
+            by: hashes[by],
+            basis,
+            kind,
+            weak: by == 9,
+            began: Instant::EPOCH,
+        };
+        let accusations = vec![
+            accusation(1, 31, Evidence::Proven),
+            accusation(2, 30, Evidence::Proven),
+            accusation(3, 35, Evidence::Proven),
+            accusation(4, 40, Evidence::Silent),
+            accusation(9, 40, Evidence::Proven),
+        ];
+        roster.get_mut(hashes[0]).unwrap().mark(&Marks { accusations, ..Marks::default() });
+        let testimony = Testimony::against(roster.get(hashes[0]).unwrap(), &roster, 5);
+        assert_eq!((testimony.proven, testimony.needed), (3, 3));
+        assert_eq!(testimony.basis, Some(30), "a heartbeat of 31 leaves two, which are too few");
+        let refused = vec![accusation(5, 33, Evidence::Refused), accusation(6, 32, Evidence::Refused)];
+        roster.get_mut(hashes[0]).unwrap().mark(&Marks { accusations: refused, ..Marks::default() });
+        let testimony = Testimony::against(roster.get(hashes[0]).unwrap(), &roster, 5);
+        assert_eq!((testimony.proven, testimony.refused), (5, 2));
+        assert_eq!(testimony.basis, Some(32), "the kernel's word, twice");
     }
 
     #[test]

@@ -95,6 +95,48 @@ fn a_vanished_host_is_suspected_soon_and_called_down_after_the_pause() {
 }
 
 #[test]
+fn those_who_vanish_together_are_found_together_however_many_of_their_callers_are_among_them() {
+    let gone = ["n3", "n4", "n5", "n6", "n7", "n8"];
+    let mut world = World::cluster(26);
+    for name in gone {
+        world.vanish(name);
+        world.stop(name);
+    }
+    let left: Vec<String> = world.nodes.keys().filter(|n| !gone.contains(&n.as_str())).cloned().collect();
+    let seen = |w: &World, status| {
+        gone.iter().filter(|name| left.iter().all(|by| w.status(by, name) >= Some(status))).count()
+    };
+    let first = world.wait(1.5, |w| seen(w, Status::Suspect) > 0);
+    let others = world.wait(2.0, |w| seen(w, Status::Suspect) == gone.len());
+    let down = first + others + world.wait(4.0, |w| seen(w, Status::Down) == gone.len());
+    println!("the first suspected after {first} s, all {others} s later, all down after {down} s");
+    assert!(others < 0.5, "nobody waits for the round after: {others}");
+    assert!(down < 4.0, "{down}");
+}
+
+#[test]
+fn when_the_witnesses_of_a_dead_member_die_too_others_stand_in() {
+    let mut world = World::cluster(24);
+    world.vanish("n7");
+    world.stop("n7");
+    world.wait(1.5, |w| w.status("n1", "n7") == Some(Status::Suspect));
+    let name = Name::new("n7").unwrap();
+    let witnesses = world.nodes["n1"].node.member(world.now, &name).unwrap().case.unwrap().witnesses;
+    let gone: Vec<String> =
+        witnesses.iter().map(|w| w.as_str().to_owned()).filter(|w| w != "n1").take(4).collect();
+    for name in &gone {
+        world.vanish(name);
+        world.stop(name);
+    }
+    let took = world.wait(5.0, |w| {
+        let left = w.nodes.keys().filter(|n| !gone.contains(n) && *n != "n7");
+        left.into_iter().all(|by| w.status(by, "n7") == Some(Status::Down))
+    });
+    println!("down {took} s after it was suspected, by the word of those who stood in");
+    assert!(took < 4.5, "{took}");
+}
+
+#[test]
 fn of_two_the_survivor_decides_alone() {
     let mut world = World::cluster(2);
     world.kill("n2");

@@ -11,6 +11,11 @@
 //! bursts swallow both. What is left is to ask somebody else. So beside the detectors stands their quorum: three
 //! of five observers, each with a link and bursts of its own. Its correlated twin, five observers behind one
 //! uplink, is the single link again.
+//!
+//! *Whole beats* is not ours nor anybody's, but what was tried to do better: a silence can end only when a heartbeat
+//! is due, so a deadline between two of them gives away time and saves no mistake. It waits for the expected arrival
+//! of the beat so many beats later and one deviation of its delay; for a share of a beat, it waits for one more at
+//! that share of the beats.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -132,7 +137,6 @@ pub fn draw_all(seed: u64, days: f64) -> [Trace; OBSERVERS] {
 /// a trace of its own.
 #[must_use]
 pub fn curves(traces: &[Trace; OBSERVERS]) -> Vec<Point> {
-    let [trace, ..] = traces;
     let mut jobs: Vec<(&'static str, f64)> = Vec::new();
     for threshold in [0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 16.0, 32.0, 100.0, 300.0] {
         jobs.push(("phi-normal", threshold));
@@ -146,37 +150,87 @@ pub fn curves(traces: &[Trace; OBSERVERS]) -> Vec<Point> {
     for pause in MARGINS {
         jobs.push(("heartsay", pause));
     }
+    for beats in [0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 18.0, 28.0, 48.0, 98.0] {
+        jobs.push((WHOLE_BEATS, beats));
+    }
     for pause in MARGINS {
         jobs.push((QUORUM, pause));
     }
     jobs.par_iter()
-        .map(|&(detector, setting)| match detector {
-            QUORUM => measure_quorum(traces, setting),
-            _ => measure(trace, detector, setting),
+        .map(|&(detector, setting)| Point {
+            setting,
+            ..measured(traces, detector, patience(detector, setting))
         })
         .collect()
 }
 
+/// Every detector of [`DETECTORS`] at exactly the same mean detection times, for each of `seconds`; `None` where no
+/// setting reaches it. Between points of a curve one would compare drawn lines: mistakes fall in steps, one per beat.
+#[must_use]
+pub fn at_equal_detection(traces: &[Trace; OBSERVERS], seconds: &[f64]) -> Vec<[Option<Point>; 6]> {
+    let jobs: Vec<(f64, usize)> =
+        seconds.iter().flat_map(|at| (0..DETECTORS.len()).map(move |i| (*at, i))).collect();
+    let points: Vec<Option<Point>> =
+        jobs.par_iter().map(|&(at, i)| matched(traces, DETECTORS[i], at)).collect();
+    points.chunks(DETECTORS.len()).map(|row| core::array::from_fn(|i| row[i])).collect()
+}
+
+/// Detection time is nearly a straight line over patience, so a few secants find it.
+fn matched(traces: &[Trace; OBSERVERS], detector: &'static str, seconds: f64) -> Option<Point> {
+    let (mut a, mut b) = (measured(traces, detector, 0.0), measured(traces, detector, 1.0));
+    for _ in 0..SECANTS {
+        let slope = (b.detection - a.detection) / (b.setting - a.setting);
+        let setting = b.setting + (seconds - b.detection) / slope;
+        if setting < 0.0 || !setting.is_finite() {
+            return None;
+        }
+        let next = measured(traces, detector, setting);
+        if (next.detection - seconds).abs() < EQUAL {
+            return Some(next);
+        }
+        (a, b) = (b, next);
+    }
+    None
+}
+
+/// A setting as patience: deviations, mean intervals, seconds or beats.
+fn patience(detector: &str, setting: f64) -> f64 {
+    match detector {
+        "phi-normal" => deviations(setting),
+        "phi-exponential" => setting * core::f64::consts::LN_10,
+        _ => setting,
+    }
+}
+
+/// A detector with its patience, which stands as the setting.
+fn measured(traces: &[Trace; OBSERVERS], detector: &'static str, patience: f64) -> Point {
+    let [trace, ..] = traces;
+    match detector {
+        QUORUM => measure_quorum(traces, patience),
+        _ => measure(trace, detector, patience),
+    }
+}
+
 /// Three of five observers that suspect at the same time. From a crash on, it is the third deadline of five that
 /// counts; as the links are alike, it is taken to be their mean.
-fn measure_quorum(traces: &[Trace; OBSERVERS], setting: f64) -> Point {
+fn measure_quorum(traces: &[Trace; OBSERVERS], patience: f64) -> Point {
     let mut edges: Vec<(f64, i32)> = Vec::new();
     let mut detection = 0.0;
     let mut span = f64::INFINITY;
     for trace in traces {
-        let mut judge = Judge::new("heartsay", setting);
-        let (mut patience, mut asked, mut deadline) = (0.0, 0u64, f64::INFINITY);
+        let mut judge = Judge::new("heartsay", patience);
+        let (mut waited, mut asked, mut deadline) = (0.0, 0u64, f64::INFINITY);
         for (i, &(beat, at)) in trace.arrivals.iter().enumerate() {
             if i > WARM && at > deadline {
                 edges.extend([(deadline, 1), (at, -1)]);
             }
             deadline = judge.heard(beat, at);
             if i > WARM {
-                patience += deadline - beat as f64 * BEAT;
+                waited += deadline - beat as f64 * BEAT;
                 asked += 1;
             }
         }
-        detection += patience / asked.max(1) as f64 / OBSERVERS as f64;
+        detection += waited / asked.max(1) as f64 / OBSERVERS as f64;
         span = span.min(trace.arrivals.last().zip(trace.arrivals.get(WARM)).map_or(1.0, |(b, a)| b.1 - a.1));
     }
     edges.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -191,17 +245,17 @@ fn measure_quorum(traces: &[Trace; OBSERVERS], setting: f64) -> Point {
     }
     Point {
         detector: QUORUM,
-        setting,
+        setting: patience,
         detection,
         mistakes: mistakes as f64 / span,
         accuracy: 1.0 - wrong / span,
     }
 }
 
-fn measure(trace: &Trace, detector: &'static str, setting: f64) -> Point {
-    let mut judge = Judge::new(detector, setting);
+fn measure(trace: &Trace, detector: &'static str, patience: f64) -> Point {
+    let mut judge = Judge::new(detector, patience);
     let (mut mistakes, mut wrong) = (0u64, 0.0);
-    let (mut patience, mut asked) = (0.0, 0u64);
+    let (mut waited, mut asked) = (0.0, 0u64);
     let mut deadline = f64::INFINITY;
     for (i, &(beat, at)) in trace.arrivals.iter().enumerate() {
         if i > WARM && at > deadline {
@@ -211,15 +265,15 @@ fn measure(trace: &Trace, detector: &'static str, setting: f64) -> Point {
         deadline = judge.heard(beat, at);
         if i > WARM {
             // A crash right after this beat left: it is suspected for good at this deadline.
-            patience += deadline - (beat as f64 * BEAT);
+            waited += deadline - (beat as f64 * BEAT);
             asked += 1;
         }
     }
     let span = trace.arrivals.last().zip(trace.arrivals.get(WARM)).map_or(1.0, |(b, a)| b.1 - a.1);
     Point {
         detector,
-        setting,
-        detection: patience / asked.max(1) as f64,
+        setting: patience,
+        detection: waited / asked.max(1) as f64,
         mistakes: mistakes as f64 / span,
         accuracy: 1.0 - wrong / span,
     }
@@ -228,8 +282,7 @@ fn measure(trace: &Trace, detector: &'static str, setting: f64) -> Point {
 /// A detector as the deadline it sets with every heartbeat.
 struct Judge {
     kind: &'static str,
-    setting: f64,
-    deviations: f64,
+    patience: f64,
     window: VecDeque<f64>,
     sum: f64,
     squares: f64,
@@ -239,19 +292,18 @@ struct Judge {
 }
 
 impl Judge {
-    fn new(kind: &'static str, setting: f64) -> Self {
-        // The shipped detector, told the interval; its setting is the acceptable pause.
+    fn new(kind: &'static str, patience: f64) -> Self {
+        // The shipped detector, told the interval; its patience is the acceptable pause.
         let config = PhiConfig {
             expected: Duration::from_secs_f64(BEAT),
-            acceptable_pause: Duration::from_secs_f64(setting),
+            acceptable_pause: Duration::from_secs_f64(patience),
             // A tenth of the interval, as shipped (100 ms at 1 s).
             min_deviation: Duration::from_secs_f64(BEAT / 10.0),
             ..PhiConfig::default()
         };
         Self {
             kind,
-            setting,
-            deviations: deviations(setting),
+            patience,
             window: VecDeque::with_capacity(WINDOW + 1),
             sum: 0.0,
             squares: 0.0,
@@ -267,16 +319,22 @@ impl Judge {
             "chen" => {
                 // Estimated arrival of the next: the mean offset of the last beats from their schedule.
                 self.learn(at - beat as f64 * BEAT);
-                self.mean() + (beat + 1) as f64 * BEAT + self.setting
+                self.mean() + (beat + 1) as f64 * BEAT + self.patience
+            }
+            WHOLE_BEATS => {
+                self.learn(at - beat as f64 * BEAT);
+                let until = |beat: u64| libm::floor(beat as f64 * self.patience);
+                let more = until(beat + 1) - until(beat);
+                self.mean() + self.deviation() + ((beat + 1) as f64 + more) * BEAT
             }
             kind => {
                 if let Some(last) = self.last.replace(at) {
                     self.learn(at - last);
                 }
                 let wait = if kind == "phi-normal" {
-                    self.mean() + self.deviations * self.deviation()
+                    self.mean() + self.patience * self.deviation()
                 } else {
-                    self.mean() * self.setting * core::f64::consts::LN_10
+                    self.mean() * self.patience
                 };
                 at + wait
             }
@@ -291,7 +349,7 @@ impl Judge {
         // The same deadline as `time_at_phi`, by its closed form (a test compares them).
         let deviation = detector.deviation().max(config.min_deviation).as_secs_f64();
         debug_assert_eq!(config.tail, Tail::Normal);
-        at + self.setting + detector.mean().as_secs_f64() + EIGHT * deviation
+        at + self.patience + detector.mean().as_secs_f64() + EIGHT * deviation
     }
 
     fn learn(&mut self, value: f64) {
@@ -329,11 +387,15 @@ pub fn at_detection(points: &[Point], detector: &str, seconds: f64) -> Option<f6
 }
 
 /// Names of the detectors, in order of the table.
-pub const DETECTORS: [&str; 5] = ["phi-normal", "phi-exponential", "chen", "heartsay", QUORUM];
+pub const DETECTORS: [&str; 6] = ["phi-normal", "phi-exponential", "chen", "heartsay", WHOLE_BEATS, QUORUM];
 /// Observers of the quorum, and how many it takes: the shipped five witnesses.
 pub const OBSERVERS: usize = 5;
 const NEEDED: i32 = 3;
 const QUORUM: &str = "heartsay-3-of-5";
+const WHOLE_BEATS: &str = "whole-beats";
+/// Detection times that differ by less are equal; tries to get there.
+const EQUAL: f64 = 2e-4;
+const SECANTS: usize = 8;
 /// A rate below one mistake in a week counts as this.
 pub const NEVER: f64 = 1e-6;
 /// Seconds between beats.
@@ -390,7 +452,7 @@ mod tests {
         let points = curves(&draw_all(2, 1.0));
         for seconds in [0.3, 0.5, 0.8, 1.0, 2.0] {
             let quorum = at_detection(&points, QUORUM, seconds).unwrap_or(NEVER);
-            for single in &DETECTORS[..4] {
+            for single in &DETECTORS[..5] {
                 let single = at_detection(&points, single, seconds).unwrap_or(1.0);
                 assert!(quorum < single, "at {seconds} s: {quorum:e} against {single:e}");
             }

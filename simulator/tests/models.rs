@@ -4,7 +4,7 @@
 
 use heartsay_simulator::dice::Seed;
 use heartsay_simulator::models::{memberlist_suspicion, swim_periods_to_first_probe};
-use heartsay_simulator::one_link::{at_detection, curves, draw_all};
+use heartsay_simulator::one_link::{at_equal_detection, draw_all};
 use heartsay_simulator::run::{Report, run};
 use heartsay_simulator::scenario::load;
 
@@ -53,8 +53,9 @@ fn swim_calls_down_after_memberlists_suspicion_time_out() {
 
 #[test]
 fn lifeguard_makes_ten_times_fewer_mistakes_than_swim_and_detects_as_fast() {
-    // Lifeguard, tables IV to VI: at its tuned settings 50 to 100 times fewer FP at similar detection.
-    // Ours are memberlist's defaults; we ask for ten times, at detection within 15 %.
+    // Lifeguard, table IV, all 4,320 runs: 339,002 FP against 5,193 (65 times fewer), 1,326 FP- against 25 (53),
+    // at the same median detection. One point of that grid and half the members here, with memberlist's
+    // settings: ten times (a factor of 6.5 is granted), at detection within 15 %.
     let sets =
         ["nodes=64", "duration=\"90s\"", "fault.0.who=8", "fault.0.on=\"16384ms\"", "fault.0.for=\"60s\""];
     let (swim, lifeguard) = (go("interval", "swim", 1, &sets), go("interval", "lifeguard", 1, &sets));
@@ -65,6 +66,17 @@ fn lifeguard_makes_ten_times_fewer_mistakes_than_swim_and_detects_as_fast() {
     let crash = |machine| go("crash", machine, 3, &["nodes=24", "duration=\"36s\""]).summary.down.median;
     let (swim, lifeguard) = (crash("swim"), crash("lifeguard"));
     assert!((lifeguard / swim - 1.0).abs() < 0.15, "{lifeguard} against {swim}");
+}
+
+#[test]
+fn lifeguard_first_calls_a_blocked_member_down_as_late_as_in_print() {
+    // Lifeguard, table V: median 12.45 s of 128 members, with a suspicion of 5 log10(N) s; memberlist's, and so
+    // ours, is 4 log10(N). The difference is added; tolerance 8 %.
+    let report = go("threshold", "lifeguard", 2, &["duration=\"40s\"", "check.liveness=false"]);
+    let first = report.summary.stalled_down_first;
+    let expected = first.median + memberlist_suspicion(128).as_secs_f64() / 4.0;
+    assert!((expected / 12.45 - 1.0).abs() < 0.08, "{expected} s, not 12.45; {first:?}");
+    assert_eq!(first.missing, 0);
 }
 
 #[test]
@@ -81,11 +93,25 @@ fn heartbeats_to_all_are_judged_as_their_formulas_say() {
 
 #[test]
 fn phi_on_the_drawn_link_errs_about_as_often_as_on_the_recorded_one() {
-    // Hayashibara 2004: phi 8 makes 0.022 mistakes/s at a detection time of 0.30 s. The trace is drawn,
+    // Hayashibara 2004: 0.022 mistakes/s at a detection time of 0.30 s, 0.0011 at 2.57 s. The trace is drawn,
     // not the recording: within a factor of 5 at the same detection time.
-    let points = curves(&draw_all(1, 1.5));
-    let rate = at_detection(&points, "phi-normal", 0.30).expect("inside the curve");
-    assert!(rate > 0.022 / 5.0 && rate < 0.022 * 5.0, "{rate}");
+    let rows = at_equal_detection(&draw_all(1, 1.5), &[0.30, 2.57]);
+    for (row, published) in rows.iter().zip([0.022, 0.0011]) {
+        let rate = row[0].expect("phi-normal gets there").mistakes;
+        assert!(rate > published / 5.0 && rate < published * 5.0, "{rate}, not {published}");
+    }
+}
+
+#[test]
+fn ours_errs_on_one_link_no_more_than_the_best_of_phi_and_chen_at_the_same_detection_time() {
+    // Above some beats of patience all good detectors count the same outages: a day and a half has some fifty
+    // of 2 s, so one more or less is 2 %. Tolerance 5 %.
+    for row in at_equal_detection(&draw_all(1, 1.5), &[0.5, 0.7, 1.0, 2.0]) {
+        let ours = row[3].expect("ours gets there").mistakes;
+        for other in row[..3].iter().flatten() {
+            assert!(ours <= other.mistakes * 1.05, "{ours} against {other:?}");
+        }
+    }
 }
 
 #[test]

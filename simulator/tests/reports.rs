@@ -119,8 +119,8 @@ fn detectors_are_compared_in_one_table_and_one_link_gives_table_csv_and_svg() {
         assert!(out.contains(name), "{out}");
     }
     let go = |format| sim(&["one-link", "--days", "0.2", "-o", format]).1;
-    assert!(go("table").contains("same detection time"));
-    assert_eq!(go("csv").lines().count(), 55);
+    assert!(go("table").contains("same mean detection time"));
+    assert_eq!(go("csv").lines().count(), 66);
     assert!(go("svg").starts_with("<svg xmlns=") && go("svg") == go("svg"));
 }
 

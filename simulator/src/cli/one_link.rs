@@ -1,6 +1,8 @@
 //! `one-link`: mistake rate against detection time on one link.
 
-use heartsay_simulator::one_link::{DETECTORS, Point, Trace, at_detection, curves, draw_all};
+use heartsay_simulator::one_link::{
+    DETECTORS, OBSERVERS, Point, Trace, at_equal_detection, curves, draw_all,
+};
 use heartsay_simulator::report;
 
 use super::{Outcome, table::number};
@@ -31,7 +33,10 @@ impl OneLink {
         let points = curves(&traces);
         let [trace, ..] = &traces;
         match self.output {
-            Format::Table => table(trace, &points),
+            Format::Table => {
+                table(trace, &points);
+                equal(&traces);
+            }
             Format::Csv => {
                 say!("detector,setting,detection_s,mistakes_per_s,accuracy");
                 for p in &points {
@@ -73,22 +78,26 @@ fn table(trace: &Trace, points: &[Point]) {
             p.accuracy
         );
     }
-    say!("\nmistakes/s at the same detection time (between points)");
+}
+
+fn equal(traces: &[Trace; OBSERVERS]) {
+    say!("\nmistakes/s at exactly the same mean detection time");
     put!("{:<17}", "detection, s");
     for name in DETECTORS {
         put!("{name:>17}");
     }
     say!();
-    for at in [0.3, 0.5, 0.7, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0, 5.0] {
-        put!("{:<17}", number(at));
-        for name in DETECTORS {
-            let rate = at_detection(points, name, at);
-            put!("{:>17}", rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.2e}")));
+    let times = [0.3, 0.4, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0];
+    for (at, row) in times.iter().zip(at_equal_detection(traces, &times)) {
+        put!("{:<17}", number(*at));
+        for point in row {
+            put!("{:>17}", point.map_or_else(|| "-".to_owned(), |p| format!("{:.3e}", p.mistakes)));
         }
         say!();
     }
     say!(
         "\nsettings: phi-*: threshold; chen: margin, s; heartsay: acceptable pause, s (shipped: 2), phi 8. Each alone on the link: no probes, no witnesses.\n\
+         whole-beats: beats waited for beyond the next; an experiment, not shipped.\n\
          heartsay-3-of-5: the same detector at five observers, each with a link of its own; three must suspect at once."
     );
 }
