@@ -319,7 +319,10 @@ fn command(u: &mut Unstructured<'_>) -> arbitrary::Result<Command> {
             let value = if u.arbitrary()? { Some(vec![7; u.int_in_range(0..=900)?]) } else { None };
             Ok((format!("k{}", u.int_in_range(0..=5_u8)?), value))
         })?),
-        5 => Command::Expect(u.arbitrary()?),
+        5 => Command::Expect(match u.int_in_range(0..=12_u32)? {
+            0 => None,
+            votes => Some(Electorate::expected(votes)),
+        }),
         _ => Command::Beat(u.arbitrary()?),
     })
 }
