@@ -39,9 +39,9 @@ fn quorum(world: &World, name: &str) -> Quorum {
 
 /// What `observer` was told of `subject`: when, which event, and whether it is fenced.
 fn told(world: &World, observer: &str, subject: &str) -> Vec<(Instant, MemberEventKind, Option<bool>)> {
-    let about = |(at, event): &(Instant, Event)| match event {
-        Event::Member(m) if m.name.as_str() == subject && m.fenced.is_some() => Some((*at, m.kind, m.fenced)),
-        _ => None,
+    let about = |(at, event): &(Instant, Event)| {
+        let Event::Member(m) = event else { return None };
+        (m.name.as_str() == subject && m.fenced.is_some()).then_some((*at, m.kind, m.fenced))
     };
     world.nodes[observer].events.iter().filter_map(about).collect()
 }

@@ -62,7 +62,7 @@ struct Rules {
 const RULES: Rules = Rules { ppm: 10_000, length: LENGTH, floor: true, lend: false };
 
 fn local(ppm: i64, micros: u64) -> Instant {
-    Instant::from_micros(micros.saturating_add_signed(micros as i64 * ppm / 1_000_000))
+    Instant::from_micros(micros.saturating_add_signed(micros.cast_signed() * ppm / 1_000_000))
 }
 
 /// Most datagrams are quick; some are under way for long.
