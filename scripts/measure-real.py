@@ -213,7 +213,8 @@ def partition(lab, report, args):
     for count in sizes(args, 5, 10):
         with lab.another() as lab_:
             net = Namespaces(lab_, count)
-            agents = [net.member(lab_, i, count, ["--expected", str(count)]) for i in range(1, count + 1)]
+            flags = ["--expected", str(count), *(["--fence"] if args.fence else [])]
+            agents = [net.member(lab_, i, count, flags) for i in range(1, count + 1)]
             for agent in agents:
                 agent.start()
             watches = [lab_.watch(agent) for agent in agents]
@@ -233,7 +234,7 @@ def partition(lab, report, args):
             held = [said(w, "held", healed) for w in minority]
             after = time.monotonic()
             idle(watches, 5)
-            timeline(watches, cut, healed, away)
+            timeline(watches, cut, healed, away, one)
         what = f"{count - few} and {few} agents, cut for {args.cut:g} s"
         report.times(f"{what}: the {few} say lost", lost)
         report.times(f"{what}: the {few} are down at the others", gone)
@@ -337,13 +338,23 @@ def said(watch, word, act):
     return moment
 
 
-def timeline(watches, cut, healed, away):
-    """Both sides' status over time, for people."""
+def timeline(watches, cut, healed, away, one):
+    """Both sides' status over time, for people: what each agent said of quorum and of those beyond the cut, and when."""
     say(f"    seconds after the cut; healed at {healed - cut:.2f}")
-    for watch in watches:
-        words = ["0.00 held", *(f"{at:.2f} {word}" for at, word in quorums(watch, cut))]
-        side = "minority" if watch.agent.name in away else "majority"
-        say(f"    {watch.agent.name:>4} ({side}): {', '.join(words)}")
+    for watch, whole in zip(watches, one):
+        few = watch.agent.name in away
+        beyond = {w.agent.name for w in watches if (w.agent.name in away) != few}
+        words = [(0.0, "held"), *quorums(watch, cut)]
+        downs = [
+            (moment - cut, event["name"], event.get("fenced"))
+            for moment, event in watch.events
+            if moment >= cut and event["type"] in ("member-down", "member-fenced") and event.get("name") in beyond
+        ]
+        for at, name, fenced in downs:
+            words.append((at, f"{name} down" + (", fenced" if fenced else "")))
+        words.append((whole - cut, "one view"))
+        side = "minority" if few else "majority"
+        say(f"    {watch.agent.name:>4} ({side}): {'; '.join(f'{at:.2f} {word}' for at, word in sorted(words))}")
 
 
 def bring_back(victim, watches, count):
@@ -372,6 +383,7 @@ def arguments():
     parser.add_argument("--loss", type=numbers, default=[5, 15, 30], help="percentages of R3 (5,15,30)")
     parser.add_argument("--stop", type=numbers, default=[2, 4, 8], help="seconds of a stop in R4 (2,4,8)")
     parser.add_argument("--cut", type=float, default=40, help="seconds of the partition of R8 (40)")
+    parser.add_argument("--fence", action="store_true", help="R8 with a fence (at most nine agents)")
     parser.add_argument("--seed", type=int, help="of the choice of victims and moments (random)")
     parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
     args = parser.parse_args()

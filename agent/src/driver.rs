@@ -470,6 +470,7 @@ impl Driver {
             kind: kind_word(event.kind).to_owned(),
             generation: Some(event.generation),
             status: Some(event.status.to_string()),
+            fenced: event.fenced,
             by: Some(event.by.iter().map(ToString::to_string).collect()),
             reason: Some(event.reason.into_owned()),
             ..line
@@ -540,6 +541,7 @@ fn kind_word(kind: MemberEventKind) -> &'static str {
         MemberEventKind::Restart => "member-restart",
         MemberEventKind::Update => "member-update",
         MemberEventKind::Forgotten => "member-forgotten",
+        MemberEventKind::Fenced => "member-fenced",
     }
 }
 

@@ -274,13 +274,14 @@ fn environment(line: &WatchLine) -> Vec<(&'static str, String)> {
         ("HEARTSAY_INDEX", line.index.to_string()),
         ("HEARTSAY_NAME", text(&line.name)),
         ("HEARTSAY_STATUS", text(&line.status)),
+        ("HEARTSAY_FENCED", line.fenced.map(|fenced| fenced.to_string()).unwrap_or_default()),
         ("HEARTSAY_REASON", text(&line.reason)),
         ("HEARTSAY_QUORUM", line.quorum.as_ref().map(|q| q.quorum.clone()).unwrap_or_default()),
     ]
 }
 
 /// What hooks can be for.
-pub(crate) const OCCASIONS: [&str; 12] = [
+pub(crate) const OCCASIONS: [&str; 13] = [
     "on_event",
     "on_quorum_lost",
     "on_quorum_regained",
@@ -292,6 +293,7 @@ pub(crate) const OCCASIONS: [&str; 12] = [
     "on_member_restart",
     "on_member_update",
     "on_member_forgotten",
+    "on_member_fenced",
     "on_self",
 ];
 const QUORUM: &str = "quorum";

@@ -239,6 +239,17 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
     let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
     let electorate = r.read("expected", Usage, None, str::parse::<Electorate>);
+    let fence = r.need("fence", Value, None, |text| {
+        let fence = text.parse().map_err(|_| "is neither true nor false".to_owned())?;
+        match &electorate {
+            Ok(electorate) => {
+                let machine = Config { fence, electorate: electorate.clone(), ..base.clone() };
+                machine.check_fence().map(|()| fence).map_err(|e| e.to_string())
+            }
+            // It is wrong in itself, and said to be.
+            Err(Failed) => Ok(fence),
+        }
+    });
     let beat_within = r.read("beat_within", Usage, None, |text| match humantime::parse_duration(text) {
         Ok(within) if (SHORTEST_INTERVAL..=LONGEST).contains(&within) => Ok(within),
         Ok(_) => Err("is outside 50ms to 10m".to_owned()),
@@ -280,6 +291,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
             acceptable_pause: pause?,
             leave_timeout: leave_timeout?,
             electorate: electorate?,
+            fence: fence?,
             ..base
         },
         profile: profile?,

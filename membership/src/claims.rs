@@ -106,6 +106,13 @@ impl Node {
             Status::Down => MemberEventKind::Down,
             Status::Left => MemberEventKind::Left,
         };
+        if before == Status::Down || matches!(after, Status::Alive | Status::Left) {
+            self.fence.open(hash);
+        }
+        if after == Status::Down {
+            // Asked about since it was suspect: the answers may be enough by now.
+            self.enclose(now, hash);
+        }
         if matches!(after, Status::Down | Status::Left) {
             self.probes.remove(&hash);
         }
@@ -130,12 +137,14 @@ impl Node {
     ) {
         let Some(member) = self.roster.get(hash) else { return };
         let by = by.iter().filter_map(|h| self.roster.get(*h)).map(|m| m.life.name.clone()).collect();
+        let verdict = matches!(kind, MemberEventKind::Down | MemberEventKind::Fenced);
         let event = MemberEvent {
             kind,
             name: member.life.name.clone(),
             generation: member.life.generation,
             heartbeat: member.heartbeat,
             status: member.status,
+            fenced: (self.config.fence && verdict).then(|| self.fence.stands(member)),
             by,
             reason: reason.into(),
         };
@@ -409,6 +418,7 @@ impl Node {
             generation,
             heartbeat: 0,
             status: Status::Down,
+            fenced: None,
             by: Vec::new(),
             reason: Cow::Borrowed("others have dropped it"),
         };

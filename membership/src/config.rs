@@ -6,7 +6,7 @@ use crate::bodies::Bodies;
 use heartsay_detector::{DetectorConfig, LocalHealthConfig, RttConfig};
 use heartsay_proto::{Budget, Cluster, Keyring};
 
-use crate::quorum::Electorate;
+use crate::quorum::{Electorate, FenceError, MOST_ELECTORS};
 
 /// Everything the machine can be told before it starts.
 #[derive(Clone, Debug)]
@@ -64,6 +64,10 @@ pub struct Config {
     pub leave_timeout: Duration,
     /// Who votes. `None`: no quorum is kept.
     pub electorate: Option<Electorate>,
+    /// Whether the lease of a member that is down is looked after, so that `down` can say `fenced`. Nobody borrows a
+    /// proof then and everybody asks all electors, of whom there may be nine at the most. The same on all members:
+    /// those without do not count for those with it.
+    pub fence: bool,
     /// How long a majority must be proven without a gap before quorum is held; larger clusters add to it.
     pub quorum_settle: Duration,
     /// Most members that the roster takes.
@@ -109,6 +113,7 @@ impl Config {
             rejoin_interval: Duration::from_secs(60),
             leave_timeout: Duration::from_secs(1),
             electorate: None,
+            fence: false,
             quorum_settle: Duration::from_secs(2),
             max_members: 65_535,
             bodies: Bodies::default(),
@@ -136,5 +141,25 @@ impl Config {
     #[must_use]
     pub fn lease(&self) -> Duration {
         self.acceptable_pause * 7 / 10
+    }
+
+    /// Why the fence cannot be kept with this electorate.
+    ///
+    /// # Errors
+    /// Nobody votes, or more members may than all can ask.
+    pub fn check_fence(&self) -> Result<(), FenceError> {
+        match &self.electorate {
+            _ if !self.fence => Ok(()),
+            None => Err(FenceError::Nobody),
+            Some(electorate) => match electorate.most_electors() {
+                most if most > MOST_ELECTORS => Err(FenceError::TooMany(most)),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// With a fence, leases of one length only count for one another.
+    pub(crate) fn fence_mark(&self) -> Option<Duration> {
+        self.fence.then(|| self.lease())
     }
 }

@@ -14,10 +14,20 @@ use crate::peers;
 use crate::wire::{self, Detail};
 
 impl Node {
-    pub(crate) fn on_ping(&mut self, now: Instant, from: SocketAddr, seq: u32, ping: &gossip::Ping) {
+    pub(crate) fn on_ping(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        sender: Option<u64>,
+        seq: u32,
+        ping: &gossip::Ping,
+    ) {
         if ping.subject == self.me && seq != 0 && self.resting.is_none() {
-            let mut packet = self.packet(seq, Some(Body::Pong(gossip::Pong {})));
-            packet.lease = self.say_lease(now);
+            // Strangers are told no more than that we are here.
+            let about = if sender.is_some() { ping.about.as_slice() } else { &[] };
+            let silences = self.silences(now, about);
+            let mut packet = self.packet(seq, Some(Body::Pong(gossip::Pong { silences })));
+            packet.lease = self.acknowledge(now, sender);
             self.send(from, &packet);
         }
     }

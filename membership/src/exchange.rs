@@ -127,7 +127,7 @@ impl Node {
         let Some(sender) = sender else {
             // We do not know this life, so its ages mean nothing to us: ask who it is.
             reply.wants.push(gossip::Want { tag, since: 0, known: false });
-            self.send_reply(now, from, seq, step, reply);
+            self.send_reply(now, from, None, seq, step, reply);
             return Ok(());
         };
         // The nominal time of the sender, on which all its ages are counted.
@@ -149,7 +149,7 @@ impl Node {
         if complete {
             self.note_agreement(sender, agrees);
         }
-        self.send_reply(now, from, seq, step, reply);
+        self.send_reply(now, from, Some(sender), seq, step, reply);
         Ok(())
     }
 
@@ -309,7 +309,15 @@ impl Node {
 
     /// Sends what is to be said, cut to one datagram. What is cut off comes up
     /// again in a later exchange.
-    fn send_reply(&mut self, now: Instant, to: SocketAddr, seq: u32, step: u32, mut reply: Reply) {
+    fn send_reply(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        asker: Option<u64>,
+        seq: u32,
+        step: u32,
+        mut reply: Reply,
+    ) {
         // Only the ack answers the number that the syn came with.
         let seq = if step == 1 { seq } else { 0 };
         let nothing = reply.pages.is_empty()
@@ -326,7 +334,7 @@ impl Node {
         let mut packet = self.packet(seq, Some(Body::Exchange(exchange)));
         if step == 1 {
             packet.beat = self.beat.say(now);
-            packet.lease = self.say_lease(now);
+            packet.lease = self.acknowledge(now, asker);
             if self.roster.page_bits() > 0 {
                 packet.view = self.roster.fingerprint();
             }

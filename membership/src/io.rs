@@ -138,6 +138,8 @@ pub struct MemberEvent {
     pub heartbeat: Heartbeat,
     /// Status after the change.
     pub status: Status,
+    /// With `Down` and `Fenced`, where a fence is kept: whether its lease has run out for certain.
+    pub fenced: Option<bool>,
     /// Accusers or deciders, by name; empty where nobody in particular.
     pub by: Vec<Name>,
     /// One sentence for people.
@@ -163,6 +165,8 @@ pub enum MemberEventKind {
     Update,
     /// Dropped from the view.
     Forgotten,
+    /// It is down, and by now its lease has run out for certain.
+    Fenced,
 }
 
 /// Why an input was not taken. The machine's state is as before; the driver

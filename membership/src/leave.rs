@@ -87,7 +87,7 @@ impl Node {
                 deadline,
                 kind: Kind::Leave,
             });
-            let mut packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject })));
+            let mut packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject, about: Vec::new() })));
             let myself: &Member = self.myself();
             packet.claims.push(self.claim(now, myself, Detail::Thin));
             self.send(to, &packet);

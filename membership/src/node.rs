@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::contact::Contacts;
 use crate::damping::Damping;
 use crate::exchange::Reply;
+use crate::fence::Fence;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::io::{Command, Event, Input, MemberEventKind, Output, Rejected, Transmit};
 use crate::join::Join;
@@ -101,6 +102,7 @@ pub struct Node {
     /// Reused for coding and decoding pages.
     pub(crate) ages: Vec<Option<i64>>,
     pub(crate) presence: Presence,
+    pub(crate) fence: Fence,
     pub(crate) started: Instant,
     /// Wall clock minus our clock, in milliseconds.
     unix_offset_ms: i64,
@@ -170,7 +172,13 @@ impl Node {
             recount_at: now,
             unrest_at: now,
             ages: Vec::new(),
-            presence: Presence::new(now, config.electorate.clone(), config.quorum_settle),
+            presence: Presence::new(
+                now,
+                config.electorate.clone(),
+                config.quorum_settle,
+                config.fence_mark(),
+            ),
+            fence: Fence::new(now),
             started: now,
             unix_offset_ms: generation_ms.saturating_sub(now_ms),
             resting: None,
@@ -305,7 +313,8 @@ impl Node {
     }
 
     fn view_of(&self, now: Instant, member: &Member) -> MemberView {
-        view::of(now, member, &self.roster, &self.config, member.hash() == self.me)
+        let fenced = self.config.fence.then(|| self.fence.stands(member));
+        view::of(now, member, &self.roster, &self.config, member.hash() == self.me, fenced)
     }
 
     /// Our own entry.
@@ -421,7 +430,7 @@ impl Node {
             }
             Some(Body::Supply(supply)) => self.on_supply(now, from, seq, &supply),
             Some(Body::Ping(ping)) => {
-                self.on_ping(now, from, seq, &ping);
+                self.on_ping(now, from, sender, seq, &ping);
                 Ok(())
             }
             Some(Body::Pong(_)) => self.on_pong(now, seq),

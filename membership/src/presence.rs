@@ -16,13 +16,17 @@ use crate::fingerprint;
 use crate::io::Event;
 use crate::member::Status;
 use crate::node::Node;
-use crate::quorum::{Ballot, Electorate, Lease, Majority, Pace, Quorum, QuorumStatus};
+use crate::quorum::{
+    Ballot, Electorate, FenceError, Lease, MOST_ELECTORS, Majority, Pace, Quorum, QuorumStatus,
+};
 use crate::verdict::Company;
 
 /// What this node knows about quorum.
 #[derive(Debug)]
 pub struct Presence {
     electorate: Option<Electorate>,
+    /// How long leases are, with a fence.
+    fence: Option<Duration>,
     mark: u32,
     ballot: Ballot,
     /// Electors that ask all others, best first, ourselves perhaps among them.
@@ -40,10 +44,16 @@ pub struct Presence {
 }
 
 impl Presence {
-    pub fn new(now: Instant, electorate: Option<Electorate>, settle: Duration) -> Self {
+    pub fn new(
+        now: Instant,
+        electorate: Option<Electorate>,
+        settle: Duration,
+        fence: Option<Duration>,
+    ) -> Self {
         Self {
-            mark: electorate.as_ref().map_or(0, Electorate::mark),
+            mark: electorate.as_ref().map_or(0, |electorate| electorate.mark(fence)),
             electorate,
+            fence,
             ballot: Ballot::default(),
             collectors: Vec::new(),
             turn: 0,
@@ -58,8 +68,12 @@ impl Presence {
     /// The operator states another electorate. What was settled before no longer counts.
     pub fn expect(&mut self, now: Instant, electorate: Option<Electorate>, settle: Duration) {
         if electorate != self.electorate {
-            *self = Self::new(now, electorate, settle);
+            *self = Self::new(now, electorate, settle, self.fence);
         }
+    }
+
+    pub fn ballot(&self) -> &Ballot {
+        &self.ballot
     }
 
     pub fn next(&self) -> Instant {
@@ -102,11 +116,16 @@ impl Node {
         }
         if let Some(electorate) = &self.presence.electorate {
             self.presence.ballot = electorate.ballot(&self.roster);
+            let electors = self.presence.ballot.electors.len().max(electorate.most_electors());
+            if self.config.fence && electors > MOST_ELECTORS {
+                self.presence.ballot.fault = Some(FenceError::TooMany(electors).to_string());
+            }
             self.presence.collectors = self.draw_collectors();
             let roster = &self.roster;
             self.presence.lease.keep(|hash| roster.get(hash).is_some());
             self.presence.renew_at = self.presence.renew_at.min(now);
         }
+        self.look_at_fences(now);
         self.judge_quorum(now);
         self.stand_in(now);
     }
@@ -142,14 +161,14 @@ impl Node {
                 continue;
             };
             let to = member.life.address;
-            let due = self.ask_at(elector);
+            let due = self.ask_at(now, elector);
             if due > now {
                 next = next.min(due);
             } else if asked < MOST_AT_ONCE {
                 asked += 1;
                 self.presence.lease.asked(elector, now);
                 self.ping(now, elector, to, Kind::Lease);
-                next = next.min(self.ask_at(elector));
+                next = next.min(self.ask_at(now, elector));
             } else {
                 next = now;
             }
@@ -176,11 +195,13 @@ impl Node {
             return;
         };
         self.presence.lease.answered(sender, sent);
-        if let Some(age_ms) = said.age_ms.checked_sub(1) {
+        // With a fence a proof is one's own, or nobody could tell from outside when it ends.
+        if let Some(age_ms) = said.age_ms.checked_sub(1).filter(|_| !self.config.fence) {
             self.presence.lease.borrow(sent, Duration::from_millis(age_ms.into()), said.present);
         }
+        self.hear_silences(now, sender, sent, packet.body.as_ref());
         // Whoever asks hundreds counts when it asks, not at each answer.
-        if self.presence.ballot.electors.len() <= DIRECT || !self.asks_everybody() {
+        if self.config.fence || self.presence.ballot.electors.len() <= DIRECT || !self.asks_everybody() {
             self.judge_quorum(now);
         }
     }
@@ -220,6 +241,7 @@ impl Node {
             needed,
             expected: presence.electorate.as_ref().map(Electorate::votes),
             electorate: presence.electorate.as_ref().map(ToString::to_string),
+            fence: self.config.fence,
             reason: self.why_quorum(majority.quorum(), present, needed),
         }
     }
@@ -245,7 +267,10 @@ impl Node {
             reason.push_str(&format!("; not in the view: {}", unknown.join(", ")));
         }
         if presence.strangers > 0 && present < needed {
-            reason.push_str("; some members answer that were told of another electorate");
+            reason.push_str(match self.config.fence {
+                false => "; some members answer that were told of another electorate",
+                true => "; some members answer that were told of another electorate, or hold us for down",
+            });
         }
         reason
     }
@@ -291,7 +316,7 @@ impl Node {
         // Who did not answer in time is passed over for the next.
         if let Some(hash) = whom(&self.presence)
             && (hash == self.me || self.presence.lease.waits_for(hash))
-            && self.ask_at(hash) <= now
+            && self.ask_at(now, hash) <= now
         {
             self.presence.turn = self.presence.turn.wrapping_add(1);
         }
@@ -300,14 +325,15 @@ impl Node {
 
     fn asks_everybody(&self) -> bool {
         let Presence { ballot, collectors, .. } = &self.presence;
-        ballot.of(self.me) > 0 && (ballot.electors.len() <= DIRECT || collectors.contains(&self.me))
+        self.config.fence
+            || ballot.of(self.me) > 0 && (ballot.electors.len() <= DIRECT || collectors.contains(&self.me))
     }
 
     /// When an elector is to be asked (again).
-    fn ask_at(&self, elector: u64) -> Instant {
+    fn ask_at(&self, now: Instant, elector: u64) -> Instant {
         let lease = self.config.lease();
         let pace = Pace {
-            period: self.lease_period(elector),
+            period: self.lease_period(now, elector),
             retry: self.patience(self.roster.get(elector)).clamp(lease / 28, lease / 8),
             slow: self.config.interval,
             hope: lease * 2,
@@ -322,8 +348,9 @@ impl Node {
 
     /// How often to ask: twice in the life of a proof, so that several losses do no harm. Not all at once, so that the
     /// newest answers are of all ages.
-    fn lease_period(&self, elector: u64) -> Duration {
-        let period = self.config.lease() / if self.asks_everybody() { 2 } else { 8 };
+    fn lease_period(&self, now: Instant, elector: u64) -> Duration {
+        let often = self.fence.hurries(now) || !self.asks_everybody();
+        let period = self.config.lease() / if often { 8 } else { 2 };
         period - period / 4 * u32::try_from(elector % 8).unwrap_or(0) / 8
     }
 }

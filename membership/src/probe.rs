@@ -336,7 +336,8 @@ impl Node {
         let deadline = now + patience;
         let contact = Contact { subject: Some(subject), to, sent: now, deadline, kind };
         let seq = self.contacts.open(contact);
-        let mut packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject })));
+        let about = if kind == Kind::Lease { self.ask_about() } else { Vec::new() };
+        let mut packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject, about })));
         if let Some(member) = self.roster.get(subject)
             && member.status != Status::Alive
         {

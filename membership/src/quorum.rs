@@ -11,11 +11,15 @@ use core::time::Duration;
 use crate::Instant;
 
 mod electorate;
+mod fence;
 mod lease;
+#[cfg(test)]
+mod leases;
 #[cfg(test)]
 mod model;
 
 pub use electorate::{Ballot, Electorate, ElectorateError};
+pub use fence::{Acknowledged, Enclosure, FenceError, MOST_ABOUT, MOST_ELECTORS};
 pub use lease::{Lease, Pace};
 
 /// Whether this member stands on a side that may act.
@@ -57,6 +61,8 @@ pub struct QuorumStatus {
     pub expected: Option<u32>,
     /// The electorate as it was stated.
     pub electorate: Option<String>,
+    /// Whether a fence is kept: the proof is then this member's own, and `until` the end of its lease.
+    pub fence: bool,
     /// One sentence for people.
     pub reason: String,
 }

@@ -30,6 +30,8 @@ pub struct MemberView {
     pub address: SocketAddr,
     /// What it says about itself.
     pub state: BTreeMap<String, Vec<u8>>,
+    /// Of a member that is down: whether its lease has run out for certain. `None`: no fence is kept, or it is not down.
+    pub fenced: Option<bool>,
     /// Since when it has this status.
     pub since: Instant,
     /// Surprise at its silence, in decimal digits; 0 for ourselves.
@@ -105,7 +107,14 @@ pub fn glance(member: &Member) -> Glance<'_> {
     }
 }
 
-pub fn of(now: Instant, member: &Member, roster: &Roster, config: &Config, is_self: bool) -> MemberView {
+pub fn of(
+    now: Instant,
+    member: &Member,
+    roster: &Roster,
+    config: &Config,
+    is_self: bool,
+    fenced: Option<bool>,
+) -> MemberView {
     let (mean_interval, deviation, samples) = match &member.detector {
         Detector::Phi(phi) => (phi.mean(), phi.deviation(), phi.samples()),
         Detector::Fixed(_) => (member.life.reference.interval(), Duration::ZERO, 0),
@@ -119,6 +128,7 @@ pub fn of(now: Instant, member: &Member, roster: &Roster, config: &Config, is_se
         status: member.status,
         address: member.life.address,
         state: member.state.iter().map(|(k, v)| (k.to_owned(), v.to_vec())).collect(),
+        fenced: fenced.filter(|_| member.status == Status::Down),
         since: member.since,
         phi: if is_self || !member.is_present() { 0.0 } else { member.detector.phi(now, &config.detector) },
         mean_interval,

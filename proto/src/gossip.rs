@@ -263,13 +263,35 @@ pub struct Supply {
 }
 /// "Are you there?" The subject is named so that another process at a re-used
 /// address does not answer for it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ping {
     #[prost(fixed64, tag = "1")]
     pub subject: u64,
+    /// With a fence, in questions to an elector: "for how long have you
+    /// acknowledged nothing of these members?", by name hash. Of more than 8 the
+    /// first 8 are answered.
+    #[prost(fixed64, repeated, tag = "2")]
+    pub about: ::prost::alloc::vec::Vec<u64>,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Pong {
+    /// Of each member that the ping was about and that the answering side can
+    /// speak of.
+    #[prost(message, repeated, tag = "1")]
+    pub silences: ::prost::alloc::vec::Vec<Silence>,
+}
+/// "I have acknowledged nothing of this member, whichever its life, for so long."
+/// To acknowledge is to answer with a lease.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Pong {}
+pub struct Silence {
+    /// Name hash of the member.
+    #[prost(fixed64, tag = "1")]
+    pub subject: u64,
+    /// In milliseconds as this leaves, rounded down: never longer than the truth.
+    /// A member can speak of no time before its own start.
+    #[prost(uint32, tag = "2")]
+    pub silent_ms: u32,
+}
 /// "Please ping this member for me."
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProbeRequest {

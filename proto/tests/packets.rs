@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::any_packet;
 use heartsay_proto::gossip::{
-    Body, Claim, Entry, Exchange, List, Packet, Page, Ping, ProbeRequest, Want, packet,
+    Body, Claim, Entry, Exchange, Lease, List, Packet, Page, Ping, Pong, ProbeRequest, Silence, Want, packet,
 };
 use heartsay_proto::{
     Budget, Cluster, DecodeError, Key, Keyring, ages, decode_packet, encode_packet, open, seal,
@@ -43,8 +43,20 @@ proptest! {
 
 #[test]
 fn plain_ping_keeps_its_bytes() {
-    let packet = Packet { body: Some(packet::Body::Ping(Ping { subject: 42 })), ..start() };
+    let ping = Ping { subject: 42, ..Default::default() };
+    let packet = Packet { body: Some(packet::Body::Ping(ping)), ..start() };
     golden("ping-plain", &packet, &Keyring::empty());
+}
+
+#[test]
+fn questions_about_silences_and_their_answers_keep_their_bytes() {
+    let ping = Ping { subject: 42, about: vec![7, u64::MAX] };
+    golden("ping-about", &Packet { body: Some(packet::Body::Ping(ping)), ..start() }, &Keyring::empty());
+    let silences =
+        vec![Silence { subject: 7, silent_ms: 1_445 }, Silence { subject: u64::MAX, silent_ms: 0 }];
+    let lease = Lease { electorate: 0xA1B2_C3D4, age_ms: 301, present: 3 };
+    let packet = Packet { lease: Some(lease), body: Some(packet::Body::Pong(Pong { silences })), ..start() };
+    golden("pong-silences", &packet, &Keyring::empty());
 }
 
 #[test]

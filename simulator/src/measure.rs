@@ -102,6 +102,8 @@ pub struct Episode {
     pub suspect: Vec<f32>,
     /// Seconds until each observer said down; negative: not yet.
     pub down: Vec<f32>,
+    /// Seconds until each observer said fenced; negative: not yet.
+    pub fenced: Vec<f32>,
     /// Seconds at which most of the running members came to hold it for down: once, if all is well.
     pub outs: Vec<f32>,
 }
@@ -111,7 +113,8 @@ impl Episode {
     #[must_use]
     pub fn new(subject: usize, onset: Instant, fatal: bool, observers: Members) -> Self {
         let unseen = vec![UNSEEN; observers.iter().last().map_or(0, |last| last + 1)];
-        Self { subject, onset, fatal, observers, suspect: unseen.clone(), down: unseen, outs: Vec::new() }
+        let (suspect, down, fenced) = (unseen.clone(), unseen.clone(), unseen);
+        Self { subject, onset, fatal, observers, suspect, down, fenced, outs: Vec::new() }
     }
 
     /// `observer` says suspect (or, with `down`, down) at `now`.
@@ -127,6 +130,13 @@ impl Episode {
             {
                 *seen = after;
             }
+        }
+    }
+
+    /// `observer` says fenced at `now`.
+    pub fn fenced_by(&mut self, observer: usize, now: Instant) {
+        if let Some(seen) = self.fenced.get_mut(observer).filter(|seen| **seen < 0.0) {
+            *seen = now.since(self.onset).as_secs_f32();
         }
     }
 
@@ -202,6 +212,8 @@ pub struct Summary {
     pub down_first: Spread,
     /// Until the last observer does.
     pub down_last: Spread,
+    /// Until each observer says that the lease of a dead member has run out; missing: pairs without.
+    pub fenced: Spread,
     /// Until the first observer calls a paused or blocked member down; missing: those that never were.
     pub stalled_down_first: Spread,
     /// Until most members hold an impaired one for down; missing: those that never were.
@@ -261,6 +273,7 @@ impl Summary {
             ("down, each observer, s", &self.down),
             ("  the first", &self.down_first),
             ("  the last", &self.down_last),
+            (FENCED, &self.fenced),
             ("impaired called down, s", &self.stalled_down_first),
             ("  by most members", &self.removed),
             ("full view at start, s", &self.formation),
@@ -271,7 +284,9 @@ impl Summary {
             ("age of heartbeats, rounds", &self.age),
             ("sent, bytes/s and member", &self.bytes),
         ];
-        rows.into_iter().filter(|(_, spread)| spread.count > 0 || spread.missing > 0).collect()
+        // Where no fence is kept, none is missing.
+        let shown = |name: &str, spread: &Spread| spread.count > 0 || (spread.missing > 0 && name != FENCED);
+        rows.into_iter().filter(|(name, spread)| shown(name, spread)).collect()
     }
 
     /// Pools runs.
@@ -312,6 +327,7 @@ impl Summary {
             down: pairs(|e| &e.down),
             down_first: summarise(fatal().map(|e| first(e, |e| &e.down)).collect()),
             down_last: summarise(fatal().map(|e| last(e, |e| &e.down)).collect()),
+            fenced: pairs(|e| &e.fenced),
             stalled_down_first: summarise(impaired().map(|e| first(e, |e| &e.down)).collect()),
             removed: Spread::of(
                 impaired().filter_map(|e| e.outs.first()).map(|t| f64::from(*t)),
@@ -350,6 +366,7 @@ fn seconds(times: impl Iterator<Item = f32>) -> impl Iterator<Item = f64> {
 }
 
 const UNSEEN: f32 = -1.0;
+const FENCED: &str = "fenced, each observer, s";
 
 #[cfg(test)]
 mod tests {

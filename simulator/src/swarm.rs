@@ -11,6 +11,8 @@ pub enum Theme {
     All,
     /// Small clusters of voters under cuts, pauses, drifting clocks and crashes.
     Quorum,
+    /// The fence, under cuts that move and everything else that the promise allows.
+    Fence,
 }
 
 /// Draws a scenario. With `nodes`, only the size is fixed.
@@ -27,25 +29,87 @@ pub fn text(seed: u64, theme: Theme, nodes: Option<usize>) -> String {
     match theme {
         Theme::All => all(seed, nodes),
         Theme::Quorum => quorum(seed, nodes),
+        Theme::Fence => fence(seed, nodes),
     }
 }
 
+/// Who votes among `nodes` members.
+fn electorate(dice: &mut Dice, nodes: usize) -> &'static str {
+    match dice.below(4) {
+        0 if nodes > 3 => "electorate = \"n0,n1,n2\"",
+        1 if nodes > 4 => "electorate = \"n0:2,n1,n2,n3\"",
+        _ => "expected = \"all\"",
+    }
+}
+
+/// Up to nine voters and no moment of rest: cuts of any shape at any time, also of single paths, stalls, restarts at once or
+/// later, with and without a disk, datagrams that come twice, late, or not, clocks that change their rate within 1 %.
+fn fence(seed: u64, nodes: Option<usize>) -> String {
+    let mut dice = Seed(seed).dice("swarm-fence", 0);
+    let drawn = [3, 3, 4, 5, 5, 5, 7, 9][dice.below(8)];
+    let nodes = nodes.unwrap_or(drawn);
+    let mut text = format!(
+        "name = \"swarm-{seed}\"\nabout = \"Drawn from seed {seed}.\"\nnodes = {nodes}\nduration = \"60s\"\n\
+         \n[start]\ncontacts = 3\nover = \"1s\"\n\
+         \n[network]\nrtt = {{ uniform = {{ low = \"500us\", high = \"{}ms\" }} }}\nloss = {}\nrefusals = {}\n\
+         duplicate = {}\nreorder = {}\n\
+         \n[protocol]\n{}\nfence = true\nrejoin-interval = \"10s\"\n\
+         \n[check]\nliveness = false\nsides = false\n",
+        [2, 20, 20, 300][dice.below(4)],
+        [0.0, 0.005, 0.05, 0.2][dice.below(4)],
+        dice.chance(0.5),
+        [0.0, 0.05][dice.below(2)],
+        [0.0, 0.1][dice.below(2)],
+        electorate(&mut dice, nodes),
+    );
+    for (share, sign) in [("50%", ""), ("30%", "-"), ("50%", "-"), ("30%", "")] {
+        let (at, ppm) = (1 + dice.below(40), dice.below(10_001));
+        text.push_str(&format!(
+            "\n[[fault]]\nwhat = \"clock-drift\"\nat = \"{at}s\"\nwho = \"{share}\"\nppm = {sign}{ppm}\n"
+        ));
+    }
+    for _ in 0..3 + dice.below(6) {
+        let (at, lasts) = (5_000 + dice.below(45_000), 200 + dice.below(9_000));
+        let (share, back) = (10 + dice.below(56), 20 + dice.below(4_000));
+        let few = 1 + dice.below((nodes / 3).max(1));
+        let kind = match dice.below(9) {
+            0 | 1 => format!("what = \"partition\"\nsides = [\"{share}%\", \"30%\"]\nfor = \"{lasts}ms\""),
+            2 => format!("what = \"partition\"\nsides = [1, \"30%\"]\none-way = true\nfor = \"{lasts}ms\""),
+            3 => format!(
+                "what = \"cut\"\nfrom = 1\nto = {few}\nboth = {}\nfor = \"{lasts}ms\"",
+                dice.chance(0.5)
+            ),
+            4 => format!("what = \"pause\"\nwho = {few}\nfor = \"{lasts}ms\""),
+            5 => format!("what = \"block\"\nwho = {few}\nfor = \"{lasts}ms\""),
+            6 => format!("what = \"restart\"\nwho = {few}\nback-after = \"{back}ms\""),
+            7 => format!("what = \"restart\"\nwho = 1\ndisk = \"lost\"\nback-after = \"{back}ms\""),
+            _ => format!("what = \"vanish\"\nwho = 1\nback-after = \"{}ms\"", lasts + back),
+        };
+        text.push_str(&format!("\n[[fault]]\nat = \"{at}ms\"\n{kind}\n"));
+        if kind.contains("partition") && dice.chance(0.3) {
+            let (on, off) = (200 + dice.below(4_000), 100 + dice.below(3_000));
+            text.push_str(&format!("on = \"{on}ms\"\noff = \"{off}ms\"\n"));
+        }
+    }
+    text
+}
+
+/// Safety alone: who flaps is kept out for longer than these scenarios last, and whether all agree in the end, the other
+/// theme asks.
+///
 /// Cuts of every shape, one after the other, with pauses and restarts, while clocks run up to 1 % fast or slow.
 fn quorum(seed: u64, nodes: Option<usize>) -> String {
     let mut dice = Seed(seed).dice("swarm-quorum", 0);
     let drawn = [3, 3, 4, 5, 5, 5, 7, 9, 12][dice.below(9)];
     let nodes = nodes.unwrap_or(drawn);
-    let electorate = match dice.below(4) {
-        0 if nodes > 3 => "electorate = \"n0,n1,n2\"".to_owned(),
-        1 if nodes > 4 => "electorate = \"n0:2,n1,n2,n3\"".to_owned(),
-        _ => "expected = \"all\"".to_owned(),
-    };
+    let electorate = electorate(&mut dice, nodes);
+    let fence = nodes <= 9 && Seed(seed).dice("swarm-quorum-fence", 0).chance(0.5);
     let mut text = format!(
         "name = \"swarm-{seed}\"\nabout = \"Drawn from seed {seed}.\"\nnodes = {nodes}\nduration = \"120s\"\n\
          \n[start]\ncontacts = 3\nover = \"1s\"\n\
          \n[network]\nrtt = {{ uniform = {{ low = \"500us\", high = \"{}ms\" }} }}\nloss = {}\nrefusals = {}\n\
-         \n[protocol]\n{electorate}\nrejoin-interval = \"10s\"\n\
-         \n[check]\nagree-within = \"40s\"\n\
+         \n[protocol]\n{electorate}\nfence = {fence}\nrejoin-interval = \"10s\"\n\
+         \n[check]\nliveness = false\n\
          \n[[fault]]\nwhat = \"clock-drift\"\nat = \"1s\"\nwho = \"50%\"\nppm = {}\n\
          \n[[fault]]\nwhat = \"clock-drift\"\nat = \"1s\"\nwho = \"30%\"\nppm = {}\n",
         1 + dice.below(20),
@@ -168,7 +232,7 @@ mod tests {
     #[test]
     fn every_seed_draws_a_sound_scenario() {
         for seed in 0..500 {
-            for theme in [Theme::All, Theme::Quorum] {
+            for theme in [Theme::All, Theme::Quorum, Theme::Fence] {
                 draw(seed, theme, None)
                     .unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{}", text(seed, theme, None)));
             }

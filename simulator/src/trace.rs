@@ -61,13 +61,17 @@ impl Trace {
         self.hash.write_u64(event.generation);
         self.hash.write_u64(event.heartbeat);
         self.hash.write_u8(event.kind as u8);
+        if event.fenced == Some(true) {
+            self.hash.write_u8(1);
+        }
         self.say(at, name, || {
             let by: Vec<&str> = event.by.iter().map(|n| n.as_str()).collect();
             let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
+            let fenced = if event.fenced == Some(true) { ", fenced" } else { "" };
             let kind = format!("{:?}", event.kind).to_lowercase();
             format!(
-                "{} {kind}, now {} (generation {}, heartbeat {}){by}: {}",
-                event.name, event.status, event.generation, event.heartbeat, event.reason
+                "{} {kind}, now {}{} (generation {}, heartbeat {}){by}: {}",
+                event.name, event.status, fenced, event.generation, event.heartbeat, event.reason
             )
         });
     }

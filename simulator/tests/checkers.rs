@@ -42,6 +42,20 @@ fn a_budget_that_cannot_be_kept_is_broken_without_being_a_violation() {
 }
 
 #[test]
+fn a_member_whose_clock_is_far_too_slow_holds_a_lease_when_it_is_fenced() {
+    // Beyond the promise: its lease of 1.4 s lasts 2.8 s. All the others keep to the rules.
+    let slow = "\n[[fault]]\nwhat = \"clock-drift\"\nat = \"10s\"\nwho = [\"n0\"]\nppm = -500000\n";
+    let cut = "\n[[fault]]\nwhat = \"partition\"\nat = \"20s\"\nsides = [[\"n0\"], \"80%\"]\n";
+    let text = include_str!("../scenarios/quiet.toml").to_owned() + slow + cut;
+    let sets = ["nodes=5", "duration=40s", "protocol.expected=all", "protocol.fence=true"];
+    let sets = sets.map(str::to_owned);
+    let scenario = parse(&text, &sets).unwrap_or_else(|problem| panic!("{problem}"));
+    let report = run(&scenario, &[1], &sets, &|| {}).expect("runs");
+    let violations = &report.runs[0].violations;
+    assert!(violations.broke("fence"), "{violations:?}");
+}
+
+#[test]
 fn a_loser_whose_clock_is_far_too_slow_holds_quorum_while_it_is_called_down() {
     // Beyond the promise, which allows 1 %: its proof of 1.4 s lasts 2.8 s.
     let slow = "\n[[fault]]\nwhat = \"clock-drift\"\nat = \"5s\"\nwho = [\"n0\"]\nppm = -500000\n";

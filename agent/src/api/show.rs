@@ -28,6 +28,7 @@ pub(crate) fn member(clock: &Clock, view: &MemberView) -> Member {
         accusers: view.accusers.iter().map(|accuser| accuser.by.to_string()).collect(),
         degraded: view.degraded,
         kept_out_until: view.kept_out,
+        fenced: view.fenced,
         evidence: None,
     }
 }
@@ -74,6 +75,7 @@ pub(crate) fn quorum(clock: &Clock, status: &QuorumStatus) -> Quorum {
         since: clock.stamp(status.since),
         electorate: status.electorate.clone(),
         until: status.until.map(|until| clock.stamp(until)),
+        fence: status.fence,
     }
 }
 

@@ -50,6 +50,9 @@ pub struct Member {
     /// Kept out, though it may live, until its heartbeat is above this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_out_until: Option<u64>,
+    /// Of a member that is down, where a fence is kept: whether the lease that it had has run out for certain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fenced: Option<bool>,
     /// Evidence behind the status, for `why` and `phi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
@@ -218,13 +221,16 @@ pub struct Quorum {
     /// RFC 3339. While held: unless renewed, quorum is lost at this moment.
     #[serde(default)]
     pub until: Option<String>,
+    /// Whether a fence is kept: then `until` is the end of this member's own lease, and others can tell when it has run out.
+    #[serde(default)]
+    pub fence: bool,
 }
 
 /// A line of `GET /v1/watch`. In a `snapshot`, `name` and `generation` are the
 /// answering agent's own: the index counts inside that generation. `type` is one of `snapshot`, `member-join`,
 /// `member-suspect`, `member-alive`, `member-down`, `member-left`,
-/// `member-restart`, `member-update`, `member-forgotten`, `quorum`, `self`,
-/// `lagged`, `idle`.
+/// `member-restart`, `member-update`, `member-forgotten`, `member-fenced`,
+/// `quorum`, `self`, `lagged`, `idle`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct WatchLine {
     #[serde(rename = "type")]
@@ -238,6 +244,10 @@ pub struct WatchLine {
     pub generation: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// With `member-down` and `member-fenced`, where a fence is kept: whether
+    /// the lease that it had has run out for certain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fenced: Option<bool>,
     /// With `member-join`, `member-restart` and `member-update`: where it is,
     /// and what it says about itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

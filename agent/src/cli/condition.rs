@@ -1,6 +1,6 @@
 //! What `wait --for` can wait for, and whether a picture of the cluster shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,6 +11,8 @@ use crate::api::types::Quorum;
 pub(super) struct Picture {
     /// Status word of each member.
     pub(super) members: BTreeMap<String, String>,
+    /// Members whose lease has run out for certain.
+    pub(super) fenced: BTreeSet<String>,
     /// As last told.
     pub(super) quorum: Option<Quorum>,
     /// Whether the agent has had its first complete view.
@@ -37,6 +39,8 @@ pub(super) enum Condition {
     Quorum,
     /// `joined`: the agent has had its first complete view.
     Joined,
+    /// `fenced(n3)`: the lease that a member had has run out for certain.
+    Fenced(String),
     /// `n3=down`: a member has a status.
     Member {
         /// Who.
@@ -77,6 +81,7 @@ impl Condition {
             }
             Self::Quorum => picture.quorum.as_ref().is_some_and(|q| q.quorum == "held"),
             Self::Joined => picture.joined,
+            Self::Fenced(name) => picture.fenced.contains(name),
             Self::Member { name, status } => picture.members.get(name).is_some_and(|s| s == status),
         }
     }
@@ -92,6 +97,10 @@ impl Condition {
                 format!("quorum is {word}")
             }
             Self::Joined => if picture.joined { "joined" } else { "not joined" }.to_owned(),
+            Self::Fenced(name) => {
+                let not = if picture.fenced.contains(name) { "" } else { "not " };
+                format!("{name} is {not}fenced")
+            }
             Self::Member { name, .. } => match picture.members.get(name) {
                 Some(status) => format!("{name} is {status}"),
                 None => format!("{name} is unknown"),
@@ -118,6 +127,13 @@ impl FromStr for Condition {
             "quorum" => return Ok(Self::Quorum),
             "joined" => return Ok(Self::Joined),
             _ => {}
+        }
+        if let Some(name) = text.strip_prefix("fenced(").and_then(|rest| rest.strip_suffix(')')) {
+            let name = name.trim();
+            return match name.is_empty() || name.contains(char::is_whitespace) {
+                true => Err(format!("{name:?} is no name in {text:?}; {GRAMMAR}")),
+                false => Ok(Self::Fenced(name.to_owned())),
+            };
         }
         if let Some(member) = text.strip_prefix("member:") {
             return member_condition(member);
@@ -146,6 +162,7 @@ impl fmt::Display for Condition {
             }
             Self::Quorum => f.write_str("quorum"),
             Self::Joined => f.write_str("joined"),
+            Self::Fenced(name) => write!(f, "fenced({name})"),
             Self::Member { name, status } => write!(f, "{name}={status}"),
         }
     }
@@ -189,8 +206,7 @@ const COMPARISONS: [(&str, Compare); 5] = [
 ];
 
 /// Shown with every refusal.
-const GRAMMAR: &str =
-    "write alive>=3 (or suspect, down, left, members; >= <= == > <), quorum, joined, or NAME=down";
+const GRAMMAR: &str = "write alive>=3 (or suspect, down, left, members; >= <= == > <), quorum, joined, NAME=down, or fenced(NAME)";
 
 #[cfg(test)]
 mod tests {
@@ -199,7 +215,7 @@ mod tests {
     fn picture() -> Picture {
         let members = [("n1", "alive"), ("n2", "alive"), ("n3", "down"), ("a=b", "left")];
         let members = members.map(|(n, s)| (n.to_owned(), s.to_owned())).into();
-        Picture { members, quorum: None, joined: true }
+        Picture { members, fenced: ["n3".to_owned()].into(), quorum: None, joined: true }
     }
 
     #[test]
@@ -218,6 +234,9 @@ mod tests {
             ("joined", true),
             ("quorum", false),
             ("n3=down", true),
+            ("fenced(n3) && quorum", false),
+            ("fenced( n3 )", true),
+            ("fenced(n1)", false),
             ("n3 = down", true),
             ("n3==down", true),
             ("member:n3=down", true),
@@ -240,6 +259,8 @@ mod tests {
             "alive>=x",
             "alive>=-1",
             "n3=gone",
+            "fenced()",
+            "fenced(n1",
             "=down",
             "n3>=down",
             "n 3=down",

@@ -171,6 +171,11 @@ fn note(member: &Member, me: &str) -> String {
     if member.reachable == Some(false) && member.status == "alive" {
         notes.push("alive, but not reachable from here".to_owned());
     }
+    match member.fenced {
+        Some(true) => notes.push("fenced".to_owned()),
+        Some(false) => notes.push("not fenced yet".to_owned()),
+        None => {}
+    }
     notes.join("; ")
 }
 

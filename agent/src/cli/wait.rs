@@ -120,6 +120,8 @@ impl Waiting<'_> {
 /// Brings a picture up to date with one line of the stream.
 fn take(picture: &mut Picture, line: WatchLine) {
     if let Some(members) = line.members {
+        let fenced = members.iter().filter(|m| m.fenced == Some(true));
+        picture.fenced = fenced.map(|m| m.name.clone()).collect();
         picture.members = members.into_iter().map(|m| (m.name, m.status)).collect();
     }
     if let Some(quorum) = line.quorum {
@@ -128,8 +130,14 @@ fn take(picture: &mut Picture, line: WatchLine) {
     match (line.kind.as_str(), line.name, line.status) {
         ("member-forgotten", Some(name), _) => {
             picture.members.remove(&name);
+            picture.fenced.remove(&name);
         }
         (kind, Some(name), Some(status)) if kind.starts_with("member-") => {
+            if line.fenced == Some(true) {
+                picture.fenced.insert(name.clone());
+            } else if status != "down" {
+                picture.fenced.remove(&name);
+            }
             picture.members.insert(name, status);
         }
         _ => {}
@@ -153,9 +161,16 @@ mod tests {
             ..WatchLine::default()
         };
         take(&mut picture, event("member-join", "n1", "alive"));
+        let fenced = |name: &str| WatchLine { fenced: Some(true), ..event("member-fenced", name, "down") };
+        for name in ["n1", "n2", "n3"] {
+            take(&mut picture, fenced(name));
+        }
+        take(&mut picture, event("member-alive", "n3", "alive"));
+        take(&mut picture, event("member-forgotten", "n3", "alive"));
         take(&mut picture, event("member-down", "n2", "down"));
         take(&mut picture, event("member-forgotten", "n1", "left"));
         take(&mut picture, WatchLine { kind: "idle".to_owned(), ..WatchLine::default() });
         assert_eq!(picture.members, [("n2".to_owned(), "down".to_owned())].into());
+        assert_eq!(picture.fenced, ["n2".to_owned()].into());
     }
 }

@@ -75,6 +75,7 @@ fn sentence(line: &WatchLine, output: &Output) -> String {
                 Some(status) if status != verb => {
                     format!("{name} {verb}: {}", output.status(status))
                 }
+                _ if line.fenced == Some(true) => format!("{name} {}, fenced", output.status(verb)),
                 _ => format!("{name} {}", output.status(verb)),
             }
         }

@@ -76,8 +76,13 @@ fn case(member: &Member, me: &SelfInfo, output: &Output) -> String {
 }
 
 fn headline(member: &Member, me: &SelfInfo, output: &Output) -> String {
+    let fenced = match member.fenced {
+        Some(true) => "\nFenced: the lease that it had has run out; it stood down or will never act on it.",
+        Some(false) => "\nNot fenced: it is not certain that its lease has run out.",
+        None => "",
+    };
     format!(
-        "{} is {}, for {}, as {} sees it. {}, generation {}, heartbeat {}.",
+        "{} is {}, for {}, as {} sees it. {}, generation {}, heartbeat {}.{fenced}",
         member.name,
         output.status(&member.status),
         age(&member.since),

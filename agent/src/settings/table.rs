@@ -237,6 +237,18 @@ pub(crate) const ROWS: &[Row] = &[
         reload: true,
     },
     Row {
+        key: "fence",
+        flag: "fence",
+        env: "HEARTSAY_FENCE",
+        value: "BOOL",
+        heading: DETECT,
+        kind: Kind::Switch,
+        default: Default::Text("false"),
+        help: "Whether to look after the leases of members that are down, so that events say when a lease has run out \
+               for certain (fenced). Nine electors at the most. The same on all members.",
+        reload: false,
+    },
+    Row {
         key: "beat_within",
         flag: "beat-within",
         env: "HEARTSAY_BEAT_WITHIN",
@@ -258,8 +270,9 @@ pub(crate) const ROWS: &[Row] = &[
         default: Default::Found("none"),
         help: "Shell commands to run, as the agent's user: on_quorum_lost, on_quorum_regained, on_member_join, \
                on_member_suspect, on_member_alive, on_member_down, on_member_left, on_member_restart, \
-               on_member_update, on_member_forgotten, on_self, on_event (each of them). The event is told in HEARTSAY_EVENT, _INDEX, _NAME, \
-               _STATUS, _REASON, _QUORUM and as JSON on standard input; the output goes to the log.",
+               on_member_update, on_member_forgotten, on_member_fenced, on_self, on_event (each of them). The event is \
+               told in HEARTSAY_EVENT, _INDEX, _NAME, _STATUS, _FENCED, _REASON, _QUORUM and as JSON on standard input; \
+               the output goes to the log.",
         reload: false,
     },
     Row {

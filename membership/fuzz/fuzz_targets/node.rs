@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use heartsay_membership::{Command, Config, HostId, Identity, Input, Instant, Name, Node, Output, Profile};
+use heartsay_membership::{Command, Config, Electorate, HostId, Identity, Input, Instant, Name, Node, Output, Profile};
 use heartsay_proto::gossip::packet::Body as Content;
 use heartsay_proto::gossip::{
-    Accusation, Body, Claim, Entry, Exchange, List, Packet, Page, Ping, Pong, ProbeReport, ProbeRequest,
-    Pull, Refusal, Supply, Want,
+    Accusation, Body, Claim, Entry, Exchange, Lease, List, Packet, Page, Ping, Pong, ProbeReport, ProbeRequest,
+    Pull, Refusal, Silence, Supply, Want,
 };
 use heartsay_proto::{Budget, Cluster, Keyring, decode_packet, encode_packet, open, seal};
 use libfuzzer_sys::arbitrary::{self, Unstructured};
@@ -27,12 +27,13 @@ fuzz_target!(|bytes: &[u8]| {
 fn live(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let mut config = Config::new(Cluster::new("fuzz").expect("a good name"), Profile::Lan);
     config.max_members = CAP;
-    config.expected = u.arbitrary::<bool>()?.then_some(5);
+    config.electorate = u.arbitrary::<bool>()?.then(|| Electorate::expected(5));
+    config.fence = u.arbitrary()?;
     let (cluster, keyring) = (config.cluster.clone(), Keyring::empty());
     let mut now = Instant::EPOCH + Duration::from_secs(1);
     let mut node = Node::new(identity(), config, 7, now).expect("a good identity");
     let _ = node.handle(now, Input::WallClock { unix_ms: DAWN_MS });
-    let mut cast = Cast { sent: Vec::new(), pages: Vec::new(), asked: 0, view: 0 };
+    let mut cast = Cast { sent: Vec::new(), pages: Vec::new(), asked: 0, view: 0, mark: 0 };
     let mut frame = Vec::new();
     while !u.is_empty() {
         let from = address(u.int_in_range(0..=7)?);
@@ -107,11 +108,16 @@ struct Cast {
     /// Number of the last question.
     asked: u32,
     view: u64,
+    /// Of the electorate: who says another one has no vote.
+    mark: u32,
 }
 
 impl Cast {
     fn learn(&mut self, sent: &Packet) {
         self.asked = sent.seq;
+        if let Some(lease) = &sent.lease {
+            self.mark = lease.electorate;
+        }
         if let Some(Content::Exchange(exchange)) = &sent.body
             && !exchange.pages.is_empty()
         {
@@ -177,8 +183,10 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
             next: u.arbitrary()?,
             members: u.arbitrary()?,
         })),
-        6 => Some(Content::Ping(Ping { subject: tag(u)? })),
-        7 => Some(Content::Pong(Pong {})),
+        6 => Some(Content::Ping(Ping { subject: tag(u)?, about: some(u, 12, tag)? })),
+        7 => Some(Content::Pong(Pong {
+            silences: some(u, 12, |u| Ok(Silence { subject: tag(u)?, silent_ms: u.arbitrary()? }))?,
+        })),
         8 => Some(Content::ProbeRequest(ProbeRequest {
             subject: tag(u)?,
             ip: vec![10, 0, 0, u.arbitrary()?].into(),
@@ -198,6 +206,10 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
         seq,
         view: if u.arbitrary()? { cast.view } else { u.arbitrary()? },
         beat: u.arbitrary()?,
+        lease: match u.arbitrary()? {
+            true => Some(Lease { electorate: cast.mark, age_ms: u.arbitrary()?, present: u.arbitrary()? }),
+            false => None,
+        },
         body,
         claims,
     })
@@ -307,7 +319,10 @@ fn command(u: &mut Unstructured<'_>) -> arbitrary::Result<Command> {
             let value = if u.arbitrary()? { Some(vec![7; u.int_in_range(0..=900)?]) } else { None };
             Ok((format!("k{}", u.int_in_range(0..=5_u8)?), value))
         })?),
-        5 => Command::Expect(u.arbitrary()?),
+        5 => Command::Expect(match u.int_in_range(0..=12_u32)? {
+            0 => None,
+            votes => Some(Electorate::expected(votes)),
+        }),
         _ => Command::Beat(u.arbitrary()?),
     })
 }

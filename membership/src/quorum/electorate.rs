@@ -5,6 +5,7 @@
 
 use core::fmt;
 use core::str::FromStr;
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use siphasher::sip::SipHasher13;
@@ -67,12 +68,24 @@ impl Electorate {
         })
     }
 
-    /// Equal on members that were told the same; never 0.
-    pub(crate) fn mark(&self) -> u32 {
+    /// How many members may have a vote, as far as it is known before any is seen. Votes by tag can be in few hands.
+    pub(crate) fn most_electors(&self) -> usize {
+        match self {
+            Self::Expected { weight: Some(_), .. } => 1,
+            Self::Expected { votes, .. } => usize::try_from(*votes).unwrap_or(usize::MAX),
+            Self::Voters(voters) => voters.len(),
+        }
+    }
+
+    /// Equal on members that were told the same; never 0. `fence`: how long their leases are, where they keep one.
+    pub(crate) fn mark(&self, fence: Option<Duration>) -> u32 {
         use core::hash::Hasher;
         let mut hasher = SipHasher13::new_with_keys(0x71_75_6f_72_75_6d, 0);
         hasher.write_u8(u8::from(matches!(self, Self::Voters(_))));
         hasher.write(self.to_string().as_bytes());
+        if let Some(length) = fence {
+            hasher.write(&length.as_micros().to_le_bytes());
+        }
         let hash = hasher.finish();
         u32::try_from(hash >> 32).unwrap_or(0).max(1)
     }
@@ -263,7 +276,10 @@ mod tests {
             assert_eq!(text.parse::<Electorate>().unwrap().to_string(), text);
         }
         assert_eq!("b, a".parse::<Electorate>(), "a,b".parse());
-        assert_ne!("a,b".parse::<Electorate>().unwrap().mark(), Electorate::expected(2).mark());
+        let mark = |text: &str, fence| text.parse::<Electorate>().unwrap().mark(fence);
+        assert_ne!(mark("a,b", None), mark("2", None));
+        let (short, long) = (Some(Duration::from_secs(1)), Some(Duration::from_secs(2)));
+        assert!(mark("2", None) != mark("2", short) && mark("2", short) != mark("2", long));
         assert_eq!("a,b:2,c:2".parse::<Electorate>().unwrap().needed(), 3);
     }
 

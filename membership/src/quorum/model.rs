@@ -8,7 +8,9 @@
 //! States are explored until no new one turns up.
 //!
 //! What is not promised is tried too: a cut that moves, from one shape straight
-//! to another, while somebody stands now on this side and now on that one.
+//! to another, while somebody stands now on this side and now on that one. With
+//! a fence even that does no harm: nobody borrows, and whoever says "fenced" has
+//! asked a majority, in the same tick, for how long it acknowledged nothing.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -77,7 +79,7 @@ impl State {
     }
 
     /// One tick; `None` when the malice is not allowed.
-    fn step(&self, ballot: &Ballot, malice: Malice) -> Option<Self> {
+    fn step(&self, ballot: &Ballot, malice: Malice, lend: bool) -> Option<Self> {
         let mut next = self.clone();
         next.steady = if malice.cut == self.cut { older(self.steady) } else { 0 };
         next.cut = malice.cut;
@@ -96,7 +98,9 @@ impl State {
                     next.asked[asks][asked] = older(self.asked[asks][asked]);
                 } else {
                     next.asked[asks][asked] = 0;
-                    lease.borrow(now(), ticks(older(self.members[asked].proof)), 0);
+                    if lend {
+                        lease.borrow(now(), ticks(older(self.members[asked].proof)), 0);
+                    }
                 }
                 lease.answered(hash(asked), now() - ticks(next.asked[asks][asked]));
             }
@@ -104,6 +108,21 @@ impl State {
             next.members[asks] = self.members[asks].observe(&lease);
         }
         Some(next)
+    }
+
+    /// Somebody is fenced and holds quorum: electors of a majority that answer whoever asks have acknowledged nothing of it
+    /// for `silence` ticks. To be acknowledged is to be answered, so the silence is the age of the last answer.
+    fn broken_fence(&self, ballot: &Ballot, silence: u8) -> Option<String> {
+        let fenced = |asks: usize, subject: usize| {
+            let answers = |e: usize| e == asks || self.asked[asks][e] == 0;
+            let silent = |e: usize| e != subject && self.asked[subject][e] >= silence;
+            let of = |e: usize| ballot.of(hash(e));
+            (0..MEMBERS).filter(|e| answers(*e) && silent(*e)).map(of).sum::<u32>() >= ballot.needed
+        };
+        let holds = |m: usize| self.members[m].quorum == Quorum::Held;
+        pairs()
+            .find(|(asks, subject)| holds(*subject) && fenced(*asks, *subject))
+            .map(|(asks, subject)| format!("{asks} says that {subject} is fenced, which holds quorum"))
     }
 
     /// What must not be.
@@ -151,8 +170,23 @@ fn pairs() -> impl Iterator<Item = (usize, usize)> {
     (0..MEMBERS).flat_map(|a| (0..MEMBERS).map(move |b| (a, b))).filter(|(a, b)| a != b)
 }
 
-/// Explores everything that can be reached. Returns how many states there are, or the first violation.
+/// Everybody borrows, and verdicts come after `patience`; cuts may move or not.
 fn explore(votes: &[u32], patience: u8, moves: bool) -> Result<usize, String> {
+    search(votes, true, moves, |state, _| state.violation(patience))
+}
+
+/// Fences after `silence`; cuts may move. With `lend`, against the rule, proofs are lent.
+fn explore_fence(votes: &[u32], silence: u8, lend: bool) -> Result<usize, String> {
+    search(votes, lend, true, |state, ballot| state.broken_fence(ballot, silence))
+}
+
+/// Looks at everything that can be reached. Returns how many states there are, or what is wrong in the first bad one.
+fn search(
+    votes: &[u32],
+    lend: bool,
+    moves: bool,
+    wrong: impl Fn(&State, &Ballot) -> Option<String>,
+) -> Result<usize, String> {
     let total: u32 = votes.iter().sum();
     let electors = (0..).map(hash).zip(votes.iter().copied()).filter(|(_, votes)| *votes > 0).collect();
     let ballot = Ballot { votes: total, needed: total / 2 + 1, electors, fault: None };
@@ -167,8 +201,8 @@ fn explore(votes: &[u32], patience: u8, moves: bool) -> Result<usize, String> {
             if !moves && cut != state.cut && cut != WHOLE && state.cut != WHOLE {
                 continue;
             }
-            let Some(next) = state.step(&ballot, malice) else { continue };
-            if let Some(what) = next.violation(patience) {
+            let Some(next) = state.step(&ballot, malice, lend) else { continue };
+            if let Some(what) = wrong(&next, &ballot) {
                 return Err(format!("{what}: {malice:?} in {state:?}"));
             }
             if seen.insert(next.clone()) {
@@ -203,6 +237,21 @@ fn a_verdict_one_tick_sooner_would_overlap() {
     for votes in [[1, 1, 1], [1, 0, 0]] {
         assert!(explore(&votes, LENGTH - 1, false).is_err_and(|what| what.contains("calls")), "{votes:?}");
     }
+}
+
+#[test]
+fn no_fence_is_put_around_a_member_that_holds_quorum_even_when_cuts_move() {
+    for votes in [[1, 1, 1], [1, 0, 0], [2, 1, 1]] {
+        let states = explore_fence(&votes, LENGTH, false).unwrap();
+        assert!(states > 1000, "{votes:?}: {states}");
+    }
+}
+
+#[test]
+fn a_fence_after_a_shorter_silence_or_around_borrowed_proofs_would_lie() {
+    assert!(explore_fence(&[1, 1, 1], LENGTH - 1, false).is_err_and(|what| what.contains("fenced")));
+    // One voter, and somebody without a vote that lends what it was lent.
+    assert!(explore_fence(&[1, 0, 0], LENGTH, true).is_err_and(|what| what.contains("fenced")));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use heartsay_proto::gossip::{
     Accusation, Body, Claim, Entry, Exchange, Lease, List, Packet, Page, Ping, Pong, ProbeReport,
-    ProbeRequest, Pull, Refusal, Supply, Want, packet,
+    ProbeRequest, Pull, Refusal, Silence, Supply, Want, packet,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -37,13 +37,18 @@ fn any_content() -> impl Strategy<Value = packet::Body> {
         (any::<u64>(), any::<u64>(), vec(any::<u8>(), 0..800))
             .prop_map(|(from, until, have)| { packet::Body::Pull(Pull { from, until, have: have.into() }) }),
         ids.prop_map(|(from, next, members)| packet::Body::Supply(Supply { from, next, members })),
-        ids.prop_map(|(subject, _, _)| packet::Body::Ping(Ping { subject })),
-        Just(packet::Body::Pong(Pong {})),
+        (any::<u64>(), vec(any::<u64>(), 0..10))
+            .prop_map(|(subject, about)| packet::Body::Ping(Ping { subject, about })),
+        vec(any_silence(), 0..10).prop_map(|silences| packet::Body::Pong(Pong { silences })),
         (any::<u64>(), ip(), 1_u32..=65_535)
             .prop_map(|(subject, ip, port)| packet::Body::ProbeRequest(ProbeRequest { subject, ip, port })),
         ids.prop_map(|(subject, _, outcome)| packet::Body::ProbeReport(ProbeReport { subject, outcome })),
         ids.prop_map(|(_, _, reason)| packet::Body::Refusal(Refusal { reason })),
     ]
+}
+
+fn any_silence() -> impl Strategy<Value = Silence> {
+    any::<(u64, u32)>().prop_map(|(subject, silent_ms)| Silence { subject, silent_ms })
 }
 
 fn any_exchange() -> impl Strategy<Value = Exchange> {

@@ -33,6 +33,7 @@ pub fn judge(budget: &Budget, s: &Summary) -> Vec<Line> {
         ("down-p99", span(budget.down_p99), Some(s.down.p99)),
         ("down-max", span(budget.down_max), all(s.down.max, s.down.missing)),
         ("first-down-median", span(budget.first_down_median), Some(s.down_first.median)),
+        ("fenced-max", span(budget.fenced_max), all(s.fenced.max, s.fenced.missing)),
         ("missed", count(budget.missed), Some(missed)),
         ("false-positives", count(budget.false_positives), Some(s.false_positives as f64)),
         (

@@ -70,6 +70,21 @@ impl Quorums {
         }
     }
 
+    /// `observer` says that the lease of `subject` has run out. `acts`: the subject, asked now, would say held.
+    pub fn fenced(
+        out: &mut Violations,
+        at: Instant,
+        observer: usize,
+        subject: usize,
+        acts: impl Fn(usize) -> bool,
+    ) {
+        if acts(subject) {
+            out.add(at, "fence", || {
+                format!("n{observer} says that the lease of n{subject} has run out, and n{subject} holds one")
+            });
+        }
+    }
+
     /// Once a cut has been in force for `within`, at most one of its sides holds quorum.
     pub fn sides(
         &self,
@@ -116,12 +131,22 @@ mod tests {
             needed: 3,
             expected: Some(4),
             electorate: None,
+            fence: false,
             reason: String::new(),
         }
     }
 
     fn acts(_: usize) -> bool {
         true
+    }
+
+    #[test]
+    fn a_fence_around_one_that_holds_a_lease_is_seen() {
+        let mut out = Violations::default();
+        Quorums::fenced(&mut out, Instant::EPOCH, 0, 2, |m| m == 0);
+        assert_eq!(out.count, 0);
+        Quorums::fenced(&mut out, Instant::EPOCH, 0, 2, acts);
+        assert!(out.broke("fence"));
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl Replay {
         let mut scenario = match self.choice.scenario.as_str() {
             "swarm" => swarm::draw(self.seed, Theme::All, self.choice.nodes)?,
             "swarm-quorum" => swarm::draw(self.seed, Theme::Quorum, self.choice.nodes)?,
+            "swarm-fence" => swarm::draw(self.seed, Theme::Fence, self.choice.nodes)?,
             _ => self.choice.load()?,
         };
         if let Some(until) = self.until {

@@ -46,7 +46,11 @@ impl Swarm {
                 say!("seed {} fails:", run.seed);
                 table::violations(&run);
                 let nodes = self.nodes.map_or_else(String::new, |n| format!(" --nodes {n}"));
-                let name = if self.only == Theme::All { "swarm" } else { "swarm-quorum" };
+                let name = match self.only {
+                    Theme::All => "swarm",
+                    Theme::Quorum => "swarm-quorum",
+                    Theme::Fence => "swarm-fence",
+                };
                 say!("  replay: heartsay-sim replay {name} --seed {}{nodes} --log", run.seed);
                 if self.show {
                     say!("{}", swarm::text(run.seed, self.only, self.nodes));

@@ -224,6 +224,7 @@ impl Stage {
             generation: GENERATION,
             heartbeat: 0,
             status,
+            fenced: None,
             by: Vec::new(),
             reason: "a model says so".into(),
         };

@@ -18,11 +18,20 @@ pub struct Check {
     /// After a partition began, the side without a majority must have noticed within this. Default: the promised
     /// bound, seven tenths of the acceptable pause and 2 % for the clocks.
     pub quorum_within: Option<Span>,
+    /// Whether it is asked that two sides of a cut never both hold quorum. Default true; false where cuts move from one
+    /// shape to another, of which only the fence promises something.
+    pub sides: bool,
 }
 
 impl Default for Check {
     fn default() -> Self {
-        Self { agree_within: Span::secs(30), liveness: true, every_step: false, quorum_within: None }
+        Self {
+            agree_within: Span::secs(30),
+            liveness: true,
+            every_step: false,
+            quorum_within: None,
+            sides: true,
+        }
     }
 }
 
@@ -52,6 +61,9 @@ pub struct Budget {
     pub healthy_evicted: Option<u64>,
     /// Until most members hold an impaired one for down, the slowest; broken too if one never was.
     pub removed_max: Option<Span>,
+    /// From a death until an observer says that the dead member's lease has run out, the slowest; broken too if one
+    /// never did.
+    pub fenced_max: Option<Span>,
     /// Times that an impaired member was removed again.
     pub removed_again: Option<u64>,
     /// Times that most members held a faultless one for down.

@@ -54,6 +54,8 @@ pub struct Protocol {
     pub expected: Option<Who>,
     /// Who votes, as agents are told it (`"n0,n1,n2"`, `"role=voter:3"`), instead of a size.
     pub electorate: Option<String>,
+    /// Whether a fence is kept.
+    pub fence: Option<bool>,
     /// How long a majority must be proven before quorum is held.
     pub quorum_settle: Option<Span>,
     /// Most members that a roster takes.
@@ -104,7 +106,7 @@ impl Protocol {
         }
         take!(interval.0, acceptable_pause.0, helpers, witnesses, fanout, coalesce.0, burst_rate);
         take!(forget_down_after.0, forget_left_after.0, rejoin_interval.0, leave_timeout.0);
-        take!(quorum_settle.0, max_members);
+        take!(quorum_settle.0, max_members, fence);
         config.detector = self.detector();
         if let Some(initial) = self.rtt_initial {
             config.rtt.initial = initial.0;
@@ -121,6 +123,7 @@ impl Protocol {
         if let Some(electorate) = &self.electorate {
             config.electorate = Some(electorate.parse().map_err(|error| format!("electorate: {error}"))?);
         }
+        config.check_fence().map_err(|error| error.to_string())?;
         if let Some(limit) = self.datagram {
             config.datagram = Datagram::new(limit).map_err(|error| error.to_string())?;
         }

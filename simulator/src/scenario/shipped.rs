@@ -27,6 +27,7 @@ const SHIPPED: &[(&str, &str)] = ship![
     "crash-lossy",
     "deaf-accuser",
     "duplicate-name",
+    "fence",
     "flip-flop",
     "gray-deaf",
     "gray-receive",

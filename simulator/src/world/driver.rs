@@ -126,6 +126,9 @@ impl World {
             self.note(host, event);
         }
         self.events = events;
+        if self.config.fence {
+            self.check_fences(host);
+        }
         if self.scenario.check.every_step {
             self.inspect(host, false);
         }

@@ -3,7 +3,7 @@
 use heartsay_membership::Instant;
 
 use super::{Happening, SECOND, World};
-use crate::checks::{Row, Safety};
+use crate::checks::{Quorums, Row, Safety};
 use crate::host::{owners_word, would_say_held};
 use crate::measure::Second;
 use crate::oracle::Belief;
@@ -54,10 +54,26 @@ impl World {
 
     /// At most one side of each cut holds quorum, as soon as the bound on saying so has passed.
     pub(super) fn check_sides(&mut self) {
+        if !self.scenario.check.sides {
+            return;
+        }
         let within =
             self.scenario.check.quorum_within.map_or(self.config.lease().mul_f64(CLOCK_RATES), |w| w.0);
         let acts = |member| would_say_held(&self.hosts, member, self.now);
         self.quorums.sides(&mut self.violations, self.now, &self.network, &self.cut_since, within, acts);
+    }
+
+    /// Nobody whose lease `observer` could prove to have run out still holds one, whether or not it says so.
+    pub(super) fn check_fences(&mut self, observer: usize) {
+        let Some(process) = &self.hosts[observer].process else { return };
+        let Some(node) = process.node.real() else { return };
+        let local = Instant::from_micros(process.clock.read(self.now));
+        for subject in (0..self.hosts.len()).filter(|subject| *subject != observer) {
+            if node.lease_ran_out(local, &self.hosts[subject].name) {
+                let acts = |member| would_say_held(&self.hosts, member, self.now);
+                Quorums::fenced(&mut self.violations, self.now, observer, subject, acts);
+            }
+        }
     }
 
     pub(super) fn sample(&mut self) {

@@ -5,7 +5,7 @@ use core::time::Duration;
 use heartsay_membership::{Event, MemberEvent, MemberEventKind, Name, Status};
 
 use super::World;
-use crate::checks::Safety;
+use crate::checks::{Quorums, Safety};
 use crate::host::owners_word;
 use crate::host::would_say_held;
 use crate::oracle::{Belief, GRACE, Life};
@@ -69,8 +69,12 @@ impl World {
             | MemberEventKind::Down
             | MemberEventKind::Left
             | MemberEventKind::Restart
+            | MemberEventKind::Fenced
             | MemberEventKind::Update => Belief::Is(event.status),
         };
+        if event.fenced == Some(true) {
+            self.fenced(observer, subject);
+        }
         let old = self.board.belief(observer, subject);
         self.board.set(now, observer, subject, belief);
         if old != belief {
@@ -111,6 +115,16 @@ impl World {
         }
     }
 
+    /// `observer` says that the lease of `subject` has run out for certain, whichever its life.
+    fn fenced(&mut self, observer: usize, subject: usize) {
+        let now = self.now;
+        let acts = |member| would_say_held(&self.hosts, member, now);
+        Quorums::fenced(&mut self.violations, now, observer, subject, acts);
+        if let Some(episode) = self.marks[subject].episode {
+            self.measures.episodes[episode].fenced_by(observer, now);
+        }
+    }
+
     /// `observer` has just changed its mind about `subject`, and with it perhaps the majority.
     fn removed(&mut self, observer: usize, subject: usize) {
         let (now, out) = (self.now, self.board.is_out(subject));
@@ -131,7 +145,7 @@ impl World {
     fn mistaken(&mut self, observer: usize, subject: usize) {
         let now = self.now;
         self.measures.called_down += 1;
-        if self.network.apart(observer, subject, now, Duration::ZERO) {
+        if self.scenario.check.sides && self.network.apart(observer, subject, now, Duration::ZERO) {
             let acts = |member| would_say_held(&self.hosts, member, now);
             self.quorums.verdict(&mut self.violations, now, observer, subject, acts);
         }

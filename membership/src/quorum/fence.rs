@@ -1,0 +1,279 @@
+//! Has the lease of a silent member run out for certain?
+//!
+//! Picture: a diver's air is counted from the last answered knock. Whoever stands on deck cannot see the diver's
+//! gauge, but can ask everybody who might have answered a knock when they last did. If enough of them answered none
+//! for longer than the air lasts, the diver is up or will never act.
+//!
+//! Each elector notes when it last acknowledged whom ([`Acknowledged`]). An observer asks them for how long they have
+//! acknowledged nothing of a member, and keeps the answers as spans of its own clock ([`Silences`]). A span in which
+//! *q* votes together acknowledged nothing shares an elector with every majority; when it is longer than a lease, the
+//! lease has run out inside it. Nobody promises anything and nothing is kept on disk: a silence is a fact, and stays one.
+//!
+//! Weak spot: votes. It rests on the member's own answers alone, so with a fence nobody borrows a proof, everybody
+//! asks all electors, and the electorate has to be small (docs/quorum.md, section 6).
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use crate::Instant;
+use crate::quorum::Ballot;
+
+/// When a node last acknowledged whom: answered a question of theirs with a lease.
+#[derive(Clone, Debug)]
+pub struct Acknowledged {
+    last: BTreeMap<u64, Instant>,
+    /// Of what was before, nothing can be said: another life of ours may have acknowledged, or somebody was forgotten.
+    floor: Instant,
+}
+
+impl Acknowledged {
+    pub fn new(now: Instant) -> Self {
+        Self { last: BTreeMap::new(), floor: now }
+    }
+
+    pub fn note(&mut self, member: u64, now: Instant) {
+        self.last.insert(member, now);
+    }
+
+    /// Since when nothing of `member` has been acknowledged, for certain.
+    pub fn none_since(&self, member: u64) -> Instant {
+        self.last.get(&member).copied().unwrap_or(self.floor).max(self.floor)
+    }
+
+    /// Forgets those who are not in the roster any more, and with them what was before.
+    pub fn keep(&mut self, known: impl Fn(u64) -> bool) {
+        let floor = &mut self.floor;
+        self.last.retain(|member, at| {
+            let keep = known(*member);
+            if !keep {
+                *floor = (*floor).max(*at);
+            }
+            keep
+        });
+    }
+}
+
+/// From then to then, on our clock, an elector acknowledged nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    from: Instant,
+    to: Instant,
+}
+
+/// What electors said about one member.
+#[derive(Clone, Debug, Default)]
+pub struct Silences {
+    by_elector: BTreeMap<u64, Span>,
+}
+
+impl Silences {
+    /// `elector` answered, at `now`, a question that left at `sent`: so long it has acknowledged nothing.
+    ///
+    /// It spoke at some moment between the two. So at the latest its silence began `silent` before `now`, and at the
+    /// earliest it has lasted until `sent`. Its clock may be fast and ours slow: a fiftieth is taken off.
+    pub fn testify(&mut self, elector: u64, sent: Instant, now: Instant, silent: Duration) {
+        let told = Span { from: now - silent * 49 / 50, to: sent };
+        if told.from >= told.to {
+            return;
+        }
+        let known = self.by_elector.entry(elector).or_insert(told);
+        let touch = told.from <= known.to && known.from <= told.to;
+        *known = match touch {
+            true => Span { from: known.from.min(told.from), to: known.to.max(told.to) },
+            false if told.to > known.to => told,
+            false => *known,
+        };
+    }
+
+    /// Whether the lease of `subject`, good for `length`, has run out, so that it cannot have another one yet.
+    /// `own`: ourselves, and since when we have acknowledged nothing.
+    pub fn prove(
+        &self,
+        now: Instant,
+        subject: u64,
+        own: (u64, Instant),
+        ballot: &Ballot,
+        length: Duration,
+    ) -> bool {
+        if ballot.fault.is_some() {
+            return false;
+        }
+        // Who held a lease until the end of a span holds the next one a settling time later at the earliest, which is
+        // never less than a lease; clocks are off by two hundredths at the most.
+        let fresh = length * 49 / 50;
+        let mut spans: Vec<(Span, u32)> = ballot
+            .electors
+            .iter()
+            .filter(|(elector, _)| *elector != subject)
+            .filter_map(|(elector, votes)| {
+                let span = match *elector == own.0 {
+                    true => Span { from: own.1, to: now },
+                    false => *self.by_elector.get(elector)?,
+                };
+                (now.since(span.to) < fresh).then_some((span, *votes))
+            })
+            .collect();
+        spans.sort_unstable_by_key(|(span, _)| span.from);
+        // For each possible end of the common span: when does it begin, with the longest silences that reach it?
+        spans.iter().any(|(end, _)| {
+            let mut sum = 0_u32;
+            let reach = spans.iter().filter(|(span, _)| span.to >= end.to);
+            let begins = reach.into_iter().find_map(|(span, votes)| {
+                sum = sum.saturating_add(*votes);
+                (sum >= ballot.needed).then_some(span.from)
+            });
+            begins.is_some_and(|from| end.to.since(from) >= beyond(length))
+        })
+    }
+}
+
+/// Longer than a lease of `length` by any clock: two hundredths for the rates of two clocks, one for rounding.
+fn beyond(length: Duration) -> Duration {
+    length * 103 / 100
+}
+
+/// The case for a fence around one member.
+#[derive(Clone, Debug)]
+pub struct Enclosure {
+    /// Which life of it is silent.
+    pub tag: u64,
+    pub silences: Silences,
+    /// Proven; true for as long as the member stays down.
+    pub fenced: bool,
+}
+
+impl Enclosure {
+    pub fn new(tag: u64) -> Self {
+        Self { tag, silences: Silences::default(), fenced: false }
+    }
+}
+
+/// Why there can be no fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FenceError {
+    /// No electorate is stated.
+    #[error("a fence needs to be told who votes: state `expected`")]
+    Nobody,
+    /// So many electors there may be.
+    #[error("a fence takes {MOST_ELECTORS} electors at the most, of whom everybody asks each; here are {0}")]
+    TooMany(usize),
+}
+
+/// Everybody asks every elector twice in the life of a lease, so there may be this many of them: nine cost each member
+/// 2 kB/s, and a majority of nine survives the loss of four.
+pub const MOST_ELECTORS: usize = 9;
+/// A question about silences asks about so many at once: it stays within the smallest datagram, its answer too.
+pub const MOST_ABOUT: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LENGTH: Duration = Duration::from_millis(1400);
+    const SUBJECT: u64 = 5;
+    const ME: u64 = 1;
+
+    fn at(ms: u64) -> Instant {
+        Instant::EPOCH + Duration::from_millis(ms)
+    }
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn five() -> Ballot {
+        Ballot { votes: 5, needed: 3, electors: (1..=5).map(|e| (e, 1)).collect(), fault: None }
+    }
+
+    /// 2 and 3 say at 9.99 s that they have been silent since 8 s, about.
+    fn silences() -> Silences {
+        let mut silences = Silences::default();
+        for elector in [2, 3] {
+            silences.testify(elector, at(9_980), at(10_000), ms(2_000));
+        }
+        silences
+    }
+
+    #[test]
+    fn a_common_silence_of_a_majority_beyond_the_lease_fences() {
+        let prove = |own, ballot: &Ballot| silences().prove(at(10_010), SUBJECT, (ME, own), ballot, LENGTH);
+        assert!(prove(at(5_000), &five()));
+        assert!(!prove(at(9_000), &five()), "we have acknowledged it ourselves");
+        assert!(!prove(at(8_540), &five()), "1,440 ms are not enough");
+        assert!(prove(at(8_530), &five()));
+        let fault = Ballot { fault: Some(String::new()), ..five() };
+        assert!(!prove(at(5_000), &fault));
+    }
+
+    #[test]
+    fn the_subject_does_not_vouch_for_itself_and_neither_does_a_stranger() {
+        let mut silences = Silences::default();
+        for elector in [SUBJECT, 2, 77] {
+            silences.testify(elector, at(9_980), at(10_000), ms(9_000));
+        }
+        assert!(!silences.prove(at(10_000), SUBJECT, (ME, at(0)), &five(), LENGTH));
+        silences.testify(4, at(9_980), at(10_000), ms(9_000));
+        assert!(silences.prove(at(10_000), SUBJECT, (ME, at(0)), &five(), LENGTH));
+        assert!(!silences.prove(at(10_000), SUBJECT, (77, at(0)), &five(), LENGTH), "we have no vote");
+    }
+
+    #[test]
+    fn silences_that_do_not_overlap_for_a_lease_prove_nothing() {
+        let mut silences = Silences::default();
+        silences.testify(2, at(8_600), at(8_610), ms(4_000));
+        silences.testify(3, at(9_980), at(10_000), ms(1_200));
+        assert!(!silences.prove(at(10_000), SUBJECT, (ME, at(0)), &five(), LENGTH));
+        assert!(!silences.prove(at(9_000), SUBJECT, (ME, at(0)), &five(), LENGTH));
+    }
+
+    #[test]
+    fn an_answer_under_way_for_long_says_little_and_an_old_one_nothing() {
+        let mut late = Silences::default();
+        for elector in [2, 3] {
+            late.testify(elector, at(9_000), at(10_000), ms(2_000));
+        }
+        assert!(
+            !late.prove(at(10_000), SUBJECT, (ME, at(0)), &five(), LENGTH),
+            "it may have been said at once"
+        );
+        let end = 9_980 + 1_372;
+        assert!(silences().prove(at(end - 1), SUBJECT, (ME, at(0)), &five(), LENGTH));
+        assert!(
+            !silences().prove(at(end), SUBJECT, (ME, at(0)), &five(), LENGTH),
+            "it may hold another lease"
+        );
+    }
+
+    #[test]
+    fn answers_join_to_one_silence_unless_something_was_acknowledged_between_them() {
+        let mut silences = silences();
+        for elector in [2, 3] {
+            silences.testify(elector, at(11_000), at(11_010), ms(1_100));
+        }
+        assert!(silences.prove(at(11_010), SUBJECT, (ME, at(0)), &five(), LENGTH));
+        for elector in [2, 3] {
+            silences.testify(elector, at(12_300), at(12_310), ms(1_000));
+        }
+        assert!(!silences.prove(at(12_310), SUBJECT, (ME, at(0)), &five(), LENGTH));
+    }
+
+    #[test]
+    fn weights_count_as_votes() {
+        let ballot =
+            Ballot { votes: 5, needed: 3, electors: vec![(2, 3), (3, 1), (SUBJECT, 1)], fault: None };
+        assert!(silences().prove(at(10_000), SUBJECT, (ME, at(0)), &ballot, LENGTH));
+        let light = Ballot { votes: 5, needed: 3, electors: vec![(2, 1), (3, 1), (SUBJECT, 3)], fault: None };
+        assert!(!silences().prove(at(10_000), SUBJECT, (ME, at(0)), &light, LENGTH));
+    }
+
+    #[test]
+    fn nobody_vouches_for_the_time_before_its_start_or_for_those_it_has_forgotten() {
+        let mut acknowledged = Acknowledged::new(at(100));
+        assert_eq!(acknowledged.none_since(9), at(100));
+        acknowledged.note(9, at(500));
+        acknowledged.note(8, at(300));
+        assert_eq!((acknowledged.none_since(9), acknowledged.none_since(8)), (at(500), at(300)));
+        acknowledged.keep(|member| member != 9);
+        assert_eq!((acknowledged.none_since(9), acknowledged.none_since(8)), (at(500), at(500)));
+    }
+}
