@@ -4,6 +4,7 @@
 #   scripts/results.sh                       everything; most rows have ten seeds
 #   ONLY='S1\|' scripts/results.sh            only the rows that begin so (a regular expression), into a file of their own
 #   ONLY='S8 \(a\) deaf, 200' scripts/results.sh
+#   SKIP='nodes 10000' scripts/results.sh    all but the rows in which this occurs
 #   SEEDS=3 LIMIT=60 scripts/results.sh      fewer seeds; no single row longer than a minute
 #   LIST=1 scripts/results.sh                names of the rows and their commands
 #
@@ -100,7 +101,7 @@ main() {
         # shellcheck disable=SC2086 # the arguments are words
         timeout "$LIMIT" "$SIM" $arguments --seeds "$seeds" $lenient -o json >"$work/$n.json" 2>"$work/$n.err" || status=$?
         printf '%s|%s|%s|%s|%s|%s|%s\n' "$n" "$status" "$name" "$against" "$measure" "$arguments --seeds $seeds" "$((SECONDS - began))" >>"$work/rows"
-    done < <(rows | grep -E "^${ONLY:-}")
+    done < <(rows | grep -E "^${ONLY:-}" | grep -vE "${SKIP:-^$}")
     {
         echo "# Results of $(date +%F)"
         echo
