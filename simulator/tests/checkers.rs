@@ -57,13 +57,14 @@ fn a_member_whose_clock_is_far_too_slow_holds_a_lease_when_it_is_fenced() {
 
 #[test]
 fn a_loser_whose_clock_is_far_too_slow_holds_quorum_while_it_is_called_down() {
-    // Beyond the promise, which allows 1 %: its proof of 1.4 s lasts 2.8 s.
+    // Beyond the promise, which allows 1 %: its proof of 1.4 s lasts 2.8 s. Whether that reaches the verdict, 2 s after
+    // a question at any moment of a round, is up to the seed: in about one of four it does.
     let slow = "\n[[fault]]\nwhat = \"clock-drift\"\nat = \"5s\"\nwho = [\"n0\"]\nppm = -500000\n";
     let text = include_str!("../scenarios/partition.toml").to_owned() + slow;
     let sets = ["nodes=5", "duration=60s", "fault.0.sides=[[\"n0\"], \"80%\"]", "check.liveness=false"];
     let sets = sets.map(str::to_owned);
     let scenario = parse(&text, &sets).unwrap_or_else(|problem| panic!("{problem}"));
-    let report = run(&scenario, &[1], &sets, &|| {}).expect("runs");
-    let violations = &report.runs[0].violations;
-    assert!(violations.broke("two-quorums") && violations.broke("quorum-overlap"), "{violations:?}");
+    let report = run(&scenario, &(1..=12).collect::<Vec<_>>(), &sets, &|| {}).expect("runs");
+    let broke = |rule| report.runs.iter().any(|run| run.violations.broke(rule));
+    assert!(broke("two-quorums") && broke("quorum-overlap"));
 }
