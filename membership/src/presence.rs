@@ -141,7 +141,7 @@ impl Node {
             else {
                 continue;
             };
-            let to = member.life.address;
+            let to = member.life.address();
             let due = self.ask_at(elector);
             if due > now {
                 next = next.min(due);

@@ -117,7 +117,7 @@ pub fn of(now: Instant, member: &Member, roster: &Roster, config: &Config, is_se
         generation: member.life.generation,
         heartbeat: member.heartbeat,
         status: member.status,
-        address: member.life.address,
+        address: member.life.address(),
         state: member.state.iter().map(|(k, v)| (k.to_owned(), v.to_vec())).collect(),
         since: member.since,
         phi: if is_self || !member.is_present() { 0.0 } else { member.detector.phi(now, &config.detector) },
