@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -263,6 +264,15 @@ class Watch:
             self.view[event["name"]] = (event["status"], event["generation"])
         if event.get("quorum"):
             self.quorum = event["quorum"]["quorum"]
+
+    def stamped(self, fits, act):
+        """When the agent itself says that the last event came which `fits`: seconds after the act. What it says
+        is not late when this program is, which has to share the machine with all agents."""
+        stamps = [event["time"] for moment, event in self.events if moment >= act and fits(event)]
+        if not stamps:
+            return None
+        last = datetime.strptime(stamps[-1], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc).timestamp()
+        return last - (act + time.time() - time.monotonic())
 
     def status(self, name):
         return self.view.get(name, (None, 0))[0]

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! One node is told of all the others by the datagrams with which a newcomer is supplied; all bytes
-//! count that the process holds more than before, as the allocator rounds them. With
-//! `Bodies::shared()` several nodes are told the same, and what each one more holds is divided by
+//! count that the process then holds beyond what a node holds that knows nobody, as the allocator
+//! rounds them. With `Bodies::shared()` several nodes are told the same, and what each one more holds is divided by
 //! the members: the price of a pair of observer and member.
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
@@ -28,11 +28,13 @@ use support::allocations::{self, Counting};
 static ALLOCATOR: Counting = Counting;
 
 fn main() {
+    let base = held(1, 0, 1, &support::config());
+    println!("A node that knows nobody: {base:.0} B\n");
     println!("| members | state of each | a node of its own, B per member | shared bodies, B per pair |");
     println!("|---:|---|---:|---:|");
     for members in [1_000, 10_000] {
         for keys in [0, 3] {
-            let alone = held(members, keys, 1, &support::config()) / members as f64;
+            let alone = (held(members, keys, 1, &support::config()) - base) / (members - 1) as f64;
             let shared = World::shared();
             let four = held(members, keys, 4, &shared);
             drop(shared);

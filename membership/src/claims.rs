@@ -67,7 +67,7 @@ impl Node {
         path.last_direct = now;
         // That we hear it does not say that it hears us: only an answer does.
         let doubtful = !*path.reachable.get_or_insert(true);
-        let to = member.life.address;
+        let to = member.life.address();
         let newer = heartbeat <= limit && member.advance(now, heartbeat, &self.config.detector);
         drop(member);
         if newer {
@@ -180,7 +180,7 @@ impl Node {
         if some.is_empty() {
             some = peers::sample(&self.roster, &mut self.rng, count, |m| is_other(m, me));
         }
-        some.into_iter().map(|m| m.life.address).collect()
+        some.into_iter().map(|m| m.life.address()).collect()
     }
 
     /// Those to whom the tournament of peers.rs sends us in the next slots.
@@ -190,7 +190,7 @@ impl Node {
             .skip(1)
             .take(count)
             .filter_map(|s| peers::for_slot(&self.roster, self.me, s, |m| m.status == Status::Alive))
-            .map(|m| m.life.address)
+            .map(|m| m.life.address())
             .collect();
         some.sort_unstable();
         some.dedup();
@@ -396,7 +396,7 @@ impl Node {
                 if self.is_new(now) {
                     self.emit(Event::NameRefused {
                         holder: holder.host_id,
-                        address: holder.address,
+                        address: holder.address(),
                         generation: claim.generation,
                     });
                 }

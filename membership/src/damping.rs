@@ -255,7 +255,7 @@ impl Node {
             return;
         }
         let kept_out = member.marks().is_kept_out();
-        let (to, silence) = (member.life.address, member.detector.silence(now));
+        let (to, silence) = (member.life.address(), member.detector.silence(now));
         let present = member.is_present();
         if !witness::is_one(&self.roster, subject, self.config.witnesses, self.me) {
             return;
@@ -313,7 +313,7 @@ impl Node {
     fn tell_of_link(&mut self, now: Instant, subject: u64) {
         for other in witness::of(&self.roster, subject, self.config.witnesses) {
             if other != self.me
-                && let Some(to) = self.roster.get(other).map(|m| m.life.address)
+                && let Some(to) = self.roster.get(other).map(|m| m.life.address())
             {
                 self.tell(now, to, &[subject], Detail::Thin);
             }

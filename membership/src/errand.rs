@@ -50,7 +50,7 @@ impl Node {
         let helpers: Vec<(u64, SocketAddr)> =
             peers::sample(&self.roster, &mut self.rng, self.config.helpers, fit)
                 .into_iter()
-                .map(|m| (m.hash(), m.life.address))
+                .map(|m| (m.hash(), m.life.address()))
                 .collect();
         for (helper, to) in helpers {
             // The helper waits for its own answer first: twice the patience.
@@ -75,7 +75,7 @@ impl Node {
     ) {
         // Only members that we know, at the address that we know: nobody makes us call strangers.
         let Some(member) = self.roster.get(request.subject) else { return };
-        let to = member.life.address;
+        let to = member.life.address();
         if request.subject == self.me || seq == 0 {
             return;
         }

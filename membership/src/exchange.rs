@@ -66,7 +66,7 @@ impl Node {
     /// Opens an exchange with a member.
     pub(crate) fn open_exchange(&mut self, now: Instant, peer: u64) {
         let Some(member) = self.roster.get(peer) else { return };
-        let to = member.life.address;
+        let to = member.life.address();
         let knock = !member.is_present();
         let deadline = now + self.patience(Some(member));
         let contact = Contact { subject: Some(peer), to, sent: now, deadline, kind: Kind::Exchange };

@@ -31,11 +31,11 @@ pub fn of_life(life: &Life) -> u64 {
     hasher.write_u64(life.reference.unix_ms);
     hasher.write_u64(life.reference.heartbeat);
     hasher.write_u32(life.reference.interval_ms);
-    match life.address.ip() {
+    match life.address().ip() {
         IpAddr::V4(ip) => hasher.write(&ip.octets()),
         IpAddr::V6(ip) => hasher.write(&ip.octets()),
     }
-    hasher.write_u16(life.address.port());
+    hasher.write_u16(life.address().port());
     (life.hash & UPPER) | (hasher.finish() & !UPPER)
 }
 

@@ -98,7 +98,9 @@ impl Node {
             .iter()
             .copied()
             // Whoever found us first may know only a part: while we look, members are dialled too.
-            .filter(|seed| looking || !self.roster.iter().any(|m| m.life.address == *seed && m.is_present()))
+            .filter(|seed| {
+                looking || !self.roster.iter().any(|m| m.life.address() == *seed && m.is_present())
+            })
             .collect();
         // A few at a time: any one of them leads to all others.
         let count = if looking { DIALS } else { 1 };
@@ -120,7 +122,7 @@ impl Node {
 
     /// Calls at an address of which we do not know who lives there.
     pub(crate) fn dial(&mut self, now: Instant, to: SocketAddr) {
-        if to == self.myself().life.address {
+        if to == self.myself().life.address() {
             return;
         }
         let deadline = now + self.patience(None) * 2;

@@ -72,7 +72,7 @@ impl Node {
         let me = self.me;
         let targets: Vec<_> = peers::sample(&self.roster, &mut self.rng, ASKED, |m| is_other(m, me))
             .into_iter()
-            .map(|m| (m.hash(), m.life.address))
+            .map(|m| (m.hash(), m.life.address()))
             .collect();
         if let Some(leave) = &mut self.leave {
             leave.asked += targets.len();

@@ -452,7 +452,7 @@ impl Node {
         }
         match command {
             Command::Seeds(seeds) => {
-                let mine = self.myself().life.address;
+                let mine = self.myself().life.address();
                 self.join.set_seeds(now, seeds, mine);
                 Ok(())
             }
@@ -585,7 +585,7 @@ impl Node {
         let Some(mut myself) = self.roster.get_mut(me) else { return };
         let old = &myself.life;
         let reference = Reference { unix_ms: generation, ..old.reference };
-        let life = Life::new(old.name.clone(), old.host_id, generation, old.address, reference);
+        let life = Life::new(old.name.clone(), old.host_id, generation, old.address(), reference);
         myself.begin_life(life);
         drop(myself);
         self.burst.news(now, me, true);

@@ -160,7 +160,7 @@ impl Node {
             else {
                 continue;
             };
-            let to = member.life.address;
+            let to = member.life.address();
             let due = self.ask_at(now, elector);
             if due > now {
                 next = next.min(due);

@@ -301,7 +301,7 @@ impl Node {
             self.probes.remove(&subject);
             return;
         };
-        let to = member.life.address;
+        let to = member.life.address();
         // Enough is known: only look now and then whether it is back.
         let enough = probe.case.phi() >= TESTIFY || probe.raised == Some(Evidence::Proven);
         let pause = match enough {

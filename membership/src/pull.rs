@@ -198,7 +198,7 @@ impl Node {
         let Some(part) = self.pulls.parts.get(place).copied() else { return };
         let to = from.or_else(|| {
             let known = peers::sample(&self.roster, &mut self.rng, 1, |m| is_other(m, me));
-            known.first().map(|m| m.life.address).or_else(|| self.join.first_seed())
+            known.first().map(|m| m.life.address()).or_else(|| self.join.first_seed())
         });
         let Some(to) = to else {
             self.pulls.parts.clear();

@@ -66,7 +66,7 @@ impl Node {
         let Some(member) = peers::for_slot(&self.roster, self.me, slot.saturating_add(calls), alive) else {
             return;
         };
-        let (subject, to) = (member.hash(), member.life.address);
+        let (subject, to) = (member.hash(), member.life.address());
         if !self.probes.contains_key(&subject) && self.probe_budget.take(now, 1) {
             self.ping(now, subject, to, Kind::Call);
         }

@@ -94,7 +94,7 @@ impl Node {
             }
         }
         for (witness, subjects) in by_witness {
-            if let Some(to) = self.roster.get(witness).map(|m| m.life.address) {
+            if let Some(to) = self.roster.get(witness).map(|m| m.life.address()) {
                 self.tell(now, to, &subjects, Detail::Thin);
             }
         }

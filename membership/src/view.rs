@@ -126,7 +126,7 @@ pub fn of(
         generation: member.life.generation,
         heartbeat: member.heartbeat,
         status: member.status,
-        address: member.life.address,
+        address: member.life.address(),
         state: member.state.iter().map(|(k, v)| (k.to_owned(), v.to_vec())).collect(),
         fenced: fenced.filter(|_| member.status == Status::Down),
         since: member.since,

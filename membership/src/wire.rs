@@ -122,8 +122,8 @@ fn write_life(life: &Life) -> gossip::Body {
     gossip::Body {
         name: life.name.as_str().into(),
         host_id: Bytes::copy_from_slice(&life.host_id.0.to_be_bytes()),
-        ip: write_ip(life.address),
-        port: life.address.port().into(),
+        ip: write_ip(life.address()),
+        port: life.address().port().into(),
         ref_unix_ms: life.reference.unix_ms,
         ref_heartbeat: life.reference.heartbeat,
         interval_ms: life.reference.interval_ms,
