@@ -45,9 +45,9 @@ def law(runs):
     """Bytes per second of a quiet member, against the size of the cluster."""
     measured = sorted((run["nodes"], run["runs"][0]["summary"]["bytes"]["mean"]) for run in runs)
     sizes = [n for n, _ in measured]
-    plot = Plot(x=Log(min(sizes), max(sizes), sizes), y=Log(100, 2000, [100, 200, 500, 1000, 2000]))
+    plot = Plot(x=Log(min(sizes), max(sizes), sizes), y=Log(100, 2000, [100, 200, 500, 1000, 2000]), legend=(90, 38))
     curve = [min(sizes) * (max(sizes) / min(sizes)) ** (i / 60) for i in range(61)]
-    plot.line("law", [(n, 2 * (HEADER + n * BITS / 8)) for n in curve], css="law")
+    plot.line("law", [(n, 2 * (HEADER + n * BITS / 8)) for n in curve], css="law", lower=True)
     plot.line("of it headers", [(n, 2 * HEADER) for n in (min(sizes), max(sizes))], css="law")
     plot.line("measured, mean of members and seconds", measured, marks=True)
     return plot.drawn("members", "bytes per second, each")
@@ -58,7 +58,8 @@ def peaks(runs):
     series = [(run, run["runs"][0]["series"]) for run in runs]
     end = max(second["at"] for _, seconds in series for second in seconds)
     cap = (1 + PEAK) * BYTE_RATE
-    plot = Plot(x=Linear(0, end, range(0, end + 1, 10)), y=Log(100, 10e6, [10**i for i in range(2, 8)]))
+    axes = Linear(0, end, range(0, end + 1, 10)), Log(100, 10e6, [10**i for i in range(2, 8)])
+    plot = Plot(*axes, legend=(456, 140))
     for run, seconds in series:
         points = [(second["at"], max(100, second["bytes_max"])) for second in seconds]
         plot.line(f"{run['scenario']}, {run['nodes']} members", points)
@@ -86,11 +87,11 @@ class Log(Linear):
 class Plot:
     """Lines over two axes, each named at the side or in the legend."""
 
-    def __init__(self, x, y):
-        self.x, self.y = x, y
+    def __init__(self, x, y, legend):
+        self.x, self.y, self.corner = x, y, legend
         self.parts, self.legend = [], []
 
-    def line(self, name, points, css="line", marks=False):
+    def line(self, name, points, css="line", marks=False, lower=False):
         colour = COLOURS[sum(css == "line" for _, css, _ in self.legend) % len(COLOURS)]
         at = [self.at(*point) for point in points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
@@ -100,7 +101,7 @@ class Plot:
             self.parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in at]
         if css == "law":
             x, y = at[-1]
-            self.parts.append(f'<text x="{x - 4:.1f}" y="{y - 6:.1f}" text-anchor="end">{name}</text>')
+            self.parts.append(f'<text x="{x - 4:.1f}" y="{y + (34 if lower else -6):.1f}" text-anchor="end">{name}</text>')
         self.legend.append((name, css, colour))
 
     def at(self, x, y):
@@ -124,9 +125,9 @@ class Plot:
         axes.append(f'<text transform="translate(16 {middle}) rotate(-90)" text-anchor="middle">{beside}</text>')
         named = [(name, colour) for name, css, colour in self.legend if css == "line"]
         for i, (name, colour) in enumerate(named):
-            y = TOP + 18 + 20 * i
-            axes.append(f'<line x1="{LEFT + 12}" x2="{LEFT + 36}" y1="{y - 4}" y2="{y - 4}" stroke="{colour}" '
-                        f'stroke-width="2"/><text x="{LEFT + 44}" y="{y}">{name}</text>')
+            x, y = self.corner[0], self.corner[1] + 20 * i
+            axes.append(f'<line x1="{x}" x2="{x + 24}" y1="{y - 4}" y2="{y - 4}" stroke="{colour}" '
+                        f'stroke-width="2"/><text x="{x + 32}" y="{y}">{name}</text>')
         body = "\n".join([f"<style>{STYLE}</style>", *axes, *self.parts])
         return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
                 f'aria-label="{beside}, by {below}">\n{body}\n</svg>\n')
