@@ -71,6 +71,19 @@ fn a_member_that_is_cut_off_is_called_down_and_comes_back() {
     }
 }
 
+#[test]
+fn a_member_that_is_cut_off_is_fenced_when_its_own_lease_is_over() {
+    let Some(network) = Network::flagged(3, "fence", &["--fence"]) else { return };
+    network.wait("all three hold quorum", || (1..=3).all(|i| network.quorum(i) == "held"));
+    network.run(&["cut", "3"]).expect("cut");
+    network.wait("both others say fenced", || (1..=2).all(|i| network.fenced(i, 3) == Some(true)));
+    assert_eq!(network.quorum(3), "lost");
+    network.run(&["heal"]).expect("heal");
+    network.wait("it is back", || (1..=3).all(|i| network.sees_alive(i, 3)));
+    assert_eq!(network.fenced(1, 3), None);
+    network.wait("quorum everywhere", || (1..=3).all(|i| network.quorum(i) == "held"));
+}
+
 /// Agents m1, m2, ... in namespaces of their own; all gone when dropped.
 struct Network {
     prefix: String,
@@ -80,10 +93,15 @@ struct Network {
 impl Network {
     /// Starts so many agents, which expect as many; `None`, and a word on stderr, where it cannot be done.
     fn of(members: usize, purpose: &str) -> Option<Self> {
+        Self::flagged(members, purpose, &[])
+    }
+
+    /// The same, each with these flags.
+    fn flagged(members: usize, purpose: &str, flags: &[&str]) -> Option<Self> {
         let prefix = format!("hst{}{purpose}", std::process::id());
         let network = Self { prefix, dir: tempfile::tempdir().unwrap() };
         let count = members.to_string();
-        match network.run(&["up", &count]) {
+        match network.run(&[&["up", &count], flags].concat()) {
             Ok(()) => Some(network),
             Err(output) if output.status.code() == Some(CANNOT) => {
                 eprintln!("SKIPPED: {}", String::from_utf8_lossy(&output.stderr).trim());
@@ -120,6 +138,11 @@ impl Network {
         let members = self.get(i, &format!("/v1/members?status={status}")).unwrap_or_default();
         let members = members["members"].as_array().cloned().unwrap_or_default();
         members.iter().map(|member| member["name"].as_str().unwrap()[1..].parse().unwrap()).collect()
+    }
+
+    /// What agent `i` says of the lease that `j` had.
+    fn fenced(&self, i: usize, j: usize) -> Option<bool> {
+        self.get(i, &format!("/v1/members/m{j}"))?["fenced"].as_bool()
     }
 
     fn sees_alive(&self, i: usize, count: usize) -> bool {

@@ -6,15 +6,18 @@ use heartsay_simulator::run::run_one;
 use heartsay_simulator::swarm::{self, Theme};
 
 fn holds(seed: u64) {
-    let scenario =
-        swarm::draw(seed, Theme::All, None).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
+    keeps(seed, Theme::All);
+}
+
+fn keeps(seed: u64, theme: Theme) {
+    let scenario = swarm::draw(seed, theme, None).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
     let run = run_one(&scenario, seed, None).expect("runs");
     assert_eq!(
         run.violations.count,
         0,
         "seed {seed}: {:?}\n{}",
         run.violations,
-        swarm::text(seed, Theme::All, None)
+        swarm::text(seed, theme, None)
     );
 }
 
@@ -38,4 +41,9 @@ fn who_leaves_while_a_dial_is_due_does_not_spin() {
 fn trouble_that_ends_while_its_member_is_being_restarted_does_end() {
     holds(155);
     holds(1024);
+}
+
+#[test]
+fn a_verdict_on_a_member_that_lives_and_is_put_out_breaks_no_promise_of_quorum() {
+    keeps(50_219, Theme::Quorum);
 }

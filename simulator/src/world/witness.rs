@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use heartsay_membership::{Event, MemberEvent, MemberEventKind, Name, Status};
+use heartsay_membership::{Event, Instant, MemberEvent, MemberEventKind, Name, Status};
 
 use super::World;
 use crate::checks::{Quorums, Safety};
@@ -145,7 +145,8 @@ impl World {
     fn mistaken(&mut self, observer: usize, subject: usize) {
         let now = self.now;
         self.measures.called_down += 1;
-        if self.scenario.check.sides && self.network.apart(observer, subject, now, Duration::ZERO) {
+        let promised = self.scenario.check.sides && !self.keeps_out(observer, subject);
+        if promised && self.network.apart(observer, subject, now, Duration::ZERO) {
             let acts = |member| would_say_held(&self.hosts, member, now);
             self.quorums.verdict(&mut self.violations, now, observer, subject, acts);
         }
@@ -166,6 +167,15 @@ impl World {
             self.measures.healthy_evicted += 1;
         }
         marks.evicted = Some(now);
+    }
+
+    /// Whether `observer` calls `subject` down though it may live, since it is of no use: of such a verdict quorum
+    /// promises nothing.
+    fn keeps_out(&self, observer: usize, subject: usize) -> bool {
+        let Some(process) = &self.hosts[observer].process else { return false };
+        let local = Instant::from_micros(process.clock.read(self.now));
+        let name = &self.hosts[subject].name;
+        process.node.real().and_then(|node| node.member(local, name)).is_some_and(|m| m.kept_out.is_some())
     }
 
     /// `observer` has `subject` in its view.
