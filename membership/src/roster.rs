@@ -641,8 +641,8 @@ fn duplicate(holder: &Member, newcomer: HostId) -> Rejected {
 const DRAWER: usize = 80;
 /// First step of a search: a member stands some four places from where its hash says.
 const NEARBY: usize = 4;
-/// What a drawer holds before it has to grow: by two deviations more.
-const ROOM: usize = 96;
+/// What a drawer holds before it has to grow: by two deviations more. One below a size at which allocators round up.
+const ROOM: usize = 95;
 /// Most members of a page on average: the fingerprints then cost at most a
 /// bit per member, and a page of them in the worst coding fits half a datagram.
 const PAGE: usize = 192;
