@@ -196,11 +196,12 @@ fn addresses(size: usize) -> anyhow::Result<Vec<SocketAddr>> {
 }
 
 /// In memory, if the system has a place for files there: hundreds of agents that begin a life would wait for the
-/// disk, each three times, to keep what goes with the play. What is to be kept is on the disk.
+/// disk, each three times, to keep what goes with the play. What is to be kept is on the disk, and `TMPDIR` says where.
 fn playground(keep: bool) -> io::Result<TempDir> {
     let mut new = tempfile::Builder::new();
     new.prefix("heartsay-dev-");
-    let in_memory = if keep { None } else { new.tempdir_in(IN_MEMORY).ok() };
+    let told = keep || std::env::var_os("TMPDIR").is_some();
+    let in_memory = if told { None } else { new.tempdir_in(IN_MEMORY).ok() };
     in_memory.map_or_else(|| new.tempdir(), Ok)
 }
 
