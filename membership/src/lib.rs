@@ -36,6 +36,7 @@ mod claims;
 mod config;
 mod contact;
 mod damping;
+mod drawer;
 mod errand;
 mod exchange;
 mod fence;

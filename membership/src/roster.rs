@@ -7,15 +7,15 @@
 //!
 //! Picture: a card index. Each drawer holds an equal range of hashes; there are
 //! twice as many when they get too full. A page of the wire is some drawers, or part of one. A newcomer moves the cards
-//! of one drawer only. On the rider of each card stands who it is about and the stamp of what is written on it, so that
-//! whoever looks for somebody, or sums up a drawer, reads riders and no cards.
+//! of one drawer only (`drawer.rs`).
 
-use core::ops::{Deref, DerefMut, Range};
+use core::ops::Range;
 use core::time::Duration;
 
 use crate::Instant;
 use crate::bodies::Bodies;
 use crate::config::Config;
+use crate::drawer::{DRAWER, Drawer, InHand, Rider, Sums};
 use crate::fingerprint::standing_code;
 use crate::identity::{Heartbeat, HostId};
 use crate::io::Rejected;
@@ -35,33 +35,6 @@ pub struct Roster {
     tombstones: Tombstones,
     max_members: usize,
     bodies: Bodies,
-}
-
-/// A range of the roster, with its sums.
-#[derive(Debug, Default)]
-struct Drawer {
-    /// One for each of the members, in the same order.
-    riders: Vec<Rider>,
-    members: Vec<Member>,
-    /// Of all riders.
-    sums: Sums,
-}
-
-/// Who a card is about, and the stamp of what it says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rider {
-    hash: u64,
-    /// Lower half of the tag; the upper one is that of the hash.
-    life: u32,
-    stamp: u32,
-}
-
-/// A member taken out to be written on. When it is put back, its rider and the sums of its drawer follow.
-#[derive(Debug)]
-pub struct InHand<'a> {
-    rider: &'a mut Rider,
-    member: &'a mut Member,
-    sums: &'a mut Sums,
 }
 
 /// How many members have which status.
@@ -357,8 +330,9 @@ impl Roster {
     fn resize(&mut self) {
         while self.len > DRAWER << self.bits {
             let halves = core::mem::take(&mut self.drawers).into_iter().zip(0..);
-            self.drawers = halves.flat_map(|(drawer, prefix)| drawer.halve(self.bits, prefix)).collect();
             self.bits += 1;
+            let second = |prefix: u32| bounds(self.bits, prefix * 2 + 1).0;
+            self.drawers = halves.flat_map(|(drawer, prefix)| drawer.halve(second(prefix))).collect();
         }
         while self.bits > 0 && self.len < DRAWER << self.bits >> 2 {
             self.bits -= 1;
@@ -405,134 +379,6 @@ fn drawer_of(bits: u32, hash: u64) -> usize {
     if bits == 0 { 0 } else { usize::try_from(hash >> (64 - bits)).unwrap_or(usize::MAX) }
 }
 
-impl Drawer {
-    fn new(riders: Vec<Rider>, members: Vec<Member>) -> Self {
-        Self { sums: Sums::of(&riders), riders, members }
-    }
-
-    fn hashes(&self) -> impl Iterator<Item = u64> {
-        self.riders.iter().map(|rider| rider.hash)
-    }
-
-    fn take_in_hand(&mut self, hash: u64) -> Option<InHand<'_>> {
-        let place = self.find(hash).ok()?;
-        let (rider, member) = (self.riders.get_mut(place)?, self.members.get_mut(place)?);
-        Some(InHand { rider, member, sums: &mut self.sums })
-    }
-
-    /// Where a member is, or where it would stand.
-    ///
-    /// Hashes are spread evenly, so a member stands nearly where its hash says. Around that place the search
-    /// widens by steps that double: two lines of cache where halving the whole would read five, and never
-    /// many more steps than halving if somebody chose names for their hashes.
-    fn find(&self, hash: u64) -> Result<usize, usize> {
-        let riders = self.riders.as_slice();
-        let (Some(first), Some(last)) = (riders.first(), riders.last()) else { return Err(0) };
-        let (along, all) = (hash.saturating_sub(first.hash) >> 32, (last.hash - first.hash) >> 32);
-        let steps = riders.len() as u64 - 1;
-        let guess = usize::try_from(along.min(all) * steps / all.max(1)).unwrap_or(0).min(riders.len() - 1);
-        let reaches = |place: usize| riders.get(place).is_none_or(|rider| rider.hash >= hash);
-        let (mut from, mut to, mut step) = (guess, guess, NEARBY);
-        while from > 0 && reaches(from) {
-            to = from;
-            from = from.saturating_sub(step);
-            step *= 2;
-        }
-        while !reaches(to) {
-            from = to;
-            to = (to + step).min(riders.len());
-            step *= 2;
-        }
-        let near = riders.get(from..to).unwrap_or_default();
-        let place = from + near.partition_point(|rider| rider.hash < hash);
-        match riders.get(place) {
-            Some(rider) if rider.hash == hash => Ok(place),
-            _ => Err(place),
-        }
-    }
-
-    /// Places of the members from hash `from` up to and including `to`.
-    fn between(&self, from: u64, to: u64) -> Range<usize> {
-        let inside = |rider: Option<&Rider>| rider.is_none_or(|rider| (from..=to).contains(&rider.hash));
-        if inside(self.riders.first()) && inside(self.riders.last()) {
-            return 0..self.riders.len();
-        }
-        let start = self.riders.partition_point(|rider| rider.hash < from);
-        start..self.riders.partition_point(|rider| rider.hash <= to).max(start)
-    }
-
-    fn put(&mut self, member: Member) {
-        let rider = Rider::of(&member);
-        let (Ok(place) | Err(place)) = self.find(rider.hash);
-        if self.members.len() == self.members.capacity() {
-            let more = if self.members.len() < ROOM { 8 } else { 32 };
-            self.members.reserve_exact(more);
-            self.riders.reserve_exact(more);
-        }
-        self.riders.insert(place, rider);
-        self.members.insert(place, member);
-        self.sums = self.sums.plus(rider.sums());
-    }
-
-    fn take(&mut self, place: usize) -> Member {
-        self.sums = self.sums.minus(self.riders.remove(place).sums());
-        self.members.remove(place)
-    }
-
-    /// Its two halves by the bit after the first `bits`.
-    fn halve(mut self, bits: u32, prefix: u32) -> [Self; 2] {
-        let (from, _) = bounds(bits + 1, prefix * 2 + 1);
-        let middle = self.riders.partition_point(|rider| rider.hash < from);
-        // Room for all that are to come: a thousand rosters that grow in step, each by its own many sizes, would
-        // leave a third of the memory in holes of sizes that nobody asks for any more.
-        let (mut riders, mut members) = (Vec::with_capacity(ROOM), Vec::with_capacity(ROOM));
-        riders.extend(self.riders.drain(middle..));
-        members.extend(self.members.drain(middle..));
-        let second = Self::new(riders, members);
-        self.sums = self.sums.minus(second.sums);
-        [self, second]
-    }
-}
-
-impl Rider {
-    fn of(member: &Member) -> Self {
-        let [.., a, b, c, d] = member.tag().to_be_bytes();
-        Self { hash: member.hash(), life: u32::from_be_bytes([a, b, c, d]), stamp: member.stamp }
-    }
-
-    fn tag(self) -> u64 {
-        (self.hash >> 32 << 32) | u64::from(self.life)
-    }
-
-    fn sums(self) -> Sums {
-        Sums { lives: spread(self.tag()), stamps: self.stamp }
-    }
-}
-
-impl Deref for InHand<'_> {
-    type Target = Member;
-
-    fn deref(&self) -> &Member {
-        self.member
-    }
-}
-
-impl DerefMut for InHand<'_> {
-    fn deref_mut(&mut self) -> &mut Member {
-        self.member
-    }
-}
-
-impl Drop for InHand<'_> {
-    fn drop(&mut self) {
-        let rider = Rider::of(self.member);
-        if rider != *self.rider {
-            *self.sums = self.sums.minus(self.rider.sums()).plus(rider.sums());
-            *self.rider = rider;
-        }
-    }
-}
-
 impl Census {
     fn of(&mut self, status: Status) -> &mut u32 {
         match status {
@@ -542,36 +388,6 @@ impl Census {
             Status::Left => &mut self.left,
         }
     }
-}
-
-/// Sums over a page.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
-    /// Of the tags: who.
-    pub lives: u64,
-    /// Of the stamps: in what standing and with what state.
-    pub stamps: u32,
-}
-
-impl Sums {
-    fn of(riders: &[Rider]) -> Self {
-        riders.iter().map(|rider| rider.sums()).fold(Self::default(), Self::plus)
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self { lives: self.lives.wrapping_add(other.lives), stamps: self.stamps.wrapping_add(other.stamps) }
-    }
-
-    fn minus(self, other: Self) -> Self {
-        Self { lives: self.lives.wrapping_sub(other.lives), stamps: self.stamps.wrapping_sub(other.stamps) }
-    }
-}
-
-/// Tags are structured (their upper half is the name's); a multiplication and
-/// a shift make their sum depend on every bit.
-fn spread(tag: u64) -> u64 {
-    let mixed = tag.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
 /// Which side knows more, from what a list says of one life.
@@ -637,36 +453,6 @@ fn duplicate(holder: &Member, newcomer: HostId) -> Rejected {
     Rejected::DuplicateName { name: holder.life.name.clone(), holder: holder.life.host_id, newcomer }
 }
 
-/// Most members of a drawer on average. A newcomer moves half of them, 3 kB.
-const DRAWER: usize = 80;
-/// First step of a search: a member stands some four places from where its hash says.
-const NEARBY: usize = 4;
-/// What a drawer holds before it has to grow: by two deviations more. One below a size at which allocators round up.
-const ROOM: usize = 95;
 /// Most members of a page on average: the fingerprints then cost at most a
 /// bit per member, and a page of them in the worst coding fits half a datagram.
 const PAGE: usize = 192;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn drawer(hashes: &[u64]) -> Drawer {
-        let rider = |hash: &u64| Rider { hash: *hash, life: 0, stamp: 0 };
-        Drawer::new(hashes.iter().map(rider).collect(), Vec::new())
-    }
-
-    #[test]
-    fn a_search_finds_what_halving_finds_however_the_hashes_are_spread() {
-        let even: Vec<u64> = (0..90).map(|i| i << 57 | 5).collect();
-        let crowded: Vec<u64> = (0..90).map(|i| if i < 80 { i } else { i << 57 }).collect();
-        let squares: Vec<u64> = (0..60).map(|i| 1 << i).collect();
-        for hashes in [vec![], vec![0], vec![u64::MAX], vec![7, 9], even, crowded, squares] {
-            let drawer = drawer(&hashes);
-            let near = hashes.iter().flat_map(|hash| [hash.saturating_sub(1), *hash, hash.saturating_add(1)]);
-            for hash in near.chain([0, 1, u64::MAX / 2, u64::MAX]) {
-                assert_eq!(drawer.find(hash), hashes.binary_search(&hash), "{hash} in {hashes:?}");
-            }
-        }
-    }
-}
