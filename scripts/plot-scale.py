@@ -19,7 +19,7 @@ import sys
 # B(N) = 2 (H + N b / 8): docs/scale.md.
 HEADER, BITS = 83, 2.4
 # `byte_rate` of membership/src/config.rs, and how many seconds' worth may leave at once (bucket.rs).
-BYTE_RATE, PEAK = 500_000, 4
+BYTE_RATE, PEAK = 1_000_000, 4
 
 WIDTH, HEIGHT = 720, 400
 LEFT, RIGHT, TOP, BOTTOM = 76, 20, 20, 52

@@ -43,8 +43,9 @@ pub struct Config {
     /// 50: eight cases at once at full speed; more wait for their turn.
     pub probe_rate: u32,
     /// All bytes per second that leave, headers of IP and UDP included: sustained, with peaks of four times as
-    /// many at once, so at most five times as many in any second. 500 kB: a quiet member of 10,000 sends a
-    /// hundredth of it. Less slows down a mass start, in which a seed is asked for most.
+    /// many at once, so at most five times as many in any second. 1 MB: a quiet member of 10,000 sends less than
+    /// a hundredth of it. Less slows down a mass start, in which a seed is asked for most: with half of it 2,000
+    /// members saw one another after 4.9 s instead of 2.7 (simulator, `bootstrap`).
     pub byte_rate: u32,
     /// Waits for answers, and how often paths fail.
     pub rtt: RttConfig,
@@ -103,7 +104,7 @@ impl Config {
             coalesce: Duration::from_millis(10),
             burst_rate: 50,
             probe_rate: 50,
-            byte_rate: 500_000,
+            byte_rate: 1_000_000,
             rtt: RttConfig::lan(),
             detector: DetectorConfig::default(),
             local_health: LocalHealthConfig::default(),
