@@ -29,9 +29,14 @@ impl Bucket {
         usize::try_from(self.tokens / 1000).unwrap_or(usize::MAX)
     }
 
+    /// How many may leave at once when it is full.
+    pub fn size(&self) -> usize {
+        usize::try_from(self.per_second * PEAK).unwrap_or(usize::MAX)
+    }
+
     /// How much of a peak has been used up, in tenths.
     pub fn used(&mut self, now: Instant) -> u32 {
-        let most = usize::try_from(self.per_second * PEAK).unwrap_or(usize::MAX);
+        let most = self.size();
         let used = most.saturating_sub(self.available(now));
         u32::try_from(used.saturating_mul(10) / most.max(1)).unwrap_or(10)
     }
@@ -53,7 +58,7 @@ impl Bucket {
 }
 
 /// Bucket size, in seconds of the rate: a quiet node may answer one large event at once.
-pub const PEAK: u64 = 4;
+const PEAK: u64 = 4;
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::Instant;
-use crate::bucket::{Bucket, PEAK};
+use crate::bucket::Bucket;
 
 /// Subjects that are news, and when to tell of them.
 #[derive(Debug)]
@@ -51,14 +51,8 @@ pub struct Due {
 impl Burst {
     pub fn new(now: Instant, rate: u32, coalesce: Duration, fanout: usize) -> Self {
         let budget = Bucket::new(now, rate);
-        let most = usize::try_from(u64::from(rate.max(1)) * PEAK).unwrap_or(usize::MAX);
-        Self {
-            waiting: BTreeMap::new(),
-            earliest: Instant::NEVER,
-            budget,
-            coalesce,
-            fanout: fanout.min(most),
-        }
+        let fanout = fanout.min(budget.size());
+        Self { waiting: BTreeMap::new(), earliest: Instant::NEVER, budget, coalesce, fanout }
     }
 
     /// There is something new about `subject`.

@@ -104,6 +104,7 @@ impl Drawer {
         let rider = Rider::of(&member);
         let (Ok(place) | Err(place)) = self.find(rider.hash);
         if self.members.len() == self.members.capacity() {
+            // Doubling would leave a third of all memory unused.
             let more = if self.members.len() < ROOM { 8 } else { 32 };
             self.members.reserve_exact(more);
             self.riders.reserve_exact(more);
