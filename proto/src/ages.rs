@@ -46,10 +46,15 @@ pub fn encode(ages: &[Option<i64>], out: &mut Vec<u8>) {
     let mut bits = BitWriter::new(out);
     code.write_header(&mut bits);
     if code.width > 0 {
+        let words = spread.words(code);
         for &age in ages {
-            match age.filter(|&age| spread.reaches(age)) {
-                Some(age) => code.write(code.symbol(age), &mut bits),
-                None => code.write(code.absent.unwrap_or_default(), &mut bits),
+            // Nearly all are near, and of those a look at the list is all that is to be done.
+            match age.and_then(|age| words.get(spread.place(age)?)) {
+                Some(&(word, length)) if length > 0 => bits.put(word, length),
+                _ => match age.filter(|&age| spread.reaches(age)) {
+                    Some(age) => code.write(code.symbol(age), &mut bits),
+                    None => code.write(code.absent.unwrap_or_default(), &mut bits),
+                },
             }
         }
     }
@@ -78,9 +83,17 @@ fn read(bytes: &[u8], count: usize, out: &mut Vec<Option<i64>>) -> Result<(), De
     let mut bits = BitReader::new(bytes);
     if count > 0 {
         let code = Code::read_header(&mut bits)?;
+        let glance = Glance::of(code);
         for _ in 0..count {
-            let symbol = code.read(&mut bits)?;
-            out.push(code.age(symbol)?);
+            // Nearly all symbols are short, and of those a look at the list is all that is to be done.
+            let (age, length) = glance.at(bits.window());
+            if length > 0 {
+                bits.skip(length)?;
+                out.push(age);
+            } else {
+                let symbol = code.read(&mut bits)?;
+                out.push(code.age(symbol)?);
+            }
         }
     }
     bits.finish()
@@ -118,17 +131,23 @@ impl Code {
     }
 
     fn write(self, symbol: u64, bits: &mut BitWriter<'_>) {
-        let direct = self.direct();
-        if symbol < direct {
-            return bits.put(symbol, self.width);
+        match self.word(symbol) {
+            Ok((word, length)) => bits.put(word, length),
+            Err(far) => {
+                bits.put(ones(self.width + UNARY_BITS), self.width + UNARY_BITS);
+                write_far(far, bits);
+            }
         }
-        let more = symbol - direct;
+    }
+
+    /// How a symbol is spelled and in how many bits, or by how much it is beyond the unary part.
+    fn word(self, symbol: u64) -> Result<(u64, u32), u64> {
+        let Some(more) = symbol.checked_sub(self.direct()) else { return Ok((symbol, self.width)) };
         if let Some(far) = more.checked_sub(UNARY_MAX) {
-            bits.put(ones(self.width + UNARY_BITS), self.width + UNARY_BITS);
-            return write_far(far, bits);
+            return Err(far);
         }
         let length = self.width + u32::try_from(more).unwrap_or(UNARY_BITS);
-        bits.put(ones(length) << 1, length + 1);
+        Ok((ones(length) << 1, length + 1))
     }
 
     fn read(self, bits: &mut BitReader<'_>) -> Result<u64, DecodeError> {
@@ -191,6 +210,33 @@ impl Code {
     }
 }
 
+/// What the next symbol means, by the next eight bits: its age and its length, of those that are no longer.
+struct Glance([(Option<i64>, u32); 1 << GLANCE]);
+
+impl Glance {
+    fn of(code: Code) -> Self {
+        let mut glance = Self([(None, 0); _]);
+        if code.width == 0 {
+            return glance;
+        }
+        let mut rest = glance.0.as_mut_slice();
+        // Words in the order of their symbols are in the order of their bits, and each begins all fields behind it.
+        for symbol in 0..1 << GLANCE {
+            let Ok((_, length @ 1..=GLANCE)) = code.word(symbol) else { break };
+            let Ok(age) = code.age(symbol) else { break };
+            let Some((fields, others)) = rest.split_at_mut_checked(1 << (GLANCE - length)) else { break };
+            fields.fill((age, length));
+            rest = others;
+        }
+        glance
+    }
+
+    fn at(&self, window: u64) -> (Option<i64>, u32) {
+        let [first, ..] = window.to_be_bytes();
+        self.0.get(usize::from(first)).copied().unwrap_or_default()
+    }
+}
+
 /// What is beyond the unary part, in the first class that holds it.
 fn write_far(far: u64, bits: &mut BitWriter<'_>) {
     let classes = FAR_CLASSES.iter().zip(0..).take_while(|((start, _), _)| *start <= far);
@@ -219,21 +265,29 @@ struct Spread {
 
 impl Spread {
     fn of(ages: &[Option<i64>]) -> Self {
-        let mut spread = Self { centre: middle(ages), near: [0; _], members: 0, absent: 0 };
+        let members = ages.len() as u64;
+        let mut spread = Self { centre: middle(ages), near: [0; _], members, absent: 0 };
         for &age in ages {
-            spread.members += 1;
-            match age.filter(|&age| spread.reaches(age)) {
-                Some(age) => {
-                    let index = age.wrapping_sub(spread.centre).saturating_add_unsigned(NEAR as u64);
-                    let index = usize::try_from(index);
-                    if let Some(count) = index.ok().and_then(|index| spread.near.get_mut(index)) {
-                        *count += 1;
-                    }
-                }
-                None => spread.absent += 1,
+            match age.and_then(|age| spread.place(age)).and_then(|place| spread.near.get_mut(place)) {
+                Some(count) => *count += 1,
+                None => spread.absent += u64::from(age.is_none_or(|age| !spread.reaches(age))),
             }
         }
         spread
+    }
+
+    /// Where an age stands in `near`; at an index beyond it, or nowhere, if it is not near.
+    fn place(&self, age: i64) -> Option<usize> {
+        usize::try_from(age.checked_sub(self.centre)?.checked_add_unsigned(NEAR as u64)?).ok()
+    }
+
+    /// How each age of `near` is spelled, and in how many bits; in none those that are far.
+    fn words(&self, code: Code) -> [(u64, u32); 2 * NEAR + 1] {
+        let mut words = [(0, 0); _];
+        for (index, word) in words.iter_mut().enumerate() {
+            *word = code.word(code.symbol(self.base(index))).unwrap_or_default();
+        }
+        words
     }
 
     /// Whether an age can be coded at all.
@@ -362,6 +416,8 @@ const UNARY_MAX: u64 = UNARY_BITS as u64;
 /// Where each class of far symbols begins, and its bits. Each goes on where the one
 /// before ends, so that every symbol has one spelling.
 const FAR_CLASSES: [(u64, u32); 4] = [(0, 4), (16, 8), (16 + 256, 16), (16 + 256 + 65_536, 32)];
+/// Bits by which a symbol is looked up.
+const GLANCE: u32 = 8;
 /// Greatest distance of an age from the page's middle, in rounds: its symbol, at most
 /// twice as much and a little, then fits the last class.
 const REACH: u64 = (1 << 31) - 256;
