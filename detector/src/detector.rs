@@ -84,6 +84,24 @@ impl Detector {
         }
     }
 
+    /// Until then at least it is not overdue if nothing more is heard; see [`PhiAccrual::calm_until`].
+    #[must_use]
+    pub fn calm_until(&self, config: &DetectorConfig) -> Instant {
+        match (self, config) {
+            (Self::Phi(detector), DetectorConfig::Phi(config)) => detector.calm_until(config),
+            _ => self.last(),
+        }
+    }
+
+    /// Before that moment it is not overdue if nothing more is heard; see [`PhiAccrual::overdue_from`].
+    #[must_use]
+    pub fn overdue_from(&self, config: &DetectorConfig) -> Instant {
+        match (self, config) {
+            (Self::Phi(detector), DetectorConfig::Phi(config)) => detector.overdue_from(config),
+            _ => self.last(),
+        }
+    }
+
     /// The first moment at which [`phi`](Self::phi) is `threshold` or more, if nothing is heard until then;
     /// [`Instant::NEVER`] when it never is.
     #[must_use]

@@ -116,16 +116,35 @@ impl PhiAccrual {
     /// Whether phi has reached the threshold of `config`.
     #[must_use]
     pub fn is_overdue(&self, now: Instant, config: &PhiConfig) -> bool {
-        // A look at thousands of members a round should not cost thousands of logarithms. So bounds of the
-        // curves are asked first, which nearly everybody nearly always is within.
-        let silence = now.as_micros().saturating_sub(self.last.as_micros()) as f64 * 1e-6;
-        let late = silence - config.acceptable_pause.as_secs_f64() - self.mean_seconds();
-        let most = match config.tail {
-            _ if late <= 0.0 => BEFORE_THE_MEAN,
-            Tail::Normal => normal_phi_at_most(late / self.deviation_seconds(config)),
-            Tail::Exponential => f64::INFINITY,
+        // A look at thousands of members a round should not cost thousands of logarithms.
+        now >= self.calm_until(config)
+            && now >= self.overdue_from(config)
+            && self.phi(now, config) >= config.threshold
+    }
+
+    /// Until then at least it is not overdue if nothing more is heard: pause and mean have to pass first. Costs next
+    /// to nothing; [`overdue_from`](Self::overdue_from) is later and dearer.
+    #[must_use]
+    pub fn calm_until(&self, config: &PhiConfig) -> Instant {
+        if config.threshold <= BEFORE_THE_MEAN {
+            return self.last;
+        }
+        // One microsecond for what rounding may have added.
+        let mean = Duration::from_micros(micros(self.history.mean()).saturating_sub(1));
+        self.last + config.acceptable_pause.saturating_add(mean)
+    }
+
+    /// Before that moment it is not overdue if nothing more is heard, and soon after it is: a bound without a logarithm.
+    #[must_use]
+    pub fn overdue_from(&self, config: &PhiConfig) -> Instant {
+        let beyond = match config.tail {
+            _ if config.threshold <= BEFORE_THE_MEAN => return self.last,
+            Tail::Normal => self.deviation_seconds(config) * normal_z_at_least(config.threshold),
+            Tail::Exponential => 0.0,
         };
-        most >= config.threshold && self.phi(now, config) >= config.threshold
+        // A part in a billion and a microsecond for what rounding may have added.
+        let beyond = Duration::try_from_secs_f64(beyond * (1.0 - 1e-9)).unwrap_or_default();
+        self.calm_until(config) + beyond.saturating_sub(Duration::from_micros(1))
     }
 
     /// The first moment at which [`phi`](Self::phi) is `threshold` or more, if nothing is heard until then;
@@ -193,6 +212,16 @@ impl PhiAccrual {
     }
 }
 
+/// Whole microseconds; saturates.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "seconds are finite and not negative"
+)]
+fn micros(seconds: f32) -> u64 {
+    (seconds * 1e6) as u64
+}
+
 /// The first moment in `from..=latest` for which `reached` holds, given that it goes on holding; looks
 /// further, up to the end of time, should rounding have made `latest` too early.
 pub(crate) fn first_moment(from: Instant, latest: Instant, reached: impl Fn(Instant) -> bool) -> Instant {
@@ -235,10 +264,12 @@ fn normal_phi(z: f64) -> f64 {
     }
 }
 
-/// What [`normal_phi`] does not exceed, for z >= 0, without a logarithm: the hazard of the normal distribution is
-/// at most z + √(2/π), so its tail is at least exp(−z²/2 − z √(2/π)) / 2.
-fn normal_phi_at_most(z: f64) -> f64 {
-    LOG10_2 + LOG10_E * z * (0.798 + z / 2.0)
+/// Deviations before which [`normal_phi`] does not reach `phi`, at least 0: the hazard of the normal distribution is at most
+/// z + √(2/π), so its tail is at least exp(−z²/2 − z √(2/π)) / 2, and the rest is a quadratic equation.
+fn normal_z_at_least(phi: f64) -> f64 {
+    let slope = (2.0 / PI).sqrt();
+    let z = (slope * slope + 2.0 * LN_10 * (phi - LOG10_2)).max(0.0).sqrt() - slope;
+    z.max(0.0)
 }
 
 /// What phi does not exceed before mean and pause have passed: log10 2 by the normal curve, log10 e by the exponential.
@@ -297,12 +328,12 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_asked_first_is_never_below_the_curve_nor_far_above_it() {
+    fn the_bound_asked_first_is_never_beyond_the_curve_nor_far_before_it() {
         for i in 0..100_000 {
             let z = f64::from(i) / 1_000.0;
-            let (phi, most) = (normal_phi(z), normal_phi_at_most(z));
-            assert!(most >= phi, "z {z}: {most} is below {phi}");
-            assert!(z > 6.0 || most - phi < 1.2, "z {z}: {most} is far above {phi}");
+            let least = normal_z_at_least(normal_phi(z));
+            assert!(least <= z * (1.0 + 1e-9) + 1e-9, "the bound {least} is beyond {z}");
+            assert!(z - least < 0.8, "the bound {least} is far before {z}");
         }
     }
 

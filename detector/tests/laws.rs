@@ -118,6 +118,18 @@ proptest! {
     }
 
     #[test]
+    fn nobody_is_overdue_before_the_moment_until_which_it_is_calm(config in config(), life in life(), part in 0.0..1.0_f64) {
+        let (detector, _) = lived(&life, &config);
+        let last = detector.last();
+        for until in [detector.calm_until(&config), detector.overdue_from(&config)] {
+            let within = last + until.since(last).mul_f64(part);
+            prop_assert!(within == last || detector.phi(within, &config) < config.threshold());
+            let just_before = until - Duration::from_micros(1);
+            prop_assert!(just_before <= last || detector.phi(just_before, &config) < config.threshold());
+        }
+    }
+
+    #[test]
     fn a_shift_takes_off_our_absence_and_never_accuses(config in config(), life in life(), by in any::<u64>()) {
         let (mut detector, now) = lived(&life, &config);
         let (silence, phi) = (detector.silence(now), detector.phi(now, &config));
