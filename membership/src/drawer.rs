@@ -1,4 +1,4 @@
-//! A drawer of the roster: the members of one range of hashes, with their sums.
+//! A drawer of the roster: the members of one range of hashes, with their sums and pulses.
 //!
 //! Picture: index cards with riders. On the rider stands who a card is about and the stamp of what is
 //! written on it, so that whoever looks for somebody, or sums up a drawer, reads riders and no cards. A card is
@@ -6,13 +6,16 @@
 
 use core::ops::{Deref, DerefMut, Range};
 
-use crate::member::Member;
+use crate::identity::Heartbeat;
+use crate::member::{Member, Status};
+use crate::pulse::Pulse;
 
 /// A range of the roster, with its sums.
 #[derive(Debug, Default)]
 pub struct Drawer {
     /// One for each of the members, in the same order.
     pub riders: Vec<Rider>,
+    pub pulses: Vec<Pulse>,
     pub members: Vec<Member>,
     /// Of all riders.
     pub sums: Sums,
@@ -27,12 +30,15 @@ pub struct Rider {
     stamp: u32,
 }
 
-/// A member taken out to be written on. When it is put back, its rider and the sums of its drawer follow.
+/// A member taken out to be written on. When it is put back, its rider, its pulse and the sums of its drawer follow.
 #[derive(Debug)]
 pub struct InHand<'a> {
     rider: &'a mut Rider,
+    pulse: &'a mut Pulse,
     member: &'a mut Member,
     sums: &'a mut Sums,
+    /// What the pulse was made of.
+    was: (Heartbeat, Status),
 }
 
 /// Sums over a page.
@@ -45,8 +51,9 @@ pub struct Sums {
 }
 
 impl Drawer {
-    pub fn new(riders: Vec<Rider>, members: Vec<Member>) -> Self {
-        Self { sums: Sums::of(&riders), riders, members }
+    pub fn new(members: Vec<Member>) -> Self {
+        let riders: Vec<Rider> = members.iter().map(Rider::of).collect();
+        Self { sums: Sums::of(&riders), riders, pulses: members.iter().map(Pulse::of).collect(), members }
     }
 
     pub fn hashes(&self) -> impl Iterator<Item = u64> {
@@ -55,8 +62,10 @@ impl Drawer {
 
     pub fn take_in_hand(&mut self, hash: u64) -> Option<InHand<'_>> {
         let place = self.find(hash).ok()?;
-        let (rider, member) = (self.riders.get_mut(place)?, self.members.get_mut(place)?);
-        Some(InHand { rider, member, sums: &mut self.sums })
+        let (rider, pulse) = (self.riders.get_mut(place)?, self.pulses.get_mut(place)?);
+        let member = self.members.get_mut(place)?;
+        let was = (member.heartbeat, member.status);
+        Some(InHand { rider, pulse, member, sums: &mut self.sums, was })
     }
 
     /// Where a member is, or where it would stand.
@@ -105,32 +114,56 @@ impl Drawer {
         let (Ok(place) | Err(place)) = self.find(rider.hash);
         if self.members.len() == self.members.capacity() {
             // Doubling would leave a third of all memory unused.
-            let more = if self.members.len() < ROOM { 8 } else { 32 };
+            let more = if self.members.len() < ROOM { 8 } else { MORE };
             self.members.reserve_exact(more);
+            self.pulses.reserve_exact(more);
             self.riders.reserve_exact(more);
         }
         self.riders.insert(place, rider);
+        self.pulses.insert(place, Pulse::of(&member));
         self.members.insert(place, member);
         self.sums = self.sums.plus(rider.sums());
     }
 
     pub fn take(&mut self, place: usize) -> Member {
         self.sums = self.sums.minus(self.riders.remove(place).sums());
+        self.pulses.remove(place);
         self.members.remove(place)
     }
 
     /// Those below hash `from`, and those from there on.
-    pub fn halve(mut self, from: u64) -> [Self; 2] {
+    pub fn halve(self, from: u64) -> [Self; 2] {
         let middle = self.riders.partition_point(|rider| rider.hash < from);
-        // Room for all that are to come: a thousand rosters that grow in step, each by its own many sizes, would
-        // leave a third of the memory in holes of sizes that nobody asks for any more.
-        let (mut riders, mut members) = (Vec::with_capacity(ROOM), Vec::with_capacity(ROOM));
-        riders.extend(self.riders.drain(middle..));
-        members.extend(self.members.drain(middle..));
-        let second = Self::new(riders, members);
-        self.sums = self.sums.minus(second.sums);
-        [self, second]
+        let (mut riders, mut pulses) = (self.riders.into_iter(), self.pulses.into_iter());
+        let mut members = self.members.into_iter();
+        let mut part = |count: usize| {
+            let riders = roomy(riders.by_ref().take(count));
+            let sums = Sums::of(&riders);
+            Self {
+                riders,
+                pulses: roomy(pulses.by_ref().take(count)),
+                members: roomy(members.by_ref().take(count)),
+                sums,
+            }
+        };
+        [part(middle), part(usize::MAX)]
     }
+
+    /// Takes in the drawer that comes after it.
+    pub fn append(&mut self, mut after: Self) {
+        self.riders.append(&mut after.riders);
+        self.pulses.append(&mut after.pulses);
+        self.members.append(&mut after.members);
+        self.sums = self.sums.plus(after.sums);
+    }
+}
+
+/// With room for all that are to come: a thousand rosters that grow in step, each by its own many sizes, would leave a
+/// third of the memory in holes of sizes that nobody asks for any more.
+fn roomy<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all = Vec::with_capacity(ROOM);
+    all.extend(items);
+    all
 }
 
 impl Rider {
@@ -167,8 +200,11 @@ impl Drop for InHand<'_> {
         let rider = Rider::of(self.member);
         if rider != *self.rider {
             *self.sums = self.sums.minus(self.rider.sums()).plus(rider.sums());
-            *self.rider = rider;
         }
+        if rider != *self.rider || self.was != (self.member.heartbeat, self.member.status) {
+            *self.pulse = Pulse::of(self.member);
+        }
+        *self.rider = rider;
     }
 }
 
@@ -197,8 +233,10 @@ fn spread(tag: u64) -> u64 {
 pub const DRAWER: usize = 80;
 /// First step of a search: a member stands some four places from where its hash says.
 const NEARBY: usize = 4;
-/// What a drawer holds before it has to grow: by two deviations more. One below a size at which allocators round up.
-const ROOM: usize = 95;
+/// What a drawer holds before it has to grow: four kilobytes of members.
+const ROOM: usize = 85;
+/// By so many it then grows: another kilobyte of members.
+const MORE: usize = 21;
 
 #[cfg(test)]
 mod tests {
@@ -206,7 +244,7 @@ mod tests {
 
     fn drawer(hashes: &[u64]) -> Drawer {
         let rider = |hash: &u64| Rider { hash: *hash, life: 0, stamp: 0 };
-        Drawer::new(hashes.iter().map(rider).collect(), Vec::new())
+        Drawer { riders: hashes.iter().map(rider).collect(), ..Drawer::default() }
     }
 
     #[test]

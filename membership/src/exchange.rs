@@ -22,9 +22,10 @@ use heartsay_proto::{Filler, Message, ages, gossip};
 use crate::Instant;
 use crate::claims::{SHORTEST_INTERVAL_MS, heartbeat_limit};
 use crate::contact::{Contact, Kind};
+use crate::drawer::Drawer;
 use crate::fingerprint::standing_code;
 use crate::io::Rejected;
-use crate::member::{Member, Status};
+use crate::member::signed;
 use crate::node::Node;
 use crate::roster::compare;
 use crate::wire::Detail;
@@ -131,7 +132,7 @@ impl Node {
             return Ok(());
         };
         // The nominal time of the sender, on which all its ages are counted.
-        let nominal = self.roster.get(sender).map_or(0, |m| m.life.reference.unix_ms_of(heartbeat));
+        let nominal = self.roster.get(sender).map_or(0, |m| signed(m.life.reference.unix_ms_of(heartbeat)));
         let mut agrees = view == 0 || view == self.roster.fingerprint();
         let complete = step <= 2 && (view != 0 || exchange.pages.iter().any(|p| p.bits == 0));
         let unequal = self.stats.pages_unequal;
@@ -157,7 +158,7 @@ impl Node {
     fn on_page(
         &mut self,
         now: Instant,
-        nominal: u64,
+        nominal: i64,
         page: &gossip::Page,
         step: u32,
         reply: &mut Reply,
@@ -214,35 +215,48 @@ impl Node {
     }
 
     /// Heartbeats of a page on whose members both sides agree.
-    fn take_ages(&mut self, now: Instant, nominal: u64, page: &gossip::Page) -> Result<(), Rejected> {
+    fn take_ages(&mut self, now: Instant, nominal: i64, page: &gossip::Page) -> Result<(), Rejected> {
         let mut ages = core::mem::take(&mut self.ages);
         let decoded = ages::decode(&page.ages, self.roster.page_len(page.bits, page.prefix), &mut ages);
         if decoded.is_ok() {
             let unix_ms = self.unix_ms(now);
-            let (me, mut rest) = (self.me, ages.as_slice());
+            let (own, mut rest) = (self.roster.place(self.me), ages.as_slice());
+            let config = &self.config.detector;
             // Those whose heartbeat may change what is thought of them.
             let mut spoke = Vec::new();
-            for (hashes, members) in self.roster.stretches_mut(page.bits, page.prefix) {
-                let (here, beyond) = rest.split_at_checked(members.len()).unwrap_or_default();
+            for (number, drawer, range) in self.roster.parts_mut(page.bits, page.prefix) {
+                let (here, beyond) = rest.split_at_checked(range.len()).unwrap_or_default();
                 rest = beyond;
-                for ((hash, member), age) in hashes.zip(members).zip(here) {
-                    let Some(age) = age else { continue };
-                    let Some(heartbeat) = member.heartbeat_aged(nominal, *age) else { continue };
-                    let steps = heartbeat.saturating_sub(member.heartbeat);
-                    if steps == 0 || hash == me {
+                let Drawer { riders, pulses, members, .. } = drawer;
+                let pulses = pulses.get_mut(range.clone()).unwrap_or_default();
+                let members = members.get_mut(range.clone()).unwrap_or_default();
+                // Who is ahead of us is found first, by pulses alone: then the machine, which can foresee what comes
+                // next, fetches several bands at once.
+                self.ahead.clear();
+                let lines = here.iter().zip(pulses.iter()).zip(range.clone());
+                let ahead = lines.filter_map(|((age, pulse), at)| Some((at, pulse.ahead(nominal, (*age)?)?)));
+                // Nobody else tells us how often we have beaten.
+                self.ahead.extend(ahead.filter(|(at, _)| own != Some((number, *at))));
+                for (at, steps) in self.ahead.iter().copied() {
+                    let place = at - range.start;
+                    let (Some(pulse), Some(member)) = (pulses.get_mut(place), members.get_mut(place)) else {
                         continue;
-                    }
+                    };
                     // What can have been beaten since it was last heard needs no look at its life.
                     let silence = now.as_micros().saturating_sub(member.detector.last().as_micros());
+                    let heartbeat = member.heartbeat.saturating_add(steps);
                     if steps.saturating_mul(SHORTEST_INTERVAL_MS * 1000) > silence
                         && heartbeat > heartbeat_limit(unix_ms, member.life.generation)
                     {
                         continue;
                     }
-                    if member.status != Status::Alive || self.probes.contains_key(&hash) {
-                        spoke.push((hash, heartbeat));
+                    let hash = || riders.get(at).map_or(0, |rider| rider.hash);
+                    if !pulse.is_alive() || (!self.probes.is_empty() && self.probes.contains_key(&hash())) {
+                        spoke.push((hash(), heartbeat));
                     } else {
-                        member.advance(now, heartbeat, &self.config.detector);
+                        member.beat(now, steps, pulse.interval_ms(), config);
+                        pulse.advance(steps);
+                        pulse.calm(member.detector.calm_until(config));
                     }
                 }
             }
@@ -374,17 +388,10 @@ impl Node {
         let sums = self.roster.sums(bits, prefix);
         let (mut ages, mut coded) = (core::mem::take(&mut self.ages), core::mem::take(&mut self.scratch));
         let reference = self.myself();
-        let nominal = reference.life.reference.unix_ms_of(reference.heartbeat);
-        let age = |member: &Member| {
-            // Down and left members beat no more: the cheapest symbol.
-            if !member.is_present() {
-                return None;
-            }
-            member.age_at(nominal)
-        };
+        let nominal = signed(reference.life.reference.unix_ms_of(reference.heartbeat));
         ages.clear();
-        for members in self.roster.stretches(bits, prefix) {
-            ages.extend(members.iter().map(age));
+        for pulses in self.roster.pulses(bits, prefix) {
+            ages.extend(pulses.iter().map(|pulse| pulse.age(nominal)));
         }
         coded.clear();
         ages::encode(&ages, &mut coded);

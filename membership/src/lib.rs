@@ -52,6 +52,7 @@ mod peers;
 mod presence;
 mod probe;
 mod pull;
+mod pulse;
 mod quorum;
 mod roll;
 mod roster;

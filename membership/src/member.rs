@@ -107,13 +107,6 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Heartbeat on the line at `unix_ms`; may be negative before its beginning.
-    /// Saturates at absurd times, in the same way everywhere.
-    pub fn heartbeat_at(&self, unix_ms: u64) -> i64 {
-        let since = signed(unix_ms).saturating_sub(signed(self.unix_ms));
-        signed(self.heartbeat).saturating_add(since.div_euclid(i64::from(self.interval_ms.max(1))))
-    }
-
     /// Time on the line at which `heartbeat` is due.
     pub fn unix_ms_of(&self, heartbeat: Heartbeat) -> u64 {
         let beats = i128::from(heartbeat) - i128::from(self.heartbeat);
@@ -281,22 +274,18 @@ fn stronger(a: Accusation, b: Accusation) -> Accusation {
 
 /// One entry of the roster: a life, its marks, and what we ourselves have seen of it.
 ///
-/// *Picture*: a patient's wrist band and file. Whoever takes the pulse of a thousand
-/// each second walks along the bands; the file is fetched when there is something
-/// to write. A band is as long as a line of cache, and a round reads nothing else of
-/// members of whom there is no news but their heartbeat.
+/// *Picture*: a patient's wrist band and file. Whoever looks after a thousand each second
+/// walks along the bands; the file is fetched when there is something to write. A round reads
+/// nothing but the band of members of whom there is no news but their heartbeat.
 #[derive(Clone, Debug)]
 pub struct Member {
     /// Highest heartbeat known.
     pub heartbeat: Heartbeat,
     /// Silence of the heartbeat in the merged view.
     pub detector: Detector,
-    line: Line,
     /// Our local time, in microseconds, of its heartbeat 0: the earliest that
     /// any arrival so far allows.
     zero: i64,
-    /// Status as last reported. Set by `Roster::set_status`, which keeps count.
-    pub status: Status,
     file: Box<File>,
 }
 
@@ -311,6 +300,8 @@ pub struct File {
     path: Option<Box<Path>>,
     /// Since when the status is what it is.
     pub since: Instant,
+    /// Status as last reported. Set by `Roster::set_status`, which keeps count.
+    pub status: Status,
     /// Stamp of what is said about it: pages add them up.
     pub stamp: u32,
 }
@@ -347,19 +338,18 @@ impl Member {
         let mut member = Self {
             heartbeat,
             detector: Detector::new(now, &config.detector),
-            line: Line::of(&life.reference),
             zero: i64::MAX,
-            status,
             file: Box::new(File {
                 life,
                 state,
                 marks: Some(marks).filter(|marks| *marks != UNMARKED).map(Box::new),
                 path: None,
                 since: now,
+                status,
                 stamp: 0,
             }),
         };
-        member.anchor(now);
+        member.anchor(now, member.life.reference.interval_ms);
         member.restamp();
         member
     }
@@ -418,7 +408,6 @@ impl Member {
 
     /// Begins another life of ours, without leaving the roster.
     pub fn begin_life(&mut self, life: Life) {
-        self.line = Line::of(&life.reference);
         self.life = Arc::new(life);
         self.keep(Marks::default());
     }
@@ -433,9 +422,7 @@ impl Member {
         let Some(steps) = heartbeat.checked_sub(self.heartbeat).filter(|s| *s > 0) else {
             return false;
         };
-        self.heartbeat = heartbeat;
-        self.detector.heartbeat(now, steps, detector);
-        self.anchor(now);
+        self.beat(now, steps, self.life.reference.interval_ms, detector);
         if self.status != Status::Alive {
             let mut marks = self.marks().clone();
             marks.tidy(heartbeat);
@@ -444,19 +431,11 @@ impl Member {
         true
     }
 
-    /// How many heartbeats it is behind its own line at `unix_ms` of its time, by what we know.
-    pub fn age_at(&self, unix_ms: u64) -> Option<i64> {
-        self.line.beats_since(self.heartbeat, unix_ms).or_else(|| {
-            let predicted = self.life.reference.heartbeat_at(unix_ms);
-            predicted.checked_sub(i64::try_from(self.heartbeat).ok()?)
-        })
-    }
-
-    /// The heartbeat that is `age` behind its line at `unix_ms` of its time.
-    pub fn heartbeat_aged(&self, unix_ms: u64, age: i64) -> Option<Heartbeat> {
-        let known = i64::try_from(self.heartbeat).ok()?;
-        let predicted = known.checked_add(self.age_at(unix_ms)?)?;
-        u64::try_from(predicted.checked_sub(age)?).ok()
+    /// Takes so many more heartbeats, on its band alone: of a member that has nothing to refute.
+    pub fn beat(&mut self, now: Instant, steps: u64, interval_ms: u32, detector: &DetectorConfig) {
+        self.heartbeat = self.heartbeat.saturating_add(steps);
+        self.detector.heartbeat(now, steps, detector);
+        self.anchor(now, interval_ms);
     }
 
     /// Whether enough of its heartbeats were seen to be surprised by a silence. A
@@ -474,7 +453,7 @@ impl Member {
     /// first one made after it does: whoever cannot hear us, and so cannot
     /// refute in answer, refutes by beating on.
     pub fn heartbeat_by(&self, at: Instant) -> Heartbeat {
-        let interval = self.line.interval_micros();
+        let interval = micros_of(self.life.reference.interval_ms);
         // Rounds come up to a tenth of an interval early or late: by so much can
         // this one lie before the quickest so far.
         let elapsed = micros(at).saturating_sub(self.zero).saturating_add(interval / 5).max(0);
@@ -482,54 +461,22 @@ impl Member {
         self.heartbeat.max(line)
     }
 
-    fn anchor(&mut self, now: Instant) {
+    fn anchor(&mut self, now: Instant, interval_ms: u32) {
         let beats = i64::try_from(self.heartbeat).unwrap_or(i64::MAX);
-        let zero = micros(now).saturating_sub(beats.saturating_mul(self.line.interval_micros()));
+        let zero = micros(now).saturating_sub(beats.saturating_mul(micros_of(interval_ms)));
         self.zero = self.zero.min(zero);
     }
 }
 
-/// A [`Reference`] as two numbers, at hand without fetching the life. Packed, so that a
-/// member's status finds room in the same line of cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(Rust, packed(4))]
-struct Line {
-    /// When heartbeat 0 was due, in milliseconds of the owner's wall clock.
-    origin_ms: i64,
-    interval_ms: u32,
-}
-
-impl Line {
-    fn of(reference: &Reference) -> Self {
-        let interval_ms = reference.interval_ms.max(1);
-        let beats = i64::try_from(reference.heartbeat).ok().and_then(|h| h.checked_mul(interval_ms.into()));
-        let origin = i64::try_from(reference.unix_ms).ok().zip(beats).and_then(|(at, b)| at.checked_sub(b));
-        // So far off that every question goes to the reference itself.
-        Self { origin_ms: origin.unwrap_or(i64::MIN), interval_ms }
-    }
-
-    fn interval_micros(&self) -> i64 {
-        i64::from(self.interval_ms) * 1000
-    }
-
-    /// Heartbeats due after `heartbeat` and until `unix_ms`, negative when it is ahead.
-    /// `None` of values so far off that the reference itself must be asked.
-    fn beats_since(&self, heartbeat: Heartbeat, unix_ms: u64) -> Option<i64> {
-        let beats = i64::try_from(heartbeat).ok()?.checked_mul(i64::from(self.interval_ms))?;
-        let due = self.origin_ms.checked_add(beats)?;
-        let late = i64::try_from(unix_ms).ok()?.checked_sub(due)?;
-        // Narrow numbers divide in a third of the time, and this is done for everybody in each exchange.
-        let late = i32::try_from(late).ok()?;
-        let interval = i32::try_from(self.interval_ms).ok()?;
-        Some(i64::from(late.div_euclid(interval)))
-    }
+fn micros_of(interval_ms: u32) -> i64 {
+    i64::from(interval_ms.max(1)) * 1000
 }
 
 fn micros(at: Instant) -> i64 {
     signed(at.as_micros())
 }
 
-fn signed(value: u64) -> i64 {
+pub fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
@@ -564,8 +511,8 @@ mod tests {
     }
 
     #[test]
-    fn a_band_is_as_long_as_a_line_of_cache_and_its_file_is_small() {
-        assert_eq!(size_of::<Member>(), 64);
+    fn a_band_is_shorter_than_a_line_of_cache_and_its_file_is_small() {
+        assert_eq!(size_of::<Member>(), 48);
         // Sizes at which the allocator rounds up by nothing; a life has two counters in front (memory.rs).
         assert!(size_of::<File>() <= 56, "{}", size_of::<File>());
         assert!(size_of::<Life>() <= 104, "{}", size_of::<Life>());
@@ -630,29 +577,5 @@ mod tests {
         let mut standing = Standing { heartbeat: 5, marks: Marks { left: true, ..Marks::default() } };
         standing.join(&down(99, 100));
         assert_eq!(standing.status(), Status::Left);
-    }
-
-    #[test]
-    fn the_line_of_heartbeats_is_the_same_seen_from_both_ends() {
-        let reference = Reference { unix_ms: 1_000_000, heartbeat: 3, interval_ms: 1000 };
-        assert_eq!(reference.heartbeat_at(reference.unix_ms_of(77)), 77);
-        assert_eq!(reference.heartbeat_at(999_999), 2);
-        assert_eq!(reference.heartbeat_at(1_001_999), 4);
-    }
-
-    #[test]
-    fn a_line_says_what_its_reference_says_and_passes_on_what_is_too_far_off() {
-        let reference = Reference { unix_ms: 1_000_000, heartbeat: 3, interval_ms: 700 };
-        let line = Line::of(&reference);
-        for unix_ms in [0, 997_899, 997_900, 999_999, 1_000_000, 1_000_699, 1_000_700, 9_000_000] {
-            for heartbeat in [0, 3, 4, 1_000] {
-                let age = reference.heartbeat_at(unix_ms) - i64::try_from(heartbeat).unwrap_or_default();
-                assert_eq!(line.beats_since(heartbeat, unix_ms), Some(age), "{heartbeat} at {unix_ms}");
-            }
-        }
-        assert_eq!(line.beats_since(0, u64::MAX), None);
-        assert_eq!(line.beats_since(u64::MAX, 0), None);
-        let absurd = Reference { unix_ms: 0, heartbeat: u64::MAX, interval_ms: 1 };
-        assert_eq!(Line::of(&absurd).beats_since(0, 0), None);
     }
 }

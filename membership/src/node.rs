@@ -4,6 +4,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use heartsay_detector::{LocalHealth, RttEstimator};
@@ -61,8 +62,11 @@ pub struct Identity {
 /// [`Output::Timeout`]; only then wait.
 #[derive(Debug)]
 pub struct Node {
-    pub(crate) config: Config,
+    /// Of all nodes in one process the same, if they like.
+    pub(crate) config: Arc<Config>,
     pub(crate) me: u64,
+    /// That of our present life.
+    tag: u64,
     pub(crate) rng: ChaCha8Rng,
     pub(crate) roster: Roster,
     pub(crate) contacts: Contacts,
@@ -101,6 +105,8 @@ pub struct Node {
     pub(crate) unrest_at: Instant,
     /// Reused for coding and decoding pages.
     pub(crate) ages: Vec<Option<i64>>,
+    /// Reused for those in a page whose heartbeat is news: place and steps.
+    pub(crate) ahead: Vec<(usize, u64)>,
     pub(crate) presence: Presence,
     pub(crate) fence: Fence,
     pub(crate) started: Instant,
@@ -133,7 +139,13 @@ impl Node {
     ///
     /// # Errors
     /// The initial state breaks a limit.
-    pub fn new(me: Identity, config: Config, seed: u64, now: Instant) -> Result<Self, StateError> {
+    pub fn new(
+        me: Identity,
+        config: impl Into<Arc<Config>>,
+        seed: u64,
+        now: Instant,
+    ) -> Result<Self, StateError> {
+        let config = config.into();
         let mut rng = ChaCha8Rng::from_seed(expand(seed, &me));
         let interval_ms = u32::try_from(config.interval.as_millis()).unwrap_or(u32::MAX).clamp(10, 600_000);
         let reference = Reference { unix_ms: me.generation, heartbeat: 0, interval_ms };
@@ -143,12 +155,13 @@ impl Node {
         state.set(&entries)?;
         let generation_ms = i64::try_from(me.generation).unwrap_or(i64::MAX);
         let now_ms = i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX);
-        let hash = life.hash;
+        let (hash, tag) = (life.hash, life.tag);
         let (life, state) = config.bodies.share(life, state);
         let member = Member::new(now, life, Standing::default(), state, &config);
         let start: u32 = rng.random();
         Ok(Self {
             me: hash,
+            tag,
             roster: Roster::new(member, &config),
             contacts: Contacts::new(start),
             probes: BTreeMap::new(),
@@ -172,6 +185,7 @@ impl Node {
             recount_at: now,
             unrest_at: now,
             ages: Vec::new(),
+            ahead: Vec::new(),
             presence: Presence::new(
                 now,
                 config.electorate.clone(),
@@ -392,7 +406,7 @@ impl Node {
         .and_then(|(body, _key)| decode_bytes(self.buffers.copy(body)));
         self.scratch = scratch;
         let packet = opened?;
-        if packet.sender == self.myself().tag() {
+        if packet.sender == self.tag {
             self.join.drop_address(from);
             return Err(Rejected::Echo { from });
         }
@@ -587,7 +601,9 @@ impl Node {
         let reference = Reference { unix_ms: generation, ..old.reference };
         let life = Life::new(old.name.clone(), old.host_id, generation, old.address(), reference);
         myself.begin_life(life);
+        let tag = myself.tag();
         drop(myself);
+        self.tag = tag;
         self.burst.news(now, me, true);
         self.emit(Event::GenerationRaised(generation));
     }

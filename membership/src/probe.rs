@@ -169,17 +169,11 @@ impl Node {
         if now < self.recovering_until {
             return;
         }
-        let config = &self.config.detector;
-        let silent: Vec<u64> = self
-            .roster
-            .iter()
-            // The cheapest question first: all the members pass here in every round.
-            .filter(|m| m.detector.is_overdue(now, config) && m.has_rhythm() && is_other(m, self.me))
-            .map(Member::hash)
-            .filter(|hash| !self.probes.contains_key(hash))
-            .collect();
-        for subject in silent {
-            self.begin_probe(now, subject, now, None);
+        for subject in self.roster.overdue(now, &self.config.detector) {
+            let ask = |m: &Member| m.has_rhythm() && is_other(m, self.me);
+            if !self.probes.contains_key(&subject) && self.roster.get(subject).is_some_and(ask) {
+                self.begin_probe(now, subject, now, None);
+            }
         }
         if self.company != Company::Few {
             self.look_around(now);

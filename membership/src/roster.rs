@@ -12,14 +12,17 @@
 use core::ops::Range;
 use core::time::Duration;
 
+use heartsay_detector::DetectorConfig;
+
 use crate::Instant;
 use crate::bodies::Bodies;
 use crate::config::Config;
-use crate::drawer::{DRAWER, Drawer, InHand, Rider, Sums};
+use crate::drawer::{DRAWER, Drawer, InHand, Sums};
 use crate::fingerprint::standing_code;
 use crate::identity::{Heartbeat, HostId};
 use crate::io::Rejected;
 use crate::member::{Member, Status};
+use crate::pulse::{self, Pulse};
 use crate::state::State;
 use crate::tombstones::Tombstones;
 use crate::wire::Claim;
@@ -77,7 +80,7 @@ impl Roster {
         let mut census = Census::default();
         *census.of(me.status) += 1;
         Self {
-            drawers: vec![Drawer::new(vec![Rider::of(&me)], vec![me])],
+            drawers: vec![Drawer::new(vec![me])],
             bits: 0,
             len: 1,
             census,
@@ -103,6 +106,27 @@ impl Roster {
     /// Everybody with the hash of the name.
     pub fn entries(&self) -> impl Iterator<Item = (u64, &Member)> {
         self.drawers.iter().flat_map(|drawer| drawer.hashes().zip(&drawer.members))
+    }
+
+    /// Those whose silence has become surprising, with the hash of the name.
+    pub fn overdue(&mut self, now: Instant, config: &DetectorConfig) -> Vec<u64> {
+        let mut overdue = Vec::new();
+        let ticks = pulse::ticks(now);
+        for drawer in &mut self.drawers {
+            for (at, pulse) in drawer.pulses.iter_mut().enumerate() {
+                if pulse.is_calm(ticks) {
+                    continue;
+                }
+                if let Some(member) = drawer.members.get(at) {
+                    if member.detector.is_overdue(now, config) {
+                        overdue.push(member.hash());
+                    } else {
+                        pulse.calm(member.detector.overdue_from(config));
+                    }
+                }
+            }
+        }
+        overdue
     }
 
     /// Takes our own absence off everybody's silence.
@@ -166,12 +190,12 @@ impl Roster {
 
     /// The members whose hash begins with `prefix`, of `bits` bits.
     pub fn page(&self, bits: u32, prefix: u32) -> impl Iterator<Item = &Member> + Clone {
-        self.stretches(bits, prefix).flatten()
+        self.parts(bits, prefix).flat_map(|(drawer, range)| drawer.members.get(range).unwrap_or_default())
     }
 
-    /// The same, drawer by drawer.
-    pub fn stretches(&self, bits: u32, prefix: u32) -> impl Iterator<Item = &[Member]> + Clone {
-        self.parts(bits, prefix).map(|(drawer, range)| drawer.members.get(range).unwrap_or_default())
+    /// Their pulses, drawer by drawer.
+    pub fn pulses(&self, bits: u32, prefix: u32) -> impl Iterator<Item = &[Pulse]> {
+        self.parts(bits, prefix).map(|(drawer, range)| drawer.pulses.get(range).unwrap_or_default())
     }
 
     /// How many they are.
@@ -179,20 +203,26 @@ impl Roster {
         self.parts(bits, prefix).map(|(_, range)| range.len()).sum()
     }
 
-    /// The same drawer by drawer, with the hashes, to note heartbeats of those in good standing, which no
-    /// rider speaks of. For everything else there is [`Self::get_mut`].
-    pub fn stretches_mut(
+    /// The drawers of a page with their numbers and the places of its members, to note heartbeats of those in good
+    /// standing, which no rider speaks of. For everything else there is [`Self::get_mut`].
+    pub fn parts_mut(
         &mut self,
         bits: u32,
         prefix: u32,
-    ) -> impl Iterator<Item = (impl Iterator<Item = u64>, &mut [Member])> {
+    ) -> impl Iterator<Item = (usize, &mut Drawer, Range<usize>)> {
         let (drawers, from, to) = self.span(bits, prefix);
-        self.drawers.get_mut(drawers).unwrap_or_default().iter_mut().map(move |drawer| {
+        let numbers = drawers.clone();
+        let drawers = self.drawers.get_mut(drawers).unwrap_or_default();
+        numbers.zip(drawers).map(move |(number, drawer)| {
             let range = drawer.between(from, to);
-            let riders = drawer.riders.get(range.clone()).unwrap_or_default();
-            let members = drawer.members.get_mut(range).unwrap_or_default();
-            (riders.iter().map(|rider| rider.hash), members)
+            (number, drawer, range)
         })
+    }
+
+    /// The number of a member's drawer, and its place there.
+    pub fn place(&self, hash: u64) -> Option<(usize, usize)> {
+        let number = self.drawer_of(hash);
+        Some((number, self.drawers.get(number)?.find(hash).ok()?))
     }
 
     /// Sums over a page.
@@ -337,10 +367,8 @@ impl Roster {
         while self.bits > 0 && self.len < DRAWER << self.bits >> 2 {
             self.bits -= 1;
             let mut halves = core::mem::take(&mut self.drawers).into_iter();
-            while let (Some(mut first), Some(mut second)) = (halves.next(), halves.next()) {
-                first.riders.append(&mut second.riders);
-                first.members.append(&mut second.members);
-                first.sums = first.sums.plus(second.sums);
+            while let (Some(mut first), Some(second)) = (halves.next(), halves.next()) {
+                first.append(second);
                 self.drawers.push(first);
             }
         }

@@ -15,6 +15,7 @@ mod witness;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use heartsay_membership::{Config, Event, Instant};
@@ -50,7 +51,7 @@ pub struct World {
     pub(crate) violations: Violations,
     pub(crate) live: usize,
     pub(crate) recording: Option<Recording>,
-    config: Config,
+    config: Arc<Config>,
     seed: Seed,
     safety: Safety,
     marks: Vec<Marks>,
@@ -113,7 +114,7 @@ impl World {
             violations: Violations::default(),
             live: 0,
             recording: None,
-            config: scenario.protocol.config(scenario.nodes)?,
+            config: Arc::new(scenario.protocol.config(scenario.nodes)?),
             seed,
             safety: Safety::default(),
             marks: Vec::new(),
