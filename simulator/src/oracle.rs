@@ -1,7 +1,7 @@
 //! What really is, and what each member believes: the two are compared here.
 
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use heartsay_membership::{Generation, Heartbeat, Instant, Name, Status};
 
@@ -105,6 +105,8 @@ pub struct Board {
     started: Vec<bool>,
     wrong: usize,
     right_since: Instant,
+    /// Since when an observer has suspected a member (in this life of it).
+    doubts: BTreeMap<(usize, usize), Instant>,
     /// Of each member: how many running others hold it for down.
     absent: Vec<u32>,
     running: usize,
@@ -186,6 +188,10 @@ impl Board {
         row.belief = Vec::new();
         row.present = 0;
         row.hash = 0;
+        self.doubts.retain(|(observer, _), _| *observer != member);
+        for (_, since) in self.doubts.iter_mut().filter(|((_, subject), _)| *subject == member) {
+            *since = now;
+        }
         (wrong, ghosts) = self.about(member);
         (self.wrong, self.ghosts) = (self.wrong + wrong, self.ghosts + ghosts);
         self.right_since = now;
@@ -209,6 +215,11 @@ impl Board {
         self.absent[subject] += u32::from(belief.down());
         self.absent[subject] -= u32::from(old.down());
         row.put(subject, belief, members);
+        if belief == Belief::Is(Status::Suspect) {
+            self.doubts.entry((observer, subject)).or_insert(now);
+        } else {
+            self.doubts.remove(&(observer, subject));
+        }
         let after = self.is_wrong(observer, subject);
         self.wrong = self.wrong + usize::from(after) - usize::from(before);
         if before != after {
@@ -295,11 +306,12 @@ impl Board {
             && row.of(subject).present() != self.up[subject]
     }
 
-    /// Whether `observer` suspects `subject`, which is up.
-    #[must_use]
-    pub fn suspects_live(&self, observer: usize, subject: usize) -> bool {
-        let row = &self.rows[observer];
-        row.running && self.up[subject] && row.of(subject) == Belief::Is(Status::Suspect)
+    /// Observer and subject of the suspicions of a member that is up which have lasted for longer than `patience` at `now`.
+    pub fn lasting_doubts(&self, now: Instant, patience: Duration) -> impl Iterator<Item = (usize, usize)> {
+        let lasting = move |&((_, subject), since): &((usize, usize), Instant)| {
+            self.up[subject] && now.since(since) > patience
+        };
+        self.doubts.iter().map(|(pair, since)| (*pair, *since)).filter(lasting).map(|(pair, _)| pair)
     }
 
     /// Running members, and how many of them share the commonest view.
@@ -365,7 +377,10 @@ mod tests {
         assert_eq!((board.ghosts(), board.haunted_until()), (0, at(12)));
         assert_eq!((board.wrong(), board.right_since()), (0, at(12)));
         board.set(at(14), 0, 1, Belief::Is(Status::Suspect));
-        assert!(board.suspects_live(0, 1) && board.wrong() == 0);
+        board.set(at(15), 0, 1, Belief::Is(Status::Suspect));
+        let doubts = |board: &Board, now| board.lasting_doubts(at(now), Duration::from_millis(5)).collect();
+        let (early, late): (Vec<_>, Vec<_>) = (doubts(&board, 19), doubts(&board, 20));
+        assert_eq!((early, late, board.wrong()), (vec![], vec![(0, 1)], 0));
         assert_eq!(board.view_size(0), 2);
     }
 

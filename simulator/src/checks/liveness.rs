@@ -1,5 +1,7 @@
 //! After the calm: everybody knows the truth, within a bound.
 
+use core::time::Duration;
+
 use heartsay_membership::Instant;
 
 use super::Violations;
@@ -44,12 +46,15 @@ pub fn liveness(
             )
         });
     }
-    let suspects = board.examples(4, Board::suspects_live);
-    if let Some((o, s)) = suspects.first() {
+    if let Some((o, s)) = board.lasting_doubts(at, DOUBT).next() {
         out.add(at, "live-suspect", || format!("n{o} still suspects n{s}, which is fine"));
     }
     agrees.then_some(took.as_secs_f64())
 }
+
+/// A suspicion younger than this may be about to be refuted, as some are at any moment where datagrams are lost: in this
+/// time it is either refuted or judged, with the shipped acceptable pause.
+const DOUBT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -100,6 +105,8 @@ mod tests {
         let mut out = Violations::default();
         let mut doubt = board(4);
         doubt.set(at(50), 0, 1, Belief::Is(Status::Suspect));
+        liveness(&mut out, at(52), at(2), &doubt, &check());
+        assert!(!out.broke("live-suspect"), "it may be about to be refuted");
         liveness(&mut out, at(60), at(2), &doubt, &check());
         assert!(out.broke("live-suspect"));
     }
