@@ -29,13 +29,7 @@ impl Bench {
             "peak MiB"
         );
         for nodes in self.nodes {
-            let seconds = if nodes <= 200 {
-                120
-            } else if nodes <= 2000 {
-                60
-            } else {
-                30
-            };
+            let seconds = if nodes <= 2000 { 120 } else { 60 };
             let sets = [
                 format!("nodes={nodes}"),
                 format!("duration=\"{seconds}s\""),
