@@ -147,11 +147,12 @@ impl Config {
     /// Why the fence cannot be kept with this electorate.
     ///
     /// # Errors
-    /// Nobody votes, or more members may than all can ask.
+    /// Nobody votes, or who does changes by itself, or more members may than all can ask.
     pub fn check_fence(&self) -> Result<(), FenceError> {
         match &self.electorate {
             _ if !self.fence => Ok(()),
             None => Err(FenceError::Nobody),
+            Some(electorate) if electorate.follows().is_some() => Err(FenceError::Follows),
             Some(electorate) => match electorate.most_electors() {
                 most if most > MOST_ELECTORS => Err(FenceError::TooMany(most)),
                 _ => Ok(()),

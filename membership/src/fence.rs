@@ -53,10 +53,14 @@ impl Fence {
 impl Node {
     /// Our answer to a question of `asker` says what we can prove. With a fence that is to acknowledge it: only those
     /// whom we can name afterwards, and do not hold for down. So the lease of whoever lives and is put out ends too.
+    /// Where the electorate follows the cluster, only those who are on our own roster.
     pub(crate) fn acknowledge(&mut self, now: Instant, asker: Option<u64>) -> Option<gossip::Lease> {
         if self.config.fence {
             let asker = self.roster.get(asker?).filter(|m| m.is_present())?;
             self.fence.acknowledged.note(asker.hash(), now);
+        }
+        if let Some(says) = self.turn_away(now, asker) {
+            return says;
         }
         self.say_lease(now)
     }

@@ -60,9 +60,12 @@ pub enum Command {
     /// order: its heartbeat stands still and questions stay unanswered, so that
     /// the others call it down although its agent runs. `true` brings it back.
     Beat(bool),
-    /// Who votes from now on; `None`: no quorum kept. The only way to change it. Until all members have been told
-    /// the same, none of them counts the votes of those told otherwise.
+    /// Who votes from now on; `None`: no quorum kept. The only way to change what was stated. Until all members have been
+    /// told the same, none of them counts the votes of those told otherwise.
     Expect(Option<Electorate>),
+    /// The roster that an earlier life of this member had agreed on, from [`Event::Agreed`]. Without an electorate that
+    /// follows the cluster, or once this life has agreed on one, it changes nothing.
+    Agreed(Vec<Name>),
 }
 
 /// One thing for the world to do.
@@ -93,6 +96,9 @@ pub enum Event {
     Member(MemberEvent),
     /// Quorum was gained, lost, or became unclear.
     Quorum(QuorumStatus),
+    /// The agreed roster has changed: these vote from now on, by name. To be kept for the next start and handed back by
+    /// [`Command::Agreed`]; empty when none is to be kept.
+    Agreed(Vec<Name>),
     /// First complete view of the cluster after the start.
     Joined {
         /// Members in the view, this one included.

@@ -74,7 +74,7 @@ pub use identity::{Generation, Heartbeat, HostId, Name, NameError, Version};
 pub use io::{Command, Event, Input, MemberEvent, MemberEventKind, Output, Rejected, Transmit};
 pub use member::Status;
 pub use node::{Identity, Node};
-pub use quorum::{Electorate, ElectorateError, FenceError, Quorum, QuorumStatus};
+pub use quorum::{AgreedRoster, Electorate, ElectorateError, FenceError, Quorum, QuorumStatus};
 pub use state::StateError;
 pub use stats::Stats;
 pub use view::{AccuserView, Glance, MemberView};

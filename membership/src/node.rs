@@ -486,8 +486,15 @@ impl Node {
                 self.rest(now, !beat);
                 Ok(())
             }
+            Command::Agreed(names) => {
+                self.recall(now, &names);
+                Ok(())
+            }
             Command::Expect(electorate) => {
-                self.presence.expect(now, electorate, self.config.quorum_settle);
+                let dropped = self.presence.expect(now, electorate, self.config.quorum_settle);
+                if dropped {
+                    self.emit(Event::Agreed(Vec::new()));
+                }
                 self.count_presence(now);
                 self.emit(Event::Quorum(self.quorum(now)));
                 Ok(())

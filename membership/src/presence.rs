@@ -13,11 +13,13 @@ use heartsay_proto::gossip::packet::Body;
 use crate::Instant;
 use crate::contact::Kind;
 use crate::fingerprint;
+use crate::identity::Name;
 use crate::io::Event;
 use crate::member::Status;
 use crate::node::Node;
 use crate::quorum::{
-    Ballot, Electorate, FenceError, Lease, MOST_ELECTORS, Majority, Pace, Quorum, QuorumStatus,
+    Agreed, Ballot, Electorate, FenceError, Lease, Look, MOST_ELECTORS, Majority, Pace, Quorum, QuorumStatus,
+    Word,
 };
 use crate::verdict::Company;
 
@@ -25,9 +27,13 @@ use crate::verdict::Company;
 #[derive(Debug)]
 pub struct Presence {
     electorate: Option<Electorate>,
+    /// With an electorate that follows the cluster: how far it has followed.
+    agreed: Option<Agreed>,
     /// How long leases are, with a fence.
     fence: Option<Duration>,
     mark: u32,
+    /// What whoever holds quorum says, in the place of that mark, to those with whom it does not count.
+    struck_off: u32,
     ballot: Ballot,
     /// Electors that ask all others, best first, ourselves perhaps among them.
     collectors: Vec<u64>,
@@ -52,6 +58,8 @@ impl Presence {
     ) -> Self {
         Self {
             mark: electorate.as_ref().map_or(0, |electorate| electorate.mark(fence)),
+            struck_off: electorate.as_ref().map_or(0, Electorate::struck_off),
+            agreed: electorate.as_ref().and_then(Electorate::follows).map(|first| Agreed::new(now, first)),
             electorate,
             fence,
             ballot: Ballot::default(),
@@ -65,11 +73,29 @@ impl Presence {
         }
     }
 
-    /// The operator states another electorate. What was settled before no longer counts.
-    pub fn expect(&mut self, now: Instant, electorate: Option<Electorate>, settle: Duration) {
-        if electorate != self.electorate {
-            *self = Self::new(now, electorate, settle, self.fence);
+    /// The operator states another electorate. What was settled before no longer counts; what was agreed on does, as long as
+    /// the electorate follows the cluster. Returns whether a roster was dropped.
+    pub fn expect(&mut self, now: Instant, electorate: Option<Electorate>, settle: Duration) -> bool {
+        if electorate == self.electorate {
+            return false;
         }
+        let first = electorate.as_ref().and_then(Electorate::follows);
+        let agreed = self.agreed.take();
+        *self = Self::new(now, electorate, settle, self.fence);
+        let there = agreed.filter(|agreed| !agreed.is_empty());
+        match (there, first) {
+            (Some(mut agreed), Some(first)) => {
+                agreed.ask_for(first);
+                self.agreed = Some(agreed);
+                false
+            }
+            (there, _) => there.is_some(),
+        }
+    }
+
+    /// Whether it is still open who votes.
+    fn is_open(&self) -> bool {
+        self.agreed.as_ref().is_some_and(Agreed::is_empty)
     }
 
     pub fn ballot(&self) -> &Ballot {
@@ -78,7 +104,7 @@ impl Presence {
 
     pub fn next(&self) -> Instant {
         match self.electorate {
-            Some(_) => self.renew_at.min(self.majority.next()),
+            Some(_) => self.renew_at.min(self.settles_at()),
             None => Instant::NEVER,
         }
     }
@@ -93,7 +119,7 @@ impl Presence {
     }
 
     pub fn settles_at(&self) -> Instant {
-        if self.electorate.is_some() { self.majority.next() } else { Instant::NEVER }
+        if self.electorate.is_some() && !self.is_open() { self.majority.next() } else { Instant::NEVER }
     }
 }
 
@@ -114,10 +140,13 @@ impl Node {
         if was != is {
             self.emit(Event::Isolated(is));
         }
+        self.follow(now);
         if let Some(electorate) = &self.presence.electorate {
-            self.presence.ballot = electorate.ballot(&self.roster);
+            self.presence.ballot = electorate.ballot(&self.roster, self.presence.agreed.as_ref());
             let electors = self.presence.ballot.electors.len().max(electorate.most_electors());
-            if self.config.fence && electors > MOST_ELECTORS {
+            if self.config.fence && self.presence.agreed.is_some() {
+                self.presence.ballot.fault = Some(FenceError::Follows.to_string());
+            } else if self.config.fence && electors > MOST_ELECTORS {
                 self.presence.ballot.fault = Some(FenceError::TooMany(electors).to_string());
             }
             self.presence.collectors = self.draw_collectors();
@@ -130,9 +159,83 @@ impl Node {
         self.stand_in(now);
     }
 
+    /// Takes the roster that an earlier life of ours had agreed on.
+    pub(crate) fn recall(&mut self, now: Instant, names: &[Name]) {
+        let names = names.iter().map(|name| (fingerprint::of_name(name), name.clone())).collect();
+        if self.presence.agreed.as_mut().is_some_and(|agreed| agreed.recall(now, names)) {
+            self.presence.majority = Majority::new(now, self.config.quorum_settle);
+            self.count_presence(now);
+        }
+    }
+
+    /// Brings the agreed roster in line with the view, where the electorate follows the cluster.
+    fn follow(&mut self, now: Instant) {
+        let (length, direct) = (self.config.lease(), self.asks_everybody());
+        let look = Look {
+            now,
+            me: self.me,
+            // As of this moment: whoever has lost quorum strikes nobody off.
+            held: Some(self.presence.majority.at(now))
+                .filter(|majority| majority.quorum() == Quorum::Held)
+                .map(|majority| majority.since()),
+            proven: self.presence.lease.proof().map_or(Instant::EPOCH, |proof| proof.as_of),
+            present: direct.then_some(self.presence.present),
+            settle: self.settling_time(),
+            searching: self.is_searching(),
+        };
+        let Presence { agreed, lease, majority, .. } = &mut self.presence;
+        let Some(agreed) = agreed.as_mut().filter(|_| self.leave.is_none()) else { return };
+        let view = self.roster.iter().map(|m| (m.hash(), &m.life.name, m.status));
+        let hears = |hash| hash == self.me || lease.hears_us(now, hash, length);
+        let open = agreed.is_empty();
+        let changed = agreed.follow(look, view, hears);
+        if changed && (open || agreed.is_empty()) {
+            // Before there is a roster nothing is counted, and the chance to find the others begins with it.
+            *majority = Majority::new(now, look.settle);
+        }
+        self.recount_at = self.recount_at.min(agreed.next(look));
+        if changed {
+            let names = agreed.shown().names;
+            self.emit(Event::Agreed(names));
+        }
+    }
+
+    /// What we say of quorum to somebody with whom we do not count, as it is not on our agreed roster, or not for long; `None`: we do.
+    pub(crate) fn turn_away(&self, now: Instant, asker: Option<u64>) -> Option<Option<gossip::Lease>> {
+        let agreed = self.presence.agreed.as_ref()?;
+        let leaving = self.leave.is_some();
+        // Whoever has been told of our good-bye counts without us, so nobody may count with us any more.
+        if !leaving && asker.is_some_and(|asker| agreed.counts_with(asker)) {
+            return None;
+        }
+        let holds = self.presence.majority.at(now).quorum() == Quorum::Held;
+        let says_so = holds && !leaving;
+        Some(says_so.then_some(gossip::Lease { electorate: self.presence.struck_off, age_ms: 0, present: 0 }))
+    }
+
+    /// Somebody has answered, and said whether we count for it.
+    fn take_word(&mut self, now: Instant, sender: u64, word: Word) {
+        let Some(agreed) = &mut self.presence.agreed else { return };
+        let held = self.presence.majority.at(now).quorum() == Quorum::Held;
+        if agreed.answered(now, sender, word, held) {
+            let settle = self.config.quorum_settle;
+            self.presence.majority = Majority::new(now, settle);
+            // Proofs of that roster say nothing about the next.
+            self.presence.lease = Lease::default();
+            self.emit(Event::Agreed(Vec::new()));
+            self.count_presence(now);
+            self.emit(Event::Quorum(self.quorum(now)));
+        }
+    }
+
+    /// Alone so far, though there are addresses at which others should be.
+    fn is_searching(&self) -> bool {
+        self.roster.census().alive <= 1 && !self.join.is_joined()
+    }
+
     /// Counts the proofs again and says so when quorum has changed.
     pub(crate) fn judge_quorum(&mut self, now: Instant) {
-        if self.presence.electorate.is_none() {
+        if self.presence.electorate.is_none() || self.presence.is_open() {
             return;
         }
         let (length, settle) = (self.config.lease(), self.settling_time());
@@ -143,6 +246,10 @@ impl Node {
         if presence.majority.observe(now, until, settle) {
             let quorum = presence.majority.quorum();
             presence.strangers = 0;
+            if presence.agreed.is_some() {
+                // With quorum back, who is down and who has come may be written down.
+                self.recount_at = now;
+            }
             self.emit(Event::Quorum(self.quorum(now)));
             self.tell_quorum(now, quorum);
         }
@@ -192,11 +299,24 @@ impl Node {
         let Some(said) = packet.lease.filter(|said| said.electorate == self.presence.mark) else {
             // A vote that was told otherwise is no vote here, or two sides could have one each.
             self.presence.strangers = self.presence.strangers.saturating_add(1);
+            let struck_off = packet.lease.is_some_and(|said| said.electorate == self.presence.struck_off);
+            self.take_word(now, sender, if struck_off { Word::StruckOff } else { Word::Refuses });
             return;
         };
+        self.take_word(
+            now,
+            sender,
+            match (said.age_ms, said.present) {
+                (_, 0) => Word::Open,
+                (0, _) => Word::Lost,
+                (_, present) => Word::Holds { present },
+            },
+        );
         self.presence.lease.answered(sender, sent);
         // With a fence a proof is one's own, or nobody could tell from outside when it ends.
-        if let Some(age_ms) = said.age_ms.checked_sub(1).filter(|_| !self.config.fence) {
+        // Nor does one borrow from anybody who is not on the agreed roster, and so may have another one.
+        let lends = !self.config.fence && self.presence.agreed.as_ref().is_none_or(|a| a.has(sender));
+        if let Some(age_ms) = said.age_ms.checked_sub(1).filter(|_| lends) {
             self.presence.lease.borrow(sent, Duration::from_millis(age_ms.into()), said.present);
         }
         self.hear_silences(now, sender, sent, packet.body.as_ref());
@@ -215,14 +335,20 @@ impl Node {
             .lease
             .proof()
             .filter(|proof| self.presence.ballot.fault.is_none() && now.since(proof.as_of) < length);
+        // Where the electorate follows the cluster, a newcomer must be able to tell who holds quorum, who has lost it, and who
+        // has only begun.
+        let quorum = self.presence.agreed.as_ref().map(|_| self.presence.majority.at(now).quorum());
+        let proof = proof.filter(|_| quorum != Some(Quorum::Lost));
+        let present = match quorum {
+            None => proof.map_or(0, |proof| proof.present),
+            Some(Quorum::Held) => proof.map_or(1, |proof| proof.present.max(1)),
+            Some(Quorum::Lost) => 1,
+            Some(Quorum::Unsettled) => 0,
+        };
         // Rounded up: a proof never grows younger on its way.
         let age_ms =
             proof.map_or(0, |p| u32::try_from(now.since(p.as_of).as_millis()).map_or(0, |ms| ms + 2));
-        Some(gossip::Lease {
-            electorate: self.presence.mark,
-            age_ms,
-            present: proof.map_or(0, |proof| proof.present),
-        })
+        Some(gossip::Lease { electorate: self.presence.mark, age_ms, present })
     }
 
     /// Whether our side has the majority. Exact at `now`: a proof that has run out since the last call counts no more.
@@ -230,19 +356,38 @@ impl Node {
     pub fn quorum(&self, now: Instant) -> QuorumStatus {
         let presence = &self.presence;
         let majority = presence.majority.at(now);
-        let needed = presence.electorate.as_ref().map_or(0, Electorate::needed);
+        let votes = self.votes();
         let proven = presence.lease.proof().filter(|_| majority.until().is_some());
         let present = presence.present.max(proven.map_or(0, |proof| proof.present));
+        let needed = self.needed(now, present);
         QuorumStatus {
             quorum: majority.quorum(),
             since: majority.since(),
             until: majority.until(),
             present,
             needed,
-            expected: presence.electorate.as_ref().map(Electorate::votes),
+            expected: votes,
             electorate: presence.electorate.as_ref().map(ToString::to_string),
             fence: self.config.fence,
+            agreed: presence.agreed.as_ref().map(Agreed::shown),
             reason: self.why_quorum(majority.quorum(), present, needed),
+        }
+    }
+
+    /// All votes there are.
+    fn votes(&self) -> Option<u32> {
+        let electorate = self.presence.electorate.as_ref()?;
+        Some(electorate.votes().unwrap_or(self.presence.ballot.votes))
+    }
+
+    /// How many votes we need; of a half it is enough where the one that decides a tie hears us.
+    fn needed(&self, now: Instant, present: u32) -> u32 {
+        let Presence { electorate: Some(electorate), ballot, lease, .. } = &self.presence else { return 0 };
+        let decides = |hash| hash == self.me || lease.hears_us(now, hash, self.config.lease());
+        match electorate.needed() {
+            Some(needed) => needed,
+            None if present.saturating_mul(2) == ballot.votes && ballot.tie.is_some_and(decides) => present,
+            None => ballot.needed,
         }
     }
 
@@ -254,25 +399,45 @@ impl Node {
         if let Some(fault) = &presence.ballot.fault {
             return fault.clone();
         }
-        let votes = electorate.votes();
+        if let Some(agreed) = presence.agreed.as_ref().filter(|agreed| agreed.is_empty()) {
+            return agreed.why_none(self.is_searching());
+        }
+        let votes = self.votes().unwrap_or(0);
         let only = if present < needed { "only " } else { "" };
-        let mut reason = format!("{only}{present} of {votes} expected votes hear us, {needed} are needed");
+        let kind = if presence.agreed.is_some() { "agreed" } else { "expected" };
+        let mut reason = format!("{only}{present} of {votes} {kind} votes hear us, {needed} are needed");
+        if let Some(lowest) = self.lowest().filter(|_| present.saturating_mul(2) == votes) {
+            let with = if needed <= present { "with" } else { "without" };
+            reason.push_str(&format!("; half, {with} {lowest}, which decides a tie"));
+        }
         if quorum == Quorum::Unsettled {
             reason.push_str("; still settling");
         } else if quorum == Quorum::Lost && present >= needed {
             reason.push_str("; waiting for it to last");
         }
-        let unknown: Vec<&str> = electorate.unknown(&self.roster).map(|name| name.as_str()).collect();
+        let agreed = presence.agreed.iter().flat_map(Agreed::names);
+        let agreed = agreed.filter(|(hash, _)| self.roster.get(*hash).is_none()).map(|(_, name)| name);
+        let unknown: Vec<&str> =
+            electorate.unknown(&self.roster).chain(agreed).map(|name| name.as_str()).collect();
         if !unknown.is_empty() {
             reason.push_str(&format!("; not in the view: {}", unknown.join(", ")));
         }
         if presence.strangers > 0 && present < needed {
-            reason.push_str(match self.config.fence {
-                false => "; some members answer that were told of another electorate",
-                true => "; some members answer that were told of another electorate, or hold us for down",
+            reason.push_str(match (self.config.fence, &presence.agreed) {
+                (true, _) => "; some members answer that were told of another electorate, or hold us for down",
+                (false, None) => "; some members answer that were told of another electorate",
+                (false, Some(_)) => {
+                    "; some members answer that were told of another electorate, or have agreed on a roster without us"
+                }
             });
         }
         reason
+    }
+
+    /// Whoever decides a tie, where there can be one.
+    fn lowest(&self) -> Option<&Name> {
+        let tie = self.presence.ballot.tie?;
+        self.presence.agreed.as_ref()?.names().find(|(hash, _)| *hash == tie).map(|(_, name)| name)
     }
 
     /// A loss stands in our own record, for everybody to see.
@@ -307,8 +472,10 @@ impl Node {
 
     /// All electors, if it is on us to ask them; otherwise one who does.
     fn whom_to_ask(&mut self, now: Instant) -> Vec<u64> {
-        if self.asks_everybody() {
-            return self.presence.ballot.electors.iter().map(|(hash, _)| *hash).collect();
+        if self.asks_everybody() || self.presence.is_open() {
+            // Those who may be added soon too, so that their answers are there by then.
+            let soon = self.presence.agreed.iter().flat_map(Agreed::waiting);
+            return self.presence.ballot.electors.iter().map(|(hash, _)| *hash).chain(soon).collect();
         }
         let whom = |presence: &Presence| {
             presence.collectors.get(presence.turn % presence.collectors.len().max(1)).copied()

@@ -9,16 +9,21 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::Instant;
+use crate::identity::Name;
 
+mod agreed;
 mod electorate;
 mod fence;
+#[cfg(test)]
+mod followers;
 mod lease;
 #[cfg(test)]
 mod leases;
 #[cfg(test)]
 mod model;
 
-pub use electorate::{Ballot, Electorate, ElectorateError};
+pub use agreed::{Agreed, Look, Word};
+pub use electorate::{Ballot, Electorate, ElectorateError, majority};
 pub use fence::{Acknowledged, Enclosure, FenceError, MOST_ABOUT, MOST_ELECTORS};
 pub use lease::{Lease, Pace};
 
@@ -55,16 +60,28 @@ pub struct QuorumStatus {
     pub until: Option<Instant>,
     /// Votes in two-way contact, our own included.
     pub present: u32,
-    /// Votes needed.
+    /// Votes needed. With an electorate that follows the cluster: half of the votes where the lowest name is among them.
     pub needed: u32,
-    /// All votes there are; `None` when nobody configured an electorate.
+    /// All votes there are; `None` when nobody configured an electorate. With one that follows the cluster: members of
+    /// the agreed roster, 0 while there is none.
     pub expected: Option<u32>,
     /// The electorate as it was stated.
     pub electorate: Option<String>,
     /// Whether a fence is kept: the proof is then this member's own, and `until` the end of its lease.
     pub fence: bool,
+    /// With an electorate that follows the cluster: who votes; nobody while no roster is agreed on.
+    pub agreed: Option<AgreedRoster>,
     /// One sentence for people.
     pub reason: String,
+}
+
+/// The roster that was last agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgreedRoster {
+    /// By name, the one that decides a tie first.
+    pub names: Vec<Name>,
+    /// Since when it has been so; after a restart, since then.
+    pub since: Instant,
 }
 
 /// Follows the proof of the majority over time.

@@ -99,7 +99,7 @@ impl Roster {
         self.census
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Member> {
+    pub fn iter(&self) -> impl Iterator<Item = &Member> + Clone {
         self.drawers.iter().flat_map(|drawer| &drawer.members)
     }
 

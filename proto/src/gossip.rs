@@ -61,14 +61,17 @@ pub mod packet {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Lease {
     /// Mark of the electorate that the sender was told. Votes of members told
-    /// otherwise do not count.
+    /// otherwise do not count. With last-agreed, a second mark says that the sender
+    /// holds quorum and does not count with the asker.
     #[prost(fixed32, tag = "1")]
     pub electorate: u32,
     /// Age of the sender's newest proof that a majority was in two-way contact,
     /// in milliseconds, rounded up, plus 1. 0: none that is still good.
     #[prost(uint32, tag = "2")]
     pub age_ms: u32,
-    /// Votes in two-way contact when it was counted.
+    /// Votes in two-way contact when it was counted. With last-agreed: 0 while the
+    /// sender has no roster or only begins to look for the others, 1 at least
+    /// otherwise.
     #[prost(uint32, tag = "3")]
     pub present: u32,
 }

@@ -310,7 +310,7 @@ fn accusation(u: &mut Unstructured<'_>) -> arbitrary::Result<Accusation> {
 }
 
 fn command(u: &mut Unstructured<'_>) -> arbitrary::Result<Command> {
-    Ok(match u.int_in_range(0..=7)? {
+    Ok(match u.int_in_range(0..=8)? {
         0 => Command::Seeds(some(u, 4, |u| Ok(address(u.int_in_range(0..=7)?)))?),
         1 => Command::Join(some(u, 4, |u| Ok(address(u.int_in_range(0..=7)?)))?),
         2 => Command::Leave,
@@ -321,8 +321,12 @@ fn command(u: &mut Unstructured<'_>) -> arbitrary::Result<Command> {
         })?),
         5 => Command::Expect(match u.int_in_range(0..=12_u32)? {
             0 => None,
+            first @ 11.. => Some(Electorate::LastAgreed { first: first - 9 }),
             votes => Some(Electorate::expected(votes)),
         }),
+        6 => Command::Agreed(some(u, 4, |u| {
+            Ok(Name::new(&format!("n{}", u.int_in_range(1..=9_u8)?)).expect("a good name"))
+        })?),
         _ => Command::Beat(u.arbitrary()?),
     })
 }

@@ -1,7 +1,9 @@
 //! Who votes, with what weight, and how many votes are needed.
 //!
 //! The electorate is stated by the operator. It is never "those whom I see
-//! now": every minority sees itself as a majority of itself.
+//! now": every minority sees itself as a majority of itself. The one that
+//! follows the cluster follows it by rules that a minority cannot use
+//! ([`super::Agreed`]), and promises less.
 
 use core::fmt;
 use core::str::FromStr;
@@ -13,12 +15,13 @@ use siphasher::sip::SipHasher13;
 use crate::fingerprint;
 use crate::identity::{Name, NameError};
 use crate::member::{Member, Status};
+use crate::quorum::Agreed;
 use crate::roster::Roster;
 
 /// Who votes. All members must be told the same; answers of a member that was told
 /// otherwise do not count.
 ///
-/// As text: `5`, `role=voter:3`, `7*weight`, `role=voter:7*weight`, or `a,b,c:2`.
+/// As text: `5`, `role=voter:3`, `7*weight`, `role=voter:7*weight`, `a,b,c:2`, `last-agreed` or `last-agreed:5`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Electorate {
     /// So many votes, whoever has them. More than twice the majority less one must never run.
@@ -32,6 +35,12 @@ pub enum Electorate {
     },
     /// These members, each with its votes.
     Voters(BTreeMap<Name, u32>),
+    /// The roster that was last agreed on, one vote each: it grows by who stays, and shrinks by good-byes and by verdicts
+    /// made with quorum. Half of it with the lowest name is a majority. Promises less than the others (docs/quorum.md).
+    LastAgreed {
+        /// So many members must be seen together before there is a first roster.
+        first: u32,
+    },
 }
 
 impl Electorate {
@@ -41,59 +50,81 @@ impl Electorate {
         Self::Expected { votes, tag: None, weight: None }
     }
 
-    /// All votes there are.
+    /// All votes that were stated; `None`: as many as were last agreed on.
     #[must_use]
-    pub fn votes(&self) -> u32 {
+    pub fn votes(&self) -> Option<u32> {
         match self {
-            Self::Expected { votes, .. } => *votes,
-            Self::Voters(voters) => voters.values().fold(0, |sum, votes| sum.saturating_add(*votes)),
+            Self::Expected { votes, .. } => Some(*votes),
+            Self::Voters(voters) => Some(voters.values().fold(0, |sum, votes| sum.saturating_add(*votes))),
+            Self::LastAgreed { .. } => None,
         }
     }
 
-    /// Votes that make a majority: two sets with so many each always share a voter.
+    /// Votes that make a majority: two sets with so many each always share a voter. `None`: that depends on the roster.
     #[must_use]
-    pub fn needed(&self) -> u32 {
-        self.votes() / 2 + 1
+    pub fn needed(&self) -> Option<u32> {
+        self.votes().map(majority)
     }
 
     /// What an operator should know of this choice.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
-        let votes = self.votes();
-        votes.is_multiple_of(2).then(|| {
-            format!(
-                "{votes} votes can split evenly, and then nobody holds quorum; {} survive as many losses",
-                votes - 1
-            )
-        })
+        match self.votes() {
+            None => Some(WEAKER.to_owned()),
+            Some(votes) => votes.is_multiple_of(2).then(|| {
+                format!(
+                    "{votes} votes can split evenly, and then nobody holds quorum; {} survive as many losses",
+                    votes - 1
+                )
+            }),
+        }
     }
 
     /// How many members may have a vote, as far as it is known before any is seen. Votes by tag can be in few hands.
     pub(crate) fn most_electors(&self) -> usize {
         match self {
-            Self::Expected { weight: Some(_), .. } => 1,
+            Self::Expected { weight: Some(_), .. } | Self::LastAgreed { .. } => 1,
             Self::Expected { votes, .. } => usize::try_from(*votes).unwrap_or(usize::MAX),
             Self::Voters(voters) => voters.len(),
         }
     }
 
+    /// Of an electorate that follows the cluster: how many make a first roster.
+    pub(crate) fn follows(&self) -> Option<u32> {
+        match self {
+            Self::LastAgreed { first } => Some(*first),
+            Self::Expected { .. } | Self::Voters(_) => None,
+        }
+    }
+
     /// Equal on members that were told the same; never 0. `fence`: how long their leases are, where they keep one.
     pub(crate) fn mark(&self, fence: Option<Duration>) -> u32 {
+        self.hash(&fence.map_or(Vec::new(), |length| length.as_micros().to_le_bytes().to_vec()))
+    }
+
+    fn hash(&self, more: &[u8]) -> u32 {
         use core::hash::Hasher;
         let mut hasher = SipHasher13::new_with_keys(0x71_75_6f_72_75_6d, 0);
-        hasher.write_u8(u8::from(matches!(self, Self::Voters(_))));
+        hasher.write_u8(match self {
+            Self::Expected { .. } => 0,
+            Self::Voters(_) => 1,
+            Self::LastAgreed { .. } => 2,
+        });
         hasher.write(self.to_string().as_bytes());
-        if let Some(length) = fence {
-            hasher.write(&length.as_micros().to_le_bytes());
-        }
+        hasher.write(more);
         let hash = hasher.finish();
         u32::try_from(hash >> 32).unwrap_or(0).max(1)
     }
 
-    /// Who of `roster` votes, and what stands against counting their votes.
-    pub(crate) fn ballot(&self, roster: &Roster) -> Ballot {
-        let mut ballot =
-            Ballot { votes: self.votes(), needed: self.needed(), electors: Vec::new(), fault: None };
+    /// In the place of the mark, where the electorate follows the cluster: "I hold quorum, and do not count with you".
+    pub(crate) fn struck_off(&self) -> u32 {
+        self.follows().map_or(0, |_| self.hash(b"struck off"))
+    }
+
+    /// Who of `roster` votes, and what stands against counting their votes. `agreed`: the roster that was last agreed on.
+    pub(crate) fn ballot(&self, roster: &Roster, agreed: Option<&Agreed>) -> Ballot {
+        let votes = self.votes().unwrap_or(0);
+        let mut ballot = Ballot { votes, needed: majority(votes), ..Ballot::default() };
         match self {
             Self::Expected { tag, weight, .. } => {
                 let of = |m: &Member| votes_of(m, tag.as_ref(), weight.as_deref());
@@ -119,6 +150,7 @@ impl Electorate {
                     .collect();
                 ballot.electors.sort_unstable();
             }
+            Self::LastAgreed { .. } => return agreed.map_or(ballot, Agreed::ballot),
         }
         ballot
     }
@@ -127,7 +159,7 @@ impl Electorate {
     pub(crate) fn unknown<'a>(&'a self, roster: &'a Roster) -> impl Iterator<Item = &'a Name> {
         let voters = match self {
             Self::Voters(voters) => Some(voters),
-            Self::Expected { .. } => None,
+            Self::Expected { .. } | Self::LastAgreed { .. } => None,
         };
         voters
             .into_iter()
@@ -141,6 +173,8 @@ impl Electorate {
 pub struct Ballot {
     pub votes: u32,
     pub needed: u32,
+    /// Whoever has this one needs no more than half of the votes.
+    pub tie: Option<u64>,
     /// Name hash and votes, in the order of the roster.
     pub electors: Vec<(u64, u32)>,
     /// Why votes cannot be counted at all.
@@ -148,6 +182,11 @@ pub struct Ballot {
 }
 
 impl Ballot {
+    /// Whether so many votes are a majority; `tie`: the one that decides a tie is among them.
+    pub fn suffices(&self, votes: u32, tie: bool) -> bool {
+        votes >= self.needed || tie && votes.saturating_mul(2) == self.votes
+    }
+
     /// Votes of one member.
     pub fn of(&self, hash: u64) -> u32 {
         self.electors
@@ -156,6 +195,11 @@ impl Ballot {
             .and_then(|at| self.electors.get(at))
             .map_or(0, |(_, votes)| *votes)
     }
+}
+
+/// More than half of `votes`.
+pub fn majority(votes: u32) -> u32 {
+    votes / 2 + 1
 }
 
 fn votes_of(member: &Member, tag: Option<&(String, String)>, weight: Option<&str>) -> u32 {
@@ -186,6 +230,11 @@ pub enum ElectorateError {
     /// A voter whose name breaks the rules.
     #[error("bad name: {0}")]
     Name(#[from] NameError),
+    /// Neither the word alone nor with a number of members.
+    #[error(
+        "write last-agreed, or last-agreed:MEMBERS, where so many must be seen together before a first roster is agreed on"
+    )]
+    Agreed,
     /// A tag without a number of votes.
     #[error("write KEY=VALUE:VOTES, for example role=voter:3")]
     Tag,
@@ -196,6 +245,17 @@ impl FromStr for Electorate {
 
     fn from_str(text: &str) -> Result<Self, ElectorateError> {
         let text = text.trim();
+        if let Some(rest) = text.strip_prefix(LAST_AGREED).filter(|rest| !rest.contains(',')) {
+            if rest.is_empty() {
+                return Ok(Self::LastAgreed { first: FIRST });
+            }
+            if let Some(first) = rest.strip_prefix(':') {
+                return Ok(Self::LastAgreed { first: number(first).map_err(|_| ElectorateError::Agreed)? });
+            }
+            if rest.starts_with(['*', '=']) {
+                return Err(ElectorateError::Agreed);
+            }
+        }
         if let Some((tag, votes)) = text.split_once('=') {
             let (value, votes) = votes.rsplit_once(':').ok_or(ElectorateError::Tag)?;
             if tag.is_empty() || value.is_empty() {
@@ -241,6 +301,8 @@ impl fmt::Display for Electorate {
                 }
                 Ok(())
             }
+            Self::LastAgreed { first: FIRST } => f.write_str(LAST_AGREED),
+            Self::LastAgreed { first } => write!(f, "{LAST_AGREED}:{first}"),
         }
     }
 }
@@ -261,6 +323,15 @@ fn number(text: &str) -> Result<u32, ElectorateError> {
     }
 }
 
+const LAST_AGREED: &str = "last-agreed";
+/// Members of a first roster where no number is given. Three: the fewest of which one can be lost and more than half are
+/// left; and one that starts before its network is up, or with wrong seeds, does not agree with itself. Two groups that
+/// are started apart still can, each within itself, unless more than half of all are asked for.
+const FIRST: u32 = 3;
+/// The weaker promise in one sentence.
+const WEAKER: &str = "last-agreed follows the cluster and promises less than a stated electorate: the two sides of one cut \
+                      of a settled cluster never both hold quorum, but while a change of the roster is still spreading, \
+                      or when groups are started apart, both may";
 /// Tags stand in a member's state under this prefix.
 const TAG: &str = "tag/";
 /// More than any cluster has members; keeps sums far from overflow.
@@ -272,15 +343,22 @@ mod tests {
 
     #[test]
     fn an_electorate_is_written_as_it_is_read() {
-        for text in ["5", "role=voter:3", "7*weight", "role=voter:7*weight", "a,b,c:2"] {
+        let follows = ["last-agreed", "last-agreed:1", "last-agreed:5", "a,last-agreed", "last-agreed-7"];
+        for text in
+            ["5", "role=voter:3", "7*weight", "role=voter:7*weight", "a,b,c:2"].into_iter().chain(follows)
+        {
             assert_eq!(text.parse::<Electorate>().unwrap().to_string(), text);
         }
+        assert_eq!("last-agreed:3".parse::<Electorate>().unwrap().to_string(), "last-agreed");
+        assert!("a,last-agreed".parse::<Electorate>().unwrap().follows().is_none(), "in a list it is a name");
         assert_eq!("b, a".parse::<Electorate>(), "a,b".parse());
         let mark = |text: &str, fence| text.parse::<Electorate>().unwrap().mark(fence);
         assert_ne!(mark("a,b", None), mark("2", None));
         let (short, long) = (Some(Duration::from_secs(1)), Some(Duration::from_secs(2)));
         assert!(mark("2", None) != mark("2", short) && mark("2", short) != mark("2", long));
-        assert_eq!("a,b:2,c:2".parse::<Electorate>().unwrap().needed(), 3);
+        assert_eq!("a,b:2,c:2".parse::<Electorate>().unwrap().needed(), Some(3));
+        assert_eq!(mark("last-agreed", None), mark("last-agreed:3", None));
+        assert_ne!(mark("last-agreed", None), mark("last-agreed:5", None));
     }
 
     #[test]
@@ -292,13 +370,18 @@ mod tests {
         assert_eq!(of("3x"), E::Votes("3x".to_owned()));
         assert_eq!(of("a:0,b"), E::Empty);
         assert_eq!(of("role=voter"), E::Tag);
+        for text in
+            ["last-agreed:0", "last-agreed:", "last-agreed:x", "last-agreed:3*votes", "last-agreed*votes"]
+        {
+            assert_eq!(of(text), E::Agreed, "{text}");
+        }
         assert!(matches!(of("a,a"), E::Twice(_)));
     }
 
     #[test]
     fn two_disjoint_sides_never_both_have_enough() {
         for votes in 1..=1000_u32 {
-            let needed = Electorate::expected(votes).needed();
+            let needed = Electorate::expected(votes).needed().unwrap();
             assert!((0..=votes).all(|ours| ours < needed || votes - ours < needed));
         }
     }
@@ -307,5 +390,11 @@ mod tests {
     fn an_even_number_is_advised_against() {
         assert!(Electorate::expected(4).advice().is_some_and(|advice| advice.contains("3 survive")));
         assert_eq!(Electorate::expected(5).advice(), None);
+    }
+
+    #[test]
+    fn whoever_lets_it_follow_the_cluster_is_told_that_it_promises_less() {
+        let advice = "last-agreed".parse::<Electorate>().unwrap().advice().unwrap();
+        assert!(advice.contains("promises less") && advice.contains("one cut"), "{advice}");
     }
 }

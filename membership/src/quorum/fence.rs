@@ -154,6 +154,11 @@ pub enum FenceError {
     /// No electorate is stated.
     #[error("a fence needs to be told who votes: state `expected`")]
     Nobody,
+    /// Who votes changes by itself.
+    #[error(
+        "a fence needs an electorate that stays as it was stated, and last-agreed follows the cluster: state a number or names"
+    )]
+    Follows,
     /// So many electors there may be.
     #[error("a fence takes {MOST_ELECTORS} electors at the most, of whom everybody asks each; here are {0}")]
     TooMany(usize),
@@ -182,7 +187,7 @@ mod tests {
     }
 
     fn five() -> Ballot {
-        Ballot { votes: 5, needed: 3, electors: (1..=5).map(|e| (e, 1)).collect(), fault: None }
+        Ballot { votes: 5, needed: 3, electors: (1..=5).map(|e| (e, 1)).collect(), ..Ballot::default() }
     }
 
     /// 2 and 3 say at 9.99 s that they have been silent since 8 s, about.
@@ -260,9 +265,10 @@ mod tests {
     #[test]
     fn weights_count_as_votes() {
         let ballot =
-            Ballot { votes: 5, needed: 3, electors: vec![(2, 3), (3, 1), (SUBJECT, 1)], fault: None };
+            Ballot { votes: 5, needed: 3, electors: vec![(2, 3), (3, 1), (SUBJECT, 1)], ..Ballot::default() };
         assert!(silences().prove(at(10_000), SUBJECT, (ME, at(0)), &ballot, LENGTH));
-        let light = Ballot { votes: 5, needed: 3, electors: vec![(2, 1), (3, 1), (SUBJECT, 3)], fault: None };
+        let light =
+            Ballot { votes: 5, needed: 3, electors: vec![(2, 1), (3, 1), (SUBJECT, 3)], ..Ballot::default() };
         assert!(!silences().prove(at(10_000), SUBJECT, (ME, at(0)), &light, LENGTH));
     }
 

@@ -77,22 +77,30 @@ impl Lease {
     pub fn count(&mut self, now: Instant, me: u64, ballot: &Ballot, length: Duration) -> u32 {
         let proven = |(elector, votes): &(u64, u32)| {
             let at = if *elector == me { Some(now) } else { self.electors.get(elector)?.answered };
-            at.map(|at| (at, *votes))
+            at.map(|at| (at, *votes, Some(*elector) == ballot.tie))
         };
-        let mut newest: Vec<(Instant, u32)> = ballot.electors.iter().filter_map(proven).collect();
+        let mut newest: Vec<(Instant, u32, bool)> = ballot.electors.iter().filter_map(proven).collect();
         newest.sort_unstable_by(|a, b| b.cmp(a));
-        let (mut sum, mut present, mut as_of) = (0_u32, 0_u32, None);
-        for (at, votes) in newest {
+        let (mut sum, mut present, mut tie, mut as_of) = (0_u32, 0_u32, false, None);
+        for (at, votes, decides) in newest {
             sum = sum.saturating_add(votes);
+            // Where half is enough with one of them, that one must be part of the proof. Without it one more is needed.
+            tie |= decides;
             if now.since(at) < length {
                 present = sum;
             }
-            if sum >= ballot.needed && as_of.is_none() {
+            if ballot.suffices(sum, tie) && as_of.is_none() {
                 as_of = Some(at);
             }
         }
         self.own = as_of.map(|as_of| Proof { as_of, present });
         present
+    }
+
+    /// Whether `elector` answered a question that left less than `length` ago.
+    pub fn hears_us(&self, now: Instant, elector: u64, length: Duration) -> bool {
+        let answered = self.electors.get(&elector).and_then(|knock| knock.answered);
+        answered.is_some_and(|at| now.since(at) < length)
     }
 
     /// The best proof there is.
@@ -136,7 +144,7 @@ mod tests {
     }
 
     fn five() -> Ballot {
-        Ballot { votes: 5, needed: 3, electors: (1..=5).map(|e| (e, 1)).collect(), fault: None }
+        Ballot { votes: 5, needed: 3, electors: (1..=5).map(|e| (e, 1)).collect(), ..Ballot::default() }
     }
 
     #[test]
@@ -175,12 +183,30 @@ mod tests {
 
     #[test]
     fn votes_weigh_and_ours_counts_as_of_now() {
-        let ballot = Ballot { votes: 5, needed: 3, electors: vec![(1, 3), (2, 1), (3, 1)], fault: None };
+        let electors = vec![(1, 3), (2, 1), (3, 1)];
+        let ballot = Ballot { votes: 5, needed: 3, electors, ..Ballot::default() };
         let mut lease = Lease::default();
         assert_eq!(lease.count(at(500), 1, &ballot, LENGTH), 3);
         assert_eq!(lease.proof().map(|p| p.as_of), Some(at(500)));
         let mut other = Lease::default();
         other.answered(3, at(400));
         assert_eq!((other.count(at(500), 2, &ballot, LENGTH), other.proof()), (2, None));
+    }
+
+    #[test]
+    fn half_is_a_majority_only_as_of_an_answer_of_the_one_that_decides_a_tie() {
+        let electors = (1..=4).map(|e| (e, 1)).collect();
+        let ballot = Ballot { votes: 4, needed: 3, tie: Some(3), electors, ..Ballot::default() };
+        let as_of = |answers: &[(u64, u64)]| {
+            let mut lease = Lease::default();
+            answers.iter().for_each(|(elector, ms)| lease.answered(*elector, at(*ms)));
+            lease.count(at(500), 1, &ballot, LENGTH);
+            lease.proof().map(|proof| proof.as_of)
+        };
+        assert_eq!(as_of(&[(2, 400)]), None, "half, without it");
+        assert_eq!(as_of(&[(3, 200)]), Some(at(200)), "half, with it");
+        assert_eq!(as_of(&[(2, 400), (3, 200)]), Some(at(200)), "the newest half lacks it");
+        assert_eq!(as_of(&[(2, 200), (3, 400)]), Some(at(400)), "it need not wait for the third");
+        assert_eq!(as_of(&[(2, 300), (4, 200), (3, 100)]), Some(at(200)), "three are enough without it");
     }
 }

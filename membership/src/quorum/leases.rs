@@ -73,8 +73,12 @@ fn delay(dice: &mut ChaCha8Rng) -> u64 {
 
 fn play(seed: u64, rules: Rules) -> Told {
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
-    let ballot =
-        Ballot { votes: 5, needed: 3, electors: (1..=MEMBERS as u64).map(|e| (e, 1)).collect(), fault: None };
+    let ballot = Ballot {
+        votes: 5,
+        needed: 3,
+        electors: (1..=MEMBERS as u64).map(|e| (e, 1)).collect(),
+        ..Ballot::default()
+    };
     let begin = |ppm, born: u64, floor| Member {
         ppm,
         lease: Lease::default(),

@@ -189,7 +189,7 @@ fn search(
 ) -> Result<usize, String> {
     let total: u32 = votes.iter().sum();
     let electors = (0..).map(hash).zip(votes.iter().copied()).filter(|(_, votes)| *votes > 0).collect();
-    let ballot = Ballot { votes: total, needed: total / 2 + 1, electors, fault: None };
+    let ballot = Ballot { votes: total, needed: total / 2 + 1, electors, ..Ballot::default() };
     let one = pairs().map(|(a, b)| Some((a, b, false)));
     let both = pairs().filter(|(a, b)| a < b).map(|(a, b)| Some((a, b, true)));
     let loses: Vec<_> = core::iter::once(None).chain(one).chain(both).collect();
