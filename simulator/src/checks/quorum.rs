@@ -21,8 +21,11 @@ impl Quorums {
         }
         self.says[member] = Some(status.quorum);
         let Some(expected) = status.expected else { return };
-        let majority = status.needed > expected / 2;
-        let enough = status.present >= status.needed;
+        // Of an electorate that follows the cluster half is enough with the lowest name; and whoever was lent its proof may
+        // have another roster than the lender, whose votes it tells.
+        let follows = status.agreed.is_some();
+        let majority = status.needed > expected / 2 || follows && status.needed * 2 == expected;
+        let enough = status.present >= status.needed || follows;
         if status.quorum == Quorum::Held && !(majority && enough && status.until.is_some()) {
             out.add(at, "quorum-arithmetic", || {
                 let QuorumStatus { present, needed, .. } = status;
@@ -132,6 +135,7 @@ mod tests {
             expected: Some(4),
             electorate: None,
             fence: false,
+            agreed: None,
             reason: String::new(),
         }
     }

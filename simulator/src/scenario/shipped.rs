@@ -35,6 +35,7 @@ const SHIPPED: &[(&str, &str)] = ship![
     "half-crashes",
     "interval",
     "join-under-loss",
+    "last-agreed",
     "late-heartbeats",
     "leave",
     "leave-return",

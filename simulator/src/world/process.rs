@@ -47,6 +47,7 @@ impl World {
             subject,
             host_id: HostId(id),
             stored: 0,
+            agreed: Vec::new(),
             lives: 0,
             wall,
             process: None,
@@ -137,6 +138,10 @@ impl World {
             seeds.extend((0..REMEMBERED).map(|_| self.dice.below(self.hosts.len())).filter(|&p| p != host));
         }
         self.tell_time(host, life);
+        let agreed = self.hosts[host].agreed.clone();
+        if !agreed.is_empty() {
+            self.hand(host, COMMAND, Input::Command(Command::Agreed(agreed)), &[]);
+        }
         let seeds = seeds.into_iter().map(address).collect();
         self.hand(host, COMMAND, Input::Command(Command::Seeds(seeds)), &[]);
     }

@@ -34,6 +34,10 @@ impl World {
                 self.oracle.truth(subject).lives.push(Life { generation, host, heartbeat: 0 });
                 self.trace.say(now, name.as_str(), || format!("raises its generation to {generation}"));
             }
+            Event::Agreed(names) => {
+                self.trace.say(now, name.as_str(), || format!("agrees on {}", listed(&names)));
+                self.hosts[host].agreed = names;
+            }
             Event::LeaveDone { acknowledged, asked } => {
                 self.trace.say(now, name.as_str(), || format!("has left; {acknowledged} of {asked} know"));
                 self.stop(host, false);
@@ -205,6 +209,13 @@ impl World {
                 self.trace.say(now, WORLD, || format!("formed {took:?} after the last start"));
             }
         }
+    }
+}
+
+fn listed(names: &[Name]) -> String {
+    match names {
+        [] => "nobody any more".to_owned(),
+        names => names.iter().map(Name::as_str).collect::<Vec<_>>().join(", "),
     }
 }
 
