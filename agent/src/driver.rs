@@ -191,6 +191,7 @@ impl Driver {
     /// The socket or the reactor broke.
     pub(crate) async fn run(mut self) -> io::Result<()> {
         self.tell_wall_clock();
+        self.recall();
         let timer = tokio::time::sleep_until(self.clock.deadline(self.turn.wake));
         tokio::pin!(timer);
         loop {
@@ -313,6 +314,20 @@ impl Driver {
         let _ = self.hand_in(now, Input::WallClock { unix_ms });
     }
 
+    /// What an earlier life of ours had agreed on.
+    fn recall(&mut self) {
+        let now = self.clock.now();
+        let follows = self.node.quorum(now).agreed.is_some();
+        let names = self.memory.agreed(follows, &self.board);
+        if !names.is_empty() {
+            info!(
+                members = names.len(),
+                "the agreed roster of the last life holds until this one knows better"
+            );
+            let _ = self.hand_in(now, Input::Command(Command::Agreed(names)));
+        }
+    }
+
     fn answer(&mut self, request: Request) {
         let now = self.clock.now();
         // Whoever asked may be gone by now; that is its own affair.
@@ -409,6 +424,15 @@ impl Driver {
                 let (kind, reason) = ("quorum".to_owned(), Some(status.reason));
                 self.board.publish(WatchLine { kind, reason, quorum: Some(quorum), ..line });
                 self.turn.status_stale = true;
+            }
+            Event::Agreed(names) => {
+                let sentence = match names.len() {
+                    0 => "no roster is agreed on any more".to_owned(),
+                    count => format!("agreed roster: {count} members"),
+                };
+                info!("{sentence}");
+                self.memory.agree(names, &self.board);
+                self.board.publish(ours(sentence));
             }
             Event::Joined { members } => {
                 info!(members, "joined");

@@ -154,6 +154,7 @@ pub(crate) fn check(args: &AgentArgs) -> Result<Vec<String>, SettingsErrors> {
     if settings.http_listen.is_some_and(|at| !at.ip().is_loopback()) {
         warnings.push("http_listen is reachable from other hosts: everybody there can read".to_owned());
     }
+    warnings.extend(settings.machine.electorate.as_ref().and_then(Electorate::advice));
     Ok(warnings)
 }
 

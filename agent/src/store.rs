@@ -1,4 +1,4 @@
-//! What must outlive the process: host id, generation, last known peers.
+//! What must outlive the process: host id, generation, last known peers, agreed roster.
 //!
 //! A directory of small files, each line with its checksum in front, each file
 //! replaced as a whole (written beside, fsynced, renamed, directory fsynced).
@@ -7,12 +7,13 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::iter;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use heartsay_membership::{Generation, HostId};
+use heartsay_membership::{Generation, HostId, Name};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
@@ -26,6 +27,8 @@ pub(crate) struct Store {
     generation: Generation,
     /// Highest generation on disk; held while anything is written.
     written: Mutex<Generation>,
+    /// The last turn in which the agreed roster was written.
+    agreed: Mutex<u64>,
 }
 
 impl Store {
@@ -45,7 +48,14 @@ impl Store {
         let lock = lock(dir)?;
         let host_id = host_id(dir)?;
         let generation = next_generation(dir, unix_ms);
-        let store = Self { dir: dir.to_owned(), _lock: lock, host_id, generation, written: Mutex::new(0) };
+        let store = Self {
+            dir: dir.to_owned(),
+            _lock: lock,
+            host_id,
+            generation,
+            written: Mutex::new(0),
+            agreed: Mutex::new(0),
+        };
         store
             .save_generation(generation)
             .with_context(|| format!("cannot write the state directory {shown}"))?;
@@ -86,6 +96,45 @@ impl Store {
         let lines: Vec<String> = peers.iter().map(|peer| format!("{} {}", peer.name, peer.address)).collect();
         let _alone = self.written.lock();
         replace(&self.dir.join(PEERS), &lines)
+    }
+
+    /// Keeps the agreed roster for the next start, unless one of a later `turn` is kept already. Turns begin at 1.
+    ///
+    /// # Errors
+    /// Disk full or gone; the old roster stays.
+    pub(crate) fn save_agreed(&self, turn: u64, names: &[Name]) -> io::Result<()> {
+        let mut last = self.agreed.lock();
+        // Writers may come here in any order.
+        if turn > *last {
+            let count = names.len().to_string();
+            let lines: Vec<String> = iter::once(count).chain(names.iter().map(Name::to_string)).collect();
+            replace(&self.dir.join(AGREED), &lines)?;
+            *last = turn;
+        }
+        Ok(())
+    }
+
+    /// The roster last agreed on. Empty when there was none, or when not all of it can be read: a part of a roster would
+    /// be one that is too easily held.
+    #[must_use]
+    pub(crate) fn agreed(&self) -> Vec<Name> {
+        let path = self.dir.join(AGREED);
+        let whole = |lines: &[String]| {
+            let Some((count, names)) = lines.split_first() else { return Some(Vec::new()) };
+            let names: Vec<Name> = names.iter().map(|name| Name::new(name).ok()).collect::<Option<_>>()?;
+            (count.parse() == Ok(names.len())).then_some(names)
+        };
+        match read(&path).map(|(lines, torn)| whole(&lines).filter(|_| !torn)) {
+            Ok(Some(names)) => names,
+            Ok(None) => {
+                warn!(path = %path.display(), "the agreed roster is damaged; this member is taken in anew");
+                Vec::new()
+            }
+            Err(e) => {
+                warn!(path = %path.display(), error = %e, "the agreed roster cannot be read; this member is taken in anew");
+                Vec::new()
+            }
+        }
     }
 
     /// Peers known at the end of the last life, as far as the file is sound.
@@ -260,6 +309,7 @@ const LOCK: &str = "lock";
 const IDENTITY: &str = "identity";
 const GENERATION: &str = "generation";
 const PEERS: &str = "peers";
+const AGREED: &str = "agreed";
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 #[cfg(test)]
@@ -341,6 +391,29 @@ mod tests {
             fs::write(&path, [&whole[..cut], &[0; 64]].concat()).unwrap();
             assert_eq!(store.peers(), peers[..read.len()]);
         }
+    }
+
+    #[test]
+    fn an_agreed_roster_is_kept_whole_or_not_at_all_and_the_latest_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 1).unwrap();
+        assert_eq!(store.agreed(), [], "an older agent kept none");
+        let names = ["a", "b", "c"].map(|name| Name::new(name).unwrap());
+        store.save_agreed(2, &names).unwrap();
+        store.save_agreed(1, &names[..2]).unwrap();
+        assert_eq!(store.agreed(), names);
+        let path = dir.path().join(AGREED);
+        let whole = fs::read(&path).unwrap();
+        for cut in 1..whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            assert_eq!(store.agreed(), [], "{cut}");
+        }
+        store.save_agreed(3, &[]).unwrap();
+        assert_eq!(store.agreed(), []);
+        drop(store);
+        let later = Store::open(dir.path(), 1).unwrap();
+        later.save_agreed(1, &names).unwrap();
+        assert_eq!(later.agreed(), names, "turns are counted in each life");
     }
 
     #[test]

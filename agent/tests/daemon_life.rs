@@ -6,8 +6,9 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use daemon::{Plan, pair, plan};
+use daemon::{Agent, Plan, pair, plan};
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 #[test]
 fn sigterm_says_good_bye_and_leaves_nothing_behind() {
@@ -110,6 +111,48 @@ fn sighup_takes_over_what_it_can_and_names_what_needs_a_restart() {
     agent.signal(Signal::SIGHUP);
     agent.wait_for("the bad file is refused", |agent| agent.log().contains("nothing was changed"));
     assert_eq!(agent.get("/v1/members/a")["tags"]["role"], "db");
+}
+
+#[test]
+fn an_agreed_roster_outlives_its_agent_and_is_dropped_with_its_electorate() {
+    let a = plan("a");
+    let config = a.dir().join("heartsay.toml");
+    let write = |text: &str| fs::write(&config, text).unwrap();
+    write("expected = \"last-agreed:2\"\n");
+    let flags = ["--config", config.to_str().unwrap()];
+    let mut a = a.flags(&flags).start();
+    let mut b = plan("b").flags(&flags).seed(&a.address()).start();
+    let names = |agent: &Agent| agent.get("/v1/quorum")["agreed"]["names"].clone();
+    let held = |agent: &Agent| agent.get("/v1/quorum")["quorum"] == "held";
+    a.wait_for("both are agreed on", |a| names(a) == json!(["a", "b"]) && held(a));
+    b.wait_for("both are agreed on", |b| names(b) == json!(["a", "b"]) && held(b));
+    assert!(a.log().contains("promises less"), "{}", a.log());
+    let kept = a.plan.dir().join("state/agreed");
+    a.wait_for("it is on the disk", |_| fs::read_to_string(&kept).is_ok_and(|text| text.contains(" b\n")));
+
+    a.kill();
+    b.kill();
+    let a = a.again();
+    a.wait_for("quorum is lost", |a| a.get("/v1/quorum")["quorum"] == "lost");
+    let quorum = a.get("/v1/quorum");
+    assert_eq!(
+        (&quorum["agreed"]["names"], &quorum["expected"]),
+        (&json!(["a", "b"]), &json!(2)),
+        "{quorum}"
+    );
+    let b = b.again();
+    a.wait_for("quorum is held again", held);
+
+    write("expected = 2\n");
+    a.signal(Signal::SIGHUP);
+    b.signal(Signal::SIGHUP);
+    a.wait_for("two are stated", |a| a.get("/v1/quorum")["electorate"] == "2" && held(a));
+    assert!(a.get("/v1/quorum")["agreed"].is_null());
+    a.wait_for("nothing is kept", |_| fs::read_to_string(&kept).is_ok_and(|text| text.ends_with(" 0\n")));
+    write("expected = \"last-agreed\"\nfence = true\n");
+    a.signal(Signal::SIGHUP);
+    a.wait_for("a fence around it is refused", |a| a.log().contains("stays as it was stated"));
+    drop(b);
 }
 
 #[test]

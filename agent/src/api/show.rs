@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use heartsay_membership::{AccuserView, CaseView, MemberView, PieceKind, QuorumStatus, Status};
 
-use super::types::{Accusation, Beat, Case, Evidence, Member, Piece, Quorum};
+use super::types::{Accusation, Agreed, Beat, Case, Evidence, Member, Piece, Quorum};
 use crate::clock::Clock;
 use crate::driver::Gate;
 
@@ -76,6 +76,10 @@ pub(crate) fn quorum(clock: &Clock, status: &QuorumStatus) -> Quorum {
         electorate: status.electorate.clone(),
         until: status.until.map(|until| clock.stamp(until)),
         fence: status.fence,
+        agreed: status.agreed.as_ref().map(|agreed| Agreed {
+            names: agreed.names.iter().map(ToString::to_string).collect(),
+            since: clock.stamp(agreed.since),
+        }),
     }
 }
 

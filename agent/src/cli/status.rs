@@ -22,7 +22,11 @@ pub(super) async fn status(client: &Client, output: &Output) -> anyhow::Result<E
 pub(super) async fn quorum(client: &Client, output: &Output) -> anyhow::Result<Exit> {
     let answer = client.get("/v1/quorum").await?;
     let quorum: Quorum = client.read(&answer)?;
-    output.show(&answer, || format!("{}\n{}", quorum_text(&quorum, output), quorum.reason))?;
+    output.show(&answer, || {
+        let agreed = quorum.agreed.as_ref().filter(|agreed| !agreed.names.is_empty());
+        let agreed = agreed.map(|a| format!("\nagreed for {}: {}", age(&a.since), a.names.join(" ")));
+        format!("{}\n{}{}", quorum_text(&quorum, output), quorum.reason, agreed.unwrap_or_default())
+    })?;
     Ok(if quorum.quorum == "held" { Exit::Done } else { Exit::No })
 }
 

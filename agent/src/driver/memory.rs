@@ -1,4 +1,4 @@
-//! Peers and generation on their way to the disk.
+//! Peers, generation and agreed roster on their way to the disk.
 //!
 //! The store writes and waits for the disk; this keeps the protocol from
 //! waiting with it, and decides what is worth writing when.
@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heartsay_membership::{Generation, Instant};
+use heartsay_membership::{Generation, Instant, Name};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -25,6 +25,8 @@ pub(crate) struct Memory {
     remembered: Vec<Peer>,
     pub(crate) changed: bool,
     last: Instant,
+    /// How many agreed rosters were handed to the disk.
+    turn: u64,
     writing: Option<JoinHandle<()>>,
 }
 
@@ -32,7 +34,7 @@ impl Memory {
     /// Of this store, with what it has from earlier lives.
     #[must_use]
     pub(crate) fn new(now: Instant, store: Arc<Store>, remembered: Vec<Peer>) -> Self {
-        Self { store, remembered, changed: false, last: now, writing: None }
+        Self { store, remembered, changed: false, last: now, turn: 0, writing: None }
     }
 
     pub(crate) fn due(&self, now: Instant) -> bool {
@@ -56,6 +58,25 @@ impl Memory {
         let (store, board) = (Arc::clone(&self.store), Arc::clone(board));
         tokio::task::spawn_blocking(move || {
             note_disk(&board, "generation", store.save_generation(generation));
+        });
+    }
+
+    /// The roster that an earlier life agreed on, if `wanted`. If it is not, it is dropped: when it is wanted again, it would be
+    /// out of date.
+    pub(crate) fn agreed(&mut self, wanted: bool, board: &Arc<Board>) -> Vec<Name> {
+        let names = self.store.agreed();
+        if !wanted && !names.is_empty() {
+            self.agree(Vec::new(), board);
+        }
+        if wanted { names } else { Vec::new() }
+    }
+
+    /// At once: a restart must not go back to an earlier roster.
+    pub(crate) fn agree(&mut self, names: Vec<Name>, board: &Arc<Board>) {
+        self.turn += 1;
+        let (turn, store, board) = (self.turn, Arc::clone(&self.store), Arc::clone(board));
+        tokio::task::spawn_blocking(move || {
+            note_disk(&board, "agreed roster", store.save_agreed(turn, &names));
         });
     }
 

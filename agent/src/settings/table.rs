@@ -233,7 +233,8 @@ pub(crate) const ROWS: &[Row] = &[
         kind: Kind::One,
         default: Default::Found("none: no quorum is kept"),
         help: "Who votes; quorum is more than half of all votes. A number of members (5), those with a tag \
-               (role=voter:3), or names, which is the safest (a,b,c). The same on all members.",
+               (role=voter:3), or names, which is the safest (a,b,c); or last-agreed, which follows the cluster and \
+               promises less. The same on all members.",
         reload: true,
     },
     Row {
