@@ -111,7 +111,7 @@ impl Node {
         let subject = fingerprint::of_name(name);
         let own = (self.me, self.fence.acknowledged.none_since(subject));
         self.fence.around.get(&subject).is_some_and(|enclosure| {
-            enclosure.silences.prove(now, subject, own, self.presence.ballot(), self.config.lease())
+            enclosure.silences.prove(now, subject, own, &self.presence.ballot, self.config.lease())
         })
     }
 

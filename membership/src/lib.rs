@@ -41,6 +41,7 @@ mod errand;
 mod exchange;
 mod fence;
 mod fingerprint;
+mod follow;
 mod identity;
 mod io;
 mod join;

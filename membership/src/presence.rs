@@ -13,13 +13,11 @@ use heartsay_proto::gossip::packet::Body;
 use crate::Instant;
 use crate::contact::Kind;
 use crate::fingerprint;
-use crate::identity::Name;
 use crate::io::Event;
-use crate::member::Status;
+use crate::member::{Member, Status};
 use crate::node::Node;
 use crate::quorum::{
-    Agreed, Ballot, Electorate, FenceError, Lease, Look, MOST_ELECTORS, Majority, Pace, Quorum, QuorumStatus,
-    Word,
+    Agreed, Ballot, Electorate, FenceError, Lease, MOST_ELECTORS, Majority, Pace, Quorum, QuorumStatus, Word,
 };
 use crate::verdict::Company;
 
@@ -28,23 +26,23 @@ use crate::verdict::Company;
 pub struct Presence {
     electorate: Option<Electorate>,
     /// With an electorate that follows the cluster: how far it has followed.
-    agreed: Option<Agreed>,
+    pub(crate) agreed: Option<Agreed>,
     /// How long leases are, with a fence.
     fence: Option<Duration>,
     mark: u32,
     /// What whoever holds quorum says, in the place of that mark, to those with whom it does not count.
-    struck_off: u32,
-    ballot: Ballot,
+    pub(crate) struck_off: u32,
+    pub(crate) ballot: Ballot,
     /// Electors that ask all others, best first, ourselves perhaps among them.
     collectors: Vec<u64>,
     /// Whom of them we ask.
     turn: usize,
     /// Whom we ask directly is due then.
     renew_at: Instant,
-    lease: Lease,
-    majority: Majority,
+    pub(crate) lease: Lease,
+    pub(crate) majority: Majority,
     /// Votes in two-way contact by our own count.
-    present: u32,
+    pub(crate) present: u32,
     /// Members that answered us and were told of another electorate, or of none.
     strangers: u32,
 }
@@ -94,12 +92,8 @@ impl Presence {
     }
 
     /// Whether it is still open who votes.
-    fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.agreed.as_ref().is_some_and(Agreed::is_empty)
-    }
-
-    pub fn ballot(&self) -> &Ballot {
-        &self.ballot
     }
 
     pub fn next(&self) -> Instant {
@@ -157,80 +151,6 @@ impl Node {
         self.look_at_fences(now);
         self.judge_quorum(now);
         self.stand_in(now);
-    }
-
-    /// Takes the roster that an earlier life of ours had agreed on.
-    pub(crate) fn recall(&mut self, now: Instant, names: &[Name]) {
-        let names = names.iter().map(|name| (fingerprint::of_name(name), name.clone())).collect();
-        if self.presence.agreed.as_mut().is_some_and(|agreed| agreed.recall(now, names)) {
-            self.presence.majority = Majority::new(now, self.config.quorum_settle);
-            self.count_presence(now);
-        }
-    }
-
-    /// Brings the agreed roster in line with the view, where the electorate follows the cluster.
-    fn follow(&mut self, now: Instant) {
-        let (length, direct) = (self.config.lease(), self.asks_everybody());
-        let look = Look {
-            now,
-            me: self.me,
-            // As of this moment: whoever has lost quorum strikes nobody off.
-            held: Some(self.presence.majority.at(now))
-                .filter(|majority| majority.quorum() == Quorum::Held)
-                .map(|majority| majority.since()),
-            proven: self.presence.lease.proof().map_or(Instant::EPOCH, |proof| proof.as_of),
-            present: direct.then_some(self.presence.present),
-            settle: self.settling_time(),
-            searching: self.is_searching(),
-        };
-        let Presence { agreed, lease, majority, .. } = &mut self.presence;
-        let Some(agreed) = agreed.as_mut().filter(|_| self.leave.is_none()) else { return };
-        let view = self.roster.iter().map(|m| (m.hash(), &m.life.name, m.status));
-        let hears = |hash| hash == self.me || lease.hears_us(now, hash, length);
-        let open = agreed.is_empty();
-        let changed = agreed.follow(look, view, hears);
-        if changed && (open || agreed.is_empty()) {
-            // Before there is a roster nothing is counted, and the chance to find the others begins with it.
-            *majority = Majority::new(now, look.settle);
-        }
-        self.recount_at = self.recount_at.min(agreed.next(look));
-        if changed {
-            let names = agreed.shown().names;
-            self.emit(Event::Agreed(names));
-        }
-    }
-
-    /// What we say of quorum to somebody with whom we do not count, as it is not on our agreed roster, or not for long; `None`: we do.
-    pub(crate) fn turn_away(&self, now: Instant, asker: Option<u64>) -> Option<Option<gossip::Lease>> {
-        let agreed = self.presence.agreed.as_ref()?;
-        let leaving = self.leave.is_some();
-        // Whoever has been told of our good-bye counts without us, so nobody may count with us any more.
-        if !leaving && asker.is_some_and(|asker| agreed.counts_with(asker)) {
-            return None;
-        }
-        let holds = self.presence.majority.at(now).quorum() == Quorum::Held;
-        let says_so = holds && !leaving;
-        Some(says_so.then_some(gossip::Lease { electorate: self.presence.struck_off, age_ms: 0, present: 0 }))
-    }
-
-    /// Somebody has answered, and said whether we count for it.
-    fn take_word(&mut self, now: Instant, sender: u64, word: Word) {
-        let Some(agreed) = &mut self.presence.agreed else { return };
-        let held = self.presence.majority.at(now).quorum() == Quorum::Held;
-        if agreed.answered(now, sender, word, held) {
-            let settle = self.config.quorum_settle;
-            self.presence.majority = Majority::new(now, settle);
-            // Proofs of that roster say nothing about the next.
-            self.presence.lease = Lease::default();
-            self.emit(Event::Agreed(Vec::new()));
-            self.count_presence(now);
-            self.emit(Event::Quorum(self.quorum(now)));
-        }
-    }
-
-    /// Alone so far, though there are addresses at which others should be.
-    fn is_searching(&self) -> bool {
-        self.roster.census().alive <= 1 && !self.join.is_joined()
     }
 
     /// Counts the proofs again and says so when quorum has changed.
@@ -434,12 +354,6 @@ impl Node {
         reason
     }
 
-    /// Whoever decides a tie, where there can be one.
-    fn lowest(&self) -> Option<&Name> {
-        let tie = self.presence.ballot.tie?;
-        self.presence.agreed.as_ref()?.names().find(|(hash, _)| *hash == tie).map(|(_, name)| name)
-    }
-
     /// A loss stands in our own record, for everybody to see.
     fn tell_quorum(&mut self, now: Instant, quorum: Quorum) {
         let value = (quorum == Quorum::Lost).then(|| quorum.to_string().into_bytes());
@@ -449,7 +363,7 @@ impl Node {
 
     /// Larger clusters take longer to find one another. Never less than a proof is good: whoever comes back does not
     /// hold quorum by a proof from before its return.
-    fn settling_time(&self) -> Duration {
+    pub(crate) fn settling_time(&self) -> Duration {
         let doublings = self.presence.ballot.votes.max(1).ilog2();
         self.config.quorum_settle.max(self.config.lease()) + self.config.interval * doublings / 4
     }
@@ -463,11 +377,16 @@ impl Node {
             .iter()
             .filter_map(|(hash, _)| self.roster.get(*hash))
             .filter(|m| m.is_present())
-            .map(|m| (m.status != Status::Alive, fingerprint::of_pair(COLLECTORS, m.hash()), m.hash()))
+            .map(|m| (self.is_of_no_help(m), fingerprint::of_pair(COLLECTORS, m.hash()), m.hash()))
             .collect();
         drawn.sort_unstable();
         let few = if self.presence.ballot.electors.len() <= DIRECT { DIRECT } else { FEW };
         drawn.into_iter().take(few).map(|(_, _, hash)| hash).collect()
+    }
+
+    /// Whether there is no point in asking it for its proof.
+    fn is_of_no_help(&self, member: &Member) -> bool {
+        member.status != Status::Alive || member.hash() != self.me && self.cannot_lend(member.hash())
     }
 
     /// All electors, if it is on us to ask them; otherwise one who does.
@@ -482,7 +401,7 @@ impl Node {
         };
         // Who did not answer in time is passed over for the next.
         if let Some(hash) = whom(&self.presence)
-            && (hash == self.me || self.presence.lease.waits_for(hash))
+            && (hash == self.me || self.presence.lease.waits_for(hash) || self.cannot_lend(hash))
             && self.ask_at(now, hash) <= now
         {
             self.presence.turn = self.presence.turn.wrapping_add(1);
@@ -490,7 +409,7 @@ impl Node {
         whom(&self.presence).into_iter().collect()
     }
 
-    fn asks_everybody(&self) -> bool {
+    pub(crate) fn asks_everybody(&self) -> bool {
         let Presence { ballot, collectors, .. } = &self.presence;
         self.config.fence
             || ballot.of(self.me) > 0 && (ballot.electors.len() <= DIRECT || collectors.contains(&self.me))

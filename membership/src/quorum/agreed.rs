@@ -8,7 +8,7 @@
 //! *Shrink*: while quorum is held, whoever is down is struck off; whoever says good-bye is struck off by all at once, since it
 //! says itself that it votes no more. Suspicion and being forgotten change nothing. *Tie*: half of the list is a majority when
 //! the lowest name is in it, once the list has lasted. *Mutual*: a member counts for those on its own list, and for nobody
-//! else. *Begin again*: whoever hears from a holder of quorum that it was struck off throws its own list away.
+//! else. *Begin again*: whoever hears from holders of quorum that it was struck off throws its own list away.
 //!
 //! Why two sides of one cut never both hold: the smaller one has no quorum, by the clock, before the larger one can
 //! call anybody down, and so cannot shrink its list. Lists that differ only by members that are gone for good agree:
@@ -39,10 +39,8 @@ pub struct Agreed {
     waiting: BTreeMap<u64, Instant>,
     /// When somebody last came to those who wait, or went. Matters to a first roster.
     unrest: Instant,
-    /// Those who have a roster, and with whom we cannot found one: it is without us, or without quorum. Do they hold it?
-    refusing: BTreeMap<u64, bool>,
-    /// Those who count with us and hold quorum, and how many votes they say are present.
-    holders: BTreeMap<u64, u32>,
+    /// What those who are alive said last.
+    words: BTreeMap<u64, Word>,
     /// When it last grew, and by whom.
     grown: Instant,
     newest: Option<u64>,
@@ -76,6 +74,21 @@ pub enum Word {
     StruckOff,
 }
 
+impl Word {
+    /// Whether it has a roster, and with it none can be founded: it is without us, or without quorum.
+    fn refuses(self) -> bool {
+        matches!(self, Self::Lost | Self::Refuses | Self::StruckOff)
+    }
+
+    /// The votes present, from whoever holds quorum and counts with us.
+    fn present(self) -> Option<u32> {
+        match self {
+            Self::Holds { present } => Some(present),
+            Self::Open | Self::Lost | Self::Refuses | Self::StruckOff => None,
+        }
+    }
+}
+
 /// The circumstances under which one looks at the view.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
@@ -103,8 +116,7 @@ impl Agreed {
             first,
             waiting: BTreeMap::new(),
             unrest: now,
-            refusing: BTreeMap::new(),
-            holders: BTreeMap::new(),
+            words: BTreeMap::new(),
             grown: now,
             newest: None,
             lasted: Lasted::New,
@@ -135,25 +147,26 @@ impl Agreed {
 
     /// `member` has answered. `held`: whether quorum is held here. Returns whether the roster was thrown away.
     pub fn answered(&mut self, now: Instant, member: u64, word: Word, held: bool) -> bool {
-        self.refusing.remove(&member);
-        self.holders.remove(&member);
-        match word {
-            Word::Open => {}
-            Word::Holds { present } => {
-                self.holders.insert(member, present);
-            }
-            Word::Lost | Word::Refuses | Word::StruckOff => {
-                self.refusing.insert(member, word == Word::StruckOff);
-            }
+        self.words.insert(member, word);
+        if word != Word::StruckOff || held || !self.has(member) {
+            return false;
         }
-        // The cluster that we agreed on has gone on without us, and who else was struck off we cannot know.
-        let over = word == Word::StruckOff && !held && self.has(member);
+        // Those who hold quorum have gone on without us, and who else was struck off we cannot know. One alone may be behind.
+        let on_it = || self.words.iter().filter(|(hash, _)| self.has(**hash)).map(|(_, word)| *word);
+        let without = on_it().filter(|word| *word == Word::StruckOff).count();
+        let with = on_it().filter(|word| matches!(word, Word::Holds { .. })).count();
+        let over = without > with;
         if over {
             self.names.clear();
             self.waiting.clear();
             (self.since, self.unrest) = (now, now);
         }
         over
+    }
+
+    /// Whether `member` has said that it has no proof to lend us.
+    pub fn is_of_no_help(&self, member: u64) -> bool {
+        self.words.get(&member).is_some_and(|word| !matches!(word, Word::Holds { .. }))
     }
 
     /// Another number of members makes a first roster; what is agreed on stays.
@@ -267,10 +280,11 @@ impl Agreed {
                  last-agreed:{there} would do with fewer, and with fewer than half of all, two groups each could"
             );
         }
-        if !self.refusing.is_empty() {
+        let refusing = self.newcomers().filter(|word| word.refuses()).count();
+        if refusing > 0 {
             return format!(
-                "no roster is agreed on yet: {} members answer that have one without us, or were told of another electorate",
-                self.refusing.len()
+                "no roster is agreed on yet: {refusing} members answer that have one without us, or without quorum, or were \
+                 told of another electorate"
             );
         }
         let what =
@@ -280,8 +294,11 @@ impl Agreed {
 
     /// Notes who is alive and not in it.
     fn wait<'a>(&mut self, now: Instant, view: impl Iterator<Item = (u64, &'a Name, Status)>) {
-        let mut waiting = BTreeMap::new();
+        let (mut waiting, mut words) = (BTreeMap::new(), BTreeMap::new());
         for (hash, _, status) in view {
+            if let Some(word) = self.words.get(&hash).filter(|_| status == Status::Alive) {
+                words.insert(hash, *word);
+            }
             if status == Status::Alive && !self.names.contains_key(&hash) {
                 waiting.insert(hash, self.waiting.get(&hash).copied().unwrap_or(now));
             }
@@ -289,9 +306,12 @@ impl Agreed {
         if !waiting.keys().eq(self.waiting.keys()) {
             self.unrest = now;
         }
-        self.waiting = waiting;
-        self.refusing.retain(|hash, _| self.waiting.contains_key(hash));
-        self.holders.retain(|hash, _| self.waiting.contains_key(hash));
+        (self.waiting, self.words) = (waiting, words);
+    }
+
+    /// What those said last who wait.
+    fn newcomers(&self) -> impl Iterator<Item = Word> {
+        self.words.iter().filter(|(hash, _)| self.waiting.contains_key(hash)).map(|(_, word)| *word)
     }
 
     /// The first roster: everybody who is alive, if they have been for long and none of them has a roster without us.
@@ -306,20 +326,21 @@ impl Agreed {
     ) -> bool {
         let settled = look.now >= self.unrest + look.settle && !look.searching;
         // Where somebody holds quorum, only the word of those who do matters.
-        let welcome = match self.holders.is_empty() {
-            true => self.refusing.is_empty() && self.waiting().all(hears),
-            false => !self.refusing.values().any(|holds| *holds),
+        let said = |hash: u64| self.words.get(&hash).copied();
+        let holders = self.newcomers().filter_map(Word::present);
+        let (count, present) =
+            holders.fold((0_u32, None), |(count, most), p| (count.saturating_add(1), most.max(Some(p))));
+        let welcome = match present {
+            None => !self.newcomers().any(Word::refuses) && self.waiting().all(hears),
+            Some(_) => !self.newcomers().any(|word| word == Word::StruckOff),
         };
         if !settled || !welcome || self.waiting.len() < self.first {
             return false;
         }
         // With fewer than half of those whom the holders count, the roster would be one that is too easily held.
-        let holders = u32::try_from(self.holders.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let present = self.holders.values().copied().max().unwrap_or(u32::MAX);
-        let all = holders.saturating_mul(2) <= present;
-        let (holders, waiting, me) = (&self.holders, &self.waiting, look.me);
-        let takes =
-            |hash: &u64| waiting.contains_key(hash) && (all || holders.contains_key(hash) || *hash == me);
+        let all = present.is_none_or(|present| count.saturating_add(1).saturating_mul(2) <= present);
+        let holds = |hash: u64| hash == look.me || said(hash).and_then(Word::present).is_some();
+        let takes = |hash: &u64| self.waiting.contains_key(hash) && (all || holds(*hash));
         self.names =
             view.filter(|(hash, _, _)| takes(hash)).map(|(hash, name, _)| (hash, name.clone())).collect();
         self.waiting.retain(|hash, _| !self.names.contains_key(hash));
@@ -565,7 +586,9 @@ mod tests {
         assert!(!says("a", Word::Refuses, false), "it may have been told otherwise");
         assert!(!says("x", Word::StruckOff, false), "that is nobody's word");
         assert!(!says("a", Word::StruckOff, true), "we hold quorum too");
-        assert!(says("a", Word::StruckOff, false));
+        assert!(!says("b", Word::Holds { present: 2 }, false));
+        assert!(!says("a", Word::StruckOff, false), "one against one");
+        assert!(says("b", Word::StruckOff, false));
         assert!(club.agreed.is_empty());
         club.after(0);
         club.agreed.answered(club.now, hash("a"), Word::StruckOff, false);
