@@ -170,10 +170,7 @@ impl Node {
             return;
         }
         for subject in self.roster.overdue(now, &self.config.detector) {
-            let ask = |m: &Member| m.has_rhythm() && is_other(m, self.me);
-            if !self.probes.contains_key(&subject) && self.roster.get(subject).is_some_and(ask) {
-                self.begin_probe(now, subject, now, None);
-            }
+            self.begin_probe(now, subject, now, None);
         }
         if self.company != Company::Few {
             self.look_around(now);

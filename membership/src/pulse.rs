@@ -47,6 +47,11 @@ impl Pulse {
         self.rhythm & STANDS == ALIVE
     }
 
+    /// Down or left: it beats no more.
+    pub fn is_gone(self) -> bool {
+        self.rhythm & STANDS == GONE
+    }
+
     pub fn interval_ms(self) -> u32 {
         self.rhythm >> 2
     }
@@ -62,11 +67,16 @@ impl Pulse {
         self.calm_until = u32::try_from(ticks(until)).unwrap_or(0);
     }
 
+    /// Whatever happens, the detector need not be asked before the member is heard again.
+    pub fn calm_until_heard(&mut self) {
+        self.calm_until = u32::MAX;
+    }
+
     /// How many heartbeats it is behind its line at `unix_ms` of its time, negative when it is ahead.
     /// `None` of one that beats no more.
     pub fn age(self, unix_ms: i64) -> Option<i64> {
         let interval = self.interval_ms().cast_signed();
-        if interval == 0 || self.rhythm & STANDS == GONE {
+        if interval == 0 || self.is_gone() {
             return None;
         }
         let late = unix_ms.checked_sub(self.due_ms)?;
@@ -116,7 +126,6 @@ fn due_ms(reference: &Reference, heartbeat: Heartbeat) -> Option<i64> {
 const STANDS: u32 = 3;
 const ALIVE: u32 = 0;
 const SUSPECT: u32 = 1;
-/// Down or left: it beats no more.
 const GONE: u32 = 2;
 /// Microseconds in a tick, as a power of two: 66 ms. Eight years of them fit.
 const TICK: u32 = 16;

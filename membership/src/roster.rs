@@ -108,21 +108,23 @@ impl Roster {
         self.drawers.iter().flat_map(|drawer| drawer.hashes().zip(&drawer.members))
     }
 
-    /// Those whose silence has become surprising, with the hash of the name.
+    /// The hashes of those present whose silence has become surprising. It is of members with a rhythm only.
     pub fn overdue(&mut self, now: Instant, config: &DetectorConfig) -> Vec<u64> {
         let mut overdue = Vec::new();
         let ticks = pulse::ticks(now);
         for drawer in &mut self.drawers {
             for (at, pulse) in drawer.pulses.iter_mut().enumerate() {
-                if pulse.is_calm(ticks) {
+                if pulse.is_calm(ticks) || pulse.is_gone() {
                     continue;
                 }
-                if let Some(member) = drawer.members.get(at) {
-                    if member.detector.is_overdue(now, config) {
-                        overdue.push(member.hash());
-                    } else {
-                        pulse.calm(member.detector.overdue_from(config));
-                    }
+                let Some(member) = drawer.members.get(at) else { continue };
+                if !member.has_rhythm() {
+                    // Only its next heartbeat can give it one.
+                    pulse.calm_until_heard();
+                } else if member.detector.is_overdue(now, config) {
+                    overdue.push(member.hash());
+                } else {
+                    pulse.calm(member.detector.overdue_from(config));
                 }
             }
         }
