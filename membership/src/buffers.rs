@@ -2,20 +2,22 @@
 //! but what it leaves with.
 
 use bytes::{Bytes, BytesMut};
-use heartsay_proto::gossip;
+use heartsay_proto::{emptied, gossip};
 
 /// Buffers of one node. What is lent need not come back: the next one is then new.
 #[derive(Debug)]
 pub struct Buffers {
     /// Cut into pieces from the front; whole again when nobody holds one.
     bytes: BytesMut,
-    /// Empty, with room.
-    exchange: gossip::Exchange,
+    /// Empty, with room: one that comes and one that leaves.
+    coming: gossip::Exchange,
+    leaving: gossip::Exchange,
 }
 
 impl Buffers {
     pub fn new() -> Self {
-        Self { bytes: BytesMut::with_capacity(PIECES), exchange: gossip::Exchange::default() }
+        let (coming, leaving) = (gossip::Exchange::default(), gossip::Exchange::default());
+        Self { bytes: BytesMut::with_capacity(PIECES), coming, leaving }
     }
 
     /// A copy to be sliced and dropped soon: whoever keeps a slice keeps all that was copied.
@@ -26,18 +28,25 @@ impl Buffers {
         self.bytes.split().freeze()
     }
 
-    /// An exchange to be filled.
-    pub fn exchange(&mut self, step: u32) -> gossip::Exchange {
-        gossip::Exchange { step, ..core::mem::take(&mut self.exchange) }
+    /// An exchange to be filled by what comes.
+    pub fn coming(&mut self) -> gossip::Exchange {
+        core::mem::take(&mut self.coming)
     }
 
-    /// Takes back what was filled.
-    pub fn give_back(&mut self, packet: gossip::Packet) {
-        if let Some(gossip::packet::Body::Exchange(mut exchange)) = packet.body {
-            exchange.pages.clear();
-            exchange.lists.clear();
-            exchange.wants.clear();
-            self.exchange = exchange;
+    /// An exchange to be filled with what leaves.
+    pub fn leaving(&mut self, step: u32) -> gossip::Exchange {
+        gossip::Exchange { step, ..core::mem::take(&mut self.leaving) }
+    }
+
+    /// Takes back what had come.
+    pub fn has_come(&mut self, exchange: gossip::Exchange) {
+        self.coming = emptied(exchange);
+    }
+
+    /// Takes back what has left.
+    pub fn has_left(&mut self, packet: gossip::Packet) {
+        if let Some(gossip::packet::Body::Exchange(exchange)) = packet.body {
+            self.leaving = emptied(exchange);
         }
     }
 }

@@ -79,7 +79,7 @@ impl Node {
     /// Step 1: our pages, as many as fit. `introduce`: the receiver may not know us.
     pub(crate) fn send_syn(&mut self, now: Instant, to: SocketAddr, seq: u32, introduce: bool) {
         let bits = self.syn_bits(now);
-        let exchange = self.buffers.exchange(1);
+        let exchange = self.buffers.leaving(1);
         let mut packet = self.packet(seq, Some(Body::Exchange(exchange)));
         packet.beat = self.beat.say(now);
         if bits > 0 {
@@ -104,7 +104,7 @@ impl Node {
 
     fn send_exchange(&mut self, to: SocketAddr, packet: gossip::Packet) {
         self.send(to, &packet);
-        self.buffers.give_back(packet);
+        self.buffers.has_left(packet);
     }
 
     /// One step of somebody's exchange with us.
@@ -344,7 +344,7 @@ impl Node {
             self.reply = reply.emptied();
             return;
         }
-        let exchange = self.buffers.exchange(step + 1);
+        let exchange = self.buffers.leaving(step + 1);
         let mut packet = self.packet(seq, Some(Body::Exchange(exchange)));
         if step == 1 {
             packet.beat = self.beat.say(now);

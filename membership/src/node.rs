@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heartsay_detector::{LocalHealth, RttEstimator};
 use heartsay_proto::gossip::packet::Body;
-use heartsay_proto::{decode_bytes, encode_packet, gossip, open, seal};
+use heartsay_proto::{decode_into, encode_packet, gossip, open, seal};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use siphasher::sip::SipHasher13;
@@ -403,7 +403,10 @@ impl Node {
             heartsay_proto::Budget::MAX,
             &mut scratch,
         )
-        .and_then(|(body, _key)| decode_bytes(self.buffers.copy(body)));
+        .and_then(|(body, _key)| {
+            let spare = self.buffers.coming();
+            decode_into(spare, self.buffers.copy(body))
+        });
         self.scratch = scratch;
         let packet = opened?;
         if packet.sender == self.tag {
@@ -436,7 +439,9 @@ impl Node {
             None => Ok(()),
             Some(Body::Exchange(exchange)) => {
                 let header = (packet.sender, packet.heartbeat, packet.view);
-                self.on_exchange(now, from, sender, header, seq, &exchange)
+                let result = self.on_exchange(now, from, sender, header, seq, &exchange);
+                self.buffers.has_come(exchange);
+                result
             }
             Some(Body::Pull(pull)) => {
                 self.on_pull(now, from, seq, &pull);

@@ -54,7 +54,7 @@ pub use budget::{Budget, Filler};
 pub use error::DecodeError;
 pub use frame::{Cluster, KeyId, PLAIN_OVERHEAD, SEALED_OVERHEAD, VERSION, open, seal};
 pub use keyring::{Key, Keyring};
-pub use packet::{decode_bytes, decode_packet, encode_packet};
+pub use packet::{decode_into, decode_packet, emptied, encode_packet};
 pub use prost::Message;
 /// The type of all byte fields in [`gossip`]; made from a `Vec<u8>` with `into()`.
 pub use prost::bytes::Bytes;

@@ -28,15 +28,39 @@ pub fn encode_packet(packet: &Packet, out: &mut Vec<u8>) {
 /// first bound that is broken. The whole packet is dropped: a sender that breaks one
 /// bound is not to be trusted with the rest.
 pub fn decode_packet(body: &[u8]) -> Result<Packet, DecodeError> {
-    decode_bytes(Bytes::copy_from_slice(body))
+    let packet = Packet::decode(body)?;
+    check(&packet)?;
+    Ok(packet)
 }
 
-/// The same of bytes that may be shared: the values of the packet are slices of them.
+/// The same of bytes that may be shared: the values of the packet are slices of them. If it has an exchange, that is put
+/// into `spare`, whatever it held, so that it takes nothing from the heap which `spare` has room for.
+///
+/// An exchange of which nothing at all is said is none.
 ///
 /// # Errors
 /// As those of [`decode_packet`].
-pub fn decode_bytes(body: Bytes) -> Result<Packet, DecodeError> {
-    let packet = Packet::decode(body)?;
+pub fn decode_into(spare: Exchange, body: Bytes) -> Result<Packet, DecodeError> {
+    let mut packet = Packet { body: Some(Content::Exchange(emptied(spare))), ..Packet::default() };
+    // Protobuf's rule for a field that comes again: a message of the same kind goes on with what is there.
+    packet.merge(body)?;
+    let nothing_said = |body: &mut Content| matches!(body, Content::Exchange(e) if *e == Exchange::default());
+    packet.body = packet.body.take_if(|body| !nothing_said(body));
+    check(&packet)?;
+    Ok(packet)
+}
+
+/// The same exchange without anything in it, to be filled again.
+#[must_use]
+pub fn emptied(mut exchange: Exchange) -> Exchange {
+    exchange.step = 0;
+    exchange.pages.clear();
+    exchange.lists.clear();
+    exchange.wants.clear();
+    exchange
+}
+
+fn check(packet: &Packet) -> Result<(), DecodeError> {
     match &packet.body {
         Some(Content::Exchange(exchange)) => check_exchange(exchange)?,
         Some(Content::ProbeRequest(request)) => check_address(&request.ip, request.port)?,
@@ -50,8 +74,7 @@ pub fn decode_bytes(body: Bytes) -> Result<Packet, DecodeError> {
         )
         | None => {}
     }
-    packet.claims.iter().try_for_each(check_claim)?;
-    Ok(packet)
+    packet.claims.iter().try_for_each(check_claim)
 }
 
 fn check_exchange(exchange: &Exchange) -> Result<(), DecodeError> {
