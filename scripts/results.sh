@@ -26,7 +26,7 @@ S1|target: suspect mean ≤ 0.8, p99 ≤ 1.5; down p99 ≤ 3.5. Baseline: member
 S1||detection|30|run crash --nodes 32
 S1||detection|20|run crash --nodes 128
 S1||detection|10|run crash --nodes 1000
-S1||detection|1|run crash --nodes 10000
+S1||detection|1|run crash --nodes 10000 --set fault.0.at=40s --duration 60s
 S1, 1 % loss|the same|detection|30|run crash-lossy --nodes 8
 S1, 1 % loss||detection|30|run crash-lossy --nodes 32
 S1, 1 % loss||detection|20|run crash-lossy --nodes 128

@@ -202,6 +202,11 @@ impl Node {
         if calm { (0..fine).find(|bits| self.roster.len() >> bits <= COARSE).unwrap_or(fine) } else { fine }
     }
 
+    /// Whether there are more members than one exchange speaks of.
+    pub(crate) fn takes_turns(&self) -> bool {
+        self.roster.len() > COARSE * 2
+    }
+
     /// An unequal page is answered by its parts, a small one by its list.
     fn refine(&mut self, bits: u32, prefix: u32, reply: &mut Reply) {
         let members = self.roster.page_len(bits, prefix);

@@ -107,6 +107,13 @@ pub struct Reference {
 }
 
 impl Reference {
+    /// Heartbeat on the line at `unix_ms`, 0 before its beginning.
+    pub fn heartbeat_at(&self, unix_ms: u64) -> Heartbeat {
+        let since = i128::from(unix_ms) - i128::from(self.unix_ms);
+        let beats = since.div_euclid(i128::from(self.interval_ms.max(1)));
+        Heartbeat::try_from(beats.saturating_add(self.heartbeat.into()).max(0)).unwrap_or(Heartbeat::MAX)
+    }
+
     /// Time on the line at which `heartbeat` is due.
     pub fn unix_ms_of(&self, heartbeat: Heartbeat) -> u64 {
         let beats = i128::from(heartbeat) - i128::from(self.heartbeat);
@@ -577,5 +584,15 @@ mod tests {
         let mut standing = Standing { heartbeat: 5, marks: Marks { left: true, ..Marks::default() } };
         standing.join(&down(99, 100));
         assert_eq!(standing.status(), Status::Left);
+    }
+
+    #[test]
+    fn the_line_of_heartbeats_is_the_same_read_either_way() {
+        let reference = Reference { unix_ms: 1_000_000, heartbeat: 3, interval_ms: 1000 };
+        assert_eq!(reference.heartbeat_at(reference.unix_ms_of(77)), 77);
+        let at = [999_999, 1_001_999, 0].map(|unix_ms| reference.heartbeat_at(unix_ms));
+        assert_eq!(at, [2, 4, 0]);
+        let absurd = Reference { heartbeat: u64::MAX, ..reference };
+        assert_eq!(absurd.heartbeat_at(u64::MAX), u64::MAX);
     }
 }

@@ -266,7 +266,7 @@ impl Node {
         if self.probes.contains_key(&subject) || self.leave.is_some() {
             return;
         }
-        let basis = basis.unwrap_or(0).max(member.heartbeat_by(began));
+        let basis = basis.unwrap_or(0).max(self.heartbeat_by(member, began));
         self.probes.insert(
             subject,
             Probe {
@@ -283,6 +283,18 @@ impl Node {
             },
         );
         self.step_probe(now, subject);
+    }
+
+    /// The highest heartbeat that a member can have had at `at`, on which an accusation is based.
+    fn heartbeat_by(&self, member: &Member, at: Instant) -> Heartbeat {
+        let arrived = member.heartbeat_by(at);
+        if !self.takes_turns() {
+            return arrived;
+        }
+        // Where exchanges carry a part of the roster at a time, the quickest arrival so far may be many rounds
+        // old, and whoever happens to know a newer heartbeat would hold the dead for alive. So wall clocks are believed: of a
+        // member whose clock is behind, the basis is so much too high, and it refutes by going beyond it at once.
+        arrived.max(member.life.reference.heartbeat_at(self.unix_ms(at)))
     }
 
     /// Asks again, and now and then through helpers.
