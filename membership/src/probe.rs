@@ -294,7 +294,9 @@ impl Node {
         // Where exchanges carry a part of the roster at a time, the quickest arrival so far may be many rounds
         // old, and whoever happens to know a newer heartbeat would hold the dead for alive. So wall clocks are believed: of a
         // member whose clock is behind, the basis is so much too high, and it refutes by going beyond it at once.
-        arrived.max(member.life.reference.heartbeat_at(self.unix_ms(at)))
+        let line = &member.life.reference;
+        // A life begins with a beat, so its beats are one ahead of its line, and come up to a tenth of an interval early.
+        arrived.max(line.heartbeat_at(self.unix_ms(at + line.interval().mul_f64(1.2))))
     }
 
     /// Asks again, and now and then through helpers.
