@@ -37,7 +37,7 @@ fn a_second_signal_does_not_wait_for_a_good_bye_that_nobody_hears() {
     let a = plan("a").start();
     let mut b = plan("b").seed(&a.address()).flags(&["--leave-timeout", "10m"]).start();
     b.wait_status("a", "alive");
-    a.signal(Signal::SIGSTOP);
+    a.freeze();
     b.signal(Signal::SIGTERM);
     b.wait_for("it is leaving", |b| b.log().contains("leaving"));
     b.signal(Signal::SIGTERM);
@@ -51,7 +51,7 @@ fn a_good_bye_that_nobody_hears_ends_in_time() {
     let a = plan("a").start();
     let mut b = plan("b").seed(&a.address()).flags(&["--leave-timeout", "300ms"]).start();
     b.wait_status("a", "alive");
-    a.signal(Signal::SIGSTOP);
+    a.freeze();
     b.signal(Signal::SIGTERM);
     assert_eq!(b.wait().code(), Some(0));
     assert!(b.log().contains("acknowledged=0"), "{}", b.log());

@@ -11,7 +11,7 @@
 )]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -173,6 +173,18 @@ impl Agent {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
+    /// Stops it, and waits until all its threads stand still: while the processors are busy that takes its time.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let stands = |task: io::Result<fs::DirEntry>| {
+            let stat = task.and_then(|task| fs::read_to_string(task.path().join("stat")));
+            // Behind the name, which may contain anything, comes the state.
+            stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+        };
+        self.wait_for("it stands still", |_| fs::read_dir(&tasks).is_ok_and(|mut all| all.all(stands)));
+    }
+
     /// Waits until the process ends by itself.
     pub fn wait(&mut self) -> ExitStatus {
         for _ in 0..TRIES {
@@ -285,13 +297,7 @@ impl Response {
 }
 
 /// One request on a connection of its own.
-pub fn exchange(
-    socket: &Path,
-    method: &str,
-    path: &str,
-    headers: &str,
-    body: &str,
-) -> std::io::Result<Response> {
+pub fn exchange(socket: &Path, method: &str, path: &str, headers: &str, body: &str) -> io::Result<Response> {
     let stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     speak(stream, method, path, headers, body)
@@ -304,7 +310,7 @@ pub fn speak(
     path: &str,
     headers: &str,
     body: &str,
-) -> std::io::Result<Response> {
+) -> io::Result<Response> {
     let length = body.len();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
@@ -319,11 +325,11 @@ pub fn speak(
     Ok(Response { status, headers, body })
 }
 
-fn read_head(reader: &mut impl BufRead) -> std::io::Result<(u16, String)> {
+fn read_head(reader: &mut impl BufRead) -> io::Result<(u16, String)> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if reader.read_line(&mut head)? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
