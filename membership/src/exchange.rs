@@ -235,18 +235,12 @@ impl Node {
                 let Drawer { riders, pulses, members, .. } = drawer;
                 let pulses = pulses.get_mut(range.clone()).unwrap_or_default();
                 let members = members.get_mut(range.clone()).unwrap_or_default();
-                // Who is ahead of us is found first, by pulses alone: then the machine, which can foresee what comes
-                // next, fetches several bands at once.
-                self.ahead.clear();
-                let lines = here.iter().zip(pulses.iter()).zip(range.clone());
-                let ahead = lines.filter_map(|((age, pulse), at)| Some((at, pulse.ahead(nominal, (*age)?)?)));
-                // Nobody else tells us how often we have beaten.
-                self.ahead.extend(ahead.filter(|(at, _)| own != Some((number, *at))));
-                for (at, steps) in self.ahead.iter().copied() {
-                    let place = at - range.start;
-                    let (Some(pulse), Some(member)) = (pulses.get_mut(place), members.get_mut(place)) else {
+                for (at, ((age, pulse), member)) in range.zip(here.iter().zip(pulses).zip(members)) {
+                    let Some(steps) = age.and_then(|age| pulse.ahead(nominal, age)) else { continue };
+                    // Nobody else tells us how often we have beaten.
+                    if own == Some((number, at)) {
                         continue;
-                    };
+                    }
                     // What can have been beaten since it was last heard needs no look at its life.
                     let silence = now.as_micros().saturating_sub(member.detector.last().as_micros());
                     let heartbeat = member.heartbeat.saturating_add(steps);

@@ -105,8 +105,6 @@ pub struct Node {
     pub(crate) unrest_at: Instant,
     /// Reused for coding and decoding pages.
     pub(crate) ages: Vec<Option<i64>>,
-    /// Reused for those in a page whose heartbeat is news: place and steps.
-    pub(crate) ahead: Vec<(usize, u64)>,
     pub(crate) presence: Presence,
     pub(crate) fence: Fence,
     pub(crate) started: Instant,
@@ -185,7 +183,6 @@ impl Node {
             recount_at: now,
             unrest_at: now,
             ages: Vec::new(),
-            ahead: Vec::new(),
             presence: Presence::new(
                 now,
                 config.electorate.clone(),

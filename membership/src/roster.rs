@@ -113,11 +113,10 @@ impl Roster {
         let mut overdue = Vec::new();
         let ticks = pulse::ticks(now);
         for drawer in &mut self.drawers {
-            for (at, pulse) in drawer.pulses.iter_mut().enumerate() {
+            for (pulse, member) in drawer.pulses.iter_mut().zip(&drawer.members) {
                 if pulse.is_calm(ticks) || pulse.is_gone() {
                     continue;
                 }
-                let Some(member) = drawer.members.get(at) else { continue };
                 if !member.has_rhythm() {
                     // Only its next heartbeat can give it one.
                     pulse.calm_until_heard();

@@ -109,18 +109,19 @@ pub struct Look {
 
 impl Agreed {
     pub fn new(now: Instant, first: u32) -> Self {
-        let first = usize::try_from(first).unwrap_or(usize::MAX).max(1);
-        Self {
+        let mut agreed = Self {
             names: BTreeMap::new(),
             since: now,
-            first,
+            first: 1,
             waiting: BTreeMap::new(),
             unrest: now,
             words: BTreeMap::new(),
             grown: now,
             newest: None,
             lasted: Lasted::New,
-        }
+        };
+        agreed.ask_for(first);
+        agreed
     }
 
     /// Takes what an earlier life of ours had agreed on, unless this one has agreed already. Returns whether it did.
