@@ -193,7 +193,7 @@ impl Node {
     /// A look was not answered within the acceptable pause.
     pub(crate) fn look_unanswered(&mut self, now: Instant, subject: u64, sent: Instant) {
         let Some(member) = self.roster.get(subject) else { return };
-        let basis = member.heartbeat_by(sent);
+        let basis = self.heartbeat_by(member, sent);
         if let Some(record) = self.damping.records.get_mut(&subject) {
             if record.missed.len() >= LOOKS_PENDING {
                 record.missed.pop_front();
@@ -294,7 +294,7 @@ impl Node {
     fn testify_of_link(&mut self, now: Instant, subject: u64, kind: Evidence, stretch: Heartbeat) {
         let me = self.me;
         let Some(member) = self.roster.get(subject) else { return };
-        let by_now = member.heartbeat_by(now);
+        let by_now = self.heartbeat_by(member, now);
         let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
         if said.is_some_and(|a| a.basis >= by_now.saturating_add(stretch / 2)) {
             if self.damping.record(subject).is_some_and(|r| now >= r.tell_at) && !member.marks().is_kept_out()

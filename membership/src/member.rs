@@ -107,13 +107,6 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Heartbeat on the line at `unix_ms`, 0 before its beginning.
-    pub fn heartbeat_at(&self, unix_ms: u64) -> Heartbeat {
-        let since = i128::from(unix_ms) - i128::from(self.unix_ms);
-        let beats = since.div_euclid(i128::from(self.interval_ms.max(1)));
-        Heartbeat::try_from(beats.saturating_add(self.heartbeat.into()).max(0)).unwrap_or(Heartbeat::MAX)
-    }
-
     /// Time on the line at which `heartbeat` is due.
     pub fn unix_ms_of(&self, heartbeat: Heartbeat) -> u64 {
         let beats = i128::from(heartbeat) - i128::from(self.heartbeat);
@@ -291,7 +284,7 @@ pub struct Member {
     /// Silence of the heartbeat in the merged view.
     pub detector: Detector,
     /// Our local time, in microseconds, of its heartbeat 0: the earliest that
-    /// any arrival so far allows.
+    /// the arrivals of late allow.
     zero: i64,
     file: Box<File>,
 }
@@ -356,7 +349,7 @@ impl Member {
                 stamp: 0,
             }),
         };
-        member.anchor(now, member.life.reference.interval_ms);
+        member.anchor(now, now, member.life.reference.interval_ms);
         member.restamp();
         member
     }
@@ -440,9 +433,10 @@ impl Member {
 
     /// Takes so many more heartbeats, on its band alone: of a member that has nothing to refute.
     pub fn beat(&mut self, now: Instant, steps: u64, interval_ms: u32, detector: &DetectorConfig) {
+        let before = self.detector.last();
         self.heartbeat = self.heartbeat.saturating_add(steps);
         self.detector.heartbeat(now, steps, detector);
-        self.anchor(now, interval_ms);
+        self.anchor(before, now, interval_ms);
     }
 
     /// Whether enough of its heartbeats were seen to be surprised by a silence. A
@@ -454,24 +448,20 @@ impl Member {
         }
     }
 
-    /// The highest heartbeat that it can have had at `at`, as far as we can
-    /// tell from the quickest arrival so far. An accusation is based on this,
-    /// so that heartbeats still under way from before do not refute it, and the
-    /// first one made after it does: whoever cannot hear us, and so cannot
-    /// refute in answer, refutes by beating on.
-    pub fn heartbeat_by(&self, at: Instant) -> Heartbeat {
-        let interval = micros_of(self.life.reference.interval_ms);
-        // Rounds come up to a tenth of an interval early or late: by so much can
-        // this one lie before the quickest so far.
-        let elapsed = micros(at).saturating_sub(self.zero).saturating_add(interval / 5).max(0);
-        let line = elapsed.unsigned_abs() / interval.unsigned_abs().max(1);
-        self.heartbeat.max(line)
+    /// Our local time, in microseconds, of its heartbeat 0: the earliest that the arrivals of late allow.
+    pub fn zero(&self) -> i64 {
+        self.zero
     }
 
-    fn anchor(&mut self, now: Instant, interval_ms: u32) {
+    /// Takes in the arrival of its heartbeat at `now`; the one before it came at `before`.
+    ///
+    /// What arrived quickest is forgotten little by little, as clocks drift: if theirs is slow, a line that is never moved
+    /// would one day say that beats which are yet to be made were made long ago.
+    fn anchor(&mut self, before: Instant, now: Instant, interval_ms: u32) {
         let beats = i64::try_from(self.heartbeat).unwrap_or(i64::MAX);
         let zero = micros(now).saturating_sub(beats.saturating_mul(micros_of(interval_ms)));
-        self.zero = self.zero.min(zero);
+        let faded = micros(now).saturating_sub(micros(before)).max(0) / FORGET;
+        self.zero = self.zero.saturating_add(faded).min(zero);
     }
 }
 
@@ -497,10 +487,16 @@ pub const ACCUSERS_TO_KEEP_OUT: usize = 2;
 /// everybody asks after all of them once the first hurry is over (simulator,
 /// `quiet` at 500 members: 160 needless probes each).
 const RHYTHM: u32 = 8;
+/// Of the time that passes, one part in so many is added to the quickest arrival: 122 in a million, more than the
+/// clocks of two hosts drift apart, and half a second between two direct calls in the largest clusters.
+const FORGET: i64 = 8192;
 
 #[cfg(test)]
 mod tests {
+    use heartsay_proto::Cluster;
+
     use super::*;
+    use crate::config::Profile;
 
     fn accused(heartbeat: Heartbeat, basis: Heartbeat) -> Standing {
         let accusation =
@@ -587,12 +583,32 @@ mod tests {
     }
 
     #[test]
-    fn the_line_of_heartbeats_is_the_same_read_either_way() {
+    fn the_quickest_arrival_counts_until_a_clock_may_have_drifted_away_from_it() {
+        let config = Config::new(Cluster::new("line").unwrap(), Profile::Lan);
+        let reference = Reference { unix_ms: 1, heartbeat: 0, interval_ms: 1000 };
+        let life = Life::new(Name::new("n").unwrap(), HostId(1), 1, ([10, 0, 0, 1], 4327).into(), reference);
+        let standing = Standing { heartbeat: 1, ..Standing::default() };
+        let at = |s: f64| Instant::EPOCH + Duration::from_secs_f64(s);
+        let mut member = Member::new(at(1.1), Arc::new(life), standing, State::default(), &config);
+        assert_eq!(member.zero(), 100_000);
+        // Its clock is slow by a part in 10,000, and as the network has it most beats come late and a few at once.
+        let late = |beat: i32| if beat % 50 == 0 { 0.1 } else { 2.3 };
+        let beats = (2..100_000).map(|beat| f64::from(beat) * 1.0001 + late(beat));
+        for (beat, heard) in (2..).zip(beats) {
+            member.beat(at(heard), 1, 1000, &config.detector);
+            let line = i64::from(beat) * 100 + 100_000;
+            assert!((line - 10_000..line + 10_000).contains(&member.zero()), "{beat}: {}", member.zero());
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_is_due_on_a_line_that_begins_with_the_life() {
         let reference = Reference { unix_ms: 1_000_000, heartbeat: 3, interval_ms: 1000 };
-        assert_eq!(reference.heartbeat_at(reference.unix_ms_of(77)), 77);
-        let at = [999_999, 1_001_999, 0].map(|unix_ms| reference.heartbeat_at(unix_ms));
-        assert_eq!(at, [2, 4, 0]);
-        let absurd = Reference { heartbeat: u64::MAX, ..reference };
-        assert_eq!(absurd.heartbeat_at(u64::MAX), u64::MAX);
+        assert_eq!(
+            [3, 77, 0].map(|heartbeat| reference.unix_ms_of(heartbeat)),
+            [1_000_000, 1_074_000, 997_000]
+        );
+        assert_eq!(reference.unix_ms_of(u64::MAX), u64::MAX);
+        assert_eq!(Reference { heartbeat: u64::MAX, ..reference }.unix_ms_of(0), 0);
     }
 }

@@ -109,7 +109,7 @@ pub struct Node {
     pub(crate) fence: Fence,
     pub(crate) started: Instant,
     /// Wall clock minus our clock, in milliseconds.
-    unix_offset_ms: i64,
+    pub(crate) unix_offset_ms: i64,
     /// By command, nothing that we send is a sign of life. The heartbeat as of
     /// which we were accused meanwhile.
     pub(crate) resting: Option<Heartbeat>,

@@ -22,7 +22,7 @@ use crate::claims::is_other;
 use crate::contact::{Contact, Kind};
 use crate::errand::{ERRAND_REFUSED, ERRAND_SILENT};
 use crate::identity::Heartbeat;
-use crate::member::{Evidence, Member, Status};
+use crate::member::{Evidence, Member, Status, signed};
 use crate::node::Node;
 use crate::peers;
 use crate::verdict::Company;
@@ -285,18 +285,30 @@ impl Node {
         self.step_probe(now, subject);
     }
 
-    /// The highest heartbeat that a member can have had at `at`, on which an accusation is based.
-    fn heartbeat_by(&self, member: &Member, at: Instant) -> Heartbeat {
-        let arrived = member.heartbeat_by(at);
-        if !self.takes_turns() {
-            return arrived;
-        }
-        // Where exchanges carry a part of the roster at a time, the quickest arrival so far may be many rounds
-        // old, and whoever happens to know a newer heartbeat would hold the dead for alive. So wall clocks are believed: of a
-        // member whose clock is behind, the basis is so much too high, and it refutes by going beyond it at once.
+    /// The highest heartbeat that a member can have had at `at`. An accusation is based on this, so that
+    /// heartbeats still under way from before do not refute it, and the first one made after it does: whoever
+    /// cannot hear us, and so cannot refute in answer, refutes by beating on.
+    ///
+    /// All beat once in a slot ([`Beat`]), so whatever arrived within its slot, the first one by burst or any by a
+    /// call of its own, tells in which slot each was made.
+    pub(crate) fn heartbeat_by(&self, member: &Member, at: Instant) -> Heartbeat {
         let line = &member.life.reference;
-        // A life begins with a beat, so its beats are one ahead of its line, and come up to a tenth of an interval early.
-        arrived.max(line.heartbeat_at(self.unix_ms(at + line.interval().mul_f64(1.2))))
+        let interval = i64::from(line.interval_ms.max(1)) * 1000;
+        let mut zero = member.zero();
+        if self.takes_turns() {
+            // Where exchanges carry a part of the roster at a time, the quickest arrival so far may be many rounds
+            // old, and whoever happens to know a newer heartbeat would hold the dead for alive. So wall clocks are
+            // believed: of a member whose clock is behind, the basis is so much too high, and it refutes by going
+            // beyond it at once. A life begins with a beat, so its beats are one ahead of its line.
+            let begun = signed(line.unix_ms_of(0)).saturating_sub(self.unix_offset_ms).saturating_mul(1000);
+            zero = zero.min(begun.saturating_sub(interval));
+        }
+        if line.interval() == self.config.interval {
+            zero = self.beat.slot_of(zero);
+        }
+        // Rounds come up to a tenth of an interval early: by so much may a beat lie before its slot.
+        let elapsed = signed(at.as_micros()).saturating_sub(zero).saturating_add(interval / 5).max(0);
+        member.heartbeat.max(elapsed.unsigned_abs() / interval.unsigned_abs())
     }
 
     /// Asks again, and now and then through helpers.

@@ -40,15 +40,13 @@ impl Node {
         }
     }
 
-    /// Our own next heartbeat, above `basis`.
+    /// Our own next heartbeat, above `basis`: one for the start and one for each slot begun since, however many were missed.
+    /// So whoever has seen one of them knows when the others are due ([`Node::heartbeat_by`]).
     fn advance(&mut self, now: Instant, basis: Heartbeat) {
-        let me = self.me;
-        let lived = now.since(self.started).as_millis() / self.config.interval.as_millis().max(1);
+        let (me, slots) = (self.me, self.beat.slots(self.started, now));
         if let Some(mut myself) = self.roster.get_mut(me) {
-            // A new beat in any case; after a pause, those that were missed count too.
-            let lived = u64::try_from(lived).unwrap_or(u64::MAX);
             let next = myself.heartbeat.max(basis).saturating_add(1);
-            myself.heartbeat = lived.max(next);
+            myself.heartbeat = next.max(slots.saturating_add(1));
         }
     }
 

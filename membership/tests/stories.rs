@@ -186,6 +186,8 @@ fn a_process_that_pauses_for_a_second_is_not_called_down() {
 #[test]
 fn suspect_that_hears_of_it_refutes() {
     let mut world = World::cluster(10);
+    // Accusations are as of the beat that it is about to make once its rhythm is known.
+    world.run(15.0);
     world.stop("n3");
     world.wait(2.0, |w| w.statuses("n3").contains(&Some(Status::Suspect)));
     world.resume("n3");
