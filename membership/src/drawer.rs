@@ -177,7 +177,7 @@ impl Rider {
     }
 
     fn sums(self) -> Sums {
-        Sums { lives: spread(self.tag()), stamps: self.stamp }
+        Sums { stamps: self.stamp, ..Sums::of_one(self.tag()) }
     }
 }
 
@@ -211,6 +211,11 @@ impl Drop for InHand<'_> {
 impl Sums {
     pub fn of(riders: &[Rider]) -> Self {
         riders.iter().map(|rider| rider.sums()).fold(Self::default(), Self::plus)
+    }
+
+    /// Of a member of whom nothing is said, by its tag.
+    pub fn of_one(tag: u64) -> Self {
+        Self { lives: spread(tag), stamps: 0 }
     }
 
     pub fn plus(self, other: Self) -> Self {

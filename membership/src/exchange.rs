@@ -20,13 +20,14 @@ use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{Filler, Message, ages, gossip};
 
 use crate::Instant;
-use crate::claims::{SHORTEST_INTERVAL_MS, heartbeat_limit};
+use crate::claims::{SHORTEST_INTERVAL_MS, heartbeat_limit, is_other};
 use crate::contact::{Contact, Kind};
-use crate::drawer::Drawer;
+use crate::drawer::{Drawer, Sums};
 use crate::fingerprint::standing_code;
 use crate::io::Rejected;
-use crate::member::signed;
+use crate::member::{Member, signed};
 use crate::node::Node;
+use crate::peers;
 use crate::roster::compare;
 use crate::wire::Detail;
 
@@ -107,6 +108,21 @@ impl Node {
         self.buffers.has_left(packet);
     }
 
+    /// Somebody answered our step 1.
+    pub(crate) fn on_ack(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        seq: u32,
+        names_others: bool,
+    ) -> Result<(), Rejected> {
+        let contact = self.answered(now, seq).ok_or(Rejected::Unexpected { what: "ack" })?;
+        if contact.kind == Kind::Dial {
+            self.dial_answered(now, Some(from).filter(|_| !names_others));
+        }
+        Ok(())
+    }
+
     /// One step of somebody's exchange with us.
     pub(crate) fn on_exchange(
         &mut self,
@@ -119,18 +135,18 @@ impl Node {
     ) -> Result<(), Rejected> {
         let mut reply = core::mem::take(&mut self.reply);
         let step = exchange.step;
-        if step == 2 {
-            let contact = self.answered(now, seq).ok_or(Rejected::Unexpected { what: "ack" })?;
-            if contact.kind == Kind::Dial {
-                self.dial_answered(now, from);
-            }
-        }
         let Some(sender) = sender else {
             // We do not know this life, so its ages mean nothing to us: ask who it is.
             reply.wants.push(gossip::Want { tag, since: 0, known: false });
             self.send_reply(now, from, None, seq, step, reply);
             return Ok(());
         };
+        if step == 1 && self.knows_only_itself(tag, exchange) {
+            // It will ask for everything; there is nothing to compare.
+            self.refer(now, sender, &mut reply);
+            self.send_reply(now, from, Some(sender), seq, step, reply);
+            return Ok(());
+        }
         // The nominal time of the sender, on which all its ages are counted.
         let nominal = self.roster.get(sender).map_or(0, |m| signed(m.life.reference.unix_ms_of(heartbeat)));
         let mut agrees = view == 0 || view == self.roster.fingerprint();
@@ -152,6 +168,24 @@ impl Node {
         }
         self.send_reply(now, from, Some(sender), seq, step, reply);
         Ok(())
+    }
+
+    fn knows_only_itself(&self, tag: u64, exchange: &gossip::Exchange) -> bool {
+        let alone = Sums::of_one(tag).lives;
+        self.roster.len() > 2 && matches!(exchange.pages.as_slice(), [p] if p.bits == 0 && p.lives == alone)
+    }
+
+    /// Whoever is called by many newcomers at once names a few others, so that they need not all wait for its answers.
+    fn refer(&mut self, now: Instant, newcomer: u64, reply: &mut Reply) {
+        if !self.pulls.is_busy(now) {
+            return;
+        }
+        let me = self.me;
+        let others = peers::sample(&self.roster, &mut self.rng, REFERRED, |m| {
+            is_other(m, me) && m.hash() != newcomer && m.is_present()
+        });
+        let named = others.into_iter().map(Member::hash);
+        reply.claims.extend(core::iter::once(me).chain(named).map(|hash| (hash, Detail::Full)));
     }
 
     /// Compares one page. Returns whether both sides see it alike.
@@ -436,6 +470,9 @@ impl Node {
     }
 }
 
+/// Members named to a newcomer by whoever is busy: one of them may be gone, and all together hold the newcomers
+/// together from the first moment on.
+const REFERRED: usize = 3;
 /// A part with at most so many members is told as a list: about nine bytes each.
 const LEAF: usize = 24;
 /// A page whose members are the same but not what is said of them is answered

@@ -132,11 +132,12 @@ impl Node {
         self.send_syn(now, to, seq, true);
     }
 
-    /// Somebody answered our call: ask for the roster, unless we have it.
-    pub(crate) fn dial_answered(&mut self, now: Instant, to: SocketAddr) {
+    /// Somebody answered our call: ask for the roster, unless we have it. `from`: whom to ask; nobody when
+    /// whoever answered is busy and has named others.
+    pub(crate) fn dial_answered(&mut self, now: Instant, from: Option<SocketAddr>) {
         if self.join.phase == Phase::Looking {
             self.join.phase = Phase::Pulling;
-            self.pull_everything(now, to);
+            self.pull_everything(now, from);
         }
     }
 

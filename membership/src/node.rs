@@ -436,6 +436,10 @@ impl Node {
             None => Ok(()),
             Some(Body::Exchange(exchange)) => {
                 let header = (packet.sender, packet.heartbeat, packet.view);
+                if exchange.step == 2 {
+                    // Its own claim, and those of others whom to ask.
+                    self.on_ack(now, from, seq, packet.claims.len() > 1)?;
+                }
                 let result = self.on_exchange(now, from, sender, header, seq, &exchange);
                 self.buffers.has_come(exchange);
                 result

@@ -73,6 +73,11 @@ impl Pulls {
         self.again_at = self.again_at.min((self.began + PAUSE).max(now + AT_ONCE));
     }
 
+    /// Whether many ask us for theirs.
+    pub fn is_busy(&mut self, now: Instant) -> bool {
+        self.served.used(now) > 0
+    }
+
     /// Whether much was missing a moment ago.
     pub fn is_behind(&self, now: Instant) -> bool {
         self.behind_at > Instant::EPOCH && now.since(self.behind_at) < CAUGHT_UP
@@ -80,9 +85,9 @@ impl Pulls {
 }
 
 impl Node {
-    /// Begins with one question to whoever answered first; the answer says how much there is.
-    pub(crate) fn pull_everything(&mut self, now: Instant, from: SocketAddr) {
-        self.begin_pull(now, 1, Some(from));
+    /// Begins with one question to whoever answered first, or else to anybody; the answer says how much there is.
+    pub(crate) fn pull_everything(&mut self, now: Instant, from: Option<SocketAddr>) {
+        self.begin_pull(now, 1, from);
     }
 
     /// Pulls what others have and we lack, when that is much.
