@@ -103,6 +103,8 @@ pub struct Node {
     pub(crate) recount_at: Instant,
     /// When rosters were last seen to differ.
     pub(crate) unrest_at: Instant,
+    /// Until then the unheard are asked, as many were silent a moment ago.
+    pub(crate) look_until: Instant,
     /// Reused for coding and decoding pages.
     pub(crate) ages: Vec<Option<i64>>,
     pub(crate) presence: Presence,
@@ -182,6 +184,7 @@ impl Node {
             page_cursor: 0,
             recount_at: now,
             unrest_at: now,
+            look_until: now,
             ages: Vec::new(),
             presence: Presence::new(
                 now,

@@ -25,7 +25,6 @@ use crate::identity::Heartbeat;
 use crate::member::{Evidence, Member, Status, signed};
 use crate::node::Node;
 use crate::peers;
-use crate::verdict::Company;
 use crate::wire::Detail;
 
 /// What we have gathered about one silent member.
@@ -172,13 +171,18 @@ impl Node {
         for subject in self.roster.overdue(now, &self.config.detector) {
             self.begin_probe(now, subject, now, None);
         }
-        if self.company != Company::Few {
+        let census = self.roster.census();
+        if census.suspect >= SEVERAL && census.suspect.saturating_mul(8) > census.alive {
+            self.look_until = now + LOOK_ON;
+        }
+        if now < self.look_until {
             self.look_around(now);
         }
     }
 
-    /// While many look silent, a few of those not heard of lately are asked
-    /// without waiting for their turn, so that a cut shows whole and soon.
+    /// While many look silent and for some time after, a few of those not heard of lately are asked
+    /// without waiting for their turn, so that a cut shows whole and soon, and whoever should
+    /// have called a silent one is not missed for being silent too.
     fn look_around(&mut self, now: Instant) {
         let me = self.me;
         let quiet =
@@ -398,6 +402,10 @@ const SLOW_STEP: Duration = Duration::from_millis(500);
 /// How many are looked at in a round while many look silent, and from which
 /// silence on: beyond the usual time between two heartbeats of any member.
 const LOOKS: usize = 5;
+/// So many at least, and an eighth of the cluster, are many; and how long after the last look at them others may still
+/// show: what the callers of five slots in a row could have seen.
+const SEVERAL: u32 = 2;
+const LOOK_ON: Duration = Duration::from_secs(5);
 pub const UNHEARD: Duration = Duration::from_millis(2500);
 /// Helpers are asked at the first question and at each fourth after it.
 const HELPERS_EVERY: u32 = 4;
