@@ -62,19 +62,11 @@ impl Beat {
         now + Duration::from_millis(wait.max(0).unsigned_abs())
     }
 
-    /// When the slot began in which `at` lies, both in microseconds of our clock. Rounds come up to a tenth of an
-    /// interval early, by clocks that need not agree to the last millisecond: the last quarter of a slot belongs to the next.
-    pub fn slot_of(&self, at: i64) -> i64 {
-        let (interval, early) = (self.interval_us(), self.interval_us() / 4);
-        let late = at.saturating_add(self.offset_ms.saturating_mul(1000)).saturating_add(early);
-        at.saturating_sub(late.rem_euclid(interval).saturating_sub(early))
-    }
-
-    /// How many slots have begun since the one of `from`.
-    pub fn slots(&self, from: Instant, now: Instant) -> u64 {
-        let slot = |at: Instant| self.slot_of(i64::try_from(at.as_micros()).unwrap_or(i64::MAX));
-        let passed = slot(now).saturating_sub(slot(from)) / self.interval_us();
-        u64::try_from(passed).unwrap_or(0)
+    /// When the slot begins that is nearest to `at`, both in microseconds of our clock.
+    pub fn slot_near(&self, at: i64) -> i64 {
+        let half = self.interval_us() / 2;
+        let late = at.saturating_add(self.offset_ms.saturating_mul(1000)).saturating_add(half);
+        at.saturating_sub(late.rem_euclid(self.interval_us()).saturating_sub(half))
     }
 
     fn interval_us(&self) -> i64 {
@@ -131,13 +123,11 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_in_a_slot_began_with_it_and_a_quarter_before_it_counts_too() {
+    fn a_slot_is_the_one_whose_beginning_is_nearest() {
         let beat = Beat::new(250, 1000);
-        assert_eq!([500_000, 750_000, 1_249_000, 1_499_000].map(|at| beat.slot_of(at)), [750_000; 4]);
-        assert_eq!([1_500_000, 0, -500_000].map(|at| beat.slot_of(at)), [1_750_000, -250_000, -250_000]);
-        assert!([i64::MAX, i64::MIN].iter().all(|at| beat.slot_of(*at).unsigned_abs() > 1 << 62));
-        assert_eq!([499, 500, 1499, 1500].map(|ms| beat.slots(at(0), at(ms))), [0, 1, 1, 2]);
-        assert_eq!(beat.slots(at(1000), at(0)), 0, "time that runs backwards has no slots");
+        assert_eq!([250_000, 750_000, 1_249_999].map(|at| beat.slot_near(at)), [750_000; 3]);
+        assert_eq!([1_250_000, 0, -750_000].map(|at| beat.slot_near(at)), [1_750_000, -250_000, -250_000]);
+        assert!([i64::MAX, i64::MIN].iter().all(|at| beat.slot_near(*at).unsigned_abs() > 1 << 62));
     }
 
     #[test]

@@ -40,10 +40,14 @@ impl Node {
         }
     }
 
-    /// Our own next heartbeat, above `basis`: one for the start and one for each slot begun since, however many were missed.
+    /// Our own next heartbeat, above `basis`: one for the start and one for each slot since, however many were missed.
     /// So whoever has seen one of them knows when the others are due ([`Node::heartbeat_by`]).
     fn advance(&mut self, now: Instant, basis: Heartbeat) {
-        let (me, slots) = (self.me, self.beat.slots(self.started, now));
+        // Before we have come into step, slots come and go; a beat too few is made up for, one too many is not.
+        let in_step = now.since(self.started) >= EAGER_TIME;
+        let slots =
+            if in_step { self.beat.slot(now).saturating_sub(self.beat.slot(self.started)) } else { 0 };
+        let me = self.me;
         if let Some(mut myself) = self.roster.get_mut(me) {
             let next = myself.heartbeat.max(basis).saturating_add(1);
             myself.heartbeat = next.max(slots.saturating_add(1));

@@ -9,10 +9,14 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::World;
 use heartsay_membership::{
     Command, Config, Electorate, Event, Input, MemberEventKind, Name, Quorum, Rejected, Status,
 };
+use heartsay_proto::gossip::packet::Body;
+use heartsay_proto::gossip::{Packet, Pull};
+use heartsay_proto::{Keyring, encode_packet, seal};
 
 #[test]
 fn two_nodes_meet_through_a_seed_and_agree() {
@@ -180,6 +184,36 @@ fn a_process_that_pauses_for_a_second_is_not_called_down() {
     assert!(world.all_say("n3", Status::Alive));
     for other in ["n1", "n2", "n4", "n10"] {
         assert_eq!(world.events(other, MemberEventKind::Suspect), 0, "the sleeper does not blame {other}");
+    }
+}
+
+#[test]
+fn a_newcomer_asks_those_whom_a_busy_seed_names() {
+    for busy in [false, true] {
+        let mut world = World::cluster(40);
+        if busy {
+            let pull = Pull { from: 0, until: 0, have: Bytes::new() };
+            let packet = Packet { sender: 99, body: Some(Body::Pull(pull)), ..Packet::default() };
+            let (mut body, mut frame) = (Vec::new(), Vec::new());
+            encode_packet(&packet, &mut body);
+            seal(&body, &World::config().cluster, &Keyring::empty(), [0; 24], &mut frame);
+            let from = "10.0.0.99:4099".parse().unwrap();
+            for _ in 0..300 {
+                let _ = world.hand("n1", Input::Datagram { from, bytes: &frame });
+            }
+        }
+        world.sent.clear();
+        world.start("n41", &["n1"]);
+        let took = world.wait(1.0, |w| w.nodes["n41"].node.members() == 41);
+        let by_the_seed: usize = world
+            .sent
+            .iter()
+            .filter(|(by, to, _)| by == "n1" && to == "n41")
+            .map(|(_, _, bytes)| bytes)
+            .sum();
+        println!("busy: {busy}; all known after {took} s; the seed said {by_the_seed} bytes");
+        assert_eq!(by_the_seed > 600, !busy, "{by_the_seed} bytes");
+        assert!(took < 0.1);
     }
 }
 

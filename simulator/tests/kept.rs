@@ -1,8 +1,10 @@
-//! Seeds of the swarm that once failed, and what was wrong.
+//! Seeds that once failed, of the swarm and of shipped scenarios, and what was wrong.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+use heartsay_simulator::measure::Summary;
 use heartsay_simulator::run::run_one;
+use heartsay_simulator::scenario;
 use heartsay_simulator::swarm::{self, Theme};
 
 fn holds(seed: u64) {
@@ -46,4 +48,27 @@ fn trouble_that_ends_while_its_member_is_being_restarted_does_end() {
 #[test]
 fn a_verdict_on_a_member_that_lives_and_is_put_out_breaks_no_promise_of_quorum() {
     keeps(50_219, Theme::Quorum);
+}
+
+fn measured(name: &str, seed: u64, sets: &[&str]) -> Summary {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let scenario = scenario::load(name, &sets).unwrap_or_else(|problem| panic!("{name}: {problem}"));
+    let run = run_one(&scenario, seed, None).expect("runs");
+    assert_eq!(run.violations.count, 0, "{name}, seed {seed}: {:?}", run.violations);
+    Summary::of(&[&run.measures])
+}
+
+#[test]
+fn a_deaf_member_refutes_with_its_next_beat_and_not_with_the_one_after() {
+    for seed in [7, 10] {
+        let summary = measured("gray-deaf", seed, &["duration=\"50s\""]);
+        assert_eq!((summary.removed_again, summary.needless_evictions), (0, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn whoever_is_silent_together_with_all_its_callers_is_looked_for() {
+    let sets = ["fault.0.who=28", "fault.0.for=\"8192ms\"", "duration=\"32s\""];
+    let first = measured("threshold", 5, &sets).stalled_down_first;
+    assert!(first.missing == 0 && first.max < 4.5, "{first:?}");
 }
