@@ -181,9 +181,8 @@ impl Node {
             return;
         }
         let me = self.me;
-        let others = peers::sample(&self.roster, &mut self.rng, REFERRED, |m| {
-            is_other(m, me) && m.hash() != newcomer && m.is_present()
-        });
+        let others =
+            peers::sample(&self.roster, &mut self.rng, REFERRED, |m| is_other(m, me) && m.hash() != newcomer);
         let named = others.into_iter().map(Member::hash);
         reply.claims.extend(core::iter::once(me).chain(named).map(|hash| (hash, Detail::Full)));
     }

@@ -465,11 +465,11 @@ impl Member {
     }
 }
 
-fn micros_of(interval_ms: u32) -> i64 {
+pub fn micros_of(interval_ms: u32) -> i64 {
     i64::from(interval_ms.max(1)) * 1000
 }
 
-fn micros(at: Instant) -> i64 {
+pub fn micros(at: Instant) -> i64 {
     signed(at.as_micros())
 }
 

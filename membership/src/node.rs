@@ -439,11 +439,11 @@ impl Node {
             None => Ok(()),
             Some(Body::Exchange(exchange)) => {
                 let header = (packet.sender, packet.heartbeat, packet.view);
-                if exchange.step == 2 {
-                    // Its own claim, and those of others whom to ask.
-                    self.on_ack(now, from, seq, packet.claims.len() > 1)?;
-                }
-                let result = self.on_exchange(now, from, sender, header, seq, &exchange);
+                // Its own claim, and those of others whom to ask.
+                let names_others = packet.claims.len() > 1;
+                let known =
+                    if exchange.step == 2 { self.on_ack(now, from, seq, names_others) } else { Ok(()) };
+                let result = known.and_then(|()| self.on_exchange(now, from, sender, header, seq, &exchange));
                 self.buffers.has_come(exchange);
                 result
             }

@@ -22,7 +22,7 @@ use crate::claims::is_other;
 use crate::contact::{Contact, Kind};
 use crate::errand::{ERRAND_REFUSED, ERRAND_SILENT};
 use crate::identity::Heartbeat;
-use crate::member::{Evidence, Member, Status, signed};
+use crate::member::{Evidence, Member, Status, micros, micros_of, signed};
 use crate::node::Node;
 use crate::peers;
 use crate::wire::Detail;
@@ -297,7 +297,7 @@ impl Node {
     /// a call of its own, tells in which slot each was made.
     pub(crate) fn heartbeat_by(&self, member: &Member, at: Instant) -> Heartbeat {
         let line = &member.life.reference;
-        let interval = i64::from(line.interval_ms.max(1)) * 1000;
+        let interval = micros_of(line.interval_ms);
         let mut zero = member.zero();
         if self.takes_turns() {
             // Where exchanges carry a part of the roster at a time, the quickest arrival so far may be many rounds
@@ -311,7 +311,7 @@ impl Node {
             zero = self.beat.slot_near(zero);
         }
         // Rounds come up to a tenth of an interval early: by so much may a beat lie before its slot.
-        let elapsed = signed(at.as_micros()).saturating_sub(zero).saturating_add(interval / 5).max(0);
+        let elapsed = micros(at).saturating_sub(zero).saturating_add(interval / 5).max(0);
         member.heartbeat.max(elapsed.unsigned_abs() / interval.unsigned_abs())
     }
 
@@ -402,11 +402,11 @@ const SLOW_STEP: Duration = Duration::from_millis(500);
 /// How many are looked at in a round while many look silent, and from which
 /// silence on: beyond the usual time between two heartbeats of any member.
 const LOOKS: usize = 5;
+pub const UNHEARD: Duration = Duration::from_millis(2500);
 /// So many at least, and an eighth of the cluster, are many; and how long after the last look at them others may still
 /// show: what the callers of five slots in a row could have seen.
 const SEVERAL: u32 = 2;
 const LOOK_ON: Duration = Duration::from_secs(5);
-pub const UNHEARD: Duration = Duration::from_millis(2500);
 /// Helpers are asked at the first question and at each fourth after it.
 const HELPERS_EVERY: u32 = 4;
 /// Helpers of whom a case keeps the names.

@@ -220,8 +220,6 @@ fn a_newcomer_asks_those_whom_a_busy_seed_names() {
 #[test]
 fn suspect_that_hears_of_it_refutes() {
     let mut world = World::cluster(10);
-    // Accusations are as of the beat that it is about to make once its rhythm is known.
-    world.run(15.0);
     world.stop("n3");
     world.wait(2.0, |w| w.statuses("n3").contains(&Some(Status::Suspect)));
     world.resume("n3");
