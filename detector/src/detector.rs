@@ -28,6 +28,15 @@ impl DetectorConfig {
             Self::Fixed(config) => config.threshold,
         }
     }
+
+    /// When the acceptable pause of those last heard at `last` is over; see [`PhiConfig::pause_over`].
+    #[must_use]
+    pub fn pause_over(&self, last: Instant) -> Option<Instant> {
+        match self {
+            Self::Phi(config) => config.pause_over(last),
+            Self::Fixed(_) => None,
+        }
+    }
 }
 
 /// The detector of one life of one member: 24 bytes. A new generation gets a new one.
@@ -84,12 +93,13 @@ impl Detector {
         }
     }
 
-    /// Until then at least it is not overdue if nothing more is heard; see [`PhiAccrual::calm_until`].
+    /// Until then at least it is not overdue if nothing more is heard, given when its pause
+    /// [is over](DetectorConfig::pause_over). For a page of members, of whom many were heard just now.
     #[must_use]
-    pub fn calm_until(&self, config: &DetectorConfig) -> Instant {
-        match (self, config) {
-            (Self::Phi(detector), DetectorConfig::Phi(config)) => detector.calm_until(config),
-            _ => self.last(),
+    pub fn calm_until(&self, pause_over: Option<Instant>) -> Instant {
+        match (self, pause_over) {
+            (Self::Phi(detector), Some(pause_over)) => detector.calm_until(pause_over),
+            (Self::Fixed(_), _) | (_, None) => self.last(),
         }
     }
 

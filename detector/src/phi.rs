@@ -50,6 +50,14 @@ impl Default for PhiConfig {
     }
 }
 
+impl PhiConfig {
+    /// When the acceptable pause of those last heard at `last` is over. `None` if they may be overdue before.
+    #[must_use]
+    pub fn pause_over(&self, last: Instant) -> Option<Instant> {
+        (self.threshold > BEFORE_THE_MEAN).then(|| last + self.acceptable_pause)
+    }
+}
+
 /// The accrual detector of one member: 24 bytes.
 ///
 /// *Rule*: [`phi`](Self::phi) is −log10 of the share of healthy silences that are longer than the present
@@ -88,14 +96,16 @@ impl PhiAccrual {
             return;
         }
         if self.timed {
-            let elapsed = now.as_micros().saturating_sub(self.last.as_micros()) as f32 * 1e-6;
-            let longest = || {
+            let elapsed = f32_of(now.as_micros().saturating_sub(self.last.as_micros())) * 1e-6;
+            // By whole seconds: what takes no more than those needs no closer look.
+            let silence = if elapsed <= f32_of(config.acceptable_pause.as_secs()) {
+                elapsed
+            } else {
                 let deviation = self.history.deviation().max(config.min_deviation.as_secs_f32());
-                self.history.mean() + config.acceptable_pause.as_secs_f32() + OUTLIER * deviation
+                let plain = self.history.mean() + config.acceptable_pause.as_secs_f32();
+                elapsed.min(plain + OUTLIER * deviation)
             };
-            let plain = self.history.mean() + config.acceptable_pause.as_secs_f32();
-            let silence = if elapsed <= plain { elapsed } else { elapsed.min(longest()) };
-            self.history.record(elapsed / steps as f32, silence);
+            self.history.record(elapsed / f32_of(steps), silence);
         }
         self.timed = true;
         self.last = self.last.max(now);
@@ -117,34 +127,30 @@ impl PhiAccrual {
     #[must_use]
     pub fn is_overdue(&self, now: Instant, config: &PhiConfig) -> bool {
         // A look at thousands of members a round should not cost thousands of logarithms.
-        now >= self.calm_until(config)
-            && now >= self.overdue_from(config)
-            && self.phi(now, config) >= config.threshold
+        now >= self.overdue_from(config) && self.phi(now, config) >= config.threshold
     }
 
     /// Until then at least it is not overdue if nothing more is heard: pause and mean have to pass first. Costs next
-    /// to nothing; [`overdue_from`](Self::overdue_from) is later and dearer.
+    /// to nothing; [`overdue_from`](Self::overdue_from) is later and dearer. `pause_over`: when the pause since its last
+    /// heartbeat [is over](PhiConfig::pause_over).
     #[must_use]
-    pub fn calm_until(&self, config: &PhiConfig) -> Instant {
-        if config.threshold <= BEFORE_THE_MEAN {
-            return self.last;
-        }
+    pub fn calm_until(&self, pause_over: Instant) -> Instant {
         // One microsecond for what rounding may have added.
-        let mean = Duration::from_micros(micros(self.history.mean()).saturating_sub(1));
-        self.last + config.acceptable_pause.saturating_add(mean)
+        let mean = micros(self.history.mean()).saturating_sub(1);
+        Instant::from_micros(pause_over.as_micros().saturating_add(mean))
     }
 
     /// Before that moment it is not overdue if nothing more is heard, and soon after it is: a bound without a logarithm.
     #[must_use]
     pub fn overdue_from(&self, config: &PhiConfig) -> Instant {
+        let Some(pause_over) = config.pause_over(self.last) else { return self.last };
         let beyond = match config.tail {
-            _ if config.threshold <= BEFORE_THE_MEAN => return self.last,
             Tail::Normal => self.deviation_seconds(config) * normal_z_at_least(config.threshold),
             Tail::Exponential => 0.0,
         };
         // A part in a billion and a microsecond for what rounding may have added.
         let beyond = Duration::try_from_secs_f64(beyond * (1.0 - 1e-9)).unwrap_or_default();
-        self.calm_until(config) + beyond.saturating_sub(Duration::from_micros(1))
+        self.calm_until(pause_over) + beyond.saturating_sub(Duration::from_micros(1))
     }
 
     /// The first moment at which [`phi`](Self::phi) is `threshold` or more, if nothing is heard until then;
@@ -212,14 +218,15 @@ impl PhiAccrual {
     }
 }
 
+/// As floats are made of signed numbers in one instruction, of others in ten.
+fn f32_of(value: u64) -> f32 {
+    i64::try_from(value).unwrap_or(i64::MAX) as f32
+}
+
 /// Whole microseconds; saturates.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "seconds are finite and not negative"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "fractions are cut off, and what is too long saturates")]
 fn micros(seconds: f32) -> u64 {
-    (seconds * 1e6) as u64
+    u64::try_from((seconds * 1e6) as i64).unwrap_or(0)
 }
 
 /// The first moment in `from..=latest` for which `reached` holds, given that it goes on holding; looks

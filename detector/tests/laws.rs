@@ -121,7 +121,8 @@ proptest! {
     fn nobody_is_overdue_before_the_moment_until_which_it_is_calm(config in config(), life in life(), part in 0.0..1.0_f64) {
         let (detector, _) = lived(&life, &config);
         let last = detector.last();
-        for until in [detector.calm_until(&config), detector.overdue_from(&config)] {
+        let calm = detector.calm_until(config.pause_over(last));
+        for until in [calm, detector.overdue_from(&config)] {
             let within = last + until.since(last).mul_f64(part);
             prop_assert!(within == last || detector.phi(within, &config) < config.threshold());
             let just_before = until - Duration::from_micros(1);

@@ -14,7 +14,7 @@ use std::io::BufWriter;
 use std::time::Duration;
 
 use heartsay_membership::Node;
-use heartsay_proto::ages;
+use heartsay_proto::ages::{self, Age};
 
 #[path = "../benches/support/mod.rs"]
 mod support;
@@ -114,8 +114,7 @@ fn code(members: usize) {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         i64::try_from((state >> 33) % 3).unwrap_or_default()
     };
-    let page: Vec<Option<i64>> =
-        (0..members).map(|_| Some(1 + (0..5).map(|_| dice()).sum::<i64>())).collect();
+    let page: Vec<Age> = (0..members).map(|_| Age::of(1 + (0..5).map(|_| dice()).sum::<i64>())).collect();
     let (mut coded, mut back) = (Vec::with_capacity(4 * members), Vec::with_capacity(members));
     ages_encode(&page, &mut coded);
     ages_decode(&coded, members, &mut back);
@@ -123,12 +122,12 @@ fn code(members: usize) {
 }
 
 #[inline(never)]
-fn ages_encode(page: &[Option<i64>], coded: &mut Vec<u8>) {
+fn ages_encode(page: &[Age], coded: &mut Vec<u8>) {
     ages::encode(page, coded);
 }
 
 #[inline(never)]
-fn ages_decode(coded: &[u8], members: usize, back: &mut Vec<Option<i64>>) {
+fn ages_decode(coded: &[u8], members: usize, back: &mut Vec<Age>) {
     ages::decode(coded, members, back).expect("what was encoded");
 }
 

@@ -23,14 +23,17 @@ impl Node {
         &mut self,
         now: Instant,
         from: SocketAddr,
-        packet: &gossip::Packet,
+        packet: &mut gossip::Packet,
     ) -> Result<(), Rejected> {
+        let is_refusal = matches!(packet.body, Some(gossip::packet::Body::Refusal(_)));
         // What a newcomer pulls is old news to everybody else.
         let pass_on = !matches!(packet.body, Some(gossip::packet::Body::Supply(_)));
         let mut first_refusal = Ok(());
         let mut outdated = Vec::new();
-        for claim in &packet.claims {
-            let taken = Claim::read(now, claim.clone()).and_then(|claim| {
+        for claim in &mut packet.claims {
+            // Those of a refusal are looked at once more.
+            let claim = if is_refusal { claim.clone() } else { core::mem::take(claim) };
+            let taken = Claim::read(now, claim).and_then(|claim| {
                 let (subject, own) = (claim.subject, claim.life.as_ref().map(|life| life.tag));
                 let result = self.take_claim(now, claim, pass_on);
                 if let (Err(refused), Some(tag)) = (&result, own)
@@ -52,7 +55,7 @@ impl Node {
         }
         // Whoever refuses our life shows the one that it has instead. To answer that with ours would be refused
         // again, without end.
-        if !matches!(packet.body, Some(gossip::packet::Body::Refusal(_))) {
+        if !is_refusal {
             self.set_right(now, from, &outdated);
         }
         first_refusal

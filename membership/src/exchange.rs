@@ -20,14 +20,15 @@ use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{Filler, Message, ages, gossip};
 
 use crate::Instant;
-use crate::claims::{SHORTEST_INTERVAL_MS, heartbeat_limit, is_other};
+use crate::claims::is_other;
 use crate::contact::{Contact, Kind};
-use crate::drawer::{Drawer, Sums};
+use crate::drawer::Sums;
 use crate::fingerprint::standing_code;
 use crate::io::Rejected;
-use crate::member::{Member, signed};
+use crate::member::Member;
 use crate::node::Node;
 use crate::peers;
+use crate::pulse::{self, Rhythm};
 use crate::roster::compare;
 use crate::wire::Detail;
 
@@ -148,7 +149,7 @@ impl Node {
             return Ok(());
         }
         // The nominal time of the sender, on which all its ages are counted.
-        let nominal = self.roster.get(sender).map_or(0, |m| signed(m.life.reference.unix_ms_of(heartbeat)));
+        let nominal = self.roster.get(sender).map_or(0, |m| pulse::nominal(&m.life.reference, heartbeat));
         let mut agrees = view == 0 || view == self.roster.fingerprint();
         let complete = step <= 2 && (view != 0 || exchange.pages.iter().any(|p| p.bits == 0));
         let unequal = self.stats.pages_unequal;
@@ -250,57 +251,6 @@ impl Node {
         for child in 0..1_u32 << CHILD_BITS {
             reply.page(self.page(bits + CHILD_BITS, (prefix << CHILD_BITS) | child));
         }
-    }
-
-    /// Heartbeats of a page on whose members both sides agree.
-    fn take_ages(&mut self, now: Instant, nominal: i64, page: &gossip::Page) -> Result<(), Rejected> {
-        let mut ages = core::mem::take(&mut self.ages);
-        let decoded = ages::decode(&page.ages, self.roster.page_len(page.bits, page.prefix), &mut ages);
-        if decoded.is_ok() {
-            let unix_ms = self.unix_ms(now);
-            let (own, mut rest) = (self.roster.place(self.me), ages.as_slice());
-            let config = &self.config.detector;
-            // Those whose heartbeat may change what is thought of them.
-            let mut spoke = Vec::new();
-            for (number, drawer, range) in self.roster.parts_mut(page.bits, page.prefix) {
-                let (here, beyond) = rest.split_at_checked(range.len()).unwrap_or_default();
-                rest = beyond;
-                let Drawer { riders, pulses, members, .. } = drawer;
-                let pulses = pulses.get_mut(range.clone()).unwrap_or_default();
-                let members = members.get_mut(range.clone()).unwrap_or_default();
-                for (at, ((age, pulse), member)) in range.zip(here.iter().zip(pulses).zip(members)) {
-                    let Some(steps) = age.and_then(|age| pulse.ahead(nominal, age)) else { continue };
-                    // Nobody else tells us how often we have beaten.
-                    if own == Some((number, at)) {
-                        continue;
-                    }
-                    // What can have been beaten since it was last heard needs no look at its life.
-                    let silence = now.as_micros().saturating_sub(member.detector.last().as_micros());
-                    let heartbeat = member.heartbeat.saturating_add(steps);
-                    if steps.saturating_mul(SHORTEST_INTERVAL_MS * 1000) > silence
-                        && heartbeat > heartbeat_limit(unix_ms, member.life.generation)
-                    {
-                        continue;
-                    }
-                    let hash = || riders.get(at).map_or(0, |rider| rider.hash);
-                    if !pulse.is_alive() || (!self.probes.is_empty() && self.probes.contains_key(&hash())) {
-                        spoke.push((hash(), heartbeat));
-                    } else {
-                        member.beat(now, steps, pulse.interval_ms(), config);
-                        pulse.advance(steps);
-                        pulse.calm(member.detector.calm_until(config));
-                    }
-                }
-            }
-            for (hash, heartbeat) in spoke {
-                if let Some(mut member) = self.roster.get_mut(hash) {
-                    member.advance(now, heartbeat, &self.config.detector);
-                }
-                self.after_heartbeat(now, hash);
-            }
-        }
-        self.ages = ages;
-        Ok(decoded?)
     }
 
     /// Somebody's list against ours.
@@ -419,11 +369,12 @@ impl Node {
     fn page(&mut self, bits: u32, prefix: u32) -> gossip::Page {
         let sums = self.roster.sums(bits, prefix);
         let (mut ages, mut coded) = (core::mem::take(&mut self.ages), core::mem::take(&mut self.scratch));
-        let reference = self.myself();
-        let nominal = signed(reference.life.reference.unix_ms_of(reference.heartbeat));
+        let myself = self.myself();
+        let nominal = pulse::nominal(&myself.life.reference, myself.heartbeat);
         ages.clear();
+        let mut rhythm = Rhythm::UNKNOWN;
         for pulses in self.roster.pulses(bits, prefix) {
-            ages.extend(pulses.iter().map(|pulse| pulse.age(nominal)));
+            ages.extend(pulses.iter().map(|pulse| pulse.age(nominal, &mut rhythm)));
         }
         coded.clear();
         ages::encode(&ages, &mut coded);

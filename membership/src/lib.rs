@@ -42,6 +42,7 @@ mod exchange;
 mod fence;
 mod fingerprint;
 mod follow;
+mod hearsay;
 mod identity;
 mod io;
 mod join;

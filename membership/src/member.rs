@@ -458,10 +458,12 @@ impl Member {
     /// What arrived quickest is forgotten little by little, as clocks drift: if theirs is slow, a line that is never moved
     /// would one day say that beats which are yet to be made were made long ago.
     fn anchor(&mut self, before: Instant, now: Instant, interval_ms: u32) {
-        let beats = i64::try_from(self.heartbeat).unwrap_or(i64::MAX);
-        let zero = micros(now).saturating_sub(beats.saturating_mul(micros_of(interval_ms)));
-        let faded = micros(now).saturating_sub(micros(before)).max(0) / FORGET;
-        self.zero = self.zero.saturating_add(faded).min(zero);
+        let beats = i64::try_from(self.heartbeat).ok();
+        let beaten = beats.and_then(|beats| beats.checked_mul(micros_of(interval_ms)));
+        // Neither is negative.
+        let zero = micros(now) - beaten.unwrap_or(i64::MAX);
+        let faded = now.as_micros().saturating_sub(before.as_micros()) / FORGET;
+        self.zero = self.zero.saturating_add_unsigned(faded).min(zero);
     }
 }
 
@@ -489,7 +491,7 @@ pub const ACCUSERS_TO_KEEP_OUT: usize = 2;
 const RHYTHM: u32 = 8;
 /// Of the time that passes, one part in so many is added to the quickest arrival: 122 in a million, more than the
 /// clocks of two hosts drift apart, and half a second between two direct calls in the largest clusters.
-const FORGET: i64 = 8192;
+const FORGET: u64 = 8192;
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heartsay_detector::{LocalHealth, RttEstimator};
+use heartsay_proto::ages::Age;
 use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{decode_into, encode_packet, gossip, open, seal};
 use rand::{Rng, RngExt, SeedableRng};
@@ -106,7 +107,9 @@ pub struct Node {
     /// Until then the unheard are asked, as many were silent a moment ago.
     pub(crate) look_until: Instant,
     /// Reused for coding and decoding pages.
-    pub(crate) ages: Vec<Option<i64>>,
+    pub(crate) ages: Vec<Age>,
+    /// Who of a drawer is told to have beaten since.
+    pub(crate) newer: Vec<(usize, i64)>,
     pub(crate) presence: Presence,
     pub(crate) fence: Fence,
     pub(crate) started: Instant,
@@ -186,6 +189,7 @@ impl Node {
             unrest_at: now,
             look_until: now,
             ages: Vec::new(),
+            newer: Vec::new(),
             presence: Presence::new(
                 now,
                 config.electorate.clone(),
@@ -408,14 +412,14 @@ impl Node {
             decode_into(spare, self.buffers.copy(body))
         });
         self.scratch = scratch;
-        let packet = opened?;
+        let mut packet = opened?;
         if packet.sender == self.tag {
             self.join.drop_address(from);
             return Err(Rejected::Echo { from });
         }
         self.stats.claims_received += packet.claims.len() as u64;
         // News first: a newcomer is known by its own claim before its request is looked at.
-        let refused = self.on_claims(now, from, &packet);
+        let refused = self.on_claims(now, from, &mut packet);
         let sender = self.roster.by_tag(packet.sender).map(Member::hash);
         if let Some(sender) = sender {
             self.heard(now, sender, packet.heartbeat);

@@ -4,9 +4,11 @@
 //! lines at a time, several times a second, and once a second somebody asks who is silent; so the lines lie
 //! together, and the band of a member is looked at only when its line says so.
 
+use heartsay_proto::ages::Age;
+
 use crate::Instant;
 use crate::identity::Heartbeat;
-use crate::member::{Member, Reference, Status};
+use crate::member::{Member, Reference, Status, signed};
 
 /// The newest heartbeat of a member as a time on its line ([`Reference`]), and whether it beats at all.
 ///
@@ -23,6 +25,33 @@ pub struct Pulse {
     calm_until: u32,
 }
 
+/// The interval of the one before, ready to divide by: most members beat at the same one, and a multiplication takes a
+/// third of a division's time. (Lemire, Kaser and Kurz, Faster remainder by direct computation, 2019: with 64 bits of the
+/// reciprocal, rounded up, the quotient of any two numbers of 32 bits is exact.)
+#[derive(Clone, Copy, Debug)]
+pub struct Rhythm {
+    /// As in a pulse of one that beats, less the lowest bit.
+    halved: u32,
+    /// 2^64 by the interval, rounded up.
+    reciprocal: u64,
+}
+
+impl Rhythm {
+    /// Before the first.
+    pub const UNKNOWN: Self = Self { halved: u32::MAX, reciprocal: 0 };
+
+    /// Of one that beats, at an interval of two milliseconds or more.
+    fn of(pulse: Pulse) -> Self {
+        // By two at the least, 2^64 divided and rounded up is below 2^64.
+        let reciprocal = u64::MAX / u64::from(pulse.interval_ms().max(2)) + 1;
+        Self { halved: pulse.rhythm >> 1, reciprocal }
+    }
+
+    fn divide(self, late_ms: u32) -> i64 {
+        i64::try_from((u128::from(self.reciprocal) * u128::from(late_ms)) >> 64).unwrap_or(i64::MAX)
+    }
+}
+
 impl Pulse {
     pub fn of(member: &Member) -> Self {
         let stands = match member.status {
@@ -34,9 +63,10 @@ impl Pulse {
     }
 
     fn at(reference: &Reference, heartbeat: Heartbeat, stands: u32) -> Self {
-        // Below a limit at which everything here can be divided as signed and narrow.
-        let interval_ms = Some(reference.interval_ms.max(1)).filter(|ms| *ms < 1 << 29);
-        match due_ms(reference, heartbeat).zip(interval_ms) {
+        // Within these bounds nothing here can overflow.
+        let interval_ms = Some(reference.interval_ms.max(1)).filter(|ms| *ms <= LONGEST_INTERVAL_MS);
+        let due_ms = due_ms(reference, heartbeat).filter(|ms| ms.unsigned_abs() <= FARTHEST_MS);
+        match due_ms.zip(interval_ms) {
             Some((due_ms, interval_ms)) => Self { due_ms, rhythm: interval_ms << 2 | stands, calm_until: 0 },
             None => Self { due_ms: 0, rhythm: stands, calm_until: 0 },
         }
@@ -72,42 +102,47 @@ impl Pulse {
         self.calm_until = u32::MAX;
     }
 
-    /// How many heartbeats it is behind its line at `unix_ms` of its time, negative when it is ahead.
-    /// `None` of one that beats no more.
-    pub fn age(self, unix_ms: i64) -> Option<i64> {
-        let interval = self.interval_ms().cast_signed();
-        if interval == 0 || self.is_gone() {
-            return None;
+    /// How many heartbeats it is behind its line at `unix_ms` of its time ([`nominal`]), negative when it is ahead.
+    /// Nothing is said of one that beats no more.
+    pub fn age(self, unix_ms: i64, rhythm: &mut Rhythm) -> Age {
+        if self.rhythm >> 1 != rhythm.halved {
+            let interval = self.interval_ms();
+            if interval == 0 || self.is_gone() {
+                return Age::LEFT_OUT;
+            }
+            if interval == 1 {
+                return Age::of(unix_ms - self.due_ms);
+            }
+            *rhythm = Rhythm::of(self);
         }
-        let late = unix_ms.checked_sub(self.due_ms)?;
-        // Narrow numbers divide in a third of the time, and this is done for everybody in each exchange.
-        Some(match i32::try_from(late) {
-            Ok(late) => late.div_euclid(interval).into(),
-            Err(_) => late.div_euclid(interval.into()),
-        })
+        let late = unix_ms - self.due_ms;
+        match u32::try_from(late) {
+            Ok(late) => Age::of(rhythm.divide(late)),
+            Err(_) => Age::of(late.div_euclid(self.interval_ms().into())),
+        }
     }
 
-    /// By how many heartbeats a member that is `age` behind its line at `unix_ms` of its time is ahead of what
-    /// we know. `None`: it is not.
-    pub fn ahead(self, unix_ms: i64, age: i64) -> Option<u64> {
-        let interval = self.interval_ms();
-        let late = unix_ms.checked_sub(self.due_ms)?;
-        let beyond = late.checked_sub(age.checked_add(1)?.checked_mul(interval.into())?)?;
-        let beyond = u64::try_from(beyond).ok()?;
-        let more = match u32::try_from(beyond) {
-            Ok(beyond) => beyond.checked_div(interval)?.into(),
-            Err(_) => beyond.checked_div(interval.into())?,
-        };
-        Some(more + 1)
+    /// By how many milliseconds the heartbeat of a member that is `age` rounds behind its line at `unix_ms` of its time
+    /// ([`nominal`]) goes beyond what we know; negative when it is not news.
+    pub fn beyond(self, unix_ms: i64, age: i64) -> i64 {
+        unix_ms - self.due_ms - (age + 1) * i64::from(self.interval_ms())
     }
 
-    /// So many heartbeats more.
+    /// By how many heartbeats a member is ahead that is so many milliseconds [`beyond`](Self::beyond) what we know.
+    /// `None`: it is not.
+    pub fn steps(self, beyond: i64) -> Option<u64> {
+        let (beyond, interval) = (u64::try_from(beyond).ok()?, u64::from(self.interval_ms()));
+        // Nearly always.
+        if beyond < interval {
+            return Some(1);
+        }
+        Some(beyond.checked_div(interval)? + 1)
+    }
+
+    /// So many heartbeats more, as they came out of [`steps`](Self::steps).
     pub fn advance(&mut self, steps: u64) {
-        let passed = steps.checked_mul(self.interval_ms().into());
-        match passed.and_then(|passed| self.due_ms.checked_add_unsigned(passed)) {
-            Some(due_ms) => self.due_ms = due_ms,
-            None => self.rhythm &= STANDS,
-        }
+        // No further than where the line is at the time told, less the age told: overflows nothing.
+        self.due_ms += steps.cast_signed() * i64::from(self.interval_ms());
     }
 }
 
@@ -122,11 +157,20 @@ fn due_ms(reference: &Reference, heartbeat: Heartbeat) -> Option<i64> {
     begun.checked_add(beats.checked_mul(reference.interval_ms.max(1).into())?)
 }
 
+/// A time on a member's line from which ages are counted, as both ends of a conversation have it: its own when it spoke.
+pub fn nominal(reference: &Reference, heartbeat: Heartbeat) -> i64 {
+    signed(reference.unix_ms_of(heartbeat)).min(FARTHEST_MS.cast_signed())
+}
+
 /// How a member stands, as a pulse says it.
 const STANDS: u32 = 3;
 const ALIVE: u32 = 0;
 const SUSPECT: u32 = 1;
 const GONE: u32 = 2;
+/// Times beyond that are left out: 36 million years after 1970.
+const FARTHEST_MS: u64 = 1 << 60;
+/// More than the wire lets pass.
+const LONGEST_INTERVAL_MS: u32 = 1 << 20;
 /// Microseconds in a tick, as a power of two: 66 ms. Eight years of them fit.
 const TICK: u32 = 16;
 
@@ -140,14 +184,22 @@ mod tests {
         Pulse::at(reference, heartbeat, ALIVE)
     }
 
+    fn age(pulse: Pulse, unix_ms: i64) -> Option<i64> {
+        pulse.age(unix_ms, &mut Rhythm::UNKNOWN.clone()).rounds()
+    }
+
+    fn ahead(pulse: Pulse, unix_ms: i64, age: i64) -> Option<u64> {
+        pulse.steps(pulse.beyond(unix_ms, age))
+    }
+
     #[test]
     fn an_age_is_what_the_line_says_less_what_is_known() {
-        for unix_ms in [0, 997_899, 997_900, 999_999, 1_000_000, 1_000_699, 1_000_700, 9_000_000, 1 << 50] {
+        for unix_ms in [0, 997_899, 997_900, 999_999, 1_000_000, 1_000_699, 1_000_700, 9_000_000, 1 << 49] {
             for heartbeat in [0, 3, 4, 1_000] {
                 let line = 3 + (unix_ms - 1_000_000_i64).div_euclid(700);
                 let known = i64::try_from(heartbeat).unwrap();
                 assert_eq!(
-                    pulse(&REFERENCE, heartbeat).age(unix_ms),
+                    age(pulse(&REFERENCE, heartbeat), unix_ms),
                     Some(line - known),
                     "{heartbeat}, {unix_ms}"
                 );
@@ -156,12 +208,29 @@ mod tests {
     }
 
     #[test]
+    fn an_age_is_exact_whatever_was_divided_by_before() {
+        let mut rhythm = Rhythm::UNKNOWN;
+        let ends = |around: i64| [around - 1, around, around + 1];
+        let intervals =
+            (0..21).flat_map(|i| ends(1 << i)).chain([1000, 3000]).filter(|ms| (1..=1 << 20).contains(ms));
+        for interval in intervals {
+            let interval_ms = u32::try_from(interval).unwrap();
+            let pulse = pulse(&Reference { unix_ms: 0, heartbeat: 0, interval_ms }, 0);
+            let edges = (0..33).flat_map(|i| [ends(1 << i), ends((1 << i) / interval * interval)]);
+            for late in edges.flatten().flat_map(|late| [late, -late]) {
+                let rounds = pulse.age(late, &mut rhythm).rounds();
+                assert_eq!(rounds, Some(late.div_euclid(interval)), "{late} / {interval}");
+            }
+        }
+    }
+
+    #[test]
     fn whoever_is_told_an_age_finds_the_heartbeat_that_it_was_made_of() {
-        for unix_ms in [900_000, 1_000_000, 1_000_699, 1_000_700, 1 << 50] {
+        for unix_ms in [900_000, 1_000_000, 1_000_699, 1_000_700, 1 << 49] {
             for (known, told) in [(0, 0), (3, 4), (4, 3), (5, 5), (7, 9), (2, 1_000)] {
-                let age = pulse(&REFERENCE, told).age(unix_ms).unwrap();
+                let age = age(pulse(&REFERENCE, told), unix_ms).unwrap();
                 let mut mine = pulse(&REFERENCE, known);
-                let steps = mine.ahead(unix_ms, age);
+                let steps = ahead(mine, unix_ms, age);
                 assert_eq!(steps, told.checked_sub(known).filter(|steps| *steps > 0), "{known} and {told}");
                 mine.advance(steps.unwrap_or(0));
                 assert_eq!(mine, pulse(&REFERENCE, known.max(told)));
@@ -172,25 +241,30 @@ mod tests {
     #[test]
     fn who_beats_no_more_is_left_out_and_heard_all_the_same() {
         let gone = Pulse::at(&REFERENCE, 3, GONE);
-        assert_eq!(gone.age(1_000_000), None);
-        assert_eq!(gone.ahead(1_000_000, -2), Some(2));
+        assert_eq!(age(gone, 1_000_000), None);
+        assert_eq!(ahead(gone, 1_000_000, -2), Some(2));
     }
 
     #[test]
     fn what_is_too_far_off_is_left_out_and_changes_nothing() {
+        let (now, end) = (1_000_000, 1 << 60);
         let absurd = Reference { unix_ms: 0, heartbeat: u64::MAX, interval_ms: 1 };
         let slow = Reference { interval_ms: u32::MAX, ..REFERENCE };
-        let far = [(&absurd, 0), (&REFERENCE, u64::MAX), (&REFERENCE, u64::MAX / 3), (&slow, 3)];
-        for mut pulse in far.map(|(reference, heartbeat)| pulse(reference, heartbeat)) {
-            assert_eq!(pulse.age(0), None);
-            assert_eq!(pulse.ahead(0, i64::MIN), None);
-            pulse.advance(u64::MAX);
+        let late = Reference { unix_ms: (1 << 60) + 1, ..REFERENCE };
+        let far = [(&absurd, 0), (&REFERENCE, u64::MAX), (&REFERENCE, u64::MAX / 3), (&slow, 3), (&late, 3)];
+        for pulse in far.map(|(reference, heartbeat)| pulse(reference, heartbeat)) {
+            assert_eq!(age(pulse, now), None);
+            assert_eq!(ahead(pulse, end, -Age::FARTHEST), None);
         }
+        assert_eq!(nominal(&late, u64::MAX), end);
         let mut pulse = pulse(&REFERENCE, 3);
-        assert_eq!((pulse.ahead(0, i64::MAX), pulse.ahead(i64::MAX, i64::MIN)), (None, None));
-        assert_eq!(pulse.age(i64::MIN), None);
-        pulse.advance(u64::MAX);
-        assert_eq!(pulse.age(1_000_000), None, "it lies far off from now on");
+        assert_eq!(age(pulse, end), None, "more rounds than an age can have");
+        assert_eq!(ahead(pulse, 0, Age::FARTHEST), None);
+        for _ in 0..3 {
+            let steps = ahead(pulse, end, -Age::FARTHEST).unwrap_or(0);
+            pulse.advance(steps);
+            assert_eq!(age(pulse, end), Some(-Age::FARTHEST), "as far as can be told, and no further");
+        }
     }
 
     #[test]

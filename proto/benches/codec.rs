@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "criterion's macros and helpers of benches")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use heartsay_proto::ages::Age;
 use heartsay_proto::gossip::{Body, Claim, Entry, Exchange, Packet, Page, packet};
 use heartsay_proto::{Budget, Cluster, Filler, Key, Keyring, ages, decode_packet, encode_packet, open, seal};
 
@@ -12,8 +13,8 @@ fn ages_of_a_thousand(c: &mut Criterion) {
     for (name, page, absent) in
         [("one page", 1_000, false), ("pages of 128", 128, false), ("10 % left out", 128, true)]
     {
-        let members: Vec<Option<i64>> = sample(absent);
-        let pages: Vec<&[Option<i64>]> = members.chunks(page).collect();
+        let members: Vec<Age> = sample(absent);
+        let pages: Vec<&[Age]> = members.chunks(page).collect();
         let mut bytes = Vec::new();
         group.bench_function(format!("encode 1,000, {name}"), |b| {
             b.iter(|| {
@@ -66,7 +67,7 @@ fn frames(c: &mut Criterion) {
 
 /// 1,000 ages shaped like normal(6, 1.3): sums of pseudo-random dice (a linear
 /// congruential generator, Knuth's MMIX constants).
-fn sample(absent: bool) -> Vec<Option<i64>> {
+fn sample(absent: bool) -> Vec<Age> {
     let mut state = 7_u64;
     let mut dice = move |sides: u64| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -74,7 +75,7 @@ fn sample(absent: bool) -> Vec<Option<i64>> {
     };
     let mut age = || 2 + (0..5).map(|_| dice(3)).sum::<u64>().cast_signed() - 1;
     let ages: Vec<i64> = (0..1_000).map(|_| age()).collect();
-    ages.into_iter().map(|age| (!absent || dice(10) > 0).then_some(age)).collect()
+    ages.into_iter().map(|age| Age::from((!absent || dice(10) > 0).then_some(age))).collect()
 }
 
 fn full_of_pages() -> Packet {

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
-use heartsay_proto::ages;
+use heartsay_proto::ages::{self, Age};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -39,7 +39,8 @@ fn main() {
     for (mean, deviation) in [(6.0, 1.3), (2.0, 1.0), (6.0, 4.0)] {
         for members in [100, 1_000, 10_000] {
             for absent in [0.0, 0.1] {
-                let page = |_| (rng.random::<f64>() >= absent).then(|| normal(&mut rng, mean, deviation));
+                let page =
+                    |_| Age::from((rng.random::<f64>() >= absent).then(|| normal(&mut rng, mean, deviation)));
                 let sample: Vec<_> = (0..members).map(page).collect();
                 worst = worst.max(line(&format!("N({mean}, {deviation})"), members, absent, &sample));
             }
@@ -48,7 +49,7 @@ fn main() {
     println!("\nworst ratio {worst:.3}, target {TARGET}");
 }
 
-fn line(ages: &str, members: usize, left_out: f64, sample: &[Option<i64>]) -> f64 {
+fn line(ages: &str, members: usize, left_out: f64, sample: &[Age]) -> f64 {
     let mut bytes = Vec::new();
     sample.chunks(PAGE.min(members)).for_each(|page| ages::encode(page, &mut bytes));
     let coded = bytes.len() as f64 * 8.0 / sample.len() as f64;
@@ -56,7 +57,7 @@ fn line(ages: &str, members: usize, left_out: f64, sample: &[Option<i64>]) -> f6
     let pages = sample.chunks(PAGE.min(members));
     let floor = pages.map(|page| entropy(page) * page.len() as f64).sum::<f64>() / sample.len() as f64;
     let ratio = coded / floor;
-    let known: Vec<i64> = sample.iter().flatten().copied().collect();
+    let known: Vec<i64> = sample.iter().filter_map(|age| age.rounds()).collect();
     let mean = known.iter().sum::<i64>() as f64 / known.len() as f64;
     let left_out = left_out * 100.0;
     println!("| {ages} | {members} | {left_out:.0} % | {mean:.1} | {floor:.2} | {coded:.2} | {ratio:.3} |");
@@ -64,7 +65,7 @@ fn line(ages: &str, members: usize, left_out: f64, sample: &[Option<i64>]) -> f6
 }
 
 /// What twenty members know after a while, as ages in rounds.
-fn gossip(rng: &mut ChaCha8Rng, members: usize, loss: f64) -> Vec<Option<i64>> {
+fn gossip(rng: &mut ChaCha8Rng, members: usize, loss: f64) -> Vec<Age> {
     let followed = members.min(FOLLOWED);
     // By observer, the heartbeats of those followed.
     let mut known = vec![vec![0_u16; followed]; members];
@@ -89,7 +90,7 @@ fn gossip(rng: &mut ChaCha8Rng, members: usize, loss: f64) -> Vec<Option<i64>> {
         }
     }
     let observers = known.iter().step_by((members / 20).max(1));
-    observers.flatten().map(|heartbeat| Some(i64::from(ROUNDS - heartbeat))).collect()
+    observers.flatten().map(|heartbeat| Age::of(i64::from(ROUNDS - heartbeat))).collect()
 }
 
 fn take(into: &mut [u16], from: &[u16]) {
@@ -107,7 +108,7 @@ fn normal(rng: &mut ChaCha8Rng, mean: f64, deviation: f64) -> i64 {
 }
 
 /// Bits per member of a page's own frequencies, known beforehand: what no code of single ages can beat.
-fn entropy(sample: &[Option<i64>]) -> f64 {
+fn entropy(sample: &[Age]) -> f64 {
     let mut counts = BTreeMap::new();
     sample.iter().for_each(|age| *counts.entry(age).or_insert(0_u32) += 1);
     let shares = counts.values().map(|&count| f64::from(count) / sample.len() as f64);

@@ -27,17 +27,56 @@
 //!
 //! *Weak spot.* A member far from its page (a skewed clock) costs 15 to 49 bits: dear, but
 //! exact. *The one licence*: an age more than 2^31 - 256 rounds (68 years of seconds) from
-//! the page's middle is left out. The coder may omit, it never alters. *Road not taken*:
+//! the page's middle, or 2^40 from the line, is left out. The coder may omit, it never alters. *Road not taken*:
 //! arithmetic coding, which would save 5 to 9 % at the very most (a few bytes a page) and
 //! cost several times the time and code.
+
+use core::fmt;
 
 use crate::bits::{BitReader, BitWriter, ones};
 use crate::error::DecodeError;
 
-/// Appends the coded ages of a page's members, in order, to `out`.
+/// By how many rounds a member's heartbeat is behind what is predicted for it, negative when it is ahead; or that
+/// nothing is said of it (down, or too far off).
 ///
-/// `None` leaves a member out (down, or silent for long). No members, no bytes.
-pub fn encode(ages: &[Option<i64>], out: &mut Vec<u8>) {
+/// One number of 64 bits, as thousands of them are gone through several times a second.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Age(i64);
+
+impl Age {
+    /// Nothing is said.
+    pub const LEFT_OUT: Self = Self(i64::MIN);
+    /// Greatest age either way, in rounds: 35,000 years of seconds. Beyond it, nothing is said. Sums and differences of
+    /// ages, and their products with any interval, cannot overflow.
+    pub const FARTHEST: i64 = 1 << 40;
+
+    /// So many rounds behind.
+    #[must_use]
+    pub const fn of(rounds: i64) -> Self {
+        if rounds.unsigned_abs() <= Self::FARTHEST.unsigned_abs() { Self(rounds) } else { Self::LEFT_OUT }
+    }
+
+    /// Rounds behind, if anything is said.
+    #[must_use]
+    pub const fn rounds(self) -> Option<i64> {
+        if self.0 == Self::LEFT_OUT.0 { None } else { Some(self.0) }
+    }
+}
+
+impl From<Option<i64>> for Age {
+    fn from(rounds: Option<i64>) -> Self {
+        rounds.map_or(Self::LEFT_OUT, Self::of)
+    }
+}
+
+impl fmt::Debug for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rounds().fmt(f)
+    }
+}
+
+/// Appends the coded ages of a page's members, in order, to `out`. No members, no bytes.
+pub fn encode(ages: &[Age], out: &mut Vec<u8>) {
     if ages.is_empty() {
         return;
     }
@@ -49,12 +88,9 @@ pub fn encode(ages: &[Option<i64>], out: &mut Vec<u8>) {
         let words = spread.words(code);
         for &age in ages {
             // Nearly all are near, and of those a look at the list is all that is to be done.
-            match age.and_then(|age| words.get(spread.place(age)?)) {
+            match words.get(place(spread.centre, age)) {
                 Some(&(word, length)) if length > 0 => bits.put(word, length),
-                _ => match age.filter(|&age| spread.reaches(age)) {
-                    Some(age) => code.write(code.symbol(age), &mut bits),
-                    None => code.write(code.absent.unwrap_or_default(), &mut bits),
-                },
+                _ => bits = spread.write_far(code, age, bits),
             }
         }
     }
@@ -69,9 +105,8 @@ pub fn encode(ages: &[Option<i64>], out: &mut Vec<u8>) {
 /// # Errors
 /// [`DecodeError::AgesTruncated`], [`DecodeError::AgesTrailing`] or
 /// [`DecodeError::AgesRange`]; `out` is then empty.
-pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<Option<i64>>) -> Result<(), DecodeError> {
+pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<Age>) -> Result<(), DecodeError> {
     out.clear();
-    out.reserve(count);
     let read = read(bytes, count, out);
     if read.is_err() {
         out.clear();
@@ -79,20 +114,20 @@ pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<Option<i64>>) -> Result<
     read
 }
 
-fn read(bytes: &[u8], count: usize, out: &mut Vec<Option<i64>>) -> Result<(), DecodeError> {
+fn read(bytes: &[u8], count: usize, out: &mut Vec<Age>) -> Result<(), DecodeError> {
     let mut bits = BitReader::new(bytes);
     if count > 0 {
         let code = Code::read_header(&mut bits)?;
         let glance = Glance::of(code);
-        for _ in 0..count {
+        out.resize(count, Age::LEFT_OUT);
+        for to in out {
             // Nearly all symbols are short, and of those a look at the list is all that is to be done.
             let (age, length) = glance.at(bits.window());
             if length > 0 {
                 bits.skip(length)?;
-                out.push(age);
+                *to = age;
             } else {
-                let symbol = code.read(&mut bits)?;
-                out.push(code.age(symbol)?);
+                (*to, bits) = code.read_long(bits)?;
             }
         }
     }
@@ -121,13 +156,14 @@ impl Code {
         symbol + u64::from(self.absent.is_some_and(|rank| symbol >= rank))
     }
 
-    fn age(self, symbol: u64) -> Result<Option<i64>, DecodeError> {
+    fn age(self, symbol: u64) -> Result<Age, DecodeError> {
         let distance = match self.absent {
-            Some(rank) if symbol == rank => return Ok(None),
+            Some(rank) if symbol == rank => return Ok(Age::LEFT_OUT),
             Some(rank) if symbol > rank => symbol - 1,
             Some(_) | None => symbol,
         };
-        self.base.checked_add(unzigzag(distance)).map(Some).ok_or(DecodeError::AgesRange)
+        let rounds = self.base.checked_add(unzigzag(distance)).ok_or(DecodeError::AgesRange)?;
+        Some(Age::of(rounds)).filter(|age| *age != Age::LEFT_OUT).ok_or(DecodeError::AgesRange)
     }
 
     fn write(self, symbol: u64, bits: &mut BitWriter<'_>) {
@@ -167,6 +203,14 @@ impl Code {
         }
         bits.skip(self.width + UNARY_BITS)?;
         Ok(field + UNARY_MAX + read_far(bits)?)
+    }
+
+    /// The age of a symbol too long for a [`Glance`]. The reader is given and given back, so that it need not lie in
+    /// memory for the sake of those few.
+    #[cold]
+    fn read_long(self, mut bits: BitReader<'_>) -> Result<(Age, BitReader<'_>), DecodeError> {
+        let symbol = self.read(&mut bits)?;
+        Ok((self.age(symbol)?, bits))
     }
 
     fn write_header(self, bits: &mut BitWriter<'_>) {
@@ -211,11 +255,11 @@ impl Code {
 }
 
 /// What the next symbol means, by the next eight bits: its age and its length, of those that are no longer.
-struct Glance([(Option<i64>, u32); 1 << GLANCE]);
+struct Glance([(Age, u32); 1 << GLANCE]);
 
 impl Glance {
     fn of(code: Code) -> Self {
-        let mut glance = Self([(None, 0); _]);
+        let mut glance = Self([(Age::LEFT_OUT, 0); _]);
         if code.width == 0 {
             return glance;
         }
@@ -231,9 +275,9 @@ impl Glance {
         glance
     }
 
-    fn at(&self, window: u64) -> (Option<i64>, u32) {
+    fn at(&self, window: u64) -> (Age, u32) {
         let [first, ..] = window.to_be_bytes();
-        self.0.get(usize::from(first)).copied().unwrap_or_default()
+        self.0.get(usize::from(first)).copied().unwrap_or((Age::LEFT_OUT, 0))
     }
 }
 
@@ -264,21 +308,17 @@ struct Spread {
 }
 
 impl Spread {
-    fn of(ages: &[Option<i64>]) -> Self {
+    fn of(ages: &[Age]) -> Self {
         let members = ages.len() as u64;
-        let mut spread = Self { centre: middle(ages), near: [0; _], members, absent: 0 };
+        let centre = middle(ages);
+        let mut spread = Self { centre, near: [0; _], members, absent: 0 };
         for &age in ages {
-            match age.and_then(|age| spread.place(age)).and_then(|place| spread.near.get_mut(place)) {
+            match spread.near.get_mut(place(centre, age)) {
                 Some(count) => *count += 1,
-                None => spread.absent += u64::from(age.is_none_or(|age| !spread.reaches(age))),
+                None => spread.absent += u64::from(spread.reached(age).is_none()),
             }
         }
         spread
-    }
-
-    /// Where an age stands in `near`; at an index beyond it, or nowhere, if it is not near.
-    fn place(&self, age: i64) -> Option<usize> {
-        usize::try_from(age.checked_sub(self.centre)?.checked_add_unsigned(NEAR as u64)?).ok()
     }
 
     /// How each age of `near` is spelled, and in how many bits; in none those that are far.
@@ -290,9 +330,20 @@ impl Spread {
         words
     }
 
-    /// Whether an age can be coded at all.
-    fn reaches(&self, age: i64) -> bool {
-        age.checked_sub(self.centre).is_some_and(|distance| distance.unsigned_abs() <= REACH)
+    /// Writes what `words` does not hold: left out, or far. The writer is given and given back, so that it need not
+    /// lie in memory for the sake of those few.
+    #[cold]
+    fn write_far<'a>(&self, code: Code, age: Age, mut bits: BitWriter<'a>) -> BitWriter<'a> {
+        match self.reached(age) {
+            Some(age) => code.write(code.symbol(age), &mut bits),
+            None => code.write(code.absent.unwrap_or_default(), &mut bits),
+        }
+        bits
+    }
+
+    /// The rounds of an age, if it can be coded at all.
+    fn reached(&self, age: Age) -> Option<i64> {
+        age.rounds().filter(|rounds| rounds.abs_diff(self.centre) <= REACH)
     }
 
     /// The code with the fewest bits, over the bases around the median and all widths.
@@ -346,11 +397,14 @@ impl Spread {
 
     /// The age at an index of `near`.
     fn base(&self, index: usize) -> i64 {
-        match index.checked_sub(NEAR) {
-            Some(above) => self.centre.saturating_add_unsigned(above as u64),
-            None => self.centre.saturating_sub_unsigned((NEAR - index) as u64),
-        }
+        (self.centre - NEAR_ROUNDS).saturating_add_unsigned(index as u64)
     }
+}
+
+/// Where an age stands in `near`, by the page's middle; beyond its end if it is not near.
+fn place(centre: i64, age: Age) -> usize {
+    // What is below the first, or left out, comes out as a huge number.
+    usize::try_from(age.0.wrapping_sub(centre - NEAR_ROUNDS).cast_unsigned()).unwrap_or(usize::MAX)
 }
 
 /// Sums over the symbols from each one on, which give a width's cost without a loop.
@@ -387,12 +441,14 @@ impl Tails {
 }
 
 /// Median of a few members' ages spread over the page. Off the mark it costs bits only.
-fn middle(ages: &[Option<i64>]) -> i64 {
+fn middle(ages: &[Age]) -> i64 {
     let mut sample = [0; SAMPLE];
     let mut taken = 0;
-    let known = ages.iter().flatten().step_by(1 + ages.len() / SAMPLE);
-    for (slot, &age) in sample.iter_mut().zip(known) {
-        *slot = age;
+    // Of a page of which nearly all are left out, those are taken that come first.
+    let spread = ages.iter().step_by(1 + ages.len() / SAMPLE).filter_map(|age| age.rounds());
+    let known = spread.chain(ages.iter().find_map(|age| age.rounds()));
+    for (slot, rounds) in sample.iter_mut().zip(known) {
+        *slot = rounds;
         taken += 1;
     }
     let sample = sample.get_mut(..taken).unwrap_or_default();
@@ -424,6 +480,7 @@ const REACH: u64 = (1 << 31) - 256;
 /// Ages this far from the middle, in rounds, are counted for the choice of a code. More
 /// would fit odd pages better and cost every page time.
 const NEAR: usize = 31;
+const NEAR_ROUNDS: i64 = 31;
 /// Distances between any two near ages, to both sides, and "left out".
 const SYMBOLS: usize = 4 * NEAR + 2;
 /// Highest symbol for "left out": four bits of header.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
+use heartsay_proto::ages::Age;
 use heartsay_proto::{DecodeError, ages};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -37,7 +38,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic_nor_outgrow_the_count(bytes in vec(any::<u8>(), 0..200), count in 0_usize..500) {
-        let mut out = vec![Some(1); 3];
+        let mut out = vec![Age::of(1); 3];
         let result = ages::decode(&bytes, count, &mut out);
         prop_assert_eq!(out.len(), if result.is_ok() { count } else { 0 });
     }
@@ -95,9 +96,10 @@ fn members_with_skewed_clocks_are_told_exactly() {
 
 #[test]
 fn extremes_of_the_range_are_told_exactly() {
-    for end in [i64::MIN, i64::MAX] {
-        let page: Vec<_> = (0..40).map(|step| end.checked_sub(step * end.signum()).or(Some(end))).collect();
+    for end in [-Age::FARTHEST, Age::FARTHEST] {
+        let page: Vec<_> = (0..40).map(|step| Some(end - step * end.signum())).collect();
         assert_eq!(decoded(&encoded(&page), page.len()).unwrap(), page);
+        assert_eq!(Age::of(end + end.signum()), Age::LEFT_OUT);
     }
 }
 
@@ -109,10 +111,17 @@ fn age_beyond_the_reach_is_left_out_and_the_others_stay() {
 }
 
 #[test]
-fn age_that_leaves_64_bits_is_refused() {
-    // Width 1, nobody left out, base i64::MAX (64 bits of zigzag), then symbol 2: one up.
-    let bits = format!("001 0 1 111111 {:064b} 110", u64::MAX - 1);
-    assert_eq!(decoded(&reference::pack(&bits), 1), Err(DecodeError::AgesRange));
+fn age_beyond_the_farthest_is_refused() {
+    let page = |base: i64, symbol: &str| {
+        // Width 1, nobody left out, base in 64 bits of zigzag.
+        let zigzag = base.cast_unsigned() << 1;
+        decoded(&reference::pack(&format!("001 0 1 111111 {zigzag:064b} {symbol}")), 1)
+    };
+    // Symbol 2 is one up, symbol 1 one down.
+    assert_eq!(page(i64::MAX, "110"), Err(DecodeError::AgesRange));
+    assert_eq!(page(Age::FARTHEST, "110"), Err(DecodeError::AgesRange));
+    assert_eq!(page(Age::FARTHEST, "0"), Ok(vec![Some(Age::FARTHEST)]));
+    assert_eq!(page(Age::FARTHEST + 1, "10"), Ok(vec![Some(Age::FARTHEST)]));
 }
 
 /// Pages as clusters have them, with left-out members and stragglers.
@@ -137,13 +146,15 @@ fn normal_page() -> impl Strategy<Value = Vec<Option<i64>>> {
 
 fn encoded(page: &[Option<i64>]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    ages::encode(page, &mut bytes);
+    let page: Vec<Age> = page.iter().copied().map(Age::from).collect();
+    ages::encode(&page, &mut bytes);
     bytes
 }
 
 fn decoded(bytes: &[u8], count: usize) -> Result<Vec<Option<i64>>, DecodeError> {
     let mut out = Vec::new();
-    ages::decode(bytes, count, &mut out).map(|()| out)
+    ages::decode(bytes, count, &mut out)?;
+    Ok(out.into_iter().map(Age::rounds).collect())
 }
 
 /// The layout in the plainest words: bits as characters.

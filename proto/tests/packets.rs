@@ -7,6 +7,7 @@ mod common;
 use std::path::Path;
 
 use common::any_packet;
+use heartsay_proto::ages::Age;
 use heartsay_proto::gossip::{
     Body, Claim, Entry, Exchange, Lease, List, Packet, Page, Ping, Pong, ProbeRequest, Silence, Want, packet,
 };
@@ -299,7 +300,7 @@ fn start() -> Packet {
 fn exchange_with_a_page() -> Packet {
     let members = [Some(6), Some(5), None, Some(7), Some(6), Some(8), Some(6), Some(4), Some(120), Some(6)];
     let mut coded = Vec::new();
-    ages::encode(&members, &mut coded);
+    ages::encode(&members.map(Age::from), &mut coded);
     let exchange = Exchange {
         step: 1,
         pages: vec![Page { bits: 3, prefix: 5, lives: 99, stamps: 77, ages: coded.into() }],

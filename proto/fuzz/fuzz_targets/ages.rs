@@ -2,7 +2,7 @@
 //! page, comes back as it was.
 #![no_main]
 
-use heartsay_proto::ages;
+use heartsay_proto::ages::{self, Age};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -21,19 +21,19 @@ fuzz_target!(|bytes: &[u8]| {
     ages::encode(&page, &mut coded);
     ages::decode(&coded, page.len(), &mut back).expect("what was encoded is read");
     for (was, is) in page.iter().zip(&back) {
-        assert!(is.is_none() || is == was, "{was:?} became {is:?}");
+        assert!(*is == Age::LEFT_OUT || is == was, "{was:?} became {is:?}");
         // The licence to leave out is for ages far from their page only.
-        let near = |age: &Option<i64>| age.is_none_or(|age| age.unsigned_abs() < 1 << 29);
+        let near = |age: &Age| age.rounds().is_none_or(|rounds| rounds.unsigned_abs() < 1 << 29);
         assert!(is == was || !page.iter().all(near), "{was:?} was left out");
     }
 });
 
 /// A page as clusters have it, and now and then not: one byte or nine a member.
-fn members(mut bytes: &[u8]) -> Vec<Option<i64>> {
+fn members(mut bytes: &[u8]) -> Vec<Age> {
     let mut page = Vec::new();
     while let Some((&byte, rest)) = bytes.split_first() {
         bytes = rest;
-        page.push(match byte {
+        page.push(Age::from(match byte {
             0..=199 => Some(i64::from(byte % 32)),
             200..=219 => None,
             220..=239 => Some(-i64::from(byte)),
@@ -45,7 +45,7 @@ fn members(mut bytes: &[u8]) -> Vec<Option<i64>> {
                 }
                 None => None,
             },
-        });
+        }));
     }
     page
 }
