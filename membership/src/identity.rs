@@ -3,6 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
+use heartsay_proto::is_word;
 use smol_str::SmolStr;
 
 /// The name of a member, unique in its cluster and the key of every table.
@@ -27,8 +28,10 @@ impl Name {
         if text.len() > Self::MAX_BYTES {
             return Err(NameError::TooLong { bytes: text.len() });
         }
-        if let Some(bad) = text.chars().find(|c| c.is_control() || c.is_whitespace()) {
-            return Err(NameError::Character { character: bad });
+        if !is_word(text)
+            && let Some(character) = text.chars().find(|c| c.is_control() || c.is_whitespace())
+        {
+            return Err(NameError::Character { character });
         }
         Ok(Self(SmolStr::new(text)))
     }

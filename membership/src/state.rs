@@ -20,6 +20,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use heartsay_proto::is_word;
 use smol_str::SmolStr;
 
 use crate::identity::Version;
@@ -321,8 +322,7 @@ pub enum StateError {
 }
 
 fn check_key(key: &str) -> Result<(), StateError> {
-    let fine =
-        !key.is_empty() && key.len() <= MAX_KEY && !key.chars().any(|c| c.is_control() || c.is_whitespace());
+    let fine = !key.is_empty() && key.len() <= MAX_KEY && is_word(key);
     if fine { Ok(()) } else { Err(StateError::Key { key: key.chars().take(80).collect() }) }
 }
 

@@ -74,7 +74,10 @@ pub fn write_claim(now: Instant, member: &Member, detail: Detail, room: usize) -
             0
         }
     };
-    let delta = member.state.delta(since, room.saturating_sub(claim.encoded_len() + VERSIONS));
+    // What is not there needs no room, and most have nothing.
+    let room =
+        if member.state.version() > since { room.saturating_sub(claim.encoded_len() + VERSIONS) } else { 0 };
+    let delta = member.state.delta(since, room);
     claim.since = delta.since;
     claim.version = delta.until;
     claim.entries = delta.entries.into_iter().map(write_entry).collect();

@@ -227,8 +227,11 @@ impl fmt::Display for KeyId {
 
 /// Whether a text is free of spaces and control characters, as names, keys and cluster
 /// ids must be: they end up in tables, logs and shell commands.
-pub(crate) fn is_word(text: &str) -> bool {
-    !text.chars().any(|c| c.is_whitespace() || c.is_control())
+#[must_use]
+pub fn is_word(text: &str) -> bool {
+    // Nearly all are plain, and of those a look at each byte is all that is to be done.
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+        || !text.chars().any(|c| c.is_whitespace() || c.is_control())
 }
 
 fn header(id: KeyId, cluster: &Cluster) -> [u8; HEADER_LENGTH] {

@@ -52,7 +52,7 @@ pub mod packet;
 
 pub use budget::{Budget, Filler};
 pub use error::DecodeError;
-pub use frame::{Cluster, KeyId, PLAIN_OVERHEAD, SEALED_OVERHEAD, VERSION, open, seal};
+pub use frame::{Cluster, KeyId, PLAIN_OVERHEAD, SEALED_OVERHEAD, VERSION, is_word, open, seal};
 pub use keyring::{Key, Keyring};
 pub use packet::{decode_into, decode_packet, emptied, encode_packet};
 pub use prost::Message;
