@@ -32,6 +32,7 @@
 //! cost several times the time and code.
 
 use core::fmt;
+use core::ops::Range;
 
 use crate::bits::{BitReader, BitWriter, ones};
 use crate::error::DecodeError;
@@ -302,6 +303,8 @@ struct Spread {
     centre: i64,
     /// Members by age, from `centre - NEAR` to `centre + NEAR`.
     near: [u64; 2 * NEAR + 1],
+    /// Where in `near` there are any.
+    used: Range<usize>,
     members: u64,
     /// Members that are, or have to be, left out.
     absent: u64,
@@ -311,20 +314,26 @@ impl Spread {
     fn of(ages: &[Age]) -> Self {
         let members = ages.len() as u64;
         let centre = middle(ages);
-        let mut spread = Self { centre, near: [0; _], members, absent: 0 };
+        let mut spread = Self { centre, near: [0; _], used: NEAR..NEAR, members, absent: 0 };
         for &age in ages {
             match spread.near.get_mut(place(centre, age)) {
                 Some(count) => *count += 1,
                 None => spread.absent += u64::from(spread.reached(age).is_none()),
             }
         }
+        let some = |count: &u64| *count > 0;
+        if let (Some(first), Some(last)) =
+            (spread.near.iter().position(some), spread.near.iter().rposition(some))
+        {
+            spread.used = first..last + 1;
+        }
         spread
     }
 
-    /// How each age of `near` is spelled, and in how many bits; in none those that are far.
+    /// How each age of `near` is spelled that there is, and in how many bits; in none those that are far.
     fn words(&self, code: Code) -> [(u64, u32); 2 * NEAR + 1] {
         let mut words = [(0, 0); _];
-        for (index, word) in words.iter_mut().enumerate() {
+        for (index, word) in words.iter_mut().enumerate().take(self.used.end).skip(self.used.start) {
             *word = code.word(code.symbol(self.base(index))).unwrap_or_default();
         }
         words
@@ -356,18 +365,20 @@ impl Spread {
             return Code { width: 0, absent: None, base: self.base(median) };
         }
         let bases = [median, median.saturating_sub(1), (median + 1).min(2 * NEAR)];
-        let codes = bases.into_iter().flat_map(|base| self.codes(base));
+        let codes = bases.into_iter().filter_map(|base| self.cheapest(base));
         // `bases` is not empty; the fallback would be correct too, only longer.
         let fallback = Code { width: 7, absent: Some(15), base: self.centre };
         codes.min_by_key(|(bits, _)| *bits).map_or(fallback, |(_, code)| code)
     }
 
-    /// All widths for one base (an index into `near`), each with its cost in bits.
-    fn codes(&self, base: usize) -> impl Iterator<Item = (u64, Code)> {
+    /// The cheapest width for one base (an index into `near`), with its cost in bits.
+    fn cheapest(&self, base: usize) -> Option<(u64, Code)> {
         let mut counts = [0_u64; SYMBOLS];
         let (below, from) = self.near.split_at(base);
-        counts.iter_mut().step_by(2).zip(from).for_each(|(to, count)| *to = *count);
-        counts.iter_mut().skip(1).step_by(2).zip(below.iter().rev()).for_each(|(to, count)| *to = *count);
+        let (lower, upper) = (base.saturating_sub(self.used.start), self.used.end.saturating_sub(base));
+        counts.iter_mut().step_by(2).zip(from).take(upper).for_each(|(to, count)| *to = *count);
+        let below = below.iter().rev().take(lower);
+        counts.iter_mut().skip(1).step_by(2).zip(below).for_each(|(to, count)| *to = *count);
         let absent = (self.absent > 0).then(|| {
             let rank = counts.iter().take(RANK_MAX).position(|&count| count < self.absent);
             let rank = rank.unwrap_or(RANK_MAX);
@@ -377,12 +388,15 @@ impl Spread {
             }
             rank as u64
         });
-        let tails = Tails::of(&counts);
+        // Zigzag from the base, and one more for those left out.
+        let symbols = (2 * upper.max(lower) + 1).max(RANK_MAX) + 1;
+        let tails = Tails::of(counts.get(..symbols).unwrap_or(&counts));
         let age = self.base(base);
-        (1..=7).map(move |width| {
+        let costs = (1..=7).map(|width| {
             let code = Code { width, absent, base: age };
             (code.header_bits() + self.members * u64::from(width) + tails.bits(width), code)
-        })
+        });
+        costs.min_by_key(|(bits, _)| *bits)
     }
 
     fn median(&self) -> usize {
@@ -416,7 +430,7 @@ struct Tails {
 }
 
 impl Tails {
-    fn of(counts: &[u64; SYMBOLS]) -> Self {
+    fn of(counts: &[u64]) -> Self {
         let mut tails = Self { members: [0; _], sums: [0; _] };
         let (mut members, mut sum) = (0, 0);
         let slots = tails.members.iter_mut().zip(&mut tails.sums);
