@@ -32,7 +32,7 @@ pub struct Measures {
     pub formation_each: Vec<f32>,
     /// From a newcomer's start to its own full view.
     pub newcomer_full: Vec<f32>,
-    /// From a newcomer's start until each observer knows it.
+    /// From a newcomer's start, or from an observer's own if that is later, until the observer knows it.
     pub newcomer_known: Vec<f32>,
     /// Newcomers that never had a full view, though they lived to the end.
     pub newcomers_lost: u64,

@@ -120,6 +120,9 @@ fn newcomers_are_timed_and_those_who_leave_are_gone() {
     assert_eq!(run.summary.newcomer_known.count, 14, "seven others each");
     assert_eq!(run.violations.count, 0, "{:?}", run.violations);
     assert_eq!(run.summary.false_positives, 0);
+    let two = go("[[fault]]\nat = '20s'\nwhat = 'join'\n[[fault]]\nat = '40s'\nwhat = 'join'").summary;
+    assert_eq!(two.newcomer_known.count, 14, "the second knows the first, too");
+    assert!(two.newcomer_known.max < 5.0, "who comes 20 s later is not waited for: {:?}", two.newcomer_known);
 }
 
 #[test]

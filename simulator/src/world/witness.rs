@@ -185,11 +185,14 @@ impl World {
     /// `observer` has `subject` in its view.
     fn known(&mut self, observer: usize, subject: usize, generation: u64) {
         let now = self.now;
+        // Whoever starts later cannot have known it before.
+        let began = self.marks[observer].newcomer.as_ref().map_or(Instant::EPOCH, |n| n.since);
         if let Some(newcomer) = &mut self.marks[subject].newcomer
             && generation >= newcomer.generation
             && newcomer.known.insert(observer)
         {
-            self.measures.newcomer_known.push(now.since(newcomer.since).as_secs_f32());
+            let took = now.since(newcomer.since.max(began));
+            self.measures.newcomer_known.push(took.as_secs_f32());
         }
         if self.board.view_size(observer) < self.live {
             return;
