@@ -25,6 +25,7 @@ use crate::contact::Contacts;
 use crate::damping::Damping;
 use crate::exchange::Reply;
 use crate::fence::Fence;
+use crate::hearsay::Newer;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::io::{Command, Event, Input, MemberEventKind, Output, Rejected, Transmit};
 use crate::join::Join;
@@ -109,7 +110,7 @@ pub struct Node {
     /// Reused for coding and decoding pages.
     pub(crate) ages: Vec<Age>,
     /// Who of a drawer is told to have beaten since.
-    pub(crate) newer: Vec<(usize, i64)>,
+    pub(crate) newer: Vec<Newer>,
     pub(crate) presence: Presence,
     pub(crate) fence: Fence,
     pub(crate) started: Instant,
