@@ -265,8 +265,15 @@ fn normal_phi(z: f64) -> f64 {
         }
         -libm::log10(0.5 - libm::exp(-0.5 * z * z) / (2.0 * PI).sqrt() * sum)
     } else {
-        // Laplace 1805: chance = density / (z + 1/(z + 2/(z + 3/(z + ...)))); 24 steps give 1e-12 at 3.5.
-        let fraction = (1..=24).rev().fold(z, |below, k| z + f64::from(k) / below);
+        // Laplace 1805: chance = density / (z + 1/(z + 2/(z + 3/(z + ...)))). Each step is a division that waits for the
+        // one before; so many give 1e-12 from there on.
+        let steps = match z {
+            ..5.0 => 24,
+            ..7.0 => 16,
+            ..10.0 => 12,
+            _ => 8,
+        };
+        let fraction = (1..=steps).rev().fold(z, |below, k| z + f64::from(k) / below);
         0.5 * z * z * LOG10_E + LOG10_ROOT_TAU + libm::log10(fraction)
     }
 }
