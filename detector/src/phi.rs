@@ -126,8 +126,9 @@ impl PhiAccrual {
     /// Whether phi has reached the threshold of `config`.
     #[must_use]
     pub fn is_overdue(&self, now: Instant, config: &PhiConfig) -> bool {
-        // A look at thousands of members a round should not cost thousands of logarithms.
-        now >= self.overdue_from(config) && self.phi(now, config) >= config.threshold
+        // A look at thousands of members a round should cost thousands of neither roots nor logarithms.
+        let calm = config.pause_over(self.last).is_some_and(|over| now < self.calm_until(over));
+        !calm && now >= self.overdue_from(config) && self.phi(now, config) >= config.threshold
     }
 
     /// Until then at least it is not overdue if nothing more is heard: pause and mean have to pass first. Costs next
