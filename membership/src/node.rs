@@ -40,7 +40,6 @@ use crate::roster::Roster;
 use crate::state::{State, StateError};
 use crate::stats::Stats;
 use crate::verdict::Company;
-use crate::view::{self, Glance, MemberView};
 use crate::wire;
 
 /// Who a node is.
@@ -125,7 +124,7 @@ pub struct Node {
     /// The next of the extra exchanges of a newcomer.
     pub(crate) eager_at: Instant,
     /// When the driver last called, and when we had asked to be called.
-    last_call: Instant,
+    pub(crate) last_call: Instant,
     promised: Instant,
     out: VecDeque<Output>,
     /// Reused for the body of what comes and goes, and for a page of it.
@@ -260,80 +259,6 @@ impl Node {
                 Output::Timeout(self.promised)
             }
         }
-    }
-
-    /// Our own name.
-    #[must_use]
-    pub fn me(&self) -> &Name {
-        &self.myself().life.name
-    }
-
-    /// Size of the roster, ourselves included.
-    #[must_use]
-    pub fn members(&self) -> usize {
-        self.roster.len()
-    }
-
-    /// Everybody known, sorted by name.
-    #[must_use]
-    pub fn view(&self, now: Instant) -> Vec<MemberView> {
-        let mut all: Vec<_> = self.roster.iter().map(|m| self.view_of(now, m)).collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
-    }
-
-    /// One member.
-    #[must_use]
-    pub fn member(&self, now: Instant, name: &Name) -> Option<MemberView> {
-        let member = self.roster.get(crate::fingerprint::of_name(name))?;
-        Some(MemberView { case: self.case(now, member), ..self.view_of(now, member) })
-    }
-
-    /// A quick look over everybody known, in the order of the roster.
-    pub fn glances(&self) -> impl Iterator<Item = Glance<'_>> {
-        self.roster.iter().map(view::glance)
-    }
-
-    /// What we say of ourselves.
-    #[must_use]
-    pub fn own(&self) -> Glance<'_> {
-        view::glance(self.myself())
-    }
-
-    /// What was done so far.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        Stats {
-            local_health: self.health.score(self.last_call),
-            isolated: self.company == Company::Most,
-            tombstones: self.roster.tombstones().len(),
-            peers_agreeing: self.agreement.iter().filter(|(_, agrees)| *agrees).count(),
-            peers_known: self.agreement.len(),
-            ..self.stats.clone()
-        }
-    }
-
-    /// Fingerprint of the whole view; equal on members that see the same.
-    #[must_use]
-    pub fn view_fingerprint(&self) -> u64 {
-        self.roster.fingerprint()
-    }
-
-    /// Whether the first complete view has been seen (or nobody is to be found).
-    #[must_use]
-    pub fn is_joined(&self) -> bool {
-        self.join.is_joined()
-    }
-
-    /// Whether the good-bye has been said.
-    #[must_use]
-    pub fn is_leaving(&self) -> bool {
-        self.leave.is_some()
-    }
-
-    fn view_of(&self, now: Instant, member: &Member) -> MemberView {
-        let fenced = self.config.fence.then(|| self.fence.stands(member));
-        view::of(now, member, &self.roster, &self.config, member.hash() == self.me, fenced)
     }
 
     /// Our own entry.

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 
 use heartsay_detector::Detector;
 
-use crate::Instant;
 use crate::case::CaseView;
-use crate::config::Config;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::member::{ACCUSERS_TO_KEEP_OUT, Accusation, Evidence, Member, Status};
+use crate::node::Node;
 use crate::roster::Roster;
+use crate::stats::Stats;
+use crate::verdict::Company;
+use crate::{Instant, fingerprint};
 
 /// One member as this node sees it at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,52 +100,123 @@ pub struct AccuserView {
     pub since: Instant,
 }
 
-pub fn glance(member: &Member) -> Glance<'_> {
+/// Questions, none of which changes anything.
+impl Node {
+    /// Our own name.
+    #[must_use]
+    pub fn me(&self) -> &Name {
+        &self.myself().life.name
+    }
+
+    /// Size of the roster, ourselves included.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.roster.len()
+    }
+
+    /// Everybody known, sorted by name.
+    #[must_use]
+    pub fn view(&self, now: Instant) -> Vec<MemberView> {
+        let mut all: Vec<_> = self.roster.iter().map(|m| self.view_of(now, m)).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// One member.
+    #[must_use]
+    pub fn member(&self, now: Instant, name: &Name) -> Option<MemberView> {
+        let member = self.roster.get(fingerprint::of_name(name))?;
+        Some(MemberView { case: self.case(now, member), ..self.view_of(now, member) })
+    }
+
+    /// A quick look over everybody known, in the order of the roster.
+    pub fn glances(&self) -> impl Iterator<Item = Glance<'_>> {
+        self.roster.iter().map(glance)
+    }
+
+    /// What we say of ourselves.
+    #[must_use]
+    pub fn own(&self) -> Glance<'_> {
+        glance(self.myself())
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            local_health: self.health.score(self.last_call),
+            isolated: self.company == Company::Most,
+            tombstones: self.roster.tombstones().len(),
+            peers_agreeing: self.agreement.iter().filter(|(_, agrees)| *agrees).count(),
+            peers_known: self.agreement.len(),
+            ..self.stats.clone()
+        }
+    }
+
+    /// Fingerprint of the whole view; equal on members that see the same.
+    #[must_use]
+    pub fn view_fingerprint(&self) -> u64 {
+        self.roster.fingerprint()
+    }
+
+    /// Whether the first complete view has been seen (or nobody is to be found).
+    #[must_use]
+    pub fn is_joined(&self) -> bool {
+        self.join.is_joined()
+    }
+
+    /// Whether the good-bye has been said.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leave.is_some()
+    }
+
+    fn view_of(&self, now: Instant, member: &Member) -> MemberView {
+        let is_self = member.hash() == self.me;
+        let fenced = self.config.fence.then(|| self.fence.stands(member));
+        let (mean_interval, deviation, samples) = match &member.detector {
+            Detector::Phi(phi) => (phi.mean(), phi.deviation(), phi.samples()),
+            Detector::Fixed(_) => (member.life.reference.interval(), Duration::ZERO, 0),
+        };
+        let path = member.path();
+        MemberView {
+            name: member.life.name.clone(),
+            host_id: member.life.host_id,
+            generation: member.life.generation,
+            heartbeat: member.heartbeat,
+            status: member.status,
+            address: member.life.address(),
+            state: member.state.iter().map(|(k, v)| (k.to_owned(), v.to_vec())).collect(),
+            fenced: fenced.filter(|_| member.status == Status::Down),
+            since: member.since,
+            phi: if is_self || !member.is_present() {
+                0.0
+            } else {
+                member.detector.phi(now, &self.config.detector)
+            },
+            mean_interval,
+            deviation,
+            samples,
+            silence: if is_self { Duration::ZERO } else { member.detector.silence(now) },
+            reachable: if is_self { Some(true) } else { path.and_then(|path| path.reachable) },
+            rtt: path.and_then(|path| path.rtt.smoothed()),
+            last_direct: path.map(|path| path.last_direct).filter(|at| *at != Instant::EPOCH),
+            accusers: accusers(member, &self.roster),
+            verdict: member.marks().down,
+            degraded: degraded(member),
+            kept_out: member.marks().down.filter(|_| member.marks().is_kept_out()),
+            case: None,
+            is_self,
+        }
+    }
+}
+
+fn glance(member: &Member) -> Glance<'_> {
     Glance {
         name: &member.life.name,
         generation: member.life.generation,
         heartbeat: member.heartbeat,
         status: member.status,
-    }
-}
-
-pub fn of(
-    now: Instant,
-    member: &Member,
-    roster: &Roster,
-    config: &Config,
-    is_self: bool,
-    fenced: Option<bool>,
-) -> MemberView {
-    let (mean_interval, deviation, samples) = match &member.detector {
-        Detector::Phi(phi) => (phi.mean(), phi.deviation(), phi.samples()),
-        Detector::Fixed(_) => (member.life.reference.interval(), Duration::ZERO, 0),
-    };
-    let path = member.path();
-    MemberView {
-        name: member.life.name.clone(),
-        host_id: member.life.host_id,
-        generation: member.life.generation,
-        heartbeat: member.heartbeat,
-        status: member.status,
-        address: member.life.address(),
-        state: member.state.iter().map(|(k, v)| (k.to_owned(), v.to_vec())).collect(),
-        fenced: fenced.filter(|_| member.status == Status::Down),
-        since: member.since,
-        phi: if is_self || !member.is_present() { 0.0 } else { member.detector.phi(now, &config.detector) },
-        mean_interval,
-        deviation,
-        samples,
-        silence: if is_self { Duration::ZERO } else { member.detector.silence(now) },
-        reachable: if is_self { Some(true) } else { path.and_then(|path| path.reachable) },
-        rtt: path.and_then(|path| path.rtt.smoothed()),
-        last_direct: path.map(|path| path.last_direct).filter(|at| *at != Instant::EPOCH),
-        accusers: accusers(member, roster),
-        verdict: member.marks().down,
-        degraded: degraded(member),
-        kept_out: member.marks().down.filter(|_| member.marks().is_kept_out()),
-        case: None,
-        is_self,
     }
 }
 
