@@ -48,7 +48,7 @@ impl Age {
     /// Nothing is said.
     pub const LEFT_OUT: Self = Self(i64::MIN);
     /// Greatest age either way, in rounds: 35,000 years of seconds. Beyond it, nothing is said. Sums and differences of
-    /// ages, and their products with any interval, cannot overflow.
+    /// ages, and their products with any interval that the wire lets pass, cannot overflow.
     pub const FARTHEST: i64 = 1 << 40;
 
     /// So many rounds behind.
@@ -411,14 +411,19 @@ impl Spread {
 
     /// The age at an index of `near`.
     fn base(&self, index: usize) -> i64 {
-        (self.centre - NEAR_ROUNDS).saturating_add_unsigned(index as u64)
+        lowest(self.centre).saturating_add_unsigned(index as u64)
     }
 }
 
 /// Where an age stands in `near`, by the page's middle; beyond its end if it is not near.
 fn place(centre: i64, age: Age) -> usize {
     // What is below the first, or left out, comes out as a huge number.
-    usize::try_from(age.0.wrapping_sub(centre - NEAR_ROUNDS).cast_unsigned()).unwrap_or(usize::MAX)
+    usize::try_from(age.0.wrapping_sub(lowest(centre)).cast_unsigned()).unwrap_or(usize::MAX)
+}
+
+/// The age at the beginning of `near`.
+fn lowest(centre: i64) -> i64 {
+    centre.saturating_sub_unsigned(NEAR as u64)
 }
 
 /// Sums over the symbols from each one on, which give a width's cost without a loop.
@@ -494,7 +499,6 @@ const REACH: u64 = (1 << 31) - 256;
 /// Ages this far from the middle, in rounds, are counted for the choice of a code. More
 /// would fit odd pages better and cost every page time.
 const NEAR: usize = 31;
-const NEAR_ROUNDS: i64 = 31;
 /// Distances between any two near ages, to both sides, and "left out".
 const SYMBOLS: usize = 4 * NEAR + 2;
 /// Highest symbol for "left out": four bits of header.
