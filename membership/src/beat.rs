@@ -1,14 +1,19 @@
-//! Keeping step: when the rounds of all members begin.
+//! Keeping step: which slot it is, and when in it a member is called.
 //!
-//! Picture: rowers who hear one another. Each pulls when it believes that the
-//! others do, and leans towards what it hears. When all rounds begin together,
-//! the tournament of `peers.rs` calls everybody once per interval, to within
-//! the jitter; out of step, calls would come as they may, and a silent member
-//! would be noticed up to two intervals late instead of one.
+//! Picture: a milk round that all members do together. Everybody is on the
+//! list once a day, at its own hour, and whoever has its house that day comes
+//! at that hour.
 //!
-//! Rule: half-way towards a time that is within half an interval of ours,
-//! and all the way to one that is further ahead (those behind come to us).
-//! So the members meet, whatever their wall clocks say.
+//! Time is cut into slots of one interval. In each slot the tournament of
+//! `peers.rs` sends exactly one caller to everybody, and the caller comes when
+//! the *called* one's hash says. So everybody is called once per interval,
+//! always at the same moment of it: a silent member is noticed within one
+//! interval, and a thousand agents that share a machine do not all want it at
+//! once, as they would if rounds began together.
+//!
+//! Rule for the common time: half-way towards a time that is within half an
+//! interval of ours, and all the way to one that is further ahead (those
+//! behind come to us). So the members meet, whatever their wall clocks say.
 //!
 //! Weak spot: a member with a fast clock pulls all others along. Nothing but
 //! the beginning of rounds depends on this time.
@@ -27,8 +32,12 @@ pub struct Beat {
 
 impl Beat {
     /// Starts from the wall clock: with clocks kept by NTP everybody is in step at once.
+    ///
+    /// A little ahead of it. Many start at whole seconds; if slots began there, too, half of the others would hear of
+    /// their first beat in the slot after.
     pub fn new(offset_ms: i64, interval_ms: u32) -> Self {
-        Self { offset_ms, interval_ms: i64::from(interval_ms.max(1)) }
+        let interval_ms = i64::from(interval_ms.max(1));
+        Self { offset_ms: offset_ms.saturating_add(interval_ms / 10), interval_ms }
     }
 
     /// Our time, as it is said to others. Never 0.
@@ -48,25 +57,23 @@ impl Beat {
         }
     }
 
-    /// The slot whose beginning is nearest to `now`.
+    /// The slot of `now`.
     pub fn slot(&self, now: Instant) -> u64 {
-        let nearest = self.time_ms(now).saturating_add(self.interval_ms / 2).max(0);
-        (nearest / self.interval_ms).unsigned_abs()
+        self.time_ms(now).max(0).div_euclid(self.interval_ms).unsigned_abs()
     }
 
-    /// When the slot after the one nearest to `now` begins.
-    pub fn next_slot(&self, now: Instant) -> Instant {
-        let time = self.time_ms(now);
-        let next = time.saturating_add(self.interval_ms / 2).div_euclid(self.interval_ms) + 1;
-        let wait = next.saturating_mul(self.interval_ms).saturating_sub(time);
-        now + Duration::from_millis(wait.max(0).unsigned_abs())
+    /// When `whom` is called in the slot after that of `now`.
+    pub fn next_call(&self, now: Instant, whom: u64) -> Instant {
+        let into = self.time_ms(now).rem_euclid(self.interval_ms);
+        let wait = Duration::from_millis((self.interval_ms - into).unsigned_abs());
+        let interval = Duration::from_millis(self.interval_ms.unsigned_abs());
+        now + wait + interval.mul_f64(hour(whom))
     }
 
-    /// When the slot begins that is nearest to `at`, both in microseconds of our clock.
-    pub fn slot_near(&self, at: i64) -> i64 {
-        let half = self.interval_us() / 2;
-        let late = at.saturating_add(self.offset_ms.saturating_mul(1000)).saturating_add(half);
-        at.saturating_sub(late.rem_euclid(self.interval_us()).saturating_sub(half))
+    /// When the slot began that holds `at`, both in microseconds of our clock.
+    pub fn slot_of(&self, at: i64) -> i64 {
+        let late = at.saturating_add(self.offset_ms.saturating_mul(1000));
+        at.saturating_sub(late.rem_euclid(self.interval_us()))
     }
 
     fn interval_us(&self) -> i64 {
@@ -82,6 +89,19 @@ impl Beat {
     }
 }
 
+/// At what moment of a slot, as a share of it, a member is called.
+fn hour(hash: u64) -> f64 {
+    // The half of the hash by which the roster is not sorted.
+    let [.., a, b, c, d] = hash.to_be_bytes();
+    let even = f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX);
+    HOURS.start + (HOURS.end - HOURS.start) * even
+}
+
+/// The hours at which members are called. Not near the edges of a slot, where clocks that differ a little, or a timer
+/// that is late, would put a call into another one; and not so wide that whoever calls early in one slot and late in
+/// the next leaves more than 1.6 intervals between: a member that cannot hear refutes by its calls alone, and the
+/// acceptable pause is two.
+const HOURS: core::ops::Range<f64> = 0.2..0.8;
 /// Units in which the time is said, and where they begin again: three bytes on
 /// the wire, five hours.
 const UNIT_MS: i64 = 10;
@@ -114,27 +134,45 @@ mod tests {
     }
 
     #[test]
-    fn rounds_begin_at_the_slots_and_none_is_taken_twice() {
-        let beat = Beat::new(250, 1000);
-        assert_eq!(beat.next_slot(at(0)), at(750));
-        assert_eq!(beat.slot(at(700)), 1, "a tenth early belongs to the slot that it anticipates");
-        assert_eq!(beat.next_slot(at(700)), at(1750));
-        assert_eq!(beat.next_slot(at(820)), at(1750));
+    fn everybody_is_called_at_its_own_hour_of_each_slot_whoever_calls() {
+        let beats = [Beat::new(150, 1000), Beat::new(149, 1000), Beat::new(1_700_000_000_150, 1000)];
+        for (whom, hour) in [(0, 200), (u64::from(u32::MAX), 800), (1 << 31, 500)] {
+            for beat in &beats {
+                let calls = [760, 1000, 1740].map(|now| beat.next_call(at(now), whom));
+                for call in calls {
+                    let expected = at(1750 + hour);
+                    assert!(call.since(expected).max(expected.since(call)) <= Duration::from_millis(1));
+                }
+            }
+        }
+        let (early, late) = (beats[0].slot(at(750 + 200)), beats[0].slot(at(750 + 800)));
+        assert_eq!(early, late, "and all hours are of one slot");
     }
 
     #[test]
-    fn a_slot_is_the_one_whose_beginning_is_nearest() {
-        let beat = Beat::new(250, 1000);
-        assert_eq!([250_000, 750_000, 1_249_999].map(|at| beat.slot_near(at)), [750_000; 3]);
-        assert_eq!([1_250_000, 0, -750_000].map(|at| beat.slot_near(at)), [1_750_000, -250_000, -250_000]);
-        assert!([i64::MAX, i64::MIN].iter().all(|at| beat.slot_near(*at).unsigned_abs() > 1 << 62));
+    fn the_hours_are_spread_evenly() {
+        let mut hours: Vec<f64> =
+            (0..1000_u64).map(|i| hour(i.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+        hours.sort_by(f64::total_cmp);
+        for (i, hour) in hours.iter().enumerate() {
+            let expected = 0.2 + 0.6 * i as f64 / 1000.0;
+            assert!((hour - expected).abs() < 0.03, "{i}: {hour}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_slot_is_the_one_that_holds_the_moment() {
+        let beat = Beat::new(150, 1000);
+        assert_eq!([750_000, 1_250_000, 1_749_999].map(|at| beat.slot_of(at)), [750_000; 3]);
+        assert_eq!([1_750_000, 0, -250_001].map(|at| beat.slot_of(at)), [1_750_000, -250_000, -1_250_000]);
+        assert!([i64::MAX, i64::MIN].iter().all(|at| beat.slot_of(*at).unsigned_abs() > 1 << 62));
     }
 
     #[test]
     fn a_time_that_was_not_said_is_not_heard() {
         let mut beat = Beat::new(0, 1000);
         beat.hear(at(5), 0);
-        assert_eq!(beat.time_ms(at(5)), 5);
+        assert_eq!(beat.time_ms(at(5)), 105);
         assert_ne!(beat.say(at(0)), 0);
     }
 }

@@ -375,9 +375,7 @@ impl Node {
             return Change::Same;
         }
         if basis >= heartbeat && plausible {
-            if let Some(mut myself) = self.roster.get_mut(me) {
-                myself.heartbeat = basis.saturating_add(1);
-            }
+            self.beat_above(now, basis);
             self.stats.refutations_of_self += 1;
             self.health.accused(now);
             self.burst.news(now, me, false);

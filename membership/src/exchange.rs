@@ -136,6 +136,9 @@ impl Node {
     ) -> Result<(), Rejected> {
         let mut reply = core::mem::take(&mut self.reply);
         let step = exchange.step;
+        if step == 1 {
+            self.beat_once(now);
+        }
         let Some(sender) = sender else {
             // We do not know this life, so its ages mean nothing to us: ask who it is.
             reply.wants.push(gossip::Want { tag, since: 0, known: false });

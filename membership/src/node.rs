@@ -121,6 +121,8 @@ pub struct Node {
     /// Our step among all others, and when the next round is due.
     pub(crate) beat: Beat,
     pub(crate) round_at: Instant,
+    /// By how many heartbeats we are ahead of our slots, having gone beyond accusations.
+    pub(crate) lead: u64,
     /// The next of the extra exchanges of a newcomer.
     pub(crate) eager_at: Instant,
     /// When the driver last called, and when we had asked to be called.
@@ -202,6 +204,7 @@ impl Node {
             resting: None,
             beat: Beat::new(generation_ms.saturating_sub(now_ms), interval_ms),
             round_at: now,
+            lead: 0,
             eager_at: now,
             last_call: now,
             promised: now,
@@ -279,6 +282,12 @@ impl Node {
         known.filter(|rtt| rtt.smoothed().is_some()).unwrap_or(&self.paths).rto(&self.config.rtt)
     }
 
+    /// How long a datagram of `sender` was under way, about.
+    fn way(&self, sender: u64) -> Duration {
+        let path = self.roster.get(sender).and_then(Member::path).and_then(|path| path.rtt.smoothed());
+        path.or(self.paths.smoothed()).unwrap_or_default() / 2
+    }
+
     /// A packet of ours around `body`.
     pub(crate) fn packet(&self, seq: u32, body: Option<Body>) -> gossip::Packet {
         let myself = self.myself();
@@ -349,7 +358,7 @@ impl Node {
         let sender = self.roster.by_tag(packet.sender).map(Member::hash);
         if let Some(sender) = sender {
             self.heard(now, sender, packet.heartbeat);
-            self.beat.hear(now, packet.beat);
+            self.beat.hear(now - self.way(sender), packet.beat);
         }
         refused.and(self.on_body(now, from, sender, packet))
     }

@@ -9,8 +9,8 @@
 //! Bound: with `n` members a given peer is contacted by us again after at most
 //! `2 (n - 1)` slots, and after exactly `n - 1` while the roster stands still.
 //!
-//! Slots begin together because all keep step (beat.rs), so that a member is
-//! called once per interval and its silence noticed within one.
+//! All agree on the slot, and each is called at an hour of its own (beat.rs), so
+//! that a member is called once per interval and its silence noticed within one.
 //!
 //! Weak spot: with rosters that differ, or out of step, the calls in a slot are
 //! only as even as random ones. The bound per caller stays.

@@ -293,8 +293,8 @@ impl Node {
     /// heartbeats still under way from before do not refute it, and the first one made after it does: whoever
     /// cannot hear us, and so cannot refute in answer, refutes by beating on.
     ///
-    /// All beat once in a slot ([`crate::beat`]), so whatever arrived within half of one, the first by burst or any by
-    /// a call of its own, tells in which slot each was made.
+    /// All beat once in a slot ([`crate::beat`]), so whatever arrived in the slot in which it was made, the first by burst
+    /// or any by a call, tells in which slot each was made.
     pub(crate) fn heartbeat_by(&self, member: &Member, at: Instant) -> Heartbeat {
         let line = &member.life.reference;
         let interval = micros_of(line.interval_ms);
@@ -308,10 +308,9 @@ impl Node {
             zero = zero.min(begun.saturating_sub(interval));
         }
         if line.interval() == self.config.interval {
-            zero = self.beat.slot_near(zero);
+            zero = self.beat.slot_of(zero);
         }
-        // Rounds come up to a tenth of an interval early: by so much may a beat lie before its slot.
-        let elapsed = micros(at).saturating_sub(zero).saturating_add(interval / 5).max(0);
+        let elapsed = micros(at).saturating_sub(zero).max(0);
         member.heartbeat.max(elapsed.unsigned_abs() / interval.unsigned_abs())
     }
 

@@ -12,21 +12,17 @@ use crate::node::Node;
 use crate::peers;
 
 impl Node {
-    /// Once per interval: one heartbeat, one exchange, one look at everybody.
+    /// Once per slot: one heartbeat, one exchange, one look at everybody.
     pub(crate) fn round(&mut self, now: Instant) {
         self.stats.rounds += 1;
         let slot = self.beat.slot(now);
-        let tenth = self.config.interval / 10;
-        let jitter = self.rng.random_range(0.0..2.0);
-        self.round_at = (self.beat.next_slot(now) - tenth) + tenth.mul_f64(jitter);
+        self.round_at =
+            self.beat.next_call(now, self.whom_to_call(slot.saturating_add(1)).unwrap_or(self.me));
         if self.leave.is_some() {
             return;
         }
-        if self.resting.is_none() {
-            self.advance(now, 0);
-        }
-        let me = self.me;
-        if let Some(peer) = peers::for_slot(&self.roster, me, slot, Member::is_present).map(Member::hash) {
+        self.beat_once(now);
+        if let Some(peer) = self.whom_to_call(slot) {
             self.open_exchange(now, peer);
         }
         if let Some(peer) = peers::knock(&self.roster, &mut self.rng).map(Member::hash) {
@@ -34,24 +30,50 @@ impl Node {
         }
         self.look_at_silence(now);
         self.look_at_links(now);
-        self.recount(now);
+        self.recount_at = now;
         if self.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
             self.drop_the_long_gone(now);
         }
     }
 
-    /// Our own next heartbeat, above `basis`: one for the start and one for each slot since, however many were missed.
-    /// So whoever has seen one of them knows when the others are due ([`Node::heartbeat_by`]).
-    fn advance(&mut self, now: Instant, basis: Heartbeat) {
-        // Before we have come into step, slots come and go; a beat too few is made up for, one too many is not.
-        let in_step = now.since(self.started) >= EAGER_TIME;
-        let slots =
-            if in_step { self.beat.slot(now).saturating_sub(self.beat.slot(self.started)) } else { 0 };
+    fn whom_to_call(&self, slot: u64) -> Option<u64> {
+        peers::for_slot(&self.roster, self.me, slot, Member::is_present).map(Member::hash)
+    }
+
+    /// This slot's heartbeat, with the first that we do in it: one for the start and one for each slot since, however many
+    /// were missed. So whoever has seen one of them knows when the others are due ([`Node::heartbeat_by`]).
+    pub(crate) fn beat_once(&mut self, now: Instant) {
+        if self.resting.is_none() {
+            let heartbeat = self.due(now).saturating_add(self.lead);
+            self.raise_heartbeat(heartbeat);
+        }
+    }
+
+    /// Our next heartbeat, above `basis`. All later ones are as much ahead.
+    pub(crate) fn beat_above(&mut self, now: Instant, basis: Heartbeat) {
+        let heartbeat = self.myself().heartbeat.max(basis).saturating_add(1);
+        self.lead = self.lead.max(heartbeat.saturating_sub(self.due(now)));
+        self.raise_heartbeat(heartbeat);
+    }
+
+    fn raise_heartbeat(&mut self, heartbeat: Heartbeat) {
         let me = self.me;
         if let Some(mut myself) = self.roster.get_mut(me) {
-            let next = myself.heartbeat.max(basis).saturating_add(1);
-            myself.heartbeat = next.max(slots.saturating_add(1));
+            myself.heartbeat = myself.heartbeat.max(heartbeat);
         }
+    }
+
+    /// How many heartbeats our life has had time for. Before we have come into step, slots come and go, and only whole
+    /// intervals count: a beat too few is made up for, of one too many everybody would think that it came early.
+    fn due(&self, now: Instant) -> Heartbeat {
+        let age = now.since(self.started);
+        let slots = if age >= EAGER_TIME {
+            self.beat.slot(now).saturating_sub(self.beat.slot(self.started))
+        } else {
+            let intervals = age.as_millis() / self.config.interval.as_millis().max(1);
+            u64::try_from(intervals).unwrap_or(0)
+        };
+        slots.saturating_add(1)
     }
 
     /// Stops to give signs of life, or begins again.
@@ -62,7 +84,7 @@ impl Node {
         if rest {
             self.resting.get_or_insert(0);
         } else if let Some(basis) = self.resting.take() {
-            self.advance(now, basis);
+            self.beat_above(now, basis);
             self.burst.news(now, self.me, false);
         }
     }
