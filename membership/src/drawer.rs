@@ -19,6 +19,8 @@ pub struct Drawer {
     pub members: Vec<Member>,
     /// Of all riders.
     pub sums: Sums,
+    /// Whether any of the members has ever said in which zone it is.
+    pub zoned: bool,
 }
 
 /// Who a card is about, and the stamp of what it says.
@@ -37,6 +39,7 @@ pub struct InHand<'a> {
     pulse: &'a mut Pulse,
     member: &'a mut Member,
     sums: &'a mut Sums,
+    zoned: &'a mut bool,
     /// What the pulse was made of.
     was: (Heartbeat, Status),
 }
@@ -53,7 +56,14 @@ pub struct Sums {
 impl Drawer {
     pub fn new(members: Vec<Member>) -> Self {
         let riders: Vec<Rider> = members.iter().map(Rider::of).collect();
-        Self { sums: Sums::of(&riders), riders, pulses: members.iter().map(Pulse::of).collect(), members }
+        let zoned = members.iter().any(|member| member.zone().is_some());
+        Self {
+            sums: Sums::of(&riders),
+            riders,
+            pulses: members.iter().map(Pulse::of).collect(),
+            members,
+            zoned,
+        }
     }
 
     pub fn hashes(&self) -> impl Iterator<Item = u64> {
@@ -65,7 +75,7 @@ impl Drawer {
         let (rider, pulse) = (self.riders.get_mut(place)?, self.pulses.get_mut(place)?);
         let member = self.members.get_mut(place)?;
         let was = (member.heartbeat, member.status);
-        Some(InHand { rider, pulse, member, sums: &mut self.sums, was })
+        Some(InHand { rider, pulse, member, sums: &mut self.sums, zoned: &mut self.zoned, was })
     }
 
     /// Where a member is, or where it would stand.
@@ -119,6 +129,7 @@ impl Drawer {
             self.pulses.reserve_exact(more);
             self.riders.reserve_exact(more);
         }
+        self.zoned |= member.zone().is_some();
         self.riders.insert(place, rider);
         self.pulses.insert(place, Pulse::of(&member));
         self.members.insert(place, member);
@@ -144,6 +155,7 @@ impl Drawer {
                 pulses: roomy(pulses.by_ref().take(count)),
                 members: roomy(members.by_ref().take(count)),
                 sums,
+                zoned: self.zoned,
             }
         };
         [part(middle), part(usize::MAX)]
@@ -155,6 +167,7 @@ impl Drawer {
         self.pulses.append(&mut after.pulses);
         self.members.append(&mut after.members);
         self.sums = self.sums.plus(after.sums);
+        self.zoned |= after.zoned;
     }
 }
 
@@ -200,6 +213,7 @@ impl Drop for InHand<'_> {
         let rider = Rider::of(self.member);
         if rider != *self.rider {
             *self.sums = self.sums.minus(self.rider.sums()).plus(rider.sums());
+            *self.zoned |= self.member.zone().is_some();
         }
         if rider != *self.rider || self.was != (self.member.heartbeat, self.member.status) {
             *self.pulse = Pulse::of(self.member);

@@ -368,6 +368,11 @@ impl Member {
         self.life.tag
     }
 
+    /// Where it says that it is, so that witnesses may come from elsewhere.
+    pub fn zone(&self) -> Option<&[u8]> {
+        self.state.get(ZONE)
+    }
+
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
@@ -485,6 +490,8 @@ pub const MAX_ACCUSATIONS: usize = 12;
 /// One witness alone keeps nobody out, not even where one is a majority.
 pub const ACCUSERS_TO_KEEP_OUT: usize = 2;
 
+/// Key of the state in which a member says its zone.
+pub const ZONE: &str = "zone";
 /// Intervals from which a rhythm is known. With fewer, everybody who has just met
 /// everybody asks after all of them once the first hurry is over (simulator,
 /// `quiet` at 500 members: 160 needless probes each).

@@ -108,6 +108,18 @@ impl Roster {
         self.drawers.iter().flat_map(|drawer| drawer.hashes().zip(&drawer.members))
     }
 
+    /// The hashes of those in good standing.
+    pub fn alive(&self) -> impl Iterator<Item = u64> {
+        let drawers = self.drawers.iter();
+        let all = drawers.flat_map(|drawer| drawer.riders.iter().zip(&drawer.pulses));
+        all.filter(|(_, pulse)| pulse.is_alive()).map(|(rider, _)| rider.hash)
+    }
+
+    /// Whether anybody has said in which zone it is.
+    pub fn is_zoned(&self) -> bool {
+        self.drawers.iter().any(|drawer| drawer.zoned)
+    }
+
     /// The hashes of those present whose silence has become surprising. It is of members with a rhythm only.
     pub fn overdue(&mut self, now: Instant, config: &DetectorConfig) -> Vec<u64> {
         let mut overdue = Vec::new();
