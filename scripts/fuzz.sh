@@ -6,6 +6,8 @@
 #   scripts/fuzz.sh node 600        ten minutes of one
 #   scripts/fuzz.sh node FILE       one finding again
 #
+# An execution of node is a life of many inputs; how many were handled is said every million.
+#
 # Targets: decode (datagrams and packets), ages (the digest coder), node (a member that is handed
 # anything in any order). Corpora and findings are kept in target/fuzz.
 set -euo pipefail
@@ -46,7 +48,7 @@ fuzz() {
     echo "=== $target, $what s"
     nice -n 10 "$binary" "$home/corpus/$target" -max_total_time="$what" -max_len=4096 -len_control=20 \
         -artifact_prefix="$home/findings/$target-" -print_final_stats=1 2>&1 |
-        grep -E '^(stat::|Done|SUMMARY|thread|artifact_prefix|Test unit|.*panicked)|assertion|DONE'
+        grep -E '^(handled|stat::|Done|SUMMARY|thread|artifact_prefix|Test unit|.*panicked)|assertion|DONE'
 }
 
 main "$@"

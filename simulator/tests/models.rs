@@ -69,6 +69,15 @@ fn lifeguard_makes_ten_times_fewer_mistakes_than_swim_and_detects_as_fast() {
 }
 
 #[test]
+fn lifeguard_sends_modestly_more_than_swim_about_a_crash() {
+    // Lifeguard (arXiv 1707.00788v1, abstract): a modest increase of the message load. Taken as up to a quarter.
+    let sent = |machine| go("crash", machine, 3, &["nodes=64"]).summary.bytes.mean;
+    let (swim, lifeguard) = (sent("swim"), sent("lifeguard"));
+    println!("{swim} and {lifeguard} bytes/s");
+    assert!(lifeguard > swim && lifeguard < swim * 1.25, "{lifeguard} against {swim} bytes/s");
+}
+
+#[test]
 fn lifeguard_first_calls_a_blocked_member_down_as_late_as_in_print() {
     // Lifeguard, table V: median 12.45 s of 128 members, with a suspicion of 5 log10(N) s; memberlist's, and so
     // ours, is 4 log10(N). The difference is added; tolerance 8 %.

@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use heartsay_membership::{Command, Config, Electorate, HostId, Identity, Input, Instant, Name, Node, Output, Profile};
@@ -20,11 +21,21 @@ use libfuzzer_sys::arbitrary::{self, Unstructured};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
+    let mut handled = 0;
     // An input that has run out yields zeros; the loop ends then.
-    let _ = live(&mut Unstructured::new(bytes));
+    let _ = live(&mut Unstructured::new(bytes), &mut handled);
+    let before = HANDLED.fetch_add(handled, Ordering::Relaxed);
+    if before / MILESTONE < (before + handled) / MILESTONE {
+        eprintln!("handled: {} inputs of a node in this process", before + handled);
+    }
 });
 
-fn live(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+/// Inputs handed to nodes: one execution is a life of many.
+static HANDLED: AtomicU64 = AtomicU64::new(0);
+/// The count is told each time that so many more have been handled.
+const MILESTONE: u64 = 1_000_000;
+
+fn live(u: &mut Unstructured<'_>, handled: &mut u64) -> arbitrary::Result<()> {
     let mut config = Config::new(Cluster::new("fuzz").expect("a good name"), Profile::Lan);
     config.max_members = CAP;
     config.electorate = u.arbitrary::<bool>()?.then(|| Electorate::expected(5));
@@ -89,6 +100,7 @@ fn live(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
                 }
             }
         }
+        *handled += 1;
         assert!(matches!(node.poll_output(), Output::Timeout(_)), "more than {MOST_OUTPUT} outputs");
         assert!(node.members() <= CAP, "{} members", node.members());
     }
