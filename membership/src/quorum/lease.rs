@@ -75,11 +75,14 @@ impl Lease {
 
     /// Counts again what we can prove ourselves. Returns the votes present.
     pub fn count(&mut self, now: Instant, me: u64, ballot: &Ballot, length: Duration) -> u32 {
-        let proven = |(elector, votes): &(u64, u32)| {
-            let at = if *elector == me { Some(now) } else { self.electors.get(elector)?.answered };
-            at.map(|at| (at, *votes, Some(*elector) == ballot.tie))
-        };
-        let mut newest: Vec<(Instant, u32, bool)> = ballot.electors.iter().filter_map(proven).collect();
+        // By those asked, who are few where a few ask for all.
+        let others = self.electors.iter().filter(|(elector, _)| **elector != me);
+        let proven = others.filter_map(|(elector, knock)| Some((*elector, knock.answered?)));
+        let mut newest: Vec<(Instant, u32, bool)> = proven
+            .chain([(me, now)])
+            .map(|(elector, at)| (at, ballot.of(elector), Some(elector) == ballot.tie))
+            .filter(|(_, votes, _)| *votes > 0)
+            .collect();
         newest.sort_unstable_by(|a, b| b.cmp(a));
         let (mut sum, mut present, mut tie, mut as_of) = (0_u32, 0_u32, false, None);
         for (at, votes, decides) in newest {
