@@ -167,6 +167,7 @@ def cost(lab, report, args):
             report.amounts(f"{what}: datagrams sent per agent", reporting.rates(before, after, "datagrams_sent"), "/s")
             cpu = [100 * each for each in reporting.rates(before, after, "cpu")]
             report.amounts(f"{what}: CPU per agent", cpu, "%", digits=3, most=0.06)
+            report.amounts(f"{what}: wake-ups per agent", reporting.rates(before, after, "wakes"), "/s")
             report.amounts(f"{what}: resident memory per agent", mib(after, "rss"), "MiB", most=6)
             report.amounts(f"{what}: of it private", mib(after, "private"), "MiB")
             report.none(f"{what}: verdicts meanwhile", sum(b["verdicts"] - a["verdicts"] for a, b in zip(before, after)))

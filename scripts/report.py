@@ -111,12 +111,15 @@ def sample(agent):
 
 
 def process(pid):
-    """What a process has cost: CPU in seconds since its start, memory in bytes."""
+    """What a process has cost: CPU in seconds since its start, how often it waited and woke, memory in bytes."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    threads = [status.read_text() for status in Path(f"/proc/{pid}/task").glob("*/status")]
+    waits = (re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE) for status in threads)
     memory = dict(re.findall(r"(\w+):\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text()))
     return {
         "at": time.monotonic(),
         "cpu": (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
+        "wakes": sum(int(wait[1]) for wait in waits if wait),
         "rss": int(memory["Rss"]) * 1024,
         "share": int(memory["Pss"]) * 1024,
         "private": (int(memory["Private_Clean"]) + int(memory["Private_Dirty"])) * 1024,
