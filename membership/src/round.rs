@@ -44,8 +44,7 @@ impl Node {
     /// were missed. So whoever has seen one of them knows when the others are due ([`Node::heartbeat_by`]).
     pub(crate) fn beat_once(&mut self, now: Instant) {
         if self.resting.is_none() {
-            let heartbeat = self.due(now).saturating_add(self.lead);
-            self.raise_heartbeat(heartbeat);
+            self.raise_heartbeat(self.due(now).saturating_add(self.lead));
         }
     }
 
@@ -84,7 +83,10 @@ impl Node {
         if rest {
             self.resting.get_or_insert(0);
         } else if let Some(basis) = self.resting.take() {
-            self.beat_above(now, basis);
+            self.beat_once(now);
+            if basis >= self.myself().heartbeat {
+                self.beat_above(now, basis);
+            }
             self.burst.news(now, self.me, false);
         }
     }
