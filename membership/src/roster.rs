@@ -21,7 +21,7 @@ use crate::drawer::{DRAWER, Drawer, InHand, Sums};
 use crate::fingerprint::standing_code;
 use crate::identity::{Heartbeat, HostId};
 use crate::io::Rejected;
-use crate::member::{Member, Status};
+use crate::member::{Member, Standing, Status};
 use crate::pulse::{self, Pulse};
 use crate::state::State;
 use crate::tombstones::Tombstones;
@@ -294,7 +294,7 @@ impl Roster {
         }
         if let Some(life) = &claim.life
             && life.host_id != member.life.host_id
-            && member.is_present()
+            && keeps_its_name(&member, &claim.standing)
         {
             return Err(duplicate(&member, life.host_id));
         }
@@ -488,6 +488,17 @@ fn first_state(delta: Option<&crate::state::Delta>) -> Result<State, Rejected> {
         state.merge(delta)?;
     }
     Ok(state)
+}
+
+/// Whether another host's life of its name is refused. Not of one that is down while we hear nothing of ours either:
+/// whoever tells of it has seen ours down, and nobody is left to agree with us that it is. If ours lives, it begins anew
+/// when it hears of the other.
+fn keeps_its_name(member: &Member, other: &Standing) -> bool {
+    match member.status {
+        Status::Alive => true,
+        Status::Suspect => matches!(other.status(), Status::Alive | Status::Suspect),
+        Status::Down | Status::Left => false,
+    }
 }
 
 fn duplicate(holder: &Member, newcomer: HostId) -> Rejected {

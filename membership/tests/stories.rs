@@ -320,6 +320,27 @@ fn a_new_host_takes_over_the_name_of_a_dead_one() {
 }
 
 #[test]
+fn who_still_waits_for_the_first_of_two_dead_hosts_of_a_name_follows_the_others() {
+    let mut world = World::cluster(6);
+    let others = ["n1", "n2", "n4", "n6"];
+    for other in others.into_iter().chain(["n3"]) {
+        world.cut_between("n5", other);
+    }
+    let say = |w: &World, status| others.iter().all(|other| w.status(other, "n3") == Some(status));
+    world.kill("n3");
+    world.wait(8.0, |w| say(w, Status::Down));
+    world.start_as("n3", 999, &["n1"], World::config());
+    world.wait(3.0, |w| say(w, Status::Alive));
+    world.kill("n3");
+    world.wait(8.0, |w| say(w, Status::Down));
+    assert_ne!(world.status("n5", "n3"), Some(Status::Down), "one alone calls nobody down");
+    world.heal();
+    world.wait(20.0, |w| w.all_say("n3", Status::Down));
+    let seen = world.nodes["n5"].node.member(world.now, &Name::new("n3").unwrap()).unwrap();
+    assert_eq!(seen.host_id, heartsay_membership::HostId(999));
+}
+
+#[test]
 fn a_forgotten_member_is_gone_everywhere_and_does_not_come_back() {
     let mut world = World::cluster(5);
     let name = Name::new("n3").unwrap();
