@@ -15,8 +15,8 @@
 //! interval of ours, and all the way to one that is further ahead (those
 //! behind come to us). So the members meet, whatever their wall clocks say.
 //!
-//! Weak spot: a member with a fast clock pulls all others along. Nothing but
-//! the beginning of rounds depends on this time.
+//! Weak spot: a member with a fast clock pulls all others along. When rounds
+//! begin and how heartbeats are counted depends on this time, nothing else.
 
 use core::time::Duration;
 

@@ -35,12 +35,7 @@ pub fn of(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
             continue;
         }
         let pull = (fingerprint::of_pair(subject, hash), hash);
-        let drawn = by_zone.entry(zone(member)).or_default();
-        let place = drawn.partition_point(|other| *other > pull);
-        if place < count {
-            drawn.insert(place, pull);
-            drawn.truncate(count);
-        }
+        draw(by_zone.entry(zone(member)).or_default(), pull, count);
     }
     let mut order: Vec<(usize, Reverse<(u64, u64)>)> = by_zone
         .values()
@@ -55,14 +50,18 @@ pub fn of(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
 fn strongest(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
     let mut drawn: Vec<(u64, u64)> = Vec::with_capacity(count + 1);
     for hash in roster.alive().filter(|hash| *hash != subject) {
-        let pull = (fingerprint::of_pair(subject, hash), hash);
-        let place = drawn.partition_point(|other| *other > pull);
-        if place < count {
-            drawn.insert(place, pull);
-            drawn.truncate(count);
-        }
+        draw(&mut drawn, (fingerprint::of_pair(subject, hash), hash), count);
     }
     drawn.into_iter().map(|(_, hash)| hash).collect()
+}
+
+/// Takes in one more pull, of which the `count` strongest are kept, strongest first.
+fn draw(drawn: &mut Vec<(u64, u64)>, pull: (u64, u64), count: usize) {
+    let place = drawn.partition_point(|other| *other > pull);
+    if place < count {
+        drawn.insert(place, pull);
+        drawn.truncate(count);
+    }
 }
 
 /// Whether `observer`, in good standing, is one of the `count` drawn to `subject`.
@@ -71,14 +70,13 @@ pub fn is_one(roster: &Roster, subject: u64, count: usize, observer: u64) -> boo
     let fit = |m: &&Member| m.status == Status::Alive && m.hash() != subject;
     let Some(zone_of_observer) = roster.get(observer).filter(fit).map(zone) else { return false };
     let pull = (fingerprint::of_pair(subject, observer), observer);
-    let others = || roster.alive().filter(|hash| *hash != subject);
-    let mut stronger = others().filter(|hash| (fingerprint::of_pair(subject, *hash), *hash) > pull);
+    let others = roster.alive().filter(|hash| *hash != subject);
+    let stronger = others.filter(|hash| (fingerprint::of_pair(subject, *hash), *hash) > pull);
     if !roster.is_zoned() {
         return stronger.take(count).count() < count;
     }
     let of_zone = |hash: &u64| roster.get(*hash).is_some_and(|m| zone(m) == zone_of_observer);
-    stronger.by_ref().filter(of_zone).take(count).count() < count
-        && of(roster, subject, count).contains(&observer)
+    stronger.filter(of_zone).take(count).count() < count && of(roster, subject, count).contains(&observer)
 }
 
 fn zone(member: &Member) -> &[u8] {
