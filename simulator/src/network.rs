@@ -151,13 +151,27 @@ impl Network {
         network
     }
 
-    /// Makes room for one more member; it joins the zones in turn.
+    /// Makes room for one more member. It joins the zones in turn; where a cut leaves nobody out, it stands beside some
+    /// other member, as a host does, and does not join the sides.
     pub fn add(&mut self) {
+        let members = self.edges.len();
         if !self.rules.zones.is_empty() {
-            let zone = self.edges.len() % self.rules.zones.len();
+            let zone = members % self.rules.zones.len();
             self.zone_of.push(u16::try_from(zone).unwrap_or(0));
         }
+        if self.cuts.iter().any(|cut| cut.divides(members)) {
+            let beside = self.dice.below(members);
+            for cut in self.cuts.iter_mut().filter(|cut| cut.divides(members)) {
+                cut.side.push(cut.side(beside));
+            }
+        }
         self.edges.push(Edge::default());
+    }
+
+    /// How many there are, whether they have started or not.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.edges.len()
     }
 
     /// Name of the zone of a member.
@@ -408,6 +422,22 @@ mod tests {
         assert_eq!(carried(&mut network, 0, 0, 1).len(), 1);
         assert!(network.apart(1, 0, second, Duration::from_secs(1)));
         assert!(!network.apart(1, 0, second + Duration::from_secs(1), Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_newcomer_during_a_cut_stands_on_one_side_of_it() {
+        let mut network = network(&Rules::default());
+        let whole = network.plan_cut(vec![1, 1, 1, 1, 2, 2, 2, 2], false);
+        let part = network.plan_cut(vec![1, 2], false);
+        network.set_cut(whole, true, Instant::EPOCH);
+        network.set_cut(part, true, Instant::EPOCH);
+        (0..40).for_each(|_| network.add());
+        assert!(network.cuts()[whole].divides(network.members()));
+        assert_eq!(network.cuts()[part].side(8), 0, "a cut of a path concerns nobody else");
+        let near = (8..48).filter(|m| network.cuts()[whole].side(*m) == 1).count();
+        assert!((8..32).contains(&near), "{near} of 40 beside the first four of eight");
+        let reached = |network: &mut Network, from| carried(network, 0, from, 20).len();
+        assert_eq!(reached(&mut network, 0) + reached(&mut network, 7), 1);
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Quorums {
         acts: impl Fn(usize) -> bool,
     ) {
         for (cut, since) in network.cuts().iter().zip(since) {
-            if !cut.active || at.since(*since) < within || !cut.divides(self.says.len()) {
+            if !cut.active || at.since(*since) < within || !cut.divides(network.members()) {
                 continue;
             }
             let mut holders = (0..self.says.len()).filter(|&m| self.held(m) && acts(m));
