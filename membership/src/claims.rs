@@ -297,6 +297,10 @@ impl Node {
                 }
                 self.join.heard_of_somebody();
                 self.note_newcomer(now);
+                // What others say against it may be complete, so that nothing more is said.
+                if self.roster.get(subject).is_some_and(|m| m.status == Status::Suspect) {
+                    self.hear_testimony(now, subject);
+                }
             }
             Change::Changed { heartbeat, state, standing } => {
                 if heartbeat {

@@ -141,6 +141,30 @@ fn when_the_witnesses_of_a_dead_member_die_too_others_stand_in() {
 }
 
 #[test]
+fn who_joins_when_a_member_is_already_suspect_looks_for_itself() {
+    let mut world = World::cluster(3);
+    let before = world.nodes["n2"].node.member(world.now, &Name::new("n2").unwrap()).unwrap();
+    world.vanish("n1");
+    world.stop("n1");
+    world.wait(2.0, |w| w.status("n3", "n1") == Some(Status::Suspect));
+    world.run(0.8);
+    world.stop("n2");
+    world.run(1.4);
+    assert_eq!(
+        world.status("n3", "n1"),
+        Some(Status::Suspect),
+        "its case is complete, and one word more is needed"
+    );
+    world.kill("n2");
+    world.start_as("n2", before.host_id.0, &["n3"], World::config());
+    world.wait(0.1, |w| w.status("n2", "n1") == Some(Status::Suspect));
+    // Nobody accuses it anew in the presence of the newcomer.
+    world.command("n3", Command::Leave).unwrap();
+    let took = world.wait(5.0, |w| w.status("n2", "n1") == Some(Status::Down));
+    println!("down {took} s after the second witness began anew");
+}
+
+#[test]
 fn of_two_the_survivor_decides_alone() {
     let mut world = World::cluster(2);
     world.kill("n2");
