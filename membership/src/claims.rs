@@ -266,7 +266,7 @@ impl Node {
             return Ok(self.hear_of_ourselves(now, &claim));
         }
         self.check_plausible(now, &claim)?;
-        let forgotten = self.roster.get(subject).filter(|_| claim.forgotten);
+        let forgotten = if claim.forgotten { self.roster.get(subject) } else { None };
         let forgets = forgotten.map(|m| (m.life.name.clone(), m.life.generation));
         let change = self.roster.apply(now, claim, &self.config)?;
         match change {

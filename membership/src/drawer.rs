@@ -11,8 +11,11 @@ use crate::member::{Member, Status};
 use crate::pulse::Pulse;
 
 /// A range of the roster, with its sums.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Drawer {
+    /// First and last hash that belong here.
+    from: u64,
+    to: u64,
     /// One for each of the members, in the same order.
     pub riders: Vec<Rider>,
     pub pulses: Vec<Pulse>,
@@ -54,15 +57,17 @@ pub struct Sums {
 }
 
 impl Drawer {
-    pub fn new(members: Vec<Member>) -> Self {
-        let riders: Vec<Rider> = members.iter().map(Rider::of).collect();
-        let zoned = members.iter().any(|member| member.zone().is_some());
+    /// The only one of a roster, with its first member.
+    pub fn new(member: Member) -> Self {
+        let rider = Rider::of(&member);
         Self {
-            sums: Sums::of(&riders),
-            riders,
-            pulses: members.iter().map(Pulse::of).collect(),
-            members,
-            zoned,
+            from: 0,
+            to: u64::MAX,
+            sums: rider.sums(),
+            riders: vec![rider],
+            pulses: vec![Pulse::of(&member)],
+            zoned: member.zone().is_some(),
+            members: vec![member],
         }
     }
 
@@ -85,10 +90,10 @@ impl Drawer {
     /// many more steps than halving if somebody chose names for their hashes.
     pub fn find(&self, hash: u64) -> Result<usize, usize> {
         let riders = self.riders.as_slice();
-        let (Some(first), Some(last)) = (riders.first(), riders.last()) else { return Err(0) };
-        let (along, all) = (hash.saturating_sub(first.hash) >> 32, (last.hash - first.hash) >> 32);
-        let steps = riders.len() as u64 - 1;
-        let guess = usize::try_from(along.min(all) * steps / all.max(1)).unwrap_or(0).min(riders.len() - 1);
+        let Some(last) = riders.len().checked_sub(1) else { return Err(0) };
+        // How far along the drawer, in parts of 2^32.
+        let along = hash.saturating_sub(self.from) << (self.to - self.from).leading_zeros() >> 32;
+        let guess = usize::try_from(along * riders.len() as u64 >> 32).unwrap_or(last).min(last);
         let reaches = |place: usize| riders.get(place).is_none_or(|rider| rider.hash >= hash);
         let (mut from, mut to, mut step) = (guess, guess, NEARBY);
         while from > 0 && reaches(from) {
@@ -111,8 +116,7 @@ impl Drawer {
 
     /// Places of the members from hash `from` up to and including `to`.
     pub fn between(&self, from: u64, to: u64) -> Range<usize> {
-        let inside = |rider: Option<&Rider>| rider.is_none_or(|rider| (from..=to).contains(&rider.hash));
-        if inside(self.riders.first()) && inside(self.riders.last()) {
+        if from <= self.from && self.to <= to {
             return 0..self.riders.len();
         }
         let start = self.riders.partition_point(|rider| rider.hash < from);
@@ -142,15 +146,18 @@ impl Drawer {
         self.members.remove(place)
     }
 
-    /// Those below hash `from`, and those from there on.
-    pub fn halve(self, from: u64) -> [Self; 2] {
-        let middle = self.riders.partition_point(|rider| rider.hash < from);
+    /// The lower and the upper half of its range.
+    pub fn halve(self) -> [Self; 2] {
+        let lower = self.from + (self.to - self.from) / 2;
+        let middle = self.riders.partition_point(|rider| rider.hash <= lower);
         let (mut riders, mut pulses) = (self.riders.into_iter(), self.pulses.into_iter());
         let mut members = self.members.into_iter();
-        let mut part = |count: usize| {
+        let mut part = |from: u64, to: u64, count: usize| {
             let riders = roomy(riders.by_ref().take(count));
             let sums = Sums::of(&riders);
             Self {
+                from,
+                to,
                 riders,
                 pulses: roomy(pulses.by_ref().take(count)),
                 members: roomy(members.by_ref().take(count)),
@@ -158,11 +165,12 @@ impl Drawer {
                 zoned: self.zoned,
             }
         };
-        [part(middle), part(usize::MAX)]
+        [part(self.from, lower, middle), part(lower + 1, self.to, usize::MAX)]
     }
 
     /// Takes in the drawer that comes after it.
     pub fn append(&mut self, mut after: Self) {
+        self.to = after.to;
         self.riders.append(&mut after.riders);
         self.pulses.append(&mut after.pulses);
         self.members.append(&mut after.members);
@@ -261,9 +269,10 @@ const MORE: usize = 21;
 mod tests {
     use super::*;
 
-    fn drawer(hashes: &[u64]) -> Drawer {
-        let rider = |hash: &u64| Rider { hash: *hash, life: 0, stamp: 0 };
-        Drawer { riders: hashes.iter().map(rider).collect(), ..Drawer::default() }
+    fn drawer(from: u64, to: u64, hashes: &[u64]) -> Drawer {
+        let riders = hashes.iter().map(|hash| Rider { hash: *hash, life: 0, stamp: 0 }).collect();
+        let (pulses, members) = Default::default();
+        Drawer { from, to, riders, pulses, members, sums: Sums::default(), zoned: false }
     }
 
     #[test]
@@ -272,10 +281,12 @@ mod tests {
         let crowded: Vec<u64> = (0..90).map(|i| if i < 80 { i } else { i << 57 }).collect();
         let squares: Vec<u64> = (0..60).map(|i| 1 << i).collect();
         for hashes in [vec![], vec![0], vec![u64::MAX], vec![7, 9], even, crowded, squares] {
-            let drawer = drawer(&hashes);
             let near = hashes.iter().flat_map(|hash| [hash.saturating_sub(1), *hash, hash.saturating_add(1)]);
             for hash in near.chain([0, 1, u64::MAX / 2, u64::MAX]) {
-                assert_eq!(drawer.find(hash), hashes.binary_search(&hash), "{hash} in {hashes:?}");
+                for (from, to) in [(0, u64::MAX), (0, 1 << 63), (1 << 62, (1 << 63) - 1)] {
+                    let drawer = drawer(from, to, &hashes);
+                    assert_eq!(drawer.find(hash), hashes.binary_search(&hash), "{hash} in {hashes:?}");
+                }
             }
         }
     }

@@ -80,7 +80,7 @@ impl Roster {
         let mut census = Census::default();
         *census.of(me.status) += 1;
         Self {
-            drawers: vec![Drawer::new(vec![me])],
+            drawers: vec![Drawer::new(me)],
             bits: 0,
             len: 1,
             census,
@@ -372,10 +372,8 @@ impl Roster {
     /// More drawers when they are too full, fewer when they are nearly empty.
     fn resize(&mut self) {
         while self.len > DRAWER << self.bits {
-            let halves = core::mem::take(&mut self.drawers).into_iter().zip(0..);
             self.bits += 1;
-            let second = |prefix: u32| bounds(self.bits, prefix * 2 + 1).0;
-            self.drawers = halves.flat_map(|(drawer, prefix)| drawer.halve(second(prefix))).collect();
+            self.drawers = core::mem::take(&mut self.drawers).into_iter().flat_map(Drawer::halve).collect();
         }
         while self.bits > 0 && self.len < DRAWER << self.bits >> 2 {
             self.bits -= 1;
