@@ -59,7 +59,12 @@ impl Pulse {
             Status::Suspect => SUSPECT,
             Status::Down | Status::Left => GONE,
         };
-        Self::at(&member.life.reference, member.heartbeat, stands)
+        let mut pulse = Self::at(&member.life.reference, member.heartbeat, stands);
+        if !member.has_rhythm() {
+            // Only its next heartbeat can give it one.
+            pulse.calm_until_heard();
+        }
+        pulse
     }
 
     fn at(reference: &Reference, heartbeat: Heartbeat, stands: u32) -> Self {
