@@ -277,7 +277,9 @@ fn stronger(a: Accusation, b: Accusation) -> Accusation {
 /// *Picture*: a patient's wrist band and file. Whoever looks after a thousand each second
 /// walks along the bands; the file is fetched when there is something to write. A round reads
 /// nothing but the band of members of whom there is no news but their heartbeat.
+// In this order: who fetches a band touches both its ends (hearsay.rs).
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Member {
     /// Highest heartbeat known.
     pub heartbeat: Heartbeat,
