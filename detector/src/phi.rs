@@ -116,7 +116,8 @@ impl PhiAccrual {
     /// most 0.302 for a member whose deviation dwarfs mean and pause.
     #[must_use]
     pub fn phi(&self, now: Instant, config: &PhiConfig) -> f64 {
-        let late = self.silence(now).as_secs_f64() - config.acceptable_pause.as_secs_f64();
+        let silence = now.as_micros().saturating_sub(self.last.as_micros());
+        let late = f64_of(silence) / 1e6 - config.acceptable_pause.as_secs_f64();
         match config.tail {
             Tail::Normal => normal_phi((late - self.mean_seconds()) / self.deviation_seconds(config)),
             Tail::Exponential => (late / self.mean_seconds()).max(0.0) * LOG10_E,
@@ -224,6 +225,10 @@ fn f32_of(value: u64) -> f32 {
     i64::try_from(value).unwrap_or(i64::MAX) as f32
 }
 
+fn f64_of(value: u64) -> f64 {
+    i64::try_from(value).unwrap_or(i64::MAX) as f64
+}
+
 /// Whole microseconds; saturates.
 #[expect(clippy::cast_possible_truncation, reason = "fractions are cut off, and what is too long saturates")]
 fn micros(seconds: f32) -> u64 {
@@ -266,16 +271,19 @@ fn normal_phi(z: f64) -> f64 {
         }
         -libm::log10(0.5 - libm::exp(-0.5 * z * z) / (2.0 * PI).sqrt() * sum)
     } else {
-        // Laplace 1805: chance = density / (z + 1/(z + 2/(z + 3/(z + ...)))). Each step is a division that waits for the
-        // one before; so many give 1e-12 from there on.
+        // Laplace 1805: chance = density / (z + 1/(z + 2/(z + 3/(z + ...)))). So many steps give 1e-12. Each
+        // is kept as a fraction of two numbers, as a division that waits for the one before takes longer than the rest.
         let steps = match z {
-            ..5.0 => 24,
-            ..7.0 => 16,
-            ..10.0 => 12,
-            _ => 8,
+            ..5.0 => 22,
+            ..7.0 => 14,
+            ..9.0 => 9,
+            ..FAR => 7,
+            // The next would be lost in rounding, and powers of z would become infinite.
+            _ => 1,
         };
-        let fraction = (1..=steps).rev().fold(z, |below, k| z + f64::from(k) / below);
-        0.5 * z * z * LOG10_E + LOG10_ROOT_TAU + libm::log10(fraction)
+        let (above, below) =
+            (1..=steps).rev().fold((z, 1.0), |(above, below), k| (z * above + f64::from(k) * below, above));
+        0.5 * z * z * LOG10_E + LOG10_ROOT_TAU + libm::log(above / below) * LOG10_E
     }
 }
 
@@ -300,6 +308,9 @@ const LOG10_ROOT_TAU: f64 = 0.399_089_934_179_057_5;
 
 /// Smallest mean and deviation that are divided by, in seconds: the grain of [`Instant`].
 const RESOLUTION: f64 = 1e-6;
+
+/// Deviations from which the first step of Laplace's fraction is exact to the last digit.
+const FAR: f64 = 1e5;
 
 /// Added to a computed bound so that rounding does not bring it below the truth.
 const ROUNDING: Duration = Duration::from_millis(1);
