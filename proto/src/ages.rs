@@ -121,16 +121,24 @@ fn read(bytes: &[u8], count: usize, out: &mut Vec<Age>) -> Result<(), DecodeErro
         let code = Code::read_header(&mut bits)?;
         let glance = Glance::of(code);
         out.resize(count, Age::LEFT_OUT);
-        for to in out {
-            // Nearly all symbols are short, and of those a look at the list is all that is to be done.
-            let (age, length) = glance.at(bits.window());
-            if length > 0 {
-                bits.skip(length)?;
+        // Nearly all symbols are short, and of those a look at the list is all that is to be done, four to a window.
+        let (fours, rest) = out.as_chunks_mut::<4>();
+        for four in fours {
+            let (mut window, mut taken, mut all_short) = (bits.window(), 0, true);
+            for to in &mut *four {
+                let (age, length) = glance.at(window);
                 *to = age;
+                window <<= length;
+                taken += length;
+                all_short &= length > 0;
+            }
+            if all_short {
+                bits.skip(taken)?;
             } else {
-                (*to, bits) = code.read_long(bits)?;
+                bits = code.read_any(&glance, four, bits)?;
             }
         }
+        bits = code.read_any(&glance, rest, bits)?;
     }
     bits.finish()
 }
@@ -206,12 +214,25 @@ impl Code {
         Ok(field + UNARY_MAX + read_far(bits)?)
     }
 
-    /// The age of a symbol too long for a [`Glance`]. The reader is given and given back, so that it need not lie in
+    /// Ages of which some take more than a [`Glance`]. The reader is given and given back, so that it need not lie in
     /// memory for the sake of those few.
     #[cold]
-    fn read_long(self, mut bits: BitReader<'_>) -> Result<(Age, BitReader<'_>), DecodeError> {
-        let symbol = self.read(&mut bits)?;
-        Ok((self.age(symbol)?, bits))
+    fn read_any<'a>(
+        self,
+        glance: &Glance,
+        ages: &mut [Age],
+        mut bits: BitReader<'a>,
+    ) -> Result<BitReader<'a>, DecodeError> {
+        for to in ages {
+            let (age, length) = glance.at(bits.window());
+            *to = if length > 0 {
+                bits.skip(length)?;
+                age
+            } else {
+                self.age(self.read(&mut bits)?)?
+            };
+        }
+        Ok(bits)
     }
 
     fn write_header(self, bits: &mut BitWriter<'_>) {
