@@ -92,8 +92,8 @@ impl Drawer {
         let riders = self.riders.as_slice();
         let Some(last) = riders.len().checked_sub(1) else { return Err(0) };
         // How far along the drawer, in parts of 2^32.
-        let along = hash.saturating_sub(self.from) << (self.to - self.from).leading_zeros() >> 32;
-        let guess = usize::try_from(along * riders.len() as u64 >> 32).unwrap_or(last).min(last);
+        let along = (hash.saturating_sub(self.from) << (self.to - self.from).leading_zeros()) >> 32;
+        let guess = usize::try_from((along * riders.len() as u64) >> 32).unwrap_or(last).min(last);
         let reaches = |place: usize| riders.get(place).is_none_or(|rider| rider.hash >= hash);
         let (mut from, mut to, mut step) = (guess, guess, NEARBY);
         while from > 0 && reaches(from) {
