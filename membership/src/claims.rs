@@ -285,6 +285,7 @@ impl Node {
                 self.unrest_at = now;
                 self.recount(now);
                 self.probes.remove(&subject);
+                self.contacts.forgive(subject);
                 let (kind, reason) = if change == Change::New {
                     (MemberEventKind::Join, "first heard of")
                 } else {
@@ -457,7 +458,7 @@ impl Node {
     }
 
     /// Others do not take us in.
-    pub(crate) fn on_refusal(&mut self, refusal: &gossip::Refusal, claims: &[gossip::Claim]) {
+    pub(crate) fn on_refusal(&mut self, now: Instant, refusal: &gossip::Refusal, claims: &[gossip::Claim]) {
         match refusal.reason {
             DUPLICATE_NAME => {
                 let myself = self.myself();
@@ -470,7 +471,8 @@ impl Node {
                     return;
                 };
                 let holder = HostId(u128::from_be_bytes(host));
-                if holder != myself.life.host_id {
+                // Once others have taken us in, one that still waits for the end of our forerunner has no say.
+                if holder != myself.life.host_id && self.is_new(now) {
                     let generation = claims.iter().map(|c| c.generation).max().unwrap_or(0);
                     self.emit(Event::NameRefused { holder, address, generation });
                 }

@@ -32,8 +32,8 @@ impl Node {
         }
     }
 
-    pub(crate) fn on_pong(&mut self, now: Instant, seq: u32) -> Result<(), Rejected> {
-        let contact = self.answered(now, seq).ok_or(Rejected::Unexpected { what: "pong" })?;
+    pub(crate) fn on_pong(&mut self, now: Instant, seq: u32, sender: Option<u64>) -> Result<(), Rejected> {
+        let contact = self.answered(now, seq, sender).ok_or(Rejected::Unexpected { what: "pong" })?;
         match (contact.kind, contact.subject) {
             (Kind::Errand { asker, seq }, Some(subject)) => {
                 self.report_errand(now, asker, seq, subject, ERRAND_ANSWERED);

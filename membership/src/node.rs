@@ -380,8 +380,11 @@ impl Node {
                 let header = (packet.sender, packet.heartbeat, packet.view);
                 // Its own claim, and those of others whom to ask.
                 let names_others = packet.claims.len() > 1;
-                let known =
-                    if exchange.step == 2 { self.on_ack(now, from, seq, names_others) } else { Ok(()) };
+                let known = if exchange.step == 2 {
+                    self.on_ack(now, from, sender, seq, names_others)
+                } else {
+                    Ok(())
+                };
                 let result = known.and_then(|()| self.on_exchange(now, from, sender, header, seq, &exchange));
                 self.buffers.has_come(exchange);
                 result
@@ -390,19 +393,19 @@ impl Node {
                 self.on_pull(now, from, seq, &pull);
                 Ok(())
             }
-            Some(Body::Supply(supply)) => self.on_supply(now, from, seq, &supply),
+            Some(Body::Supply(supply)) => self.on_supply(now, from, sender, seq, &supply),
             Some(Body::Ping(ping)) => {
                 self.on_ping(now, from, sender, seq, &ping);
                 Ok(())
             }
-            Some(Body::Pong(_)) => self.on_pong(now, seq),
+            Some(Body::Pong(_)) => self.on_pong(now, seq, sender),
             Some(Body::ProbeRequest(request)) => {
                 self.on_probe_request(now, from, seq, &request);
                 Ok(())
             }
             Some(Body::ProbeReport(report)) => self.on_probe_report(now, seq, &report),
             Some(Body::Refusal(refusal)) => {
-                self.on_refusal(&refusal, &packet.claims);
+                self.on_refusal(now, &refusal, &packet.claims);
                 Ok(())
             }
         }

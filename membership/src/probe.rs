@@ -84,8 +84,13 @@ impl Probe {
 }
 
 impl Node {
-    /// An answer came: measure the path, and end what the silence began.
-    pub(crate) fn answered(&mut self, now: Instant, seq: u32) -> Option<Contact> {
+    /// An answer came from `sender`: measure the path, and end what the silence began. Of another life than the one that
+    /// was asked it is no answer: whoever has come to the address of the dead, under its name or another, must not keep it alive.
+    pub(crate) fn answered(&mut self, now: Instant, seq: u32, sender: Option<u64>) -> Option<Contact> {
+        let asked = self.contacts.get(seq)?.subject;
+        if asked.is_some() && asked != sender {
+            return None;
+        }
         let contact = self.contacts.answered(seq)?;
         let rtt = now.since(contact.sent);
         let Some(subject) = contact.subject else { return Some(contact) };

@@ -133,10 +133,11 @@ impl Node {
         &mut self,
         now: Instant,
         from: SocketAddr,
+        sender: Option<u64>,
         seq: u32,
         supply: &gossip::Supply,
     ) -> Result<(), Rejected> {
-        let contact = self.answered(now, seq).ok_or(Rejected::Unexpected { what: "supply" })?;
+        let contact = self.answered(now, seq, sender).ok_or(Rejected::Unexpected { what: "supply" })?;
         let Kind::Pull { part: place, until } = contact.kind else {
             return Err(Rejected::Unexpected { what: "supply" });
         };

@@ -294,7 +294,7 @@ impl Roster {
         }
         if let Some(life) = &claim.life
             && life.host_id != member.life.host_id
-            && keeps_its_name(&member, &claim.standing)
+            && keeps_its_name(now, &member, &claim.standing)
         {
             return Err(duplicate(&member, life.host_id));
         }
@@ -488,13 +488,17 @@ fn first_state(delta: Option<&crate::state::Delta>) -> Result<State, Rejected> {
     Ok(state)
 }
 
-/// Whether another host's life of its name is refused. Not of one that is down while we hear nothing of ours either:
-/// whoever tells of it has seen ours down, and nobody is left to agree with us that it is. If ours lives, it begins anew
-/// when it hears of the other.
-fn keeps_its_name(member: &Member, other: &Standing) -> bool {
+/// Whether another host's life of its name is refused. Of one that is suspect not for ever: whoever tells of another has
+/// seen ours down, and nobody may be left to agree with us that it is. At once, when the other is down too and takes nothing
+/// from anybody; or else when ours has had all the time that there is to refute. If it lives, it begins anew when it hears of
+/// the other.
+fn keeps_its_name(now: Instant, member: &Member, other: &Standing) -> bool {
     match member.status {
         Status::Alive => true,
-        Status::Suspect => matches!(other.status(), Status::Alive | Status::Suspect),
+        Status::Suspect => {
+            let other_lives = matches!(other.status(), Status::Alive | Status::Suspect);
+            other_lives && now.since(member.since) < NAME_KEPT
+        }
         Status::Down | Status::Left => false,
     }
 }
@@ -503,6 +507,9 @@ fn duplicate(holder: &Member, newcomer: HostId) -> Rejected {
     Rejected::DuplicateName { name: holder.life.name.clone(), holder: holder.life.host_id, newcomer }
 }
 
+/// So long a suspect keeps its name against a host that lives: several times what a verdict takes where there is anybody to
+/// give it, and what a refutation takes under any loss that we stand.
+const NAME_KEPT: Duration = Duration::from_secs(30);
 /// Most members of a page on average: the fingerprints then cost at most a
 /// bit per member, and a page of them in the worst coding fits half a datagram.
 const PAGE: usize = 192;

@@ -344,6 +344,18 @@ fn a_new_host_takes_over_the_name_of_a_dead_one() {
 }
 
 #[test]
+fn who_comes_to_the_address_of_a_dead_member_does_not_answer_for_it() {
+    let mut world = World::cluster(6);
+    let address = world.nodes["n3"].address;
+    world.kill("n3");
+    world.start_at("n9", 9, address, &["n1"], World::config());
+    let took =
+        world.wait(4.5, |w| w.nodes.keys().all(|by| by == "n9" || w.status(by, "n3") == Some(Status::Down)));
+    println!("down after {took} s");
+    assert!(world.nodes.keys().all(|by| world.status(by, "n9") == Some(Status::Alive)));
+}
+
+#[test]
 fn who_still_waits_for_the_first_of_two_dead_hosts_of_a_name_follows_the_others() {
     let mut world = World::cluster(6);
     let others = ["n1", "n2", "n4", "n6"];
@@ -362,6 +374,27 @@ fn who_still_waits_for_the_first_of_two_dead_hosts_of_a_name_follows_the_others(
     world.wait(20.0, |w| w.all_say("n3", Status::Down));
     let seen = world.nodes["n5"].node.member(world.now, &Name::new("n3").unwrap()).unwrap();
     assert_eq!(seen.host_id, heartsay_membership::HostId(999));
+}
+
+#[test]
+fn who_alone_missed_the_end_of_a_host_comes_to_follow_the_living_heir_of_its_name() {
+    let mut world = World::cluster(6);
+    let others = ["n1", "n2", "n4", "n6"];
+    for other in others.into_iter().chain(["n3"]) {
+        world.cut_between("n5", other);
+    }
+    let say = |w: &World, status| others.iter().all(|other| w.status(other, "n3") == Some(status));
+    world.kill("n3");
+    world.wait(8.0, |w| say(w, Status::Down));
+    world.start_as("n3", 999, &["n1"], World::config());
+    world.wait(3.0, |w| say(w, Status::Alive));
+    world.heal();
+    world.run(5.0);
+    let holder = |w: &World| w.nodes["n5"].node.member(w.now, &Name::new("n3").unwrap()).unwrap().host_id.0;
+    assert_eq!(world.status("n5", "n3"), Some(Status::Suspect), "it may have been a moment's doubt");
+    assert_ne!(holder(&world), 999);
+    let took = world.wait(40.0, |w| holder(w) == 999 && w.agree());
+    println!("follows after {took} s more");
 }
 
 #[test]
