@@ -48,7 +48,7 @@ fuzz() {
     echo "=== $target, $what s"
     nice -n 10 "$binary" "$home/corpus/$target" -max_total_time="$what" -max_len=4096 -len_control=20 \
         -artifact_prefix="$home/findings/$target-" -print_final_stats=1 2>&1 |
-        grep -E '^(handled|stat::|Done|SUMMARY|thread|artifact_prefix|Test unit|.*panicked)|assertion|DONE'
+        grep --line-buffered -E '^(handled|stat::|Done|SUMMARY|thread|artifact_prefix|Test unit|.*panicked)|assertion|DONE'
 }
 
 main "$@"

@@ -2,12 +2,16 @@
 //!
 //! ```text
 //! cargo run --release -p heartsay-membership --example memory                  1,000 and 10,000 members
+//! cargo run --release -p heartsay-membership --example memory live 1000 600    so many, after so many seconds of quiet
 //! ```
 //!
-//! One node is told of all the others by the datagrams with which a newcomer is supplied; all bytes
+//! By default one node is told of all the others by the datagrams with which a newcomer is supplied; all bytes
 //! count that the process then holds beyond what a node holds that knows nobody, as the allocator
 //! rounds them. With `Bodies::shared()` several nodes are told the same, and what each one more holds is divided by
 //! the members: the price of a pair of observer and member.
+//!
+//! Alive, a cluster of nodes that share nothing goes its way, and all that they hold, buffers included, is divided by the
+//! pairs: room for newcomers has been given back, and whoever was met is remembered.
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
@@ -28,6 +32,31 @@ use support::allocations::{self, Counting};
 static ALLOCATOR: Counting = Counting;
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] => told(),
+        ["live", members, seconds] => live(members.parse().unwrap(), seconds.parse().unwrap()),
+        _ => eprintln!("memory | memory live MEMBERS SECONDS"),
+    }
+}
+
+fn live(members: usize, seconds: u64) {
+    let before = allocations::held();
+    let mut world = World::start(members, &support::config());
+    println!("| seconds | of three keys each, B per member |");
+    println!("|---:|---:|");
+    let mut passed = 0;
+    for until in [10, 60, seconds / 2, seconds].into_iter().filter(|until| *until <= seconds) {
+        world.run(Duration::from_secs(until.saturating_sub(passed)), |_, _, _| {});
+        assert!(world.is_complete());
+        passed = until.max(passed);
+        let pairs = (members * (members - 1)) as f64;
+        println!("| {passed} | {:.0} |", (allocations::held() - before) as f64 / pairs);
+    }
+}
+
+fn told() {
     let base = held(1, 0, 1, &support::config());
     println!("A node that knows nobody: {base:.0} B\n");
     println!("| members | state of each | a node of its own, B per member | shared bodies, B per pair |");

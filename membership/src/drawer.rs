@@ -146,6 +146,16 @@ impl Drawer {
         self.members.remove(place)
     }
 
+    /// Gives back room for newcomers, if it is much.
+    pub fn fit(&mut self) {
+        let few = self.members.len() + 8;
+        if self.members.capacity() > few {
+            self.riders.shrink_to(few);
+            self.pulses.shrink_to(few);
+            self.members.shrink_to(few);
+        }
+    }
+
     /// The lower and the upper half of its range.
     pub fn halve(self) -> [Self; 2] {
         let lower = self.from + (self.to - self.from) / 2;

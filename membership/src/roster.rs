@@ -333,6 +333,11 @@ impl Roster {
         Some(member)
     }
 
+    /// Gives back the room that was kept for newcomers.
+    pub fn fit(&mut self) {
+        self.drawers.iter_mut().for_each(Drawer::fit);
+    }
+
     pub fn age_tombstones(&mut self, now: Instant) {
         self.tombstones.age(now);
     }

@@ -33,6 +33,9 @@ impl Node {
         self.recount_at = now;
         if self.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
             self.drop_the_long_gone(now);
+            if now.since(self.unrest_at) >= SETTLED {
+                self.roster.fit();
+            }
         }
     }
 
@@ -125,9 +128,12 @@ impl Node {
 
     fn drop_the_long_gone(&mut self, now: Instant) {
         let (down, left) = (self.config.forget_down_after, self.config.forget_left_after);
+        let census = self.roster.census();
+        let candidates = if census.down + census.left > 0 { self.roster.len() } else { 0 };
         let gone: Vec<u64> = self
             .roster
             .iter()
+            .take(candidates)
             .filter(|m| match m.status {
                 Status::Down => now.since(m.since) >= down,
                 Status::Left => now.since(m.since) >= left,
@@ -155,3 +161,5 @@ const EAGER_FACTOR: u32 = 5;
 const AFTERMATH: core::ops::Range<f64> = 0.2..0.4;
 /// The long gone are looked for once in so many rounds.
 const HOUSEKEEPING_ROUNDS: u64 = 10;
+/// Who has neither come nor gone for so long is not expected to soon.
+const SETTLED: Duration = Duration::from_secs(30);

@@ -138,7 +138,12 @@ pub fn node(index: usize, config: &Config, now: Instant) -> Node {
         host_id: HostId(1 + index as u128),
         generation: unix_ms(now),
         address: address(index),
-        state: vec![("zone".into(), b"a".to_vec())],
+        state: ["zone", "role", "version"]
+            .into_iter()
+            .map(|key| {
+                (key.to_owned(), format!("{key}-{}", index % 17 * usize::from(key != "zone")).into_bytes())
+            })
+            .collect(),
     };
     Node::new(identity, config.clone(), 7, now).unwrap()
 }
