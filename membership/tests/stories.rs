@@ -355,42 +355,42 @@ fn who_comes_to_the_address_of_a_dead_member_does_not_answer_for_it() {
     assert!(world.nodes.keys().all(|by| world.status(by, "n9") == Some(Status::Alive)));
 }
 
-#[test]
-fn who_still_waits_for_the_first_of_two_dead_hosts_of_a_name_follows_the_others() {
+/// Six, of whom n5 is cut off while n3 dies and another host, 999, takes over its name.
+fn taken_over_while_one_is_away() -> World {
     let mut world = World::cluster(6);
-    let others = ["n1", "n2", "n4", "n6"];
-    for other in others.into_iter().chain(["n3"]) {
+    for other in OTHERS.into_iter().chain(["n3"]) {
         world.cut_between("n5", other);
     }
-    let say = |w: &World, status| others.iter().all(|other| w.status(other, "n3") == Some(status));
     world.kill("n3");
-    world.wait(8.0, |w| say(w, Status::Down));
+    world.wait(8.0, |w| OTHERS.iter().all(|by| w.status(by, "n3") == Some(Status::Down)));
     world.start_as("n3", 999, &["n1"], World::config());
-    world.wait(3.0, |w| say(w, Status::Alive));
+    world.wait(3.0, |w| OTHERS.iter().all(|by| w.status(by, "n3") == Some(Status::Alive)));
+    world
+}
+
+const OTHERS: [&str; 4] = ["n1", "n2", "n4", "n6"];
+
+/// The host that n5 holds for n3.
+fn holder(world: &World) -> u128 {
+    world.nodes["n5"].node.member(world.now, &Name::new("n3").unwrap()).unwrap().host_id.0
+}
+
+#[test]
+fn who_still_waits_for_the_first_of_two_dead_hosts_of_a_name_follows_the_others() {
+    let mut world = taken_over_while_one_is_away();
     world.kill("n3");
-    world.wait(8.0, |w| say(w, Status::Down));
+    world.wait(8.0, |w| OTHERS.iter().all(|by| w.status(by, "n3") == Some(Status::Down)));
     assert_ne!(world.status("n5", "n3"), Some(Status::Down), "one alone calls nobody down");
     world.heal();
     world.wait(20.0, |w| w.all_say("n3", Status::Down));
-    let seen = world.nodes["n5"].node.member(world.now, &Name::new("n3").unwrap()).unwrap();
-    assert_eq!(seen.host_id, heartsay_membership::HostId(999));
+    assert_eq!(holder(&world), 999);
 }
 
 #[test]
 fn who_alone_missed_the_end_of_a_host_comes_to_follow_the_living_heir_of_its_name() {
-    let mut world = World::cluster(6);
-    let others = ["n1", "n2", "n4", "n6"];
-    for other in others.into_iter().chain(["n3"]) {
-        world.cut_between("n5", other);
-    }
-    let say = |w: &World, status| others.iter().all(|other| w.status(other, "n3") == Some(status));
-    world.kill("n3");
-    world.wait(8.0, |w| say(w, Status::Down));
-    world.start_as("n3", 999, &["n1"], World::config());
-    world.wait(3.0, |w| say(w, Status::Alive));
+    let mut world = taken_over_while_one_is_away();
     world.heal();
     world.run(5.0);
-    let holder = |w: &World| w.nodes["n5"].node.member(w.now, &Name::new("n3").unwrap()).unwrap().host_id.0;
     assert_eq!(world.status("n5", "n3"), Some(Status::Suspect), "it may have been a moment's doubt");
     assert_ne!(holder(&world), 999);
     let took = world.wait(40.0, |w| holder(w) == 999 && w.agree());
