@@ -266,16 +266,16 @@ fn spread(tag: u64) -> u64 {
     (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
-/// Most members of a drawer on average. A newcomer moves half of them, 13 kB. Where a thousand nodes share a cache
-/// everything read is read from far, and the longer what lies together, the more of it is fetched ahead of time
+/// Most members of a drawer on average. A newcomer moves half of them, 6 kB. Where a thousand nodes share a cache
+/// everything is read from far, and the longer what lies together, the more of it is fetched ahead of time
 /// (`heartsay-sim bench --nodes 1000`, relative: 80: 1, 160: 0.92, 320: 0.91, 640: 0.95).
-pub const DRAWER: usize = 320;
-/// First step of a search: a member stands some eight places from where its hash says.
-const NEARBY: usize = 8;
-/// What a drawer holds before it has to grow: sixteen kilobytes of members.
-const ROOM: usize = 341;
-/// By so many it then grows: another four kilobytes of members.
-const MORE: usize = 85;
+pub const DRAWER: usize = 160;
+/// First step of a search: a member stands some six places from where its hash says.
+const NEARBY: usize = 6;
+/// What a drawer holds before it has to grow: eight kilobytes of members.
+const ROOM: usize = 170;
+/// By so many it then grows: another two kilobytes of members.
+const MORE: usize = 42;
 
 #[cfg(test)]
 mod tests {
