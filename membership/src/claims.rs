@@ -458,7 +458,7 @@ impl Node {
     }
 
     /// Others do not take us in.
-    pub(crate) fn on_refusal(&mut self, now: Instant, refusal: &gossip::Refusal, claims: &[gossip::Claim]) {
+    pub(crate) fn on_refusal(&mut self, refusal: &gossip::Refusal, claims: &[gossip::Claim]) {
         match refusal.reason {
             DUPLICATE_NAME => {
                 let myself = self.myself();
@@ -471,8 +471,7 @@ impl Node {
                     return;
                 };
                 let holder = HostId(u128::from_be_bytes(host));
-                // Once others have taken us in, one that still waits for the end of our forerunner has no say.
-                if holder != myself.life.host_id && self.is_new(now) {
+                if holder != myself.life.host_id && !self.is_taken_in() {
                     let generation = claims.iter().map(|c| c.generation).max().unwrap_or(0);
                     self.emit(Event::NameRefused { holder, address, generation });
                 }

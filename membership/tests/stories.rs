@@ -395,6 +395,8 @@ fn who_alone_missed_the_end_of_a_host_comes_to_follow_the_living_heir_of_its_nam
     assert_ne!(holder(&world), 999);
     let took = world.wait(40.0, |w| holder(w) == 999 && w.agree());
     println!("follows after {took} s more");
+    let refused = world.nodes["n3"].events.iter().any(|(_, e)| matches!(e, Event::NameRefused { .. }));
+    assert!(!refused, "one refuses, and most agree");
 }
 
 #[test]
