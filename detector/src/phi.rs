@@ -96,7 +96,7 @@ impl PhiAccrual {
             return;
         }
         if self.timed {
-            let elapsed = f32_of(now.as_micros().saturating_sub(self.last.as_micros())) * 1e-6;
+            let elapsed = f32_of(now.micros_since(self.last)) * 1e-6;
             // By whole seconds: what takes no more than those needs no closer look.
             let silence = if elapsed <= f32_of(config.acceptable_pause.as_secs()) {
                 elapsed
@@ -116,8 +116,7 @@ impl PhiAccrual {
     /// most 0.302 for a member whose deviation dwarfs mean and pause.
     #[must_use]
     pub fn phi(&self, now: Instant, config: &PhiConfig) -> f64 {
-        let silence = now.as_micros().saturating_sub(self.last.as_micros());
-        let late = f64_of(silence) / 1e6 - config.acceptable_pause.as_secs_f64();
+        let late = f64_of(now.micros_since(self.last)) / 1e6 - config.acceptable_pause.as_secs_f64();
         match config.tail {
             Tail::Normal => normal_phi((late - self.mean_seconds()) / self.deviation_seconds(config)),
             Tail::Exponential => (late / self.mean_seconds()).max(0.0) * LOG10_E,
@@ -225,6 +224,7 @@ fn f32_of(value: u64) -> f32 {
     i64::try_from(value).unwrap_or(i64::MAX) as f32
 }
 
+/// The same, for phi itself.
 fn f64_of(value: u64) -> f64 {
     i64::try_from(value).unwrap_or(i64::MAX) as f64
 }

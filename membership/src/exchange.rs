@@ -425,7 +425,12 @@ impl Node {
     /// Whether most whom we have compared with lately see the cluster as we do, so with our life under our name: then one that
     /// still waits for the end of an earlier holder has no say.
     pub(crate) fn is_taken_in(&self) -> bool {
-        self.agreement.iter().filter(|(_, agrees)| *agrees).count() * 2 > self.agreement.len()
+        self.peers_agreeing() * 2 > self.agreement.len()
+    }
+
+    /// How many of those whom we have compared with lately see the cluster as we do.
+    pub(crate) fn peers_agreeing(&self) -> usize {
+        self.agreement.iter().filter(|(_, agrees)| *agrees).count()
     }
 
     /// For the first moments of a life, not everybody knows it.

@@ -100,7 +100,7 @@ impl Hearsay<'_> {
             let (Some(pulse), Some(member)) = (pulses.get_mut(at), members.get_mut(at)) else { break };
             let Some(steps) = pulse.steps(beyond) else { continue };
             // What can have been beaten since it was last heard needs no look at its life.
-            let silence = self.now.as_micros().saturating_sub(member.detector.last().as_micros());
+            let silence = self.now.micros_since(member.detector.last());
             let heartbeat = member.heartbeat.saturating_add(steps);
             if steps.saturating_mul(SHORTEST_INTERVAL_MS * 1000) > silence
                 && heartbeat > heartbeat_limit(self.unix_ms, member.life.generation)

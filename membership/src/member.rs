@@ -469,7 +469,7 @@ impl Member {
         let beaten = beats.and_then(|beats| beats.checked_mul(micros_of(interval_ms)));
         // Neither is negative.
         let zero = micros(now) - beaten.unwrap_or(i64::MAX);
-        let faded = now.as_micros().saturating_sub(before.as_micros()) / FORGET;
+        let faded = now.micros_since(before) / FORGET;
         self.zero = self.zero.saturating_add_unsigned(faded).min(zero);
     }
 }

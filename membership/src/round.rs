@@ -32,10 +32,7 @@ impl Node {
         self.look_at_links(now);
         self.recount_at = now;
         if self.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
-            self.drop_the_long_gone(now);
-            if now.since(self.unrest_at) >= SETTLED {
-                self.roster.fit();
-            }
+            self.keep_house(now);
         }
     }
 
@@ -126,14 +123,23 @@ impl Node {
         }
     }
 
+    fn keep_house(&mut self, now: Instant) {
+        // Where the census knows of none, no card is read for it.
+        let census = self.roster.census();
+        if census.down + census.left > 0 {
+            self.drop_the_long_gone(now);
+        }
+        self.roster.age_tombstones(now);
+        if now.since(self.unrest_at) >= SETTLED {
+            self.roster.fit();
+        }
+    }
+
     fn drop_the_long_gone(&mut self, now: Instant) {
         let (down, left) = (self.config.forget_down_after, self.config.forget_left_after);
-        let census = self.roster.census();
-        let candidates = if census.down + census.left > 0 { self.roster.len() } else { 0 };
         let gone: Vec<u64> = self
             .roster
             .iter()
-            .take(candidates)
             .filter(|m| match m.status {
                 Status::Down => now.since(m.since) >= down,
                 Status::Left => now.since(m.since) >= left,
@@ -146,7 +152,6 @@ impl Node {
             self.report(hash, MemberEventKind::Forgotten, &[], "gone for too long");
             self.roster.bury(now, hash);
         }
-        self.roster.age_tombstones(now);
     }
 }
 
@@ -159,7 +164,7 @@ const EAGER_FACTOR: u32 = 5;
 /// From the last newcomer to a look at what was missed, in intervals: when news has spread (burst.rs), and not
 /// everybody at once.
 const AFTERMATH: core::ops::Range<f64> = 0.2..0.4;
-/// The long gone are looked for once in so many rounds.
+/// House is kept once in so many rounds.
 const HOUSEKEEPING_ROUNDS: u64 = 10;
 /// Who has neither come nor gone for so long is not expected to soon.
 const SETTLED: Duration = Duration::from_secs(30);

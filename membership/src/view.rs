@@ -147,7 +147,7 @@ impl Node {
             local_health: self.health.score(self.last_call),
             isolated: self.company == Company::Most,
             tombstones: self.roster.tombstones().len(),
-            peers_agreeing: self.agreement.iter().filter(|(_, agrees)| *agrees).count(),
+            peers_agreeing: self.peers_agreeing(),
             peers_known: self.agreement.len(),
             ..self.stats.clone()
         }

@@ -135,10 +135,10 @@ fn read(bytes: &[u8], count: usize, out: &mut Vec<Age>) -> Result<(), DecodeErro
             if all_short {
                 bits.skip(taken)?;
             } else {
-                bits = code.read_any(&glance, four, bits)?;
+                bits = code.read_each(&glance, four, bits)?;
             }
         }
-        bits = code.read_any(&glance, rest, bits)?;
+        bits = code.read_each(&glance, rest, bits)?;
     }
     bits.finish()
 }
@@ -214,10 +214,10 @@ impl Code {
         Ok(field + UNARY_MAX + read_far(bits)?)
     }
 
-    /// Ages of which some take more than a [`Glance`]. The reader is given and given back, so that it need not lie in
-    /// memory for the sake of those few.
+    /// Ages one by one: the last few, and those of which some take more than a [`Glance`]. The reader is given and given
+    /// back, so that it need not lie in memory for the sake of those few.
     #[cold]
-    fn read_any<'a>(
+    fn read_each<'a>(
         self,
         glance: &Glance,
         ages: &mut [Age],
