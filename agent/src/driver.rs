@@ -517,8 +517,7 @@ impl Driver {
             return;
         }
         (self.turn.status, self.turn.status_stale) = (Some(now), false);
-        let view = self.node.view(now);
-        let count = |status| view.iter().filter(|member| member.status == status).count();
+        let count = |status| self.node.glances().filter(|member| member.status == status).count();
         notify::status(&format!(
             "{} alive, {} suspect, {} down; quorum {}",
             count(Status::Alive),
@@ -539,8 +538,8 @@ impl Driver {
 
     fn peers(&self) -> Vec<Peer> {
         let me = self.node.me();
-        let view = self.node.view(self.clock.now());
-        view.iter()
+        self.node
+            .glances()
             .filter(|member| member.name != *me && member.status != Status::Left)
             .map(|member| Peer { name: member.name.to_string(), address: member.address })
             .collect()

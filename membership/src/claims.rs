@@ -66,8 +66,8 @@ impl Node {
         self.last_heard = now;
         let limit = self.plausible_heartbeat(now, sender);
         let Some(mut member) = self.roster.get_mut(sender) else { return };
-        let path = member.path_mut(&self.config.rtt);
-        path.last_direct = now;
+        let path = &mut member.path;
+        path.heard(now);
         // That we hear it does not say that it hears us: only an answer does.
         let doubtful = !*path.reachable.get_or_insert(true);
         let to = member.life.address();

@@ -23,7 +23,7 @@ use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 use std::sync::Arc;
 
-use heartsay_detector::{Detector, DetectorConfig, RttConfig, RttEstimator};
+use heartsay_detector::{Detector, DetectorConfig, RttEstimator};
 
 use crate::Instant;
 use crate::config::Config;
@@ -292,16 +292,16 @@ pub struct Member {
 }
 
 /// What is seldom read of a member.
+// What is smaller than a word shares one with a moment: 56 bytes, the most that a chunk of 64 holds.
 #[derive(Clone, Debug)]
 pub struct File {
     pub life: Arc<Life>,
     pub state: State,
     /// Nothing, of nearly all.
     marks: Option<Box<Marks>>,
-    /// Nothing, of those with whom we have had no contact of our own.
-    path: Option<Box<Path>>,
+    pub path: Path,
     /// Since when the status is what it is.
-    pub since: Instant,
+    since: Moment,
     /// Status as last reported. Set by `Roster::set_status`, which keeps count.
     pub status: Status,
     /// Stamp of what is said about it: pages add them up.
@@ -312,10 +312,38 @@ pub struct File {
 #[derive(Clone, Debug)]
 pub struct Path {
     pub rtt: RttEstimator,
-    /// When we last heard from it directly; `EPOCH`: never.
-    pub last_direct: Instant,
-    /// Whether our last direct contact worked.
+    last_direct: Moment,
+    /// Whether our last direct contact worked; `None`: there was none.
     pub reachable: Option<bool>,
+}
+
+impl Path {
+    /// When we last heard from it directly; `EPOCH`: never.
+    pub fn last_direct(&self) -> Instant {
+        self.last_direct.into()
+    }
+
+    /// A datagram came straight from it.
+    pub fn heard(&mut self, now: Instant) {
+        self.last_direct = now.into();
+    }
+}
+
+/// A moment in seven bytes of microseconds: 2,283 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Moment([u8; 7]);
+
+impl From<Instant> for Moment {
+    fn from(at: Instant) -> Self {
+        let [a, b, c, d, e, f, g, _] = at.as_micros().min(LATEST_MICROS).to_le_bytes();
+        Self([a, b, c, d, e, f, g])
+    }
+}
+
+impl From<Moment> for Instant {
+    fn from(Moment([a, b, c, d, e, f, g]): Moment) -> Self {
+        Self::from_micros(u64::from_le_bytes([a, b, c, d, e, f, g, 0]))
+    }
 }
 
 /// The band has the file's words.
@@ -345,8 +373,12 @@ impl Member {
                 life,
                 state,
                 marks: Some(marks).filter(|marks| *marks != UNMARKED).map(Box::new),
-                path: None,
-                since: now,
+                path: Path {
+                    rtt: RttEstimator::new(&config.rtt),
+                    last_direct: Instant::EPOCH.into(),
+                    reachable: None,
+                },
+                since: now.into(),
                 status,
                 stamp: 0,
             }),
@@ -375,13 +407,14 @@ impl Member {
         self.state.get(ZONE)
     }
 
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+    /// Since when the status is what it is.
+    pub fn since(&self) -> Instant {
+        self.since.into()
     }
 
-    pub fn path_mut(&mut self, config: &RttConfig) -> &mut Path {
-        let new = || Path { rtt: RttEstimator::new(config), last_direct: Instant::EPOCH, reachable: None };
-        self.file.path.get_or_insert_with(|| Box::new(new()))
+    /// What is reported of it from now on.
+    pub fn report(&mut self, now: Instant, status: Status) {
+        (self.status, self.since) = (status, now.into());
     }
 
     /// What was said of it beside its heartbeat.
@@ -501,6 +534,8 @@ const RHYTHM: u32 = 8;
 /// Of the time that passes, one part in so many is added to the quickest arrival: 122 in a million, more than the
 /// clocks of two hosts drift apart, and half a second between two direct calls in the largest clusters.
 const FORGET: u64 = 8192;
+/// The last that a [`Moment`] can say.
+const LATEST_MICROS: u64 = (1 << 56) - 1;
 
 #[cfg(test)]
 mod tests {
@@ -530,6 +565,17 @@ mod tests {
         // Sizes at which the allocator rounds up by nothing; a life has two counters in front (memory.rs).
         assert!(size_of::<File>() <= 56, "{}", size_of::<File>());
         assert!(size_of::<Life>() <= 104, "{}", size_of::<Life>());
+    }
+
+    #[test]
+    fn a_moment_is_told_again_and_none_is_later_than_the_last() {
+        for micros in [0, 1, 1 << 32, LATEST_MICROS] {
+            assert_eq!(
+                Instant::from(Moment::from(Instant::from_micros(micros))),
+                Instant::from_micros(micros)
+            );
+        }
+        assert_eq!(Instant::from(Moment::from(Instant::NEVER)), Instant::from_micros(LATEST_MICROS));
     }
 
     #[test]

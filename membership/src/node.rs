@@ -278,13 +278,13 @@ impl Node {
 
     /// How long to wait for an answer from `member`.
     pub(crate) fn patience(&self, member: Option<&Member>) -> Duration {
-        let known = member.and_then(Member::path).map(|path| &path.rtt);
+        let known = member.map(|member| &member.path.rtt);
         known.filter(|rtt| rtt.smoothed().is_some()).unwrap_or(&self.paths).rto(&self.config.rtt)
     }
 
     /// How long a datagram of `sender` was under way, about.
     fn way(&self, sender: u64) -> Duration {
-        let path = self.roster.get(sender).and_then(Member::path).and_then(|path| path.rtt.smoothed());
+        let path = self.roster.get(sender).and_then(|member| member.path.rtt.smoothed());
         path.or(self.paths.smoothed()).unwrap_or_default() / 2
     }
 

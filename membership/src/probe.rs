@@ -114,7 +114,7 @@ impl Node {
                 self.health.probe_answered(now);
             }
             if let Some(mut member) = self.roster.get_mut(subject) {
-                let path = member.path_mut(&self.config.rtt);
+                let path = &mut member.path;
                 path.rtt.sample(rtt);
                 path.rtt.answered();
                 path.reachable = Some(true);
@@ -213,8 +213,8 @@ impl Node {
         let Some(probe) = self.probes.get(&subject) else { return };
         let Some(mut member) = self.roster.get_mut(subject) else { return };
         if member.heartbeat > probe.basis {
-            let path = member.path_mut(&self.config.rtt);
-            if path.last_direct < probe.began {
+            let path = &mut member.path;
+            if path.last_direct() < probe.began {
                 path.reachable = Some(false);
             }
             tracing::debug!(name = %member.life.name, at = ?now, "refuted");
@@ -228,7 +228,7 @@ impl Node {
             return;
         }
         let first = contact.kind.is_first() && member.status == Status::Alive;
-        let path = member.path_mut(&self.config.rtt);
+        let path = &mut member.path;
         let beyond_reach = path.reachable == Some(false);
         path.rtt.unanswered();
         drop(member);

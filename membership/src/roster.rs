@@ -189,8 +189,7 @@ impl Roster {
     pub fn set_status(&mut self, now: Instant, hash: u64, status: Status) {
         let Some(mut member) = self.get_mut(hash) else { return };
         let before = member.status;
-        member.status = status;
-        member.since = now;
+        member.report(now, status);
         drop(member);
         *self.census.of(before) -= 1;
         *self.census.of(status) += 1;
@@ -502,7 +501,7 @@ fn keeps_its_name(now: Instant, member: &Member, other: &Standing) -> bool {
         Status::Alive => true,
         Status::Suspect => {
             let other_lives = matches!(other.status(), Status::Alive | Status::Suspect);
-            other_lives && now.since(member.since) < NAME_KEPT
+            other_lives && now.since(member.since()) < NAME_KEPT
         }
         Status::Down | Status::Left => false,
     }

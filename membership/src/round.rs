@@ -141,8 +141,8 @@ impl Node {
             .roster
             .iter()
             .filter(|m| match m.status {
-                Status::Down => now.since(m.since) >= down,
-                Status::Left => now.since(m.since) >= left,
+                Status::Down => now.since(m.since()) >= down,
+                Status::Left => now.since(m.since()) >= left,
                 Status::Alive | Status::Suspect => false,
             })
             .map(Member::hash)

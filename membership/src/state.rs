@@ -17,11 +17,10 @@
 //! Weak spot: a deletion is a note too. It stays on the board, within the
 //! limit of keys, so that readers who missed it cannot bring the key back.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use heartsay_proto::is_word;
 use smol_str::SmolStr;
+use triomphe::ThinArc;
 
 use crate::identity::Version;
 
@@ -29,7 +28,7 @@ use crate::identity::Version;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// As drawn above, numbers in groups of seven bits (LEB128). `None`: nothing was ever said.
-    board: Option<Arc<[u8]>>,
+    board: Option<ThinArc<(), u8>>,
 }
 
 /// One note, on the board or about to be pinned there.
@@ -186,11 +185,11 @@ impl State {
             }
             put_number(&mut board, note.version);
         }
-        Self { board: Some(board.into()) }
+        Self { board: Some(ThinArc::from_header_and_slice((), &board)) }
     }
 
     fn board(&self) -> &[u8] {
-        self.board.as_deref().unwrap_or_default()
+        self.board.as_ref().map_or(&[], |board| &board.slice)
     }
 
     /// By key.

@@ -58,7 +58,7 @@ impl Node {
         let doubtful = (anybody && !heard_anybody) || self.health.impaired(now);
         let weak = kind != Evidence::Refused && doubtful;
         let Some(mut member) = self.roster.get_mut(subject) else { return };
-        member.path_mut(&self.config.rtt).reachable = Some(false);
+        member.path.reachable = Some(false);
         let accusation = Accusation { by: me, basis: probe.basis, kind, weak, began: probe.began };
         let news = member.mark(&Marks { accusations: vec![accusation], ..Marks::default() });
         drop(member);

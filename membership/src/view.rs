@@ -77,6 +77,8 @@ pub struct Glance<'a> {
     pub heartbeat: Heartbeat,
     /// What it is.
     pub status: Status,
+    /// Where it gossips.
+    pub address: SocketAddr,
 }
 
 /// One accusation.
@@ -178,7 +180,7 @@ impl Node {
             Detector::Phi(phi) => (phi.mean(), phi.deviation(), phi.samples()),
             Detector::Fixed(_) => (member.life.reference.interval(), Duration::ZERO, 0),
         };
-        let path = member.path();
+        let path = &member.path;
         MemberView {
             name: member.life.name.clone(),
             host_id: member.life.host_id,
@@ -188,7 +190,7 @@ impl Node {
             address: member.life.address(),
             state: member.state.iter().map(|(k, v)| (k.to_owned(), v.to_vec())).collect(),
             fenced: fenced.filter(|_| member.status == Status::Down),
-            since: member.since,
+            since: member.since(),
             phi: if is_self || !member.is_present() {
                 0.0
             } else {
@@ -198,9 +200,9 @@ impl Node {
             deviation,
             samples,
             silence: if is_self { Duration::ZERO } else { member.detector.silence(now) },
-            reachable: if is_self { Some(true) } else { path.and_then(|path| path.reachable) },
-            rtt: path.and_then(|path| path.rtt.smoothed()),
-            last_direct: path.map(|path| path.last_direct).filter(|at| *at != Instant::EPOCH),
+            reachable: if is_self { Some(true) } else { path.reachable },
+            rtt: path.rtt.smoothed(),
+            last_direct: Some(path.last_direct()).filter(|at| *at != Instant::EPOCH),
             accusers: accusers(member, &self.roster),
             verdict: member.marks().down,
             degraded: degraded(member),
@@ -217,6 +219,7 @@ fn glance(member: &Member) -> Glance<'_> {
         generation: member.life.generation,
         heartbeat: member.heartbeat,
         status: member.status,
+        address: member.life.address(),
     }
 }
 
