@@ -67,10 +67,16 @@ impl Detector {
             (Self::Phi(detector), DetectorConfig::Phi(config)) => detector.heartbeat(now, steps, config),
             (Self::Fixed(detector), DetectorConfig::Fixed(_)) => detector.heartbeat(now, steps),
             (Self::Phi(_), DetectorConfig::Fixed(_)) | (Self::Fixed(_), DetectorConfig::Phi(_)) => {
-                *self = Self::new(self.last(), config);
-                self.heartbeat(now, steps, config);
+                self.change(now, steps, config);
             }
         }
+    }
+
+    /// Another kind of detector has been configured.
+    #[cold]
+    fn change(&mut self, now: Instant, steps: u64, config: &DetectorConfig) {
+        *self = Self::new(self.last(), config);
+        self.heartbeat(now, steps, config);
     }
 
     /// Surprise at the silence until `now`: finite, never negative, never falling while the silence lasts.

@@ -97,18 +97,18 @@ impl PhiAccrual {
         }
         if self.timed {
             let elapsed = f32_of(now.micros_since(self.last)) * 1e-6;
-            // By whole seconds: what takes no more than those needs no closer look.
-            let silence = if elapsed <= f32_of(config.acceptable_pause.as_secs()) {
-                elapsed
-            } else {
-                let deviation = self.history.deviation().max(config.min_deviation.as_secs_f32());
-                let plain = self.history.mean() + config.acceptable_pause.as_secs_f32();
-                elapsed.min(plain + OUTLIER * deviation)
-            };
+            let plain = self.history.mean() + config.acceptable_pause.as_secs_f32();
+            let silence = if elapsed <= plain { elapsed } else { self.harmless(elapsed, plain, config) };
             self.history.record(elapsed / f32_of(steps), silence);
         }
         self.timed = true;
         self.last = self.last.max(now);
+    }
+
+    /// What a silence teaches that was longer than `plain`, the mean and the pause, all in seconds.
+    fn harmless(&self, elapsed: f32, plain: f32, config: &PhiConfig) -> f32 {
+        let deviation = self.history.deviation().max(config.min_deviation.as_secs_f32());
+        elapsed.min(plain + OUTLIER * deviation)
     }
 
     /// Surprise at the silence until `now`, in decimal digits: finite, never negative, never falling while

@@ -21,7 +21,7 @@ use crate::io::Rejected;
 use crate::member::Member;
 use crate::node::Node;
 use crate::probe::Probe;
-use crate::pulse::Pulse;
+use crate::pulse::{Pulse, Rhythm};
 
 /// What is the same for all members of a page.
 struct Hearsay<'a> {
@@ -96,9 +96,11 @@ impl Hearsay<'_> {
     ) {
         let pulses = drawer.pulses.get_mut(range.clone()).unwrap_or_default();
         let members = drawer.members.get_mut(range.clone()).unwrap_or_default();
+        let mut rhythm = Rhythm::UNKNOWN;
         for &Newer { at, beyond } in find_newer(self.nominal, ages, pulses, members, newer) {
             let (Some(pulse), Some(member)) = (pulses.get_mut(at), members.get_mut(at)) else { break };
-            let Some(steps) = pulse.steps(beyond) else { continue };
+            let told = ages.get(at).and_then(|age| age.rounds());
+            let Some((steps, _)) = pulse.steps(beyond, &mut rhythm).zip(told) else { continue };
             // What can have been beaten since it was last heard needs no look at its life.
             let silence = self.now.micros_since(member.detector.last());
             let heartbeat = member.heartbeat.saturating_add(steps);
@@ -139,8 +141,9 @@ fn find_newer<'a>(
     }
     let mut count = 0;
     for (at, (age, pulse)) in ages.iter().zip(pulses).enumerate() {
-        let (Some(rounds), Some(place)) = (age.rounds(), newer.get_mut(count)) else { continue };
-        (place.at, place.beyond) = (at, pulse.beyond(nominal, rounds));
+        let Some(place) = newer.get_mut(count) else { break };
+        // Of one that is left out this is some number, and is not looked at.
+        (place.at, place.beyond) = (at, pulse.beyond(nominal, *age));
         count += usize::from(place.beyond >= 0);
     }
     let newer = newer.get_mut(..count).unwrap_or_default();

@@ -30,7 +30,7 @@ pub struct Pulse {
 /// reciprocal, rounded up, the quotient of any two numbers of 32 bits is exact.)
 #[derive(Clone, Copy, Debug)]
 pub struct Rhythm {
-    /// As in a pulse of one that beats, less the lowest bit.
+    /// As in a pulse, less the lowest bit.
     halved: u32,
     /// 2^64 by the interval, rounded up.
     reciprocal: u64,
@@ -40,15 +40,16 @@ impl Rhythm {
     /// Before the first.
     pub const UNKNOWN: Self = Self { halved: u32::MAX, reciprocal: 0 };
 
-    /// Of one that beats, at an interval of two milliseconds or more.
+    /// Of one with an interval of two milliseconds or more.
     fn of(pulse: Pulse) -> Self {
         // By two at the least, 2^64 divided and rounded up is below 2^64.
         let reciprocal = u64::MAX / u64::from(pulse.interval_ms().max(2)) + 1;
         Self { halved: pulse.rhythm >> 1, reciprocal }
     }
 
-    fn divide(self, late_ms: u32) -> i64 {
-        i64::try_from((u128::from(self.reciprocal) * u128::from(late_ms)) >> 64).unwrap_or(i64::MAX)
+    fn divide(self, ms: u32) -> u64 {
+        // A product of 64 and 32 bits.
+        u64::try_from((u128::from(self.reciprocal) * u128::from(ms)) >> 64).unwrap_or(u64::MAX)
     }
 }
 
@@ -122,26 +123,34 @@ impl Pulse {
         }
         let late = unix_ms - self.due_ms;
         match u32::try_from(late) {
-            Ok(late) => Age::of(rhythm.divide(late)),
+            Ok(late) => Age::of(signed(rhythm.divide(late))),
             Err(_) => Age::of(late.div_euclid(self.interval_ms().into())),
         }
     }
 
     /// By how many milliseconds the heartbeat of a member that is `age` rounds behind its line at `unix_ms` of its time
-    /// ([`nominal`]) goes beyond what we know; negative when it is not news.
-    pub fn beyond(self, unix_ms: i64, age: i64) -> i64 {
-        unix_ms - self.due_ms - (age + 1) * i64::from(self.interval_ms())
+    /// ([`nominal`]) goes beyond what we know; negative when it is not news. Any number when nothing is said of it.
+    pub fn beyond(self, unix_ms: i64, age: Age) -> i64 {
+        let rounds = age.rounds_or_any().wrapping_add(1).wrapping_mul(self.interval_ms().into());
+        (unix_ms - self.due_ms).wrapping_sub(rounds)
     }
 
     /// By how many heartbeats a member is ahead that is so many milliseconds [`beyond`](Self::beyond) what we know.
     /// `None`: it is not.
-    pub fn steps(self, beyond: i64) -> Option<u64> {
+    pub fn steps(self, beyond: i64, rhythm: &mut Rhythm) -> Option<u64> {
         let (beyond, interval) = (u64::try_from(beyond).ok()?, u64::from(self.interval_ms()));
-        // Nearly always.
-        if beyond < interval {
-            return Some(1);
+        if interval < 2 {
+            return beyond.checked_div(interval)?.checked_add(1);
         }
-        Some(beyond.checked_div(interval)? + 1)
+        if self.rhythm >> 1 != rhythm.halved {
+            *rhythm = Rhythm::of(self);
+        }
+        // Whether it is one or several nobody can guess, so there is no short way for one.
+        let more = match u32::try_from(beyond) {
+            Ok(beyond) => rhythm.divide(beyond),
+            Err(_) => beyond / interval,
+        };
+        Some(more + 1)
     }
 
     /// So many heartbeats more, as they came out of [`steps`](Self::steps).
@@ -194,7 +203,7 @@ mod tests {
     }
 
     fn ahead(pulse: Pulse, unix_ms: i64, age: i64) -> Option<u64> {
-        pulse.steps(pulse.beyond(unix_ms, age))
+        pulse.steps(pulse.beyond(unix_ms, Age::of(age)), &mut Rhythm::UNKNOWN.clone())
     }
 
     #[test]

@@ -57,6 +57,12 @@ impl Age {
         if rounds.unsigned_abs() <= Self::FARTHEST.unsigned_abs() { Self(rounds) } else { Self::LEFT_OUT }
     }
 
+    /// Rounds behind if anything is said, and some number if not: for whoever asks [`rounds`](Self::rounds) later.
+    #[must_use]
+    pub const fn rounds_or_any(self) -> i64 {
+        self.0
+    }
+
     /// Rounds behind, if anything is said.
     #[must_use]
     pub const fn rounds(self) -> Option<i64> {
