@@ -540,7 +540,7 @@ impl Driver {
         let me = self.node.me();
         self.node
             .glances()
-            .filter(|member| member.name != *me && member.status != Status::Left)
+            .filter(|member| member.name != me && member.status != Status::Left)
             .map(|member| Peer { name: member.name.to_string(), address: member.address })
             .collect()
     }
