@@ -75,8 +75,8 @@ impl Drawer {
         self.riders.iter().map(|rider| rider.hash)
     }
 
-    pub fn take_in_hand(&mut self, hash: u64) -> Option<InHand<'_>> {
-        let place = self.find(hash).ok()?;
+    /// The member at a place.
+    pub fn take_in_hand(&mut self, place: usize) -> Option<InHand<'_>> {
         let (rider, pulse) = (self.riders.get_mut(place)?, self.pulses.get_mut(place)?);
         let member = self.members.get_mut(place)?;
         let was = (member.heartbeat, member.status);
@@ -123,9 +123,9 @@ impl Drawer {
         start..self.riders.partition_point(|rider| rider.hash <= to).max(start)
     }
 
-    pub fn put(&mut self, member: Member) {
+    /// Puts a member in where it is to stand, as [`find`](Self::find) has said.
+    pub fn put(&mut self, place: usize, member: Member) {
         let rider = Rider::of(&member);
-        let (Ok(place) | Err(place)) = self.find(rider.hash);
         if self.members.len() == self.members.capacity() {
             // Doubling would leave a third of all memory unused.
             let more = if self.members.len() < ROOM { 8 } else { MORE };

@@ -156,7 +156,8 @@ impl Roster {
 
     pub fn get_mut(&mut self, hash: u64) -> Option<InHand<'_>> {
         let at = self.drawer_of(hash);
-        self.drawers.get_mut(at)?.take_in_hand(hash)
+        let drawer = self.drawers.get_mut(at)?;
+        drawer.take_in_hand(drawer.find(hash).ok()?)
     }
 
     /// Position of a member.
@@ -180,7 +181,7 @@ impl Roster {
     pub fn by_tag(&self, tag: u64) -> Option<&Member> {
         // Tags share the upper half with the hash by which the roster is sorted.
         let drawer = self.drawers.get(self.drawer_of(tag))?;
-        let first = drawer.riders.partition_point(|rider| rider.hash >> 32 < tag >> 32);
+        let (Ok(first) | Err(first)) = drawer.find(tag >> 32 << 32);
         let mut same = drawer.riders.get(first..)?.iter().take_while(|rider| rider.hash >> 32 == tag >> 32);
         drawer.members.get(first + same.position(|rider| rider.tag() == tag)?)
     }
@@ -284,10 +285,12 @@ impl Roster {
         }
         let bodies = &self.bodies;
         let at = drawer_of(self.bits, claim.subject);
-        let drawer = self.drawers.get_mut(at);
-        let Some(mut member) = drawer.and_then(|drawer| drawer.take_in_hand(claim.subject)) else {
-            return self.insert(now, claim, config);
+        let Some(drawer) = self.drawers.get_mut(at) else { return Ok(Change::Unknown) };
+        let place = match drawer.find(claim.subject) {
+            Ok(place) => place,
+            Err(place) => return self.insert(now, claim, config, (at, place)),
         };
+        let Some(mut member) = drawer.take_in_hand(place) else { return Ok(Change::Unknown) };
         if claim.generation < member.life.generation {
             return Ok(Change::Stale);
         }
@@ -356,17 +359,23 @@ impl Roster {
         }
     }
 
-    fn insert(&mut self, now: Instant, claim: Claim, config: &Config) -> Result<Change, Rejected> {
+    /// Takes a newcomer in, at the place of its drawer where it belongs.
+    fn insert(
+        &mut self,
+        now: Instant,
+        claim: Claim,
+        config: &Config,
+        (at, place): (usize, usize),
+    ) -> Result<Change, Rejected> {
         let Some(life) = claim.life else { return Ok(Change::Unknown) };
         if self.len >= self.max_members {
             return Err(Rejected::Full { cap: self.max_members, name: life.name });
         }
         let (life, state) = self.bodies.share(life, first_state(claim.delta.as_ref())?);
         let member = Member::new(now, life, claim.standing, state, config);
-        let at = self.drawer_of(member.hash());
         if let Some(drawer) = self.drawers.get_mut(at) {
             *self.census.of(member.status) += 1;
-            drawer.put(member);
+            drawer.put(place, member);
             self.len += 1;
         }
         self.resize();
