@@ -30,10 +30,17 @@ impl Node {
         let pass_on = !matches!(packet.body, Some(gossip::packet::Body::Supply(_)));
         let mut first_refusal = Ok(());
         let mut outdated = Vec::new();
-        for claim in &mut packet.claims {
-            // Those of a refusal are looked at once more.
-            let claim = if is_refusal { claim.clone() } else { core::mem::take(claim) };
-            let taken = Claim::read(now, claim).and_then(|claim| {
+        // Those of a refusal are looked at once more.
+        let take =
+            |claim: &mut gossip::Claim| if is_refusal { claim.clone() } else { core::mem::take(claim) };
+        let claims = packet.claims.iter_mut().map(|claim| Claim::read(now, take(claim)));
+        let claims: Vec<Result<Claim, Rejected>> = claims.collect();
+        if claims.len() > 1 {
+            let subjects: Vec<u64> = claims.iter().flatten().map(|claim| claim.subject).collect();
+            self.roster.touch(&subjects);
+        }
+        for claim in claims {
+            let taken = claim.and_then(|claim| {
                 let (subject, own) = (claim.subject, claim.life.as_ref().map(|life| life.tag));
                 let result = self.take_claim(now, claim, pass_on);
                 if let (Err(refused), Some(tag)) = (&result, own)

@@ -4,6 +4,7 @@
 //! written on it, so that whoever looks for somebody, or sums up a drawer, reads riders and no cards. A card is
 //! taken out to be written on; when it is put back, its rider and the sums of the drawer follow.
 
+use core::hint::black_box;
 use core::ops::{Deref, DerefMut, Range};
 
 use crate::identity::Heartbeat;
@@ -90,10 +91,7 @@ impl Drawer {
     /// many more steps than halving if somebody chose names for their hashes.
     pub fn find(&self, hash: u64) -> Result<usize, usize> {
         let riders = self.riders.as_slice();
-        let Some(last) = riders.len().checked_sub(1) else { return Err(0) };
-        // How far along the drawer, in parts of 2^32.
-        let along = (hash.saturating_sub(self.from) << (self.to - self.from).leading_zeros()) >> 32;
-        let guess = usize::try_from((along * riders.len() as u64) >> 32).unwrap_or(last).min(last);
+        let guess = self.guess(hash);
         let reaches = |place: usize| riders.get(place).is_none_or(|rider| rider.hash >= hash);
         let (mut from, mut to, mut step) = (guess, guess, NEARBY);
         while from > 0 && reaches(from) {
@@ -112,6 +110,23 @@ impl Drawer {
             Some(rider) if rider.hash == hash => Ok(place),
             _ => Err(place),
         }
+    }
+
+    /// Where a member should stand by its hash.
+    fn guess(&self, hash: u64) -> usize {
+        // How far along the drawer, in parts of 2^32.
+        let along = (hash.saturating_sub(self.from) << (self.to - self.from).leading_zeros()) >> 32;
+        let last = self.riders.len().saturating_sub(1);
+        usize::try_from((along * self.riders.len() as u64) >> 32).unwrap_or(last).min(last)
+    }
+
+    /// Touches what a search for a member reads, and what has to move for a newcomer.
+    pub fn touch(&self, hash: u64) {
+        let guess = self.guess(hash);
+        for place in [guess.saturating_sub(NEARBY), guess, guess + NEARBY] {
+            black_box(self.riders.get(place).map(|rider| rider.hash));
+        }
+        black_box((self.pulses.get(guess).copied(), self.members.get(guess).map(|member| member.heartbeat)));
     }
 
     /// Places of the members from hash `from` up to and including `to`.

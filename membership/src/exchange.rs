@@ -304,9 +304,9 @@ impl Node {
 
     fn on_wants(&self, wants: &[gossip::Want], reply: &mut Reply) {
         for want in wants {
-            if let Some(member) = self.roster.by_tag(want.tag) {
+            if let Some(hash) = self.roster.by_tag(want.tag) {
                 let detail = if want.known { Detail::Since(want.since) } else { Detail::Full };
-                reply.claims.push((member.hash(), detail));
+                reply.claims.push((hash, detail));
             }
         }
     }

@@ -355,7 +355,7 @@ impl Node {
         self.stats.claims_received += packet.claims.len() as u64;
         // News first: a newcomer is known by its own claim before its request is looked at.
         let refused = self.on_claims(now, from, &mut packet);
-        let sender = self.roster.by_tag(packet.sender).map(Member::hash);
+        let sender = self.roster.by_tag(packet.sender);
         if let Some(sender) = sender {
             self.heard(now, sender, packet.heartbeat);
             self.beat.hear(now - self.way(sender), packet.beat);

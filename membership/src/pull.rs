@@ -23,8 +23,10 @@ use crate::bucket::Bucket;
 use crate::claims::is_other;
 use crate::contact::{Contact, Kind};
 use crate::io::Rejected;
+use crate::member::Member;
 use crate::node::Node;
 use crate::peers;
+use crate::roster::touch_files;
 use crate::wire::Detail;
 
 /// The parts of the roster that are being pulled, if any are.
@@ -112,11 +114,10 @@ impl Node {
         let supply = gossip::Supply { from: pull.from, next: u64::MAX, members };
         let Some(mut filler) = self.filler(seq, Some(Body::Supply(supply))) else { return };
         let have = Have::of(&pull.have);
+        let missing =
+            self.roster.between(pull.from, pull.until).filter(|(tag, _)| !have.contains(short(*tag)));
         let mut next = 0;
-        for (tag, member) in self.roster.between(pull.from, pull.until) {
-            if have.contains(short(tag)) {
-                continue;
-            }
+        for member in fetched(missing.map(|(_, member)| member)) {
             if filler.try_claim(self.claim(now, member, Detail::Full)).is_err() {
                 next = member.hash();
                 break;
@@ -233,6 +234,18 @@ impl Node {
     }
 }
 
+/// The same members, a datagram's worth at a time, of whom all that is to be told has been touched: it lies far away, and so
+/// is on its way together.
+fn fetched<'a>(members: impl Iterator<Item = &'a Member>) -> impl Iterator<Item = &'a Member> {
+    let mut members = members.fuse();
+    core::iter::from_fn(move || {
+        let some: Vec<&Member> = members.by_ref().take(TOLD).collect();
+        touch_files(&some);
+        Some(some).filter(|some| !some.is_empty())
+    })
+    .flatten()
+}
+
 /// The hashes from `first` on, in `parts` equal parts.
 fn split(first: u64, parts: u64) -> Vec<Part> {
     let share = (u64::MAX - first) / parts;
@@ -287,6 +300,8 @@ fn read_short(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |short, byte| short << 8 | u32::from(*byte))
 }
 
+/// About as many as are told in one datagram.
+const TOLD: usize = 16;
 /// Bytes of a tag that are sent.
 const SHORT: usize = 3;
 /// Parts that a large roster is pulled in at once.

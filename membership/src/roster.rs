@@ -9,6 +9,7 @@
 //! twice as many when they get too full. A page of the wire is some drawers, or part of one. A newcomer moves the cards
 //! of one drawer only (`drawer.rs`).
 
+use core::hint::black_box;
 use core::ops::Range;
 use core::time::Duration;
 
@@ -160,6 +161,18 @@ impl Roster {
         drawer.take_in_hand(drawer.find(hash).ok()?)
     }
 
+    /// Touches all that will be looked for, step by step: what lies far away is then on its way together, and is not waited for
+    /// one by one.
+    pub fn touch(&self, hashes: &[u64]) {
+        for hash in hashes {
+            if let Some(drawer) = self.drawers.get(self.drawer_of(*hash)) {
+                drawer.touch(*hash);
+            }
+        }
+        let known: Vec<&Member> = hashes.iter().filter_map(|hash| self.get(*hash)).collect();
+        touch_files(&known);
+    }
+
     /// Position of a member.
     pub fn rank(&self, hash: u64) -> Option<usize> {
         let at = self.drawer_of(hash);
@@ -177,13 +190,13 @@ impl Roster {
         None
     }
 
-    /// The member whose life has this tag.
-    pub fn by_tag(&self, tag: u64) -> Option<&Member> {
+    /// The member whose life has this tag, by its hash.
+    pub fn by_tag(&self, tag: u64) -> Option<u64> {
         // Tags share the upper half with the hash by which the roster is sorted.
         let drawer = self.drawers.get(self.drawer_of(tag))?;
         let (Ok(first) | Err(first)) = drawer.find(tag >> 32 << 32);
         let mut same = drawer.riders.get(first..)?.iter().take_while(|rider| rider.hash >> 32 == tag >> 32);
-        drawer.members.get(first + same.position(|rider| rider.tag() == tag)?)
+        same.find(|rider| rider.tag() == tag).map(|rider| rider.hash)
     }
 
     /// Gives a member another status.
@@ -415,6 +428,12 @@ impl Roster {
         let (first, last) = (self.drawer_of(from), self.drawer_of(to));
         (first..last + 1, from, to)
     }
+}
+
+/// Touches what is to be read of some members: their files, and then their lives.
+pub fn touch_files(members: &[&Member]) {
+    members.iter().for_each(|member| _ = black_box(member.stamp));
+    members.iter().for_each(|member| _ = black_box(member.hash()));
 }
 
 /// First and last hash that begins with `prefix`, of `bits` bits.
