@@ -167,7 +167,7 @@ impl Node {
         let (second, first): (Vec<Due>, Vec<Due>) = self.burst.due(now).into_iter().partition(|d| d.wave > 0);
         if !first.is_empty() {
             let targets = self.anybody(self.burst.fanout());
-            self.pass_on(now, first, targets);
+            self.pass_on(now, first, &targets);
         }
         // Smaller: together they make seven, see burst.rs.
         let fanout = self.burst.fanout().saturating_sub(1).max(1);
@@ -176,7 +176,7 @@ impl Node {
         }
         if self.burst.affords(now, fanout) {
             let targets = self.those_in_turn(now, fanout);
-            self.pass_on(now, second, targets);
+            self.pass_on(now, second, &targets);
         } else {
             second.into_iter().for_each(|news| self.burst.put_back(now, news));
         }
@@ -207,7 +207,7 @@ impl Node {
         some
     }
 
-    fn pass_on(&mut self, now: Instant, due: Vec<Due>, targets: Vec<SocketAddr>) {
+    fn pass_on(&mut self, now: Instant, due: Vec<Due>, targets: &[SocketAddr]) {
         if targets.is_empty() {
             return;
         }
@@ -225,9 +225,7 @@ impl Node {
         }
         self.burst.spend(now, targets.len());
         self.stats.bursts += targets.len() as u64;
-        for to in targets {
-            self.send(to, &packet);
-        }
+        self.send_to_each(targets, &packet);
     }
 
     /// A packet in the making, around `body`.

@@ -24,13 +24,13 @@ pub fn of_name(name: &Name) -> u64 {
 /// lower half; the upper half is that of the name's hash, so that tags are
 /// found and sorted like names.
 pub fn of_life(life: &Life) -> u64 {
+    let [host_low, host_high] = halves(life.host_id.0);
+    let reference = life.reference;
+    let words = [life.hash, host_low, host_high, life.generation, reference.unix_ms, reference.heartbeat];
     let mut hasher = SipHasher13::new_with_keys(0, LIFE);
-    hasher.write_u64(life.hash);
-    hasher.write_u128(life.host_id.0);
-    hasher.write_u64(life.generation);
-    hasher.write_u64(life.reference.unix_ms);
-    hasher.write_u64(life.reference.heartbeat);
-    hasher.write_u32(life.reference.interval_ms);
+    // In one string: word by word takes twice as long.
+    hasher.write(words.map(u64::to_le_bytes).as_flattened());
+    hasher.write_u32(reference.interval_ms);
     match life.address().ip() {
         IpAddr::V4(ip) => hasher.write(&ip.octets()),
         IpAddr::V6(ip) => hasher.write(&ip.octets()),
@@ -69,6 +69,12 @@ pub fn of_pair(subject: u64, observer: u64) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(subject, PAIR);
     hasher.write_u64(observer);
     hasher.finish()
+}
+
+/// The lower half first.
+fn halves(number: u128) -> [u64; 2] {
+    let [a, b, c, d, e, f, g, h, high @ ..] = number.to_le_bytes();
+    [u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes(high)]
 }
 
 const UPPER: u64 = 0xffff_ffff_0000_0000;

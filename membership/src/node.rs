@@ -310,21 +310,38 @@ impl Node {
 
     /// Seals and queues a datagram, unless that is more than may leave now.
     pub(crate) fn send(&mut self, to: SocketAddr, packet: &gossip::Packet) {
+        self.send_to_each(&[to], packet);
+    }
+
+    /// The same datagram to several. With a key each is sealed by itself.
+    pub(crate) fn send_to_each(&mut self, targets: &[SocketAddr], packet: &gossip::Packet) {
         encode_packet(packet, &mut self.scratch);
+        let sealed_once = self.config.keyring.is_empty();
+        let mut bytes = Bytes::new();
+        for to in targets {
+            if bytes.is_empty() || !sealed_once {
+                bytes = self.sealed();
+            }
+            if !self.outlet.passes(self.last_call, packet, bytes.len()) {
+                self.stats.datagrams_held_back += 1;
+                continue;
+            }
+            self.stats.datagrams_sent += 1;
+            self.stats.bytes_sent += bytes.len() as u64;
+            self.stats.claims_sent += packet.claims.len() as u64;
+            self.out.push_back(Output::Transmit(Transmit { to: *to, bytes: bytes.clone() }));
+        }
+    }
+
+    /// The frame around what was encoded last.
+    fn sealed(&mut self) -> Bytes {
         let mut nonce = [0; 24];
         if !self.config.keyring.is_empty() {
             self.rng.fill_bytes(&mut nonce);
         }
         let mut frame = Vec::new();
         seal(&self.scratch, &self.config.cluster, &self.config.keyring, nonce, &mut frame);
-        if !self.outlet.passes(self.last_call, packet, frame.len()) {
-            self.stats.datagrams_held_back += 1;
-            return;
-        }
-        self.stats.datagrams_sent += 1;
-        self.stats.bytes_sent += frame.len() as u64;
-        self.stats.claims_sent += packet.claims.len() as u64;
-        self.out.push_back(Output::Transmit(Transmit { to, bytes: Bytes::from(frame) }));
+        frame.into()
     }
 
     pub(crate) fn emit(&mut self, event: Event) {

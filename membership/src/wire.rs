@@ -42,9 +42,11 @@ impl Claim {
         let subject = life.as_ref().map_or(claim.subject, |life| life.hash);
         let accusations = claim.accusations.iter().map(|a| read_accusation(now, a)).collect();
         let marks = Marks { left: claim.left, down: claim.down.checked_sub(1), accusations };
-        // Through the order of claims, so that what was read keeps its rules.
         let mut standing = Standing { heartbeat: claim.heartbeat, ..Standing::default() };
-        standing.join(&Standing { marks, ..standing.clone() });
+        if marks != Marks::default() {
+            // Through the order of claims, so that what was read keeps its rules.
+            standing.join(&Standing { marks, ..standing.clone() });
+        }
         let delta = (claim.version > claim.since).then(|| Delta {
             since: claim.since,
             until: claim.version,
