@@ -277,7 +277,10 @@ fn normal_phi(z: f64) -> f64 {
             ..5.0 => 22,
             ..7.0 => 14,
             ..9.0 => 9,
-            ..FAR => 7,
+            ..12.0 => 7,
+            ..16.0 => 6,
+            ..25.0 => 5,
+            ..FAR => 4,
             // The next would be lost in rounding, and powers of z would become infinite.
             _ => 1,
         };
