@@ -315,22 +315,25 @@ impl Node {
 
     /// The same datagram to several. With a key each is sealed by itself.
     pub(crate) fn send_to_each(&mut self, targets: &[SocketAddr], packet: &gossip::Packet) {
+        let Some((last, others)) = targets.split_last() else { return };
         encode_packet(packet, &mut self.scratch);
-        let sealed_once = self.config.keyring.is_empty();
-        let mut bytes = Bytes::new();
-        for to in targets {
-            if bytes.is_empty() || !sealed_once {
-                bytes = self.sealed();
-            }
-            if !self.outlet.passes(self.last_call, packet, bytes.len()) {
-                self.stats.datagrams_held_back += 1;
-                continue;
-            }
-            self.stats.datagrams_sent += 1;
-            self.stats.bytes_sent += bytes.len() as u64;
-            self.stats.claims_sent += packet.claims.len() as u64;
-            self.out.push_back(Output::Transmit(Transmit { to: *to, bytes: bytes.clone() }));
+        let mut frame = self.sealed();
+        for to in others {
+            let next = if self.config.keyring.is_empty() { frame.clone() } else { self.sealed() };
+            self.queue(*to, packet, core::mem::replace(&mut frame, next));
         }
+        self.queue(*last, packet, frame);
+    }
+
+    fn queue(&mut self, to: SocketAddr, packet: &gossip::Packet, frame: Bytes) {
+        if !self.outlet.passes(self.last_call, packet, frame.len()) {
+            self.stats.datagrams_held_back += 1;
+            return;
+        }
+        self.stats.datagrams_sent += 1;
+        self.stats.bytes_sent += frame.len() as u64;
+        self.stats.claims_sent += packet.claims.len() as u64;
+        self.out.push_back(Output::Transmit(Transmit { to, bytes: frame }));
     }
 
     /// The frame around what was encoded last.
