@@ -259,15 +259,19 @@ fn the_service_manager_is_told_how_it_goes() {
         // Half a second apart; the loop comes by each second at the latest.
         .variable("WATCHDOG_USEC", "1000000")
         .start();
-    let until = |wanted: &str| {
-        let mut buffer = [0; 512];
-        loop {
-            let length = manager.recv(&mut buffer).unwrap_or_else(|e| panic!("{wanted}: {e}"));
-            let word = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            if word.contains(wanted) {
-                return word;
+    // Told and not waited for yet: that it is ready and how it goes come from two threads, in either order.
+    let mut told: Vec<String> = Vec::new();
+    let mut until = |wanted: &str| {
+        // A word each half second at the latest.
+        for _ in 0..60 {
+            if let Some(place) = told.iter().position(|word| word.contains(wanted)) {
+                return told.remove(place);
             }
+            let mut buffer = [0; 512];
+            let length = manager.recv(&mut buffer).unwrap_or_else(|e| panic!("{wanted}: {e}"));
+            told.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
         }
+        panic!("{wanted}: only {told:?}");
     };
     until("READY=1");
     assert!(until("STATUS=").contains("1 alive"));
