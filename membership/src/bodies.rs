@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::member::Life;
+use crate::life::Life;
 use crate::state::State;
 
 /// Where equal bodies are found. Clones are the same place.

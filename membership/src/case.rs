@@ -4,8 +4,9 @@ use core::time::Duration;
 
 use crate::Instant;
 use crate::identity::{Heartbeat, Name};
-use crate::member::{Member, Status};
+use crate::member::Member;
 use crate::node::Node;
+use crate::standing::Status;
 use crate::verdict;
 use crate::witness::{self, Testimony};
 

@@ -10,10 +10,12 @@ use crate::burst::Due;
 use crate::contact::Kind;
 use crate::identity::{HostId, Name};
 use crate::io::{Event, MemberEvent, MemberEventKind, Rejected};
-use crate::member::{Evidence, Life, Member, Status};
+use crate::life::Life;
+use crate::member::Member;
 use crate::node::Node;
 use crate::peers;
 use crate::roster::Change;
+use crate::standing::{Evidence, Status};
 use crate::wire::{self, Claim, Detail};
 
 impl Node {

@@ -8,8 +8,9 @@ use core::hint::black_box;
 use core::ops::{Deref, DerefMut, Range};
 
 use crate::identity::Heartbeat;
-use crate::member::{Member, Status};
+use crate::member::Member;
 use crate::pulse::Pulse;
+use crate::standing::Status;
 
 /// A range of the roster, with its sums.
 #[derive(Debug)]

@@ -8,9 +8,10 @@ use heartsay_proto::gossip::packet::Body;
 use crate::Instant;
 use crate::contact::{Contact, Kind};
 use crate::io::Rejected;
-use crate::member::{Member, Status};
+use crate::member::Member;
 use crate::node::Node;
 use crate::peers;
+use crate::standing::Status;
 use crate::wire::{self, Detail};
 
 impl Node {

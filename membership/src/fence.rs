@@ -15,9 +15,10 @@ use crate::Instant;
 use crate::fingerprint;
 use crate::identity::Name;
 use crate::io::MemberEventKind;
-use crate::member::{Member, Status};
+use crate::member::Member;
 use crate::node::Node;
 use crate::quorum::{Acknowledged, Enclosure, MOST_ABOUT};
+use crate::standing::Status;
 
 /// What this node knows about silences.
 #[derive(Debug)]

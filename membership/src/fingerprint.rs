@@ -11,7 +11,9 @@ use core::net::IpAddr;
 use siphasher::sip::SipHasher13;
 
 use crate::identity::Name;
-use crate::member::{Life, Member, Status};
+use crate::life::Life;
+use crate::member::Member;
+use crate::standing::Status;
 
 /// Where a name stands in the roster.
 pub fn of_name(name: &Name) -> u64 {

@@ -12,8 +12,8 @@ use heartsay_proto::DecodeError;
 
 use crate::Instant;
 use crate::identity::{Generation, Heartbeat, HostId, Name, NameError};
-use crate::member::Status;
 use crate::quorum::{Electorate, QuorumStatus};
+use crate::standing::Status;
 use crate::state::StateError;
 
 /// One thing that happened in the world.

@@ -7,9 +7,10 @@ use crate::Instant;
 use crate::claims::is_other;
 use crate::contact::{Contact, Kind};
 use crate::io::{Event, MemberEventKind};
-use crate::member::{Marks, Member, Status};
+use crate::member::Member;
 use crate::node::Node;
 use crate::peers;
+use crate::standing::{Marks, Status};
 use crate::wire::Detail;
 
 /// A good-bye under way.

@@ -6,12 +6,9 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use heartsay_detector::{LocalHealth, RttEstimator};
 use heartsay_proto::ages::Age;
-use heartsay_proto::gossip::packet::Body;
-use heartsay_proto::{decode_into, encode_packet, gossip, open, seal};
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use siphasher::sip::SipHasher13;
 
@@ -27,20 +24,21 @@ use crate::exchange::Reply;
 use crate::fence::Fence;
 use crate::hearsay::Newer;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
-use crate::io::{Command, Event, Input, MemberEventKind, Output, Rejected, Transmit};
+use crate::io::{Event, Input, Output, Rejected};
 use crate::join::Join;
 use crate::leave::Leave;
-use crate::member::{Life, Member, Reference, Standing};
+use crate::life::{Life, Reference};
+use crate::member::Member;
 use crate::outlet::Outlet;
 use crate::presence::Presence;
 use crate::probe::Probe;
 use crate::pull::Pulls;
 use crate::roll::Roll;
 use crate::roster::Roster;
+use crate::standing::Standing;
 use crate::state::{State, StateError};
 use crate::stats::Stats;
 use crate::verdict::Company;
-use crate::wire;
 
 /// Who a node is.
 #[derive(Clone, Debug)]
@@ -67,7 +65,7 @@ pub struct Node {
     pub(crate) config: Arc<Config>,
     pub(crate) me: u64,
     /// That of our present life.
-    tag: u64,
+    pub(crate) tag: u64,
     pub(crate) rng: ChaCha8Rng,
     pub(crate) roster: Roster,
     pub(crate) contacts: Contacts,
@@ -82,7 +80,7 @@ pub struct Node {
     pub(crate) testify_at: Instant,
     pub(crate) burst: Burst,
     /// Bounds all that leaves.
-    outlet: Outlet,
+    pub(crate) outlet: Outlet,
     pub(crate) join: Join,
     pub(crate) pulls: Pulls,
     pub(crate) leave: Option<Leave>,
@@ -128,7 +126,7 @@ pub struct Node {
     /// When the driver last called, and when we had asked to be called.
     pub(crate) last_call: Instant,
     promised: Instant,
-    out: VecDeque<Output>,
+    pub(crate) out: VecDeque<Output>,
     /// Reused for the body of what comes and goes, and for a page of it.
     pub(crate) scratch: Vec<u8>,
     pub(crate) buffers: Buffers,
@@ -282,227 +280,8 @@ impl Node {
         known.filter(|rtt| rtt.smoothed().is_some()).unwrap_or(&self.paths).rto(&self.config.rtt)
     }
 
-    /// How long a datagram of `sender` was under way, about.
-    fn way(&self, sender: u64) -> Duration {
-        let path = self.roster.get(sender).and_then(|member| member.path.rtt.smoothed());
-        path.or(self.paths.smoothed()).unwrap_or_default() / 2
-    }
-
-    /// A packet of ours around `body`.
-    pub(crate) fn packet(&self, seq: u32, body: Option<Body>) -> gossip::Packet {
-        let myself = self.myself();
-        gossip::Packet {
-            sender: myself.tag(),
-            heartbeat: myself.heartbeat,
-            seq,
-            view: 0,
-            beat: 0,
-            lease: None,
-            body,
-            claims: Vec::new(),
-        }
-    }
-
-    /// Room for a packet inside a datagram.
-    pub(crate) fn packet_limit(&self) -> usize {
-        self.config.datagram.for_frame(&self.config.keyring)
-    }
-
-    /// Seals and queues a datagram, unless that is more than may leave now.
-    pub(crate) fn send(&mut self, to: SocketAddr, packet: &gossip::Packet) {
-        self.send_to_each(&[to], packet);
-    }
-
-    /// The same datagram to several. With a key each is sealed by itself.
-    pub(crate) fn send_to_each(&mut self, targets: &[SocketAddr], packet: &gossip::Packet) {
-        let Some((last, others)) = targets.split_last() else { return };
-        encode_packet(packet, &mut self.scratch);
-        let mut frame = self.sealed();
-        for to in others {
-            let next = if self.config.keyring.is_empty() { frame.clone() } else { self.sealed() };
-            self.queue(*to, packet, core::mem::replace(&mut frame, next));
-        }
-        self.queue(*last, packet, frame);
-    }
-
-    fn queue(&mut self, to: SocketAddr, packet: &gossip::Packet, frame: Bytes) {
-        if !self.outlet.passes(self.last_call, packet, frame.len()) {
-            self.stats.datagrams_held_back += 1;
-            return;
-        }
-        self.stats.datagrams_sent += 1;
-        self.stats.bytes_sent += frame.len() as u64;
-        self.stats.claims_sent += packet.claims.len() as u64;
-        self.out.push_back(Output::Transmit(Transmit { to, bytes: frame }));
-    }
-
-    /// The frame around what was encoded last.
-    fn sealed(&mut self) -> Bytes {
-        let mut nonce = [0; 24];
-        if !self.config.keyring.is_empty() {
-            self.rng.fill_bytes(&mut nonce);
-        }
-        let mut frame = Vec::new();
-        seal(&self.scratch, &self.config.cluster, &self.config.keyring, nonce, &mut frame);
-        frame.into()
-    }
-
     pub(crate) fn emit(&mut self, event: Event) {
         self.out.push_back(Output::Event(event));
-    }
-
-    fn on_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Result<(), Rejected> {
-        self.stats.datagrams_received += 1;
-        self.stats.bytes_received += bytes.len() as u64;
-        let mut scratch = core::mem::take(&mut self.scratch);
-        let opened = open(
-            bytes,
-            &self.config.cluster,
-            &self.config.keyring,
-            heartsay_proto::Budget::MAX,
-            &mut scratch,
-        )
-        .and_then(|(body, _key)| {
-            let spare = self.buffers.coming();
-            decode_into(spare, self.buffers.copy(body))
-        });
-        self.scratch = scratch;
-        let mut packet = opened?;
-        if packet.sender == self.tag {
-            self.join.drop_address(from);
-            return Err(Rejected::Echo { from });
-        }
-        self.stats.claims_received += packet.claims.len() as u64;
-        // News first: a newcomer is known by its own claim before its request is looked at.
-        let refused = self.on_claims(now, from, &mut packet);
-        let sender = self.roster.by_tag(packet.sender);
-        if let Some(sender) = sender {
-            self.heard(now, sender, packet.heartbeat);
-            self.beat.hear(now - self.way(sender), packet.beat);
-        }
-        refused.and(self.on_body(now, from, sender, packet))
-    }
-
-    fn on_body(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        sender: Option<u64>,
-        packet: gossip::Packet,
-    ) -> Result<(), Rejected> {
-        let seq = packet.seq;
-        if let Some(sender) = sender {
-            self.hear_answer(now, sender, &packet);
-        }
-        match packet.body {
-            None => Ok(()),
-            Some(Body::Exchange(exchange)) => {
-                let header = (packet.sender, packet.heartbeat, packet.view);
-                // Its own claim, and those of others whom to ask.
-                let names_others = packet.claims.len() > 1;
-                let known = if exchange.step == 2 {
-                    self.on_ack(now, from, sender, seq, names_others)
-                } else {
-                    Ok(())
-                };
-                let result = known.and_then(|()| self.on_exchange(now, from, sender, header, seq, &exchange));
-                self.buffers.has_come(exchange);
-                result
-            }
-            Some(Body::Pull(pull)) => {
-                self.on_pull(now, from, seq, &pull);
-                Ok(())
-            }
-            Some(Body::Supply(supply)) => self.on_supply(now, from, sender, seq, &supply),
-            Some(Body::Ping(ping)) => {
-                self.on_ping(now, from, sender, seq, &ping);
-                Ok(())
-            }
-            Some(Body::Pong(_)) => self.on_pong(now, seq, sender),
-            Some(Body::ProbeRequest(request)) => {
-                self.on_probe_request(now, from, seq, &request);
-                Ok(())
-            }
-            Some(Body::ProbeReport(report)) => self.on_probe_report(now, seq, &report),
-            Some(Body::Refusal(refusal)) => {
-                self.on_refusal(&refusal, &packet.claims);
-                Ok(())
-            }
-        }
-    }
-
-    fn on_command(&mut self, now: Instant, command: Command) -> Result<(), Rejected> {
-        if self.leave.is_some() {
-            return Err(Rejected::Leaving);
-        }
-        match command {
-            Command::Seeds(seeds) => {
-                let mine = self.myself().life.address();
-                self.join.set_seeds(now, seeds, mine);
-                Ok(())
-            }
-            Command::Join(addresses) => {
-                for address in addresses {
-                    self.dial(now, address);
-                }
-                Ok(())
-            }
-            Command::Leave => {
-                self.say_good_bye(now);
-                Ok(())
-            }
-            Command::Forget(name) => self.forget(now, &name),
-            Command::Set(changes) => self.set_state(now, &changes),
-            Command::Beat(beat) => {
-                self.rest(now, !beat);
-                Ok(())
-            }
-            Command::Agreed(names) => {
-                self.recall(now, &names);
-                Ok(())
-            }
-            Command::Expect(electorate) => {
-                let dropped = self.presence.expect(now, electorate, self.config.quorum_settle);
-                if dropped {
-                    self.emit(Event::Agreed(Vec::new()));
-                }
-                self.count_presence(now);
-                self.emit(Event::Quorum(self.quorum(now)));
-                Ok(())
-            }
-        }
-    }
-
-    pub(crate) fn set_state(
-        &mut self,
-        now: Instant,
-        changes: &[(String, Option<Vec<u8>>)],
-    ) -> Result<(), Rejected> {
-        let me = self.me;
-        let Some(mut myself) = self.roster.get_mut(me) else { return Ok(()) };
-        let changed = myself.state.set(changes)?;
-        if changed {
-            myself.restamp();
-        }
-        drop(myself);
-        if changed {
-            self.burst.news(now, me, true);
-            self.report(me, MemberEventKind::Update, &[], "its own change");
-        }
-        Ok(())
-    }
-
-    fn forget(&mut self, now: Instant, name: &Name) -> Result<(), Rejected> {
-        let hash = crate::fingerprint::of_name(name);
-        let Some(member) = self.roster.get(hash) else { return Err(Rejected::UnknownMember(name.clone())) };
-        if member.is_present() {
-            return Err(Rejected::StillHere { name: name.clone(), status: member.status });
-        }
-        self.report(hash, MemberEventKind::Forgotten, &[], "an operator asked for it");
-        self.roster.bury(now, hash);
-        self.probes.remove(&hash);
-        self.burst.news(now, hash, false);
-        Ok(())
     }
 
     fn on_timeout(&mut self, now: Instant) {
@@ -585,11 +364,6 @@ impl Node {
         self.burst.news(now, me, true);
         self.emit(Event::GenerationRaised(generation));
     }
-
-    /// A claim about `member` that fits a packet of its own.
-    pub(crate) fn claim(&self, now: Instant, member: &Member, detail: wire::Detail) -> gossip::Claim {
-        wire::write_claim(now, member, detail, self.packet_limit().saturating_sub(HEADER))
-    }
 }
 
 /// Spreads a seed and an identity over the 256 bits that the generator wants.
@@ -606,8 +380,6 @@ fn expand(seed: u64, me: &Identity) -> [u8; 32] {
     bytes
 }
 
-/// What a packet has beside one claim, at most: its own fields, and a body without lists.
-const HEADER: usize = 88;
 /// After a stall nobody is accused or judged for so long: the time that answers
 /// need which were under way. Honest guess.
 const RECOVERY: Duration = Duration::from_millis(500);

@@ -17,8 +17,9 @@
 
 use rand::{Rng, RngExt};
 
-use crate::member::{Member, Status};
+use crate::member::Member;
 use crate::roster::Roster;
+use crate::standing::Status;
 
 /// Rank that stands `shift(slot)` places after ours, among `n`; `None` when alone.
 pub fn rank_for(slot: u64, mine: usize, n: usize) -> Option<usize> {

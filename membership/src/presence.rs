@@ -14,11 +14,12 @@ use crate::Instant;
 use crate::contact::Kind;
 use crate::fingerprint;
 use crate::io::Event;
-use crate::member::{Member, Status};
+use crate::member::Member;
 use crate::node::Node;
 use crate::quorum::{
     Agreed, Ballot, Electorate, FenceError, Lease, MOST_ELECTORS, Majority, Pace, Quorum, QuorumStatus, Word,
 };
+use crate::standing::Status;
 use crate::verdict::Company;
 
 /// What this node knows about quorum.

@@ -22,9 +22,10 @@ use crate::claims::is_other;
 use crate::contact::{Contact, Kind};
 use crate::errand::{ERRAND_REFUSED, ERRAND_SILENT};
 use crate::identity::Heartbeat;
-use crate::member::{Evidence, Member, Status, micros, micros_of, signed};
+use crate::member::{Member, micros, micros_of, signed};
 use crate::node::Node;
 use crate::peers;
+use crate::standing::{Evidence, Status};
 use crate::wire::Detail;
 
 /// What we have gathered about one silent member.

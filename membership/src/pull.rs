@@ -23,10 +23,9 @@ use crate::bucket::Bucket;
 use crate::claims::is_other;
 use crate::contact::{Contact, Kind};
 use crate::io::Rejected;
-use crate::member::Member;
+use crate::member::{Member, touch_files};
 use crate::node::Node;
 use crate::peers;
-use crate::roster::touch_files;
 use crate::wire::Detail;
 
 /// The parts of the roster that are being pulled, if any are.

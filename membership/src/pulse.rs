@@ -8,7 +8,9 @@ use heartsay_proto::ages::Age;
 
 use crate::Instant;
 use crate::identity::Heartbeat;
-use crate::member::{Member, Reference, Status, signed};
+use crate::life::Reference;
+use crate::member::{Member, signed};
+use crate::standing::Status;
 
 /// The newest heartbeat of a member as a time on its line ([`Reference`]), and whether it beats at all.
 ///

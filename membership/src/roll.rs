@@ -14,9 +14,10 @@
 
 use crate::Instant;
 use crate::contact::Kind;
-use crate::member::{Member, Status};
+use crate::member::Member;
 use crate::node::Node;
 use crate::peers;
+use crate::standing::Status;
 
 /// The calls of the roll, done and to do.
 #[derive(Clone, Copy, Debug)]

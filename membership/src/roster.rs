@@ -9,7 +9,6 @@
 //! twice as many when they get too full. A page of the wire is some drawers, or part of one. A newcomer moves the cards
 //! of one drawer only (`drawer.rs`).
 
-use core::hint::black_box;
 use core::ops::Range;
 use core::time::Duration;
 
@@ -22,8 +21,9 @@ use crate::drawer::{DRAWER, Drawer, InHand, Sums};
 use crate::fingerprint::standing_code;
 use crate::identity::{Heartbeat, HostId};
 use crate::io::Rejected;
-use crate::member::{Member, Standing, Status};
+use crate::member::{Member, touch_files};
 use crate::pulse::{self, Pulse};
+use crate::standing::{Standing, Status};
 use crate::state::State;
 use crate::tombstones::Tombstones;
 use crate::wire::Claim;
@@ -428,12 +428,6 @@ impl Roster {
         let (first, last) = (self.drawer_of(from), self.drawer_of(to));
         (first..last + 1, from, to)
     }
-}
-
-/// Touches what is to be read of some members: their files, and then their lives.
-pub fn touch_files(members: &[&Member]) {
-    members.iter().for_each(|member| _ = black_box(member.stamp));
-    members.iter().for_each(|member| _ = black_box(member.hash()));
 }
 
 /// First and last hash that begins with `prefix`, of `bits` bits.

@@ -7,9 +7,10 @@ use rand::RngExt;
 use crate::Instant;
 use crate::identity::Heartbeat;
 use crate::io::MemberEventKind;
-use crate::member::{Member, Status};
+use crate::member::Member;
 use crate::node::Node;
 use crate::peers;
+use crate::standing::Status;
 
 impl Node {
     /// Once per slot: one heartbeat, one exchange, one look at everybody.

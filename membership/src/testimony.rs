@@ -4,8 +4,9 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::Instant;
-use crate::member::{Accusation, Evidence, Marks, Member, Status};
+use crate::member::Member;
 use crate::node::Node;
+use crate::standing::{Accusation, Evidence, Marks, Status};
 use crate::verdict::{self, Circumstances, Verdict};
 use crate::wire::Detail;
 use crate::witness::{self, Testimony};

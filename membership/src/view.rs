@@ -8,9 +8,10 @@ use heartsay_detector::Detector;
 
 use crate::case::CaseView;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
-use crate::member::{ACCUSERS_TO_KEEP_OUT, Accusation, Evidence, Member, Status};
+use crate::member::Member;
 use crate::node::Node;
 use crate::roster::Roster;
+use crate::standing::{ACCUSERS_TO_KEEP_OUT, Accusation, Evidence, Status};
 use crate::stats::Stats;
 use crate::verdict::Company;
 use crate::{Instant, fingerprint};

@@ -10,7 +10,9 @@ use smol_str::SmolStr;
 use crate::Instant;
 use crate::identity::{Generation, HostId, Name};
 use crate::io::Rejected;
-use crate::member::{Accusation, Evidence, Life, Marks, Member, Reference, Standing};
+use crate::life::{Life, Reference};
+use crate::member::Member;
+use crate::standing::{Accusation, Evidence, Marks, Standing};
 use crate::state::{Delta, Entry};
 
 /// What somebody says about one life of one member.

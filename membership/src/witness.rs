@@ -18,8 +18,9 @@ use std::collections::BTreeMap;
 
 use crate::fingerprint;
 use crate::identity::Heartbeat;
-use crate::member::{Evidence, Member, Status};
+use crate::member::Member;
 use crate::roster::Roster;
+use crate::standing::{Evidence, Status};
 
 /// The `count` members in good standing that are drawn to `subject`: first the one drawn most strongly of each
 /// zone, then the second of each, and so on. Who has no zone counts as of one zone; so without zones the order is
@@ -160,7 +161,9 @@ mod tests {
     use crate::Instant;
     use crate::config::{Config, Profile};
     use crate::identity::{HostId, Name};
-    use crate::member::{Accusation, Life, Marks, Reference, Standing, ZONE};
+    use crate::life::{Life, Reference};
+    use crate::member::ZONE;
+    use crate::standing::{Accusation, Marks, Standing};
     use crate::state::{Delta, Entry, State};
     use crate::wire::Claim;
 

@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 
 use crate::Instant;
 use crate::identity::Name;
-use crate::member::Status;
 use crate::quorum::{AgreedRoster, Ballot, majority};
+use crate::standing::Status;
 
 /// The agreed roster of one member, and who may be next.
 #[derive(Clone, Debug)]

@@ -14,9 +14,10 @@ use siphasher::sip::SipHasher13;
 
 use crate::fingerprint;
 use crate::identity::{Name, NameError};
-use crate::member::{Member, Status};
+use crate::member::Member;
 use crate::quorum::Agreed;
 use crate::roster::Roster;
+use crate::standing::Status;
 
 /// Who votes. All members must be told the same; answers of a member that was told
 /// otherwise do not count.

@@ -13,7 +13,7 @@ use super::{Lease, Majority, Quorum};
 use crate::Instant;
 use crate::fingerprint;
 use crate::identity::Name;
-use crate::member::Status;
+use crate::standing::Status;
 
 const TICK: Duration = Duration::from_millis(100);
 const LENGTH: Duration = Duration::from_millis(1400);
