@@ -8,19 +8,17 @@
 
 mod gate;
 mod memory;
+mod request;
+mod tell;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heartsay_membership::{
-    Command, Event, HostId, Input, Instant, MemberEvent, MemberEventKind, MemberView, Name, Node, Output,
-    QuorumStatus, Rejected, Stats, Status,
-};
+use heartsay_membership::{Command, Input, Instant, Node, Output, Rejected, Status};
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::api::show;
 use crate::api::types::WatchLine;
@@ -32,97 +30,7 @@ use crate::telemetry::Refusals;
 use crate::view::Board;
 pub(crate) use gate::Gate;
 pub(crate) use memory::Memory;
-
-/// A question or a wish from outside the loop.
-#[derive(Debug)]
-pub(crate) enum Request {
-    /// Show what is known now.
-    Look(Scope, oneshot::Sender<Picture>),
-    /// Hand a command to the machine.
-    Command(Command, oneshot::Sender<Result<(), Rejected>>),
-    /// The local service is well; answered with the gate as it is then.
-    Beat(oneshot::Sender<Gate>),
-    /// Say good-bye; answered when it is acknowledged or its time is up.
-    Leave(oneshot::Sender<Farewell>),
-    /// Save what is to be kept, and end the loop.
-    Stop,
-}
-
-/// How much of the view is wanted.
-#[derive(Debug)]
-pub(crate) enum Scope {
-    /// No members.
-    Nobody,
-    /// One member.
-    One(Name),
-    /// Everybody.
-    Everybody,
-}
-
-/// The view at one moment, consistent in itself and with the event index.
-#[derive(Debug)]
-pub(crate) struct Picture {
-    /// When.
-    pub(crate) at: Instant,
-    /// The last event that is part of it.
-    pub(crate) index: u64,
-    /// Our name.
-    pub(crate) me: Name,
-    /// As asked for.
-    pub(crate) members: Vec<MemberView>,
-    /// How many are known in all.
-    pub(crate) known: usize,
-    /// Quorum as the machine sees it.
-    pub(crate) quorum: QuorumStatus,
-    /// The machine's counters.
-    pub(crate) stats: Stats,
-    /// The driver's counters.
-    pub(crate) loss: Loss,
-    /// A complete view with somebody else in it has been had.
-    pub(crate) joined: bool,
-    /// Saying good-bye.
-    pub(crate) leaving: bool,
-    /// Whether the local service beats.
-    pub(crate) gate: Gate,
-}
-
-/// What the host does to our datagrams, and to our time.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Loss {
-    /// Datagrams the kernel dropped before we read them.
-    pub(crate) overflow: u32,
-    /// Datagrams that did not leave or did not arrive, by [`Obstacle::label`].
-    pub(crate) obstacles: BTreeMap<&'static str, u64>,
-    /// How late the last timer was.
-    pub(crate) lag: Duration,
-}
-
-/// How a good-bye ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Farewell {
-    /// Peers that said they have it.
-    pub(crate) acknowledged: usize,
-    /// Peers that were told.
-    pub(crate) asked: usize,
-}
-
-/// What the process around the loop must know.
-#[derive(Debug)]
-pub(crate) enum Notice {
-    /// There is somebody else in a complete view.
-    Joined,
-    /// The seeds name nobody but ourselves.
-    Alone,
-    /// Another living host holds our name.
-    NameRefused {
-        /// Who.
-        holder: HostId,
-        /// Where.
-        address: SocketAddr,
-    },
-    /// The good-bye is over.
-    Left,
-}
+pub(crate) use request::{Farewell, Loss, Notice, Picture, Request, Scope};
 
 /// The loop and what it owns.
 pub(crate) struct Driver {
@@ -406,127 +314,6 @@ impl Driver {
         }
     }
 
-    fn tell_event(&mut self, now: Instant, event: Event) {
-        let line = WatchLine { time: self.clock.stamp(now), ..WatchLine::default() };
-        let ours =
-            |reason: String| WatchLine { kind: "self".to_owned(), reason: Some(reason), ..line.clone() };
-        match event {
-            Event::Member(event) => {
-                log_member(&event);
-                self.memory.changed |= event.name != *self.node.me();
-                let line = self.member_line(now, event, line);
-                self.board.publish(line);
-                self.turn.status_stale = true;
-            }
-            Event::Quorum(status) => {
-                let quorum = show::quorum(&self.clock, &status);
-                info!(quorum = %status.quorum, present = status.present, needed = status.needed, reason = status.reason, "quorum");
-                let (kind, reason) = ("quorum".to_owned(), Some(status.reason));
-                self.board.publish(WatchLine { kind, reason, quorum: Some(quorum), ..line });
-                self.turn.status_stale = true;
-            }
-            Event::Agreed(names) => {
-                let sentence = match names.len() {
-                    0 => "no roster is agreed on any more".to_owned(),
-                    count => format!("agreed roster: {count} members"),
-                };
-                info!("{sentence}");
-                self.memory.agree(names, &self.board);
-                self.board.publish(ours(sentence));
-            }
-            Event::Joined { members } => {
-                info!(members, "joined");
-                self.board.publish(ours(format!("joined: {members} members in the view")));
-            }
-            Event::NameRefused { holder, address, generation } => {
-                let sentence = format!(
-                    "the name {} is held by host {holder}, alive at {address}; this agent is not taken in",
-                    self.node.me()
-                );
-                if self.board.condition("name", Some(sentence.clone())) {
-                    warn!(%holder, %address, generation, "{sentence}");
-                    self.board.publish(ours(sentence));
-                }
-                let _ = self.notices.send(Notice::NameRefused { holder, address });
-            }
-            Event::ClockRefused => {
-                let sentence = "peers say that this host's clock is far ahead of theirs; set it and restart";
-                if self.board.condition("clock", Some(sentence.to_owned())) {
-                    error!("{sentence}");
-                    self.board.publish(ours(sentence.to_owned()));
-                }
-            }
-            Event::GenerationRaised(generation) => {
-                info!(generation, "a later life of this name was known; our generation was raised above it");
-                self.memory.raise(generation, &self.board);
-            }
-            Event::Isolated(isolated) => {
-                let sentence = "most others look silent at once: probably it is this host; verdicts are held";
-                self.board.condition("isolated", isolated.then(|| sentence.to_owned()));
-                if isolated {
-                    warn!("{sentence}");
-                    self.board.publish(ours(sentence.to_owned()));
-                } else {
-                    info!("no longer isolated");
-                    self.board.publish(ours("no longer isolated".to_owned()));
-                }
-            }
-            Event::Stalled(time) => {
-                let sentence =
-                    format!("this agent was not running for {time:?}; all waits were extended by it");
-                warn!("{sentence}");
-                self.board.publish(ours(sentence));
-            }
-            Event::LeaveDone { acknowledged, asked } => {
-                info!(acknowledged, asked, "left");
-                self.board.publish(ours(format!("left: {acknowledged} of {asked} peers acknowledged")));
-                let farewell = Farewell { acknowledged, asked };
-                for waiting in self.turn.farewells.drain(..) {
-                    let _ = waiting.send(farewell);
-                }
-                let _ = self.notices.send(Notice::Left);
-            }
-        }
-    }
-
-    fn member_line(&self, now: Instant, event: MemberEvent, line: WatchLine) -> WatchLine {
-        let mut line = WatchLine {
-            kind: kind_word(event.kind).to_owned(),
-            generation: Some(event.generation),
-            status: Some(event.status.to_string()),
-            fenced: event.fenced,
-            by: Some(event.by.iter().map(ToString::to_string).collect()),
-            reason: Some(event.reason.into_owned()),
-            ..line
-        };
-        // Who is new or different is described; the rest is known already.
-        if matches!(event.kind, MemberEventKind::Join | MemberEventKind::Restart | MemberEventKind::Update)
-            && let Some(member) = self.node.member(now, &event.name)
-        {
-            line.address = Some(member.address.to_string());
-            line.zone = show::zone(&member);
-            line.tags = Some(show::tags(&member));
-        }
-        line.name = Some(event.name.to_string());
-        line
-    }
-
-    fn tell_status(&mut self, now: Instant) {
-        let recent = self.turn.status.is_some_and(|last| now.since(last) < STATUS_EVERY);
-        if recent || !self.turn.status_stale || !self.turn.status_wanted {
-            return;
-        }
-        (self.turn.status, self.turn.status_stale) = (Some(now), false);
-        let count = |status| self.node.glances().filter(|member| member.status == status).count();
-        notify::status(&format!(
-            "{} alive, {} suspect, {} down; quorum {}",
-            count(Status::Alive),
-            count(Status::Suspect),
-            count(Status::Down),
-            self.node.quorum(now).quorum
-        ));
-    }
-
     fn note_obstacle(&mut self, now: Instant, to: SocketAddr, obstacle: Obstacle) {
         *self.turn.loss.obstacles.entry(obstacle.label).or_default() += 1;
         self.turn.obstacle = Some(now);
@@ -546,28 +333,6 @@ impl Driver {
     }
 }
 
-fn log_member(event: &MemberEvent) {
-    let by: Vec<&str> = event.by.iter().map(Name::as_str).collect();
-    let by = by.join(",");
-    let (kind, name, status) = (kind_word(event.kind), &event.name, event.status);
-    let (generation, heartbeat, reason) = (event.generation, event.heartbeat, event.reason.as_ref());
-    info!(member = %name, %status, generation, heartbeat, by, reason, "{kind}");
-}
-
-fn kind_word(kind: MemberEventKind) -> &'static str {
-    match kind {
-        MemberEventKind::Join => "member-join",
-        MemberEventKind::Suspect => "member-suspect",
-        MemberEventKind::Alive => "member-alive",
-        MemberEventKind::Down => "member-down",
-        MemberEventKind::Left => "member-left",
-        MemberEventKind::Restart => "member-restart",
-        MemberEventKind::Update => "member-update",
-        MemberEventKind::Forgotten => "member-forgotten",
-        MemberEventKind::Fenced => "member-fenced",
-    }
-}
-
 /// One byte more than any datagram may have, so that a longer one is seen to be.
 const BUFFER: usize = 1_473;
 /// Datagrams between two looks at the requests.
@@ -575,4 +340,3 @@ const BATCH: usize = 256;
 /// Batches before the time is told regardless; some times what the kernel queues.
 const BACKLOG: usize = 16;
 const MINUTE: Duration = Duration::from_secs(60);
-const STATUS_EVERY: Duration = Duration::from_secs(2);

@@ -80,6 +80,7 @@ pub use identity::{Generation, Heartbeat, HostId, Name, NameError, Version};
 pub use io::{Command, Event, Input, MemberEvent, MemberEventKind, Output, Rejected, Transmit};
 pub use node::{Identity, Node};
 pub use quorum::{AgreedRoster, Electorate, ElectorateError, FenceError, Quorum, QuorumStatus};
+pub use roster::Census;
 pub use standing::Status;
 pub use state::StateError;
 pub use stats::Stats;

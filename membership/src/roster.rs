@@ -41,12 +41,16 @@ pub struct Roster {
     bodies: Bodies,
 }
 
-/// How many members have which status.
+/// How many members have which status, the node itself included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
+    /// Nothing speaks against them.
     pub alive: u32,
+    /// Accused, and not judged yet.
     pub suspect: u32,
+    /// Judged.
     pub down: u32,
+    /// Said good-bye, and not forgotten yet.
     pub left: u32,
 }
 

@@ -10,7 +10,7 @@ use crate::case::CaseView;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::member::Member;
 use crate::node::Node;
-use crate::roster::Roster;
+use crate::roster::{Census, Roster};
 use crate::standing::{ACCUSERS_TO_KEEP_OUT, Accusation, Evidence, Status};
 use crate::stats::Stats;
 use crate::verdict::Company;
@@ -115,6 +115,12 @@ impl Node {
     #[must_use]
     pub fn members(&self) -> usize {
         self.roster.len()
+    }
+
+    /// How many of them have which status; counted already, whatever the size.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        self.roster.census()
     }
 
     /// Everybody known, sorted by name.

@@ -1,0 +1,101 @@
+//! What the rest of the process asks of the loop, and what it is told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use heartsay_membership::{Command, HostId, Instant, MemberView, Name, QuorumStatus, Rejected, Stats};
+use tokio::sync::oneshot;
+
+use super::Gate;
+
+/// A question or a wish from outside the loop.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Show what is known now.
+    Look(Scope, oneshot::Sender<Picture>),
+    /// Hand a command to the machine.
+    Command(Command, oneshot::Sender<Result<(), Rejected>>),
+    /// The local service is well; answered with the gate as it is then.
+    Beat(oneshot::Sender<Gate>),
+    /// Say good-bye; answered when it is acknowledged or its time is up.
+    Leave(oneshot::Sender<Farewell>),
+    /// Save what is to be kept, and end the loop.
+    Stop,
+}
+
+/// How much of the view is wanted.
+#[derive(Debug)]
+pub(crate) enum Scope {
+    /// No members.
+    Nobody,
+    /// One member.
+    One(Name),
+    /// Everybody.
+    Everybody,
+}
+
+/// The view at one moment, consistent in itself and with the event index.
+#[derive(Debug)]
+pub(crate) struct Picture {
+    /// When.
+    pub(crate) at: Instant,
+    /// The last event that is part of it.
+    pub(crate) index: u64,
+    /// Our name.
+    pub(crate) me: Name,
+    /// As asked for.
+    pub(crate) members: Vec<MemberView>,
+    /// How many are known in all.
+    pub(crate) known: usize,
+    /// Quorum as the machine sees it.
+    pub(crate) quorum: QuorumStatus,
+    /// The machine's counters.
+    pub(crate) stats: Stats,
+    /// The driver's counters.
+    pub(crate) loss: Loss,
+    /// A complete view with somebody else in it has been had.
+    pub(crate) joined: bool,
+    /// Saying good-bye.
+    pub(crate) leaving: bool,
+    /// Whether the local service beats.
+    pub(crate) gate: Gate,
+}
+
+/// What the host does to our datagrams, and to our time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Loss {
+    /// Datagrams the kernel dropped before we read them.
+    pub(crate) overflow: u32,
+    /// Datagrams that did not leave or did not arrive, by [`Obstacle::label`].
+    pub(crate) obstacles: BTreeMap<&'static str, u64>,
+    /// How late the last timer was.
+    pub(crate) lag: Duration,
+}
+
+/// How a good-bye ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Farewell {
+    /// Peers that said they have it.
+    pub(crate) acknowledged: usize,
+    /// Peers that were told.
+    pub(crate) asked: usize,
+}
+
+/// What the process around the loop must know.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// There is somebody else in a complete view.
+    Joined,
+    /// The seeds name nobody but ourselves.
+    Alone,
+    /// Another living host holds our name.
+    NameRefused {
+        /// Who.
+        holder: HostId,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The good-bye is over.
+    Left,
+}
