@@ -1,8 +1,13 @@
 //! Limits on the measures.
+//!
+//! Most measures are what they are: the same seeds give the same. A mean or a median over deaths is an estimate besides: how
+//! soon before somebody's turn to call a host dies is chance (0 to 1.1 s of a detection of 0.7 s), and few seeds have few
+//! deaths. So such a limit is broken only by more than the doubt that the seeds leave, and what lies between is said to be
+//! unsure.
 
 use serde::Serialize;
 
-use crate::measure::Summary;
+use crate::measure::{Spread, Summary};
 use crate::scenario::{Budget, Span};
 
 /// One limit and what was measured.
@@ -14,13 +19,29 @@ pub struct Line {
     pub measured: Option<f64>,
     /// The most that is allowed.
     pub limit: f64,
-    /// Whether it is kept.
+    /// Of a mean or a median: two standard errors, by what each seed gives alone. `None` of others, and of one seed.
+    pub doubt: Option<f64>,
+    /// What comes of it.
+    pub verdict: Verdict,
+    /// Not broken.
     pub kept: bool,
 }
 
-/// Compares the measures of all seeds with the scenario's limits.
+/// What a limit says of a measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// At the limit or below.
+    Kept,
+    /// Above it, by no more than chance allows: more seeds would tell.
+    Unsure,
+    /// Above it, or it never came.
+    Broken,
+}
+
+/// Compares the measures of all seeds together, `s`, with the scenario's limits. `each`: those of every seed alone.
 #[must_use]
-pub fn judge(budget: &Budget, s: &Summary) -> Vec<Line> {
+pub fn judge(budget: &Budget, s: &Summary, each: &[&Summary]) -> Vec<Line> {
     let span = |limit: Option<Span>| limit.map(|limit| limit.0.as_secs_f64());
     let count = |limit: Option<u64>| limit.map(|limit| limit as f64);
     // What some never did has no slowest.
@@ -61,19 +82,47 @@ pub fn judge(budget: &Budget, s: &Summary) -> Vec<Line> {
     let lines =
         lines.into_iter().filter_map(|(key, limit, measured)| limit.map(|limit| (key, limit, measured)));
     lines
-        .map(|(key, limit, measured)| Line {
-            key,
-            measured,
-            limit,
-            kept: measured.is_some_and(|m| m <= limit),
+        .map(|(key, limit, measured)| {
+            let estimate = estimated(key);
+            let doubt = estimate.and_then(|estimate| doubt(each, estimate));
+            let by_chance = |over: f64| estimate.is_some() && doubt.is_none_or(|doubt| over <= doubt);
+            let verdict = match measured.map(|measured| measured - limit) {
+                Some(over) if over <= 0.0 => Verdict::Kept,
+                Some(over) if by_chance(over) => Verdict::Unsure,
+                _ => Verdict::Broken,
+            };
+            Line { key, measured, limit, doubt, verdict, kept: verdict != Verdict::Broken }
         })
         .collect()
+}
+
+/// What is an estimate, as the others are not: the moments of few deaths are drawn.
+fn estimated(key: &str) -> Option<fn(&Summary) -> &Spread> {
+    match key {
+        "suspect-mean" => Some(|s| &s.suspect),
+        "down-median" => Some(|s| &s.down),
+        "first-down-median" => Some(|s| &s.down_first),
+        _ => None,
+    }
+}
+
+/// Two standard errors of the mean over seeds. Deaths of one seed may have fallen together, and its observers tell one another,
+/// so a seed counts once.
+fn doubt(each: &[&Summary], estimate: fn(&Summary) -> &Spread) -> Option<f64> {
+    let means =
+        || each.iter().map(|s| estimate(s)).filter(|spread| spread.count > 0).map(|spread| spread.mean);
+    let count = means().count() as f64;
+    if count < 2.0 {
+        return None;
+    }
+    let mean = means().sum::<f64>() / count;
+    let variance = means().map(|m| (m - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    Some(2.0 * (variance / count).sqrt())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::Spread;
 
     #[test]
     fn a_worse_result_and_one_that_never_came_break_the_budget() {
@@ -84,11 +133,36 @@ mod tests {
             ..Budget::default()
         };
         let mut summary = Summary { down: Spread { p99: 2.9, ..Spread::default() }, ..Summary::default() };
-        assert!(judge(&budget, &summary).iter().all(|line| line.kept));
-        assert_eq!(judge(&budget, &summary).len(), 3, "only what the scenario names");
+        assert!(judge(&budget, &summary, &[&summary]).iter().all(|line| line.kept));
+        assert_eq!(judge(&budget, &summary, &[&summary]).len(), 3, "only what the scenario names");
         summary.down.p99 = 3.1;
         summary.false_positives = 1;
         summary.formation.missing = 1;
-        assert!(judge(&budget, &summary).iter().all(|line| !line.kept));
+        assert!(judge(&budget, &summary, &[&summary]).iter().all(|line| !line.kept));
+    }
+    #[test]
+    fn a_mean_over_few_deaths_breaks_its_limit_only_beyond_what_chance_allows() {
+        let budget = Budget { suspect_mean: Some(Span::secs(1)), ..Budget::default() };
+        let mean =
+            |mean| Summary { suspect: Spread { count: 7, mean, ..Spread::default() }, ..Summary::default() };
+        let verdict = |each: &[f64]| {
+            let each: Vec<Summary> = each.iter().copied().map(mean).collect();
+            let all = mean(each.iter().map(|s| s.suspect.mean).sum::<f64>() / each.len() as f64);
+            let lines = judge(&budget, &all, &each.iter().collect::<Vec<_>>());
+            (lines[0].verdict, lines[0].doubt)
+        };
+        // Means 1.1 with a deviation of 0.2, twice over the root of their number.
+        assert_eq!(verdict(&[0.9, 1.1, 1.3]).0, Verdict::Unsure);
+        assert!((verdict(&[0.9, 1.1, 1.3]).1.unwrap() - 0.4 / 3f64.sqrt()).abs() < 1e-9);
+        assert_eq!(verdict(&[1.0, 1.2].repeat(6)).0, Verdict::Broken, "twelve seeds tell");
+        assert_eq!(verdict(&[0.8, 1.0]).0, Verdict::Kept);
+        assert_eq!(verdict(&[1.2]), (Verdict::Unsure, None), "one seed is no mean");
+        let exact = Budget { suspect_p99: Some(Span::secs(1)), ..Budget::default() };
+        let worst = Summary { suspect: Spread { p99: 1.1, ..Spread::default() }, ..Summary::default() };
+        assert_eq!(
+            judge(&exact, &worst, &[&worst])[0].verdict,
+            Verdict::Broken,
+            "the slowest are no estimate"
+        );
     }
 }

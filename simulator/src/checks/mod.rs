@@ -11,7 +11,7 @@ mod safety;
 use heartsay_membership::Instant;
 use serde::Serialize;
 
-pub use budget::{Line, judge};
+pub use budget::{Line, Verdict, judge};
 pub use liveness::liveness;
 pub use quorum::Quorums;
 pub use safety::{Row, Safety};

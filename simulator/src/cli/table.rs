@@ -1,5 +1,6 @@
 //! Results as tables for people.
 
+use heartsay_simulator::checks::Verdict;
 use heartsay_simulator::measure::{Spread, Summary};
 use heartsay_simulator::run::{Report, Run};
 
@@ -17,11 +18,18 @@ pub(super) fn report(report: &Report, verbose: bool, words: &str) {
         per_seed(report);
     }
     if !report.budget.is_empty() {
-        say!("\n{:<28}{:>12}{:>12}", "budget", "measured", "limit");
+        say!("\n{:<28}{:>12}{:>12}{:>12}", "budget", "measured", "limit", "doubt ±");
         for line in &report.budget {
             let measured = line.measured.map_or_else(|| "never".to_owned(), number);
-            let verdict = if line.kept { "" } else { "   BROKEN" };
-            say!("  {:<26}{measured:>12}{:>12}{verdict}", line.key, number(line.limit));
+            let doubt = line.doubt.map_or_else(String::new, number);
+            let verdict = match line.verdict {
+                Verdict::Kept => "",
+                Verdict::Unsure => "   unsure: more seeds would tell",
+                Verdict::Broken => "   BROKEN",
+            };
+            let text =
+                format!("  {:<26}{measured:>12}{:>12}{doubt:>12}{verdict}", line.key, number(line.limit));
+            say!("{}", text.trim_end());
         }
     }
     say!();

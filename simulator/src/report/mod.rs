@@ -15,6 +15,7 @@ mod traffic;
 use heartsay_detector::DetectorConfig;
 use heartsay_membership::Config;
 
+use crate::checks::Verdict;
 use crate::measure::{Measures, Summary};
 use crate::recording::Recording;
 use crate::run::Report;
@@ -101,14 +102,13 @@ impl Page<'_> {
 
     fn verdicts(&self, out: &mut String) {
         out.push_str("<h2>Verdicts</h2>\n");
-        let word = |kept: bool| {
-            if kept {
-                "<span class=\"kept\">✓ kept</span>"
-            } else {
-                "<span class=\"broken\">✗ broken</span>"
-            }
+        let word = |verdict| match verdict {
+            Verdict::Kept => "<span class=\"kept\">✓ kept</span>",
+            Verdict::Unsure => "<span class=\"soft\">? unsure: more seeds would tell</span>",
+            Verdict::Broken => "<span class=\"broken\">✗ broken</span>",
         };
-        out.push_str(&format!("<p>Checks: {}</p>\n", word(self.report.sound())));
+        let checks = if self.report.sound() { Verdict::Kept } else { Verdict::Broken };
+        out.push_str(&format!("<p>Checks: {}</p>\n", word(checks)));
         for run in self.report.runs.iter().filter(|run| run.violations.count > 0) {
             let lines: Vec<String> = run
                 .violations
@@ -133,7 +133,7 @@ impl Page<'_> {
                     "<tr><td>{}</td><td class=\"n\">{measured}</td><td class=\"n\">{}</td><td>{}</td></tr>\n",
                     line.key,
                     short(line.limit),
-                    word(line.kept)
+                    word(line.verdict)
                 ));
             }
             out.push_str("</table>\n");
