@@ -55,6 +55,8 @@ pub struct Damping {
     others: LinkRecord,
     /// Who came back lately, not yet counted as flaps.
     returns: Vec<(Instant, u64)>,
+    /// When those came back last who did in the time that a testimony lasts.
+    returned: BTreeMap<u64, Instant>,
 }
 
 /// One life of one member.
@@ -136,6 +138,13 @@ impl Damping {
         self.records.remove(&subject);
     }
 
+    /// Whether what `accusation` says of `subject` has not been served. Whoever was let in has behaved for as long as a
+    /// quorum asked; and what an accuser saw before it was let in itself, it saw over its own bad link.
+    fn stands(&self, subject: &Member, accusation: &Accusation) -> bool {
+        let since = |member: u64| self.returned.get(&member).is_none_or(|at| accusation.began >= *at);
+        since(accusation.by) && (!subject.is_present() || since(subject.hash()))
+    }
+
     fn entry(&mut self, now: Instant, member: &Member) -> Option<&mut Record> {
         let (subject, tag) = (member.hash(), member.tag());
         if self.records.len() >= MOST && !self.records.contains_key(&subject) {
@@ -180,6 +189,12 @@ impl Node {
     pub(crate) fn note_return(&mut self, now: Instant, subject: u64) {
         if self.damping.returns.len() < MOST {
             self.damping.returns.push((now, subject));
+        }
+        let kept = self.config.interval * TESTIMONY_LASTS;
+        let returned = &mut self.damping.returned;
+        returned.retain(|_, at| now.since(*at) < kept);
+        if returned.len() < MOST || returned.contains_key(&subject) {
+            returned.insert(subject, now);
         }
     }
 
@@ -336,6 +351,7 @@ impl Node {
             .iter()
             .filter(|a| a.kind == Evidence::Unfit && !a.weak)
             .filter(|a| self.roster.get(a.by).is_some_and(|by| by.status == Status::Alive))
+            .filter(|a| self.damping.stands(member, a))
             .map(|a| a.basis)
             .collect();
         if bases.len() < ACCUSERS_TO_KEEP_OUT || marks.left {
@@ -410,6 +426,8 @@ const FLAPPING: f32 = 1.5;
 /// times the period of the on-and-off faults of the Rapid paper; honest guesses.
 const STRETCH: Heartbeat = 60;
 const LONGEST_STRETCH: Heartbeat = 240;
+/// Rounds for which a testimony can speak: the longest stretch, and a minute for beats that come late.
+const TESTIMONY_LASTS: u32 = 300;
 /// Unanswered looks that wait for a sign of life: what was unanswered longer ago says nothing of the link.
 const LOOKS_PENDING: usize = 8;
 /// Unanswered looks that count for one sign of life. One: a link that loses four fifths takes 32 s to be
