@@ -109,9 +109,11 @@ impl Contacts {
         self.open.extract_if(.., |(_, c)| c.deadline <= now).map(|(_, c)| c).collect()
     }
 
-    /// Takes out the questions that were sent to `to`.
+    /// Takes out the questions that were sent to `to`. Pulls wait for their time-out all the same: they are asked again
+    /// then, and whoever refuses at once would be asked again at once, a thousand times a second.
     pub fn refused(&mut self, to: SocketAddr) -> Vec<Contact> {
-        self.open.extract_if(.., |(_, c)| c.to == to).map(|(_, c)| c).collect()
+        let ends = |contact: &Contact| contact.to == to && !matches!(contact.kind, Kind::Pull { .. });
+        self.open.extract_if(.., |(_, c)| ends(c)).map(|(_, c)| c).collect()
     }
 
     pub fn next(&self) -> Instant {

@@ -163,7 +163,6 @@ impl Node {
                 (Kind::Exchange | Kind::Call | Kind::Probe | Kind::Look | Kind::Lease, Some(subject)) => {
                     self.refused_by(now, subject, contact.sent);
                 }
-                (Kind::Pull { part, .. }, _) => self.pull_unanswered(now, part),
                 _ => {}
             }
         }

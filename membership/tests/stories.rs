@@ -560,6 +560,24 @@ fn a_seed_that_comes_late_is_still_found() {
 }
 
 #[test]
+fn a_newcomer_whose_seed_dies_while_it_is_asked_does_not_storm_its_host() {
+    let mut world = World::new();
+    world.start("n1", &[]);
+    world.run(1.0);
+    world.start("n2", &["n1"]);
+    // The call was answered, and the question for the roster is under way.
+    world.run(0.0012);
+    world.kill("n1");
+    let before = world.sent.len();
+    world.run(5.0);
+    let sent = world.sent.len() - before;
+    // 9,819 when a refusal was a reason to ask again at once.
+    assert!(sent < 50, "{sent} datagrams in five seconds to a host that refuses them");
+    world.start_as("n1", 1, &["n2"], World::config());
+    world.wait(3.0, |w| w.agree() && w.nodes["n2"].node.is_joined());
+}
+
+#[test]
 fn a_forged_later_life_of_ourselves_is_outlived() {
     let mut world = World::cluster(3);
     // The clock of n2's host was ahead in an earlier life that others remember.
