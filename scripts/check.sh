@@ -2,12 +2,12 @@
 # All that CI does, in the order in which mistakes are cheapest to find.
 #
 #   scripts/check.sh            everything
-#   scripts/check.sh lint       a few of them: scripts format purity lint alone docs test smoke
+#   scripts/check.sh lint       a few of them: scripts format purity lint alone docs test smoke scenarios
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 PURE=(heartsay-proto heartsay-detector heartsay-membership)
-STEPS=(scripts format purity lint alone docs test smoke)
+STEPS=(scripts format purity lint alone docs test smoke scenarios)
 # What would let a clock, a socket, a thread or the host's entropy into a pure crate.
 FORBIDDEN='tokio|mio|async-[a-z-]+|futures-[a-z]+|socket2|nix|rustix|getrandom|fastrand'
 FORBIDDEN+='|chrono|time|jiff|quanta|web-time|rayon|crossbeam-[a-z]+|parking-lot|tempfile'
@@ -96,6 +96,15 @@ check_smoke() {
     local heartsay=${CARGO_TARGET_DIR:-target}/debug/heartsay
     [[ -x $heartsay ]] || cargo build --locked
     "$heartsay" dev --once
+}
+
+# Every shipped scenario at full length, with one seed: its checks and limits.
+check_scenarios() {
+    cargo build --locked --release -p heartsay-simulator
+    local sim=${CARGO_TARGET_DIR:-target}/release/heartsay-sim
+    # shellcheck disable=SC2016 # the inner shell's
+    "$sim" list | awk '{ print $1 }' | xargs -P "$(nproc)" -I{} \
+        bash -c 'out=$("$0" run {} --seed 1 2>&1) && echo "{}: kept" || { echo "$out"; exit 1; }' "$sim"
 }
 
 main "$@"
