@@ -67,7 +67,7 @@ pub(crate) struct Picture {
 pub(crate) struct Loss {
     /// Datagrams the kernel dropped before we read them.
     pub(crate) overflow: u32,
-    /// Datagrams that did not leave or did not arrive, by [`Obstacle::label`].
+    /// Datagrams that did not leave or did not arrive, by [`crate::net::Obstacle::label`].
     pub(crate) obstacles: BTreeMap<&'static str, u64>,
     /// How late the last timer was.
     pub(crate) lag: Duration,
