@@ -163,6 +163,7 @@ impl Node {
                 (Kind::Exchange | Kind::Call | Kind::Probe | Kind::Look | Kind::Lease, Some(subject)) => {
                     self.refused_by(now, subject, contact.sent);
                 }
+                // Dials come again in their time, and a good-bye is for whoever is there.
                 _ => {}
             }
         }
