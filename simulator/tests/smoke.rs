@@ -90,7 +90,7 @@ fn members_that_stall_again_and_again_call_nobody_down() {
 
 #[test]
 fn whoever_has_behaved_for_as_long_as_was_asked_is_not_called_down_for_it_again() {
-    // A quarter is blocked for 8 of every 24 s, and kept out until long after. Before 2026-11-28, 58 times one of them was
+    // A quarter is blocked for 8 of every 24 s, and kept out until long after. Before 2026-11-28, 55 times one of them was
     // called down in the moment that it was let in: accusers that were let in themselves had asked for more.
     let sets = ["nodes=24", "fault.0.who=\"25%\"", "fault.0.on=\"8192ms\"", "fault.0.off=\"16384ms\""];
     keeps_its_limits("interval", &[1, 3, 4], &sets);
