@@ -22,6 +22,8 @@ pub struct Config {
     /// (SWIM, serf, Cassandra); halving it doubles the bytes and takes about a
     /// quarter second off the first notice.
     pub interval: Duration,
+    /// Members called in each round. 1: what more cost in bytes buys little (docs/results/exchanges.md).
+    pub exchanges: u32,
     /// How long a healthy process may be silent without being called down.
     /// 2 s: covers garbage collections and scheduling gaps seen in the field;
     /// no verdict by silence can come earlier.
@@ -97,6 +99,7 @@ impl Config {
             keyring: Keyring::default(),
             datagram: Budget::default(),
             interval: Duration::from_secs(1),
+            exchanges: 1,
             acceptable_pause: Duration::from_secs(2),
             helpers: 3,
             witnesses: 5,

@@ -18,13 +18,15 @@ impl Node {
         self.stats.rounds += 1;
         let slot = self.beat.slot(now);
         self.round_at =
-            self.beat.next_call(now, self.whom_to_call(slot.saturating_add(1)).unwrap_or(self.me));
+            self.beat.next_call(now, self.whom_to_call(slot.saturating_add(1), 0).unwrap_or(self.me));
         if self.leave.is_some() {
             return;
         }
         self.beat_once(now);
-        if let Some(peer) = self.whom_to_call(slot) {
-            self.open_exchange(now, peer);
+        for call in 0..self.config.exchanges {
+            if let Some(peer) = self.whom_to_call(slot, call) {
+                self.open_exchange(now, peer);
+            }
         }
         if let Some(peer) = peers::knock(&self.roster, &mut self.rng).map(Member::hash) {
             self.open_exchange(now, peer);
@@ -37,8 +39,10 @@ impl Node {
         }
     }
 
-    fn whom_to_call(&self, slot: u64) -> Option<u64> {
-        peers::for_slot(&self.roster, self.me, slot, Member::is_present).map(Member::hash)
+    /// The first comes at the hour of whom it calls, the others with it.
+    fn whom_to_call(&self, slot: u64, call: u32) -> Option<u64> {
+        let turn = slot.saturating_mul(u64::from(self.config.exchanges)).saturating_add(u64::from(call));
+        peers::for_slot(&self.roster, self.me, turn, Member::is_present).map(Member::hash)
     }
 
     /// This slot's heartbeat, with the first that we do in it: one for the start and one for each slot since, however many

@@ -16,6 +16,8 @@ pub struct Protocol {
     pub profile: Profile,
     /// One heartbeat and one exchange per interval.
     pub interval: Option<Span>,
+    /// Members called in each round; not a setting of the agent's.
+    pub exchanges: Option<u32>,
     /// Silence that is forgiven.
     pub acceptable_pause: Option<Span>,
     /// Helpers of an indirect probe.
@@ -104,7 +106,7 @@ impl Protocol {
                 $(if let Some(value) = self.$field { config.$field = value $(. $inner)?; })*
             };
         }
-        take!(interval.0, acceptable_pause.0, helpers, witnesses, fanout, coalesce.0, burst_rate);
+        take!(interval.0, exchanges, acceptable_pause.0, helpers, witnesses, fanout, coalesce.0, burst_rate);
         take!(forget_down_after.0, forget_left_after.0, rejoin_interval.0, leave_timeout.0);
         take!(quorum_settle.0, max_members, fence);
         config.detector = self.detector();

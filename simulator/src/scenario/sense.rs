@@ -126,6 +126,7 @@ fn check_protocol(p: &Protocol) -> Result<(), String> {
         return Err("protocol.interval must not be zero".to_owned());
     }
     let counts = [
+        ("exchanges", p.exchanges.map(|calls| calls as usize)),
         ("witnesses", p.witnesses),
         ("fanout", p.fanout),
         ("missed", p.missed.map(|missed| missed as usize)),
