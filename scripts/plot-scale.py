@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws the figures of docs/scale.md from what heartsay-sim says. Standard library only.
+"""Draws the figures of docs/scale.md and docs/results/exchanges.md from what heartsay-sim says. Standard library only.
 
     for n in 32 64 128 256 512 1000; do
         heartsay-sim run quiet --nodes $n --seed 1 -o json --lenient > quiet-$n.json
@@ -9,6 +9,9 @@
     heartsay-sim run many-crashes --seed 1 --series -o json --lenient > crashes.json
     heartsay-sim run mass-restart --seed 1 --series -o json --lenient > restart.json
     scripts/plot-scale.py peaks crashes.json restart.json > docs/scale-peaks.svg
+
+    heartsay-sim sweep crash --over protocol.exchanges=1,2,3,4 --over nodes=32,128,512 --seeds 20 -o json > calls.json
+    scripts/plot-scale.py exchanges calls.json > docs/results/exchanges.svg
 """
 
 import argparse
@@ -68,7 +71,22 @@ def peaks(runs):
     return plot.drawn("seconds", "most bytes of any member in the second")
 
 
-FIGURES = {"law": law, "peaks": peaks}
+def exchanges(sweeps):
+    """How old the oldest heartbeats of a view are, against bytes, for one call per round and more."""
+    lines = {}
+    for point in sweeps[0]["points"]:
+        nodes = next(words for words in point["set"] if words.startswith("nodes="))
+        summary = point["summary"]
+        lines.setdefault(nodes, []).append((summary["bytes"]["mean"], summary["age"]["p99"]))
+    right = 300 * math.ceil(max(bytes for points in lines.values() for bytes, _ in points) / 300)
+    top = max(age for points in lines.values() for _, age in points) + 1
+    plot = Plot(x=Linear(0, right, range(0, right + 1, 300)), y=Linear(0, top, range(0, int(top) + 1)), legend=(480, 60))
+    for nodes, points in lines.items():
+        plot.line(f"{nodes.removeprefix('nodes=')} members, 1 to {len(points)} calls", points, marks=True)
+    return plot.drawn("bytes per second, each", "p99 of the age of heartbeats, rounds")
+
+
+FIGURES = {"law": law, "peaks": peaks, "exchanges": exchanges}
 
 
 class Linear:
