@@ -78,7 +78,7 @@ def exchanges(sweeps):
         nodes = next(words for words in point["set"] if words.startswith("nodes="))
         summary = point["summary"]
         lines.setdefault(nodes, []).append((summary["bytes"]["mean"], summary["age"]["p99"]))
-    right = 300 * math.ceil(max(bytes for points in lines.values() for bytes, _ in points) / 300)
+    right = 300 * math.ceil(max(sent for points in lines.values() for sent, _ in points) / 300)
     top = max(age for points in lines.values() for _, age in points) + 1
     plot = Plot(x=Linear(0, right, range(0, right + 1, 300)), y=Linear(0, top, range(0, int(top) + 1)), legend=(480, 60))
     for nodes, points in lines.items():

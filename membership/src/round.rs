@@ -13,7 +13,7 @@ use crate::peers;
 use crate::standing::Status;
 
 impl Node {
-    /// Once per slot: one heartbeat, one exchange, one look at everybody.
+    /// Once per slot: one heartbeat, [`Config::exchanges`](crate::Config::exchanges), one look at everybody.
     pub(crate) fn round(&mut self, now: Instant) {
         self.stats.rounds += 1;
         let slot = self.beat.slot(now);

@@ -140,6 +140,7 @@ mod tests {
         summary.formation.missing = 1;
         assert!(judge(&budget, &summary, &[&summary]).iter().all(|line| !line.kept));
     }
+
     #[test]
     fn a_mean_over_few_deaths_breaks_its_limit_only_beyond_what_chance_allows() {
         let budget = Budget { suspect_mean: Some(Span::secs(1)), ..Budget::default() };
