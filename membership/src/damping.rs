@@ -25,6 +25,12 @@
 //! refute this by jumping ahead, and since one accuser is never enough
 //! (`ACCUSERS_TO_KEEP_OUT`), one sick witness keeps nobody out.
 //!
+//! A member that is put out while it runs may hold quorum, and acts on it. So
+//! the verdict has *notice*: as soon as enough witnesses find the member unfit,
+//! word goes to everybody, and who hears it acknowledges the member no more
+//! (fence.rs). The verdict follows after the acceptable pause. By then the
+//! member's lease, 0.7 of that, has run out.
+//!
 //! Weak spots: in a cluster of two, nobody is a witness beside the other, so
 //! nothing is damped. Who can forge frames of two members can keep out a third
 //! (so can it say its good-bye): use a key.
@@ -57,6 +63,8 @@ pub struct Damping {
     returns: Vec<(Instant, u64)>,
     /// When those came back last who did in the time that a testimony lasts.
     returned: BTreeMap<u64, Instant>,
+    /// Members that enough witnesses find unfit and that are not out yet: which life, and since when we know.
+    notices: BTreeMap<u64, (u64, Instant)>,
 }
 
 /// One life of one member.
@@ -136,6 +144,11 @@ impl Damping {
 
     pub fn drop(&mut self, subject: u64) {
         self.records.remove(&subject);
+    }
+
+    /// Whether enough witnesses find it unfit, so that it is about to be put out.
+    pub fn has_notice(&self, member: &Member) -> bool {
+        self.notices.get(&member.hash()).is_some_and(|(tag, _)| *tag == member.tag())
     }
 
     /// Whether what `accusation` says of `subject` has not been served. Whoever was let in has behaved for as long as a
@@ -223,9 +236,13 @@ impl Node {
         }
     }
 
-    /// Once per round: count, look, testify.
+    /// Once per round: count, judge, look, testify.
     pub(crate) fn look_at_links(&mut self, now: Instant) {
         self.count_flaps(now);
+        let on_notice: Vec<u64> = self.damping.notices.keys().copied().collect();
+        for subject in on_notice {
+            self.judge_link(now, subject);
+        }
         if self.damping.records.is_empty() {
             return;
         }
@@ -341,31 +358,32 @@ impl Node {
         }
     }
 
-    /// Do enough witnesses in good standing find it unfit? Then it is out until
-    /// the heartbeat up to which enough of them want it out.
+    /// Do enough witnesses in good standing find it unfit? Then it has notice, and after the acceptable pause it is out
+    /// until the heartbeat up to which enough of them want it out.
     pub(crate) fn judge_link(&mut self, now: Instant, subject: u64) {
+        let Some(basis) = self.unfit_until(subject) else {
+            self.damping.notices.remove(&subject);
+            return;
+        };
         let Some(member) = self.roster.get(subject) else { return };
-        let marks = member.marks();
-        let mut bases: Vec<Heartbeat> = marks
-            .accusations
-            .iter()
-            .filter(|a| a.kind == Evidence::Unfit && !a.weak)
-            .filter(|a| self.roster.get(a.by).is_some_and(|by| by.status == Status::Alive))
-            .filter(|a| self.damping.stands(member, a))
-            .map(|a| a.basis)
-            .collect();
-        if bases.len() < ACCUSERS_TO_KEEP_OUT || marks.left {
-            return;
+        // Whoever is out already is acknowledged by nobody, and stays out for longer without notice.
+        if member.is_present() {
+            let since = match self.damping.notices.get(&subject) {
+                Some((tag, since)) if *tag == member.tag() => *since,
+                _ if self.damping.notices.len() >= MOST => return,
+                _ => {
+                    self.damping.notices.insert(subject, (member.tag(), now));
+                    self.burst.news(now, subject, false);
+                    now
+                }
+            };
+            let noticed = now.since(since) >= self.config.acceptable_pause;
+            if !noticed || self.company != Company::Few || now < self.recovering_until {
+                return;
+            }
         }
-        let needed = witness::needed(&self.roster, subject, self.config.witnesses);
-        bases.sort_unstable_by(|a, b| b.cmp(a));
-        let Some(basis) = bases.get(needed.max(ACCUSERS_TO_KEEP_OUT) - 1).copied() else { return };
-        if basis < member.heartbeat || marks.down >= Some(basis) {
-            return;
-        }
-        if member.is_present() && (self.company != Company::Few || now < self.recovering_until) {
-            return;
-        }
+        self.damping.notices.remove(&subject);
+        let Some(member) = self.roster.get(subject) else { return };
         let (was_out, beats) = (!member.is_present(), basis - member.heartbeat);
         if let Some(mut member) = self.roster.get_mut(subject) {
             member.mark(&Marks { down: Some(basis), ..Marks::default() });
@@ -376,11 +394,26 @@ impl Node {
             return;
         }
         self.stats.verdicts += 1;
-        let reason = format!(
-            "alive, but unfit, say {} witnesses: out until it has behaved for {beats} beats",
-            bases.len()
-        );
+        let reason = format!("alive, but unfit, say its witnesses: out until it has behaved for {beats} beats");
         self.refresh(now, subject, &reason);
+    }
+
+    /// The heartbeat up to which enough witnesses in good standing want it out, where that is news.
+    fn unfit_until(&self, subject: u64) -> Option<Heartbeat> {
+        let member = self.roster.get(subject)?;
+        let marks = member.marks();
+        let mut bases: Vec<Heartbeat> = marks
+            .accusations
+            .iter()
+            .filter(|a| a.kind == Evidence::Unfit && !a.weak)
+            .filter(|a| self.roster.get(a.by).is_some_and(|by| by.status == Status::Alive))
+            .filter(|a| self.damping.stands(member, a))
+            .map(|a| a.basis)
+            .collect();
+        bases.sort_unstable_by(|a, b| b.cmp(a));
+        let needed = witness::needed(&self.roster, subject, self.config.witnesses).max(ACCUSERS_TO_KEEP_OUT);
+        let basis = bases.get(needed - 1).copied()?;
+        (!marks.left && basis >= member.heartbeat && marks.down < Some(basis)).then_some(basis)
     }
 
     /// Returns that came alone are flaps; when many come back together, it was not they.

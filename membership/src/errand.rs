@@ -2,8 +2,8 @@
 
 use core::net::SocketAddr;
 
-use heartsay_proto::gossip;
 use heartsay_proto::gossip::packet::Body;
+use heartsay_proto::{Filler, gossip};
 
 use crate::Instant;
 use crate::contact::{Contact, Kind};
@@ -29,8 +29,21 @@ impl Node {
             let silences = self.silences(now, about);
             let mut packet = self.packet(seq, Some(Body::Pong(gossip::Pong { silences })));
             packet.lease = self.acknowledge(now, sender);
+            if let Some(claim) = self.what_stands_against(now, sender) {
+                let Ok(mut filler) = Filler::new(packet, self.packet_limit()) else { return };
+                // Without room for it the answer itself still counts.
+                let _ = filler.try_claim(claim);
+                packet = filler.finish();
+            }
             self.send(from, &packet);
         }
+    }
+
+    /// Whoever asks us is told what we hold against it: it may not have heard.
+    pub(crate) fn what_stands_against(&self, now: Instant, asker: Option<u64>) -> Option<gossip::Claim> {
+        let asker = self.roster.get(asker?).filter(|m| m.hash() != self.me)?;
+        let accused = asker.status != Status::Alive || !self.counts(asker);
+        accused.then(|| self.claim(now, asker, Detail::Thin))
     }
 
     pub(crate) fn on_pong(&mut self, now: Instant, seq: u32, sender: Option<u64>) -> Result<(), Rejected> {

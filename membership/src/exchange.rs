@@ -344,6 +344,12 @@ impl Node {
             }
         }
         let Ok(mut filler) = Filler::new(packet, self.packet_limit()) else { return };
+        if step == 1
+            && let Some(claim) = self.what_stands_against(now, asker)
+        {
+            // The pages that follow take what is left.
+            let _ = filler.try_claim(claim);
+        }
         // Wants first: they are short and bring what we lack. Each part then
         // takes what is left; a part that does not fit is skipped, not the rest.
         for want in reply.wants.drain(..) {

@@ -52,18 +52,23 @@ impl Fence {
 }
 
 impl Node {
-    /// Our answer to a question of `asker` says what we can prove. With a fence that is to acknowledge it: only those
-    /// whom we can name afterwards, and do not hold for down. So the lease of whoever lives and is put out ends too.
-    /// Where the electorate follows the cluster, only those who are on our own roster.
+    /// Our answer to a question of `asker` says what we can prove. That is to acknowledge it: only whoever is in our
+    /// roster with this very life, and is neither down nor about to be put out. So the lease of whoever lives and is
+    /// put out ends before the verdict. Where the electorate follows the cluster, only those who are on our own roster.
     pub(crate) fn acknowledge(&mut self, now: Instant, asker: Option<u64>) -> Option<gossip::Lease> {
-        if self.config.fence {
-            let asker = self.roster.get(asker?).filter(|m| m.is_present())?;
-            self.fence.acknowledged.note(asker.hash(), now);
-        }
         if let Some(says) = self.turn_away(now, asker) {
             return says;
         }
+        let asker = self.roster.get(asker?).filter(|asker| self.counts(asker))?.hash();
+        if self.config.fence {
+            self.fence.acknowledged.note(asker, now);
+        }
         self.say_lease(now)
+    }
+
+    /// Whether a member counts for anything here: it is neither down nor gone, nor about to be put out.
+    pub(crate) fn counts(&self, member: &Member) -> bool {
+        member.is_present() && !self.damping.has_notice(member)
     }
 
     /// For how long we have acknowledged nothing of those that a ping is about.

@@ -73,6 +73,22 @@ impl Quorums {
         }
     }
 
+    /// `observer` has had `subject`, which runs, for down for so long that its lease must be over. `acts`: asked now, it
+    /// would say held. Whoever is out must not act beside those who put it out.
+    pub fn put_out(
+        out: &mut Violations,
+        at: Instant,
+        observer: usize,
+        subject: usize,
+        acts: impl Fn(usize) -> bool,
+    ) {
+        if acts(observer) && acts(subject) {
+            out.add(at, "put-out-and-holding", || {
+                format!("n{observer} holds quorum and has n{subject} for down, which runs and holds it too")
+            });
+        }
+    }
+
     /// `observer` says that the lease of `subject` has run out. `acts`: the subject, asked now, would say held.
     pub fn fenced(
         out: &mut Violations,
@@ -151,6 +167,17 @@ mod tests {
         assert_eq!(out.count, 0);
         Quorums::fenced(&mut out, Instant::EPOCH, 0, 2, acts);
         assert!(out.broke("fence"));
+    }
+
+    #[test]
+    fn one_that_is_put_out_and_holds_quorum_is_seen() {
+        let mut out = Violations::default();
+        for acts in [0, 2] {
+            Quorums::put_out(&mut out, Instant::EPOCH, 0, 2, |m| m == acts);
+        }
+        assert_eq!(out.count, 0, "one of the two holds");
+        Quorums::put_out(&mut out, Instant::EPOCH, 0, 2, acts);
+        assert!(out.broke("put-out-and-holding"));
     }
 
     #[test]

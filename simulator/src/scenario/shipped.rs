@@ -26,6 +26,7 @@ const SHIPPED: &[(&str, &str)] = ship![
     "crash-loop",
     "crash-lossy",
     "deaf-accuser",
+    "deaf-of-three",
     "duplicate-name",
     "fence",
     "flip-flop",

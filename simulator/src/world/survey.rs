@@ -1,6 +1,6 @@
 //! What is looked at from time to time: bytes, sides, views, tables, phi.
 
-use heartsay_membership::Instant;
+use heartsay_membership::{Instant, Status};
 
 use super::{Happening, SECOND, World};
 use crate::checks::{Quorums, Row, Safety};
@@ -39,6 +39,7 @@ impl World {
         second.ghosts = self.board.ghosts() as u32;
         self.measures.seconds.push(second);
         self.check_sides();
+        (0..self.hosts.len()).for_each(|observer| self.check_put_out(observer));
         let seconds = now.as_micros() / 1_000_000;
         if self.unformed > 0 {
             self.view_sizes.extend(self.board.view_sizes());
@@ -61,6 +62,34 @@ impl World {
             self.scenario.check.quorum_within.map_or(self.config.lease().mul_f64(CLOCK_RATES), |w| w.0);
         let acts = |member| would_say_held(&self.hosts, member, self.now);
         self.quorums.sides(&mut self.violations, self.now, &self.network, &self.cut_since, within, acts);
+    }
+
+    /// Whoever `observer`, holding quorum, has for down does not hold it too: not for a moment where it is kept out, for
+    /// the acceptable pause at the most where it was called down as silent and runs all the same.
+    pub(super) fn check_put_out(&mut self, observer: usize) {
+        let now = self.now;
+        if !self.scenario.check.sides || self.hosts[observer].subject != observer {
+            return;
+        }
+        let Some(process) = &self.hosts[observer].process else { return };
+        let local = Instant::from_micros(process.clock.read(now));
+        let Some(node) = process.node.real().filter(|node| node.census().down > 0) else { return };
+        if !would_say_held(&self.hosts, observer, now) {
+            return;
+        }
+        let out = |name| {
+            let member = node.member(local, name)?;
+            let since = local.since(member.since) >= self.config.acceptable_pause;
+            (since || member.kept_out.is_some()).then_some(member.generation)
+        };
+        let down = node.glances().filter(|glance| glance.status == Status::Down);
+        for (name, generation) in down.filter_map(|glance| Some((glance.name, out(glance.name)?))) {
+            let Some(subject) = self.oracle.find(name) else { continue };
+            if owners_word(&self.hosts, subject).is_some_and(|(life, _)| life == generation) {
+                let acts = |member| would_say_held(&self.hosts, member, now);
+                Quorums::put_out(&mut self.violations, now, observer, subject, acts);
+            }
+        }
     }
 
     /// Nobody whose lease `observer` could prove to have run out still holds one, whether or not it says so.

@@ -26,6 +26,7 @@ impl World {
                     self.check_sides();
                     self.quorums.says(&mut self.violations, now, host, &status);
                     self.check_sides();
+                    (0..self.hosts.len()).for_each(|observer| self.check_put_out(observer));
                 }
             }
             Event::GenerationRaised(generation) => {
@@ -149,6 +150,7 @@ impl World {
     fn mistaken(&mut self, observer: usize, subject: usize) {
         let now = self.now;
         self.measures.called_down += 1;
+        self.check_put_out(observer);
         let promised = self.scenario.check.sides && !self.keeps_out(observer, subject);
         if promised && self.network.apart(observer, subject, now, Duration::ZERO) {
             let acts = |member| would_say_held(&self.hosts, member, now);
