@@ -28,7 +28,7 @@ impl World {
                     self.check_sides();
                 }
             }
-            Event::GenerationRaised(generation) => {
+            Event::GenerationRaised(generation) | Event::Readdressed { generation, .. } => {
                 self.hosts[host].stored = generation;
                 let subject = self.hosts[host].subject;
                 self.oracle.truth(subject).lives.push(Life { generation, host, heartbeat: 0 });
