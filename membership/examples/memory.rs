@@ -121,6 +121,7 @@ fn claim(index: usize, keys: usize) -> Claim {
             ref_unix_ms: support::DAWN_MS,
             ref_heartbeat: 0,
             interval_ms: 1_000,
+            moves: 0,
         }),
         entries: ["zone", "role", "version"].into_iter().take(keys).enumerate().map(entry).collect(),
         version: keys as u64,

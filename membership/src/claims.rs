@@ -310,6 +310,7 @@ impl Node {
                     self.hear_testimony(now, subject);
                 }
             }
+            Change::Moved { from } => self.follow_to(now, subject, from, pass_on),
             Change::Changed { heartbeat, state, standing } => {
                 if heartbeat {
                     self.close_refuted_probe(now, subject);

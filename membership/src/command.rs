@@ -17,6 +17,11 @@ impl Node {
                 self.join.set_seeds(now, seeds, mine);
                 Ok(())
             }
+            Command::Remembered(peers) => {
+                let mine = self.myself().life.address();
+                self.join.set_remembered(now, peers, mine);
+                Ok(())
+            }
             Command::Join(addresses) => {
                 for address in addresses {
                     self.dial(now, address);
@@ -29,6 +34,10 @@ impl Node {
             }
             Command::Forget(name) => self.forget(now, &name),
             Command::Set(changes) => self.set_state(now, &changes),
+            Command::Readdress(address) => {
+                self.readdress(now, address);
+                Ok(())
+            }
             Command::Beat(beat) => {
                 self.rest(now, !beat);
                 Ok(())

@@ -2,6 +2,7 @@
 
 use crate::Instant;
 use core::net::SocketAddr;
+use std::collections::BTreeSet;
 
 /// A question sent and not yet answered.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +100,12 @@ impl Contacts {
         for (_, contact) in self.open.iter_mut().filter(|(_, c)| c.subject == Some(subject) && own(c.kind)) {
             contact.subject = None;
         }
+    }
+
+    /// The same of all questions.
+    pub fn forgive_all(&mut self) {
+        let subjects: BTreeSet<u64> = self.open.iter().filter_map(|(_, contact)| contact.subject).collect();
+        subjects.into_iter().for_each(|subject| self.forgive(subject));
     }
 
     /// Takes out the questions whose time is up.

@@ -131,6 +131,7 @@ impl Node {
     /// The same datagram to several. With a key each is sealed by itself.
     pub(crate) fn send_to_each(&mut self, targets: &[SocketAddr], packet: &gossip::Packet) {
         let Some((last, others)) = targets.split_last() else { return };
+        let packet = &*self.introduced(packet);
         encode_packet(packet, &mut self.scratch);
         let mut frame = self.sealed();
         for to in others {

@@ -30,7 +30,7 @@ use crate::node::Node;
 use crate::peers;
 use crate::pulse::{self, Rhythm};
 use crate::roster::compare;
-use crate::wire::Detail;
+use crate::wire::{self, Detail};
 
 /// Answers to one step, gathered before they are cut to a datagram.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ impl Node {
             packet.view = self.roster.fingerprint();
         }
         let Ok(mut filler) = Filler::new(packet, self.packet_limit()) else { return };
-        if introduce || self.is_new(now) {
+        if introduce || self.introduces_itself(now) {
             // A claim too large for the datagram is left out: the peer will ask.
             let _ = filler.try_claim(self.claim(now, self.myself(), Detail::Full));
         }
@@ -102,6 +102,21 @@ impl Node {
             }
         }
         self.send_exchange(to, filler.finish());
+    }
+
+    /// Step 1 for an address where perhaps nobody is: who we are, and one sum over all that we know.
+    pub(crate) fn send_short_syn(&mut self, now: Instant, to: SocketAddr, seq: u32) {
+        let sums = self.roster.sums(0, 0);
+        let mut exchange = self.buffers.leaving(1);
+        exchange.pages.push(gossip::Page {
+            lives: sums.lives,
+            stamps: sums.stamps,
+            ..gossip::Page::default()
+        });
+        let mut packet = self.packet(seq, Some(Body::Exchange(exchange)));
+        packet.beat = self.beat.say(now);
+        packet.claims.push(wire::write_claim(now, self.myself(), Detail::Full, 0));
+        self.send_exchange(to, packet);
     }
 
     fn send_exchange(&mut self, to: SocketAddr, packet: gossip::Packet) {

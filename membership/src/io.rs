@@ -45,9 +45,12 @@ pub enum Input<'a> {
 /// A wish of the operator.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Addresses at which other members may be found: seeds as resolved right
-    /// now, peers remembered from an earlier life. Replaces the set of before.
+    /// Addresses at which the operator says that other members are, as resolved right now and best first. Replaces those of
+    /// before. They are called first and every time.
     Seeds(Vec<SocketAddr>),
+    /// Addresses of peers of an earlier life. Replaces those of before. They are called beside the seeds, and dropped when
+    /// they never answer.
+    Remembered(Vec<SocketAddr>),
     /// Dial these addresses at once, in addition to the seeds.
     Join(Vec<SocketAddr>),
     /// Say good-bye; answered by [`Event::LeaveDone`].
@@ -56,6 +59,9 @@ pub enum Command {
     Forget(Name),
     /// Change the member's own state. `None` deletes the key.
     Set(Vec<(String, Option<Vec<u8>>)>),
+    /// The member is reached at this address from now on. It begins a later life there, in which its heartbeat, state and
+    /// quorum go on; the others report an update. Answered by [`Event::Readdressed`], unless nothing has changed.
+    Readdress(SocketAddr),
     /// Whether to beat. `false` when that for which this member stands is out of
     /// order: its heartbeat stands still and questions stay unanswered, so that
     /// the others call it down although its agent runs. `true` brings it back.
@@ -118,6 +124,13 @@ pub enum Event {
     /// Somebody knew a later life of ours than this one: the generation was
     /// raised above it and must be kept for the next start.
     GenerationRaised(Generation),
+    /// Our address has changed, and with it our generation, which must be kept for the next start.
+    Readdressed {
+        /// Where others reach us from now on.
+        address: SocketAddr,
+        /// That of the life at this address.
+        generation: Generation,
+    },
     /// Most others look silent at once: probably it is us. Verdicts are held.
     Isolated(bool),
     /// We were not scheduled for this long; all waiting times were extended by it.

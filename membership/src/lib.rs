@@ -59,6 +59,7 @@ mod probe;
 mod pull;
 mod pulse;
 mod quorum;
+mod readdress;
 mod roll;
 mod roster;
 mod round;

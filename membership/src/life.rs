@@ -16,6 +16,9 @@ pub struct Life {
     ip: IpAddr,
     port: u16,
     pub reference: Reference,
+    /// How many lives right before this one, each one generation lower, were of the same process, which has only
+    /// moved to another address. Not part of the tag: earlier agents do not know it.
+    pub moves: u8,
     /// Hash of the name: the key and the order of the roster.
     pub hash: u64,
     /// Upper half of the name's hash, then a hash of all of the above: equal
@@ -33,9 +36,23 @@ impl Life {
     ) -> Self {
         let hash = fingerprint::of_name(&name);
         let (ip, port) = (address.ip(), address.port());
-        let mut life = Self { name, host_id, generation, ip, port, reference, hash, tag: 0 };
+        let mut life = Self { name, host_id, generation, ip, port, reference, moves: 0, hash, tag: 0 };
         life.tag = fingerprint::of_life(&life);
         life
+    }
+
+    /// The next life of the same process, at another address. Its heartbeats go on.
+    pub fn moved(&self, address: SocketAddr) -> Self {
+        let generation = self.generation.saturating_add(1);
+        let life = Self::new(self.name.clone(), self.host_id, generation, address, self.reference);
+        // Past the last that can be said it looks like a restart, once.
+        Self { moves: self.moves.wrapping_add(1), ..life }
+    }
+
+    /// Whether this is a later life of the same process as `earlier`.
+    pub fn continues(&self, earlier: &Self) -> bool {
+        let later = self.generation.checked_sub(earlier.generation);
+        self.host_id == earlier.host_id && later.is_some_and(|by| (1..=u64::from(self.moves)).contains(&by))
     }
 
     /// Where others reach it.
@@ -73,6 +90,22 @@ impl Reference {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_life_continues_those_of_its_own_process_and_no_others() {
+        let reference = Reference { unix_ms: 1_000, heartbeat: 0, interval_ms: 1000 };
+        let at = |last| SocketAddr::from(([10, 0, 0, last], 4327));
+        let life =
+            |host, generation| Life::new(Name::new("n").unwrap(), HostId(host), generation, at(1), reference);
+        let first = life(7, 5_000);
+        let third = first.moved(at(2)).moved(at(3));
+        assert_eq!((third.generation, third.address(), third.moves), (5_002, at(3), 2));
+        assert!(third.continues(&first) && third.continues(&first.moved(at(2))));
+        assert!(!third.continues(&third) && !first.continues(&third));
+        assert!(!third.continues(&life(7, 4_999)), "the process began after that");
+        assert!(!third.continues(&life(8, 5_000)), "another host");
+        assert!(!life(7, 5_001).continues(&first), "a restart");
+    }
 
     #[test]
     fn a_heartbeat_is_due_on_a_line_that_begins_with_the_life() {

@@ -189,9 +189,17 @@ impl Member {
     }
 
     /// Begins another life of ours, without leaving the roster.
-    pub fn begin_life(&mut self, life: Life) {
-        self.life = Arc::new(life);
+    pub fn begin_life(&mut self, life: Arc<Life>) {
+        self.life = life;
         self.keep(Marks::default());
+    }
+
+    /// Goes on in a later life of the same process, with this state: what was measured on the path to its earlier
+    /// address, and said against it there, is void.
+    pub fn follow(&mut self, life: Arc<Life>, state: State, config: &Config) {
+        self.state = state;
+        (self.path.rtt, self.path.reachable) = (RttEstimator::new(&config.rtt), None);
+        self.begin_life(life);
     }
 
     /// Alive, or accused and not judged: takes part in the cluster.

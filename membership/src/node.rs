@@ -90,6 +90,8 @@ pub struct Node {
     pub(crate) stats: Stats,
     /// When anybody else last spoke to us.
     pub(crate) last_heard: Instant,
+    /// Until then not everybody knows our address, which has changed.
+    pub(crate) introduce_until: Instant,
     /// Until then we are catching up after a stall, and judge nobody.
     pub(crate) recovering_until: Instant,
     /// How many others look silent at once.
@@ -181,6 +183,7 @@ impl Node {
             paths: RttEstimator::new(&config.rtt),
             stats: Stats::default(),
             last_heard: now,
+            introduce_until: Instant::EPOCH,
             recovering_until: Instant::EPOCH,
             company: Company::Few,
             agreement: VecDeque::new(),
@@ -357,7 +360,7 @@ impl Node {
         let old = &myself.life;
         let reference = Reference { unix_ms: generation, ..old.reference };
         let life = Life::new(old.name.clone(), old.host_id, generation, old.address(), reference);
-        myself.begin_life(life);
+        myself.begin_life(life.into());
         let tag = myself.tag();
         drop(myself);
         self.tag = tag;

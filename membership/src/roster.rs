@@ -9,6 +9,7 @@
 //! twice as many when they get too full. A page of the wire is some drawers, or part of one. A newcomer moves the cards
 //! of one drawer only (`drawer.rs`).
 
+use core::net::SocketAddr;
 use core::ops::Range;
 use core::time::Duration;
 
@@ -69,6 +70,11 @@ pub enum Change {
     New,
     /// A later life of a name that we had.
     Restarted,
+    /// A later life of the same process, which is at another address now.
+    Moved {
+        /// Where it was.
+        from: SocketAddr,
+    },
     /// The same life; what of it changed.
     Changed {
         /// Its heartbeat advanced.
@@ -320,6 +326,11 @@ impl Roster {
         if claim.generation > member.life.generation {
             return Ok(match claim.life {
                 None => Change::Unknown,
+                Some(ref life) if life.continues(&member.life) && !member.marks().left => {
+                    let from = member.life.address();
+                    follow(now, &mut member, claim, config, bodies)?;
+                    Change::Moved { from }
+                }
                 Some(life) => {
                     let (life, state) = bodies.share(life, first_state(claim.delta.as_ref())?);
                     let before = member.status;
@@ -480,6 +491,26 @@ pub fn compare(member: &Member, version: u64, standing: u64) -> Comparison {
         tell: state.is_gt() || (standing != mine && !theirs_is_news) || (mine != 0 && standing != mine),
         ask: state.is_lt() || (theirs_is_news && member.status != Status::Left),
     }
+}
+
+/// Goes on with a later life of the same process.
+fn follow(
+    now: Instant,
+    member: &mut Member,
+    claim: Claim,
+    config: &Config,
+    bodies: &Bodies,
+) -> Result<(), Rejected> {
+    let Some(life) = claim.life else { return Ok(()) };
+    let mut state = member.state.clone();
+    if let Some(delta) = claim.delta.as_ref().filter(|delta| delta.until > state.version()) {
+        state.merge(delta)?;
+    }
+    let (life, state) = bodies.share(life, state);
+    member.follow(life, state, config);
+    member.advance(now, claim.standing.heartbeat, &config.detector);
+    member.mark(&claim.standing.marks);
+    Ok(())
 }
 
 fn merge(

@@ -105,8 +105,8 @@ impl Node {
     /// A newcomer talks more often for its first moments, so that it is known everywhere at once. Others do so
     /// once, when newcomers have ceased to come: whoever missed one of many has most likely heard of another.
     pub(crate) fn eager_exchange(&mut self, now: Instant) {
-        let young = self.is_young(now);
-        self.eager_at = if young { now + self.config.interval / EAGER_FACTOR } else { Instant::NEVER };
+        let lively = self.is_young(now) || now < self.introduce_until;
+        self.eager_at = if lively { now + self.config.interval / EAGER_FACTOR } else { Instant::NEVER };
         // While much is missing, pulls bring it, and a comparison of everything would only say so.
         if self.leave.is_some() || self.stats.rounds == 0 || self.pulls.is_behind(now) {
             return;

@@ -122,7 +122,10 @@ fn read_life(generation: Generation, body: &gossip::Body) -> Result<Life, Reject
         heartbeat: body.ref_heartbeat,
         interval_ms: body.interval_ms.max(1),
     };
-    Ok(Life::new(name, HostId(u128::from_be_bytes(host_id)), generation, address, reference))
+    let mut life = Life::new(name, HostId(u128::from_be_bytes(host_id)), generation, address, reference);
+    // A count beyond what is ever said says nothing.
+    life.moves = u8::try_from(body.moves).unwrap_or(0);
+    Ok(life)
 }
 
 fn write_life(life: &Life) -> gossip::Body {
@@ -134,6 +137,7 @@ fn write_life(life: &Life) -> gossip::Body {
         ref_unix_ms: life.reference.unix_ms,
         ref_heartbeat: life.reference.heartbeat,
         interval_ms: life.reference.interval_ms,
+        moves: life.moves.into(),
     }
 }
 

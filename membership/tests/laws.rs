@@ -193,6 +193,7 @@ fn introduction(who: usize, life: u64, keys: usize) -> Claim {
             ref_unix_ms: DAWN_MS,
             ref_heartbeat: 0,
             interval_ms: 1000,
+            moves: 0,
         }),
         version: keys as u64,
         entries,

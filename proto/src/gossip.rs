@@ -200,6 +200,11 @@ pub struct Body {
     pub ref_heartbeat: u64,
     #[prost(uint32, tag = "7")]
     pub interval_ms: u32,
+    /// How many lives right before this one, each one generation lower, were of
+    /// the same process, which has only moved to another address: heartbeat and
+    /// state go on. 0, or above 255: a restart. No part of the tag.
+    #[prost(uint32, tag = "8")]
+    pub moves: u32,
 }
 /// "I have evidence that it is silent", as of a heartbeat.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

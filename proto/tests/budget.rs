@@ -112,6 +112,7 @@ fn largest_entry_with_the_largest_identity_fits_a_sealed_datagram() {
             ref_unix_ms: u64::MAX,
             ref_heartbeat: u64::MAX,
             interval_ms: 600_000,
+            moves: 255,
         }),
         entries: vec![Entry {
             key: "k".repeat(KEY_MAX),

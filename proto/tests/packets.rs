@@ -330,6 +330,7 @@ fn claim() -> Claim {
             ref_unix_ms: 1_700_000_000_000,
             ref_heartbeat: 1,
             interval_ms: 1_000,
+            moves: 0,
         }),
         entries: vec![Entry { key: "zone".into(), value: "eu-1".into(), version: 3, deleted: false }],
         version: 3,

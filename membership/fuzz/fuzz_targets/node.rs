@@ -283,6 +283,7 @@ fn claim(u: &mut Unstructured<'_>) -> arbitrary::Result<Claim> {
         ref_unix_ms: DAWN_MS.wrapping_add(number(u)? >> 20),
         ref_heartbeat: number(u)? >> 30,
         interval_ms: u.int_in_range(10..=600_000)?,
+        moves: u.int_in_range(0..=2)?,
     };
     let generation = match u.int_in_range(0..=3)? {
         0..=2 => DAWN_MS + u64::from(u.int_in_range(0..=3_u8)?),
@@ -322,7 +323,7 @@ fn accusation(u: &mut Unstructured<'_>) -> arbitrary::Result<Accusation> {
 }
 
 fn command(u: &mut Unstructured<'_>) -> arbitrary::Result<Command> {
-    Ok(match u.int_in_range(0..=8)? {
+    Ok(match u.int_in_range(0..=10)? {
         0 => Command::Seeds(some(u, 4, |u| Ok(address(u.int_in_range(0..=7)?)))?),
         1 => Command::Join(some(u, 4, |u| Ok(address(u.int_in_range(0..=7)?)))?),
         2 => Command::Leave,
@@ -339,6 +340,8 @@ fn command(u: &mut Unstructured<'_>) -> arbitrary::Result<Command> {
         6 => Command::Agreed(some(u, 4, |u| {
             Ok(Name::new(&format!("n{}", u.int_in_range(1..=9_u8)?)).expect("a good name"))
         })?),
+        7 => Command::Readdress(address(u.int_in_range(0..=7)?)),
+        8 => Command::Remembered(some(u, 4, |u| Ok(address(u.int_in_range(0..=7)?)))?),
         _ => Command::Beat(u.arbitrary()?),
     })
 }

@@ -31,6 +31,8 @@ pub struct World {
     pub cut: BTreeSet<(String, String)>,
     /// Every datagram sent, its length included.
     pub sent: Vec<(String, String, usize)>,
+    /// Who has sent anything to which address.
+    pub calls: BTreeSet<(String, SocketAddr)>,
     pub rejected: Vec<(String, Rejected)>,
     next_host: u128,
 }
@@ -62,6 +64,7 @@ impl World {
             sequence: 0,
             cut: BTreeSet::new(),
             sent: Vec::new(),
+            calls: BTreeSet::new(),
             rejected: Vec::new(),
             next_host: 1,
         }
@@ -207,6 +210,7 @@ impl World {
 
     fn transmit(&mut self, name: &str, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
         let receiver = self.name_at(to);
+        self.calls.insert((name.to_owned(), to));
         self.sent.push((name.to_owned(), receiver.clone().unwrap_or_default(), bytes.len()));
         assert!(bytes.len() <= 1200, "{name} sent {} bytes", bytes.len());
         let cut = receiver.as_ref().is_some_and(|r| self.cut.contains(&(name.to_owned(), r.clone())));

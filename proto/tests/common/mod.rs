@@ -119,9 +119,9 @@ fn any_accusation() -> impl Strategy<Value = Accusation> {
 }
 
 fn any_body() -> impl Strategy<Value = Body> {
-    let reference = (number(), number(), 10_u32..=600_000);
+    let reference = (number(), number(), 10_u32..=600_000, 0_u32..300);
     ("[a-z0-9.é-]{1,60}", any::<[u8; 16]>(), ip(), 1_u32..=65_535, reference).prop_map(
-        |(name, host_id, ip, port, (ref_unix_ms, ref_heartbeat, interval_ms))| Body {
+        |(name, host_id, ip, port, (ref_unix_ms, ref_heartbeat, interval_ms, moves))| Body {
             name,
             host_id: host_id.to_vec().into(),
             ip,
@@ -129,6 +129,7 @@ fn any_body() -> impl Strategy<Value = Body> {
             ref_unix_ms,
             ref_heartbeat,
             interval_ms,
+            moves,
         },
     )
 }

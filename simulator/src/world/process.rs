@@ -134,13 +134,19 @@ impl World {
                 (0..self.hosts.len()).filter(|&m| m != host && self.board.is_up(m)).collect();
             seeds.extend(up.get(self.dice.below(up.len())));
         }
-        if remembers {
-            seeds.extend((0..REMEMBERED).map(|_| self.dice.below(self.hosts.len())).filter(|&p| p != host));
-        }
+        let remembered: Vec<usize> = if remembers {
+            (0..REMEMBERED).map(|_| self.dice.below(self.hosts.len())).filter(|&p| p != host).collect()
+        } else {
+            Vec::new()
+        };
         self.tell_time(host, life);
         let agreed = self.hosts[host].agreed.clone();
         if !agreed.is_empty() {
             self.hand(host, COMMAND, Input::Command(Command::Agreed(agreed)), &[]);
+        }
+        if !remembered.is_empty() {
+            let remembered = remembered.into_iter().map(address).collect();
+            self.hand(host, COMMAND, Input::Command(Command::Remembered(remembered)), &[]);
         }
         let seeds = seeds.into_iter().map(address).collect();
         self.hand(host, COMMAND, Input::Command(Command::Seeds(seeds)), &[]);

@@ -29,7 +29,7 @@ impl World {
                     (0..self.hosts.len()).for_each(|observer| self.check_put_out(observer));
                 }
             }
-            Event::GenerationRaised(generation) => {
+            Event::GenerationRaised(generation) | Event::Readdressed { generation, .. } => {
                 self.hosts[host].stored = generation;
                 let subject = self.hosts[host].subject;
                 self.oracle.truth(subject).lives.push(Life { generation, host, heartbeat: 0 });

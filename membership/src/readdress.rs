@@ -1,0 +1,93 @@
+//! A member whose address changes while its process goes on.
+//!
+//! Picture: somebody moves house. It is the same person, so nobody mourns and nobody is born; the neighbours need the
+//! new address at once, and whoever rang at the old door must not call the person dead.
+//!
+//! Rule: the address is part of a life, so the member begins the next life (generation + 1) at the new address, and its
+//! heartbeat, its state and its quorum proofs go on. The record of the later life says how many lives right before it were
+//! of the same process ([`Life::moves`]). Who knows one of these keeps heartbeat and state and reports an update. Who knows an
+//! earlier process, or does not read that number, sees a restart.
+//!
+//! What was said against the earlier life, and the round trips measured to its address, are void as with a restart.
+//!
+//! Weak spot: news of the change may be lost. So for its first moments at the new address every datagram of the member
+//! carries its record, if there is room.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::borrow::Cow;
+
+use heartsay_proto::{Message, gossip};
+
+use crate::Instant;
+use crate::io::{Event, MemberEventKind};
+use crate::node::Node;
+use crate::wire::{self, Detail};
+
+impl Node {
+    /// Others reach us at `address` from now on.
+    pub(crate) fn readdress(&mut self, now: Instant, address: SocketAddr) {
+        let me = self.me;
+        let old = self.myself().life.address();
+        let Some(mut myself) = self.roster.get_mut(me).filter(|_| address != old) else { return };
+        let life = myself.life.moved(address);
+        let generation = life.generation;
+        myself.begin_life(life.into());
+        self.tag = myself.tag();
+        drop(myself);
+        // Answers that go to the earlier address are lost: nobody is to be blamed.
+        self.contacts.forgive_all();
+        self.recovering_until = now + RECOVERY;
+        self.introduce_until = now + INTRODUCED_FOR;
+        self.eager_at = now;
+        self.join.drop_address(address);
+        self.burst.news(now, me, true);
+        self.emit(Event::Readdressed { address, generation });
+        self.report(me, MemberEventKind::Update, &[], address_changed(old, address));
+    }
+
+    /// Another member has gone on at another address.
+    pub(crate) fn follow_to(&mut self, now: Instant, subject: u64, old: SocketAddr, pass_on: bool) {
+        let Some(new) = self.roster.get(subject).map(|member| member.life.address()) else { return };
+        self.unrest_at = now;
+        self.probes.remove(&subject);
+        self.contacts.forgive(subject);
+        self.report(subject, MemberEventKind::Update, &[], address_changed(old, new));
+        if pass_on {
+            self.burst.news(now, subject, true);
+        }
+        self.refresh(now, subject, "it is at another address now");
+    }
+
+    /// The same packet with our record beside it, while not everybody knows our address.
+    pub(crate) fn introduced<'a>(&self, packet: &'a gossip::Packet) -> Cow<'a, gossip::Packet> {
+        let introduced = |claim: &gossip::Claim| claim.subject == self.me && claim.body.is_some();
+        if self.last_call >= self.introduce_until || packet.claims.iter().any(introduced) {
+            return Cow::Borrowed(packet);
+        }
+        // Without state: whoever knows us has it, and others ask for it.
+        let claim = wire::write_claim(self.last_call, self.myself(), Detail::Full, 0);
+        if packet.encoded_len() + claim.encoded_len() + CLAIM_HEADER > self.packet_limit() {
+            return Cow::Borrowed(packet);
+        }
+        let mut packet = packet.clone();
+        packet.claims.push(claim);
+        Cow::Owned(packet)
+    }
+
+    /// For the first moments of a life, and at a new address, not everybody knows us.
+    pub(crate) fn introduces_itself(&self, now: Instant) -> bool {
+        self.is_new(now) || now < self.introduce_until
+    }
+}
+
+fn address_changed(old: SocketAddr, new: SocketAddr) -> String {
+    format!("its address changed from {old} to {new}")
+}
+
+/// For so long a member at a new address introduces itself and exchanges more often: as long as a newcomer does.
+const INTRODUCED_FOR: Duration = Duration::from_secs(3);
+/// As after a stall: what was asked from the earlier address stays unanswered. Honest guess.
+const RECOVERY: Duration = Duration::from_millis(500);
+/// Tag (two bytes from 16 on) and length of a claim in its packet.
+const CLAIM_HEADER: usize = 5;

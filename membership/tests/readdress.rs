@@ -1,0 +1,248 @@
+//! Members whose address changes while they run.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::{DAWN_MS, World};
+use heartsay_membership::{
+    Command, Config, Electorate, Event, HostId, Input, MemberEventKind, MemberView, Name, Quorum, Status,
+};
+use heartsay_proto::gossip::{Body, Claim, Packet};
+use heartsay_proto::{Keyring, encode_packet, seal};
+
+const NEW: &str = "10.0.7.7:4007";
+
+fn seen(world: &World, by: &str, subject: &str) -> MemberView {
+    world.nodes[by].node.member(world.now, &Name::new(subject).unwrap()).unwrap()
+}
+
+/// The host of `who` has the address `to`, and its agent is told so.
+fn readdress(world: &mut World, who: &str, to: &str) {
+    let to: SocketAddr = to.parse().unwrap();
+    world.nodes.get_mut(who).unwrap().address = to;
+    world.command(who, Command::Readdress(to)).unwrap();
+}
+
+fn everybody_has(world: &World, who: &str, address: &str) -> bool {
+    world.nodes.keys().all(|by| seen(world, by, who).address.to_string() == address)
+}
+
+/// What others were told of `who`, each kind once and in order.
+fn told(world: &World, who: &str) -> Vec<MemberEventKind> {
+    let others = world.nodes.iter().filter(|(name, _)| *name != who);
+    let mut kinds: Vec<MemberEventKind> = others
+        .flat_map(|(_, place)| &place.events)
+        .filter_map(|(_, event)| match event {
+            Event::Member(event) if event.name.as_str() == who => Some(event.kind),
+            _ => None,
+        })
+        .collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds
+}
+
+fn voting(count: u32) -> World {
+    let mut world = World::new();
+    for i in 1..=count {
+        let config =
+            Config { electorate: Some(Electorate::expected(count)), fence: count <= 9, ..World::config() };
+        world.start_as(&format!("n{i}"), u128::from(i), &["n1"], config);
+    }
+    world.run(20.0);
+    world.forget_events();
+    world
+}
+
+#[test]
+fn a_member_that_moves_is_found_at_its_new_address_at_once_and_missed_by_nobody() {
+    for count in [3, 9, 24] {
+        let mut world = voting(count);
+        let before = seen(&world, "n1", "n2");
+        readdress(&mut world, "n2", NEW);
+        let took = world.wait(1.0, |w| everybody_has(w, "n2", NEW));
+        println!("{count}: known everywhere after {took} s");
+        assert!(took < 0.3, "{took}");
+        world.run(60.0);
+        assert!(world.agree());
+        let after = seen(&world, "n1", "n2");
+        assert_eq!((after.status, after.generation), (Status::Alive, before.generation + 1));
+        assert_eq!(after.state, before.state);
+        assert!(
+            after.heartbeat > before.heartbeat + 50,
+            "it goes on: {} {}",
+            before.heartbeat,
+            after.heartbeat
+        );
+        assert_eq!(after.reachable, Some(true));
+        for (name, place) in &world.nodes {
+            let about_others =
+                |event: &Event| !matches!(event, Event::Member(event) if event.name.as_str() == "n2");
+            let others: Vec<&Event> =
+                place.events.iter().map(|(_, event)| event).filter(|e| about_others(e)).collect();
+            let own =
+                [Event::Readdressed { address: NEW.parse().unwrap(), generation: before.generation + 1 }];
+            let expected: Vec<&Event> = if name == "n2" { own.iter().collect() } else { Vec::new() };
+            assert_eq!(others, expected, "at {name}: quorum is held all the time, nobody is suspected");
+        }
+        assert_eq!(told(&world, "n2"), [MemberEventKind::Update]);
+        assert_eq!(world.events("n2", MemberEventKind::Update), count as usize, "once at each");
+    }
+}
+
+#[test]
+fn the_update_says_what_changed() {
+    let mut world = World::cluster(3);
+    world.forget_events();
+    let old = world.nodes["n2"].address;
+    readdress(&mut world, "n2", NEW);
+    world.run(1.0);
+    for place in world.nodes.values() {
+        let reasons: Vec<String> = place
+            .events
+            .iter()
+            .filter_map(|(_, event)| match event {
+                Event::Member(event) => Some(event.reason.to_string()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(reasons, [format!("its address changed from {old} to {NEW}")]);
+    }
+}
+
+#[test]
+fn who_was_called_down_before_it_had_an_address_again_is_back_at_once() {
+    let mut world = voting(5);
+    // Its old address is gone: nobody is there any more, and it reaches nobody.
+    world.vanish("n2");
+    let gone =
+        |w: &World| w.nodes.keys().filter(|n| *n != "n2").all(|by| w.status(by, "n2") == Some(Status::Down));
+    world.wait(6.0, gone);
+    world.run(20.0);
+    world.heal();
+    world.forget_events();
+    readdress(&mut world, "n2", NEW);
+    let took = world.wait(2.0, |w| everybody_has(w, "n2", NEW) && w.all_say("n2", Status::Alive));
+    println!("back after {took} s");
+    world.wait(20.0, |w| w.nodes["n2"].node.quorum(w.now).quorum == Quorum::Held);
+    assert_eq!(told(&world, "n2"), [MemberEventKind::Alive, MemberEventKind::Update]);
+}
+
+#[test]
+fn a_member_that_moves_while_half_of_the_others_cannot_hear_it_is_not_called_down() {
+    let mut world = World::cluster(9);
+    world.forget_events();
+    for other in ["n3", "n4", "n5", "n6"] {
+        world.cut_between("n2", other);
+    }
+    readdress(&mut world, "n2", NEW);
+    world.wait(1.0, |w| everybody_has(w, "n2", NEW));
+    world.run(5.0);
+    world.heal();
+    world.run(30.0);
+    assert!(!told(&world, "n2").contains(&MemberEventKind::Down));
+    assert!(!told(&world, "n2").contains(&MemberEventKind::Restart));
+    assert!(world.agree());
+}
+
+#[test]
+fn several_moves_in_a_row_and_moves_of_all_one_after_the_other_are_followed() {
+    let mut world = voting(6);
+    for i in 10..14 {
+        readdress(&mut world, "n2", &format!("10.0.7.{i}:4007"));
+        world.run(0.02);
+    }
+    world.wait(1.0, |w| everybody_has(w, "n2", "10.0.7.13:4007"));
+    world.run(5.0);
+    for i in 1..=6 {
+        readdress(&mut world, &format!("n{i}"), &format!("10.0.8.{i}:4007"));
+        world.run(0.1);
+    }
+    world.wait(2.0, |w| (1..=6).all(|i| everybody_has(w, &format!("n{i}"), &format!("10.0.8.{i}:4007"))));
+    world.run(20.0);
+    assert!(world.agree());
+    for i in 1..=6 {
+        let told = told(&world, &format!("n{i}"));
+        assert!(
+            !told.contains(&MemberEventKind::Restart) && !told.contains(&MemberEventKind::Down),
+            "n{i}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn a_restart_after_a_move_is_a_restart() {
+    let mut world = World::cluster(4);
+    readdress(&mut world, "n2", NEW);
+    world.run(3.0);
+    world.kill("n2");
+    world.run(0.2);
+    world.forget_events();
+    world.start_at("n2", 2, NEW.parse().unwrap(), &["n1"], World::config());
+    world.wait(2.0, |w| w.events("n2", MemberEventKind::Restart) == 3);
+    assert!(world.all_say("n2", Status::Alive));
+}
+
+#[test]
+fn a_move_to_where_it_is_already_changes_nothing() {
+    let mut world = World::cluster(3);
+    let before = seen(&world, "n1", "n2");
+    world.forget_events();
+    let address = before.address.to_string();
+    readdress(&mut world, "n2", &address);
+    world.run(2.0);
+    assert_eq!(seen(&world, "n1", "n2").generation, before.generation);
+    assert_eq!(world.events("n2", MemberEventKind::Update), 0);
+}
+
+/// A later life of n2 at another address, as somebody tells it to n1.
+fn told_of_later_life(world: &mut World, later: u64, moves: u32) {
+    let known = seen(world, "n1", "n2");
+    let claim = Claim {
+        generation: known.generation + later,
+        heartbeat: known.heartbeat,
+        body: Some(Body {
+            name: "n2".into(),
+            host_id: known.host_id.0.to_be_bytes().to_vec().into(),
+            ip: vec![10, 0, 7, 7].into(),
+            port: 4007,
+            ref_unix_ms: known.generation,
+            ref_heartbeat: 0,
+            interval_ms: 1000,
+            moves,
+        }),
+        ..Claim::default()
+    };
+    let packet = Packet { sender: 1, claims: vec![claim], ..Packet::default() };
+    let (mut body, mut frame) = (Vec::new(), Vec::new());
+    encode_packet(&packet, &mut body);
+    seal(&body, &World::config().cluster, &Keyring::empty(), [0; 24], &mut frame);
+    let from = "10.0.0.3:4003".parse().unwrap();
+    world.hand("n1", Input::Datagram { from, bytes: &frame }).unwrap();
+}
+
+#[test]
+fn only_the_record_of_the_later_life_tells_a_move_from_a_restart() {
+    use MemberEventKind::{Restart, Update};
+    for (later, moves, kind) in
+        [(1, 1, Update), (1, 0, Restart), (3, 3, Update), (3, 2, Restart), (1, 256, Restart)]
+    {
+        let mut world = World::cluster(3);
+        world.forget_events();
+        assert_eq!(seen(&world, "n1", "n2").host_id, HostId(2));
+        assert!(seen(&world, "n1", "n2").generation >= DAWN_MS);
+        told_of_later_life(&mut world, later, moves);
+        assert_eq!(world.events("n2", kind), 1, "{later} later, {moves} moves");
+        assert_eq!(seen(&world, "n1", "n2").state.is_empty(), kind == Restart);
+    }
+    assert!(Duration::from_millis(3) < World::config().interval, "such a life begins next to the one before");
+}

@@ -1,0 +1,147 @@
+//! Seeds and remembered peers: who is called, how soon and how often.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use common::World;
+use heartsay_membership::{Command, Name, Status};
+
+/// Addresses at which nobody is.
+fn dead(count: u16) -> Vec<SocketAddr> {
+    (1..=count).map(|i| SocketAddr::from(([10, 9, 0, 0], i))).collect()
+}
+
+fn sees(world: &World, who: &str, count: usize) -> bool {
+    world.nodes[who].node.census().alive as usize == count
+}
+
+/// Datagrams that `who` has sent to addresses where nobody is, and their bytes.
+fn wasted(world: &World, who: &str) -> (usize, usize) {
+    let sent = world.sent.iter().filter(|(from, to, _)| from == who && to.is_empty());
+    sent.fold((0, 0), |(count, bytes), (.., length)| (count + 1, bytes + length))
+}
+
+#[test]
+fn a_newcomer_finds_its_one_seed_at_once_however_many_dead_peers_it_remembers() {
+    for count in [20, 100, 256] {
+        let mut world = World::cluster(3);
+        world.start("n4", &["n1"]);
+        world.command("n4", Command::Remembered(dead(count))).unwrap();
+        let took = world.wait(1.0, |w| w.nodes["n4"].node.is_joined() && sees(w, "n4", 4));
+        assert!(took < 0.1, "{count}: {took}");
+    }
+}
+
+#[test]
+fn members_that_all_restart_at_new_addresses_meet_at_once_though_they_remember_the_old_ones() {
+    let mut world = World::new();
+    for i in 1..=30 {
+        let name = format!("n{i}");
+        world.start(&name, &["n1"]);
+        world.command(&name, Command::Remembered(dead(60))).unwrap();
+    }
+    let took =
+        world.wait(2.0, |w| w.nodes.iter().all(|(name, place)| place.node.is_joined() && sees(w, name, 30)));
+    println!("full views after {took} s");
+    assert!(took < 1.0, "{took}");
+}
+
+#[test]
+fn the_first_member_has_joined_when_somebody_has_found_it_though_all_that_it_remembers_is_dead() {
+    let mut world = World::new();
+    world.start("n1", &[]);
+    world.command("n1", Command::Remembered(dead(3))).unwrap();
+    world.run(5.0);
+    assert!(!world.nodes["n1"].node.is_joined(), "it looks for those whom it remembers");
+    world.start("n2", &["n1"]);
+    world.wait(2.0, |w| w.nodes["n1"].node.is_joined() && sees(w, "n1", 2));
+}
+
+#[test]
+fn without_any_seed_a_remembered_peer_leads_back() {
+    let mut world = World::cluster(3);
+    let peer = world.nodes["n2"].address;
+    world.start("n4", &[]);
+    world.command("n4", Command::Remembered(dead(9).into_iter().chain([peer]).collect())).unwrap();
+    world.wait(5.0, |w| sees(w, "n4", 4));
+}
+
+#[test]
+fn islands_meet_as_soon_as_the_seeds_of_one_are_told_their_new_addresses() {
+    let mut world = World::cluster(6);
+    for name in ["n3", "n4", "n5", "n6"] {
+        world.command(name, Command::Remembered(dead(250))).unwrap();
+    }
+    // The seeds come back as others, at other addresses and without what they knew.
+    world.kill("n1");
+    world.kill("n2");
+    world.start("n11", &[]);
+    world.start("n12", &["n11"]);
+    world.run(60.0);
+    assert!(sees(&world, "n3", 4) && sees(&world, "n11", 2), "two islands");
+    let seeds = vec![world.nodes["n11"].address, world.nodes["n12"].address];
+    world.command("n3", Command::Seeds(seeds)).unwrap();
+    let took = world.wait(5.0, |w| w.nodes.keys().all(|name| sees(w, name, 6)));
+    println!("one island after {took} s");
+    assert!(took < 1.0, "{took}");
+}
+
+#[test]
+fn new_seeds_of_a_joined_member_are_called_again_soon_where_calls_are_lost() {
+    let mut world = World::cluster(3);
+    world.start("n8", &[]);
+    world.cut_between("n2", "n8");
+    world.command("n2", Command::Seeds(vec![world.nodes["n8"].address])).unwrap();
+    world.run(1.5);
+    world.heal();
+    world.wait(4.0, |w| sees(w, "n8", 4));
+}
+
+#[test]
+fn dead_seeds_and_remembered_peers_cost_a_joined_member_a_few_short_calls_a_minute() {
+    let mut world = World::cluster(3);
+    let seeds: Vec<SocketAddr> = (1..=3).map(|i| SocketAddr::from(([10, 8, 0, 0], i))).collect();
+    world
+        .command("n2", Command::Seeds(seeds.iter().copied().chain([world.nodes["n1"].address]).collect()))
+        .unwrap();
+    world.command("n2", Command::Remembered(dead(20))).unwrap();
+    // Until the pauses have grown.
+    world.run(150.0);
+    world.sent.clear();
+    world.run(600.0);
+    let (calls, bytes) = wasted(&world, "n2");
+    println!("{calls} calls, {bytes} bytes in ten minutes");
+    assert!((4 * 9..=4 * 12).contains(&calls), "three seeds and one peer a minute: {calls}");
+    assert!(bytes / calls < 200, "{bytes} bytes in {calls} calls");
+    assert_eq!(world.status("n1", "n2"), Some(Status::Alive));
+    // Each remembered peer is called ten times and then struck out; the seeds are called for ever.
+    world.run(200.0 * 66.0);
+    world.sent.clear();
+    world.run(600.0);
+    let (calls, _) = wasted(&world, "n2");
+    assert!((3 * 9..=3 * 12).contains(&calls), "{calls}");
+}
+
+#[test]
+fn of_a_name_with_a_thousand_addresses_a_few_are_called_at_once_and_all_in_time() {
+    let mut world = World::new();
+    world.start("n1", &[]);
+    world.command("n1", Command::Seeds(dead(1000))).unwrap();
+    world.run(0.01);
+    assert_eq!(wasted(&world, "n1").0, 8);
+    world.run(150.0);
+    // Each address where nobody is has its own port, which is how the wire tells them apart.
+    let called: BTreeSet<SocketAddr> =
+        world.calls.iter().filter(|(from, _)| from == "n1").map(|(_, to)| *to).collect();
+    assert_eq!(called.len(), 1000);
+    assert!(world.nodes["n1"].node.member(world.now, &Name::new("n1").unwrap()).is_some());
+}
