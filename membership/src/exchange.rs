@@ -297,7 +297,8 @@ impl Node {
         if comparison.tell {
             reply.claims.push((hash, Detail::Since(version)));
         }
-        if comparison.ask && hash != self.me {
+        // What is on its way is not asked for twice.
+        if comparison.ask && hash != self.me && !self.rests.has(hash) {
             reply.wants.push(gossip::Want { tag: member.tag(), since: member.state.version(), known: true });
         }
     }
