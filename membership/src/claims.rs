@@ -14,8 +14,10 @@ use crate::life::Life;
 use crate::member::Member;
 use crate::node::Node;
 use crate::peers;
+use crate::presence::QUORUM_KEY;
 use crate::roster::Change;
 use crate::standing::{Evidence, Status};
+use crate::state::KeyChange;
 use crate::wire::{self, Claim, Detail};
 
 impl Node {
@@ -147,7 +149,28 @@ impl Node {
         by: &[u64],
         reason: impl Into<Cow<'static, str>>,
     ) {
-        let Some(member) = self.roster.get(hash) else { return };
+        let Some(event) = self.member_event(hash, kind, by, reason) else { return };
+        self.emit(Event::Member(event));
+    }
+
+    /// Tells of values of a member's state that have changed, unless only the protocol itself is concerned.
+    pub(crate) fn report_update(&mut self, hash: u64, mut changed: Vec<KeyChange>, reason: &'static str) {
+        changed.retain(|change| change.key != QUORUM_KEY);
+        if let Some(event) = self.member_event(hash, MemberEventKind::Update, &[], reason)
+            && !changed.is_empty()
+        {
+            self.emit(Event::Member(MemberEvent { changed, ..event }));
+        }
+    }
+
+    fn member_event(
+        &self,
+        hash: u64,
+        kind: MemberEventKind,
+        by: &[u64],
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Option<MemberEvent> {
+        let member = self.roster.get(hash)?;
         let by = by.iter().filter_map(|h| self.roster.get(*h)).map(|m| m.life.name.clone()).collect();
         let verdict = matches!(kind, MemberEventKind::Down | MemberEventKind::Fenced);
         let event = MemberEvent {
@@ -158,10 +181,11 @@ impl Node {
             status: member.status,
             fenced: (self.config.fence && verdict).then(|| self.fence.stands(member)),
             by,
+            changed: Vec::new(),
             reason: reason.into(),
         };
         tracing::debug!(name = %event.name, ?kind, status = %event.status, reason = &*event.reason, "member");
-        self.emit(Event::Member(event));
+        Some(event)
     }
 
     /// Tells a few others what is new, as much as the budget allows.
@@ -257,7 +281,7 @@ impl Node {
     fn news_claim(&self, now: Instant, news: Due) -> Option<gossip::Claim> {
         match self.roster.get(news.subject) {
             Some(member) => {
-                let detail = if news.full { Detail::Full } else { Detail::Thin };
+                let detail = if news.full { Detail::Latest } else { Detail::Thin };
                 Some(self.claim(now, member, detail))
             }
             None => {
@@ -275,7 +299,8 @@ impl Node {
         self.check_plausible(now, &claim)?;
         let forgotten = if claim.forgotten { self.roster.get(subject) } else { None };
         let forgets = forgotten.map(|m| (m.life.name.clone(), m.life.generation));
-        let change = self.roster.apply(now, claim, &self.config)?;
+        let newest = claim.delta.as_ref().map_or(0, |delta| delta.newest);
+        let mut change = self.roster.apply(now, claim, &self.config)?;
         match change {
             Change::Same | Change::Unknown => {}
             Change::Stale => self.stats.stale_claims += 1,
@@ -311,12 +336,12 @@ impl Node {
                 }
             }
             Change::Moved { from } => self.follow_to(now, subject, from, pass_on),
-            Change::Changed { heartbeat, state, standing } => {
+            Change::Changed { heartbeat, state, ref mut values, standing } => {
                 if heartbeat {
                     self.close_refuted_probe(now, subject);
                 }
                 if state {
-                    self.report(subject, MemberEventKind::Update, &[], "its state changed");
+                    self.report_update(subject, core::mem::take(values), "its state changed");
                     if pass_on {
                         self.burst.news(now, subject, true);
                     }
@@ -330,6 +355,7 @@ impl Node {
                 }
             }
         }
+        self.note_rest(now, subject, newest);
         Ok(change)
     }
 
@@ -434,6 +460,7 @@ impl Node {
             status: Status::Down,
             fenced: None,
             by: Vec::new(),
+            changed: Vec::new(),
             reason: Cow::Borrowed("others have dropped it"),
         };
         self.emit(Event::Member(event));

@@ -65,15 +65,14 @@ impl Node {
     ) -> Result<(), Rejected> {
         let me = self.me;
         let Some(mut myself) = self.roster.get_mut(me) else { return Ok(()) };
-        let changed = myself.state.set(changes)?;
-        if changed {
-            myself.restamp();
+        let changed = myself.state.set(changes, self.config.capacity())?;
+        if changed.is_empty() {
+            return Ok(());
         }
+        myself.restamp();
         drop(myself);
-        if changed {
-            self.burst.news(now, me, true);
-            self.report(me, MemberEventKind::Update, &[], "its own change");
-        }
+        self.burst.news(now, me, true);
+        self.report_update(me, changed, "its own change");
         Ok(())
     }
 

@@ -7,6 +7,8 @@ use heartsay_detector::{DetectorConfig, LocalHealthConfig, RttConfig};
 use heartsay_proto::{Budget, Cluster, Keyring};
 
 use crate::quorum::{Electorate, FenceError, MOST_ELECTORS};
+use crate::state::Capacity;
+use crate::wire::longest_entry;
 
 /// Everything the machine can be told before it starts.
 #[derive(Clone, Debug)]
@@ -163,8 +165,21 @@ impl Config {
         }
     }
 
+    /// Room for a claim in a packet of its own.
+    pub(crate) fn claim_room(&self) -> usize {
+        self.datagram.for_frame(&self.keyring).saturating_sub(HEADER)
+    }
+
+    /// What one datagram can tell of a state.
+    pub(crate) fn capacity(&self) -> Capacity {
+        Capacity { entry: longest_entry(self.claim_room()), datagram: self.datagram.limit() }
+    }
+
     /// With a fence, leases of one length only count for one another.
     pub(crate) fn fence_mark(&self) -> Option<Duration> {
         self.fence.then(|| self.lease())
     }
 }
+
+/// What a packet has beside one claim, at most: its own fields, and a body without lists.
+const HEADER: usize = 88;

@@ -165,9 +165,17 @@ impl Node {
 
     /// A claim about `member` that fits a packet of its own.
     pub(crate) fn claim(&self, now: Instant, member: &Member, detail: wire::Detail) -> gossip::Claim {
-        wire::write_claim(now, member, detail, self.packet_limit().saturating_sub(HEADER))
+        self.claim_with(now, member, detail, usize::MAX)
+    }
+
+    /// The same with at most `share` bytes of its state.
+    pub(crate) fn claim_with(
+        &self,
+        now: Instant,
+        member: &Member,
+        detail: wire::Detail,
+        share: usize,
+    ) -> gossip::Claim {
+        wire::write_claim(now, member, detail, self.config.claim_room(), share)
     }
 }
-
-/// What a packet has beside one claim, at most: its own fields, and a body without lists.
-const HEADER: usize = 88;

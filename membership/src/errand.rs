@@ -134,13 +134,13 @@ impl Node {
         outcome: u32,
     ) {
         let report = gossip::ProbeReport { subject, outcome };
-        let mut packet = self.packet(seq, Some(Body::ProbeReport(report)));
+        let Some(mut filler) = self.filler(seq, Some(Body::ProbeReport(report))) else { return };
         if outcome == ERRAND_ANSWERED
             && let Some(member) = self.roster.get(subject)
         {
-            packet.claims.push(self.claim(now, member, Detail::Thin));
+            let _ = filler.try_claim(self.claim(now, member, Detail::Thin));
         }
-        self.send(asker, &packet);
+        self.send(asker, &filler.finish());
     }
 }
 

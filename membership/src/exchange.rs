@@ -115,7 +115,7 @@ impl Node {
         });
         let mut packet = self.packet(seq, Some(Body::Exchange(exchange)));
         packet.beat = self.beat.say(now);
-        packet.claims.push(wire::write_claim(now, self.myself(), Detail::Full, 0));
+        packet.claims.push(wire::write_claim(now, self.myself(), Detail::Full, 0, 0));
         self.send_exchange(to, packet);
     }
 
@@ -312,7 +312,8 @@ impl Node {
         if comparison.tell {
             reply.claims.push((hash, Detail::Since(version)));
         }
-        if comparison.ask && hash != self.me {
+        // What is on its way is not asked for twice.
+        if comparison.ask && hash != self.me && !self.rests.has(hash) {
             reply.wants.push(gossip::Want { tag: member.tag(), since: member.state.version(), known: true });
         }
     }

@@ -73,6 +73,13 @@ pub fn of_pair(subject: u64, observer: u64) -> u64 {
     hasher.finish()
 }
 
+/// Mark of a key of a member's state.
+pub fn of_key(key: &str) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(0, KEY);
+    hasher.write(key.as_bytes());
+    hasher.finish()
+}
+
 /// The lower half first.
 fn halves(number: u128) -> [u64; 2] {
     let [a, b, c, d, e, f, g, h, high @ ..] = number.to_le_bytes();
@@ -84,3 +91,4 @@ const NAME: u64 = 1;
 const LIFE: u64 = 2;
 const STANDING: u64 = 3;
 const PAIR: u64 = 4;
+const KEY: u64 = 5;

@@ -14,7 +14,7 @@ use crate::Instant;
 use crate::identity::{Generation, Heartbeat, HostId, Name, NameError};
 use crate::quorum::{Electorate, QuorumStatus};
 use crate::standing::Status;
-use crate::state::StateError;
+use crate::state::{KeyChange, StateError};
 
 /// One thing that happened in the world.
 #[derive(Debug)]
@@ -161,6 +161,8 @@ pub struct MemberEvent {
     pub fenced: Option<bool>,
     /// Accusers or deciders, by name; empty where nobody in particular.
     pub by: Vec<Name>,
+    /// With `Update`: which values changed.
+    pub changed: Vec<KeyChange>,
     /// One sentence for people.
     pub reason: Cow<'static, str>,
 }
@@ -180,7 +182,7 @@ pub enum MemberEventKind {
     Left,
     /// A later life of a known name.
     Restart,
-    /// Its state (address, zone, tags) changed.
+    /// Its state (zone, tags) changed; what the protocol keeps there for itself is no update.
     Update,
     /// Dropped from the view.
     Forgotten,

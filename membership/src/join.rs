@@ -50,6 +50,8 @@ enum Phase {
     Looking,
     /// The roster is being pulled.
     Pulling,
+    /// The roster is here, and of some of its members a part of the state. Not longer than until then.
+    Filling { until: Instant },
     /// A complete view was seen.
     Joined,
 }
@@ -76,6 +78,14 @@ impl Join {
 
     pub fn next(&self) -> Instant {
         if self.is_empty() { Instant::NEVER } else { self.dial_at }
+    }
+
+    /// Until when states are waited for.
+    pub fn complete_by(&self) -> Instant {
+        match self.phase {
+            Phase::Filling { until } => until,
+            Phase::Alone | Phase::Looking | Phase::Pulling | Phase::Joined => Instant::NEVER,
+        }
     }
 
     /// Replaces the seeds. Those that are new are called first.
@@ -150,7 +160,10 @@ impl Join {
         match (self.phase, self.is_empty()) {
             (Phase::Alone, false) => self.phase = Phase::Looking,
             (Phase::Looking, true) => self.phase = Phase::Alone,
-            (Phase::Alone | Phase::Looking | Phase::Pulling | Phase::Joined, _) => {}
+            (
+                Phase::Alone | Phase::Looking | Phase::Pulling | Phase::Filling { .. } | Phase::Joined,
+                _,
+            ) => {}
         }
     }
 }
@@ -222,9 +235,19 @@ impl Node {
         }
     }
 
-    /// All that somebody could give has been pulled.
-    pub(crate) fn pulled(&mut self) {
+    /// All members that somebody knows have been pulled.
+    pub(crate) fn pulled(&mut self, now: Instant) {
         if self.join.phase == Phase::Pulling {
+            self.join.phase = Phase::Filling { until: now + COMPLETE_WITHIN };
+        }
+        self.completed(now);
+    }
+
+    /// Joined is who has the states too of those whom it knows, or has waited for them for long enough.
+    pub(crate) fn completed(&mut self, now: Instant) {
+        if let Phase::Filling { until } = self.join.phase
+            && (self.rests.is_empty() || now >= until)
+        {
             self.join.phase = Phase::Joined;
             self.emit(Event::Joined { members: self.roster.len() });
         }
@@ -238,6 +261,9 @@ const SEEDS_AT_ONCE: usize = 8;
 const REMEMBERED_AT_ONCE: usize = 2;
 /// Calls after which a peer that is in no view is not called again: ten minutes, if it is the only one.
 const USELESS: u32 = 10;
+/// From a full roster to joined at most, however much of the states is missing: three times what 500 members with 8 KiB each
+/// may take. Honest guess.
+const COMPLETE_WITHIN: Duration = Duration::from_secs(30);
 /// Pauses between calls while nobody has answered: doubling from 50 ms to 1 s,
 /// so that agents that are started together meet in the first moments.
 const FIRST_REDIAL: Duration = Duration::from_millis(50);

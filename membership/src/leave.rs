@@ -7,7 +7,6 @@ use crate::Instant;
 use crate::claims::is_other;
 use crate::contact::{Contact, Kind};
 use crate::io::{Event, MemberEventKind};
-use crate::member::Member;
 use crate::node::Node;
 use crate::peers;
 use crate::standing::{Marks, Status};
@@ -88,10 +87,10 @@ impl Node {
                 deadline,
                 kind: Kind::Leave,
             });
-            let mut packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject, about: Vec::new() })));
-            let myself: &Member = self.myself();
-            packet.claims.push(self.claim(now, myself, Detail::Thin));
-            self.send(to, &packet);
+            let body = Body::Ping(gossip::Ping { subject, about: Vec::new() });
+            let Some(mut filler) = self.filler(seq, Some(body)) else { return };
+            let _ = filler.try_claim(self.claim(now, self.myself(), Detail::Thin));
+            self.send(to, &filler.finish());
         }
     }
 }

@@ -33,6 +33,7 @@ use crate::outlet::Outlet;
 use crate::presence::Presence;
 use crate::probe::Probe;
 use crate::pull::Pulls;
+use crate::rest::Rests;
 use crate::roll::Roll;
 use crate::roster::Roster;
 use crate::standing::Standing;
@@ -83,6 +84,8 @@ pub struct Node {
     pub(crate) outlet: Outlet,
     pub(crate) join: Join,
     pub(crate) pulls: Pulls,
+    /// What is still to come of long states.
+    pub(crate) rests: Rests,
     pub(crate) leave: Option<Leave>,
     pub(crate) health: LocalHealth,
     /// All our paths taken together: round trips and how often nothing comes back.
@@ -157,7 +160,7 @@ impl Node {
         let life = Life::new(me.name, me.host_id, me.generation, me.address, reference);
         let mut state = State::default();
         let entries: Vec<_> = me.state.into_iter().map(|(key, value)| (key, Some(value))).collect();
-        state.set(&entries)?;
+        state.set(&entries, config.capacity())?;
         let generation_ms = i64::try_from(me.generation).unwrap_or(i64::MAX);
         let now_ms = i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX);
         let (hash, tag) = (life.hash, life.tag);
@@ -178,6 +181,7 @@ impl Node {
             outlet: Outlet::new(now, config.byte_rate),
             join: Join::new(now),
             pulls: Pulls::new(now),
+            rests: Rests::new(),
             leave: None,
             health: LocalHealth::new(now, config.local_health),
             paths: RttEstimator::new(&config.rtt),
@@ -302,6 +306,8 @@ impl Node {
         }
         self.step_join(now);
         self.step_pulls(now);
+        self.step_rests(now);
+        self.completed(now);
         self.step_leave(now);
         if now >= self.recount_at {
             self.count_presence(now);
@@ -343,6 +349,8 @@ impl Node {
             self.burst.next(),
             self.join.next(),
             self.pulls.next(),
+            self.rests.next(),
+            self.join.complete_by(),
             self.presence.next(),
             self.recount_at,
             self.leave.as_ref().map_or(Instant::NEVER, Leave::next),

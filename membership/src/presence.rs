@@ -455,4 +455,4 @@ const COLLECTORS: u64 = 0x636f_6c6c_6563_7473;
 const MOST_AT_ONCE: usize = 16;
 const SHORTEST_TICK: Duration = Duration::from_millis(10);
 /// Key in the own record that says "lost" while it is.
-const QUORUM_KEY: &str = "quorum";
+pub const QUORUM_KEY: &str = "quorum";

@@ -363,14 +363,15 @@ impl Node {
         let contact = Contact { subject: Some(subject), to, sent: now, deadline, kind };
         let seq = self.contacts.open(contact);
         let about = if kind == Kind::Lease { self.ask_about() } else { Vec::new() };
-        let mut packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject, about })));
+        let Some(mut filler) = self.filler(seq, Some(Body::Ping(gossip::Ping { subject, about }))) else { return };
         if let Some(member) = self.roster.get(subject)
             && member.status != Status::Alive
         {
-            packet.claims.push(self.claim(now, member, Detail::Thin));
+            // Beside a question to an elector it may have no room; probes say it.
+            let _ = filler.try_claim(self.claim(now, member, Detail::Thin));
         }
         self.stats.probes += 1;
-        self.send(to, &packet);
+        self.send(to, &filler.finish());
     }
 
     /// Does what we have amount to more than what we have said?

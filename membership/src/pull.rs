@@ -15,7 +15,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
-use heartsay_proto::gossip;
+use heartsay_proto::{Message, gossip};
 use heartsay_proto::gossip::packet::Body;
 
 use crate::Instant;
@@ -116,8 +116,9 @@ impl Node {
         let missing =
             self.roster.between(pull.from, pull.until).filter(|(tag, _)| !have.contains(short(*tag)));
         let mut next = 0;
+        let share = if pull.brief { SHARE } else { usize::MAX };
         for member in fetched(missing.map(|(_, member)| member)) {
-            if filler.try_claim(self.claim(now, member, Detail::Full)).is_err() {
+            if filler.try_claim(self.claim_with(now, member, Detail::Full, share)).is_err() {
                 next = member.hash();
                 break;
             }
@@ -163,7 +164,7 @@ impl Node {
                 // As long as there is something to be gained.
                 self.pulls.behind(now);
             }
-            self.pulled();
+            self.pulled(now);
         }
         Ok(())
     }
@@ -209,23 +210,27 @@ impl Node {
             self.pulls.parts.clear();
             return;
         };
-        let (have, until) = self.have(part);
+        // Who we are comes first. Of the rest we name whom we have, and the more of our state the fewer they are.
+        let detail = if self.is_new(now) { Detail::Full } else { Detail::Thin };
+        let introduction = self.claim_with(now, self.myself(), detail, 0).encoded_len();
+        let room = self.packet_limit().saturating_sub(QUESTION + introduction);
+        let (have, until) = self.have(part, (room / SHORT).min(NAMED));
         let deadline = now + self.patience(None);
         let kind = Kind::Pull { part: place, until };
         let seq = self.contacts.open(Contact { subject: None, to, sent: now, deadline, kind });
-        let pull = gossip::Pull { from: part.next, until, have };
-        let mut packet = self.packet(seq, Some(Body::Pull(pull)));
-        let detail = if self.is_new(now) { Detail::Full } else { Detail::Thin };
-        packet.claims.push(self.claim(now, self.myself(), detail));
-        self.send(to, &packet);
+        let pull = gossip::Pull { from: part.next, until, have, brief: true };
+        let Some(mut filler) = self.filler(seq, Some(Body::Pull(pull))) else { return };
+        let share = filler.left().saturating_sub(introduction + CLAIM);
+        let _ = filler.try_claim(self.claim_with(now, self.myself(), detail, share));
+        self.send(to, &filler.finish());
     }
 
-    /// What we have of a part: as many as a question can name, and where the next one begins.
-    fn have(&self, part: Part) -> (Bytes, u64) {
+    /// What we have of a part: at most `named` of them, and where the next question begins.
+    fn have(&self, part: Part, named: usize) -> (Bytes, u64) {
         let me = self.myself().tag();
         let mut mine = self.roster.between(part.next, part.until).filter(|(tag, _)| *tag != me);
-        let mut have = Vec::with_capacity(NAMED * SHORT);
-        for (tag, _) in mine.by_ref().take(NAMED) {
+        let mut have = Vec::with_capacity(named * SHORT);
+        for (tag, _) in mine.by_ref().take(named) {
             let [.., a, b, c] = tag.to_be_bytes();
             have.extend_from_slice(&[a, b, c]);
         }
@@ -307,8 +312,15 @@ const SHORT: usize = 3;
 const PARTS: u64 = 4;
 /// Fewer missing members than this are pulled in one go.
 const WORTH_SHARING: usize = 64;
-/// Members that one question names as known: 768 bytes.
+/// Members that one question names as known at most: 768 bytes.
 const NAMED: usize = 256;
+/// What a question takes beside the members that it names and the claim about who asks: at most 46 bytes of head, 30 of body.
+const QUESTION: usize = 80;
+/// What a claim's versions, length and number of its field take.
+const CLAIM: usize = 40;
+/// Bytes of each state that come with a record, so that longer ones do not keep the others waiting: three or four records share
+/// a datagram then, and of most members it is everything. The rest comes by rest.rs.
+const SHARE: usize = 256;
 /// From the beginning of one pull to that of the next, at least: the time in
 /// which what others pull meanwhile changes the picture. Honest guess.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -20,8 +20,9 @@ use std::borrow::Cow;
 use heartsay_proto::{Message, gossip};
 
 use crate::Instant;
-use crate::io::{Event, MemberEventKind};
+use crate::io::Event;
 use crate::node::Node;
+use crate::state::KeyChange;
 use crate::wire::{self, Detail};
 
 impl Node {
@@ -43,16 +44,15 @@ impl Node {
         self.join.drop_address(address);
         self.burst.news(now, me, true);
         self.emit(Event::Readdressed { address, generation });
-        self.report(me, MemberEventKind::Update, &[], address_changed(old, address));
+        self.report_update(me, vec![address_changed(old)], "its address changed");
     }
 
     /// Another member has gone on at another address.
     pub(crate) fn follow_to(&mut self, now: Instant, subject: u64, old: SocketAddr, pass_on: bool) {
-        let Some(new) = self.roster.get(subject).map(|member| member.life.address()) else { return };
         self.unrest_at = now;
         self.probes.remove(&subject);
         self.contacts.forgive(subject);
-        self.report(subject, MemberEventKind::Update, &[], address_changed(old, new));
+        self.report_update(subject, vec![address_changed(old)], "its address changed");
         if pass_on {
             self.burst.news(now, subject, true);
         }
@@ -66,7 +66,7 @@ impl Node {
             return Cow::Borrowed(packet);
         }
         // Without state: whoever knows us has it, and others ask for it.
-        let claim = wire::write_claim(self.last_call, self.myself(), Detail::Full, 0);
+        let claim = wire::write_claim(self.last_call, self.myself(), Detail::Full, 0, 0);
         if packet.encoded_len() + claim.encoded_len() + CLAIM_HEADER > self.packet_limit() {
             return Cow::Borrowed(packet);
         }
@@ -81,8 +81,8 @@ impl Node {
     }
 }
 
-fn address_changed(old: SocketAddr, new: SocketAddr) -> String {
-    format!("its address changed from {old} to {new}")
+fn address_changed(old: SocketAddr) -> KeyChange {
+    KeyChange { key: "address".to_owned(), before: Some(old.to_string().into_bytes()) }
 }
 
 /// For so long a member at a new address introduces itself and exchanges more often: as long as a newcomer does.

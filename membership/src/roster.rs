@@ -25,7 +25,7 @@ use crate::io::Rejected;
 use crate::member::{Member, touch_files};
 use crate::pulse::{self, Pulse};
 use crate::standing::{Standing, Status};
-use crate::state::State;
+use crate::state::{KeyChange, Merged, State};
 use crate::tombstones::Tombstones;
 use crate::wire::Claim;
 
@@ -56,7 +56,7 @@ pub struct Census {
 }
 
 /// What taking a claim has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Nothing that we did not know.
     Same,
@@ -79,8 +79,10 @@ pub enum Change {
     Changed {
         /// Its heartbeat advanced.
         heartbeat: bool,
-        /// Its state changed.
+        /// Something of its state is new to us, and may be to others.
         state: bool,
+        /// Values of its state that changed.
+        values: Vec<KeyChange>,
         /// Its accusations or its verdict changed.
         standing: bool,
     },
@@ -520,21 +522,23 @@ fn merge(
     config: &Config,
     bodies: &Bodies,
 ) -> Result<Change, Rejected> {
-    let mut state = false;
-    if let Some(delta) = &claim.delta
-        && delta.until > member.state.version()
-    {
+    let mut merged = Merged::default();
+    if let Some(delta) = &claim.delta {
         let file = &mut **member;
-        state = file.state.merge(delta)?;
-        bodies.share_state(&file.life, &mut file.state);
+        merged = file.state.merge(delta)?;
+        if merged != Merged::default() {
+            bodies.share_state(&file.life, &mut file.state);
+        }
     }
+    let Merged { advanced, changes: values } = merged;
+    let state = advanced || !values.is_empty();
     let heartbeat = member.advance(now, claim.standing.heartbeat, &config.detector);
     let standing = member.mark(&claim.standing.marks);
-    if state && !standing {
+    if advanced && !standing {
         member.restamp();
     }
     if heartbeat || state || standing {
-        return Ok(Change::Changed { heartbeat, state, standing });
+        return Ok(Change::Changed { heartbeat, state, values, standing });
     }
     // Whoever still holds against it what a heartbeat has refuted should hear the heartbeat.
     let refuted = claim.standing.heartbeat < member.heartbeat && claim.standing.status() != member.standing();

@@ -63,4 +63,6 @@ pub struct Stats {
     pub peers_agreeing: usize,
     /// How many that were.
     pub peers_known: usize,
+    /// Values of others that are too long for our datagrams: members with larger ones pass them on.
+    pub values_too_long: usize,
 }

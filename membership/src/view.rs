@@ -158,6 +158,7 @@ impl Node {
             tombstones: self.roster.tombstones().len(),
             peers_agreeing: self.peers_agreeing(),
             peers_known: self.agreement.len(),
+            values_too_long: self.values_too_long(),
             ..self.stats.clone()
         }
     }
@@ -178,6 +179,12 @@ impl Node {
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.leave.is_some()
+    }
+
+    fn values_too_long(&self) -> usize {
+        let capacity = self.config.capacity();
+        // With datagrams of the usual size nobody's state is looked through.
+        if capacity.is_ample() { 0 } else { self.roster.iter().map(|m| m.state.too_long(capacity)).sum() }
     }
 
     fn view_of(&self, now: Instant, member: &Member) -> MemberView {

@@ -13,7 +13,7 @@ use crate::io::Rejected;
 use crate::life::{Life, Reference};
 use crate::member::Member;
 use crate::standing::{Accusation, Evidence, Marks, Standing};
-use crate::state::{Delta, Entry};
+use crate::state::{Delta, ENTRY_OVERHEAD, Entry};
 
 /// What somebody says about one life of one member.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub enum Detail {
     Since(u64),
     /// Everything: for those who may not know it.
     Full,
+    /// Everything but old changes, where not all fit: what has just changed, for those who know the rest.
+    Latest,
 }
 
 impl Claim {
@@ -49,17 +51,19 @@ impl Claim {
             // Through the order of claims, so that what was read keeps its rules.
             standing.join(&Standing { marks, ..standing.clone() });
         }
-        let delta = (claim.version > claim.since).then(|| Delta {
+        let delta = (claim.version > claim.since || !claim.entries.is_empty()).then(|| Delta {
             since: claim.since,
             until: claim.version,
+            newest: claim.newest.max(claim.version),
             entries: claim.entries.into_iter().map(read_entry).collect(),
+            kept: claim.kept,
         });
         Ok(Self { subject, generation: claim.generation, standing, forgotten: claim.forgotten, life, delta })
     }
 }
 
-/// What we say about `member`, with as much of its state as fits into `room` bytes in all.
-pub fn write_claim(now: Instant, member: &Member, detail: Detail, room: usize) -> gossip::Claim {
+/// What we say about `member`: at most `room` bytes in all, and `share` of its state.
+pub fn write_claim(now: Instant, member: &Member, detail: Detail, room: usize, share: usize) -> gossip::Claim {
     let marks = member.marks();
     let mut claim = gossip::Claim {
         subject: member.hash(),
@@ -70,20 +74,27 @@ pub fn write_claim(now: Instant, member: &Member, detail: Detail, room: usize) -
         accusations: marks.accusations.iter().map(|a| write_accusation(now, a)).collect(),
         ..gossip::Claim::default()
     };
+    if matches!(detail, Detail::Full | Detail::Latest) {
+        claim.body = Some(write_life(&member.life));
+    }
+    // Nearly never: the weakest of many accusations are left to the next datagram.
+    while !claim.accusations.is_empty() && claim.encoded_len() > room {
+        claim.accusations.pop();
+    }
     let since = match detail {
         Detail::Thin => return claim,
         Detail::Since(version) => version,
-        Detail::Full => {
-            claim.body = Some(write_life(&member.life));
-            0
-        }
+        Detail::Full | Detail::Latest => 0,
     };
     // What is not there needs no room, and most have nothing.
-    let room =
-        if member.state.version() > since { room.saturating_sub(claim.encoded_len() + VERSIONS) } else { 0 };
-    let delta = member.state.delta(since, room);
+    let more = !member.state.is_known_to(since);
+    let room = if more { room.saturating_sub(claim.encoded_len() + VERSIONS).min(share) } else { 0 };
+    let delta =
+        if detail == Detail::Latest { member.state.latest(room) } else { member.state.delta(since, room) };
     claim.since = delta.since;
     claim.version = delta.until;
+    claim.newest = if delta.newest > delta.until { delta.newest } else { 0 };
+    claim.kept = delta.kept;
     claim.entries = delta.entries.into_iter().map(write_entry).collect();
     claim
 }
@@ -182,7 +193,15 @@ fn write_entry((key, entry): (SmolStr, Entry)) -> gossip::Entry {
     gossip::Entry { key: key.into(), value: entry.value.unwrap_or_default(), version: entry.version, deleted }
 }
 
-/// What the two versions of a delta take, at most.
-const VERSIONS: usize = 24;
+/// Longest key and value together that a claim of at most `room` bytes can tell to those who know the life: beside many
+/// accusations it has to wait.
+pub fn longest_entry(room: usize) -> usize {
+    room.saturating_sub(THIN + VERSIONS + ENTRY_OVERHEAD)
+}
+
+/// What the three versions of a delta take, at most.
+const VERSIONS: usize = 36;
+/// A claim without identity, accusations and state, at most.
+const THIN: usize = 44;
 /// Longer silences need not be told apart; keeps a hostile number from mattering.
 const LONGEST_SILENCE: Duration = Duration::from_secs(600);

@@ -178,7 +178,7 @@ mod tests {
         let zone = |i: usize| {
             let zone = zones.get(i % zones.len().max(1))?;
             let entry = Entry { value: Some(zone.as_bytes().to_vec().into()), version: 1 };
-            Some(Delta { since: 0, until: 1, entries: vec![(ZONE.into(), entry)] })
+            Some(Delta { until: 1, newest: 1, entries: vec![(ZONE.into(), entry)], ..Delta::default() })
         };
         // Whoever holds the roster is not drawn by anybody: it has left.
         let me = Standing { marks: Marks { left: true, ..Marks::default() }, ..Standing::default() };
@@ -205,9 +205,11 @@ mod tests {
     fn a_zone_that_is_said_later_counts_from_then_on() {
         let (mut roster, hashes) = members(70, &[]);
         assert!(!roster.is_zoned());
+        let config = Config::new(Cluster::new("draw").unwrap(), Profile::Lan);
         for (i, hash) in hashes.iter().enumerate() {
             let mut member = roster.get_mut(*hash).unwrap();
-            member.state.set(&[(ZONE.to_owned(), Some(vec![b'a' + u8::try_from(i % 7).unwrap()]))]).unwrap();
+            let zone = vec![b'a' + u8::try_from(i % 7).unwrap()];
+            member.state.set(&[(ZONE.to_owned(), Some(zone))], config.capacity()).unwrap();
             member.restamp();
         }
         let drawn = of(&roster, hashes[0], 5);

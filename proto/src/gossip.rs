@@ -175,9 +175,20 @@ pub struct Claim {
     pub entries: ::prost::alloc::vec::Vec<Entry>,
     #[prost(uint64, tag = "10")]
     pub since: u64,
-    /// State version that the reader has after taking the entries.
+    /// State version that the reader has after taking the entries. Entries beyond it are
+    /// ahead of their turn: true, but changes before them are still to come.
     #[prost(uint64, tag = "11")]
     pub version: u64,
+    /// Which keys live that are not among the entries: the lowest five bytes of the hash of
+    /// each, big-endian. Any other key that the reader has with a version up to `version` is
+    /// deleted. Said, if only as empty, where the entries do not have every version from
+    /// `since` to `version`: what is missing was changed again later, or deleted and
+    /// forgotten. Not said with `since` 0 and not all entries: that is for those who have none.
+    #[prost(bytes = "bytes", optional, tag = "12")]
+    pub kept: ::core::option::Option<::prost::bytes::Bytes>,
+    /// State version that the teller has, where that is more than `version`. 0: it is not.
+    #[prost(uint64, tag = "13")]
+    pub newest: u64,
 }
 /// What never changes during one life.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -256,6 +267,9 @@ pub struct Pull {
     /// member comes with a later exchange.
     #[prost(bytes = "bytes", tag = "3")]
     pub have: ::prost::bytes::Bytes,
+    /// The asking side fetches the rest of long states by itself: a little of each will do.
+    #[prost(bool, tag = "4")]
+    pub brief: bool,
 }
 /// Answer to a pull; the records are the packet's claims.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,0 +1,187 @@
+//! The rest of long states: what did not fit beside a record, fetched at once.
+//!
+//! Picture: a parcel that comes in several boxes. Each box says up to which number it goes and how many
+//! there are, so whoever gets one knows what to ask for. The sender is asked first, who has all of it; if it does not
+//! answer, anybody else. All wait in one line and go to its end with each box, so that those
+//! of whom we have least come first.
+//!
+//! A question is a want in a step 3 that no step 2 came before, which every agent answers. How many are open at
+//! once grows with each answer and halves with each that stays away (AIMD, as TCP's window), so that neither a
+//! slow host nor a narrow path is flooded.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+
+use heartsay_proto::gossip;
+use heartsay_proto::gossip::packet::Body;
+
+use crate::Instant;
+use crate::identity::Version;
+use crate::member::Member;
+use crate::node::Node;
+use crate::peers;
+use crate::standing::Status;
+
+/// Members of whose state we have a part, by name hash.
+#[derive(Debug)]
+pub struct Rests {
+    lacking: BTreeMap<u64, Rest>,
+    /// Those that wait for their turn; some may be complete by now.
+    line: VecDeque<u64>,
+    /// Those that were asked for, and until when an answer is waited for.
+    asked: Vec<(u64, Instant)>,
+    /// How many may be asked for at once.
+    window: usize,
+}
+
+/// What there is of one state.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    /// Of which life.
+    tag: u64,
+    /// The version that somebody has.
+    newest: Version,
+    /// The version that we have.
+    version: Version,
+    /// Questions without gain.
+    vain: u32,
+}
+
+impl Rests {
+    pub fn new() -> Self {
+        Self { lacking: BTreeMap::new(), line: VecDeque::new(), asked: Vec::new(), window: FIRST_WINDOW }
+    }
+
+    /// Whether all that is known to exist is here.
+    pub fn is_empty(&self) -> bool {
+        self.lacking.is_empty()
+    }
+
+    /// Whether the rest of this member's state is on its way.
+    pub fn has(&self, hash: u64) -> bool {
+        self.lacking.contains_key(&hash)
+    }
+
+    /// When to look at [`Node::step_rests`] again.
+    pub fn next(&self) -> Instant {
+        self.asked.iter().map(|(_, deadline)| *deadline).min().unwrap_or(Instant::NEVER)
+    }
+
+    /// Nobody has more of it, or nobody answers.
+    fn give_up(&mut self, hash: u64) {
+        self.lacking.remove(&hash);
+        self.asked.retain(|(asked, _)| *asked != hash);
+    }
+
+    /// Takes a question off the list of those that are open.
+    fn close(&mut self, hash: u64) -> bool {
+        let open = self.asked.len();
+        self.asked.retain(|(asked, _)| *asked != hash);
+        self.asked.len() < open
+    }
+
+    /// Who is next to be asked for.
+    fn call(&mut self) -> Option<u64> {
+        if self.asked.len() >= self.window {
+            return None;
+        }
+        core::iter::from_fn(|| self.line.pop_front()).find(|hash| self.lacking.contains_key(hash))
+    }
+}
+
+impl Node {
+    /// A claim about `subject` was taken, by somebody who has its state up to version `newest`.
+    pub(crate) fn note_rest(&mut self, now: Instant, subject: u64, newest: Version) {
+        let known = self.roster.get(subject).map(|member| (member.tag(), member.state.version()));
+        let rest = self.rests.lacking.get(&subject).copied();
+        let Some((tag, version)) = known else {
+            if rest.is_some() {
+                self.rests.give_up(subject);
+                self.fill_up(now);
+            }
+            return;
+        };
+        let rest = rest.filter(|rest| rest.tag == tag);
+        let newest = rest.map_or(newest, |rest| rest.newest.max(newest));
+        if version >= newest {
+            if self.rests.has(subject) {
+                let answered = self.rests.close(subject);
+                self.rests.window = (self.rests.window + usize::from(answered)).min(LARGEST_WINDOW);
+                self.rests.give_up(subject);
+                self.fill_up(now);
+            }
+            return;
+        }
+        let gained = rest.is_some_and(|rest| version > rest.version);
+        let vain = rest.filter(|_| !gained).map_or(0, |rest| rest.vain);
+        self.rests.lacking.insert(subject, Rest { tag, newest, version, vain });
+        if gained && self.rests.close(subject) {
+            self.rests.window = (self.rests.window + 1).min(LARGEST_WINDOW);
+            self.rests.line.push_back(subject);
+        } else if rest.is_none() {
+            self.rests.line.push_back(subject);
+        }
+        self.fill_up(now);
+    }
+
+    /// Answers that have stayed away are asked for elsewhere.
+    pub(crate) fn step_rests(&mut self, now: Instant) {
+        let late: Vec<u64> =
+            self.rests.asked.extract_if(.., |(_, until)| *until <= now).map(|(hash, _)| hash).collect();
+        if late.is_empty() {
+            return;
+        }
+        self.rests.window = (self.rests.window / 2).max(FIRST_WINDOW);
+        for hash in late {
+            let Some(rest) = self.rests.lacking.get_mut(&hash) else { continue };
+            rest.vain += 1;
+            if rest.vain >= TRIES {
+                // An exchange will bring it when somebody can be reached who has it.
+                self.rests.give_up(hash);
+            } else {
+                self.rests.line.push_back(hash);
+            }
+        }
+        self.fill_up(now);
+    }
+
+    /// Asks for as many as may be asked for.
+    fn fill_up(&mut self, now: Instant) {
+        if self.leave.is_none() {
+            while let Some(hash) = self.rests.call() {
+                self.ask_for_rest(now, hash);
+            }
+        }
+        self.completed(now);
+    }
+
+    fn ask_for_rest(&mut self, now: Instant, hash: u64) {
+        let (Some(member), Some(rest)) = (self.roster.get(hash), self.rests.lacking.get(&hash).copied()) else {
+            self.rests.give_up(hash);
+            return;
+        };
+        let want = gossip::Want { tag: member.tag(), since: member.state.version(), known: true };
+        let own = (rest.vain.is_multiple_of(2) && member.status == Status::Alive).then(|| member.life.address());
+        let me = self.me;
+        let other = |m: &Member| m.status == Status::Alive && m.hash() != me && m.hash() != hash;
+        let to = own.or_else(|| {
+            let others = peers::sample(&self.roster, &mut self.rng, 1, other);
+            others.first().map(|m| m.life.address())
+        });
+        // Nobody else to ask: that counts as a question in vain, at the same pace.
+        self.rests.asked.push((hash, now + (self.patience(None) * 2).max(SHORTEST_WAIT)));
+        let Some(to) = to else { return };
+        let exchange = gossip::Exchange { step: 3, wants: vec![want], ..gossip::Exchange::default() };
+        let packet = self.packet(0, Some(Body::Exchange(exchange)));
+        self.send(to, &packet);
+    }
+}
+
+/// Questions open at once, at first and at least.
+const FIRST_WINDOW: usize = 4;
+/// At most: 38 kB on their way to us, well under the 208 KiB of a socket's buffer as kernels count (2.3 kB each).
+const LARGEST_WINDOW: usize = 32;
+/// Longer than a busy host takes to answer. Honest guess.
+const SHORTEST_WAIT: Duration = Duration::from_millis(200);
+/// Half of them to the owner, half to anybody: with a loss of three in ten both ways, one in 200 fails so often.
+const TRIES: u32 = 8;
