@@ -27,8 +27,10 @@ impl Node {
             // Strangers are told no more than that we are here.
             let about = if sender.is_some() { ping.about.as_slice() } else { &[] };
             let silences = self.silences(now, about);
-            let mut packet = self.packet(seq, Some(Body::Pong(gossip::Pong { silences })));
+            let padding = ping.padding.clone();
+            let mut packet = self.packet(seq, Some(Body::Pong(gossip::Pong { silences, padding })));
             packet.lease = self.acknowledge(now, sender);
+            self.fit_padding(&mut packet);
             self.send(from, &packet);
         }
     }
@@ -40,6 +42,7 @@ impl Node {
                 self.report_errand(now, asker, seq, subject, ERRAND_ANSWERED);
             }
             (Kind::Leave, _) => self.good_bye_heard(),
+            (Kind::PathProbe { long }, _) => self.path_probe_answered(now, contact.to, long),
             _ => {}
         }
         Ok(())
@@ -125,7 +128,7 @@ impl Node {
         if outcome == ERRAND_ANSWERED
             && let Some(member) = self.roster.get(subject)
         {
-            packet.claims.push(self.claim(now, member, Detail::Thin));
+            packet.claims.push(self.claim(now, asker, member, Detail::Thin));
         }
         self.send(asker, &packet);
     }

@@ -17,6 +17,8 @@ pub struct Join {
     dial_at: Instant,
     attempts: u32,
     phase: Phase,
+    /// Those of them from which anything at all has come.
+    heard: Vec<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ enum Phase {
 
 impl Join {
     pub fn new(now: Instant) -> Self {
-        Self { seeds: Vec::new(), dial_at: now, attempts: 0, phase: Phase::Alone }
+        Self { seeds: Vec::new(), dial_at: now, attempts: 0, phase: Phase::Alone, heard: Vec::new() }
     }
 
     pub fn is_joined(&self) -> bool {
@@ -55,6 +57,7 @@ impl Join {
             self.dial_at = now;
             self.attempts = 0;
         }
+        self.heard.retain(|seed| new.contains(seed));
         self.seeds = new;
         self.settle_phase();
     }
@@ -63,6 +66,22 @@ impl Join {
     pub fn drop_address(&mut self, address: SocketAddr) {
         self.seeds.retain(|seed| *seed != address);
         self.settle_phase();
+    }
+
+    /// Something came from an address, whatever it was.
+    pub fn hear(&mut self, from: SocketAddr) {
+        if !self.is_joined() && self.seeds.contains(&from) && !self.heard.contains(&from) {
+            self.heard.push(from);
+        }
+    }
+
+    pub fn has_heard(&self, from: SocketAddr) -> bool {
+        self.heard.contains(&from)
+    }
+
+    /// From how many seeds something has come since the start.
+    pub fn seeds_heard(&self) -> usize {
+        self.heard.len()
     }
 
     /// Somebody was heard of while nobody was looked for: others found us.
@@ -129,6 +148,7 @@ impl Node {
         let contact = Contact { subject: None, to, sent: now, deadline, kind: Kind::Dial };
         let seq = self.contacts.open(contact);
         self.stats.exchanges += 1;
+        self.take_turn(to);
         self.send_syn(now, to, seq, true);
     }
 

@@ -88,9 +88,9 @@ impl Node {
                 deadline,
                 kind: Kind::Leave,
             });
-            let mut packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject, about: Vec::new() })));
+            let mut packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject, ..Default::default() })));
             let myself: &Member = self.myself();
-            packet.claims.push(self.claim(now, myself, Detail::Thin));
+            packet.claims.push(self.claim(now, to, myself, Detail::Thin));
             self.send(to, &packet);
         }
     }

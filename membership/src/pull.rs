@@ -111,13 +111,13 @@ impl Node {
         let members = u32::try_from(self.roster.len()).unwrap_or(u32::MAX);
         // Written with the longest `next`, so that correcting it cannot make the packet grow.
         let supply = gossip::Supply { from: pull.from, next: u64::MAX, members };
-        let Some(mut filler) = self.filler(seq, Some(Body::Supply(supply))) else { return };
+        let Some(mut filler) = self.filler(from, seq, Some(Body::Supply(supply))) else { return };
         let have = Have::of(&pull.have);
         let missing =
             self.roster.between(pull.from, pull.until).filter(|(tag, _)| !have.contains(short(*tag)));
         let mut next = 0;
         for member in fetched(missing.map(|(_, member)| member)) {
-            if filler.try_claim(self.claim(now, member, Detail::Full)).is_err() {
+            if filler.try_claim(self.claim(now, from, member, Detail::Full)).is_err() {
                 next = member.hash();
                 break;
             }
@@ -216,7 +216,7 @@ impl Node {
         let pull = gossip::Pull { from: part.next, until, have };
         let mut packet = self.packet(seq, Some(Body::Pull(pull)));
         let detail = if self.is_new(now) { Detail::Full } else { Detail::Thin };
-        packet.claims.push(self.claim(now, self.myself(), detail));
+        packet.claims.push(self.claim(now, to, self.myself(), detail));
         self.send(to, &packet);
     }
 

@@ -63,4 +63,8 @@ pub struct Stats {
     pub peers_agreeing: usize,
     /// How many that were.
     pub peers_known: usize,
+    /// Seeds from which anything came while we looked for the others.
+    pub seeds_heard: usize,
+    /// Paths on which long datagrams get lost while short ones arrive.
+    pub narrow_paths: usize,
 }

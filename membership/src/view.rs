@@ -158,6 +158,8 @@ impl Node {
             tombstones: self.roster.tombstones().len(),
             peers_agreeing: self.peers_agreeing(),
             peers_known: self.agreement.len(),
+            seeds_heard: self.join.seeds_heard(),
+            narrow_paths: self.path_limits.count(),
             ..self.stats.clone()
         }
     }
