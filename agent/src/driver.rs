@@ -23,13 +23,14 @@ use tracing::{info, warn};
 use crate::api::show;
 use crate::api::types::WatchLine;
 use crate::clock::Clock;
-use crate::net::{Complaint, Obstacle, Udp};
+use crate::net::{self, Complaint, Obstacle, Udp};
 use crate::notify::{self, Watchdog};
 use crate::store::Peer;
 use crate::telemetry::Refusals;
 use crate::view::Board;
 pub(crate) use gate::Gate;
 pub(crate) use memory::Memory;
+pub(crate) use tell::MEMBER_EVENTS;
 pub(crate) use request::{Farewell, Loss, Notice, Picture, Request, Scope};
 
 /// The loop and what it owns.
@@ -315,6 +316,10 @@ impl Driver {
     }
 
     fn note_obstacle(&mut self, now: Instant, to: SocketAddr, obstacle: Obstacle) {
+        if obstacle.label == net::TOO_LARGE {
+            // Only notes it, and says nothing.
+            let _ = self.node.handle(now, Input::TooLong { to });
+        }
         *self.turn.loss.obstacles.entry(obstacle.label).or_default() += 1;
         self.turn.obstacle = Some(now);
         let sentence = format!("datagrams to {to} do not get through: {}", obstacle.hint);

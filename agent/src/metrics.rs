@@ -1,12 +1,15 @@
-//! `/metrics`: OpenMetrics text for Prometheus.
+//! `/metrics`: text for Prometheus, in its own format or, when asked for, as OpenMetrics.
 //!
 //! Made anew for each scrape from the counters of machine and driver; nothing is
 //! counted twice. No series per peer: N agents with N series each would be the
-//! largest thing in anybody's Prometheus.
+//! largest thing in anybody's Prometheus. Each series exists from the start, as 0: a
+//! rate needs a value before the first event.
 
-use std::fmt;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
 
-use heartsay_membership::Quorum;
+use heartsay_membership::{Quorum, Rejected};
+use heartsay_proto::DecodeError;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -15,10 +18,44 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::{Context, show};
-use crate::driver::Picture;
+use crate::driver::{MEMBER_EVENTS, Picture};
+use crate::net;
 
-/// Of the text that [`encode`] makes.
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// How the metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Prometheus' text format 0.0.4: what is understood by all.
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The one that an `Accept` header asks for; the text format where it does not say.
+    #[must_use]
+    pub(crate) fn wanted(accept: &str) -> Self {
+        let weight = |kind: &str| {
+            let weights = accept.split(',').filter_map(|range| {
+                let mut parts = range.split(';').map(str::trim);
+                parts.next().filter(|media| media.eq_ignore_ascii_case(kind))?;
+                let quality = parts.find_map(|part| part.strip_prefix("q="));
+                Some(quality.map_or(1.0, |quality| quality.parse().unwrap_or(0.0)))
+            });
+            weights.fold(0.0, f64::max)
+        };
+        let wanted = weight("application/openmetrics-text");
+        if wanted > 0.0 && wanted >= weight("text/plain") { Self::OpenMetrics } else { Self::Text }
+    }
+
+    /// What the answer says it is.
+    #[must_use]
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
 
 type Labels = [(&'static str, String); 1];
 
@@ -26,9 +63,10 @@ type Labels = [(&'static str, String); 1];
 ///
 /// # Errors
 /// Not in practice: writing to a string.
-pub(crate) fn encode(picture: &Picture, context: &Context) -> Result<String, fmt::Error> {
+pub(crate) fn encode(picture: &Picture, context: &Context, format: Format) -> Result<String, fmt::Error> {
     let (events, seeds) = (context.board.counts(), context.seeds.shown());
-    let mut registry = Registry::with_prefix("heartsay");
+    let cluster = [("cluster".into(), context.about.cluster.clone().into())];
+    let mut registry = Registry::with_prefix_and_labels("heartsay", cluster.into_iter());
     let r = &mut registry;
     let (stats, loss) = (&picture.stats, &picture.loss);
 
@@ -56,6 +94,13 @@ pub(crate) fn encode(picture: &Picture, context: &Context) -> Result<String, fmt
     gauge(r, "tombstones", "Forgotten lives remembered as such", stats.tombstones as u64);
     let failing = seeds.iter().filter(|seed| seed.error.is_some()).count();
     gauge(r, "seeds_unresolved", "Seeds that cannot be resolved", failing as u64);
+    gauge(r, "conditions", "Problems that status shows", context.board.conditions().len() as u64);
+    gauge(
+        r,
+        "paths_narrow",
+        "Paths on which long datagrams get lost and short ones arrive",
+        stats.narrow_paths as u64,
+    );
     let phi = picture.members.iter().map(|m| m.phi).filter(|phi| phi.is_finite()).fold(0.0, f64::max);
     r.register("phi_max", "Highest surprise at anybody's silence", ConstGauge::new(phi));
     let lag = ConstGauge::new(loss.lag.as_secs_f64());
@@ -71,9 +116,10 @@ pub(crate) fn encode(picture: &Picture, context: &Context) -> Result<String, fmt
     counter(r, "datagrams_received", "Datagrams received", stats.datagrams_received);
     counter(r, "sent_bytes", "UDP payload sent", stats.bytes_sent);
     counter(r, "received_bytes", "UDP payload received", stats.bytes_received);
-    let dropped = stats.rejected.iter().map(|(reason, n)| ((*reason).to_owned(), *n));
+    let reasons = DecodeError::REASONS.into_iter().chain(Rejected::REASONS);
+    let dropped = from_zero(reasons, stats.rejected.iter().map(|(reason, n)| (*reason, *n)));
     counters(r, "datagrams_dropped", "Datagrams received and refused", "reason", dropped);
-    let lost = loss.obstacles.iter().map(|(reason, n)| ((*reason).to_owned(), *n));
+    let lost = from_zero(net::OBSTACLES, loss.obstacles.iter().map(|(reason, n)| (*reason, *n)));
     counters(r, "datagrams_undelivered", "Datagrams that a kernel would not deliver", "reason", lost);
     counter(r, "socket_overflow", "Datagrams the kernel dropped unread", u64::from(loss.overflow));
     counter(r, "rounds", "Heartbeats", stats.rounds);
@@ -96,10 +142,10 @@ pub(crate) fn encode(picture: &Picture, context: &Context) -> Result<String, fmt
     counter(r, "refutations", "Accusations of ourselves answered", stats.refutations_of_self);
     counter(r, "verdicts", "Verdicts in which this agent took part", stats.verdicts);
     counter(r, "stalls", "Times this agent was not scheduled", stats.stalls);
-    let transitions =
-        events.iter().filter_map(|(kind, n)| Some((kind.strip_prefix("member-")?.to_owned(), *n)));
+    let to = |kind: &'static str| kind.strip_prefix("member-").unwrap_or(kind);
+    let transitions = MEMBER_EVENTS.map(|kind| (to(kind), events.get(kind).copied().unwrap_or(0)));
     counters(r, "state_transitions", "Changes of members, by kind", "to", transitions);
-    let runs = context.hook_runs.counts().into_iter().map(|(result, n)| (result.to_owned(), n));
+    let runs = context.hook_runs.counts();
     counters(r, "hook_runs", "Runs of hooks, by result", "result", runs);
     counter(r, "log_lines_dropped", "Lines of the log that nobody will read", context.log.dropped());
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -107,7 +153,45 @@ pub(crate) fn encode(picture: &Picture, context: &Context) -> Result<String, fmt
 
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
+    match format {
+        Format::OpenMetrics => Ok(out),
+        Format::Text => as_text(&out),
+    }
+}
+
+/// OpenMetrics as text format 0.0.4. There a counter is called what its samples are called, units are not said, and
+/// there are no infos; the samples are the same.
+fn as_text(open: &str) -> Result<String, fmt::Error> {
+    let mut out = String::with_capacity(open.len());
+    let mut help = None;
+    for line in open.lines() {
+        if let Some(told) = line.strip_prefix("# HELP ") {
+            help = told.split_once(' ');
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|told| told.split_once(' ')) {
+            let (suffix, kind) = match kind {
+                "counter" => ("_total", kind),
+                "info" => ("_info", "gauge"),
+                _ => ("", kind),
+            };
+            if let Some((_, text)) = help.take().filter(|(helped, _)| *helped == name) {
+                writeln!(out, "# HELP {name}{suffix} {text}")?;
+            }
+            writeln!(out, "# TYPE {name}{suffix} {kind}")?;
+        } else if !line.starts_with('#') {
+            writeln!(out, "{line}")?;
+        }
+    }
     Ok(out)
+}
+
+/// All that can be counted, also what has not come yet; and what came besides.
+fn from_zero(
+    all: impl IntoIterator<Item = &'static str>,
+    counted: impl Iterator<Item = (&'static str, u64)>,
+) -> BTreeMap<&'static str, u64> {
+    let mut counts: BTreeMap<_, _> = all.into_iter().map(|word| (word, 0)).collect();
+    counts.extend(counted);
+    counts
 }
 
 fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
@@ -137,15 +221,45 @@ fn counters(
     name: &str,
     help: &str,
     label: &'static str,
-    values: impl IntoIterator<Item = (String, u64)>,
+    values: impl IntoIterator<Item = (&'static str, u64)>,
 ) {
     let family = Family::<Labels, Counter>::default();
     for (of, value) in values {
-        family.get_or_create(&[(label, of)]).inc_by(value);
+        family.get_or_create(&[(label, of.to_owned())]).inc_by(value);
     }
     registry.register(name, help, family);
 }
 
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openmetrics_is_written_for_those_who_ask_for_it() {
+        use Format::{OpenMetrics, Text};
+        for (accept, format) in [
+            ("", Text),
+            ("*/*", Text),
+            ("text/plain", Text),
+            ("application/openmetrics-text", OpenMetrics),
+            // Prometheus 2.42 and 3.0.
+            ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", OpenMetrics),
+            ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;q=0.3,*/*;q=0.2", OpenMetrics),
+            ("text/plain;version=0.0.4;q=0.5,application/openmetrics-text;q=0.2", Text),
+            ("application/openmetrics-text;q=0", Text),
+        ] {
+            assert_eq!(Format::wanted(accept), format, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_counter_is_called_what_its_samples_are_called() {
+        let open = "# HELP a_sent Sent.\n# TYPE a_sent counter\na_sent_total{of=\"x\"} 1\n# HELP a_lag_seconds Lag.\n# TYPE a_lag_seconds gauge\n# UNIT a_lag_seconds seconds\na_lag_seconds 0.5\n# HELP a_build B.\n# TYPE a_build info\na_build_info{v=\"1\"} 1\n# EOF\n";
+        let text = "# HELP a_sent_total Sent.\n# TYPE a_sent_total counter\na_sent_total{of=\"x\"} 1\n# HELP a_lag_seconds Lag.\n# TYPE a_lag_seconds gauge\na_lag_seconds 0.5\n# HELP a_build_info B.\n# TYPE a_build_info gauge\na_build_info{v=\"1\"} 1\n";
+        assert_eq!(as_text(open).unwrap(), text);
+    }
 }

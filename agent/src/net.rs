@@ -8,6 +8,11 @@
 //! The price: once such an answer is pending, the next send or receive on the
 //! socket fails with it, whomever it concerns. So the queue is emptied first,
 //! and an operation that failed that way is tried again.
+//!
+//! Path MTU: Linux' default for UDP stays (`IP_PMTUDISC_WANT`, see ip(7)): datagrams must not be cut on their way, and
+//! where a router says that its link takes less, the kernel remembers it for ten minutes and cuts them itself. That word
+//! (`EMSGSIZE`) goes to the machine, which measures whether the pieces arrive. Routers that say nothing
+//! are found out by the machine alone.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -263,7 +268,10 @@ fn obstacle(errno: Option<i32>) -> Obstacle {
             ("host-unreachable", "no route to that host, or nobody answers for it")
         }
         libc::ENETUNREACH => ("network-unreachable", "no route to that network"),
-        libc::EMSGSIZE => ("too-large", "larger than the path takes; lower datagram_size"),
+        libc::EMSGSIZE => (
+            TOO_LARGE,
+            "a link on the way takes less (path MTU); set datagram_size to that MTU less 48, on every member",
+        ),
         libc::EAFNOSUPPORT => ("other-family", "an IPv6 address, but bind is IPv4; bind [::] for both"),
         libc::EADDRNOTAVAIL => ("no-source", "this host has no address to send from to there"),
         libc::EAGAIN => ("send-buffer-full", "the send buffer is full; raise net.core.wmem_max"),
@@ -271,6 +279,22 @@ fn obstacle(errno: Option<i32>) -> Obstacle {
     };
     Obstacle { label, hint }
 }
+
+/// Every [`Obstacle::label`].
+pub(crate) const OBSTACLES: [&str; 10] = [
+    "forbidden",
+    "no-buffers",
+    "invalid",
+    "host-unreachable",
+    "network-unreachable",
+    TOO_LARGE,
+    "other-family",
+    "no-source",
+    "send-buffer-full",
+    "other",
+];
+/// Label of the obstacle that says something about datagrams of this length only.
+pub(crate) const TOO_LARGE: &str = "too-large";
 
 /// IPv4 in IPv6 clothes is IPv4 to everybody above.
 fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {

@@ -234,37 +234,48 @@ impl Node {
     }
 
     fn pass_on(&mut self, now: Instant, due: Vec<Due>, targets: &[SocketAddr]) {
-        if targets.is_empty() {
-            return;
-        }
-        let Some(mut filler) = self.filler(0, None) else { return };
-        for news in due {
-            if let Some(claim) = self.news_claim(now, news)
-                && filler.try_claim(claim).is_err()
-            {
-                self.burst.put_back(now, news);
+        let mut left_out: Option<Vec<Due>> = None;
+        for some in self.alike(targets) {
+            let Some(mut filler) = some.first().and_then(|to| self.filler(*to, 0, None)) else { continue };
+            let mut rest = Vec::new();
+            for news in &due {
+                let claim = some.first().and_then(|to| self.news_claim(now, *to, *news));
+                if let Some(claim) = claim
+                    && filler.try_claim(claim).is_err()
+                {
+                    rest.push(*news);
+                }
             }
+            let packet = filler.finish();
+            if !packet.claims.is_empty() {
+                self.burst.spend(now, some.len());
+                self.stats.bursts += some.len() as u64;
+                self.send_to_each(&some, &packet);
+            }
+            // What fits no short datagram is not told anew to those who have it: exchanges settle that.
+            left_out.get_or_insert(rest);
         }
-        let packet = filler.finish();
-        if packet.claims.is_empty() {
-            return;
+        for news in left_out.into_iter().flatten() {
+            self.burst.put_back(now, news);
         }
-        self.burst.spend(now, targets.len());
-        self.stats.bursts += targets.len() as u64;
-        self.send_to_each(targets, &packet);
     }
 
-    /// A packet in the making, around `body`.
-    pub(crate) fn filler(&self, seq: u32, body: Option<gossip::packet::Body>) -> Option<Filler> {
-        Filler::new(self.packet(seq, body), self.packet_limit()).ok()
+    /// A packet to `to` in the making, around `body`.
+    pub(crate) fn filler(
+        &self,
+        to: SocketAddr,
+        seq: u32,
+        body: Option<gossip::packet::Body>,
+    ) -> Option<Filler> {
+        Filler::new(self.packet(seq, body), self.packet_limit(to)).ok()
     }
 
     /// Sends claims about `subjects`, as many as fit one datagram.
     pub(crate) fn tell(&mut self, now: Instant, to: SocketAddr, subjects: &[u64], detail: Detail) {
-        let Some(mut filler) = self.filler(0, None) else { return };
+        let Some(mut filler) = self.filler(to, 0, None) else { return };
         for subject in subjects {
             let claim = match (self.roster.get(*subject), self.roster.tombstones().generation(*subject)) {
-                (Some(member), _) => self.claim(now, member, detail),
+                (Some(member), _) => self.claim(now, to, member, detail),
                 (None, Some(generation)) => wire::write_forgotten(*subject, generation),
                 (None, None) => continue,
             };
@@ -278,11 +289,11 @@ impl Node {
         }
     }
 
-    fn news_claim(&self, now: Instant, news: Due) -> Option<gossip::Claim> {
+    fn news_claim(&self, now: Instant, to: SocketAddr, news: Due) -> Option<gossip::Claim> {
         match self.roster.get(news.subject) {
             Some(member) => {
                 let detail = if news.full { Detail::Latest } else { Detail::Thin };
-                Some(self.claim(now, member, detail))
+                Some(self.claim(now, to, member, detail))
             }
             None => {
                 let generation = self.roster.tombstones().generation(news.subject)?;
@@ -483,10 +494,10 @@ impl Node {
             | Rejected::Leaving => return,
         };
         let body = gossip::packet::Body::Refusal(gossip::Refusal { reason });
-        let Some(mut filler) = self.filler(0, Some(body)) else { return };
+        let Some(mut filler) = self.filler(to, 0, Some(body)) else { return };
         if let Some(holder) = self.roster.get(subject) {
             // A claim too large for the datagram is left out; the reason still arrives.
-            let _ = filler.try_claim(self.claim(now, holder, Detail::Full));
+            let _ = filler.try_claim(self.claim(now, to, holder, Detail::Full));
         }
         let packet = filler.finish();
         self.send(to, &packet);

@@ -182,4 +182,4 @@ impl Config {
 }
 
 /// What a packet has beside one claim, at most: its own fields, and a body without lists.
-const HEADER: usize = 88;
+pub(crate) const HEADER: usize = 88;

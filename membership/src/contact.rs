@@ -44,6 +44,11 @@ pub enum Kind {
     Leave,
     /// A call at a seed's address.
     Dial,
+    /// A ping that measures how long a datagram may be on the way.
+    PathProbe {
+        /// Padded to the longest; else the bare one beside it.
+        long: bool,
+    },
     /// A request for a part of the roster.
     Pull {
         /// Which part.

@@ -12,6 +12,8 @@ use heartsay_proto::{Budget, decode_into, encode_packet, gossip, open, seal};
 use rand::Rng;
 
 use crate::Instant;
+use crate::config::HEADER;
+use crate::contact::{Contact, Kind};
 use crate::io::{Output, Rejected, Transmit};
 use crate::member::Member;
 use crate::node::Node;
@@ -26,6 +28,7 @@ impl Node {
     ) -> Result<(), Rejected> {
         self.stats.datagrams_received += 1;
         self.stats.bytes_received += bytes.len() as u64;
+        self.join.hear(from);
         let mut scratch = core::mem::take(&mut self.scratch);
         let opened = open(bytes, &self.config.cluster, &self.config.keyring, Budget::MAX, &mut scratch)
             .and_then(|(body, _key)| {
@@ -35,18 +38,32 @@ impl Node {
         self.scratch = scratch;
         let mut packet = opened?;
         if packet.sender == self.tag {
-            self.join.drop_address(from);
-            return Err(Rejected::Echo { from });
+            return self.on_echo(from, packet.seq);
         }
         self.stats.claims_received += packet.claims.len() as u64;
         // News first: a newcomer is known by its own claim before its request is looked at.
         let refused = self.on_claims(now, from, &mut packet);
         let sender = self.roster.by_tag(packet.sender);
         if let Some(sender) = sender {
+            self.hear_longest(now, from, packet.longest);
             self.heard(now, sender, packet.heartbeat);
             self.beat.hear(now - self.way(sender), packet.beat);
         }
         refused.and(self.on_body(now, from, sender, packet))
+    }
+
+    /// A datagram of our own came back. A seed that is ourselves, under whichever address, does that at our call: a name that
+    /// stands for all members stands for us too. Then it is no seed, and nothing to speak of.
+    fn on_echo(&mut self, from: SocketAddr, seq: u32) -> Result<(), Rejected> {
+        self.join.drop_address(from);
+        match self.contacts.get(seq).copied() {
+            Some(Contact { kind: Kind::Dial, to, .. }) => {
+                self.contacts.answered(seq);
+                self.join.drop_address(to);
+                Ok(())
+            }
+            _ => Err(Rejected::Echo { from }),
+        }
     }
 
     fn on_body(
@@ -113,14 +130,10 @@ impl Node {
             view: 0,
             beat: 0,
             lease: None,
+            longest: 0,
             body,
             claims: Vec::new(),
         }
-    }
-
-    /// Room for a packet inside a datagram.
-    pub(crate) fn packet_limit(&self) -> usize {
-        self.config.datagram.for_frame(&self.config.keyring)
     }
 
     /// Seals and queues a datagram, unless that is more than may leave now.
@@ -128,10 +141,15 @@ impl Node {
         self.send_to_each(&[to], packet);
     }
 
-    /// The same datagram to several. With a key each is sealed by itself.
+    /// The same datagram to several with paths alike. With a key each is sealed by itself.
     pub(crate) fn send_to_each(&mut self, targets: &[SocketAddr], packet: &gossip::Packet) {
         let Some((last, others)) = targets.split_last() else { return };
-        let packet = &*self.introduced(packet);
+        let mut packet = self.introduced(*last, packet);
+        let longest = self.longest(*last);
+        if longest != 0 {
+            packet.to_mut().longest = longest;
+        }
+        let packet = &*packet;
         encode_packet(packet, &mut self.scratch);
         let mut frame = self.sealed();
         for to in others {
@@ -146,6 +164,7 @@ impl Node {
             self.stats.datagrams_held_back += 1;
             return;
         }
+        self.note_length(self.last_call, to, packet, frame.len());
         self.stats.datagrams_sent += 1;
         self.stats.bytes_sent += frame.len() as u64;
         self.stats.claims_sent += packet.claims.len() as u64;
@@ -163,19 +182,26 @@ impl Node {
         frame.into()
     }
 
-    /// A claim about `member` that fits a packet of its own.
-    pub(crate) fn claim(&self, now: Instant, member: &Member, detail: wire::Detail) -> gossip::Claim {
-        self.claim_with(now, member, detail, usize::MAX)
+    /// A claim about `member` that fits a packet of its own to `to`.
+    pub(crate) fn claim(
+        &self,
+        now: Instant,
+        to: SocketAddr,
+        member: &Member,
+        detail: wire::Detail,
+    ) -> gossip::Claim {
+        self.claim_with(now, to, member, detail, usize::MAX)
     }
 
     /// The same with at most `share` bytes of its state.
     pub(crate) fn claim_with(
         &self,
         now: Instant,
+        to: SocketAddr,
         member: &Member,
         detail: wire::Detail,
         share: usize,
     ) -> gossip::Claim {
-        wire::write_claim(now, member, detail, self.config.claim_room(), share)
+        wire::write_claim(now, member, detail, self.packet_limit(to).saturating_sub(HEADER), share)
     }
 }

@@ -27,23 +27,25 @@ impl Node {
             // Strangers are told no more than that we are here.
             let about = if sender.is_some() { ping.about.as_slice() } else { &[] };
             let silences = self.silences(now, about);
-            let mut packet = self.packet(seq, Some(Body::Pong(gossip::Pong { silences })));
+            let padding = ping.padding.clone();
+            let mut packet = self.packet(seq, Some(Body::Pong(gossip::Pong { silences, padding })));
             packet.lease = self.acknowledge(now, sender);
-            if let Some(claim) = self.what_stands_against(now, sender) {
-                let Ok(mut filler) = Filler::new(packet, self.packet_limit()) else { return };
+            if let Some(claim) = self.what_stands_against(now, from, sender) {
+                let Ok(mut filler) = Filler::new(packet, self.packet_limit(from)) else { return };
                 // Without room for it the answer itself still counts.
                 let _ = filler.try_claim(claim);
                 packet = filler.finish();
             }
+            self.fit_padding(&mut packet);
             self.send(from, &packet);
         }
     }
 
     /// Whoever asks us is told what we hold against it: it may not have heard.
-    pub(crate) fn what_stands_against(&self, now: Instant, asker: Option<u64>) -> Option<gossip::Claim> {
+    pub(crate) fn what_stands_against(&self, now: Instant, to: SocketAddr, asker: Option<u64>) -> Option<gossip::Claim> {
         let asker = self.roster.get(asker?).filter(|m| m.hash() != self.me)?;
         let accused = asker.status != Status::Alive || !self.counts(asker);
-        accused.then(|| self.claim(now, asker, Detail::Thin))
+        accused.then(|| self.claim(now, to, asker, Detail::Thin))
     }
 
     pub(crate) fn on_pong(&mut self, now: Instant, seq: u32, sender: Option<u64>) -> Result<(), Rejected> {
@@ -53,6 +55,7 @@ impl Node {
                 self.report_errand(now, asker, seq, subject, ERRAND_ANSWERED);
             }
             (Kind::Leave, _) => self.good_bye_heard(),
+            (Kind::PathProbe { long }, _) => self.path_probe_answered(now, contact.to, long),
             _ => {}
         }
         Ok(())
@@ -134,11 +137,11 @@ impl Node {
         outcome: u32,
     ) {
         let report = gossip::ProbeReport { subject, outcome };
-        let Some(mut filler) = self.filler(seq, Some(Body::ProbeReport(report))) else { return };
+        let Some(mut filler) = self.filler(asker, seq, Some(Body::ProbeReport(report))) else { return };
         if outcome == ERRAND_ANSWERED
             && let Some(member) = self.roster.get(subject)
         {
-            let _ = filler.try_claim(self.claim(now, member, Detail::Thin));
+            let _ = filler.try_claim(self.claim(now, asker, member, Detail::Thin));
         }
         self.send(asker, &filler.finish());
     }

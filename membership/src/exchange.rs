@@ -87,10 +87,10 @@ impl Node {
         if bits > 0 {
             packet.view = self.roster.fingerprint();
         }
-        let Ok(mut filler) = Filler::new(packet, self.packet_limit()) else { return };
+        let Ok(mut filler) = Filler::new(packet, self.packet_limit(to)) else { return };
         if introduce || self.introduces_itself(now) {
             // A claim too large for the datagram is left out: the peer will ask.
-            let _ = filler.try_claim(self.claim(now, self.myself(), Detail::Full));
+            let _ = filler.try_claim(self.claim(now, to, self.myself(), Detail::Full));
         }
         // Those that do not fit come first next time.
         let pages = 1_u32 << bits;
@@ -177,7 +177,7 @@ impl Node {
         let complete = step <= 2 && (view != 0 || exchange.pages.iter().any(|p| p.bits == 0));
         let unequal = self.stats.pages_unequal;
         for page in &exchange.pages {
-            agrees &= self.on_page(now, nominal, page, step, &mut reply)?;
+            agrees &= self.on_page(now, from, nominal, page, step, &mut reply)?;
         }
         let unequal = self.stats.pages_unequal - unequal;
         if unequal >= 2 && unequal * 2 > exchange.pages.len() as u64 {
@@ -189,6 +189,9 @@ impl Node {
         self.on_wants(&exchange.wants, &mut reply);
         if complete {
             self.note_agreement(sender, agrees);
+            if agrees {
+                self.note_agreement_with(from);
+            }
         }
         self.send_reply(now, from, Some(sender), seq, step, reply);
         Ok(())
@@ -215,6 +218,7 @@ impl Node {
     fn on_page(
         &mut self,
         now: Instant,
+        from: SocketAddr,
         nominal: i64,
         page: &gossip::Page,
         step: u32,
@@ -224,7 +228,7 @@ impl Node {
         if mine.lives != page.lives {
             self.stats.pages_unequal += 1;
             self.unrest_at = now;
-            if reply.bytes < self.packet_limit() {
+            if reply.bytes < self.packet_limit(from) {
                 self.refine(page.bits, page.prefix, reply);
             }
             return Ok(false);
@@ -359,9 +363,9 @@ impl Node {
                 packet.view = self.roster.fingerprint();
             }
         }
-        let Ok(mut filler) = Filler::new(packet, self.packet_limit()) else { return };
+        let Ok(mut filler) = Filler::new(packet, self.packet_limit(to)) else { return };
         if step == 1
-            && let Some(claim) = self.what_stands_against(now, asker)
+            && let Some(claim) = self.what_stands_against(now, to, asker)
         {
             // The pages that follow take what is left.
             let _ = filler.try_claim(claim);
@@ -383,7 +387,7 @@ impl Node {
         }
         for (hash, detail) in reply.claims.drain(..) {
             if let Some(member) = self.roster.get(hash)
-                && filler.try_claim(self.claim(now, member, detail)).is_err()
+                && filler.try_claim(self.claim(now, to, member, detail)).is_err()
             {
                 break;
             }

@@ -31,6 +31,11 @@ pub enum Input<'a> {
         /// Where our datagram was going.
         to: SocketAddr,
     },
+    /// A router, or our own kernel, says that a datagram to `to` was longer than the path takes.
+    TooLong {
+        /// Where our datagram was going.
+        to: SocketAddr,
+    },
     /// The time asked for by [`Output::Timeout`] has come. Harmless when early.
     Timeout,
     /// What the wall clock says now. Wanted at the start and about once a minute.
@@ -130,6 +135,14 @@ pub enum Event {
         address: SocketAddr,
         /// That of the life at this address.
         generation: Generation,
+    },
+    /// Long datagrams to and from this address get lost while short ones arrive, or no longer so; all of them:
+    /// [`Node::narrow_paths`](crate::Node::narrow_paths).
+    PathLimited {
+        /// The address at the other end.
+        to: SocketAddr,
+        /// Whether it is so.
+        narrow: bool,
     },
     /// Most others look silent at once: probably it is us. Verdicts are held.
     Isolated(bool),
@@ -282,4 +295,9 @@ impl Rejected {
             Self::Leaving => "leaving",
         }
     }
+
+    /// The words of [`reason`](Self::reason) for datagrams that were understood and refused; before it come those of
+    /// [`DecodeError::REASONS`].
+    pub const REASONS: [&'static str; 7] =
+        ["bad-state", "far-future", "implausible", "duplicate-name", "full", "unexpected", "echo"];
 }

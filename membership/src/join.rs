@@ -33,6 +33,8 @@ pub struct Join {
     dial_at: Instant,
     attempts: u32,
     phase: Phase,
+    /// Those of them from which anything at all has come.
+    heard: Vec<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl Join {
             dial_at: now,
             attempts: 0,
             phase: Phase::Alone,
+            heard: Vec::new(),
         }
     }
 
@@ -97,6 +100,7 @@ impl Join {
             (self.dial_at, self.attempts, self.turn) = (now, 0, 0);
         }
         self.seeds = new.into_iter().chain(old).collect();
+        self.heard.retain(|seed| self.seeds.contains(seed));
         self.settle_phase();
     }
 
@@ -147,6 +151,22 @@ impl Join {
             self.remembered.push_back(peer);
         }
         due
+    }
+
+    /// Something came from an address, whatever it was.
+    pub fn hear(&mut self, from: SocketAddr) {
+        if !self.is_joined() && self.seeds.contains(&from) && !self.heard.contains(&from) {
+            self.heard.push(from);
+        }
+    }
+
+    pub fn has_heard(&self, from: SocketAddr) -> bool {
+        self.heard.contains(&from)
+    }
+
+    /// From how many seeds something has come since the start.
+    pub fn seeds_heard(&self) -> usize {
+        self.heard.len()
     }
 
     /// Somebody was heard of while nobody was looked for: others found us.
@@ -218,6 +238,7 @@ impl Node {
         let contact = Contact { subject: None, to, sent: now, deadline, kind: Kind::Dial };
         let seq = self.contacts.open(contact);
         self.stats.exchanges += 1;
+        self.take_turn(to);
         if self.join.phase == Phase::Looking {
             self.send_syn(now, to, seq, true);
         } else {

@@ -87,9 +87,9 @@ impl Node {
                 deadline,
                 kind: Kind::Leave,
             });
-            let body = Body::Ping(gossip::Ping { subject, about: Vec::new() });
-            let Some(mut filler) = self.filler(seq, Some(body)) else { return };
-            let _ = filler.try_claim(self.claim(now, self.myself(), Detail::Thin));
+            let body = Body::Ping(gossip::Ping { subject, ..Default::default() });
+            let Some(mut filler) = self.filler(to, seq, Some(body)) else { return };
+            let _ = filler.try_claim(self.claim(now, to, self.myself(), Detail::Thin));
             self.send(to, &filler.finish());
         }
     }

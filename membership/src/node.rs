@@ -30,6 +30,7 @@ use crate::leave::Leave;
 use crate::life::{Life, Reference};
 use crate::member::Member;
 use crate::outlet::Outlet;
+use crate::path_limits::PathLimits;
 use crate::presence::Presence;
 use crate::probe::Probe;
 use crate::pull::Pulls;
@@ -82,6 +83,8 @@ pub struct Node {
     pub(crate) burst: Burst,
     /// Bounds all that leaves.
     pub(crate) outlet: Outlet,
+    /// How long a datagram may be on which path.
+    pub(crate) path_limits: PathLimits,
     pub(crate) join: Join,
     pub(crate) pulls: Pulls,
     /// What is still to come of long states.
@@ -179,6 +182,7 @@ impl Node {
             testify_at: Instant::NEVER,
             burst: Burst::new(now, config.burst_rate, config.coalesce, config.fanout),
             outlet: Outlet::new(now, config.byte_rate),
+            path_limits: PathLimits::new(),
             join: Join::new(now),
             pulls: Pulls::new(now),
             rests: Rests::new(),
@@ -238,6 +242,10 @@ impl Node {
             Input::Datagram { from, bytes } => self.on_datagram(now, from, bytes),
             Input::Refused { to } => {
                 self.on_refused(now, to);
+                Ok(())
+            }
+            Input::TooLong { to } => {
+                self.on_too_long(now, to);
                 Ok(())
             }
             Input::Timeout => {
@@ -308,6 +316,7 @@ impl Node {
         self.step_pulls(now);
         self.step_rests(now);
         self.completed(now);
+        self.step_path_limits(now);
         self.step_leave(now);
         if now >= self.recount_at {
             self.count_presence(now);
@@ -351,6 +360,7 @@ impl Node {
             self.pulls.next(),
             self.rests.next(),
             self.join.complete_by(),
+            self.path_limits.next(),
             self.presence.next(),
             self.recount_at,
             self.leave.as_ref().map_or(Instant::NEVER, Leave::next),

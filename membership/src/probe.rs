@@ -93,6 +93,7 @@ impl Node {
             return None;
         }
         let contact = self.contacts.answered(seq)?;
+        self.note_passage(now, seq, &contact);
         let rtt = now.since(contact.sent);
         let Some(subject) = contact.subject else { return Some(contact) };
         if matches!(
@@ -143,10 +144,14 @@ impl Node {
                         self.health.nack_missing(now);
                     }
                 }
-                (Kind::Pull { part, .. }, _) => self.pull_unanswered(now, part),
+                (Kind::Pull { part, .. }, _) => {
+                    self.doubt_answers(now, contact.to);
+                    self.pull_unanswered(now, part);
+                }
+                (Kind::PathProbe { long: true }, _) => self.path_probe_lost(now, contact.to),
                 // Electors are asked again by the lease itself.
                 (Kind::Exchange | Kind::Call | Kind::Probe | Kind::Look | Kind::Errand { .. }, None)
-                | (Kind::Leave | Kind::Dial | Kind::Lease, _) => {}
+                | (Kind::Leave | Kind::Dial | Kind::Lease | Kind::PathProbe { long: false }, _) => {}
             }
         }
     }
@@ -163,6 +168,7 @@ impl Node {
                 (Kind::Exchange | Kind::Call | Kind::Probe | Kind::Look | Kind::Lease, Some(subject)) => {
                     self.refused_by(now, subject, contact.sent);
                 }
+                (Kind::PathProbe { long: true }, _) => self.path_probe_lost(now, to),
                 // Dials come again in their time, and a good-bye is for whoever is there.
                 _ => {}
             }
@@ -363,12 +369,13 @@ impl Node {
         let contact = Contact { subject: Some(subject), to, sent: now, deadline, kind };
         let seq = self.contacts.open(contact);
         let about = if kind == Kind::Lease { self.ask_about() } else { Vec::new() };
-        let Some(mut filler) = self.filler(seq, Some(Body::Ping(gossip::Ping { subject, about }))) else { return };
+        let body = Body::Ping(gossip::Ping { subject, about, ..Default::default() });
+        let Some(mut filler) = self.filler(to, seq, Some(body)) else { return };
         if let Some(member) = self.roster.get(subject)
             && member.status != Status::Alive
         {
             // Beside a question to an elector it may have no room; probes say it.
-            let _ = filler.try_claim(self.claim(now, member, Detail::Thin));
+            let _ = filler.try_claim(self.claim(now, to, member, Detail::Thin));
         }
         self.stats.probes += 1;
         self.send(to, &filler.finish());

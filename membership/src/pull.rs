@@ -111,14 +111,14 @@ impl Node {
         let members = u32::try_from(self.roster.len()).unwrap_or(u32::MAX);
         // Written with the longest `next`, so that correcting it cannot make the packet grow.
         let supply = gossip::Supply { from: pull.from, next: u64::MAX, members };
-        let Some(mut filler) = self.filler(seq, Some(Body::Supply(supply))) else { return };
+        let Some(mut filler) = self.filler(from, seq, Some(Body::Supply(supply))) else { return };
         let have = Have::of(&pull.have);
         let missing =
             self.roster.between(pull.from, pull.until).filter(|(tag, _)| !have.contains(short(*tag)));
         let mut next = 0;
         let share = if pull.brief { SHARE } else { usize::MAX };
         for member in fetched(missing.map(|(_, member)| member)) {
-            if filler.try_claim(self.claim_with(now, member, Detail::Full, share)).is_err() {
+            if filler.try_claim(self.claim_with(now, from, member, Detail::Full, share)).is_err() {
                 next = member.hash();
                 break;
             }
@@ -212,16 +212,16 @@ impl Node {
         };
         // Who we are comes first. Of the rest we name whom we have, and the more of our state the fewer they are.
         let detail = if self.is_new(now) { Detail::Full } else { Detail::Thin };
-        let introduction = self.claim_with(now, self.myself(), detail, 0).encoded_len();
-        let room = self.packet_limit().saturating_sub(QUESTION + introduction);
+        let introduction = self.claim_with(now, to, self.myself(), detail, 0).encoded_len();
+        let room = self.packet_limit(to).saturating_sub(QUESTION + introduction);
         let (have, until) = self.have(part, (room / SHORT).min(NAMED));
         let deadline = now + self.patience(None);
         let kind = Kind::Pull { part: place, until };
         let seq = self.contacts.open(Contact { subject: None, to, sent: now, deadline, kind });
         let pull = gossip::Pull { from: part.next, until, have, brief: true };
-        let Some(mut filler) = self.filler(seq, Some(Body::Pull(pull))) else { return };
+        let Some(mut filler) = self.filler(to, seq, Some(Body::Pull(pull))) else { return };
         let share = filler.left().saturating_sub(introduction + CLAIM);
-        let _ = filler.try_claim(self.claim_with(now, self.myself(), detail, share));
+        let _ = filler.try_claim(self.claim_with(now, to, self.myself(), detail, share));
         self.send(to, &filler.finish());
     }
 

@@ -60,14 +60,14 @@ impl Node {
     }
 
     /// The same packet with our record beside it, while not everybody knows our address.
-    pub(crate) fn introduced<'a>(&self, packet: &'a gossip::Packet) -> Cow<'a, gossip::Packet> {
+    pub(crate) fn introduced<'a>(&self, to: SocketAddr, packet: &'a gossip::Packet) -> Cow<'a, gossip::Packet> {
         let introduced = |claim: &gossip::Claim| claim.subject == self.me && claim.body.is_some();
         if self.last_call >= self.introduce_until || packet.claims.iter().any(introduced) {
             return Cow::Borrowed(packet);
         }
         // Without state: whoever knows us has it, and others ask for it.
         let claim = wire::write_claim(self.last_call, self.myself(), Detail::Full, 0, 0);
-        if packet.encoded_len() + claim.encoded_len() + CLAIM_HEADER > self.packet_limit() {
+        if packet.encoded_len() + claim.encoded_len() + CLAIM_HEADER > self.packet_limit(to) {
             return Cow::Borrowed(packet);
         }
         let mut packet = packet.clone();

@@ -65,4 +65,8 @@ pub struct Stats {
     pub peers_known: usize,
     /// Values of others that are too long for our datagrams: members with larger ones pass them on.
     pub values_too_long: usize,
+    /// Seeds from which anything came while we looked for the others.
+    pub seeds_heard: usize,
+    /// Paths on which long datagrams get lost while short ones arrive.
+    pub narrow_paths: usize,
 }

@@ -159,6 +159,8 @@ impl Node {
             peers_agreeing: self.peers_agreeing(),
             peers_known: self.agreement.len(),
             values_too_long: self.values_too_long(),
+            seeds_heard: self.join.seeds_heard(),
+            narrow_paths: self.path_limits.count(),
             ..self.stats.clone()
         }
     }

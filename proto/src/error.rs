@@ -195,4 +195,34 @@ impl DecodeError {
             Self::AgesRange => "ages-range",
         }
     }
+
+    /// Every word that [`reason`](Self::reason) says.
+    pub const REASONS: [&'static str; 26] = [
+        "not-ours",
+        "truncated",
+        "oversized",
+        "newer-version",
+        "other-cluster",
+        "plain-but-keyed",
+        "sealed-but-no-key",
+        "unknown-key",
+        "unauthentic",
+        "bad-checksum",
+        "malformed",
+        "bad-name",
+        "bad-host-id",
+        "bad-ip",
+        "bad-port",
+        "bad-interval",
+        "bad-step",
+        "bad-bits",
+        "bad-prefix",
+        "unequal-columns",
+        "bad-standing",
+        "bad-key",
+        "bad-value",
+        "ages-truncated",
+        "ages-trailing",
+        "ages-range",
+    ];
 }

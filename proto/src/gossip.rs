@@ -26,6 +26,10 @@ pub struct Packet {
     /// In answers (pong, step 2 of an exchange) of members that keep a quorum.
     #[prost(message, optional, tag = "14")]
     pub lease: ::core::option::Option<Lease>,
+    /// Longer datagrams between these two get lost while short ones arrive, says the
+    /// sender: it sends none above so many bytes and asks for none. 0: it does not say so.
+    #[prost(uint32, tag = "15")]
+    pub longest: u32,
     /// News about members. Any datagram may carry some.
     #[prost(message, repeated, tag = "16")]
     pub claims: ::prost::alloc::vec::Vec<Claim>,
@@ -294,6 +298,10 @@ pub struct Ping {
     /// first 8 are answered.
     #[prost(fixed64, repeated, tag = "2")]
     pub about: ::prost::alloc::vec::Vec<u64>,
+    /// Zeros that make the datagram as long as one of which it is to be known whether
+    /// it passes. The answer is then as long.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub padding: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Pong {
@@ -301,6 +309,9 @@ pub struct Pong {
     /// speak of.
     #[prost(message, repeated, tag = "1")]
     pub silences: ::prost::alloc::vec::Vec<Silence>,
+    /// As much as the ping had.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub padding: ::prost::bytes::Bytes,
 }
 /// "I have acknowledged nothing of this member, whichever its life, for so long."
 /// To acknowledge is to answer with a lease.

@@ -77,12 +77,12 @@ fn plain_ping_keeps_its_bytes() {
 
 #[test]
 fn questions_about_silences_and_their_answers_keep_their_bytes() {
-    let ping = Ping { subject: 42, about: vec![7, u64::MAX] };
+    let ping = Ping { subject: 42, about: vec![7, u64::MAX], ..Ping::default() };
     golden("ping-about", &Packet { body: Some(packet::Body::Ping(ping)), ..start() }, &Keyring::empty());
     let silences =
         vec![Silence { subject: 7, silent_ms: 1_445 }, Silence { subject: u64::MAX, silent_ms: 0 }];
     let lease = Lease { electorate: 0xA1B2_C3D4, age_ms: 301, present: 3 };
-    let packet = Packet { lease: Some(lease), body: Some(packet::Body::Pong(Pong { silences })), ..start() };
+    let packet = Packet { lease: Some(lease), body: Some(packet::Body::Pong(Pong { silences, ..Pong::default() })), ..start() };
     golden("pong-silences", &packet, &Keyring::empty());
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use heartsay_membership::{MemberView, Name};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::types::{Member, Members, Quorum, SelfInfo, Version};
 use super::{App, Problem, show};
 use crate::driver::{Picture, Scope};
+use crate::metrics::Format;
 use crate::settings::Shown;
 
 pub(super) async fn members(
@@ -56,6 +57,7 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
         local_health: picture.stats.local_health,
         peers_agreeing: picture.stats.peers_agreeing,
         peers_known: picture.stats.peers_known,
+        seeds_heard: picture.stats.seeds_heard,
         counts: show::counts(&picture.members),
         quorum: show::quorum(&app.0.clock, &picture.quorum),
         beat: show::beat(&app.0.clock, &picture.gate),
@@ -104,6 +106,8 @@ pub(super) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
         "tombstones": stats.tombstones,
         "peers_agreeing": stats.peers_agreeing,
         "peers_known": stats.peers_known,
+        "seeds_heard": stats.seeds_heard,
+        "narrow_paths": stats.narrow_paths,
         "socket_overflow": loss.overflow,
         "not_delivered": loss.obstacles,
         "timer_lag_seconds": loss.lag.as_secs_f64(),
@@ -122,11 +126,13 @@ pub(super) async fn version() -> Json<Version> {
     Json(version_info())
 }
 
-pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
+pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
     let picture = app.look(Scope::Everybody).await?;
-    let text = crate::metrics::encode(&picture, &app.0)
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = Format::wanted(accept.unwrap_or_default());
+    let text = crate::metrics::encode(&picture, &app.0, format)
         .map_err(|e| Problem::unavailable(format!("metrics could not be written: {e}")))?;
-    Ok(([(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text).into_response())
+    Ok(([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")], text).into_response())
 }
 
 /// Answered by way of the protocol loop, so that it says something about it.

@@ -163,6 +163,9 @@ pub struct SelfInfo {
     /// Of the peers heard lately, how many have the same view as we do.
     pub peers_agreeing: usize,
     pub peers_known: usize,
+    /// Addresses of seeds from which anything came before this agent had joined.
+    #[serde(default)]
+    pub seeds_heard: usize,
     /// Counts by status.
     pub counts: BTreeMap<String, usize>,
     pub quorum: Quorum,

@@ -78,6 +78,8 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
         "joined"
     } else if me.seeds.is_empty() {
         "alone: no seeds are configured, so it waits to be found"
+    } else if me.seeds_heard > 0 {
+        "not joined yet: a seed answers, but there is no complete view yet"
     } else {
         "not joined yet: no seed has answered"
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heartsay_membership::{Census, Event, Instant, MemberEvent, MemberEventKind, Name};
+use heartsay_membership::{Census, Event, Instant, MemberEvent, MemberEventKind, Name, NarrowPath};
 use tracing::{error, info, warn};
 
 use super::{Driver, Farewell, Notice};
@@ -64,6 +64,20 @@ impl Driver {
             Event::GenerationRaised(generation) => {
                 info!(generation, "a later life of this name was known; our generation was raised above it");
                 self.memory.raise(generation, &self.board);
+            }
+            Event::PathLimited { to, narrow } => {
+                let sentence = path_sentence(&self.node.narrow_paths());
+                self.board.condition("path MTU", sentence.clone());
+                match sentence.filter(|_| narrow) {
+                    Some(sentence) => {
+                        warn!(%to, "{sentence}");
+                        self.board.publish(ours(sentence));
+                    }
+                    None => {
+                        info!(%to, "long datagrams pass again");
+                        self.board.publish(ours(format!("path MTU: long datagrams to {to} pass again")));
+                    }
+                }
             }
             Event::Isolated(isolated) => {
                 let sentence = "most others look silent at once: probably it is this host; verdicts are held";
@@ -128,6 +142,27 @@ impl Driver {
     }
 }
 
+/// What people are told of paths that take short datagrams only.
+fn path_sentence(paths: &[NarrowPath]) -> Option<String> {
+    let first = paths.first()?;
+    let each = |path: &NarrowPath| {
+        let name = path.name.as_ref().map_or_else(String::new, |name| format!("{name} at "));
+        format!("{name}{}{}", path.to, if path.told { " (as it says)" } else { "" })
+    };
+    let shown: Vec<String> = paths.iter().take(PATHS_SHOWN).map(each).collect();
+    let more = match paths.len().saturating_sub(PATHS_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let NarrowPath { passes, lost, .. } = first;
+    Some(format!(
+        "path MTU: datagrams of {lost} bytes to and from {}{more} get lost, of {passes} they arrive; this agent keeps to \
+         {passes} there, which a tag too long for it cannot pass: mend the link, let ICMP \"fragmentation needed\" \
+         through, or set datagram_size = {passes} on every member",
+        shown.join(", ")
+    ))
+}
+
 fn log_member(event: &MemberEvent) {
     let by: Vec<&str> = event.by.iter().map(Name::as_str).collect();
     let by = by.join(",");
@@ -150,4 +185,18 @@ fn kind_word(kind: MemberEventKind) -> &'static str {
     }
 }
 
+/// Every event of a member.
+pub(crate) const MEMBER_EVENTS: [&str; 9] = [
+    "member-join",
+    "member-suspect",
+    "member-alive",
+    "member-down",
+    "member-left",
+    "member-restart",
+    "member-update",
+    "member-forgotten",
+    "member-fenced",
+];
+/// Paths named in one sentence.
+const PATHS_SHOWN: usize = 3;
 const STATUS_EVERY: Duration = Duration::from_secs(2);

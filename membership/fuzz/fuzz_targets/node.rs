@@ -195,9 +195,14 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
             next: u.arbitrary()?,
             members: u.arbitrary()?,
         })),
-        6 => Some(Content::Ping(Ping { subject: tag(u)?, about: some(u, 12, tag)? })),
+        6 => Some(Content::Ping(Ping {
+            subject: tag(u)?,
+            about: some(u, 12, tag)?,
+            padding: some(u, 40, Unstructured::arbitrary::<u8>)?.into(),
+        })),
         7 => Some(Content::Pong(Pong {
             silences: some(u, 12, |u| Ok(Silence { subject: tag(u)?, silent_ms: u.arbitrary()? }))?,
+            padding: some(u, 40, Unstructured::arbitrary::<u8>)?.into(),
         })),
         8 => Some(Content::ProbeRequest(ProbeRequest {
             subject: tag(u)?,
@@ -222,6 +227,7 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
             true => Some(Lease { electorate: cast.mark, age_ms: u.arbitrary()?, present: u.arbitrary()? }),
             false => None,
         },
+        longest: u.int_in_range(0..=2000)?,
         body,
         claims,
     })

@@ -29,6 +29,10 @@ pub struct World {
     sequence: u64,
     /// Datagrams from the first to the second do not arrive.
     pub cut: BTreeSet<(String, String)>,
+    /// Longer datagrams from or to this node do not arrive, and nobody is told.
+    pub narrow: BTreeMap<String, usize>,
+    /// What those who start from now on say about themselves.
+    pub state: Vec<(String, Vec<u8>)>,
     /// Every datagram sent, its length included.
     pub sent: Vec<(String, String, usize)>,
     /// Who has sent anything to which address.
@@ -63,6 +67,8 @@ impl World {
             wire: BTreeMap::new(),
             sequence: 0,
             cut: BTreeSet::new(),
+            narrow: BTreeMap::new(),
+            state: vec![("zone".into(), b"a".to_vec())],
             sent: Vec::new(),
             calls: BTreeSet::new(),
             rejected: Vec::new(),
@@ -105,7 +111,7 @@ impl World {
             host_id: HostId(host),
             generation,
             address,
-            state: vec![("zone".into(), b"a".to_vec())],
+            state: self.state.clone(),
         };
         let node = Node::new(identity, config, 7, self.now).unwrap();
         let place =
@@ -213,7 +219,11 @@ impl World {
         self.calls.insert((name.to_owned(), to));
         self.sent.push((name.to_owned(), receiver.clone().unwrap_or_default(), bytes.len()));
         assert!(bytes.len() <= 1200, "{name} sent {} bytes", bytes.len());
-        let cut = receiver.as_ref().is_some_and(|r| self.cut.contains(&(name.to_owned(), r.clone())));
+        let cut = receiver.as_ref().is_some_and(|r| self.cut.contains(&(name.to_owned(), r.clone())))
+            || [Some(name), receiver.as_deref()]
+                .into_iter()
+                .flatten()
+                .any(|end| self.narrow.get(end).is_some_and(|most| bytes.len() > *most));
         if cut {
             return;
         }

@@ -17,14 +17,16 @@ pub fn any_packet() -> impl Strategy<Value = Packet> {
         present,
     });
     let lease = proptest::option::of(lease);
+    let lease = (lease, 0_u32..2000);
     let parts = (fixed, lease, proptest::option::of(any_content()), vec(any_claim(), 0..5));
-    parts.prop_map(|((sender, heartbeat, seq, view, beat), lease, body, claims)| Packet {
+    parts.prop_map(|((sender, heartbeat, seq, view, beat), (lease, longest), body, claims)| Packet {
         sender,
         heartbeat,
         seq,
         view,
         beat,
         lease,
+        longest,
         claims,
         body,
     })
@@ -37,9 +39,11 @@ fn any_content() -> impl Strategy<Value = packet::Body> {
         (any::<u64>(), any::<u64>(), vec(any::<u8>(), 0..800))
             .prop_map(|(from, until, have)| { packet::Body::Pull(Pull { from, until, have: have.into() }) }),
         ids.prop_map(|(from, next, members)| packet::Body::Supply(Supply { from, next, members })),
-        (any::<u64>(), vec(any::<u64>(), 0..10))
-            .prop_map(|(subject, about)| packet::Body::Ping(Ping { subject, about })),
-        vec(any_silence(), 0..10).prop_map(|silences| packet::Body::Pong(Pong { silences })),
+        (any::<u64>(), vec(any::<u64>(), 0..10), vec(any::<u8>(), 0..500)).prop_map(
+            |(subject, about, padding)| packet::Body::Ping(Ping { subject, about, padding: padding.into() })
+        ),
+        (vec(any_silence(), 0..10), vec(any::<u8>(), 0..500))
+            .prop_map(|(silences, padding)| packet::Body::Pong(Pong { silences, padding: padding.into() })),
         (any::<u64>(), ip(), 1_u32..=65_535)
             .prop_map(|(subject, ip, port)| packet::Body::ProbeRequest(ProbeRequest { subject, ip, port })),
         ids.prop_map(|(subject, _, outcome)| packet::Body::ProbeReport(ProbeReport { subject, outcome })),

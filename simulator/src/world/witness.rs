@@ -51,6 +51,9 @@ impl World {
                 self.stop(host, false);
             }
             Event::ClockRefused => self.trace.say(now, name.as_str(), || "clock refused by peers".to_owned()),
+            Event::PathLimited { to, narrow } => {
+                self.trace.say(now, name.as_str(), || format!("path to {to} is narrow: {narrow}"));
+            }
             Event::Isolated(isolated) => {
                 self.trace.say(now, name.as_str(), || format!("isolated: {isolated}"));
             }
