@@ -11,12 +11,13 @@ mod memory;
 mod request;
 mod tell;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heartsay_membership::{Command, Input, Instant, Node, Output, Rejected, Status};
+use heartsay_membership::{Command, Input, Instant, Name, Node, Output, Rejected, Status};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
@@ -66,6 +67,8 @@ pub(crate) struct Turn {
     status_wanted: bool,
     joined: bool,
     obstacle: Option<Instant>,
+    /// Lives that begin more than a day after now, by our clock, and are not taken in.
+    far_future: BTreeMap<Name, u64>,
     loss: Loss,
     refusals: Refusals,
     farewells: Vec<oneshot::Sender<Farewell>>,
@@ -85,6 +88,7 @@ impl Turn {
             status_wanted: notify::wanted(),
             joined: false,
             obstacle: None,
+            far_future: BTreeMap::new(),
             loss: Loss::default(),
             refusals: Refusals::default(),
             farewells: Vec::new(),
@@ -175,6 +179,9 @@ impl Driver {
             let bytes = self.turn.buffer.get(..length).unwrap_or(&[]);
             if let Err(why) = self.node.handle(now, Input::Datagram { from, bytes }) {
                 self.turn.refusals.note(now, from, &why);
+                if let Rejected::FarFuture { name, ahead_ms } = &why {
+                    self.note_far_future(name, *ahead_ms);
+                }
             }
             self.drain(now);
         }
@@ -201,7 +208,8 @@ impl Driver {
         }
         self.turn.loss.lag = now.since(self.turn.wake);
         let _ = self.hand_in(now, Input::Timeout);
-        if self.turn.wall_clock.is_none_or(|last| now.since(last) >= MINUTE) {
+        let doubtful = !self.turn.far_future.is_empty();
+        if self.turn.wall_clock.is_none_or(|last| doubtful || now.since(last) >= MINUTE) {
             self.tell_wall_clock();
         }
         if self.turn.obstacle.is_some_and(|last| now.since(last) >= MINUTE) {
@@ -221,6 +229,45 @@ impl Driver {
         let now = self.clock.now();
         self.turn.wall_clock = Some(now);
         let _ = self.hand_in(now, Input::WallClock { unix_ms });
+        if !self.turn.far_future.is_empty() {
+            self.turn.far_future.retain(|_, generation| *generation > unix_ms.saturating_add(DAY_MS));
+            self.tell_of_clock();
+        }
+    }
+
+    /// By our clock, a life begins more than a day from now.
+    fn note_far_future(&mut self, name: &Name, ahead_ms: u64) {
+        let generation = self.clock.unix_ms().saturating_add(ahead_ms);
+        let lives = &mut self.turn.far_future;
+        if lives.len() < MOST_FAR_FUTURE || lives.contains_key(name) {
+            let news = lives.insert(name.clone(), generation).is_none();
+            if news {
+                self.tell_of_clock();
+            }
+        }
+    }
+
+    fn tell_of_clock(&self) {
+        let ahead = &self.turn.far_future;
+        let census = self.node.census();
+        let others = (census.alive + census.suspect).saturating_sub(1) as usize;
+        let ours = ahead.len() > others;
+        let sentence = ahead.first_key_value().map(|(name, generation)| {
+            let now = self.clock.now();
+            let days = generation.saturating_sub(self.clock.unix_ms()) / DAY_MS;
+            let more = if ahead.len() > 1 { format!(" and {} more", ahead.len() - 1) } else { String::new() };
+            let remedy = if ours {
+                "it is most likely this host's that is behind: set it (timedatectl set-ntp true, or chronyc makestep); \
+                 nothing needs a restart"
+            } else {
+                "one of the two clocks is wrong: set it, and restart the agent whose clock was ahead"
+            };
+            format!(
+                "clock: {name}{more} began {days} days after the time of this host ({}) and so is not taken in; {remedy}",
+                self.clock.stamp(now)
+            )
+        });
+        self.board.condition("clock behind", sentence);
     }
 
     /// What an earlier life of ours had agreed on.
@@ -344,4 +391,8 @@ const BUFFER: usize = 1_473;
 const BATCH: usize = 256;
 /// Batches before the time is told regardless; some times what the kernel queues.
 const BACKLOG: usize = 16;
+/// As the machine has it: whoever begins later is refused.
+const DAY_MS: u64 = 24 * 3600 * 1000;
+/// Far-off lives that are kept in mind; enough to see that it is most members.
+const MOST_FAR_FUTURE: usize = 1024;
 const MINUTE: Duration = Duration::from_secs(60);

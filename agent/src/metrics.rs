@@ -84,7 +84,7 @@ pub(crate) fn encode(picture: &Picture, context: &Context, format: Format) -> Re
     gauges(r, "quorum", "1 for the state that quorum is in", "state", quorums);
     gauge(r, "quorum_present", "Members that count for quorum", u64::from(picture.quorum.present));
     gauge(r, "quorum_needed", "Members needed for quorum", u64::from(picture.quorum.needed));
-    gauge(r, "joined", "1 after the first complete view of the cluster", u64::from(picture.joined));
+    gauge(r, "joined", "1 after the first complete view, or where nobody is to be looked for", u64::from(picture.joined || context.seeds.nobody_else()));
     let beating = !picture.gate.is_closed();
     gauge(r, "beating", "0 while the local service does not beat in time", u64::from(beating));
     gauge(r, "isolated", "1 while most others look silent at once", u64::from(stats.isolated));

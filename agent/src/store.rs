@@ -88,6 +88,17 @@ impl Store {
         Ok(())
     }
 
+    /// Keeps `generation` for the next start, whichever is kept now: that was one of a wrong clock.
+    ///
+    /// # Errors
+    /// Disk full or gone; the old value stays.
+    pub(crate) fn reset_generation(&self, generation: Generation) -> io::Result<()> {
+        let mut written = self.written.lock();
+        replace(&self.dir.join(GENERATION), &[generation.to_string()])?;
+        *written = generation;
+        Ok(())
+    }
+
     /// Keeps names and addresses of all peers for the next start.
     ///
     /// # Errors
@@ -232,7 +243,7 @@ fn next_generation(dir: &Path, unix_ms: u64) -> Generation {
             if stored > unix_ms.saturating_add(DAY_MS) {
                 warn!(
                     days_ahead = (stored - unix_ms) / DAY_MS,
-                    "the generation of the last life lies far ahead of the clock; if the clock is right, peers may refuse this member until it catches up, or until {} is removed",
+                    "the last life in {} is numbered by a clock far ahead of this host's: where that is right now, this agent begins a new life as soon as its peers refuse this one; where it is behind, set it",
                     path.display()
                 );
             }

@@ -504,7 +504,12 @@ impl Node {
     }
 
     /// Others do not take us in.
-    pub(crate) fn on_refusal(&mut self, refusal: &gossip::Refusal, claims: &[gossip::Claim]) {
+    pub(crate) fn on_refusal(
+        &mut self,
+        now: Instant,
+        refusal: &gossip::Refusal,
+        claims: &[gossip::Claim],
+    ) {
         match refusal.reason {
             DUPLICATE_NAME => {
                 let myself = self.myself();
@@ -522,10 +527,22 @@ impl Node {
                     self.emit(Event::NameRefused { holder, address, generation });
                 }
             }
-            FAR_FUTURE => self.emit(Event::ClockRefused),
+            FAR_FUTURE => self.on_clock_refused(now),
             // Of a full cluster the seeds' own log tells; reasons of later versions say nothing to us.
             _ => {}
         }
+    }
+
+    /// Our life lies more than a day ahead of somebody's clock. If it lies so far ahead of ours too, our clock was wrong when
+    /// the life was numbered, and is right now: nobody has taken that life in, so we begin another one.
+    fn on_clock_refused(&mut self, now: Instant) {
+        if self.generation_is_plausible(now, self.myself().life.generation) {
+            self.emit(Event::ClockRefused);
+            return;
+        }
+        let generation = self.unix_ms(now);
+        self.begin_life(now, generation);
+        self.emit(Event::GenerationReset(generation));
     }
 
     fn check_plausible(&self, now: Instant, claim: &Claim) -> Result<(), Rejected> {

@@ -108,7 +108,7 @@ impl Node {
             }
             Some(Body::ProbeReport(report)) => self.on_probe_report(now, seq, &report),
             Some(Body::Refusal(refusal)) => {
-                self.on_refusal(&refusal, &packet.claims);
+                self.on_refusal(now, &refusal, &packet.claims);
                 Ok(())
             }
         }

@@ -124,7 +124,7 @@ pub enum Event {
         /// Its generation.
         generation: Generation,
     },
-    /// Peers say that our clock is far ahead of theirs.
+    /// Peers say that our clock is more than a day ahead of theirs; they do not take us in.
     ClockRefused,
     /// Somebody knew a later life of ours than this one: the generation was
     /// raised above it and must be kept for the next start.
@@ -136,6 +136,9 @@ pub enum Event {
         /// That of the life at this address.
         generation: Generation,
     },
+    /// Our life lay more than a day ahead of our own clock and of that of peers, who refused it: another one has begun,
+    /// now. This number must replace the one that is kept, though it is lower.
+    GenerationReset(Generation),
     /// Long datagrams to and from this address get lost while short ones arrive, or no longer so; all of them:
     /// [`Node::narrow_paths`](crate::Node::narrow_paths).
     PathLimited {

@@ -373,6 +373,12 @@ impl Node {
     /// Later life of ourselves: somebody knew a later one than this.
     pub(crate) fn begin_anew(&mut self, now: Instant, above: Generation) {
         let generation = above.saturating_add(1);
+        self.begin_life(now, generation);
+        self.emit(Event::GenerationRaised(generation));
+    }
+
+    /// Another life of ours, without leaving the roster.
+    pub(crate) fn begin_life(&mut self, now: Instant, generation: Generation) {
         let me = self.me;
         let Some(mut myself) = self.roster.get_mut(me) else { return };
         let old = &myself.life;
@@ -383,7 +389,6 @@ impl Node {
         drop(myself);
         self.tag = tag;
         self.burst.news(now, me, true);
-        self.emit(Event::GenerationRaised(generation));
     }
 }
 

@@ -636,6 +636,34 @@ fn whoever_lives_too_far_in_the_future_is_refused_by_name() {
 }
 
 #[test]
+fn who_was_numbered_by_a_clock_that_is_right_again_begins_a_life_of_now_by_itself() {
+    let mut world = World::cluster(3);
+    let address = "10.0.0.9:4009".parse().unwrap();
+    let identity = heartsay_membership::Identity {
+        name: Name::new("n9").unwrap(),
+        host_id: heartsay_membership::HostId(9),
+        generation: common::DAWN_MS + 3 * 24 * 3_600_000,
+        address,
+        state: Vec::new(),
+    };
+    world.start_at("n9", 9, address, &[], World::config());
+    world.nodes.get_mut("n9").unwrap().node =
+        heartsay_membership::Node::new(identity, World::config(), 1, world.now).unwrap();
+    let seed = world.nodes["n1"].address;
+    world.command("n9", Command::Seeds(vec![seed])).unwrap();
+    world.run(3.0);
+    let reset = |e: &Event| matches!(e, Event::GenerationReset(_));
+    assert!(!world.nodes["n9"].events.iter().any(|(_, e)| reset(e)), "its clock is still wrong");
+    assert_eq!(world.status("n1", "n9"), None);
+    let unix_ms = common::DAWN_MS + world.now.as_micros() / 1000;
+    world.hand("n9", Input::WallClock { unix_ms }).unwrap();
+    world.wait(5.0, |w| w.all_say("n9", Status::Alive) && w.agree());
+    let resets = world.nodes["n9"].events.iter().filter(|(_, e)| reset(e)).count();
+    assert_eq!(resets, 1);
+    assert!(world.nodes["n9"].node.own().generation <= unix_ms + 5_000);
+}
+
+#[test]
 fn a_member_whose_clock_jumped_a_year_ahead_is_told_so_without_a_storm() {
     let mut world = World::cluster(5);
     world.kill("n3");

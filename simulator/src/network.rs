@@ -22,12 +22,20 @@ pub struct Network {
     dice: Dice,
     zone_of: Vec<u16>,
     between: Vec<Option<(Delay, f64)>>,
-    links: HashMap<(u32, u32), (Option<Delay>, Option<f64>)>,
+    links: HashMap<(u32, u32), LinkRule>,
     bursts: HashMap<(u32, u32), BurstState>,
     edges: Vec<Edge>,
     cuts: Vec<Cut>,
     /// Why datagrams did not arrive.
     pub lost: Lost,
+}
+
+/// Where one directed link differs.
+#[derive(Clone, Debug)]
+struct LinkRule {
+    rtt: Option<Delay>,
+    loss: Option<f64>,
+    mtu: Option<usize>,
 }
 
 /// Counters of datagrams that did not arrive, by cause.
@@ -120,11 +128,12 @@ impl Network {
         }
         let mut links = HashMap::new();
         for link in &rules.links {
+            let rule = LinkRule { rtt: link.rtt.clone(), loss: link.loss, mtu: link.mtu };
             for from in numbers(&link.from, nodes) {
                 for to in numbers(&link.to, nodes) {
-                    links.insert((from, to), (link.rtt.clone(), link.loss));
+                    links.insert((from, to), rule.clone());
                     if link.both {
-                        links.insert((to, from), (link.rtt.clone(), link.loss));
+                        links.insert((to, from), rule.clone());
                     }
                 }
             }
@@ -256,7 +265,8 @@ impl Network {
             self.lost.cut += 1;
             return None;
         }
-        if size + HEADER > self.rules.mtu {
+        let link = self.links.get(&pair(from, to));
+        if size + HEADER > link.and_then(|link| link.mtu).unwrap_or(self.rules.mtu) {
             self.lost.mtu += 1;
             return None;
         }
@@ -267,7 +277,7 @@ impl Network {
             return None;
         }
         let loss = match self.links.get(&pair(from, to)) {
-            Some((_, Some(loss))) => *loss,
+            Some(LinkRule { loss: Some(loss), .. }) => *loss,
             _ => self.path(from, to).map_or(self.rules.loss, |(_, loss)| *loss),
         };
         if self.dice.chance(loss) {
@@ -322,7 +332,7 @@ impl Network {
             return Duration::from_micros(20);
         }
         let mut delay = &self.rules.rtt;
-        if let Some((Some(rtt), _)) = self.links.get(&pair(from, to)) {
+        if let Some(LinkRule { rtt: Some(rtt), .. }) = self.links.get(&pair(from, to)) {
             delay = rtt;
         } else if let Some((Some(a), Some(b))) = Some((self.zone_of.get(from), self.zone_of.get(to)))
             && let Some((rtt, _)) = &self.between[usize::from(*a) * self.rules.zones.len() + usize::from(*b)]
@@ -458,6 +468,17 @@ mod tests {
     }
 
     #[test]
+    fn one_direction_of_a_link_may_take_less() {
+        let link = |name: &str| Who::Named(vec![name.to_owned()]);
+        let (from, to) = (link("n0"), link("n5"));
+        let narrow = Link { from, to, both: false, rtt: None, loss: None, mtu: Some(127) };
+        let mut network = network(&Rules { links: vec![narrow], ..Rules::default() });
+        assert!(carried(&mut network, 0, 0, 5).is_empty());
+        assert_eq!((carried(&mut network, 0, 5, 0).len(), carried(&mut network, 0, 0, 4).len()), (1, 1));
+        assert_eq!(network.lost.mtu, 1);
+    }
+
+    #[test]
     fn zones_and_links_have_their_own_round_trips() {
         let zone = |name: &str| Zone { name: name.to_owned(), weight: 1.0 };
         let between = ["a".to_owned(), "b".to_owned()];
@@ -472,6 +493,7 @@ mod tests {
                 both: false,
                 rtt: Some(Delay::Constant(Span::ms(80))),
                 loss: None,
+                mtu: None,
             }],
             ..Rules::default()
         };

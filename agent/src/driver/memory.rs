@@ -54,6 +54,14 @@ impl Memory {
             Some(tokio::task::spawn_blocking(move || note_disk(&board, "peers", store.save_peers(&peers))));
     }
 
+    /// Replaces the generation that is kept by a lower one.
+    pub(crate) fn reset(&mut self, generation: Generation, board: &Arc<Board>) {
+        let (store, board) = (Arc::clone(&self.store), Arc::clone(board));
+        tokio::task::spawn_blocking(move || {
+            note_disk(&board, "generation", store.reset_generation(generation));
+        });
+    }
+
     pub(crate) fn raise(&mut self, generation: Generation, board: &Arc<Board>) {
         let (store, board) = (Arc::clone(&self.store), Arc::clone(board));
         tokio::task::spawn_blocking(move || {

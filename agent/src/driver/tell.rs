@@ -55,15 +55,27 @@ impl Driver {
                 let _ = self.notices.send(Notice::NameRefused { holder, address });
             }
             Event::ClockRefused => {
-                let sentence = "peers say that this host's clock is far ahead of theirs; set it and restart";
-                if self.board.condition("clock", Some(sentence.to_owned())) {
+                let sentence = format!(
+                    "clock: peers say that this host's ({}) is more than a day ahead of theirs, and do not take this agent \
+                     in: set it (timedatectl set-ntp true, or chronyc makestep); the agent then joins by itself",
+                    self.clock.stamp(now)
+                );
+                if self.board.condition("clock", Some(sentence.clone())) {
                     error!("{sentence}");
-                    self.board.publish(ours(sentence.to_owned()));
+                    self.board.publish(ours(sentence));
                 }
             }
             Event::GenerationRaised(generation) => {
                 info!(generation, "a later life of this name was known; our generation was raised above it");
                 self.memory.raise(generation, &self.board);
+            }
+            Event::GenerationReset(generation) => {
+                let sentence = "this life was numbered by a clock more than a day ahead, and peers refused it; the clock is \
+                                right now, so a new life begins: nothing is to be done";
+                warn!(generation, "{sentence}");
+                self.memory.reset(generation, &self.board);
+                self.board.condition("clock", None);
+                self.board.publish(ours(sentence.to_owned()));
             }
             Event::PathLimited { to, narrow } => {
                 let sentence = path_sentence(&self.node.narrow_paths());

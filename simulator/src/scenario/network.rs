@@ -99,7 +99,7 @@ pub struct Path {
     pub loss: f64,
 }
 
-/// A rule for single links; replaces `rtt` and `loss` there.
+/// A rule for single links; replaces `rtt`, `loss` and `mtu` there.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Link {
@@ -114,6 +114,8 @@ pub struct Link {
     pub rtt: Option<Delay>,
     /// Share of datagrams lost; default as elsewhere.
     pub loss: Option<f64>,
+    /// Larger IP packets vanish; default as elsewhere.
+    pub mtu: Option<usize>,
 }
 
 fn one() -> f64 {

@@ -117,6 +117,9 @@ fn check_network(n: &Network) -> Result<(), String> {
     }
     for link in &n.links {
         share_is_sane("network.link.loss", link.loss.unwrap_or(0.0))?;
+        if let Some(mtu) = link.mtu.filter(|mtu| *mtu < LEAST_MTU) {
+            return Err(format!("network.link.mtu = {mtu}: IPv4 promises {LEAST_MTU} bytes"));
+        }
     }
     Ok(())
 }

@@ -44,6 +44,7 @@ const SHIPPED: &[(&str, &str)] = ship![
     "loss-50",
     "lossy-zone",
     "lost-disk",
+    "low-bridge",
     "many-crashes",
     "mass-restart",
     "mixed-zones",

@@ -29,11 +29,13 @@ impl World {
                     (0..self.hosts.len()).for_each(|observer| self.check_put_out(observer));
                 }
             }
-            Event::GenerationRaised(generation) | Event::Readdressed { generation, .. } => {
+            Event::GenerationRaised(generation)
+            | Event::GenerationReset(generation)
+            | Event::Readdressed { generation, .. } => {
                 self.hosts[host].stored = generation;
                 let subject = self.hosts[host].subject;
                 self.oracle.truth(subject).lives.push(Life { generation, host, heartbeat: 0 });
-                self.trace.say(now, name.as_str(), || format!("raises its generation to {generation}"));
+                self.trace.say(now, name.as_str(), || format!("sets its generation to {generation}"));
             }
             Event::Agreed(names) => {
                 self.trace.say(now, name.as_str(), || format!("agrees on {}", listed(&names)));
