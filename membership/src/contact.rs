@@ -41,6 +41,8 @@ pub enum Kind {
     },
     /// Our good-bye.
     Leave,
+    /// Whether somebody lives another life of our own name and host.
+    Twin,
     /// A call at a seed's address.
     Dial,
     /// A request for a part of the roster.

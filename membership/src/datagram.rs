@@ -91,7 +91,11 @@ impl Node {
             }
             Some(Body::ProbeReport(report)) => self.on_probe_report(now, seq, &report),
             Some(Body::Refusal(refusal)) => {
-                self.on_refusal(&refusal, &packet.claims);
+                self.on_refusal(now, &refusal, &packet.claims);
+                Ok(())
+            }
+            Some(Body::Twin(said)) => {
+                self.on_twin(now, from, (packet.sender, seq), said, packet.claims);
                 Ok(())
             }
         }

@@ -145,7 +145,10 @@ impl Node {
     pub(crate) fn pulled(&mut self) {
         if self.join.phase == Phase::Pulling {
             self.join.phase = Phase::Joined;
-            self.emit(Event::Joined { members: self.roster.len() });
+            // Whoever is refused has joined when it is not any more (outside.rs).
+            if !self.footing.is_refused() {
+                self.emit(Event::Joined { members: self.roster.len() });
+            }
         }
     }
 }
