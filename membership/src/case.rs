@@ -136,7 +136,7 @@ impl Node {
         pieces
     }
 
-    fn names(&self, hashes: &[u64]) -> Vec<Name> {
+    pub(crate) fn names(&self, hashes: &[u64]) -> Vec<Name> {
         hashes.iter().filter_map(|h| self.roster.get(*h)).map(|m| m.life.name.clone()).collect()
     }
 }

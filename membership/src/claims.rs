@@ -29,14 +29,14 @@ impl Node {
         from: SocketAddr,
         packet: &mut gossip::Packet,
     ) -> Result<(), Rejected> {
-        let is_refusal = matches!(packet.body, Some(gossip::packet::Body::Refusal(_)));
+        // Those of a refusal, and of a twin, are looked at once more.
+        let again =
+            matches!(packet.body, Some(gossip::packet::Body::Refusal(_) | gossip::packet::Body::Twin(_)));
         // What a newcomer pulls is old news to everybody else.
         let pass_on = !matches!(packet.body, Some(gossip::packet::Body::Supply(_)));
         let mut first_refusal = Ok(());
         let mut outdated = Vec::new();
-        // Those of a refusal are looked at once more.
-        let take =
-            |claim: &mut gossip::Claim| if is_refusal { claim.clone() } else { core::mem::take(claim) };
+        let take = |claim: &mut gossip::Claim| if again { claim.clone() } else { core::mem::take(claim) };
         let claims = packet.claims.iter_mut().map(|claim| Claim::read(now, take(claim)));
         let claims: Vec<Result<Claim, Rejected>> = claims.collect();
         if claims.len() > 1 {
@@ -66,7 +66,7 @@ impl Node {
         }
         // Whoever refuses our life shows the one that it has instead. To answer that with ours would be refused
         // again, without end.
-        if !is_refusal {
+        if !again {
             self.set_right(now, from, &outdated);
         }
         first_refusal
@@ -406,15 +406,15 @@ impl Node {
         }
         let gone = claim.forgotten || (claim.standing.marks.left && self.leave.is_none());
         if claim.generation > generation || gone {
-            // A later life of ours that we do not remember, or an end that we did not make.
             if self.generation_is_plausible(now, claim.generation) {
-                self.begin_anew(now, claim.generation);
+                self.hear_of_later_life(now, claim);
             }
             return Change::Same;
         }
         if self.leave.is_some() {
             return Change::Same;
         }
+        self.hear_verdict(now, &claim.standing.marks);
         // A verdict that keeps us out is lived through; accusations of silence are answered.
         let down = claim.standing.marks.down.filter(|_| !claim.standing.marks.is_kept_out());
         let accused = claim.standing.marks.of_silence().map(|a| a.basis).chain(down).max();
@@ -433,6 +433,25 @@ impl Node {
         Change::Stale
     }
 
+    /// A later life of ours that we do not remember, or an end that we did not make. Somebody may live it elsewhere.
+    fn hear_of_later_life(&mut self, now: Instant, claim: &Claim) {
+        let present = !claim.forgotten && matches!(claim.standing.status(), Status::Alive | Status::Suspect);
+        let mine = self.myself().life.address();
+        let elsewhere = claim.life.as_ref().filter(|life| present && life.address() != mine);
+        match elsewhere {
+            Some(life) if self.footing.is_refused() => {
+                self.refuse(now, life.host_id, life.address(), life.generation);
+            }
+            Some(life) => self.hear_of_twin(now, life),
+            // Where it is lived is not told; the next claim in full tells.
+            None if present && claim.life.is_none() => {}
+            None => {
+                self.begin_anew(now, claim.generation);
+                self.accept(now);
+            }
+        }
+    }
+
     /// Others know another host under our name, in a life that began after ours.
     fn hear_of_our_name(&mut self, now: Instant, holder: &Life, claim: &Claim) {
         match claim.standing.status() {
@@ -440,16 +459,13 @@ impl Node {
             Status::Down | Status::Left => {
                 if self.generation_is_plausible(now, claim.generation) {
                     self.begin_anew(now, claim.generation);
+                    self.accept(now);
                 }
             }
             // It lives. Whoever has just arrived gives way; who was here before stays.
             Status::Alive | Status::Suspect => {
                 if self.is_new(now) {
-                    self.emit(Event::NameRefused {
-                        holder: holder.host_id,
-                        address: holder.address(),
-                        generation: claim.generation,
-                    });
+                    self.refuse(now, holder.host_id, holder.address(), claim.generation);
                 }
             }
         }
@@ -504,12 +520,7 @@ impl Node {
     }
 
     /// Others do not take us in.
-    pub(crate) fn on_refusal(
-        &mut self,
-        now: Instant,
-        refusal: &gossip::Refusal,
-        claims: &[gossip::Claim],
-    ) {
+    pub(crate) fn on_refusal(&mut self, now: Instant, refusal: &gossip::Refusal, claims: &[gossip::Claim]) {
         match refusal.reason {
             DUPLICATE_NAME => {
                 let myself = self.myself();
@@ -524,7 +535,7 @@ impl Node {
                 let holder = HostId(u128::from_be_bytes(host));
                 if holder != myself.life.host_id && !self.is_taken_in() {
                     let generation = claims.iter().map(|c| c.generation).max().unwrap_or(0);
-                    self.emit(Event::NameRefused { holder, address, generation });
+                    self.refuse(now, holder, address, generation);
                 }
             }
             FAR_FUTURE => self.on_clock_refused(now),

@@ -42,6 +42,8 @@ pub enum Kind {
     },
     /// Our good-bye.
     Leave,
+    /// Whether somebody lives another life of our own name and host.
+    Twin,
     /// A call at a seed's address.
     Dial,
     /// A ping that measures how long a datagram may be on the way.

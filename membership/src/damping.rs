@@ -394,7 +394,8 @@ impl Node {
             return;
         }
         self.stats.verdicts += 1;
-        let reason = format!("alive, but unfit, say its witnesses: out until it has behaved for {beats} beats");
+        let reason =
+            format!("alive, but unfit, say its witnesses: out until it has behaved for {beats} beats");
         self.refresh(now, subject, &reason);
     }
 

@@ -111,6 +111,10 @@ impl Node {
                 self.on_refusal(now, &refusal, &packet.claims);
                 Ok(())
             }
+            Some(Body::Twin(said)) => {
+                self.on_twin(now, from, (packet.sender, seq), said, packet.claims);
+                Ok(())
+            }
         }
     }
 

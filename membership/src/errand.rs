@@ -110,6 +110,7 @@ impl Node {
             return Err(Rejected::Unexpected { what: "probe report" });
         };
         self.contacts.answered(seq);
+        self.footing.answered(now);
         self.last_heard = now;
         match report.outcome {
             // The answer's heartbeat came along as a claim and has ended the probe if it is news.

@@ -12,6 +12,7 @@ use heartsay_proto::DecodeError;
 
 use crate::Instant;
 use crate::identity::{Generation, Heartbeat, HostId, Name, NameError};
+use crate::outside::Outside;
 use crate::quorum::{Electorate, QuorumStatus};
 use crate::standing::Status;
 use crate::state::{KeyChange, StateError};
@@ -115,7 +116,9 @@ pub enum Event {
         /// Members in the view, this one included.
         members: usize,
     },
-    /// Our name is held by another living host; we are not taken in.
+    /// The others do not count us as a member any more, and why; `None`: they do again.
+    Outside(Option<Outside>),
+    /// Our name is held by another living host, or by a copy of ours; we are not taken in. Said once for each.
     NameRefused {
         /// The host that holds the name.
         holder: HostId,

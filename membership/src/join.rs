@@ -270,7 +270,10 @@ impl Node {
             && (self.rests.is_empty() || now >= until)
         {
             self.join.phase = Phase::Joined;
-            self.emit(Event::Joined { members: self.roster.len() });
+            // Whoever is refused has joined when it is not any more (outside.rs).
+            if !self.footing.is_refused() {
+                self.emit(Event::Joined { members: self.roster.len() });
+            }
         }
     }
 }

@@ -30,6 +30,7 @@ use crate::leave::Leave;
 use crate::life::{Life, Reference};
 use crate::member::Member;
 use crate::outlet::Outlet;
+use crate::outside::Footing;
 use crate::path_limits::PathLimits;
 use crate::presence::Presence;
 use crate::probe::Probe;
@@ -40,6 +41,7 @@ use crate::roster::Roster;
 use crate::standing::Standing;
 use crate::state::{State, StateError};
 use crate::stats::Stats;
+use crate::twin::Suspected;
 use crate::verdict::Company;
 
 /// Who a node is.
@@ -118,6 +120,12 @@ pub struct Node {
     pub(crate) newer: Vec<Newer>,
     pub(crate) presence: Presence,
     pub(crate) fence: Fence,
+    /// Whether the others count us as a member.
+    pub(crate) footing: Footing,
+    /// Another life of our name and host, while we ask whether somebody lives it.
+    pub(crate) twin: Option<Suspected>,
+    /// The generation with which this process began; it may have begun anew since.
+    pub(crate) began_as: Generation,
     pub(crate) started: Instant,
     /// Wall clock minus our clock, in milliseconds.
     pub(crate) unix_offset_ms: i64,
@@ -208,6 +216,9 @@ impl Node {
                 config.fence_mark(),
             ),
             fence: Fence::new(now),
+            footing: Footing::new(now),
+            twin: None,
+            began_as: me.generation,
             started: now,
             unix_offset_ms: generation_ms.saturating_sub(now_ms),
             resting: None,
@@ -388,6 +399,7 @@ impl Node {
         let tag = myself.tag();
         drop(myself);
         self.tag = tag;
+        self.footing.begin_anew();
         self.burst.news(now, me, true);
     }
 }

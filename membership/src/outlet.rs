@@ -40,7 +40,12 @@ fn is_sign_of_life(packet: &Packet) -> bool {
         Some(Body::Exchange(exchange)) => exchange.step <= 2,
         Some(Body::Pull(_) | Body::Supply(_)) => false,
         Some(
-            Body::Ping(_) | Body::Pong(_) | Body::ProbeRequest(_) | Body::ProbeReport(_) | Body::Refusal(_),
+            Body::Ping(_)
+            | Body::Pong(_)
+            | Body::ProbeRequest(_)
+            | Body::ProbeReport(_)
+            | Body::Refusal(_)
+            | Body::Twin(_),
         )
         | None => true,
     }

@@ -162,7 +162,9 @@ impl Node {
         let (length, settle) = (self.config.lease(), self.settling_time());
         let presence = &mut self.presence;
         presence.present = presence.lease.count(now, self.me, &presence.ballot, length);
-        let proof = presence.lease.proof().filter(|_| presence.ballot.fault.is_none());
+        // Whoever is out holds nothing, whatever its last answers would prove.
+        let counts = presence.ballot.fault.is_none() && !self.footing.is_told_out();
+        let proof = presence.lease.proof().filter(|_| counts);
         let until = proof.map(|proof| proof.as_of + length);
         if presence.majority.observe(now, until, settle) {
             let quorum = presence.majority.quorum();
@@ -255,7 +257,8 @@ impl Node {
             .presence
             .lease
             .proof()
-            .filter(|proof| self.presence.ballot.fault.is_none() && now.since(proof.as_of) < length);
+            .filter(|proof| self.presence.ballot.fault.is_none() && now.since(proof.as_of) < length)
+            .filter(|_| !self.footing.is_told_out());
         // Where the electorate follows the cluster, a newcomer must be able to tell who holds quorum, who has lost it, and who
         // has only begun.
         let quorum = self.presence.agreed.as_ref().map(|_| self.presence.majority.at(now).quorum());
@@ -320,6 +323,9 @@ impl Node {
         if let Some(fault) = &presence.ballot.fault {
             return fault.clone();
         }
+        if let Some(outside) = self.outside().filter(|_| self.footing.is_told_out()) {
+            return outside.to_string();
+        }
         if let Some(agreed) = presence.agreed.as_ref().filter(|agreed| agreed.is_empty()) {
             return agreed.why_none(self.is_searching());
         }
@@ -344,10 +350,9 @@ impl Node {
             reason.push_str(&format!("; not in the view: {}", unknown.join(", ")));
         }
         if presence.strangers > 0 && present < needed {
-            reason.push_str(match (self.config.fence, &presence.agreed) {
-                (true, _) => "; some members answer that were told of another electorate, or hold us for down",
-                (false, None) => "; some members answer that were told of another electorate",
-                (false, Some(_)) => {
+            reason.push_str(match &presence.agreed {
+                None => "; some members answer that were told of another electorate, or hold us for down or unfit",
+                Some(_) => {
                     "; some members answer that were told of another electorate, or have agreed on a roster without us"
                 }
             });

@@ -88,12 +88,13 @@ impl Node {
     /// An answer came from `sender`: measure the path, and end what the silence began. Of another life than the one that
     /// was asked it is no answer: whoever has come to the address of the dead, under its name or another, must not keep it alive.
     pub(crate) fn answered(&mut self, now: Instant, seq: u32, sender: Option<u64>) -> Option<Contact> {
-        let asked = self.contacts.get(seq)?.subject;
-        if asked.is_some() && asked != sender {
+        let asked = self.contacts.get(seq)?;
+        if asked.subject.is_some() && asked.subject != sender || asked.kind == Kind::Twin {
             return None;
         }
         let contact = self.contacts.answered(seq)?;
         self.note_passage(now, seq, &contact);
+        self.footing.answered(now);
         let rtt = now.since(contact.sent);
         let Some(subject) = contact.subject else { return Some(contact) };
         if matches!(
@@ -131,6 +132,7 @@ impl Node {
     /// Questions whose time is up.
     pub(crate) fn expire_contacts(&mut self, now: Instant) {
         for contact in self.contacts.expired(now) {
+            self.footing.unanswered();
             match (contact.kind, contact.subject) {
                 (Kind::Exchange | Kind::Call | Kind::Probe, Some(subject)) => {
                     self.unanswered(now, subject, &contact);
@@ -149,6 +151,7 @@ impl Node {
                     self.pull_unanswered(now, part);
                 }
                 (Kind::PathProbe { long: true }, _) => self.path_probe_lost(now, contact.to),
+                (Kind::Twin, _) => self.twin_unanswered(now),
                 // Electors are asked again by the lease itself.
                 (Kind::Exchange | Kind::Call | Kind::Probe | Kind::Look | Kind::Errand { .. }, None)
                 | (Kind::Leave | Kind::Dial | Kind::Lease | Kind::PathProbe { long: false }, _) => {}
@@ -169,6 +172,7 @@ impl Node {
                     self.refused_by(now, subject, contact.sent);
                 }
                 (Kind::PathProbe { long: true }, _) => self.path_probe_lost(now, to),
+                (Kind::Twin, _) => self.twin_is_past(now),
                 // Dials come again in their time, and a good-bye is for whoever is there.
                 _ => {}
             }

@@ -36,6 +36,7 @@ impl Node {
         myself.begin_life(life.into());
         self.tag = myself.tag();
         drop(myself);
+        self.footing.begin_anew();
         // Answers that go to the earlier address are lost: nobody is to be blamed.
         self.contacts.forgive_all();
         self.recovering_until = now + RECOVERY;

@@ -171,10 +171,10 @@ impl Node {
         self.roster.fingerprint()
     }
 
-    /// Whether the first complete view has been seen (or nobody is to be found).
+    /// Whether the first complete view has been seen (or nobody is to be found), and nobody else has our name.
     #[must_use]
     pub fn is_joined(&self) -> bool {
-        self.join.is_joined()
+        self.join.is_joined() && !self.footing.is_refused()
     }
 
     /// Whether the good-bye has been said.

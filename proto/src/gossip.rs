@@ -34,7 +34,7 @@ pub struct Packet {
     #[prost(message, repeated, tag = "16")]
     pub claims: ::prost::alloc::vec::Vec<Claim>,
     /// At most one body; none at all is a burst, which carries only claims.
-    #[prost(oneof = "packet::Body", tags = "5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "packet::Body", tags = "5, 6, 7, 8, 9, 10, 11, 12, 19")]
     pub body: ::core::option::Option<packet::Body>,
 }
 /// Nested message and enum types in `Packet`.
@@ -58,6 +58,8 @@ pub mod packet {
         ProbeReport(super::ProbeReport),
         #[prost(message, tag = "12")]
         Refusal(super::Refusal),
+        #[prost(message, tag = "19")]
+        Twin(super::Twin),
     }
 }
 /// What the answering side can prove about its majority. The receiver counts the
@@ -352,4 +354,16 @@ pub struct Refusal {
     /// 2 its generation lies too far in the future, 3 the cluster is full.
     #[prost(uint32, tag = "1")]
     pub reason: u32,
+}
+/// "Do you run, who bear my name and my host id at another address?" and the
+/// answer: a state directory was copied. The sender's own record is in the claims.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Twin {
+    /// Generation with which the sender's process began. A life that it began anew
+    /// without a restart has a later one. The process that began later gives way.
+    #[prost(uint64, tag = "1")]
+    pub began: u64,
+    /// This answers the question with the same number.
+    #[prost(bool, tag = "2")]
+    pub answer: bool,
 }

@@ -72,7 +72,8 @@ fn check(packet: &Packet) -> Result<(), DecodeError> {
             | Content::Ping(_)
             | Content::Pong(_)
             | Content::ProbeReport(_)
-            | Content::Refusal(_),
+            | Content::Refusal(_)
+            | Content::Twin(_),
         )
         | None => {}
     }

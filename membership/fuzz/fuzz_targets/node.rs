@@ -14,7 +14,7 @@ use heartsay_membership::{Command, Config, Electorate, HostId, Identity, Input, 
 use heartsay_proto::gossip::packet::Body as Content;
 use heartsay_proto::gossip::{
     Accusation, Body, Claim, Entry, Exchange, Lease, List, Packet, Page, Ping, Pong, ProbeReport, ProbeRequest,
-    Pull, Refusal, Silence, Supply, Want,
+    Pull, Refusal, Silence, Supply, Twin, Want,
 };
 use heartsay_proto::{Budget, Cluster, Keyring, decode_packet, encode_packet, open, seal};
 use libfuzzer_sys::arbitrary::{self, Unstructured};
@@ -210,11 +210,11 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
             port: u.int_in_range(1..=65_535)?,
         })),
         _ => {
-            if u.arbitrary()? {
-                Some(Content::ProbeReport(ProbeReport { subject: tag(u)?, outcome: u.int_in_range(0..=4)? }))
-            } else {
-                Some(Content::Refusal(Refusal { reason: u.int_in_range(0..=4)? }))
-            }
+            Some(match u.int_in_range(0..=2)? {
+                0 => Content::ProbeReport(ProbeReport { subject: tag(u)?, outcome: u.int_in_range(0..=4)? }),
+                1 => Content::Refusal(Refusal { reason: u.int_in_range(0..=4)? }),
+                _ => Content::Twin(Twin { began: number(u)?, answer: u.arbitrary()? }),
+            })
         }
     };
     Ok(Packet {

@@ -4,7 +4,7 @@
 
 use heartsay_proto::gossip::{
     Accusation, Body, Claim, Entry, Exchange, Lease, List, Packet, Page, Ping, Pong, ProbeReport,
-    ProbeRequest, Pull, Refusal, Silence, Supply, Want, packet,
+    ProbeRequest, Pull, Refusal, Silence, Supply, Twin, Want, packet,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -48,6 +48,7 @@ fn any_content() -> impl Strategy<Value = packet::Body> {
             .prop_map(|(subject, ip, port)| packet::Body::ProbeRequest(ProbeRequest { subject, ip, port })),
         ids.prop_map(|(subject, _, outcome)| packet::Body::ProbeReport(ProbeReport { subject, outcome })),
         ids.prop_map(|(_, _, reason)| packet::Body::Refusal(Refusal { reason })),
+        any::<(u64, bool)>().prop_map(|(began, answer)| packet::Body::Twin(Twin { began, answer })),
     ]
 }
 

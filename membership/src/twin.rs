@@ -1,0 +1,128 @@
+//! Two processes with one host id and one name: a machine was cloned with its state directory.
+//!
+//! Picture: two people come with the same passport. Each looks whether the other is real before one of them gives way;
+//! a passport that was renewed leaves an old number behind, but nobody who carries it.
+//!
+//! A later life of ours than this one is usually our own past: the clock was set back, or the state directory comes from
+//! a backup. Then nobody lives it any more, and we begin anew above it. So whoever hears of another life of its own
+//! name and host *at another address* first asks there. No answer: it was our past. An answer, from the life itself: a
+//! twin. Of two twins the process that began later gives way, like any newcomer with a name that is taken; the other
+//! begins anew above its generation, and is the member again.
+//!
+//! Weak spot: when a process began is told by its host's clock. The twin with the slower clock may be the one that stays.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use heartsay_proto::gossip;
+use heartsay_proto::gossip::packet::Body;
+
+use crate::Instant;
+use crate::contact::{Contact, Kind};
+use crate::identity::Generation;
+use crate::life::Life;
+use crate::node::Node;
+use crate::wire::{self, Claim, Detail};
+
+/// Another life of our name and host, of which we do not know yet whether anybody lives it.
+#[derive(Clone, Copy, Debug)]
+pub struct Suspected {
+    generation: Generation,
+    address: SocketAddr,
+    asked: u32,
+    last: Instant,
+}
+
+impl Node {
+    /// Somebody tells of a later life of our name and host, at another address.
+    pub(crate) fn hear_of_twin(&mut self, now: Instant, life: &Life) {
+        let (generation, address) = (life.generation, life.address());
+        match &mut self.twin {
+            // A twin that begins anew while it is asked is still the same.
+            Some(known) if now.since(known.last) < ASK_AGAIN * 4 => {
+                if known.address == address {
+                    known.generation = known.generation.max(generation);
+                }
+            }
+            Some(_) | None => {
+                self.twin = Some(Suspected { generation, address, asked: 0, last: now });
+                self.ask_twin(now);
+            }
+        }
+    }
+
+    fn ask_twin(&mut self, now: Instant) {
+        let Some(twin) = &mut self.twin else { return };
+        (twin.asked, twin.last) = (twin.asked + 1, now);
+        let to = twin.address;
+        let contact = Contact { subject: None, to, sent: now, deadline: now + ASK_AGAIN, kind: Kind::Twin };
+        let seq = self.contacts.open(contact);
+        self.say_to_twin(now, to, seq, false);
+    }
+
+    /// Who we are, without our state: whoever asks may have given a wrong address.
+    fn say_to_twin(&mut self, now: Instant, to: SocketAddr, seq: u32, answer: bool) {
+        let mut packet = self.packet(seq, Some(Body::Twin(gossip::Twin { began: self.began_as, answer })));
+        packet.claims.push(wire::write_claim(now, self.myself(), Detail::Full, 0, 0));
+        self.send(to, &packet);
+    }
+
+    /// A question was not answered in time.
+    pub(crate) fn twin_unanswered(&mut self, now: Instant) {
+        match &self.twin {
+            Some(twin) if twin.asked < ASKED => self.ask_twin(now),
+            Some(_) => self.twin_is_past(now),
+            None => {}
+        }
+    }
+
+    /// Nobody lives that life any more.
+    pub(crate) fn twin_is_past(&mut self, now: Instant) {
+        let Some(twin) = self.twin.take() else { return };
+        if twin.generation >= self.myself().life.generation {
+            self.begin_anew(now, twin.generation);
+        }
+    }
+
+    /// Another life of our name and host speaks for itself.
+    pub(crate) fn on_twin(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        (sender, seq): (u64, u32),
+        said: gossip::Twin,
+        claims: Vec<gossip::Claim>,
+    ) {
+        let life = claims.into_iter().find_map(|claim| Claim::read(now, claim).ok()?.life);
+        let myself = &self.myself().life;
+        let is_twin = |life: &Life| {
+            life.tag == sender
+                && life.hash == myself.hash
+                && life.host_id == myself.host_id
+                && life.address() != myself.address()
+        };
+        let Some(life) = life.filter(is_twin) else { return };
+        if !said.answer {
+            self.say_to_twin(now, from, seq, true);
+            self.hear_of_twin(now, &life);
+            return;
+        }
+        if self.contacts.get(seq).is_none_or(|contact| contact.kind != Kind::Twin) {
+            return;
+        }
+        self.contacts.answered(seq);
+        self.twin = None;
+        let mine = (self.began_as, self.myself().life.address());
+        let other = (said.began, life.address());
+        if mine > other {
+            self.refuse(now, life.host_id, life.address(), life.generation);
+        } else if life.generation >= self.myself().life.generation {
+            self.begin_anew(now, life.generation);
+        }
+    }
+}
+
+/// From one question to the next, and how many: two seconds in all, the acceptable pause by default. A twin answers
+/// within a round trip, and a restart at a new address, whose old life is dead, is not asked about at all.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+const ASKED: u32 = 8;

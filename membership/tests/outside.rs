@@ -1,0 +1,248 @@
+//! Who is out must not say that it is in: members that are put out, refused, unanswered, or copied.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod common;
+
+use common::World;
+use heartsay_membership::{
+    Config, Electorate, Event, HostId, Identity, MemberEventKind, Name, Node, OutsideReason, Quorum, Status,
+};
+
+/// Nodes `n1` to `nN` that all vote, given ten seconds to settle.
+fn voters(count: u32) -> World {
+    let mut world = World::new();
+    for i in 1..=count {
+        world.start_as(&format!("n{i}"), i.into(), &["n1"], config(count));
+    }
+    world.run(30.0);
+    assert!((1..=count).all(|i| quorum(&world, &format!("n{i}")) == Quorum::Held));
+    world.forget_events();
+    world
+}
+
+fn config(count: u32) -> Config {
+    let electorate: Electorate = count.to_string().parse().unwrap();
+    Config { electorate: Some(electorate), ..World::config() }
+}
+
+fn quorum(world: &World, name: &str) -> Quorum {
+    world.nodes[name].node.quorum(world.now).quorum
+}
+
+/// The word for why `name` believes that it is out.
+fn outside(world: &World, name: &str) -> Option<&'static str> {
+    world.nodes[name].node.outside().map(|outside| outside.reason.word())
+}
+
+/// Nine of ten datagrams to `name` are lost, without a lot: the wire is cut nine tenths of each second, while all that it
+/// sends arrives. Whenever `never` holds, the test fails.
+fn deafen(
+    world: &mut World,
+    name: &str,
+    seconds: u32,
+    never: impl Fn(&World) -> bool,
+    until: impl Fn(&World) -> bool,
+) {
+    let others: Vec<String> = world.nodes.keys().filter(|other| *other != name).cloned().collect();
+    for step in 0..seconds * 100 {
+        // A tenth of the time, in pieces of 10 ms.
+        if step.wrapping_mul(2_654_435_761) >> 16 & 0xff >= 26 {
+            world.cut.extend(others.iter().map(|other| (other.clone(), name.to_owned())));
+        } else {
+            world.heal();
+        }
+        world.run(0.01);
+        assert!(!never(world), "{world:?}");
+        if until(world) {
+            return;
+        }
+    }
+    panic!("not within {seconds} s: {world:?}");
+}
+
+/// Somebody who holds quorum has n2 for down, and n2 would say that it holds it too.
+fn two_would_act(world: &World) -> bool {
+    quorum(world, "n2") == Quorum::Held
+        && world.nodes.keys().any(|other| {
+            other != "n2"
+                && world.status(other, "n2") == Some(Status::Down)
+                && quorum(world, other) == Quorum::Held
+        })
+}
+
+#[test]
+fn who_is_kept_out_learns_it_and_holds_no_quorum_from_before_the_verdict_on() {
+    for count in [3, 5, 9] {
+        let mut world = voters(count);
+        deafen(&mut world, "n2", 120, two_would_act, |w| outside(w, "n2") == Some("kept-out"));
+        let told = world.nodes["n2"].node.outside().unwrap();
+        assert!(
+            matches!(told.reason, OutsideReason::KeptOut { beats: 1..=61 }) && told.by.len() >= 2,
+            "{told:?}"
+        );
+        assert!(told.to_string().contains("keep this member out"), "{told}");
+        let status = world.nodes["n2"].node.quorum(world.now);
+        assert_eq!(status.quorum, Quorum::Lost);
+        assert!(status.reason.contains("keep this member out"), "{}", status.reason);
+        let said = |e: &Event| matches!(e, Event::Outside(Some(_)));
+        assert_eq!(world.nodes["n2"].events.iter().filter(|(_, e)| said(e)).count(), 1, "told once");
+        world.heal();
+        world.wait(150.0, |w| outside(w, "n2").is_none() && w.all_say("n2", Status::Alive));
+        world.wait(10.0, |w| quorum(w, "n2") == Quorum::Held);
+        let back = |e: &Event| matches!(e, Event::Outside(None));
+        assert_eq!(
+            world.nodes["n2"].events.iter().filter(|(_, e)| back(e)).count(),
+            1,
+            "and once when it is over"
+        );
+        for other in world.nodes.keys().filter(|other| *other != "n2") {
+            assert_eq!(quorum(&world, other), Quorum::Held);
+        }
+    }
+}
+
+#[test]
+fn who_rests_holds_no_quorum_when_it_is_called_down() {
+    let mut world = voters(3);
+    world.command("n2", heartsay_membership::Command::Beat(false)).unwrap();
+    world.wait(8.0, |w| w.all_say("n2", Status::Down));
+    world.wait(2.0, |w| quorum(w, "n2") == Quorum::Lost && outside(w, "n2") == Some("down"));
+    world.command("n2", heartsay_membership::Command::Beat(true)).unwrap();
+    world.wait(5.0, |w| quorum(w, "n2") == Quorum::Held && outside(w, "n2").is_none());
+}
+
+#[test]
+fn a_mute_member_knows_that_nobody_answers_it() {
+    let mut world = voters(5);
+    for other in ["n1", "n3", "n4", "n5"] {
+        world.cut.insert(("n2".into(), other.into()));
+    }
+    world.wait(2.0, |w| quorum(w, "n2") == Quorum::Lost);
+    world.wait(15.0, |w| outside(w, "n2") == Some("unanswered"));
+    world.heal();
+    world.wait(5.0, |w| outside(w, "n2").is_none());
+}
+
+#[test]
+fn of_two_the_one_that_is_left_is_not_out() {
+    let mut world = voters(2);
+    world.kill("n2");
+    world.wait(15.0, |w| w.status("n1", "n2") == Some(Status::Down));
+    world.run(60.0);
+    assert_eq!(outside(&world, "n1"), None);
+}
+
+/// A second process of the name `n3`, under another key of this little world. It comes with the given host id.
+fn twin(world: &mut World, host: u128, config: Config) {
+    let address = "10.0.0.99:4099".parse().unwrap();
+    let first = world.nodes.remove("n3").unwrap();
+    world.start_at("n3", host, address, &["n1"], config);
+    let second = world.nodes.remove("n3").unwrap();
+    world.nodes.insert("n3".into(), first);
+    world.nodes.insert("twin".into(), second);
+}
+
+fn refusals(world: &World, name: &str) -> usize {
+    world.nodes[name].events.iter().filter(|(_, e)| matches!(e, Event::NameRefused { .. })).count()
+}
+
+#[test]
+fn a_refused_name_has_not_joined_holds_no_quorum_and_is_told_so_once() {
+    let mut world = voters(3);
+    twin(&mut world, 999, config(3));
+    for _ in 0..200 {
+        world.run(0.1);
+        assert_ne!(quorum(&world, "twin"), Quorum::Held);
+        let joined = |e: &Event| matches!(e, Event::Joined { .. });
+        assert!(!world.nodes["twin"].events.iter().any(|(_, e)| joined(e)));
+    }
+    assert!(!world.nodes["twin"].node.is_joined());
+    assert_eq!((outside(&world, "twin"), refusals(&world, "twin")), (Some("refused"), 1));
+    assert_eq!(
+        (refusals(&world, "n3"), quorum(&world, "n3")),
+        (0, Quorum::Held),
+        "the first is not disturbed"
+    );
+    world.kill("n3");
+    world.wait(15.0, |w| w.nodes["twin"].node.is_joined() && quorum(w, "twin") == Quorum::Held);
+    assert_eq!(outside(&world, "twin"), None);
+}
+
+#[test]
+fn of_a_copied_state_directory_the_later_process_gives_way_without_a_storm() {
+    for count in [2, 3, 7] {
+        let mut world = voters(count.max(3));
+        twin(&mut world, 3, config(count.max(3)));
+        world.wait(3.0, |w| outside(w, "twin") == Some("refused"));
+        world.run(20.0);
+        assert_eq!((outside(&world, "twin"), refusals(&world, "twin")), (Some("refused"), 1));
+        assert!(!world.nodes["twin"].node.is_joined());
+        assert_eq!((outside(&world, "n3"), refusals(&world, "n3")), (None, 0));
+        let others = world.nodes.keys().filter(|n| !["n3", "twin"].contains(&n.as_str())).count();
+        assert!(world.events("n3", MemberEventKind::Restart) <= 2 * others, "once there and once back");
+        let name = Name::new("n3").unwrap();
+        let seen = world.nodes["n1"].node.member(world.now, &name).unwrap();
+        assert_eq!((seen.address, seen.status), (world.nodes["n3"].address, Status::Alive));
+        assert_eq!((quorum(&world, "n3"), quorum(&world, "twin")), (Quorum::Held, Quorum::Lost));
+    }
+}
+
+#[test]
+fn a_host_that_restarts_elsewhere_with_its_state_directory_is_no_twin() {
+    let mut world = voters(5);
+    let elsewhere = "10.0.0.98:4098".parse().unwrap();
+    world.kill("n3");
+    world.run(0.2);
+    world.start_at("n3", 3, elsewhere, &["n1"], config(5));
+    let moved = |w: &World| {
+        let name = Name::new("n3").unwrap();
+        let at = |p: &common::Place| p.node.member(w.now, &name).is_some_and(|m| m.address == elsewhere);
+        w.nodes.values().all(at)
+    };
+    world.wait(1.0, |w| w.nodes["n3"].node.is_joined() && moved(w));
+    world.run(10.0);
+    assert_eq!((outside(&world, "n3"), refusals(&world, "n3")), (None, 0));
+    assert_eq!((quorum(&world, "n3"), world.events("n3", MemberEventKind::Restart)), (Quorum::Held, 4));
+}
+
+#[test]
+fn who_comes_back_with_a_slow_clock_at_another_address_begins_anew_above_its_own_past() {
+    // The old address answers nothing, or refuses.
+    for silent in [true, false] {
+        let mut world = voters(3);
+        let before = world.nodes["n3"].node.own().generation;
+        if silent {
+            world.stop("n3");
+            let old = world.nodes.remove("n3").unwrap();
+            world.nodes.insert("past".into(), old);
+            ["n1", "n2"].iter().for_each(|other| world.cut_between("past", other));
+            world.cut_between("past", "n3");
+        } else {
+            world.kill("n3");
+        }
+        world.start_at("n3", 3, "10.0.0.98:4098".parse().unwrap(), &["n1"], config(3));
+        let identity = Identity {
+            name: Name::new("n3").unwrap(),
+            host_id: HostId(3),
+            generation: before - 3_600_000,
+            address: world.nodes["n3"].address,
+            state: Vec::new(),
+        };
+        let seed = world.nodes["n1"].address;
+        world.nodes.get_mut("n3").unwrap().node = Node::new(identity, config(3), 1, world.now).unwrap();
+        world.command("n3", heartsay_membership::Command::Seeds(vec![seed])).unwrap();
+        let raised = |w: &World| {
+            let raised = |e: &Event| matches!(e, Event::GenerationRaised(g) if *g == before + 1);
+            w.nodes["n3"].events.iter().any(|(_, e)| raised(e))
+        };
+        world.wait(6.0, raised);
+        world.wait(6.0, |w| w.status("n1", "n3") == Some(Status::Alive) && quorum(w, "n3") == Quorum::Held);
+        assert_eq!(refusals(&world, "n3"), 0);
+    }
+}
