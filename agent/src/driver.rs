@@ -6,6 +6,7 @@
 //! One rule is the driver's own: queued datagrams are handed in before the time
 //! is, so that no verdict is given about somebody whose answer is already here.
 
+mod addresses;
 mod gate;
 mod memory;
 mod request;
@@ -63,6 +64,8 @@ pub(crate) struct Turn {
     status: Option<Instant>,
     status_stale: bool,
     status_wanted: bool,
+    addresses: Option<Instant>,
+    addresses_stale: bool,
     joined: bool,
     obstacle: Option<Instant>,
     loss: Loss,
@@ -82,6 +85,8 @@ impl Turn {
             status: None,
             status_stale: true,
             status_wanted: notify::wanted(),
+            addresses: None,
+            addresses_stale: false,
             joined: false,
             obstacle: None,
             loss: Loss::default(),
@@ -213,6 +218,7 @@ impl Driver {
         }
         self.turn.watchdog.pet(now);
         self.tell_status(now);
+        self.look_at_addresses(now);
     }
 
     fn tell_wall_clock(&mut self) {
