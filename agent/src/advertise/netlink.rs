@@ -3,7 +3,7 @@
 //! What has changed is not read: whoever hears of it looks at the whole. At rest nothing comes, and nothing is done.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -11,11 +11,11 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UdpSocket;
 
 /// Hears of every change of an address or a route.
 #[derive(Debug)]
-pub(super) struct Changes(AsyncFd<OwnedFd>);
+pub(super) struct Changes(UdpSocket);
 
 impl Changes {
     /// Listens from now on. Within the runtime that will wait.
@@ -33,7 +33,8 @@ impl Changes {
         ];
         let groups = groups.into_iter().fold(0, |all, group| all | group.unsigned_abs());
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
-        Ok(Self(AsyncFd::try_with_interest(fd, Interest::READABLE).map_err(io::Error::from)?))
+        // The runtime waits for datagrams of any family in the same way.
+        Ok(Self(UdpSocket::from_std(fd.into())?))
     }
 
     /// Waits for the next change.
@@ -42,10 +43,10 @@ impl Changes {
     /// The socket is broken.
     pub(super) async fn next(&mut self) -> io::Result<()> {
         loop {
-            let mut ready = self.0.readable().await?;
-            match ready.try_io(|fd| read(fd.get_ref())) {
-                Ok(result) => return result,
-                Err(_would_block) => {}
+            self.0.readable().await?;
+            match self.read() {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
             }
         }
     }
@@ -53,19 +54,21 @@ impl Changes {
     /// Takes out what has come, as far as it was there in one go.
     pub(super) fn drain(&mut self) {
         for _ in 0..MOST {
-            if read(self.0.get_ref()).is_err() {
+            if self.read().is_err() {
                 break;
             }
         }
     }
-}
 
-/// Takes one message out, whatever it says. One that did not fit into the queue is one too.
-fn read(fd: &OwnedFd) -> io::Result<()> {
-    // The rest of a message is dropped by the kernel.
-    match recv(fd.as_raw_fd(), &mut [0; 16], MsgFlags::MSG_DONTWAIT) {
-        Ok(_) | Err(Errno::ENOBUFS) => Ok(()),
-        Err(e) => Err(e.into()),
+    /// Takes one message out, whatever it says; its rest is dropped by the kernel. One that did not fit into the queue
+    /// is one too.
+    fn read(&self) -> io::Result<()> {
+        self.0.try_io(Interest::READABLE, || {
+            match recv(self.0.as_raw_fd(), &mut [0; 16], MsgFlags::MSG_DONTWAIT) {
+                Ok(_) | Err(Errno::ENOBUFS) => Ok(()),
+                Err(e) => Err(e.into()),
+            }
+        })
     }
 }
 
@@ -86,6 +89,6 @@ mod tests {
             }
         };
         changes.drain();
-        assert_eq!(read(changes.0.get_ref()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(changes.read().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 }
