@@ -6,6 +6,7 @@
 //! One rule is the driver's own: queued datagrams are handed in before the time
 //! is, so that no verdict is given about somebody whose answer is already here.
 
+mod addresses;
 mod gate;
 mod memory;
 mod request;
@@ -65,6 +66,8 @@ pub(crate) struct Turn {
     status: Option<Instant>,
     status_stale: bool,
     status_wanted: bool,
+    addresses: Option<Instant>,
+    addresses_stale: bool,
     joined: bool,
     obstacle: Option<Instant>,
     /// Lives that begin more than a day after now, by our clock, and are not taken in.
@@ -86,6 +89,8 @@ impl Turn {
             status: None,
             status_stale: true,
             status_wanted: notify::wanted(),
+            addresses: None,
+            addresses_stale: false,
             joined: false,
             obstacle: None,
             far_future: BTreeMap::new(),
@@ -222,6 +227,7 @@ impl Driver {
         }
         self.turn.watchdog.pet(now);
         self.tell_status(now);
+        self.look_at_addresses(now);
     }
 
     fn tell_wall_clock(&mut self) {

@@ -1,6 +1,7 @@
 //! heartsay: one agent per host that knows who is in the cluster and who is
 //! alive, and the command line that asks it.
 
+mod advertise;
 mod api;
 mod cli;
 mod client;
@@ -15,6 +16,7 @@ mod notify;
 mod run;
 mod seeds;
 mod settings;
+mod srv;
 mod store;
 mod telemetry;
 mod view;

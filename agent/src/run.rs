@@ -6,7 +6,6 @@
 //! for whatever reason, the process ends: an agent that answers but does not
 //! gossip would be worse than none.
 
-mod advertise;
 mod signals;
 
 use std::net::SocketAddr;
@@ -22,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use crate::advertise::Advertiser;
 use crate::api::socket::Socket;
 use crate::api::{self, About, App, Context};
 use crate::clock::{self, Clock};
@@ -29,7 +29,7 @@ use crate::driver::{Driver, Gate, Memory, Notice, Request, Scope, Turn};
 use crate::hooks::{self, Hooks, Runs};
 use crate::net::{self, Udp};
 use crate::notify;
-use crate::seeds::{self, Seeds};
+use crate::seeds::{self, Keeper, Seeds};
 use crate::settings::{self, AgentArgs, Settings};
 use crate::store::{Peer, Store};
 use crate::telemetry::{self, Telemetry};
@@ -92,7 +92,10 @@ impl Agent {
         };
         let store = Arc::new(Store::open(&settings.state_dir, clock.unix_ms())?);
         let seeds = Arc::new(Seeds::new(&settings.seeds, local.ip()));
-        let own = advertise::pick(&settings, local, &seeds).await?;
+        let mut advertise = Advertiser::new(settings.advertise.clone(), local);
+        let found = seeds.resolve_soon(&settings.seeds).await;
+        advertise.look(seeds::towards(settings.seeds.iter(), &found));
+        let own = advertise.own();
         let random = u128::from_be_bytes(clock::entropy()?);
         let seed = u64::try_from(random & u128::from(u64::MAX)).unwrap_or_default();
         let me = Identity {
@@ -182,7 +185,16 @@ impl Agent {
         })?;
         let api = serve(&app, unix, tcp)?;
         let (joined, has_joined) = watch::channel(false);
-        tokio::spawn(seeds::keep(seeds, board, requests.clone(), alone, own, addresses, has_joined));
+        let keeper = Keeper {
+            seeds,
+            board,
+            requests: requests.clone(),
+            notices: alone,
+            advertise,
+            remembered: addresses,
+            joined: has_joined,
+        };
+        tokio::spawn(keeper.keep());
         Ok(Self {
             args,
             settings,

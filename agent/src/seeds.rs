@@ -17,9 +17,11 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
+use crate::advertise::{self, Advertiser, Towards};
 use crate::api::types;
 use crate::driver::{Notice, Request};
 use crate::settings::DEFAULT_PORT;
+use crate::srv;
 use crate::view::Board;
 
 /// The configured seeds and what came of them.
@@ -76,22 +78,37 @@ impl Seeds {
         join_all(seeds.iter().map(async |seed| (seed.clone(), self.resolve_one(seed).await))).await
     }
 
+    /// Where they are, as far as that is known within [`FIRST_LIMIT`].
+    pub(crate) async fn resolve_soon(&self, seeds: &[String]) -> Vec<SocketAddr> {
+        let results = tokio::time::timeout(FIRST_LIMIT, self.resolve(seeds)).await.unwrap_or_default();
+        results.into_iter().filter_map(|(_, found)| found.ok()).flatten().collect()
+    }
+
     async fn resolve_one(&self, seed: &str) -> Result<Vec<SocketAddr>, String> {
         let (host, port) = host_and_port(seed)?;
-        let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
-            Ok(ip) => vec![SocketAddr::new(ip, port)],
-            Err(_) => {
-                match tokio::time::timeout(LOOKUP_LIMIT, tokio::net::lookup_host((host.as_str(), port))).await
-                {
-                    Ok(Ok(found)) => found.collect(),
-                    Ok(Err(e)) => return Err(e.to_string()),
-                    Err(_) => return Err(format!("no answer within {} s", LOOKUP_LIMIT.as_secs())),
-                }
+        let lookup = async {
+            if let Ok(ip) = host.parse::<IpAddr>() {
+                Ok(vec![SocketAddr::new(ip, port)])
+            } else if srv::is_service(&host) {
+                srv::lookup(&host).await
+            } else {
+                let found = tokio::net::lookup_host((host.as_str(), port)).await;
+                // Sorted, so that the same answer looks the same.
+                found
+                    .map(|found| found.collect::<BTreeSet<_>>().into_iter().collect())
+                    .map_err(|e| e.to_string())
             }
         };
-        let ours: BTreeSet<SocketAddr> = found.iter().copied().filter(|at| self.family.speaks(*at)).collect();
+        let found = tokio::time::timeout(LOOKUP_LIMIT, lookup)
+            .await
+            .map_err(|_| format!("no answer within {} s", LOOKUP_LIMIT.as_secs()))??;
+        let mut ours: Vec<SocketAddr> = found.iter().copied().filter(|at| self.family.speaks(*at)).collect();
+        if self.family == Family::Both && ours.iter().any(|at| advertise::has_route(*at)) {
+            // A name often has addresses of both families, and the host a way to one of them only.
+            ours.retain(|at| advertise::has_route(*at));
+        }
         match (ours.is_empty(), found.is_empty()) {
-            (false, _) => Ok(ours.into_iter().collect()),
+            (false, _) => Ok(ours),
             (true, true) => Err("the name has no addresses".to_owned()),
             (true, false) => Err("it has addresses only of a family that bind does not speak".to_owned()),
         }
@@ -121,61 +138,149 @@ impl Seeds {
     }
 }
 
-/// Resolves the seeds for ever and tells the machine whenever the set changes.
-///
-/// `own` is left out: a name of all members has our address too. `remembered`
-/// are peers of an earlier life. Ends when nobody listens any more.
-pub(crate) async fn keep(
-    seeds: Arc<Seeds>,
-    board: Arc<Board>,
-    requests: mpsc::Sender<Request>,
-    notices: mpsc::UnboundedSender<Notice>,
-    own: SocketAddr,
-    remembered: Vec<SocketAddr>,
-    mut joined: watch::Receiver<bool>,
-) {
-    let mut told: Option<BTreeSet<SocketAddr>> = None;
-    let mut names: Vec<String> = Vec::new();
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let before = std::mem::replace(&mut names, seeds.shown().into_iter().map(|seed| seed.name).collect());
-        for dropped in before.iter().filter(|name| !names.contains(name)) {
-            board.condition(&condition_of(dropped), None);
+/// Keeps the machine told where the others are and where we are.
+pub(crate) struct Keeper {
+    /// The seeds.
+    pub(crate) seeds: Arc<Seeds>,
+    /// Where problems are stated.
+    pub(crate) board: Arc<Board>,
+    /// The machine.
+    pub(crate) requests: mpsc::Sender<Request>,
+    /// The process.
+    pub(crate) notices: mpsc::UnboundedSender<Notice>,
+    /// Knows at which address others reach us.
+    pub(crate) advertise: Advertiser,
+    /// Peers of an earlier life.
+    pub(crate) remembered: Vec<SocketAddr>,
+    /// Whether the others have been found.
+    pub(crate) joined: watch::Receiver<bool>,
+}
+
+impl Keeper {
+    /// Resolves the seeds for ever, and tells the machine whenever their addresses or ours change. Our own addresses are left
+    /// out: a name of all members has them too. Ends when nobody listens any more.
+    pub(crate) async fn keep(mut self) {
+        let mut told: Option<BTreeSet<SocketAddr>> = None;
+        let mut names: Vec<String> = Vec::new();
+        let mut pause = FIRST_PAUSE;
+        let remembered = std::mem::take(&mut self.remembered);
+        if !remembered.is_empty() && self.command(Command::Remembered(remembered)).await.is_err() {
+            return;
         }
-        let results = seeds.resolve(&names).await;
-        let well = seeds.note(&results, &board);
-        let found = results.iter().filter_map(|(_, result)| result.as_ref().ok()).flatten();
+        loop {
+            let shown = self.seeds.shown().into_iter().map(|seed| seed.name).collect();
+            let before = std::mem::replace(&mut names, shown);
+            for dropped in before.iter().filter(|name| !names.contains(name)) {
+                self.board.condition(&condition_of(dropped), None);
+            }
+            let results = self.seeds.resolve(&names).await;
+            let well = self.seeds.note(&results, &self.board);
+            let settled = well && *self.joined.borrow_and_update();
+            let only_addresses = names
+                .iter()
+                .all(|name| host_and_port(name).is_ok_and(|(host, _)| host.parse::<IpAddr>().is_ok()));
+            let wait = if settled { LONGEST_PAUSE } else { pause };
+            pause = if settled { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            let again = tokio::time::sleep(jittered(wait));
+            tokio::pin!(again);
+            loop {
+                let Ok(moved) = self.tell(&results, &mut told).await else { return };
+                if moved && !only_addresses {
+                    // On another network names may mean something else.
+                    pause = FIRST_PAUSE;
+                    again.as_mut().reset(tokio::time::Instant::now() + FIRST_PAUSE);
+                }
+                tokio::select! {
+                    // An address is an address: nothing to ask again.
+                    () = &mut again, if !only_addresses => break,
+                    () = self.seeds.replaced.notified() => {
+                        pause = FIRST_PAUSE;
+                        break;
+                    }
+                    () = self.advertise.changed() => {}
+                    () = self.requests.closed() => return,
+                }
+            }
+        }
+    }
+
+    /// Tells the machine what has changed. Whether our own address has.
+    async fn tell(
+        &mut self,
+        results: &[(String, Result<Vec<SocketAddr>, String>)],
+        told: &mut Option<BTreeSet<SocketAddr>>,
+    ) -> Result<bool, Gone> {
+        let found: Vec<SocketAddr> =
+            results.iter().filter_map(|(_, result)| result.as_ref().ok()).flatten().copied().collect();
+        let moved = self.advertise.look(towards(results.iter().map(|(name, _)| name), &found));
+        self.board.condition("address", self.advertise.missing().map(str::to_owned));
+        if moved {
+            self.command(Command::Readdress(self.advertise.own())).await?;
+        }
+        let is_us = self.advertise.is_us();
         let others = results
             .iter()
-            .any(|(_, result)| result.as_ref().map_or(true, |found| found.iter().any(|at| *at != own)));
-        seeds.only_us.store(!others, Ordering::Relaxed);
+            .any(|(_, result)| result.as_ref().map_or(true, |found| found.iter().any(|at| !is_us(*at))));
+        self.seeds.only_us.store(!others, Ordering::Relaxed);
         if !others && told.is_none() {
-            let _ = notices.send(Notice::Alone);
+            let _ = self.notices.send(Notice::Alone);
         }
-        let set: BTreeSet<SocketAddr> = found.chain(&remembered).copied().filter(|at| *at != own).collect();
+        if told.is_none() && self.advertise.missing().is_some() {
+            // Whoever is called is told our address, and there is none yet.
+            return Ok(moved);
+        }
+        let set: BTreeSet<SocketAddr> = found.into_iter().filter(|at| !is_us(*at)).collect();
         if told.as_ref() != Some(&set) {
             debug!(addresses = ?set, "seeds");
-            let (reply, answer) = oneshot::channel();
-            let wish = Request::Command(Command::Seeds(set.iter().copied().collect()), reply);
-            if requests.send(wish).await.is_err() {
-                return;
+            let mut seeds = Vec::with_capacity(set.len());
+            for (name, result) in results {
+                let mut some: Vec<SocketAddr> = result
+                    .iter()
+                    .flatten()
+                    .copied()
+                    .filter(|at| set.contains(at) && !seeds.contains(at))
+                    .collect();
+                if !srv::is_service(name) && some.len() > 1 {
+                    // Not everybody calls the first of a thousand first.
+                    let first = usize::from(random()) * some.len() / 256;
+                    some.rotate_left(first);
+                }
+                seeds.append(&mut some);
             }
-            // Refused only while leaving.
-            let _ = answer.await;
-            told = Some(set);
+            self.command(Command::Seeds(seeds)).await?;
+            *told = Some(set);
         }
-        let settled = well && *joined.borrow_and_update();
-        let only_addresses = names
-            .iter()
-            .all(|name| host_and_port(name).is_ok_and(|(host, _)| host.parse::<IpAddr>().is_ok()));
-        let wait = if settled { LONGEST_PAUSE } else { pause };
-        pause = if settled { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
-        tokio::select! {
-            // An address is an address: nothing to ask again.
-            () = tokio::time::sleep(jittered(wait)), if !only_addresses => {}
-            () = seeds.replaced.notified() => pause = FIRST_PAUSE,
-            () = requests.closed() => return,
-        }
+        Ok(moved)
+    }
+
+    async fn command(&self, command: Command) -> Result<(), Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Command(command, reply)).await.map_err(|_| Gone)?;
+        // Refused only while leaving.
+        let _ = answer.await;
+        Ok(())
+    }
+}
+
+/// The machine has ended.
+struct Gone;
+
+/// What these seeds say about where this host is.
+pub(crate) fn towards<'a>(
+    names: impl Iterator<Item = &'a String> + Clone,
+    found: &'a [SocketAddr],
+) -> Towards<'a> {
+    let any = names.clone().next().is_some();
+    Towards { seeds: found, here: any && names.clone().all(|name| is_written_as_loopback(name)), any }
+}
+
+/// Whether a seed means this host by what is written, not by what the name happens to resolve to: many hosts have
+/// their own name as 127.0.1.1 in /etc/hosts.
+pub(crate) fn is_written_as_loopback(seed: &str) -> bool {
+    let Ok((host, _)) = host_and_port(seed) else { return false };
+    match host.parse::<IpAddr>() {
+        Ok(ip) => ip.to_canonical().is_loopback(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
     }
 }
 
@@ -201,6 +306,12 @@ pub(crate) fn host_and_port(seed: &str) -> Result<(String, u16), String> {
     if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == ':' || c == '/') {
         return Err("is not HOST or HOST:PORT".to_owned());
     }
+    if srv::is_service(host) {
+        if seed != host {
+            return Err("is a service, whose records say the ports; leave the port out".to_owned());
+        }
+        srv::split(host)?;
+    }
     Ok((host.to_owned(), port))
 }
 
@@ -225,13 +336,18 @@ fn condition_of(seed: &str) -> String {
 
 /// ±10 %, so that a thousand agents do not ask the name server as one.
 fn jittered(pause: Duration) -> Duration {
-    let random = crate::clock::entropy().map_or(0, |bytes| bytes[0]);
-    pause.mul_f64(0.9 + 0.2 * f64::from(random) / 255.0)
+    pause.mul_f64(0.9 + 0.2 * f64::from(random()) / 255.0)
+}
+
+fn random() -> u8 {
+    crate::clock::entropy().map_or(0, |bytes| bytes[0])
 }
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
+/// A start does not wait longer for a name server; what it says later is heeded too.
+const FIRST_LIMIT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -247,29 +363,55 @@ mod tests {
         assert_eq!(split("::1").unwrap(), "::1 4327");
         assert_eq!(split("[::1]").unwrap(), "::1 4327");
         assert_eq!(split("[::1]:99").unwrap(), "::1 99");
-        for bad in ["", ":99", "n1:", "n1:0", "n1:99999", "http://n1", "a b"] {
+        assert_eq!(split("_heartsay._udp.example.org").unwrap(), "_heartsay._udp.example.org 4327");
+        for bad in [
+            "",
+            ":99",
+            "n1:",
+            "n1:0",
+            "n1:99999",
+            "http://n1",
+            "a b",
+            "_hs._udp.example.org:99",
+            "_hs.example.org",
+        ] {
             assert!(split(bad).is_err(), "{bad}");
         }
     }
 
     #[tokio::test]
     async fn a_name_that_cannot_be_resolved_is_a_condition_and_others_still_count() {
-        let names = ["no-such-host.invalid".to_owned(), "127.0.0.1:7".to_owned()];
+        let names = ["no-such-host.invalid", "127.0.0.1:7", "127.0.0.9:4327"].map(str::to_owned);
         let seeds = Arc::new(Seeds::new(&names, "127.0.0.1".parse().unwrap()));
         let board = Arc::new(Board::new());
         let (requests, mut inbox) = mpsc::channel(1);
-        let (_joined, watch) = watch::channel(false);
-        let own = "127.0.0.9:4327".parse().unwrap();
-        let remembered = vec![own, "127.0.0.5:4327".parse().unwrap()];
+        let (_joined, joined) = watch::channel(false);
+        let own: SocketAddr = "127.0.0.9:4327".parse().unwrap();
+        let remembered: SocketAddr = "127.0.0.5:4327".parse().unwrap();
         let (notices, _told) = mpsc::unbounded_channel();
-        let (own_seeds, own_board) = (Arc::clone(&seeds), Arc::clone(&board));
-        let task = tokio::spawn(keep(own_seeds, own_board, requests, notices, own, remembered, watch));
+        let mut advertise = Advertiser::new(None, own);
+        advertise.look(towards(names.iter(), &[]));
+        let keeper = Keeper {
+            seeds: Arc::clone(&seeds),
+            board: Arc::clone(&board),
+            requests,
+            notices,
+            advertise,
+            remembered: vec![remembered],
+            joined,
+        };
+        let task = tokio::spawn(keeper.keep());
+        let Some(Request::Command(Command::Remembered(told), reply)) = inbox.recv().await else {
+            panic!("no peers")
+        };
+        reply.send(Ok(())).unwrap();
+        assert_eq!(told, [remembered]);
         let Some(Request::Command(Command::Seeds(told), reply)) = inbox.recv().await else {
             panic!("no seeds")
         };
         reply.send(Ok(())).unwrap();
         let told: Vec<_> = told.iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["127.0.0.1:7", "127.0.0.5:4327"]);
+        assert_eq!(told, ["127.0.0.1:7"]);
         assert!(board.conditions()[0].contains("no-such-host.invalid"));
         assert!(seeds.shown()[0].error.is_some());
         // Another set replaces the first, and the condition goes with its seed.
@@ -278,7 +420,7 @@ mod tests {
             panic!("no seeds")
         };
         reply.send(Ok(())).unwrap();
-        assert_eq!(told.len(), 2);
+        assert_eq!(told.len(), 1);
         drop(inbox);
         task.await.unwrap();
         assert_eq!(board.conditions(), [""; 0]);

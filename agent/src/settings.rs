@@ -21,6 +21,7 @@ use heartsay_proto::{Budget, Cluster};
 use nix::unistd::Gid;
 use serde::Serialize;
 
+use crate::advertise::{self, Advertise};
 pub(crate) use error::{SettingsError, SettingsErrors};
 pub(crate) use layers::{AgentArgs, Origin};
 use reader::{Failed, Fault, Reader};
@@ -45,8 +46,8 @@ pub(crate) struct Settings {
     pub(crate) profile: Profile,
     /// UDP address to listen on.
     pub(crate) bind: SocketAddr,
-    /// UDP address to tell others, if one was given; port 0: the bound one.
-    pub(crate) advertise: Option<SocketAddr>,
+    /// What to tell others, if anything was said.
+    pub(crate) advertise: Option<Advertise>,
     /// `HOST[:PORT]` each.
     pub(crate) seeds: Vec<String>,
     /// TCP address for reads.
@@ -116,10 +117,15 @@ pub(crate) fn load(args: &AgentArgs) -> Result<Settings, SettingsErrors> {
     }
     reader.layers.cover(&args.given);
     let settings = settle(&mut reader);
-    if let Ok(settings) = &settings
-        && let Err(e) = judge(settings)
-    {
-        reader.refuse("tags", &e.to_string(), "shorten it");
+    if let Ok(settings) = &settings {
+        if let Err(e) = judge(settings) {
+            reader.refuse("tags", &e.to_string(), "shorten it");
+        }
+        if let Some(problem) =
+            advertise::impossible(settings.advertise.as_ref(), settings.bind, &settings.seeds)
+        {
+            reader.refuse("advertise", &problem, "leave it out, and the address towards the seeds is taken");
+        }
     }
     match settings {
         Ok(settings) if reader.errors.is_empty() => Ok(settings),
@@ -154,6 +160,7 @@ pub(crate) fn check(args: &AgentArgs) -> Result<Vec<String>, SettingsErrors> {
     if settings.http_listen.is_some_and(|at| !at.ip().is_loopback()) {
         warnings.push("http_listen is reachable from other hosts: everybody there can read".to_owned());
     }
+    warnings.extend(advertise::unwise(settings.bind, &settings.seeds));
     warnings.extend(settings.machine.electorate.as_ref().and_then(Electorate::advice));
     Ok(warnings)
 }
@@ -227,9 +234,10 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let name = r.need("name", Value, values::host_name(), Name::new);
     let zone = r.read("zone", Usage, None, |text| Ok::<_, String>(text.to_owned()));
     let tags = r.table("tags");
-    let bind = r.need("bind", Usage, None, |text| values::address(text, DEFAULT_PORT));
-    let advertise =
-        r.read("advertise", Usage, None, |text| values::address(text, 0).and_then(values::reachable));
+    let bind = r.need("bind", Usage, Some(values::default_bind().to_owned()), |text| {
+        values::address(text, DEFAULT_PORT)
+    });
+    let advertise = r.read("advertise", Usage, None, str::parse::<Advertise>);
     let seeds = r.seeds();
     let keyring = r.read("key_file", Value, None, values::keyring);
     let datagram = r.need("datagram_size", Usage, None, |text| {
@@ -379,7 +387,7 @@ mod tests {
         assert_eq!(shown(&settings, "interval"), ("300ms".into(), "--interval".into()));
         assert_eq!(shown(&settings, "zone"), ("env".into(), "HEARTSAY_ZONE".into()));
         assert_eq!(shown(&settings, "acceptable_pause"), ("5s".into(), format!("{file}:4")));
-        assert_eq!(shown(&settings, "bind"), ("0.0.0.0:4327".into(), "default".into()));
+        assert_eq!(shown(&settings, "bind"), (values::default_bind().into(), "default".into()));
         assert_eq!(settings.machine.interval, Duration::from_millis(300));
         assert_eq!(settings.machine.acceptable_pause, Duration::from_secs(5));
     }

@@ -484,4 +484,4 @@ const DEEPEST: u32 = 24;
 /// Steps above this are not answered.
 const LAST_STEP: u32 = 8;
 /// The last words of so many peers on the view are remembered.
-const AGREEMENT: usize = 40;
+pub const AGREEMENT: usize = 40;

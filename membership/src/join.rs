@@ -30,6 +30,8 @@ pub struct Join {
     turn: usize,
     /// Where others were in an earlier life of ours, the next to be called first.
     remembered: VecDeque<Remembered>,
+    /// Those of both that are no members, sorted; reused.
+    missing: Vec<SocketAddr>,
     dial_at: Instant,
     attempts: u32,
     phase: Phase,
@@ -64,6 +66,7 @@ impl Join {
             seeds: Vec::new(),
             turn: 0,
             remembered: VecDeque::new(),
+            missing: Vec::new(),
             dial_at: now,
             attempts: 0,
             phase: Phase::Alone,
@@ -138,10 +141,12 @@ impl Join {
     /// The remembered peers to be called now. Once we have joined, those that are members, as `missing` tells, and those
     /// that never answer are dropped; but where no seed is given, nobody else could lead to a part of the cluster
     /// that is cut off.
-    fn remembered_in_turn(&mut self, looking: bool, missing: &BTreeSet<SocketAddr>) -> Vec<SocketAddr> {
+    fn remembered_in_turn(&mut self, looking: bool, missing: &[SocketAddr]) -> Vec<SocketAddr> {
         if !looking {
             let alone = self.seeds.is_empty();
-            self.remembered.retain(|peer| missing.contains(&peer.address) && (alone || peer.calls < USELESS));
+            self.remembered.retain(|peer| {
+                missing.binary_search(&peer.address).is_ok() && (alone || peer.calls < USELESS)
+            });
         }
         let count = if looking { REMEMBERED_AT_ONCE } else { 1 }.min(self.remembered.len());
         let mut due = Vec::with_capacity(count);
@@ -200,14 +205,21 @@ impl Node {
         }
         // Whoever found us first may know only a part: while we look, members are called too.
         let looking = self.join.phase == Phase::Looking;
-        let remembered = self.join.remembered.iter().map(|peer| peer.address);
-        let mut missing: BTreeSet<SocketAddr> = self.join.seeds.iter().copied().chain(remembered).collect();
+        let mut missing = core::mem::take(&mut self.join.missing);
+        missing.clear();
+        missing.extend(
+            self.join.remembered.iter().map(|peer| peer.address).chain(self.join.seeds.iter().copied()),
+        );
+        missing.sort_unstable();
+        missing.dedup();
         if !looking {
             for member in self.roster.iter().filter(|member| member.is_present()) {
-                missing.remove(&member.life.address());
+                if let Ok(place) = missing.binary_search(&member.life.address()) {
+                    missing.remove(place);
+                }
             }
         }
-        let mut calls = self.join.seeds_in_turn(|seed| missing.contains(&seed));
+        let mut calls = self.join.seeds_in_turn(|seed| missing.binary_search(&seed).is_ok());
         if looking && self.join.seeds.is_empty() {
             // Nobody says where others are; whoever has found us knows.
             let me = self.me;
@@ -215,6 +227,7 @@ impl Node {
             calls.extend(found.into_iter().map(|m| m.life.address()));
         }
         calls.extend(self.join.remembered_in_turn(looking, &missing));
+        self.join.missing = missing;
         for to in calls {
             self.dial(now, to);
         }

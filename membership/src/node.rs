@@ -20,7 +20,7 @@ use crate::burst::Burst;
 use crate::config::Config;
 use crate::contact::Contacts;
 use crate::damping::Damping;
-use crate::exchange::Reply;
+use crate::exchange::{AGREEMENT, Reply};
 use crate::fence::Fence;
 use crate::hearsay::Newer;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
@@ -202,7 +202,8 @@ impl Node {
             introduce_until: Instant::EPOCH,
             recovering_until: Instant::EPOCH,
             company: Company::Few,
-            agreement: VecDeque::new(),
+            // One more while the oldest makes room.
+            agreement: VecDeque::with_capacity(AGREEMENT + 1),
             page_cursor: 0,
             recount_at: now,
             unrest_at: now,

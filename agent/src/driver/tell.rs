@@ -22,6 +22,7 @@ impl Driver {
                 let line = self.member_line(now, event, line);
                 self.board.publish(line);
                 self.turn.status_stale = true;
+                self.turn.addresses_stale = true;
             }
             Event::Quorum(status) => {
                 let quorum = show::quorum(&self.clock, &status);
@@ -90,6 +91,13 @@ impl Driver {
                         self.board.publish(ours(format!("path MTU: long datagrams to {to} pass again")));
                     }
                 }
+            }
+            Event::Readdressed { address, generation } => {
+                let sentence =
+                    format!("the address of this member is {address} now, in generation {generation}");
+                info!(%address, generation, "the others are told of another address");
+                self.memory.raise(generation, &self.board);
+                self.board.publish(ours(sentence));
             }
             Event::Isolated(isolated) => {
                 let sentence = "most others look silent at once: probably it is this host; verdicts are held";

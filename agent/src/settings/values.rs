@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use heartsay_membership::Profile;
 use heartsay_proto::Keyring;
 use nix::unistd::{Gid, Group, Uid};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::layers;
 
@@ -35,14 +36,6 @@ pub(super) fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
     text.parse()
         .or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port)))
         .map_err(|_| "is not IP:PORT".to_owned())
-}
-
-/// An address that can be told to others.
-pub(super) fn reachable(address: SocketAddr) -> Result<SocketAddr, String> {
-    if address.ip().is_unspecified() || address.ip().is_multicast() {
-        return Err("is an address at which nobody can be reached".to_owned());
-    }
-    Ok(address)
 }
 
 /// A path that is not empty.
@@ -88,6 +81,12 @@ pub(super) fn standard_files() -> Vec<PathBuf> {
     drop_ins.sort();
     drop_ins.insert(0, Path::new(layers::MAIN_FILE).to_owned());
     drop_ins
+}
+
+/// All addresses of this host: of both families where the kernel has IPv6.
+pub(super) fn default_bind() -> &'static str {
+    let both = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP)).and_then(|s| s.set_only_v6(false));
+    if both.is_ok() { "[::]:4327" } else { "0.0.0.0:4327" }
 }
 
 /// What this host is called.

@@ -1,0 +1,81 @@
+//! What this host says about its addresses and routes.
+
+use std::net::{IpAddr, SocketAddr};
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+
+/// One address of one interface.
+#[derive(Clone, Debug)]
+pub(crate) struct Interface {
+    pub(crate) name: String,
+    pub(crate) address: IpAddr,
+    pub(crate) up: bool,
+}
+
+impl Interface {
+    /// Others can be told its address.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.up && can_be_told(self.address)
+    }
+
+    /// Made for containers or virtual machines on this host: its address is the same on many hosts, and nobody else
+    /// reaches it.
+    pub(crate) fn is_for_containers(&self) -> bool {
+        FOR_CONTAINERS.iter().any(|start| self.name.starts_with(start))
+    }
+}
+
+/// All addresses of this host, in the kernel's order.
+pub(crate) fn interfaces() -> Vec<Interface> {
+    let Ok(all) = getifaddrs() else { return Vec::new() };
+    all.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        let address = v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))?;
+        let up = interface.flags.contains(InterfaceFlags::IFF_UP);
+        Some(Interface { name: interface.interface_name, address, up })
+    })
+    .collect()
+}
+
+/// Neither loopback nor an address that means something on one link only.
+pub(crate) fn can_be_told(ip: IpAddr) -> bool {
+    let one_link = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !(ip.is_loopback() || ip.is_unspecified() || one_link)
+}
+
+/// The source address that the kernel would use towards `target`; nothing is sent.
+pub(crate) fn source_towards(target: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if target.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+    let probe = std::net::UdpSocket::bind((any, 0)).ok()?;
+    probe.connect(target).ok()?;
+    let source = probe.local_addr().ok()?.ip();
+    (!source.is_unspecified()).then_some(source)
+}
+
+/// Whether this host has any way to `target`.
+pub(crate) fn has_route(target: SocketAddr) -> bool {
+    source_towards(target).is_some()
+}
+
+/// How the interfaces of containers and virtual machines begin (Docker, Podman, libvirt, LXC, the common plugins of
+/// Kubernetes); `br-` is what Docker calls the bridges of its networks.
+const FOR_CONTAINERS: [&str; 15] = [
+    "docker", "br-", "veth", "virbr", "vnet", "cni", "flannel", "cali", "cilium", "lxc", "lxdbr", "podman",
+    "kube-", "nerdctl", "weave",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_knows_its_loopback_and_the_way_to_it() {
+        assert!(interfaces().iter().any(|i| i.address.is_loopback() && !i.is_usable()));
+        assert_eq!(source_towards("127.0.0.9:9".parse().unwrap()).map(|ip| ip.is_loopback()), Some(true));
+    }
+}
