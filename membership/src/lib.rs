@@ -59,6 +59,7 @@ mod probe;
 mod pull;
 mod pulse;
 mod quorum;
+mod restart;
 mod roll;
 mod roster;
 mod round;
@@ -81,7 +82,7 @@ pub use io::{Command, Event, Input, MemberEvent, MemberEventKind, Output, Reject
 pub use node::{Identity, Node};
 pub use quorum::{AgreedRoster, Electorate, ElectorateError, FenceError, Quorum, QuorumStatus};
 pub use roster::Census;
-pub use standing::Status;
+pub use standing::{LONGEST_RESTART, Status};
 pub use state::StateError;
 pub use stats::Stats;
 pub use view::{AccuserView, Glance, MemberView};

@@ -84,6 +84,8 @@ pub struct Node {
     pub(crate) join: Join,
     pub(crate) pulls: Pulls,
     pub(crate) leave: Option<Leave>,
+    /// When the time is over of the first of those who restart.
+    pub(crate) restarts_end: Instant,
     pub(crate) health: LocalHealth,
     /// All our paths taken together: round trips and how often nothing comes back.
     pub(crate) paths: RttEstimator,
@@ -177,6 +179,7 @@ impl Node {
             join: Join::new(now),
             pulls: Pulls::new(now),
             leave: None,
+            restarts_end: Instant::NEVER,
             health: LocalHealth::new(now, config.local_health),
             paths: RttEstimator::new(&config.rtt),
             stats: Stats::default(),
@@ -300,6 +303,9 @@ impl Node {
         self.step_join(now);
         self.step_pulls(now);
         self.step_leave(now);
+        if now >= self.restarts_end {
+            self.end_restarts(now);
+        }
         if now >= self.recount_at {
             self.count_presence(now);
         }
@@ -343,6 +349,7 @@ impl Node {
             self.presence.next(),
             self.recount_at,
             self.leave.as_ref().map_or(Instant::NEVER, Leave::next),
+            self.restarts_end,
         ]
         .into_iter()
         .min()
