@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use crate::api::types;
-use crate::driver::{Notice, Request};
+use crate::driver::Request;
 use crate::settings::DEFAULT_PORT;
 use crate::view::Board;
 
@@ -129,7 +129,6 @@ pub(crate) async fn keep(
     seeds: Arc<Seeds>,
     board: Arc<Board>,
     requests: mpsc::Sender<Request>,
-    notices: mpsc::UnboundedSender<Notice>,
     own: SocketAddr,
     remembered: Vec<SocketAddr>,
     mut joined: watch::Receiver<bool>,
@@ -149,9 +148,6 @@ pub(crate) async fn keep(
             .iter()
             .any(|(_, result)| result.as_ref().map_or(true, |found| found.iter().any(|at| *at != own)));
         seeds.only_us.store(!others, Ordering::Relaxed);
-        if !others && told.is_none() {
-            let _ = notices.send(Notice::Alone);
-        }
         let set: BTreeSet<SocketAddr> = found.chain(&remembered).copied().filter(|at| *at != own).collect();
         if told.as_ref() != Some(&set) {
             debug!(addresses = ?set, "seeds");
@@ -261,9 +257,8 @@ mod tests {
         let (_joined, watch) = watch::channel(false);
         let own = "127.0.0.9:4327".parse().unwrap();
         let remembered = vec![own, "127.0.0.5:4327".parse().unwrap()];
-        let (notices, _told) = mpsc::unbounded_channel();
         let (own_seeds, own_board) = (Arc::clone(&seeds), Arc::clone(&board));
-        let task = tokio::spawn(keep(own_seeds, own_board, requests, notices, own, remembered, watch));
+        let task = tokio::spawn(keep(own_seeds, own_board, requests, own, remembered, watch));
         let Some(Request::Command(Command::Seeds(told), reply)) = inbox.recv().await else {
             panic!("no seeds")
         };
