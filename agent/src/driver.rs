@@ -305,13 +305,16 @@ impl Driver {
                 }
                 let _ = reply.send(self.gate);
             }
-            Request::Leave(reply) => {
-                self.turn.farewells.push(reply);
-                // A second wish waits for the same good-bye.
-                let _ = self.hand_in(now, Input::Command(Command::Leave));
-            }
+            Request::Leave(reply) => self.say_good_bye(now, Command::Leave, reply),
+            Request::Restart(within, reply) => self.say_good_bye(now, Command::Restart(within), reply),
             Request::Stop => {}
         }
+    }
+
+    fn say_good_bye(&mut self, now: Instant, how: Command, reply: oneshot::Sender<Farewell>) {
+        self.turn.farewells.push(reply);
+        // A second wish waits for the same good-bye.
+        let _ = self.hand_in(now, Input::Command(how));
     }
 
     /// The local service did not beat in time: we give no sign of life until it does.

@@ -51,7 +51,7 @@ pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
             Some(libc::EADDRNOTAVAIL) => "no interface of this host has this address; give --bind",
             _ => "give another --bind",
         };
-        return Err(anyhow::anyhow!("cannot listen on UDP {address}: {e}; {remedy}"));
+        return Err(anyhow::Error::new(e).context(format!("cannot listen on UDP {address}: {remedy}")));
     }
     Ok(socket.into())
 }

@@ -9,7 +9,7 @@ use heartsay_membership::Instant;
 use sd_notify::NotifyState;
 use tracing::debug;
 
-/// Bound and in the cluster, or alone on purpose.
+/// The socket answers. Whom the agent has found is status.
 pub(crate) fn ready() {
     tell(&[NotifyState::Ready]);
 }
@@ -20,6 +20,12 @@ pub(crate) fn reloading() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(_) => tell(&[NotifyState::Reloading]),
     }
+}
+
+/// Still starting, and for so much longer; overrides the start limit of the unit.
+pub(crate) fn still_starting(line: &str, longer: Duration) {
+    let micros = u32::try_from(longer.as_micros()).unwrap_or(u32::MAX);
+    tell(&[NotifyState::Status(line), NotifyState::ExtendTimeoutUsec(micros)]);
 }
 
 /// On the way out.

@@ -6,6 +6,7 @@
 //! for whatever reason, the process ends: an agent that answers but does not
 //! gossip would be worse than none.
 
+mod bind;
 mod signals;
 
 use std::net::SocketAddr;
@@ -38,7 +39,7 @@ use signals::{Signals, Wish};
 
 /// Runs an agent until it is told to stop: `heartsay agent`.
 ///
-/// 0 after a good-bye, 2 for settings that make no sense, 1 for everything else.
+/// 0 after a good-bye, 75 after one until the next life, 2 for settings that make no sense, 1 for everything else.
 ///
 /// # Errors
 /// Whatever kept it from running, in words for people.
@@ -52,11 +53,17 @@ pub(crate) async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
     };
     let telemetry = telemetry::start(settings.log_level.clone(), settings.log_json)?;
     // Heard from the first moment on: a stop during the start is a stop.
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let log = telemetry.log().clone();
-    let ended = match Agent::start(args, settings, telemetry).await {
-        Ok(agent) => agent.supervise(signals).await,
-        Err(error) => Err(error),
+    let ended = tokio::select! {
+        started = Agent::start(args, settings, telemetry) => match started {
+            Ok(agent) => agent.supervise(signals).await,
+            Err(error) => Err(error),
+        },
+        () = signals.stop() => {
+            info!("told to stop before it had started");
+            Ok(ExitCode::SUCCESS)
+        }
     };
     log.flush();
     ended
@@ -75,6 +82,8 @@ struct Agent {
     /// The socket API; never ends by itself.
     api: tokio::task::JoinHandle<()>,
     joined: watch::Sender<bool>,
+    /// The others wait for our next life.
+    restarts: bool,
     /// Removes the socket at the end.
     _socket: Socket,
 }
@@ -84,10 +93,10 @@ impl Agent {
     async fn start(args: AgentArgs, settings: Settings, telemetry: Telemetry) -> anyhow::Result<Self> {
         let clock = Arc::new(Clock::start());
         let (socket, unix) = Socket::bind(&settings.socket, settings.socket_mode, settings.socket_group)?;
-        let udp = net::bind(settings.bind)?;
+        let udp = bind::when_there(|| net::bind(settings.bind)).await?;
         let local = udp.local_addr().context("cannot read the address of the UDP socket")?;
         let tcp = match settings.http_listen {
-            Some(at) => Some(listen(at)?),
+            Some(at) => Some(bind::when_there(|| listen(at)).await?),
             None => None,
         };
         let store = Arc::new(Store::open(&settings.state_dir, clock.unix_ms())?);
@@ -163,7 +172,6 @@ impl Agent {
         ));
         let remembered = store.peers();
         let addresses = sample(&remembered);
-        let alone = notices.clone();
         let machine = settings.machine.clone();
         let protocol = spawn_protocol({
             let board = Arc::clone(&board);
@@ -189,12 +197,16 @@ impl Agent {
             seeds,
             board,
             requests: requests.clone(),
-            notices: alone,
             advertise,
             remembered: addresses,
             joined: has_joined,
         };
         tokio::spawn(keeper.keep());
+        // Answered by the protocol itself. Whether anybody else is there yet is no part of it: the first host of a
+        // cluster is ready alone.
+        if app.look(Scope::Nobody).await.is_ok() {
+            notify::ready();
+        }
         Ok(Self {
             args,
             settings,
@@ -205,6 +217,7 @@ impl Agent {
             protocol,
             api,
             joined,
+            restarts: false,
             _socket: socket,
         })
     }
@@ -222,18 +235,15 @@ impl Agent {
                 ended = &mut self.protocol => return self.finish(ended).await,
                 _ = &mut self.api => bail!("the socket API ended; this is a defect"),
                 Some(notice) = self.notices.recv() => match notice {
-                    Notice::Joined => {
-                        self.joined.send_replace(true);
-                        notify::ready();
-                    }
-                    Notice::Alone => notify::ready(),
+                    Notice::Joined => _ = self.joined.send_replace(true),
                     Notice::NameRefused { holder, address } => {
                         let limit = self.app.0.clock.after(self.settings.duplicate_name_timeout);
                         let limit = contested.map_or(limit, |contested| contested.limit);
                         let last = self.app.0.clock.now();
                         contested = Some(Contested { holder: holder.to_string(), address, limit, last });
                     }
-                    Notice::Left => {
+                    Notice::Left { restarts } => {
+                        self.restarts = restarts;
                         self.tell(Request::Stop);
                         stop = Stop::Stopping;
                     }
@@ -287,7 +297,7 @@ impl Agent {
         match ended {
             Ok(Ok(())) => {
                 info!("stopped");
-                Ok(ExitCode::SUCCESS)
+                Ok(if self.restarts { ExitCode::from(RESTART) } else { ExitCode::SUCCESS })
             }
             Ok(Err(e)) => Err(e.context("the protocol ended")),
             Err(_) => {
@@ -475,6 +485,8 @@ async fn until(limit: Option<tokio::time::Instant>) {
 
 /// Questions that may wait for the driver; more wait before the door.
 const REQUESTS: usize = 64;
+/// Ends an agent that is to be started again. Of sysexits.h: a failure that passes by itself (EX_TEMPFAIL).
+const RESTART: u8 = 75;
 /// Beyond what the machine itself allows a good-bye; also for last answers.
 const GRACE: Duration = Duration::from_millis(500);
 /// A refusal comes with every exchange; after so long without one it is over.

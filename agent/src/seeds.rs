@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use crate::advertise::{self, Advertiser, Towards};
 use crate::api::types;
-use crate::driver::{Notice, Request};
+use crate::driver::Request;
 use crate::settings::DEFAULT_PORT;
 use crate::srv;
 use crate::view::Board;
@@ -146,8 +146,6 @@ pub(crate) struct Keeper {
     pub(crate) board: Arc<Board>,
     /// The machine.
     pub(crate) requests: mpsc::Sender<Request>,
-    /// The process.
-    pub(crate) notices: mpsc::UnboundedSender<Notice>,
     /// Knows at which address others reach us.
     pub(crate) advertise: Advertiser,
     /// Peers of an earlier life.
@@ -222,9 +220,6 @@ impl Keeper {
             .iter()
             .any(|(_, result)| result.as_ref().map_or(true, |found| found.iter().any(|at| !is_us(*at))));
         self.seeds.only_us.store(!others, Ordering::Relaxed);
-        if !others && told.is_none() {
-            let _ = self.notices.send(Notice::Alone);
-        }
         if told.is_none() && self.advertise.missing().is_some() {
             // Whoever is called is told our address, and there is none yet.
             return Ok(moved);
@@ -388,14 +383,12 @@ mod tests {
         let (_joined, joined) = watch::channel(false);
         let own: SocketAddr = "127.0.0.9:4327".parse().unwrap();
         let remembered: SocketAddr = "127.0.0.5:4327".parse().unwrap();
-        let (notices, _told) = mpsc::unbounded_channel();
         let mut advertise = Advertiser::new(None, own);
         advertise.look(towards(names.iter(), &[]));
         let keeper = Keeper {
             seeds: Arc::clone(&seeds),
             board: Arc::clone(&board),
             requests,
-            notices,
             advertise,
             remembered: vec![remembered],
             joined,

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that trips over is a test that fails")]
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::Output;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -59,6 +59,52 @@ fn the_unit_and_the_images_use_flags_and_variables_that_exist() {
 }
 
 #[test]
+fn the_unit_is_never_given_up_and_stays_stopped_when_that_is_meant() {
+    let unit = unit();
+    let of = |key: &str| unit.iter().filter(|(k, _)| k == key).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
+    // Some quick exits, a port that is taken for a while, end nothing.
+    assert_eq!(of("StartLimitIntervalSec"), ["0"]);
+    // `heartsay leave` and `systemctl stop` end with 0, wrong settings with 2, `heartsay restart` with 75.
+    assert_eq!(of("Restart"), ["on-failure"]);
+    assert_eq!(of("RestartPreventExitStatus"), ["2"]);
+    assert_eq!((of("RestartForceExitStatus"), of("SuccessExitStatus")), (vec!["75"], vec!["75"]));
+    // Ready alone; a wait for an address extends the time-out itself.
+    assert_eq!((of("Type"), of("TimeoutStartSec")), (vec!["notify"], vec![]));
+    // Mounted into a container, it shows the socket of the next life too.
+    assert_eq!(of("RuntimeDirectoryPreserve"), ["yes"]);
+    // In a user namespace all groups of all callers are nobody's.
+    assert_eq!(of("PrivateUsers"), [""; 0]);
+}
+
+#[test]
+fn systemd_understands_the_unit() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(packaging("heartsay.service")).unwrap();
+    let file = dir.path().join("heartsay.service");
+    std::fs::write(&file, text.replace("/usr/bin/heartsay", env!("CARGO_BIN_EXE_heartsay"))).unwrap();
+    let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(&file).output() else {
+        eprintln!("SKIPPED: systemd-analyze is not installed");
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    // These two systemd knows from 254 on.
+    let newer = |line: &&str| line.contains("RestartSteps") || line.contains("RestartMaxDelaySec");
+    let rest: Vec<_> = said.lines().filter(|line| line.contains("heartsay") && !newer(line)).collect();
+    assert_eq!(rest, [""; 0]);
+}
+
+#[test]
+fn the_documented_lines_install_every_file_also_where_its_directory_is_not_there() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let lines: Vec<_> = docs.lines().filter(|line| line.starts_with("install ")).collect();
+    for file in ["heartsay.service", "heartsay.sysusers", "heartsay.tmpfiles", "heartsay.toml"] {
+        let line = lines.iter().find(|line| line.contains(&format!("agent/packaging/{file}"))).unwrap();
+        assert!(line.starts_with("install -D "), "{line}");
+    }
+}
+
+#[test]
 fn the_manifest_is_one_service_and_one_daemon_set() {
     let text = std::fs::read_to_string(packaging("kubernetes.yaml")).unwrap();
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
@@ -69,6 +115,13 @@ fn the_manifest_is_one_service_and_one_daemon_set() {
     let of = |i: usize, at: &str| documents.get(i).and_then(|d| d.pointer(at)).cloned();
     assert!(of(0, selector).is_some());
     assert_eq!(of(0, selector), of(1, label), "the service finds the pods");
+}
+
+/// The lines `key=value` of the unit.
+fn unit() -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(packaging("heartsay.service")).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
 }
 
 fn packaging(file: &str) -> PathBuf {

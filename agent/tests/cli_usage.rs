@@ -48,6 +48,7 @@ fn every_verb_explains_itself() {
         "quorum",
         "join",
         "leave",
+        "restart",
         "forget",
         "tags",
         "completions",

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use daemon::{Agent, Plan, pair, plan};
+use daemon::{Agent, Plan, own_ip, pair, plan};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -256,6 +256,8 @@ fn the_service_manager_is_told_how_it_goes() {
     manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut agent = agent
         .variable("NOTIFY_SOCKET", path.to_str().unwrap())
+        // The first of its cluster: the other seed is not up yet, and nobody knows when it will be.
+        .seed(&format!("{}:4327", own_ip()))
         // Half a second apart; the loop comes by each second at the latest.
         .variable("WATCHDOG_USEC", "1000000")
         .start();
@@ -274,8 +276,11 @@ fn the_service_manager_is_told_how_it_goes() {
         panic!("{wanted}: only {told:?}");
     };
     until("READY=1");
-    assert!(until("STATUS=").contains("1 alive"));
+    assert!(until("STATUS=").contains("looking for other members; 1 alive"));
     until("WATCHDOG=1");
+    let other = plan("b").seed(&agent.address()).start();
+    until("STATUS=2 alive, 0 suspect, 0 down; quorum none");
+    drop(other);
     agent.signal(Signal::SIGHUP);
     assert!(until("RELOADING=1").contains("MONOTONIC_USEC="));
     until("READY=1");

@@ -116,6 +116,47 @@ fn a_service_that_does_not_beat_is_called_down_by_the_others_and_comes_back_with
 }
 
 #[test]
+fn an_agent_that_is_upgraded_is_missed_by_nobody_while_it_is_away() {
+    let a = plan("a").start();
+    let mut b = plan("b").seed(&a.address()).start();
+    let c = plan("c").seed(&a.address()).start();
+    for observer in [&a, &c] {
+        observer.wait_status("b", "alive");
+        observer.wait_status(if observer.plan.name == "a" { "c" } else { "a" }, "alive");
+    }
+    b.wait_for("it has joined", |b| b.get("/v1/self")["joined"] == true);
+    let mut watches = [a.watch("", ""), c.watch("", "")];
+    let before = b.get("/v1/self")["member"]["generation"].clone();
+    let mut verb = heartsay(&b, &["restart", "--within", "50s"]).stderr(Stdio::inherit()).spawn().unwrap();
+    assert_eq!(b.wait().code(), Some(75), "for whoever starts it again");
+    // Nobody does, for longer than the acceptable pause: the port is closed, and refusals convict without any pause.
+    let rounds = || a.get("/v1/stats")["rounds"].as_u64().unwrap();
+    let until = rounds() + 4;
+    a.wait_for("four rounds have gone by", |_| rounds() >= until);
+    for observer in [&a, &c] {
+        let member = observer.get("/v1/members/b");
+        assert_eq!((&member["status"], &member["generation"]), (&"alive".into(), &before));
+        let left = member["restarting_seconds"].as_f64().unwrap();
+        assert!((1.0..50.0).contains(&left), "{left}");
+    }
+    let b = b.again();
+    assert_eq!(ended(&mut verb).code(), Some(0), "it has waited for the next life");
+    for watch in &mut watches {
+        // The first line is the view as it was.
+        let mut seen: Vec<String> = Vec::new();
+        while seen.last().is_none_or(|kind| kind != "member-restart") {
+            let line = watch.line();
+            if line["name"] == "b" {
+                seen.push(line["type"].as_str().unwrap().to_owned());
+            }
+        }
+        assert_eq!(seen, ["member-restart"]);
+    }
+    assert!(a.get("/v1/members/b")["restarting_seconds"].is_null());
+    assert!(b.post("/v1/restart", r#"{"within_seconds":61}"#).problem(400).contains("60 seconds"));
+}
+
+#[test]
 fn hooks_run_with_the_event_and_never_hold_the_agent_up() {
     let out = tempfile::tempdir().unwrap();
     let path = |name: &str| out.path().join(name);

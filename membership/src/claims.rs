@@ -45,6 +45,7 @@ impl Node {
         }
         for claim in claims {
             let taken = claim.and_then(|claim| {
+                let unaware = self.is_unaware_of_restart(&claim);
                 let (subject, own) = (claim.subject, claim.life.as_ref().map(|life| life.tag));
                 let result = self.take_claim(now, claim, pass_on);
                 if let (Err(refused), Some(tag)) = (&result, own)
@@ -52,7 +53,8 @@ impl Node {
                 {
                     self.refuse_newcomer(now, from, subject, refused);
                 }
-                Ok((subject, result?))
+                let change = result?;
+                Ok((subject, if unaware { Change::Stale } else { change }))
             });
             match taken {
                 Ok((subject, Change::Stale)) => outdated.push(subject),
@@ -111,8 +113,25 @@ impl Node {
             member.marks().accusations.iter().filter(|a| out || a.of_silence()).map(|a| a.by).collect();
         self.roster.set_status(now, hash, after);
         self.recount(now);
+        if after == Status::Restarting {
+            self.probes.remove(&hash);
+            self.contacts.forgive(hash);
+            self.watch_restart(hash);
+        }
+        // For whoever only routes to it nothing has changed.
+        let unseen = matches!(
+            (before, after),
+            (Status::Alive, Status::Restarting) | (Status::Restarting, Status::Alive)
+        );
+        if unseen {
+            // The end of a restart is seen by everybody alike.
+            if after == Status::Restarting {
+                self.burst.news(now, hash, false);
+            }
+            return;
+        }
         let kind = match after {
-            Status::Alive => {
+            Status::Alive | Status::Restarting => {
                 self.stats.suspicions_refuted += 1;
                 MemberEventKind::Alive
             }
@@ -120,7 +139,7 @@ impl Node {
             Status::Down => MemberEventKind::Down,
             Status::Left => MemberEventKind::Left,
         };
-        if before == Status::Down || matches!(after, Status::Alive | Status::Left) {
+        if before == Status::Down || matches!(after, Status::Alive | Status::Restarting | Status::Left) {
             self.fence.open(hash);
         }
         if after == Status::Down {
@@ -312,6 +331,7 @@ impl Node {
         let forgets = forgotten.map(|m| (m.life.name.clone(), m.life.generation));
         let newest = claim.delta.as_ref().map_or(0, |delta| delta.newest);
         let mut change = self.roster.apply(now, claim, &self.config)?;
+        self.watch_restart(subject);
         match change {
             Change::Same | Change::Unknown => {}
             Change::Stale => self.stats.stale_claims += 1,
@@ -376,6 +396,7 @@ impl Node {
         let marks = member.marks();
         match member.standing() {
             Status::Alive => "a newer heartbeat refutes it".into(),
+            Status::Restarting => "it says that it restarts".into(),
             Status::Left => "it said good-bye".into(),
             Status::Suspect => match marks.of_silence().map(|a| a.kind).max() {
                 Some(Evidence::Refused) => "its host refuses datagrams: the process is gone".into(),
@@ -463,7 +484,7 @@ impl Node {
                 }
             }
             // It lives. Whoever has just arrived gives way; who was here before stays.
-            Status::Alive | Status::Suspect => {
+            Status::Alive | Status::Restarting | Status::Suspect => {
                 if self.is_new(now) {
                     self.refuse(now, holder.host_id, holder.address(), claim.generation);
                 }

@@ -5,6 +5,7 @@ use crate::fingerprint;
 use crate::identity::Name;
 use crate::io::{Command, Event, MemberEventKind, Rejected};
 use crate::node::Node;
+use crate::standing::Status;
 
 impl Node {
     pub(crate) fn on_command(&mut self, now: Instant, command: Command) -> Result<(), Rejected> {
@@ -29,7 +30,11 @@ impl Node {
                 Ok(())
             }
             Command::Leave => {
-                self.say_good_bye(now);
+                self.say_good_bye(now, None);
+                Ok(())
+            }
+            Command::Restart(within) => {
+                self.say_good_bye(now, Some(within));
                 Ok(())
             }
             Command::Forget(name) => self.forget(now, &name),
@@ -79,7 +84,7 @@ impl Node {
     fn forget(&mut self, now: Instant, name: &Name) -> Result<(), Rejected> {
         let hash = fingerprint::of_name(name);
         let Some(member) = self.roster.get(hash) else { return Err(Rejected::UnknownMember(name.clone())) };
-        if member.is_present() {
+        if member.is_present() || member.status == Status::Restarting {
             return Err(Rejected::StillHere { name: name.clone(), status: member.status });
         }
         self.report(hash, MemberEventKind::Forgotten, &[], "an operator asked for it");

@@ -194,7 +194,7 @@ impl Node {
                     self.find_unfit(now, subject);
                 }
             }
-            Status::Alive | Status::Left => {}
+            Status::Alive | Status::Restarting | Status::Left => {}
         }
     }
 

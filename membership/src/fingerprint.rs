@@ -51,11 +51,13 @@ pub fn of_standing(member: &Member) -> u32 {
 }
 
 /// Standing as one number, as it travels in a list: 0 alive, otherwise
-/// 4 * basis + 1 suspect, 2 down, 3 left.
+/// 4 * basis + 0 restarting, 1 suspect, 2 down, 3 left.
 pub fn standing_code(member: &Member) -> u64 {
     let marks = member.marks();
     match member.standing() {
         Status::Alive => 0,
+        // Never that of the alive.
+        Status::Restarting => marks.restart.map_or(0, |word| word.basis).max(1).wrapping_mul(4),
         Status::Suspect => {
             // Who accuses may differ from view to view; that it is accused should not.
             let basis = marks.of_silence().map(|a| a.basis).max().unwrap_or(0);

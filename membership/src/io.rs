@@ -61,6 +61,9 @@ pub enum Command {
     Join(Vec<SocketAddr>),
     /// Say good-bye; answered by [`Event::LeaveDone`].
     Leave,
+    /// Say that this life ends and the next begins within this time, at most a minute, in which the others wait and raise no
+    /// alarm; answered by [`Event::LeaveDone`].
+    Restart(Duration),
     /// Drop a member that is down or has left, everywhere.
     Forget(Name),
     /// Change the member's own state. `None` deletes the key.
@@ -154,7 +157,7 @@ pub enum Event {
     Isolated(bool),
     /// We were not scheduled for this long; all waiting times were extended by it.
     Stalled(Duration),
-    /// The good-bye was acknowledged by `acknowledged` of `asked` peers, or time is up.
+    /// The good-bye, or the word that we restart, was acknowledged by `acknowledged` of `asked` peers, or time is up.
     LeaveDone {
         /// Peers that said they have it.
         acknowledged: usize,

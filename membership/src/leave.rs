@@ -1,4 +1,6 @@
-//! Saying good-bye, and making sure that somebody heard it.
+//! Saying good-bye, for good or until the next life, and making sure that somebody heard it.
+
+use core::time::Duration;
 
 use heartsay_proto::gossip;
 use heartsay_proto::gossip::packet::Body;
@@ -9,7 +11,7 @@ use crate::contact::{Contact, Kind};
 use crate::io::{Event, MemberEventKind};
 use crate::node::Node;
 use crate::peers;
-use crate::standing::{Marks, Status};
+use crate::standing::{Marks, Restart, Status};
 use crate::wire::Detail;
 
 /// A good-bye under way.
@@ -29,14 +31,19 @@ impl Leave {
 }
 
 impl Node {
-    /// Marks ourselves as left, tells a few peers who must confirm, and everybody by burst.
-    pub(crate) fn say_good_bye(&mut self, now: Instant) {
+    /// Marks ourselves as left, or as back within a time, tells a few peers who must confirm, and everybody by burst.
+    pub(crate) fn say_good_bye(&mut self, now: Instant, back_within: Option<Duration>) {
         let me = self.me;
         if let Some(mut myself) = self.roster.get_mut(me) {
-            myself.mark(&Marks { left: true, ..Marks::default() });
+            let restart = back_within.map(|within| Restart::of(now, myself.heartbeat, within));
+            myself.mark(&Marks { left: restart.is_none(), restart, ..Marks::default() });
         }
-        self.roster.set_status(now, me, Status::Left);
-        self.report(me, MemberEventKind::Left, &[], "asked to leave");
+        if back_within.is_some() {
+            self.roster.set_status(now, me, Status::Restarting);
+        } else {
+            self.roster.set_status(now, me, Status::Left);
+            self.report(me, MemberEventKind::Left, &[], "asked to leave");
+        }
         self.probes.clear();
         self.burst.news(now, me, false);
         self.leave = Some(Leave {
@@ -99,4 +106,4 @@ impl Node {
 const ASKED: usize = 6;
 const CONFIRMATIONS: usize = 3;
 /// From one look at the confirmations to the next; others are asked when too few have come.
-const TICK: core::time::Duration = core::time::Duration::from_millis(200);
+const TICK: Duration = Duration::from_millis(200);

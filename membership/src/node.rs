@@ -92,6 +92,8 @@ pub struct Node {
     /// What is still to come of long states.
     pub(crate) rests: Rests,
     pub(crate) leave: Option<Leave>,
+    /// When the time is over of the first of those who restart.
+    pub(crate) restarts_end: Instant,
     pub(crate) health: LocalHealth,
     /// All our paths taken together: round trips and how often nothing comes back.
     pub(crate) paths: RttEstimator,
@@ -195,6 +197,7 @@ impl Node {
             pulls: Pulls::new(now),
             rests: Rests::new(),
             leave: None,
+            restarts_end: Instant::NEVER,
             health: LocalHealth::new(now, config.local_health),
             paths: RttEstimator::new(&config.rtt),
             stats: Stats::default(),
@@ -330,6 +333,9 @@ impl Node {
         self.completed(now);
         self.step_path_limits(now);
         self.step_leave(now);
+        if now >= self.restarts_end {
+            self.end_restarts(now);
+        }
         if now >= self.recount_at {
             self.count_presence(now);
         }
@@ -376,6 +382,7 @@ impl Node {
             self.presence.next(),
             self.recount_at,
             self.leave.as_ref().map_or(Instant::NEVER, Leave::next),
+            self.restarts_end,
         ]
         .into_iter()
         .min()

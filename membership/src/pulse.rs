@@ -60,7 +60,7 @@ impl Pulse {
         let stands = match member.status {
             Status::Alive => ALIVE,
             Status::Suspect => SUSPECT,
-            Status::Down | Status::Left => GONE,
+            Status::Restarting | Status::Down | Status::Left => GONE,
         };
         let mut pulse = Self::at(&member.life.reference, member.heartbeat, stands);
         if !member.has_rhythm() {
@@ -85,7 +85,7 @@ impl Pulse {
         self.rhythm & STANDS == ALIVE
     }
 
-    /// Down or left: it beats no more.
+    /// Restarting, down or left: it beats no more.
     pub fn is_gone(self) -> bool {
         self.rhythm & STANDS == GONE
     }

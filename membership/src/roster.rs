@@ -47,6 +47,8 @@ pub struct Roster {
 pub struct Census {
     /// Nothing speaks against them.
     pub alive: u32,
+    /// They said that they restart.
+    pub restarting: u32,
     /// Accused, and not judged yet.
     pub suspect: u32,
     /// Judged.
@@ -465,6 +467,7 @@ impl Census {
     fn of(&mut self, status: Status) -> &mut u32 {
         match status {
             Status::Alive => &mut self.alive,
+            Status::Restarting => &mut self.restarting,
             Status::Suspect => &mut self.suspect,
             Status::Down => &mut self.down,
             Status::Left => &mut self.left,
@@ -559,9 +562,9 @@ fn first_state(delta: Option<&crate::state::Delta>) -> Result<State, Rejected> {
 /// the other.
 fn keeps_its_name(now: Instant, member: &Member, other: &Standing) -> bool {
     match member.status {
-        Status::Alive => true,
+        Status::Alive | Status::Restarting => true,
         Status::Suspect => {
-            let other_lives = matches!(other.status(), Status::Alive | Status::Suspect);
+            let other_lives = matches!(other.status(), Status::Alive | Status::Restarting | Status::Suspect);
             other_lives && now.since(member.since()) < NAME_KEPT
         }
         Status::Down | Status::Left => false,

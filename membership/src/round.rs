@@ -49,7 +49,8 @@ impl Node {
     /// This slot's heartbeat, with the first that we do in it: one for the start and one for each slot since, however many
     /// were missed. So whoever has seen one of them knows when the others are due ([`Node::heartbeat_by`]).
     pub(crate) fn beat_once(&mut self, now: Instant) {
-        if self.resting.is_none() {
+        // After a good-bye nothing may say that we are still here.
+        if self.resting.is_none() && self.leave.is_none() {
             self.raise_heartbeat(self.due(now).saturating_add(self.lead));
         }
     }
@@ -149,7 +150,7 @@ impl Node {
             .filter(|m| match m.status {
                 Status::Down => now.since(m.since()) >= down,
                 Status::Left => now.since(m.since()) >= left,
-                Status::Alive | Status::Suspect => false,
+                Status::Alive | Status::Restarting | Status::Suspect => false,
             })
             .map(Member::hash)
             .filter(|hash| *hash != self.me)

@@ -7,8 +7,9 @@
 //!
 //! 1. *left* is the owner's own word and final for this life;
 //! 2. a verdict "down as of heartbeat h" holds while no heartbeat above h is known;
-//! 3. so does an accusation;
-//! 4. otherwise the member is alive.
+//! 3. so does the owner's own word that it restarts, until its time is over;
+//! 4. so does an accusation;
+//! 5. otherwise the member is alive.
 //!
 //! A higher generation is another life and replaces all of it. There is no
 //! incarnation number: a newer heartbeat is what refutes.
@@ -17,7 +18,9 @@
 //! death. Frames are authenticated when a key is set, and a heartbeat beyond
 //! what the generation's age allows is refused.
 
+use core::cmp::Ordering;
 use core::fmt;
+use core::time::Duration;
 
 use crate::Instant;
 use crate::identity::Heartbeat;
@@ -27,6 +30,9 @@ use crate::identity::Heartbeat;
 pub enum Status {
     /// Nothing speaks against it.
     Alive,
+    /// Its own word: its process ends and begins again, within a stated time. Takes no part meanwhile, and nobody accuses it.
+    /// For whoever only routes to it, it is alive, and is shown so.
+    Restarting,
     /// Accused by somebody, not judged yet: stop routing to it, do not take over from it.
     Suspect,
     /// Judged by a quorum of witnesses; a newer heartbeat brings it back.
@@ -38,7 +44,7 @@ pub enum Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Alive => "alive",
+            Self::Alive | Self::Restarting => "alive",
             Self::Suspect => "suspect",
             Self::Down => "down",
             Self::Left => "left",
@@ -62,8 +68,32 @@ pub struct Marks {
     pub left: bool,
     /// Called down as of this heartbeat.
     pub down: Option<Heartbeat>,
+    /// The owner said that it restarts.
+    pub restart: Option<Restart>,
     /// Accusations that no heartbeat has cancelled, by accuser; bounded.
     pub accusations: Vec<Accusation>,
+}
+
+/// "I end here, and a later life of mine begins soon": the owner's own word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// Its last heartbeat. Any above this cancels it.
+    pub basis: Heartbeat,
+    /// Until then nobody asks after it, on the clock of whoever holds this value. `EPOCH`: that time is over.
+    pub until: Instant,
+}
+
+impl Restart {
+    /// The word of somebody whose last heartbeat is `basis`. More than [`LONGEST_RESTART`] is not granted to anybody.
+    pub fn of(now: Instant, basis: Heartbeat, within: Duration) -> Self {
+        let until = if within.is_zero() { Instant::EPOCH } else { now + within.min(LONGEST_RESTART) };
+        Self { basis, until }
+    }
+
+    /// Whether its time is not over yet.
+    pub fn lasts(&self) -> bool {
+        self.until != Instant::EPOCH
+    }
 }
 
 /// "I have evidence that it is silent", as of a heartbeat.
@@ -127,6 +157,7 @@ impl Marks {
         match self {
             Self { left: true, .. } => Status::Left,
             Self { down: Some(basis), .. } if *basis >= heartbeat => Status::Down,
+            Self { restart: Some(word), .. } if word.basis >= heartbeat && word.lasts() => Status::Restarting,
             Self { accusations, .. }
                 if accusations.iter().any(|a| a.of_silence() && a.basis >= heartbeat) =>
             {
@@ -140,6 +171,7 @@ impl Marks {
     pub fn join(&mut self, heartbeat: Heartbeat, other: &Self) {
         self.left |= other.left;
         self.down = self.down.max(other.down);
+        self.restart = later(self.restart, other.restart);
         for accusation in &other.accusations {
             match self.accusations.iter_mut().find(|mine| mine.key() == accusation.key()) {
                 Some(mine) => *mine = stronger(*mine, *accusation),
@@ -152,6 +184,7 @@ impl Marks {
     /// Drops what a heartbeat has cancelled and keeps the strongest few accusations.
     pub fn tidy(&mut self, heartbeat: Heartbeat) {
         self.down = self.down.filter(|basis| *basis >= heartbeat);
+        self.restart = self.restart.filter(|word| word.basis >= heartbeat);
         self.accusations.retain(|a| a.basis >= heartbeat);
         self.accusations.sort_unstable_by(|a, b| {
             let of_link = a.kind.is_of_link().cmp(&b.kind.is_of_link());
@@ -176,7 +209,7 @@ impl Marks {
 }
 
 /// Nothing was said of it.
-pub static UNMARKED: Marks = Marks { left: false, down: None, accusations: Vec::new() };
+pub static UNMARKED: Marks = Marks { left: false, down: None, restart: None, accusations: Vec::new() };
 
 impl Accusation {
     pub fn of_silence(&self) -> bool {
@@ -186,6 +219,17 @@ impl Accusation {
     /// One accuser may say one thing of the silence and one of the link.
     fn key(&self) -> (u64, bool) {
         (self.by, self.kind.is_of_link())
+    }
+}
+
+/// Of two words that a member restarts, the one with the newer basis; of one basis, the time that is over first: what was
+/// under way for longer says less of the time that is left.
+fn later(a: Option<Restart>, b: Option<Restart>) -> Option<Restart> {
+    let (Some(mine), Some(theirs)) = (a, b) else { return a.or(b) };
+    match mine.basis.cmp(&theirs.basis) {
+        Ordering::Less => b,
+        Ordering::Equal => Some(Restart { until: mine.until.min(theirs.until), ..mine }),
+        Ordering::Greater => a,
     }
 }
 
@@ -203,6 +247,9 @@ fn stronger(a: Accusation, b: Accusation) -> Accusation {
 /// Accusations kept per member: of silence those of the five witnesses and of
 /// some who came first, and what the witnesses say of the link.
 pub const MAX_ACCUSATIONS: usize = 12;
+/// The longest that anybody is waited for by its own word: the start of a host takes about a minute, and whoever needs longer
+/// is better called down. Honest guess.
+pub const LONGEST_RESTART: Duration = Duration::from_secs(60);
 /// One witness alone keeps nobody out, not even where one is a majority.
 pub const ACCUSERS_TO_KEEP_OUT: usize = 2;
 
@@ -277,6 +324,38 @@ mod tests {
             standing.marks.accusations.contains(&unfit(7, 70)),
             "unfit stands until its basis has passed"
         );
+    }
+
+    fn restarts(heartbeat: Heartbeat, within: u64) -> Standing {
+        let restart = Some(Restart::of(Instant::EPOCH, heartbeat, Duration::from_secs(within)));
+        Standing { heartbeat, marks: Marks { restart, ..Marks::default() } }
+    }
+
+    #[test]
+    fn the_own_word_of_a_restart_stands_above_accusations_and_below_verdicts() {
+        let mut standing = accused(10, 12);
+        standing.join(&restarts(10, 15));
+        assert_eq!(standing.status(), Status::Restarting);
+        assert_eq!(standing.marks.accusations.len(), 1, "they count when its time is over");
+        standing.join(&restarts(10, 0));
+        assert_eq!(standing.status(), Status::Suspect);
+        standing.join(&restarts(10, 15));
+        assert_eq!(standing.status(), Status::Suspect, "what is over is over");
+        let mut out = down(10, 12);
+        out.join(&restarts(10, 15));
+        assert_eq!(out.status(), Status::Down, "nobody comes in by saying that it restarts");
+    }
+
+    #[test]
+    fn a_newer_heartbeat_ends_a_restart_and_the_shorter_wait_holds() {
+        let mut standing = restarts(10, 15);
+        standing.join(&restarts(10, 14));
+        assert_eq!(standing, restarts(10, 14));
+        standing.join(&restarts(11, 15));
+        assert_eq!(standing, restarts(11, 15));
+        standing.join(&Standing { heartbeat: 12, ..Standing::default() });
+        assert_eq!(standing, Standing { heartbeat: 12, ..Standing::default() });
+        assert_eq!(restarts(10, 3600), restarts(10, 60), "nobody is waited for longer than a minute");
     }
 
     #[test]

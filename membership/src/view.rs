@@ -63,6 +63,8 @@ pub struct MemberView {
     pub kept_out: Option<Heartbeat>,
     /// What there is against it; only when one member is asked for.
     pub case: Option<CaseView>,
+    /// It said that it restarts: for so much longer nobody asks after it.
+    pub restarting: Option<Duration>,
     /// This is the node itself.
     pub is_self: bool,
 }
@@ -177,6 +179,12 @@ impl Node {
         self.join.is_joined() && !self.footing.is_refused()
     }
 
+    /// Whether the good-bye was said until the next life only.
+    #[must_use]
+    pub fn is_restarting(&self) -> bool {
+        self.myself().status == Status::Restarting
+    }
+
     /// Whether the good-bye has been said.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
@@ -224,6 +232,11 @@ impl Node {
             degraded: degraded(member),
             kept_out: member.marks().down.filter(|_| member.marks().is_kept_out()),
             case: None,
+            restarting: member
+                .marks()
+                .restart
+                .filter(|_| member.status == Status::Restarting)
+                .map(|restart| restart.until.since(now)),
             is_self,
         }
     }

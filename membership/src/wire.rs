@@ -12,7 +12,7 @@ use crate::identity::{Generation, HostId, Name};
 use crate::io::Rejected;
 use crate::life::{Life, Reference};
 use crate::member::Member;
-use crate::standing::{Accusation, Evidence, Marks, Standing};
+use crate::standing::{Accusation, Evidence, Marks, Restart, Standing};
 use crate::state::{Delta, ENTRY_OVERHEAD, Entry};
 
 /// What somebody says about one life of one member.
@@ -45,7 +45,9 @@ impl Claim {
         let life = claim.body.map(|body| read_life(claim.generation, &body)).transpose()?;
         let subject = life.as_ref().map_or(claim.subject, |life| life.hash);
         let accusations = claim.accusations.iter().map(|a| read_accusation(now, a)).collect();
-        let marks = Marks { left: claim.left, down: claim.down.checked_sub(1), accusations };
+        let within = claim.restart_ms.checked_sub(1).map(|ms| Duration::from_millis(ms.into()));
+        let restart = within.map(|within| Restart::of(now, claim.heartbeat, within));
+        let marks = Marks { left: claim.left, down: claim.down.checked_sub(1), restart, accusations };
         let mut standing = Standing { heartbeat: claim.heartbeat, ..Standing::default() };
         if marks != Marks::default() {
             // Through the order of claims, so that what was read keeps its rules.
@@ -72,6 +74,7 @@ pub fn write_claim(now: Instant, member: &Member, detail: Detail, room: usize, s
         left: marks.left,
         down: marks.down.map_or(0, |basis| basis.saturating_add(1)),
         accusations: marks.accusations.iter().map(|a| write_accusation(now, a)).collect(),
+        restart_ms: marks.restart.map_or(0, |restart| write_restart(now, restart)),
         ..gossip::Claim::default()
     };
     if matches!(detail, Detail::Full | Detail::Latest) {
@@ -181,6 +184,12 @@ fn write_accusation(now: Instant, accusation: &Accusation) -> gossip::Accusation
     };
     let silent_ms = u64::try_from(now.since(accusation.began).as_millis()).unwrap_or(u64::MAX);
     gossip::Accusation { by: accusation.by, basis: accusation.basis, kind, weak: accusation.weak, silent_ms }
+}
+
+/// Rounded up, so that a time that goes round does not become shorter by that alone.
+fn write_restart(now: Instant, restart: Restart) -> u32 {
+    let left_ms = restart.until.micros_since(now).div_ceil(1000);
+    u32::try_from(left_ms).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 fn read_entry(entry: gossip::Entry) -> (SmolStr, Entry) {

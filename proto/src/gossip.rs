@@ -133,7 +133,8 @@ pub struct List {
     pub lives: u64,
     #[prost(uint64, repeated, tag = "5")]
     pub versions: ::prost::alloc::vec::Vec<u64>,
-    /// Standing of each: 0 alive, otherwise 4 * basis + 1 suspect, 2 down, 3 left.
+    /// Standing of each: 0 alive, otherwise 4 * basis + 0 restarting, 1 suspect,
+    /// 2 down, 3 left.
     #[prost(uint64, repeated, tag = "6")]
     pub standings: ::prost::alloc::vec::Vec<u64>,
 }
@@ -195,6 +196,12 @@ pub struct Claim {
     /// State version that the teller has, where that is more than `version`. 0: it is not.
     #[prost(uint64, tag = "13")]
     pub newest: u64,
+    /// The member says itself that it restarts: 1 + the milliseconds, rounded up,
+    /// that are left of the time for which it asks to be waited for, as this
+    /// leaves. 1: that time is over. 0: not said. As of the claim's heartbeat; a
+    /// newer one cancels it. At most 60,000 ms are granted.
+    #[prost(uint32, tag = "14")]
+    pub restart_ms: u32,
 }
 /// What never changes during one life.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

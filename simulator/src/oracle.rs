@@ -153,7 +153,7 @@ impl Belief {
     pub fn present(self) -> bool {
         match self {
             Self::Unknown | Self::Is(Status::Down | Status::Left) => false,
-            Self::Is(Status::Alive | Status::Suspect) => true,
+            Self::Is(Status::Alive | Status::Restarting | Status::Suspect) => true,
         }
     }
 

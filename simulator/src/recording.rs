@@ -68,7 +68,7 @@ impl Tally {
     fn place(&mut self, belief: Belief) -> Option<&mut u32> {
         match belief {
             Belief::Unknown => None,
-            Belief::Is(Status::Alive) => Some(&mut self.alive),
+            Belief::Is(Status::Alive | Status::Restarting) => Some(&mut self.alive),
             Belief::Is(Status::Suspect) => Some(&mut self.suspect),
             Belief::Is(Status::Down) => Some(&mut self.down),
             Belief::Is(Status::Left) => Some(&mut self.left),

@@ -11,6 +11,7 @@ pub(crate) mod socket;
 #[allow(unreachable_pub, reason = "shared")]
 pub(crate) mod types;
 
+mod peer;
 mod problem;
 mod reads;
 mod watch;
@@ -128,7 +129,8 @@ pub(crate) fn router(app: App) -> Router {
     let patient = Router::new()
         .route("/v1/watch", get(watch::watch))
         .route("/v1/join", post(writes::join))
-        .route("/v1/leave", post(writes::leave));
+        .route("/v1/leave", post(writes::leave))
+        .route("/v1/restart", post(writes::restart));
     bounded
         .merge(patient)
         .fallback(problem::unknown_path)

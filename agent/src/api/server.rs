@@ -16,7 +16,6 @@ use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use nix::unistd::{Gid, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -24,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::peer::Peer;
 use super::problem::Problem;
 use super::writes::Caller;
 
@@ -91,8 +91,8 @@ impl Door for UnixListener {
 
     async fn open(&self) -> io::Result<(UnixStream, Caller)> {
         let (stream, _) = self.accept().await?;
-        let peer = stream.peer_cred()?;
-        Ok((stream, Caller::Local { uid: Uid::from_raw(peer.uid()), gid: Gid::from_raw(peer.gid()) }))
+        let peer = Peer::of(&stream)?;
+        Ok((stream, Caller::Local(peer)))
     }
 }
 

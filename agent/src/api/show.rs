@@ -28,6 +28,7 @@ pub(crate) fn member(clock: &Clock, view: &MemberView) -> Member {
         accusers: view.accusers.iter().map(|accuser| accuser.by.to_string()).collect(),
         degraded: view.degraded,
         kept_out_until: view.kept_out,
+        restarting_seconds: view.restarting.map(seconds),
         fenced: view.fenced,
         evidence: None,
     }
@@ -194,6 +195,10 @@ fn outlook(view: &MemberView, phi_threshold: f64) -> String {
     let newest_basis = view.accusers.iter().map(|accuser| accuser.basis).max();
     match (view.status, newest_basis) {
         (Status::Alive, _) if view.is_self => "this is the answering agent itself".to_owned(),
+        (Status::Restarting, _) => format!(
+            "it said that it restarts: its next life ends that, and in {:.0} s at the latest we look after it",
+            view.restarting.unwrap_or_default().as_secs_f64()
+        ),
         (Status::Alive, None) => {
             format!("silence up to φ {phi_threshold} makes us probe it; probes unanswered make it suspect")
         }

@@ -50,6 +50,9 @@ pub struct Member {
     /// Kept out, though it may live, until its heartbeat is above this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_out_until: Option<u64>,
+    /// It said that it restarts: for so many seconds more the others wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarting_seconds: Option<f64>,
     /// Of a member that is down, where a fence is kept: whether the lease that it had has run out for certain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fenced: Option<bool>,
@@ -301,7 +304,21 @@ pub struct JoinResponse {
     pub members: usize,
 }
 
-/// Answer of `POST /v1/leave`; the agent exits after it.
+/// Body of `POST /v1/restart`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RestartRequest {
+    /// For so long the others wait for the next life of this member.
+    #[serde(default = "usual_restart")]
+    pub within_seconds: f64,
+}
+
+/// How long the others wait unless somebody says otherwise, here and in `heartsay restart`: a process begins within two seconds,
+/// and one that failed is tried again by the shipped unit within five.
+fn usual_restart() -> f64 {
+    15.0
+}
+
+/// Answer of `POST /v1/leave` and of `POST /v1/restart`; the agent exits after it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LeaveResponse {
     pub acknowledged: usize,

@@ -1,6 +1,5 @@
 //! Wishes: these change something, so the kernel must say who asks.
 
-use std::ffi::CString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,25 +8,23 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use heartsay_membership::{Command, MemberView, Name, Status};
-use nix::unistd::{Gid, Uid, User, getgrouplist};
+use heartsay_membership::{Command, LONGEST_RESTART, MemberView, Name, Status};
+use nix::unistd::Uid;
 use serde::de::DeserializeOwned;
 use tracing::info;
 
-use super::types::{Beat, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, TagsRequest};
+use super::peer::Peer;
+use super::types::{
+    Beat, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, RestartRequest, TagsRequest,
+};
 use super::{App, Problem, show};
 use crate::driver::{Picture, Request, Scope};
 
 /// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
     /// A process of this host, by the kernel's word.
-    Local {
-        /// Its user.
-        uid: Uid,
-        /// Its first group.
-        gid: Gid,
-    },
+    Local(Peer),
     /// Somebody over TCP.
     Remote,
 }
@@ -39,7 +36,7 @@ pub(super) async fn join(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Json<JoinResponse>, Problem> {
-    authorize(&app, caller).await?;
+    authorize(&app, &caller)?;
     let JoinRequest { seeds: wanted, timeout_seconds } = parse(body)?;
     if wanted.is_empty() {
         return Err(Problem::bad_request("seeds is empty: whom to join?"));
@@ -80,7 +77,7 @@ pub(super) async fn beat(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Beat>, Problem> {
-    authorize(&app, caller).await?;
+    authorize(&app, &caller)?;
     let gate = app.ask(Request::Beat).await?;
     let beat = show::beat(&app.0.clock, &gate);
     beat.map(Json)
@@ -91,9 +88,28 @@ pub(super) async fn leave(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<LeaveResponse>, Problem> {
-    authorize(&app, caller).await?;
+    authorize(&app, &caller)?;
     info!(?caller, "asked to leave");
     let farewell = app.ask(Request::Leave).await?;
+    Ok(Json(LeaveResponse { acknowledged: farewell.acknowledged, asked: farewell.asked }))
+}
+
+pub(super) async fn restart(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Json<LeaveResponse>, Problem> {
+    authorize(&app, &caller)?;
+    let RestartRequest { within_seconds } = parse(body)?;
+    let within = Duration::try_from_secs_f64(within_seconds).ok();
+    let Some(within) = within.filter(|within| !within.is_zero() && *within <= LONGEST_RESTART) else {
+        return Err(Problem::bad_request(format!(
+            "within_seconds is {within_seconds}; others wait for more than none and for {} seconds at most",
+            LONGEST_RESTART.as_secs()
+        )));
+    };
+    info!(?caller, ?within, "asked to restart");
+    let farewell = app.ask(|reply| Request::Restart(within, reply)).await?;
     Ok(Json(LeaveResponse { acknowledged: farewell.acknowledged, asked: farewell.asked }))
 }
 
@@ -102,7 +118,7 @@ pub(super) async fn forget(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    authorize(&app, caller).await?;
+    authorize(&app, &caller)?;
     let ForgetRequest { name } = parse(body)?;
     let wanted = Name::new(&name).map_err(|e| Problem::bad_request(format!("{name:?}: {e}")))?;
     info!(?caller, name, "asked to forget");
@@ -115,7 +131,7 @@ pub(super) async fn tags(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Json<Member>, Problem> {
-    authorize(&app, caller).await?;
+    authorize(&app, &caller)?;
     let TagsRequest { set, delete } = parse(body)?;
     // Keys only: a value may be long, or not for the log.
     info!(?caller, set = ?set.keys(), ?delete, "asked to change tags");
@@ -138,10 +154,11 @@ fn has_answered(picture: &Picture, dialled: &[SocketAddr], before: u64) -> bool 
         || (picture.index > before && picture.joined && others().any(present))
 }
 
-async fn authorize(app: &App, caller: Caller) -> Result<(), Problem> {
-    let Caller::Local { uid, gid } = caller else {
+fn authorize(app: &App, caller: &Caller) -> Result<(), Problem> {
+    let Caller::Local(peer) = caller else {
         return Err(Problem::forbidden("over TCP nothing can be changed; use the Unix socket"));
     };
+    let uid = peer.uid;
     if uid.is_root() || uid == Uid::effective() {
         return Ok(());
     }
@@ -150,19 +167,10 @@ async fn authorize(app: &App, caller: Caller) -> Result<(), Problem> {
             "user {uid} may read only; changes are for root and the agent's own user (admin_group is not set)"
         )));
     };
-    // User databases may be on the network: never on the thread that answers others.
-    let member =
-        gid == admins || tokio::task::spawn_blocking(move || is_in(uid, admins)).await.unwrap_or(false);
-    if member {
+    if peer.is_in(admins) {
         return Ok(());
     }
     Err(Problem::forbidden(format!("user {uid} may read only; changes are for members of group {admins}")))
-}
-
-fn is_in(uid: Uid, group: Gid) -> bool {
-    let Ok(Some(user)) = User::from_uid(uid) else { return false };
-    let Ok(name) = CString::new(user.name) else { return false };
-    getgrouplist(&name, user.gid).is_ok_and(|groups| groups.contains(&group))
 }
 
 fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {

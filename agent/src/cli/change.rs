@@ -1,15 +1,18 @@
-//! `join`, `leave`, `forget`, `tags`: what changes something.
+//! `join`, `leave`, `restart`, `forget`, `tags`: what changes something.
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::exit::{Exit, say};
 use super::members::key_value;
 use super::output::{Output, count, list};
 use super::why::unknown;
-use crate::api::types::{ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, TagsRequest};
+use crate::api::types::{
+    ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, RestartRequest, SelfInfo, TagsRequest,
+};
 use crate::client::Client;
 
 /// Arguments of `join`.
@@ -57,6 +60,64 @@ pub(super) async fn leave(client: &Client, output: &Output) -> anyhow::Result<Ex
         asked => format!("left; {} of {} confirmed it", done.acknowledged, count(asked, "peer", "peers")),
     })?;
     Ok(Exit::Done)
+}
+
+/// Arguments of `restart`.
+#[derive(Args)]
+pub(super) struct Restart {
+    /// How long the others wait before they look for it, 60s at most; and we, until it is back.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "15s", value_name = "TIME")]
+    within: Duration,
+    /// Do not wait until it is back.
+    #[arg(long)]
+    no_wait: bool,
+}
+
+impl Restart {
+    /// Has the agent stop, and waits for its next life.
+    pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
+        let began = Instant::now();
+        let before: SelfInfo = client.read(&client.get("/v1/self").await?)?;
+        let wish = RestartRequest { within_seconds: self.within.as_secs_f64() };
+        let answer = client.post("/v1/restart", &wish, LEAVE).await?;
+        let done: LeaveResponse = client.read(&answer)?;
+        let back = self.no_wait || self.is_back(client, &before).await;
+        if !back {
+            say(&format!(
+                "it is not back within {}: whoever started it does not start it again, or the new one does not find the \
+                 others; see its log",
+                humantime::format_duration(self.within)
+            ));
+            return Ok(Exit::TimeUp);
+        }
+        output.show(&answer, || {
+            let told =
+                format!("{} of {} confirmed it", done.acknowledged, count(done.asked, "peer", "peers"));
+            if self.no_wait {
+                format!("restarting; {told}")
+            } else {
+                format!("restarted, back after {:.1} s; {told}", began.elapsed().as_secs_f64())
+            }
+        })?;
+        Ok(Exit::Done)
+    }
+
+    /// Whether a later life answers in time, and has found the others if there were any.
+    async fn is_back(&self, client: &Client, before: &SelfInfo) -> bool {
+        let later = async {
+            loop {
+                let now = client.get_within("/v1/self", LOOK * 10).await;
+                if let Ok(now) = now.and_then(|answer| client.read::<SelfInfo>(&answer))
+                    && now.member.generation > before.member.generation
+                    && (now.joined || !before.joined)
+                {
+                    return;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(self.within, later).await.is_ok()
+    }
 }
 
 /// Arguments of `forget`.
@@ -128,5 +189,7 @@ impl Tags {
     }
 }
 
+/// Between two looks whether it is back.
+const LOOK: Duration = Duration::from_millis(100);
 /// Above the longest good-bye of any profile.
 const LEAVE: Duration = Duration::from_secs(20);

@@ -14,7 +14,8 @@ Exit codes:
   2    usage: the command line, or a setting, makes no sense
   3    no agent: nobody answers at the socket
   4    no: nothing matched, no quorum
-  124  time is up: `wait`, `join --timeout`, `exec --timeout`
+  75   to be started again: the agent, after `restart`
+  124  time is up: `wait`, `join --timeout`, `exec --timeout`, `restart --within`
 `exec` ends with the code of its command, or with one of its own: see `heartsay exec --help`.";
 
 /// The ways to end. Errors (1, 3) travel as errors, usage (2) is clap's.

@@ -155,6 +155,9 @@ fn note(member: &Member, me: &str) -> String {
         return "this agent".to_owned();
     }
     let mut notes = Vec::new();
+    if let Some(seconds) = member.restarting_seconds {
+        notes.push(format!("restarting, waited for {seconds:.0} s more"));
+    }
     if !member.accusers.is_empty() {
         let mut accusers = member.accusers.clone();
         accusers.sort_unstable();

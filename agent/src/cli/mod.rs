@@ -89,6 +89,8 @@ enum Verb {
     Join(change::Join),
     /// Say good-bye to the cluster and stop the agent.
     Leave,
+    /// Restart the agent, under whatever starts it again; the others wait and raise no alarm.
+    Restart(change::Restart),
     /// Drop a member that is down or has left from every view.
     Forget(change::Forget),
     /// Show or change the tags of this member.
@@ -124,6 +126,7 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Beat(verb) => drive(verb.run(&client(), &output)),
         Verb::Join(verb) => drive(verb.run(&client(), &output)),
         Verb::Leave => drive(change::leave(&client(), &output)),
+        Verb::Restart(verb) => drive(verb.run(&client(), &output)),
         Verb::Forget(verb) => drive(verb.run(&client(), &output)),
         Verb::Tags(verb) => drive(verb.run(&client(), &output)),
         Verb::Version => drive(status::version(&client(), &output)),

@@ -20,6 +20,8 @@ pub(crate) enum Request {
     Beat(oneshot::Sender<Gate>),
     /// Say good-bye; answered when it is acknowledged or its time is up.
     Leave(oneshot::Sender<Farewell>),
+    /// Say that the next life begins within this time; answered like a good-bye.
+    Restart(Duration, oneshot::Sender<Farewell>),
     /// Save what is to be kept, and end the loop.
     Stop,
 }
@@ -87,8 +89,6 @@ pub(crate) struct Farewell {
 pub(crate) enum Notice {
     /// There is somebody else in a complete view.
     Joined,
-    /// The seeds name nobody but ourselves.
-    Alone,
     /// Another living host holds our name.
     NameRefused {
         /// Who.
@@ -97,5 +97,8 @@ pub(crate) enum Notice {
         address: SocketAddr,
     },
     /// The good-bye is over.
-    Left,
+    Left {
+        /// It was said until the next life only.
+        restarts: bool,
+    },
 }

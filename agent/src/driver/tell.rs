@@ -43,6 +43,7 @@ impl Driver {
             Event::Joined { members } => {
                 info!(members, "joined");
                 self.board.publish(ours(format!("joined: {members} members in the view")));
+                self.turn.status_stale = true;
             }
             Event::NameRefused { holder, address, generation } => {
                 let sentence = format!(
@@ -117,13 +118,15 @@ impl Driver {
                 self.board.publish(ours(sentence));
             }
             Event::LeaveDone { acknowledged, asked } => {
-                info!(acknowledged, asked, "left");
-                self.board.publish(ours(format!("left: {acknowledged} of {asked} peers acknowledged")));
+                let restarts = self.node.is_restarting();
+                let what = if restarts { "restarting" } else { "left" };
+                info!(acknowledged, asked, "{what}");
+                self.board.publish(ours(format!("{what}: {acknowledged} of {asked} peers acknowledged")));
                 let farewell = Farewell { acknowledged, asked };
                 for waiting in self.turn.farewells.drain(..) {
                     let _ = waiting.send(farewell);
                 }
-                let _ = self.notices.send(Notice::Left);
+                let _ = self.notices.send(Notice::Left { restarts });
             }
         }
     }
@@ -158,7 +161,8 @@ impl Driver {
         (self.turn.status, self.turn.status_stale) = (Some(now), false);
         let (Census { alive, suspect, down, .. }, quorum) =
             (self.node.census(), self.node.quorum(now).quorum);
-        notify::status(&format!("{alive} alive, {suspect} suspect, {down} down; quorum {quorum}"));
+        let looking = if self.node.is_joined() { "" } else { "looking for other members; " };
+        notify::status(&format!("{looking}{alive} alive, {suspect} suspect, {down} down; quorum {quorum}"));
     }
 }
 

@@ -32,6 +32,11 @@ impl Signals {
         })
     }
 
+    /// Waits for the wish to stop alone. Others are forgotten: before the start there is nothing to do for them.
+    pub(crate) async fn stop(&mut self) {
+        while !matches!(self.next().await, Wish::Stop) {}
+    }
+
     /// Waits for the next one.
     pub(crate) async fn next(&mut self) -> Wish {
         tokio::select! {

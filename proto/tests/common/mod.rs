@@ -92,7 +92,7 @@ pub fn any_want() -> impl Strategy<Value = Want> {
 }
 
 pub fn any_claim() -> impl Strategy<Value = Claim> {
-    let flags = (any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>(), any::<u32>());
     let numbers = (any::<u64>(), number(), number(), number(), number(), number());
     let parts = (
         numbers,
@@ -114,6 +114,7 @@ pub fn any_claim() -> impl Strategy<Value = Claim> {
             entries,
             since,
             version,
+            restart_ms: flags.2,
         },
     )
 }

@@ -207,7 +207,7 @@ impl Stage {
 
     pub(crate) fn believes(&mut self, subject: usize, status: Status) {
         let kind = match status {
-            Status::Alive => MemberEventKind::Alive,
+            Status::Alive | Status::Restarting => MemberEventKind::Alive,
             Status::Suspect => MemberEventKind::Suspect,
             Status::Down => MemberEventKind::Down,
             Status::Left => MemberEventKind::Left,

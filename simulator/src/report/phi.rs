@@ -40,7 +40,7 @@ pub(super) fn figure(film: &Recording, seconds: f64, threshold: Option<f64>) -> 
     for (i, (at, belief)) in told.take(MOST).enumerate() {
         let (class, word) = match belief {
             Belief::Unknown => ("gone", "forgotten"),
-            Belief::Is(Status::Alive) => ("alive", "alive"),
+            Belief::Is(Status::Alive | Status::Restarting) => ("alive", "alive"),
             Belief::Is(Status::Suspect) => ("suspect", "suspect"),
             Belief::Is(Status::Down) => ("down", "down"),
             Belief::Is(Status::Left) => ("left", "left"),

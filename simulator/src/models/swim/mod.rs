@@ -97,7 +97,7 @@ impl Swim {
         let (lifeguard, nodes) = (self.lifeguard, living);
         let peer = &mut self.peers[claim.member];
         match claim.status {
-            Status::Alive => {
+            Status::Alive | Status::Restarting => {
                 if claim.incarnation <= peer.incarnation {
                     return;
                 }

@@ -24,7 +24,7 @@ pub(super) enum Kind {
 pub(super) fn put(bytes: &mut Vec<u8>, claim: Claim) {
     bytes.extend((claim.member as u16).to_le_bytes());
     bytes.push(match claim.status {
-        Status::Alive => 0,
+        Status::Alive | Status::Restarting => 0,
         Status::Suspect => 1,
         Status::Down | Status::Left => 2,
     });

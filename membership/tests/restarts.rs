@@ -1,0 +1,130 @@
+//! A member says that it restarts: the others wait for it, for so long and no longer.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::World;
+use heartsay_membership::{Command, Electorate, Event, MemberEventKind, Name, Quorum, Status};
+
+const FIVE: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
+
+#[test]
+fn five_are_upgraded_one_after_another_and_the_others_see_five_restarts_and_nothing_else() {
+    let mut config = World::config();
+    config.electorate = Some(Electorate::expected(5));
+    let mut world = World::new();
+    for (host, name) in (1..).zip(FIVE) {
+        world.start_as(name, host, &["n1", "n2"], config.clone());
+    }
+    world.wait(20.0, |w| w.nodes.values().all(|p| p.node.quorum(w.now).quorum == Quorum::Held));
+    world.run(10.0);
+    world.forget_events();
+    for (host, name) in (1..).zip(FIVE) {
+        announce(&mut world, name, 15);
+        world.kill(name);
+        world.run(4.0);
+        assert!(world.all_say(name, Status::Restarting), "{world:?}");
+        world.start_as(name, host, &["n1", "n2"], config.clone());
+        world.wait(2.0, |w| w.all_say(name, Status::Alive) && w.nodes[name].node.members() == 5);
+        world.run(8.0);
+        for (other, place) in world.nodes.iter().filter(|(other, _)| *other != name) {
+            let seen: Vec<_> = place.events.iter().map(|(_, event)| event).collect();
+            let restart = |e: &Event| {
+                matches!(e, Event::Member(m) if m.name.as_str() == name && m.kind == MemberEventKind::Restart)
+            };
+            assert!(matches!(seen[..], [only] if restart(only)), "{other} of {name}: {seen:?}");
+        }
+        world.forget_events();
+    }
+}
+
+#[test]
+fn who_does_not_come_back_in_its_time_is_called_down_right_after_it() {
+    let mut world = World::cluster(5);
+    world.run(10.0);
+    world.forget_events();
+    announce(&mut world, "n5", 15);
+    world.kill("n5");
+    world.run(14.0);
+    assert!(world.all_say("n5", Status::Restarting), "{world:?}");
+    assert!(world.nodes.values().all(|p| p.events.is_empty()), "{world:?}");
+    let took = world.wait(2.0, |w| w.all_say("n5", Status::Down));
+    println!("down {took} s after 14.4 s");
+}
+
+#[test]
+fn a_host_that_vanishes_while_it_restarts_has_the_pause_of_anybody_when_its_time_is_over() {
+    let mut world = World::cluster(5);
+    world.run(10.0);
+    announce(&mut world, "n5", 3);
+    world.vanish("n5");
+    world.stop("n5");
+    world.run(2.5);
+    assert!(world.all_say("n5", Status::Restarting), "{world:?}");
+    let others = |w: &World| FIVE[..4].iter().all(|by| w.status(by, "n5") == Some(Status::Down));
+    let took = world.wait(6.0, others);
+    assert!(took > 2.0, "{took}");
+}
+
+#[test]
+fn a_restart_without_an_end_is_waited_for_a_minute_at_most() {
+    let mut world = World::cluster(5);
+    world.run(10.0);
+    announce(&mut world, "n5", 1_000_000);
+    world.kill("n5");
+    world.run(59.0);
+    assert!(world.all_say("n5", Status::Restarting), "{world:?}");
+    world.wait(3.0, |w| w.all_say("n5", Status::Down));
+}
+
+#[test]
+fn who_was_away_when_it_was_said_hears_of_it_before_it_can_call_it_down() {
+    let mut world = World::cluster(5);
+    world.run(10.0);
+    for other in ["n1", "n2", "n3", "n5"] {
+        world.cut_between("n4", other);
+    }
+    announce(&mut world, "n5", 15);
+    world.kill("n5");
+    world.heal();
+    world.forget_events();
+    world.run(5.0);
+    assert!(world.all_say("n5", Status::Restarting), "{world:?}");
+    assert_eq!(world.events("n5", MemberEventKind::Down), 0);
+    // A newcomer hears how long is left, and not that it begins now.
+    world.start("n6", &["n1"]);
+    world.run(1.0);
+    let name = Name::new("n5").unwrap();
+    let left = world.nodes["n6"].node.member(world.now, &name).unwrap().restarting.unwrap();
+    assert!(left > Duration::from_secs(8) && left < Duration::from_millis(8_850), "{left:?}");
+}
+
+#[test]
+fn who_restarts_is_nobodys_witness_and_others_still_call_down_the_dead() {
+    let mut world = World::cluster(3);
+    world.run(10.0);
+    announce(&mut world, "n2", 30);
+    world.kill("n2");
+    world.kill("n3");
+    world.wait(3.0, |w| w.status("n1", "n3") == Some(Status::Down));
+    assert_eq!(world.status("n1", "n2"), Some(Status::Restarting));
+}
+
+/// The member says that it is back within so many seconds, and knows that others have heard it.
+fn announce(world: &mut World, name: &str, within: u64) {
+    world.command(name, Command::Restart(Duration::from_secs(within))).unwrap();
+    let done = |w: &World| {
+        w.nodes[name].events.iter().any(|(_, event)| matches!(event, Event::LeaveDone { .. }))
+    };
+    world.wait(1.2, done);
+    assert_eq!(world.events(name, MemberEventKind::Left), 0);
+    world.nodes.get_mut(name).unwrap().events.clear();
+}
