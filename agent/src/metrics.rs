@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use heartsay_membership::Quorum;
+use heartsay_membership::{OutsideReason, Quorum};
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -46,7 +46,22 @@ pub(crate) fn encode(picture: &Picture, context: &Context) -> Result<String, fmt
     gauges(r, "quorum", "1 for the state that quorum is in", "state", quorums);
     gauge(r, "quorum_present", "Members that count for quorum", u64::from(picture.quorum.present));
     gauge(r, "quorum_needed", "Members needed for quorum", u64::from(picture.quorum.needed));
-    gauge(r, "joined", "1 after the first complete view of the cluster", u64::from(picture.joined));
+    gauge(
+        r,
+        "joined",
+        "1 after the first complete view of the cluster, while the others count this agent as a member",
+        u64::from(picture.joined),
+    );
+    let why = picture.outside.as_ref().map(|outside| outside.reason.word());
+    let reasons =
+        OutsideReason::WORDS.into_iter().map(|word| (word.to_owned(), i64::from(why == Some(word))));
+    gauges(
+        r,
+        "outside",
+        "1 for the reason why the others do not count this agent as a member",
+        "reason",
+        reasons,
+    );
     let beating = !picture.gate.is_closed();
     gauge(r, "beating", "0 while the local service does not beat in time", u64::from(beating));
     gauge(r, "isolated", "1 while most others look silent at once", u64::from(stats.isolated));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heartsay_membership::{Census, Event, Instant, MemberEvent, MemberEventKind, Name};
+use heartsay_membership::{Census, Event, Instant, MemberEvent, MemberEventKind, Name, OutsideReason};
 use tracing::{error, info, warn};
 
 use super::{Driver, Farewell, Notice};
@@ -43,16 +43,30 @@ impl Driver {
                 info!(members, "joined");
                 self.board.publish(ours(format!("joined: {members} members in the view")));
             }
-            Event::NameRefused { holder, address, generation } => {
-                let sentence = format!(
-                    "the name {} is held by host {holder}, alive at {address}; this agent is not taken in",
-                    self.node.me()
-                );
-                if self.board.condition("name", Some(sentence.clone())) {
-                    warn!(%holder, %address, generation, "{sentence}");
-                    self.board.publish(ours(sentence));
-                }
+            // Told as what we are outside for.
+            Event::NameRefused { holder, address, .. } => {
                 let _ = self.notices.send(Notice::NameRefused { holder, address });
+            }
+            Event::Outside(outside) => {
+                let reason = outside.as_ref().map(|outside| outside.reason);
+                if !matches!(reason, Some(OutsideReason::NameRefused { .. })) {
+                    let _ = self.notices.send(Notice::NameAccepted);
+                }
+                let line = match outside {
+                    Some(outside) => {
+                        warn!("{outside}");
+                        let by = outside.by.iter().map(ToString::to_string).collect();
+                        let status = Some(outside.reason.word().to_owned());
+                        WatchLine { status, by: Some(by), ..ours(outside.to_string()) }
+                    }
+                    None => {
+                        let sentence = "the others count this agent as a member again";
+                        info!("{sentence}");
+                        WatchLine { status: Some(show::IN.to_owned()), ..ours(sentence.to_owned()) }
+                    }
+                };
+                self.board.publish(line);
+                self.turn.status_stale = true;
             }
             Event::ClockRefused => {
                 let sentence = "peers say that this host's clock is far ahead of theirs; set it and restart";
@@ -124,7 +138,9 @@ impl Driver {
         (self.turn.status, self.turn.status_stale) = (Some(now), false);
         let (Census { alive, suspect, down, .. }, quorum) =
             (self.node.census(), self.node.quorum(now).quorum);
-        notify::status(&format!("{alive} alive, {suspect} suspect, {down} down; quorum {quorum}"));
+        let out =
+            self.node.outside().map(|outside| format!("{}; ", outside.reason.word())).unwrap_or_default();
+        notify::status(&format!("{out}{alive} alive, {suspect} suspect, {down} down; quorum {quorum}"));
     }
 }
 
