@@ -194,23 +194,17 @@ fn a_second_host_of_the_same_name_gives_up_and_says_who_has_it() {
     assert_eq!((&held["host_id"], &held["status"]), (&host.into(), &"alive".into()));
 }
 
-/// Copies a state directory, as cloning a machine does.
-fn copied_state(from: &Plan, to: &Plan) -> std::path::PathBuf {
-    let copy = to.dir().join("copy");
-    fs::create_dir(&copy).unwrap();
-    for file in fs::read_dir(from.dir().join("state")).unwrap().map(Result::unwrap) {
-        if file.file_name() != "lock" {
-            fs::copy(file.path(), copy.join(file.file_name())).unwrap();
-        }
-    }
-    copy
-}
-
 #[test]
 fn a_clone_with_its_state_directory_gives_up_and_the_first_stays() {
     let (a, b) = pair();
     let clone = plan("b").seed(&a.address()).flags(&["--duplicate-name-timeout", "1s"]);
-    let copy = copied_state(&b.plan, &clone);
+    let copy = clone.dir().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for file in fs::read_dir(b.plan.dir().join("state")).unwrap().map(Result::unwrap) {
+        if file.file_name() != "lock" {
+            fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+        }
+    }
     let host = b.get("/v1/self")["member"]["host_id"].clone();
     let (code, log) = clone.with_state_dir(&copy).fails();
     assert_eq!(code, 1, "{log}");
