@@ -352,6 +352,7 @@ impl Driver {
     }
 
     fn picture(&self, now: Instant, scope: &Scope) -> Picture {
+        let outside = self.node.outside();
         Picture {
             at: now,
             index: self.board.newest(),
@@ -365,7 +366,8 @@ impl Driver {
             quorum: self.node.quorum(now),
             stats: self.node.stats(),
             loss: Loss { overflow: self.udp.overflow(), ..self.turn.loss.clone() },
-            joined: self.turn.joined,
+            joined: self.turn.joined && outside.is_none(),
+            outside,
             leaving: self.node.is_leaving(),
             gate: self.gate,
         }

@@ -3,8 +3,9 @@
 //! Fed like any reader of the event stream, from the board's ring: however slow
 //! a command is, the protocol does not wait. Each hook has a lane, so that its
 //! runs come one after the other and in order; the two hooks of quorum share
-//! one, so that "regained" never overtakes "lost". Lanes run side by side, up to a
-//! bound from which that of quorum is exempt.
+//! one, so that "regained" never overtakes "lost", and so do the two of our own
+//! standing. Lanes run side by side, up to a bound from which that of quorum is
+//! exempt.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,6 +22,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::api::show;
 use crate::api::types::WatchLine;
 use crate::group::Group;
 use crate::view::{Board, Missed};
@@ -152,7 +154,14 @@ impl Dispatcher {
                     all.push(if held { "on_quorum_regained" } else { "on_quorum_lost" }.to_owned());
                 }
             }
-            (_, kind) => all.push(format!("on_{}", kind.replace('-', "_"))),
+            (_, kind) => {
+                all.push(format!("on_{}", kind.replace('-', "_")));
+                match line.status.as_deref() {
+                    Some(show::IN) if kind == "self" => all.push("on_taken_in".to_owned()),
+                    Some(_) if kind == "self" => all.push("on_put_out".to_owned()),
+                    _ => {}
+                }
+            }
         }
         all
     }
@@ -264,7 +273,11 @@ fn judge<'a>(job: &Job, ran: io::Result<Ran>, runs: &'a Runs) -> &'a AtomicU64 {
 
 /// The lane of a hook.
 fn lane(name: &'static str) -> &'static str {
-    if name.starts_with("on_quorum_") { QUORUM } else { name }
+    match name {
+        _ if name.starts_with("on_quorum_") => QUORUM,
+        "on_put_out" | "on_taken_in" => STANDING,
+        _ => name,
+    }
 }
 
 fn environment(line: &WatchLine) -> Vec<(&'static str, String)> {
@@ -281,7 +294,7 @@ fn environment(line: &WatchLine) -> Vec<(&'static str, String)> {
 }
 
 /// What hooks can be for.
-pub(crate) const OCCASIONS: [&str; 13] = [
+pub(crate) const OCCASIONS: [&str; 15] = [
     "on_event",
     "on_quorum_lost",
     "on_quorum_regained",
@@ -295,8 +308,11 @@ pub(crate) const OCCASIONS: [&str; 13] = [
     "on_member_forgotten",
     "on_member_fenced",
     "on_self",
+    "on_put_out",
+    "on_taken_in",
 ];
 const QUORUM: &str = "quorum";
+const STANDING: &str = "standing";
 /// Hooks that run at the same time, beside that of quorum.
 const AT_ONCE: usize = 4;
 /// Runs that may wait in one lane: more than half a cluster of a hundred going down at once.
@@ -347,8 +363,14 @@ mod tests {
         assert_eq!(said("unsettled"), ["on_event"]);
         assert_eq!(said("held"), ["on_event", "on_quorum_regained"]);
         assert_eq!(said("unsettled"), ["on_event", "on_quorum_lost"]);
-        for name in dispatcher.occasions(&event("member-down", None)) {
-            assert!(occasion(&name).is_some(), "{name}");
+        let ours = |status: &str| WatchLine { status: Some(status.to_owned()), ..event("self", None) };
+        assert_eq!(dispatcher.occasions(&ours("kept-out")), ["on_event", "on_self", "on_put_out"]);
+        assert_eq!(dispatcher.occasions(&ours("in")), ["on_event", "on_self", "on_taken_in"]);
+        assert_eq!(dispatcher.occasions(&event("self", None)), ["on_event", "on_self"]);
+        for line in [event("member-down", None), ours("kept-out"), ours("in")] {
+            for name in dispatcher.occasions(&line) {
+                assert!(occasion(&name).is_some(), "{name}");
+            }
         }
     }
 

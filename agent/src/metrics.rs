@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use heartsay_membership::{Quorum, Rejected};
+use heartsay_membership::{OutsideReason, Quorum, Rejected};
 use heartsay_proto::DecodeError;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -84,7 +84,23 @@ pub(crate) fn encode(picture: &Picture, context: &Context, format: Format) -> Re
     gauges(r, "quorum", "1 for the state that quorum is in", "state", quorums);
     gauge(r, "quorum_present", "Members that count for quorum", u64::from(picture.quorum.present));
     gauge(r, "quorum_needed", "Members needed for quorum", u64::from(picture.quorum.needed));
-    gauge(r, "joined", "1 after the first complete view, or where nobody is to be looked for", u64::from(picture.joined || context.seeds.nobody_else()));
+    let nobody_to_find = context.seeds.nobody_else() && picture.outside.is_none();
+    gauge(
+        r,
+        "joined",
+        "1 after the first complete view, or where nobody is to be looked for, while the others count this agent as a member",
+        u64::from(picture.joined || nobody_to_find),
+    );
+    let why = picture.outside.as_ref().map(|outside| outside.reason.word());
+    let reasons =
+        OutsideReason::WORDS.into_iter().map(|word| (word.to_owned(), i64::from(why == Some(word))));
+    gauges(
+        r,
+        "outside",
+        "1 for the reason why the others do not count this agent as a member",
+        "reason",
+        reasons,
+    );
     let beating = !picture.gate.is_closed();
     gauge(r, "beating", "0 while the local service does not beat in time", u64::from(beating));
     gauge(r, "isolated", "1 while most others look silent at once", u64::from(stats.isolated));

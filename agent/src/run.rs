@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use heartsay_membership::{Command, Electorate, Identity, Instant, Name, Node};
+use heartsay_membership::{Command, Electorate, Identity, Name, Node};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -239,8 +239,12 @@ impl Agent {
                     Notice::NameRefused { holder, address } => {
                         let limit = self.app.0.clock.after(self.settings.duplicate_name_timeout);
                         let limit = contested.map_or(limit, |contested| contested.limit);
-                        let last = self.app.0.clock.now();
-                        contested = Some(Contested { holder: holder.to_string(), address, limit, last });
+                        contested = Some(Contested { holder: holder.to_string(), address, limit });
+                    }
+                    Notice::NameAccepted => {
+                        if contested.take().is_some() {
+                            info!("the name is ours: nobody refuses it any more");
+                        }
                     }
                     Notice::Left { restarts } => {
                         self.restarts = restarts;
@@ -262,12 +266,8 @@ impl Agent {
                         warn!("the good-bye was not acknowledged in time");
                         self.tell(Request::Stop);
                         stop = Stop::Stopping;
-                    } else if let Some(old) = contested.take()
-                        && self.app.0.clock.now().since(old.last) < STILL_REFUSED
-                    {
-                        return Err(old.error(&self.settings.name));
-                    } else if self.app.0.board.condition("name", None) {
-                        info!("the name is ours: nobody refuses it any more");
+                    } else if let Some(contested) = &contested {
+                        return Err(contested.error(&self.settings.name));
                     }
                 }
             }
@@ -397,8 +397,6 @@ struct Contested {
     address: SocketAddr,
     /// When we give up.
     limit: tokio::time::Instant,
-    /// When we were last refused.
-    last: Instant,
 }
 
 impl Contested {
@@ -489,8 +487,6 @@ const REQUESTS: usize = 64;
 const RESTART: u8 = 75;
 /// Beyond what the machine itself allows a good-bye; also for last answers.
 const GRACE: Duration = Duration::from_millis(500);
-/// A refusal comes with every exchange; after so long without one it is over.
-const STILL_REFUSED: Duration = Duration::from_secs(10);
 /// Peers of an earlier life that are dialled at start: plenty to find one alive.
 const MOST_REMEMBERED: usize = 256;
 

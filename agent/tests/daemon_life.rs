@@ -195,6 +195,58 @@ fn a_second_host_of_the_same_name_gives_up_and_says_who_has_it() {
 }
 
 #[test]
+fn a_clone_with_its_state_directory_gives_up_and_the_first_stays() {
+    let (a, b) = pair();
+    let clone = plan("b").seed(&a.address()).flags(&["--duplicate-name-timeout", "1s"]);
+    let copy = clone.dir().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for file in fs::read_dir(b.plan.dir().join("state")).unwrap().map(Result::unwrap) {
+        if file.file_name() != "lock" {
+            fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+        }
+    }
+    let host = b.get("/v1/self")["member"]["host_id"].clone();
+    let (code, log) = clone.with_state_dir(&copy).fails();
+    assert_eq!(code, 1, "{log}");
+    assert!(log.contains(&format!("at {}", b.address())) && log.contains("--state-dir"), "{log}");
+    a.wait_for("the first is the member again", |a| {
+        let held = a.get("/v1/members/b");
+        held["host_id"] == host && held["address"] == b.address() && held["status"] == "alive"
+    });
+    let restarts = a.get("/v1/stats")["events"]["member-restart"].as_u64().unwrap();
+    assert!(restarts <= 2, "{restarts} restarts");
+    assert_eq!(b.get("/v1/self")["outside"], json!(null));
+    assert_eq!(b.ask("GET", "/readyz", "", "").status, 200);
+}
+
+#[test]
+fn a_refused_name_is_seen_everywhere_and_told_once() {
+    let (a, b) = pair();
+    let twin = plan("b").seed(&a.address()).flags(&["--expected", "2"]).start();
+    twin.wait_for("it knows", |twin| twin.get("/v1/self")["outside"]["why"] == "refused");
+    assert!(twin.ask("GET", "/readyz", "", "").problem(503).contains("is held by host"));
+    let me = twin.get("/v1/self");
+    assert_eq!((&me["joined"], &me["quorum"]["quorum"] == "held"), (&json!(false), false));
+    assert!(me["conditions"][0].as_str().unwrap().contains(&b.address()), "{me}");
+    let metrics = twin.ask("GET", "/metrics", "", "").body;
+    assert!(metrics.contains("heartsay_outside{reason=\"refused\"} 1"), "{metrics}");
+    assert!(metrics.contains("heartsay_joined 0"), "{metrics}");
+    let mut watch = twin.watch("?since=0", "");
+    let line = loop {
+        let line = watch.line();
+        if line["type"] == "self" && line["status"] == "refused" {
+            break line;
+        }
+    };
+    assert!(line["reason"].as_str().unwrap().contains("is held by host"), "{line}");
+    let rounds = twin.get("/v1/stats")["rounds"].as_u64().unwrap();
+    twin.wait_for("more refusals come", |twin| twin.get("/v1/stats")["rounds"].as_u64() >= Some(rounds + 3));
+    let log = twin.log();
+    let told = log.lines().filter(|line| line.contains("WARN") && line.contains("is held by host"));
+    assert_eq!(told.count(), 1, "{log}");
+}
+
+#[test]
 fn peers_of_the_last_life_are_found_again_without_any_seed() {
     let a = plan("a").start();
     let b = plan("b").flags(&[]).start();

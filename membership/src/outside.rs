@@ -60,6 +60,9 @@ pub enum OutsideReason {
 }
 
 impl OutsideReason {
+    /// All words of [`Self::word`].
+    pub const WORDS: [&str; 4] = ["refused", "kept-out", "down", "unanswered"];
+
     /// Short stable word for labels and status lines.
     #[must_use]
     pub fn word(&self) -> &'static str {

@@ -56,6 +56,16 @@ fn a_member_whose_clock_is_far_too_slow_holds_a_lease_when_it_is_fenced() {
 }
 
 #[test]
+fn one_that_is_put_out_and_whose_clock_is_far_too_slow_holds_quorum_beside_those_who_put_it_out() {
+    // Beyond the promise: its proof of 1.4 s lasts 2.8 s, and it is out 2 to 3 s after the last one was given.
+    let slow = "\n[[fault]]\nwhat = \"clock-drift\"\nat = \"5s\"\nwho = \"n1\"\nppm = -500000\n";
+    let text = include_str!("../scenarios/deaf-of-three.toml").to_owned() + slow;
+    let scenario = parse(&text, &[]).unwrap_or_else(|problem| panic!("{problem}"));
+    let report = run(&scenario, &(1..=12).collect::<Vec<_>>(), &[], &|| {}).expect("runs");
+    assert!(report.runs.iter().any(|run| run.violations.broke("put-out-and-holding")));
+}
+
+#[test]
 fn a_loser_whose_clock_is_far_too_slow_holds_quorum_while_it_is_called_down() {
     // Beyond the promise, which allows 1 %: its proof of 1.4 s lasts 2.8 s. Whether that reaches the verdict, 2 s after
     // a question at any moment of a round, is up to the seed: in about one of four it does.

@@ -60,6 +60,11 @@ fn every_shipped_scenario_is_read_and_runs_without_breaking_a_rule() {
 }
 
 #[test]
+fn one_of_three_that_is_put_out_as_deaf_holds_no_quorum_beside_the_other_two() {
+    keeps_its_limits("deaf-of-three", &[1, 2, 3, 4, 5, 6], &[]);
+}
+
+#[test]
 fn a_crash_is_known_to_all_within_the_limits() {
     keeps_its_limits("crash", &[1, 2, 3, 4], &["nodes=32", "budget.bytes-mean=400"]);
 }

@@ -102,9 +102,9 @@ impl App {
         answer.await.map_err(|_| stopping())
     }
 
-    /// In the cluster, or alone because nobody said where others are.
+    /// In the cluster and counted there, or alone because nobody said where others are.
     pub(crate) fn has_joined(&self, picture: &Picture) -> bool {
-        picture.joined || self.0.seeds.nobody_else()
+        picture.joined || (picture.outside.is_none() && self.0.seeds.nobody_else())
     }
 }
 

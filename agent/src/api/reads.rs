@@ -52,6 +52,7 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
         started: about.started.clone(),
         encrypted: about.encrypted,
         joined: app.has_joined(&picture),
+        outside: picture.outside.as_ref().map(|outside| show::outside(&app.0.clock, outside)),
         isolated: picture.stats.isolated,
         leaving: picture.leaving,
         local_health: picture.stats.local_health,
@@ -146,8 +147,8 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Word>, Problem
     if picture.leaving {
         return Err(Problem::unavailable("this agent is leaving"));
     }
-    if app.0.board.has_condition("name") {
-        return Err(Problem::unavailable("another living host holds this agent's name"));
+    if let Some(outside) = &picture.outside {
+        return Err(Problem::unavailable(outside.to_string()));
     }
     if !app.has_joined(&picture) {
         return Err(Problem::unavailable("no other member has been found yet"));
@@ -171,6 +172,10 @@ fn one(app: &App, view: &MemberView, evidence: bool) -> Member {
 
 fn conditions(app: &App, picture: &Picture) -> Vec<String> {
     let mut conditions = app.0.board.conditions();
+    if let Some(outside) = &picture.outside {
+        let shown = show::outside(&app.0.clock, outside);
+        conditions.push(format!("{} (since {}); {}", shown.reason, shown.since, shown.advice));
+    }
     if picture.stats.local_health >= IMPAIRED {
         conditions.push(format!(
             "this agent is slow or badly connected (local health {}); its accusations count for less",

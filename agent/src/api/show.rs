@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use heartsay_membership::{AccuserView, CaseView, MemberView, PieceKind, QuorumStatus, Status};
+use heartsay_membership::{
+    AccuserView, CaseView, MemberView, OutsideReason, PieceKind, QuorumStatus, Status,
+};
 
-use super::types::{Accusation, Agreed, Beat, Case, Evidence, Member, Piece, Quorum};
+use super::types::{Accusation, Agreed, Beat, Case, Evidence, Member, Outside, Piece, Quorum};
 use crate::clock::Clock;
 use crate::driver::Gate;
 
@@ -81,6 +83,31 @@ pub(crate) fn quorum(clock: &Clock, status: &QuorumStatus) -> Quorum {
             names: agreed.names.iter().map(ToString::to_string).collect(),
             since: clock.stamp(agreed.since),
         }),
+    }
+}
+
+/// Why the others do not count this agent, and what to do.
+#[must_use]
+pub(crate) fn outside(clock: &Clock, outside: &heartsay_membership::Outside) -> Outside {
+    let advice = match outside.reason {
+        OutsideReason::NameRefused { .. } => {
+            "give one of the two another --name; a cloned machine needs a state directory of its own"
+        }
+        OutsideReason::KeptOut { .. } => {
+            "look at this host's interface, cable, packet filter and advertised address; what runs on it must not act \
+             as if it held quorum"
+        }
+        OutsideReason::Down => "bring the local service back, so that it beats",
+        OutsideReason::Unanswered => {
+            "see that UDP passes both ways between the others and the address that this agent advertises"
+        }
+    };
+    Outside {
+        why: outside.reason.word().to_owned(),
+        by: outside.by.iter().map(ToString::to_string).collect(),
+        since: clock.stamp(outside.since),
+        reason: outside.to_string(),
+        advice: advice.to_owned(),
     }
 }
 
@@ -229,6 +256,8 @@ fn finite(phi: f64) -> f64 {
     if phi.is_nan() { 0.0 } else { (phi.clamp(0.0, 1000.0) * 1000.0).round() / 1000.0 }
 }
 
+/// Status word of a `self` line: the others count this agent as a member again.
+pub(crate) const IN: &str = "in";
 /// What a member tells of itself when its service does not beat.
 pub(crate) const BEAT: &str = "beat";
 pub(crate) const MISSED: &[u8] = b"missed";

@@ -158,7 +158,11 @@ pub struct SelfInfo {
     /// RFC 3339.
     pub started: String,
     pub encrypted: bool,
+    /// In a complete view, and counted by the others.
     pub joined: bool,
+    /// Why the others do not count this agent as a member; `null` while they do, as far as it knows.
+    #[serde(default)]
+    pub outside: Option<Outside>,
     pub isolated: bool,
     pub leaving: bool,
     /// 0 well .. 8 impaired.
@@ -180,6 +184,22 @@ pub struct SelfInfo {
     /// Problems an operator should know of, one sentence each; empty when all is well.
     pub conditions: Vec<String>,
     pub version: Version,
+}
+
+/// Why the others do not count the answering agent as a member; part of `/v1/self`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outside {
+    /// `refused` (another living host has its name), `kept-out` (its witnesses find it unfit), `down` (it gives no sign
+    /// of life, by command) or `unanswered`.
+    pub why: String,
+    /// Who says so, where somebody does.
+    pub by: Vec<String>,
+    /// RFC 3339: since when it has known.
+    pub since: String,
+    /// One sentence.
+    pub reason: String,
+    /// What to do about it.
+    pub advice: String,
 }
 
 /// Answer of `POST /v1/beat`, and part of `/v1/self`.

@@ -72,6 +72,13 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
     let member = &me.member;
     let state = if me.leaving {
         "leaving"
+    } else if let Some(outside) = &me.outside {
+        match outside.why.as_str() {
+            "refused" => "refused: another living host has this name",
+            "kept-out" => "kept out: the others hold this member for down, though it runs",
+            "down" => "down: the others have called this member down",
+            _ => "unanswered: no other member answers this one",
+        }
     } else if me.isolated {
         "isolated: most others look silent, so probably it is this host; verdicts are held"
     } else if me.joined {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use heartsay_membership::{Command, HostId, Instant, MemberView, Name, QuorumStatus, Rejected, Stats};
+use heartsay_membership::{
+    Command, HostId, Instant, MemberView, Name, Outside, QuorumStatus, Rejected, Stats,
+};
 use tokio::sync::oneshot;
 
 use super::Gate;
@@ -56,8 +58,10 @@ pub(crate) struct Picture {
     pub(crate) stats: Stats,
     /// The driver's counters.
     pub(crate) loss: Loss,
-    /// A complete view with somebody else in it has been had.
+    /// A complete view with somebody else in it has been had, and the others count us as a member.
     pub(crate) joined: bool,
+    /// Why they do not.
+    pub(crate) outside: Option<Outside>,
     /// Saying good-bye.
     pub(crate) leaving: bool,
     /// Whether the local service beats.
@@ -96,6 +100,8 @@ pub(crate) enum Notice {
         /// Where.
         address: SocketAddr,
     },
+    /// Nobody refuses our name any more.
+    NameAccepted,
     /// The good-bye is over.
     Left {
         /// It was said until the next life only.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use heartsay_membership::{Census, Event, Instant, MemberEvent, MemberEventKind, Name, NarrowPath};
+use heartsay_membership::{
+    Census, Event, Instant, MemberEvent, MemberEventKind, Name, NarrowPath, OutsideReason,
+};
 use tracing::{error, info, warn};
 
 use super::{Driver, Farewell, Notice};
@@ -45,16 +47,30 @@ impl Driver {
                 self.board.publish(ours(format!("joined: {members} members in the view")));
                 self.turn.status_stale = true;
             }
-            Event::NameRefused { holder, address, generation } => {
-                let sentence = format!(
-                    "the name {} is held by host {holder}, alive at {address}; this agent is not taken in",
-                    self.node.me()
-                );
-                if self.board.condition("name", Some(sentence.clone())) {
-                    warn!(%holder, %address, generation, "{sentence}");
-                    self.board.publish(ours(sentence));
-                }
+            // Told as what we are outside for.
+            Event::NameRefused { holder, address, .. } => {
                 let _ = self.notices.send(Notice::NameRefused { holder, address });
+            }
+            Event::Outside(outside) => {
+                let reason = outside.as_ref().map(|outside| outside.reason);
+                if !matches!(reason, Some(OutsideReason::NameRefused { .. })) {
+                    let _ = self.notices.send(Notice::NameAccepted);
+                }
+                let line = match outside {
+                    Some(outside) => {
+                        warn!("{outside}");
+                        let by = outside.by.iter().map(ToString::to_string).collect();
+                        let status = Some(outside.reason.word().to_owned());
+                        WatchLine { status, by: Some(by), ..ours(outside.to_string()) }
+                    }
+                    None => {
+                        let sentence = "the others count this agent as a member again";
+                        info!("{sentence}");
+                        WatchLine { status: Some(show::IN.to_owned()), ..ours(sentence.to_owned()) }
+                    }
+                };
+                self.board.publish(line);
+                self.turn.status_stale = true;
             }
             Event::ClockRefused => {
                 let sentence = format!(
@@ -161,8 +177,12 @@ impl Driver {
         (self.turn.status, self.turn.status_stale) = (Some(now), false);
         let (Census { alive, suspect, down, .. }, quorum) =
             (self.node.census(), self.node.quorum(now).quorum);
-        let looking = if self.node.is_joined() { "" } else { "looking for other members; " };
-        notify::status(&format!("{looking}{alive} alive, {suspect} suspect, {down} down; quorum {quorum}"));
+        let out = match self.node.outside() {
+            Some(outside) => format!("{}; ", outside.reason.word()),
+            None if self.node.is_joined() => String::new(),
+            None => "looking for other members; ".to_owned(),
+        };
+        notify::status(&format!("{out}{alive} alive, {suspect} suspect, {down} down; quorum {quorum}"));
     }
 }
 

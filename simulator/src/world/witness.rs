@@ -52,6 +52,12 @@ impl World {
                 self.trace.say(now, name.as_str(), || format!("is refused: host {holder} holds the name"));
                 self.stop(host, false);
             }
+            Event::Outside(outside) => {
+                self.trace.say(now, name.as_str(), || match outside {
+                    Some(outside) => format!("is out: {outside}"),
+                    None => "is in again".to_owned(),
+                });
+            }
             Event::ClockRefused => self.trace.say(now, name.as_str(), || "clock refused by peers".to_owned()),
             Event::PathLimited { to, narrow } => {
                 self.trace.say(now, name.as_str(), || format!("path to {to} is narrow: {narrow}"));
@@ -180,8 +186,8 @@ impl World {
         marks.evicted = Some(now);
     }
 
-    /// Whether `observer` calls `subject` down though it may live, since it is of no use: of such a verdict quorum
-    /// promises nothing.
+    /// Whether `observer` calls `subject` down though it may live, since it is of no use: such a verdict is looked at by
+    /// [`World::check_put_out`], cut or no cut.
     fn keeps_out(&self, observer: usize, subject: usize) -> bool {
         let Some(process) = &self.hosts[observer].process else { return false };
         let local = Instant::from_micros(process.clock.read(self.now));
