@@ -63,6 +63,8 @@ const SHIPPED: &[(&str, &str)] = ship![
     "sick-node",
     "sites",
     "stall",
+    "states",
+    "states-newcomer",
     "threshold",
     "wan",
 ];
