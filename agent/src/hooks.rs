@@ -288,6 +288,7 @@ fn environment(line: &WatchLine) -> Vec<(&'static str, String)> {
         ("HEARTSAY_NAME", text(&line.name)),
         ("HEARTSAY_STATUS", text(&line.status)),
         ("HEARTSAY_FENCED", line.fenced.map(|fenced| fenced.to_string()).unwrap_or_default()),
+        ("HEARTSAY_CHANGED", line.changed.as_deref().unwrap_or_default().join(" ")),
         ("HEARTSAY_REASON", text(&line.reason)),
         ("HEARTSAY_QUORUM", line.quorum.as_ref().map(|q| q.quorum.clone()).unwrap_or_default()),
     ]

@@ -21,6 +21,7 @@ use crate::member::Member;
 use crate::node::Node;
 use crate::peers;
 use crate::standing::Status;
+use crate::wire::Detail;
 
 /// Members of whose state we have a part, by name hash.
 #[derive(Debug)]
@@ -172,8 +173,12 @@ impl Node {
         self.rests.asked.push((hash, now + (self.patience(None) * 2).max(SHORTEST_WAIT)));
         let Some(to) = to else { return };
         let exchange = gossip::Exchange { step: 3, wants: vec![want], ..gossip::Exchange::default() };
-        let packet = self.packet(0, Some(Body::Exchange(exchange)));
-        self.send(to, &packet);
+        let Some(mut filler) = self.filler(0, Some(Body::Exchange(exchange))) else { return };
+        if self.is_new(now) {
+            // Whoever does not know us answers nothing.
+            let _ = filler.try_claim(self.claim_with(now, self.myself(), Detail::Full, 0));
+        }
+        self.send(to, &filler.finish());
     }
 }
 

@@ -822,4 +822,52 @@ mod tests {
         set(&mut state, "still", "works");
         assert_eq!(state.get("still"), Some(b"works".as_ref()));
     }
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Any deltas of an owner's history, in any order, any number of times, from any room: nobody is misled, and whoever
+        /// is at the owner's version has what the owner has.
+        #[test]
+        fn any_order_of_deltas_ends_in_the_same_state(
+            history in vec(vec((0_usize..70, any::<bool>(), 0_usize..60), 1..30), 1..12),
+            told in vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 330_usize..1100, any::<bool>()), 0..60),
+        ) {
+            let mut owners = vec![State::default()];
+            for changes in history {
+                let mut owner = owners.last().unwrap().clone();
+                let change = |(key, lives, length): (usize, bool, usize)| {
+                    (format!("key{key}"), lives.then(|| vec![b'v'; length]))
+                };
+                // What is too much is refused whole.
+                let _ = owner.set(&changes.into_iter().map(change).collect::<Vec<_>>(), AMPLE);
+                owners.push(owner);
+            }
+            let mut reader = State::default();
+            for (owner, since, room, latest) in told {
+                let owner = owner.get(&owners);
+                let since = since.get(&owners).version();
+                let delta = if latest { owner.latest(room) } else { owner.delta(since, room) };
+                let before = reader.version();
+                reader.merge(&delta).unwrap();
+                prop_assert!(reader.version() >= before);
+                prop_assert_eq!(reader.merge(&delta).unwrap(), Merged::default(), "twice is once");
+                if let Some(owner) = owners.iter().find(|owner| owner.version() == reader.version()) {
+                    let now = owners.last().unwrap();
+                    for (key, value) in owner.iter() {
+                        // What was changed again since may be missing, or be newer.
+                        let same = reader.get(key) == Some(value);
+                        prop_assert!(same || now.get(key) != Some(value) || owner.version() < now.version());
+                    }
+                    let ahead = |key: &str| reader.notes().any(|n| n.key == key && n.version > owner.version());
+                    let later = |key: &str| now.notes().any(|n| n.key == key && n.version > owner.version());
+                    for (key, _) in reader.iter() {
+                        prop_assert!(owner.get(key).is_some() || ahead(key) || later(key), "{} was deleted", key);
+                    }
+                }
+            }
+            catch_up(&mut reader, owners.last().unwrap(), 1000);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use heartsay_detector::Detector;
 
 use crate::case::CaseView;
-use crate::identity::{Generation, Heartbeat, HostId, Name};
+use crate::identity::{Generation, Heartbeat, HostId, Name, Version};
 use crate::member::Member;
 use crate::node::Node;
 use crate::roster::{Census, Roster};
@@ -82,6 +82,8 @@ pub struct Glance<'a> {
     pub status: Status,
     /// Where it gossips.
     pub address: SocketAddr,
+    /// Version of its state.
+    pub version: Version,
 }
 
 /// One accusation.
@@ -249,6 +251,7 @@ fn glance(member: &Member) -> Glance<'_> {
         heartbeat: member.heartbeat,
         status: member.status,
         address: member.life.address(),
+        version: member.state.version(),
     }
 }
 

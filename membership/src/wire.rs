@@ -8,7 +8,7 @@ use heartsay_proto::{Message, gossip};
 use smol_str::SmolStr;
 
 use crate::Instant;
-use crate::identity::{Generation, HostId, Name};
+use crate::identity::{Generation, HostId, Name, Version};
 use crate::io::Rejected;
 use crate::life::{Life, Reference};
 use crate::member::Member;
@@ -91,7 +91,8 @@ pub fn write_claim(now: Instant, member: &Member, detail: Detail, room: usize, s
     };
     // What is not there needs no room, and most have nothing.
     let more = !member.state.is_known_to(since);
-    let room = if more { room.saturating_sub(claim.encoded_len() + VERSIONS).min(share) } else { 0 };
+    let versions = VERSIONS_TOLD * (1 + length(member.state.version()));
+    let room = if more { room.saturating_sub(claim.encoded_len() + versions).min(share) } else { 0 };
     let delta =
         if detail == Detail::Latest { member.state.latest(room) } else { member.state.delta(since, room) };
     claim.since = delta.since;
@@ -205,11 +206,16 @@ fn write_entry((key, entry): (SmolStr, Entry)) -> gossip::Entry {
 /// Longest key and value together that a claim of at most `room` bytes can tell to those who know the life: beside many
 /// accusations it has to wait.
 pub fn longest_entry(room: usize) -> usize {
-    room.saturating_sub(THIN + VERSIONS + ENTRY_OVERHEAD)
+    room.saturating_sub(THIN + VERSIONS_TOLD * (1 + length(Version::MAX)) + ENTRY_OVERHEAD)
 }
 
-/// What the three versions of a delta take, at most.
-const VERSIONS: usize = 36;
+/// Bytes of a number on the wire.
+fn length(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// A claim tells at most so many: from which on, up to which, and the newest.
+const VERSIONS_TOLD: usize = 3;
 /// A claim without identity, accusations and state, at most.
 const THIN: usize = 44;
 /// Longer silences need not be told apart; keeps a hostile number from mattering.

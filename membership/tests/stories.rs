@@ -216,7 +216,7 @@ fn a_newcomer_asks_those_whom_a_busy_seed_names() {
     for busy in [false, true] {
         let mut world = World::cluster(40);
         if busy {
-            let pull = Pull { from: 0, until: 0, have: Bytes::new() };
+            let pull = Pull { from: 0, until: 0, have: Bytes::new(), brief: false };
             let packet = Packet { sender: 99, body: Some(Body::Pull(pull)), ..Packet::default() };
             let (mut body, mut frame) = (Vec::new(), Vec::new());
             encode_packet(&packet, &mut body);

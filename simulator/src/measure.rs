@@ -36,6 +36,12 @@ pub struct Measures {
     pub newcomer_known: Vec<f32>,
     /// Newcomers that never had a full view, though they lived to the end.
     pub newcomers_lost: u64,
+    /// Until each of the first members had the whole state of all, after the last start; where they say much.
+    pub states: Vec<f32>,
+    /// From a newcomer's start until it had the whole state of all; where they say much.
+    pub newcomer_states: Vec<f32>,
+    /// First members and newcomers that never had, though they lived to the end.
+    pub stateless: [u64; 2],
     /// Sizes of views that anybody had while the cluster formed.
     pub view_sizes: Vec<usize>,
     /// Bytes sent (with IP and UDP headers) by each running member in each second after `measure.after`.
@@ -63,6 +69,7 @@ impl Measures {
     pub fn thin(&mut self) {
         (self.bytes, self.ages, self.disagreement, self.seconds) = Default::default();
         (self.formation_each, self.newcomer_full, self.newcomer_known) = Default::default();
+        (self.states, self.newcomer_states) = Default::default();
     }
 }
 
@@ -240,6 +247,10 @@ pub struct Summary {
     pub newcomer_full: Spread,
     /// See [`Measures::newcomer_known`].
     pub newcomer_known: Spread,
+    /// See [`Measures::states`].
+    pub states: Spread,
+    /// See [`Measures::newcomer_states`].
+    pub newcomer_states: Spread,
     /// Distinct sizes of views seen while the cluster formed, mean over runs.
     pub view_sizes: f64,
     /// Bytes sent per member and second.
@@ -279,6 +290,8 @@ impl Summary {
             ("full view at start, s", &self.formation),
             ("newcomer's full view, s", &self.newcomer_full),
             ("newcomer known, s", &self.newcomer_known),
+            ("all states at start, s", &self.states),
+            ("newcomer has all states, s", &self.newcomer_states),
             ("agreement after trouble, s", &self.agreement),
             ("no ghost after trouble, s", &self.ghosts_gone),
             ("age of heartbeats, rounds", &self.age),
@@ -344,6 +357,8 @@ impl Summary {
             formation: pool(|m| &m.formation_each, unformed),
             newcomer_full: pool(|m| &m.newcomer_full, sum(|m| m.newcomers_lost)),
             newcomer_known: pool(|m| &m.newcomer_known, 0),
+            states: pool(|m| &m.states, sum(|m| m.stateless[0])),
+            newcomer_states: pool(|m| &m.newcomer_states, sum(|m| m.stateless[1])),
             view_sizes: runs.iter().map(|m| m.view_sizes.len()).sum::<usize>() as f64 / count,
             bytes: Spread::of(runs.iter().flat_map(|m| m.bytes.iter().map(|b| f64::from(*b))), 0),
             bytes_peak: runs.iter().map(|m| f64::from(m.bytes_peak)).fold(0.0, f64::max),

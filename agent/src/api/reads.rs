@@ -109,6 +109,7 @@ pub(super) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
         "peers_known": stats.peers_known,
         "seeds_heard": stats.seeds_heard,
         "narrow_paths": stats.narrow_paths,
+        "values_too_long": stats.values_too_long,
         "socket_overflow": loss.overflow,
         "not_delivered": loss.obstacles,
         "timer_lag_seconds": loss.lag.as_secs_f64(),
@@ -180,6 +181,12 @@ fn conditions(app: &App, picture: &Picture) -> Vec<String> {
         conditions.push(format!(
             "this agent is slow or badly connected (local health {}); its accusations count for less",
             picture.stats.local_health
+        ));
+    }
+    if picture.stats.values_too_long > 0 {
+        conditions.push(format!(
+            "{} values of other members are too long for this agent's datagrams and are passed on by others only; raise datagram_size",
+            picture.stats.values_too_long
         ));
     }
     if picture.loss.overflow > 0 {

@@ -80,6 +80,10 @@ fn sentence(line: &WatchLine, output: &Output) -> String {
             }
         }
     };
+    let changed = match line.changed.as_deref() {
+        Some(keys) if !keys.is_empty() => format!(": {}", keys.join(", ")),
+        _ => String::new(),
+    };
     let by = match line.by.as_deref() {
         Some(by) if !by.is_empty() => format!(", by {}", by.join(",")),
         _ => String::new(),
@@ -88,7 +92,7 @@ fn sentence(line: &WatchLine, output: &Output) -> String {
         Some(reason) if !reason.is_empty() => format!(" ({reason})"),
         _ => String::new(),
     };
-    format!("{}  #{}  {what}{by}{reason}", line.time, line.index)
+    format!("{}  #{}  {what}{changed}{by}{reason}", line.time, line.index)
 }
 
 /// Runs a user's command for one event. Its failure is told and changes nothing.
@@ -99,6 +103,7 @@ async fn execute(command: &str, line: &WatchLine, raw: &[u8]) {
         .env("HEARTSAY_INDEX", line.index.to_string())
         .env("HEARTSAY_NAME", line.name.as_deref().unwrap_or_default())
         .env("HEARTSAY_STATUS", line.status.as_deref().unwrap_or_default())
+        .env("HEARTSAY_CHANGED", line.changed.as_deref().unwrap_or_default().join(" "))
         .stdin(Stdio::piped())
         .spawn();
     let ended = async {

@@ -1,5 +1,6 @@
 //! What becomes of the machine's events: a line of the log, a line of the stream, a condition that stays until it is over.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use heartsay_membership::{
@@ -154,6 +155,8 @@ impl Driver {
             status: Some(event.status.to_string()),
             fenced: event.fenced,
             by: Some(event.by.iter().map(ToString::to_string).collect()),
+            changed: (event.kind == MemberEventKind::Update).then(|| keys(&event)),
+            before: (event.kind == MemberEventKind::Update).then(|| before(&event)),
             reason: Some(event.reason.into_owned()),
             ..line
         };
@@ -212,7 +215,18 @@ fn log_member(event: &MemberEvent) {
     let by = by.join(",");
     let (kind, name, status) = (kind_word(event.kind), &event.name, event.status);
     let (generation, heartbeat, reason) = (event.generation, event.heartbeat, event.reason.as_ref());
-    info!(member = %name, %status, generation, heartbeat, by, reason, "{kind}");
+    // Keys only: values may be long, or not for the log.
+    let changed = (!event.changed.is_empty()).then(|| keys(event).join(","));
+    info!(member = %name, %status, generation, heartbeat, by, changed, reason, "{kind}");
+}
+
+fn keys(event: &MemberEvent) -> Vec<String> {
+    event.changed.iter().map(|change| change.key.clone()).collect()
+}
+
+fn before(event: &MemberEvent) -> BTreeMap<String, String> {
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    event.changed.iter().filter_map(|c| Some((c.key.clone(), text(c.before.as_deref()?)))).collect()
 }
 
 fn kind_word(kind: MemberEventKind) -> &'static str {

@@ -189,6 +189,7 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
             from: u.arbitrary()?,
             until: u.arbitrary()?,
             have: some(u, 40, Unstructured::arbitrary::<u8>)?.into(),
+            brief: u.arbitrary()?,
         })),
         5 => Some(Content::Supply(Supply {
             from: u.arbitrary()?,

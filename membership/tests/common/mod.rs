@@ -46,6 +46,8 @@ pub struct Place {
     pub node: Node,
     pub address: SocketAddr,
     pub events: Vec<(Instant, Event)>,
+    /// Bytes of its largest datagram.
+    limit: usize,
     wake: Instant,
     /// Stopped by a signal: datagrams wait.
     pub stopped: bool,
@@ -113,9 +115,10 @@ impl World {
             address,
             state: self.state.clone(),
         };
+        let limit = config.datagram.limit();
         let node = Node::new(identity, config, 7, self.now).unwrap();
-        let place =
-            Place { node, address, events: Vec::new(), wake: self.now, stopped: false, waiting: Vec::new() };
+        let (events, waiting) = (Vec::new(), Vec::new());
+        let place = Place { node, address, events, limit, wake: self.now, stopped: false, waiting };
         self.nodes.insert(name.to_owned(), place);
         let seeds: Vec<SocketAddr> = seeds.iter().filter_map(|s| Some(self.nodes.get(*s)?.address)).collect();
         self.hand(name, Input::WallClock { unix_ms: generation }).unwrap();
@@ -218,7 +221,8 @@ impl World {
         let receiver = self.name_at(to);
         self.calls.insert((name.to_owned(), to));
         self.sent.push((name.to_owned(), receiver.clone().unwrap_or_default(), bytes.len()));
-        assert!(bytes.len() <= 1200, "{name} sent {} bytes", bytes.len());
+        let limit = self.nodes.get(name).map_or(0, |place| place.limit);
+        assert!(bytes.len() <= limit, "{name} sent {} bytes of {limit}", bytes.len());
         let cut = receiver.as_ref().is_some_and(|r| self.cut.contains(&(name.to_owned(), r.clone())))
             || [Some(name), receiver.as_deref()]
                 .into_iter()

@@ -36,8 +36,9 @@ fn any_content() -> impl Strategy<Value = packet::Body> {
     let ids = (any::<u64>(), any::<u64>(), any::<u32>());
     prop_oneof![
         any_exchange().prop_map(packet::Body::Exchange),
-        (any::<u64>(), any::<u64>(), vec(any::<u8>(), 0..800))
-            .prop_map(|(from, until, have)| { packet::Body::Pull(Pull { from, until, have: have.into() }) }),
+        (any::<u64>(), any::<u64>(), vec(any::<u8>(), 0..800), any::<bool>()).prop_map(
+            |(from, until, have, brief)| packet::Body::Pull(Pull { from, until, have: have.into(), brief })
+        ),
         ids.prop_map(|(from, next, members)| packet::Body::Supply(Supply { from, next, members })),
         (any::<u64>(), vec(any::<u64>(), 0..10), vec(any::<u8>(), 0..500)).prop_map(
             |(subject, about, padding)| packet::Body::Ping(Ping { subject, about, padding: padding.into() })
@@ -100,9 +101,10 @@ pub fn any_claim() -> impl Strategy<Value = Claim> {
         vec(any_accusation(), 0..3),
         proptest::option::of(any_body()),
         vec(any_entry(), 0..3),
+        (proptest::option::of(vec(any::<u8>(), 0..20)), number()),
     );
     parts.prop_map(
-        |((subject, generation, heartbeat, down, since, version), flags, accusations, body, entries)| Claim {
+        |((subject, generation, heartbeat, down, since, version), flags, accusations, body, entries, rest)| Claim {
             subject,
             generation,
             heartbeat,
@@ -115,6 +117,8 @@ pub fn any_claim() -> impl Strategy<Value = Claim> {
             since,
             version,
             restart_ms: flags.2,
+            kept: rest.0.map(Into::into),
+            newest: rest.1,
         },
     )
 }

@@ -74,6 +74,12 @@ pub fn judge(budget: &Budget, s: &Summary, each: &[&Summary]) -> Vec<Line> {
         ("formation", span(budget.formation), all(s.formation.max, s.formation.missing)),
         ("newcomer-full", span(budget.newcomer_full), all(s.newcomer_full.max, s.newcomer_full.missing)),
         ("newcomer-known", span(budget.newcomer_known), Some(s.newcomer_known.max)),
+        ("states", span(budget.states), all(s.states.max, s.states.missing)),
+        (
+            "newcomer-states",
+            span(budget.newcomer_states),
+            all(s.newcomer_states.max, s.newcomer_states.missing),
+        ),
         ("agreement", span(budget.agreement), all(s.agreement.max, s.agreement.missing)),
         ("bytes-mean", budget.bytes_mean, Some(s.bytes.mean)),
         ("bytes-p99", budget.bytes_p99, Some(s.bytes.p99)),

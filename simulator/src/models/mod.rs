@@ -226,6 +226,7 @@ impl Stage {
             status,
             fenced: None,
             by: Vec::new(),
+            changed: Vec::new(),
             reason: "a model says so".into(),
         };
         self.outputs.push_back(Output::Event(Event::Member(event)));

@@ -84,6 +84,10 @@ pub struct Budget {
     pub newcomer_full: Option<Span>,
     /// From a newcomer's start until everybody knows it, the slowest.
     pub newcomer_known: Option<Span>,
+    /// From the last start of the first members until each has the whole state of all, the slowest.
+    pub states: Option<Span>,
+    /// From a newcomer's start until it has the whole state of all, the slowest.
+    pub newcomer_states: Option<Span>,
     /// From the end of the trouble to agreement, the slowest seed.
     pub agreement: Option<Span>,
     /// Bytes sent per member and second, mean after `measure.after`.

@@ -169,6 +169,7 @@ mod tests {
             ("[[fault]]\nwhat = 'pause'\nat = '1s'\non = '1s'", "come together"),
             ("[network]\nloss = 1.5", "between 0 and 1"),
             ("[start]\ncontacts = 0", "nobody would ever meet"),
+            ("[start]\nstate = 9000", "at most 8000 bytes"),
             ("[protocol]\ndatagram = 100", "protocol:"),
             ("[[fault]]\nwhat = 'crash'\nat = '1s'\nwithin = '9s'", "beyond the end"),
             ("[[fault]]\nwhat = 'crash'\nat = '1s'\nover = '10s'", "beyond the end"),

@@ -76,11 +76,13 @@ pub struct Start {
     pub contacts: usize,
     /// Each member's wall clock is off by a random amount up to this, either way. Default 500 ms.
     pub clock_offset: Span,
+    /// Bytes of tags that each member says of itself, in values of a third of a datagram. Default 0.
+    pub state: usize,
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Self { over: Span::secs(1), every: None, contacts: 3, clock_offset: Span::ms(500) }
+        Self { over: Span::secs(1), every: None, contacts: 3, clock_offset: Span::ms(500), state: 0 }
     }
 }
 

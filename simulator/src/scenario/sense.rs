@@ -28,6 +28,9 @@ pub(super) fn check(s: &Scenario) -> Result<(), String> {
             s.nodes
         ));
     }
+    if s.start.state > MOST_STATE {
+        return Err(format!("start.state = {}: a member says at most {MOST_STATE} bytes", s.start.state));
+    }
     if s.machine != Yardstick::Heartsay {
         if s.start.every.is_some() {
             let machine = s.machine.word();
@@ -286,6 +289,8 @@ fn share_is_sane(key: &str, share: f64) -> Result<(), String> {
 
 /// Member numbers fit 16 bits in the models' encoding.
 const MOST_NODES: usize = 65_535;
+/// Of the machine's 8,192, with room for a zone and for quorum.
+const MOST_STATE: usize = 8000;
 /// RFC 791.
 const LEAST_MTU: usize = 68;
 /// A clock that runs at half or one and a half times the speed: far beyond any quartz.

@@ -65,6 +65,8 @@ const SHIPPED: &[(&str, &str)] = ship![
     "sick-node",
     "sites",
     "stall",
+    "states",
+    "states-newcomer",
     "threshold",
     "wan",
 ];

@@ -44,6 +44,11 @@ impl World {
         self.measures.view_sizes = self.view_sizes.into_iter().collect();
         let newcomers = self.marks.iter().filter_map(|m| m.newcomer.as_ref());
         self.measures.newcomers_lost = newcomers.filter(|n| !n.full).count() as u64;
+        if self.scenario.start.state > 0 {
+            for (marks, _) in self.marks.iter().zip(&self.hosts).filter(|(m, h)| !m.stated && h.process.is_some()) {
+                self.measures.stateless[usize::from(marks.newcomer.is_some())] += 1;
+            }
+        }
         let mut counters = BTreeMap::new();
         let processes = self.hosts.iter().filter_map(|h| h.process.as_ref());
         for node in processes.filter_map(|process| process.node.real()) {

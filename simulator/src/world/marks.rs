@@ -10,6 +10,8 @@ pub(super) struct Marks {
     pub(super) episode: Option<usize>,
     pub(super) newcomer: Option<Newcomer>,
     pub(super) formed: bool,
+    /// Has had the whole state of all.
+    pub(super) stated: bool,
     pub(super) evicted: Option<Instant>,
     pub(super) down: Option<Instant>,
     pub(super) back: bool,

@@ -93,7 +93,11 @@ impl World {
             host_id: h.host_id,
             generation,
             address: h.address,
-            state: zone.map(|zone| ("zone".to_owned(), zone.into_bytes())).into_iter().collect(),
+            state: zone
+                .map(|zone| ("zone".to_owned(), zone.into_bytes()))
+                .into_iter()
+                .chain(tags(scenario.start.state, self.config.datagram.limit() / 3))
+                .collect(),
         };
         let clock = Clock::new(now, 0, h.wall.ppm());
         let node = if let Some(part) = part {
@@ -121,6 +125,7 @@ impl World {
             self.live += 1;
             let marks = &mut self.marks[host];
             marks.episode = None;
+            marks.stated = false;
             if now > self.formed_from {
                 marks.newcomer =
                     Some(Newcomer { since: now, generation, full: false, known: Members::default() });
@@ -196,6 +201,15 @@ impl World {
         self.marks[subject].episode = Some(self.measures.episodes.len());
         self.measures.episodes.push(Episode::new(subject, self.now, fatal, observers));
     }
+}
+
+/// So many bytes of tags, in values of `value` bytes.
+fn tags(bytes: usize, value: usize) -> impl Iterator<Item = (String, Vec<u8>)> {
+    (0..bytes.div_ceil(value)).map(move |i| {
+        let key = format!("tag/k{i:02}");
+        let length = value.min(bytes - i * value).saturating_sub(key.len());
+        (key, vec![b'x'; length])
+    })
 }
 
 /// An observer that dies this soon after a death need not have noticed it.

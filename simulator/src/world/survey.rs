@@ -114,9 +114,33 @@ impl World {
         if self.unformed == 0 {
             self.measures.divergence += off as f64 * dt;
         }
+        self.note_states();
         let at = self.now.since(Instant::EPOCH).as_secs_f32();
         self.measures.disagreement.push((at, off as u32, self.board.wrong() as u32));
         self.queue.push(self.now + self.scenario.measure.every.0, Happening::Sample);
+    }
+
+    /// Who has the whole state of all by now. Nobody knows a version that its owner does not have, so sums tell.
+    fn note_states(&mut self) {
+        if self.scenario.start.state == 0 || self.now < self.formed_from {
+            return;
+        }
+        let nodes = || self.hosts.iter().map(|h| h.process.as_ref().and_then(|process| process.node.real()));
+        let all: u64 = nodes().flatten().map(|node| node.own().version).sum();
+        let whole = nodes().map(|node| {
+            node.is_some_and(|node| node.glances().map(|glance| glance.version).sum::<u64>() == all)
+        });
+        let whole: Vec<bool> = whole.collect();
+        for marks in self.marks.iter_mut().zip(whole).filter(|(marks, whole)| *whole && !marks.stated) {
+            let (marks, _) = marks;
+            marks.stated = true;
+            match &marks.newcomer {
+                Some(newcomer) => {
+                    self.measures.newcomer_states.push(self.now.since(newcomer.since).as_secs_f32());
+                }
+                None => self.measures.states.push(self.now.since(self.formed_from).as_secs_f32()),
+            }
+        }
     }
 
     pub(super) fn look(&mut self) {
