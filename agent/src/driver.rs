@@ -63,6 +63,8 @@ pub(crate) struct Turn {
     status: Option<Instant>,
     status_stale: bool,
     status_wanted: bool,
+    /// What the status line said of it last.
+    looking: bool,
     joined: bool,
     obstacle: Option<Instant>,
     loss: Loss,
@@ -82,6 +84,7 @@ impl Turn {
             status: None,
             status_stale: true,
             status_wanted: notify::wanted(),
+            looking: false,
             joined: false,
             obstacle: None,
             loss: Loss::default(),

@@ -191,11 +191,6 @@ impl Agent {
         let api = serve(&app, unix, tcp)?;
         let (joined, has_joined) = watch::channel(false);
         tokio::spawn(seeds::keep(seeds, board, requests.clone(), own, addresses, has_joined));
-        // Answered by the protocol itself. Whether anybody else is there yet is no part of it: the first host of a
-        // cluster is ready alone.
-        if app.look(Scope::Nobody).await.is_ok() {
-            notify::ready();
-        }
         Ok(Self {
             args,
             settings,
@@ -212,6 +207,11 @@ impl Agent {
     }
 
     async fn supervise(mut self, mut signals: Signals) -> anyhow::Result<ExitCode> {
+        // Answered by the protocol itself. Whether anybody else is there yet is no part of it: the first host of a
+        // cluster is ready alone.
+        if self.app.look(Scope::Nobody).await.is_ok() {
+            notify::ready();
+        }
         let mut stop = Stop::No;
         let mut contested: Option<Contested> = None;
         loop {

@@ -42,7 +42,6 @@ impl Driver {
             Event::Joined { members } => {
                 info!(members, "joined");
                 self.board.publish(ours(format!("joined: {members} members in the view")));
-                self.turn.status_stale = true;
             }
             Event::NameRefused { holder, address, generation } => {
                 let sentence = format!(
@@ -120,14 +119,16 @@ impl Driver {
     }
 
     pub(super) fn tell_status(&mut self, now: Instant) {
+        let looking = self.node.members() == 1 && !self.node.is_joined();
+        self.turn.status_stale |= looking != self.turn.looking;
         let recent = self.turn.status.is_some_and(|last| now.since(last) < STATUS_EVERY);
         if recent || !self.turn.status_stale || !self.turn.status_wanted {
             return;
         }
-        (self.turn.status, self.turn.status_stale) = (Some(now), false);
+        (self.turn.status, self.turn.status_stale, self.turn.looking) = (Some(now), false, looking);
         let (Census { alive, suspect, down, .. }, quorum) =
             (self.node.census(), self.node.quorum(now).quorum);
-        let looking = if self.node.is_joined() { "" } else { "looking for other members; " };
+        let looking = if looking { "looking for other members; " } else { "" };
         notify::status(&format!("{looking}{alive} alive, {suspect} suspect, {down} down; quorum {quorum}"));
     }
 }
