@@ -68,6 +68,8 @@ pub(crate) struct Turn {
     status_wanted: bool,
     addresses: Option<Instant>,
     addresses_stale: bool,
+    /// What the status line said of it last.
+    looking: bool,
     joined: bool,
     obstacle: Option<Instant>,
     /// Lives that begin more than a day after now, by our clock, and are not taken in.
@@ -91,6 +93,7 @@ impl Turn {
             status_wanted: notify::wanted(),
             addresses: None,
             addresses_stale: false,
+            looking: false,
             joined: false,
             obstacle: None,
             far_future: BTreeMap::new(),

@@ -202,11 +202,6 @@ impl Agent {
             joined: has_joined,
         };
         tokio::spawn(keeper.keep());
-        // Answered by the protocol itself. Whether anybody else is there yet is no part of it: the first host of a
-        // cluster is ready alone.
-        if app.look(Scope::Nobody).await.is_ok() {
-            notify::ready();
-        }
         Ok(Self {
             args,
             settings,
@@ -223,6 +218,11 @@ impl Agent {
     }
 
     async fn supervise(mut self, mut signals: Signals) -> anyhow::Result<ExitCode> {
+        // Answered by the protocol itself. Whether anybody else is there yet is no part of it: the first host of a
+        // cluster is ready alone.
+        if self.app.look(Scope::Nobody).await.is_ok() {
+            notify::ready();
+        }
         let mut stop = Stop::No;
         let mut contested: Option<Contested> = None;
         loop {

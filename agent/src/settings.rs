@@ -276,8 +276,9 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
             _ => Err("is not an octal mode such as 0660"),
         }
     });
-    let socket_group = r.read("socket_group", Usage, None, values::group);
-    let admin_group = r.read("admin_group", Usage, None, values::group);
+    // A group may be in a directory that is not up yet: not for good, as bad usage is.
+    let socket_group = r.read("socket_group", Value, None, values::group);
+    let admin_group = r.read("admin_group", Value, None, values::group);
     let leave_on_terminate = r.need("leave_on_terminate", Usage, None, |text| {
         text.parse().map_err(|_| "is neither true nor false")
     });
@@ -439,6 +440,13 @@ mod tests {
         let errors = load(&args(&["--cluster", "c", "--tag", &tag])).unwrap_err();
         assert_eq!(errors.exit_code(), 1);
         assert!(errors.to_string().contains("tag/big"), "{errors}");
+    }
+
+    #[test]
+    fn a_group_that_is_not_there_yet_is_no_bad_usage_and_worth_another_start() {
+        let errors = load(&args(&["--cluster", "c", "--admin-group", "no-such-group"])).unwrap_err();
+        assert_eq!(errors.exit_code(), 1);
+        assert!(errors.to_string().contains("is not a group of this host"), "{errors}");
     }
 
     #[test]

@@ -78,7 +78,9 @@ impl Node {
         }
         let marks = member.marks();
         let pieces = self.pieces(now, member);
-        let open = !pieces.is_empty() || !marks.accusations.is_empty() || !matches!(member.status, Status::Alive | Status::Restarting);
+        let open = !pieces.is_empty()
+            || !marks.accusations.is_empty()
+            || !matches!(member.status, Status::Alive | Status::Restarting);
         if !open {
             return None;
         }

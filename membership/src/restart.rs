@@ -27,9 +27,10 @@ impl Node {
         let marks = &claim.standing.marks;
         marks.restart.is_none()
             && (marks.down.is_some() || !marks.accusations.is_empty())
-            && self.roster.get(claim.subject).is_some_and(|m| {
-                m.status == Status::Restarting && m.life.generation == claim.generation
-            })
+            && self
+                .roster
+                .get(claim.subject)
+                .is_some_and(|m| m.status == Status::Restarting && m.life.generation == claim.generation)
     }
 
     /// The time of some is over: from now on their silence counts.

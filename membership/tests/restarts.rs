@@ -37,9 +37,7 @@ fn five_are_upgraded_one_after_another_and_the_others_see_five_restarts_and_noth
         world.run(8.0);
         for (other, place) in world.nodes.iter().filter(|(other, _)| *other != name) {
             let seen: Vec<_> = place.events.iter().map(|(_, event)| event).collect();
-            let restart = |e: &Event| {
-                matches!(e, Event::Member(m) if m.name.as_str() == name && m.kind == MemberEventKind::Restart)
-            };
+            let restart = |e: &Event| matches!(e, Event::Member(m) if m.name.as_str() == name && m.kind == MemberEventKind::Restart);
             assert!(matches!(seen[..], [only] if restart(only)), "{other} of {name}: {seen:?}");
         }
         world.forget_events();
@@ -121,9 +119,8 @@ fn who_restarts_is_nobodys_witness_and_others_still_call_down_the_dead() {
 /// The member says that it is back within so many seconds, and knows that others have heard it.
 fn announce(world: &mut World, name: &str, within: u64) {
     world.command(name, Command::Restart(Duration::from_secs(within))).unwrap();
-    let done = |w: &World| {
-        w.nodes[name].events.iter().any(|(_, event)| matches!(event, Event::LeaveDone { .. }))
-    };
+    let done =
+        |w: &World| w.nodes[name].events.iter().any(|(_, event)| matches!(event, Event::LeaveDone { .. }));
     world.wait(1.2, done);
     assert_eq!(world.events(name, MemberEventKind::Left), 0);
     world.nodes.get_mut(name).unwrap().events.clear();

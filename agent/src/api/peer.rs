@@ -58,7 +58,7 @@ fn groups(socket: &impl AsFd) -> io::Result<Vec<libc::gid_t>> {
             }
             // There are more, and `length` says how many.
             Some(e) if e.raw_os_error() == Some(libc::ERANGE) && count > groups.len() => {
-                groups.resize(count, 0)
+                groups.resize(count, 0);
             }
             Some(e) => return Err(e),
         }

@@ -46,7 +46,6 @@ impl Driver {
             Event::Joined { members } => {
                 info!(members, "joined");
                 self.board.publish(ours(format!("joined: {members} members in the view")));
-                self.turn.status_stale = true;
             }
             // Told as what we are outside for.
             Event::NameRefused { holder, address, .. } => {
@@ -173,17 +172,19 @@ impl Driver {
     }
 
     pub(super) fn tell_status(&mut self, now: Instant) {
+        let looking = self.node.members() == 1 && !self.node.is_joined();
+        self.turn.status_stale |= looking != self.turn.looking;
         let recent = self.turn.status.is_some_and(|last| now.since(last) < STATUS_EVERY);
         if recent || !self.turn.status_stale || !self.turn.status_wanted {
             return;
         }
-        (self.turn.status, self.turn.status_stale) = (Some(now), false);
+        (self.turn.status, self.turn.status_stale, self.turn.looking) = (Some(now), false, looking);
         let (Census { alive, suspect, down, .. }, quorum) =
             (self.node.census(), self.node.quorum(now).quorum);
         let out = match self.node.outside() {
             Some(outside) => format!("{}; ", outside.reason.word()),
-            None if self.node.is_joined() => String::new(),
-            None => "looking for other members; ".to_owned(),
+            None if looking => "looking for other members; ".to_owned(),
+            None => String::new(),
         };
         notify::status(&format!("{out}{alive} alive, {suspect} suspect, {down} down; quorum {quorum}"));
     }
