@@ -31,8 +31,8 @@ use crate::telemetry::Refusals;
 use crate::view::Board;
 pub(crate) use gate::Gate;
 pub(crate) use memory::Memory;
-pub(crate) use tell::MEMBER_EVENTS;
 pub(crate) use request::{Farewell, Loss, Notice, Picture, Request, Scope};
+pub(crate) use tell::MEMBER_EVENTS;
 
 /// The loop and what it owns.
 pub(crate) struct Driver {

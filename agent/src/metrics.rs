@@ -84,7 +84,12 @@ pub(crate) fn encode(picture: &Picture, context: &Context, format: Format) -> Re
     gauges(r, "quorum", "1 for the state that quorum is in", "state", quorums);
     gauge(r, "quorum_present", "Members that count for quorum", u64::from(picture.quorum.present));
     gauge(r, "quorum_needed", "Members needed for quorum", u64::from(picture.quorum.needed));
-    gauge(r, "joined", "1 after the first complete view, or where nobody is to be looked for", u64::from(picture.joined || context.seeds.nobody_else()));
+    gauge(
+        r,
+        "joined",
+        "1 after the first complete view, or where nobody is to be looked for",
+        u64::from(picture.joined || context.seeds.nobody_else()),
+    );
     let beating = !picture.gate.is_closed();
     gauge(r, "beating", "0 while the local service does not beat in time", u64::from(beating));
     gauge(r, "isolated", "1 while most others look silent at once", u64::from(stats.isolated));
@@ -167,7 +172,8 @@ fn as_text(open: &str) -> Result<String, fmt::Error> {
     for line in open.lines() {
         if let Some(told) = line.strip_prefix("# HELP ") {
             help = told.split_once(' ');
-        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|told| told.split_once(' ')) {
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|told| told.split_once(' '))
+        {
             let (suffix, kind) = match kind {
                 "counter" => ("_total", kind),
                 "info" => ("_info", "gauge"),
@@ -247,8 +253,14 @@ mod tests {
             ("text/plain", Text),
             ("application/openmetrics-text", OpenMetrics),
             // Prometheus 2.42 and 3.0.
-            ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", OpenMetrics),
-            ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;q=0.3,*/*;q=0.2", OpenMetrics),
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                OpenMetrics,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;q=0.3,*/*;q=0.2",
+                OpenMetrics,
+            ),
             ("text/plain;version=0.0.4;q=0.5,application/openmetrics-text;q=0.2", Text),
             ("application/openmetrics-text;q=0", Text),
         ] {

@@ -476,12 +476,7 @@ impl Node {
     }
 
     /// Others do not take us in.
-    pub(crate) fn on_refusal(
-        &mut self,
-        now: Instant,
-        refusal: &gossip::Refusal,
-        claims: &[gossip::Claim],
-    ) {
+    pub(crate) fn on_refusal(&mut self, now: Instant, refusal: &gossip::Refusal, claims: &[gossip::Claim]) {
         match refusal.reason {
             DUPLICATE_NAME => {
                 let myself = self.myself();

@@ -88,7 +88,8 @@ impl Node {
                 deadline,
                 kind: Kind::Leave,
             });
-            let mut packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject, ..Default::default() })));
+            let mut packet =
+                self.packet(seq, Some(Body::Ping(gossip::Ping { subject, ..Default::default() })));
             let myself: &Member = self.myself();
             packet.claims.push(self.claim(now, to, myself, Detail::Thin));
             self.send(to, &packet);

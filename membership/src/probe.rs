@@ -369,7 +369,8 @@ impl Node {
         let contact = Contact { subject: Some(subject), to, sent: now, deadline, kind };
         let seq = self.contacts.open(contact);
         let about = if kind == Kind::Lease { self.ask_about() } else { Vec::new() };
-        let mut packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject, about, ..Default::default() })));
+        let mut packet =
+            self.packet(seq, Some(Body::Ping(gossip::Ping { subject, about, ..Default::default() })));
         if let Some(member) = self.roster.get(subject)
             && member.status != Status::Alive
         {
