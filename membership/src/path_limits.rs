@@ -279,7 +279,9 @@ impl Node {
 
     /// A question that is answered at length was not answered.
     pub(crate) fn doubt_answers(&mut self, now: Instant, from: SocketAddr) {
-        self.path_limits.doubt(now, from, 1);
+        if self.config.datagram.limit() > FLOOR {
+            self.path_limits.doubt(now, from, 1);
+        }
     }
 
     /// Both sides know the same: what was sent has arrived.
@@ -289,7 +291,9 @@ impl Node {
 
     /// A router says that a datagram to `to` was too long for it.
     pub(crate) fn on_too_long(&mut self, now: Instant, to: SocketAddr) {
-        self.path_limits.doubt(now, to, DOUBTFUL);
+        if self.config.datagram.limit() > FLOOR {
+            self.path_limits.doubt(now, to, DOUBTFUL);
+        }
     }
 
     /// What the other side says of the path to us.
