@@ -7,12 +7,12 @@
 //! is, so that no verdict is given about somebody whose answer is already here.
 
 mod addresses;
+mod far_future;
 mod gate;
 mod memory;
 mod request;
 mod tell;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,10 +30,11 @@ use crate::notify::{self, Watchdog};
 use crate::store::Peer;
 use crate::telemetry::Refusals;
 use crate::view::Board;
+use far_future::FarFuture;
 pub(crate) use gate::Gate;
 pub(crate) use memory::Memory;
-pub(crate) use tell::MEMBER_EVENTS;
 pub(crate) use request::{Farewell, Loss, Notice, Picture, Request, Scope};
+pub(crate) use tell::MEMBER_EVENTS;
 
 /// The loop and what it owns.
 pub(crate) struct Driver {
@@ -73,7 +74,7 @@ pub(crate) struct Turn {
     joined: bool,
     obstacle: Option<Instant>,
     /// Lives that begin more than a day after now, by our clock, and are not taken in.
-    far_future: BTreeMap<Name, u64>,
+    far_future: FarFuture,
     loss: Loss,
     refusals: Refusals,
     farewells: Vec<oneshot::Sender<Farewell>>,
@@ -96,7 +97,7 @@ impl Turn {
             looking: false,
             joined: false,
             obstacle: None,
-            far_future: BTreeMap::new(),
+            far_future: FarFuture::default(),
             loss: Loss::default(),
             refusals: Refusals::default(),
             farewells: Vec::new(),
@@ -239,7 +240,7 @@ impl Driver {
         self.turn.wall_clock = Some(now);
         let _ = self.hand_in(now, Input::WallClock { unix_ms });
         if !self.turn.far_future.is_empty() {
-            self.turn.far_future.retain(|_, generation| *generation > unix_ms.saturating_add(DAY_MS));
+            self.turn.far_future.look(unix_ms);
             self.tell_of_clock();
         }
     }
@@ -247,35 +248,16 @@ impl Driver {
     /// By our clock, a life begins more than a day from now.
     fn note_far_future(&mut self, name: &Name, ahead_ms: u64) {
         let generation = self.clock.unix_ms().saturating_add(ahead_ms);
-        let lives = &mut self.turn.far_future;
-        if lives.len() < MOST_FAR_FUTURE || lives.contains_key(name) {
-            let news = lives.insert(name.clone(), generation).is_none();
-            if news {
-                self.tell_of_clock();
-            }
+        if self.turn.far_future.note(name, generation) {
+            self.tell_of_clock();
         }
     }
 
     fn tell_of_clock(&self) {
-        let ahead = &self.turn.far_future;
         let census = self.node.census();
-        let others = (census.alive + census.suspect).saturating_sub(1) as usize;
-        let ours = ahead.len() > others;
-        let sentence = ahead.first_key_value().map(|(name, generation)| {
-            let now = self.clock.now();
-            let days = generation.saturating_sub(self.clock.unix_ms()) / DAY_MS;
-            let more = if ahead.len() > 1 { format!(" and {} more", ahead.len() - 1) } else { String::new() };
-            let remedy = if ours {
-                "it is most likely this host's that is behind: set it (timedatectl set-ntp true, or chronyc makestep); \
-                 nothing needs a restart"
-            } else {
-                "one of the two clocks is wrong: set it, and restart the agent whose clock was ahead"
-            };
-            format!(
-                "clock: {name}{more} began {days} days after the time of this host ({}) and so is not taken in; {remedy}",
-                self.clock.stamp(now)
-            )
-        });
+        let others = usize::try_from(census.alive + census.suspect).unwrap_or(usize::MAX).saturating_sub(1);
+        let stamp = self.clock.stamp(self.clock.now());
+        let sentence = self.turn.far_future.sentence(others, self.clock.unix_ms(), &stamp);
         self.board.condition("clock behind", sentence);
     }
 
@@ -405,8 +387,4 @@ const BUFFER: usize = 1_473;
 const BATCH: usize = 256;
 /// Batches before the time is told regardless; some times what the kernel queues.
 const BACKLOG: usize = 16;
-/// As the machine has it: whoever begins later is refused.
-const DAY_MS: u64 = 24 * 3600 * 1000;
-/// Far-off lives that are kept in mind; enough to see that it is most members.
-const MOST_FAR_FUTURE: usize = 1024;
 const MINUTE: Duration = Duration::from_secs(60);

@@ -183,7 +183,8 @@ fn as_text(open: &str) -> Result<String, fmt::Error> {
     for line in open.lines() {
         if let Some(told) = line.strip_prefix("# HELP ") {
             help = told.split_once(' ');
-        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|told| told.split_once(' ')) {
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|told| told.split_once(' '))
+        {
             let (suffix, kind) = match kind {
                 "counter" => ("_total", kind),
                 "info" => ("_info", "gauge"),
@@ -263,8 +264,14 @@ mod tests {
             ("text/plain", Text),
             ("application/openmetrics-text", OpenMetrics),
             // Prometheus 2.42 and 3.0.
-            ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", OpenMetrics),
-            ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;q=0.3,*/*;q=0.2", OpenMetrics),
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                OpenMetrics,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;q=0.3,*/*;q=0.2",
+                OpenMetrics,
+            ),
             ("text/plain;version=0.0.4;q=0.5,application/openmetrics-text;q=0.2", Text),
             ("application/openmetrics-text;q=0", Text),
         ] {

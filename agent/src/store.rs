@@ -341,6 +341,16 @@ mod tests {
     }
 
     #[test]
+    fn a_generation_of_a_wrong_clock_can_be_replaced_by_a_lower_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 9_000).unwrap();
+        store.reset_generation(100).unwrap();
+        store.save_generation(90).unwrap();
+        drop(store);
+        assert_eq!(Store::open(dir.path(), 50).unwrap().generation(), 101);
+    }
+
+    #[test]
     fn a_raised_generation_is_kept_for_the_next_start() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 5_000).unwrap();

@@ -114,7 +114,7 @@ fn promtool_finds_nothing_wrong() {
     }
     let (a, _b) = pair();
     let mut check = Command::new("promtool");
-    let mut check = check.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let check = check.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped());
     let mut check = check.stdout(Stdio::piped()).spawn().unwrap();
     check.stdin.take().unwrap().write_all(a.ask("GET", "/metrics", "", "").body.as_bytes()).unwrap();
     let said = check.wait_with_output().unwrap();

@@ -78,7 +78,9 @@ enum Found {
     /// Long ones pass.
     Whole,
     /// Only short ones do. `measured`: by pings; else a seed answered only short calls.
-    Narrow { measured: bool },
+    Narrow {
+        measured: bool,
+    },
     /// The other side says so.
     Told,
 }
@@ -96,7 +98,8 @@ impl PathLimits {
     fn is_short(&self, to: SocketAddr, joined: bool) -> bool {
         // A test of a `Vec` for nearly everybody.
         !self.paths.is_empty()
-            && (self.is_our_own(joined) || self.get(to).is_some_and(|path| path.is_narrow() || path.short_turn))
+            && (self.is_our_own(joined)
+                || self.get(to).is_some_and(|path| path.is_narrow() || path.short_turn))
     }
 
     /// Whether the other side is to be told.
@@ -218,7 +221,13 @@ impl Node {
     }
 
     /// A datagram of `length` bytes leaves.
-    pub(crate) fn note_length(&mut self, now: Instant, to: SocketAddr, packet: &gossip::Packet, length: usize) {
+    pub(crate) fn note_length(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        packet: &gossip::Packet,
+        length: usize,
+    ) {
         if length <= FLOOR {
             return;
         }
@@ -270,7 +279,9 @@ impl Node {
 
     /// A question that is answered at length was not answered.
     pub(crate) fn doubt_answers(&mut self, now: Instant, from: SocketAddr) {
-        self.path_limits.doubt(now, from, 1);
+        if self.config.datagram.limit() > FLOOR {
+            self.path_limits.doubt(now, from, 1);
+        }
     }
 
     /// Both sides know the same: what was sent has arrived.
@@ -280,7 +291,9 @@ impl Node {
 
     /// A router says that a datagram to `to` was too long for it.
     pub(crate) fn on_too_long(&mut self, now: Instant, to: SocketAddr) {
-        self.path_limits.doubt(now, to, DOUBTFUL);
+        if self.config.datagram.limit() > FLOOR {
+            self.path_limits.doubt(now, to, DOUBTFUL);
+        }
     }
 
     /// What the other side says of the path to us.
@@ -365,7 +378,8 @@ impl Node {
             let contact =
                 Contact { subject: Some(subject), to, sent: now, deadline, kind: Kind::PathProbe { long } };
             let seq = self.contacts.open(contact);
-            let ping = |padding: usize| gossip::Ping { subject, padding: zeros(padding), ..Default::default() };
+            let ping =
+                |padding: usize| gossip::Ping { subject, padding: zeros(padding), ..Default::default() };
             let mut packet = self.packet(seq, Some(Body::Ping(ping(0))));
             if long {
                 let padding = self.longest_packet().saturating_sub(packet.encoded_len() + PADDING_HEAD);

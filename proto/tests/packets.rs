@@ -82,7 +82,11 @@ fn questions_about_silences_and_their_answers_keep_their_bytes() {
     let silences =
         vec![Silence { subject: 7, silent_ms: 1_445 }, Silence { subject: u64::MAX, silent_ms: 0 }];
     let lease = Lease { electorate: 0xA1B2_C3D4, age_ms: 301, present: 3 };
-    let packet = Packet { lease: Some(lease), body: Some(packet::Body::Pong(Pong { silences, ..Pong::default() })), ..start() };
+    let packet = Packet {
+        lease: Some(lease),
+        body: Some(packet::Body::Pong(Pong { silences, ..Pong::default() })),
+        ..start()
+    };
     golden("pong-silences", &packet, &Keyring::empty());
 }
 

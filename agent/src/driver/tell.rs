@@ -259,3 +259,37 @@ pub(crate) const MEMBER_EVENTS: [&str; 9] = [
 /// Paths named in one sentence.
 const PATHS_SHOWN: usize = 3;
 const STATUS_EVERY: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_path_is_told_with_both_sizes_and_the_remedy() {
+        assert_eq!(path_sentence(&[]), None);
+        let path = |n: u8, name: Option<&str>, told| NarrowPath {
+            to: ([10, 0, 0, n], 4327).into(),
+            name: name.map(|name| Name::new(name).unwrap()),
+            passes: 512,
+            lost: 1200,
+            told,
+        };
+        let paths = [
+            path(1, Some("n1"), false),
+            path(2, Some("n2"), true),
+            path(3, None, false),
+            path(4, None, true),
+            path(5, None, true),
+        ];
+        let sentence = path_sentence(&paths).unwrap();
+        for part in [
+            "n1 at 10.0.0.1:4327",
+            "n2 at 10.0.0.2:4327 (as it says)",
+            ", 10.0.0.3:4327 and 2 more",
+            "of 1200 bytes",
+        ] {
+            assert!(sentence.contains(part), "{part} is missing in {sentence}");
+        }
+        assert!(sentence.contains("datagram_size = 512"), "{sentence}");
+    }
+}

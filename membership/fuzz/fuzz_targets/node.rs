@@ -67,6 +67,7 @@ fn live(u: &mut Unstructured<'_>, handled: &mut u64) -> arbitrary::Result<()> {
                 let bytes = u.bytes(length.min(u.len()))?;
                 node.handle(now, Input::Datagram { from, bytes })
             }
+            11 if u.arbitrary()? => node.handle(now, Input::TooLong { to: from }),
             11 => node.handle(now, Input::Refused { to: from }),
             12 => {
                 let command = command(u)?;

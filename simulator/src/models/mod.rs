@@ -184,7 +184,9 @@ impl Player {
             }
             Input::Timeout | Input::WallClock { .. } => self.model.timeout(now, &mut self.stage),
             // No model listens to refusals; and there is nothing to command.
-            Input::Refused { .. } | Input::TooLong { .. } | Input::Command(Command::Seeds(_) | Command::Leave | _) => {}
+            Input::Refused { .. }
+            | Input::TooLong { .. }
+            | Input::Command(Command::Seeds(_) | Command::Leave | _) => {}
         }
     }
 

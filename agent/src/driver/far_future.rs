@@ -1,0 +1,78 @@
+//! Lives that begin more than a day after now, by our clock: whose clock is wrong?
+//!
+//! The machine refuses them. One among many has a clock that is ahead; when it is most members, ours is behind.
+
+use std::collections::BTreeMap;
+
+use heartsay_membership::{Generation, Name};
+
+/// Those who were refused and still would be.
+#[derive(Debug, Default)]
+pub(crate) struct FarFuture {
+    lives: BTreeMap<Name, Generation>,
+}
+
+impl FarFuture {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lives.is_empty()
+    }
+
+    /// One was refused. Whether that is news.
+    pub(crate) fn note(&mut self, name: &Name, generation: Generation) -> bool {
+        let full = self.lives.len() >= MOST && !self.lives.contains_key(name);
+        !full && self.lives.insert(name.clone(), generation).is_none()
+    }
+
+    /// The clock was looked at: forgets those who would be taken in now.
+    pub(crate) fn look(&mut self, unix_ms: u64) {
+        self.lives.retain(|_, generation| *generation > unix_ms.saturating_add(DAY_MS));
+    }
+
+    /// What people are told; `others` are members in the view beside ourselves, `stamp` is the time that we take it to be.
+    pub(crate) fn sentence(&self, others: usize, unix_ms: u64, stamp: &str) -> Option<String> {
+        let (name, generation) = self.lives.first_key_value()?;
+        let days = generation.saturating_sub(unix_ms) / DAY_MS;
+        let (more, is) = match self.lives.len() - 1 {
+            0 => (String::new(), "is"),
+            more => (format!(" and {more} more"), "are"),
+        };
+        let remedy = if self.lives.len() > others {
+            "most likely it is this host's clock that is behind: set it (timedatectl set-ntp true, or chronyc makestep); \
+             nothing needs a restart"
+        } else {
+            "one of the two clocks is wrong: set it (timedatectl set-ntp true, or chronyc makestep)"
+        };
+        Some(format!(
+            "clock: {name}{more} began {days} days after the time of this host ({stamp}) and so {is} not taken in; {remedy}"
+        ))
+    }
+}
+
+/// As the machine has it: whoever begins later is refused.
+const DAY_MS: u64 = 24 * 3600 * 1000;
+/// Enough to see that it is most members.
+const MOST: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_one_among_many_either_clock_may_be_wrong_and_of_most_it_is_ours() {
+        let (now, later) = (1_000 * DAY_MS, 1_003 * DAY_MS);
+        let name = |name: &str| Name::new(name).unwrap();
+        let mut far = FarFuture::default();
+        assert_eq!(far.sentence(0, now, "then"), None);
+        assert!(far.note(&name("n1"), later));
+        assert!(!far.note(&name("n1"), later), "no news");
+        let of_one = far.sentence(4, now, "then").unwrap();
+        assert!(of_one.contains("n1 began 3 days") && of_one.contains("one of the two"), "{of_one}");
+        assert!(far.note(&name("n2"), later));
+        let of_most = far.sentence(0, now, "then").unwrap();
+        assert!(of_most.contains("n1 and 1 more") && of_most.contains("this host's clock"), "{of_most}");
+        far.look(now + DAY_MS);
+        assert!(!far.is_empty(), "two days are still too far");
+        far.look(later);
+        assert_eq!(far.sentence(0, later, "then"), None);
+    }
+}
