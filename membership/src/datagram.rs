@@ -164,6 +164,7 @@ impl Node {
 
     /// A claim about `member` that fits a packet of its own.
     pub(crate) fn claim(&self, now: Instant, member: &Member, detail: wire::Detail) -> gossip::Claim {
+        let detail = if self.vouches_for(member) { detail } else { wire::Detail::Thin };
         wire::write_claim(now, member, detail, self.packet_limit().saturating_sub(HEADER))
     }
 }

@@ -58,7 +58,7 @@ pub fn standing_code(member: &Member) -> u64 {
         Status::Alive => 0,
         Status::Suspect => {
             // Who accuses may differ from view to view; that it is accused should not.
-            let basis = marks.of_silence().map(|a| a.basis).max().unwrap_or(0);
+            let basis = marks.that_count().map(|a| a.basis).max().unwrap_or(0);
             basis.wrapping_mul(4).wrapping_add(1)
         }
         Status::Down => marks.down.unwrap_or(0).wrapping_mul(4).wrapping_add(2),
