@@ -44,6 +44,13 @@ impl Clock {
         u64::try_from(unix_us / 1000).unwrap_or(0)
     }
 
+    /// Whether the wall clock was moved since the last look; a suspended host's is, as ours stands still meanwhile.
+    #[must_use]
+    pub(crate) fn was_moved(&self) -> bool {
+        let offset = wall_clock_us().saturating_sub(signed(self.now().as_micros()));
+        offset.abs_diff(self.epoch_unix_us.load(Ordering::Relaxed)) > SET_RATHER_THAN_DRIFTED
+    }
+
     /// When tokio has to wake somebody who waits for `when`. Moments past
     /// `HORIZON` from now wait that long at most; waking early is harmless.
     #[must_use]
@@ -122,8 +129,9 @@ mod tests {
     fn a_clock_that_was_set_is_followed() {
         let clock = Clock::start();
         clock.epoch_unix_us.store(0, Ordering::Relaxed);
-        assert!(clock.stamp(clock.now()).starts_with("1970"));
+        assert!(clock.stamp(clock.now()).starts_with("1970") && clock.was_moved());
         clock.unix_ms();
+        assert!(!clock.was_moved());
         assert!(!clock.stamp(clock.now()).starts_with("1970"));
     }
 

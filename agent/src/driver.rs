@@ -127,6 +127,10 @@ impl Driver {
                 ready = self.udp.ready() => ready?,
                 () = &mut timer => {}
             }
+            if self.clock.was_moved() {
+                // Whoever wakes from a sleep must know before it answers anybody.
+                self.tell_wall_clock();
+            }
             let emptied = self.read_inbox()?;
             if self.clock.now() >= self.turn.wake {
                 self.clear_backlog(emptied)?;

@@ -39,15 +39,17 @@ impl Default for LocalHealthConfig {
 ///
 /// *Rule*: a score from 0 (well) to 8. One point for each sign that we are slow or cut off, one off for each
 /// probe answered in time, and for time without bad news. An unanswered probe costs what an answered one
-/// earns, so the score climbs only while most probes of ours fail: dead members are a minority, a dead
-/// network card is not.
+/// earns, less the share of probes that stay unanswered here anyway: so the score climbs only while more of
+/// ours fail than the network has always lost, and more than half. Dead members are a minority, a dead network
+/// card is not, and loss that all have alike is no illness.
 ///
 /// *Weak spot*: in a cluster of two, a dead peer and a broken self look the same. And a pause that the
 /// driver's clock does not count (a suspended machine) cannot be seen here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalHealth {
     config: LocalHealthConfig,
-    points: u8,
+    /// In parts of a point.
+    points: u16,
     /// When `points` was right; time since then decays it.
     since: Instant,
 }
@@ -66,29 +68,30 @@ impl LocalHealth {
     /// [`stall`](Self::stall).
     pub fn timer_lag(&mut self, now: Instant, lag: Duration) {
         let points = lag.as_micros() / self.config.late.as_micros().max(1);
-        self.blame(now, u8::try_from(points).unwrap_or(Self::WORST));
+        self.blame(now, u16::try_from(points).unwrap_or(u16::MAX).saturating_mul(POINT));
     }
 
-    /// A probe of ours was answered in time; one that was found in the inbox after a stall was not.
+    /// A probe of ours, or a helper, answered in time; what was found in the inbox after a stall did not.
     pub fn probe_answered(&mut self, now: Instant) {
-        self.points = self.score(now).saturating_sub(1);
+        self.points = self.points(now).saturating_sub(POINT);
         self.since = now;
     }
 
-    /// A probe of ours was not answered in time, and no helper was to speak for the path.
-    pub fn probe_unanswered(&mut self, now: Instant) {
-        self.blame(now, 1);
+    /// A probe of ours was not answered in time, and no helper was to speak for the path. `usual`: the share of
+    /// probes, to whomever, that stay unanswered here.
+    pub fn probe_unanswered(&mut self, now: Instant, usual: f32) {
+        self.blame(now, beyond(usual));
     }
 
     /// A helper that owes us a nack did not send it: it is unlikely that both it and the member we asked
-    /// about are dead, so it may be us who cannot hear.
-    pub fn nack_missing(&mut self, now: Instant) {
-        self.blame(now, 1);
+    /// about are dead, so it may be us who cannot hear. Its request and its nack may be lost as a probe may.
+    pub fn nack_missing(&mut self, now: Instant, usual: f32) {
+        self.blame(now, beyond(usual));
     }
 
     /// We were accused and had to refute it: somebody did not hear us in time.
     pub fn accused(&mut self, now: Instant) {
-        self.blame(now, 1);
+        self.blame(now, POINT);
     }
 
     /// We asked to be woken at `expected` and it is `now`. When that is so late that we were away rather than
@@ -104,8 +107,7 @@ impl LocalHealth {
     /// 0 (well) to 8 (worst).
     #[must_use]
     pub fn score(&self, now: Instant) -> u8 {
-        let forgotten = now.since(self.since).as_micros() / self.config.decay.as_micros().max(1);
-        self.points.saturating_sub(u8::try_from(forgotten).unwrap_or(u8::MAX))
+        u8::try_from(self.points(now) / POINT).unwrap_or(Self::WORST)
     }
 
     /// Factor for our time-outs towards others, 1 to 9: `1 + score`, as in Lifeguard.
@@ -120,13 +122,28 @@ impl LocalHealth {
         self.score(now) >= self.config.impaired.max(1)
     }
 
-    fn blame(&mut self, now: Instant, points: u8) {
-        if points > 0 {
-            self.points = self.score(now).saturating_add(points).min(Self::WORST);
+    fn points(&self, now: Instant) -> u16 {
+        let forgotten = now.since(self.since).as_micros() / self.config.decay.as_micros().max(1);
+        self.points.saturating_sub(u16::try_from(forgotten).unwrap_or(u16::MAX).saturating_mul(POINT))
+    }
+
+    fn blame(&mut self, now: Instant, parts: u16) {
+        if parts > 0 {
+            self.points = self.points(now).saturating_add(parts).min(u16::from(Self::WORST) * POINT);
             self.since = now;
         }
     }
 }
+
+/// What a lost probe says against ourselves where the share `usual` is lost anyway.
+fn beyond(usual: f32) -> u16 {
+    // Of a whole point at the most, and what is not a number counts as nothing usual.
+    let beyond = f32::from(POINT) * (1.0 - usual.clamp(0.0, 1.0));
+    (0..=POINT).rev().find(|part| f32::from(*part) <= beyond).unwrap_or(POINT)
+}
+
+/// Parts of a point.
+const POINT: u16 = 100;
 
 #[cfg(test)]
 mod tests {
@@ -140,7 +157,9 @@ mod tests {
 
     #[test]
     fn each_sign_of_our_own_trouble_is_one_point() {
-        for sign in [LocalHealth::probe_unanswered, LocalHealth::nack_missing, LocalHealth::accused] {
+        let unanswered = |health: &mut LocalHealth, now| health.probe_unanswered(now, 0.0);
+        let no_nack = |health: &mut LocalHealth, now| health.nack_missing(now, 0.0);
+        for sign in [unanswered, no_nack, LocalHealth::accused] {
             let mut health = healthy();
             sign(&mut health, NOW);
             assert_eq!((health.score(NOW), health.stretch(NOW)), (1, 2.0));
@@ -178,15 +197,37 @@ mod tests {
     fn a_few_dead_members_do_not_make_us_ill_but_a_dead_network_does() {
         let mut health = healthy();
         for probe in 0..1_000 {
-            let outcome =
-                if probe % 3 == 0 { LocalHealth::probe_unanswered } else { LocalHealth::probe_answered };
-            outcome(&mut health, NOW);
+            if probe % 3 == 0 { health.probe_unanswered(NOW, 0.0) } else { health.probe_answered(NOW) }
             assert!(!health.impaired(NOW));
         }
         for _ in 0..4 {
-            health.probe_unanswered(NOW);
+            health.probe_unanswered(NOW, 0.02);
         }
         assert!(health.impaired(NOW));
+    }
+
+    #[test]
+    fn what_is_lost_anyway_is_no_illness_and_more_than_that_is() {
+        // Every second one is lost, as always here.
+        let mut health = healthy();
+        for _ in 0..1_000 {
+            health.probe_unanswered(NOW, 0.5);
+            health.probe_answered(NOW);
+            health.nack_missing(NOW, 0.5);
+            health.probe_answered(NOW);
+            assert!(!health.impaired(NOW));
+        }
+        for _ in 0..7 {
+            health.probe_unanswered(NOW, 0.5);
+        }
+        assert!(health.impaired(NOW), "none comes back any more");
+        let mut health = healthy();
+        for usual in [1.0, 2.0, f32::INFINITY] {
+            (0..100).for_each(|_| health.probe_unanswered(NOW, usual));
+            assert_eq!(health.score(NOW), 0);
+        }
+        health.probe_unanswered(NOW, f32::NAN);
+        assert_eq!(health.score(NOW), 1);
     }
 
     #[test]

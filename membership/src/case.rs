@@ -86,7 +86,7 @@ impl Node {
         }
         let witnesses = witness::of(&self.roster, hash, self.config.witnesses);
         let testimony = Testimony::against(member, &self.roster, self.config.witnesses);
-        let began = marks.of_silence().filter(|a| !a.weak).map(|a| a.began).min();
+        let began = marks.that_count().map(|a| a.began).min();
         let patience = verdict::patience(self.config.acceptable_pause, self.company);
         let probe = self.probes.get(&hash);
         let began = began.or(probe.map(|p| p.began)).unwrap_or(now);

@@ -8,6 +8,7 @@ use heartsay_proto::{Filler, gossip};
 use crate::Instant;
 use crate::burst::Due;
 use crate::contact::Kind;
+use crate::damping::FARTHEST_TESTIMONY;
 use crate::identity::{HostId, Name};
 use crate::io::{Event, MemberEvent, MemberEventKind, Rejected};
 use crate::life::Life;
@@ -16,7 +17,7 @@ use crate::node::Node;
 use crate::peers;
 use crate::presence::QUORUM_KEY;
 use crate::roster::Change;
-use crate::standing::{Evidence, Status};
+use crate::standing::{Accusation, Evidence, Status};
 use crate::state::KeyChange;
 use crate::wire::{self, Claim, Detail};
 
@@ -103,14 +104,14 @@ impl Node {
     /// Brings a member's status in line with its marks, and tells of the change.
     pub(crate) fn refresh(&mut self, now: Instant, hash: u64, reason: &str) {
         let Some(member) = self.roster.get(hash) else { return };
-        let (before, after) = (member.status, member.standing());
+        let (before, after, since) = (member.status, member.standing(), member.since());
         if before == after {
             return;
         }
         // Those who accuse it of what it is now.
         let out = member.marks().is_kept_out();
         let by: Vec<u64> =
-            member.marks().accusations.iter().filter(|a| out || a.of_silence()).map(|a| a.by).collect();
+            member.marks().accusations.iter().filter(|a| out || a.counts()).map(|a| a.by).collect();
         self.roster.set_status(now, hash, after);
         self.recount(now);
         if after == Status::Restarting {
@@ -156,7 +157,7 @@ impl Node {
             self.call_the_roll(now);
         }
         if before == Status::Down && after != Status::Left {
-            self.note_return(now, hash);
+            self.note_return(now, hash, since);
         }
     }
 
@@ -321,8 +322,9 @@ impl Node {
         }
     }
 
-    fn take_claim(&mut self, now: Instant, claim: Claim, pass_on: bool) -> Result<Change, Rejected> {
+    fn take_claim(&mut self, now: Instant, mut claim: Claim, pass_on: bool) -> Result<Change, Rejected> {
         let subject = claim.subject;
+        self.drop_endless_testimony(now, &mut claim);
         if subject == self.me {
             return Ok(self.hear_of_ourselves(now, &claim));
         }
@@ -362,7 +364,7 @@ impl Node {
                 self.join.heard_of_somebody();
                 self.note_newcomer(now);
                 // What others say against it may be complete, so that nothing more is said.
-                if self.roster.get(subject).is_some_and(|m| m.status == Status::Suspect) {
+                if self.roster.get(subject).is_some_and(Member::is_marked) {
                     self.hear_testimony(now, subject);
                 }
             }
@@ -398,7 +400,7 @@ impl Node {
             Status::Alive => "a newer heartbeat refutes it".into(),
             Status::Restarting => "it says that it restarts".into(),
             Status::Left => "it said good-bye".into(),
-            Status::Suspect => match marks.of_silence().map(|a| a.kind).max() {
+            Status::Suspect => match marks.that_count().map(|a| a.kind).max() {
                 Some(Evidence::Refused) => "its host refuses datagrams: the process is gone".into(),
                 Some(Evidence::Proven | Evidence::Silent | Evidence::Degraded | Evidence::Unfit) | None => {
                     "it does not answer".into()
@@ -448,8 +450,11 @@ impl Node {
         if basis >= heartbeat && plausible {
             self.beat_above(now, basis);
             self.stats.refutations_of_self += 1;
-            self.health.accused(now);
-            self.burst.news(now, me, false);
+            // Accusers that doubt themselves have made nobody think ill of us.
+            if down.is_some() || claim.standing.marks.that_count().next().is_some() {
+                self.health.accused(now);
+                self.burst.news(now, me, false);
+            }
         }
         Change::Stale
     }
@@ -591,6 +596,18 @@ impl Node {
             return Err(Rejected::Implausible { subject: claim.subject });
         }
         Ok(())
+    }
+
+    /// What is said of a link ends with its basis, which the accused does not go beyond, so it lies no further ahead than
+    /// a witness may ask.
+    fn drop_endless_testimony(&self, now: Instant, claim: &mut Claim) {
+        let accusations = &mut claim.standing.marks.accusations;
+        if accusations.iter().all(Accusation::of_silence) {
+            return;
+        }
+        let by_now = self.roster.get(claim.subject).map_or(0, |member| self.heartbeat_by(member, now));
+        let farthest = by_now.max(claim.standing.heartbeat).saturating_add(FARTHEST_TESTIMONY);
+        accusations.retain(|a| a.of_silence() || a.basis <= farthest);
     }
 
     /// Guarded against our own clock, never against what was stored: a member

@@ -130,6 +130,14 @@ impl Contacts {
         self.open.extract_if(.., |(_, c)| ends(c)).map(|(_, c)| c).collect()
     }
 
+    /// Whether a helper has yet to say what it has heard of `subject`.
+    pub fn wait_for_helpers(&self, subject: u64) -> bool {
+        let helps = |(_, c): &(u32, Contact)| {
+            matches!(c.kind, Kind::Indirect { .. }) && c.subject == Some(subject)
+        };
+        self.open.iter().any(helps)
+    }
+
     pub fn next(&self) -> Instant {
         self.open.iter().map(|(_, c)| c.deadline).min().unwrap_or(Instant::NEVER)
     }

@@ -38,7 +38,7 @@
 //! Road not taken: removing whoever is accused often. Under 30 % of loss that
 //! is everybody.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use heartsay_detector::LinkRecord;
 
@@ -61,7 +61,7 @@ pub struct Damping {
     others: LinkRecord,
     /// Who came back lately, not yet counted as flaps.
     returns: Vec<(Instant, u64)>,
-    /// When those came back last who did in the time that a testimony lasts.
+    /// When those came back last who had stayed out for a stretch, in the time that a testimony lasts.
     returned: BTreeMap<u64, Instant>,
     /// Members that enough witnesses find unfit and that are not out yet: which life, and since when we know.
     notices: BTreeMap<u64, (u64, Instant)>,
@@ -198,10 +198,13 @@ impl Node {
         }
     }
 
-    /// It was down and is back.
-    pub(crate) fn note_return(&mut self, now: Instant, subject: u64) {
+    /// It was down since `since` and is back.
+    pub(crate) fn note_return(&mut self, now: Instant, subject: u64, since: Instant) {
         if self.damping.returns.len() < MOST {
             self.damping.returns.push((now, subject));
+        }
+        if now.since(since) < self.config.interval * SERVED {
+            return;
         }
         let kept = self.config.interval * TESTIMONY_LASTS;
         let returned = &mut self.damping.returned;
@@ -328,7 +331,9 @@ impl Node {
         let me = self.me;
         let Some(member) = self.roster.get(subject) else { return };
         let by_now = self.heartbeat_by(member, now);
+        // What it has served is said anew.
         let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
+        let said = said.filter(|a| self.damping.stands(member, a));
         if said.is_some_and(|a| a.basis >= by_now.saturating_add(stretch / 2)) {
             if self.damping.record(subject).is_some_and(|r| now >= r.tell_at) && !member.marks().is_kept_out()
             {
@@ -425,7 +430,9 @@ impl Node {
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let others = self.roster.iter().filter(|m| m.is_present() && m.hash() != self.me).count();
-        let alone = Company::of(count(returns.len()), count(others)) == Company::Few;
+        // One that comes back again and again is one.
+        let members: BTreeSet<u64> = returns.iter().map(|(_, subject)| *subject).collect();
+        let alone = Company::of(count(members.len()), count(others)) == Company::Few;
         for (_, subject) in core::mem::take(&mut self.damping.returns) {
             if alone
                 && let Some(member) = self.roster.get(subject)
@@ -460,6 +467,12 @@ const FLAPPING: f32 = 1.5;
 /// times the period of the on-and-off faults of the Rapid paper; honest guesses.
 const STRETCH: Heartbeat = 60;
 const LONGEST_STRETCH: Heartbeat = 240;
+/// Beats ahead up to which a testimony of others is taken: their longest stretch, and as much again, as they may know of
+/// later beats than we.
+pub const FARTHEST_TESTIMONY: Heartbeat = 2 * LONGEST_STRETCH;
+/// Rounds out after which a member has served what was said of it: half of the shortest stretch, as it may have been down
+/// before it was kept out. Who refutes a verdict at once has served nothing.
+const SERVED: u32 = 30;
 /// Rounds for which a testimony can speak: the longest stretch, and a minute for beats that come late.
 const TESTIMONY_LASTS: u32 = 300;
 /// Unanswered looks that wait for a sign of life: what was unanswered longer ago says nothing of the link.

@@ -206,6 +206,7 @@ impl Node {
         detail: wire::Detail,
         share: usize,
     ) -> gossip::Claim {
+        let detail = if self.vouches_for(member) { detail } else { wire::Detail::Thin };
         wire::write_claim(now, member, detail, self.packet_limit(to).saturating_sub(HEADER), share)
     }
 }

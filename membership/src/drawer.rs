@@ -46,7 +46,7 @@ pub struct InHand<'a> {
     sums: &'a mut Sums,
     zoned: &'a mut bool,
     /// What the pulse was made of.
-    was: (Heartbeat, Status),
+    was: (Heartbeat, Status, bool),
 }
 
 /// Sums over a page.
@@ -81,7 +81,7 @@ impl Drawer {
     pub fn take_in_hand(&mut self, place: usize) -> Option<InHand<'_>> {
         let (rider, pulse) = (self.riders.get_mut(place)?, self.pulses.get_mut(place)?);
         let member = self.members.get_mut(place)?;
-        let was = (member.heartbeat, member.status);
+        let was = made_of(member);
         Some(InHand { rider, pulse, member, sums: &mut self.sums, zoned: &mut self.zoned, was })
     }
 
@@ -249,11 +249,16 @@ impl Drop for InHand<'_> {
             *self.sums = self.sums.minus(self.rider.sums()).plus(rider.sums());
             *self.zoned |= self.member.zone().is_some();
         }
-        if rider != *self.rider || self.was != (self.member.heartbeat, self.member.status) {
+        if rider != *self.rider || self.was != made_of(self.member) {
             *self.pulse = Pulse::of(self.member);
         }
         *self.rider = rider;
     }
+}
+
+/// What a pulse is made of, beside what never changes.
+fn made_of(member: &Member) -> (Heartbeat, Status, bool) {
+    (member.heartbeat, member.status, member.is_marked())
 }
 
 impl Sums {

@@ -106,23 +106,28 @@ impl Node {
         report: &gossip::ProbeReport,
     ) -> Result<(), Rejected> {
         let contact = self.contacts.get(seq).copied();
-        let Some(Contact { kind: Kind::Indirect { helper }, subject: Some(subject), .. }) = contact else {
+        let Some(Contact { kind: Kind::Indirect { helper }, subject: Some(subject), sent, .. }) = contact else {
             return Err(Rejected::Unexpected { what: "probe report" });
         };
         self.contacts.answered(seq);
         self.footing.answered(now);
         self.last_heard = now;
+        self.health.probe_answered(now);
         match report.outcome {
             // The answer's heartbeat came along as a claim and has ended the probe if it is news.
-            ERRAND_ANSWERED => {}
+            ERRAND_ANSWERED => self.helper_heard(now, sent, subject),
             ERRAND_REFUSED | ERRAND_SILENT => {
                 self.stats.nacks += 1;
+                if report.outcome == ERRAND_REFUSED {
+                    self.helper_refused(sent, subject);
+                }
                 let surprise = self.paths.surprise();
                 if let Some(probe) = self.probes.get_mut(&subject) {
                     probe.case.unanswered_by_helper(now, surprise);
                     probe.helped_by(helper);
                     self.weigh(now, subject);
                 }
+                self.believe_refusal(now, subject);
             }
             _ => return Err(Rejected::Unexpected { what: "probe outcome" }),
         }

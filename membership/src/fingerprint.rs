@@ -60,7 +60,7 @@ pub fn standing_code(member: &Member) -> u64 {
         Status::Restarting => marks.restart.map_or(0, |word| word.basis).max(1).wrapping_mul(4),
         Status::Suspect => {
             // Who accuses may differ from view to view; that it is accused should not.
-            let basis = marks.of_silence().map(|a| a.basis).max().unwrap_or(0);
+            let basis = marks.that_count().map(|a| a.basis).max().unwrap_or(0);
             basis.wrapping_mul(4).wrapping_add(1)
         }
         Status::Down => marks.down.unwrap_or(0).wrapping_mul(4).wrapping_add(2),

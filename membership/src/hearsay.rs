@@ -110,7 +110,7 @@ impl Hearsay<'_> {
                 continue;
             }
             let hash = || drawer.riders.get(range.start + at).map_or(0, |rider| rider.hash);
-            if !pulse.is_alive() || (!self.probes.is_empty() && self.probes.contains_key(&hash())) {
+            if !pulse.is_unmarked() || (!self.probes.is_empty() && self.probes.contains_key(&hash())) {
                 spoke.push((hash(), heartbeat));
             } else {
                 member.beat(self.now, steps, pulse.interval_ms(), self.config);

@@ -164,6 +164,11 @@ impl Member {
         self.marks.as_deref().unwrap_or(&UNMARKED)
     }
 
+    /// Whether anything was said of it that no heartbeat has cancelled.
+    pub fn is_marked(&self) -> bool {
+        self.marks.is_some()
+    }
+
     /// The status that its marks mean, whatever was reported last.
     pub fn standing(&self) -> Status {
         self.marks().status(self.heartbeat)
@@ -213,7 +218,7 @@ impl Member {
             return false;
         };
         self.beat(now, steps, self.life.reference.interval_ms, detector);
-        if self.status != Status::Alive {
+        if self.is_marked() {
             let mut marks = self.marks().clone();
             marks.tidy(heartbeat);
             self.keep(marks);

@@ -35,6 +35,7 @@ use crate::path_limits::PathLimits;
 use crate::presence::Presence;
 use crate::probe::Probe;
 use crate::pull::Pulls;
+use crate::refusals::Refusals;
 use crate::rest::Rests;
 use crate::roll::Roll;
 use crate::roster::Roster;
@@ -76,6 +77,7 @@ pub struct Node {
     pub(crate) probes: BTreeMap<u64, Probe>,
     /// What there is against members that live and are no use.
     pub(crate) damping: Damping,
+    pub(crate) refusals: Refusals,
     /// Bounds the probes, whatever happens.
     pub(crate) probe_budget: Bucket,
     /// Calls out of turn, while several are silent.
@@ -129,6 +131,8 @@ pub struct Node {
     /// The generation with which this process began; it may have begun anew since.
     pub(crate) began_as: Generation,
     pub(crate) started: Instant,
+    /// Who was heard after this is known to have lived since our last long sleep; `EPOCH`: there was none of late.
+    pub(crate) heard_after: Instant,
     /// Wall clock minus our clock, in milliseconds.
     pub(crate) unix_offset_ms: i64,
     /// By command, nothing that we send is a sign of life. The heartbeat as of
@@ -187,6 +191,7 @@ impl Node {
             contacts: Contacts::new(start),
             probes: BTreeMap::new(),
             damping: Damping::default(),
+            refusals: Refusals::default(),
             probe_budget: Bucket::new(now, config.probe_rate),
             roll: Roll::new(),
             testify_at: Instant::NEVER,
@@ -224,6 +229,7 @@ impl Node {
             twin: None,
             began_as: me.generation,
             started: now,
+            heard_after: Instant::EPOCH,
             unix_offset_ms: generation_ms.saturating_sub(now_ms),
             resting: None,
             beat: Beat::new(generation_ms.saturating_sub(now_ms), interval_ms),
@@ -270,7 +276,10 @@ impl Node {
             Input::WallClock { unix_ms } => {
                 let unix_ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
                 let now_ms = i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX);
-                self.unix_offset_ms = unix_ms.saturating_sub(now_ms);
+                let offset_ms = unix_ms.saturating_sub(now_ms);
+                let ahead_ms = u64::try_from(offset_ms.saturating_sub(self.unix_offset_ms)).unwrap_or(0);
+                self.note_absence(now, Duration::from_millis(ahead_ms));
+                self.unix_offset_ms = offset_ms;
                 Ok(())
             }
             Input::Command(command) => self.on_command(now, command),
@@ -355,6 +364,7 @@ impl Node {
         let expected = self.promised.max(self.last_call);
         let Some(away) = self.health.stall(now, expected) else { return };
         self.stats.stalls += 1;
+        self.note_absence(now, away);
         self.recovering_until = now + RECOVERY;
         self.contacts.shift(away);
         self.roster.shift(now, away);

@@ -129,7 +129,7 @@ impl Node {
     pub(crate) fn count_presence(&mut self, now: Instant) {
         self.recount_at = Instant::NEVER;
         let census = self.roster.census();
-        let company = Company::of(census.suspect, (census.alive + census.suspect).saturating_sub(1));
+        let company = Company::of(self.silent_members(), (census.alive + census.suspect).saturating_sub(1));
         let (was, is) = (self.company == Company::Most, company == Company::Most);
         self.company = company;
         if was != is {

@@ -48,6 +48,10 @@ pub struct Probe {
     pub(crate) told: Instant,
     /// There is testimony that the witnesses have not been told.
     pub(crate) to_tell: bool,
+    /// When the kernel of its host first refused us; of the case once it is believed, see refusals.rs.
+    refused: Option<Instant>,
+    /// Helpers that were refused since.
+    helpers_refused: u32,
 }
 
 impl Probe {
@@ -123,7 +127,7 @@ impl Node {
                 path.reachable = Some(true);
             }
             if self.probes.get(&subject).is_some_and(|probe| contact.sent >= probe.began) {
-                self.probes.remove(&subject);
+                self.close_probe(now, subject);
             }
         }
         Some(contact)
@@ -143,7 +147,10 @@ impl Node {
                 }
                 (Kind::Indirect { helper }, _) => {
                     if self.roster.get(helper).is_some_and(|m| m.status == Status::Alive) {
-                        self.health.nack_missing(now);
+                        self.health.nack_missing(now, self.paths.failure_rate());
+                    }
+                    if let Some(subject) = contact.subject {
+                        self.believe_refusal(now, subject);
                     }
                 }
                 (Kind::Pull { part, .. }, _) => {
@@ -163,7 +170,19 @@ impl Node {
     pub(crate) fn on_refused(&mut self, now: Instant, to: SocketAddr) {
         self.stats.refusals += 1;
         for contact in self.contacts.refused(to) {
+            let life = contact.subject.and_then(|subject| self.roster.get(subject)).map(Member::tag);
+            let says_nothing = life.is_some_and(|tag| self.refusals.says_nothing(now, tag));
             match (contact.kind, contact.subject) {
+                (Kind::Errand { asker, seq }, Some(subject)) if says_nothing => {
+                    self.report_errand(now, asker, seq, subject, ERRAND_SILENT);
+                }
+                (Kind::Exchange | Kind::Call | Kind::Probe, Some(subject)) if says_nothing => {
+                    self.unanswered(now, subject, &contact);
+                }
+                (Kind::Look, Some(subject)) if says_nothing => {
+                    self.look_unanswered(now, subject, contact.sent);
+                }
+                (Kind::Lease, Some(_)) if says_nothing => {}
                 (Kind::Errand { asker, seq }, Some(subject)) => {
                     self.report_errand(now, asker, seq, subject, ERRAND_REFUSED);
                     self.refused_by(now, subject, contact.sent);
@@ -187,8 +206,8 @@ impl Node {
         for subject in self.roster.overdue(now, &self.config.detector) {
             self.begin_probe(now, subject, now, None);
         }
-        let census = self.roster.census();
-        if census.suspect >= SEVERAL && census.suspect.saturating_mul(8) > census.alive {
+        let silent = self.silent_members();
+        if silent >= SEVERAL && silent.saturating_mul(8) > self.roster.census().alive {
             self.look_until = now + LOOK_ON;
         }
         if now < self.look_until {
@@ -229,7 +248,17 @@ impl Node {
                 path.reachable = Some(false);
             }
             tracing::debug!(name = %member.life.name, at = ?now, "refuted");
-            self.probes.remove(&subject);
+            drop(member);
+            self.close_probe(now, subject);
+        }
+    }
+
+    /// It lives.
+    fn close_probe(&mut self, now: Instant, subject: u64) {
+        if let Some(probe) = self.probes.remove(&subject)
+            && probe.refused.is_some()
+        {
+            self.refusals.disprove(now, probe.tag);
         }
     }
 
@@ -248,8 +277,8 @@ impl Node {
         if first {
             // Learnt from first contacts only: a dead member would teach us that answers are rare.
             self.note_contact(subject, false);
+            self.health.probe_unanswered(now, self.paths.failure_rate());
             self.paths.unanswered();
-            self.health.probe_unanswered(now);
         }
         if let Some(probe) = self.probes.get_mut(&subject) {
             probe.case.unanswered(now, surprise);
@@ -266,12 +295,53 @@ impl Node {
         if self.leave.is_some() {
             return;
         }
+        let known = self.probes.get(&subject).is_some_and(|probe| probe.refused.is_none());
         self.begin_probe(now, subject, sent, None);
         if let Some(probe) = self.probes.get_mut(&subject) {
             // One observer's refusals count once.
+            probe.refused.get_or_insert(now);
+        }
+        // With a new case the helpers are asked anyway.
+        if known
+            && self.probe_budget.take(now, self.config.helpers)
+            && let Some(to) = self.roster.get(subject).map(|member| member.life.address())
+        {
+            self.ask_helpers(now, subject, to);
+        }
+        self.believe_refusal(now, subject);
+    }
+
+    /// A refusal counts when two helpers were refused too, or none of them has heard the member in time.
+    pub(crate) fn believe_refusal(&mut self, now: Instant, subject: u64) {
+        let waits = self.contacts.wait_for_helpers(subject);
+        let Some(probe) = self.probes.get_mut(&subject) else { return };
+        if probe.refused.is_some()
+            && probe.case.refused.is_none()
+            && (!waits || probe.helpers_refused >= HELPERS_REFUSED)
+        {
             probe.case.refuse(now);
             self.weigh(now, subject);
         }
+    }
+
+    /// A helper asked at `asked` was refused too.
+    pub(crate) fn helper_refused(&mut self, asked: Instant, subject: u64) {
+        let probe = self.probes.get_mut(&subject);
+        if let Some(probe) = probe.filter(|probe| probe.refused.is_some_and(|at| asked >= at)) {
+            probe.helpers_refused += 1;
+        }
+    }
+
+    /// A helper asked at `asked` has heard it: if it had refused us before, it was not the member that did.
+    pub(crate) fn helper_heard(&mut self, now: Instant, asked: Instant, subject: u64) {
+        let refused = self.probes.get(&subject).and_then(|probe| probe.refused);
+        if refused.is_none_or(|at| asked < at) {
+            return;
+        }
+        if let Some(mut member) = self.roster.get_mut(subject) {
+            member.path.reachable = Some(false);
+        }
+        self.close_probe(now, subject);
     }
 
     pub(crate) fn begin_probe(
@@ -300,6 +370,8 @@ impl Node {
                 raised: None,
                 told: Instant::EPOCH,
                 to_tell: false,
+                refused: None,
+                helpers_refused: 0,
             },
         );
         self.step_probe(now, subject);
@@ -376,7 +448,7 @@ impl Node {
         let body = Body::Ping(gossip::Ping { subject, about, ..Default::default() });
         let Some(mut filler) = self.filler(to, seq, Some(body)) else { return };
         if let Some(member) = self.roster.get(subject)
-            && member.status != Status::Alive
+            && member.is_marked()
         {
             // Beside a question to an elector it may have no room; probes say it.
             let _ = filler.try_claim(self.claim(now, to, member, Detail::Thin));
@@ -426,6 +498,8 @@ const SEVERAL: u32 = 2;
 const LOOK_ON: Duration = Duration::from_secs(5);
 /// Helpers are asked at the first question and at each fourth after it.
 const HELPERS_EVERY: u32 = 4;
+/// Refused helpers that confirm a refusal, without waiting for the others: the filter of one of them is not the member's.
+const HELPERS_REFUSED: u32 = 2;
 /// Helpers of whom a case keeps the names.
 pub const HELPERS_NAMED: usize = 4;
 /// Testimony is repeated to the witnesses while the case is open.

@@ -20,7 +20,7 @@ use crate::standing::Status;
 pub struct Pulse {
     /// When its newest heartbeat was due, in milliseconds of its owner's wall clock.
     due_ms: i64,
-    /// Milliseconds between heartbeats, and in the two lowest bits how it stands. Zero milliseconds: heartbeats so
+    /// Milliseconds between heartbeats, and in the three lowest bits how it stands. Zero milliseconds: heartbeats so
     /// far off that they cannot be counted here; pages then leave it out, which the coder may.
     rhythm: u32,
     /// Before this moment its silence surprises nobody, in [`TICK`]s of our clock: a bound, and often much too early.
@@ -32,7 +32,7 @@ pub struct Pulse {
 /// reciprocal, rounded up, the quotient of any two numbers of 32 bits is exact.)
 #[derive(Clone, Copy, Debug)]
 pub struct Rhythm {
-    /// As in a pulse, less the lowest bit.
+    /// As in a pulse, less what does not matter of how it stands.
     halved: u32,
     /// 2^64 by the interval, rounded up.
     reciprocal: u64,
@@ -46,7 +46,7 @@ impl Rhythm {
     fn of(pulse: Pulse) -> Self {
         // By two at the least, 2^64 divided and rounded up is below 2^64.
         let reciprocal = u64::MAX / u64::from(pulse.interval_ms().max(2)) + 1;
-        Self { halved: pulse.rhythm >> 1, reciprocal }
+        Self { halved: pulse.rhythm >> GONE_BIT, reciprocal }
     }
 
     fn divide(self, ms: u32) -> u64 {
@@ -58,6 +58,7 @@ impl Rhythm {
 impl Pulse {
     pub fn of(member: &Member) -> Self {
         let stands = match member.status {
+            Status::Alive if member.is_marked() => ACCUSED,
             Status::Alive => ALIVE,
             Status::Suspect => SUSPECT,
             Status::Restarting | Status::Down | Status::Left => GONE,
@@ -75,13 +76,18 @@ impl Pulse {
         let interval_ms = Some(reference.interval_ms.max(1)).filter(|ms| *ms <= LONGEST_INTERVAL_MS);
         let due_ms = due_ms(reference, heartbeat).filter(|ms| ms.unsigned_abs() <= FARTHEST_MS);
         match due_ms.zip(interval_ms) {
-            Some((due_ms, interval_ms)) => Self { due_ms, rhythm: interval_ms << 2 | stands, calm_until: 0 },
+            Some((due_ms, interval_ms)) => Self { due_ms, rhythm: interval_ms << STANDS_BITS | stands, calm_until: 0 },
             None => Self { due_ms: 0, rhythm: stands, calm_until: 0 },
         }
     }
 
-    /// Whether there is nothing that a newer heartbeat would refute.
+    /// Whether it is in good standing.
     pub fn is_alive(self) -> bool {
+        matches!(self.rhythm & STANDS, ALIVE | ACCUSED)
+    }
+
+    /// Whether there is nothing that a newer heartbeat would refute.
+    pub fn is_unmarked(self) -> bool {
         self.rhythm & STANDS == ALIVE
     }
 
@@ -91,7 +97,7 @@ impl Pulse {
     }
 
     pub fn interval_ms(self) -> u32 {
-        self.rhythm >> 2
+        self.rhythm >> STANDS_BITS
     }
 
     /// Whether nobody need ask the detector. `now` in [`TICK`]s.
@@ -113,7 +119,7 @@ impl Pulse {
     /// How many heartbeats it is behind its line at `unix_ms` of its time ([`nominal`]), negative when it is ahead.
     /// Nothing is said of one that beats no more.
     pub fn age(self, unix_ms: i64, rhythm: &mut Rhythm) -> Age {
-        if self.rhythm >> 1 != rhythm.halved {
+        if self.rhythm >> GONE_BIT != rhythm.halved {
             let interval = self.interval_ms();
             if interval == 0 || self.is_gone() {
                 return Age::LEFT_OUT;
@@ -144,7 +150,7 @@ impl Pulse {
         if interval < 2 {
             return beyond.checked_div(interval)?.checked_add(1);
         }
-        if self.rhythm >> 1 != rhythm.halved {
+        if self.rhythm >> GONE_BIT != rhythm.halved {
             *rhythm = Rhythm::of(self);
         }
         // Whether it is one or several nobody can guess, so there is no short way for one.
@@ -178,11 +184,14 @@ pub fn nominal(reference: &Reference, heartbeat: Heartbeat) -> i64 {
     signed(reference.unix_ms_of(heartbeat)).min(FARTHEST_MS.cast_signed())
 }
 
-/// How a member stands, as a pulse says it.
-const STANDS: u32 = 3;
+/// How a member stands, as a pulse says it: that it beats no more is a bit of its own.
+const STANDS_BITS: u32 = 3;
+const STANDS: u32 = (1 << STANDS_BITS) - 1;
 const ALIVE: u32 = 0;
-const SUSPECT: u32 = 1;
-const GONE: u32 = 2;
+const ACCUSED: u32 = 1;
+const SUSPECT: u32 = 2;
+const GONE_BIT: u32 = 2;
+const GONE: u32 = 1 << GONE_BIT;
 /// Times beyond that are left out: 36 million years after 1970.
 const FARTHEST_MS: u64 = 1 << 60;
 /// More than the wire lets pass.

@@ -356,13 +356,19 @@ impl Roster {
 
     /// Drops a member and remembers that it is gone.
     pub fn bury(&mut self, now: Instant, hash: u64) -> Option<Member> {
+        let member = self.remove(hash)?;
+        self.tombstones.bury(now, hash, member.life.generation);
+        Some(member)
+    }
+
+    /// Drops a member.
+    pub fn remove(&mut self, hash: u64) -> Option<Member> {
         let at = self.drawer_of(hash);
         let drawer = self.drawers.get_mut(at)?;
         let place = drawer.find(hash).ok()?;
         let member = drawer.take(place);
         self.len -= 1;
         *self.census.of(member.status) -= 1;
-        self.tombstones.bury(now, hash, member.life.generation);
         self.resize();
         Some(member)
     }

@@ -35,6 +35,7 @@ impl Node {
         self.look_at_links(now);
         self.look_at_ourselves(now);
         self.recount_at = now;
+        self.drop_unheard(now);
         if self.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
             self.keep_house(now);
         }

@@ -8,7 +8,7 @@
 //! 1. *left* is the owner's own word and final for this life;
 //! 2. a verdict "down as of heartbeat h" holds while no heartbeat above h is known;
 //! 3. so does the owner's own word that it restarts, until its time is over;
-//! 4. so does an accusation;
+//! 4. so does an accusation of silence, unless its maker doubts itself;
 //! 5. otherwise the member is alive.
 //!
 //! A higher generation is another life and replaces all of it. There is no
@@ -159,7 +159,7 @@ impl Marks {
             Self { down: Some(basis), .. } if *basis >= heartbeat => Status::Down,
             Self { restart: Some(word), .. } if word.basis >= heartbeat && word.lasts() => Status::Restarting,
             Self { accusations, .. }
-                if accusations.iter().any(|a| a.of_silence() && a.basis >= heartbeat) =>
+                if accusations.iter().any(|a| a.counts() && a.basis >= heartbeat) =>
             {
                 Status::Suspect
             }
@@ -185,7 +185,8 @@ impl Marks {
     pub fn tidy(&mut self, heartbeat: Heartbeat) {
         self.down = self.down.filter(|basis| *basis >= heartbeat);
         self.restart = self.restart.filter(|word| word.basis >= heartbeat);
-        self.accusations.retain(|a| a.basis >= heartbeat);
+        // Who has said good-bye is accused of nothing any more.
+        self.accusations.retain(|a| a.basis >= heartbeat && !self.left);
         self.accusations.sort_unstable_by(|a, b| {
             let of_link = a.kind.is_of_link().cmp(&b.kind.is_of_link());
             of_link.then(b.basis.cmp(&a.basis)).then(a.by.cmp(&b.by))
@@ -193,9 +194,14 @@ impl Marks {
         self.accusations.truncate(MAX_ACCUSATIONS);
     }
 
-    /// Accusations of silence: those that make a member suspect.
+    /// Accusations of silence.
     pub fn of_silence(&self) -> impl Iterator<Item = &Accusation> {
         self.accusations.iter().filter(|a| a.of_silence())
+    }
+
+    /// Those of them that make a member suspect.
+    pub fn that_count(&self) -> impl Iterator<Item = &Accusation> {
+        self.accusations.iter().filter(|a| a.counts())
     }
 
     /// Called down until a heartbeat that is still to come, by the word of more
@@ -216,6 +222,11 @@ impl Accusation {
         !self.kind.is_of_link()
     }
 
+    /// Whether it makes its subject suspect: of silence, and its maker does not doubt itself.
+    pub fn counts(&self) -> bool {
+        self.of_silence() && !self.weak
+    }
+
     /// One accuser may say one thing of the silence and one of the link.
     fn key(&self) -> (u64, bool) {
         (self.by, self.kind.is_of_link())
@@ -234,12 +245,12 @@ fn later(a: Option<Restart>, b: Option<Restart>) -> Option<Restart> {
 }
 
 /// Of two accusations by one accuser, the one that says more: the newer basis,
-/// then the stronger evidence, then the one that is sure of itself, then the longer silence.
+/// then the one that is sure of itself, then the stronger evidence, then the longer silence.
 fn stronger(a: Accusation, b: Accusation) -> Accusation {
     let key = |x: &Accusation| {
         // Of a link, "unfit" stands until its basis has passed.
         let gravest = if x.kind.is_of_link() { x.kind } else { Evidence::Degraded };
-        (gravest, x.basis, x.kind, !x.weak, core::cmp::Reverse(x.began))
+        (gravest, x.basis, !x.weak, x.kind, core::cmp::Reverse(x.began))
     };
     if key(&b) > key(&a) { b } else { a }
 }
@@ -356,6 +367,28 @@ mod tests {
         standing.join(&Standing { heartbeat: 12, ..Standing::default() });
         assert_eq!(standing, Standing { heartbeat: 12, ..Standing::default() });
         assert_eq!(restarts(10, 3600), restarts(10, 60), "nobody is waited for longer than a minute");
+    }
+
+    #[test]
+    fn who_doubts_itself_makes_nobody_suspect_and_takes_nothing_back_that_it_was_sure_of() {
+        let weak = Accusation { kind: Evidence::Proven, weak: true, ..unfit(7, 11) };
+        let mut standing = Standing { heartbeat: 10, ..said(weak) };
+        assert_eq!(standing.status(), Status::Alive);
+        assert_eq!(standing.marks.accusations, [weak], "but it is shown");
+        let sure = Accusation { kind: Evidence::Silent, weak: false, ..weak };
+        standing.join(&said(sure));
+        assert_eq!(standing.status(), Status::Suspect);
+        standing.join(&said(weak));
+        assert_eq!(standing.marks.accusations, [sure], "as of the same heartbeat");
+    }
+
+    #[test]
+    fn who_has_said_good_bye_is_accused_of_nothing() {
+        let mut standing = Standing { heartbeat: 10, ..said(unfit(7, 70)) };
+        standing.join(&Standing { marks: Marks { left: true, ..Marks::default() }, ..Standing::default() });
+        assert_eq!(standing.marks.accusations, []);
+        standing.join(&said(unfit(8, 70)));
+        assert_eq!(standing.marks.accusations, []);
     }
 
     #[test]

@@ -34,15 +34,15 @@ impl Node {
 
     /// Looks for ourselves, if we are drawn to the accused and do not look already.
     fn bear_witness(&mut self, now: Instant, subject: u64) {
-        let Some(member) = self.roster.get(subject).filter(|m| m.status == Status::Suspect) else { return };
+        let Some(member) = self.roster.get(subject).filter(|m| m.is_present()) else { return };
+        // Whoever doubts itself is worth a look too.
+        let Some(basis) = member.marks().of_silence().map(|a| a.basis).max() else { return };
         if self.probes.contains_key(&subject) || !self.is_witness(subject) {
             return;
         }
         // Only who is sure of itself is believed about when the silence began.
-        let sure = member.marks().of_silence().filter(|a| !a.weak);
-        let began = sure.map(|a| a.began).min().unwrap_or(now);
-        let basis = member.marks().of_silence().map(|a| a.basis).max();
-        self.begin_probe(now, subject, began, basis);
+        let began = member.marks().that_count().map(|a| a.began).min().unwrap_or(now);
+        self.begin_probe(now, subject, began, Some(basis));
     }
 
     pub(crate) fn raise(&mut self, now: Instant, subject: u64, evidence: Option<Evidence>) {
@@ -53,8 +53,9 @@ impl Node {
         // Whoever has heard nobody since the silence began may be the one who is
         // cut off, provided that there is somebody in good standing to be heard.
         let heard_anybody = self.last_heard >= probe.began;
-        let anybody =
-            self.roster.iter().any(|m| m.status == Status::Alive && m.hash() != me && m.hash() != subject);
+        let anybody = self.roster.iter().any(|m| {
+            m.status == Status::Alive && ![me, subject].contains(&m.hash()) && !self.is_doubted(m.hash())
+        });
         // A refusal is an answer: the path works, and so do we.
         let doubtful = (anybody && !heard_anybody) || self.health.impaired(now);
         let weak = kind != Evidence::Refused && doubtful;
@@ -74,7 +75,21 @@ impl Node {
             Evidence::Degraded | Evidence::Unfit => "its link loses far more than others",
         };
         self.refresh(now, subject, reason);
+        self.recount(now);
         self.will_testify(now, subject);
+    }
+
+    /// Whether we accuse it, sure of ourselves or not.
+    fn is_doubted(&self, subject: u64) -> bool {
+        self.probes.get(&subject).is_some_and(|probe| probe.raised.is_some())
+    }
+
+    /// How many members look silent from here: the suspect, and those that we accuse while we doubt ourselves.
+    pub(crate) fn silent_members(&self) -> u32 {
+        let accused = self.probes.iter().filter(|(_, probe)| probe.raised.is_some());
+        let alive = |hash: &u64| self.roster.get(*hash).is_some_and(|m| m.status == Status::Alive);
+        let doubted = accused.filter(|(hash, _)| alive(hash)).count();
+        self.roster.census().suspect.saturating_add(u32::try_from(doubted).unwrap_or(u32::MAX))
     }
 
     /// Testimony goes straight to those who are to decide, in one datagram to each.
@@ -120,7 +135,7 @@ impl Node {
         if accusations.iter().all(|a| a.kind < Evidence::Proven) {
             return;
         }
-        let began = member.marks().of_silence().filter(|a| !a.weak).map(|a| a.began).min().unwrap_or(now);
+        let began = member.marks().that_count().map(|a| a.began).min().unwrap_or(now);
         let testimony = Testimony::against(member, &self.roster, self.config.witnesses);
         let verdict = verdict::decide(
             testimony,

@@ -20,6 +20,8 @@ pub(crate) enum Act {
     Turn { fault: usize, member: usize, on: bool, until: Instant, first: bool },
     /// The same for a cut.
     TurnCut { fault: usize, cut: usize, on: bool, until: Instant },
+    /// The same for a filter that refuses.
+    TurnFilter { fault: usize, filter: usize, on: bool, until: Instant },
     /// One beat of a crash loop.
     Loop { fault: usize, member: usize, until: Instant },
     /// One beat of churn.
@@ -40,6 +42,7 @@ impl World {
             Act::Stop { fault, member } => self.strike_dead(fault, member),
             Act::Turn { fault, member, on, until, first } => self.turn(fault, member, on, until, first),
             Act::TurnCut { fault, cut, on, until } => self.turn_cut(fault, cut, on, until),
+            Act::TurnFilter { fault, filter, on, until } => self.turn_filter(fault, filter, on, until),
             Act::Loop { fault, member, until } => self.crash_loop(fault, member, until),
             Act::Churn { fault, until } => self.churn(fault, until),
             Act::Clock { fault, member } => self.clock(fault, member),
@@ -68,6 +71,13 @@ impl World {
                 let from = self.choose(f.from.as_ref(), f.pick, &[]);
                 let to = self.choose(f.to.as_ref(), f.pick, &from);
                 return self.begin_cut(fault, &[from, to], !f.both, until);
+            }
+            What::Refuse => {
+                let from = self.choose(f.from.as_ref(), f.pick, &[]);
+                let to = self.choose(f.to.as_ref(), f.pick, &from);
+                let sides = self.sides(&[from, to]);
+                let filter = self.network.plan_filter(sides, !f.both);
+                return self.turn_filter(fault, filter, true, until);
             }
             What::Partition => {
                 let sides = self.deal(f.sides.as_deref().unwrap_or(&[]), f.pick);
@@ -101,7 +111,7 @@ impl World {
                 What::ClockStep | What::ClockDrift => Act::Clock { fault, member },
                 What::DuplicateName => Act::Duplicate(member),
                 What::Leave => Act::Leave { fault, member },
-                What::Join | What::Churn | What::Cut | What::Partition => continue,
+                What::Join | What::Churn | What::Cut | What::Refuse | What::Partition => continue,
             };
             self.at(at, act);
         }
@@ -153,15 +163,29 @@ impl World {
     }
 
     fn begin_cut(&mut self, fault: usize, sides: &[Vec<usize>], one_way: bool, until: Instant) {
+        let side_of = self.sides(sides);
+        let cut = self.network.plan_cut(side_of, one_way);
+        self.cut_since.push(self.now);
+        self.turn_cut(fault, cut, true, until);
+    }
+
+    /// The side of each member, from 1 on; 0: none.
+    fn sides(&self, sides: &[Vec<usize>]) -> Vec<u8> {
         let mut side_of = vec![0; self.hosts.len()];
         for (side, members) in (1u8..).zip(sides) {
             for &member in members {
                 side_of[member] = side;
             }
         }
-        let cut = self.network.plan_cut(side_of, one_way);
-        self.cut_since.push(self.now);
-        self.turn_cut(fault, cut, true, until);
+        side_of
+    }
+
+    fn turn_filter(&mut self, fault: usize, filter: usize, on: bool, until: Instant) {
+        let now = self.now;
+        self.network.set_filter(filter, on, now);
+        self.disturb(|| format!("a filter {}", if on { "refuses" } else { "lets pass again" }));
+        let next = self.next_turn(fault, on, until);
+        self.at(next, Act::TurnFilter { fault, filter, on: !on, until });
     }
 
     fn turn_cut(&mut self, fault: usize, cut: usize, on: bool, until: Instant) {
@@ -245,6 +269,7 @@ impl World {
             | What::ClockStep
             | What::ClockDrift
             | What::Cut
+            | What::Refuse
             | What::Partition
             | What::DuplicateName
             | What::Leave

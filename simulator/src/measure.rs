@@ -18,6 +18,8 @@ pub struct Measures {
     pub false_positives_by_healthy: u64,
     /// Faultless members called down by anybody, each once per time it happened.
     pub healthy_evicted: u64,
+    /// A faultless member suspected, counted per observer.
+    pub false_suspicions: u64,
     /// Members called down and back within 10 s, of the same life.
     pub needless_evictions: u64,
     /// Members that run and are called down, per observer, whatever their trouble.
@@ -237,6 +239,8 @@ pub struct Summary {
     pub false_positives_by_healthy: u64,
     /// See [`Measures::healthy_evicted`].
     pub healthy_evicted: u64,
+    /// See [`Measures::false_suspicions`].
+    pub false_suspicions: u64,
     /// See [`Measures::needless_evictions`].
     pub needless_evictions: u64,
     /// See [`Measures::divergence`], mean over runs.
@@ -352,6 +356,7 @@ impl Summary {
             false_positives: sum(|m| m.false_positives),
             false_positives_by_healthy: sum(|m| m.false_positives_by_healthy),
             healthy_evicted: sum(|m| m.healthy_evicted),
+            false_suspicions: sum(|m| m.false_suspicions),
             needless_evictions: sum(|m| m.needless_evictions),
             divergence: runs.iter().map(|m| m.divergence).sum::<f64>() / count,
             formation: pool(|m| &m.formation_each, unformed),

@@ -26,6 +26,7 @@ pub struct Network {
     bursts: HashMap<(u32, u32), BurstState>,
     edges: Vec<Edge>,
     cuts: Vec<Cut>,
+    filters: Vec<Cut>,
     /// Why datagrams did not arrive.
     pub lost: Lost,
 }
@@ -48,6 +49,8 @@ pub struct Lost {
     pub burst: u64,
     /// Across a cut.
     pub cut: u64,
+    /// At a filter that refuses.
+    pub refused: u64,
     /// At a lossy member.
     pub edge: u64,
     /// Larger than the path.
@@ -147,6 +150,7 @@ impl Network {
             bursts: HashMap::new(),
             edges: Vec::new(),
             cuts: Vec::new(),
+            filters: Vec::new(),
             lost: Lost::default(),
         };
         let weight: f64 = rules.zones.iter().map(|z| z.weight).sum();
@@ -214,6 +218,32 @@ impl Network {
             cut.lifted = now;
         }
         cut.active = active;
+    }
+
+    /// Adds a filter that refuses what would have to cross a cut of this shape, not yet in force, and says its number.
+    pub fn plan_filter(&mut self, side: Vec<u8>, one_way: bool) -> usize {
+        self.filters.push(Cut { side, one_way, active: false, lifted: Instant::EPOCH });
+        self.filters.len() - 1
+    }
+
+    /// Puts a filter in force or lifts it.
+    pub fn set_filter(&mut self, filter: usize, active: bool, now: Instant) {
+        let filter = &mut self.filters[filter];
+        (filter.active, filter.lifted) = (active, now);
+    }
+
+    /// Whether a filter answers for `to` when `from` calls it.
+    #[must_use]
+    pub fn refuses(&self, from: usize, to: usize) -> bool {
+        self.filters.iter().any(|filter| filter.active && filter.stops(from, to))
+    }
+
+    /// A datagram goes as far as a filter before `to`: how long its answer takes to come back; `None`: one of the two is lost.
+    pub fn refuse(&mut self, now: Instant, from: usize, to: usize) -> Option<Duration> {
+        self.lost.refused += 1;
+        let there = self.carry_refusal(now, from, to)?;
+        let back = self.carry_refusal(now + there, to, from)?;
+        Some(there + back)
     }
 
     /// All cuts of the run.

@@ -62,6 +62,7 @@ pub fn judge(budget: &Budget, s: &Summary, each: &[&Summary]) -> Vec<Line> {
             count(budget.false_positives_by_healthy),
             Some(s.false_positives_by_healthy as f64),
         ),
+        ("false-suspicions", count(budget.false_suspicions), Some(s.false_suspicions as f64)),
         ("healthy-evicted", count(budget.healthy_evicted), Some(s.healthy_evicted as f64)),
         ("removed-max", span(budget.removed_max), all(s.removed.max, s.removed.missing)),
         ("removed-again", count(budget.removed_again), Some(s.removed_again as f64)),

@@ -56,11 +56,11 @@ pub struct Fault {
     pub ppm: Option<i64>,
     /// slow: CPU time that each input takes.
     pub work: Option<Span>,
-    /// cut: senders that are not heard …
+    /// cut, refuse: senders that are not heard …
     pub from: Option<Who>,
-    /// cut: … by these.
+    /// cut, refuse: … by these.
     pub to: Option<Who>,
-    /// cut: whether the way back is cut too. Default false.
+    /// cut, refuse: whether the way back is cut too. Default false.
     #[serde(default)]
     pub both: bool,
     /// partition: the sides, as shares (`["30%", "70%"]`) or lists of names.
@@ -96,6 +96,8 @@ pub enum What {
     Lossy,
     /// Some do not hear some others.
     Cut,
+    /// A packet filter answers *port unreachable* for some whom some others call, though they live.
+    Refuse,
     /// The cluster falls apart into sides.
     Partition,
     /// Bits flip in what the member sends.
@@ -126,6 +128,7 @@ impl What {
             Self::ClockDrift => "clock-drift",
             Self::Lossy => "lossy",
             Self::Cut => "cut",
+            Self::Refuse => "refuse",
             Self::Partition => "partition",
             Self::Corrupt => "corrupt",
             Self::DuplicateName => "duplicate-name",

@@ -57,6 +57,8 @@ pub struct Budget {
     pub false_positives: Option<u64>,
     /// The same by faultless observers.
     pub false_positives_by_healthy: Option<u64>,
+    /// A faultless member suspected, per observer.
+    pub false_suspicions: Option<u64>,
     /// Faultless members called down by anybody.
     pub healthy_evicted: Option<u64>,
     /// Until most members hold an impaired one for down, the slowest; broken too if one never was.

@@ -186,7 +186,7 @@ fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
         What::ClockStep => (&["by"], &["who", "over", "by"]),
         What::ClockDrift => (&["ppm"], &["who", "ppm"]),
         What::Lossy => (&[], &["who", "for", "on", "off", "over", "send", "receive"]),
-        What::Cut => (&["from", "to"], &["for", "on", "off", "from", "to"]),
+        What::Cut | What::Refuse => (&["from", "to"], &["for", "on", "off", "from", "to"]),
         What::Partition => (&["sides"], &["for", "on", "off", "sides"]),
         What::Corrupt => (&["share"], &["who", "for", "on", "off", "over", "share"]),
         What::DuplicateName => (&[], &["who", "over"]),

@@ -181,6 +181,12 @@ impl World {
         self.over |= !Safety::calm(&mut self.violations, self.now, host, h.second.datagrams);
         let work = h.work;
         let Some(to) = number(transmit.to).filter(|&to| to < self.hosts.len()) else { return };
+        if self.network.refuses(host, to) {
+            if let Some(delay) = self.network.refuse(self.now, host, to) {
+                self.queue.push(self.now + work + delay, Happening::Refuse { at: host, to });
+            }
+            return;
+        }
         let mut arrivals = std::mem::take(&mut self.arrivals);
         self.network.carry(self.now, host, to, &transmit.bytes, &mut arrivals);
         let (name, to_name) = (self.hosts[host].name.as_str(), self.hosts[to].name.as_str());

@@ -116,6 +116,13 @@ impl World {
         {
             self.measures.episodes[episode].noticed(observer, now, down);
         }
+        if belief == Belief::Is(Status::Suspect)
+            && truth.up
+            && !truth.in_trouble(now)
+            && !self.network.apart(observer, subject, now, GRACE)
+        {
+            self.measures.false_suspicions += 1;
+        }
         if down && truth.up {
             self.mistaken(observer, subject);
         }
