@@ -173,10 +173,10 @@ impl Node {
         self.rests.asked.push((hash, now + (self.patience(None) * 2).max(SHORTEST_WAIT)));
         let Some(to) = to else { return };
         let exchange = gossip::Exchange { step: 3, wants: vec![want], ..gossip::Exchange::default() };
-        let Some(mut filler) = self.filler(0, Some(Body::Exchange(exchange))) else { return };
+        let Some(mut filler) = self.filler(to, 0, Some(Body::Exchange(exchange))) else { return };
         if self.is_new(now) {
             // Whoever does not know us answers nothing.
-            let _ = filler.try_claim(self.claim_with(now, self.myself(), Detail::Full, 0));
+            let _ = filler.try_claim(self.claim_with(now, to, self.myself(), Detail::Full, 0));
         }
         self.send(to, &filler.finish());
     }
