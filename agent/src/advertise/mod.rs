@@ -93,6 +93,8 @@ pub(crate) struct Advertiser {
     /// `None`: it never changes, or the kernel does not tell.
     changes: Option<Changes>,
     last_change: Option<Instant>,
+    /// When to look again, as the kernel has told of something.
+    due: Option<Instant>,
 }
 
 impl Advertiser {
@@ -109,7 +111,7 @@ impl Advertiser {
                 )
                 .ok()
         };
-        Self { rule, bound, own: bound, missing: None, changes, last_change: None }
+        Self { rule, bound, own: bound, missing: None, changes, last_change: None, due: None }
     }
 
     /// What others are told.
@@ -137,6 +139,11 @@ impl Advertiser {
 
     /// Looks again. Whether others have to be told another address than before.
     pub(crate) fn look(&mut self, towards: Towards<'_>) -> bool {
+        let soon = self.last_change.map(|last| last + BETWEEN);
+        if let Some(soon) = soon.filter(|soon| Instant::now() < *soon) {
+            self.due.get_or_insert(soon);
+            return false;
+        }
         let (address, port) = match &self.rule {
             Some(Advertise::Address(at)) => (Ok((at.ip(), "as configured")), at.port()),
             None if !self.bound.ip().is_unspecified() => (Ok((self.bound.ip(), "as bound")), 0),
@@ -172,23 +179,32 @@ impl Advertiser {
             }
         }
         let changed = before != self.own;
-        if changed {
+        if changed && !before.ip().is_unspecified() {
             self.last_change = Some(Instant::now());
         }
         changed
     }
 
-    /// Waits until the address may have to be another one. Several changes in a row are one.
+    /// Waits until the address may have to be another one. Several changes in a row are one. Whoever stops waiting and waits
+    /// again misses nothing.
     pub(crate) async fn changed(&mut self) {
-        let Some(changes) = &mut self.changes else { return std::future::pending().await };
-        if let Err(e) = changes.next().await {
-            debug!(error = %e, "the kernel tells of no more changes");
-            self.changes = None;
-            return;
+        let due = match (self.due, &mut self.changes) {
+            (Some(due), _) => due,
+            (None, None) => return std::future::pending().await,
+            (None, Some(changes)) => {
+                if let Err(e) = changes.next().await {
+                    debug!(error = %e, "the kernel tells of no more changes");
+                    self.changes = None;
+                    return;
+                }
+                *self.due.insert(Instant::now() + CALM)
+            }
+        };
+        tokio::time::sleep_until(due).await;
+        self.due = None;
+        if let Some(changes) = &mut self.changes {
+            changes.drain();
         }
-        let calm = Instant::now() + CALM;
-        tokio::time::sleep_until(self.last_change.map_or(calm, |last| calm.max(last + BETWEEN))).await;
-        changes.drain();
     }
 }
 
@@ -423,6 +439,6 @@ mod tests {
 
     fn fake(bound: &str) -> Advertiser {
         let bound = bound.parse().unwrap();
-        Advertiser { rule: None, bound, own: bound, missing: None, changes: None, last_change: None }
+        Advertiser { rule: None, bound, own: bound, missing: None, changes: None, last_change: None, due: None }
     }
 }
