@@ -29,6 +29,8 @@ pub struct World {
     sequence: u64,
     /// Datagrams from the first to the second do not arrive.
     pub cut: BTreeSet<(String, String)>,
+    /// Datagrams from the first to the second are refused by a filter.
+    pub refused: BTreeSet<(String, String)>,
     /// Every datagram sent, its length included.
     pub sent: Vec<(String, String, usize)>,
     pub rejected: Vec<(String, Rejected)>,
@@ -61,6 +63,7 @@ impl World {
             wire: BTreeMap::new(),
             sequence: 0,
             cut: BTreeSet::new(),
+            refused: BTreeSet::new(),
             sent: Vec::new(),
             rejected: Vec::new(),
             next_host: 1,
@@ -214,7 +217,7 @@ impl World {
             return;
         }
         self.sequence += 1;
-        let refusal = receiver.is_none();
+        let refusal = receiver.is_none_or(|r| self.refused.contains(&(name.to_owned(), r)));
         let flight = if refusal {
             Flight { from: to, to: from, bytes, refusal }
         } else {
