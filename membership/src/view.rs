@@ -49,6 +49,8 @@ pub struct MemberView {
     pub silence: Duration,
     /// Whether direct contact works; `None`: never tried.
     pub reachable: Option<bool>,
+    /// Its host refuses our datagrams though it lives: a packet filter, on this path or at one of its ends.
+    pub refused: bool,
     /// Smoothed round trip of direct contact.
     pub rtt: Option<Duration>,
     /// When it last spoke to us directly.
@@ -227,6 +229,7 @@ impl Node {
             samples,
             silence: if is_self { Duration::ZERO } else { member.detector.silence(now) },
             reachable: if is_self { Some(true) } else { path.reachable },
+            refused: self.refusals.is_disproved(now, member.tag()),
             rtt: path.rtt.smoothed(),
             last_direct: Some(path.last_direct()).filter(|at| *at != Instant::EPOCH),
             accusers: accusers(member, &self.roster),

@@ -721,3 +721,119 @@ fn whoever_is_asked_by_everybody_stays_within_its_byte_budget_and_alive() {
     world.run(30.0);
     assert!(world.nodes.values().all(|place| place.events.is_empty()), "and nobody took it for dead");
 }
+
+/// Names of those who are accused of something at anybody, though nothing is wrong with them any more.
+fn accused(world: &World) -> Vec<String> {
+    let views = world.nodes.values().flat_map(|place| place.node.view(world.now));
+    views.filter(|m| m.status == Status::Alive && !m.accusers.is_empty()).map(|m| m.name.to_string()).collect()
+}
+
+#[test]
+fn no_accusation_outlives_its_basis_after_a_one_way_cut() {
+    let mut world = World::cluster(6);
+    world.run(20.0);
+    for from in ["n4", "n5", "n6"] {
+        world.cut.extend(["n1", "n2", "n3"].map(|to| (from.to_owned(), to.to_owned())));
+    }
+    world.run(10.0);
+    assert_ne!(accused(&world), Vec::<String>::new(), "somebody is accused while it lasts");
+    world.heal();
+    // The longest that anybody asks after one such episode: the shortest stretch, and the cut's own length.
+    world.run(75.0);
+    assert_eq!(accused(&world), Vec::<String>::new());
+    assert!(world.agree());
+}
+
+#[test]
+fn who_hears_nothing_makes_no_healthy_member_suspect_to_others() {
+    let mut world = World::cluster(8);
+    world.forget_events();
+    let deaf = (1..8).map(|i| (format!("n{i}"), "n8".to_owned()));
+    world.cut.extend(deaf);
+    world.run(10.0);
+    world.nodes.remove("n8");
+    for i in 1..8 {
+        assert_eq!(world.events(&format!("n{i}"), MemberEventKind::Suspect), 0, "n{i} is well");
+    }
+}
+
+#[test]
+fn a_filter_that_refuses_for_a_living_member_accuses_nobody_and_its_death_is_known_as_soon_as_ever() {
+    for refused in [&["n1"][..], &["n1", "n2"]] {
+        let mut world = World::cluster(10);
+        world.forget_events();
+        world.refused.extend(refused.iter().map(|from| ((*from).to_owned(), "n9".to_owned())));
+        world.run(60.0);
+        for kind in [MemberEventKind::Suspect, MemberEventKind::Down] {
+            assert_eq!(world.events("n9", kind), 0, "{kind:?}");
+        }
+        let seen = world.nodes["n1"].node.member(world.now, &Name::new("n9").unwrap()).unwrap();
+        assert_eq!((seen.reachable, seen.refused), (Some(false), true), "it is shown as what it is");
+        world.kill("n9");
+        let took = world.wait(2.5, |w| w.all_say("n9", Status::Down));
+        println!("down everywhere after {took} s");
+    }
+}
+
+#[test]
+fn a_wrong_address_where_a_kernel_refuses_puts_nobody_in_and_out() {
+    let mut world = World::cluster(6);
+    let all = (1..6).map(|i| (format!("n{i}"), "n6".to_owned()));
+    world.refused.extend(all);
+    world.run(10.0);
+    world.forget_events();
+    world.run(50.0);
+    let again = world.events("n6", MemberEventKind::Down) + world.events("n6", MemberEventKind::Suspect);
+    assert!(again <= 10, "at most put out once by each, as of no use to anybody: {again}");
+}
+
+#[test]
+fn who_slept_longer_than_the_dead_are_remembered_does_not_bring_them_back() {
+    let mut world = World::new();
+    let seconds = std::time::Duration::from_secs;
+    for i in 1..=5 {
+        let mut config = World::config();
+        (config.forget_down_after, config.forget_left_after) = (seconds(20), seconds(10));
+        config.tombstones = (seconds(60), 100);
+        world.start_as(&format!("n{i}"), i, &["n2"], config);
+    }
+    world.run(15.0);
+    world.stop("n1");
+    world.run(20.0);
+    world.vanish("n4");
+    world.stop("n4");
+    world.command("n5", Command::Leave).unwrap();
+    world.run(2.0);
+    world.kill("n5");
+    world.run(200.0);
+    assert_eq!(world.nodes["n2"].node.members(), 2, "n1, n4 and n5 are forgotten");
+    world.forget_events();
+    world.resume("n1");
+    world.run(60.0);
+    for gone in ["n4", "n5"] {
+        for kind in [MemberEventKind::Join, MemberEventKind::Suspect, MemberEventKind::Down] {
+            let told = world.nodes.iter().filter(|(name, _)| *name != "n1");
+            let events = told.flat_map(|(_, place)| &place.events);
+            let about = |e: &Event| matches!(e, Event::Member(m) if m.name.as_str() == gone && m.kind == kind);
+            assert_eq!(events.filter(|(_, e)| about(e)).count(), 0, "{gone}: {kind:?}");
+        }
+    }
+    for awake in ["n1", "n2", "n3"] {
+        assert_eq!(world.nodes[awake].node.members(), 3, "{awake}");
+    }
+}
+
+#[test]
+fn a_suspended_host_keeps_whom_it_hears_again_and_drops_the_others() {
+    let mut world = World::cluster(4);
+    world.vanish("n4");
+    world.stop("n4");
+    world.wait(6.0, |w| w.status("n1", "n4") == Some(Status::Down));
+    let five_days_on = common::DAWN_MS + world.now.as_micros() / 1000 + 5 * 24 * 3_600_000;
+    world.hand("n1", Input::WallClock { unix_ms: five_days_on }).unwrap();
+    world.forget_events();
+    world.run(35.0);
+    assert_eq!(world.nodes["n1"].node.members(), 4, "n2 and n3 still tell of n4");
+    assert_eq!(world.events("n2", MemberEventKind::Forgotten), 0);
+    assert_eq!(world.events("n4", MemberEventKind::Forgotten), 1);
+}

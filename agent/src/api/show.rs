@@ -27,6 +27,7 @@ pub(crate) fn member(clock: &Clock, view: &MemberView) -> Member {
         phi: finite(view.phi),
         since: clock.stamp(view.since),
         reachable: view.reachable,
+        refused: view.refused,
         accusers: view.accusers.iter().map(|accuser| accuser.by.to_string()).collect(),
         degraded: view.degraded,
         kept_out_until: view.kept_out,

@@ -42,6 +42,9 @@ pub struct Member {
     pub since: String,
     /// Whether direct contact works: `null` if never tried.
     pub reachable: Option<bool>,
+    /// Its host refuses this agent's datagrams though it lives: a packet filter.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub refused: bool,
     /// Names of those who accuse it.
     pub accusers: Vec<String>,
     /// Several witnesses find that it loses far more than others, though it lives.

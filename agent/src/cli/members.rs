@@ -172,7 +172,8 @@ fn note(member: &Member, me: &str) -> String {
         notes.push("degraded".to_owned());
     }
     if member.reachable == Some(false) && member.status == "alive" {
-        notes.push("alive, but not reachable from here".to_owned());
+        let why = if member.refused { ": refused, by a packet filter" } else { "" };
+        notes.push(format!("alive, but not reachable from here{why}"));
     }
     match member.fenced {
         Some(true) => notes.push("fenced".to_owned()),

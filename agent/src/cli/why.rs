@@ -187,6 +187,11 @@ fn contact(member: &Member) -> String {
     let last = evidence.and_then(|e| e.last_direct.as_deref());
     let mut text = match member.reachable {
         Some(true) => "Direct contact from here works".to_owned(),
+        Some(false) if member.refused => {
+            "Direct contact from here fails: datagrams are refused though it lives, so by a packet filter \
+             (there, here or between), not by its process"
+                .to_owned()
+        }
         Some(false) => "Direct contact from here fails".to_owned(),
         None => "Direct contact from here has not been tried".to_owned(),
     };

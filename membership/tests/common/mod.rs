@@ -33,6 +33,8 @@ pub struct World {
     pub narrow: BTreeMap<String, usize>,
     /// What those who start from now on say about themselves.
     pub state: Vec<(String, Vec<u8>)>,
+    /// Datagrams from the first to the second are refused by a filter.
+    pub refused: BTreeSet<(String, String)>,
     /// Every datagram sent, its length included.
     pub sent: Vec<(String, String, usize)>,
     /// Who has sent anything to which address.
@@ -71,6 +73,7 @@ impl World {
             cut: BTreeSet::new(),
             narrow: BTreeMap::new(),
             state: vec![("zone".into(), b"a".to_vec())],
+            refused: BTreeSet::new(),
             sent: Vec::new(),
             calls: BTreeSet::new(),
             rejected: Vec::new(),
@@ -232,7 +235,7 @@ impl World {
             return;
         }
         self.sequence += 1;
-        let refusal = receiver.is_none();
+        let refusal = receiver.is_none_or(|r| self.refused.contains(&(name.to_owned(), r)));
         let flight = if refusal {
             Flight { from: to, to: from, bytes, refusal }
         } else {
