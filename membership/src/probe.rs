@@ -363,7 +363,9 @@ impl Node {
         let contact = Contact { subject: Some(subject), to, sent: now, deadline, kind };
         let seq = self.contacts.open(contact);
         let about = if kind == Kind::Lease { self.ask_about() } else { Vec::new() };
-        let Some(mut filler) = self.filler(seq, Some(Body::Ping(gossip::Ping { subject, about }))) else { return };
+        let Some(mut filler) = self.filler(seq, Some(Body::Ping(gossip::Ping { subject, about }))) else {
+            return;
+        };
         if let Some(member) = self.roster.get(subject)
             && member.status != Status::Alive
         {
