@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use daemon::{pair, plan, speak};
+use serde_json::json;
 
 #[test]
 fn every_question_has_an_answer() {
