@@ -450,6 +450,17 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_that_does_not_fit_the_datagrams_is_refused_with_both_sizes() {
+        let tag = format!("big={}", "v".repeat(700));
+        let small = ["--cluster", "c", "--tag", &tag, "--datagram-size", "512"];
+        let errors = load(&args(&small)).unwrap_err();
+        assert_eq!(errors.exit_code(), 1);
+        let text = errors.to_string();
+        assert!(text.contains("tag/big") && text.contains("707 bytes; datagrams of 512 bytes"), "{text}");
+        assert!(load(&args(&small[..4])).is_ok());
+    }
+
+    #[test]
     fn a_bad_key_file_is_told_by_line_and_never_by_content() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "# keys\nc2VjcmV0\n").unwrap();

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use daemon::{pair, plan, speak};
+use serde_json::json;
 
 #[test]
 fn every_question_has_an_answer() {
@@ -196,9 +197,15 @@ fn tags_join_and_forget_change_what_all_see() {
     let joined = b.post("/v1/join", &body).json();
     assert_eq!((&joined["joined"], &joined["members"]), (&true.into(), &2.into()));
     assert_eq!(joined["dialled"][0], a.address());
+    let mut watch = a.watch("", "");
     let member = b.post("/v1/tags", r#"{"set":{"role":"db"}}"#).json();
     assert_eq!(member["tags"]["role"], "db");
     a.wait_for("the tag has arrived", |a| a.get("/v1/members/b")["tags"]["role"] == "db");
+    let update = watch.until("member-update", "b");
+    assert_eq!((&update["changed"], &update["before"]), (&json!(["tag/role"]), &json!({})));
+    b.post("/v1/tags", r#"{"set":{"role":"web"}}"#);
+    let update = watch.until("member-update", "b");
+    assert_eq!((&update["tags"]["role"], &update["before"]), (&json!("web"), &json!({ "tag/role": "db" })));
     assert!(a.post("/v1/forget", r#"{"name":"b"}"#).problem(409).contains("alive"));
     b.kill();
     a.wait_status("b", "down");

@@ -185,10 +185,7 @@ impl Join {
         match (self.phase, self.is_empty()) {
             (Phase::Alone, false) => self.phase = Phase::Looking,
             (Phase::Looking, true) => self.phase = Phase::Alone,
-            (
-                Phase::Alone | Phase::Looking | Phase::Pulling | Phase::Filling { .. } | Phase::Joined,
-                _,
-            ) => {}
+            (Phase::Alone | Phase::Looking | Phase::Pulling | Phase::Filling { .. } | Phase::Joined, _) => {}
         }
     }
 }

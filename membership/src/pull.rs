@@ -15,8 +15,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
-use heartsay_proto::{Message, gossip};
 use heartsay_proto::gossip::packet::Body;
+use heartsay_proto::{Message, gossip};
 
 use crate::Instant;
 use crate::bucket::Bucket;

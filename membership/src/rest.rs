@@ -157,12 +157,14 @@ impl Node {
     }
 
     fn ask_for_rest(&mut self, now: Instant, hash: u64) {
-        let (Some(member), Some(rest)) = (self.roster.get(hash), self.rests.lacking.get(&hash).copied()) else {
+        let (Some(member), Some(rest)) = (self.roster.get(hash), self.rests.lacking.get(&hash).copied())
+        else {
             self.rests.give_up(hash);
             return;
         };
         let want = gossip::Want { tag: member.tag(), since: member.state.version(), known: true };
-        let own = (rest.vain.is_multiple_of(2) && member.status == Status::Alive).then(|| member.life.address());
+        let own =
+            (rest.vain.is_multiple_of(2) && member.status == Status::Alive).then(|| member.life.address());
         let me = self.me;
         let other = |m: &Member| m.status == Status::Alive && m.hash() != me && m.hash() != hash;
         let to = own.or_else(|| {

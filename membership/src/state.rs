@@ -305,7 +305,8 @@ impl State {
         let gone = gone.map(|(key, value)| change(key, Some(value)));
         let new = next.iter().map(|(key, value)| (key, value, self.get(key)));
         let new = new.filter(|(_, value, before)| Some(*value) != *before);
-        let mut changes: Vec<KeyChange> = gone.chain(new.map(|(key, _, before)| change(key, before))).collect();
+        let mut changes: Vec<KeyChange> =
+            gone.chain(new.map(|(key, _, before)| change(key, before))).collect();
         changes.sort_by(|a, b| a.key.cmp(&b.key));
         changes
     }
@@ -744,7 +745,10 @@ mod tests {
         let mut state = State::default();
         let small = Capacity { entry: 300, datagram: 512 };
         let error = state.set(&[("tag/a".into(), Some(vec![b'x'; 296]))], small).unwrap_err();
-        assert!(error.to_string().contains("have 301 bytes; datagrams of 512 bytes take at most 300"), "{error}");
+        assert!(
+            error.to_string().contains("have 301 bytes; datagrams of 512 bytes take at most 300"),
+            "{error}"
+        );
         state.set(&[("tag/a".into(), Some(vec![b'x'; 295]))], small).unwrap();
     }
 

@@ -65,7 +65,13 @@ impl Claim {
 }
 
 /// What we say about `member`: at most `room` bytes in all, and `share` of its state.
-pub fn write_claim(now: Instant, member: &Member, detail: Detail, room: usize, share: usize) -> gossip::Claim {
+pub fn write_claim(
+    now: Instant,
+    member: &Member,
+    detail: Detail,
+    room: usize,
+    share: usize,
+) -> gossip::Claim {
     let marks = member.marks();
     let mut claim = gossip::Claim {
         subject: member.hash(),

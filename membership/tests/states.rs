@@ -180,7 +180,10 @@ fn what_the_setter_takes_arrives_everywhere_at_any_size_of_datagrams_and_none_is
             assert!(longest >= 220 && (limit < 1200 || longest == 768));
             if longest < 768 {
                 let Err(Rejected::State(refused)) = take(&mut world, longest + 1) else { panic!("taken") };
-                assert!(matches!(refused, StateError::Fit { datagram, .. } if datagram == limit), "{refused}");
+                assert!(
+                    matches!(refused, StateError::Fit { datagram, .. } if datagram == limit),
+                    "{refused}"
+                );
             }
             for i in 1..=12 {
                 let name = format!("n{i}");

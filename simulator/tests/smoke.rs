@@ -112,6 +112,26 @@ fn halves_of_a_partition_agree_soon_after_it_heals() {
 }
 
 #[test]
+fn all_states_are_everywhere_within_the_limits() {
+    keeps_its_limits("states", &[1], &["nodes=40", "duration=\"15s\""]);
+    keeps_its_limits("states-newcomer", &[1], &["nodes=20", "duration=\"20s\"", "fault.0.at=\"12s\""]);
+}
+
+#[test]
+fn no_datagram_is_too_large_where_the_limit_is_low_and_members_are_many() {
+    let sets = [
+        "protocol.datagram=512",
+        "nodes=200",
+        "start.state=600",
+        "duration=\"8s\"",
+        "fault.0.at=\"5s\"",
+        "check.liveness=false",
+    ];
+    let report = go("narrow", &[1], &sets);
+    assert!(report.sound(), "{:?}", report.runs[0].violations);
+}
+
+#[test]
 fn joins_under_loss_all_succeed() {
     keeps_its_limits("join-under-loss", &[1], &[]);
 }

@@ -19,7 +19,7 @@ pub(super) struct Follow {
     #[arg(long, value_name = "INDEX")]
     since: Option<u64>,
     /// Run this shell command for each event, one at a time: the event's JSON on its stdin, and
-    /// HEARTSAY_EVENT, HEARTSAY_INDEX, HEARTSAY_NAME, HEARTSAY_STATUS in its environment.
+    /// HEARTSAY_EVENT, HEARTSAY_INDEX, HEARTSAY_NAME, HEARTSAY_STATUS, HEARTSAY_CHANGED in its environment.
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
 }

@@ -104,7 +104,14 @@ pub fn any_claim() -> impl Strategy<Value = Claim> {
         (proptest::option::of(vec(any::<u8>(), 0..20)), number()),
     );
     parts.prop_map(
-        |((subject, generation, heartbeat, down, since, version), flags, accusations, body, entries, rest)| Claim {
+        |(
+            (subject, generation, heartbeat, down, since, version),
+            flags,
+            accusations,
+            body,
+            entries,
+            rest,
+        )| Claim {
             subject,
             generation,
             heartbeat,

@@ -45,7 +45,9 @@ impl World {
         let newcomers = self.marks.iter().filter_map(|m| m.newcomer.as_ref());
         self.measures.newcomers_lost = newcomers.filter(|n| !n.full).count() as u64;
         if self.scenario.start.state > 0 {
-            for (marks, _) in self.marks.iter().zip(&self.hosts).filter(|(m, h)| !m.stated && h.process.is_some()) {
+            for (marks, _) in
+                self.marks.iter().zip(&self.hosts).filter(|(m, h)| !m.stated && h.process.is_some())
+            {
                 self.measures.stateless[usize::from(marks.newcomer.is_some())] += 1;
             }
         }
