@@ -612,7 +612,7 @@ impl Node {
 
     /// Guarded against our own clock, never against what was stored: a member
     /// that has been up for a year is not from the future.
-    fn generation_is_plausible(&self, now: Instant, generation: u64) -> bool {
+    pub(crate) fn generation_is_plausible(&self, now: Instant, generation: u64) -> bool {
         generation <= self.unix_ms(now).saturating_add(DAY_MS)
     }
 

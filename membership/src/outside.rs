@@ -258,6 +258,6 @@ const STILL_REFUSED: Duration = Duration::from_secs(10);
 /// Beats ahead of ours that a verdict may lie: the longest stretch of damping.rs, and a minute for clocks.
 const LONGEST: Heartbeat = 300;
 /// Acceptable pauses without any answer, and questions in vain, from which we say so: where half of all datagrams are
-/// lost, one of four questions is answered, and one in 300 such rows of twenty has another reason. Honest guesses.
+/// lost, one of four questions is answered, and twenty in a row are not once in 300 times. Honest guesses.
 const UNANSWERED_FOR: u32 = 5;
 const IN_VAIN: u32 = 20;

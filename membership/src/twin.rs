@@ -100,6 +100,7 @@ impl Node {
                 && life.hash == myself.hash
                 && life.host_id == myself.host_id
                 && life.address() != myself.address()
+                && self.generation_is_plausible(now, life.generation)
         };
         let Some(life) = life.filter(is_twin) else { return };
         if !said.answer {
