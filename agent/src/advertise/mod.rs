@@ -439,6 +439,14 @@ mod tests {
 
     fn fake(bound: &str) -> Advertiser {
         let bound = bound.parse().unwrap();
-        Advertiser { rule: None, bound, own: bound, missing: None, changes: None, last_change: None, due: None }
+        Advertiser {
+            rule: None,
+            bound,
+            own: bound,
+            missing: None,
+            changes: None,
+            last_change: None,
+            due: None,
+        }
     }
 }
