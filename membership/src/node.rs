@@ -114,6 +114,8 @@ pub struct Node {
     pub(crate) presence: Presence,
     pub(crate) fence: Fence,
     pub(crate) started: Instant,
+    /// When a life numbered by a wrong clock was given up for another one.
+    pub(crate) reset_at: Option<Instant>,
     /// Wall clock minus our clock, in milliseconds.
     pub(crate) unix_offset_ms: i64,
     /// By command, nothing that we send is a sign of life. The heartbeat as of
@@ -202,6 +204,7 @@ impl Node {
             ),
             fence: Fence::new(now),
             started: now,
+            reset_at: None,
             unix_offset_ms: generation_ms.saturating_sub(now_ms),
             resting: None,
             beat: Beat::new(generation_ms.saturating_sub(now_ms), interval_ms),
