@@ -73,6 +73,8 @@ pub(crate) struct Turn {
     looking: bool,
     joined: bool,
     obstacle: Option<Instant>,
+    /// When peers last refused our clock.
+    clock_refused: Option<Instant>,
     /// Lives that begin more than a day after now, by our clock, and are not taken in.
     far_future: FarFuture,
     loss: Loss,
@@ -97,6 +99,7 @@ impl Turn {
             looking: false,
             joined: false,
             obstacle: None,
+            clock_refused: None,
             far_future: FarFuture::default(),
             loss: Loss::default(),
             refusals: Refusals::default(),
@@ -221,13 +224,17 @@ impl Driver {
         }
         self.turn.loss.lag = now.since(self.turn.wake);
         let _ = self.hand_in(now, Input::Timeout);
-        let doubtful = !self.turn.far_future.is_empty();
+        let doubtful = !self.turn.far_future.is_empty() || self.turn.clock_refused.is_some();
         if self.turn.wall_clock.is_none_or(|last| doubtful || now.since(last) >= MINUTE) {
             self.tell_wall_clock();
         }
         if self.turn.obstacle.is_some_and(|last| now.since(last) >= MINUTE) {
             self.turn.obstacle = None;
             self.board.condition("send", None);
+        }
+        if self.turn.clock_refused.is_some_and(|last| now.since(last) >= MINUTE) {
+            self.turn.clock_refused = None;
+            self.board.condition("clock", None);
         }
         if self.memory.due(now) {
             let peers = self.peers();

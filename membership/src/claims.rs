@@ -1,6 +1,7 @@
 //! What others say: take it, report it, pass it on, set it right.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::borrow::Cow;
 
 use heartsay_proto::{Filler, gossip};
@@ -574,10 +575,14 @@ impl Node {
     /// the life was numbered, and is right now: nobody has taken that life in, so we begin another one.
     fn on_clock_refused(&mut self, now: Instant) {
         if self.generation_is_plausible(now, self.myself().life.generation) {
-            self.emit(Event::ClockRefused);
+            // What was sent before another life began is still being refused.
+            if self.reset_at.is_none_or(|at| now.since(at) > UNDER_WAY) {
+                self.emit(Event::ClockRefused);
+            }
             return;
         }
         let generation = self.unix_ms(now);
+        self.reset_at = Some(now);
         self.begin_life(now, generation);
         self.emit(Event::GenerationReset(generation));
     }
@@ -636,5 +641,7 @@ pub fn is_other(member: &Member, me: u64) -> bool {
 const DUPLICATE_NAME: u32 = 1;
 const FAR_FUTURE: u32 = 2;
 const FULL: u32 = 3;
+/// Longer than a question and its answer are under way.
+const UNDER_WAY: Duration = Duration::from_secs(5);
 const DAY_MS: u64 = 24 * 3600 * 1000;
 pub const SHORTEST_INTERVAL_MS: u64 = 10;

@@ -133,6 +133,8 @@ pub struct Node {
     pub(crate) started: Instant,
     /// Who was heard after this is known to have lived since our last long sleep; `EPOCH`: there was none of late.
     pub(crate) heard_after: Instant,
+    /// When a life numbered by a wrong clock was given up for another one.
+    pub(crate) reset_at: Option<Instant>,
     /// Wall clock minus our clock, in milliseconds.
     pub(crate) unix_offset_ms: i64,
     /// By command, nothing that we send is a sign of life. The heartbeat as of
@@ -230,6 +232,7 @@ impl Node {
             began_as: me.generation,
             started: now,
             heard_after: Instant::EPOCH,
+            reset_at: None,
             unix_offset_ms: generation_ms.saturating_sub(now_ms),
             resting: None,
             beat: Beat::new(generation_ms.saturating_sub(now_ms), interval_ms),

@@ -658,6 +658,10 @@ fn who_was_numbered_by_a_clock_that_is_right_again_begins_a_life_of_now_by_itsel
     let unix_ms = common::DAWN_MS + world.now.as_micros() / 1000;
     world.hand("n9", Input::WallClock { unix_ms }).unwrap();
     world.wait(5.0, |w| w.all_say("n9", Status::Alive) && w.agree());
+    let refused = |w: &World| w.nodes["n9"].events.iter().filter(|(_, e)| *e == Event::ClockRefused).count();
+    let before = refused(&world);
+    world.run(10.0);
+    assert_eq!(refused(&world), before, "refusals of the old life count no more");
     let resets = world.nodes["n9"].events.iter().filter(|(_, e)| reset(e)).count();
     assert_eq!(resets, 1);
     assert!(world.nodes["n9"].node.own().generation <= unix_ms + 5_000);

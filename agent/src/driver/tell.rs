@@ -78,6 +78,7 @@ impl Driver {
                      in: set it (timedatectl set-ntp true, or chronyc makestep); the agent then joins by itself",
                     self.clock.stamp(now)
                 );
+                self.turn.clock_refused = Some(now);
                 if self.board.condition("clock", Some(sentence.clone())) {
                     error!("{sentence}");
                     self.board.publish(ours(sentence));
@@ -92,6 +93,7 @@ impl Driver {
                                 right now, so a new life begins: nothing is to be done";
                 warn!(generation, "{sentence}");
                 self.memory.reset(generation, &self.board);
+                self.turn.clock_refused = None;
                 self.board.condition("clock", None);
                 self.board.publish(ours(sentence.to_owned()));
             }
