@@ -767,7 +767,7 @@ fn who_slept_longer_than_the_dead_are_remembered_does_not_bring_them_back() {
         let mut config = World::config();
         (config.forget_down_after, config.forget_left_after) = (seconds(20), seconds(10));
         config.tombstones = (seconds(60), 100);
-        world.start_as(&format!("n{i}"), i, &["n2"], config);
+        world.start_as(&format!("n{i}"), i, &["n1", "n2"], config);
     }
     world.run(15.0);
     world.stop("n1");
