@@ -127,9 +127,7 @@ impl Marks {
         match self {
             Self { left: true, .. } => Status::Left,
             Self { down: Some(basis), .. } if *basis >= heartbeat => Status::Down,
-            Self { accusations, .. }
-                if accusations.iter().any(|a| a.counts() && a.basis >= heartbeat) =>
-            {
+            Self { accusations, .. } if accusations.iter().any(|a| a.counts() && a.basis >= heartbeat) => {
                 Status::Suspect
             }
             Self { .. } => Status::Alive,

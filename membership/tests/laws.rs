@@ -163,7 +163,12 @@ fn node_with(config: Config) -> Node {
 
 /// Claims about a few names and lives, so that they meet.
 fn any_claim() -> impl Strategy<Value = Claim> {
-    let marks = (0_u64..40, prop::bool::weighted(0.1), 0_u64..40, vec((0_u64..4, 0_u64..40, 0_u32..6, any::<bool>()), 0..4));
+    let marks = (
+        0_u64..40,
+        prop::bool::weighted(0.1),
+        0_u64..40,
+        vec((0_u64..4, 0_u64..40, 0_u32..6, any::<bool>()), 0..4),
+    );
     (0_usize..4, 0_u64..3, marks).prop_map(|(who, life, (heartbeat, left, down, accusations))| {
         let accusations = accusations
             .into_iter()

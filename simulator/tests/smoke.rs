@@ -120,5 +120,9 @@ fn a_filter_that_refuses_for_a_living_member_makes_nobody_suspect() {
 #[test]
 fn under_heavy_loss_a_dead_member_is_down_as_soon_as_without() {
     // Before 2026-11-28 accusers doubted themselves for what the network lost: 10 s on the average, 18 s at the most.
-    keeps_its_limits("crash", &[1, 2, 3, 4], &["nodes=32", "network.loss=0.2", "budget.suspect-mean=\"1.2s\""]);
+    keeps_its_limits(
+        "crash",
+        &[1, 2, 3, 4],
+        &["nodes=32", "network.loss=0.2", "budget.suspect-mean=\"1.2s\""],
+    );
 }
