@@ -197,7 +197,11 @@ mod tests {
     fn a_few_dead_members_do_not_make_us_ill_but_a_dead_network_does() {
         let mut health = healthy();
         for probe in 0..1_000 {
-            if probe % 3 == 0 { health.probe_unanswered(NOW, 0.0) } else { health.probe_answered(NOW) }
+            if probe % 3 == 0 {
+                health.probe_unanswered(NOW, 0.0)
+            } else {
+                health.probe_answered(NOW)
+            }
             assert!(!health.impaired(NOW));
         }
         for _ in 0..4 {

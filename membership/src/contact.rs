@@ -132,9 +132,8 @@ impl Contacts {
 
     /// Whether a helper has yet to say what it has heard of `subject`.
     pub fn wait_for_helpers(&self, subject: u64) -> bool {
-        let helps = |(_, c): &(u32, Contact)| {
-            matches!(c.kind, Kind::Indirect { .. }) && c.subject == Some(subject)
-        };
+        let helps =
+            |(_, c): &(u32, Contact)| matches!(c.kind, Kind::Indirect { .. }) && c.subject == Some(subject);
         self.open.iter().any(helps)
     }
 

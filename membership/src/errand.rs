@@ -106,7 +106,8 @@ impl Node {
         report: &gossip::ProbeReport,
     ) -> Result<(), Rejected> {
         let contact = self.contacts.get(seq).copied();
-        let Some(Contact { kind: Kind::Indirect { helper }, subject: Some(subject), sent, .. }) = contact else {
+        let Some(Contact { kind: Kind::Indirect { helper }, subject: Some(subject), sent, .. }) = contact
+        else {
             return Err(Rejected::Unexpected { what: "probe report" });
         };
         self.contacts.answered(seq);

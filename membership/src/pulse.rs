@@ -76,7 +76,9 @@ impl Pulse {
         let interval_ms = Some(reference.interval_ms.max(1)).filter(|ms| *ms <= LONGEST_INTERVAL_MS);
         let due_ms = due_ms(reference, heartbeat).filter(|ms| ms.unsigned_abs() <= FARTHEST_MS);
         match due_ms.zip(interval_ms) {
-            Some((due_ms, interval_ms)) => Self { due_ms, rhythm: interval_ms << STANDS_BITS | stands, calm_until: 0 },
+            Some((due_ms, interval_ms)) => {
+                Self { due_ms, rhythm: interval_ms << STANDS_BITS | stands, calm_until: 0 }
+            }
             None => Self { due_ms: 0, rhythm: stands, calm_until: 0 },
         }
     }

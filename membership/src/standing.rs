@@ -158,9 +158,7 @@ impl Marks {
             Self { left: true, .. } => Status::Left,
             Self { down: Some(basis), .. } if *basis >= heartbeat => Status::Down,
             Self { restart: Some(word), .. } if word.basis >= heartbeat && word.lasts() => Status::Restarting,
-            Self { accusations, .. }
-                if accusations.iter().any(|a| a.counts() && a.basis >= heartbeat) =>
-            {
+            Self { accusations, .. } if accusations.iter().any(|a| a.counts() && a.basis >= heartbeat) => {
                 Status::Suspect
             }
             Self { .. } => Status::Alive,

@@ -729,7 +729,10 @@ fn whoever_is_asked_by_everybody_stays_within_its_byte_budget_and_alive() {
 /// Names of those who are accused of something at anybody, though nothing is wrong with them any more.
 fn accused(world: &World) -> Vec<String> {
     let views = world.nodes.values().flat_map(|place| place.node.view(world.now));
-    views.filter(|m| m.status == Status::Alive && !m.accusers.is_empty()).map(|m| m.name.to_string()).collect()
+    views
+        .filter(|m| m.status == Status::Alive && !m.accusers.is_empty())
+        .map(|m| m.name.to_string())
+        .collect()
 }
 
 #[test]
@@ -799,7 +802,7 @@ fn who_slept_longer_than_the_dead_are_remembered_does_not_bring_them_back() {
         let mut config = World::config();
         (config.forget_down_after, config.forget_left_after) = (seconds(20), seconds(10));
         config.tombstones = (seconds(60), 100);
-        world.start_as(&format!("n{i}"), i, &["n2"], config);
+        world.start_as(&format!("n{i}"), i, &["n1", "n2"], config);
     }
     world.run(15.0);
     world.stop("n1");
@@ -818,7 +821,8 @@ fn who_slept_longer_than_the_dead_are_remembered_does_not_bring_them_back() {
         for kind in [MemberEventKind::Join, MemberEventKind::Suspect, MemberEventKind::Down] {
             let told = world.nodes.iter().filter(|(name, _)| *name != "n1");
             let events = told.flat_map(|(_, place)| &place.events);
-            let about = |e: &Event| matches!(e, Event::Member(m) if m.name.as_str() == gone && m.kind == kind);
+            let about =
+                |e: &Event| matches!(e, Event::Member(m) if m.name.as_str() == gone && m.kind == kind);
             assert_eq!(events.filter(|(_, e)| about(e)).count(), 0, "{gone}: {kind:?}");
         }
     }

@@ -135,3 +135,19 @@ fn no_datagram_is_too_large_where_the_limit_is_low_and_members_are_many() {
 fn joins_under_loss_all_succeed() {
     keeps_its_limits("join-under-loss", &[1], &[]);
 }
+
+#[test]
+fn a_filter_that_refuses_for_a_living_member_makes_nobody_suspect() {
+    keeps_its_limits("refuse", &[1, 2], &[]);
+    keeps_its_limits("refuse-out", &[1, 2], &[]);
+}
+
+#[test]
+fn under_heavy_loss_a_dead_member_is_down_as_soon_as_without() {
+    // Before 2026-11-28 accusers doubted themselves for what the network lost: 10 s on the average, 18 s at the most.
+    keeps_its_limits(
+        "crash",
+        &[1, 2, 3, 4],
+        &["nodes=32", "network.loss=0.2", "budget.suspect-mean=\"1.2s\""],
+    );
+}
