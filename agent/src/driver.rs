@@ -8,6 +8,7 @@
 
 mod gate;
 mod memory;
+mod mismatch;
 mod request;
 mod tell;
 
@@ -30,6 +31,7 @@ use crate::telemetry::Refusals;
 use crate::view::Board;
 pub(crate) use gate::Gate;
 pub(crate) use memory::Memory;
+pub(crate) use mismatch::Mismatches;
 pub(crate) use request::{Farewell, Loss, Notice, Picture, Request, Scope};
 
 /// The loop and what it owns.
@@ -48,6 +50,8 @@ pub(crate) struct Driver {
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
     /// Whether the local service beats.
     pub(crate) gate: Gate,
+    /// Who has another key or cluster.
+    pub(crate) mismatches: Mismatches,
     /// What is kept between lives.
     pub(crate) memory: Memory,
     /// What the loop remembers between two turns.
@@ -174,6 +178,7 @@ impl Driver {
             let bytes = self.turn.buffer.get(..length).unwrap_or(&[]);
             if let Err(why) = self.node.handle(now, Input::Datagram { from, bytes }) {
                 self.turn.refusals.note(now, from, &why);
+                self.mismatches.note(now, from, &why, &self.board);
             }
             self.drain(now);
         }
@@ -207,6 +212,7 @@ impl Driver {
             self.turn.obstacle = None;
             self.board.condition("send", None);
         }
+        self.mismatches.look(now, &self.board);
         if self.memory.due(now) {
             let peers = self.peers();
             self.memory.save(now, peers, &self.board);

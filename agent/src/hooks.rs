@@ -267,7 +267,8 @@ fn lane(name: &'static str) -> &'static str {
     if name.starts_with("on_quorum_") { QUORUM } else { name }
 }
 
-fn environment(line: &WatchLine) -> Vec<(&'static str, String)> {
+/// What a command is told of the event that it runs for.
+pub(crate) fn environment(line: &WatchLine) -> Vec<(&'static str, String)> {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     vec![
         ("HEARTSAY_EVENT", line.kind.clone()),

@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod clock;
 mod driver;
+mod escape;
 mod group;
 mod hooks;
 mod log;

@@ -12,9 +12,12 @@ use axum::{Extension, Json};
 use heartsay_membership::{Command, MemberView, Name, Status};
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 use tracing::info;
 
-use super::types::{Beat, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, TagsRequest};
+use super::types::{
+    Beat, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, Reloaded, TagsRequest,
+};
 use super::{App, Problem, show};
 use crate::driver::{Picture, Request, Scope};
 
@@ -30,6 +33,13 @@ pub(crate) enum Caller {
     },
     /// Somebody over TCP.
     Remote,
+}
+
+impl Caller {
+    /// Root or the agent's own user, who may change anything. The admin group is found out later, since that may take time.
+    pub(crate) fn is_privileged(self) -> bool {
+        matches!(self, Self::Local { uid, .. } if uid.is_root() || uid == Uid::effective())
+    }
 }
 
 type Body = Result<Bytes, BytesRejection>;
@@ -110,6 +120,20 @@ pub(super) async fn forget(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Reads the settings again, as SIGHUP does, and says what came of it.
+pub(super) async fn reload(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Reloaded>, Problem> {
+    authorize(&app, caller).await?;
+    info!(?caller, "asked to reload");
+    let (reply, answer) = oneshot::channel();
+    let stopping = || Problem::unavailable("the agent is stopping");
+    app.0.reloads.send(reply).await.map_err(|_| stopping())?;
+    let done = answer.await.map_err(|_| stopping())?;
+    done.map(Json).map_err(|e| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, e))
+}
+
 pub(super) async fn tags(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -139,12 +163,12 @@ fn has_answered(picture: &Picture, dialled: &[SocketAddr], before: u64) -> bool 
 }
 
 async fn authorize(app: &App, caller: Caller) -> Result<(), Problem> {
+    if caller.is_privileged() {
+        return Ok(());
+    }
     let Caller::Local { uid, gid } = caller else {
         return Err(Problem::forbidden("over TCP nothing can be changed; use the Unix socket"));
     };
-    if uid.is_root() || uid == Uid::effective() {
-        return Ok(());
-    }
     let Some(admins) = app.0.about.admin_group else {
         return Err(Problem::forbidden(format!(
             "user {uid} may read only; changes are for root and the agent's own user (admin_group is not set)"
