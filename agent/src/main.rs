@@ -21,5 +21,8 @@ mod telemetry;
 mod view;
 
 fn main() -> std::process::ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|word| word == group::KEEPER) {
+        return group::keep();
+    }
     cli::main()
 }

@@ -1,15 +1,18 @@
-//! `join`, `leave`, `forget`, `tags`: what changes something.
+//! `join`, `leave`, `forget`, `tags`, `reload`: what changes something.
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, say};
 use super::members::key_value;
 use super::output::{Output, count, list};
 use super::why::unknown;
-use crate::api::types::{ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, TagsRequest};
+use crate::api::types::{
+    ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, Reloaded, TagsRequest,
+};
 use crate::client::Client;
 
 /// Arguments of `join`.
@@ -29,7 +32,7 @@ impl Join {
         let wish = JoinRequest { seeds: self.seeds, timeout_seconds: self.timeout.as_secs_f64() };
         let answer = client.post("/v1/join", &wish, self.timeout).await?;
         let done: JoinResponse = client.read(&answer)?;
-        output.show(&answer, || {
+        output.show(&answer, |done: JoinResponse| {
             if done.joined {
                 format!("joined: {} known", count(done.members, "member", "members"))
             } else {
@@ -51,10 +54,28 @@ impl Join {
 /// `heartsay leave`.
 pub(super) async fn leave(client: &Client, output: &Output) -> anyhow::Result<Exit> {
     let answer = client.post("/v1/leave", &json!({}), LEAVE).await?;
-    let done: LeaveResponse = client.read(&answer)?;
-    output.show(&answer, || match done.asked {
+    client.read::<LeaveResponse>(&answer)?;
+    output.show(&answer, |done: LeaveResponse| match done.asked {
         0 => "left; there was nobody to tell".to_owned(),
         asked => format!("left; {} of {} confirmed it", done.acknowledged, count(asked, "peer", "peers")),
+    })?;
+    Ok(Exit::Done)
+}
+
+/// `heartsay reload`.
+pub(super) async fn reload(client: &Client, output: &Output) -> anyhow::Result<Exit> {
+    let answer = client.post("/v1/reload", &json!({}), Duration::ZERO).await?;
+    client.read::<Reloaded>(&answer)?;
+    output.show(&answer, |Reloaded { changed, restart }: Reloaded| {
+        let taken = match changed.as_slice() {
+            [] => "nothing that a reload takes over has changed".to_owned(),
+            changed => format!("taken over: {}", changed.join(", ")),
+        };
+        let later = match restart.as_slice() {
+            [] => String::new(),
+            restart => format!("\nchanged too, but needs a restart: {}", restart.join(", ")),
+        };
+        taken + &later
     })?;
     Ok(Exit::Done)
 }
@@ -74,7 +95,7 @@ impl Forget {
             Ok(answer) => answer,
             Err(error) => return Err(unknown(client, &wish.name, error).await),
         };
-        output.show(&answer, || format!("{} is forgotten", wish.name))?;
+        output.show(&answer, |_: IgnoredAny| format!("{} is forgotten", wish.name))?;
         Ok(Exit::Done)
     }
 }
@@ -120,8 +141,8 @@ impl Tags {
                 client.post("/v1/tags", &wish, Duration::ZERO).await?
             }
         };
-        let member: Member = client.read(&answer)?;
-        output.show(&answer, || {
+        client.read::<Member>(&answer)?;
+        output.show(&answer, |member: Member| {
             member.tags.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("\n")
         })?;
         Ok(Exit::Done)
