@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use crate::api::types::Problem;
+use crate::escape::escape;
 
 /// Speaks to the agent behind one socket.
 #[derive(Clone, Debug)]
@@ -67,9 +68,9 @@ impl Client {
         self.ask(Method::POST, path, body.into(), work.saturating_add(PATIENCE)).await
     }
 
-    /// Follows what happens: a snapshot first, or what came after `since`.
-    pub(crate) async fn watch(&self, since: Option<u64>) -> Result<Watch, ClientError> {
-        let path = since.map_or_else(|| "/v1/watch".to_owned(), |n| format!("/v1/watch?since={n}"));
+    /// Follows what happens: a snapshot first, unless the query says otherwise.
+    pub(crate) async fn watch(&self, query: &str) -> Result<Watch, ClientError> {
+        let path = format!("/v1/watch?{query}");
         let response = self.patiently(PATIENCE, self.send(Method::GET, &path, Bytes::new())).await?;
         if !response.status().is_success() {
             return Err(self.problem(response).await);
@@ -220,7 +221,7 @@ pub(crate) enum ClientError {
         why: Unreachable,
     },
     /// The agent said no. The caller's fault, as its text explains.
-    #[error("{}", .0.detail)]
+    #[error("{}", escape(&.0.detail))]
     Refused(Problem),
     /// Somebody answered, but not as the contract says.
     #[error("{} does not answer like a heartsay agent: {what}", socket.display())]
@@ -236,6 +237,11 @@ impl ClientError {
     /// Whether the agent said that the thing asked for does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(p) if p.status == StatusCode::NOT_FOUND.as_u16())
+    }
+
+    /// Whether the agent has too many callers just now.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self, Self::Refused(p) if p.status == StatusCode::SERVICE_UNAVAILABLE.as_u16())
     }
 
     /// Whether trying again soon may find an agent: it is starting, or between two lives.

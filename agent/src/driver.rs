@@ -10,6 +10,7 @@ mod addresses;
 mod far_future;
 mod gate;
 mod memory;
+mod mismatch;
 mod request;
 mod tell;
 
@@ -33,6 +34,7 @@ use crate::view::Board;
 use far_future::FarFuture;
 pub(crate) use gate::Gate;
 pub(crate) use memory::Memory;
+pub(crate) use mismatch::Mismatches;
 pub(crate) use request::{Farewell, Loss, Notice, Picture, Request, Scope};
 pub(crate) use tell::MEMBER_EVENTS;
 
@@ -52,6 +54,8 @@ pub(crate) struct Driver {
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
     /// Whether the local service beats.
     pub(crate) gate: Gate,
+    /// Who has another key or cluster.
+    pub(crate) mismatches: Mismatches,
     /// What is kept between lives.
     pub(crate) memory: Memory,
     /// What the loop remembers between two turns.
@@ -198,6 +202,7 @@ impl Driver {
                 if let Rejected::FarFuture { name, ahead_ms } = &why {
                     self.note_far_future(name, *ahead_ms);
                 }
+                self.mismatches.note(now, from, &why, &self.board);
             }
             self.drain(now);
         }
@@ -236,6 +241,7 @@ impl Driver {
             self.turn.clock_refused = None;
             self.board.condition("clock", None);
         }
+        self.mismatches.look(now, &self.board);
         if self.memory.due(now) {
             let peers = self.peers();
             self.memory.save(now, peers, &self.board);

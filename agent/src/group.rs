@@ -1,14 +1,20 @@
 //! A command with all its offspring: started and ended as one process group.
 //!
+//! This process may be killed before it can end the group. So a second process, the
+//! keeper, waits beside each group for our end of a pipe to close, which the kernel
+//! does however we die, and ends the group then. `PR_SET_PDEATHSIG` is the road not
+//! taken: it reaches the leader alone, and its offspring lives on.
+//!
 //! Weak spot: a process that makes a session of its own (`setsid`, a daemon)
 //! has left the group and is not ended with it.
 
-use std::io;
-use std::process::ExitStatus;
+use std::io::{self, Read as _};
+use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
 /// A running process group, and its leader, which is a child of ours. Dropped
@@ -18,6 +24,8 @@ pub(crate) struct Group {
     pub(crate) leader: Child,
     id: Pid,
     ended: bool,
+    /// Killed when this is dropped; `None` where it could not be started.
+    keeper: Option<Child>,
 }
 
 impl Group {
@@ -25,16 +33,49 @@ impl Group {
     ///
     /// # Errors
     /// The system cannot start it.
-    pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
+    pub(crate) async fn start(command: &mut Command) -> io::Result<Self> {
+        // Before the command, so that there is no moment at which it runs unkept. Where there is no /proc the
+        // command runs all the same, as a group that only we can end.
+        let keeper = start_keeper().ok();
         let leader = command.process_group(0).spawn()?;
         let id = leader.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         let id = id.ok_or_else(|| io::Error::other("it has no process id"))?;
-        Ok(Self { leader, id, ended: false })
+        let mut group = Self { leader, id, ended: false, keeper };
+        if let Some(pipe) = group.keeper.as_mut().and_then(|keeper| keeper.stdin.as_mut()) {
+            // Fits the pipe; a keeper that is gone already keeps nothing.
+            let _ = pipe.write_all(id.to_string().as_bytes()).await;
+        }
+        Ok(group)
     }
 
     /// Process id of the leader, which is that of the group too.
     pub(crate) fn id(&self) -> Pid {
         self.id
+    }
+
+    /// Writes `text` to the leader's standard input, if that is a pipe, and closes it. A leader that does
+    /// not read it is in its right.
+    pub(crate) fn feed(&mut self, text: Vec<u8>) {
+        if let Some(mut stdin) = self.leader.stdin.take() {
+            tokio::spawn(async move { stdin.write_all(&text).await });
+        }
+    }
+
+    /// Waits for the leader until `limit`, then ends what is left of the group. `None`: the time was up.
+    ///
+    /// # Errors
+    /// As [`end`](Self::end).
+    pub(crate) async fn run(
+        &mut self,
+        limit: Option<Duration>,
+        grace: Duration,
+    ) -> io::Result<Option<ExitStatus>> {
+        let status = match limit {
+            Some(limit) => tokio::time::timeout(limit, self.leader.wait()).await.ok().transpose()?,
+            None => Some(self.leader.wait().await?),
+        };
+        self.end(grace).await?;
+        Ok(status)
     }
 
     /// Sends a signal to every process of the group.
@@ -78,6 +119,45 @@ impl Drop for Group {
     }
 }
 
+/// The keeper's whole work: ends the group whose id is on standard input once that input ends.
+pub(crate) fn keep() -> ExitCode {
+    let mut id = String::new();
+    let _ = io::stdin().read_to_string(&mut id);
+    // Never the group 0, which is our own, nor 1.
+    let Some(id) = id.parse().ok().filter(|id| *id > 1).map(Pid::from_raw) else {
+        return ExitCode::SUCCESS;
+    };
+    let _ = killpg(id, Signal::SIGTERM);
+    let _ = killpg(id, Signal::SIGCONT);
+    for _ in 0..KEEPER_LOOKS {
+        if killpg(id, None).is_err() {
+            return ExitCode::SUCCESS;
+        }
+        std::thread::sleep(LOOK);
+    }
+    let _ = killpg(id, Signal::SIGKILL);
+    ExitCode::SUCCESS
+}
+
+/// This very program, also when its file has been replaced meanwhile. In a group of its own, so that what a
+/// terminal sends to us does not end it before us.
+fn start_keeper() -> io::Result<Child> {
+    Command::new("/proc/self/exe")
+        .arg0("heartsay")
+        .arg(KEEPER)
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// The word by which this program is called as a keeper.
+pub(crate) const KEEPER: &str = "keep-process-group";
+/// Between the keeper's asking and killing: five seconds, as `exec --grace`.
+const KEEPER_LOOKS: u32 = 500;
 /// Between two looks whether somebody of the group is left.
 const LOOK: Duration = Duration::from_millis(10);
 /// What the system may take to end a killed process.
@@ -87,13 +167,13 @@ const LAST: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
 
-    fn shell(script: &str) -> Group {
-        Group::start(Command::new("/bin/sh").args(["-c", script])).unwrap()
+    async fn shell(script: &str) -> Group {
+        Group::start(Command::new("/bin/sh").args(["-c", script])).await.unwrap()
     }
 
     #[tokio::test]
     async fn a_group_ends_as_a_whole_also_when_its_leader_has_gone_before() {
-        let mut group = shell("sleep 60 & exit 7");
+        let mut group = shell("sleep 60 & exit 7").await;
         assert_eq!(group.leader.wait().await.unwrap().code(), Some(7));
         assert!(killpg(group.id(), None).is_ok(), "the background process runs on");
         assert_eq!(group.end(Duration::from_secs(5)).await.unwrap().code(), Some(7));
@@ -103,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn who_does_not_listen_is_killed_after_the_grace() {
         use std::os::unix::process::ExitStatusExt as _;
-        let mut group = shell("trap '' TERM; while :; do sleep 0.01; done");
+        let mut group = shell("trap '' TERM; while :; do sleep 0.01; done").await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(group.end(Duration::from_millis(100)).await.unwrap().signal(), Some(9));
     }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc};
@@ -212,18 +212,13 @@ async fn run(command: &str, job: &Job, hooks: &Hooks) -> io::Result<Ran> {
         .stdin(Stdio::piped())
         .stdout(writer.try_clone()?)
         .stderr(writer);
-    let mut group = Group::start(&mut shell)?;
+    let mut group = Group::start(&mut shell).await?;
     // Our own ends of the pipe would keep it open.
     drop(shell);
     let output = Arc::new(Mutex::new(Vec::new()));
     let listening = tokio::spawn(listen(pipe::Receiver::from_owned_fd(reader.into())?, Arc::clone(&output)));
-    if let Some(mut stdin) = group.leader.stdin.take() {
-        let line = format!("{}\n", job.json);
-        // A command that does not read its stdin is in its right.
-        tokio::spawn(async move { stdin.write_all(line.as_bytes()).await });
-    }
-    let status = tokio::time::timeout(hooks.time_limit, group.leader.wait()).await.ok().transpose()?;
-    group.end(GRACE).await?;
+    group.feed(format!("{}\n", job.json).into_bytes());
+    let status = group.run(Some(hooks.time_limit), GRACE).await?;
     // Who has left the group may keep the pipe open for ever.
     let abort = listening.abort_handle();
     let _ = tokio::time::timeout(GRACE, listening).await;
@@ -280,7 +275,8 @@ fn lane(name: &'static str) -> &'static str {
     }
 }
 
-fn environment(line: &WatchLine) -> Vec<(&'static str, String)> {
+/// What a command is told of the event that it runs for.
+pub(crate) fn environment(line: &WatchLine) -> Vec<(&'static str, String)> {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     vec![
         ("HEARTSAY_EVENT", line.kind.clone()),

@@ -13,11 +13,24 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::escape::{escape, escape_painted};
+
 /// The writing end. Cheap to clone; never waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     to: SyncSender<Item>,
     dropped: Arc<AtomicU64>,
+}
+
+/// What the lines are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Programs: each line is exact.
+    Json,
+    /// People: what others said is escaped.
+    Text,
+    /// People before a terminal, with colours.
+    Coloured,
 }
 
 #[derive(Debug)]
@@ -32,14 +45,14 @@ impl Log {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn start(out: impl Write + Send + 'static, form: Form) -> io::Result<Self> {
         let (to, items) = sync_channel(LINES);
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&dropped);
         std::thread::Builder::new()
             .name("log".to_owned())
             .stack_size(STACK)
-            .spawn(move || write_all(out, &items, &counter))?;
+            .spawn(move || write_all(out, form, &items, &counter))?;
         Ok(Self { to, dropped })
     }
 
@@ -85,11 +98,11 @@ impl MakeWriter<'_> for Log {
 }
 
 /// Writes until nobody is left to send. A line that cannot be written is nobody's to know of.
-fn write_all(mut out: impl Write, items: &Receiver<Item>, dropped: &AtomicU64) {
+fn write_all(mut out: impl Write, form: Form, items: &Receiver<Item>, dropped: &AtomicU64) {
     let mut told = 0;
     while let Ok(item) = items.recv() {
         match item {
-            Item::Line(line) => drop(out.write_all(&line)),
+            Item::Line(line) => drop(out.write_all(&shown(line, form))),
             Item::Flush(done) => drop(done.try_send(())),
         }
         let now = dropped.load(Ordering::Relaxed);
@@ -98,6 +111,19 @@ fn write_all(mut out: impl Write, items: &Receiver<Item>, dropped: &AtomicU64) {
             told = now;
         }
     }
+}
+
+/// One line, whatever was put into it.
+fn shown(line: Vec<u8>, form: Form) -> Vec<u8> {
+    if form == Form::Json {
+        return line;
+    }
+    let text = String::from_utf8_lossy(&line);
+    // A line end within is somebody's word; the last one is the formatter's.
+    let (text, end) = text.strip_suffix('\n').map_or((text.as_ref(), ""), |text| (text, "\n"));
+    let text = text.replace('\n', "\\n");
+    let text = if form == Form::Text { escape(&text).into_owned() } else { escape_painted(&text) };
+    (text + end).into_bytes()
 }
 
 /// Lines that may wait: at 200 bytes each, 100 kB.
@@ -130,7 +156,7 @@ mod tests {
     #[test]
     fn lines_come_out_in_order() {
         let paper = Paper::default();
-        let mut log = Log::start(paper.clone()).unwrap();
+        let mut log = Log::start(paper.clone(), Form::Text).unwrap();
         for i in 0..100 {
             writeln!(log, "{i}").unwrap();
         }
@@ -143,7 +169,7 @@ mod tests {
     #[test]
     fn whoever_writes_to_a_log_that_nobody_reads_does_not_wait_and_the_loss_is_told() {
         let paper = Paper::default();
-        let mut log = Log::start(paper.clone()).unwrap();
+        let mut log = Log::start(paper.clone(), Form::Text).unwrap();
         {
             let _stuck = paper.0.lock();
             for _ in 0..LINES + 100 {
@@ -154,5 +180,17 @@ mod tests {
         Log::flush(&log);
         let text = String::from_utf8(paper.0.lock().clone()).unwrap();
         assert!(text.contains(&format!("{} lines of this log are lost", log.dropped())), "{text}");
+    }
+
+    #[test]
+    fn what_others_said_forges_no_line_and_moves_no_cursor() {
+        let said = "WARN a\nERROR forged \u{202e}\x1b[2J \x1b[32mgreen\x1b[0m\n";
+        for (form, written) in [
+            (Form::Json, said),
+            (Form::Text, "WARN a\\nERROR forged \\u{202e}\\u{1b}[2J \\u{1b}[32mgreen\\u{1b}[0m\n"),
+            (Form::Coloured, "WARN a\\nERROR forged \\u{202e}\\u{1b}[2J \x1b[32mgreen\x1b[0m\n"),
+        ] {
+            assert_eq!(String::from_utf8(shown(said.into(), form)).unwrap(), written);
+        }
     }
 }

@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod clock;
 mod driver;
+mod escape;
 mod group;
 mod hooks;
 mod log;
@@ -22,5 +23,8 @@ mod telemetry;
 mod view;
 
 fn main() -> std::process::ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|word| word == group::KEEPER) {
+        return group::keep();
+    }
     cli::main()
 }

@@ -23,10 +23,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::advertise::Advertiser;
+use crate::api::admission::{Admission, Limits};
 use crate::api::socket::Socket;
-use crate::api::{self, About, App, Context};
+use crate::api::types::Reloaded;
+use crate::api::{self, About, App, Context, Reload};
 use crate::clock::{self, Clock};
-use crate::driver::{Driver, Gate, Memory, Notice, Request, Scope, Turn};
+use crate::driver::{Driver, Gate, Memory, Mismatches, Notice, Request, Scope, Turn};
+use crate::escape::escape;
 use crate::hooks::{self, Hooks, Runs};
 use crate::net::{self, Udp};
 use crate::notify;
@@ -47,7 +50,9 @@ pub(crate) async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
     let settings = match settings::load(&args) {
         Ok(settings) => settings,
         Err(errors) => {
-            eprintln!("heartsay: {}", errors.to_string().replace('\n', "\nheartsay: "));
+            for error in errors.to_string().lines() {
+                eprintln!("heartsay: {}", escape(error));
+            }
             return Ok(ExitCode::from(errors.exit_code()));
         }
     };
@@ -77,6 +82,8 @@ struct Agent {
     app: App,
     requests: mpsc::Sender<Request>,
     notices: mpsc::UnboundedReceiver<Notice>,
+    /// Wishes to read the settings again, by the socket API.
+    reloads: mpsc::Receiver<Reload>,
     /// Resolves when the protocol thread ends; broken when it panicked.
     protocol: oneshot::Receiver<anyhow::Result<()>>,
     /// The socket API; never ends by itself.
@@ -126,6 +133,9 @@ impl Agent {
             socket = %settings.socket.display(),
             "heartsay agent"
         );
+        for variable in settings::unknown_variables() {
+            warn!("{variable}");
+        }
         if settings.machine.keyring.is_empty() {
             info!("no key file: datagrams are neither encrypted nor authenticated");
         }
@@ -135,16 +145,18 @@ impl Agent {
         let board = Arc::new(Board::new());
         let (requests, inbox) = mpsc::channel(REQUESTS);
         let (notices, told) = mpsc::unbounded_channel();
+        let (wishes, reloads) = mpsc::channel(1);
         let about = About {
             generation: me.generation,
             cluster: settings.machine.cluster.id().to_owned(),
             profile: settings.profile_word().to_owned(),
             bind: local.to_string(),
             started: clock.stamp(clock.now()),
-            encrypted: !settings.machine.keyring.is_empty(),
+            keys: settings.machine.keyring.keys().iter().map(|key| key.id().get()).collect(),
             phi_threshold: settings.machine.detector.threshold(),
             admin_group: settings.admin_group,
         };
+        let mismatches = Mismatches::new(&about.cluster, &about.keys);
         let app = App(Arc::new(Context {
             requests: requests.clone(),
             board: Arc::clone(&board),
@@ -153,6 +165,9 @@ impl Agent {
             settings: RwLock::new(settings.shown.clone()),
             about,
             hook_runs: Arc::new(Runs::default()),
+            on_socket: Arc::new(Admission::new(ON_SOCKET)),
+            over_tcp: Arc::new(Admission::new(OVER_TCP)),
+            reloads: wishes,
             log: telemetry.log().clone(),
             stopping: CancellationToken::new(),
         }));
@@ -183,6 +198,7 @@ impl Agent {
                     node: Node::new(me, machine, seed, now)?,
                     udp: Udp::new(udp)?,
                     turn: Turn::first(now),
+                    mismatches,
                     memory: Memory::new(now, store, remembered),
                     clock,
                     board,
@@ -209,6 +225,7 @@ impl Agent {
             app,
             requests,
             notices: told,
+            reloads,
             protocol,
             api,
             joined,
@@ -258,9 +275,10 @@ impl Agent {
                         warn!("second signal: stopping without waiting");
                         return Ok(ExitCode::FAILURE);
                     }
-                    (Wish::Reload, _) => self.reload(),
+                    (Wish::Reload, _) => self.reload(None),
                     (Wish::Dump, _) => self.dump(),
                 },
+                Some(wish) = self.reloads.recv() => self.reload(Some(wish)),
                 () = until(limit) => {
                     if !matches!(stop, Stop::No) {
                         warn!("the good-bye was not acknowledged in time");
@@ -307,18 +325,40 @@ impl Agent {
         }
     }
 
-    /// SIGHUP: takes over what can be, and says what needs a restart.
-    fn reload(&mut self) {
+    /// SIGHUP or `heartsay reload`: takes over what can be, and says what needs a restart. A refusal stays in
+    /// `status` until a reload goes well.
+    fn reload(&mut self, asked: Option<Reload>) {
         notify::reloading();
-        match settings::load(&self.args) {
-            Ok(fresh) => self.take_over(fresh),
-            Err(errors) => error!("reload refused, nothing was changed: {errors}"),
-        }
+        let taken = settings::load(&self.args).map(|fresh| self.take_over(fresh)).map_err(|e| e.to_string());
         notify::ready();
+        // The machine may refuse too, and may take its time to say so.
+        let (requests, board) = (self.requests.clone(), Arc::clone(&self.app.0.board));
+        tokio::spawn(async move {
+            let done = match taken {
+                Ok((done, commands)) => carry_out(&requests, commands).await.map(|()| done),
+                Err(errors) => Err(format!("nothing was changed: {}", errors.replace('\n', "; "))),
+            };
+            match &done {
+                Ok(Reloaded { changed, restart }) => {
+                    info!(changed = changed.join(","), "settings reloaded");
+                    if !restart.is_empty() {
+                        warn!(settings = restart.join(","), "these settings changed too, but need a restart");
+                    }
+                    board.condition("reload", None);
+                }
+                Err(errors) => {
+                    error!("reload refused, {errors}");
+                    board.condition("reload", Some(format!("the last reload was refused, {errors}")));
+                }
+            }
+            // The asking side may be gone.
+            let _ = asked.map(|asked| asked.send(done));
+        });
     }
 
-    fn take_over(&mut self, fresh: Settings) {
-        let (changed, waiting) = settings::difference(&self.settings.shown, &fresh.shown);
+    fn take_over(&mut self, fresh: Settings) -> (Reloaded, Vec<Command>) {
+        let mut commands = Vec::new();
+        let (changed, restart) = settings::difference(&self.settings.shown, &fresh.shown);
         let mut state: Vec<(String, Option<Vec<u8>>)> = Vec::new();
         for key in self.settings.tags.keys().filter(|key| !fresh.tags.contains_key(*key)) {
             state.push((format!("tag/{key}"), None));
@@ -329,10 +369,10 @@ impl Agent {
             state.push((format!("tag/{key}"), Some(value.clone().into_bytes())));
         }
         if !state.is_empty() {
-            self.command(Command::Set(state));
+            commands.push(Command::Set(state));
         }
         if fresh.machine.electorate != self.settings.machine.electorate {
-            self.command(Command::Expect(fresh.machine.electorate.clone()));
+            commands.push(Command::Expect(fresh.machine.electorate.clone()));
         }
         if fresh.seeds != self.settings.seeds {
             self.app.0.seeds.replace(&fresh.seeds);
@@ -344,10 +384,7 @@ impl Agent {
         self.settings.tags = fresh.tags;
         self.settings.seeds = fresh.seeds;
         self.settings.machine.electorate = fresh.machine.electorate;
-        info!(changed = changed.join(","), "settings reloaded");
-        if !waiting.is_empty() {
-            warn!(settings = waiting.join(","), "these settings changed too, but need a restart");
-        }
+        (Reloaded { changed, restart }, commands)
     }
 
     /// SIGUSR1: everything known, to the log.
@@ -364,23 +401,25 @@ impl Agent {
         });
     }
 
-    fn command(&self, command: Command) {
-        let requests = self.requests.clone();
-        tokio::spawn(async move {
-            let (reply, answer) = oneshot::channel();
-            if requests.send(Request::Command(command, reply)).await.is_ok()
-                && let Ok(Err(e)) = answer.await
-            {
-                error!("the reloaded settings were refused: {e}");
-            }
-        });
-    }
-
     /// Without waiting: signals must get through even when the driver does not answer.
     fn tell(&self, request: Request) {
         let requests = self.requests.clone();
         tokio::spawn(async move { requests.send(request).await });
     }
+}
+
+/// Hands commands to the machine, one after the other; what it refused, if anything.
+async fn carry_out(requests: &mpsc::Sender<Request>, commands: Vec<Command>) -> Result<(), String> {
+    let mut refused = Vec::new();
+    for command in commands {
+        let (reply, answer) = oneshot::channel();
+        if requests.send(Request::Command(command, reply)).await.is_ok()
+            && let Ok(Err(e)) = answer.await
+        {
+            refused.push(e.to_string());
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(format!("in part: {}", refused.join("; "))) }
 }
 
 /// How far the stop has come.
@@ -436,14 +475,13 @@ fn serve(
     tcp: Option<std::net::TcpListener>,
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let router = api::router(app.clone());
-    let stop = app.0.stopping.clone();
     let servers = TaskTracker::new();
     let unix = tokio::net::UnixListener::from_std(unix).context("cannot watch the socket")?;
-    let unix = servers.spawn(api::server::serve(unix, router.clone(), stop.clone()));
+    let unix = servers.spawn(api::server::serve(unix, router.clone(), app.clone()));
     let tcp = match tcp {
         Some(tcp) => {
             let tcp = tokio::net::TcpListener::from_std(tcp).context("cannot watch the HTTP listener")?;
-            Some(servers.spawn(api::server::serve(tcp, router, stop)))
+            Some(servers.spawn(api::server::serve(tcp, router, app.clone())))
         }
         None => None,
     };
@@ -481,6 +519,10 @@ async fn until(limit: Option<tokio::time::Instant>) {
     }
 }
 
+/// Every watcher of a host and as many questions beside them; far below the usual limit of 1,024 descriptors.
+const ON_SOCKET: Limits = Limits { connections: 512, reserved: 16, streams: 256 };
+/// Scrapers and a few watchers. Nothing can be changed there, so nothing is kept for those who would.
+const OVER_TCP: Limits = Limits { connections: 64, reserved: 0, streams: 32 };
 /// Questions that may wait for the driver; more wait before the door.
 const REQUESTS: usize = 64;
 /// Ends an agent that is to be started again. Of sysexits.h: a failure that passes by itself (EX_TEMPFAIL).

@@ -13,15 +13,16 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use heartsay_membership::{Config, Electorate, HostId, Identity, Instant, Name, Node, Profile, StateError};
 use heartsay_proto::{Budget, Cluster};
 use nix::unistd::Gid;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::advertise::{self, Advertise};
+use crate::api::types::WatchLine;
 pub(crate) use error::{SettingsError, SettingsErrors};
 pub(crate) use layers::{AgentArgs, Origin};
 use reader::{Failed, Fault, Reader};
@@ -93,7 +94,7 @@ impl Settings {
 }
 
 /// One setting as `config show` tells it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Shown {
     /// Key in the file; `tags.role` for one tag.
     pub(crate) key: String,
@@ -162,7 +163,44 @@ pub(crate) fn check(args: &AgentArgs) -> Result<Vec<String>, SettingsErrors> {
     }
     warnings.extend(advertise::unwise(settings.bind, &settings.seeds));
     warnings.extend(settings.machine.electorate.as_ref().and_then(Electorate::advice));
+    warnings.extend(unknown_variables());
     Ok(warnings)
+}
+
+/// A sentence for each `HEARTSAY_*` variable that nobody reads, which is a typing error most of the time.
+#[must_use]
+pub(crate) fn unknown_variables() -> Vec<String> {
+    unknown_among(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+}
+
+fn unknown_among(names: impl Iterator<Item = String>) -> Vec<String> {
+    // What hooks and handlers are told is for them, and they may start this program again.
+    let told = crate::hooks::environment(&WatchLine::default());
+    let known = |name: &str| {
+        ROWS.iter().any(|row| row.env == name)
+            || told.iter().any(|(variable, _)| *variable == name)
+            || OTHER_VARIABLES.contains(&name)
+    };
+    let mut unknown: Vec<String> = names
+        .filter(|name| name.starts_with(PREFIX) && !known(name))
+        .filter(|name| !NOT_OURS.iter().any(|prefix| name.starts_with(prefix)))
+        .map(|name| match table::nearest(name.trim_start_matches(PREFIX)).and_then(table::row) {
+            Some(row) => format!("{name} is set and is no setting; did you mean {}?", row.env),
+            None => format!("{name} is set and is no setting; \"heartsay agent --help\" lists every one"),
+        })
+        .collect();
+    unknown.sort();
+    unknown
+}
+
+/// The ids of the keys in a file, the sealing one first.
+///
+/// # Errors
+/// What is wrong with the file, without its content.
+pub(crate) fn key_ids(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let shown = file.display();
+    let keyring = values::keyring(&file.to_string_lossy()).map_err(|e| anyhow::anyhow!("{shown} {e}"))?;
+    Ok(keyring.keys().iter().map(|key| key.id().get()).collect())
 }
 
 /// A file with every setting, its meaning and default, all commented out:
@@ -343,9 +381,39 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 /// Longer than anybody should wait for anything here; the wire ends at it too.
 const LONGEST: Duration = Duration::from_secs(600);
 
+/// Of each variable that is ours.
+const PREFIX: &str = "HEARTSAY_";
+/// Where the file is, and the name that hooks are told.
+const OTHER_VARIABLES: [&str; 2] = ["HEARTSAY_CONFIG", "HEARTSAY_SELF"];
+/// Kubernetes gives them to the pods beside a service that is called heartsay.
+const NOT_OURS: [&str; 2] = ["HEARTSAY_SERVICE_", "HEARTSAY_PORT"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_that_nobody_reads_is_named_with_the_one_that_was_meant() {
+        let names = [
+            "PATH",
+            "HEARTSAY_SEED",
+            "HEARTSAY_SEEDS",
+            "HEARTSAY_SOCKET",
+            "HEARTSAY_CONFIG",
+            "HEARTSAY_EVENT",
+            "HEARTSAY_SERVICE_HOST",
+            "HEARTSAY_PORT_4327_UDP",
+            "HEARTSAY_XYZZY",
+        ];
+        let said = unknown_among(names.map(str::to_owned).into_iter());
+        assert_eq!(
+            said,
+            [
+                "HEARTSAY_SEED is set and is no setting; did you mean HEARTSAY_SEEDS?",
+                "HEARTSAY_XYZZY is set and is no setting; \"heartsay agent --help\" lists every one",
+            ]
+        );
+    }
 
     use std::os::unix::fs::PermissionsExt;
 

@@ -17,7 +17,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
-use crate::log::Log;
+use crate::log::{Form, Log};
 
 /// The log of a running agent.
 #[derive(Clone, Debug)]
@@ -44,7 +44,13 @@ impl Telemetry {
 /// # Errors
 /// Somebody else has started it before, or the system has no thread to give.
 pub(crate) fn start(targets: Targets, json: bool) -> anyhow::Result<Telemetry> {
-    let log = Log::start(std::io::stderr())?;
+    let colour = !json && std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let form = match (json, colour) {
+        (true, _) => Form::Json,
+        (false, false) => Form::Text,
+        (false, true) => Form::Coloured,
+    };
+    let log = Log::start(std::io::stderr(), form)?;
     let (filter, level) = reload::Layer::new(targets);
     // The journal stamps every line itself.
     let stamped = std::env::var_os("JOURNAL_STREAM").is_none();
@@ -52,7 +58,6 @@ pub(crate) fn start(targets: Targets, json: bool) -> anyhow::Result<Telemetry> {
     let layer: Box<dyn Layer<_> + Send + Sync> = if json {
         Box::new(layer.json().flatten_event(true))
     } else {
-        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let layer = layer.with_ansi(colour).with_target(false);
         if stamped { Box::new(layer) } else { Box::new(layer.without_time()) }
     };
@@ -76,9 +81,13 @@ pub(crate) fn targets(text: &str) -> Result<Targets, String> {
     list.ok_or_else(|| "is no level (error, warn, info, debug, trace) and no list of target=level".to_owned())
 }
 
-/// Refused datagrams: one line per reason and [`QUIET`], with what came in between.
+/// Refused datagrams, told at a bounded rate.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals(BTreeMap<&'static str, Told>);
+pub(crate) struct Refusals(Rate);
+
+/// One line per reason and [`QUIET`], with how many came in between.
+#[derive(Debug, Default)]
+pub(crate) struct Rate(BTreeMap<&'static str, Told>);
 
 #[derive(Debug, Default)]
 struct Told {
@@ -90,7 +99,7 @@ impl Refusals {
     /// Notes one more.
     pub(crate) fn note(&mut self, now: Instant, from: SocketAddr, why: &Rejected) {
         let reason = why.reason();
-        if let Some(count) = self.due(now, reason) {
+        if let Some(count) = self.0.due(now, reason) {
             // Late answers and repeats are part of any network; the rest is somebody's fault.
             if matches!(why, Rejected::Unexpected { .. }) {
                 debug!(reason, count, %from, "datagram refused: {why}");
@@ -99,9 +108,11 @@ impl Refusals {
             }
         }
     }
+}
 
+impl Rate {
     /// Counts one, and says how many to report if it is time to.
-    fn due(&mut self, now: Instant, reason: &'static str) -> Option<u64> {
+    pub(crate) fn due(&mut self, now: Instant, reason: &'static str) -> Option<u64> {
         let told = self.0.entry(reason).or_default();
         told.since += 1;
         if told.last.is_some_and(|last| now.since(last) < QUIET) {
@@ -121,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_reason_is_one_line_in_ten_seconds() {
-        let mut refusals = Refusals::default();
+        let mut refusals = Rate::default();
         let at = |ms: u64| Instant::from_micros(ms * 1000);
         assert_eq!(refusals.due(at(0), "cluster"), Some(1));
         for ms in 1..10_000 {

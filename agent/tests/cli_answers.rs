@@ -8,15 +8,17 @@
 
 mod said;
 
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use said::{code, stderr, stdout};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -38,11 +40,123 @@ fn members_are_listed_with_problems_first() {
     let text = stdout(&output);
     let names: Vec<&str> = text.lines().filter_map(|l| l.split_whitespace().next()).collect();
     assert_eq!(names, ["NAME", "n3", "n4", "n1", "n2", "n5"]);
-    assert!(text.contains("accused by n1,n2"), "{text}");
+    assert!(text.contains("accused by n1, n2"), "{text}");
     assert!(text.contains("role=db"), "{text}");
     assert!(!text.contains('\x1b'), "no colours for a pipe");
     let text = stdout(&fake.heartsay(&["members", "--no-headers"]));
     assert!(text.starts_with("n3"), "{text}");
+}
+
+#[test]
+fn the_columns_and_the_order_of_the_list_can_be_chosen() {
+    let fake = Fake::start();
+    fake.set_names(&["n10", "n2", "n1", "n20", "n3"]);
+    let first = |args: &[&str]| {
+        let text = stdout(&fake.heartsay(&[&["members", "--no-headers"], args].concat()));
+        text.lines().map(|line| line.split_whitespace().next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(first(&["--sort", "name"]), ["n1", "n2", "n3", "n10", "n20"]);
+    assert_eq!(first(&["--sort", "phi"])[0], "n1", "the third is the suspect one");
+    let text = stdout(&fake.heartsay(&["members", "--columns", "status,name,host-id"]));
+    assert!(text.starts_with("STATUS"), "{text}");
+    let heads: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(heads, ["STATUS", "NAME", "HOST", "ID"]);
+    assert_eq!(code(&fake.heartsay(&["members", "--columns", "nonsense"])), 2);
+}
+
+#[test]
+fn the_list_ends_with_a_sum_for_people_and_is_never_cut_for_programs() {
+    let fake = Fake::start();
+    let output = fake.heartsay(&["members"]);
+    assert_eq!(stderr(&output).trim(), "heartsay: 5 members: 2 alive, 1 suspect, 1 down, 1 left");
+    for args in [&["members", "--no-headers"][..], &["members", "-o", "json"], &["members", "-o", "jsonl"]] {
+        assert_eq!(stderr(&fake.heartsay(args)), "", "{args:?}");
+    }
+    let long = "x".repeat(500);
+    fake.set_tag("n2", "long", &long);
+    for args in [&["members"][..], &["members", "-o", "wide"]] {
+        assert!(stdout(&fake.heartsay(args)).contains(&long), "{args:?}");
+    }
+}
+
+#[test]
+fn of_many_accusers_three_are_named() {
+    let fake = Fake::start();
+    fake.set("n3", "accusers", json!(["n12", "n4", "n1", "n2", "n10"]));
+    let text = stdout(&fake.heartsay(&["members"]));
+    assert!(text.contains("accused by n1, n2, n4 and 2 more"), "{text}");
+}
+
+// What others said.
+
+/// Every verb, with all that a peer or a user may have said full of what a terminal would obey.
+#[test]
+fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
+    let fake = Fake::start();
+    fake.poison();
+    fake.say(&poisoned(&event(12, "member-down", "n3", "down")));
+    fake.hang_up();
+    let key = fake.dir.path().join("new\u{202e}key");
+    let key = key.to_str().unwrap();
+    let dirt = "evil\n\x1b[2J\u{9b}\u{202e}\u{200b}";
+    let verbs: &[(&str, &[&str])] = &[
+        ("members", &[]),
+        ("members", &["--columns", "name,host-id,note,tags,zone,address"]),
+        ("status", &[]),
+        ("why", &["n3"]),
+        ("why", &[dirt]),
+        ("phi", &[]),
+        ("watch", &["--no-reconnect"]),
+        ("wait", &["--for", "alive>=99 && n99=down", "--timeout", "200ms"]),
+        ("wait", &["--for", "n\u{202e}9=down", "--timeout", "200ms"]),
+        ("quorum", &[]),
+        ("exec", &["--while-quorum", "--timeout", "200ms", "--", "true"]),
+        ("beat", &[]),
+        ("join", &[dirt, "--timeout", "1s"]),
+        ("join", &["nobody", "--timeout", "1s"]),
+        ("leave", &[]),
+        ("forget", &["n4"]),
+        ("forget", &[dirt]),
+        ("tags", &[]),
+        ("tags", &["set", "forbidden=1"]),
+        ("tags", &["set", &format!("k={dirt}")]),
+        ("config", &["show", "--config", "/dev/null", "--cluster", "c", "--zone", dirt, "--state-dir", dirt]),
+        ("config", &["check", dirt]),
+        ("version", &[]),
+        ("keygen", &["--out", key]),
+        ("keys", &["list"]),
+        ("keys", &["list", "--file", dirt]),
+        ("reload", &[]),
+        ("agent", &["--config", "/dev/null", "--cluster", dirt, "--expected", dirt]),
+        // These say nothing of others.
+        ("completions", &["bash"]),
+        ("dev", &["--nodes", "1", "--once", "--kill-after", "0s"]),
+    ];
+    fake.set_quorum("lost");
+    let help = stdout(&fake.heartsay(&["--help"]));
+    let all =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    for verb in all.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next())
+    {
+        assert!(verb == "help" || verbs.iter().any(|(known, _)| *known == verb), "{verb} is not tried here");
+    }
+    for (verb, args) in verbs {
+        let output = fake.heartsay(&[&[*verb], *args].concat());
+        for text in [stdout(&output), stderr(&output)] {
+            let bad = text.chars().find(|c| {
+                (c.is_control() && *c != '\n')
+                    || matches!(*c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+            });
+            assert_eq!(bad, None, "{verb} {args:?}:\n{text:?}");
+            assert!(!text.lines().any(|line| line.starts_with("FORGED")), "{verb} {args:?}:\n{text}");
+        }
+    }
+    // Programs get what was said, to the letter.
+    let json = stdout(&fake.heartsay(&["members", "-o", "json"]));
+    let all: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(all["members"][1]["tags"]["role"], format!("db{DIRT}"));
+    let yaml = stdout(&fake.heartsay(&["members", "-o", "yaml"]));
+    assert_eq!(serde_saphyr::from_str::<Value>(&yaml).unwrap(), all);
 }
 
 #[test]
@@ -161,6 +275,7 @@ fn status_shows_what_an_operator_should_know() {
         "1 down",
         "3 of 4 peers",
         "held: 3 of 5",
+        "yes, sends with key 112; also opens 37",
         "no such host",
         "! clock",
     ] {
@@ -178,6 +293,32 @@ fn quorum_is_an_exit_code() {
         assert_eq!(code(&output), 4);
         assert!(stdout(&output).contains(word));
     }
+}
+
+#[test]
+fn keys_are_listed_by_id_and_one_sends() {
+    let fake = Fake::start();
+    let text = stdout(&fake.heartsay(&["keys", "list"]));
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
+    assert_eq!(rows, [["KEY", "USE"], ["112", "sends"], ["37", "opens"]]);
+    let json: Value = serde_json::from_slice(&fake.heartsay(&["keys", "list", "-o", "json"]).stdout).unwrap();
+    assert_eq!(json, json!({ "keys": [{ "id": 112, "sends": true }, { "id": 37, "sends": false }] }));
+}
+
+#[test]
+fn a_key_file_is_listed_without_its_keys() {
+    let fake = Fake::start();
+    let file = fake.dir.path().join("keyring");
+    let path = file.to_str().unwrap();
+    assert_eq!(code(&fake.heartsay(&["keygen", "--out", path])), 0);
+    let output = fake.heartsay(&["keys", "list", "--file", path]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(stdout(&output).lines().count(), 2);
+    let key = std::fs::read_to_string(&file).unwrap();
+    assert!(!stdout(&output).contains(key.trim()) && !stderr(&output).contains(key.trim()));
+    let output = fake.heartsay(&["keys", "list", "--file", "/nowhere"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("/nowhere cannot be read"), "{}", stderr(&output));
 }
 
 // Changes.
@@ -214,6 +355,14 @@ fn leave_forget_and_tags_say_what_they_did() {
 }
 
 #[test]
+fn reload_says_what_was_taken_and_what_needs_a_restart() {
+    let fake = Fake::start();
+    let output = fake.heartsay(&["reload"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(stdout(&output), "taken over: seeds, tags.role\nchanged too, but needs a restart: interval\n");
+}
+
+#[test]
 fn a_refusal_is_shown_in_the_agents_words() {
     let fake = Fake::start();
     let output = fake.heartsay(&["tags", "set", "forbidden=1"]);
@@ -244,7 +393,7 @@ fn watch_passes_lines_on_and_ends_with_the_agent() {
     fake.say(&event(12, "member-down", "n3", "down"));
     fake.say(&json!({ "type": "idle", "index": 12, "time": TIME }));
     fake.hang_up();
-    let output = fake.heartsay(&["watch", "-o", "jsonl"]);
+    let output = fake.heartsay(&["watch", "-o", "jsonl", "--no-reconnect"]);
     assert_eq!(code(&output), 3);
     let lines: Vec<types::WatchLine> =
         stdout(&output).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
@@ -252,9 +401,9 @@ fn watch_passes_lines_on_and_ends_with_the_agent() {
         lines.iter().map(|l| l.kind.as_str()).collect::<Vec<_>>(),
         ["snapshot", "member-down", "idle"]
     );
-    let text = stdout(&fake.heartsay(&["watch"]));
+    let text = stdout(&fake.heartsay(&["watch", "--no-reconnect"]));
     assert!(text.contains("#11  snapshot: 5 members, 2 alive"), "{text}");
-    assert!(text.contains("#12  n3 down, by n1,n2 (refused by its host)"), "{text}");
+    assert!(text.contains("#12  n3 down, by n1, n2 (refused by its host)"), "{text}");
     assert!(!text.contains("idle"), "{text}");
 }
 
@@ -263,7 +412,7 @@ fn watch_resumes_where_it_was_told_and_says_when_that_is_too_long_ago() {
     let fake = Fake::start();
     fake.say(&event(12, "member-down", "n3", "down"));
     fake.hang_up();
-    let output = fake.heartsay(&["watch", "--since", "11", "-o", "jsonl"]);
+    let output = fake.heartsay(&["watch", "--since", "11", "-o", "jsonl", "--no-reconnect"]);
     assert_eq!(stdout(&output).lines().count(), 1);
     let output = fake.heartsay(&["watch", "--since", "3"]);
     assert_eq!(code(&output), 1);
@@ -282,10 +431,128 @@ fn watch_runs_a_command_per_event_in_order() {
         "echo \"$HEARTSAY_INDEX $HEARTSAY_EVENT $HEARTSAY_NAME $HEARTSAY_STATUS $(wc -l)\" >> {}; false",
         log.display()
     );
-    let output = fake.heartsay(&["watch", "--exec", &command]);
+    let output = fake.heartsay(&["watch", "--no-reconnect", "--exec", &command]);
     let log = std::fs::read_to_string(log).unwrap();
-    assert_eq!(log, "11 snapshot   1\n12 member-suspect n2 suspect 1\n13 member-down n2 down 1\n");
+    assert_eq!(log, "11 snapshot n1  1\n12 member-suspect n2 suspect 1\n13 member-down n2 down 1\n");
     assert!(stderr(&output).contains("the command for #13 ended with"), "{}", stderr(&output));
+}
+
+#[test]
+fn watch_goes_on_where_it_was_and_says_when_it_cannot() {
+    let fake = Fake::start();
+    let mut watch = Running::start(fake.command(&["watch", "-o", "jsonl"]));
+    assert_eq!(watch.line()["type"], "snapshot");
+    fake.say(&event(12, "member-down", "n3", "down"));
+    assert_eq!(watch.line()["index"], 12);
+    fake.cut();
+    watch.says("Reconnecting");
+    fake.say(&event(13, "member-alive", "n3", "alive"));
+    let line = watch.line();
+    assert_eq!((&line["index"], &line["type"]), (&json!(13), &json!("member-alive")), "no second snapshot");
+    fake.restart();
+    fake.cut();
+    assert_eq!(watch.line(), json!({ "type": "lagged", "index": 13, "time": watch.last["time"] }));
+    assert_eq!(watch.line()["type"], "snapshot");
+}
+
+#[test]
+fn watch_asks_for_the_lines_that_are_wanted() {
+    let fake = Fake::start();
+    fake.say(&event(12, "member-down", "n3", "down"));
+    fake.hang_up();
+    let filters = ["--type", "member-down,quorum", "--status", "down", "--tag", "role=a&b", "--tag", "rack"];
+    let output = fake.heartsay(&[&["watch", "-o", "jsonl", "--no-reconnect"], &filters[..]].concat());
+    let lines = stdout(&output);
+    assert_eq!(lines.lines().count(), 1, "the snapshot is for the index only: {lines}");
+    let pairs: Vec<String> = fake.last_query().into_iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let wanted =
+        ["type=snapshot", "type=member-down", "type=quorum", "status=down", "tag=role=a&b", "tag=rack"];
+    assert_eq!(pairs, wanted);
+    for args in [&["watch", "--type", "down"][..], &["watch", "--tag", "=x"], &["watch", "--timeout", "1s"]] {
+        assert_eq!(code(&fake.heartsay(args)), 2, "{args:?}");
+    }
+}
+
+// Commands that are run.
+
+#[test]
+fn a_handler_has_a_limit_and_ends_with_its_offspring() {
+    let fake = Fake::start();
+    fake.hang_up();
+    let pid = fake.dir.path().join("pid");
+    let handler = format!("sleep 4242 & echo $! > {}; wait", pid.display());
+    let output = fake.heartsay(&["watch", "--no-reconnect", "--timeout", "300ms", "--exec", &handler]);
+    assert!(
+        stderr(&output).contains("the command for #11 was ended: its time was up"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!is_there(&pid_in(&pid)));
+}
+
+#[test]
+fn what_watch_and_exec_started_ends_with_them_however_they_end() {
+    let fake = Fake::start();
+    for verb in [&["watch", "--exec"][..], &["exec", "--while-quorum", "--", "sh", "-c"]] {
+        for signal in ["TERM", "KILL"] {
+            let pid = fake.dir.path().join(format!("{}-{signal}", verb[0]));
+            let script = format!("sleep 4242 & echo $! > {}; wait", pid.display());
+            let mut running = fake.command(&[verb, &[&script]].concat()).spawn().unwrap();
+            until("the command runs", || {
+                std::fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n'))
+            });
+            let pid = pid_in(&pid);
+            assert!(is_there(&pid));
+            let sent = Command::new("kill").args(["-s", signal, &running.id().to_string()]).status().unwrap();
+            assert!(sent.success());
+            let status = running.wait().unwrap();
+            if signal == "TERM" {
+                assert_eq!(status.code(), Some(143), "{verb:?}");
+                assert!(!is_there(&pid), "{verb:?}: it has waited for its command");
+            }
+            until("the offspring has ended", || !is_there(&pid));
+        }
+    }
+}
+
+#[test]
+fn exec_without_an_electorate_says_so_at_once() {
+    let fake = Fake::start();
+    fake.set_quorum("none");
+    let output = fake.heartsay(&["exec", "--while-quorum", "--", "true"]);
+    assert_eq!(code(&output), 125, "{}", stderr(&output));
+    assert!(stderr(&output).contains("no electorate"), "{}", stderr(&output));
+    let output = fake.heartsay(&["exec", "--while-quorum", "--wait", "--timeout", "300ms", "--", "true"]);
+    assert_eq!(code(&output), 124, "{}", stderr(&output));
+}
+
+#[test]
+fn wait_counts_members_by_their_tags() {
+    let fake = Fake::start();
+    for (condition, ends) in [
+        ("members{role=db}==2", 0),
+        ("alive{role=db}>=1 && suspect{role=db}==1", 0),
+        ("alive{role=db}>=2", 124),
+        ("members{role}==3", 0),
+    ] {
+        let output = fake.heartsay(&["wait", "--for", condition, "--timeout", "300ms"]);
+        assert_eq!(code(&output), ends, "{condition}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn wait_says_what_cannot_come_true() {
+    let fake = Fake::start();
+    fake.set_quorum("none");
+    for (condition, words) in [("quorum", "no electorate"), ("fenced(n4)", "no fence")] {
+        let output = fake.heartsay(&["wait", "--for", condition, "--timeout", "20s"]);
+        assert_eq!(code(&output), 1, "{condition}: {}", stderr(&output));
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+    let output = fake.heartsay(&["wait", "--for", "n33=down", "--timeout", "300ms"]);
+    assert_eq!(code(&output), 124);
+    assert!(stderr(&output).contains("no member is called n33"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("did you mean n3?"), "{}", stderr(&output));
 }
 
 #[test]
@@ -343,9 +610,14 @@ struct Fake {
 
 struct FakeState {
     quorum: Mutex<String>,
+    members: Mutex<Value>,
+    /// Everything that it says is full of control characters.
+    poison: AtomicBool,
+    generation: AtomicU64,
+    query: Mutex<Vec<(String, String)>>,
     wishes: Mutex<Vec<(&'static str, Value)>>,
-    /// What the stream says after its snapshot, and whether it has ended.
-    log: tokio::sync::watch::Sender<(Vec<String>, bool)>,
+    /// What the stream says after its snapshot, whether it has ended, and how often it was cut.
+    log: tokio::sync::watch::Sender<(Vec<String>, bool, u64)>,
     watchers: Mutex<mpsc::Sender<()>>,
 }
 
@@ -360,6 +632,10 @@ impl Fake {
         let (watchers, watched) = mpsc::channel();
         let state = Arc::new(FakeState {
             quorum: Mutex::new("held".to_owned()),
+            members: Mutex::new(members()),
+            poison: AtomicBool::new(false),
+            generation: AtomicU64::new(1_795_000_000_000),
+            query: Mutex::default(),
             wishes: Mutex::default(),
             log: tokio::sync::watch::Sender::default(),
             watchers: Mutex::new(watchers),
@@ -372,16 +648,21 @@ impl Fake {
                 get(async |State(s): State<Arc<FakeState>>| {
                     let mut me = myself();
                     me["quorum"] = quorum(&s.quorum.lock().unwrap());
-                    Json(me)
+                    Json(s.said(me))
                 }),
             )
             .route(
                 "/v1/quorum",
-                get(async |State(s): State<Arc<FakeState>>| Json(quorum(&s.quorum.lock().unwrap()))),
+                get(async |State(s): State<Arc<FakeState>>| {
+                    let quorum = quorum(&s.quorum.lock().unwrap());
+                    Json(s.said(quorum))
+                }),
             )
             .route(
                 "/v1/version",
-                get(async || Json(json!({ "version": "9.9.9", "protocol_min": 1, "protocol_max": 2 }))),
+                get(async |State(s): State<Arc<FakeState>>| {
+                    Json(s.said(json!({ "version": "9.9.9", "protocol_min": 1, "protocol_max": 2 })))
+                }),
             )
             .route("/v1/watch", get(watch))
             .route("/v1/{wish}", post(wish))
@@ -410,6 +691,42 @@ impl Fake {
         *self.state.quorum.lock().unwrap() = word.to_owned();
     }
 
+    fn set(&self, name: &str, field: &str, value: Value) {
+        let mut members = self.state.members.lock().unwrap();
+        let list = members["members"].as_array_mut().unwrap();
+        list.iter_mut().find(|member| member["name"] == name).unwrap()[field] = value;
+    }
+
+    fn set_tag(&self, name: &str, key: &str, value: &str) {
+        self.set(name, "tags", json!({ key: value }));
+    }
+
+    fn set_names(&self, names: &[&str]) {
+        let mut members = self.state.members.lock().unwrap();
+        for (member, name) in members["members"].as_array_mut().unwrap().iter_mut().zip(names) {
+            member["name"] = json!(name);
+        }
+    }
+
+    /// From now on it says nothing that a terminal could stand.
+    fn poison(&self) {
+        self.state.poison.store(true, Ordering::Relaxed);
+    }
+
+    fn last_query(&self) -> Vec<(String, String)> {
+        self.state.query.lock().unwrap().clone()
+    }
+
+    /// Ends the streams there are, and takes new ones.
+    fn cut(&self) {
+        self.state.log.send_modify(|log| log.2 += 1);
+    }
+
+    /// A new life.
+    fn restart(&self) {
+        self.state.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn last_wish(&self) -> (&'static str, Value) {
         self.state.wishes.lock().unwrap().last().cloned().unwrap()
     }
@@ -428,6 +745,95 @@ impl Fake {
     }
 }
 
+impl FakeState {
+    fn said(&self, value: Value) -> Value {
+        if self.poison.load(Ordering::Relaxed) { poisoned(&value) } else { value }
+    }
+}
+
+/// Adds dirt to every text but those that are words of the contract or times.
+fn poisoned(value: &Value) -> Value {
+    const WORDS: [&str; 10] =
+        ["alive", "suspect", "down", "left", "held", "lost", "unsettled", "silent", "refused", TIME];
+    match value {
+        Value::String(text)
+            if WORDS.contains(&text.as_str()) || text.starts_with("member-") || text == "snapshot" =>
+        {
+            value.clone()
+        }
+        Value::String(text) => json!(format!("{text}{DIRT}")),
+        Value::Array(all) => all.iter().map(poisoned).collect(),
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), poisoned(value))).collect(),
+        other => other.clone(),
+    }
+}
+
+/// A line that is forged, an escape sequence in seven and in eight bits, and what turns or hides text.
+const DIRT: &str = "\nFORGED\r\x1b]0;owned\x07\x1b[2J\u{9b}2J\u{202e}\u{2066}\u{200b}\u{feff}\x7f";
+
+/// A command whose output is read while it runs; killed at the end.
+struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    remarks: mpsc::Receiver<String>,
+    last: Value,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let lines = lines_of(child.stdout.take().unwrap());
+        let remarks = lines_of(child.stderr.take().unwrap());
+        Self { child, lines, remarks, last: Value::Null }
+    }
+
+    fn line(&mut self) -> Value {
+        let line = self.lines.recv_timeout(Duration::from_secs(20)).expect("no further line");
+        self.last = serde_json::from_str(&line).unwrap();
+        self.last.clone()
+    }
+
+    /// Blocks until it says so on standard error.
+    fn says(&self, words: &str) {
+        while !self.remarks.recv_timeout(Duration::from_secs(20)).expect(words).contains(words) {}
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Read elsewhere, so that a missing line does not hang the test.
+fn lines_of(from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (to, lines) = mpsc::channel();
+    let from = BufReader::new(from);
+    std::thread::spawn(move || from.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+    lines
+}
+
+fn pid_in(file: &std::path::Path) -> String {
+    std::fs::read_to_string(file).unwrap().trim().to_owned()
+}
+
+/// Whether the process lives; one that is dead and not buried does not.
+fn is_there(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.rsplit_once(") ").unwrap().1.starts_with('Z'))
+}
+
+fn until(what: &str, done: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("in vain: {what}");
+}
+
 fn command(socket: &std::path::Path, args: &[&str]) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("heartsay"));
     for (key, _) in std::env::vars_os() {
@@ -441,8 +847,11 @@ fn command(socket: &std::path::Path, args: &[&str]) -> Command {
 }
 
 /// With the agent's filters: repeated statuses widen, repeated tags narrow.
-async fn some(Query(query): Query<Vec<(String, String)>>) -> Json<Value> {
-    let mut all = members();
+async fn some(
+    State(state): State<Arc<FakeState>>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Json<Value> {
+    let mut all = state.said(state.members.lock().unwrap().clone());
     let wanted =
         |key: &str| query.iter().filter(|(k, _)| k == key).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
     let (statuses, tags) = (wanted("status"), wanted("tag"));
@@ -453,31 +862,44 @@ async fn some(Query(query): Query<Vec<(String, String)>>) -> Json<Value> {
     Json(all)
 }
 
-async fn one(Path(name): Path<String>) -> Response {
+async fn one(State(state): State<Arc<FakeState>>, Path(name): Path<String>) -> Response {
     if name == "html" {
         return (StatusCode::BAD_GATEWAY, "<html>").into_response();
     }
-    match members()["members"].as_array().unwrap().iter().find(|m| m["name"] == name.as_str()) {
-        Some(member) => Json(member).into_response(),
+    let members = state.members.lock().unwrap();
+    match members["members"].as_array().unwrap().iter().find(|m| m["name"] == name.as_str()) {
+        Some(member) => Json(state.said(member.clone())).into_response(),
         None => problem(StatusCode::NOT_FOUND, &format!("no member is called {name}")),
     }
 }
 
-async fn watch(State(state): State<Arc<FakeState>>, request: Request) -> Response {
-    let since: Option<u64> =
-        request.uri().query().and_then(|q| q.strip_prefix("since=")).map(|n| n.parse().unwrap());
-    if since.is_some_and(|n| n < 10) {
+async fn watch(State(state): State<Arc<FakeState>>, Query(query): Query<Vec<(String, String)>>) -> Response {
+    let generation = state.generation.load(Ordering::Relaxed);
+    let number = |wanted: &str| -> Option<u64> {
+        query.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.parse().unwrap())
+    };
+    let since = number("since");
+    if since.is_some_and(|n| n < 10) || number("generation").is_some_and(|life| life != generation) {
         return problem(StatusCode::GONE, "the log of this agent begins at 10");
     }
-    let snapshot = json!({ "type": "snapshot", "index": 11, "time": TIME, "members": members()["members"] });
+    *state.query.lock().unwrap() = query;
+    let mut snapshot = state.said(json!({
+        "type": "snapshot", "index": 11, "time": TIME, "name": "n1", "members": members()["members"],
+    }));
+    snapshot["generation"] = json!(generation);
     let first = since.is_none().then(|| format!("{snapshot}\n"));
     let receiver = state.log.subscribe();
-    let lines = futures_util::stream::unfold((first, receiver, 0), async |(first, mut log, at)| {
+    let index = |line: &str| serde_json::from_str::<Value>(line).unwrap()["index"].as_u64().unwrap();
+    let at = receiver.borrow().0.iter().filter(|line| since.is_some_and(|n| index(line) <= n)).count();
+    let cuts = receiver.borrow().2;
+    let lines = futures_util::stream::unfold((first, receiver, at), move |(first, mut log, at)| async move {
         if let Some(line) = first {
             return Some((Ok::<_, std::io::Error>(line), (None, log, at)));
         }
-        let line =
-            log.wait_for(|(lines, ended)| lines.len() > at || *ended).await.ok()?.0.get(at).cloned()?;
+        let over =
+            log.wait_for(|(lines, ended, now)| lines.len() > at || *ended || *now != cuts).await.ok()?;
+        let line = over.0.get(at).cloned()?;
+        drop(over);
         Some((Ok(line), (None, log, at + 1)))
     });
     // Nobody needs to know, mostly.
@@ -490,10 +912,15 @@ async fn wish(State(state): State<Arc<FakeState>>, Path(wish): Path<String>, bod
     let (verb, answer) = match wish.as_str() {
         "join" => {
             let joined = body["seeds"][0] != "nobody";
-            (
-                "join",
-                Json(json!({ "dialled": body["seeds"], "joined": joined, "members": 5 })).into_response(),
-            )
+            let answer = json!({ "dialled": body["seeds"], "joined": joined, "members": 5 });
+            ("join", Json(state.said(answer)).into_response())
+        }
+        "beat" => {
+            ("beat", Json(json!({ "beating": true, "within_seconds": 9.0, "last": TIME })).into_response())
+        }
+        "reload" => {
+            let answer = json!({ "changed": ["seeds", "tags.role"], "restart": ["interval"] });
+            ("reload", Json(state.said(answer)).into_response())
         }
         "leave" => ("leave", Json(json!({ "acknowledged": 3, "asked": 4 })).into_response()),
         "forget" => (
@@ -508,12 +935,13 @@ async fn wish(State(state): State<Arc<FakeState>>, Path(wish): Path<String>, bod
             },
         ),
         "tags" if body["set"].get("forbidden").is_some() => {
-            ("tags", problem(StatusCode::FORBIDDEN, "only root may do that"))
+            let detail = state.said(json!("only root may do that"));
+            ("tags", problem(StatusCode::FORBIDDEN, detail.as_str().unwrap()))
         }
         "tags" => {
             let mut me = member("n1");
             me["tags"] = body["set"].clone();
-            ("tags", Json(me).into_response())
+            ("tags", Json(state.said(me)).into_response())
         }
         _ => return StatusCode::NOT_FOUND.into_response(),
     };
@@ -572,7 +1000,7 @@ fn make(name: &str, status: &str, tags: &Value) -> Value {
 fn myself() -> Value {
     json!({
         "member": member("n1"), "cluster": "prod", "profile": "lan", "bind": "0.0.0.0:4327", "pid": 4711,
-        "started": TIME, "encrypted": true, "joined": true, "isolated": false, "leaving": false,
+        "started": TIME, "encrypted": true, "keys": [112, 37], "joined": true, "isolated": false, "leaving": false,
         "local_health": 0, "peers_agreeing": 3, "peers_known": 4,
         "counts": { "alive": 2, "suspect": 1, "down": 1, "left": 1 }, "quorum": quorum("held"),
         "seeds": [
@@ -584,7 +1012,11 @@ fn myself() -> Value {
     })
 }
 
+/// `none`: nobody is said to vote.
 fn quorum(word: &str) -> Value {
+    if word == "none" {
+        return json!({ "quorum": "lost", "present": 3, "needed": 0, "expected": null, "reason": "", "since": TIME });
+    }
     json!({ "quorum": word, "present": 3, "needed": 3, "expected": 5, "reason": "because", "since": TIME })
 }
 

@@ -105,6 +105,20 @@ fn the_documented_lines_install_every_file_also_where_its_directory_is_not_there
 }
 
 #[test]
+fn the_unit_reloads_at_the_socket_of_its_agent() {
+    let unit = std::fs::read_to_string(packaging("heartsay.service")).unwrap();
+    let line = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
+    let socket = |command: &str| {
+        command.split_whitespace().skip_while(|word| *word != "--socket").nth(1).map(str::to_owned)
+    };
+    let reload = line("ExecReload=");
+    assert!(socket(&reload).is_some());
+    assert_eq!(socket(&reload), socket(&line("ExecStart=")));
+    let verb = reload.split_whitespace().last().unwrap();
+    assert!(heartsay(&[verb, "--help"]).status.success(), "{verb}");
+}
+
+#[test]
 fn the_manifest_is_one_service_and_one_daemon_set() {
     let text = std::fs::read_to_string(packaging("kubernetes.yaml")).unwrap();
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();

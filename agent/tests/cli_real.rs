@@ -109,7 +109,8 @@ fn watch_begins_with_a_snapshot_and_resumes_without_a_gap() {
     let _ = follow.wait();
 
     let since = snapshot.index.to_string();
-    let mut resumed = a.command(&["watch", "-o", "jsonl", "--since", &since]).spawn().unwrap();
+    let mut resumed =
+        a.command(&["watch", "-o", "jsonl", "--since", &since, "--no-reconnect"]).spawn().unwrap();
     let lines = lines_of(&mut resumed);
     let again = std::iter::repeat_with(|| next(&lines)).find(|l| l.kind == "member-join").unwrap();
     assert_eq!((again.index, again.name), (join.index, join.name));

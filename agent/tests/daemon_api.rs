@@ -2,12 +2,15 @@
 
 mod daemon;
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+
+use serde_json::json;
 
 use daemon::{pair, plan, speak};
 use serde_json::json;
@@ -137,6 +140,112 @@ fn a_watch_speaks_sse_to_whoever_asks_for_it() {
     let before = id.strip_prefix("id: ").unwrap();
     let headers = format!("Accept: text/event-stream\r\nLast-Event-ID: {before}\r\n");
     assert_eq!(agent.watch("", &headers).text().unwrap(), next);
+}
+
+#[test]
+fn a_watch_passes_proxies_and_its_first_line_comes_at_once() {
+    let agent = plan("a").start();
+    let index = agent.get("/v1/members")["index"].as_u64().unwrap();
+    for accept in ["", "Accept: text/event-stream\r\n"] {
+        let mut watch = agent.watch("", accept);
+        for header in ["x-accel-buffering: no", "cache-control: no-cache, no-transform"] {
+            assert!(watch.headers.contains(header), "{}", watch.headers);
+        }
+        assert!(watch.text().is_some());
+        // Also where nothing has happened since.
+        let text = agent.watch(&format!("?since={index}"), accept).text().unwrap();
+        assert!(text.contains(&index.to_string()), "{text}");
+    }
+    assert_eq!(agent.watch(&format!("?since={index}"), "").line()["type"], "idle");
+}
+
+#[test]
+fn a_watch_can_be_narrowed_to_types_statuses_and_tags() {
+    let (a, mut b) = pair();
+    let first = a.get("/v1/members")["index"].as_u64().unwrap();
+    let mut down = a.watch("?type=member-down", "");
+    assert_eq!(down.line()["type"], "idle", "no snapshot was asked for");
+    let mut web = a.watch("?tag=role%3Dweb", "");
+    let snapshot = web.line();
+    let names: Vec<_> = snapshot["members"].as_array().unwrap().iter().map(|m| &m["name"]).collect();
+    assert_eq!(names, ["a"]);
+    let mut left = a.watch("?status=left&status=suspect", "");
+    assert_eq!(left.line()["members"], json!([]));
+    b.post("/v1/tags", r#"{"set":{"role":"web"}}"#);
+    assert_eq!(web.line()["name"], "b", "it has the tag now");
+    b.kill();
+    let line = down.line();
+    assert_eq!((&line["type"], &line["name"]), (&"member-down".into(), &"b".into()));
+    web.until("member-down", "b");
+    let mut again = a.watch(&format!("?since={first}&type=member-down&tag=role%3Dweb"), "");
+    assert_eq!(again.line()["index"], line["index"], "as the stream that was there");
+    for query in ["?type=down", "?status=gone", "?colour=red"] {
+        a.ask("GET", &format!("/v1/watch{query}"), "", "").problem(400);
+    }
+}
+
+#[test]
+fn watchers_and_idle_connections_keep_nobody_else_out() {
+    let agent = plan("a").flags(&["--expected", "1", "--beat-within", "10m"]).start();
+    agent.wait_for("quorum is held", |agent| agent.get("/v1/quorum")["quorum"] == "held");
+    let mut watches: Vec<_> = (0..256).map(|_| agent.watch("", "")).collect();
+    assert!(watches.iter().all(|watch| watch.status == 200));
+    let idle: Vec<UnixStream> = (0..400).map(|_| UnixStream::connect(agent.plan.socket()).unwrap()).collect();
+    // Not at once: they may be about to ask.
+    agent.wait_for("the idle make room", |agent| agent.try_get("/livez").is_some());
+
+    let refused = agent.ask("GET", "/v1/watch", "", "");
+    assert!(refused.headers.contains("retry-after: "), "{}", refused.headers);
+    assert!(refused.problem(503).contains("256 event streams are open"), "{}", refused.body);
+    agent.wait_for("the log says so", |agent| agent.log().contains("too many streams"));
+
+    // Readers, writers, the service's beat, and the guard of quorum.
+    assert_eq!(agent.get("/v1/members")["self"], "a");
+    assert_eq!(agent.post("/v1/beat", "").status, 200);
+    assert_eq!(agent.post("/v1/tags", r#"{"set":{"k":"v"}}"#).status, 200);
+    let guarded = Command::new(env!("CARGO_BIN_EXE_heartsay"))
+        .arg("--socket")
+        .arg(agent.plan.socket())
+        .args(["exec", "--while-quorum", "--timeout", "30s", "--", "true"])
+        .status()
+        .unwrap();
+    assert_eq!(guarded.code(), Some(0));
+    // None of those who were there pays for it, but for the idle.
+    for watch in &mut watches {
+        watch.until("member-update", "a");
+    }
+    let metrics = agent.ask("GET", "/metrics", "", "").body;
+    for line in ["heartsay_api_streams 256", "heartsay_api_refused_total{what=\"streams\"}"] {
+        assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
+    }
+    assert!(!metrics.contains("heartsay_api_refused_total{what=\"streams\"} 0"));
+    drop(watches);
+    agent.wait_for("there is room again", |agent| agent.watch("", "").status == 200);
+    drop(idle);
+}
+
+#[test]
+fn a_connection_too_many_is_answered_at_once() {
+    let agent = plan("a");
+    let address = format!("{}:4328", agent.ip);
+    let agent = agent.flags(&["--http-listen", &address]).start();
+    // Busy with a body that never comes; none of them can make room.
+    let busy = |_| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(b"POST /v1/tags HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n").unwrap();
+        stream
+    };
+    let streams = RefCell::new((0..63).map(busy).collect::<Vec<_>>());
+    agent.wait_for("one is refused", |_| {
+        streams.borrow_mut().push(busy(0));
+        let answer = speak(TcpStream::connect(&address).unwrap(), "GET", "/livez", "", "").unwrap();
+        answer.status == 503
+            && answer.headers.contains("retry-after: ")
+            && answer.body.contains("too many connections")
+    });
+    assert!(agent.log().contains("too many connections"), "{}", agent.log());
+    assert_eq!(agent.get("/livez")["status"], "live", "the socket is another door");
+    drop(streams);
 }
 
 #[test]

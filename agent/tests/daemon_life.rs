@@ -111,6 +111,22 @@ fn sighup_takes_over_what_it_can_and_names_what_needs_a_restart() {
     agent.signal(Signal::SIGHUP);
     agent.wait_for("the bad file is refused", |agent| agent.log().contains("nothing was changed"));
     assert_eq!(agent.get("/v1/members/a")["tags"]["role"], "db");
+    let refused = |agent: &Agent| {
+        let conditions = agent.get("/v1/self")["conditions"].to_string();
+        conditions.contains("the last reload was refused, nothing was changed")
+            && conditions.contains("nonsense")
+    };
+    agent.wait_for("status says so", refused);
+    let detail = agent.post("/v1/reload", "").problem(422);
+    assert!(detail.contains("heartsay.toml:1: nonsense"), "{detail}");
+    assert!(refused(&agent));
+
+    write("interval = \"2s\"\n[tags]\nrole = \"lb\"\n");
+    let done = agent.post("/v1/reload", "").json();
+    assert_eq!(done["restart"], json!(["interval"]));
+    assert!(done["changed"].as_array().unwrap().contains(&json!("tags.role")), "{done}");
+    assert_eq!(agent.get("/v1/members/a")["tags"]["role"], "lb", "answered when it is done");
+    assert!(!refused(&agent));
 }
 
 #[test]
@@ -298,6 +314,36 @@ fn agents_with_a_key_do_not_hear_agents_without() {
     });
     assert_eq!(a.ask("GET", "/v1/members/stranger", "", "").status, 404);
     assert_eq!(stranger.ask("GET", "/readyz", "", "").status, 503);
+}
+
+#[test]
+fn other_keys_and_other_clusters_are_said_with_the_addresses_they_come_from() {
+    let with_key = |plan: Plan, key: &str| {
+        let file = plan.dir().join("keys");
+        fs::write(&file, format!("{}=\n", key.repeat(43))).unwrap();
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let file = file.to_str().unwrap().to_owned();
+        plan.flags(&["--key-file", &file])
+    };
+    let says = |agent: &Agent, what: &str, from: &str| {
+        agent.wait_for(&format!("it says {what} of {from}"), |agent| {
+            let conditions = agent.get("/v1/self")["conditions"].clone();
+            conditions.as_array().unwrap().iter().filter_map(|said| said.as_str()).any(|said| {
+                said.contains(&format!("datagrams from {from} are refused")) && said.contains(what)
+            })
+        });
+    };
+    let a = with_key(plan("a"), "A").start();
+    let key = |agent: &Agent| agent.get("/v1/self")["keys"][0].as_u64().unwrap();
+    let b = with_key(plan("b"), "E").seed(&a.address()).start();
+    assert_ne!(key(&a), key(&b));
+    says(&a, &format!("sealed with key {}, and the keyring here holds {}", key(&b), key(&a)), &b.address());
+    let plain = plan("plain").seed(&a.address()).start();
+    says(&a, "they are not sealed", &plain.address());
+    let c = with_key(plan("c"), "A").seed(&plain.address()).start();
+    says(&plain, "this agent has no key", &c.address());
+    let other = plan("other").seed(&plain.address()).flags(&["--cluster", "elsewhere"]).start();
+    says(&plain, "another cluster than \"tests\"", &other.address());
 }
 
 #[test]

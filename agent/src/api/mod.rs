@@ -5,12 +5,14 @@
 //! end. A TCP listener, if one is configured, answers reads only. Every error is
 //! a problem document (RFC 9457).
 
+pub(crate) mod admission;
 pub(crate) mod server;
 pub(crate) mod show;
 pub(crate) mod socket;
 #[allow(unreachable_pub, reason = "shared")]
 pub(crate) mod types;
 
+mod filter;
 mod peer;
 mod problem;
 mod reads;
@@ -28,6 +30,7 @@ use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use self::admission::Admission;
 use crate::clock::Clock;
 use crate::driver::{Picture, Request, Scope};
 use crate::hooks::Runs;
@@ -58,6 +61,12 @@ pub(crate) struct Context {
     pub(crate) about: About,
     /// What hooks have done so far.
     pub(crate) hook_runs: Arc<Runs>,
+    /// Who is connected to the socket.
+    pub(crate) on_socket: Arc<Admission>,
+    /// Who is connected over TCP.
+    pub(crate) over_tcp: Arc<Admission>,
+    /// The way to the process around the driver.
+    pub(crate) reloads: mpsc::Sender<Reload>,
     /// Where lines of the log go, or are lost.
     pub(crate) log: Log,
     /// Fires when the agent stops: streams end.
@@ -77,13 +86,16 @@ pub(crate) struct About {
     pub(crate) bind: String,
     /// RFC 3339.
     pub(crate) started: String,
-    /// Datagrams are sealed.
-    pub(crate) encrypted: bool,
+    /// Ids of our keys, the sealing one first; empty: datagrams are plain.
+    pub(crate) keys: Vec<u8>,
     /// φ that makes suspect.
     pub(crate) phi_threshold: f64,
     /// Whose members may write.
     pub(crate) admin_group: Option<Gid>,
 }
+
+/// A wish to read the settings again, and where to say what came of it.
+pub(crate) type Reload = oneshot::Sender<Result<types::Reloaded, String>>;
 
 impl App {
     /// Asks the driver for the view as it is now.
@@ -123,6 +135,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/readyz", get(reads::readyz))
         .route("/v1/beat", post(writes::beat))
         .route("/v1/forget", post(writes::forget))
+        .route("/v1/reload", post(writes::reload))
         .route("/v1/tags", post(writes::tags))
         .layer(middleware::from_fn(server::time_limit));
     // These wait for others, each with a limit of its own.

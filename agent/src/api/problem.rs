@@ -11,6 +11,8 @@ use super::types;
 pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
+    /// Seconds until it makes sense to ask again.
+    retry_after: Option<u32>,
 }
 
 impl Problem {
@@ -44,9 +46,14 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
+    /// 503: too much at once; the next may have more luck.
+    pub(crate) fn busy(detail: impl Into<String>) -> Self {
+        Self { retry_after: Some(RETRY_AFTER), ..Self::unavailable(detail) }
+    }
+
     /// Any other status.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self { status, detail: detail.into(), retry_after: None }
     }
 }
 
@@ -59,7 +66,12 @@ impl IntoResponse for Problem {
             detail: self.detail,
         };
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
-        (self.status, content_type, serde_json::to_string(&body).unwrap_or_default()).into_response()
+        let mut response =
+            (self.status, content_type, serde_json::to_string(&body).unwrap_or_default()).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 
@@ -90,3 +102,6 @@ pub(super) async fn unknown_path(uri: Uri) -> Problem {
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path()))
 }
+
+/// Longer than any bounded question takes; streams last longer, so that a place of theirs is a matter of luck.
+const RETRY_AFTER: u32 = 10;

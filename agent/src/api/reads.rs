@@ -10,6 +10,7 @@ use heartsay_membership::{MemberView, Name};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::filter::MemberFilter;
 use super::types::{Member, Members, Quorum, SelfInfo, Version};
 use super::{App, Problem, show};
 use crate::driver::{Picture, Scope};
@@ -20,10 +21,21 @@ pub(super) async fn members(
     State(app): State<App>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Json<Members>, Problem> {
-    let filter = Filter::parse(&query)?;
+    let (mut filter, mut evidence) = (MemberFilter::default(), false);
+    for (key, value) in &query {
+        match (key.as_str(), value.as_str()) {
+            ("evidence", "true" | "1" | "") => evidence = true,
+            ("evidence", "false" | "0") => evidence = false,
+            _ if filter.add(key, value)? => {}
+            _ => {
+                let detail = format!("{key}={value} is not understood; known are status, tag and evidence");
+                return Err(Problem::bad_request(detail));
+            }
+        }
+    }
     let picture = app.look(Scope::Everybody).await?;
     let members = picture.members.iter().filter(|view| filter.takes(view));
-    let members = members.map(|view| one(&app, view, filter.evidence)).collect();
+    let members = members.map(|view| one(&app, view, evidence)).collect();
     Ok(Json(Members { me: picture.me.to_string(), index: picture.index, members }))
 }
 
@@ -50,7 +62,8 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
         bind: about.bind.clone(),
         pid: std::process::id(),
         started: about.started.clone(),
-        encrypted: about.encrypted,
+        encrypted: !about.keys.is_empty(),
+        keys: about.keys.clone(),
         joined: app.has_joined(&picture),
         outside: picture.outside.as_ref().map(|outside| show::outside(&app.0.clock, outside)),
         isolated: picture.stats.isolated,
@@ -203,51 +216,6 @@ fn version_info() -> Version {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol_min: u32::from(heartsay_proto::VERSION),
         protocol_max: u32::from(heartsay_proto::VERSION),
-    }
-}
-
-/// `?status=alive&tag=role=web&evidence=true`. Repeated statuses widen, repeated tags narrow.
-#[derive(Debug, Default)]
-struct Filter {
-    statuses: Vec<String>,
-    tags: Vec<(String, Option<String>)>,
-    evidence: bool,
-}
-
-impl Filter {
-    fn parse(query: &[(String, String)]) -> Result<Self, Problem> {
-        let mut filter = Self::default();
-        for (key, value) in query {
-            match (key.as_str(), value.as_str()) {
-                ("status", "alive" | "suspect" | "down" | "left") => filter.statuses.push(value.clone()),
-                ("status", _) => {
-                    let detail = format!("status {value:?} is not alive, suspect, down or left");
-                    return Err(Problem::bad_request(detail));
-                }
-                ("tag", _) => filter.tags.push(match value.split_once('=') {
-                    Some((tag, value)) => (tag.to_owned(), Some(value.to_owned())),
-                    None => (value.clone(), None),
-                }),
-                ("evidence", "true" | "1" | "") => filter.evidence = true,
-                ("evidence", "false" | "0") => filter.evidence = false,
-                _ => {
-                    let detail =
-                        format!("{key}={value} is not understood; known are status, tag and evidence");
-                    return Err(Problem::bad_request(detail));
-                }
-            }
-        }
-        Ok(filter)
-    }
-
-    fn takes(&self, view: &MemberView) -> bool {
-        let status = view.status.to_string();
-        let has = |tag: &str, wanted: Option<&str>| {
-            let value = view.state.get(&format!("tag/{tag}"));
-            value.is_some_and(|value| wanted.is_none_or(|wanted| wanted.as_bytes() == value))
-        };
-        (self.statuses.is_empty() || self.statuses.contains(&status))
-            && self.tags.iter().all(|(tag, wanted)| has(tag, wanted.as_deref()))
     }
 }
 

@@ -1,39 +1,45 @@
 //! Connections: who is at the other end, how many, and for how long.
 //!
 //! Slow or idle clients hold a connection and nothing else: heads must arrive
-//! in time, the number of connections is bounded, and none of this runs on the
-//! thread of the protocol.
+//! in time, the number of connections is [bounded](super::admission), and none of
+//! this runs on the thread of the protocol.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::Request;
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::Next;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::App;
+use super::admission::{Admission, Place};
 use super::peer::Peer;
 use super::problem::Problem;
+use super::watch::Streaming;
 use super::writes::Caller;
 
-/// Answers until `stop`, then lets the answers under way go out.
-pub(crate) async fn serve<D: Door>(door: D, router: Router, stop: CancellationToken) {
-    let room = Arc::new(Semaphore::new(D::CONNECTIONS));
+/// Answers until the agent stops, then lets the answers under way go out.
+pub(crate) async fn serve<D: Door>(door: D, router: Router, app: App) {
+    let stop = app.0.stopping.clone();
+    let admission = D::admission(&app);
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
     let tasks = TaskTracker::new();
     loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { break };
         let accepted = tokio::select! {
             accepted = door.open() => accepted,
             () = stop.cancelled() => break,
@@ -47,15 +53,30 @@ pub(crate) async fn serve<D: Door>(door: D, router: Router, stop: CancellationTo
                 continue;
             }
         };
-        let service = TowerToHyperService::new(router.clone().layer(axum::Extension(caller)));
+        let Some(place) = admission.connection(caller.may_change(app.0.about.admin_group), app.0.clock.now()) else {
+            // Beyond what is refused at the same time, closing is answer enough.
+            if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
+                tasks.spawn(async move {
+                    refuse(stream).await;
+                    drop(turn);
+                });
+            }
+            continue;
+        };
+        let place = Arc::new(place);
+        let router = router
+            .clone()
+            .layer(middleware::from_fn_with_state((app.clone(), Arc::clone(&place)), keep_place))
+            .layer(Extension(caller))
+            .layer(Extension(Arc::clone(admission)));
+        let service = TowerToHyperService::new(router);
         let stop = stop.clone();
         tasks.spawn(async move {
-            let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            let connection = http().serve_connection(TokioIo::new(stream), service);
             tokio::pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
+                () = place.leave.cancelled() => Ok(()),
                 () = stop.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
@@ -64,7 +85,6 @@ pub(crate) async fn serve<D: Door>(door: D, router: Router, stop: CancellationTo
             if let Err(e) = ended {
                 debug!(error = %e, "a connection broke");
             }
-            drop(place);
         });
     }
     tasks.close();
@@ -73,12 +93,42 @@ pub(crate) async fn serve<D: Door>(door: D, router: Router, stop: CancellationTo
     }
 }
 
+fn http() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+    builder
+}
+
+/// Answers one request with "not now".
+async fn refuse(stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let service = service_fn(async |_: hyper::Request<Incoming>| {
+        let detail = "too many connections are open to this agent; ask again in a moment";
+        Ok::<Response<Body>, Infallible>(Problem::busy(detail).into_response())
+    });
+    let mut builder = http();
+    let connection = builder.keep_alive(false).serve_connection(TokioIo::new(stream), service);
+    // Its sender is told or gone.
+    let _ = tokio::time::timeout(LAST_WORDS, connection).await;
+}
+
+/// A connection without a request under way may have to make room. One whose answer is made but not read
+/// counts as such, one with a stream does not.
+async fn keep_place(State((app, place)): State<(App, Arc<Place>)>, request: Request, next: Next) -> Response {
+    place.busy();
+    let response = next.run(request).await;
+    if response.extensions().get::<Streaming>().is_none() {
+        place.idle(app.0.clock.now());
+    }
+    response
+}
+
 /// Something that connections come from, each with who is at the other end.
 pub(crate) trait Door: Send + Sync + 'static {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    /// How many there may be at a time.
-    const CONNECTIONS: usize;
+
+    /// How many may come in by it.
+    fn admission(app: &App) -> &Arc<Admission>;
 
     /// Waits for the next one.
     fn open(&self) -> impl Future<Output = io::Result<(Self::Stream, Caller)>> + Send;
@@ -86,8 +136,10 @@ pub(crate) trait Door: Send + Sync + 'static {
 
 impl Door for UnixListener {
     type Stream = UnixStream;
-    /// Enough for every watcher on a host; far below the usual limit of descriptors.
-    const CONNECTIONS: usize = 256;
+
+    fn admission(app: &App) -> &Arc<Admission> {
+        &app.0.on_socket
+    }
 
     async fn open(&self) -> io::Result<(UnixStream, Caller)> {
         let (stream, _) = self.accept().await?;
@@ -99,7 +151,10 @@ impl Door for UnixListener {
 /// Over TCP nobody may change anything.
 impl Door for TcpListener {
     type Stream = TcpStream;
-    const CONNECTIONS: usize = 64;
+
+    fn admission(app: &App) -> &Arc<Admission> {
+        &app.0.over_tcp
+    }
 
     async fn open(&self) -> io::Result<(TcpStream, Caller)> {
         Ok((self.accept().await?.0, Caller::Remote))
@@ -121,5 +176,7 @@ pub(crate) async fn time_limit(request: Request, next: Next) -> Response {
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 /// Reading the body included.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// After the stop.
+/// After the stop, and for those who are refused.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Refused at the same time.
+const REFUSALS: usize = 32;

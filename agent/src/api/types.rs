@@ -161,6 +161,9 @@ pub struct SelfInfo {
     /// RFC 3339.
     pub started: String,
     pub encrypted: bool,
+    /// Ids of its keys, never the keys: the first seals what it sends, each opens. Empty without encryption.
+    #[serde(default)]
+    pub keys: Vec<u8>,
     /// In a complete view, and counted by the others.
     pub joined: bool,
     /// Why the others do not count this agent as a member; `null` while they do, as far as it knows.
@@ -315,6 +318,24 @@ pub struct WatchLine {
     pub members: Option<Vec<Member>>,
 }
 
+/// The types of [`WatchLine`], in the order of the table in the documentation.
+pub const LINE_TYPES: [&str; 14] = [
+    "snapshot",
+    "member-join",
+    "member-suspect",
+    "member-down",
+    "member-fenced",
+    "member-alive",
+    "member-left",
+    "member-restart",
+    "member-update",
+    "member-forgotten",
+    "quorum",
+    "self",
+    "lagged",
+    "idle",
+];
+
 /// Body of `POST /v1/join`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JoinRequest {
@@ -367,6 +388,15 @@ pub struct TagsRequest {
     pub set: BTreeMap<String, String>,
     #[serde(default)]
     pub delete: Vec<String>,
+}
+
+/// Answer of `POST /v1/reload`: settings that were changed, by key.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// In force now.
+    pub changed: Vec<String>,
+    /// In force after a restart of the agent.
+    pub restart: Vec<String>,
 }
 
 /// `application/problem+json` (RFC 9457): every error of the API.

@@ -9,13 +9,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use super::admission::{Admission, StreamPlace};
+use super::filter::LineFilter;
 use super::types::WatchLine;
 use super::{App, Problem, show};
 use crate::driver::Scope;
@@ -23,11 +27,13 @@ use crate::view::Missed;
 
 pub(super) async fn watch(
     State(app): State<App>,
+    Extension(admission): Extension<Arc<Admission>>,
     Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let style = if accepts_sse(&headers) { Style::Sse } else { Style::Lines };
-    let since = resume_point(&app, &query, &headers)?;
+    let mut filter = LineFilter::default();
+    let since = resume_point(&app, &query, &headers, &mut filter)?;
     if let Some(since) = since
         && app.0.board.after(since, 0) == Missed::Gone
     {
@@ -36,24 +42,50 @@ pub(super) async fn watch(
             app.0.board.newest()
         )));
     }
+    let place = admission.stream(app.0.clock.now()).ok_or_else(|| {
+        let most = admission.most_streams();
+        Problem::busy(format!(
+            "{most} event streams are open to this agent, which is the most; end one, or ask later"
+        ))
+    })?;
+    if since.is_some() && !filter.takes_all() {
+        filter.begin(&app.look(Scope::Everybody).await?.members);
+    }
     let follower = Follower {
         changes: app.0.board.subscribe(),
         generation: app.0.about.generation,
         at: since.unwrap_or(0),
         due: if since.is_some() { VecDeque::new() } else { VecDeque::from([Due::Snapshot]) },
+        // Proxies and clients learn at once that the stream is there.
+        idle_at: Instant::now(),
         style,
+        filter,
         app,
+        _place: place,
     };
     let body = Body::from_stream(stream::unfold(follower, |mut follower| async {
         let chunk = follower.next().await?;
+        follower.idle_at = Instant::now() + IDLE;
         Some((Ok::<_, Infallible>(chunk), follower))
     }));
     let content_type = match style {
         Style::Lines => "application/x-ndjson",
         Style::Sse => "text/event-stream",
     };
-    Ok(([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-cache")], body).into_response())
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, "no-cache, no-transform"),
+        // nginx and others keep an answer back until they have some kilobytes of it, unless told not to.
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    let mut response = (headers, body).into_response();
+    response.extensions_mut().insert(Streaming);
+    Ok(response)
 }
+
+/// Marks an answer that has no end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Streaming;
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +108,11 @@ struct Follower {
     /// Index of the last event that the reader has.
     at: u64,
     due: VecDeque<Due>,
+    /// When a sign of life is due.
+    idle_at: Instant,
     style: Style,
+    filter: LineFilter,
+    _place: StreamPlace,
 }
 
 impl Follower {
@@ -85,19 +121,29 @@ impl Follower {
         loop {
             match self.due.pop_front() {
                 Some(Due::Lagged) => return Some(self.remark("lagged")),
-                Some(Due::Snapshot) => return self.snapshot().await,
+                Some(Due::Snapshot) => {
+                    let snapshot = self.snapshot().await?;
+                    if self.filter.takes_type("snapshot") {
+                        return Some(snapshot);
+                    }
+                }
                 None => {}
             }
             // Seen before reading, so that an event in between wakes us again.
             self.changes.mark_unchanged();
             match self.app.0.board.after(self.at, CHUNK) {
                 Missed::Gone => self.due.extend([Due::Lagged, Due::Snapshot]),
-                Missed::Lines(lines) if !lines.is_empty() => return Some(self.events(&lines)),
+                Missed::Lines(lines) if !lines.is_empty() => {
+                    let events = self.events(&lines);
+                    if !events.is_empty() {
+                        return Some(events);
+                    }
+                }
                 Missed::Lines(_) => {
                     let stopping = self.app.0.stopping.clone();
                     tokio::select! {
                         changed = self.changes.changed() => changed.ok()?,
-                        () = tokio::time::sleep(IDLE) => return Some(self.remark("idle")),
+                        () = tokio::time::sleep_until(self.idle_at) => return Some(self.remark("idle")),
                         () = stopping.cancelled() => return None,
                     }
                 }
@@ -109,6 +155,8 @@ impl Follower {
         let picture = self.app.look(Scope::Everybody).await.ok()?;
         let clock = &self.app.0.clock;
         self.at = picture.index;
+        self.filter.begin(&picture.members);
+        let wanted = picture.members.iter().filter(|view| self.filter.members.takes(view));
         let line = WatchLine {
             kind: "snapshot".to_owned(),
             index: picture.index,
@@ -116,7 +164,7 @@ impl Follower {
             name: Some(picture.me.to_string()),
             generation: Some(self.generation),
             quorum: Some(show::quorum(clock, &picture.quorum)),
-            members: Some(picture.members.iter().map(|view| show::member(clock, view)).collect()),
+            members: Some(wanted.map(|view| show::member(clock, view)).collect()),
             ..WatchLine::default()
         };
         Some(self.written(&line))
@@ -126,7 +174,9 @@ impl Follower {
         let mut out = String::new();
         for line in lines {
             self.at += 1;
-            self.write(&mut out, line);
+            if self.filter.takes_all() || self.filter.takes(line) {
+                self.write(&mut out, line);
+            }
         }
         out.into()
     }
@@ -162,7 +212,13 @@ fn accepts_sse(headers: &HeaderMap) -> bool {
 
 /// Where to go on: `?since=INDEX`, with `&generation=G` if the reader wants to be
 /// told of a restart in between; or the header that SSE clients send by themselves.
-fn resume_point(app: &App, query: &[(String, String)], headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+/// The rest of the query is the filter's.
+fn resume_point(
+    app: &App,
+    query: &[(String, String)],
+    headers: &HeaderMap,
+    filter: &mut LineFilter,
+) -> Result<Option<u64>, Problem> {
     let number = |what: &str, text: &str| {
         text.parse::<u64>().map_err(|_| Problem::bad_request(format!("{what} {text:?} is no whole number")))
     };
@@ -179,9 +235,10 @@ fn resume_point(app: &App, query: &[(String, String)], headers: &HeaderMap) -> R
         match key.as_str() {
             "since" => since = Some(number("since", value)?),
             "generation" => generation = Some(number("generation", value)?),
+            _ if filter.add(key, value)? => {}
             _ => {
                 return Err(Problem::bad_request(format!(
-                    "{key} is not understood; known are since and generation"
+                    "{key} is not understood; known are since, generation, type, status and tag"
                 )));
             }
         }
@@ -192,7 +249,7 @@ fn resume_point(app: &App, query: &[(String, String)], headers: &HeaderMap) -> R
     Ok(since)
 }
 
-/// A sign of life for readers and proxies in between.
+/// A sign of life for readers and proxies in between, which cut a silent connection after 60 s, mostly.
 const IDLE: Duration = Duration::from_secs(15);
 /// Events per write.
 const CHUNK: usize = 64;

@@ -9,13 +9,14 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use heartsay_membership::{Command, LONGEST_RESTART, MemberView, Name, Status};
-use nix::unistd::Uid;
+use nix::unistd::{Gid, Uid};
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 use tracing::info;
 
 use super::peer::Peer;
 use super::types::{
-    Beat, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, RestartRequest, TagsRequest,
+    Beat, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, Reloaded, RestartRequest, TagsRequest,
 };
 use super::{App, Problem, show};
 use crate::driver::{Picture, Request, Scope};
@@ -27,6 +28,14 @@ pub(crate) enum Caller {
     Local(Peer),
     /// Somebody over TCP.
     Remote,
+}
+
+impl Caller {
+    /// Root, the agent's own user, and whoever is in the admin group.
+    pub(crate) fn may_change(&self, admins: Option<Gid>) -> bool {
+        let Self::Local(peer) = self else { return false };
+        peer.uid.is_root() || peer.uid == Uid::effective() || admins.is_some_and(|group| peer.is_in(group))
+    }
 }
 
 type Body = Result<Bytes, BytesRejection>;
@@ -126,6 +135,20 @@ pub(super) async fn forget(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Reads the settings again, as SIGHUP does, and says what came of it.
+pub(super) async fn reload(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Reloaded>, Problem> {
+    authorize(&app, &caller)?;
+    info!(?caller, "asked to reload");
+    let (reply, answer) = oneshot::channel();
+    let stopping = || Problem::unavailable("the agent is stopping");
+    app.0.reloads.send(reply).await.map_err(|_| stopping())?;
+    let done = answer.await.map_err(|_| stopping())?;
+    done.map(Json).map_err(|e| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, e))
+}
+
 pub(super) async fn tags(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -155,22 +178,18 @@ fn has_answered(picture: &Picture, dialled: &[SocketAddr], before: u64) -> bool 
 }
 
 fn authorize(app: &App, caller: &Caller) -> Result<(), Problem> {
-    let Caller::Local(peer) = caller else {
+    let admins = app.0.about.admin_group;
+    if caller.may_change(admins) {
+        return Ok(());
+    }
+    let Caller::Local(Peer { uid, .. }) = caller else {
         return Err(Problem::forbidden("over TCP nothing can be changed; use the Unix socket"));
     };
-    let uid = peer.uid;
-    if uid.is_root() || uid == Uid::effective() {
-        return Ok(());
-    }
-    let Some(admins) = app.0.about.admin_group else {
-        return Err(Problem::forbidden(format!(
-            "user {uid} may read only; changes are for root and the agent's own user (admin_group is not set)"
-        )));
+    let those = match admins {
+        None => "root and the agent's own user (admin_group is not set)".to_owned(),
+        Some(group) => format!("members of group {group}"),
     };
-    if peer.is_in(admins) {
-        return Ok(());
-    }
-    Err(Problem::forbidden(format!("user {uid} may read only; changes are for members of group {admins}")))
+    Err(Problem::forbidden(format!("user {uid} may read only; changes are for {those}")))
 }
 
 fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {

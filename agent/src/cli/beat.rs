@@ -31,8 +31,10 @@ impl Beat {
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
         let Some(every) = self.every else {
             let answer = client.post("/v1/beat", &json!({}), Duration::ZERO).await?;
-            let beat: Answer = client.read(&answer)?;
-            output.show(&answer, || format!("the next beat is due within {}", span(beat.within_seconds)))?;
+            client.read::<Answer>(&answer)?;
+            output.show(&answer, |beat: Answer| {
+                format!("the next beat is due within {}", span(beat.within_seconds))
+            })?;
             return Ok(Exit::Done);
         };
         let mut moments = tokio::time::interval(every);
@@ -63,15 +65,13 @@ impl Beat {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null());
         let mut group = Group::start(&mut command)
+            .await
             .map_err(|e| format!("cannot run {}: {e}", program.to_string_lossy()))?;
-        let checked = tokio::time::timeout(time_limit, group.leader.wait()).await;
-        // Its offspring, too.
-        let _ = group.end(Duration::ZERO).await;
-        match checked {
-            Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(format!("the check ended with {status}")),
-            Ok(Err(error)) => Err(format!("the check is lost: {error}")),
-            Err(_) => Err(format!("the check took longer than {time_limit:?}")),
+        match group.run(Some(time_limit), Duration::ZERO).await {
+            Ok(Some(status)) if status.success() => Ok(()),
+            Ok(Some(status)) => Err(format!("the check ended with {status}")),
+            Ok(None) => Err(format!("the check took longer than {time_limit:?}")),
+            Err(error) => Err(format!("the check is lost: {error}")),
         }
     }
 }

@@ -1,8 +1,9 @@
-//! `join`, `leave`, `restart`, `forget`, `tags`: what changes something.
+//! `join`, `leave`, `restart`, `forget`, `tags`, `reload`: what changes something.
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ use super::members::key_value;
 use super::output::{Output, count, list};
 use super::why::unknown;
 use crate::api::types::{
-    ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, RestartRequest, SelfInfo, TagsRequest,
+    ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, Reloaded, RestartRequest, SelfInfo, TagsRequest,
 };
 use crate::client::Client;
 
@@ -32,7 +33,7 @@ impl Join {
         let wish = JoinRequest { seeds: self.seeds, timeout_seconds: self.timeout.as_secs_f64() };
         let answer = client.post("/v1/join", &wish, self.timeout).await?;
         let done: JoinResponse = client.read(&answer)?;
-        output.show(&answer, || {
+        output.show(&answer, |done: JoinResponse| {
             if done.joined {
                 format!("joined: {} known", count(done.members, "member", "members"))
             } else {
@@ -54,8 +55,8 @@ impl Join {
 /// `heartsay leave`.
 pub(super) async fn leave(client: &Client, output: &Output) -> anyhow::Result<Exit> {
     let answer = client.post("/v1/leave", &json!({}), LEAVE).await?;
-    let done: LeaveResponse = client.read(&answer)?;
-    output.show(&answer, || match done.asked {
+    client.read::<LeaveResponse>(&answer)?;
+    output.show(&answer, |done: LeaveResponse| match done.asked {
         0 => "left; there was nobody to tell".to_owned(),
         asked => format!("left; {} of {} confirmed it", done.acknowledged, count(asked, "peer", "peers")),
     })?;
@@ -120,6 +121,24 @@ impl Restart {
     }
 }
 
+/// `heartsay reload`.
+pub(super) async fn reload(client: &Client, output: &Output) -> anyhow::Result<Exit> {
+    let answer = client.post("/v1/reload", &json!({}), Duration::ZERO).await?;
+    client.read::<Reloaded>(&answer)?;
+    output.show(&answer, |Reloaded { changed, restart }: Reloaded| {
+        let taken = match changed.as_slice() {
+            [] => "nothing that a reload takes over has changed".to_owned(),
+            changed => format!("taken over: {}", changed.join(", ")),
+        };
+        let later = match restart.as_slice() {
+            [] => String::new(),
+            restart => format!("\nchanged too, but needs a restart: {}", restart.join(", ")),
+        };
+        taken + &later
+    })?;
+    Ok(Exit::Done)
+}
+
 /// Arguments of `forget`.
 #[derive(Args)]
 pub(super) struct Forget {
@@ -135,7 +154,7 @@ impl Forget {
             Ok(answer) => answer,
             Err(error) => return Err(unknown(client, &wish.name, error).await),
         };
-        output.show(&answer, || format!("{} is forgotten", wish.name))?;
+        output.show(&answer, |_: IgnoredAny| format!("{} is forgotten", wish.name))?;
         Ok(Exit::Done)
     }
 }
@@ -181,8 +200,8 @@ impl Tags {
                 client.post("/v1/tags", &wish, Duration::ZERO).await?
             }
         };
-        let member: Member = client.read(&answer)?;
-        output.show(&answer, || {
+        client.read::<Member>(&answer)?;
+        output.show(&answer, |member: Member| {
             member.tags.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("\n")
         })?;
         Ok(Exit::Done)

@@ -9,14 +9,23 @@ use crate::api::types::Quorum;
 /// What is known of the cluster while waiting.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Picture {
-    /// Status word of each member.
-    pub(super) members: BTreeMap<String, String>,
+    /// Each member, by name.
+    pub(super) members: BTreeMap<String, Seen>,
     /// Members whose lease has run out for certain.
     pub(super) fenced: BTreeSet<String>,
     /// As last told.
     pub(super) quorum: Option<Quorum>,
     /// Whether the agent has had its first complete view.
     pub(super) joined: bool,
+}
+
+/// One member as it is seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Its status word.
+    pub(super) status: String,
+    /// What it says of itself.
+    pub(super) tags: BTreeMap<String, String>,
 }
 
 /// Conditions that must hold at the same time.
@@ -26,10 +35,12 @@ pub(super) struct All(pub(super) Vec<Condition>);
 /// One thing to wait for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// `alive>=3`: how many members have a status, or are known at all.
+    /// `alive{role=web}>=3`: how many members have a status, or are known at all.
     Count {
         /// `None` counts everybody.
         status: Option<&'static str>,
+        /// Tags that they must have, all of them, and the value if it matters.
+        tags: Vec<(String, Option<String>)>,
         /// How to compare.
         compare: Compare,
         /// With what.
@@ -69,8 +80,8 @@ impl Condition {
     /// Whether the picture shows it.
     pub(super) fn holds(&self, picture: &Picture) -> bool {
         match self {
-            Self::Count { status, compare, number } => {
-                let n = counted(picture, *status);
+            Self::Count { status, tags, compare, number } => {
+                let n = counted(picture, *status, tags);
                 match compare {
                     Compare::AtLeast => n >= *number,
                     Compare::AtMost => n <= *number,
@@ -82,15 +93,18 @@ impl Condition {
             Self::Quorum => picture.quorum.as_ref().is_some_and(|q| q.quorum == "held"),
             Self::Joined => picture.joined,
             Self::Fenced(name) => picture.fenced.contains(name),
-            Self::Member { name, status } => picture.members.get(name).is_some_and(|s| s == status),
+            Self::Member { name, status } => {
+                picture.members.get(name).is_some_and(|seen| seen.status == *status)
+            }
         }
     }
 
     /// What the picture shows instead, or as well: `2 alive`, `n3 is suspect`.
     pub(super) fn now(&self, picture: &Picture) -> String {
         match self {
-            Self::Count { status, .. } => {
-                format!("{} {}", counted(picture, *status), status.unwrap_or("members"))
+            Self::Count { status, tags, .. } => {
+                let n = counted(picture, *status, tags);
+                format!("{n} {}{}", status.unwrap_or("members"), braces(tags))
             }
             Self::Quorum => {
                 let word = picture.quorum.as_ref().map_or("unknown", |q| q.quorum.as_str());
@@ -102,7 +116,7 @@ impl Condition {
                 format!("{name} is {not}fenced")
             }
             Self::Member { name, .. } => match picture.members.get(name) {
-                Some(status) => format!("{name} is {status}"),
+                Some(seen) => format!("{name} is {}", seen.status),
                 None => format!("{name} is unknown"),
             },
         }
@@ -138,27 +152,19 @@ impl FromStr for Condition {
         if let Some(member) = text.strip_prefix("member:") {
             return member_condition(member);
         }
-        for (sign, compare) in COMPARISONS {
-            if let Some((left, right)) = text.split_once(sign)
-                && let Some(status) = countable(left.trim())
-            {
-                let number = right
-                    .trim()
-                    .parse()
-                    .map_err(|_| format!("{:?} is no number in {text:?}; {GRAMMAR}", right.trim()))?;
-                return Ok(Self::Count { status, compare, number });
-            }
+        match count_condition(text)? {
+            Some(condition) => Ok(condition),
+            None => member_condition(text),
         }
-        member_condition(text)
     }
 }
 
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Count { status, compare, number } => {
+            Self::Count { status, tags, compare, number } => {
                 let sign = COMPARISONS.iter().find(|(_, c)| c == compare).map_or("?", |(sign, _)| sign);
-                write!(f, "{}{sign}{number}", status.unwrap_or("members"))
+                write!(f, "{}{}{sign}{number}", status.unwrap_or("members"), braces(tags))
             }
             Self::Quorum => f.write_str("quorum"),
             Self::Joined => f.write_str("joined"),
@@ -166,6 +172,55 @@ impl fmt::Display for Condition {
             Self::Member { name, status } => write!(f, "{name}={status}"),
         }
     }
+}
+
+/// `alive>=3`, `down{role=db,rack}==0`; `None` for what does not begin like one.
+fn count_condition(text: &str) -> Result<Option<Condition>, String> {
+    let end = text.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(text.len());
+    let (what, rest) = text.split_at(end);
+    let (Some(status), rest) = (countable(what), rest.trim_start()) else { return Ok(None) };
+    let (tags, rest) = match rest.strip_prefix('{') {
+        Some(inside) => {
+            let Some((inside, rest)) = inside.split_once('}') else {
+                return Err(format!("a }} is missing in {text:?}; {GRAMMAR}"));
+            };
+            (
+                tags_inside(inside)
+                    .ok_or_else(|| format!("{inside:?} are no tags in {text:?}; {GRAMMAR}"))?,
+                rest,
+            )
+        }
+        None => (Vec::new(), rest),
+    };
+    let rest = rest.trim_start();
+    let Some((right, compare)) =
+        COMPARISONS.iter().find_map(|(sign, compare)| Some((rest.strip_prefix(sign)?.trim(), *compare)))
+    else {
+        return Ok(None);
+    };
+    let number = right.parse().map_err(|_| format!("{right:?} is no number in {text:?}; {GRAMMAR}"))?;
+    Ok(Some(Condition::Count { status, tags, compare, number }))
+}
+
+/// `role=web,rack`
+fn tags_inside(text: &str) -> Option<Vec<(String, Option<String>)>> {
+    text.split(',')
+        .map(|tag| match tag.trim().split_once('=') {
+            Some(("", _)) => None,
+            Some((key, value)) => Some((key.to_owned(), Some(value.to_owned()))),
+            None => (!tag.trim().is_empty()).then(|| (tag.trim().to_owned(), None)),
+        })
+        .collect()
+}
+
+/// As it is written; nothing for no tags.
+fn braces(tags: &[(String, Option<String>)]) -> String {
+    let tags = tags.iter().map(|(key, value)| match value {
+        Some(value) => format!("{key}={value}"),
+        None => key.clone(),
+    });
+    let inside = tags.collect::<Vec<_>>().join(",");
+    if inside.is_empty() { inside } else { format!("{{{inside}}}") }
 }
 
 fn member_condition(text: &str) -> Result<Condition, String> {
@@ -192,8 +247,12 @@ fn word(text: &str) -> Option<&'static str> {
     ["alive", "suspect", "down", "left"].into_iter().find(|w| *w == text)
 }
 
-fn counted(picture: &Picture, status: Option<&str>) -> usize {
-    picture.members.values().filter(|s| status.is_none_or(|wanted| wanted == s.as_str())).count()
+fn counted(picture: &Picture, status: Option<&str>, tags: &[(String, Option<String>)]) -> usize {
+    let has = |seen: &Seen, key: &str, wanted: Option<&str>| {
+        seen.tags.get(key).is_some_and(|value| wanted.is_none_or(|wanted| wanted == value))
+    };
+    let members = picture.members.values().filter(|seen| status.is_none_or(|wanted| wanted == seen.status));
+    members.filter(|seen| tags.iter().all(|(key, value)| has(seen, key, value.as_deref()))).count()
 }
 
 /// Longer signs first, so that `>=` is not read as `>`.
@@ -206,7 +265,8 @@ const COMPARISONS: [(&str, Compare); 5] = [
 ];
 
 /// Shown with every refusal.
-const GRAMMAR: &str = "write alive>=3 (or suspect, down, left, members; >= <= == > <), quorum, joined, NAME=down, or fenced(NAME)";
+const GRAMMAR: &str = "write alive>=3 or alive{role=web,rack=1}>=3 (or suspect, down, left, members; >= <= == > <), quorum, \
+                       joined, NAME=down, or fenced(NAME)";
 
 #[cfg(test)]
 mod tests {
@@ -214,7 +274,13 @@ mod tests {
 
     fn picture() -> Picture {
         let members = [("n1", "alive"), ("n2", "alive"), ("n3", "down"), ("a=b", "left")];
-        let members = members.map(|(n, s)| (n.to_owned(), s.to_owned())).into();
+        let tags = |name: &str| match name {
+            "n1" => [("role".to_owned(), "web".to_owned()), ("rack".to_owned(), "1".to_owned())].into(),
+            "n2" => [("role".to_owned(), "db".to_owned())].into(),
+            _ => BTreeMap::new(),
+        };
+        let members =
+            members.map(|(n, s)| (n.to_owned(), Seen { status: s.to_owned(), tags: tags(n) })).into();
         Picture { members, fenced: ["n3".to_owned()].into(), quorum: None, joined: true }
     }
 
@@ -243,6 +309,13 @@ mod tests {
             ("member:alive=down", false),
             ("a=b=left", true),
             ("n4=down", false),
+            ("alive{role=web}>=1", true),
+            ("alive{role=web}>=2", false),
+            ("alive{role}==2", true),
+            ("alive { role=web, rack=1 } == 1", true),
+            ("alive{role=db,rack}==1", false),
+            ("down{role=web}==0 && members{role}>1", true),
+            ("alive{role=web=x}==0", true),
         ] {
             let all: All = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(all.0.iter().all(|c| c.holds(&picture())), holds, "{text}");
@@ -267,6 +340,12 @@ mod tests {
             "alive=3",
             "n3!=down",
             "quorum &&",
+            "alive{role=web",
+            "alive{}>=1",
+            "alive{=web}>=1",
+            "alive{role=web}",
+            "alive{role=web}>=x",
+            "alive{role=web}=3",
         ] {
             let refused = text.parse::<All>().expect_err(text);
             assert!(refused.contains("alive>=3"), "{text}: {refused}");
@@ -275,7 +354,7 @@ mod tests {
 
     #[test]
     fn conditions_print_as_they_are_written() {
-        for text in ["alive>=3", "members<1", "quorum", "joined", "n3=down"] {
+        for text in ["alive>=3", "members<1", "down{role=web,rack}==0", "quorum", "joined", "n3=down"] {
             assert_eq!(text.parse::<Condition>().map(|c| c.to_string()).as_deref(), Ok(text));
         }
     }
@@ -284,6 +363,7 @@ mod tests {
     fn what_is_lacking_is_told() {
         let now = |text: &str| text.parse::<Condition>().map(|c| c.now(&picture()));
         assert_eq!(now("alive>=3").as_deref(), Ok("2 alive"));
+        assert_eq!(now("alive{role=web}>=3").as_deref(), Ok("1 alive{role=web}"));
         assert_eq!(now("n3=alive").as_deref(), Ok("n3 is down"));
         assert_eq!(now("n9=alive").as_deref(), Ok("n9 is unknown"));
         assert_eq!(now("quorum").as_deref(), Ok("quorum is unknown"));

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::exit::{Exit, say};
+use super::status::{NO_ELECTORATE, has_electorate};
 use crate::api::types::{Quorum, WatchLine};
 use crate::client::{Client, ClientError};
 use crate::group::Group;
@@ -27,6 +28,10 @@ pub(super) struct Exec {
     /// Start the command once quorum is held, and stop it when quorum is lost or the agent does not answer.
     #[arg(long, required = true)]
     while_quorum: bool,
+    /// Wait also while there is no electorate (`expected` is not set, so that quorum is never held), for a
+    /// reload to bring one. Without this, that ends with code 125 at once.
+    #[arg(long)]
+    wait: bool,
     /// How long to wait for quorum at the start [default: for ever].
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     timeout: Option<Duration>,
@@ -50,16 +55,23 @@ impl Exec {
         let mut patience = self.timeout;
         loop {
             tokio::select! {
-                held = wait_for_quorum(&mut quorum, patience) => if !held {
-                    say(&format!("time is up: {}", quorum.borrow().why));
-                    return Ok(Exit::TimeUp);
+                start = wait_for_quorum(&mut quorum, patience, self.wait) => match start {
+                    Start::Held => {}
+                    Start::TimeUp => {
+                        say(&format!("time is up: {}", quorum.borrow().why));
+                        return Ok(Exit::TimeUp);
+                    }
+                    Start::Never => {
+                        say(&format!("{NO_ELECTORATE}; --wait waits for a reload to bring one"));
+                        return Ok(code(NEVER));
+                    }
                 },
                 Some(signal) = signals.recv() => return Ok(code(128_i32.saturating_add(signal as i32))),
             }
             // Once it has run, its time is not limited any more.
             patience = None;
             let lost_before = quorum.borrow_and_update().lost;
-            let mut group = match Group::start(&mut self.command()) {
+            let mut group = match Group::start(&mut self.command()).await {
                 Ok(group) => group,
                 Err(error) => return Ok(cannot_start(&self.command, &error)),
             };
@@ -97,6 +109,8 @@ impl Exec {
 #[derive(Clone, Debug)]
 struct Sight {
     held: bool,
+    /// Nobody is said to vote, so that it will never be held.
+    never: bool,
     /// How often it was seen not to be held: a loss shows even when it was short.
     lost: u64,
     /// The agent's proof is good until then, unless it is renewed.
@@ -106,7 +120,13 @@ struct Sight {
 
 impl Default for Sight {
     fn default() -> Self {
-        Self { held: false, lost: 0, until: None, why: "the agent has not been asked yet".to_owned() }
+        Self {
+            held: false,
+            never: false,
+            lost: 0,
+            until: None,
+            why: "the agent has not been asked yet".to_owned(),
+        }
     }
 }
 
@@ -119,15 +139,21 @@ async fn keep_watch(client: Client, to: watch::Sender<Sight>) {
             error = ask(&client, &to) => error,
         };
         let why = error.to_string();
-        to.send_modify(|sight| *sight = Sight { held: false, lost: sight.lost + 1, until: None, why });
+        to.send_modify(|sight| {
+            *sight = Sight { held: false, never: false, lost: sight.lost + 1, until: None, why };
+        });
         tokio::time::sleep(RETRY).await;
     }
 }
 
 async fn follow(client: &Client, to: &watch::Sender<Sight>) -> ClientError {
-    let mut watch = match client.watch(None).await {
-        Ok(watch) => watch,
-        Err(error) => return error,
+    let mut watch = loop {
+        match client.watch("").await {
+            Ok(watch) => break watch,
+            // Too many streams: the questions still tell, half a second later.
+            Err(error) if error.is_busy() => tokio::time::sleep(BUSY).await,
+            Err(error) => return error,
+        }
     };
     loop {
         let line = match watch.line().await {
@@ -157,26 +183,46 @@ async fn ask(client: &Client, to: &watch::Sender<Sight>) -> ClientError {
 
 fn take(to: &watch::Sender<Sight>, quorum: &Quorum) {
     let held = quorum.quorum == "held";
+    let never = !has_electorate(quorum);
     let why = format!("quorum is {}: {}", quorum.quorum, quorum.reason);
     let until = quorum.until.as_deref().and_then(|stamp| stamp.parse().ok());
     to.send_modify(|sight| {
-        *sight = Sight { held, lost: sight.lost + u64::from(!held && sight.held), until, why };
+        *sight = Sight { held, never, lost: sight.lost + u64::from(!held && sight.held), until, why };
     });
 }
 
-/// Whether quorum is held in time.
-async fn wait_for_quorum(quorum: &mut watch::Receiver<Sight>, patience: Option<Duration>) -> bool {
-    let held = quorum.wait_for(|sight| sight.held);
+/// How waiting for quorum ended.
+enum Start {
+    Held,
+    TimeUp,
+    /// It cannot be held.
+    Never,
+}
+
+/// Waits for quorum, in time, and as long as it makes sense unless `always`.
+async fn wait_for_quorum(
+    quorum: &mut watch::Receiver<Sight>,
+    patience: Option<Duration>,
+    always: bool,
+) -> Start {
+    let settled = async {
+        match quorum.wait_for(|sight| sight.held || (sight.never && !always)).await {
+            Ok(sight) if sight.held => Start::Held,
+            Ok(_) => Start::Never,
+            // Nobody watches any more.
+            Err(_) => Start::TimeUp,
+        }
+    };
     match patience {
-        Some(patience) => tokio::time::timeout(patience, held).await.is_ok_and(|held| held.is_ok()),
-        None => held.await.is_ok(),
+        Some(patience) => tokio::time::timeout(patience, settled).await.unwrap_or(Start::TimeUp),
+        None => settled.await,
     }
 }
 
 /// Returns, with the reason, when quorum is not held, was not for a while, or may not be any more.
 async fn lost(quorum: &mut watch::Receiver<Sight>, before: u64) -> String {
     loop {
-        let Sight { held, lost, until, why } = quorum.borrow_and_update().clone();
+        let Sight { held, lost, until, why, .. } = quorum.borrow_and_update().clone();
         if !held {
             return why;
         }
@@ -213,7 +259,7 @@ async fn attend(group: &mut Group, signals: &mut mpsc::Receiver<Signal>) -> io::
 }
 
 /// Those that are passed on, as they come.
-fn signals() -> anyhow::Result<mpsc::Receiver<Signal>> {
+pub(super) fn signals() -> anyhow::Result<mpsc::Receiver<Signal>> {
     let (to, from) = mpsc::channel(16);
     for number in PASSED_ON {
         let mut stream = signal(SignalKind::from_raw(number as i32)).context("cannot listen to signals")?;
@@ -245,17 +291,20 @@ passed on to the whole group; whatever of it is left when the command ends is st
 This is advisory. It stops the command soon after this agent sees that quorum is lost; it cannot
 stop what this host cannot stop (a machine that stands still, a request that is under way), nor
 prove that nobody else has begun to act. Where acting twice does harm, have the resource itself
-check a fencing token. If this process is killed with SIGKILL, the command runs on unguarded: run
-it under systemd, which then stops all of the unit.
+check a fencing token. If this process is killed with SIGKILL, a second one that waits beside it
+stops the group, with 5 s between SIGTERM and SIGKILL; a command that has made a session of its
+own (setsid, a daemon) is out of reach.
 
 Exit codes:
   that of the command, or 128 and the number of the signal that ended it
   123  quorum was lost, or the agent did not answer, and the command was stopped
   124  quorum was not held within --timeout
+  125  there is no electorate, so quorum is never held (see --wait)
   126  the command cannot be executed
   127  the command does not exist";
 
 const QUORUM_LOST: i32 = 123;
+const NEVER: i32 = 125;
 const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
 const PASSED_ON: [Signal; 6] =
@@ -264,5 +313,7 @@ const PASSED_ON: [Signal; 6] =
 /// they bound how long an agent that stands still is believed, if its proof does not run out before. Honest guess.
 const ASK: Duration = Duration::from_millis(500);
 const ANSWER: Duration = Duration::from_secs(2);
+/// Between two tries for a place among the streams. Honest guess.
+const BUSY: Duration = Duration::from_secs(5);
 /// How often a missing agent is looked for.
 const RETRY: Duration = Duration::from_millis(100);

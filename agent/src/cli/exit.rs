@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::client::ClientError;
+use crate::escape::escape_lines;
 use crate::settings::SettingsErrors;
 
 /// Shown at the end of `--help`; the contract with scripts.
@@ -62,5 +63,5 @@ pub(super) fn code(result: anyhow::Result<Exit>) -> ExitCode {
 /// One remark on stderr, in the program's name.
 pub(super) fn say(text: &str) {
     // A closed stderr leaves nobody to tell.
-    let _ = writeln!(anstream::stderr(), "heartsay: {text}");
+    let _ = writeln!(anstream::stderr(), "heartsay: {}", escape_lines(text));
 }

@@ -1,15 +1,22 @@
 //! `members` and `phi`: everybody at a glance.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
 use clap::{Args, ValueEnum};
 use comfy_table::Cell;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::exit::{Exit, say};
-use super::output::{Output, age, brief, finish, span, status_cell};
+use super::output::{
+    Output, age, brief, count, cut, few, finish, fit_to_show, natural, span, squeeze, status_cell,
+};
 use crate::api::types::{Member, Members};
 use crate::client::{Client, segment};
 
 /// Arguments of `members`.
 #[derive(Args)]
+#[command(after_help = HELP)]
 pub(super) struct List {
     /// Only members with this status; several are any of them.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "STATUS")]
@@ -17,9 +24,42 @@ pub(super) struct List {
     /// Only members with this tag; several are all of them.
     #[arg(long, value_parser = key_value, value_name = "KEY=VALUE")]
     tag: Vec<(String, String)>,
-    /// No first line with the names of the columns.
+    /// Which columns, in this order.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "COLUMN", default_values_t = COLUMNS)]
+    columns: Vec<Column>,
+    /// Order by this column, numbers as numbers [default: problems first, then by name].
+    #[arg(long, value_enum, value_name = "COLUMN")]
+    sort: Option<Column>,
+    /// No first line with the names of the columns, and no sum at the end.
     #[arg(long)]
     no_headers: bool,
+}
+
+/// What is told of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Column {
+    /// Its name.
+    Name,
+    /// alive, suspect, down or left.
+    Status,
+    /// How long it has had this status.
+    Since,
+    /// Surprise at its silence.
+    Phi,
+    /// Where it gossips.
+    Address,
+    /// Where it stands.
+    Zone,
+    /// What it says of itself.
+    Tags,
+    /// Accusers and whatever else is unusual.
+    Note,
+    /// Heartbeats of this life.
+    Heartbeat,
+    /// When this life began, in Unix milliseconds.
+    Generation,
+    /// Its random identity.
+    HostId,
 }
 
 /// What a member can be called.
@@ -54,16 +94,138 @@ impl List {
         let tags = self.tag.iter().map(|(key, value)| format!("tag={}", segment(&format!("{key}={value}"))));
         let filter: Vec<String> = statuses.chain(tags).collect();
         let answer = client.get(&format!("/v1/members?{}", filter.join("&"))).await?;
-        let mut members = client.read::<Members>(&answer)?;
-        members.members.sort_by(|a, b| rank(&a.status).cmp(&rank(&b.status)).then(a.name.cmp(&b.name)));
-        let header = (!self.no_headers).then_some(HEADER);
-        output.show_list(&answer, Some("members"), || list_table(&members, header, output))?;
-        if members.members.is_empty() {
+        let nobody = client.read::<Members>(&answer)?.members.is_empty();
+        output.show_list(&answer, Some("members"), |members| self.table(members, output))?;
+        if nobody {
             say("no member matches");
             return Ok(Exit::No);
         }
+        if output.is_text() && !self.no_headers {
+            say(&sum(&fit_to_show::<Members>(&answer)?));
+        }
         Ok(Exit::Done)
     }
+
+    fn table(&self, mut members: Members, output: &Output) -> String {
+        members.members.sort_by(|a, b| {
+            let first = self.sort.map_or_else(
+                || rank(&a.status).cmp(&rank(&b.status)),
+                |column| column.compare(a, b, &members.me),
+            );
+            first.then_with(|| natural(&a.name, &b.name))
+        });
+        let mut rows: Vec<Vec<String>> = members
+            .members
+            .iter()
+            .map(|member| self.columns.iter().map(|column| column.text(member, &members.me)).collect())
+            .collect();
+        let header: Vec<String> = self.columns.iter().map(|column| column.title()).collect();
+        if let Some(width) = output.width() {
+            let titles = (!self.no_headers).then_some(&header);
+            fit(&self.columns, titles, &mut rows, width);
+        }
+        let header: Vec<&str> = header.iter().map(String::as_str).collect();
+        let mut table = output.table((!self.no_headers).then_some(&header));
+        for row in rows {
+            table.add_row(self.columns.iter().zip(row).map(|(column, text)| {
+                if *column == Column::Status { status_cell(&text) } else { Cell::new(text) }
+            }));
+        }
+        finish(table)
+    }
+}
+
+impl Column {
+    fn title(self) -> String {
+        let value = self.to_possible_value();
+        value.map(|value| value.get_name().to_uppercase().replace('-', " ")).unwrap_or_default()
+    }
+
+    fn text(self, member: &Member, me: &str) -> String {
+        match self {
+            Self::Name => member.name.clone(),
+            Self::Status => member.status.clone(),
+            Self::Since => age(&member.since),
+            Self::Phi => phi_text(member, me),
+            Self::Address => member.address.clone(),
+            Self::Zone => or_dash(member.zone.clone().unwrap_or_default()),
+            Self::Tags => {
+                let tags: Vec<String> = member.tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                or_dash(tags.join(","))
+            }
+            Self::Note => or_dash(note(member, me)),
+            Self::Heartbeat => member.heartbeat.to_string(),
+            Self::Generation => member.generation.to_string(),
+            Self::HostId => member.host_id.clone(),
+        }
+    }
+
+    /// Most first where more is of more interest: surprise, and what changed last.
+    fn compare(self, a: &Member, b: &Member, me: &str) -> Ordering {
+        match self {
+            Self::Status => rank(&a.status).cmp(&rank(&b.status)),
+            Self::Phi => b.phi.total_cmp(&a.phi),
+            // RFC 3339 in UTC: the later, the greater.
+            Self::Since => b.since.cmp(&a.since),
+            Self::Name
+            | Self::Address
+            | Self::Zone
+            | Self::Tags
+            | Self::Note
+            | Self::Heartbeat
+            | Self::Generation
+            | Self::HostId => natural(&self.text(a, me), &self.text(b, me)),
+        }
+    }
+
+    /// Columns that it keeps in a narrow terminal; `None`: it is useless unless it is whole.
+    fn least(self) -> Option<usize> {
+        match self {
+            Self::Name | Self::Note => Some(8),
+            Self::Tags => Some(5),
+            Self::Zone => Some(4),
+            // An IPv4 address with its port is whole.
+            Self::Address => Some(21),
+            Self::Status | Self::Since | Self::Phi | Self::Heartbeat | Self::Generation | Self::HostId => {
+                None
+            }
+        }
+    }
+}
+
+/// Cuts the texts so that each row is one line of `width` columns, if that is possible.
+fn fit(columns: &[Column], header: Option<&Vec<String>>, rows: &mut [Vec<String>], width: usize) {
+    let widest = |n: usize| {
+        let texts = rows.iter().chain(header).filter_map(|row| row.get(n));
+        texts.map(|text| text.width()).max().unwrap_or(0)
+    };
+    let title = |n: usize| header.and_then(|header| header.get(n)).map_or(0, |title| title.width());
+    let mut widths: Vec<(usize, usize)> = columns
+        .iter()
+        .enumerate()
+        .map(|(n, column)| {
+            let widest = widest(n);
+            (widest, column.least().map_or(widest, |least| least.max(title(n)).min(widest)))
+        })
+        .collect();
+    squeeze(&mut widths, width.saturating_sub(GAP * columns.len().saturating_sub(1)));
+    for row in rows {
+        for (text, (width, _)) in row.iter_mut().zip(&widths) {
+            *text = cut(text, *width);
+        }
+    }
+}
+
+/// `5 members: 4 alive, 1 down`.
+fn sum(members: &Members) -> String {
+    let mut counts: BTreeMap<(u8, &str), usize> = BTreeMap::new();
+    for member in &members.members {
+        // The healthy first: here they are the news.
+        let order = if member.status == "alive" { 0 } else { 1 + rank(&member.status) };
+        *counts.entry((order, &member.status)).or_default() += 1;
+    }
+    let counts: Vec<String> = counts.iter().map(|((_, status), n)| format!("{n} {status}")).collect();
+    format!("{}: {}", count(members.members.len(), "member", "members"), counts.join(", "))
 }
 
 /// Arguments of `phi`.
@@ -78,10 +240,11 @@ impl Phi {
     /// Shows the failure detector's numbers, the most surprising first.
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
         let answer = client.get("/v1/members?evidence=true").await?;
-        let mut members = client.read::<Members>(&answer)?;
-        members.members.sort_by(|a, b| b.phi.total_cmp(&a.phi).then(a.name.cmp(&b.name)));
-        let header = (!self.no_headers).then_some(PHI_HEADER);
-        output.show_list(&answer, Some("members"), || phi_table(&members, header, output))?;
+        client.read::<Members>(&answer)?;
+        output.show_list(&answer, Some("members"), |mut members: Members| {
+            members.members.sort_by(|a, b| b.phi.total_cmp(&a.phi).then_with(|| natural(&a.name, &b.name)));
+            phi_table(&members, (!self.no_headers).then_some(PHI_HEADER), output)
+        })?;
         Ok(Exit::Done)
     }
 }
@@ -94,6 +257,14 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Reads `KEY` or `KEY=VALUE`, as the API's filters take it.
+pub(super) fn tag(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.starts_with('=') {
+        return Err("not of the form KEY or KEY=VALUE".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// Problems first, those that have left last.
 fn rank(status: &str) -> u8 {
     match status {
@@ -103,24 +274,6 @@ fn rank(status: &str) -> u8 {
         "left" => 4,
         _ => 2,
     }
-}
-
-fn list_table(members: &Members, header: Option<&[&str]>, output: &Output) -> String {
-    let mut table = output.table(header);
-    for member in &members.members {
-        let tags: Vec<String> = member.tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        table.add_row([
-            Cell::new(&member.name),
-            status_cell(&member.status),
-            Cell::new(age(&member.since)),
-            Cell::new(phi_text(member, &members.me)),
-            Cell::new(&member.address),
-            Cell::new(member.zone.as_deref().unwrap_or("-")),
-            Cell::new(or_dash(tags.join(","))),
-            Cell::new(or_dash(note(member, &members.me))),
-        ]);
-    }
-    finish(table)
 }
 
 fn phi_table(members: &Members, header: Option<&[&str]>, output: &Output) -> String {
@@ -160,8 +313,8 @@ fn note(member: &Member, me: &str) -> String {
     }
     if !member.accusers.is_empty() {
         let mut accusers = member.accusers.clone();
-        accusers.sort_unstable();
-        notes.push(format!("accused by {}", accusers.join(",")));
+        accusers.sort_unstable_by(|a, b| natural(a, b));
+        notes.push(format!("accused by {}", few(&accusers)));
     }
     if !member.beating {
         notes.push("its service does not beat".to_owned());
@@ -187,7 +340,24 @@ fn or_dash(text: String) -> String {
     if text.is_empty() { "-".to_owned() } else { text }
 }
 
-const HEADER: &[&str] = &["NAME", "STATUS", "SINCE", "PHI", "ADDRESS", "ZONE", "TAGS", "NOTE"];
+const HELP: &str = "\
+On a terminal the table is cut to its width, with an ellipsis; into a pipe or a file, and with
+-o wide, all of it is written. Of more than three accusers the rest is counted: `heartsay why NAME`
+and -o json name them all. The last line, how many there are by status, goes to standard error.";
+
+/// Shown unless others are asked for.
+const COLUMNS: [Column; 8] = [
+    Column::Name,
+    Column::Status,
+    Column::Since,
+    Column::Phi,
+    Column::Address,
+    Column::Zone,
+    Column::Tags,
+    Column::Note,
+];
+/// Blanks between two columns, as [`finish`] makes them.
+const GAP: usize = 2;
 const PHI_HEADER: &[&str] =
     &["NAME", "STATUS", "PHI", "ACCUSES AT", "SILENT FOR", "MEAN STEP", "DEVIATION", "STEPS", "ROUND TRIP"];
 
@@ -208,5 +378,30 @@ mod tests {
         let mut words = ["left", "alive", "degraded", "down", "suspect"];
         words.sort_by_key(|w| rank(w));
         assert_eq!(words, ["suspect", "down", "degraded", "alive", "left"]);
+    }
+
+    #[test]
+    fn a_row_with_all_there_can_be_fits_80_columns() {
+        let row: Vec<String> = [
+            "db-primary-17.eu-central-1.example.org",
+            "suspect",
+            "2m10s",
+            "0.0",
+            "10.100.200.117:4327",
+            "eu-central-1a",
+            "role=db,shard=7,rack=14,version=1.2.3,owner=payments",
+            "accused by n1, n2, n3 and 4 more; degraded",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let header: Vec<String> = COLUMNS.iter().map(|column| column.title()).collect();
+        for width in [80, 100, 120, 500] {
+            let mut rows = vec![row.clone()];
+            fit(&COLUMNS, Some(&header), &mut rows, width);
+            let all: usize = rows[0].iter().map(|text| text.width() + GAP).sum();
+            assert!(all - GAP <= width, "{width}: {rows:?}");
+            assert_eq!(rows[0][1..5], row[1..5], "{width}: what is useless in part is whole");
+            assert_eq!(rows[0] == row, width == 500, "{rows:?}");
+        }
     }
 }

@@ -49,7 +49,8 @@ struct Cli {
 /// What every verb understands, before or after it.
 #[derive(Args)]
 struct Global {
-    /// How to print. JSON is the API's own and stable; tables are for people and may change.
+    /// How to print. JSON is the API's own, stable and exact; tables are for people, may change, and show
+    /// control characters in what others said as escapes.
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
     /// The agent's socket, a path or unix:///path [default: /run/heartsay/heartsay.sock, or
@@ -95,6 +96,9 @@ enum Verb {
     Forget(change::Forget),
     /// Show or change the tags of this member.
     Tags(change::Tags),
+    /// Have the agent read its settings again: says what is taken over and what needs a restart. Exit code 1, with
+    /// the reason, when they are refused; those before it then hold.
+    Reload,
     /// The agent's settings: every one explained, those in force, a file checked.
     #[command(subcommand)]
     Config(setup::Config),
@@ -104,6 +108,9 @@ enum Verb {
     Version,
     /// Make a new cluster key.
     Keygen(setup::Keygen),
+    /// Show which keys the agent has, by their ids.
+    #[command(subcommand)]
+    Keys(setup::Keys),
 }
 
 fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
@@ -114,6 +121,8 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Config(verb) => verb.run(&output),
         Verb::Completions(verb) => verb.run(),
         Verb::Keygen(verb) => verb.run(&output),
+        Verb::Keys(verb) => drive(verb.run(&client(), &output)),
+        Verb::Reload => drive(change::reload(&client(), &output)),
         Verb::Dev(verb) => drive(verb.run(&output)),
         Verb::Members(verb) => drive(verb.run(&client(), &output)),
         Verb::Status => drive(status::status(&client(), &output)),

@@ -1,4 +1,4 @@
-//! `config`, `completions` and `keygen`: what needs no agent.
+//! `config`, `completions`, `keygen` and `keys`: what belongs to the setting up.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -8,12 +8,16 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Subcommand};
-use serde_json::json;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
 
 use super::Cli;
-use super::exit::Exit;
+use super::exit::{Exit, say};
 use super::output::{Output, finish, print};
-use crate::settings::{self, AgentArgs};
+use crate::api::types::SelfInfo;
+use crate::client::Client;
+use crate::settings::{self, AgentArgs, Shown};
 
 /// Verbs of `config`.
 #[derive(Subcommand)]
@@ -37,7 +41,7 @@ impl Config {
             Self::Show(args) => {
                 let shown = settings::show(&args)?;
                 let answer = serde_json::to_value(&shown)?;
-                output.show(&answer, || {
+                output.show(&answer, |shown: Vec<Shown>| {
                     let mut table = output.table(Some(&["SETTING", "VALUE", "FROM"]));
                     for one in &shown {
                         table.add_row([&one.key, one.value.as_deref().unwrap_or("-"), &one.origin]);
@@ -47,7 +51,7 @@ impl Config {
             }
             Self::Check { file } => {
                 let warnings = settings::check(&reading(file)?)?;
-                output.show(&json!({ "ok": true, "warnings": warnings }), || {
+                output.show(&json!({ "ok": true, "warnings": warnings }), |Checked { warnings }| {
                     let warnings = warnings.iter().map(|w| format!("\nwarning: {w}"));
                     format!("the settings are good{}", warnings.collect::<String>())
                 })?;
@@ -55,6 +59,11 @@ impl Config {
         }
         Ok(Exit::Done)
     }
+}
+
+#[derive(Deserialize)]
+struct Checked {
+    warnings: Vec<String>,
 }
 
 /// Arguments of an agent that is told nothing but its file.
@@ -97,7 +106,7 @@ impl Keygen {
         getrandom::fill(&mut key).context("the system has no randomness to give")?;
         let key = STANDARD.encode(key);
         let Some(path) = self.out else {
-            output.show(&json!({ "key": key }), || key.clone())?;
+            output.show(&json!({ "key": key }), |_: IgnoredAny| key.clone())?;
             return Ok(Exit::Done);
         };
         let at = || path.display().to_string();
@@ -108,7 +117,56 @@ impl Keygen {
             .open(&path)
             .with_context(at)?;
         writeln!(file, "{key}").and_then(|()| file.sync_all()).with_context(at)?;
-        output.show(&json!({ "file": path }), || format!("a new key is in {}", at()))?;
+        output.show(&json!({ "file": path }), |_: IgnoredAny| format!("a new key is in {}", at()))?;
         Ok(Exit::Done)
     }
+}
+
+/// Verbs of `keys`.
+#[derive(Subcommand)]
+pub(super) enum Keys {
+    /// Show the ids of the keys that the agent holds, or of those in a file: a number from 1 to 255 each, made
+    /// from a hash of the key. Never the keys. Two hosts can speak if each opens what the other sends with.
+    List {
+        /// Read this key file instead of asking the agent.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+#[derive(Deserialize)]
+struct Key {
+    id: u8,
+    sends: bool,
+}
+
+impl Keys {
+    /// Answers; "no" when there is no key.
+    pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
+        let Self::List { file } = self;
+        let ids = match file {
+            Some(file) => settings::key_ids(&file)?,
+            None => client.read::<SelfInfo>(&client.get("/v1/self").await?)?.keys,
+        };
+        let keys = ids.iter().enumerate().map(|(i, id)| json!({ "id": id, "sends": i == 0 }));
+        let answer = json!({ "keys": keys.collect::<Value>() });
+        output.show_list(&answer, Some("keys"), |Listed { keys }| {
+            let mut table = output.table((!keys.is_empty()).then_some(&["KEY", "USE"]));
+            for key in keys {
+                let used = if key.sends { "sends with it, and opens" } else { "opens" };
+                table.add_row([key.id.to_string(), used.to_owned()]);
+            }
+            finish(table)
+        })?;
+        if ids.is_empty() {
+            say("no key: datagrams are neither encrypted nor authenticated");
+            return Ok(Exit::No);
+        }
+        Ok(Exit::Done)
+    }
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    keys: Vec<Key>,
 }

@@ -3,38 +3,40 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::exit::Exit;
-use super::output::{Output, age, count, finish, span};
+use super::output::{Output, age, count, finish, fit_to_show, list, span};
 use crate::api::types::{Beat, Quorum, SelfInfo, Version};
 use crate::client::{Client, ClientError};
 
 /// `heartsay status`.
 pub(super) async fn status(client: &Client, output: &Output) -> anyhow::Result<Exit> {
     let answer = client.get("/v1/self").await?;
-    let me: SelfInfo = client.read(&answer)?;
-    output.show(&answer, || status_text(&me, output))?;
+    client.read::<SelfInfo>(&answer)?;
+    output.show(&answer, |me: SelfInfo| status_text(&me, output))?;
     Ok(Exit::Done)
 }
 
 /// `heartsay quorum`: the exit code is the answer.
 pub(super) async fn quorum(client: &Client, output: &Output) -> anyhow::Result<Exit> {
     let answer = client.get("/v1/quorum").await?;
-    let quorum: Quorum = client.read(&answer)?;
-    output.show(&answer, || {
+    let held = client.read::<Quorum>(&answer)?.quorum == "held";
+    output.show(&answer, |quorum: Quorum| {
         let agreed = quorum.agreed.as_ref().filter(|agreed| !agreed.names.is_empty());
         let agreed = agreed.map(|a| format!("\nagreed for {}: {}", age(&a.since), a.names.join(" ")));
         format!("{}\n{}{}", quorum_text(&quorum, output), quorum.reason, agreed.unwrap_or_default())
     })?;
-    Ok(if quorum.quorum == "held" { Exit::Done } else { Exit::No })
+    Ok(if held { Exit::Done } else { Exit::No })
 }
 
 /// `heartsay version`: works without an agent too.
 pub(super) async fn version(client: &Client, output: &Output) -> anyhow::Result<Exit> {
     let (agent, remark) = match client.get("/v1/version").await {
         Ok(answer) => {
-            let agent: Version = client.read(&answer)?;
+            client.read::<Version>(&answer)?;
+            let agent: Version = fit_to_show(&answer)?;
             (answer, format!("{} (protocol {} to {})", agent.version, agent.protocol_min, agent.protocol_max))
         }
         Err(ClientError::Unreachable { .. }) => {
@@ -44,7 +46,7 @@ pub(super) async fn version(client: &Client, output: &Output) -> anyhow::Result<
     };
     let mine = env!("CARGO_PKG_VERSION");
     let answer = json!({ "client": { "version": mine }, "agent": agent });
-    output.show(&answer, || format!("heartsay {mine}\nagent    {remark}"))?;
+    output.show(&answer, |_: IgnoredAny| format!("heartsay {mine}\nagent    {remark}"))?;
     Ok(Exit::Done)
 }
 
@@ -62,9 +64,17 @@ pub(super) fn quorum_text(quorum: &Quorum, output: &Output) -> String {
     }
 }
 
+/// Whether anybody is said to vote: without, quorum is never held.
+pub(super) fn has_electorate(quorum: &Quorum) -> bool {
+    quorum.electorate.is_some() || quorum.expected.is_some()
+}
+
+/// What there is to say where nobody votes.
+pub(super) const NO_ELECTORATE: &str =
+    "this agent has no electorate, so quorum is never held; set \"expected\" (docs/quorum.md)";
+
 fn status_text(me: &SelfInfo, output: &Output) -> String {
     let bold = Style::new().bold();
-    let yes = |b: bool| if b { "yes" } else { "no" }.to_owned();
     let counts: Vec<String> = ["alive", "suspect", "down", "left"]
         .iter()
         .filter_map(|s| me.counts.get(*s).filter(|n| **n > 0).map(|n| format!("{n} {}", output.status(s))))
@@ -80,7 +90,12 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
             _ => "unanswered: no other member answers this one",
         }
     } else if me.isolated {
-        "isolated: most others look silent, so probably it is this host; verdicts are held"
+        // As `driver/mismatch.rs` says it of another key or cluster, which makes the others look silent too.
+        if me.conditions.iter().any(|said| said.starts_with("datagrams from ")) {
+            "isolated: most others look silent, and datagrams are refused here, see below; verdicts are held"
+        } else {
+            "isolated: most others look silent, so probably it is this host; verdicts are held"
+        }
     } else if me.joined {
         "joined"
     } else if me.seeds.is_empty() {
@@ -98,7 +113,7 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
         ("agreement", agreement(me)),
         ("quorum", quorum_text(&me.quorum, output)),
         ("local health", health(me.local_health)),
-        ("encrypted", yes(me.encrypted)),
+        ("encrypted", encryption(me)),
         ("up", format!("{}, generation {}", age(&me.started), member.generation)),
         ("version", me.version.version.clone()),
     ];
@@ -121,6 +136,17 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
         let _ = write!(text, "\n{mark} {condition}");
     }
     text
+}
+
+/// `yes, sends with key 112; also opens 37`.
+fn encryption(me: &SelfInfo) -> String {
+    let keys: Vec<String> = me.keys.iter().map(ToString::to_string).collect();
+    match keys.as_slice() {
+        // An agent that is older than this program does not tell.
+        [] => if me.encrypted { "yes" } else { "no" }.to_owned(),
+        [one] => format!("yes, with key {one}"),
+        [first, others @ ..] => format!("yes, sends with key {first}; also opens {}", list(others)),
+    }
 }
 
 fn beat_text(beat: &Beat) -> String {

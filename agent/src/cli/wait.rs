@@ -1,22 +1,26 @@
 //! `wait`: sleeps on the event stream until conditions hold.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
+use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::condition::{All, Condition, Picture};
+use super::condition::{All, Condition, Picture, Seen};
 use super::exit::{Exit, say};
-use super::output::{Format, Output, span};
+use super::output::{Output, span};
+use super::status::{NO_ELECTORATE, has_electorate};
+use super::why::nearest;
 use crate::api::types::{SelfInfo, WatchLine};
 use crate::client::{Client, ClientError};
 
 /// Arguments of `wait`.
 #[derive(Args)]
+#[command(after_help = HELP)]
 pub(super) struct Wait {
-    /// What to wait for: alive>=3 (or suspect, down, left, members; >= <= == > <), quorum,
-    /// joined, NAME=down. Several, joined by && or given repeatedly, must hold together.
+    /// What to wait for, see below. Several, joined by && or given repeatedly, must hold together.
     #[arg(long = "for", required = true, value_name = "CONDITION")]
     conditions: Vec<All>,
     /// How long to wait, also for the agent itself to appear. Exit code 124 when it has passed.
@@ -29,10 +33,10 @@ impl Wait {
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
         let conditions: Vec<Condition> = self.conditions.into_iter().flat_map(|all| all.0).collect();
         let started = Instant::now();
-        let mut waiting = Waiting { client, conditions, picture: None, trouble: None };
+        let mut waiting = Waiting { client, conditions, picture: None, trouble: None, told: BTreeSet::new() };
         let met = match tokio::time::timeout(self.timeout, waiting.until_met()).await {
             Ok(Ok(())) => true,
-            Ok(Err(error)) => return Err(error.into()),
+            Ok(Err(error)) => return Err(error),
             Err(_) => false,
         };
         let waited = started.elapsed().as_secs_f64();
@@ -48,23 +52,26 @@ struct Waiting<'a> {
     picture: Option<Picture>,
     /// Why there is no agent just now.
     trouble: Option<ClientError>,
+    /// Names of which it was said that nobody is called so.
+    told: BTreeSet<String>,
 }
 
 impl Waiting<'_> {
     /// Follows the agent, over its restarts, until everything holds.
-    async fn until_met(&mut self) -> Result<(), ClientError> {
+    async fn until_met(&mut self) -> anyhow::Result<()> {
         loop {
-            match self.follow().await {
+            match self.follow().await.map_err(anyhow::Error::downcast::<ClientError>) {
                 Ok(()) => return Ok(()),
-                Err(error) if error.may_pass() => self.trouble = Some(error),
-                Err(error) => return Err(error),
+                Err(Ok(error)) if error.may_pass() => self.trouble = Some(error),
+                Err(Ok(error)) => return Err(error.into()),
+                Err(Err(error)) => return Err(error),
             }
             tokio::time::sleep(RETRY).await;
         }
     }
 
-    async fn follow(&mut self) -> Result<(), ClientError> {
-        let mut watch = self.client.watch(None).await?;
+    async fn follow(&mut self) -> anyhow::Result<()> {
+        let mut watch = self.client.watch("").await?;
         loop {
             let line = watch.line().await?;
             let line: WatchLine = watch.read(&line)?;
@@ -77,18 +84,45 @@ impl Waiting<'_> {
             if self.conditions.iter().all(|c| c.holds(picture)) {
                 return Ok(());
             }
+            self.say_what_cannot_be()?;
         }
     }
 
     /// Quorum and joining are no part of a snapshot. Asked after the stream is open, so nothing falls between.
     async fn ask_for_the_rest(&mut self) -> Result<(), ClientError> {
-        if !self.conditions.iter().any(|c| matches!(c, Condition::Quorum | Condition::Joined)) {
+        if self.conditions.iter().all(|c| matches!(c, Condition::Count { .. })) {
             return Ok(());
         }
         let me: SelfInfo = self.client.read(&self.client.get("/v1/self").await?)?;
         let picture = self.picture.get_or_insert_default();
         picture.joined = me.joined;
         picture.quorum = Some(me.quorum);
+        Ok(())
+    }
+
+    /// An error for what no event can bring, a remark on what only a stranger can bring.
+    fn say_what_cannot_be(&mut self) -> anyhow::Result<()> {
+        let Some(picture) = &self.picture else { return Ok(()) };
+        for condition in &self.conditions {
+            let name = match (condition, &picture.quorum) {
+                (Condition::Quorum, Some(quorum)) if !has_electorate(quorum) => {
+                    anyhow::bail!("quorum cannot be waited for: {NO_ELECTORATE}");
+                }
+                (Condition::Fenced(_), Some(quorum)) if !quorum.fence => {
+                    anyhow::bail!(
+                        "{condition} cannot be waited for: this agent keeps no fence; set \"fence\""
+                    );
+                }
+                (Condition::Member { name, .. } | Condition::Fenced(name), _) => name,
+                (Condition::Count { .. } | Condition::Quorum | Condition::Joined, _) => continue,
+            };
+            // Before the whole view is there, nobody is unknown for certain.
+            if picture.joined && !picture.members.contains_key(name) && self.told.insert(name.clone()) {
+                let nearest = nearest(name, picture.members.keys());
+                let meant = nearest.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+                say(&format!("no member is called {name}, so this waits for one that is{meant}"));
+            }
+        }
         Ok(())
     }
 
@@ -102,8 +136,8 @@ impl Waiting<'_> {
             .collect();
         let answer = json!({ "met": met, "waited_seconds": waited, "conditions": each });
         let now = || self.conditions.iter().map(|c| c.now(picture)).collect::<Vec<_>>().join(", ");
-        if met || output.format != Format::Table {
-            output.show(&answer, || format!("{} after {}", now(), span(waited)))?;
+        if met || !output.is_text() {
+            output.show(&answer, |_: IgnoredAny| format!("{} after {}", now(), span(waited)))?;
         }
         if !met {
             let state = match (&self.trouble, &self.picture) {
@@ -122,7 +156,8 @@ fn take(picture: &mut Picture, line: WatchLine) {
     if let Some(members) = line.members {
         let fenced = members.iter().filter(|m| m.fenced == Some(true));
         picture.fenced = fenced.map(|m| m.name.clone()).collect();
-        picture.members = members.into_iter().map(|m| (m.name, m.status)).collect();
+        let seen = members.into_iter().map(|m| (m.name, Seen { status: m.status, tags: m.tags }));
+        picture.members = seen.collect();
     }
     if let Some(quorum) = line.quorum {
         picture.quorum = Some(quorum);
@@ -138,11 +173,30 @@ fn take(picture: &mut Picture, line: WatchLine) {
             } else if status != "down" {
                 picture.fenced.remove(&name);
             }
-            picture.members.insert(name, status);
+            let seen = picture.members.entry(name).or_default();
+            seen.status = status;
+            // Told where they may have changed.
+            if let Some(tags) = line.tags {
+                seen.tags = tags;
+            }
         }
         _ => {}
     }
 }
+
+const HELP: &str = "\
+Conditions:
+  alive>=3             how many members have a status: alive, suspect, down or left; all: members.
+                       Compared by >=  <=  ==  >  <
+  alive{role=web}>=3   the same of those with this tag; {role}: with any value; {role=web,rack=1}: with
+                       both. A value may not hold , or }
+  quorum               this agent stands on the side that may act. An error where nobody votes
+  joined               this agent has had its first complete view
+  n3=down              a member has a status. member:n3=down, where n3 could be taken for a word of ours
+  fenced(n3)           the lease that a member had has run out for certain. An error without a fence
+A name that nobody has, once this agent has joined, is told on standard error; the waiting goes on.
+
+Exit codes: 0 all of them hold, 1 one of them cannot, 124 not within --timeout.";
 
 /// How often a missing agent is looked for. Short beside its start, long beside a connect.
 const RETRY: Duration = Duration::from_millis(100);
@@ -160,7 +214,9 @@ mod tests {
             status: Some(status.to_owned()),
             ..WatchLine::default()
         };
+        let tags = |role: &str| Some([("role".to_owned(), role.to_owned())].into());
         take(&mut picture, event("member-join", "n1", "alive"));
+        take(&mut picture, WatchLine { tags: tags("web"), ..event("member-update", "n2", "alive") });
         let fenced = |name: &str| WatchLine { fenced: Some(true), ..event("member-fenced", name, "down") };
         for name in ["n1", "n2", "n3"] {
             take(&mut picture, fenced(name));
@@ -170,7 +226,8 @@ mod tests {
         take(&mut picture, event("member-down", "n2", "down"));
         take(&mut picture, event("member-forgotten", "n1", "left"));
         take(&mut picture, WatchLine { kind: "idle".to_owned(), ..WatchLine::default() });
-        assert_eq!(picture.members, [("n2".to_owned(), "down".to_owned())].into());
+        let n2 = Seen { status: "down".to_owned(), tags: tags("web").unwrap() };
+        assert_eq!(picture.members, [("n2".to_owned(), n2)].into());
         assert_eq!(picture.fenced, ["n2".to_owned()].into());
     }
 }

@@ -1,54 +1,245 @@
 //! `watch`: what happens, as it happens.
 
-use std::process::Stdio;
+use std::io;
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
+use nix::sys::signal::Signal;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
 
+use super::exec::signals;
 use super::exit::{Exit, say};
-use super::output::{Format, Output, count, print};
-use crate::api::types::WatchLine;
-use crate::client::{Client, ClientError};
+use super::members::{Status, tag};
+use super::output::{Format, Output, count, few, fit_to_show, print};
+use crate::api::types::{LINE_TYPES, SelfInfo, WatchLine};
+use crate::client::{Client, ClientError, Watch, segment};
+use crate::group::Group;
+use crate::hooks;
 
 /// Arguments of `watch`.
 #[derive(Args)]
+#[command(after_help = HELP)]
 pub(super) struct Follow {
     /// Resume after this index instead of beginning with a snapshot.
     #[arg(long, value_name = "INDEX")]
     since: Option<u64>,
-    /// Run this shell command for each event, one at a time: the event's JSON on its stdin, and
-    /// HEARTSAY_EVENT, HEARTSAY_INDEX, HEARTSAY_NAME, HEARTSAY_STATUS, HEARTSAY_CHANGED in its environment.
+    /// Only lines of this type; several are any of them. `idle` and `lagged` always come.
+    #[arg(long = "type", value_delimiter = ',', value_parser = PossibleValuesParser::new(LINE_TYPES), value_name = "TYPE")]
+    types: Vec<String>,
+    /// Only members that have this status by then; several are any of them.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "STATUS")]
+    status: Vec<Status>,
+    /// Only members with this tag; several are all of them.
+    #[arg(long, value_parser = tag, value_name = "KEY[=VALUE]")]
+    tag: Vec<String>,
+    /// Run this shell command for each line but `idle` and `lagged`, one at a time: the JSON on its stdin, and
+    /// HEARTSAY_EVENT, _INDEX, _NAME, _STATUS, _FENCED, _CHANGED, _REASON, _QUORUM and _SOCKET in its environment.
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
+    /// With --exec: how long one run may take before it is ended with all its offspring [default: for ever].
+    #[arg(long, requires = "exec", value_parser = humantime::parse_duration, value_name = "TIME")]
+    timeout: Option<Duration>,
+    /// End with the agent, with code 3, instead of looking for it again.
+    #[arg(long)]
+    no_reconnect: bool,
+}
+
+/// Where to go on.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    /// Life of the agent in which the index counts.
+    generation: u64,
+    /// Of the last line that was read.
+    index: u64,
 }
 
 impl Follow {
-    /// Follows until the agent or the reader goes away.
+    /// Follows until the reader goes away or a signal ends it, over the agent's restarts.
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
-        let mut watch = match client.watch(self.since).await {
-            Err(ClientError::Refused(problem)) if problem.status == GONE => {
-                anyhow::bail!("{}\nStart again without --since to get a snapshot first.", problem.detail)
+        let stop = CancellationToken::new();
+        // Without a command there is nothing to tidy up.
+        let signal = match self.exec {
+            Some(_) => {
+                let (mut signals, stop) = (signals()?, stop.clone());
+                Some(tokio::spawn(async move {
+                    let signal = signals.recv().await;
+                    stop.cancel();
+                    signal
+                }))
+            }
+            None => None,
+        };
+        self.follow(client, output, &stop).await?;
+        let signal = match signal {
+            Some(signal) => signal.await?,
+            None => None,
+        };
+        let number = signal.map_or(0, |signal: Signal| signal as u8);
+        Ok(Exit::Code(ExitCode::from(ENDED_BY_SIGNAL.saturating_add(number))))
+    }
+
+    /// Returns when it is to stop.
+    async fn follow(&self, client: &Client, output: &Output, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut at = match self.since {
+            Some(index) => {
+                let me: SelfInfo = client.read(&client.get("/v1/self").await?)?;
+                Some(Point { generation: me.member.generation, index })
+            }
+            None => None,
+        };
+        let mut watch = match client.watch(&self.query(at)).await {
+            Err(error) if is_gone(&error) => {
+                anyhow::bail!("{error}\nStart again without --since to get a snapshot first.")
             }
             other => other?,
         };
         loop {
-            let raw = watch.line().await?;
-            let line: WatchLine = watch.read(&raw)?;
-            match output.format {
-                Format::Table => print(&sentence(&line, output))?,
-                Format::Json => print(&serde_json::to_string_pretty(&watch.read::<Value>(&raw)?)?)?,
-                Format::Jsonl => print(&String::from_utf8_lossy(&raw))?,
-                Format::Yaml => {
-                    print(&format!("---\n{}", serde_saphyr::to_string(&watch.read::<Value>(&raw)?)?))?;
-                }
+            let Some(end) = self.read(&mut watch, &mut at, output, client.socket(), stop).await? else {
+                return Ok(());
+            };
+            if self.no_reconnect {
+                return Err(end.into());
             }
+            say(&format!("{end}\nReconnecting as soon as there is one again."));
+            let Some(again) = self.reconnect(client, &mut at, output, stop).await? else { return Ok(()) };
+            say("connected again");
+            watch = again;
+        }
+    }
+
+    /// Tries until there is an agent; `None` when it is to stop.
+    async fn reconnect(
+        &self,
+        client: &Client,
+        at: &mut Option<Point>,
+        output: &Output,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<Watch>> {
+        let mut pause = SHORTEST;
+        loop {
+            // Also before the first: an agent that ends every stream at once is not asked without a pause.
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = LONGEST.min(pause * 2),
+                () = stop.cancelled() => return Ok(None),
+            }
+            match client.watch(&self.query(*at)).await {
+                Ok(watch) => return Ok(Some(watch)),
+                // A reader must know that there may be a gap before the snapshot that comes next.
+                Err(error) if is_gone(&error) && at.is_some() => {
+                    let index = at.take().map_or(0, |point| point.index);
+                    let time = jiff::Timestamp::now().to_string();
+                    let kind = "lagged".to_owned();
+                    let line = WatchLine { kind, index, time, ..WatchLine::default() };
+                    show(&serde_json::to_vec(&line)?, output)?;
+                }
+                Err(ClientError::Unreachable { .. }) => {}
+                Err(error) if error.is_busy() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Shows lines until the stream ends, and says how; `None` when it is to stop.
+    async fn read(
+        &self,
+        watch: &mut Watch,
+        at: &mut Option<Point>,
+        output: &Output,
+        socket: &Path,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<ClientError>> {
+        loop {
+            let raw = tokio::select! {
+                line = watch.line() => match line {
+                    Ok(raw) => raw,
+                    Err(error) => return Ok(Some(error)),
+                },
+                () = stop.cancelled() => return Ok(None),
+            };
+            let line: WatchLine = watch.read(&raw)?;
+            match (at.as_mut(), line.generation) {
+                (_, Some(generation)) if line.kind == "snapshot" => {
+                    *at = Some(Point { generation, index: line.index });
+                }
+                (Some(at), _) => at.index = line.index,
+                (None, _) => {}
+            }
+            if line.kind == "snapshot" && !self.wants_snapshot() {
+                continue;
+            }
+            show(&raw, output)?;
             if let Some(command) = &self.exec
                 && !matches!(line.kind.as_str(), "idle" | "lagged")
             {
-                execute(command, &line, &raw).await;
+                self.execute(command, &line, &raw, socket, stop).await;
             }
+        }
+    }
+
+    fn wants_snapshot(&self) -> bool {
+        self.types.is_empty() || self.types.iter().any(|kind| kind == "snapshot")
+    }
+
+    /// What to ask the agent for.
+    fn query(&self, at: Option<Point>) -> String {
+        let point = at.map(|Point { generation, index }| format!("since={index}&generation={generation}"));
+        // The snapshot says in which life of the agent the index counts, so we have it always.
+        let snapshot = (!self.wants_snapshot()).then(|| "type=snapshot".to_owned());
+        let types = self.types.iter().map(|kind| format!("type={kind}"));
+        let statuses = self.status.iter().map(|status| format!("status={}", status.word()));
+        let tags = self.tag.iter().map(|tag| format!("tag={}", segment(tag)));
+        let all = point.into_iter().chain(snapshot).chain(types).chain(statuses).chain(tags);
+        all.collect::<Vec<_>>().join("&")
+    }
+
+    /// Runs a user's command for one event. Its failure is told and changes nothing.
+    async fn execute(
+        &self,
+        command: &str,
+        line: &WatchLine,
+        raw: &[u8],
+        socket: &Path,
+        stop: &CancellationToken,
+    ) {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", command]).envs(hooks::environment(line)).env("HEARTSAY_SOCKET", socket);
+        shell.stdin(Stdio::piped());
+        let ran = async {
+            let mut group = Group::start(&mut shell).await?;
+            group.feed(raw.to_vec());
+            tokio::select! {
+                ran = group.run(self.timeout, GRACE) => return ran.map(Some),
+                () = stop.cancelled() => {}
+            }
+            group.end(GRACE).await?;
+            Ok::<_, io::Error>(None)
+        };
+        let index = line.index;
+        match ran.await {
+            Ok(Some(Some(status))) if status.success() => {}
+            Ok(Some(Some(status))) => say(&format!("the command for #{index} ended with {status}")),
+            Ok(Some(None)) => say(&format!("the command for #{index} was ended: its time was up")),
+            Ok(None) => {}
+            Err(error) => say(&format!("the command for #{index} could not run: {error}")),
+        }
+    }
+}
+
+/// Prints one line of the stream.
+fn show(raw: &[u8], output: &Output) -> anyhow::Result<()> {
+    match output.format {
+        Format::Jsonl => print(&String::from_utf8_lossy(raw)),
+        Format::Json => print(&serde_json::to_string_pretty(&serde_json::from_slice::<Value>(raw)?)?),
+        Format::Yaml => {
+            print(&format!("---\n{}", serde_saphyr::to_string(&serde_json::from_slice::<Value>(raw)?)?))
+        }
+        Format::Table | Format::Wide => {
+            output.say(&sentence(&fit_to_show(&serde_json::from_slice::<Value>(raw)?)?, output))
         }
     }
 }
@@ -85,7 +276,7 @@ fn sentence(line: &WatchLine, output: &Output) -> String {
         _ => String::new(),
     };
     let by = match line.by.as_deref() {
-        Some(by) if !by.is_empty() => format!(", by {}", by.join(",")),
+        Some(by) if !by.is_empty() => format!(", by {}", few(by)),
         _ => String::new(),
     };
     let reason = match line.reason.as_deref() {
@@ -95,31 +286,28 @@ fn sentence(line: &WatchLine, output: &Output) -> String {
     format!("{}  #{}  {what}{changed}{by}{reason}", line.time, line.index)
 }
 
-/// Runs a user's command for one event. Its failure is told and changes nothing.
-async fn execute(command: &str, line: &WatchLine, raw: &[u8]) {
-    let started = Command::new("/bin/sh")
-        .args(["-c", command])
-        .env("HEARTSAY_EVENT", &line.kind)
-        .env("HEARTSAY_INDEX", line.index.to_string())
-        .env("HEARTSAY_NAME", line.name.as_deref().unwrap_or_default())
-        .env("HEARTSAY_STATUS", line.status.as_deref().unwrap_or_default())
-        .env("HEARTSAY_CHANGED", line.changed.as_deref().unwrap_or_default().join(" "))
-        .stdin(Stdio::piped())
-        .spawn();
-    let ended = async {
-        let mut child = started?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A command that does not read its stdin is in its right.
-            let _ = stdin.write_all(raw).await;
-        }
-        child.wait().await
-    };
-    match ended.await {
-        Ok(status) if status.success() => {}
-        Ok(status) => say(&format!("the command for #{} ended with {status}", line.index)),
-        Err(error) => say(&format!("the command for #{} could not run: {error}", line.index)),
-    }
+/// The agent no longer remembers that far back, or is another.
+fn is_gone(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused(problem) if problem.status == 410)
 }
 
-/// The agent no longer remembers that far back.
-const GONE: u16 = 410;
+const HELP: &str = "\
+When the agent goes away, this reconnects and goes on with the event after the last one; what cannot
+be resumed (the agent was restarted, or more than 4,096 events ago) is told by a line `lagged`, and a
+new snapshot follows. A command of --exec runs in a process group of its own. When its shell ends,
+when --timeout has passed, or when this program is ended, what is left of the group gets SIGTERM, and
+SIGKILL 5 s later; also when this program is killed with SIGKILL.
+
+Exit codes:
+  0    the reader of the output has gone
+  1    the agent refused, for instance an index that it does not keep
+  3    no agent at the start; with --no-reconnect, it has gone
+  128 and the number of the signal that ended it, with --exec";
+
+/// Between asking a command to end and killing it.
+const GRACE: Duration = Duration::from_secs(5);
+/// Between two tries to reconnect, at first and at most.
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(2);
+/// What shells add to the number of a signal.
+const ENDED_BY_SIGNAL: u8 = 128;

@@ -4,7 +4,7 @@ use clap::Args;
 use comfy_table::Cell;
 
 use super::exit::Exit;
-use super::output::{Output, age, brief, count, finish, list, span};
+use super::output::{Output, age, brief, count, few, finish, fit_to_show, list, natural, span};
 use super::status::{agreement, health};
 use crate::api::types::{Case, Evidence, Member, Members, SelfInfo};
 use crate::client::{Client, ClientError, segment};
@@ -23,9 +23,11 @@ impl Why {
             Ok(answer) => answer,
             Err(error) => return Err(unknown(client, &self.name, error).await),
         };
-        let member: Member = client.read(&answer)?;
-        let me: SelfInfo = client.read(&client.get("/v1/self").await?)?;
-        output.show(&answer, || case(&member, &me, output))?;
+        client.read::<Member>(&answer)?;
+        let me = client.get("/v1/self").await?;
+        client.read::<SelfInfo>(&me)?;
+        let me: SelfInfo = fit_to_show(&me)?;
+        output.show(&answer, |member: Member| case(&member, &me, output))?;
         Ok(Exit::Done)
     }
 }
@@ -37,16 +39,19 @@ pub(super) async fn unknown(client: &Client, name: &str, error: ClientError) -> 
     }
     let Ok(answer) = client.get("/v1/members").await else { return error.into() };
     let Ok(members) = client.read::<Members>(&answer) else { return error.into() };
-    let best = members
-        .members
-        .iter()
-        .map(|m| (strsim::jaro_winkler(name, &m.name), &m.name))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(likeness, _)| *likeness > ALIKE);
-    match best {
-        Some((_, meant)) => anyhow::anyhow!("no member is called {name}; did you mean {meant}?"),
+    match nearest(name, members.members.iter().map(|member| &member.name)) {
+        Some(meant) => anyhow::anyhow!("no member is called {name}; did you mean {meant}?"),
         None => anyhow::anyhow!("no member is called {name}"),
     }
+}
+
+/// The name that was probably meant.
+pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    names
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness > ALIKE)
+        .map(|(_, known)| known)
 }
 
 fn case(member: &Member, me: &SelfInfo, output: &Output) -> String {
@@ -99,11 +104,11 @@ fn accusations(member: &Member, output: &Output) -> String {
         return match (member.status.as_str(), member.accusers.as_slice()) {
             ("left", _) => "It said good-bye itself.".to_owned(),
             (_, []) => "Nobody accuses it.".to_owned(),
-            (_, accusers) => format!("It is accused by {}.", list(accusers)),
+            (_, accusers) => format!("It is accused by {}.", few(accusers)),
         };
     }
     let mut accusations: Vec<_> = accusations.iter().collect();
-    accusations.sort_by(|a, b| a.by.cmp(&b.by));
+    accusations.sort_by(|a, b| natural(&a.by, &b.by));
     let mut table = output.table(Some(&["ACCUSER", "EVIDENCE", "SINCE", "UNDONE BY", "WEIGHT"]));
     for accusation in &accusations {
         let evidence = match accusation.kind.as_str() {

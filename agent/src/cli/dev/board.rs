@@ -165,7 +165,7 @@ async fn follow(
     to: &mpsc::Sender<Sight>,
     pause: &mut Duration,
 ) -> Result<(), ClientError> {
-    let mut watch = client.watch(None).await?;
+    let mut watch = client.watch("").await?;
     *pause = SHORTEST;
     loop {
         let raw = watch.line().await?;

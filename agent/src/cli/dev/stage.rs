@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 
@@ -78,8 +79,8 @@ impl Stage {
     pub(super) fn new(output: Output, quiet: bool, nodes: usize) -> Self {
         let mode = match output.format {
             _ if quiet => Mode::Silent,
-            Format::Table if std::io::stdout().is_terminal() => Mode::Moving,
-            Format::Table => Mode::Plain,
+            Format::Table | Format::Wide if std::io::stdout().is_terminal() => Mode::Moving,
+            Format::Table | Format::Wide => Mode::Plain,
             Format::Jsonl => Mode::Lines,
             Format::Json | Format::Yaml => Mode::Silent,
         };
@@ -153,7 +154,7 @@ impl Stage {
         if self.mode == Mode::Lines {
             answer = json!({ "step": "result", "result": answer });
         }
-        self.output.show(&answer, || match failure {
+        self.output.show(&answer, |_: IgnoredAny| match failure {
             Some(failure) => {
                 let word = self.output.paint(AnsiColor::Red.on_default().bold(), "It did not go well:");
                 format!("{word} {failure}")

@@ -1,0 +1,188 @@
+//! Which members, and which lines of the event stream, a reader wants.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use heartsay_membership::MemberView;
+use serde::Deserialize;
+
+use super::types::LINE_TYPES;
+use super::{Problem, show};
+
+/// `status=alive&tag=role=web&tag=rack`. Repeated statuses widen, repeated tags narrow.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MemberFilter {
+    statuses: Vec<String>,
+    /// Key, and the value if it matters.
+    tags: Vec<(String, Option<String>)>,
+}
+
+impl MemberFilter {
+    /// Takes one pair of a query. Whether it was for us.
+    pub(super) fn add(&mut self, key: &str, value: &str) -> Result<bool, Problem> {
+        match (key, value) {
+            ("status", "alive" | "suspect" | "down" | "left") => self.statuses.push(value.to_owned()),
+            ("status", _) => {
+                let detail = format!("status {value:?} is not alive, suspect, down or left");
+                return Err(Problem::bad_request(detail));
+            }
+            ("tag", _) => self.tags.push(match value.split_once('=') {
+                Some((tag, value)) => (tag.to_owned(), Some(value.to_owned())),
+                None => (value.to_owned(), None),
+            }),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Whether the member is wanted.
+    pub(super) fn takes(&self, view: &MemberView) -> bool {
+        self.takes_all() || self.takes_status(&view.status.to_string()) && self.takes_tags(&show::tags(view))
+    }
+
+    fn takes_status(&self, status: &str) -> bool {
+        self.statuses.is_empty() || self.statuses.iter().any(|wanted| wanted == status)
+    }
+
+    fn takes_tags(&self, tags: &BTreeMap<String, String>) -> bool {
+        self.tags.iter().all(|(key, wanted)| {
+            tags.get(key).is_some_and(|value| wanted.as_ref().is_none_or(|wanted| wanted == value))
+        })
+    }
+
+    fn takes_all(&self) -> bool {
+        self.statuses.is_empty() && self.tags.is_empty()
+    }
+}
+
+/// The same with `type=member-down`, for the event stream. Repeated types widen.
+///
+/// Most events do not say the tags of their member, so those who have the wanted ones are remembered: from the
+/// view at the beginning, and from each event that tells tags.
+#[derive(Debug, Default)]
+pub(super) struct LineFilter {
+    types: Vec<String>,
+    pub(super) members: MemberFilter,
+    tagged: BTreeSet<String>,
+}
+
+/// What matters of an event.
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: String,
+    name: Option<String>,
+    status: Option<String>,
+    tags: Option<BTreeMap<String, String>>,
+}
+
+impl LineFilter {
+    /// Takes one pair of a query. Whether it was for us.
+    pub(super) fn add(&mut self, key: &str, value: &str) -> Result<bool, Problem> {
+        if key != "type" {
+            return self.members.add(key, value);
+        }
+        if !LINE_TYPES.contains(&value) {
+            let detail = format!("type {value:?} is none of {}", LINE_TYPES.join(", "));
+            return Err(Problem::bad_request(detail));
+        }
+        self.types.push(value.to_owned());
+        Ok(true)
+    }
+
+    /// Whether every line is wanted.
+    pub(super) fn takes_all(&self) -> bool {
+        self.types.is_empty() && self.members.takes_all()
+    }
+
+    /// Whether lines of this type are wanted.
+    pub(super) fn takes_type(&self, kind: &str) -> bool {
+        self.types.is_empty() || self.types.iter().any(|wanted| wanted == kind)
+    }
+
+    /// Starts over with this view.
+    pub(super) fn begin(&mut self, members: &[MemberView]) {
+        let wanted = members.iter().filter(|view| self.members.takes_tags(&show::tags(view)));
+        self.tagged = wanted.map(|view| view.name.to_string()).collect();
+    }
+
+    /// Whether the event, in JSON, is wanted. To be asked of each in turn.
+    pub(super) fn takes(&mut self, json: &str) -> bool {
+        // We wrote it ourselves.
+        let Ok(event) = serde_json::from_str::<Event>(json) else { return false };
+        let tags_match = self.tags_match(&event);
+        let is_member = event.kind.starts_with("member-");
+        let status = event.status.as_deref().unwrap_or_default();
+        self.takes_type(&event.kind)
+            && (self.members.takes_all() || is_member && tags_match && self.members.takes_status(status))
+    }
+
+    /// Whether the member has the wanted tags, or had them until now.
+    fn tags_match(&mut self, event: &Event) -> bool {
+        if self.members.tags.is_empty() {
+            return true;
+        }
+        let Some(name) = &event.name else { return false };
+        let before = self.tagged.contains(name);
+        let after = match &event.tags {
+            Some(tags) => self.members.takes_tags(tags),
+            None => before && event.kind != "member-forgotten",
+        };
+        if after {
+            self.tagged.insert(name.clone());
+        } else {
+            self.tagged.remove(name);
+        }
+        before || after
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use serde_json::json;
+
+    fn filter(query: &[(&str, &str)]) -> LineFilter {
+        let mut filter = LineFilter::default();
+        for (key, value) in query {
+            assert!(filter.add(key, value).unwrap(), "{key}");
+        }
+        filter
+    }
+
+    fn event(kind: &str, status: &str, role: Option<&str>) -> String {
+        let mut event = json!({ "type": kind, "name": "n1", "status": status });
+        if let Some(role) = role {
+            event["tags"] = json!({ "role": role });
+        }
+        event.to_string()
+    }
+
+    #[test]
+    fn types_and_statuses_widen_and_what_is_no_member_has_no_status() {
+        let mut by_type = filter(&[("type", "member-down"), ("type", "quorum")]);
+        assert!(by_type.takes(&event("member-down", "down", None)));
+        assert!(by_type.takes(r#"{"type":"quorum"}"#));
+        assert!(!by_type.takes(&event("member-suspect", "suspect", None)));
+        let mut by_status = filter(&[("status", "down"), ("status", "left")]);
+        assert!(by_status.takes(&event("member-down", "down", None)));
+        assert!(!by_status.takes(&event("member-alive", "alive", None)));
+        assert!(!by_status.takes(r#"{"type":"quorum"}"#));
+        assert!(LineFilter::default().add("type", "down").is_err());
+        assert!(!LineFilter::default().add("since", "1").unwrap());
+    }
+
+    #[test]
+    fn tags_are_remembered_and_the_loss_of_one_is_still_told() {
+        let mut web = filter(&[("tag", "role=web")]);
+        assert!(!web.takes(&event("member-join", "alive", Some("db"))));
+        assert!(!web.takes(&event("member-suspect", "suspect", None)));
+        assert!(web.takes(&event("member-update", "alive", Some("web"))));
+        assert!(web.takes(&event("member-down", "down", None)));
+        assert!(web.takes(&event("member-update", "alive", Some("db"))), "it has lost the tag");
+        assert!(!web.takes(&event("member-down", "down", None)));
+        assert!(web.takes(&event("member-restart", "alive", Some("web"))));
+        assert!(web.takes(&event("member-forgotten", "down", None)));
+        assert!(!web.takes(&event("member-suspect", "suspect", None)), "another of that name");
+    }
+}

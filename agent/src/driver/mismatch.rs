@@ -1,0 +1,190 @@
+//! Datagrams that this agent must refuse because its key or its cluster is another: an operator's slip, which
+//! looks like a dead network from either side. So it is said in words, with the addresses.
+//!
+//! Weak spot: the sender's address is not proven, so that anybody may have this said. It is a hint and moves no verdict.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use heartsay_membership::{Instant, Rejected};
+use heartsay_proto::DecodeError;
+
+use crate::view::Board;
+
+/// Senders of such datagrams, by the reason of the refusal.
+#[derive(Debug)]
+pub(crate) struct Mismatches {
+    /// Ours.
+    cluster: String,
+    /// Ids of our keys, for people.
+    keys: String,
+    slips: BTreeMap<&'static str, Slip>,
+}
+
+/// One kind of slip.
+#[derive(Debug, Default)]
+struct Slip {
+    /// When each was last heard, at most [`MOST`] of them.
+    from: BTreeMap<SocketAddr, Instant>,
+    count: u64,
+    /// What is wrong and what to do, as last said.
+    fault: String,
+}
+
+impl Mismatches {
+    /// None yet, for an agent of this cluster with these keys.
+    #[must_use]
+    pub(crate) fn new(cluster: &str, keys: &[u8]) -> Self {
+        let keys = keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        Self { cluster: cluster.to_owned(), keys, slips: BTreeMap::new() }
+    }
+
+    /// Notes a refused datagram; states a condition from the second of a kind on, since one may be a stray.
+    pub(super) fn note(&mut self, now: Instant, from: SocketAddr, why: &Rejected, board: &Board) {
+        let Rejected::Decode(error) = why else { return };
+        let reason = error.reason();
+        if !REASONS.contains(&reason) {
+            return;
+        }
+        let slip = self.slips.entry(reason).or_default();
+        let known = slip.from.contains_key(&from);
+        let full = slip.from.len() == MOST;
+        if known || !full {
+            slip.from.insert(from, now);
+        }
+        slip.count += 1;
+        // A flood is not worth a sentence each.
+        if slip.count == LEAST || (slip.count > LEAST && !known && !full) {
+            slip.fault = explain(error, &self.cluster, &self.keys);
+            slip.say(reason, board);
+        }
+    }
+
+    /// Takes back what has not been seen for a while.
+    pub(super) fn look(&mut self, now: Instant, board: &Board) {
+        self.slips.retain(|reason, slip| {
+            let before = slip.from.len();
+            slip.from.retain(|_, last| now.since(*last) < OVER);
+            if slip.from.len() < before && slip.count >= LEAST {
+                slip.say(reason, board);
+            }
+            !slip.from.is_empty()
+        });
+    }
+}
+
+impl Slip {
+    fn say(&self, reason: &str, board: &Board) {
+        let named: Vec<String> = self.from.keys().map(ToString::to_string).collect();
+        let more = if named.len() == MOST { " and maybe others" } else { "" };
+        let fault = &self.fault;
+        let sentence = format!("datagrams from {}{more} are refused: {fault}", named.join(", "));
+        board.condition(reason, (!named.is_empty()).then_some(sentence));
+    }
+}
+
+/// Fault and remedy in words.
+#[expect(clippy::wildcard_enum_match_arm, reason = "only REASONS get here")]
+fn explain(error: &DecodeError, cluster: &str, keys: &str) -> String {
+    match error {
+        DecodeError::UnknownKey { id } => format!(
+            "they are sealed with key {id}, and the keyring here holds {keys}; add that key to key_file here, or give \
+             those hosts the keys of this one, and restart; \"heartsay keys list\" shows the ids on each host"
+        ),
+        DecodeError::Unauthentic { id } => format!(
+            "they name key {id}, which the keyring here holds, and do not open with it: another key with the same id, \
+             or a forgery; copy the key file from a host that is well"
+        ),
+        DecodeError::PlainButKeyed => format!(
+            "they are not sealed, and this agent has a key ({keys}); set key_file on those hosts and restart them"
+        ),
+        DecodeError::SealedButNoKey => {
+            "they are sealed, and this agent has no key; set key_file here and restart".to_owned()
+        }
+        DecodeError::OtherCluster => format!(
+            "they belong to another cluster than {cluster:?}, the one of this agent; if those hosts are to be members, \
+             \"cluster\" differs; if not, one of their seeds leads here"
+        ),
+        other => other.to_string(),
+    }
+}
+
+/// Refusals that are a slip of configuration; each is a condition of its own.
+const REASONS: [&str; 5] =
+    ["unknown-key", "unauthentic", "plain-but-keyed", "sealed-but-no-key", "other-cluster"];
+/// Senders that are named. More would not be read.
+const MOST: usize = 4;
+/// Datagrams before it is said.
+const LEAST: u64 = 2;
+/// So long after the last one it is over: some times what a seed waits between two calls when all is well.
+const OVER: Duration = Duration::from_secs(180);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: u64) -> Instant {
+        Instant::EPOCH + Duration::from_secs(s)
+    }
+
+    fn from(n: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], n))
+    }
+
+    #[test]
+    fn a_wrong_key_is_said_with_ids_and_addresses_and_taken_back_when_it_is_over() {
+        let (mut mismatches, board) = (Mismatches::new("shop", &[112, 8]), Board::new());
+        let why = Rejected::Decode(DecodeError::UnknownKey { id: 37 });
+        mismatches.note(at(0), from(1), &why, &board);
+        assert!(board.conditions().is_empty(), "one may be a stray");
+        mismatches.note(at(1), from(2), &why, &board);
+        let [said] = &board.conditions()[..] else { panic!("{:?}", board.conditions()) };
+        for words in ["10.0.0.1:1, 10.0.0.1:2", "sealed with key 37", "holds 112, 8", "key_file"] {
+            assert!(said.contains(words), "{words} is not in {said}");
+        }
+        mismatches.look(at(180), &board);
+        assert!(
+            board.conditions()[0].contains("from 10.0.0.1:2 are"),
+            "one is over: {:?}",
+            board.conditions()
+        );
+        mismatches.look(at(181), &board);
+        assert!(board.conditions().is_empty());
+    }
+
+    #[test]
+    fn a_flood_of_addresses_does_not_grow() {
+        let (mut mismatches, board) = (Mismatches::new("shop", &[]), Board::new());
+        let why = Rejected::Decode(DecodeError::SealedButNoKey);
+        for n in 1..60_000 {
+            mismatches.note(at(1), from(n), &why, &board);
+        }
+        assert_eq!(mismatches.slips["sealed-but-no-key"].from.len(), MOST);
+        assert!(board.conditions()[0].contains("and maybe others"));
+    }
+
+    #[test]
+    fn what_happens_on_any_network_is_no_slip() {
+        let (mut mismatches, board) = (Mismatches::new("shop", &[]), Board::new());
+        for why in [Rejected::Unexpected { what: "answer" }, Rejected::Decode(DecodeError::NotOurs)] {
+            mismatches.note(at(1), from(1), &why, &board);
+            mismatches.note(at(1), from(1), &why, &board);
+        }
+        assert!(board.conditions().is_empty());
+    }
+
+    #[test]
+    fn every_reason_is_explained() {
+        for error in [
+            DecodeError::UnknownKey { id: 1 },
+            DecodeError::Unauthentic { id: 1 },
+            DecodeError::PlainButKeyed,
+            DecodeError::SealedButNoKey,
+            DecodeError::OtherCluster,
+        ] {
+            assert!(REASONS.contains(&error.reason()));
+            assert_ne!(explain(&error, "shop", "1"), error.to_string());
+        }
+    }
+}
