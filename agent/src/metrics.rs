@@ -167,7 +167,7 @@ pub(crate) fn encode(picture: &Picture, context: &Context, format: Format) -> Re
     let sum = |n: usize| api.iter().filter_map(|counts| counts.get(n)).sum::<u64>();
     gauge(r, "api_connections", "Connections to the socket and over TCP", sum(0));
     gauge(r, "api_streams", "Event streams among them", sum(1));
-    let refused = [("connections", sum(2)), ("streams", sum(3))].map(|(what, n)| (what.to_owned(), n));
+    let refused = [("connections", sum(2)), ("streams", sum(3))];
     counters(r, "api_refused", "Connections and streams beyond what is served at a time", "what", refused);
     counter(r, "log_lines_dropped", "Lines of the log that nobody will read", context.log.dropped());
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);

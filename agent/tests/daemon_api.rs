@@ -13,7 +13,6 @@ use std::process::Command;
 use serde_json::json;
 
 use daemon::{pair, plan, speak};
-use serde_json::json;
 
 #[test]
 fn every_question_has_an_answer() {

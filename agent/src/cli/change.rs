@@ -81,7 +81,7 @@ impl Restart {
         let before: SelfInfo = client.read(&client.get("/v1/self").await?)?;
         let wish = RestartRequest { within_seconds: self.within.as_secs_f64() };
         let answer = client.post("/v1/restart", &wish, LEAVE).await?;
-        let done: LeaveResponse = client.read(&answer)?;
+        client.read::<LeaveResponse>(&answer)?;
         let back = self.no_wait || self.is_back(client, &before).await;
         if !back {
             say(&format!(
@@ -91,7 +91,7 @@ impl Restart {
             ));
             return Ok(Exit::TimeUp);
         }
-        output.show(&answer, || {
+        output.show(&answer, |done: LeaveResponse| {
             let told =
                 format!("{} of {} confirmed it", done.acknowledged, count(done.asked, "peer", "peers"));
             if self.no_wait {
