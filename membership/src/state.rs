@@ -262,7 +262,7 @@ impl State {
             check_value(key, entry.value.as_deref())?;
         }
         let mut next: Vec<Note<'_>> = self.notes().collect();
-        // From zero, and not all: for those who have nothing. Before 0.2 nobody said which keys live.
+        // From zero, and not all: for those who have nothing.
         let fresh = delta.since == 0 && delta.kept.is_none() && delta.has_gaps();
         let until = if forward && (!fresh || known == 0) { delta.until } else { known };
         if until > known && (fresh || delta.kept.is_some()) {

@@ -53,10 +53,11 @@ impl Claim {
             // Through the order of claims, so that what was read keeps its rules.
             standing.join(&Standing { marks, ..standing.clone() });
         }
-        let delta = (claim.version > claim.since || !claim.entries.is_empty()).then(|| Delta {
+        let newest = claim.newest.max(claim.version);
+        let delta = (newest > claim.since || !claim.entries.is_empty()).then(|| Delta {
             since: claim.since,
             until: claim.version,
-            newest: claim.newest.max(claim.version),
+            newest,
             entries: claim.entries.into_iter().map(read_entry).collect(),
             kept: claim.kept,
         });
