@@ -261,12 +261,10 @@ impl Keeper {
 struct Gone;
 
 /// What these seeds say about where this host is.
-pub(crate) fn towards<'a>(
-    names: impl Iterator<Item = &'a String> + Clone,
-    found: &'a [SocketAddr],
-) -> Towards<'a> {
-    let any = names.clone().next().is_some();
-    Towards { seeds: found, here: any && names.clone().all(|name| is_written_as_loopback(name)), any }
+pub(crate) fn towards<'a>(names: impl Iterator<Item = &'a String>, found: &'a [SocketAddr]) -> Towards<'a> {
+    let mut names = names.peekable();
+    let any = names.peek().is_some();
+    Towards { seeds: found, here: any && names.all(|name| is_written_as_loopback(name)), any }
 }
 
 /// Whether a seed means this host by what is written, not by what the name happens to resolve to: many hosts have

@@ -16,11 +16,14 @@ pub(crate) fn is_service(host: &str) -> bool {
     host.starts_with('_')
 }
 
-/// Service with protocol, and domain: `_heartsay._udp` and `example.org`.
+/// `_heartsay._udp`, and `example.org`.
+type Service = (RelativeName<Vec<u8>>, Name<Vec<u8>>);
+
+/// The service with its protocol, and the domain.
 ///
 /// # Errors
 /// It is not of this form.
-pub(crate) fn split(name: &str) -> Result<(RelativeName<Vec<u8>>, Name<Vec<u8>>), String> {
+pub(crate) fn split(name: &str) -> Result<Service, String> {
     let wrong = || "is not a service such as _heartsay._udp.example.org".to_owned();
     let (service, rest) = name.split_once('.').ok_or_else(wrong)?;
     let (protocol, domain) =

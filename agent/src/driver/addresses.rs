@@ -37,7 +37,7 @@ fn shared<'a>(members: impl Iterator<Item = (SocketAddr, &'a Name)>) -> Option<S
     for (address, name) in members {
         match first.get(&address) {
             Some(other) => {
-                pairs.push(format!("{} and {} at {address}", (*other).min(name), (*other).max(name)))
+                pairs.push(format!("{} and {} at {address}", (*other).min(name), (*other).max(name)));
             }
             None => drop(first.insert(address, name)),
         }
