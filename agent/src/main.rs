@@ -12,6 +12,7 @@ mod log;
 mod metrics;
 mod net;
 mod notify;
+mod readiness;
 mod run;
 mod seeds;
 mod settings;
