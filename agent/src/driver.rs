@@ -99,6 +99,7 @@ impl Driver {
     /// The socket or the reactor broke.
     pub(crate) async fn run(mut self) -> io::Result<()> {
         self.tell_wall_clock();
+        self.memory.begin(&self.board);
         self.recall();
         let timer = tokio::time::sleep_until(self.clock.deadline(self.turn.wake));
         tokio::pin!(timer);

@@ -90,7 +90,8 @@ impl Agent {
             Some(at) => Some(listen(at)?),
             None => None,
         };
-        let store = Arc::new(Store::open(&settings.state_dir, clock.unix_ms())?);
+        let store = Store::open(&settings.state_dir, clock.unix_ms())?;
+        let store = Arc::new(store.of_cluster(settings.machine.cluster.id()));
         let seeds = Arc::new(Seeds::new(&settings.seeds, local.ip()));
         let own = advertise::pick(&settings, local, &seeds).await?;
         let random = u128::from_be_bytes(clock::entropy()?);
