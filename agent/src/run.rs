@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use crate::api::renewal::{self, Renewed};
 use crate::api::socket::Socket;
 use crate::api::{self, About, App, Context};
 use crate::clock::{self, Clock};
@@ -76,7 +77,7 @@ struct Agent {
     api: tokio::task::JoinHandle<()>,
     joined: watch::Sender<bool>,
     /// Removes the socket at the end.
-    _socket: Socket,
+    _socket: Arc<Socket>,
 }
 
 impl Agent {
@@ -181,6 +182,8 @@ impl Agent {
                 })
             }
         })?;
+        let socket = Arc::new(socket);
+        let unix = renewal::door(&socket, unix, Arc::clone(&board))?;
         let api = serve(&app, unix, tcp)?;
         let (joined, has_joined) = watch::channel(false);
         tokio::spawn(seeds::keep(seeds, board, requests.clone(), alone, own, addresses, has_joined));
@@ -413,13 +416,12 @@ fn spawn_protocol(
 
 fn serve(
     app: &App,
-    unix: std::os::unix::net::UnixListener,
+    unix: Renewed,
     tcp: Option<std::net::TcpListener>,
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let router = api::router(app.clone());
     let stop = app.0.stopping.clone();
     let servers = TaskTracker::new();
-    let unix = tokio::net::UnixListener::from_std(unix).context("cannot watch the socket")?;
     let unix = servers.spawn(api::server::serve(unix, router.clone(), stop.clone()));
     let tcp = match tcp {
         Some(tcp) => {

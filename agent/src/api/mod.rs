@@ -5,6 +5,7 @@
 //! end. A TCP listener, if one is configured, answers reads only. Every error is
 //! a problem document (RFC 9457).
 
+pub(crate) mod renewal;
 pub(crate) mod server;
 pub(crate) mod show;
 pub(crate) mod socket;
@@ -120,6 +121,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/metrics", get(reads::metrics))
         .route("/livez", get(reads::livez))
         .route("/readyz", get(reads::readyz))
+        // Balancers and ingresses add the slash.
+        .route("/metrics/", get(reads::metrics))
+        .route("/livez/", get(reads::livez))
+        .route("/readyz/", get(reads::readyz))
         .route("/v1/beat", post(writes::beat))
         .route("/v1/forget", post(writes::forget))
         .route("/v1/tags", post(writes::tags))
