@@ -84,17 +84,20 @@ impl MakeWriter<'_> for Log {
     }
 }
 
-/// Writes until nobody is left to send. A line that cannot be written is nobody's to know of.
+/// Writes until nobody is left to send. A line that cannot be written, as on a full disk, is lost too.
 fn write_all(mut out: impl Write, items: &Receiver<Item>, dropped: &AtomicU64) {
     let mut told = 0;
     while let Ok(item) = items.recv() {
         match item {
-            Item::Line(line) => drop(out.write_all(&line)),
+            Item::Line(line) if out.write_all(&line).is_err() => _ = dropped.fetch_add(1, Ordering::Relaxed),
+            Item::Line(_) => {}
             Item::Flush(done) => drop(done.try_send(())),
         }
         let now = dropped.load(Ordering::Relaxed);
-        if now > told {
-            let _ = writeln!(out, "{} lines of this log are lost: it was not read in time", now - told);
+        let news = || {
+            format!("{} lines of this log are lost: it was not read, or not written, in time\n", now - told)
+        };
+        if now > told && out.write_all(news().as_bytes()).is_ok() {
             told = now;
         }
     }
@@ -154,5 +157,38 @@ mod tests {
         Log::flush(&log);
         let text = String::from_utf8(paper.0.lock().clone()).unwrap();
         assert!(text.contains(&format!("{} lines of this log are lost", log.dropped())), "{text}");
+    }
+
+    /// Full for the first lines.
+    struct Disk(Paper, usize);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.1.checked_sub(1) {
+                Some(left) => {
+                    self.1 = left;
+                    Err(io::ErrorKind::StorageFull.into())
+                }
+                None => self.0.write(bytes),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_a_full_disk_has_lost_are_counted_and_told_when_it_takes_lines_again() {
+        let paper = Paper::default();
+        // Two lines, and twice the news of it.
+        let mut log = Log::start(Disk(paper.clone(), 4)).unwrap();
+        for line in ["lost\n", "lost\n", "kept\n"] {
+            log.write_all(line.as_bytes()).unwrap();
+        }
+        Log::flush(&log);
+        assert_eq!(log.dropped(), 2);
+        let text = String::from_utf8(paper.0.lock().clone()).unwrap();
+        assert!(text.starts_with("kept\n2 lines of this log are lost"), "{text}");
     }
 }
