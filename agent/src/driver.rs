@@ -68,6 +68,8 @@ pub(crate) struct Turn {
     buffer: Vec<u8>,
     wake: Instant,
     wall_clock: Option<Instant>,
+    /// Of the wall clock, as the machine was told it.
+    offset: i64,
     status: Option<Instant>,
     status_stale: bool,
     status_wanted: bool,
@@ -95,6 +97,7 @@ impl Turn {
             buffer: vec![0; BUFFER],
             wake: now,
             wall_clock: None,
+            offset: 0,
             status: None,
             status_stale: true,
             status_wanted: notify::wanted(),
@@ -120,6 +123,7 @@ impl Driver {
     /// The socket or the reactor broke.
     pub(crate) async fn run(mut self) -> io::Result<()> {
         self.tell_wall_clock();
+        self.memory.begin(&self.board);
         self.recall();
         let timer = tokio::time::sleep_until(self.clock.deadline(self.turn.wake));
         tokio::pin!(timer);
@@ -134,8 +138,8 @@ impl Driver {
                 ready = self.udp.ready() => ready?,
                 () = &mut timer => {}
             }
-            if self.clock.was_moved() {
-                // Whoever wakes from a sleep must know before it answers anybody.
+            if self.clock.offset() != self.turn.offset {
+                // Before anybody is answered: it may have been a long sleep of all clocks but this one.
                 self.tell_wall_clock();
             }
             let emptied = self.read_inbox()?;
@@ -254,7 +258,7 @@ impl Driver {
     fn tell_wall_clock(&mut self) {
         let unix_ms = self.clock.unix_ms();
         let now = self.clock.now();
-        self.turn.wall_clock = Some(now);
+        (self.turn.wall_clock, self.turn.offset) = (Some(now), self.clock.offset());
         let _ = self.hand_in(now, Input::WallClock { unix_ms });
         if !self.turn.far_future.is_empty() {
             self.turn.far_future.look(unix_ms);

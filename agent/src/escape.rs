@@ -65,7 +65,7 @@ pub(crate) fn escape_all(value: &Value) -> Value {
 }
 
 /// Whether a terminal shows `c` as a mark of its own, or as part of the one before it.
-fn shows(c: char) -> bool {
+pub(crate) fn shows(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();
     }

@@ -198,11 +198,19 @@ struct Ran {
     output: String,
 }
 
+/// Settings of the agent are not for its hooks; ours replace them. Nor is what the service manager gave to the agent, in whose
+/// name a hook would speak.
+fn is_for_the_agent(variable: &str) -> bool {
+    variable.starts_with("HEARTSAY_")
+        || variable.starts_with("LISTEN_")
+        || variable.starts_with("WATCHDOG_")
+        || matches!(variable, "NOTIFY_SOCKET" | "CREDENTIALS_DIRECTORY")
+}
+
 async fn run(command: &str, job: &Job, hooks: &Hooks) -> io::Result<Ran> {
     let (reader, writer) = io::pipe()?;
     let mut shell = Command::new("/bin/sh");
-    // Settings of the agent are not for its hooks; ours replace them.
-    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("HEARTSAY_")) {
+    for (key, _) in std::env::vars_os().filter(|(key, _)| is_for_the_agent(&key.to_string_lossy())) {
         shell.env_remove(key);
     }
     shell
@@ -378,6 +386,21 @@ mod tests {
         let ran = run(command, &job("on_event"), &hooks).await.unwrap();
         assert_eq!(ran.output, "member-down n1\n{}\noops\n");
         assert_eq!(ran.status.unwrap().code(), Some(3));
+    }
+
+    #[test]
+    fn a_run_does_not_inherit_what_is_for_the_agent_alone() {
+        for (variable, kept) in [
+            ("PATH", true),
+            ("INVOCATION_ID", true),
+            ("HEARTSAY_KEY_FILE", false),
+            ("NOTIFY_SOCKET", false),
+            ("LISTEN_PID", false),
+            ("WATCHDOG_USEC", false),
+            ("CREDENTIALS_DIRECTORY", false),
+        ] {
+            assert_eq!(is_for_the_agent(variable), !kept, "{variable}");
+        }
     }
 
     #[tokio::test]

@@ -97,17 +97,23 @@ impl MakeWriter<'_> for Log {
     }
 }
 
-/// Writes until nobody is left to send. A line that cannot be written is nobody's to know of.
+/// Writes until nobody is left to send. A line that cannot be written, as on a full disk, is lost too.
 fn write_all(mut out: impl Write, form: Form, items: &Receiver<Item>, dropped: &AtomicU64) {
     let mut told = 0;
     while let Ok(item) = items.recv() {
         match item {
-            Item::Line(line) => drop(out.write_all(&shown(line, form))),
+            Item::Line(line) => {
+                if out.write_all(&shown(line, form)).is_err() {
+                    dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
             Item::Flush(done) => drop(done.try_send(())),
         }
         let now = dropped.load(Ordering::Relaxed);
-        if now > told {
-            let _ = writeln!(out, "{} lines of this log are lost: it was not read in time", now - told);
+        let news = || {
+            format!("{} lines of this log are lost: it was not read, or not written, in time\n", now - told)
+        };
+        if now > told && out.write_all(news().as_bytes()).is_ok() {
             told = now;
         }
     }
@@ -192,5 +198,38 @@ mod tests {
         ] {
             assert_eq!(String::from_utf8(shown(said.into(), form)).unwrap(), written);
         }
+    }
+
+    /// Full for the first lines.
+    struct Disk(Paper, usize);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.1.checked_sub(1) {
+                Some(left) => {
+                    self.1 = left;
+                    Err(io::ErrorKind::StorageFull.into())
+                }
+                None => self.0.write(bytes),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_a_full_disk_has_lost_are_counted_and_told_when_it_takes_lines_again() {
+        let paper = Paper::default();
+        // Two lines, and twice the news of it.
+        let mut log = Log::start(Disk(paper.clone(), 4), Form::Text).unwrap();
+        for line in ["lost\n", "lost\n", "kept\n"] {
+            log.write_all(line.as_bytes()).unwrap();
+        }
+        Log::flush(&log);
+        assert_eq!(log.dropped(), 2);
+        let text = String::from_utf8(paper.0.lock().clone()).unwrap();
+        assert!(text.starts_with("kept\n2 lines of this log are lost"), "{text}");
     }
 }

@@ -14,6 +14,7 @@ mod log;
 mod metrics;
 mod net;
 mod notify;
+mod readiness;
 mod run;
 mod seeds;
 mod settings;

@@ -24,6 +24,7 @@ use tracing::{error, info, warn};
 
 use crate::advertise::Advertiser;
 use crate::api::admission::{Admission, Limits};
+use crate::api::renewal::{self, Renewed};
 use crate::api::socket::Socket;
 use crate::api::types::Reloaded;
 use crate::api::{self, About, App, Context, Reload};
@@ -92,7 +93,7 @@ struct Agent {
     /// The others wait for our next life.
     restarts: bool,
     /// Removes the socket at the end.
-    _socket: Socket,
+    _socket: Arc<Socket>,
 }
 
 impl Agent {
@@ -106,7 +107,8 @@ impl Agent {
             Some(at) => Some(bind::when_there(|| listen(at)).await?),
             None => None,
         };
-        let store = Arc::new(Store::open(&settings.state_dir, clock.unix_ms())?);
+        let store = Store::open(&settings.state_dir, clock.unix_ms())?;
+        let store = Arc::new(store.of_cluster(settings.machine.cluster.id()));
         let seeds = Arc::new(Seeds::new(&settings.seeds, local.ip()));
         let mut advertise = Advertiser::new(settings.advertise.clone(), local);
         let found = seeds.resolve_soon(&settings.seeds).await;
@@ -207,6 +209,8 @@ impl Agent {
                 })
             }
         })?;
+        let socket = Arc::new(socket);
+        let unix = renewal::door(&socket, unix, Arc::clone(&board))?;
         let api = serve(&app, unix, tcp)?;
         let (joined, has_joined) = watch::channel(false);
         let keeper = Keeper {
@@ -471,12 +475,11 @@ fn spawn_protocol(
 
 fn serve(
     app: &App,
-    unix: std::os::unix::net::UnixListener,
+    unix: Renewed,
     tcp: Option<std::net::TcpListener>,
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let router = api::router(app.clone());
     let servers = TaskTracker::new();
-    let unix = tokio::net::UnixListener::from_std(unix).context("cannot watch the socket")?;
     let unix = servers.spawn(api::server::serve(unix, router.clone(), app.clone()));
     let tcp = match tcp {
         Some(tcp) => {

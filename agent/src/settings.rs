@@ -269,11 +269,11 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let cluster = r.need("cluster", Value, None, |text| Cluster::new(text));
     let profile = r.need("profile", Usage, None, values::profile);
     let base = Config::new(cluster?, profile?);
-    let name = r.need("name", Value, values::host_name(), Name::new);
+    let name = r.need("name", Value, values::host_name(), values::name);
     let zone = r.read("zone", Usage, None, |text| Ok::<_, String>(text.to_owned()));
     let tags = r.table("tags");
     let bind = r.need("bind", Usage, Some(values::default_bind().to_owned()), |text| {
-        values::address(text, DEFAULT_PORT)
+        values::address(text, DEFAULT_PORT).and_then(values::of_a_host)
     });
     let advertise = r.read("advertise", Usage, None, str::parse::<Advertise>);
     let seeds = r.seeds();

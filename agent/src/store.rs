@@ -29,15 +29,28 @@ pub(crate) struct Store {
     written: Mutex<Generation>,
     /// The last turn in which the agreed roster was written.
     agreed: Mutex<u64>,
+    /// The cluster whose peers and roster these are.
+    cluster: String,
+    behind: Mutex<Behind>,
+}
+
+/// What could not be written, for another try.
+#[derive(Clone, Debug, Default)]
+struct Behind {
+    generation: Option<Generation>,
+    peers: bool,
+    agreed: Option<(u64, Vec<Name>)>,
 }
 
 impl Store {
     /// Makes the directory if need be, locks it, reads or makes the host id,
     /// and begins a life: a generation above every earlier one and at least
-    /// `unix_ms`, on disk before this returns.
+    /// `unix_ms`, on disk before this returns. Where the disk is full or read-only
+    /// and the host id can be read, the life begins all the same, and is to be
+    /// written [later](Self::catch_up): that is no time to lose a host.
     ///
     /// # Errors
-    /// The directory cannot be made, locked, or written.
+    /// The directory cannot be made, locked, or, but for that, written.
     pub(crate) fn open(dir: &Path, unix_ms: u64) -> anyhow::Result<Self> {
         let shown = dir.display();
         fs::DirBuilder::new()
@@ -55,11 +68,39 @@ impl Store {
             generation,
             written: Mutex::new(0),
             agreed: Mutex::new(0),
+            cluster: String::new(),
+            behind: Mutex::default(),
         };
-        store
-            .save_generation(generation)
-            .with_context(|| format!("cannot write the state directory {shown}"))?;
-        Ok(store)
+        match store.save_generation(generation) {
+            Err(e) if !is_full_or_read_only(&e) => {
+                Err(e).with_context(|| format!("cannot write the state directory {shown}"))
+            }
+            Ok(()) | Err(_) => Ok(store),
+        }
+    }
+
+    /// Peers and agreed roster are of this cluster from now on. Those of another one are set aside.
+    #[must_use]
+    pub(crate) fn of_cluster(mut self, id: &str) -> Self {
+        let mut other = None;
+        for file in [PEERS, AGREED] {
+            let path = self.dir.join(file);
+            let lines = read(&path).map(|(lines, _)| lines).unwrap_or_default();
+            if let Some(cluster) = cluster_of(&lines).filter(|cluster| *cluster != id) {
+                // One that stays is not read.
+                let _ = fs::rename(&path, path.with_extension(ASIDE));
+                other = Some(cluster.to_owned());
+            }
+        }
+        if let Some(other) = other {
+            info!(
+                cluster = id,
+                other,
+                "the state directory is of another cluster: its peers and agreed roster are set aside as *.{ASIDE}"
+            );
+        }
+        id.clone_into(&mut self.cluster);
+        self
     }
 
     /// Who this host is, for ever.
@@ -81,11 +122,12 @@ impl Store {
     pub(crate) fn save_generation(&self, generation: Generation) -> io::Result<()> {
         let mut written = self.written.lock();
         // Two raises may come here in any order.
-        if generation > *written {
-            replace(&self.dir.join(GENERATION), &[generation.to_string()])?;
-            *written = generation;
-        }
-        Ok(())
+        let saved = match generation > *written {
+            true => replace(&self.dir.join(GENERATION), &[generation.to_string()]),
+            false => return Ok(()),
+        };
+        self.behind.lock().generation = saved.is_err().then_some(generation);
+        saved.map(|()| *written = generation)
     }
 
     /// Keeps `generation` for the next start, whichever is kept now: that was one of a wrong clock.
@@ -104,9 +146,12 @@ impl Store {
     /// # Errors
     /// Disk full or gone; the old list stays.
     pub(crate) fn save_peers(&self, peers: &[Peer]) -> io::Result<()> {
-        let lines: Vec<String> = peers.iter().map(|peer| format!("{} {}", peer.name, peer.address)).collect();
+        let lines = peers.iter().map(|peer| format!("{} {}", peer.name, peer.address));
+        let lines: Vec<String> = self.header().chain(lines).collect();
         let _alone = self.written.lock();
-        replace(&self.dir.join(PEERS), &lines)
+        let saved = replace(&self.dir.join(PEERS), &lines);
+        self.behind.lock().peers = saved.is_err();
+        saved
     }
 
     /// Keeps the agreed roster for the next start, unless one of a later `turn` is kept already. Turns begin at 1.
@@ -116,13 +161,50 @@ impl Store {
     pub(crate) fn save_agreed(&self, turn: u64, names: &[Name]) -> io::Result<()> {
         let mut last = self.agreed.lock();
         // Writers may come here in any order.
-        if turn > *last {
-            let count = names.len().to_string();
-            let lines: Vec<String> = iter::once(count).chain(names.iter().map(Name::to_string)).collect();
-            replace(&self.dir.join(AGREED), &lines)?;
-            *last = turn;
+        if turn <= *last {
+            return Ok(());
         }
-        Ok(())
+        let count = names.len().to_string();
+        let lines = iter::once(count).chain(names.iter().map(Name::to_string));
+        let lines: Vec<String> = self.header().chain(lines).collect();
+        let saved = replace(&self.dir.join(AGREED), &lines);
+        let behind = &mut self.behind.lock().agreed;
+        if behind.as_ref().is_none_or(|(later, _)| turn >= *later) {
+            *behind = saved.is_err().then(|| (turn, names.to_vec()));
+        }
+        saved.map(|()| *last = turn)
+    }
+
+    /// Whether something could not be written.
+    #[must_use]
+    pub(crate) fn is_behind(&self) -> bool {
+        let behind = self.behind.lock();
+        behind.generation.is_some() || behind.peers || behind.agreed.is_some()
+    }
+
+    /// Writes what could not be written before, but for the peers: they are written whole each time.
+    ///
+    /// # Errors
+    /// Disk still full or gone.
+    pub(crate) fn catch_up(&self) -> io::Result<()> {
+        let Behind { generation, agreed, .. } = self.behind.lock().clone();
+        generation.map_or(Ok(()), |generation| self.save_generation(generation))?;
+        agreed.map_or(Ok(()), |(turn, names)| self.save_agreed(turn, &names))
+    }
+
+    /// The first line of a file that is kept for one cluster.
+    fn header(&self) -> impl Iterator<Item = String> {
+        (!self.cluster.is_empty()).then(|| format!("{OF_CLUSTER}{}", self.cluster)).into_iter()
+    }
+
+    /// The lines of such a file after the first, if it is of our cluster or, from an older agent, says of none.
+    fn read_of_cluster(&self, file: &Path) -> io::Result<(Vec<String>, bool)> {
+        let (mut lines, torn) = read(file)?;
+        Ok(match cluster_of(&lines) {
+            Some(cluster) if cluster != self.cluster => (Vec::new(), false),
+            Some(_) => (lines.split_off(1), torn),
+            None => (lines, torn),
+        })
     }
 
     /// The roster last agreed on. Empty when there was none, or when not all of it can be read: a part of a roster would
@@ -135,7 +217,7 @@ impl Store {
             let names: Vec<Name> = names.iter().map(|name| Name::new(name).ok()).collect::<Option<_>>()?;
             (count.parse() == Ok(names.len())).then_some(names)
         };
-        match read(&path).map(|(lines, torn)| whole(&lines).filter(|_| !torn)) {
+        match self.read_of_cluster(&path).map(|(lines, torn)| whole(&lines).filter(|_| !torn)) {
             Ok(Some(names)) => names,
             Ok(None) => {
                 warn!(path = %path.display(), "the agreed roster is damaged; this member is taken in anew");
@@ -152,7 +234,7 @@ impl Store {
     #[must_use]
     pub(crate) fn peers(&self) -> Vec<Peer> {
         let path = self.dir.join(PEERS);
-        let (lines, torn) = match read(&path) {
+        let (lines, torn) = match self.read_of_cluster(&path) {
             Ok(found) => found,
             Err(e) => {
                 warn!(path = %path.display(), error = %e, "the list of remembered peers cannot be read");
@@ -183,12 +265,13 @@ pub(crate) struct Peer {
 
 fn lock(dir: &Path) -> anyhow::Result<File> {
     let path = dir.join(LOCK);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = opened
+        .or_else(|e| match is_full_or_read_only(&e) {
+            // That of an earlier life does too.
+            true => File::open(&path).map_err(|_| e),
+            false => Err(e),
+        })
         .with_context(|| format!("cannot write the state directory {}", dir.display()))?;
     match file.try_lock() {
         Ok(()) => {}
@@ -258,6 +341,17 @@ fn next_generation(dir: &Path, unix_ms: u64) -> Generation {
     }
 }
 
+/// Such a disk may well be readable, and will be writable again.
+fn is_full_or_read_only(e: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(e.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+}
+
+/// The cluster that a file says it is of.
+fn cluster_of(lines: &[String]) -> Option<&str> {
+    lines.first()?.strip_prefix(OF_CLUSTER)
+}
+
 fn parse_host_id(text: &str) -> Option<HostId> {
     let hex: String = text.split('-').collect();
     (hex.len() == 32).then(|| u128::from_str_radix(&hex, 16).ok().map(HostId))?
@@ -321,6 +415,10 @@ const IDENTITY: &str = "identity";
 const GENERATION: &str = "generation";
 const PEERS: &str = "peers";
 const AGREED: &str = "agreed";
+/// No line of an older agent begins so: names hold no spaces, and a count is a number.
+const OF_CLUSTER: &str = "cluster = ";
+/// Ending of files that are of another cluster.
+const ASIDE: &str = "other-cluster";
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 #[cfg(test)]
@@ -435,6 +533,65 @@ mod tests {
         let later = Store::open(dir.path(), 1).unwrap();
         later.save_agreed(1, &names).unwrap();
         assert_eq!(later.agreed(), names, "turns are counted in each life");
+    }
+
+    #[test]
+    fn what_is_of_another_cluster_is_set_aside_and_the_host_id_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |cluster: &str| Store::open(dir.path(), 1).unwrap().of_cluster(cluster);
+        let (peers, names) = ([peer("a", "10.0.0.1:4327")], [Name::new("a").unwrap()]);
+        let old = open("old");
+        let id = old.host_id();
+        old.save_peers(&peers).unwrap();
+        old.save_agreed(1, &names).unwrap();
+        drop(old);
+        let old = open("old");
+        assert_eq!((old.peers(), old.agreed()), (peers.to_vec(), names.to_vec()));
+        drop(old);
+        let new = open("new");
+        assert_eq!((new.peers(), new.agreed(), new.host_id()), (vec![], vec![], id));
+        for aside in ["peers.other-cluster", "agreed.other-cluster"] {
+            assert!(dir.path().join(aside).exists(), "{aside}");
+        }
+        drop(new);
+        assert_eq!(open("old").peers(), [], "what was set aside is not taken up again");
+    }
+
+    #[test]
+    fn files_of_an_older_agent_which_name_no_cluster_are_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (peers, names) = ([peer("a", "10.0.0.1:4327")], [Name::new("a").unwrap()]);
+        let older = Store::open(dir.path(), 1).unwrap();
+        older.save_peers(&peers).unwrap();
+        older.save_agreed(1, &names).unwrap();
+        drop(older);
+        let store = Store::open(dir.path(), 1).unwrap().of_cluster("any");
+        assert_eq!((store.peers(), store.agreed()), (peers.to_vec(), names.to_vec()));
+    }
+
+    /// Where the draft of a file cannot be made, it cannot be written, whoever one is.
+    fn block(dir: &Path, file: &str) -> PathBuf {
+        let draft = dir.join(file).with_extension("new");
+        fs::create_dir(&draft).unwrap();
+        draft
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_when_it_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 1_000).unwrap();
+        let names = [Name::new("a").unwrap()];
+        let blocks = [GENERATION, PEERS, AGREED].map(|file| block(dir.path(), file));
+        assert!(store.save_generation(2_000).is_err() && store.save_agreed(1, &names).is_err());
+        assert!(store.save_peers(&[]).is_err() && store.catch_up().is_err() && store.is_behind());
+        blocks.iter().for_each(|draft| fs::remove_dir(draft).unwrap());
+        store.save_peers(&[]).unwrap();
+        assert!(store.is_behind(), "the rest is still to be written");
+        store.catch_up().unwrap();
+        assert!(!store.is_behind());
+        assert_eq!(store.agreed(), names);
+        drop(store);
+        assert_eq!(Store::open(dir.path(), 1).unwrap().generation(), 2_001);
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Default for LocalHealthConfig {
 /// card is not, and loss that all have alike is no illness.
 ///
 /// *Weak spot*: in a cluster of two, a dead peer and a broken self look the same. And a pause that the
-/// driver's clock does not count (a suspended machine) cannot be seen here.
+/// driver's clock does not count (a frozen virtual machine) cannot be seen here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalHealth {
     config: LocalHealthConfig,

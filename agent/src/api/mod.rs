@@ -6,6 +6,7 @@
 //! a problem document (RFC 9457).
 
 pub(crate) mod admission;
+pub(crate) mod renewal;
 pub(crate) mod server;
 pub(crate) mod show;
 pub(crate) mod socket;
@@ -133,6 +134,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/metrics", get(reads::metrics))
         .route("/livez", get(reads::livez))
         .route("/readyz", get(reads::readyz))
+        // Balancers and ingresses add the slash.
+        .route("/metrics/", get(reads::metrics))
+        .route("/livez/", get(reads::livez))
+        .route("/readyz/", get(reads::readyz))
         .route("/v1/beat", post(writes::beat))
         .route("/v1/forget", post(writes::forget))
         .route("/v1/reload", post(writes::reload))

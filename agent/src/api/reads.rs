@@ -73,7 +73,7 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
         peers_known: picture.stats.peers_known,
         seeds_heard: picture.stats.seeds_heard,
         counts: show::counts(&picture.members),
-        quorum: show::quorum(&app.0.clock, &picture.quorum),
+        quorum: show::quorum_at(&app.0.clock, picture.at, &picture.quorum),
         beat: show::beat(&app.0.clock, &picture.gate),
         seeds: app.0.seeds.shown(),
         conditions: conditions(&app, &picture),
@@ -83,7 +83,7 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
 
 pub(super) async fn quorum(State(app): State<App>) -> Result<Json<Quorum>, Problem> {
     let picture = app.look(Scope::Nobody).await?;
-    Ok(Json(show::quorum(&app.0.clock, &picture.quorum)))
+    Ok(Json(show::quorum_at(&app.0.clock, picture.at, &picture.quorum)))
 }
 
 /// Counters since the start, flat: a number by name, and refusals and losses by reason.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use heartsay_membership::{
-    AccuserView, CaseView, MemberView, OutsideReason, PieceKind, QuorumStatus, Status,
+    AccuserView, CaseView, Instant, MemberView, OutsideReason, PieceKind, QuorumStatus, Status,
 };
 
 use super::types::{Accusation, Agreed, Beat, Case, Evidence, Member, Outside, Piece, Quorum};
@@ -67,6 +67,13 @@ pub(crate) fn member_with_evidence(clock: &Clock, view: &MemberView, phi_thresho
     Member { evidence: Some(evidence), ..member(clock, view) }
 }
 
+/// Quorum as it is at `now`, for an answer that is read at once.
+#[must_use]
+pub(crate) fn quorum_at(clock: &Clock, now: Instant, status: &QuorumStatus) -> Quorum {
+    let left = status.until.map(|until| seconds(until.since(now)));
+    Quorum { left_seconds: left, ..quorum(clock, status) }
+}
+
 /// Quorum with its reason.
 #[must_use]
 pub(crate) fn quorum(clock: &Clock, status: &QuorumStatus) -> Quorum {
@@ -79,6 +86,7 @@ pub(crate) fn quorum(clock: &Clock, status: &QuorumStatus) -> Quorum {
         since: clock.stamp(status.since),
         electorate: status.electorate.clone(),
         until: status.until.map(|until| clock.stamp(until)),
+        left_seconds: None,
         fence: status.fence,
         agreed: status.agreed.as_ref().map(|agreed| Agreed {
             names: agreed.names.iter().map(ToString::to_string).collect(),

@@ -11,73 +11,134 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use nix::sys::socket::{getsockopt, sockopt};
-use nix::sys::stat::{Mode, umask};
 use nix::unistd::Gid;
+use parking_lot::Mutex;
+use socket2::{Domain, SockAddr, Type};
 use tracing::{info, warn};
 
 /// A bound socket; its file goes when this does, if it is still ours.
 #[derive(Debug)]
 pub(crate) struct Socket {
     path: PathBuf,
-    /// Device and inode of the file we made.
-    file: (u64, u64),
-    /// Held for the lock on it.
-    _lock: File,
+    mode: u32,
+    group: Option<Gid>,
+    held: Mutex<Held>,
 }
 
+#[derive(Debug)]
+struct Held {
+    /// The file we made.
+    file: FileId,
+    /// Held for the lock on it.
+    lock: File,
+}
+
+/// Device and inode.
+type FileId = (u64, u64);
+
 impl Socket {
-    /// Binds `path` with these permissions. Call before there are other threads:
-    /// the process's umask is narrowed for a moment.
+    /// Binds `path` with these permissions.
     ///
     /// # Errors
     /// The path is too long, taken by a living process, something else than a
     /// socket, or not writable.
     pub(crate) fn bind(path: &Path, mode: u32, group: Option<Gid>) -> anyhow::Result<(Self, UnixListener)> {
-        let shown = path.display();
-        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(dir)
-                .with_context(|| format!("cannot make the directory of the socket {shown}; give --socket"))?;
-        }
+        make_directory(path)?;
         let lock = lock(path)?;
-        clear(path)?;
-        let before = umask(Mode::from_bits_truncate(0o177));
-        let bound = UnixListener::bind(path);
-        umask(before);
-        let listener = bound.with_context(|| format!("cannot make the socket {shown}; give --socket"))?;
-        let file =
-            fs::symlink_metadata(path).with_context(|| format!("cannot examine the socket {shown}"))?;
-        let socket = Self { path: path.to_owned(), file: (file.dev(), file.ino()), _lock: lock };
+        let (file, listener) = listen(path, mode, group)?;
+        let held = Mutex::new(Held { file, lock });
+        Ok((Self { path: path.to_owned(), mode, group, held }, listener))
+    }
+
+    /// Where its file is, or was.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether what lies at the path is the file that we made.
+    #[must_use]
+    pub(crate) fn is_there(&self) -> bool {
+        file_id(&self.path).is_some_and(|file| file == self.held.lock().file)
+    }
+
+    /// Binds the path once more, after somebody removed the file.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub(crate) fn renew(&self) -> anyhow::Result<UnixListener> {
+        make_directory(&self.path)?;
+        let mut held = self.held.lock();
+        // Whoever cleaned up may have removed the lock too, and another agent may have it by now.
+        let locked = held.lock.metadata().map(|lock| (lock.dev(), lock.ino())).ok();
+        if locked.is_none() || file_id(&lock_path(&self.path)) != locked {
+            held.lock = lock(&self.path)?;
+        }
+        let (file, listener) = listen(&self.path, self.mode, self.group)?;
+        held.file = file;
+        Ok(listener)
+    }
+}
+
+fn make_directory(path: &Path) -> anyhow::Result<()> {
+    let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) else { return Ok(()) };
+    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(dir);
+    made.with_context(|| format!("cannot make the directory of the socket {}; give --socket", path.display()))
+}
+
+/// Nobody can connect before it listens, and so not before its permissions are set.
+fn listen(path: &Path, mode: u32, group: Option<Gid>) -> anyhow::Result<(FileId, UnixListener)> {
+    let shown = path.display();
+    clear(path)?;
+    let bound = || {
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        io::Result::Ok(socket)
+    };
+    let socket = bound().with_context(|| format!("cannot make the socket {shown}; give --socket"))?;
+    let opened = || {
+        let file = file_id(path).with_context(|| format!("cannot examine the socket {shown}"))?;
         if let Some(group) = group {
             std::os::unix::fs::chown(path, None, Some(group.as_raw()))
                 .with_context(|| format!("cannot give the socket {shown} to group {group}"))?;
         }
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
             .with_context(|| format!("cannot set the permissions of the socket {shown}"))?;
-        listener.set_nonblocking(true).context("cannot make the socket non-blocking")?;
-        Ok((socket, listener))
+        socket.listen(BACKLOG).with_context(|| format!("cannot listen at the socket {shown}"))?;
+        socket.set_nonblocking(true).context("cannot make the socket non-blocking")?;
+        Ok(file)
+    };
+    match opened() {
+        Ok(file) => Ok((file, socket.into())),
+        Err(e) => {
+            let _ = fs::remove_file(path);
+            Err(e)
+        }
     }
+}
+
+/// `None`: nothing is there.
+fn file_id(path: &Path) -> Option<FileId> {
+    fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        match fs::symlink_metadata(&self.path) {
-            Ok(file) if (file.dev(), file.ino()) == self.file => {
-                if let Err(e) = fs::remove_file(&self.path) {
-                    warn!(path = %self.path.display(), error = %e, "the socket could not be removed");
-                }
-            }
-            _ => info!(path = %self.path.display(), "the socket is not ours any more; left alone"),
+        if !self.is_there() {
+            info!(path = %self.path.display(), "the socket is not ours any more; left alone");
+        } else if let Err(e) = fs::remove_file(&self.path) {
+            warn!(path = %self.path.display(), error = %e, "the socket could not be removed");
         }
     }
 }
 
 fn lock(path: &Path) -> anyhow::Result<File> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let lock = PathBuf::from(name);
+    let lock = lock_path(path);
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -131,6 +192,9 @@ fn taken(path: &Path, pid: &str) -> String {
         path.display()
     )
 }
+
+/// Callers that may wait to be let in: as many as the kernel allows, as for any listener of the standard library.
+const BACKLOG: i32 = -1;
 
 #[cfg(test)]
 mod tests {
@@ -186,6 +250,32 @@ mod tests {
         fs::write(path(&dir), "precious").unwrap();
         assert!(Socket::bind(&path(&dir), 0o600, None).is_err());
         assert_eq!(fs::read(path(&dir)).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_socket_whose_file_was_removed_with_its_directory_and_lock_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let (socket, _old) = Socket::bind(&path(&dir), 0o660, None).unwrap();
+        fs::remove_dir_all(path(&dir).parent().unwrap()).unwrap();
+        assert!(!socket.is_there());
+        let _new = socket.renew().unwrap();
+        assert!(socket.is_there());
+        assert_eq!(fs::metadata(path(&dir)).unwrap().permissions().mode() & 0o777, 0o660);
+        UnixStream::connect(path(&dir)).unwrap();
+        assert!(Socket::bind(&path(&dir), 0o600, None).is_err(), "it is locked again");
+        drop(socket);
+        assert!(!path(&dir).exists(), "and goes with its owner");
+    }
+
+    #[test]
+    fn a_socket_that_another_agent_has_taken_over_is_left_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (socket, _listener) = Socket::bind(&path(&dir), 0o600, None).unwrap();
+        fs::remove_dir_all(path(&dir).parent().unwrap()).unwrap();
+        let (other, _of_other) = Socket::bind(&path(&dir), 0o600, None).unwrap();
+        let refused = socket.renew().unwrap_err().to_string();
+        assert!(refused.contains("belongs to a running process"), "{refused}");
+        assert!(other.is_there() && !socket.is_there());
     }
 
     #[test]

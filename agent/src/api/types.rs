@@ -253,6 +253,10 @@ pub struct Quorum {
     /// RFC 3339. While held: unless renewed, quorum is lost at this moment.
     #[serde(default)]
     pub until: Option<String>,
+    /// Seconds left until then. Count them from the moment at which you asked, by a clock that nobody sets: so they never last
+    /// longer than the proof. `null` without a proof, and in lines of the stream, which may be read long after.
+    #[serde(default)]
+    pub left_seconds: Option<f64>,
     /// Whether a fence is kept: then `until` is the end of this member's own lease, and others can tell when it has run out.
     #[serde(default)]
     pub fence: bool,

@@ -19,7 +19,7 @@ use crate::group::Group;
 #[derive(Args)]
 pub(super) struct Beat {
     /// Beat again and again, until stopped.
-    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, value_parser = interval, value_name = "TIME")]
     every: Option<Duration>,
     /// With --every: run this command each time, and beat only if it succeeds before the next is due.
     #[arg(last = true, requires = "every", value_name = "CHECK")]
@@ -73,5 +73,24 @@ impl Beat {
             Ok(None) => Err(format!("the check took longer than {time_limit:?}")),
             Err(error) => Err(format!("the check is lost: {error}")),
         }
+    }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("must be more than nothing".to_owned()),
+        Ok(interval) => Ok(interval),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_between_two_beats_is_refused() {
+        assert!(interval("0s").is_err() && interval("x").is_err());
+        assert_eq!(interval("1ms"), Ok(Duration::from_millis(1)));
     }
 }

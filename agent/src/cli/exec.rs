@@ -4,21 +4,23 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use jiff::Timestamp;
+use heartsay_membership::Instant;
 use nix::sys::signal::Signal;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::exit::{Exit, say};
 use super::status::{NO_ELECTORATE, has_electorate};
 use crate::api::types::{Quorum, WatchLine};
 use crate::client::{Client, ClientError};
+use crate::clock::Clock;
 use crate::group::Group;
 
 /// Arguments of `exec`.
@@ -50,12 +52,13 @@ impl Exec {
     /// Runs the command; its exit code is ours.
     pub(super) async fn run(self, client: &Client) -> anyhow::Result<Exit> {
         let (to, mut quorum) = watch::channel(Sight::default());
-        tokio::spawn(keep_watch(client.clone(), to));
+        let clock = Arc::new(Clock::start());
+        tokio::spawn(keep_watch(client.clone(), Arc::clone(&clock), to));
         let mut signals = signals()?;
         let mut patience = self.timeout;
         loop {
             tokio::select! {
-                start = wait_for_quorum(&mut quorum, patience, self.wait) => match start {
+                start = wait_for_quorum(&clock, &mut quorum, patience, self.wait) => match start {
                     Start::Held => {}
                     Start::TimeUp => {
                         say(&format!("time is up: {}", quorum.borrow().why));
@@ -82,7 +85,7 @@ impl Exec {
                     let _ = group.end(self.grace).await;
                     return Ok(code_of(status));
                 }
-                why = lost(&mut quorum, lost_before) => why,
+                why = lost(&clock, &mut quorum, lost_before) => why,
             };
             say(&format!("stopping the command (process group {}): {why}", group.id()));
             let status = group.end(self.grace).await.context("the command cannot be stopped")?;
@@ -113,9 +116,16 @@ struct Sight {
     never: bool,
     /// How often it was seen not to be held: a loss shows even when it was short.
     lost: u64,
-    /// The agent's proof is good until then, unless it is renewed.
-    until: Option<Timestamp>,
+    /// The agent's proof is good until then, unless it is renewed. An older agent does not say.
+    until: Option<Instant>,
     why: String,
+}
+
+impl Sight {
+    /// Held, by a proof that is still good: whoever stood still may have seen it long ago.
+    fn holds(&self, now: Instant) -> bool {
+        self.held && self.until.is_none_or(|until| now < until)
+    }
 }
 
 impl Default for Sight {
@@ -131,12 +141,13 @@ impl Default for Sight {
 }
 
 /// Follows what the agent says, over its restarts, for as long as anybody wants to know.
-async fn keep_watch(client: Client, to: watch::Sender<Sight>) {
+async fn keep_watch(client: Client, clock: Arc<Clock>, to: watch::Sender<Sight>) {
+    let news = Notify::new();
     loop {
         // The stream is quick, and the questions notice an agent that stands still.
         let error = tokio::select! {
-            error = follow(&client, &to) => error,
-            error = ask(&client, &to) => error,
+            error = follow(&client, &news, &to) => error,
+            error = ask(&client, &clock, &news, &to) => error,
         };
         let why = error.to_string();
         to.send_modify(|sight| {
@@ -146,7 +157,9 @@ async fn keep_watch(client: Client, to: watch::Sender<Sight>) {
     }
 }
 
-async fn follow(client: &Client, to: &watch::Sender<Sight>) -> ClientError {
+/// A loss counts at once. That quorum is held counts from an answer: a line of the stream may have waited, and nobody knows
+/// for how long.
+async fn follow(client: &Client, news: &Notify, to: &watch::Sender<Sight>) -> ClientError {
     let mut watch = loop {
         match client.watch("").await {
             Ok(watch) => break watch,
@@ -161,31 +174,45 @@ async fn follow(client: &Client, to: &watch::Sender<Sight>) -> ClientError {
             Err(error) => return error,
         };
         match watch.read::<WatchLine>(&line) {
-            Ok(WatchLine { kind, quorum: Some(quorum), .. }) if kind == "quorum" => take(to, &quorum),
+            Ok(WatchLine { kind, quorum: Some(quorum), .. }) if kind == "quorum" => match is_held(&quorum) {
+                true => news.notify_one(),
+                false => take(to, &quorum, None),
+            },
             Ok(_) => {}
             Err(error) => return error,
         }
     }
 }
 
-async fn ask(client: &Client, to: &watch::Sender<Sight>) -> ClientError {
+async fn ask(client: &Client, clock: &Clock, news: &Notify, to: &watch::Sender<Sight>) -> ClientError {
     let mut moments = tokio::time::interval(ASK);
     moments.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        moments.tick().await;
+        tokio::select! {
+            _ = moments.tick() => {}
+            () = news.notified() => {}
+        }
+        let before = clock.now();
         let asked = client.get_within("/v1/quorum", ANSWER).await;
         match asked.and_then(|answer| client.read::<Quorum>(&answer)) {
-            Ok(quorum) => take(to, &quorum),
+            Ok(quorum) => {
+                // What was left was left after the question: so this is never later than the end of the proof.
+                let left = quorum.left_seconds.and_then(|left| Duration::try_from_secs_f64(left).ok());
+                take(to, &quorum, left.map(|left| before + left));
+            }
             Err(error) => return error,
         }
     }
 }
 
-fn take(to: &watch::Sender<Sight>, quorum: &Quorum) {
-    let held = quorum.quorum == "held";
+fn is_held(quorum: &Quorum) -> bool {
+    quorum.quorum == "held"
+}
+
+fn take(to: &watch::Sender<Sight>, quorum: &Quorum, until: Option<Instant>) {
+    let held = is_held(quorum);
     let never = !has_electorate(quorum);
     let why = format!("quorum is {}: {}", quorum.quorum, quorum.reason);
-    let until = quorum.until.as_deref().and_then(|stamp| stamp.parse().ok());
     to.send_modify(|sight| {
         *sight = Sight { held, never, lost: sight.lost + u64::from(!held && sight.held), until, why };
     });
@@ -201,12 +228,13 @@ enum Start {
 
 /// Waits for quorum, in time, and as long as it makes sense unless `always`.
 async fn wait_for_quorum(
+    clock: &Clock,
     quorum: &mut watch::Receiver<Sight>,
     patience: Option<Duration>,
     always: bool,
 ) -> Start {
     let settled = async {
-        match quorum.wait_for(|sight| sight.held || (sight.never && !always)).await {
+        match quorum.wait_for(|sight| sight.holds(clock.now()) || (sight.never && !always)).await {
             Ok(sight) if sight.held => Start::Held,
             Ok(_) => Start::Never,
             // Nobody watches any more.
@@ -220,7 +248,7 @@ async fn wait_for_quorum(
 }
 
 /// Returns, with the reason, when quorum is not held, was not for a while, or may not be any more.
-async fn lost(quorum: &mut watch::Receiver<Sight>, before: u64) -> String {
+async fn lost(clock: &Clock, quorum: &mut watch::Receiver<Sight>, before: u64) -> String {
     loop {
         let Sight { held, lost, until, why, .. } = quorum.borrow_and_update().clone();
         if !held {
@@ -233,17 +261,15 @@ async fn lost(quorum: &mut watch::Receiver<Sight>, before: u64) -> String {
             changed = quorum.changed() => if changed.is_err() {
                 return "nobody watches quorum".to_owned();
             },
-            () = run_out(until) => return "the agent's proof of quorum has run out".to_owned(),
+            () = run_out(clock, until) => return "the agent's proof of quorum has run out".to_owned(),
         }
     }
 }
 
-async fn run_out(until: Option<Timestamp>) {
+async fn run_out(clock: &Clock, until: Option<Instant>) {
     match until {
-        Some(until) => {
-            let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
-            tokio::time::sleep(left).await;
-        }
+        // Without a timer there is no telling.
+        Some(until) => drop(clock.reached(until).await),
         None => std::future::pending().await,
     }
 }

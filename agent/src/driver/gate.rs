@@ -49,6 +49,11 @@ impl Gate {
         std::mem::take(&mut self.closed)
     }
 
+    /// This agent was not running for so long, and may have missed a beat.
+    pub(crate) fn forgive(&mut self, away: Duration) {
+        self.last += away;
+    }
+
     /// When the gate closes unless a beat comes.
     #[must_use]
     pub(crate) fn due(&self) -> Instant {
@@ -85,6 +90,13 @@ mod tests {
         assert_eq!(gate.due(), Instant::NEVER);
         assert!(gate.beat(at(50)) && !gate.is_closed());
         assert_eq!(gate.due(), at(60));
+    }
+
+    #[test]
+    fn a_host_that_slept_gives_its_service_the_rest_of_its_time() {
+        let mut gate = Gate::new(Some(Duration::from_secs(10)), at(0));
+        gate.forgive(Duration::from_secs(1000));
+        assert!(!gate.look(at(1009)) && gate.look(at(1010)));
     }
 
     #[test]

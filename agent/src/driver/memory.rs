@@ -38,7 +38,7 @@ impl Memory {
     }
 
     pub(crate) fn due(&self, now: Instant) -> bool {
-        self.changed
+        (self.changed || self.store.is_behind())
             && now.since(self.last) >= SAVE_EVERY
             && self.writing.as_ref().is_none_or(JoinHandle::is_finished)
     }
@@ -50,8 +50,17 @@ impl Memory {
         self.changed = false;
         self.last = now;
         let (peers, store, board) = (self.with_remembered(seen), Arc::clone(&self.store), Arc::clone(board));
-        self.writing =
-            Some(tokio::task::spawn_blocking(move || note_disk(&board, "peers", store.save_peers(&peers))));
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            note_disk(&board, "peers", store.save_peers(&peers).and_then(|()| store.catch_up()));
+        }));
+    }
+
+    /// Says what could not be written at the start.
+    pub(crate) fn begin(&mut self, board: &Arc<Board>) {
+        if self.store.is_behind() {
+            let (store, board) = (Arc::clone(&self.store), Arc::clone(board));
+            tokio::task::spawn_blocking(move || note_disk(&board, "generation", store.catch_up()));
+        }
     }
 
     /// Replaces the generation that is kept by a lower one.
@@ -65,7 +74,11 @@ impl Memory {
     pub(crate) fn raise(&mut self, generation: Generation, board: &Arc<Board>) {
         let (store, board) = (Arc::clone(&self.store), Arc::clone(board));
         tokio::task::spawn_blocking(move || {
-            note_disk(&board, "generation", store.save_generation(generation));
+            note_disk(
+                &board,
+                "generation",
+                store.save_generation(generation).and_then(|()| store.catch_up()),
+            );
         });
     }
 
@@ -84,7 +97,11 @@ impl Memory {
         self.turn += 1;
         let (turn, store, board) = (self.turn, Arc::clone(&self.store), Arc::clone(board));
         tokio::task::spawn_blocking(move || {
-            note_disk(&board, "agreed roster", store.save_agreed(turn, &names));
+            note_disk(
+                &board,
+                "agreed roster",
+                store.save_agreed(turn, &names).and_then(|()| store.catch_up()),
+            );
         });
     }
 

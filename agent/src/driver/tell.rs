@@ -130,6 +130,7 @@ impl Driver {
                 }
             }
             Event::Stalled(time) => {
+                self.gate.forgive(time);
                 let sentence =
                     format!("this agent was not running for {time:?}; all waits were extended by it");
                 warn!("{sentence}");

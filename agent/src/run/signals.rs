@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::info;
 
 /// What a signal asks for.
 pub(crate) enum Wish {
@@ -15,6 +16,8 @@ pub(crate) struct Signals {
     interrupt: Signal,
     hangup: Signal,
     user1: Signal,
+    quit: Signal,
+    user2: Signal,
 }
 
 impl Signals {
@@ -29,6 +32,8 @@ impl Signals {
             interrupt: on(SignalKind::interrupt())?,
             hangup: on(SignalKind::hangup())?,
             user1: on(SignalKind::user_defined1())?,
+            quit: on(SignalKind::quit())?,
+            user2: on(SignalKind::user_defined2())?,
         })
     }
 
@@ -39,11 +44,16 @@ impl Signals {
 
     /// Waits for the next one.
     pub(crate) async fn next(&mut self) -> Wish {
-        tokio::select! {
-            _ = self.terminate.recv() => Wish::Stop,
-            _ = self.interrupt.recv() => Wish::Stop,
-            _ = self.hangup.recv() => Wish::Reload,
-            _ = self.user1.recv() => Wish::Dump,
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Wish::Stop,
+                _ = self.interrupt.recv() => return Wish::Stop,
+                _ = self.quit.recv() => return Wish::Stop,
+                _ = self.hangup.recv() => return Wish::Reload,
+                _ = self.user1.recv() => return Wish::Dump,
+                // By default it would end us without a good-bye.
+                _ = self.user2.recv() => info!("SIGUSR2 means nothing to this agent"),
+            }
         }
     }
 }

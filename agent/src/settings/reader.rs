@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::layers::{self, Given, Layers, Raw};
@@ -34,7 +34,7 @@ impl Reader {
     pub(super) fn files(&mut self, args: &AgentArgs) -> Vec<(PathBuf, String)> {
         let (paths, compulsory) = match &args.config {
             Some((path, _)) => (vec![path.clone()], true),
-            None => (values::standard_files(), false),
+            None => (self.standard_files(), false),
         };
         let mut files = Vec::new();
         for path in paths {
@@ -55,6 +55,16 @@ impl Reader {
             }
         }
         files
+    }
+
+    fn standard_files(&mut self) -> Vec<PathBuf> {
+        let (main, dir) = (Path::new(layers::MAIN_FILE), Path::new(layers::DROP_INS));
+        values::standard_files(main, dir).unwrap_or_else(|e| {
+            let problem = format!("cannot list {}: {e}", dir.display());
+            let remedy = "let the agent's user read the directory and what is in it, or give --config FILE";
+            self.errors.push(SettingsError::usage("config", Origin::Default, problem, remedy));
+            Vec::new()
+        })
     }
 
     /// The value of `key` and where it comes from: given, fixed default, or `found` at start.

@@ -225,6 +225,9 @@ pub enum ElectorateError {
     /// A number that is none, or too large.
     #[error("{0:?} is not a number of votes (1 to {MOST_VOTES})")]
     Votes(String),
+    /// A voter without a name, as where a variable of a template was empty: the others alone would have a majority too easily.
+    #[error("a name is missing between commas, or before the first or after the last")]
+    Gap,
     /// A voter named twice.
     #[error("{0} is named twice")]
     Twice(Name),
@@ -268,7 +271,13 @@ impl FromStr for Electorate {
             return expected(text, None);
         }
         let mut voters = BTreeMap::new();
-        for voter in text.split(',').map(str::trim).filter(|voter| !voter.is_empty()) {
+        for voter in text.split(',').map(str::trim) {
+            if voter.is_empty() {
+                return Err(if text.is_empty() { ElectorateError::Empty } else { ElectorateError::Gap });
+            }
+            if voter.starts_with('-') {
+                return Err(ElectorateError::Votes(voter.to_owned()));
+            }
             let (name, votes) = match voter.rsplit_once(':') {
                 Some((name, votes)) => (name, number(votes)?),
                 None => (voter, 1),
@@ -278,7 +287,7 @@ impl FromStr for Electorate {
                 return Err(ElectorateError::Twice(name));
             }
         }
-        if voters.is_empty() { Err(ElectorateError::Empty) } else { Ok(Self::Voters(voters)) }
+        Ok(Self::Voters(voters))
     }
 }
 
@@ -370,6 +379,10 @@ mod tests {
         assert_eq!(of(""), E::Empty);
         assert_eq!(of("3x"), E::Votes("3x".to_owned()));
         assert_eq!(of("a:0,b"), E::Empty);
+        assert_eq!(of("-1"), E::Votes("-1".to_owned()));
+        for text in ["a,,b", "a,", ",a", ","] {
+            assert_eq!(of(text), E::Gap, "{text}");
+        }
         assert_eq!(of("role=voter"), E::Tag);
         for text in
             ["last-agreed:0", "last-agreed:", "last-agreed:x", "last-agreed:3*votes", "last-agreed*votes"]

@@ -1,0 +1,16 @@
+//! Waiting for a descriptor of our own that is neither a socket nor a process.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Waits until there is something to read from `fd`, which does not block, and closes it.
+///
+/// # Errors
+/// It is of a kind that nobody can wait for, or the system has no room.
+#[expect(deprecated, reason = "not sound with descriptors of somebody else; this one is owned")]
+pub(crate) async fn readable(fd: OwnedFd) -> io::Result<()> {
+    AsyncFd::with_interest(fd, Interest::READABLE)?.readable().await.map(drop)
+}
