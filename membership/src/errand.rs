@@ -30,7 +30,7 @@ impl Node {
             let padding = ping.padding.clone();
             let mut packet = self.packet(seq, Some(Body::Pong(gossip::Pong { silences, padding })));
             packet.lease = self.acknowledge(now, sender);
-            self.fit_padding(&mut packet);
+            self.fit_padding(now, &mut packet);
             self.send(from, &packet);
         }
     }

@@ -367,6 +367,11 @@ impl Node {
 
     /// One bare ping and one as long as any datagram.
     fn measure_path(&mut self, now: Instant, subject: u64, to: SocketAddr) {
+        if !self.outlet.affords(now, self.config.datagram.limit() * 2) {
+            // Held back by ourselves, it would look lost.
+            self.path_limits.pause_until = now + PAUSE;
+            return;
+        }
         let deadline = now + self.patience(self.roster.get(subject));
         self.path_limits.pause_until = now + PAUSE;
         if let Some(path) = self.path_limits.get_mut(to) {
@@ -396,10 +401,13 @@ impl Node {
     }
 
     /// The answer to a measurement is no longer than a datagram may be.
-    pub(crate) fn fit_padding(&self, packet: &mut gossip::Packet) {
+    pub(crate) fn fit_padding(&mut self, now: Instant, packet: &mut gossip::Packet) {
+        let affordable = self.outlet.affords(now, self.config.datagram.limit());
         let over = packet.encoded_len().saturating_sub(self.longest_packet());
         if let Some(Body::Pong(pong)) = &mut packet.body {
-            pong.padding.truncate(pong.padding.len().saturating_sub(over));
+            // Better a short answer than one that we hold back ourselves.
+            let length = if affordable { pong.padding.len().saturating_sub(over) } else { 0 };
+            pong.padding.truncate(length);
         }
     }
 
