@@ -214,7 +214,7 @@ impl Node {
         let (second, first): (Vec<Due>, Vec<Due>) = self.burst.due(now).into_iter().partition(|d| d.wave > 0);
         if !first.is_empty() {
             let targets = self.anybody(self.burst.fanout());
-            self.pass_on(now, first, &targets);
+            self.pass_on(now, &first, &targets);
         }
         // Smaller: together they make seven, see burst.rs.
         let fanout = self.burst.fanout().saturating_sub(1).max(1);
@@ -223,7 +223,7 @@ impl Node {
         }
         if self.burst.affords(now, fanout) {
             let targets = self.those_in_turn(now, fanout);
-            self.pass_on(now, second, &targets);
+            self.pass_on(now, &second, &targets);
         } else {
             second.into_iter().for_each(|news| self.burst.put_back(now, news));
         }
@@ -254,12 +254,12 @@ impl Node {
         some
     }
 
-    fn pass_on(&mut self, now: Instant, due: Vec<Due>, targets: &[SocketAddr]) {
+    fn pass_on(&mut self, now: Instant, due: &[Due], targets: &[SocketAddr]) {
         let mut left_out: Option<Vec<Due>> = None;
         for some in self.alike(targets) {
             let Some(mut filler) = some.first().and_then(|to| self.filler(*to, 0, None)) else { continue };
             let mut rest = Vec::new();
-            for news in &due {
+            for news in due {
                 let claim = some.first().and_then(|to| self.news_claim(now, *to, *news));
                 if let Some(claim) = claim
                     && filler.try_claim(claim).is_err()

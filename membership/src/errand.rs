@@ -27,16 +27,19 @@ impl Node {
             // Strangers are told no more than that we are here.
             let about = if sender.is_some() { ping.about.as_slice() } else { &[] };
             let silences = self.silences(now, about);
-            let padding = ping.padding.clone();
+            let (bare, padding) = (ping.padding.is_empty(), ping.padding.clone());
             let mut packet = self.packet(seq, Some(Body::Pong(gossip::Pong { silences, padding })));
             packet.lease = self.acknowledge(now, sender);
-            if let Some(claim) = self.what_stands_against(now, from, sender) {
+            // What measures a path has no room for anything else.
+            if bare
+                && let Some(claim) = self.what_stands_against(now, from, sender)
+            {
                 let Ok(mut filler) = Filler::new(packet, self.packet_limit(from)) else { return };
                 // Without room for it the answer itself still counts.
                 let _ = filler.try_claim(claim);
                 packet = filler.finish();
             }
-            self.fit_padding(&mut packet);
+            self.fit_padding(now, &mut packet);
             self.send(from, &packet);
         }
     }

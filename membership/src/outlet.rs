@@ -26,6 +26,11 @@ impl Outlet {
         Self { bytes: Bucket::new(now, rate), reserve: usize::try_from(rate).unwrap_or(usize::MAX) }
     }
 
+    /// Whether so many bytes could leave now and what is kept for signs of life would stay.
+    pub fn affords(&mut self, now: Instant, bytes: usize) -> bool {
+        self.bytes.available(now) >= bytes.saturating_add(self.reserve)
+    }
+
     /// Whether a datagram of `length` bytes around `packet` may leave; then it is paid for.
     pub fn passes(&mut self, now: Instant, packet: &Packet, length: usize) -> bool {
         let cost = length + HEADERS;

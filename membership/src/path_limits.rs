@@ -81,8 +81,11 @@ enum Found {
     Narrow {
         measured: bool,
     },
-    /// The other side says so.
-    Told,
+    /// The other side says so, since then. `shown`: for long enough to be no guess of a newcomer.
+    Told {
+        since: Instant,
+        shown: bool,
+    },
 }
 
 impl PathLimits {
@@ -176,12 +179,12 @@ impl Path {
     }
 
     fn is_narrow(&self) -> bool {
-        self.is_found_narrow() || self.found == Found::Told
+        self.is_found_narrow() || matches!(self.found, Found::Told { .. })
     }
 
     /// Worth telling people: more than the guess of a newcomer.
     fn is_shown(&self) -> bool {
-        matches!(self.found, Found::Narrow { measured: true } | Found::Told)
+        matches!(self.found, Found::Narrow { measured: true } | Found::Told { shown: true, .. })
     }
 
     fn is_found_narrow(&self) -> bool {
@@ -300,16 +303,22 @@ impl Node {
     pub(crate) fn hear_longest(&mut self, now: Instant, from: SocketAddr, longest: u32) {
         let limits = &mut self.path_limits;
         if longest == 0 {
-            if limits.get(from).is_some_and(|path| path.found == Found::Told) {
+            if let Some(Found::Told { shown, .. }) = limits.get(from).map(|path| path.found) {
                 limits.paths.retain(|path| path.to != from);
-                self.tell_of_path(from, false);
+                if shown {
+                    self.tell_of_path(from, false);
+                }
             }
             return;
         }
         let Some(path) = limits.entry(from).filter(|path| !path.is_found_narrow()) else { return };
-        let news = path.found != Found::Told;
-        *path = Path { found: Found::Told, next: now + AGAIN, ..Path::new(from) };
-        if news {
+        let (since, before) = match path.found {
+            Found::Told { since, shown } => (since, shown),
+            Found::Nothing | Found::Whole | Found::Narrow { .. } => (now, false),
+        };
+        let shown = now.since(since) >= NO_GUESS;
+        *path = Path { found: Found::Told { since, shown }, next: now + AGAIN, ..Path::new(from) };
+        if shown && !before {
             self.tell_of_path(from, true);
         }
     }
@@ -324,9 +333,11 @@ impl Node {
         let member = self.roster.iter().find(|m| m.life.address() == to && is_other(m, me)).map(Member::hash);
         match (path.found, member) {
             // The time that it counted for is over.
-            (Found::Told, _) => {
+            (Found::Told { shown, .. }, _) => {
                 self.path_limits.paths.retain(|path| path.to != to);
-                self.tell_of_path(to, false);
+                if shown {
+                    self.tell_of_path(to, false);
+                }
             }
             // Kept beside narrow ones, to tell that it is not our own link.
             (Found::Whole, _) if path.doubts < DOUBTFUL => {
@@ -367,6 +378,11 @@ impl Node {
 
     /// One bare ping and one as long as any datagram.
     fn measure_path(&mut self, now: Instant, subject: u64, to: SocketAddr) {
+        if !self.outlet.affords(now, self.config.datagram.limit() * 2) {
+            // Held back by ourselves, it would look lost.
+            self.path_limits.pause_until = now + PAUSE;
+            return;
+        }
         let deadline = now + self.patience(self.roster.get(subject));
         self.path_limits.pause_until = now + PAUSE;
         if let Some(path) = self.path_limits.get_mut(to) {
@@ -396,10 +412,13 @@ impl Node {
     }
 
     /// The answer to a measurement is no longer than a datagram may be.
-    pub(crate) fn fit_padding(&self, packet: &mut gossip::Packet) {
+    pub(crate) fn fit_padding(&mut self, now: Instant, packet: &mut gossip::Packet) {
+        let affordable = self.outlet.affords(now, self.config.datagram.limit());
         let over = packet.encoded_len().saturating_sub(self.longest_packet());
         if let Some(Body::Pong(pong)) = &mut packet.body {
-            pong.padding.truncate(pong.padding.len().saturating_sub(over));
+            // Better a short answer than one that we hold back ourselves.
+            let length = if affordable { pong.padding.len().saturating_sub(over) } else { 0 };
+            pong.padding.truncate(length);
         }
     }
 
@@ -475,7 +494,7 @@ impl Node {
             name: name(path.to),
             passes: FLOOR,
             lost: self.config.datagram.limit(),
-            told: path.found == Found::Told,
+            told: matches!(path.found, Found::Told { .. }),
         };
         self.path_limits.paths.iter().filter(|path| path.is_shown()).map(view).collect()
     }
@@ -503,6 +522,8 @@ const ENOUGH: u8 = 4;
 const AGAIN: Duration = Duration::from_secs(600);
 /// So long nothing is held against a path that was whole. Honest guess.
 const WHOLE_FOR: Duration = Duration::from_secs(60);
+/// A newcomer's guess is measured within some seconds; what is said for longer is shown to people.
+const NO_GUESS: Duration = Duration::from_secs(10);
 /// Between measurements of two paths: they cost at most 2.5 kB/s.
 const PAUSE: Duration = Duration::from_secs(1);
 /// So many narrow ones, none of them whole, are our own link.

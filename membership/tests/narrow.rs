@@ -68,9 +68,8 @@ fn news_too_long_for_a_path_that_has_become_narrow_goes_in_pieces() {
     world.run(620.0 * 2.0);
     for name in ["n1", "n2", "n3", "n4", "n5"] {
         assert_eq!(narrow_paths(&world, name), [], "{name}");
-        let last = world.nodes[name].events.iter().rev().find_map(|(_, event)| match event {
-            Event::PathLimited { narrow, .. } => Some(*narrow),
-            _ => None,
+        let last = world.nodes[name].events.iter().rev().find_map(|(_, event)| {
+            if let Event::PathLimited { narrow, .. } = event { Some(*narrow) } else { None }
         });
         assert_ne!(last, Some(true), "{name}");
     }

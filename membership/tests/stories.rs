@@ -723,7 +723,8 @@ fn whoever_is_asked_by_everybody_stays_within_its_byte_budget_and_alive() {
     assert!(world.nodes["n1"].node.stats().datagrams_held_back > 0, "the budget was never used up");
     world.forget_events();
     world.run(30.0);
-    assert!(world.nodes.values().all(|place| place.events.is_empty()), "and nobody took it for dead");
+    let events: Vec<_> = world.nodes.values().flat_map(|place| &place.events).collect();
+    assert!(events.is_empty(), "and nobody took it for dead: {events:?}");
 }
 
 /// Names of those who are accused of something at anybody, though nothing is wrong with them any more.

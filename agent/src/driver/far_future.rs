@@ -31,7 +31,7 @@ impl FarFuture {
     /// What people are told; `others` are members in the view beside ourselves, `stamp` is the time that we take it to be.
     pub(crate) fn sentence(&self, others: usize, unix_ms: u64, stamp: &str) -> Option<String> {
         let (name, generation) = self.lives.first_key_value()?;
-        let days = generation.saturating_sub(unix_ms) / DAY_MS;
+        let days = generation.saturating_sub(unix_ms).saturating_add(DAY_MS / 2) / DAY_MS;
         let (more, is) = match self.lives.len() - 1 {
             0 => (String::new(), "is"),
             more => (format!(" and {more} more"), "are"),
