@@ -212,6 +212,6 @@ fn a_key_file_is_private_and_never_overwritten() {
 
     let output = heartsay(&["keygen", "--out", path]);
     assert_eq!(code(&output), 1);
-    assert!(stderr(&output).contains(path), "{}", stderr(&output));
+    assert!(stderr(&output).contains(&format!("{path} is there already")), "{}", stderr(&output));
     assert_eq!(fs::read_to_string(&file).unwrap(), key);
 }

@@ -110,16 +110,16 @@ impl Keygen {
             return Ok(Exit::Done);
         };
         let at = || path.display().to_string();
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).with_context(
-                || match path.exists() {
-                    true => format!(
-                        "{} is there already, and stays; give another --out, or append a key to it",
-                        at()
-                    ),
-                    false => at(),
-                },
-            )?;
+        let refused = || match path.exists() {
+            true => format!("{} is there already, and stays; give another --out", at()),
+            false => at(),
+        };
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(refused)?;
         writeln!(file, "{key}").and_then(|()| file.sync_all()).with_context(at)?;
         output.show(&json!({ "file": path }), |_: IgnoredAny| format!("a new key is in {}", at()))?;
         Ok(Exit::Done)
