@@ -31,9 +31,7 @@ impl Node {
             let mut packet = self.packet(seq, Some(Body::Pong(gossip::Pong { silences, padding })));
             packet.lease = self.acknowledge(now, sender);
             // What measures a path has no room for anything else.
-            if bare
-                && let Some(claim) = self.what_stands_against(now, from, sender)
-            {
+            if bare && let Some(claim) = self.what_stands_against(now, from, sender) {
                 let Ok(mut filler) = Filler::new(packet, self.packet_limit(from)) else { return };
                 // Without room for it the answer itself still counts.
                 let _ = filler.try_claim(claim);
@@ -45,7 +43,12 @@ impl Node {
     }
 
     /// Whoever asks us is told what we hold against it: it may not have heard.
-    pub(crate) fn what_stands_against(&self, now: Instant, to: SocketAddr, asker: Option<u64>) -> Option<gossip::Claim> {
+    pub(crate) fn what_stands_against(
+        &self,
+        now: Instant,
+        to: SocketAddr,
+        asker: Option<u64>,
+    ) -> Option<gossip::Claim> {
         let asker = self.roster.get(asker?).filter(|m| m.hash() != self.me)?;
         let accused = asker.status != Status::Alive || !self.counts(asker);
         accused.then(|| self.claim(now, to, asker, Detail::Thin))

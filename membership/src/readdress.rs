@@ -61,7 +61,11 @@ impl Node {
     }
 
     /// The same packet with our record beside it, while not everybody knows our address.
-    pub(crate) fn introduced<'a>(&self, to: SocketAddr, packet: &'a gossip::Packet) -> Cow<'a, gossip::Packet> {
+    pub(crate) fn introduced<'a>(
+        &self,
+        to: SocketAddr,
+        packet: &'a gossip::Packet,
+    ) -> Cow<'a, gossip::Packet> {
         let introduced = |claim: &gossip::Claim| claim.subject == self.me && claim.body.is_some();
         if self.last_call >= self.introduce_until || packet.claims.iter().any(introduced) {
             return Cow::Borrowed(packet);

@@ -53,7 +53,8 @@ pub(crate) async fn serve<D: Door>(door: D, router: Router, app: App) {
                 continue;
             }
         };
-        let Some(place) = admission.connection(caller.may_change(app.0.about.admin_group), app.0.clock.now()) else {
+        let Some(place) = admission.connection(caller.may_change(app.0.about.admin_group), app.0.clock.now())
+        else {
             // Beyond what is refused at the same time, closing is answer enough.
             if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
                 tasks.spawn(async move {

@@ -16,7 +16,8 @@ use tracing::info;
 
 use super::peer::Peer;
 use super::types::{
-    Beat, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, Reloaded, RestartRequest, TagsRequest,
+    Beat, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, Reloaded, RestartRequest,
+    TagsRequest,
 };
 use super::{App, Problem, show};
 use crate::driver::{Picture, Request, Scope};

@@ -12,7 +12,8 @@ use super::members::key_value;
 use super::output::{Output, count, list};
 use super::why::unknown;
 use crate::api::types::{
-    ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, Reloaded, RestartRequest, SelfInfo, TagsRequest,
+    ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, Reloaded, RestartRequest, SelfInfo,
+    TagsRequest,
 };
 use crate::client::Client;
 
