@@ -175,7 +175,12 @@ impl Node {
     }
 
     /// Tells of values of a member's state that have changed, unless only the protocol itself is concerned.
-    pub(crate) fn report_update(&mut self, hash: u64, mut changed: Vec<KeyChange>, reason: &'static str) {
+    pub(crate) fn report_update(
+        &mut self,
+        hash: u64,
+        mut changed: Vec<KeyChange>,
+        reason: impl Into<Cow<'static, str>>,
+    ) {
         changed.retain(|change| change.key != QUORUM_KEY);
         if let Some(event) = self.member_event(hash, MemberEventKind::Update, &[], reason)
             && !changed.is_empty()

@@ -45,19 +45,25 @@ impl Node {
         self.join.drop_address(address);
         self.burst.news(now, me, true);
         self.emit(Event::Readdressed { address, generation });
-        self.report_update(me, vec![address_changed(old)], "its address changed");
+        self.report_move(me, old, address);
     }
 
     /// Another member has gone on at another address.
     pub(crate) fn follow_to(&mut self, now: Instant, subject: u64, old: SocketAddr, pass_on: bool) {
+        let Some(new) = self.roster.get(subject).map(|member| member.life.address()) else { return };
         self.unrest_at = now;
         self.probes.remove(&subject);
         self.contacts.forgive(subject);
-        self.report_update(subject, vec![address_changed(old)], "its address changed");
+        self.report_move(subject, old, new);
         if pass_on {
             self.burst.news(now, subject, true);
         }
         self.refresh(now, subject, "it is at another address now");
+    }
+
+    fn report_move(&mut self, subject: u64, old: SocketAddr, new: SocketAddr) {
+        let change = KeyChange { key: ADDRESS.to_owned(), before: Some(old.to_string().into_bytes()) };
+        self.report_update(subject, vec![change], format!("its address changed from {old} to {new}"));
     }
 
     /// The same packet with our record beside it, while not everybody knows our address.
@@ -86,10 +92,8 @@ impl Node {
     }
 }
 
-fn address_changed(old: SocketAddr) -> KeyChange {
-    KeyChange { key: "address".to_owned(), before: Some(old.to_string().into_bytes()) }
-}
-
+/// What an update calls the address, beside the keys of the state.
+const ADDRESS: &str = "address";
 /// For so long a member at a new address introduces itself and exchanges more often: as long as a newcomer does.
 const INTRODUCED_FOR: Duration = Duration::from_secs(3);
 /// As after a stall: what was asked from the earlier address stays unanswered. Honest guess.

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use common::{DAWN_MS, World};
 use heartsay_membership::{
-    Command, Config, Electorate, Event, HostId, Input, MemberEventKind, MemberView, Name, Quorum, Status,
+    Command, Config, Electorate, Event, HostId, Input, KeyChange, MemberEventKind, MemberView, Name, Quorum,
+    Status,
 };
 use heartsay_proto::gossip::{Body, Claim, Packet};
 use heartsay_proto::{Keyring, encode_packet, seal};
@@ -107,15 +108,17 @@ fn the_update_says_what_changed() {
     readdress(&mut world, "n2", NEW);
     world.run(1.0);
     for place in world.nodes.values() {
-        let reasons: Vec<String> = place
+        let told: Vec<_> = place
             .events
             .iter()
             .filter_map(|(_, event)| match event {
-                Event::Member(event) => Some(event.reason.to_string()),
+                Event::Member(event) => Some((event.reason.to_string(), event.changed.clone())),
                 _ => None,
             })
             .collect();
-        assert_eq!(reasons, [format!("its address changed from {old} to {NEW}")]);
+        let before = Some(old.to_string().into_bytes());
+        let changed = vec![KeyChange { key: "address".to_owned(), before }];
+        assert_eq!(told, [(format!("its address changed from {old} to {NEW}"), changed)]);
     }
 }
 
