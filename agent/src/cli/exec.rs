@@ -14,7 +14,6 @@ use nix::sys::signal::Signal;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::MissedTickBehavior;
 
 use super::exit::{Exit, say};
 use super::status::{NO_ELECTORATE, has_electorate};
@@ -185,13 +184,7 @@ async fn follow(client: &Client, news: &Notify, to: &watch::Sender<Sight>) -> Cl
 }
 
 async fn ask(client: &Client, clock: &Clock, news: &Notify, to: &watch::Sender<Sight>) -> ClientError {
-    let mut moments = tokio::time::interval(ASK);
-    moments.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            _ = moments.tick() => {}
-            () = news.notified() => {}
-        }
         let before = clock.now();
         let asked = client.get_within("/v1/quorum", ANSWER).await;
         match asked.and_then(|answer| client.read::<Quorum>(&answer)) {
@@ -199,10 +192,19 @@ async fn ask(client: &Client, clock: &Clock, news: &Notify, to: &watch::Sender<S
                 // What was left was left after the question: so this is never later than the end of the proof.
                 let left = quorum.left_seconds.and_then(|left| Duration::try_from_secs_f64(left).ok());
                 take(to, &quorum, left.map(|left| before + left));
+                tokio::select! {
+                    () = tokio::time::sleep(pause(left)) => {}
+                    () = news.notified() => {}
+                }
             }
             Err(error) => return error,
         }
     }
+}
+
+/// Until the next question: it must not come when what was left is gone, while the proof has been renewed.
+fn pause(left: Option<Duration>) -> Duration {
+    left.map_or(ASK, |left| (left / 2).clamp(SHORTEST, ASK))
 }
 
 fn is_held(quorum: &Quorum) -> bool {
@@ -341,5 +343,19 @@ const ASK: Duration = Duration::from_millis(500);
 const ANSWER: Duration = Duration::from_secs(2);
 /// Between two tries for a place among the streams. Honest guess.
 const BUSY: Duration = Duration::from_secs(5);
+/// Between two questions when hardly anything is left. Honest guess.
+const SHORTEST: Duration = Duration::from_millis(20);
 /// How often a missing agent is looked for.
 const RETRY: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agent_is_asked_again_before_its_proof_runs_out() {
+        let pause = |ms| pause(Some(Duration::from_millis(ms)));
+        assert_eq!([1400, 1000, 450, 0].map(pause), [ASK, ASK, Duration::from_millis(225), SHORTEST]);
+        assert_eq!(super::pause(None), ASK);
+    }
+}

@@ -316,6 +316,9 @@ fn claim(u: &mut Unstructured<'_>) -> arbitrary::Result<Claim> {
         })?,
         since: number(u)?,
         version: number(u)?,
+        kept: if u.arbitrary()? { Some(vec![0; u.int_in_range(0..=40)?].into()) } else { None },
+        newest: number(u)?,
+        restart_ms: u.int_in_range(0..=100_000)?,
     })
 }
 
