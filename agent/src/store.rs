@@ -136,9 +136,11 @@ impl Store {
     /// Disk full or gone; the old value stays.
     pub(crate) fn reset_generation(&self, generation: Generation) -> io::Result<()> {
         let mut written = self.written.lock();
-        replace(&self.dir.join(GENERATION), &[generation.to_string()])?;
-        *written = generation;
-        Ok(())
+        let saved = replace(&self.dir.join(GENERATION), &[generation.to_string()]);
+        // What could not be written of the life before is written no more.
+        self.behind.lock().generation = saved.is_err().then_some(generation);
+        *written = generation.saturating_sub(u64::from(saved.is_err()));
+        saved
     }
 
     /// Keeps names and addresses of all peers for the next start.
