@@ -116,6 +116,7 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
         ("join", &[dirt, "--timeout", "1s"]),
         ("join", &["nobody", "--timeout", "1s"]),
         ("leave", &[]),
+        ("restart", &["--no-wait"]),
         ("forget", &["n4"]),
         ("forget", &[dirt]),
         ("tags", &[]),
