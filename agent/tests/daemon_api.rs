@@ -215,9 +215,9 @@ fn watchers_and_idle_connections_keep_nobody_else_out() {
     }
     let metrics = agent.ask("GET", "/metrics", "", "").body;
     assert!(metrics.contains("heartsay_api_streams{cluster=\"tests\"} 256"), "{metrics}");
-    let refused = metrics.lines().find(|line| {
-        line.starts_with("heartsay_api_refused_total") && line.contains("what=\"streams\"")
-    });
+    let refused = metrics
+        .lines()
+        .find(|line| line.starts_with("heartsay_api_refused_total") && line.contains("what=\"streams\""));
     assert!(refused.is_some_and(|line| !line.ends_with(" 0")), "{metrics}");
     drop(watches);
     agent.wait_for("there is room again", |agent| agent.watch("", "").status == 200);

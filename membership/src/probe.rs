@@ -332,12 +332,14 @@ impl Node {
         }
     }
 
-    /// A helper asked at `asked` has heard it: if it had refused us before, it was not the member that did.
+    /// A helper asked at `asked` has heard it: it lives, and the silence, or the refusal, is the path's.
     pub(crate) fn helper_heard(&mut self, now: Instant, asked: Instant, subject: u64) {
-        let refused = self.probes.get(&subject).and_then(|probe| probe.refused);
-        if refused.is_none_or(|at| asked < at) {
+        let since = self.probes.get(&subject).map(|probe| probe.refused.unwrap_or(probe.began));
+        if since.is_none_or(|since| asked < since) {
             return;
         }
+        // No suspicion, and yet a reason to look at its link (damping.rs).
+        self.note_trouble(now, subject, Status::Suspect);
         if let Some(mut member) = self.roster.get_mut(subject) {
             member.path.reachable = Some(false);
         }
