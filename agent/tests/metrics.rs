@@ -1,6 +1,11 @@
 //! `/metrics` of real agents: readable for what reads it, complete from the start, and the shipped alerts speak of it.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that trips over is a test that fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that trips over is a test that fails"
+)]
 
 mod daemon;
 

@@ -17,6 +17,7 @@
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use crate::Instant;
 use crate::claims::is_other;
@@ -212,7 +213,9 @@ impl Node {
             return;
         }
         let against = marks.accusations.iter().filter(|a| kept_out || a.of_silence());
-        self.footing.verdict = Some(Verdict { until, kept_out, by: against.map(|a| a.by).collect() });
+        // One accuser may speak of the silence and of the link.
+        let by: BTreeSet<u64> = against.map(|a| a.by).collect();
+        self.footing.verdict = Some(Verdict { until, kept_out, by: by.into_iter().collect() });
         self.look_at_ourselves(now);
     }
 

@@ -42,9 +42,9 @@ fn told(world: &World, who: &str) -> Vec<MemberEventKind> {
     let others = world.nodes.iter().filter(|(name, _)| *name != who);
     let mut kinds: Vec<MemberEventKind> = others
         .flat_map(|(_, place)| &place.events)
-        .filter_map(|(_, event)| match event {
-            Event::Member(event) if event.name.as_str() == who => Some(event.kind),
-            _ => None,
+        .filter_map(|(_, event)| {
+            let Event::Member(event) = event else { return None };
+            (event.name.as_str() == who).then_some(event.kind)
         })
         .collect();
     kinds.sort_unstable();
@@ -111,9 +111,9 @@ fn the_update_says_what_changed() {
         let told: Vec<_> = place
             .events
             .iter()
-            .filter_map(|(_, event)| match event {
-                Event::Member(event) => Some((event.reason.to_string(), event.changed.clone())),
-                _ => None,
+            .filter_map(|(_, event)| {
+                let Event::Member(event) = event else { return None };
+                Some((event.reason.to_string(), event.changed.clone()))
             })
             .collect();
         let before = Some(old.to_string().into_bytes());

@@ -258,9 +258,7 @@ fn complete(world: &World) -> bool {
 }
 
 fn updates(events: &[(heartsay_membership::Instant, Event)]) -> Vec<&MemberEvent> {
-    let members = events.iter().filter_map(|(_, event)| match event {
-        Event::Member(event) => Some(event),
-        _ => None,
-    });
+    let members =
+        events.iter().filter_map(|(_, event)| if let Event::Member(it) = event { Some(it) } else { None });
     members.filter(|event| event.kind == MemberEventKind::Update).collect()
 }
