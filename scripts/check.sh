@@ -59,7 +59,7 @@ check_purity() {
         found=$(cargo tree --locked -p "$crate" -e normal --prefix none -f '{lib}' | sort -u |
             tr _ - | grep -xE "$FORBIDDEN" || true)
         if [[ -n $found ]]; then
-            echo "$crate must not depend on:" $found >&2
+            echo "$crate must not depend on:" "${found//$'\n'/ }" >&2
             return 1
         fi
         # Outside of comments.

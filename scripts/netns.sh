@@ -99,11 +99,11 @@ do_heal() {
 do_status() {
     local heartsay file i
     heartsay=$(binary)
-    for file in $(ls -v "$DIR"/*.pid 2>/dev/null); do
+    while read -r file; do
         i=$(basename "$file" .pid)
         echo "m$i: $("$heartsay" --socket "$DIR/$i.sock" members -o jsonl 2>&1 | states)" \
             "$("$heartsay" --socket "$DIR/$i.sock" quorum 2>&1 | head -n 1)"
-    done
+    done < <(find "$DIR" -maxdepth 1 -name "*.pid" 2>/dev/null | sort -V)
 }
 
 do_down() {

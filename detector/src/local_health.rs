@@ -198,9 +198,9 @@ mod tests {
         let mut health = healthy();
         for probe in 0..1_000 {
             if probe % 3 == 0 {
-                health.probe_unanswered(NOW, 0.0)
+                health.probe_unanswered(NOW, 0.0);
             } else {
-                health.probe_answered(NOW)
+                health.probe_answered(NOW);
             }
             assert!(!health.impaired(NOW));
         }
