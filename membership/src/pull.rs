@@ -320,7 +320,7 @@ const QUESTION: usize = 80;
 const CLAIM: usize = 40;
 /// Bytes of each state that come with a record, so that longer ones do not keep the others waiting: three or four records share
 /// a datagram then, and of most members it is everything. The rest comes by rest.rs.
-const SHARE: usize = 256;
+pub const SHARE: usize = 256;
 /// From the beginning of one pull to that of the next, at least: the time in
 /// which what others pull meanwhile changes the picture. Honest guess.
 const PAUSE: Duration = Duration::from_millis(200);

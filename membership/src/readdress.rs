@@ -22,6 +22,7 @@ use heartsay_proto::{Message, gossip};
 use crate::Instant;
 use crate::io::Event;
 use crate::node::Node;
+use crate::pull::SHARE;
 use crate::state::KeyChange;
 use crate::wire::{self, Detail};
 
@@ -76,9 +77,10 @@ impl Node {
         if self.last_call >= self.introduce_until || packet.claims.iter().any(introduced) {
             return Cow::Borrowed(packet);
         }
-        // Without state: whoever knows us has it, and others ask for it.
-        let claim = wire::write_claim(self.last_call, self.myself(), Detail::Full, 0, 0);
-        if packet.encoded_len() + claim.encoded_len() + CLAIM_HEADER > self.packet_limit(to) {
+        let room = self.packet_limit(to).saturating_sub(packet.encoded_len() + CLAIM_HEADER);
+        // With as much state as most members have: who has not known us should not have to ask for it. Longer ones are asked for.
+        let claim = wire::write_claim(self.last_call, self.myself(), Detail::Full, room, SHARE);
+        if claim.encoded_len() > room {
             return Cow::Borrowed(packet);
         }
         let mut packet = packet.clone();
