@@ -161,10 +161,6 @@ impl Keeper {
         let mut told: Option<BTreeSet<SocketAddr>> = None;
         let mut names: Vec<String> = Vec::new();
         let mut pause = FIRST_PAUSE;
-        let remembered = std::mem::take(&mut self.remembered);
-        if !remembered.is_empty() && self.command(Command::Remembered(remembered)).await.is_err() {
-            return;
-        }
         loop {
             let shown = self.seeds.shown().into_iter().map(|seed| seed.name).collect();
             let before = std::mem::replace(&mut names, shown);
@@ -223,6 +219,10 @@ impl Keeper {
         if told.is_none() && self.advertise.missing().is_some() {
             // Whoever is called is told our address, and there is none yet.
             return Ok(moved);
+        }
+        let remembered = std::mem::take(&mut self.remembered);
+        if !remembered.is_empty() {
+            self.command(Command::Remembered(remembered)).await?;
         }
         let set: BTreeSet<SocketAddr> = found.into_iter().filter(|at| !is_us(*at)).collect();
         if told.as_ref() != Some(&set) {

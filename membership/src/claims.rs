@@ -433,14 +433,15 @@ impl Node {
         if claim.generation < generation {
             return Change::Stale;
         }
-        let gone = claim.forgotten || (claim.standing.marks.left && self.leave.is_none());
+        if self.leave.is_some() {
+            // Whoever goes, or restarts, begins no other life any more.
+            return Change::Same;
+        }
+        let gone = claim.forgotten || claim.standing.marks.left;
         if claim.generation > generation || gone {
             if self.generation_is_plausible(now, claim.generation) {
                 self.hear_of_later_life(now, claim);
             }
-            return Change::Same;
-        }
-        if self.leave.is_some() {
             return Change::Same;
         }
         self.hear_verdict(now, &claim.standing.marks);
@@ -467,7 +468,9 @@ impl Node {
 
     /// A later life of ours that we do not remember, or an end that we did not make. Somebody may live it elsewhere.
     fn hear_of_later_life(&mut self, now: Instant, claim: &Claim) {
-        let present = !claim.forgotten && matches!(claim.standing.status(), Status::Alive | Status::Suspect);
+        let status = claim.standing.status();
+        let present =
+            !claim.forgotten && matches!(status, Status::Alive | Status::Restarting | Status::Suspect);
         let mine = self.myself().life.address();
         let elsewhere = claim.life.as_ref().filter(|life| present && life.address() != mine);
         match elsewhere {

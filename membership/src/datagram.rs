@@ -14,6 +14,7 @@ use rand::Rng;
 use crate::Instant;
 use crate::config::HEADER;
 use crate::contact::{Contact, Kind};
+use crate::identity::Generation;
 use crate::io::{Output, Rejected, Transmit};
 use crate::member::Member;
 use crate::node::Node;
@@ -41,6 +42,7 @@ impl Node {
             return self.on_echo(from, packet.seq);
         }
         self.stats.claims_received += packet.claims.len() as u64;
+        let told = packet.claims.first().map(|claim| (claim.subject, claim.generation));
         // News first: a newcomer is known by its own claim before its request is looked at.
         let refused = self.on_claims(now, from, &mut packet);
         let sender = self.roster.by_tag(packet.sender);
@@ -49,7 +51,7 @@ impl Node {
             self.heard(now, sender, packet.heartbeat);
             self.beat.hear(now - self.way(sender), packet.beat);
         }
-        refused.and(self.on_body(now, from, sender, packet))
+        refused.and(self.on_body(now, from, sender, told, packet))
     }
 
     /// A datagram of our own came back. A seed that is ourselves, under whichever address, does that at our call: a name that
@@ -71,6 +73,7 @@ impl Node {
         now: Instant,
         from: SocketAddr,
         sender: Option<u64>,
+        told: Option<(u64, Generation)>,
         packet: gossip::Packet,
     ) -> Result<(), Rejected> {
         let seq = packet.seq;
@@ -106,7 +109,7 @@ impl Node {
                 self.on_probe_request(now, from, seq, &request);
                 Ok(())
             }
-            Some(Body::ProbeReport(report)) => self.on_probe_report(now, seq, &report),
+            Some(Body::ProbeReport(report)) => self.on_probe_report(now, seq, told, &report),
             Some(Body::Refusal(refusal)) => {
                 self.on_refusal(now, &refusal, &packet.claims);
                 Ok(())

@@ -1,12 +1,14 @@
 //! Probing for somebody else, and being probed.
 
 use core::net::SocketAddr;
+use std::collections::BTreeSet;
 
 use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{Filler, gossip};
 
 use crate::Instant;
 use crate::contact::{Contact, Kind};
+use crate::identity::Generation;
 use crate::io::Rejected;
 use crate::member::Member;
 use crate::node::Node;
@@ -69,7 +71,11 @@ impl Node {
 
     pub(crate) fn ask_helpers(&mut self, now: Instant, subject: u64, address: SocketAddr) {
         let me = self.me;
-        let fit = |m: &Member| m.status == Status::Alive && m.hash() != me && m.hash() != subject;
+        let doubted: BTreeSet<u64> =
+            self.probes.keys().copied().filter(|hash| self.is_doubted(*hash)).collect();
+        let fit = |m: &Member| {
+            m.status == Status::Alive && m.hash() != me && m.hash() != subject && !doubted.contains(&m.hash())
+        };
         let helpers: Vec<(u64, SocketAddr)> =
             peers::sample(&self.roster, &mut self.rng, self.config.helpers, fit)
                 .into_iter()
@@ -109,6 +115,7 @@ impl Node {
         &mut self,
         now: Instant,
         seq: u32,
+        told: Option<(u64, Generation)>,
         report: &gossip::ProbeReport,
     ) -> Result<(), Rejected> {
         let contact = self.contacts.get(seq).copied();
@@ -122,7 +129,13 @@ impl Node {
         self.health.probe_answered(now);
         match report.outcome {
             // The answer's heartbeat came along as a claim and has ended the probe if it is news.
-            ERRAND_ANSWERED => self.helper_heard(now, sent, subject),
+            // Of another life than ours it is no answer: somebody else may have come to that name.
+            ERRAND_ANSWERED => {
+                let life = self.roster.get(subject).map(|member| (subject, member.life.generation));
+                if told == life {
+                    self.helper_heard(now, sent, subject);
+                }
+            }
             ERRAND_REFUSED | ERRAND_SILENT => {
                 self.stats.nacks += 1;
                 if report.outcome == ERRAND_REFUSED {

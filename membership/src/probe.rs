@@ -146,7 +146,8 @@ impl Node {
                     self.report_errand(now, asker, seq, subject, ERRAND_SILENT);
                 }
                 (Kind::Indirect { helper }, _) => {
-                    if self.roster.get(helper).is_some_and(|m| m.status == Status::Alive) {
+                    let alive = self.roster.get(helper).is_some_and(|m| m.status == Status::Alive);
+                    if alive && !self.is_doubted(helper) {
                         self.health.nack_missing(now, self.paths.failure_rate());
                     }
                     if let Some(subject) = contact.subject {
@@ -263,11 +264,14 @@ impl Node {
     }
 
     fn unanswered(&mut self, now: Instant, subject: u64, contact: &Contact) {
+        let doubted = self.is_doubted(subject);
         let Some(mut member) = self.roster.get_mut(subject) else { return };
         if !member.is_present() {
             return;
         }
-        let first = contact.kind.is_first() && member.status == Status::Alive;
+        // Whom we accuse ourselves, if only weakly, teaches us nothing more about ourselves: else the dead would keep us
+        // in doubt, and the doubt the dead alive.
+        let first = contact.kind.is_first() && member.status == Status::Alive && !doubted;
         let path = &mut member.path;
         let beyond_reach = path.reachable == Some(false);
         path.rtt.unanswered();

@@ -80,7 +80,7 @@ impl Node {
     }
 
     /// Whether we accuse it, sure of ourselves or not.
-    fn is_doubted(&self, subject: u64) -> bool {
+    pub(crate) fn is_doubted(&self, subject: u64) -> bool {
         self.probes.get(&subject).is_some_and(|probe| probe.raised.is_some())
     }
 

@@ -70,6 +70,7 @@ const SHIPPED: &[(&str, &str)] = ship![
     "stall",
     "states",
     "states-newcomer",
+    "survivors",
     "threshold",
     "wan",
 ];
