@@ -454,8 +454,14 @@ impl Node {
         self.peers_agreeing() * 2 > self.agreement.len()
     }
 
+    /// Whether they agree, of those that said so lately and are still there.
+    pub(crate) fn peers_heard(&self) -> impl Iterator<Item = bool> {
+        let there = |hash: &u64| self.roster.get(*hash).is_some_and(Member::is_present);
+        self.agreement.iter().filter(move |(peer, _)| there(peer)).map(|(_, agrees)| *agrees)
+    }
+
     /// How many of those whom we have compared with lately see the cluster as we do.
-    pub(crate) fn peers_agreeing(&self) -> usize {
+    fn peers_agreeing(&self) -> usize {
         self.agreement.iter().filter(|(_, agrees)| *agrees).count()
     }
 
