@@ -182,9 +182,10 @@ impl Node {
         reason: impl Into<Cow<'static, str>>,
     ) {
         changed.retain(|change| change.key != QUORUM_KEY);
-        if let Some(event) = self.member_event(hash, MemberEventKind::Update, &[], reason)
-            && !changed.is_empty()
-        {
+        if changed.is_empty() {
+            return;
+        }
+        if let Some(event) = self.member_event(hash, MemberEventKind::Update, &[], reason) {
             self.emit(Event::Member(MemberEvent { changed, ..event }));
         }
     }
@@ -197,7 +198,6 @@ impl Node {
         reason: impl Into<Cow<'static, str>>,
     ) -> Option<MemberEvent> {
         let member = self.roster.get(hash)?;
-        let by = by.iter().filter_map(|h| self.roster.get(*h)).map(|m| m.life.name.clone()).collect();
         let verdict = matches!(kind, MemberEventKind::Down | MemberEventKind::Fenced);
         let event = MemberEvent {
             kind,
@@ -206,7 +206,7 @@ impl Node {
             heartbeat: member.heartbeat,
             status: member.status,
             fenced: (self.config.fence && verdict).then(|| self.fence.stands(member)),
-            by,
+            by: self.names(by),
             changed: Vec::new(),
             reason: reason.into(),
         };
@@ -338,8 +338,11 @@ impl Node {
         let forgotten = if claim.forgotten { self.roster.get(subject) } else { None };
         let forgets = forgotten.map(|m| (m.life.name.clone(), m.life.generation));
         let newest = claim.delta.as_ref().map_or(0, |delta| delta.newest);
+        let restarts = claim.standing.marks.restart.is_some();
         let mut change = self.roster.apply(now, claim, &self.config)?;
-        self.watch_restart(subject);
+        if restarts {
+            self.watch_restart(subject);
+        }
         match change {
             Change::Same | Change::Unknown => {}
             Change::Stale => self.stats.stale_claims += 1,

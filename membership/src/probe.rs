@@ -137,33 +137,37 @@ impl Node {
     pub(crate) fn expire_contacts(&mut self, now: Instant) {
         for contact in self.contacts.expired(now) {
             self.footing.unanswered();
-            match (contact.kind, contact.subject) {
-                (Kind::Exchange | Kind::Call | Kind::Probe, Some(subject)) => {
-                    self.unanswered(now, subject, &contact);
-                }
-                (Kind::Look, Some(subject)) => self.look_unanswered(now, subject, contact.sent),
-                (Kind::Errand { asker, seq }, Some(subject)) => {
-                    self.report_errand(now, asker, seq, subject, ERRAND_SILENT);
-                }
-                (Kind::Indirect { helper }, _) => {
-                    let alive = self.roster.get(helper).is_some_and(|m| m.status == Status::Alive);
-                    if alive && !self.is_doubted(helper) {
-                        self.health.nack_missing(now, self.paths.failure_rate());
-                    }
-                    if let Some(subject) = contact.subject {
-                        self.believe_refusal(now, subject);
-                    }
-                }
-                (Kind::Pull { part, .. }, _) => {
-                    self.doubt_answers(now, contact.to);
-                    self.pull_unanswered(now, part);
-                }
-                (Kind::PathProbe { long: true }, _) => self.path_probe_lost(now, contact.to),
-                (Kind::Twin, _) => self.twin_unanswered(now),
-                // Electors are asked again by the lease itself.
-                (Kind::Exchange | Kind::Call | Kind::Probe | Kind::Look | Kind::Errand { .. }, None)
-                | (Kind::Leave | Kind::Dial | Kind::Lease | Kind::PathProbe { long: false }, _) => {}
+            self.stays_unanswered(now, &contact);
+        }
+    }
+
+    fn stays_unanswered(&mut self, now: Instant, contact: &Contact) {
+        match (contact.kind, contact.subject) {
+            (Kind::Exchange | Kind::Call | Kind::Probe, Some(subject)) => {
+                self.unanswered(now, subject, contact);
             }
+            (Kind::Look, Some(subject)) => self.look_unanswered(now, subject, contact.sent),
+            (Kind::Errand { asker, seq }, Some(subject)) => {
+                self.report_errand(now, asker, seq, subject, ERRAND_SILENT);
+            }
+            (Kind::Indirect { helper }, _) => {
+                let alive = self.roster.get(helper).is_some_and(|m| m.status == Status::Alive);
+                if alive && !self.is_doubted(helper) {
+                    self.health.nack_missing(now, self.paths.failure_rate());
+                }
+                if let Some(subject) = contact.subject {
+                    self.believe_refusal(now, subject);
+                }
+            }
+            (Kind::Pull { part, .. }, _) => {
+                self.doubt_answers(now, contact.to);
+                self.pull_unanswered(now, part);
+            }
+            (Kind::PathProbe { long: true }, _) => self.path_probe_lost(now, contact.to),
+            (Kind::Twin, _) => self.twin_unanswered(now),
+            // Electors are asked again by the lease itself.
+            (Kind::Exchange | Kind::Call | Kind::Probe | Kind::Look | Kind::Errand { .. }, None)
+            | (Kind::Leave | Kind::Dial | Kind::Lease | Kind::PathProbe { long: false }, _) => {}
         }
     }
 
@@ -171,19 +175,14 @@ impl Node {
     pub(crate) fn on_refused(&mut self, now: Instant, to: SocketAddr) {
         self.stats.refusals += 1;
         for contact in self.contacts.refused(to) {
-            let life = contact.subject.and_then(|subject| self.roster.get(subject)).map(Member::tag);
-            let says_nothing = life.is_some_and(|tag| self.refusals.says_nothing(now, tag));
+            // What a helper's host refuses says nothing of the member that it was asked about.
+            let asked = contact.subject.filter(|_| !matches!(contact.kind, Kind::Indirect { .. }));
+            let life = asked.and_then(|subject| self.roster.get(subject)).map(Member::tag);
+            if life.is_some_and(|tag| self.refusals.says_nothing(now, tag)) {
+                self.stays_unanswered(now, &contact);
+                continue;
+            }
             match (contact.kind, contact.subject) {
-                (Kind::Errand { asker, seq }, Some(subject)) if says_nothing => {
-                    self.report_errand(now, asker, seq, subject, ERRAND_SILENT);
-                }
-                (Kind::Exchange | Kind::Call | Kind::Probe, Some(subject)) if says_nothing => {
-                    self.unanswered(now, subject, &contact);
-                }
-                (Kind::Look, Some(subject)) if says_nothing => {
-                    self.look_unanswered(now, subject, contact.sent);
-                }
-                (Kind::Lease, Some(_)) if says_nothing => {}
                 (Kind::Errand { asker, seq }, Some(subject)) => {
                     self.report_errand(now, asker, seq, subject, ERRAND_REFUSED);
                     self.refused_by(now, subject, contact.sent);
