@@ -102,11 +102,6 @@ impl Board {
         }
     }
 
-    /// Whether that problem is stated.
-    pub(crate) fn has_condition(&self, id: &str) -> bool {
-        self.conditions.lock().contains_key(id)
-    }
-
     /// All problems, one sentence each.
     #[must_use]
     pub(crate) fn conditions(&self) -> Vec<String> {

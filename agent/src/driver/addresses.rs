@@ -21,12 +21,11 @@ impl Driver {
         (self.turn.addresses, self.turn.addresses_stale) = (Some(now), false);
         let present = self.node.glances().filter(|m| matches!(m.status, Status::Alive | Status::Suspect));
         let shared = shared(present.map(|member| (member.address, member.name)));
-        if let Some(sentence) = &shared
-            && !self.board.has_condition("addresses")
+        if self.board.condition("addresses", shared.clone())
+            && let Some(sentence) = shared
         {
             warn!("{sentence}");
         }
-        self.board.condition("addresses", shared);
     }
 }
 
