@@ -1,14 +1,23 @@
-//! The documentation names nothing that does not exist: verbs, flags, settings, scenarios, files, headings.
+//! The documentation names nothing that does not exist: verbs, flags, settings, scenarios, files, headings. Its code runs.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
     reason = "a test that trips over is a test that fails"
 )]
+#![allow(clippy::disallowed_methods, reason = "a program of one's own has a clock of its own")]
+
+mod embed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use heartsay_membership::Event;
 
 #[test]
 fn every_command_in_the_documentation_exists_with_its_flags() {
@@ -73,21 +82,74 @@ fn every_scenario_in_the_documentation_is_shipped() {
 fn every_link_leads_somewhere() {
     let pages = pages();
     for (path, text) in &pages {
-        for target in prose(text).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if target.contains("://") {
-                continue;
-            }
-            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
-            let there = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
-            assert!(there.exists(), "{}: link to {target}: no such file", path.display());
-            if !anchor.is_empty() {
-                let text = fs::read_to_string(&there).unwrap();
-                let found = prose(&text).lines().filter(|l| l.starts_with('#')).any(|l| slug(l) == anchor);
-                assert!(found, "{}: link to {target}: no such heading", path.display());
+        for target in targets(text) {
+            if let Some(broken) = broken(path, &target) {
+                panic!("{}: link to {target}: {broken}", path.display());
             }
         }
     }
-    assert!(pages.len() > 4, "{} pages", pages.len());
+    assert!(pages.len() > 15, "{} pages", pages.len());
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_found() {
+    let page = root().join("docs/decisions.md");
+    let found = |text: &str| targets(text).iter().filter(|target| broken(&page, target).is_some()).count();
+    assert_eq!(found("[a](../README.md) ![b](scale-law.svg) [c](protocol.md#1-promises) <img src='scale-law.svg'>"), 0);
+    assert_eq!(found("[a](../READ.md) ![b](law.svg) [c](protocol.md#1-threats) [d](#nothing)"), 4);
+    assert_eq!(found("<img src=\"no.svg\"> <a href='no.md'>a</a>\n\n[b]: no.md\n"), 3);
+    assert_eq!(found("```\n[a](no.md)\n```\n`[b](no.md)` [c](https://example.org/no.md)"), 0);
+}
+
+#[test]
+fn every_page_of_the_documentation_is_in_its_index() {
+    let docs = root().join("docs");
+    let index = fs::read_to_string(docs.join("README.md")).unwrap();
+    let listed: BTreeSet<PathBuf> =
+        targets(&index).iter().map(|target| docs.join(target.split('#').next().unwrap())).collect();
+    for (path, _) in pages().iter().filter(|(path, _)| path.parent() == Some(&docs)) {
+        assert!(path.ends_with("README.md") || listed.contains(path), "docs/README.md leaves out {}", path.display());
+    }
+}
+
+/// Whole lines of Rust in the documentation stand in `embed`, which is compiled and run.
+#[test]
+fn the_code_in_the_documentation_is_the_code_that_runs() {
+    let flush = |code: &str| code.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let code = fs::read_to_string(root().join("agent/tests/embed/mod.rs")).unwrap();
+    let code = flush(&code);
+    let mut seen = 0;
+    for (path, text) in pages() {
+        for block in text.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            assert!(code.contains(flush(block).trim()), "{}: not in embed/mod.rs:\n{block}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 2, "only {seen} pieces of code found");
+}
+
+#[test]
+fn two_members_driven_by_the_documented_loop_meet() {
+    let sockets = ["m1", "m2"].map(|name| (name, UdpSocket::bind("127.0.0.1:0").unwrap()));
+    let seed = sockets[0].1.local_addr().unwrap();
+    let (tell, told) = mpsc::channel();
+    for (name, socket) in sockets {
+        let tell = tell.clone();
+        thread::spawn(move || {
+            let heard = |event| {
+                if let Event::Member(event) = event {
+                    let _ = tell.send((name, event.name.to_string()));
+                }
+            };
+            embed::start(name, socket, seed, heard).map_err(|e| e.to_string())
+        });
+    }
+    drop(tell);
+    let mut met = BTreeSet::new();
+    while met.len() < 2 {
+        met.insert(told.recv_timeout(Duration::from_secs(20)).expect("they do not meet"));
+    }
+    assert_eq!(met, BTreeSet::from([("m1", "m2".to_owned()), ("m2", "m1".to_owned())]));
 }
 
 #[test]
@@ -102,11 +164,23 @@ fn headings_become_anchors_as_on_the_usual_hosts() {
 
 /// The pages that people read, each with its text.
 fn pages() -> Vec<(PathBuf, String)> {
-    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<PathBuf> = docs.filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
+    let mut paths = Vec::new();
+    markdown(&root().join("docs"), &mut paths);
+    let top = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
+    paths.extend(top.filter(|path| path.extension().is_some_and(|e| e == "md")));
     paths.sort();
-    paths.extend(["README.md", "CHANGELOG.md"].map(|name| root().join(name)));
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The Markdown files in `folder` and below.
+fn markdown(folder: &Path, found: &mut Vec<PathBuf>) {
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            markdown(&path, found);
+        } else if path.extension().is_some_and(|e| e == "md") {
+            found.push(path);
+        }
+    }
 }
 
 fn root() -> PathBuf {
@@ -196,6 +270,32 @@ fn heartsay(args: &[&str]) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Where the links and pictures of a page lead, but for those to other hosts.
+fn targets(text: &str) -> Vec<String> {
+    let text: String = prose(text).lines().map(|line| line.split('`').step_by(2).collect::<String>() + "\n").collect();
+    let inline = text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
+    let named = text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).map(|(_, to)| to.trim());
+    let html = ["src=", "href=", "srcset="].map(|name| text.split(name).skip(1));
+    let html = html.into_iter().flatten().filter_map(|rest| rest.get(1..)?.split(['"', '\'']).next());
+    let all = inline.chain(named).chain(html).filter(|target| !target.contains(':'));
+    all.map(str::to_owned).collect()
+}
+
+/// What is wrong with a link of the page at `path`.
+fn broken(path: &Path, target: &str) -> Option<&'static str> {
+    let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let there = if file.is_empty() { path.to_owned() } else { path.parent()?.join(file) };
+    if !there.exists() {
+        return Some("no such file");
+    }
+    if anchor.is_empty() {
+        return None;
+    }
+    let text = fs::read_to_string(&there).ok()?;
+    let found = prose(&text).lines().filter(|line| line.starts_with('#')).any(|line| slug(line) == anchor);
+    (!found).then_some("no such heading")
 }
 
 /// The text without code blocks.
