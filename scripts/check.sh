@@ -2,12 +2,12 @@
 # All that CI does, in the order in which mistakes are cheapest to find.
 #
 #   scripts/check.sh            everything
-#   scripts/check.sh lint       a few of them: scripts format purity lint alone docs test smoke scenarios
+#   scripts/check.sh lint       a few of them: scripts format deps purity lint alone docs test smoke scenarios
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 PURE=(heartsay-proto heartsay-detector heartsay-membership)
-STEPS=(scripts format purity lint alone docs test smoke scenarios)
+STEPS=(scripts format deps purity lint alone docs test smoke scenarios)
 # What would let a clock, a socket, a thread or the host's entropy into a pure crate.
 FORBIDDEN='tokio|mio|async-[a-z-]+|futures-[a-z]+|socket2|nix|rustix|getrandom|fastrand'
 FORBIDDEN+='|chrono|time|jiff|quanta|web-time|rayon|crossbeam-[a-z]+|parking-lot|tempfile'
@@ -50,6 +50,15 @@ check_scripts() {
 
 check_format() {
     cargo fmt --all --check
+}
+
+# Licences, sources and banned crates: deny.toml.
+check_deps() {
+    if command -v cargo-deny >/dev/null; then
+        cargo deny check licenses bans sources
+    else
+        echo "SKIPPED: cargo-deny is not installed"
+    fi
 }
 
 # The pure crates have no way to ask for the time, the network or chance.
