@@ -2,8 +2,8 @@
 """Draws the figure of docs/benchmarks.md and the README from the tables of docs/results/detectors.md: how long until a silent
 host is down, against how many healthy members are called down when eight of 128 members stand still. Standard library only.
 
-    heartsay-sim compare-detectors crash --seeds 2        the tables of that page
-    heartsay-sim compare-detectors threshold --seeds 2
+    heartsay-sim compare-detectors crash --seeds 10        the tables of that page
+    heartsay-sim compare-detectors threshold --seeds 10
     scripts/plot-detectors.py docs/results/detectors.md > docs/results/detectors.svg
 """
 
@@ -12,7 +12,7 @@ import re
 import sys
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 330, 70, 30, 36, 56
-TIMES, COUNTS = (1, 30), (1, 20_000)
+SEEDS, TIMES, COUNTS = 10, (1, 30), (1, 100_000)
 NONE = 34  # pixels below the logarithmic part: there 0 lies
 STYLE = """
   .paper { fill: #ffffff; stroke: #d0d7de }
@@ -75,26 +75,28 @@ def drawn(points):
         "<title>Detection time against false verdicts: heartsay and models of other detectors</title>",
         f"<style>{STYLE}</style>",
         f'<rect class="paper" x="0.5" y="0.5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="6"/>',
-        f'<text class="small" x="{LEFT}" y="22">healthy members called down while 8 of 128 are blocked for 16 s (2 seeds, counted per observer)</text>',
+        f'<text class="small" x="{LEFT}" y="22">healthy members called down, per observer, while 8 of 128 are blocked for 16 s; 10 seeds</text>',
         f'<text class="small" x="{WIDTH - RIGHT}" y="{HEIGHT - 12}" text-anchor="end">seconds until a silent host is down, median</text>',
     ]
     for seconds in (1, 2, 5, 10, 20):
         out.append(f'<path class="grid" d="M{x(seconds):.1f} {TOP}V{HEIGHT - BOTTOM}"/>')
         out.append(f'<text x="{x(seconds):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{seconds}</text>')
-    for count in (0, 1, 10, 100, 1000, 10_000):
+    for count in (0, 1, 10, 100, 1000, 10_000, 100_000):
         out.append(f'<path class="grid" d="M{LEFT} {y(count):.1f}H{WIDTH - RIGHT}"/>')
         out.append(f'<text x="{LEFT - 8}" y="{y(count) + 4:.1f}" text-anchor="end">{count:,}</text>')
     for name, seconds, count, row in points:
         css = " ours" if name == "heartsay" else ""
-        observers = 2 * 127
-        missed = int(row["missed"])
-        label = f"{name}, {observers - missed} of {observers} observers" if missed else name
-        left = x(seconds) > WIDTH * 0.7
+        observers, missed = SEEDS * 127, int(row["missed"])
+        label = f"{name} *" if missed else name
+        if missed:
+            note = f"* noticed within the run by {observers - missed:,} of {observers:,} observers"
+            out.append(f'<text class="small" x="{LEFT}" y="{HEIGHT - 12}">{note}</text>')
+        across, up = x(seconds), y(count)
+        left, below = across > WIDTH * 0.7, up < TOP + 20
         anchor = ' text-anchor="end"' if left else ""
-        out.append(f'<circle class="dot{css}" cx="{x(seconds):.1f}" cy="{y(count):.1f}" r="5"/>')
-        out.append(
-            f'<text class="{css.strip() or "small"}" x="{x(seconds) + (-10 if left else 10):.1f}" y="{y(count) - 8:.1f}"{anchor}>{label}</text>'
-        )
+        out.append(f'<circle class="dot{css}" cx="{across:.1f}" cy="{up:.1f}" r="5"/>')
+        place = f'x="{across + (-10 if left else 10):.1f}" y="{up + (16 if below else -8):.1f}"'
+        out.append(f'<text class="{css.strip() or "small"}" {place}{anchor}>{label}</text>')
     return "\n".join([*out, "</svg>", ""])
 
 

@@ -148,7 +148,7 @@ fn two_members_driven_by_the_documented_loop_meet() {
                     let _ = tell.send((name, event.name.to_string()));
                 }
             };
-            embed::start(name, socket, seed, heard).map_err(|e| e.to_string())
+            embed::start(name, &socket, seed, heard).map_err(|e| e.to_string())
         });
     }
     drop(tell);

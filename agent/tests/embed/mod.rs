@@ -56,7 +56,7 @@ fn member(name: &str, host: HostId, address: SocketAddr, seed: u64) -> Result<No
 /// Runs a member on this socket; all start with the same seed.
 pub fn start(
     name: &str,
-    socket: UdpSocket,
+    socket: &UdpSocket,
     seed: SocketAddr,
     tell: impl FnMut(Event),
 ) -> Result<(), Box<dyn Error>> {
@@ -66,6 +66,6 @@ pub fn start(
     let mut node = member(name, host, socket.local_addr()?, getrandom::u64()?)?;
     node.handle(Instant::EPOCH, Input::Command(Command::Seeds(vec![seed])))?;
     let began = std::time::Instant::now();
-    drive(&mut node, &socket, || Instant::EPOCH + began.elapsed(), tell)?;
+    drive(&mut node, socket, || Instant::EPOCH + began.elapsed(), tell)?;
     Ok(())
 }
