@@ -252,6 +252,9 @@ fn a_connection_too_many_is_answered_at_once() {
 fn a_reader_that_falls_behind_is_told_so_and_gets_a_new_snapshot() {
     let agent = plan("a").start();
     let mut slow = agent.watch("", "");
+    // Whoever wants one type has missed lines of it all the same.
+    let mut narrow = agent.watch("?type=member-update", "");
+    assert_eq!(narrow.line()["type"], "idle");
     let mut last = slow.line()["index"].as_u64().unwrap();
     // More than the ring and every buffer in between hold.
     let mut fast = UnixStream::connect(agent.plan.socket()).unwrap();
@@ -276,6 +279,8 @@ fn a_reader_that_falls_behind_is_told_so_and_gets_a_new_snapshot() {
     let snapshot = slow.line();
     assert_eq!(snapshot["type"], "snapshot");
     assert_eq!(snapshot["members"][0]["tags"]["n"], "11999");
+    while narrow.line()["type"] != "lagged" {}
+    assert_eq!(narrow.line()["type"], "snapshot");
     agent.post("/v1/tags", r#"{"delete":["n"]}"#);
     assert_eq!(slow.line()["index"].as_u64().unwrap(), snapshot["index"].as_u64().unwrap() + 1);
 }
@@ -296,6 +301,48 @@ fn what_makes_no_sense_is_a_problem_with_a_detail() {
     let large = format!(r#"{{"set":{{"big":"{}"}}}}"#, "v".repeat(1000));
     assert!(agent.post("/v1/tags", &large).problem(400).contains("tag/big"));
     assert_eq!(agent.get("/livez")["status"], "live");
+}
+
+#[test]
+fn what_is_not_understood_is_refused_by_its_name() {
+    let agent = plan("a").flags(&["--beat-within", "10m"]).start();
+    for (path, body, known) in [
+        ("/v1/tags", r#"{"set":{},"remove":["k"]}"#, "`set` or `delete`"),
+        ("/v1/join", r#"{"seeds":["n1"],"remove":1}"#, "`seeds` or `timeout_seconds`"),
+        ("/v1/forget", r#"{"name":"n1","remove":1}"#, "`name`"),
+        ("/v1/restart", r#"{"remove":1}"#, "`within_seconds`"),
+        ("/v1/leave", r#"{"remove":1}"#, "no fields"),
+        ("/v1/beat", r#"{"remove":1}"#, "no fields"),
+        ("/v1/reload", r#"{"remove":1}"#, "no fields"),
+    ] {
+        let detail = agent.post(path, body).problem(400);
+        assert!(detail.contains("unknown field `remove`") && detail.contains(known), "{path}: {detail}");
+        let detail = agent.ask("POST", &format!("{path}?remove=1"), "", "{}").problem(400);
+        assert!(detail.contains("remove") && detail.contains("in the body"), "{path}: {detail}");
+    }
+    for (query, words) in [
+        ("/v1/members?remove=1", "known are status, tag and evidence"),
+        ("/v1/watch?remove=1", "known are since, generation, type, status and tag"),
+        ("/v1/members?evidence=maybe", "true or false"),
+        ("/v1/members?tag=", "KEY or KEY=VALUE"),
+        ("/v1/watch?tag=%3Dweb", "KEY or KEY=VALUE"),
+        ("/v1/members/a?remove=1", "takes no query"),
+        ("/v1/self?remove", "takes no query"),
+        ("/v1/quorum?remove=1", "takes no query"),
+        ("/v1/stats?remove=1", "takes no query"),
+        ("/v1/config?remove=1", "takes no query"),
+        ("/v1/version?remove=1", "takes no query"),
+        ("/v1/members/%ff", "UTF-8"),
+    ] {
+        let detail = agent.ask("GET", query, "", "").problem(400);
+        assert!(detail.contains(words), "{query}: {detail}");
+    }
+    for path in ["/livez?verbose", "/readyz?x=1", "/metrics?x=1", "/v1/self?"] {
+        assert_eq!(agent.ask("GET", path, "", "").status, 200, "{path}");
+    }
+    for (path, body) in [("/v1/beat", ""), ("/v1/beat", "{}"), ("/v1/tags", "")] {
+        assert_eq!(agent.post(path, body).status, 200, "{path} {body}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use heartsay_membership::MemberView;
 use serde::Deserialize;
 
+use super::tag::WantedTag;
 use super::types::LINE_TYPES;
 use super::{Problem, show};
 
@@ -12,8 +13,7 @@ use super::{Problem, show};
 #[derive(Clone, Debug, Default)]
 pub(super) struct MemberFilter {
     statuses: Vec<String>,
-    /// Key, and the value if it matters.
-    tags: Vec<(String, Option<String>)>,
+    tags: Vec<WantedTag>,
 }
 
 impl MemberFilter {
@@ -25,10 +25,9 @@ impl MemberFilter {
                 let detail = format!("status {value:?} is not alive, suspect, down or left");
                 return Err(Problem::bad_request(detail));
             }
-            ("tag", _) => self.tags.push(match value.split_once('=') {
-                Some((tag, value)) => (tag.to_owned(), Some(value.to_owned())),
-                None => (value.to_owned(), None),
-            }),
+            ("tag", _) => {
+                self.tags.push(value.parse().map_err(|e| Problem::bad_request(format!("tag {e}")))?);
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -44,9 +43,7 @@ impl MemberFilter {
     }
 
     fn takes_tags(&self, tags: &BTreeMap<String, String>) -> bool {
-        self.tags.iter().all(|(key, wanted)| {
-            tags.get(key).is_some_and(|value| wanted.as_ref().is_none_or(|wanted| wanted == value))
-        })
+        self.tags.iter().all(|wanted| wanted.is_in(tags))
     }
 
     fn takes_all(&self) -> bool {
@@ -168,7 +165,9 @@ mod tests {
         assert!(by_status.takes(&event("member-down", "down", None)));
         assert!(!by_status.takes(&event("member-alive", "alive", None)));
         assert!(!by_status.takes(r#"{"type":"quorum"}"#));
-        assert!(LineFilter::default().add("type", "down").is_err());
+        for (key, value) in [("type", "down"), ("status", "gone"), ("tag", ""), ("tag", "=web")] {
+            assert!(LineFilter::default().add(key, value).is_err(), "{key}={value}");
+        }
         assert!(!LineFilter::default().add("since", "1").unwrap());
     }
 

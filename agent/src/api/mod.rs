@@ -10,6 +10,7 @@ pub(crate) mod renewal;
 pub(crate) mod server;
 pub(crate) mod show;
 pub(crate) mod socket;
+pub(crate) mod tag;
 #[allow(unreachable_pub, reason = "shared")]
 pub(crate) mod types;
 
@@ -123,32 +124,38 @@ impl App {
 
 /// All routes.
 pub(crate) fn router(app: App) -> Router {
-    let bounded = Router::new()
-        .route("/v1/members", get(reads::members))
+    // What callers mean has to be understood, so a query where none is read is refused.
+    let strict = Router::new()
         .route("/v1/members/{name}", get(reads::member))
         .route("/v1/self", get(reads::myself))
         .route("/v1/quorum", get(reads::quorum))
         .route("/v1/stats", get(reads::stats))
         .route("/v1/config", get(reads::config))
         .route("/v1/version", get(reads::version))
-        .route("/metrics", get(reads::metrics))
-        .route("/livez", get(reads::livez))
-        .route("/readyz", get(reads::readyz))
-        // Balancers and ingresses add the slash.
-        .route("/metrics/", get(reads::metrics))
-        .route("/livez/", get(reads::livez))
-        .route("/readyz/", get(reads::readyz))
         .route("/v1/beat", post(writes::beat))
         .route("/v1/forget", post(writes::forget))
         .route("/v1/reload", post(writes::reload))
-        .route("/v1/tags", post(writes::tags))
-        .layer(middleware::from_fn(server::time_limit));
+        .route("/v1/tags", post(writes::tags));
+    // Not so here: scrapers, balancers and probes add what they like, and the slash.
+    let lenient = Router::new()
+        .route("/metrics", get(reads::metrics))
+        .route("/livez", get(reads::livez))
+        .route("/readyz", get(reads::readyz))
+        .route("/metrics/", get(reads::metrics))
+        .route("/livez/", get(reads::livez))
+        .route("/readyz/", get(reads::readyz));
     // These wait for others, each with a limit of its own.
     let patient = Router::new()
-        .route("/v1/watch", get(watch::watch))
         .route("/v1/join", post(writes::join))
         .route("/v1/leave", post(writes::leave))
         .route("/v1/restart", post(writes::restart));
+    let no_query = || middleware::from_fn(problem::no_query);
+    let bounded = strict
+        .layer(no_query())
+        .merge(lenient)
+        .route("/v1/members", get(reads::members))
+        .layer(middleware::from_fn(server::time_limit));
+    let patient = patient.layer(no_query()).route("/v1/watch", get(watch::watch));
     bounded
         .merge(patient)
         .fallback(problem::unknown_path)

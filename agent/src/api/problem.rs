@@ -1,6 +1,8 @@
 //! Errors as `application/problem+json`.
 
+use axum::extract::Request;
 use axum::http::{Method, StatusCode, Uri, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use heartsay_membership::Rejected;
 
@@ -91,6 +93,23 @@ impl From<Rejected> for Problem {
             | Rejected::Full { .. }
             | Rejected::Unexpected { .. }
             | Rejected::Echo { .. } => Self::bad_request(detail),
+        }
+    }
+}
+
+/// Refuses a query where nobody would read it.
+pub(super) async fn no_query(request: Request, next: Next) -> Response {
+    let uri = request.uri();
+    match uri.query() {
+        None | Some("") => next.run(request).await,
+        Some(query) => {
+            let key = query.split(['=', '&']).next().unwrap_or_default();
+            let where_else = match *request.method() {
+                Method::POST => "; what it takes is in the body, as JSON",
+                _ => "",
+            };
+            let detail = format!("{key} is not understood; {} takes no query{where_else}", uri.path());
+            Problem::bad_request(detail).into_response()
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -28,8 +29,10 @@ pub(super) async fn members(
             ("evidence", "false" | "0") => evidence = false,
             _ if filter.add(key, value)? => {}
             _ => {
-                let detail = format!("{key}={value} is not understood; known are status, tag and evidence");
-                return Err(Problem::bad_request(detail));
+                return Err(Problem::bad_request(match key.as_str() {
+                    "evidence" => format!("evidence {value:?} is not true or false"),
+                    _ => format!("{key} is not understood; known are status, tag and evidence"),
+                }));
             }
         }
     }
@@ -41,8 +44,10 @@ pub(super) async fn members(
 
 pub(super) async fn member(
     State(app): State<App>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Member>, Problem> {
+    // Bytes that are no text, behind their per cent signs.
+    let Path(name) = name.map_err(|e| Problem::new(e.status(), e.body_text()))?;
     let unknown = || Problem::not_found(format!("no member is called {name:?}"));
     let wanted = Name::new(&name).map_err(|_| unknown())?;
     let picture = app.look(Scope::One(wanted)).await?;

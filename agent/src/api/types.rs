@@ -342,6 +342,7 @@ pub const LINE_TYPES: [&str; 14] = [
 
 /// Body of `POST /v1/join`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct JoinRequest {
     /// `HOST[:PORT]` each.
     pub seeds: Vec<String>,
@@ -360,6 +361,7 @@ pub struct JoinResponse {
 
 /// Body of `POST /v1/restart`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RestartRequest {
     /// For so long the others wait for the next life of this member.
     #[serde(default = "usual_restart")]
@@ -381,18 +383,25 @@ pub struct LeaveResponse {
 
 /// Body of `POST /v1/forget`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ForgetRequest {
     pub name: String,
 }
 
 /// Body of `POST /v1/tags`: `set` and `delete`; the answer is the new [`Member`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TagsRequest {
     #[serde(default)]
     pub set: BTreeMap<String, String>,
     #[serde(default)]
     pub delete: Vec<String>,
 }
+
+/// Body of `POST /v1/beat`, `/v1/leave` and `/v1/reload`: `{}`, or none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmptyRequest {}
 
 /// Answer of `POST /v1/reload`: settings that were changed, by key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -55,7 +55,7 @@ pub(super) async fn watch(
         changes: app.0.board.subscribe(),
         generation: app.0.about.generation,
         at: since.unwrap_or(0),
-        due: if since.is_some() { VecDeque::new() } else { VecDeque::from([Due::Snapshot]) },
+        due: if since.is_some() { VecDeque::new() } else { VecDeque::from([Due::Beginning]) },
         // Proxies and clients learn at once that the stream is there.
         idle_at: Instant::now(),
         style,
@@ -97,7 +97,10 @@ enum Style {
 /// What goes out before further events.
 #[derive(Debug)]
 enum Due {
+    /// A snapshot, for those who want that type.
+    Beginning,
     Lagged,
+    /// For everybody: whoever has missed lines can tell what they said from nothing else.
     Snapshot,
 }
 
@@ -121,7 +124,8 @@ impl Follower {
         loop {
             match self.due.pop_front() {
                 Some(Due::Lagged) => return Some(self.remark("lagged")),
-                Some(Due::Snapshot) => {
+                Some(Due::Snapshot) => return self.snapshot().await,
+                Some(Due::Beginning) => {
                     let snapshot = self.snapshot().await?;
                     if self.filter.takes_type("snapshot") {
                         return Some(snapshot);

@@ -16,8 +16,8 @@ use tracing::info;
 
 use super::peer::Peer;
 use super::types::{
-    Beat, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, Reloaded, RestartRequest,
-    TagsRequest,
+    Beat, EmptyRequest, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, Reloaded,
+    RestartRequest, TagsRequest,
 };
 use super::{App, Problem, show};
 use crate::driver::{Picture, Request, Scope};
@@ -86,8 +86,10 @@ pub(super) async fn join(
 pub(super) async fn beat(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    body: Body,
 ) -> Result<Json<Beat>, Problem> {
     authorize(&app, &caller)?;
+    let EmptyRequest {} = parse(body)?;
     let gate = app.ask(Request::Beat).await?;
     let beat = show::beat(&app.0.clock, &gate);
     beat.map(Json)
@@ -97,8 +99,10 @@ pub(super) async fn beat(
 pub(super) async fn leave(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    body: Body,
 ) -> Result<Json<LeaveResponse>, Problem> {
     authorize(&app, &caller)?;
+    let EmptyRequest {} = parse(body)?;
     info!(?caller, "asked to leave");
     let farewell = app.ask(Request::Leave).await?;
     Ok(Json(LeaveResponse { acknowledged: farewell.acknowledged, asked: farewell.asked }))
@@ -140,8 +144,10 @@ pub(super) async fn forget(
 pub(super) async fn reload(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    body: Body,
 ) -> Result<Json<Reloaded>, Problem> {
     authorize(&app, &caller)?;
+    let EmptyRequest {} = parse(body)?;
     info!(?caller, "asked to reload");
     let (reply, answer) = oneshot::channel();
     let stopping = || Problem::unavailable("the agent is stopping");
