@@ -5,6 +5,7 @@
 //! it whole, also fields that this program is too old to know.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,10 +30,10 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The agent at `socket` (a path or `unix:///path`); without one, the
+    /// The agent at `socket` (a path or `unix:///path`); without one, or with an empty one as units write it, the
     /// first of the usual places at which a socket exists.
     pub(crate) fn new(socket: Option<&str>) -> Self {
-        let socket = match socket {
+        let socket = match socket.filter(|given| !given.is_empty()) {
             Some(given) => without_scheme(given),
             None => {
                 let usual = usual_sockets();
@@ -147,6 +148,8 @@ impl Client {
         self.error(match error.kind() {
             io::ErrorKind::NotFound => Unreachable::Absent,
             io::ErrorKind::PermissionDenied => Unreachable::Denied,
+            // So the system answers for any other file, too.
+            io::ErrorKind::ConnectionRefused if !is_socket(&self.socket) => Unreachable::NoSocket,
             io::ErrorKind::ConnectionRefused => Unreachable::Refused,
             _ => Unreachable::Other(error),
         })
@@ -244,12 +247,21 @@ impl ClientError {
         matches!(self, Self::Refused(p) if p.status == StatusCode::SERVICE_UNAVAILABLE.as_u16())
     }
 
-    /// Whether trying again soon may find an agent: it is starting, or between two lives.
+    /// Whether trying again soon may find an agent: it is starting, stopping, between two lives, stands still for a while,
+    /// or has too many callers.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { why: Unreachable::Absent | Unreachable::Refused | Unreachable::Closed, .. }
-        )
+        match self {
+            Self::Unreachable { why, .. } => match why {
+                Unreachable::Absent | Unreachable::Refused | Unreachable::Closed | Unreachable::Silent(_) => {
+                    true
+                }
+                Unreachable::Denied | Unreachable::NoSocket | Unreachable::Other(_) => false,
+            },
+            Self::Refused(p) => [StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT]
+                .iter()
+                .any(|status| p.status == status.as_u16()),
+            Self::Broken { .. } => false,
+        }
     }
 }
 
@@ -262,6 +274,8 @@ pub(crate) enum Unreachable {
     Denied,
     /// The file is there, and nobody listens behind it.
     Refused,
+    /// The file is there, and is something else.
+    NoSocket,
     /// Somebody listens and does not answer within this time.
     Silent(Duration),
     /// The connection ended before the answer did.
@@ -291,6 +305,9 @@ fn unreachable_text(socket: &Path, why: &Unreachable) -> String {
             "nobody listens at {at}: the socket is left over from an agent that is gone\n\
              Start the agent again; it replaces the socket."
         ),
+        Unreachable::NoSocket => {
+            format!("{at} is no socket: give the agent's with --socket PATH or HEARTSAY_SOCKET")
+        }
         Unreachable::Silent(patience) => {
             format!("the agent at {at} did not answer within {patience:?}")
         }
@@ -303,7 +320,12 @@ fn unreachable_text(socket: &Path, why: &Unreachable) -> String {
 
 /// Consul, Docker and others write the same thing as a URL; both are taken.
 fn without_scheme(socket: &str) -> PathBuf {
-    PathBuf::from(socket.strip_prefix("unix://").unwrap_or(socket))
+    let path = socket.strip_prefix("unix://").or_else(|| socket.strip_prefix("unix:"));
+    PathBuf::from(path.unwrap_or(socket))
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
 fn usual_sockets() -> Vec<PathBuf> {
@@ -323,7 +345,9 @@ mod tests {
     #[test]
     fn a_socket_may_be_written_as_a_url() {
         assert_eq!(Client::new(Some("unix:///a/b.sock")).socket(), Path::new("/a/b.sock"));
+        assert_eq!(Client::new(Some("unix:/a/b.sock")).socket(), Path::new("/a/b.sock"));
         assert_eq!(Client::new(Some("a/b.sock")).socket(), Path::new("a/b.sock"));
+        assert_eq!(Client::new(Some("")).socket(), Client::new(None).socket(), "as units leave it empty");
     }
 
     #[test]

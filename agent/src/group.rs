@@ -8,14 +8,17 @@
 //! Weak spot: a process that makes a session of its own (`setsid`, a daemon)
 //! has left the group and is not ended with it.
 
+use std::convert::Infallible;
 use std::io::{self, Read as _};
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A running process group, and its leader, which is a child of ours. Dropped
 /// before it has ended, it is killed.
@@ -58,6 +61,18 @@ impl Group {
     pub(crate) fn feed(&mut self, text: Vec<u8>) {
         if let Some(mut stdin) = self.leader.stdin.take() {
             tokio::spawn(async move { stdin.write_all(&text).await });
+        }
+    }
+
+    /// Waits for the leader, and buries orphans meanwhile. For a process with this one group and no other children.
+    ///
+    /// # Errors
+    /// The leader cannot be waited for.
+    pub(crate) async fn wait_and_bury(&mut self) -> io::Result<ExitStatus> {
+        let Self { leader, keeper, id, .. } = self;
+        tokio::select! {
+            status = leader.wait() => status,
+            never = bury(Some(*id), keeper.as_mut()) => match never {},
         }
     }
 
@@ -108,6 +123,10 @@ impl Group {
     async fn gone(&mut self) {
         let _ = self.leader.wait().await;
         while killpg(self.id, None).is_ok() {
+            // Those that the system has made children of ours, as it does for process 1, would count as there for ever.
+            let group = Pid::from_raw(-self.id.as_raw());
+            while !matches!(waitpid(group, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive) | Err(_)) {
+            }
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -116,6 +135,27 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
+    }
+}
+
+/// Buries dead children that nobody else waits for: process 1 of a container inherits every orphan there, and one that is
+/// not waited for stays as a zombie. Leaves `leader` and `keeper` to those who have started them.
+pub(crate) async fn bury(leader: Option<Pid>, mut keeper: Option<&mut Child>) -> Infallible {
+    // Before the first look, so that no death falls between.
+    let Ok(mut deaths) = signal(SignalKind::child()) else { return std::future::pending().await };
+    let looking = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    loop {
+        let dead = waitid(Id::All, looking).ok().and_then(|status| status.pid());
+        let kept = keeper.as_ref().and_then(|keeper| keeper.id()).and_then(|id| i32::try_from(id).ok());
+        match dead {
+            None => drop(deaths.recv().await),
+            Some(pid) if Some(pid) == leader => tokio::time::sleep(LOOK).await,
+            Some(pid) if Some(pid.as_raw()) == kept => {
+                // Its own handle must know that there is nobody to be killed any more.
+                let _ = keeper.as_mut().map(|keeper| keeper.try_wait());
+            }
+            Some(pid) => drop(waitpid(pid, Some(WaitPidFlag::WNOHANG))),
+        }
     }
 }
 

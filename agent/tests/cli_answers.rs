@@ -26,6 +26,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use unicode_width::UnicodeWidthStr as _;
 
 #[path = "../src/api/types.rs"]
 #[allow(dead_code, missing_docs, unreachable_pub, reason = "the contract, as the tests' other half")]
@@ -175,6 +176,8 @@ fn members_can_be_filtered_and_nobody_is_a_no() {
     assert_eq!(names(&["--tag", "role=db"]), (0, "n2 n3".to_owned()));
     assert_eq!(names(&["--tag", "role=db", "--status", "alive"]), (0, "n2".to_owned()));
     assert_eq!(names(&["--tag", "role=web"]), (4, String::new()));
+    assert_eq!(names(&["--tag", "role"]), (0, "n1 n2 n3".to_owned()), "whatever its value");
+    assert_eq!(names(&["--tag", "role", "--tag", "rack"]), (4, String::new()));
     assert_eq!(names(&["--tag", "role=a&b=c #"]), (4, String::new()), "a value is sent as it is");
 }
 
@@ -246,6 +249,46 @@ fn why_tells_the_case_in_sentences() {
 }
 
 #[test]
+fn why_says_what_this_agent_holds_against_it_also_when_its_looks_are_over() {
+    let fake = Fake::start();
+    let why = |kind: &str, pieces: Value| {
+        let case = json!({
+            "phi": 8.0, "pieces": pieces, "witnesses": ["n2"], "needed": 1, "proven": 1, "refused": 1, "unfit": 0,
+            "pause_left_seconds": 0.0, "basis": 812, "held": false,
+        });
+        let mut evidence = member("n3")["evidence"].clone();
+        evidence["accusations"] =
+            json!([{ "by": "n1", "kind": kind, "basis": 812, "weak": false, "since": TIME }]);
+        evidence["case"] = case;
+        fake.set("n3", "evidence", evidence);
+        stdout(&fake.heartsay(&["why", "n3"]))
+    };
+    let piece = |kind: &str| json!([{ "kind": kind, "phi": 1.0, "count": 2, "first": TIME, "last": TIME }]);
+    for (kind, words) in [
+        ("refused", "This agent accuses it itself (its host says: no such process, for "),
+        ("silent", "This agent accuses it itself (silence, also when asked, for "),
+        ("unfit", "This agent accuses it itself (alive, unfit: stay out until then, for "),
+    ] {
+        for pieces in [json!([]), piece(if kind == "unfit" { "direct" } else { "flaps" })] {
+            let text = why(kind, pieces);
+            assert!(text.contains(words), "{kind}: {text}");
+            assert!(!text.contains("nothing of its own"), "{kind}: {text}");
+        }
+    }
+    for (kind, pieces, words) in [
+        ("refused", "refused", "its host refuses: no such process"),
+        ("silent", "silence", "its heartbeat is overdue"),
+        ("silent", "direct", "2 questions unanswered"),
+        ("silent", "indirect", "2 helpers' questions unanswered"),
+        ("unfit", "link", "2 of the last looks unanswered"),
+        ("degraded", "flaps", "2 returns from down of late"),
+    ] {
+        let text = why(kind, piece(pieces));
+        assert!(text.contains(words) && !text.contains("accuses it itself"), "{pieces}: {text}");
+    }
+}
+
+#[test]
 fn why_of_the_healthy_and_of_oneself_is_short() {
     let fake = Fake::start();
     let text = stdout(&fake.heartsay(&["why", "n2"]));
@@ -294,6 +337,37 @@ fn quorum_is_an_exit_code() {
         let output = fake.heartsay(&["quorum"]);
         assert_eq!(code(&output), 4);
         assert!(stdout(&output).contains(word));
+    }
+}
+
+#[test]
+fn whoever_asks_hears_why_quorum_is_not_held() {
+    let fake = Fake::start();
+    let reason = "more votes than stated";
+    fake.state.reason.lock().unwrap().clone_from(&reason.to_owned());
+    for verb in ["status", "quorum"] {
+        for word in ["lost", "unsettled"] {
+            fake.set_quorum(word);
+            for format in ["table", "wide", "json", "jsonl", "yaml"] {
+                let text = stdout(&fake.heartsay(&[verb, "-o", format]));
+                assert!(text.contains(reason), "{verb} {format}: {text}");
+            }
+        }
+    }
+    let output = fake.heartsay(&["wait", "--for", "quorum", "--timeout", "300ms"]);
+    assert!(stderr(&output).contains(&format!("quorum is unsettled: {reason}")), "{}", stderr(&output));
+    fake.set_quorum("held");
+    assert!(!stdout(&fake.heartsay(&["status"])).contains(reason), "all is well");
+}
+
+#[test]
+fn the_answer_of_quorum_is_the_code_also_when_nobody_reads_it() {
+    let fake = Fake::start();
+    for (word, ends) in [("held", 0), ("lost", 4)] {
+        fake.set_quorum(word);
+        let mut child = fake.command(&["quorum"]).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(ends), "{word}");
     }
 }
 
@@ -465,13 +539,120 @@ fn watch_asks_for_the_lines_that_are_wanted() {
     let filters = ["--type", "member-down,quorum", "--status", "down", "--tag", "role=a&b", "--tag", "rack"];
     let output = fake.heartsay(&[&["watch", "-o", "jsonl", "--no-reconnect"], &filters[..]].concat());
     let lines = stdout(&output);
-    assert_eq!(lines.lines().count(), 1, "the snapshot is for the index only: {lines}");
+    let types: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["type"].take()).collect();
+    assert_eq!(types, ["snapshot", "member-down"], "the snapshot always comes");
     let pairs: Vec<String> = fake.last_query().into_iter().map(|(k, v)| format!("{k}={v}")).collect();
     let wanted =
         ["type=snapshot", "type=member-down", "type=quorum", "status=down", "tag=role=a&b", "tag=rack"];
     assert_eq!(pairs, wanted);
     for args in [&["watch", "--type", "down"][..], &["watch", "--tag", "=x"], &["watch", "--timeout", "1s"]] {
         assert_eq!(code(&fake.heartsay(args)), 2, "{args:?}");
+    }
+}
+
+#[test]
+fn a_command_runs_for_the_types_that_are_asked_for_and_not_for_the_snapshot() {
+    let fake = Fake::start();
+    fake.say(&event(12, "member-down", "n3", "down"));
+    fake.hang_up();
+    for (types, ran) in
+        [("member-down", "member-down\n"), ("snapshot,member-down", "snapshot\nmember-down\n")]
+    {
+        let log = fake.dir.path().join(types);
+        let command = format!("echo $HEARTSAY_EVENT >> {}", log.display());
+        fake.heartsay(&["watch", "--no-reconnect", "--type", types, "--exec", &command]);
+        assert_eq!(std::fs::read_to_string(log).unwrap(), ran);
+    }
+}
+
+#[test]
+fn watch_asks_for_a_snapshot_as_soon_as_it_is_told_that_it_cannot_resume() {
+    let fake = Fake::start();
+    let mut watch = Running::start(fake.command(&["watch", "-o", "jsonl"]));
+    assert_eq!(watch.line()["type"], "snapshot");
+    let away = fake.dir.path().join("away.sock");
+    std::fs::rename(&fake.socket, &away).unwrap();
+    fake.cut();
+    // So long that it looks for the agent less and less often.
+    std::thread::sleep(Duration::from_millis(1600));
+    fake.restart();
+    std::fs::rename(&away, &fake.socket).unwrap();
+    assert_eq!(watch.line()["type"], "lagged");
+    let told = std::time::Instant::now();
+    assert_eq!(watch.line()["type"], "snapshot");
+    assert!(told.elapsed() < Duration::from_millis(800), "{:?}", told.elapsed());
+}
+
+#[test]
+fn a_stream_ends_with_its_reader_also_when_nothing_happens() {
+    let fake = Fake::start();
+    let pid = fake.dir.path().join("pid");
+    let handler = format!("sleep 4242 & echo $! > {}; wait", pid.display());
+    for (args, ends) in [
+        (&["watch"][..], 0),
+        (&["watch", "-o", "jsonl"], 0),
+        (&["watch", "--exec", &handler], 0),
+        // Not that it holds.
+        (&["wait", "--for", "n2=down"], 141),
+    ] {
+        let mut child = fake.command(args).spawn().unwrap();
+        fake.once_watched();
+        if args.len() == 3 && args[1] == "--exec" {
+            until("the command runs", || {
+                std::fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n'))
+            });
+        }
+        let mut out = child.stdout.take().unwrap();
+        if args[0] == "watch" {
+            assert_ne!(out.read(&mut [0; 4096]).unwrap(), 0);
+        }
+        drop(out);
+        until("it ends", || child.try_wait().unwrap().is_some());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((code(&output), stderr(&output).as_str()), (ends, ""), "{args:?}");
+    }
+    assert!(!is_there(&pid_in(&pid)), "the command ends too");
+}
+
+// Terminals.
+
+/// A name, an address and tags that are long or wide.
+#[test]
+fn no_line_is_longer_than_the_terminal() {
+    let fake = Fake::start();
+    fake.set("n3", "name", json!("db-primary-17.eu-central-1.example.org"));
+    fake.set("n4", "tags", json!({ "city": "東京都千代田区丸の内一丁目九番一号", "role": "x".repeat(90) }));
+    fake.set("n2", "address", json!("[2001:db8:1234:5678:9abc:def0:1234:5678]:4327"));
+    for format in ["lost", "held"] {
+        fake.set_quorum(format);
+        for args in [&["members"][..], &["status"], &["quorum"], &["phi"], &["why", "n2"], &["keys", "list"]]
+        {
+            for columns in [20, 40, 80, 133] {
+                for colour in [true, false] {
+                    let screen = on_terminal(fake.command(args), columns, colour);
+                    let plain = anstream_free(&screen);
+                    assert_eq!(screen != plain, colour, "{args:?} {columns}: {screen:?}");
+                    for line in plain.lines() {
+                        let width = line.width();
+                        assert!(width <= columns.into(), "{args:?} {columns}: {width}: {line:?}\n{plain}");
+                    }
+                }
+            }
+        }
+    }
+    let wide = on_terminal(fake.command(&["members", "-o", "wide"]), 40, false);
+    assert_eq!(wide.lines().count(), 6, "a row is a line: {wide}");
+    assert!(wide.contains(&"x".repeat(90)), "{wide}");
+}
+
+#[test]
+fn colours_move_no_column() {
+    let fake = Fake::start();
+    for args in [&["members"][..], &["status"], &["phi"]] {
+        let [plain, painted] = [false, true].map(|colour| on_terminal(fake.command(args), 200, colour));
+        let cells = |text: &str| text.lines().map(|line| line.chars().count()).collect::<Vec<_>>();
+        assert_eq!(cells(&anstream_free(&painted)), cells(&plain), "{args:?}:\n{painted}\n{plain}");
     }
 }
 
@@ -514,6 +695,100 @@ fn what_watch_and_exec_started_ends_with_them_however_they_end() {
             }
             until("the offspring has ended", || !is_there(&pid));
         }
+    }
+}
+
+#[test]
+fn exec_that_waits_ignores_what_is_meant_for_the_command_and_ends_when_it_is_told_to() {
+    let fake = Fake::start();
+    fake.set_quorum("lost");
+    let log = fake.dir.path().join("log");
+    let script =
+        format!("trap 'echo HUP >> {0}; exit 7' HUP; echo started >> {0}; sleep 60 & wait", log.display());
+    let start = || {
+        let child = fake.command(&["exec", "--while-quorum", "--", "sh", "-c", &script]).spawn().unwrap();
+        fake.once_watched();
+        child
+    };
+    let mut waiting = start();
+    for signal in ["HUP", "USR1", "USR2"] {
+        send(&waiting, signal);
+    }
+    let mut remarks = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    for _ in 0..3 {
+        let remark = remarks.next().unwrap().unwrap();
+        assert!(remark.contains("is ignored: there is no quorum yet"), "{remark}");
+    }
+    fake.set_quorum("held");
+    until("the command runs", || std::fs::read_to_string(&log).is_ok_and(|text| text == "started\n"));
+    send(&waiting, "HUP");
+    assert_eq!(waiting.wait().unwrap().code(), Some(7), "now it is passed on");
+    fake.set_quorum("lost");
+    for (signal, ends) in [("TERM", 143), ("INT", 130), ("QUIT", 131)] {
+        let mut waiting = start();
+        send(&waiting, signal);
+        assert_eq!(waiting.wait().unwrap().code(), Some(ends), "{signal}");
+    }
+}
+
+#[test]
+fn what_was_ignored_at_the_start_stays_ignored() {
+    let fake = Fake::start();
+    let program = assert_cmd::cargo::cargo_bin!("heartsay").display().to_string();
+    let log = fake.dir.path().join("log");
+    let script = format!("echo started >> {}; sleep 1; exit 7", log.display());
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$@\"", "sh", &program, "--socket"])
+        .arg(&fake.socket)
+        .args(["exec", "--while-quorum", "--", "sh", "-c", &script])
+        .spawn()
+        .unwrap();
+    until("the command runs", || log.exists());
+    send(&child, "HUP");
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+}
+
+#[test]
+fn process_1_of_a_container_buries_orphans_and_can_be_ended() {
+    let fake = Fake::start();
+    let first = |args: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc"]).arg(assert_cmd::cargo::cargo_bin!("heartsay"));
+        command.arg("--socket").arg(&fake.socket).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    if !Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "true"])
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        eprintln!("SKIPPED: this machine gives us no process ids of our own");
+        return;
+    }
+    let script = "for i in 1 2 3; do (setsid sleep 0.1 &); done; sleep 1; \
+                  if grep -l '^State:.*Z' /proc/[0-9]*/status; then exit 9; fi; exit 7";
+    let output = first(&["exec", "--while-quorum", "--", "sh", "-c", script]).output().unwrap();
+    assert_eq!(code(&output), 7, "zombies: {}{}", stdout(&output), stderr(&output));
+    // The offspring that is left when the command ends is stopped at once, not after the grace.
+    let began = std::time::Instant::now();
+    let script = "(trap 'exit 0' TERM; while :; do sleep 0.05; done) & sleep 0.2; exit 7";
+    let output =
+        first(&["exec", "--while-quorum", "--grace", "20s", "--", "sh", "-c", script]).output().unwrap();
+    assert_eq!(code(&output), 7, "{}", stderr(&output));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    // Those from before.
+    assert_ne!(fake.watched.try_iter().count(), 0);
+    for args in
+        [&["wait", "--for", "n2=down"][..], &["watch"], &["exec", "--while-quorum", "--", "sleep", "60"]]
+    {
+        let mut outside = first(args).spawn().unwrap();
+        fake.once_watched();
+        let children = format!("/proc/{0}/task/{0}/children", outside.id());
+        let inside = std::fs::read_to_string(children).unwrap();
+        assert!(Command::new("kill").args(["-s", "TERM", inside.trim()]).status().unwrap().success());
+        until("it ends", || outside.try_wait().unwrap().is_some());
+        assert_eq!(outside.wait().unwrap().code(), Some(143), "{args:?}");
     }
 }
 
@@ -592,6 +867,14 @@ fn wait_sleeps_until_the_stream_says_so() {
 }
 
 #[test]
+fn wait_outlasts_an_agent_that_has_no_room_or_is_stopping() {
+    let fake = Fake::start();
+    fake.state.busy.store(3, Ordering::Relaxed);
+    let output = fake.heartsay(&["wait", "--for", "alive>=2", "--timeout", "20s"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+}
+
+#[test]
 fn wait_waits_for_the_agent_too() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("late.sock");
@@ -612,9 +895,13 @@ struct Fake {
 
 struct FakeState {
     quorum: Mutex<String>,
+    /// Why quorum is as it is.
+    reason: Mutex<String>,
     members: Mutex<Value>,
     /// Everything that it says is full of control characters.
     poison: AtomicBool,
+    /// So many streams more are refused for now.
+    busy: AtomicU64,
     generation: AtomicU64,
     query: Mutex<Vec<(String, String)>>,
     wishes: Mutex<Vec<(&'static str, Value)>>,
@@ -634,8 +921,10 @@ impl Fake {
         let (watchers, watched) = mpsc::channel();
         let state = Arc::new(FakeState {
             quorum: Mutex::new("held".to_owned()),
+            reason: Mutex::new("because".to_owned()),
             members: Mutex::new(members()),
             poison: AtomicBool::new(false),
+            busy: AtomicU64::new(0),
             generation: AtomicU64::new(1_795_000_000_000),
             query: Mutex::default(),
             wishes: Mutex::default(),
@@ -649,17 +938,11 @@ impl Fake {
                 "/v1/self",
                 get(async |State(s): State<Arc<FakeState>>| {
                     let mut me = myself();
-                    me["quorum"] = quorum(&s.quorum.lock().unwrap());
+                    me["quorum"] = s.quorum();
                     Json(s.said(me))
                 }),
             )
-            .route(
-                "/v1/quorum",
-                get(async |State(s): State<Arc<FakeState>>| {
-                    let quorum = quorum(&s.quorum.lock().unwrap());
-                    Json(s.said(quorum))
-                }),
-            )
+            .route("/v1/quorum", get(async |State(s): State<Arc<FakeState>>| Json(s.said(s.quorum()))))
             .route(
                 "/v1/version",
                 get(async |State(s): State<Arc<FakeState>>| {
@@ -748,6 +1031,14 @@ impl Fake {
 }
 
 impl FakeState {
+    fn quorum(&self) -> Value {
+        let mut quorum = quorum(&self.quorum.lock().unwrap());
+        if quorum["reason"] != "" {
+            quorum["reason"] = json!(*self.reason.lock().unwrap());
+        }
+        quorum
+    }
+
     fn said(&self, value: Value) -> Value {
         if self.poison.load(Ordering::Relaxed) { poisoned(&value) } else { value }
     }
@@ -808,6 +1099,33 @@ impl Drop for Running {
     }
 }
 
+fn send(child: &Child, signal: &str) {
+    assert!(Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// What it shows on a terminal of so many columns.
+fn on_terminal(mut command: Command, columns: u16, colour: bool) -> String {
+    let size = nix::pty::Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let terminal = nix::pty::openpty(&size, None).unwrap();
+    command.env("TERM", "xterm").stdout(terminal.slave);
+    if !colour {
+        command.env("NO_COLOR", "1");
+    }
+    let mut child = command.spawn().unwrap();
+    // Its own end of the terminal, so that reading ends with the child.
+    drop(command);
+    let mut shown = Vec::new();
+    // Ends with an error where nobody holds the other side any more.
+    let _ = std::fs::File::from(terminal.master).read_to_end(&mut shown);
+    child.wait().unwrap();
+    String::from_utf8(shown).unwrap().replace("\r\n", "\n")
+}
+
+/// Without colours.
+fn anstream_free(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
 /// Read elsewhere, so that a missing line does not hang the test.
 fn lines_of(from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (to, lines) = mpsc::channel();
@@ -826,7 +1144,7 @@ fn is_there(pid: &str) -> bool {
     stat.is_ok_and(|stat| !stat.rsplit_once(") ").unwrap().1.starts_with('Z'))
 }
 
-fn until(what: &str, done: impl Fn() -> bool) {
+fn until(what: &str, mut done: impl FnMut() -> bool) {
     for _ in 0..1000 {
         if done() {
             return;
@@ -858,7 +1176,10 @@ async fn some(
         |key: &str| query.iter().filter(|(k, _)| k == key).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
     let (statuses, tags) = (wanted("status"), wanted("tag"));
     all["members"].as_array_mut().unwrap().retain(|m| {
-        let has = |tag: &&str| tag.split_once('=').is_some_and(|(k, v)| m["tags"][k] == v);
+        let has = |tag: &&str| match tag.split_once('=') {
+            Some((key, value)) => m["tags"][key] == value,
+            None => !m["tags"][tag].is_null(),
+        };
         (statuses.is_empty() || statuses.contains(&m["status"].as_str().unwrap())) && tags.iter().all(has)
     });
     Json(all)
@@ -876,6 +1197,10 @@ async fn one(State(state): State<Arc<FakeState>>, Path(name): Path<String>) -> R
 }
 
 async fn watch(State(state): State<Arc<FakeState>>, Query(query): Query<Vec<(String, String)>>) -> Response {
+    let busy = state.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+    if busy.is_ok() {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "256 event streams are open to this agent");
+    }
     let generation = state.generation.load(Ordering::Relaxed);
     let number = |wanted: &str| -> Option<u64> {
         query.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.parse().unwrap())

@@ -78,7 +78,9 @@ fn nonsense_is_a_usage_error() {
         &["nonsense"][..],
         &[],
         &["members", "--status", "gone"],
-        &["members", "--tag", "no-pair"],
+        &["members", "--tag", ""],
+        &["members", "--tag", "=web"],
+        &["watch", "--tag", "=web"],
         &["members", "-o", "xml"],
         &["wait"],
         &["wait", "--for", "alive"],
@@ -116,6 +118,25 @@ fn an_absent_agent_is_told_from_a_dead_one() {
             let output = heartsay(&[&["--socket", socket][..], rest].concat());
             assert_eq!(code(&output), 3, "{rest:?}: {}", stderr(&output));
         }
+    }
+}
+
+#[test]
+fn what_is_no_socket_is_called_so() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let output = heartsay(&["--socket", file.path().to_str().unwrap(), "members"]);
+    assert_eq!(code(&output), 3);
+    assert!(stderr(&output).contains("is no socket"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_condition_that_the_shell_has_cut_says_to_quote_it() {
+    for (condition, words) in
+        [("alive", "--for 'alive>=3'"), ("members{role=web}", "--for 'alive>=3'"), ("alive=3", "alive==3")]
+    {
+        let output = heartsay(&["wait", "--for", condition]);
+        assert_eq!(code(&output), 2);
+        assert!(stderr(&output).contains(words), "{condition}: {}", stderr(&output));
     }
 }
 

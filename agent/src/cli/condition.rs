@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use crate::api::tag::WantedTag;
 use crate::api::types::Quorum;
 
 /// What is known of the cluster while waiting.
@@ -39,8 +40,8 @@ pub(super) enum Condition {
     Count {
         /// `None` counts everybody.
         status: Option<&'static str>,
-        /// Tags that they must have, all of them, and the value if it matters.
-        tags: Vec<(String, Option<String>)>,
+        /// Tags that they must have, all of them.
+        tags: Vec<WantedTag>,
         /// How to compare.
         compare: Compare,
         /// With what.
@@ -106,10 +107,11 @@ impl Condition {
                 let n = counted(picture, *status, tags);
                 format!("{n} {}{}", status.unwrap_or("members"), braces(tags))
             }
-            Self::Quorum => {
-                let word = picture.quorum.as_ref().map_or("unknown", |q| q.quorum.as_str());
-                format!("quorum is {word}")
-            }
+            Self::Quorum => match &picture.quorum {
+                None => "quorum is unknown".to_owned(),
+                Some(quorum) if quorum.quorum == "held" => "quorum is held".to_owned(),
+                Some(quorum) => format!("quorum is {}: {}", quorum.quorum, quorum.reason),
+            },
             Self::Joined => if picture.joined { "joined" } else { "not joined" }.to_owned(),
             Self::Fenced(name) => {
                 let not = if picture.fenced.contains(name) { "" } else { "not " };
@@ -193,6 +195,15 @@ fn count_condition(text: &str) -> Result<Option<Condition>, String> {
         None => (Vec::new(), rest),
     };
     let rest = rest.trim_start();
+    if rest.is_empty() {
+        return Err(format!(
+            "{text:?} compares with nothing; the shell takes > for itself, so quote it: --for 'alive>=3'"
+        ));
+    }
+    if let Some(number) = rest.strip_prefix('=').filter(|number| number.trim().parse::<usize>().is_ok()) {
+        let counted = text.strip_suffix(rest).unwrap_or_default().trim_end();
+        return Err(format!("{text:?} is no condition, but {counted}=={} is; {GRAMMAR}", number.trim()));
+    }
     let Some((right, compare)) =
         COMPARISONS.iter().find_map(|(sign, compare)| Some((rest.strip_prefix(sign)?.trim(), *compare)))
     else {
@@ -203,23 +214,13 @@ fn count_condition(text: &str) -> Result<Option<Condition>, String> {
 }
 
 /// `role=web,rack`
-fn tags_inside(text: &str) -> Option<Vec<(String, Option<String>)>> {
-    text.split(',')
-        .map(|tag| match tag.trim().split_once('=') {
-            Some(("", _)) => None,
-            Some((key, value)) => Some((key.to_owned(), Some(value.to_owned()))),
-            None => (!tag.trim().is_empty()).then(|| (tag.trim().to_owned(), None)),
-        })
-        .collect()
+fn tags_inside(text: &str) -> Option<Vec<WantedTag>> {
+    text.split(',').map(|tag| tag.trim().parse().ok()).collect()
 }
 
 /// As it is written; nothing for no tags.
-fn braces(tags: &[(String, Option<String>)]) -> String {
-    let tags = tags.iter().map(|(key, value)| match value {
-        Some(value) => format!("{key}={value}"),
-        None => key.clone(),
-    });
-    let inside = tags.collect::<Vec<_>>().join(",");
+fn braces(tags: &[WantedTag]) -> String {
+    let inside = tags.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     if inside.is_empty() { inside } else { format!("{{{inside}}}") }
 }
 
@@ -247,12 +248,9 @@ fn word(text: &str) -> Option<&'static str> {
     ["alive", "suspect", "down", "left"].into_iter().find(|w| *w == text)
 }
 
-fn counted(picture: &Picture, status: Option<&str>, tags: &[(String, Option<String>)]) -> usize {
-    let has = |seen: &Seen, key: &str, wanted: Option<&str>| {
-        seen.tags.get(key).is_some_and(|value| wanted.is_none_or(|wanted| wanted == value))
-    };
+fn counted(picture: &Picture, status: Option<&str>, tags: &[WantedTag]) -> usize {
     let members = picture.members.values().filter(|seen| status.is_none_or(|wanted| wanted == seen.status));
-    members.filter(|seen| tags.iter().all(|(key, value)| has(seen, key, value.as_deref()))).count()
+    members.filter(|seen| tags.iter().all(|tag| tag.is_in(&seen.tags))).count()
 }
 
 /// Longer signs first, so that `>=` is not read as `>`.

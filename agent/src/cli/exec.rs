@@ -20,7 +20,7 @@ use super::status::{NO_ELECTORATE, has_electorate};
 use crate::api::types::{Quorum, WatchLine};
 use crate::client::{Client, ClientError};
 use crate::clock::Clock;
-use crate::group::Group;
+use crate::group::{Group, bury};
 
 /// Arguments of `exec`.
 #[derive(Args)]
@@ -56,19 +56,18 @@ impl Exec {
         let mut signals = signals()?;
         let mut patience = self.timeout;
         loop {
-            tokio::select! {
-                start = wait_for_quorum(&clock, &mut quorum, patience, self.wait) => match start {
-                    Start::Held => {}
-                    Start::TimeUp => {
-                        say(&format!("time is up: {}", quorum.borrow().why));
-                        return Ok(Exit::TimeUp);
-                    }
-                    Start::Never => {
-                        say(&format!("{NO_ELECTORATE}; --wait waits for a reload to bring one"));
-                        return Ok(code(NEVER));
-                    }
-                },
-                Some(signal) = signals.recv() => return Ok(code(128_i32.saturating_add(signal as i32))),
+            let waiting = wait_for_quorum(&clock, &mut quorum, patience, self.wait);
+            match unless_ended(waiting, &mut signals).await {
+                Start::Held => {}
+                Start::TimeUp => {
+                    say(&format!("time is up: {}", quorum.borrow().why));
+                    return Ok(Exit::TimeUp);
+                }
+                Start::Never => {
+                    say(&format!("{NO_ELECTORATE}; --wait waits for a reload to bring one"));
+                    return Ok(code(NEVER));
+                }
+                Start::Ended(signal) => return Ok(code(128_i32.saturating_add(signal as i32))),
             }
             // Once it has run, its time is not limited any more.
             patience = None;
@@ -226,6 +225,26 @@ enum Start {
     TimeUp,
     /// It cannot be held.
     Never,
+    /// Somebody does not want it any more.
+    Ended(Signal),
+}
+
+/// Waits, with an ear for signals. Those that end a program end this one. The others mean a command that is not there yet,
+/// and when it starts it begins anew anyway: so they are passed over, and the waiting goes on as it was.
+async fn unless_ended(waiting: impl Future<Output = Start>, signals: &mut mpsc::Receiver<Signal>) -> Start {
+    tokio::pin!(waiting);
+    loop {
+        tokio::select! {
+            start = &mut waiting => return start,
+            Some(signal) = signals.recv() => {
+                if ENDING.contains(&signal) {
+                    return Start::Ended(signal);
+                }
+                say(&format!("{signal} is ignored: there is no quorum yet, and so no command to pass it on to"));
+            }
+            never = bury(None, None) => match never {},
+        }
+    }
 }
 
 /// Waits for quorum, in time, and as long as it makes sense unless `always`.
@@ -280,21 +299,42 @@ async fn run_out(clock: &Clock, until: Option<Instant>) {
 async fn attend(group: &mut Group, signals: &mut mpsc::Receiver<Signal>) -> io::Result<ExitStatus> {
     loop {
         tokio::select! {
-            status = group.leader.wait() => return status,
+            status = group.wait_and_bury() => return status,
             Some(signal) = signals.recv() => group.signal(signal),
         }
     }
 }
 
-/// Those that are passed on, as they come.
+/// Those that are passed on, as they come. Not those that whoever started us has had ignored, as `nohup` does: they are
+/// ignored by the command, too.
 pub(super) fn signals() -> anyhow::Result<mpsc::Receiver<Signal>> {
     let (to, from) = mpsc::channel(16);
-    for number in PASSED_ON {
+    let ignored = ignored();
+    for number in PASSED_ON.into_iter().filter(|number| ignored >> (*number as u32 - 1) & 1 == 0) {
         let mut stream = signal(SignalKind::from_raw(number as i32)).context("cannot listen to signals")?;
         let to = to.clone();
         tokio::spawn(async move { while stream.recv().await.is_some() && to.send(number).await.is_ok() {} });
     }
     Ok(from)
+}
+
+/// Ends process 1 of a container as any other process is ended: nothing else does, since the system spares process 1 the
+/// signals to which it does not listen.
+pub(super) async fn ended_as_first() -> anyhow::Result<Exit> {
+    if std::process::id() != 1 {
+        return std::future::pending().await;
+    }
+    match signals()?.recv().await {
+        Some(signal) => Ok(code(128_i32.saturating_add(signal as i32))),
+        None => std::future::pending().await,
+    }
+}
+
+/// The mask of the signals that this process ignores, as long as it has not listened to any; none where the system does not tell.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
 
 fn cannot_start(command: &[OsString], error: &io::Error) -> Exit {
@@ -314,7 +354,9 @@ fn code(number: i32) -> Exit {
 
 const HELP: &str = "\
 The command runs in a process group of its own. Signals TERM, INT, HUP, QUIT, USR1 and USR2 are
-passed on to the whole group; whatever of it is left when the command ends is stopped too.
+passed on to the whole group; whatever of it is left when the command ends is stopped too. While
+this waits for quorum, TERM, INT and QUIT end it, and HUP, USR1 and USR2 are ignored: there is no
+command that could have missed anything. As process 1 of a container it buries orphans.
 
 This is advisory. It stops the command soon after this agent sees that quorum is lost; it cannot
 stop what this host cannot stop (a machine that stands still, a request that is under way), nor
@@ -324,7 +366,7 @@ stops the group, with 5 s between SIGTERM and SIGKILL; a command that has made a
 own (setsid, a daemon) is out of reach.
 
 Exit codes:
-  that of the command, or 128 and the number of the signal that ended it
+  that of the command, or 128 and the number of the signal that ended it, or us while we waited
   123  quorum was lost, or the agent did not answer, and the command was stopped
   124  quorum was not held within --timeout
   125  there is no electorate, so quorum is never held (see --wait)
@@ -335,6 +377,7 @@ const QUORUM_LOST: i32 = 123;
 const NEVER: i32 = 125;
 const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
+const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
 const PASSED_ON: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
 /// How often the agent is asked, beside its stream, and how long it may take to answer. Together

@@ -4,13 +4,13 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use clap::{Args, ValueEnum};
-use comfy_table::Cell;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::exit::{Exit, say};
 use super::output::{
-    Output, age, brief, count, cut, few, finish, fit_to_show, natural, span, squeeze, status_cell,
+    Cell, GAP, Output, age, brief, count, cut, few, finish, fit_to_show, natural, span, squeeze, status_cell,
 };
+use crate::api::tag::WantedTag;
 use crate::api::types::{Member, Members};
 use crate::client::{Client, segment};
 
@@ -21,9 +21,9 @@ pub(super) struct List {
     /// Only members with this status; several are any of them.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "STATUS")]
     status: Vec<Status>,
-    /// Only members with this tag; several are all of them.
-    #[arg(long, value_parser = key_value, value_name = "KEY=VALUE")]
-    tag: Vec<(String, String)>,
+    /// Only members with this tag, whatever its value unless one is given; several are all of them.
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    tag: Vec<WantedTag>,
     /// Which columns, in this order.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "COLUMN", default_values_t = COLUMNS)]
     columns: Vec<Column>,
@@ -91,7 +91,7 @@ impl List {
     /// Lists the members that match; "no" when none does.
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
         let statuses = self.status.iter().map(|s| format!("status={}", s.word()));
-        let tags = self.tag.iter().map(|(key, value)| format!("tag={}", segment(&format!("{key}={value}"))));
+        let tags = self.tag.iter().map(|tag| format!("tag={}", segment(&tag.to_string())));
         let filter: Vec<String> = statuses.chain(tags).collect();
         let answer = client.get(&format!("/v1/members?{}", filter.join("&"))).await?;
         let nobody = client.read::<Members>(&answer)?.members.is_empty();
@@ -257,14 +257,6 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Reads `KEY` or `KEY=VALUE`, as the API's filters take it.
-pub(super) fn tag(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.starts_with('=') {
-        return Err("not of the form KEY or KEY=VALUE".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
 /// Problems first, those that have left last.
 fn rank(status: &str) -> u8 {
     match status {
@@ -284,7 +276,7 @@ fn phi_table(members: &Members, header: Option<&[&str]>, output: &Output) -> Str
         // Of ourselves, or before the first step, there is nothing learnt.
         let learnt = evidence.filter(|e| e.samples > 0);
         table.add_row([
-            Cell::new(&member.name),
+            Cell::new(member.name.clone()),
             status_cell(&member.status),
             Cell::new(phi_text(member, &members.me)),
             told(evidence.map(|e| format!("{:.1}", e.phi_threshold))),
@@ -342,7 +334,7 @@ fn or_dash(text: String) -> String {
 
 const HELP: &str = "\
 On a terminal the table is cut to its width, with an ellipsis; into a pipe or a file, and with
--o wide, all of it is written. Of more than three accusers the rest is counted: `heartsay why NAME`
+-o wide, all of it is written, each row on a line that is as wide as it needs to be. Of more than three accusers the rest is counted: `heartsay why NAME`
 and -o json name them all. The last line, how many there are by status, goes to standard error.";
 
 /// Shown unless others are asked for.
@@ -356,8 +348,6 @@ const COLUMNS: [Column; 8] = [
     Column::Tags,
     Column::Note,
 ];
-/// Blanks between two columns, as [`finish`] makes them.
-const GAP: usize = 2;
 const PHI_HEADER: &[&str] =
     &["NAME", "STATUS", "PHI", "ACCUSES AT", "SILENT FOR", "MEAN STEP", "DEVIATION", "STEPS", "ROUND TRIP"];
 

@@ -9,6 +9,7 @@ mod exec;
 mod exit;
 mod members;
 mod output;
+mod reader;
 mod setup;
 mod status;
 mod wait;
@@ -121,25 +122,35 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Config(verb) => verb.run(&output),
         Verb::Completions(verb) => verb.run(),
         Verb::Keygen(verb) => verb.run(&output),
-        Verb::Keys(verb) => drive(verb.run(&client(), &output)),
-        Verb::Reload => drive(change::reload(&client(), &output)),
+        Verb::Keys(verb) => ask(verb.run(&client(), &output)),
+        Verb::Reload => ask(change::reload(&client(), &output)),
         Verb::Dev(verb) => drive(verb.run(&output)),
-        Verb::Members(verb) => drive(verb.run(&client(), &output)),
-        Verb::Status => drive(status::status(&client(), &output)),
-        Verb::Why(verb) => drive(verb.run(&client(), &output)),
-        Verb::Phi(verb) => drive(verb.run(&client(), &output)),
+        Verb::Members(verb) => ask(verb.run(&client(), &output)),
+        Verb::Status => ask(status::status(&client(), &output)),
+        Verb::Why(verb) => ask(verb.run(&client(), &output)),
+        Verb::Phi(verb) => ask(verb.run(&client(), &output)),
         Verb::Watch(verb) => drive(verb.run(&client(), &output)),
-        Verb::Wait(verb) => drive(verb.run(&client(), &output)),
-        Verb::Quorum => drive(status::quorum(&client(), &output)),
+        Verb::Wait(verb) => ask(verb.run(&client(), &output)),
+        Verb::Quorum => ask(status::quorum(&client(), &output)),
         Verb::Exec(verb) => drive(verb.run(&client())),
-        Verb::Beat(verb) => drive(verb.run(&client(), &output)),
-        Verb::Join(verb) => drive(verb.run(&client(), &output)),
-        Verb::Leave => drive(change::leave(&client(), &output)),
-        Verb::Restart(verb) => drive(verb.run(&client(), &output)),
-        Verb::Forget(verb) => drive(verb.run(&client(), &output)),
-        Verb::Tags(verb) => drive(verb.run(&client(), &output)),
-        Verb::Version => drive(status::version(&client(), &output)),
+        Verb::Beat(verb) => ask(verb.run(&client(), &output)),
+        Verb::Join(verb) => ask(verb.run(&client(), &output)),
+        Verb::Leave => ask(change::leave(&client(), &output)),
+        Verb::Restart(verb) => ask(verb.run(&client(), &output)),
+        Verb::Forget(verb) => ask(verb.run(&client(), &output)),
+        Verb::Tags(verb) => ask(verb.run(&client(), &output)),
+        Verb::Version => ask(status::version(&client(), &output)),
     }
+}
+
+/// The same for a verb that has nothing to tidy up when a signal ends it.
+fn ask(verb: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    drive(async {
+        tokio::select! {
+            done = verb => done,
+            ended = exec::ended_as_first() => ended,
+        }
+    })
 }
 
 /// Runs one verb to its end on this thread.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
-use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
@@ -17,10 +16,10 @@ use crate::escape::{escape_all, escape_lines, escape_painted};
 /// The ways to print an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people; lists are cut to the width of a terminal.
+    /// For people; on a terminal, lists are cut and sentences broken to its width.
     #[default]
     Table,
-    /// The same, never cut.
+    /// The same, never cut nor broken: each row is one line, as wide as it needs to be.
     Wide,
     /// The API's JSON, indented.
     Json,
@@ -75,7 +74,7 @@ impl Output {
         table: impl FnOnce(T) -> String,
     ) -> anyhow::Result<()> {
         let text = match self.format {
-            Format::Table | Format::Wide => return self.say(&table(fit_to_show(answer)?)),
+            Format::Table | Format::Wide => return read_or_not(self.say(&table(fit_to_show(answer)?))),
             Format::Json => serde_json::to_string_pretty(answer)?,
             Format::Jsonl => match list.and_then(|l| answer.get(l)).and_then(Value::as_array) {
                 Some(things) => things.iter().map(Value::to_string).collect::<Vec<_>>().join("\n"),
@@ -83,7 +82,7 @@ impl Output {
             },
             Format::Yaml => serde_saphyr::to_string(answer)?,
         };
-        print(&text)
+        read_or_not(print(&text))
     }
 
     /// Prints a text for people.
@@ -101,25 +100,81 @@ impl Output {
         self.paint(status_style(status), status)
     }
 
-    /// A table without lines; as wide as the terminal, or as it likes where there is none.
+    /// A table without lines, for [`finish`].
     pub(super) fn table(&self, header: Option<&[&str]>) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        if self.colour {
-            table.enforce_styling();
-        } else {
-            table.force_no_tty();
-        }
+        let mut table = Table { rows: Vec::new(), width: self.width(), colour: self.colour };
         if let Some(header) = header {
-            table.set_header(header.iter().map(|h| Cell::new(h).add_attribute(Attribute::Bold)));
+            table.add_row(header.iter().map(|title| Cell::new(*title).styled(Style::new().bold())));
         }
         table
+    }
+
+    /// Sentences, broken between words where the terminal ends.
+    pub(super) fn prose(&self, text: &str) -> String {
+        match self.width() {
+            Some(width) => text.split('\n').flat_map(|line| wrap(line, width)).collect::<Vec<_>>().join("\n"),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// Rows of cells. Each column is as wide as what is in it.
+pub(super) struct Table {
+    rows: Vec<Vec<Cell>>,
+    /// Of the terminal, where that matters.
+    width: Option<usize>,
+    colour: bool,
+}
+
+impl Table {
+    /// Adds a row.
+    pub(super) fn add_row<C: Into<Cell>>(&mut self, cells: impl IntoIterator<Item = C>) {
+        self.rows.push(cells.into_iter().map(Into::into).collect());
+    }
+
+    /// The columns that each of its columns takes.
+    fn widths(&self) -> Vec<usize> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let cells = |n: usize| self.rows.iter().filter_map(move |row| row.get(n));
+        (0..columns).map(|n| cells(n).map(|cell| visible(&cell.text)).max().unwrap_or(0)).collect()
+    }
+}
+
+/// Text in one style. It may hold painted words, which take no room for their paint.
+pub(super) struct Cell {
+    text: String,
+    style: Style,
+}
+
+impl Cell {
+    /// Plain text.
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), style: Style::new() }
+    }
+
+    /// The same in a style, where colours are wanted.
+    pub(super) fn styled(self, style: Style) -> Self {
+        Self { style, ..self }
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::new(text)
     }
 }
 
 /// An answer with everything in it made fit for a terminal.
 pub(super) fn fit_to_show<T: DeserializeOwned>(answer: &Value) -> anyhow::Result<T> {
     Ok(T::deserialize(escape_all(answer))?)
+}
+
+/// An answer that nobody reads is an answer all the same: the exit code says it.
+fn read_or_not(printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    match printed {
+        Err(error) if error.is::<ReaderGone>() => Ok(()),
+        other => other,
+    }
 }
 
 /// A line or a text, with a line end if it has none. Nothing for nothing.
@@ -135,30 +190,41 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Lets no cell but the last wrap: names and numbers stay whole, prose gives way.
-pub(super) fn finish(mut table: Table) -> String {
-    let last = table.column_count().saturating_sub(1);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-        if column.index != last {
-            column.set_constraint(ColumnConstraint::ContentWidth);
+/// Lays the table out: names and numbers stay whole, and prose in the last column gives way. No line is longer than the
+/// terminal, even where nothing useful fits: half a row on the next line is worse than one that ends with an ellipsis.
+pub(super) fn finish(table: Table) -> String {
+    let widths = table.widths();
+    let Some((_, firsts)) = widths.split_last() else { return String::new() };
+    let indent: usize = firsts.iter().map(|width| width + GAP).sum();
+    let room = table.width.and_then(|width| width.checked_sub(indent)).filter(|room| *room >= PROSE);
+    let mut lines = Vec::new();
+    for row in &table.rows {
+        let mut line = String::new();
+        let mut rest = Vec::new();
+        for (n, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let mut parts = match room {
+                Some(room) if n == firsts.len() => wrap(&cell.text, room),
+                Some(_) | None => vec![cell.text.clone()],
+            }
+            .into_iter();
+            let text = parts.next().unwrap_or_default();
+            let gap = " ".repeat((width + GAP).saturating_sub(visible(&text)));
+            let style = if table.colour && !text.is_empty() { cell.style } else { Style::new() };
+            line += &format!("{style}{text}{style:#}{gap}");
+            rest = parts.collect();
         }
+        lines.push(line.trim_end().to_owned());
+        lines.extend(rest.into_iter().map(|part| format!("{}{part}", " ".repeat(indent))));
     }
-    if let Some(column) = table.column_mut(last) {
-        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(16)));
+    if let Some(width) = table.width {
+        lines.iter_mut().for_each(|line| *line = cut(line, width));
     }
-    table.trim_fmt()
+    lines.join("\n")
 }
 
 /// A status word as a cell in its colour.
 pub(super) fn status_cell(status: &str) -> Cell {
-    let cell = Cell::new(status);
-    match status {
-        "alive" => cell.fg(Color::Green),
-        "suspect" => cell.fg(Color::Yellow).add_attribute(Attribute::Bold),
-        "down" => cell.fg(Color::Red).add_attribute(Attribute::Bold),
-        _ => cell.add_attribute(Attribute::Dim),
-    }
+    Cell::new(status).styled(status_style(status))
 }
 
 /// The same as a style.
@@ -231,19 +297,81 @@ pub(super) fn few<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
-/// As much of `text` as `width` columns show, with an ellipsis where something is missing.
+/// As much of `text` as `width` columns show, with an ellipsis where something is missing. Paint takes no room and stays.
 pub(super) fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
+    if visible(text) <= width {
         return text.to_owned();
     }
     let mut out = String::new();
-    let mut left = width.saturating_sub(1);
+    let mut left = Some(width.saturating_sub(1));
+    let mut paint = false;
     for c in text.chars() {
-        let Some(rest) = left.checked_sub(c.width().unwrap_or(0)) else { break };
-        left = rest;
-        out.push(c);
+        paint |= c == '\x1b';
+        if paint {
+            out.push(c);
+            paint = c != 'm';
+            continue;
+        }
+        let Some(room) = left else { continue };
+        left = room.checked_sub(c.width().unwrap_or(0));
+        out.push(if left.is_some() { c } else { '…' });
     }
-    out + "…"
+    out
+}
+
+/// Lines of at most `width` columns, broken between words where that is possible.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split(' ') {
+        let length = visible(word);
+        match lines.last_mut() {
+            Some(line) if used == 0 || used + 1 + length <= width => {
+                if used > 0 {
+                    line.push(' ');
+                    used += 1;
+                }
+                line.push_str(word);
+            }
+            Some(_) | None => {
+                lines.push(word.to_owned());
+                used = 0;
+            }
+        }
+        used += length;
+    }
+    lines.into_iter().flat_map(|line| broken(line, width)).collect()
+}
+
+/// The line in pieces, if it is one word that is too long.
+fn broken(line: String, width: usize) -> Vec<String> {
+    if visible(&line) <= width || line.contains('\x1b') {
+        return vec![line];
+    }
+    let mut pieces = vec![String::new()];
+    let mut used = 0;
+    for c in line.chars() {
+        let columns = c.width().unwrap_or(0);
+        if used > 0 && used + columns > width {
+            pieces.push(String::new());
+            used = 0;
+        }
+        used += columns;
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(c);
+        }
+    }
+    pieces
+}
+
+/// Columns of a terminal that the text takes. What is in it has been made fit to show, so escape sequences are our paint.
+fn visible(text: &str) -> usize {
+    let (mut columns, mut rest) = (0, text);
+    while let Some((before, after)) = rest.split_once('\x1b') {
+        columns += before.width();
+        rest = after.split_once('m').map_or("", |(_, behind)| behind);
+    }
+    columns + rest.width()
 }
 
 /// Takes from the widest of `columns` (width and least width each) until all of them take `room`, or none
@@ -292,6 +420,10 @@ fn digits(text: &str) -> &str {
     text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default()
 }
 
+/// Blanks between two columns, as [`finish`] makes them.
+pub(super) const GAP: usize = 2;
+/// Least room in which prose can be read. Below it the row is cut.
+const PROSE: usize = 16;
 /// Names that are told one by one where there may be many.
 const FEW: usize = 3;
 
@@ -340,8 +472,40 @@ mod tests {
             ("東京都", 5, "東京…"),
             ("東京都", 4, "東…"),
             ("ab", 1, "…"),
+            ("\x1b[32malive\x1b[0m", 5, "\x1b[32malive\x1b[0m"),
+            ("\x1b[32malive\x1b[0m n1", 3, "\x1b[32mal…\x1b[0m"),
         ] {
             assert_eq!(cut(text, width), shown);
+        }
+    }
+
+    #[test]
+    fn sentences_break_between_words_and_words_only_where_they_must() {
+        assert_eq!(wrap("a bc def", 4), ["a bc", "def"]);
+        assert_eq!(wrap("a \x1b[31mbc\x1b[0m d", 4), ["a \x1b[31mbc\x1b[0m", "d"]);
+        assert_eq!(wrap("東京 abcdefg h", 4), ["東京", "abcd", "efg", "h"]);
+        assert_eq!(wrap("", 4), [""]);
+    }
+
+    #[test]
+    fn paint_takes_no_room_in_a_table_and_no_line_is_longer_than_the_terminal() {
+        let output = |colour| Output { format: Format::Table, colour };
+        let shown = |colour, width| {
+            let o = output(colour);
+            let mut table = Table { rows: Vec::new(), width, colour };
+            table.add_row([Cell::new("key").styled(Style::new().bold()), Cell::new("東京")]);
+            table.add_row([
+                format!("{}!", o.status("alive")),
+                format!("{} of the others, 1 {}", 2, o.status("down")),
+            ]);
+            finish(table)
+        };
+        let plain = |text: &str| anstream::adapter::strip_str(text).to_string();
+        assert_eq!(shown(false, None), "key     東京\nalive!  2 of the others, 1 down");
+        assert_eq!(shown(false, Some(26)), "key     東京\nalive!  2 of the others, 1\n        down");
+        assert_eq!(shown(false, Some(20)), "key     東京\nalive!  2 of the ot…");
+        for width in [None, Some(26), Some(20), Some(3)] {
+            assert_eq!(plain(&shown(true, width)), shown(false, width), "{width:?}");
         }
     }
 

@@ -44,7 +44,7 @@ impl Config {
                 output.show(&answer, |shown: Vec<Shown>| {
                     let mut table = output.table(Some(&["SETTING", "VALUE", "FROM"]));
                     for one in &shown {
-                        table.add_row([&one.key, one.value.as_deref().unwrap_or("-"), &one.origin]);
+                        table.add_row([one.key.as_str(), one.value.as_deref().unwrap_or("-"), &one.origin]);
                     }
                     finish(table)
                 })?;

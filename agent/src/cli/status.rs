@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::exit::Exit;
-use super::output::{Output, age, count, finish, fit_to_show, list, span};
+use super::output::{Cell, Output, age, count, finish, fit_to_show, list, span};
 use crate::api::types::{Beat, Quorum, SelfInfo, Version};
 use crate::client::{Client, ClientError};
 
@@ -26,7 +26,9 @@ pub(super) async fn quorum(client: &Client, output: &Output) -> anyhow::Result<E
     output.show(&answer, |quorum: Quorum| {
         let agreed = quorum.agreed.as_ref().filter(|agreed| !agreed.names.is_empty());
         let agreed = agreed.map(|a| format!("\nagreed for {}: {}", age(&a.since), a.names.join(" ")));
-        format!("{}\n{}{}", quorum_text(&quorum, output), quorum.reason, agreed.unwrap_or_default())
+        let text =
+            format!("{}\n{}{}", quorum_text(&quorum, output), quorum.reason, agreed.unwrap_or_default());
+        output.prose(&text)
     })?;
     Ok(if held { Exit::Done } else { Exit::No })
 }
@@ -62,6 +64,11 @@ pub(super) fn quorum_text(quorum: &Quorum, output: &Output) -> String {
         ),
         None => format!("{word}: {} present; nobody is said to vote", quorum.present),
     }
+}
+
+/// The agent's reason where quorum is not held: the numbers alone may seem to suffice.
+fn why_not(quorum: &Quorum) -> &str {
+    if quorum.quorum == "held" { "" } else { &quorum.reason }
 }
 
 /// Whether anybody is said to vote: without, quorum is never held.
@@ -112,6 +119,7 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
         ("members", counts.join(", ")),
         ("agreement", agreement(me)),
         ("quorum", quorum_text(&me.quorum, output)),
+        ("", why_not(&me.quorum).to_owned()),
         ("local health", health(me.local_health)),
         ("encrypted", encryption(me)),
         ("up", format!("{}, generation {}", age(&me.started), member.generation)),
@@ -119,8 +127,8 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
     ];
     let mut table = output.table(None);
     let beat = me.beat.as_ref().map(|beat| ("beat", beat_text(beat)));
-    for (key, value) in rows.into_iter().chain(beat) {
-        table.add_row([output.paint(bold, key), value]);
+    for (key, value) in rows.into_iter().chain(beat).filter(|(_, value)| !value.is_empty()) {
+        table.add_row([Cell::new(key).styled(bold), value.into()]);
     }
     for (i, seed) in me.seeds.iter().enumerate() {
         let found = match &seed.error {
@@ -128,12 +136,12 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
             None if seed.addresses == [seed.name.clone()] => seed.name.clone(),
             None => format!("{} → {}", seed.name, seed.addresses.join(", ")),
         };
-        table.add_row([output.paint(bold, if i == 0 { "seeds" } else { "" }), found]);
+        table.add_row([Cell::new(if i == 0 { "seeds" } else { "" }).styled(bold), found.into()]);
     }
     let mut text = finish(table);
     for condition in &me.conditions {
         let mark = output.paint(AnsiColor::Yellow.on_default().bold(), "!");
-        let _ = write!(text, "\n{mark} {condition}");
+        let _ = write!(text, "\n{}", output.prose(&format!("{mark} {condition}")));
     }
     text
 }

@@ -1,6 +1,7 @@
 //! `wait`: sleeps on the event stream until conditions hold.
 
 use std::collections::BTreeSet;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use super::condition::{All, Condition, Picture, Seen};
 use super::exit::{Exit, say};
 use super::output::{Output, span};
+use super::reader;
 use super::status::{NO_ELECTORATE, has_electorate};
 use super::why::nearest;
 use crate::api::types::{SelfInfo, WatchLine};
@@ -34,10 +36,14 @@ impl Wait {
         let conditions: Vec<Condition> = self.conditions.into_iter().flat_map(|all| all.0).collect();
         let started = Instant::now();
         let mut waiting = Waiting { client, conditions, picture: None, trouble: None, told: BTreeSet::new() };
-        let met = match tokio::time::timeout(self.timeout, waiting.until_met()).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => return Err(error),
-            Err(_) => false,
+        let met = tokio::select! {
+            met = tokio::time::timeout(self.timeout, waiting.until_met()) => match met {
+                Ok(Ok(())) => true,
+                Ok(Err(error)) => return Err(error),
+                Err(_) => false,
+            },
+            // Not 0, which says that it holds.
+            () = reader::gone() => return Ok(Exit::Code(ExitCode::from(READER_GONE))),
         };
         let waited = started.elapsed().as_secs_f64();
         waiting.report(met, waited, output)?;
@@ -196,8 +202,11 @@ Conditions:
   fenced(n3)           the lease that a member had has run out for certain. An error without a fence
 A name that nobody has, once this agent has joined, is told on standard error; the waiting goes on.
 
-Exit codes: 0 all of them hold, 1 one of them cannot, 124 not within --timeout.";
+Exit codes: 0 all of them hold, 1 one of them cannot, 124 not within --timeout, 141 the reader of the
+output has gone before.";
 
+/// As of a program that SIGPIPE has ended.
+const READER_GONE: u8 = 141;
 /// How often a missing agent is looked for. Short beside its start, long beside a connect.
 const RETRY: Duration = Duration::from_millis(100);
 

@@ -10,12 +10,16 @@ use clap::builder::PossibleValuesParser;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::process::Command;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::exec::signals;
 use super::exit::{Exit, say};
-use super::members::{Status, tag};
+use super::members::Status;
 use super::output::{Format, Output, count, few, fit_to_show, print};
+use super::reader;
+use crate::api::tag::WantedTag;
 use crate::api::types::{LINE_TYPES, SelfInfo, WatchLine};
 use crate::client::{Client, ClientError, Watch, segment};
 use crate::group::Group;
@@ -28,16 +32,16 @@ pub(super) struct Follow {
     /// Resume after this index instead of beginning with a snapshot.
     #[arg(long, value_name = "INDEX")]
     since: Option<u64>,
-    /// Only lines of this type; several are any of them. `idle` and `lagged` always come.
+    /// Only lines of this type; several are any of them. `snapshot`, `lagged` and `idle` always come.
     #[arg(long = "type", value_delimiter = ',', value_parser = PossibleValuesParser::new(LINE_TYPES), value_name = "TYPE")]
     types: Vec<String>,
     /// Only members that have this status by then; several are any of them.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "STATUS")]
     status: Vec<Status>,
-    /// Only members with this tag; several are all of them.
-    #[arg(long, value_parser = tag, value_name = "KEY[=VALUE]")]
-    tag: Vec<String>,
-    /// Run this shell command for each line but `idle` and `lagged`, one at a time: the JSON on its stdin, and
+    /// Only members with this tag, whatever its value unless one is given; several are all of them.
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    tag: Vec<WantedTag>,
+    /// Run this shell command for each line that is asked for, but `idle` and `lagged`, one at a time: the JSON on its stdin, and
     /// HEARTSAY_EVENT, _INDEX, _NAME, _STATUS, _FENCED, _CHANGED, _REASON, _QUORUM and _SOCKET in its environment.
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
@@ -62,25 +66,23 @@ impl Follow {
     /// Follows until the reader goes away or a signal ends it, over the agent's restarts.
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
         let stop = CancellationToken::new();
-        // Without a command there is nothing to tidy up.
-        let signal = match self.exec {
-            Some(_) => {
-                let (mut signals, stop) = (signals()?, stop.clone());
-                Some(tokio::spawn(async move {
-                    let signal = signals.recv().await;
-                    stop.cancel();
-                    signal
-                }))
-            }
-            None => None,
-        };
+        let listening = stop.clone();
+        // Without a command there is nothing to tidy up, and the system ends us; all but process 1 of a container.
+        let listens = self.exec.is_some() || std::process::id() == 1;
+        let mut signals = listens.then(signals).transpose()?;
+        let signal = tokio::spawn(async move {
+            let signal = tokio::select! {
+                Some(signal) = next(&mut signals) => Some(signal),
+                () = reader::gone() => None,
+            };
+            listening.cancel();
+            signal
+        });
         self.follow(client, output, &stop).await?;
-        let signal = match signal {
-            Some(signal) => signal.await?,
-            None => None,
-        };
-        let number = signal.map_or(0, |signal: Signal| signal as u8);
-        Ok(Exit::Code(ExitCode::from(ENDED_BY_SIGNAL.saturating_add(number))))
+        Ok(match signal.await? {
+            Some(signal) => Exit::Code(ExitCode::from(ENDED_BY_SIGNAL.saturating_add(signal as u8))),
+            None => Exit::Done,
+        })
     }
 
     /// Returns when it is to stop.
@@ -99,6 +101,7 @@ impl Follow {
             other => other?,
         };
         loop {
+            let began = Instant::now();
             let Some(end) = self.read(&mut watch, &mut at, output, client.socket(), stop).await? else {
                 return Ok(());
             };
@@ -106,7 +109,11 @@ impl Follow {
                 return Err(end.into());
             }
             say(&format!("{end}\nReconnecting as soon as there is one again."));
-            let Some(again) = self.reconnect(client, &mut at, output, stop).await? else { return Ok(()) };
+            // An agent that ends every stream soon is not asked again without a pause.
+            let pause = if began.elapsed() < LONGEST { SHORTEST } else { Duration::ZERO };
+            let Some(again) = self.reconnect(client, &mut at, output, stop, pause).await? else {
+                return Ok(());
+            };
             say("connected again");
             watch = again;
         }
@@ -119,12 +126,11 @@ impl Follow {
         at: &mut Option<Point>,
         output: &Output,
         stop: &CancellationToken,
+        mut pause: Duration,
     ) -> anyhow::Result<Option<Watch>> {
-        let mut pause = SHORTEST;
         loop {
-            // Also before the first: an agent that ends every stream at once is not asked without a pause.
             tokio::select! {
-                () = tokio::time::sleep(pause) => pause = LONGEST.min(pause * 2),
+                () = tokio::time::sleep(pause) => pause = (pause * 2).clamp(SHORTEST, LONGEST),
                 () = stop.cancelled() => return Ok(None),
             }
             match client.watch(&self.query(*at)).await {
@@ -136,6 +142,8 @@ impl Follow {
                     let kind = "lagged".to_owned();
                     let line = WatchLine { kind, index, time, ..WatchLine::default() };
                     show(&serde_json::to_vec(&line)?, output)?;
+                    // It has answered, so there is nothing to wait for.
+                    pause = Duration::ZERO;
                 }
                 Err(ClientError::Unreachable { .. }) => {}
                 Err(error) if error.is_busy() => {}
@@ -169,13 +177,14 @@ impl Follow {
                 (Some(at), _) => at.index = line.index,
                 (None, _) => {}
             }
-            if line.kind == "snapshot" && !self.wants_snapshot() {
-                continue;
-            }
             show(&raw, output)?;
-            if let Some(command) = &self.exec
-                && !matches!(line.kind.as_str(), "idle" | "lagged")
-            {
+            let is_wanted = match line.kind.as_str() {
+                "idle" | "lagged" => false,
+                // It always comes; to a command only where somebody asked for it.
+                "snapshot" => self.wants_snapshot(),
+                _ => true,
+            };
+            if let Some(command) = self.exec.as_ref().filter(|_| is_wanted) {
                 self.execute(command, &line, &raw, socket, stop).await;
             }
         }
@@ -188,11 +197,11 @@ impl Follow {
     /// What to ask the agent for.
     fn query(&self, at: Option<Point>) -> String {
         let point = at.map(|Point { generation, index }| format!("since={index}&generation={generation}"));
-        // The snapshot says in which life of the agent the index counts, so we have it always.
+        // The snapshot says in which life of the agent the index counts, and what there was before the first event.
         let snapshot = (!self.wants_snapshot()).then(|| "type=snapshot".to_owned());
         let types = self.types.iter().map(|kind| format!("type={kind}"));
         let statuses = self.status.iter().map(|status| format!("status={}", status.word()));
-        let tags = self.tag.iter().map(|tag| format!("tag={}", segment(tag)));
+        let tags = self.tag.iter().map(|tag| format!("tag={}", segment(&tag.to_string())));
         let all = point.into_iter().chain(snapshot).chain(types).chain(statuses).chain(tags);
         all.collect::<Vec<_>>().join("&")
     }
@@ -227,6 +236,14 @@ impl Follow {
             Ok(None) => {}
             Err(error) => say(&format!("the command for #{index} could not run: {error}")),
         }
+    }
+}
+
+/// The next signal, if they are listened to.
+async fn next(signals: &mut Option<mpsc::Receiver<Signal>>) -> Option<Signal> {
+    match signals {
+        Some(signals) => signals.recv().await,
+        None => std::future::pending().await,
     }
 }
 

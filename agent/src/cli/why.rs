@@ -1,12 +1,11 @@
 //! `why NAME`: the case of one member, in sentences.
 
 use clap::Args;
-use comfy_table::Cell;
 
 use super::exit::Exit;
 use super::output::{Output, age, brief, count, few, finish, fit_to_show, list, natural, span};
 use super::status::{agreement, health};
-use crate::api::types::{Case, Evidence, Member, Members, SelfInfo};
+use crate::api::types::{Accusation, Case, Evidence, Member, Members, SelfInfo};
 use crate::client::{Client, ClientError, segment};
 
 /// Arguments of `why`.
@@ -55,28 +54,29 @@ pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a String>) -
 }
 
 fn case(member: &Member, me: &SelfInfo, output: &Output) -> String {
-    let mut paragraphs = vec![headline(member, me, output)];
+    let mut paragraphs = vec![output.prose(&headline(member, me, output))];
     if member.name == me.member.name {
-        paragraphs.push(format!(
+        paragraphs.push(output.prose(&format!(
             "That is the agent that answers here; of itself it needs no evidence. \
              Its local health is {}; {}.",
             health(me.local_health),
             agreement(me)
-        ));
+        )));
         return paragraphs.join("\n\n");
     }
     paragraphs.push(accusations(member, output));
     if let Some(evidence) = &member.evidence {
-        paragraphs.push(silence(member, evidence));
+        paragraphs.push(output.prose(&silence(member, evidence)));
     }
     if let Some(case) = member.evidence.as_ref().and_then(|e| e.case.as_ref()) {
-        paragraphs.push(pieces(case, output));
+        paragraphs.push(pieces(case, member, me, output));
     }
-    paragraphs.push(contact(member));
+    paragraphs.push(output.prose(&contact(member)));
     if let Some(evidence) = member.evidence.as_ref().filter(|e| !e.outlook.is_empty()) {
-        paragraphs.push(format!("What would change this: {}", sentence(&evidence.outlook)));
+        let outlook = format!("What would change this: {}", sentence(&evidence.outlook));
+        paragraphs.push(output.prose(&outlook));
     }
-    paragraphs.push(them_or_us(member, me));
+    paragraphs.push(output.prose(&them_or_us(member, me)));
     paragraphs.join("\n\n")
 }
 
@@ -111,57 +111,81 @@ fn accusations(member: &Member, output: &Output) -> String {
     accusations.sort_by(|a, b| natural(&a.by, &b.by));
     let mut table = output.table(Some(&["ACCUSER", "EVIDENCE", "SINCE", "UNDONE BY", "WEIGHT"]));
     for accusation in &accusations {
-        let evidence = match accusation.kind.as_str() {
-            "silent" => "silence, also when asked",
-            "refused" => "its host says: no such process",
-            "degraded" => "alive, loses far more than others",
-            "unfit" => "alive, unfit: stay out until then",
-            other => other,
-        };
         table.add_row([
-            Cell::new(&accusation.by),
-            Cell::new(evidence),
-            Cell::new(age(&accusation.since)),
-            Cell::new(format!("heartbeat > {}", accusation.basis)),
-            Cell::new(match (accusation.weak, accusation.proven) {
+            accusation.by.clone(),
+            charge(accusation).to_owned(),
+            age(&accusation.since),
+            format!("heartbeat > {}", accusation.basis),
+            match (accusation.weak, accusation.proven) {
                 (true, _) => "weak: the accuser doubts itself",
                 (false, true) => "proven",
                 (false, false) => "not proven yet",
-            }),
+            }
+            .to_owned(),
         ]);
     }
     let who = count(accusations.len(), "member accuses it", "members accuse it");
     format!("{who}:\n{}", finish(table))
 }
 
+/// What the accuser says of it.
+fn charge(accusation: &Accusation) -> &str {
+    match accusation.kind.as_str() {
+        "silent" => "silence, also when asked",
+        "refused" => "its host says: no such process",
+        "degraded" => "alive, loses far more than others",
+        "unfit" => "alive, unfit: stay out until then",
+        other => other,
+    }
+}
+
 /// What this agent has found out itself.
-fn pieces(case: &Case, output: &Output) -> String {
+fn pieces(case: &Case, member: &Member, me: &SelfInfo, output: &Output) -> String {
     let asked = format!("Asked to look: {}; a verdict needs {} of them.", list(&case.witnesses), case.needed);
+    let own = own_word(case, member, me);
     if case.pieces.is_empty() {
-        return format!("This agent has nothing of its own against it. {asked}");
+        let own = own.unwrap_or_else(|| "This agent has nothing of its own against it.".to_owned());
+        return output.prose(&format!("{own} {asked}"));
     }
     let mut table = output.table(Some(&["OWN EVIDENCE", "φ", "BY", "SINCE", "LAST"]));
     for piece in &case.pieces {
+        let n = usize::try_from(piece.count).unwrap_or(usize::MAX);
         let what = match piece.kind.as_str() {
             "silence" => "its heartbeat is overdue".to_owned(),
-            "direct" => count(piece.count as usize, "question unanswered", "questions unanswered"),
-            "indirect" => {
-                count(piece.count as usize, "helper's question unanswered", "helpers' questions unanswered")
-            }
+            "direct" => count(n, "question unanswered", "questions unanswered"),
+            "indirect" => count(n, "helper's question unanswered", "helpers' questions unanswered"),
             "refused" => "its host refuses: no such process".to_owned(),
-            "link" => format!("{} of the last looks unanswered while it lived", piece.count),
-            "flaps" => count(piece.count as usize, "return from down of late", "returns from down of late"),
+            "link" => format!("{n} of the last looks unanswered while it lived"),
+            "flaps" => count(n, "return from down of late", "returns from down of late"),
             other => other.to_owned(),
         };
-        table.add_row([
-            Cell::new(what),
-            Cell::new(format!("{:.1}", piece.phi)),
-            Cell::new(if piece.by.is_empty() { "this agent".to_owned() } else { list(&piece.by) }),
-            Cell::new(age(&piece.first)),
-            Cell::new(age(&piece.last)),
-        ]);
+        let by = if piece.by.is_empty() { "this agent".to_owned() } else { list(&piece.by) };
+        let phi = format!("{:.1}", piece.phi);
+        table.add_row([what, phi, by, age(&piece.first), age(&piece.last)]);
     }
-    format!("Silence is worth φ {:.1} here (5 accuses, 8 testifies):\n{}\n{asked}", case.phi, finish(table))
+    let own = own.map_or_else(String::new, |own| format!("{own} "));
+    let worth = format!("Silence and refusals are worth φ {:.1} here (5 accuses, 8 testifies):", case.phi);
+    format!("{}\n{}\n{}", output.prose(&worth), finish(table), output.prose(&format!("{own}{asked}")))
+}
+
+/// What this agent says against it without a piece of evidence to show: its looks end with a verdict, its word stands.
+fn own_word(case: &Case, member: &Member, me: &SelfInfo) -> Option<String> {
+    let has = |kinds: &[&str]| case.pieces.iter().any(|piece| kinds.contains(&piece.kind.as_str()));
+    let accusations = member.evidence.as_ref().map(|e| e.accusations.as_slice()).unwrap_or_default();
+    let own: Vec<String> = accusations
+        .iter()
+        .filter(|accusation| accusation.by == me.member.name)
+        .filter(|accusation| match accusation.kind.as_str() {
+            "silent" => !has(&["silence", "direct", "indirect"]),
+            "refused" => !has(&["refused"]),
+            "degraded" | "unfit" => !has(&["link", "flaps"]),
+            _ => true,
+        })
+        .map(|accusation| format!("{}, for {}", charge(accusation), age(&accusation.since)))
+        .collect();
+    (!own.is_empty()).then(|| {
+        format!("This agent accuses it itself ({}); it is not looking at it just now.", own.join("; "))
+    })
 }
 
 fn silence(member: &Member, evidence: &Evidence) -> String {

@@ -19,6 +19,7 @@ use self::stage::Stage;
 use self::story::{Failed, Story};
 use super::exit::{Exit, say};
 use super::output::Output;
+use super::reader;
 
 /// Arguments of `dev`.
 #[derive(Args)]
@@ -60,6 +61,7 @@ impl Dev {
         let told = tokio::select! {
             told = story.tell(self.kill_after, self.once) => Some(told),
             () = interrupted() => None,
+            () = reader::gone() => None,
         };
         let stopped = tokio::select! {
             stopped = story.stop() => stopped,
