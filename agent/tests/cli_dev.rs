@@ -98,6 +98,29 @@ fn an_interrupted_once_is_no_success() {
 }
 
 #[test]
+fn the_play_ends_with_its_audience_also_when_nothing_happens() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = dev(&dir, &["--nodes", "2", "--kill-after", "1h"]).spawn().unwrap();
+    let mut out = after_formed(&mut child);
+    let mut line = String::new();
+    while !line.contains("/v1/members") {
+        line.clear();
+        assert_ne!(out.read_line(&mut line).unwrap(), 0, "it ended early");
+    }
+    drop(out);
+    for _ in 0..200 {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert_eq!((status.code(), leftovers(&dir)), (Some(0), (0, 0)));
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    panic!("it plays on for nobody");
+}
+
+#[test]
 fn no_agent_outlives_a_parent_that_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = dev(&dir, &["--nodes", "3", "--kill-after", "1h"]).spawn().unwrap();

@@ -128,13 +128,7 @@ impl Sight {
 
 impl Default for Sight {
     fn default() -> Self {
-        Self {
-            held: false,
-            never: false,
-            lost: 0,
-            until: None,
-            why: "the agent has not been asked yet".to_owned(),
-        }
+        Self { held: false, never: false, lost: 0, until: None, why: NOT_ASKED.to_owned() }
     }
 }
 
@@ -255,11 +249,24 @@ async fn wait_for_quorum(
     always: bool,
 ) -> Start {
     let settled = async {
-        match quorum.wait_for(|sight| sight.holds(clock.now()) || (sight.never && !always)).await {
-            Ok(sight) if sight.held => Start::Held,
-            Ok(_) => Start::Never,
-            // Nobody watches any more.
-            Err(_) => Start::TimeUp,
+        let mut told = NOT_ASKED.to_owned();
+        loop {
+            let sight = quorum.borrow_and_update().clone();
+            if sight.holds(clock.now()) {
+                return Start::Held;
+            }
+            if sight.never && !always {
+                return Start::Never;
+            }
+            // Whoever has started us sees that nothing runs, and wants to know why.
+            if sight.why != told {
+                say(&format!("waiting for quorum: {}", sight.why));
+                told = sight.why;
+            }
+            if quorum.changed().await.is_err() {
+                // Nobody watches any more.
+                return Start::TimeUp;
+            }
         }
     };
     match patience {
@@ -353,26 +360,28 @@ fn code(number: i32) -> Exit {
 }
 
 const HELP: &str = "\
-The command runs in a process group of its own. Signals TERM, INT, HUP, QUIT, USR1 and USR2 are
-passed on to the whole group; whatever of it is left when the command ends is stopped too. While
-this waits for quorum, TERM, INT and QUIT end it, and HUP, USR1 and USR2 are ignored: there is no
-command that could have missed anything. As process 1 of a container it buries orphans.
+The command runs in a process group of its own. Signals TERM, INT, HUP, QUIT, USR1 and USR2 are passed on to the whole \
+group; whatever of it is left when the command ends is stopped too. While this waits for quorum, TERM, INT and QUIT \
+end it, and HUP, USR1 and USR2 are ignored: there is no command that could have missed anything. As process 1 of a \
+container it buries orphans.
 
-This is advisory. It stops the command soon after this agent sees that quorum is lost; it cannot
-stop what this host cannot stop (a machine that stands still, a request that is under way), nor
-prove that nobody else has begun to act. Where acting twice does harm, have the resource itself
-check a fencing token. If this process is killed with SIGKILL, a second one that waits beside it
-stops the group, with 5 s between SIGTERM and SIGKILL; a command that has made a session of its
-own (setsid, a daemon) is out of reach.
+This is advisory. It stops the command soon after this agent sees that quorum is lost; it cannot stop what this host \
+cannot stop (a machine that stands still, a request that is under way), nor prove that nobody else has begun to act. \
+Where acting twice does harm, have the resource itself check a fencing token. If this process is killed with SIGKILL, \
+a second one that waits beside it stops the group, with 5 s between SIGTERM and SIGKILL; a command that has made a \
+session of its own (setsid, a daemon) is out of reach.
 
 Exit codes:
-  that of the command, or 128 and the number of the signal that ended it, or us while we waited
+  that of the command, or 128 and the number of the signal that ended it, or
+       that ended us while we waited
   123  quorum was lost, or the agent did not answer, and the command was stopped
   124  quorum was not held within --timeout
   125  there is no electorate, so quorum is never held (see --wait)
   126  the command cannot be executed
   127  the command does not exist";
 
+/// Before the first answer.
+const NOT_ASKED: &str = "the agent has not been asked yet";
 const QUORUM_LOST: i32 = 123;
 const NEVER: i32 = 125;
 const NOT_EXECUTABLE: i32 = 126;

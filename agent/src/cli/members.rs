@@ -131,7 +131,7 @@ impl List {
                 if *column == Column::Status { status_cell(&text) } else { Cell::new(text) }
             }));
         }
-        finish(table)
+        finish(&table)
     }
 }
 
@@ -287,7 +287,7 @@ fn phi_table(members: &Members, header: Option<&[&str]>, output: &Output) -> Str
             told(evidence.and_then(|e| e.rtt_seconds).map(brief)),
         ]);
     }
-    finish(table)
+    finish(&table)
 }
 
 fn phi_text(member: &Member, me: &str) -> String {
@@ -333,9 +333,9 @@ fn or_dash(text: String) -> String {
 }
 
 const HELP: &str = "\
-On a terminal the table is cut to its width, with an ellipsis; into a pipe or a file, and with
--o wide, all of it is written, each row on a line that is as wide as it needs to be. Of more than three accusers the rest is counted: `heartsay why NAME`
-and -o json name them all. The last line, how many there are by status, goes to standard error.";
+On a terminal the table is cut to its width, with an ellipsis; into a pipe or a file, and with -o wide, all of it is \
+written, each row on a line that is as wide as it needs to be. Of more than three accusers the rest is counted: \
+`heartsay why NAME` and -o json name them all. The last line, how many there are by status, goes to standard error.";
 
 /// Shown unless others are asked for.
 const COLUMNS: [Column; 8] = [

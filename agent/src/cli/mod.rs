@@ -171,4 +171,23 @@ mod tests {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
     }
+
+    /// Clap breaks what is longer than the terminal; lines that were broken by hand as well come out in shreds.
+    #[test]
+    fn help_is_broken_by_hand_in_lists_only_and_these_are_narrow() {
+        use clap::CommandFactory as _;
+        let all = Cli::command();
+        for command in all.get_subcommands().chain([&all]) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let is_prose = |line: &str| !line.is_empty() && !line.starts_with("  ") && !line.ends_with(':');
+            for (line, next) in help.lines().zip(help.lines().skip(1).chain([""])) {
+                assert!(!(is_prose(line) && is_prose(next)), "{}: {line:?}", command.get_name());
+                assert!(
+                    !line.starts_with("  ") || line.chars().count() < 80,
+                    "{}: {line:?}",
+                    command.get_name()
+                );
+            }
+        }
+    }
 }

@@ -192,7 +192,7 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
 
 /// Lays the table out: names and numbers stay whole, and prose in the last column gives way. No line is longer than the
 /// terminal, even where nothing useful fits: half a row on the next line is worse than one that ends with an ellipsis.
-pub(super) fn finish(table: Table) -> String {
+pub(super) fn finish(table: &Table) -> String {
     let widths = table.widths();
     let Some((_, firsts)) = widths.split_last() else { return String::new() };
     let indent: usize = firsts.iter().map(|width| width + GAP).sum();
@@ -498,7 +498,7 @@ mod tests {
                 format!("{}!", o.status("alive")),
                 format!("{} of the others, 1 {}", 2, o.status("down")),
             ]);
-            finish(table)
+            finish(&table)
         };
         let plain = |text: &str| anstream::adapter::strip_str(text).to_string();
         assert_eq!(shown(false, None), "key     東京\nalive!  2 of the others, 1 down");

@@ -19,7 +19,7 @@ pub(super) async fn gone() {
         }
     });
     if watching.is_err() || from.await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -46,7 +46,7 @@ impl Config {
                     for one in &shown {
                         table.add_row([one.key.as_str(), one.value.as_deref().unwrap_or("-"), &one.origin]);
                     }
-                    finish(table)
+                    finish(&table)
                 })?;
             }
             Self::Check { file } => {
@@ -160,7 +160,7 @@ impl Keys {
                 let used = if key.sends { "sends with it, and opens" } else { "opens" };
                 table.add_row([key.id.to_string(), used.to_owned()]);
             }
-            finish(table)
+            finish(&table)
         })?;
         if ids.is_empty() {
             say("no key: datagrams are neither encrypted nor authenticated");

@@ -138,7 +138,7 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
         };
         table.add_row([Cell::new(if i == 0 { "seeds" } else { "" }).styled(bold), found.into()]);
     }
-    let mut text = finish(table);
+    let mut text = finish(&table);
     for condition in &me.conditions {
         let mark = output.paint(AnsiColor::Yellow.on_default().bold(), "!");
         let _ = write!(text, "\n{}", output.prose(&format!("{mark} {condition}")));

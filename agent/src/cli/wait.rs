@@ -25,7 +25,8 @@ pub(super) struct Wait {
     /// What to wait for, see below. Several, joined by && or given repeatedly, must hold together.
     #[arg(long = "for", required = true, value_name = "CONDITION")]
     conditions: Vec<All>,
-    /// How long to wait, also for the agent itself to appear. Exit code 124 when it has passed.
+    /// How long to wait, also for the agent itself to appear. Exit code 124 when it has passed. With 0s the agent is asked
+    /// once.
     #[arg(long, value_parser = humantime::parse_duration, default_value = "60s", value_name = "TIME")]
     timeout: Duration,
 }
@@ -35,13 +36,12 @@ impl Wait {
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
         let conditions: Vec<Condition> = self.conditions.into_iter().flat_map(|all| all.0).collect();
         let started = Instant::now();
-        let mut waiting = Waiting { client, conditions, picture: None, trouble: None, told: BTreeSet::new() };
+        let once = self.timeout.is_zero();
+        let patience = if once { ONE_ANSWER } else { self.timeout };
+        let mut waiting =
+            Waiting { client, conditions, once, picture: None, trouble: None, told: BTreeSet::new() };
         let met = tokio::select! {
-            met = tokio::time::timeout(self.timeout, waiting.until_met()) => match met {
-                Ok(Ok(())) => true,
-                Ok(Err(error)) => return Err(error),
-                Err(_) => false,
-            },
+            met = tokio::time::timeout(patience, waiting.until_met()) => met.unwrap_or(Ok(false))?,
             // Not 0, which says that it holds.
             () = reader::gone() => return Ok(Exit::Code(ExitCode::from(READER_GONE))),
         };
@@ -54,6 +54,8 @@ impl Wait {
 struct Waiting<'a> {
     client: &'a Client,
     conditions: Vec<Condition>,
+    /// Whether the first answer is the last.
+    once: bool,
     /// `None` until an agent has shown one.
     picture: Option<Picture>,
     /// Why there is no agent just now.
@@ -63,20 +65,23 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Follows the agent, over its restarts, until everything holds.
-    async fn until_met(&mut self) -> anyhow::Result<()> {
+    /// Follows the agent, over its restarts, until everything holds. `false`: it was asked once, and not everything did.
+    async fn until_met(&mut self) -> anyhow::Result<bool> {
         loop {
             match self.follow().await.map_err(anyhow::Error::downcast::<ClientError>) {
-                Ok(()) => return Ok(()),
+                Ok(met) => return Ok(met),
                 Err(Ok(error)) if error.may_pass() => self.trouble = Some(error),
                 Err(Ok(error)) => return Err(error.into()),
                 Err(Err(error)) => return Err(error),
+            }
+            if self.once {
+                return Ok(false);
             }
             tokio::time::sleep(RETRY).await;
         }
     }
 
-    async fn follow(&mut self) -> anyhow::Result<()> {
+    async fn follow(&mut self) -> anyhow::Result<bool> {
         let mut watch = self.client.watch("").await?;
         loop {
             let line = watch.line().await?;
@@ -88,9 +93,12 @@ impl Waiting<'_> {
             let picture = self.picture.get_or_insert_default();
             take(picture, line);
             if self.conditions.iter().all(|c| c.holds(picture)) {
-                return Ok(());
+                return Ok(true);
             }
             self.say_what_cannot_be()?;
+            if self.once {
+                return Ok(false);
+            }
         }
     }
 
@@ -133,15 +141,17 @@ impl Waiting<'_> {
     }
 
     fn report(&self, met: bool, waited: f64, output: &Output) -> anyhow::Result<()> {
-        let unknown = Picture::default();
-        let picture = self.picture.as_ref().unwrap_or(&unknown);
+        let holds = |c: &Condition| self.picture.as_ref().is_some_and(|picture| c.holds(picture));
+        // Without an answer of the agent, nothing is known, not even that it is not so.
+        let known =
+            |c: &Condition| self.picture.as_ref().map_or("unknown".to_owned(), |picture| c.now(picture));
         let each: Vec<_> = self
             .conditions
             .iter()
-            .map(|c| json!({ "for": c.to_string(), "met": c.holds(picture), "now": c.now(picture) }))
+            .map(|c| json!({ "for": c.to_string(), "met": holds(c), "now": known(c) }))
             .collect();
         let answer = json!({ "met": met, "waited_seconds": waited, "conditions": each });
-        let now = || self.conditions.iter().map(|c| c.now(picture)).collect::<Vec<_>>().join(", ");
+        let now = || self.conditions.iter().map(known).collect::<Vec<_>>().join(", ");
         if met || !output.is_text() {
             output.show(&answer, |_: IgnoredAny| format!("{} after {}", now(), span(waited)))?;
         }
@@ -192,19 +202,29 @@ fn take(picture: &mut Picture, line: WatchLine) {
 
 const HELP: &str = "\
 Conditions:
-  alive>=3             how many members have a status: alive, suspect, down or left; all: members.
-                       Compared by >=  <=  ==  >  <
-  alive{role=web}>=3   the same of those with this tag; {role}: with any value; {role=web,rack=1}: with
-                       both. A value may not hold , or }
-  quorum               this agent stands on the side that may act. An error where nobody votes
+  alive>=3             how many members have a status: alive, suspect, down or
+                       left; all: members. Compared by >=  <=  ==  >  <
+  alive{role=web}>=3   the same of those with this tag; {role}: with any value;
+                       {role=web,rack=1}: with both. A value may not hold , or }
+  quorum               this agent stands on the side that may act. An error
+                       where nobody votes
   joined               this agent has had its first complete view
-  n3=down              a member has a status. member:n3=down, where n3 could be taken for a word of ours
-  fenced(n3)           the lease that a member had has run out for certain. An error without a fence
-A name that nobody has, once this agent has joined, is told on standard error; the waiting goes on.
+  n3=down              a member has a status. member:n3=down, where n3 could be
+                       taken for a word of ours
+  fenced(n3)           the lease that a member had has run out for certain. An
+                       error without a fence
+Quote them: the shell takes > for itself. A name that nobody has, once this agent has joined, is told on standard \
+error; the waiting goes on, also over a restart of the agent.
 
-Exit codes: 0 all of them hold, 1 one of them cannot, 124 not within --timeout, 141 the reader of the
-output has gone before.";
+Exit codes:
+  0    all of them hold
+  1    one of them cannot
+  3    the agent's socket cannot be used, for instance without permission
+  124  not within --timeout
+  141  the reader of the output has gone before";
 
+/// What the one answer may take where nobody wants to wait.
+const ONE_ANSWER: Duration = Duration::from_secs(10);
 /// As of a program that SIGPIPE has ended.
 const READER_GONE: u8 = 141;
 /// How often a missing agent is looked for. Short beside its start, long beside a connect.

@@ -309,11 +309,11 @@ fn is_gone(error: &ClientError) -> bool {
 }
 
 const HELP: &str = "\
-When the agent goes away, this reconnects and goes on with the event after the last one; what cannot
-be resumed (the agent was restarted, or more than 4,096 events ago) is told by a line `lagged`, and a
-new snapshot follows. A command of --exec runs in a process group of its own. When its shell ends,
-when --timeout has passed, or when this program is ended, what is left of the group gets SIGTERM, and
-SIGKILL 5 s later; also when this program is killed with SIGKILL.
+When the agent goes away, this reconnects and goes on with the event after the last one; what cannot be resumed (the \
+agent was restarted, or more than 4,096 events ago) is told by a line `lagged`, and a new snapshot follows. A command \
+of --exec runs in a process group of its own. When its shell ends, when --timeout has passed, or when this program is \
+ended, what is left of the group gets SIGTERM, and SIGKILL 5 s later; also when this program is killed with SIGKILL. \
+When the reader of the output goes away (`| head -1`), this ends at once and quietly.
 
 Exit codes:
   0    the reader of the output has gone

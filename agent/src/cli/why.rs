@@ -125,7 +125,7 @@ fn accusations(member: &Member, output: &Output) -> String {
         ]);
     }
     let who = count(accusations.len(), "member accuses it", "members accuse it");
-    format!("{who}:\n{}", finish(table))
+    format!("{who}:\n{}", finish(&table))
 }
 
 /// What the accuser says of it.
@@ -165,7 +165,7 @@ fn pieces(case: &Case, member: &Member, me: &SelfInfo, output: &Output) -> Strin
     }
     let own = own.map_or_else(String::new, |own| format!("{own} "));
     let worth = format!("Silence and refusals are worth φ {:.1} here (5 accuses, 8 testifies):", case.phi);
-    format!("{}\n{}\n{}", output.prose(&worth), finish(table), output.prose(&format!("{own}{asked}")))
+    format!("{}\n{}\n{}", output.prose(&worth), finish(&table), output.prose(&format!("{own}{asked}")))
 }
 
 /// What this agent says against it without a piece of evidence to show: its looks end with a verdict, its word stands.
