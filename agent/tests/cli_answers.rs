@@ -111,6 +111,7 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
         ("watch", &["--no-reconnect"]),
         ("wait", &["--for", "alive>=99 && n99=down", "--timeout", "200ms"]),
         ("wait", &["--for", "n\u{202e}9=down", "--timeout", "200ms"]),
+        ("wait", &["--for", "quorum", "--timeout", "2s"]),
         ("quorum", &[]),
         ("exec", &["--while-quorum", "--timeout", "200ms", "--", "true"]),
         ("beat", &[]),

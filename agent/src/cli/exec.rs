@@ -1,5 +1,6 @@
 //! `exec`: a command that runs only while this agent sees quorum.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -20,6 +21,7 @@ use super::status::{NO_ELECTORATE, has_electorate};
 use crate::api::types::{Quorum, WatchLine};
 use crate::client::{Client, ClientError};
 use crate::clock::Clock;
+use crate::escape::escape;
 use crate::group::{Group, bury};
 
 /// Arguments of `exec`.
@@ -207,7 +209,7 @@ fn is_held(quorum: &Quorum) -> bool {
 fn take(to: &watch::Sender<Sight>, quorum: &Quorum, until: Option<Instant>) {
     let held = is_held(quorum);
     let never = !has_electorate(quorum);
-    let why = format!("quorum is {}: {}", quorum.quorum, quorum.reason);
+    let why = format!("quorum is {}: {}", escape(&quorum.quorum), escape(&quorum.reason));
     to.send_modify(|sight| {
         *sight = Sight { held, never, lost: sight.lost + u64::from(!held && sight.held), until, why };
     });
@@ -249,7 +251,7 @@ async fn wait_for_quorum(
     always: bool,
 ) -> Start {
     let settled = async {
-        let mut told = NOT_ASKED.to_owned();
+        let mut told = BTreeSet::from([NOT_ASKED.to_owned()]);
         loop {
             let sight = quorum.borrow_and_update().clone();
             if sight.holds(clock.now()) {
@@ -258,10 +260,12 @@ async fn wait_for_quorum(
             if sight.never && !always {
                 return Start::Never;
             }
-            // Whoever has started us sees that nothing runs, and wants to know why.
-            if sight.why != told {
+            // Whoever has started us sees that nothing runs, and wants to know why; not the same again and again.
+            if told.len() > MOST_TOLD {
+                told.clear();
+            }
+            if told.insert(sight.why.clone()) {
                 say(&format!("waiting for quorum: {}", sight.why));
-                told = sight.why;
             }
             if quorum.changed().await.is_err() {
                 // Nobody watches any more.
@@ -380,6 +384,8 @@ Exit codes:
   126  the command cannot be executed
   127  the command does not exist";
 
+/// Reasons that are remembered as told; more than there are, but for the numbers and names in them.
+const MOST_TOLD: usize = 32;
 /// Before the first answer.
 const NOT_ASKED: &str = "the agent has not been asked yet";
 const QUORUM_LOST: i32 = 123;

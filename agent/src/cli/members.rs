@@ -7,9 +7,8 @@ use clap::{Args, ValueEnum};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::exit::{Exit, say};
-use super::output::{
-    Cell, GAP, Output, age, brief, count, cut, few, finish, fit_to_show, natural, span, squeeze, status_cell,
-};
+use super::output::{Output, age, brief, count, few, fit_to_show, natural, span, status_cell};
+use super::table::{Cell, GAP, cut, finish, squeeze};
 use crate::api::tag::WantedTag;
 use crate::api::types::{Member, Members};
 use crate::client::{Client, segment};

@@ -12,6 +12,7 @@ mod output;
 mod reader;
 mod setup;
 mod status;
+mod table;
 mod wait;
 mod watch;
 mod why;

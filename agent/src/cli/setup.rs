@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use super::Cli;
 use super::exit::{Exit, say};
-use super::output::{Output, finish, print};
+use super::output::{Output, print};
+use super::table::finish;
 use crate::api::types::SelfInfo;
 use crate::client::Client;
 use crate::settings::{self, AgentArgs, Shown};

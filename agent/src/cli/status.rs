@@ -7,7 +7,8 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::exit::Exit;
-use super::output::{Cell, Output, age, count, finish, fit_to_show, list, span};
+use super::output::{Output, age, count, fit_to_show, list, span};
+use super::table::{Cell, finish};
 use crate::api::types::{Beat, Quorum, SelfInfo, Version};
 use crate::client::{Client, ClientError};
 
@@ -87,35 +88,10 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
         .filter_map(|s| me.counts.get(*s).filter(|n| **n > 0).map(|n| format!("{n} {}", output.status(s))))
         .collect();
     let member = &me.member;
-    let state = if me.leaving {
-        "leaving"
-    } else if let Some(outside) = &me.outside {
-        match outside.why.as_str() {
-            "refused" => "refused: another living host has this name",
-            "kept-out" => "kept out: the others hold this member for down, though it runs",
-            "down" => "down: the others have called this member down",
-            _ => "unanswered: no other member answers this one",
-        }
-    } else if me.isolated {
-        // As `driver/mismatch.rs` says it of another key or cluster, which makes the others look silent too.
-        if me.conditions.iter().any(|said| said.starts_with("datagrams from ")) {
-            "isolated: most others look silent, and datagrams are refused here, see below; verdicts are held"
-        } else {
-            "isolated: most others look silent, so probably it is this host; verdicts are held"
-        }
-    } else if me.joined {
-        "joined"
-    } else if me.seeds.is_empty() {
-        "alone: no seeds are configured, so it waits to be found"
-    } else if me.seeds_heard > 0 {
-        "not joined yet: a seed answers, but there is no complete view yet"
-    } else {
-        "not joined yet: no seed has answered"
-    };
     let rows = [
         ("agent", format!("{} ({}), pid {}", member.name, member.address, me.pid)),
         ("cluster", format!("{}, profile {}", me.cluster, me.profile)),
-        ("state", state.to_owned()),
+        ("state", state(me).to_owned()),
         ("members", counts.join(", ")),
         ("agreement", agreement(me)),
         ("quorum", quorum_text(&me.quorum, output)),
@@ -144,6 +120,35 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
         let _ = write!(text, "\n{}", output.prose(&format!("{mark} {condition}")));
     }
     text
+}
+
+/// How this agent stands to the others.
+fn state(me: &SelfInfo) -> &'static str {
+    if me.leaving {
+        "leaving"
+    } else if let Some(outside) = &me.outside {
+        match outside.why.as_str() {
+            "refused" => "refused: another living host has this name",
+            "kept-out" => "kept out: the others hold this member for down, though it runs",
+            "down" => "down: the others have called this member down",
+            _ => "unanswered: no other member answers this one",
+        }
+    } else if me.isolated {
+        // As `driver/mismatch.rs` says it of another key or cluster, which makes the others look silent too.
+        if me.conditions.iter().any(|said| said.starts_with("datagrams from ")) {
+            "isolated: most others look silent, and datagrams are refused here, see below; verdicts are held"
+        } else {
+            "isolated: most others look silent, so probably it is this host; verdicts are held"
+        }
+    } else if me.joined {
+        "joined"
+    } else if me.seeds.is_empty() {
+        "alone: no seeds are configured, so it waits to be found"
+    } else if me.seeds_heard > 0 {
+        "not joined yet: a seed answers, but there is no complete view yet"
+    } else {
+        "not joined yet: no seed has answered"
+    }
 }
 
 /// `yes, sends with key 112; also opens 37`.

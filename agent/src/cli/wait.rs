@@ -17,6 +17,7 @@ use super::status::{NO_ELECTORATE, has_electorate};
 use super::why::nearest;
 use crate::api::types::{SelfInfo, WatchLine};
 use crate::client::{Client, ClientError};
+use crate::escape::escape;
 
 /// Arguments of `wait`.
 #[derive(Args)]
@@ -151,7 +152,9 @@ impl Waiting<'_> {
             .map(|c| json!({ "for": c.to_string(), "met": holds(c), "now": known(c) }))
             .collect();
         let answer = json!({ "met": met, "waited_seconds": waited, "conditions": each });
-        let now = || self.conditions.iter().map(known).collect::<Vec<_>>().join(", ");
+        // For people, what the agent says of quorum is one line.
+        let now =
+            || self.conditions.iter().map(|c| escape(&known(c)).into_owned()).collect::<Vec<_>>().join(", ");
         if met || !output.is_text() {
             output.show(&answer, |_: IgnoredAny| format!("{} after {}", now(), span(waited)))?;
         }
@@ -205,7 +208,7 @@ Conditions:
   alive>=3             how many members have a status: alive, suspect, down or
                        left; all: members. Compared by >=  <=  ==  >  <
   alive{role=web}>=3   the same of those with this tag; {role}: with any value;
-                       {role=web,rack=1}: with both. A value may not hold , or }
+                       {role=web,rack=1}: with both. No value holds , or }
   quorum               this agent stands on the side that may act. An error
                        where nobody votes
   joined               this agent has had its first complete view

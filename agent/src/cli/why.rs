@@ -3,8 +3,9 @@
 use clap::Args;
 
 use super::exit::Exit;
-use super::output::{Output, age, brief, count, few, finish, fit_to_show, list, natural, span};
+use super::output::{Output, age, brief, count, few, fit_to_show, list, natural, span};
 use super::status::{agreement, health};
+use super::table::finish;
 use crate::api::types::{Accusation, Case, Evidence, Member, Members, SelfInfo};
 use crate::client::{Client, ClientError, segment};
 
