@@ -378,7 +378,7 @@ session of its own (setsid, a daemon) is out of reach.
 Exit codes:
   that of the command, or 128 and the number of the signal that ended it, or
        that ended us while we waited
-  123  quorum was lost, or the agent did not answer, and the command was stopped
+  123  quorum was lost, or the agent did not answer: the command was stopped
   124  quorum was not held within --timeout
   125  there is no electorate, so quorum is never held (see --wait)
   126  the command cannot be executed

@@ -16,7 +16,7 @@ Exit codes:
   3    no agent: nobody answers at the socket
   4    no: nothing matched, no quorum
   75   to be started again: the agent, after `restart`
-  124  time is up: `wait`, `join --timeout`, `exec --timeout`, `restart --within`
+  124  time is up: `wait`, `join`, `exec --timeout`, `restart --within`
   141  `wait` alone: the reader of its output has gone
 `exec` ends with the code of its command, or with one of its own: see `heartsay exec --help`.";
 
