@@ -25,9 +25,9 @@ use crate::advertise::{self, Advertise};
 use crate::api::types::WatchLine;
 pub(crate) use error::{SettingsError, SettingsErrors};
 pub(crate) use layers::{AgentArgs, Origin};
-use reader::{Failed, Fault, Reader};
+use reader::{Failed, Reader};
 use table::{Default, Kind, ROWS};
-pub(crate) use values::default_socket;
+pub(crate) use values::{default_socket, not_one_of};
 
 /// UDP port of the gossip: H-E-A-R on the keys of a telephone.
 pub(crate) const DEFAULT_PORT: u16 = 4327;
@@ -120,7 +120,7 @@ pub(crate) fn load(args: &AgentArgs) -> Result<Settings, SettingsErrors> {
     let settings = settle(&mut reader);
     if let Ok(settings) = &settings {
         if let Err(e) = judge(settings) {
-            reader.refuse("tags", &e.to_string(), "shorten it");
+            reader.refuse_state(&e);
         }
         if let Some(problem) =
             advertise::impossible(settings.advertise.as_ref(), settings.bind, &settings.seeds)
@@ -199,7 +199,8 @@ fn unknown_among(names: impl Iterator<Item = String>) -> Vec<String> {
 /// What is wrong with the file, without its content.
 pub(crate) fn key_ids(file: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = file.display();
-    let keyring = values::keyring(&file.to_string_lossy()).map_err(|e| anyhow::anyhow!("{shown} {e}"))?;
+    let keyring = values::key_text(&file.to_string_lossy()).and_then(|text| values::keyring(&text));
+    let keyring = keyring.map_err(|e| anyhow::anyhow!("{shown} {e}"))?;
     Ok(keyring.keys().iter().map(|key| key.id().get()).collect())
 }
 
@@ -265,29 +266,28 @@ pub(crate) fn initial_state(settings: &Settings) -> Vec<(String, Vec<u8>)> {
 }
 
 fn settle(r: &mut Reader) -> Result<Settings, Failed> {
-    use Fault::{Usage, Value};
-    let cluster = r.need("cluster", Value, None, |text| Cluster::new(text));
-    let profile = r.need("profile", Usage, None, values::profile);
+    let cluster = r.need("cluster", None, |text| Cluster::new(text));
+    let profile = r.need("profile", None, values::profile);
     let base = Config::new(cluster?, profile?);
-    let name = r.need("name", Value, values::host_name(), values::name);
-    let zone = r.read("zone", Usage, None, |text| Ok::<_, String>(text.to_owned()));
+    let name = r.need("name", values::host_name(), values::name);
+    let zone = r.read("zone", None, |text| Ok::<_, String>(text.to_owned()));
     let tags = r.table("tags");
-    let bind = r.need("bind", Usage, Some(values::default_bind().to_owned()), |text| {
+    let bind = r.need("bind", Some(values::default_bind().to_owned()), |text| {
         values::address(text, DEFAULT_PORT).and_then(values::of_a_host)
     });
-    let advertise = r.read("advertise", Usage, None, str::parse::<Advertise>);
+    let advertise = r.read("advertise", None, str::parse::<Advertise>);
     let seeds = r.seeds();
-    let keyring = r.read("key_file", Value, None, values::keyring);
-    let datagram = r.need("datagram_size", Usage, None, |text| {
+    let keyring = r.keyring();
+    let datagram = r.need("datagram_size", None, |text| {
         let size: usize = text.parse().map_err(|_| "is not a number of bytes".to_owned())?;
         Budget::new(size).map_err(|e| e.to_string())
     });
-    let http_listen = r.read("http_listen", Usage, None, |text| values::address(text, DEFAULT_PORT + 1));
+    let http_listen = r.read("http_listen", None, |text| values::address(text, DEFAULT_PORT + 1));
     let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
     let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
-    let electorate = r.read("expected", Usage, None, str::parse::<Electorate>);
-    let fence = r.need("fence", Value, None, |text| {
-        let fence = text.parse().map_err(|_| "is neither true nor false".to_owned())?;
+    let electorate = r.read("expected", None, values::electorate);
+    let fence = r.need("fence", None, |text| {
+        let fence = values::truth(text)?;
         match &electorate {
             Ok(electorate) => {
                 let machine = Config { fence, electorate: electorate.clone(), ..base.clone() };
@@ -297,36 +297,32 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
             Err(Failed) => Ok(fence),
         }
     });
-    let beat_within = r.read("beat_within", Usage, None, |text| match humantime::parse_duration(text) {
+    let beat_within = r.read("beat_within", None, |text| match humantime::parse_duration(text) {
         Ok(within) if (SHORTEST_INTERVAL..=LONGEST).contains(&within) => Ok(within),
         Ok(_) => Err("is outside 50ms to 10m".to_owned()),
         Err(e) => Err(format!("is no duration ({e})")),
     });
     let hooks = r.hooks();
     let hook_timeout = r.duration("hook_timeout", None, SHORTEST_INTERVAL..=LONGEST);
-    let state_dir = r.need("state_dir", Usage, values::default_state_dir(), values::path);
+    let state_dir = r.need("state_dir", values::default_state_dir(), values::path);
     let socket = default_socket().map(|path| path.display().to_string());
     let socket =
-        r.need("socket", Usage, socket, |text| values::path(text.strip_prefix("unix://").unwrap_or(text)));
-    let socket_mode = r.need("socket_mode", Usage, None, |text| {
-        match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
+        r.need("socket", socket, |text| values::socket(text.strip_prefix("unix://").unwrap_or(text)));
+    let socket_mode =
+        r.need("socket_mode", None, |text| match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
             Ok(mode) if mode <= 0o777 => Ok(mode),
             _ => Err("is not an octal mode such as 0660"),
-        }
-    });
-    // A group may be in a directory that is not up yet: not for good, as bad usage is.
-    let socket_group = r.read("socket_group", Value, None, values::group);
-    let admin_group = r.read("admin_group", Value, None, values::group);
-    let leave_on_terminate = r.need("leave_on_terminate", Usage, None, |text| {
-        text.parse().map_err(|_| "is neither true nor false")
-    });
+        });
+    let socket_group = r.group("socket_group");
+    let admin_group = r.group("admin_group");
+    let leave_on_terminate = r.need("leave_on_terminate", None, values::truth);
     let leave_timeout = r.duration("leave_timeout", Some(base.leave_timeout), Duration::ZERO..=LONGEST);
     let duplicate_name_timeout = r.duration("duplicate_name_timeout", None, Duration::ZERO..=LONGEST);
-    let log_level = r.need("log_level", Usage, None, crate::telemetry::targets);
-    let log_json = r.need("log_format", Usage, None, |text| match text {
+    let log_level = r.need("log_level", None, crate::telemetry::targets);
+    let log_json = r.need("log_format", None, |text| match text {
         "text" => Ok(false),
         "json" => Ok(true),
-        _ => Err("is neither text nor json"),
+        _ => Err(not_one_of("is neither text nor json", text, &["text", "json"])),
     });
     Ok(Settings {
         name: name?,
@@ -499,15 +495,60 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_and_a_large_tag_are_refused_with_exit_code_1() {
+    fn a_long_name_and_a_large_tag_are_refused() {
         let long = "n".repeat(200);
         let errors = load(&args(&["--cluster", "c", "--name", &long])).unwrap_err();
-        assert_eq!(errors.exit_code(), 1);
+        assert_eq!(errors.exit_code(), 2);
         assert!(errors.to_string().contains("200 bytes is too long"), "{errors}");
         let tag = format!("big={}", "v".repeat(800));
         let errors = load(&args(&["--cluster", "c", "--tag", &tag])).unwrap_err();
-        assert_eq!(errors.exit_code(), 1);
+        assert_eq!(errors.exit_code(), 2);
         assert!(errors.to_string().contains("tag/big"), "{errors}");
+    }
+
+    #[test]
+    fn whatever_makes_no_sense_is_exit_code_2_and_says_where_and_what_was_meant() {
+        let long = format!("/run/{}.sock", "s".repeat(120));
+        for (flags, said) in [
+            (&["--name", "a b"][..], "--name: \"a b\": a name cannot contain"),
+            (&["--cluster", "a b"], "--cluster"),
+            (&["--fence=yes"], "--fence: \"yes\": is neither true nor false; did you mean \"true\"?"),
+            (&["--leave-on-terminate=off"], "did you mean \"false\"?"),
+            (&["--fence"], "--fence: "),
+            (&["--tag", "a b=1"], "--tag: key \"tag/a b\""),
+            (&["--zone", &"z".repeat(800)], "--zone"),
+            (&["--advertise", "127.0.0.1", "--seed", "10.0.0.1"], "--advertise: "),
+            (&["--advertise", "eth0", "--bind", "10.0.0.1"], "--advertise: "),
+            (&["--advertise", "[2001:db8::1]:1", "--bind", "0.0.0.0"], "--advertise: "),
+            (&["--expected", "last-agred"], "did you mean \"last-agreed\"?"),
+            (&["--expected", "last_agreed:3"], "did you mean \"last-agreed\"?"),
+            (&["--profile", "lann"], "did you mean \"lan\"?"),
+            (&["--log-format", "jsn"], "did you mean \"json\"?"),
+            (&["--log-level", "inffo"], "did you mean \"info\"?"),
+            (&["--hook", "on_quorum_lsot=true"], "did you mean \"on_quorum_lost\"?"),
+            (&["--socket", &long], "--socket"),
+            (&["--seed", "n1:0"], "--seed"),
+        ] {
+            let cluster: &[&str] = if flags.contains(&"--cluster") { &[] } else { &["--cluster", "c"] };
+            let errors = load(&args(&[cluster, flags].concat())).map(drop).unwrap_err();
+            assert_eq!(errors.exit_code(), 2, "{flags:?}: {errors}");
+            assert!(errors.to_string().contains(said), "{flags:?}: {errors}");
+        }
+        for voters in ["a,b,c", "last-agreed:3", "db-1", "role=voter:3"] {
+            assert!(load(&args(&["--cluster", "c", "--expected", voters])).is_ok(), "{voters}");
+        }
+    }
+
+    #[test]
+    fn an_error_about_one_tag_names_the_line_of_that_tag() {
+        let (args, file) = with_file(&[], "cluster = \"c\"\ntags = { fine = \"1\", \"a b\" = \"2\" }\n");
+        let mut args = args;
+        args.given = self::args(&["--tag", "other=1"]).given;
+        let errors = load(&args).unwrap_err();
+        assert!(
+            errors.to_string().starts_with(&format!("{}:2: tags: key", file.path().display())),
+            "{errors}"
+        );
     }
 
     #[test]
@@ -515,6 +556,8 @@ mod tests {
         let errors = load(&args(&["--cluster", "c", "--admin-group", "no-such-group"])).unwrap_err();
         assert_eq!(errors.exit_code(), 1);
         assert!(errors.to_string().contains("is not a group of this host"), "{errors}");
+        let errors = load(&args(&["--cluster", "c", "--key-file", "/no/such/file"])).unwrap_err();
+        assert_eq!(errors.exit_code(), 1, "it may be on a disk that is not mounted yet");
     }
 
     #[test]
@@ -522,7 +565,7 @@ mod tests {
         let tag = format!("big={}", "v".repeat(700));
         let small = ["--cluster", "c", "--tag", &tag, "--datagram-size", "512"];
         let errors = load(&args(&small)).unwrap_err();
-        assert_eq!(errors.exit_code(), 1);
+        assert_eq!(errors.exit_code(), 2);
         let text = errors.to_string();
         assert!(text.contains("tag/big") && text.contains("707 bytes; datagrams of 512 bytes"), "{text}");
         assert!(load(&args(&small[..4])).is_ok());
@@ -536,7 +579,7 @@ mod tests {
         let errors = load(&args(&["--cluster", "c", "--key-file", path])).unwrap_err();
         assert!(errors.to_string().contains("line 2"), "{errors}");
         assert!(!errors.to_string().contains("c2VjcmV0"), "{errors}");
-        assert_eq!(errors.exit_code(), 1);
+        assert_eq!(errors.exit_code(), 2);
         std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
         let errors = load(&args(&["--cluster", "c", "--key-file", path])).unwrap_err();
         assert!(errors.to_string().contains("chmod"), "{errors}");

@@ -18,6 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::log::{Form, Log};
+use crate::settings::not_one_of;
 
 /// The log of a running agent.
 #[derive(Clone, Debug)]
@@ -78,7 +79,10 @@ pub(crate) fn targets(text: &str) -> Result<Targets, String> {
     // A word alone would be taken for a target, and everything else go silent.
     let each = |part: &str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
     let list = text.split(',').all(each).then(|| text.parse().ok()).flatten();
-    list.ok_or_else(|| "is no level (error, warn, info, debug, trace) and no list of target=level".to_owned())
+    list.ok_or_else(|| {
+        let problem = "is no level (error, warn, info, debug, trace) and no list of target=level";
+        not_one_of(problem, text, &["error", "warn", "info", "debug", "trace"])
+    })
 }
 
 /// Refused datagrams, told at a bounded rate.

@@ -72,18 +72,18 @@ fn a_generation_from_the_future_is_outdone_by_the_next_start() {
 }
 
 #[test]
-fn values_that_cannot_be_accepted_are_exit_code_1() {
+fn values_that_no_start_could_accept_are_exit_code_2() {
     let (code, log) = plan(&"n".repeat(200)).fails();
-    assert_eq!(code, 1, "{log}");
+    assert_eq!(code, 2, "{log}");
     assert!(log.contains("--name") && log.contains("too long"), "{log}");
     let (code, log) = plan("a").flags(&["--tag", &format!("big={}", "v".repeat(800))]).fails();
-    assert_eq!(code, 1, "{log}");
+    assert_eq!(code, 2, "{log}");
     assert!(log.contains("tag/big"), "{log}");
     let agent = plan("a");
     let keys = agent.dir().join("keys");
     fs::write(&keys, "AAAA-secret\n").unwrap();
     let (code, log) = agent.flags(&["--key-file", keys.to_str().unwrap()]).fails();
-    assert_eq!(code, 1, "{log}");
+    assert_eq!(code, 2, "{log}");
     assert!(log.contains(keys.to_str().unwrap()) && !log.contains("AAAA-secret"), "{log}");
 }
 

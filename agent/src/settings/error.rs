@@ -11,7 +11,7 @@ pub(crate) struct SettingsError {
     pub(super) origin: Origin,
     pub(super) problem: String,
     pub(super) remedy: String,
-    /// Bad usage rather than a value that cannot be accepted.
+    /// It makes no sense, and trying again does not help. Else it may pass by itself, as what is not mounted yet.
     pub(super) usage: bool,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for SettingsError {
 pub(crate) struct SettingsErrors(pub(super) Vec<SettingsError>);
 
 impl SettingsErrors {
-    /// 2 for bad usage, 1 when a well-formed value cannot be accepted.
+    /// 2 for what makes no sense; 1 when all that is wrong may pass by itself.
     #[must_use]
     pub(crate) fn exit_code(&self) -> u8 {
         if self.0.iter().any(|e| e.usage) { 2 } else { 1 }

@@ -5,6 +5,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use heartsay_membership::StateError;
+use heartsay_proto::Keyring;
+use nix::unistd::Gid;
+
 use super::layers::{self, Given, Layers, Raw};
 use super::table::{self, Default};
 use super::{AgentArgs, Origin, SettingsError, Shown, values};
@@ -13,13 +17,6 @@ use crate::hooks::{OCCASIONS, occasion};
 /// Marks that the error has been noted already.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failed;
-
-/// Whose exit code: a value that makes no sense, or one that cannot be accepted.
-#[derive(Clone, Copy)]
-pub(super) enum Fault {
-    Usage,
-    Value,
-}
 
 /// Reads settings out of the layers; notes what it shows and what is wrong.
 #[derive(std::default::Default)]
@@ -88,7 +85,6 @@ impl Reader {
     pub(super) fn read<T, E: fmt::Display>(
         &mut self,
         key: &'static str,
-        fault: Fault,
         found: Option<String>,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<Option<T>, Failed> {
@@ -96,9 +92,7 @@ impl Reader {
         self.show(key, text.clone(), &origin);
         let Some(text) = text else { return Ok(None) };
         parse(&text).map(Some).map_err(|e| {
-            let (problem, remedy) = (format!("{text:?}: {e}"), remedy(key));
-            let usage = matches!(fault, Fault::Usage);
-            self.errors.push(SettingsError { key: key.to_owned(), origin, problem, remedy, usage });
+            self.errors.push(SettingsError::usage(key, origin, format!("{text:?}: {e}"), &remedy(key)));
             Failed
         })
     }
@@ -107,11 +101,10 @@ impl Reader {
     pub(super) fn need<T, E: fmt::Display>(
         &mut self,
         key: &'static str,
-        fault: Fault,
         found: Option<String>,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, Failed> {
-        self.read(key, fault, found, parse)?.ok_or_else(|| {
+        self.read(key, found, parse)?.ok_or_else(|| {
             let problem = "is not set and has no default here".to_owned();
             let remedy =
                 format!("{}, set {} or write it into {}", remedy(key), variable_of(key), layers::MAIN_FILE);
@@ -128,7 +121,7 @@ impl Reader {
         range: std::ops::RangeInclusive<Duration>,
     ) -> Result<Duration, Failed> {
         let found = found.map(|d| humantime::format_duration(d).to_string());
-        self.need(key, Fault::Usage, found, |text| {
+        self.need(key, found, |text| {
             let duration = humantime::parse_duration(text).map_err(|e| format!("is no duration ({e})"))?;
             if range.contains(&duration) {
                 return Ok(duration);
@@ -180,18 +173,72 @@ impl Reader {
                 Some(name) => drop(hooks.insert(name, command)),
                 None => {
                     let problem = format!("{name:?} is no occasion");
-                    let remedy = format!("there are {}", OCCASIONS.join(", "));
-                    self.errors.push(SettingsError::usage("hooks", self.origin("hooks"), problem, &remedy));
+                    let remedy = match values::nearest(&name, &OCCASIONS) {
+                        Some(meant) => format!("did you mean {meant:?}?"),
+                        None => format!("there are {}", OCCASIONS.join(", ")),
+                    };
+                    let origin = self.origin_of_pair("hooks", |key| key == name);
+                    self.errors.push(SettingsError::usage("hooks", origin, problem, &remedy));
                 }
             }
         }
         if self.errors.len() > before { Err(Failed) } else { Ok(hooks) }
     }
 
-    /// Notes that a well-formed value cannot be accepted.
+    /// The keys of the file. What is in it is right or wrong; that it cannot be read may pass.
+    pub(super) fn keyring(&mut self) -> Result<Option<Keyring>, Failed> {
+        let Some(file) = self.read("key_file", None, |text| Ok::<_, String>(text.to_owned()))? else {
+            return Ok(None);
+        };
+        let keyring = match values::key_text(&file) {
+            Ok(text) => values::keyring(&text).map_err(|e| (e, true)),
+            Err(e) => Err((e, false)),
+        };
+        keyring.map(Some).map_err(|(e, usage)| {
+            let (key, problem) = ("key_file".to_owned(), format!("{file:?}: {e}"));
+            let (origin, remedy) = (self.origin("key_file"), remedy("key_file"));
+            self.errors.push(SettingsError { key, origin, problem, remedy, usage });
+            Failed
+        })
+    }
+
+    /// A group of this host. It may be in a directory that is not up yet: not for good, as bad usage is.
+    pub(super) fn group(&mut self, key: &'static str) -> Result<Option<Gid>, Failed> {
+        let before = self.errors.len();
+        let group = self.read(key, None, values::group);
+        self.errors.iter_mut().skip(before).for_each(|error| error.usage = false);
+        group
+    }
+
+    /// Notes that values that are right one by one make no sense together.
     pub(super) fn refuse(&mut self, key: &str, problem: &str, remedy: &str) {
-        let (origin, problem, remedy) = (self.origin(key), problem.to_owned(), remedy.to_owned());
-        self.errors.push(SettingsError { key: key.to_owned(), origin, problem, remedy, usage: false });
+        self.errors.push(SettingsError::usage(key, self.origin(key), problem.to_owned(), remedy));
+    }
+
+    /// Notes that a member cannot say this of itself.
+    pub(super) fn refuse_state(&mut self, error: &StateError) {
+        let (key, remedy) = match error {
+            StateError::Key { key } => (Some(key), "give the tag another key"),
+            StateError::Value { key, .. } | StateError::Fit { key, .. } => (Some(key), "shorten it"),
+            StateError::Keys { .. } | StateError::Size { .. } => (None, "give fewer or shorter tags"),
+        };
+        if key.is_some_and(|key| key == "zone") {
+            return self.refuse("zone", &error.to_string(), remedy);
+        }
+        // Long ones are shortened in the error.
+        let is = |name: &str| key.is_some_and(|key| format!("tag/{name}").starts_with(key.as_str()));
+        let origin = self.origin_of_pair("tags", is);
+        self.errors.push(SettingsError::usage("tags", origin, error.to_string(), remedy));
+    }
+
+    /// Where the first pair of a table that `is` meant was given.
+    fn origin_of_pair(&self, key: &str, is: impl Fn(&str) -> bool) -> Origin {
+        match self.layers.0.get(key) {
+            Some(Given { raw: Raw::Table(pairs), origin }) => {
+                pairs.iter().find(|(name, _)| is(name)).map_or(origin, |(_, (_, origin))| origin).clone()
+            }
+            _ => self.origin(key),
+        }
     }
 
     fn origin(&self, key: &str) -> Origin {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use heartsay_membership::{Name, Profile};
+use heartsay_membership::{Electorate, ElectorateError, Name, Profile};
 use heartsay_proto::Keyring;
 use nix::unistd::{Gid, Group, Uid};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -23,12 +23,53 @@ pub(crate) fn default_socket() -> Option<PathBuf> {
 }
 
 /// local, lan or wan.
-pub(super) fn profile(text: &str) -> Result<Profile, &'static str> {
+pub(super) fn profile(text: &str) -> Result<Profile, String> {
     match text {
         "local" => Ok(Profile::Local),
         "lan" => Ok(Profile::Lan),
         "wan" => Ok(Profile::Wan),
-        _ => Err("is not local, lan or wan"),
+        _ => Err(not_one_of("is not local, lan or wan", text, &["local", "lan", "wan"])),
+    }
+}
+
+/// true or false.
+pub(super) fn truth(text: &str) -> Result<bool, String> {
+    let meant = match text.to_ascii_lowercase().as_str() {
+        "yes" | "on" | "1" => "true",
+        "no" | "off" | "0" => "false",
+        _ => text,
+    };
+    text.parse().map_err(|_| not_one_of("is neither true nor false", meant, &["true", "false"]))
+}
+
+/// Who votes. A single voter whose name is nearly the word that means something else is no voter.
+pub(super) fn electorate(text: &str) -> Result<Electorate, String> {
+    let electorate: Electorate = text.parse().map_err(|e: ElectorateError| e.to_string())?;
+    if let Electorate::Voters(voters) = &electorate
+        && voters.len() == 1
+        && let Some(name) = voters.keys().map(Name::as_str).find(|name| likeness(name, LAST_AGREED) > 0.9)
+    {
+        return Err(format!("{name} would be the only voter; did you mean {LAST_AGREED:?}?"));
+    }
+    Ok(electorate)
+}
+
+/// The word that was most likely meant, if one of these was.
+#[must_use]
+pub(super) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
+    let like = words.iter().map(|word| (*word, likeness(text, word)));
+    like.filter(|(_, likeness)| *likeness > 0.75).max_by(|a, b| a.1.total_cmp(&b.1)).map(|(word, _)| word)
+}
+
+fn likeness(text: &str, word: &str) -> f64 {
+    strsim::jaro_winkler(&text.to_ascii_lowercase().replace('-', "_"), &word.replace('-', "_"))
+}
+
+/// The problem, and what was most likely meant.
+pub(crate) fn not_one_of(problem: &str, text: &str, words: &[&str]) -> String {
+    match nearest(text, words) {
+        Some(meant) => format!("{problem}; did you mean {meant:?}?"),
+        None => problem.to_owned(),
     }
 }
 
@@ -62,13 +103,31 @@ pub(super) fn path(text: &str) -> Result<PathBuf, &'static str> {
     if text.is_empty() { Err("is empty") } else { Ok(PathBuf::from(text)) }
 }
 
-/// Reads a key file. Errors name the line and never what is written there.
-pub(super) fn keyring(file: &str) -> Result<Keyring, String> {
-    let text = std::fs::read_to_string(file).map_err(|e| format!("cannot be read: {e}"))?;
+/// A path at which there can be a socket.
+pub(super) fn socket(text: &str) -> Result<PathBuf, String> {
+    let path = path(text)?;
+    if text.len() > LONGEST_SOCKET {
+        let bytes = text.len();
+        return Err(format!("has {bytes} bytes; the path of a socket has {LONGEST_SOCKET} at most"));
+    }
+    Ok(path)
+}
+
+/// What is in a key file, and whether it is open to everybody.
+pub(super) fn key_text(file: &str) -> Result<(Vec<u8>, u32), String> {
+    let text = std::fs::read(file).map_err(|e| format!("cannot be read: {e}"))?;
     let mode = std::fs::metadata(file).map_err(|e| format!("cannot be examined: {e}"))?.permissions().mode();
+    Ok((text, mode))
+}
+
+/// Reads the text of a key file. Errors name the line and never what is written there.
+pub(super) fn keyring((text, mode): &(Vec<u8>, u32)) -> Result<Keyring, String> {
     if mode & 0o007 != 0 {
         return Err(format!("is open to everybody (mode {:04o}); run chmod o-rwx on it", mode & 0o777));
     }
+    let text = std::str::from_utf8(text).map_err(|_| {
+        "is no text; each line is a key in base64, as \"heartsay keygen\" writes it".to_owned()
+    })?;
     // Some editors begin a file with it.
     let keyring = Keyring::parse(text.trim_start_matches('\u{feff}')).map_err(|e| e.to_string())?;
     if keyring.is_empty() {
@@ -136,6 +195,10 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+const LAST_AGREED: &str = "last-agreed";
+/// As the system has it (`sun_path`), less the zero at the end.
+const LONGEST_SOCKET: usize = 107;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,7 +240,7 @@ mod tests {
     fn a_key_file_may_begin_with_a_byte_order_mark() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), format!("\u{feff}{}=\n", "A".repeat(43))).unwrap();
-        assert!(keyring(file.path().to_str().unwrap()).is_ok());
+        assert!(key_text(file.path().to_str().unwrap()).and_then(|text| keyring(&text)).is_ok());
     }
 
     #[test]
