@@ -11,9 +11,12 @@ mod far_future;
 mod gate;
 mod memory;
 mod mismatch;
+mod obstacles;
 mod request;
+mod stated;
 mod tell;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,6 +38,7 @@ use far_future::FarFuture;
 pub(crate) use gate::Gate;
 pub(crate) use memory::Memory;
 pub(crate) use mismatch::Mismatches;
+use obstacles::Obstacles;
 pub(crate) use request::{Farewell, Loss, Notice, Picture, Request, Scope};
 pub(crate) use tell::MEMBER_EVENTS;
 
@@ -78,7 +82,9 @@ pub(crate) struct Turn {
     /// What the status line said of it last.
     looking: bool,
     joined: bool,
-    obstacle: Option<Instant>,
+    obstacles: Obstacles,
+    /// When it was last looked at what the others were told about who votes.
+    electorates: Option<Instant>,
     /// When peers last refused our clock.
     clock_refused: Option<Instant>,
     /// Lives that begin more than a day after now, by our clock, and are not taken in.
@@ -105,7 +111,8 @@ impl Turn {
             addresses_stale: false,
             looking: false,
             joined: false,
-            obstacle: None,
+            obstacles: Obstacles::default(),
+            electorates: None,
             clock_refused: None,
             far_future: FarFuture::default(),
             loss: Loss::default(),
@@ -163,11 +170,10 @@ impl Driver {
     fn drain(&mut self, now: Instant) {
         loop {
             match self.node.poll_output() {
-                Output::Transmit(out) => {
-                    if let Err(obstacle) = self.udp.send(out.to, &out.bytes) {
-                        self.note_obstacle(now, out.to, obstacle);
-                    }
-                }
+                Output::Transmit(out) => match self.udp.send(out.to, &out.bytes) {
+                    Ok(()) => self.turn.obstacles.sent(now, out.to),
+                    Err(obstacle) => self.note_obstacle(now, out.to, obstacle),
+                },
                 Output::Event(event) => self.tell_event(now, event),
                 Output::Timeout(when) => {
                     self.turn.wake = when;
@@ -188,6 +194,7 @@ impl Driver {
             match self.udp.complaint() {
                 Some(Complaint::Refused { to }) => {
                     let now = self.clock.now();
+                    self.turn.obstacles.arrived(to);
                     // A refusal from somewhere unknown is no news to anybody.
                     let _ = self.hand_in(now, Input::Refused { to });
                 }
@@ -204,7 +211,7 @@ impl Driver {
             if let Err(why) = self.node.handle(now, Input::Datagram { from, bytes }) {
                 self.turn.refusals.note(now, from, &why);
                 if let Rejected::FarFuture { name, ahead_ms } = &why {
-                    self.note_far_future(name, *ahead_ms);
+                    self.note_far_future(now, name, *ahead_ms);
                 }
                 self.mismatches.note(now, from, &why, &self.board);
             }
@@ -237,10 +244,7 @@ impl Driver {
         if self.turn.wall_clock.is_none_or(|last| doubtful || now.since(last) >= MINUTE) {
             self.tell_wall_clock();
         }
-        if self.turn.obstacle.is_some_and(|last| now.since(last) >= MINUTE) {
-            self.turn.obstacle = None;
-            self.board.condition("send", None);
-        }
+        self.look_at_obstacles(now);
         if self.turn.clock_refused.is_some_and(|last| now.since(last) >= MINUTE) {
             self.turn.clock_refused = None;
             self.board.condition("clock", None);
@@ -253,6 +257,7 @@ impl Driver {
         self.turn.watchdog.pet(now);
         self.tell_status(now);
         self.look_at_addresses(now);
+        self.look_at_electorates(now);
     }
 
     fn tell_wall_clock(&mut self) {
@@ -261,15 +266,15 @@ impl Driver {
         (self.turn.wall_clock, self.turn.offset) = (Some(now), self.clock.offset());
         let _ = self.hand_in(now, Input::WallClock { unix_ms });
         if !self.turn.far_future.is_empty() {
-            self.turn.far_future.look(unix_ms);
+            self.turn.far_future.look(now, unix_ms);
             self.tell_of_clock();
         }
     }
 
     /// By our clock, a life begins more than a day from now.
-    fn note_far_future(&mut self, name: &Name, ahead_ms: u64) {
+    fn note_far_future(&mut self, now: Instant, name: &Name, ahead_ms: u64) {
         let generation = self.clock.unix_ms().saturating_add(ahead_ms);
-        if self.turn.far_future.note(name, generation) {
+        if self.turn.far_future.note(now, name, generation) {
             self.tell_of_clock();
         }
     }
@@ -385,10 +390,24 @@ impl Driver {
             let _ = self.node.handle(now, Input::TooLong { to });
         }
         *self.turn.loss.obstacles.entry(obstacle.label).or_default() += 1;
-        self.turn.obstacle = Some(now);
-        let sentence = format!("datagrams to {to} do not get through: {}", obstacle.hint);
-        if self.board.condition("send", Some(sentence.clone())) {
-            warn!(%to, "{sentence}");
+        self.turn.obstacles.note(now, to, obstacle);
+        let hint = obstacle.hint;
+        if self.board.condition("send", self.turn.obstacles.sentence()) {
+            warn!(%to, "datagrams to {to} do not get through: {hint}");
+        }
+    }
+
+    fn look_at_obstacles(&mut self, now: Instant) {
+        if !self.turn.obstacles.due(now) {
+            return;
+        }
+        let members: BTreeSet<SocketAddr> =
+            self.node.glances().filter(|m| m.status != Status::Left).map(|m| m.address).collect();
+        self.turn.obstacles.look(now, |at| members.contains(&at));
+        let sentence = self.turn.obstacles.sentence();
+        let over = sentence.is_none();
+        if self.board.condition("send", sentence) && over {
+            info!("datagrams get through everywhere again");
         }
     }
 

@@ -629,7 +629,7 @@ impl Node {
     /// Guarded against our own clock, never against what was stored: a member
     /// that has been up for a year is not from the future.
     pub(crate) fn generation_is_plausible(&self, now: Instant, generation: u64) -> bool {
-        generation <= self.unix_ms(now).saturating_add(DAY_MS)
+        generation <= self.unix_ms(now).saturating_add(FARTHEST_START_MS)
     }
 
     pub(crate) fn plausible_heartbeat(&self, now: Instant, hash: u64) -> u64 {
@@ -640,7 +640,7 @@ impl Node {
 
 /// More heartbeats than the shortest interval allows since the life began, clocks a day apart.
 pub fn heartbeat_limit(unix_ms: u64, generation: u64) -> u64 {
-    unix_ms.saturating_add(DAY_MS).saturating_sub(generation) / SHORTEST_INTERVAL_MS + (1 << 20)
+    unix_ms.saturating_add(FARTHEST_START_MS).saturating_sub(generation) / SHORTEST_INTERVAL_MS + (1 << 20)
 }
 
 /// Whether the member may be spoken to at all.
@@ -654,5 +654,6 @@ const FAR_FUTURE: u32 = 2;
 const FULL: u32 = 3;
 /// Longer than a question and its answer are under way.
 const UNDER_WAY: Duration = Duration::from_secs(5);
-const DAY_MS: u64 = 24 * 3600 * 1000;
+/// A life that begins later than so many milliseconds from now is refused: one of the two clocks is wrong.
+pub const FARTHEST_START_MS: u64 = 24 * 3600 * 1000;
 pub const SHORTEST_INTERVAL_MS: u64 = 10;

@@ -16,6 +16,7 @@ use crate::fingerprint;
 use crate::io::Event;
 use crate::member::Member;
 use crate::node::Node;
+use crate::otherwise::Otherwise;
 use crate::quorum::{
     Agreed, Ballot, Electorate, FenceError, Lease, MOST_ELECTORS, Majority, Pace, Quorum, QuorumStatus, Word,
 };
@@ -46,9 +47,15 @@ pub struct Presence {
     pub(crate) present: u32,
     /// Members that answered us and were told of another electorate, or of none.
     strangers: u32,
+    /// Members that were told of another electorate than we were.
+    pub(crate) otherwise: Otherwise,
 }
 
 impl Presence {
+    pub fn electorate(&self) -> Option<&Electorate> {
+        self.electorate.as_ref()
+    }
+
     pub fn new(
         now: Instant,
         electorate: Option<Electorate>,
@@ -69,6 +76,7 @@ impl Presence {
             majority: Majority::new(now, settle),
             present: 0,
             strangers: 0,
+            otherwise: Otherwise::default(),
         }
     }
 
@@ -136,6 +144,8 @@ impl Node {
             self.emit(Event::Isolated(is));
         }
         self.follow(now);
+        let roster = &self.roster;
+        self.presence.otherwise.keep(|hash| roster.get(hash).is_some());
         if let Some(electorate) = &self.presence.electorate {
             self.presence.ballot = electorate.ballot(&self.roster, self.presence.agreed.as_ref());
             let electors = self.presence.ballot.electors.len().max(electorate.most_electors());
@@ -209,9 +219,6 @@ impl Node {
 
     /// An answer to a question of ours: its sender heard us when we asked.
     pub(crate) fn hear_answer(&mut self, now: Instant, sender: u64, packet: &gossip::Packet) {
-        if self.presence.electorate.is_none() {
-            return;
-        }
         let answer = match &packet.body {
             Some(Body::Pong(_)) => true,
             Some(Body::Exchange(exchange)) => exchange.step == 2,
@@ -219,6 +226,10 @@ impl Node {
         };
         let contact = self.contacts.get(packet.seq).filter(|c| answer && c.subject == Some(sender));
         let Some(sent) = contact.map(|contact| contact.sent) else { return };
+        self.note_electorate(now, sender, packet.lease.map(|said| said.electorate));
+        if self.presence.electorate.is_none() {
+            return;
+        }
         let Some(said) = packet.lease.filter(|said| said.electorate == self.presence.mark) else {
             // A vote that was told otherwise is no vote here, or two sides could have one each.
             self.presence.strangers = self.presence.strangers.saturating_add(1);
@@ -247,6 +258,14 @@ impl Node {
         if self.config.fence || self.presence.ballot.electors.len() <= DIRECT || !self.asks_everybody() {
             self.judge_quorum(now);
         }
+    }
+
+    fn note_electorate(&mut self, now: Instant, sender: u64, said: Option<u32>) {
+        let presence = &mut self.presence;
+        let ours = presence.electorate.as_ref().map(|_| presence.mark);
+        // With one that follows the cluster, whoever does not count with us says so by another mark, or by none.
+        let follows = presence.agreed.is_some() && said.is_none_or(|said| said == presence.struck_off);
+        presence.otherwise.note(now, sender, if follows { ours } else { said }, ours);
     }
 
     /// What our answers say of quorum.

@@ -86,6 +86,8 @@ pub struct Glance<'a> {
     pub address: SocketAddr,
     /// Version of its state.
     pub version: Version,
+    /// On which host it runs.
+    pub host_id: HostId,
 }
 
 /// One accusation.
@@ -255,6 +257,7 @@ fn glance(member: &Member) -> Glance<'_> {
         status: member.status,
         address: member.life.address(),
         version: member.state.version(),
+        host_id: member.life.host_id,
     }
 }
 

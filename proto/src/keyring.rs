@@ -15,7 +15,7 @@ use crate::frame::KeyId;
 
 /// 32 secret bytes that every member of a sealed cluster shares. Wiped when dropped,
 /// hidden in `Debug`.
-#[derive(Clone, ZeroizeOnDrop)]
+#[derive(Clone, PartialEq, Eq, ZeroizeOnDrop)]
 pub struct Key {
     bytes: [u8; KEY_LENGTH],
     #[zeroize(skip)]

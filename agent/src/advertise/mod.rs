@@ -190,6 +190,8 @@ impl Advertiser {
     pub(crate) async fn changed(&mut self) {
         let due = match (self.due, &mut self.changes) {
             (Some(due), _) => due,
+            // Where the kernel does not tell of the address that is waited for, it is looked for.
+            (None, None) if self.missing.is_some() => return tokio::time::sleep(BETWEEN).await,
             (None, None) => return std::future::pending().await,
             (None, Some(changes)) => {
                 if let Err(e) = changes.next().await {

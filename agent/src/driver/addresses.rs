@@ -1,4 +1,5 @@
-//! Two members at one address: one of them is told wrong where it is, or two hosts have one address.
+//! Two members at one address: one of them is told wrong where it is, or two hosts have one address. And two members with
+//! one host id: a host was copied with its state directory and given another name.
 //!
 //! Only somebody who sees both can tell; the two themselves see that the others come and go.
 
@@ -6,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use heartsay_membership::{Instant, Name, Status};
+use heartsay_membership::{HostId, Instant, Name, Status};
 use tracing::warn;
 
 use super::Driver;
@@ -19,38 +20,56 @@ impl Driver {
             return;
         }
         (self.turn.addresses, self.turn.addresses_stale) = (Some(now), false);
-        let present = self.node.glances().filter(|m| matches!(m.status, Status::Alive | Status::Suspect));
-        let shared = shared(present.map(|member| (member.address, member.name)));
-        if self.board.condition("addresses", shared.clone())
-            && let Some(sentence) = shared
-        {
-            warn!("{sentence}");
+        let present = || self.node.glances().filter(|m| matches!(m.status, Status::Alive | Status::Suspect));
+        let addresses = at_one_address(present().map(|member| (member.address, member.name)));
+        let hosts = copied(present().map(|member| (member.host_id, member.name)));
+        for (condition, sentence) in [("addresses", addresses), ("host ids", hosts)] {
+            if self.board.condition(condition, sentence.clone())
+                && let Some(sentence) = sentence
+            {
+                warn!("{sentence}");
+            }
         }
     }
 }
 
 /// The sentence for people, if any of them share an address.
-fn shared<'a>(members: impl Iterator<Item = (SocketAddr, &'a Name)>) -> Option<String> {
-    let mut first: BTreeMap<SocketAddr, &Name> = BTreeMap::new();
+fn at_one_address<'a>(members: impl Iterator<Item = (SocketAddr, &'a Name)>) -> Option<String> {
+    let pairs = shared(members, |at| format!("at {at}"))?;
+    Some(format!(
+        "two members at one address: {pairs}; check advertise on both, and whether two hosts have this address"
+    ))
+}
+
+/// The sentence for people, if any of them have one host id.
+fn copied<'a>(members: impl Iterator<Item = (HostId, &'a Name)>) -> Option<String> {
+    let pairs = shared(members, |host| format!("({host})"))?;
+    Some(format!(
+        "two members with one host id: {pairs}; the state directory of one was copied to the other, and the cluster cannot \
+         tell their hosts apart: on the copy, stop the agent, remove what is in its state directory, start it"
+    ))
+}
+
+/// Those who share what nobody should share, in pairs.
+fn shared<'a, T: Ord>(
+    members: impl Iterator<Item = (T, &'a Name)>,
+    show: impl Fn(&T) -> String,
+) -> Option<String> {
+    let mut first: BTreeMap<T, &Name> = BTreeMap::new();
     let mut pairs = Vec::new();
-    for (address, name) in members {
-        match first.get(&address) {
+    for (place, name) in members {
+        match first.get(&place) {
             Some(other) => {
-                pairs.push(format!("{} and {} at {address}", (*other).min(name), (*other).max(name)));
+                pairs.push(format!("{} and {} {}", (*other).min(name), (*other).max(name), show(&place)));
             }
-            None => drop(first.insert(address, name)),
+            None => drop(first.insert(place, name)),
         }
     }
     pairs.sort();
     let more = pairs.len().saturating_sub(NAMED);
     pairs.truncate(NAMED);
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-    (!pairs.is_empty()).then(|| {
-        format!(
-            "two members at one address: {}{more}; check advertise on both, and whether two hosts have this address",
-            pairs.join(", ")
-        )
-    })
+    (!pairs.is_empty()).then(|| format!("{}{more}", pairs.join(", ")))
 }
 
 /// Often enough for people; a look over ten thousand takes about a millisecond.
@@ -66,13 +85,25 @@ mod tests {
     fn both_members_at_one_address_are_named() {
         let names = ["a", "b", "c", "d"].map(|name| Name::new(name).unwrap());
         let at = |last: u8| SocketAddr::from(([10, 0, 0, last], 4327));
-        let say = |places: [u8; 4]| shared(places.into_iter().map(at).zip(&names));
+        let say = |places: [u8; 4]| at_one_address(places.into_iter().map(at).zip(&names));
         assert_eq!(say([1, 2, 3, 4]), None);
         let sentence = say([1, 2, 3, 2]).unwrap();
         assert!(sentence.contains("b and d at 10.0.0.2:4327"), "{sentence}");
         let sentence = say([7, 7, 7, 7]).unwrap();
         assert!(sentence.contains("a and b") && sentence.contains("a and d"), "{sentence}");
         let other_port = [at(1), SocketAddr::from(([10, 0, 0, 1], 4328))];
-        assert_eq!(shared(other_port.into_iter().zip(&names)), None, "two agents on one host");
+        assert_eq!(at_one_address(other_port.into_iter().zip(&names)), None, "two agents on one host");
+    }
+
+    #[test]
+    fn two_names_with_one_host_id_are_a_copied_host() {
+        let names = ["a", "b", "c"].map(|name| Name::new(name).unwrap());
+        let say = |hosts: [u128; 3]| copied(hosts.into_iter().map(HostId).zip(&names));
+        assert_eq!(say([1, 2, 3]), None);
+        let sentence = say([1, 2, 1]).unwrap();
+        assert!(
+            sentence.contains("a and c (00000000-") && sentence.contains("state directory"),
+            "{sentence}"
+        );
     }
 }

@@ -1,0 +1,177 @@
+//! Whose datagrams do not get through, from the first complaint until they do again.
+//!
+//! A complaint names its address; that nobody complains names none. So it is over for an address once datagrams have been
+//! leaving for it for a while and none has come to grief, once the process there refuses one, which it must have got for
+//! that, once the member that was there has gone or moved, and once nothing is sent there any more.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use heartsay_membership::Instant;
+
+use crate::net::Obstacle;
+
+/// Addresses with trouble, at most [`MOST`] of them.
+#[derive(Debug, Default)]
+pub(crate) struct Obstacles {
+    at: BTreeMap<SocketAddr, Trouble>,
+    /// When it was last looked at while there was any; `None`: nothing is to be looked at.
+    looked: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    obstacle: Obstacle,
+    /// The last complaint.
+    last: Instant,
+    /// When a datagram first left for it since then.
+    left: Option<Instant>,
+    /// Somebody in the view was there.
+    member: bool,
+}
+
+impl Obstacles {
+    /// Whether to look what is over.
+    pub(crate) fn due(&self, now: Instant) -> bool {
+        self.looked.is_some_and(|last| now.since(last) >= EVERY)
+    }
+
+    /// A datagram did not get through.
+    pub(crate) fn note(&mut self, now: Instant, to: SocketAddr, obstacle: Obstacle) {
+        self.looked.get_or_insert(now);
+        let full = self.at.len() >= MOST && !self.at.contains_key(&to);
+        if !full {
+            let member = self.at.get(&to).is_some_and(|trouble| trouble.member);
+            self.at.insert(to, Trouble { obstacle, last: now, left: None, member });
+        }
+    }
+
+    /// One has left.
+    pub(crate) fn sent(&mut self, now: Instant, to: SocketAddr) {
+        if let Some(trouble) = self.at.get_mut(&to) {
+            trouble.left.get_or_insert(now);
+        }
+    }
+
+    /// The host there has got one.
+    pub(crate) fn arrived(&mut self, to: SocketAddr) {
+        self.at.remove(&to);
+    }
+
+    /// Forgets what is over; `is_member` says whether somebody in the view is at an address.
+    pub(crate) fn look(&mut self, now: Instant, is_member: impl Fn(SocketAddr) -> bool) {
+        self.at.retain(|to, trouble| {
+            let there = is_member(*to);
+            let gone = trouble.member && !there;
+            trouble.member |= there;
+            let passes = trouble.left.is_some_and(|left| now.since(left) >= WELL);
+            !(gone || passes || now.since(trouble.last) >= OVER)
+        });
+        self.looked = (!self.at.is_empty()).then_some(now);
+    }
+
+    /// What people are told.
+    pub(crate) fn sentence(&self) -> Option<String> {
+        let mut kinds: BTreeMap<&str, (&str, Vec<String>)> = BTreeMap::new();
+        for (to, Trouble { obstacle, .. }) in &self.at {
+            kinds.entry(obstacle.label).or_insert((obstacle.hint, Vec::new())).1.push(to.to_string());
+        }
+        let said: Vec<String> = kinds
+            .into_values()
+            .map(|(hint, mut to)| {
+                let more = match to.len().saturating_sub(NAMED) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                to.truncate(NAMED);
+                format!("datagrams to {}{more} do not get through: {hint}", to.join(", "))
+            })
+            .collect();
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+}
+
+/// A look over ten thousand members takes about a millisecond.
+const EVERY: Duration = Duration::from_secs(1);
+/// Longer than a kernel takes to find out that nobody answers for an address: three tries, a second apart.
+const WELL: Duration = Duration::from_secs(5);
+/// Whoever is called at all is called twice in this time, be it as a seed.
+const OVER: Duration = Duration::from_secs(150);
+/// More than are read.
+const MOST: usize = 256;
+/// A line of `status` is read, not a list.
+const NAMED: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CABLE: Obstacle = Obstacle { label: "host-unreachable", hint: "no route to that host" };
+    const FILTER: Obstacle = Obstacle { label: "forbidden", hint: "a packet filter refuses it" };
+
+    fn at(s: u64) -> Instant {
+        Instant::EPOCH + Duration::from_secs(s)
+    }
+
+    fn to(n: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, n], 4327))
+    }
+
+    /// Trouble with 1 and 2, the first of which is a member's address.
+    fn trouble() -> Obstacles {
+        let mut obstacles = Obstacles::default();
+        obstacles.note(at(0), to(1), CABLE);
+        obstacles.note(at(0), to(2), FILTER);
+        obstacles.look(at(0), |address| address == to(1));
+        obstacles
+    }
+
+    #[test]
+    fn it_is_over_for_one_when_datagrams_to_it_get_through_again_whatever_becomes_of_another() {
+        let mut obstacles = trouble();
+        let said = obstacles.sentence().unwrap();
+        assert!(said.contains("10.0.0.1:4327 do not get through: no route to that host"), "{said}");
+        assert!(said.contains("10.0.0.2:4327 do not get through: a packet filter"), "{said}");
+        for s in 1..=6 {
+            obstacles.sent(at(s), to(1));
+            obstacles.note(at(s), to(2), FILTER);
+            obstacles.look(at(s), |address| address == to(1));
+        }
+        assert_eq!(
+            obstacles.sentence().unwrap(),
+            "datagrams to 10.0.0.2:4327 do not get through: a packet filter refuses it"
+        );
+        obstacles.arrived(to(2));
+        assert_eq!(obstacles.sentence(), None);
+    }
+
+    #[test]
+    fn a_complaint_that_comes_later_than_its_datagram_counts() {
+        let mut obstacles = trouble();
+        for s in (1..60).step_by(3) {
+            obstacles.sent(at(s), to(1));
+            obstacles.look(at(s + 2), |address| address == to(1));
+            obstacles.note(at(s + 3), to(1), CABLE);
+        }
+        assert!(obstacles.sentence().unwrap().contains("10.0.0.1:4327"));
+    }
+
+    #[test]
+    fn it_is_over_when_the_member_has_gone_and_when_nothing_is_sent_there_any_more() {
+        let mut obstacles = trouble();
+        obstacles.look(at(1), |_| false);
+        assert!(!obstacles.sentence().unwrap().contains("10.0.0.1"), "the member has gone");
+        obstacles.look(at(150), |_| false);
+        assert_eq!(obstacles.sentence(), None);
+    }
+
+    #[test]
+    fn a_crowd_is_counted_and_does_not_grow() {
+        let mut obstacles = Obstacles::default();
+        for port in 1..10_000 {
+            obstacles.note(at(0), SocketAddr::from(([10, 0, 0, 1], port)), CABLE);
+        }
+        assert!(obstacles.sentence().unwrap().contains(&format!("10.0.0.1:3 and {} more", MOST - 3)));
+    }
+}

@@ -1,0 +1,79 @@
+//! Members that were told of other voters than this one: what each holds for a majority is none to the other.
+
+use std::time::Duration;
+
+use heartsay_membership::{Instant, Name, Stated};
+use tracing::{info, warn};
+
+use super::Driver;
+
+impl Driver {
+    /// Looks whether all were told the same about who votes.
+    pub(super) fn look_at_electorates(&mut self, now: Instant) {
+        if self.turn.electorates.is_some_and(|last| now.since(last) < EVERY) {
+            return;
+        }
+        self.turn.electorates = Some(now);
+        let ours = self.node.quorum(now).electorate;
+        let said = sentence(ours.as_deref(), &self.node.told_otherwise(now));
+        if self.board.condition("expected", said.clone()) {
+            match said {
+                Some(said) => warn!("{said}"),
+                None => info!("all members that answer were told the same about who votes"),
+            }
+        }
+    }
+}
+
+fn sentence(ours: Option<&str>, others: &[(Name, Stated)]) -> Option<String> {
+    let named: Vec<String> = others
+        .iter()
+        .take(NAMED)
+        .map(|(name, stated)| match stated {
+            Stated::Nothing => format!("{name}: none"),
+            Stated::This(theirs) if ours == Some(theirs.to_string().as_str()) => {
+                format!("{name}: {theirs}, but with another fence or acceptable_pause")
+            }
+            Stated::This(theirs) => format!("{name}: {theirs}"),
+            Stated::Another => format!("{name}: something else"),
+        })
+        .collect();
+    let more = match others.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    (!named.is_empty()).then(|| {
+        format!(
+            "expected is {} here and differs on other members ({}{more}): their votes do not count for one another; state \
+             the same on all, and reload",
+            ours.unwrap_or("not set"),
+            named.join(", ")
+        )
+    })
+}
+
+/// Soon enough for people.
+const EVERY: Duration = Duration::from_secs(2);
+/// A line of `status` is read, not a list.
+const NAMED: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn up_to_three_members_are_named_with_what_they_were_told() {
+        let name = |n: usize| Name::new(&format!("n{n}")).unwrap();
+        assert_eq!(sentence(Some("5"), &[]), None);
+        let three: Stated = Stated::This("3".parse().unwrap());
+        let others: Vec<_> =
+            [three.clone(), Stated::Nothing, Stated::Another, three].into_iter().enumerate().collect();
+        let others: Vec<(Name, Stated)> = others.into_iter().map(|(n, stated)| (name(n), stated)).collect();
+        let said = sentence(Some("5"), &others).unwrap();
+        assert!(said.contains("is 5 here"), "{said}");
+        assert!(said.contains("(n0: 3, n1: none, n2: something else, and 1 more)"), "{said}");
+        assert!(sentence(None, &others).unwrap().contains("is not set here"));
+        let fence = sentence(Some("3"), &others[..1]).unwrap();
+        assert!(fence.contains("n0: 3, but with another fence"), "{fence}");
+    }
+}
