@@ -5,7 +5,7 @@
 //! address that has moved. So every name is asked again, soon while something is
 //! wrong and once a minute when all is well, and what comes of it is shown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,7 +57,15 @@ impl Seeds {
 
     /// Other seeds from now on.
     pub(crate) fn replace(&self, seeds: &[String]) {
-        *self.shown.lock() = unresolved(seeds);
+        let mut shown = self.shown.lock();
+        let before = std::mem::replace(&mut *shown, unresolved(seeds));
+        for seed in &mut *shown {
+            // What is known of those that stay is known.
+            if let Some(known) = before.iter().find(|known| known.name == seed.name) {
+                seed.clone_from(known);
+            }
+        }
+        drop(shown);
         self.replaced.notify_one();
     }
 
@@ -74,7 +82,7 @@ impl Seeds {
     }
 
     /// Resolves all of them at the same time, each within [`LOOKUP_LIMIT`].
-    pub(crate) async fn resolve(&self, seeds: &[String]) -> Vec<(String, Result<Vec<SocketAddr>, String>)> {
+    pub(crate) async fn resolve(&self, seeds: &[String]) -> Vec<Resolved> {
         join_all(seeds.iter().map(async |seed| (seed.clone(), self.resolve_one(seed).await))).await
     }
 
@@ -115,22 +123,31 @@ impl Seeds {
     }
 
     /// Notes what came of each seed; warns of what is new. Whether all went well.
-    fn note(&self, results: &[(String, Result<Vec<SocketAddr>, String>)], board: &Board) -> bool {
+    fn note(&self, results: &[Resolved], good: &Good, board: &Board) -> bool {
         let mut shown = self.shown.lock();
         // They may have been replaced while these were looked up.
         for seed in &mut *shown {
             let Some((_, result)) = results.iter().find(|(name, _)| *name == seed.name) else { continue };
-            seed.addresses = result.iter().flatten().map(ToString::to_string).collect();
+            // Those of the last good answer stay until there is another.
+            if let Ok(addresses) = result {
+                seed.addresses = addresses.iter().map(ToString::to_string).collect();
+            }
             seed.error = result.as_ref().err().cloned();
         }
         drop(shown);
         for (name, result) in results {
-            let sentence = result.as_ref().err().map(|e| format!("seed {name} cannot be resolved: {e}"));
+            let sentence = result.as_ref().err().map(|e| {
+                let kept = good.0.get(name).map(|last| kept(last)).unwrap_or_default();
+                format!("seed {name} cannot be resolved: {e}{kept}")
+            });
             match (board.condition(&condition_of(name), sentence), result) {
                 (true, Err(e)) => {
-                    warn!(seed = name, error = e, "a seed cannot be resolved; trying again for ever");
+                    let kept = good.0.get(name).map(|last| kept(last)).unwrap_or_default();
+                    warn!(seed = name, error = e, "a seed cannot be resolved{kept}; trying again for ever");
                 }
-                (true, Ok(addresses)) => info!(seed = name, ?addresses, "the seed is resolved again"),
+                (true, Ok(addresses)) => {
+                    info!(seed = name, addresses = listed(addresses), "the seed is resolved again");
+                }
                 (false, _) => {}
             }
         }
@@ -160,6 +177,7 @@ impl Keeper {
     pub(crate) async fn keep(mut self) {
         let mut told: Option<BTreeSet<SocketAddr>> = None;
         let mut names: Vec<String> = Vec::new();
+        let mut good = Good::default();
         let mut pause = FIRST_PAUSE;
         loop {
             let shown = self.seeds.shown().into_iter().map(|seed| seed.name).collect();
@@ -168,7 +186,8 @@ impl Keeper {
                 self.board.condition(&condition_of(dropped), None);
             }
             let results = self.seeds.resolve(&names).await;
-            let well = self.seeds.note(&results, &self.board);
+            let well = self.seeds.note(&results, &good, &self.board);
+            let results = good.fill(results);
             let settled = well && *self.joined.borrow_and_update();
             let only_addresses = names
                 .iter()
@@ -201,7 +220,7 @@ impl Keeper {
     /// Tells the machine what has changed. Whether our own address has.
     async fn tell(
         &mut self,
-        results: &[(String, Result<Vec<SocketAddr>, String>)],
+        results: &[Resolved],
         told: &mut Option<BTreeSet<SocketAddr>>,
     ) -> Result<bool, Gone> {
         let found: Vec<SocketAddr> =
@@ -226,7 +245,7 @@ impl Keeper {
         }
         let set: BTreeSet<SocketAddr> = found.into_iter().filter(|at| !is_us(*at)).collect();
         if told.as_ref() != Some(&set) {
-            debug!(addresses = ?set, "seeds");
+            debug!(addresses = listed(&set.iter().copied().collect::<Vec<_>>()), "seeds");
             let mut seeds = Vec::with_capacity(set.len());
             for (name, result) in results {
                 let mut some: Vec<SocketAddr> = result
@@ -255,6 +274,42 @@ impl Keeper {
         let _ = answer.await;
         Ok(())
     }
+}
+
+/// The last good answer for each seed. A name server that fails for a moment says nothing about where the seeds are.
+#[derive(Debug, Default)]
+struct Good(BTreeMap<String, Vec<SocketAddr>>);
+
+impl Good {
+    /// Takes what is good, and puts the last good answer in the place of what failed. Of other seeds nothing is kept.
+    fn fill(&mut self, results: Vec<Resolved>) -> Vec<Resolved> {
+        self.0.retain(|name, _| results.iter().any(|(seed, _)| seed == name));
+        let filled = results.into_iter().map(|(name, result)| {
+            let result = match result {
+                Ok(found) => Ok(self.0.entry(name.clone()).insert_entry(found).get().clone()),
+                Err(e) => self.0.get(&name).cloned().ok_or(e),
+            };
+            (name, result)
+        });
+        filled.collect()
+    }
+}
+
+/// A seed and what came of it.
+type Resolved = (String, Result<Vec<SocketAddr>, String>);
+
+/// What people are told of addresses that are used though the name cannot be resolved.
+fn kept(last: &[SocketAddr]) -> String {
+    format!("; what it was before is used on: {}", listed(last))
+}
+
+fn listed(addresses: &[SocketAddr]) -> String {
+    let more = match addresses.len().saturating_sub(LISTED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let some: Vec<String> = addresses.iter().take(LISTED).map(ToString::to_string).collect();
+    format!("{}{more}", some.join(", "))
 }
 
 /// The machine has ended.
@@ -336,6 +391,8 @@ fn random() -> u8 {
     crate::clock::entropy().map_or(0, |bytes| bytes[0])
 }
 
+/// Addresses that are named.
+const LISTED: usize = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
@@ -345,6 +402,33 @@ const FIRST_LIMIT: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_good_answer_holds_until_there_is_another_and_the_failure_is_named() {
+        let at = |n: u8| SocketAddr::from(([10, 0, 0, n], 4327));
+        let one = |result: Result<u8, &str>| {
+            vec![("n1".to_owned(), result.map(|n| vec![at(n)]).map_err(str::to_owned))]
+        };
+        let (seeds, board) = (Seeds::new(&["n1".to_owned()], at(9).ip()), Board::new());
+        let mut good = Good::default();
+        let mut answer = |result: Vec<Resolved>| {
+            let well = seeds.note(&result, &good, &board);
+            (well, good.fill(result).remove(0).1)
+        };
+        assert_eq!(answer(one(Err("SERVFAIL"))), (false, Err("SERVFAIL".to_owned())), "nothing is known yet");
+        assert_eq!(answer(one(Ok(1))), (true, Ok(vec![at(1)])));
+        for why in ["SERVFAIL", "no answer within 5 s", "no such name"] {
+            assert_eq!(answer(one(Err(why))), (false, Ok(vec![at(1)])));
+            let said = board.conditions().remove(0);
+            assert!(said.contains(why) && said.contains("10.0.0.1:4327"), "{said}");
+            let shown = seeds.shown().remove(0);
+            assert_eq!((shown.addresses, shown.error.as_deref()), (vec![at(1).to_string()], Some(why)));
+        }
+        assert_eq!(answer(one(Ok(2))), (true, Ok(vec![at(2)])));
+        assert!(board.conditions().is_empty());
+        assert_eq!(good.fill(Vec::new()), []);
+        assert!(good.0.is_empty(), "a seed that is dropped is forgotten");
+    }
 
     #[test]
     fn a_seed_is_a_host_with_or_without_port() {
