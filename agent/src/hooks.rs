@@ -14,11 +14,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -65,7 +67,8 @@ pub(crate) fn occasion(name: &str) -> Option<&'static str> {
     OCCASIONS.into_iter().find(|known| *known == name)
 }
 
-/// Runs hooks until `stop`.
+/// Runs hooks until `stop`, and then the last one: whoever ends with quorum in hand has it no more. Ends when no hook
+/// runs any more.
 pub(crate) async fn keep(hooks: Hooks, board: Arc<Board>, runs: Arc<Runs>, stop: CancellationToken) {
     if hooks.commands.is_empty() {
         return;
@@ -74,7 +77,10 @@ pub(crate) async fn keep(hooks: Hooks, board: Arc<Board>, runs: Arc<Runs>, stop:
     let mut seen = 0;
     let mut dispatcher = Dispatcher::new(hooks, &runs, &stop);
     loop {
+        // Looked at first: what was published before the stop is taken.
+        let over = stop.is_cancelled();
         match board.after(seen, BATCH) {
+            Missed::Lines(lines) if lines.is_empty() && over => break,
             Missed::Lines(lines) if lines.is_empty() => {}
             Missed::Lines(lines) => {
                 for json in lines {
@@ -93,14 +99,18 @@ pub(crate) async fn keep(hooks: Hooks, board: Arc<Board>, runs: Arc<Runs>, stop:
             }
         }
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
-            () = stop.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { break },
+            () = stop.cancelled() => {}
         }
     }
+    dispatcher.end(seen).await;
 }
 
 struct Dispatcher {
     lanes: BTreeMap<&'static str, mpsc::Sender<Job>>,
+    workers: BTreeMap<&'static str, JoinHandle<()>>,
+    /// Ends the lane of quorum, which is longer than the others at work.
+    last: CancellationToken,
     hooks: Arc<Hooks>,
     runs: Arc<Runs>,
     /// Whether quorum was held when last heard of.
@@ -119,16 +129,48 @@ impl Dispatcher {
     fn new(hooks: Hooks, runs: &Arc<Runs>, stop: &CancellationToken) -> Self {
         let hooks = Arc::new(hooks);
         let room = Arc::new(Semaphore::new(AT_ONCE));
-        let mut lanes = BTreeMap::new();
+        let (mut lanes, mut workers, last) = (BTreeMap::new(), BTreeMap::new(), CancellationToken::new());
         for name in hooks.commands.keys() {
             lanes.entry(lane(name)).or_insert_with(|| {
                 let (to, jobs) = mpsc::channel(WAITING);
                 let room = (lane(name) != QUORUM).then(|| Arc::clone(&room));
-                tokio::spawn(work(jobs, room, Arc::clone(&hooks), Arc::clone(runs), stop.clone()));
+                let stop = if lane(name) == QUORUM { &last } else { stop }.clone();
+                let worker = tokio::spawn(work(jobs, room, Arc::clone(&hooks), Arc::clone(runs), stop));
+                workers.insert(lane(name), worker);
                 to
             });
         }
-        Self { lanes, hooks, runs: Arc::clone(runs), held: None }
+        Self { lanes, workers, last, hooks, runs: Arc::clone(runs), held: None }
+    }
+
+    /// The agent stops. Its quorum ends with it; the hooks of that come to their end within [`LAST`], the others at once.
+    async fn end(mut self, index: u64) {
+        if self.held == Some(true) {
+            let (name, reason) = ("on_quorum_lost", "this agent stops".to_owned());
+            let line =
+                WatchLine { kind: "quorum".to_owned(), index, reason: Some(reason), ..WatchLine::default() };
+            let mut environment = environment(&line);
+            environment.retain(|(key, _)| *key != "HEARTSAY_QUORUM");
+            environment.push(("HEARTSAY_QUORUM", "lost".to_owned()));
+            // Plain text and numbers.
+            let json = serde_json::to_string(&line).unwrap_or_default().into();
+            if let Some(lane) = self.lanes.get(QUORUM).filter(|_| self.hooks.commands.contains_key(name))
+                && lane.try_send(Job { name, index, environment, json }).is_err()
+            {
+                warn!(hook = name, index, "too many runs wait already: this one is dropped");
+            }
+        }
+        // Each worker ends behind the last job of its lane.
+        self.lanes.clear();
+        let quorum = self.workers.remove(QUORUM);
+        let last = async {
+            let Some(mut worker) = quorum else { return };
+            if tokio::time::timeout(LAST, &mut worker).await.is_err() {
+                self.last.cancel();
+                let _ = worker.await;
+            }
+        };
+        tokio::join!(last, join_all(self.workers.into_values()));
     }
 
     fn take(&mut self, line: &WatchLine, json: &Arc<str>) {
@@ -181,19 +223,18 @@ async fn work(
             Some(room) => room.acquire().await.ok(),
             None => None,
         };
+        if stop.is_cancelled() {
+            return;
+        }
         let Some(command) = hooks.commands.get(job.name) else { continue };
-        let counter = tokio::select! {
-            ran = run(command, &job, &hooks) => judge(&job, ran, &runs),
-            // What still runs is killed by being dropped.
-            () = stop.cancelled() => return,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        let ran = run(command, &job, &hooks, &stop).await;
+        judge(&job, ran, &runs).fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// How one run ended, and what it wrote.
 struct Ran {
-    /// `None`: its time was up.
+    /// `None`: its time was up, or that of the agent.
     status: Option<ExitStatus>,
     output: String,
 }
@@ -207,7 +248,7 @@ fn is_for_the_agent(variable: &str) -> bool {
         || matches!(variable, "NOTIFY_SOCKET" | "CREDENTIALS_DIRECTORY")
 }
 
-async fn run(command: &str, job: &Job, hooks: &Hooks) -> io::Result<Ran> {
+async fn run(command: &str, job: &Job, hooks: &Hooks, stop: &CancellationToken) -> io::Result<Ran> {
     let (reader, writer) = io::pipe()?;
     let mut shell = Command::new("/bin/sh");
     for (key, _) in std::env::vars_os().filter(|(key, _)| is_for_the_agent(&key.to_string_lossy())) {
@@ -226,7 +267,11 @@ async fn run(command: &str, job: &Job, hooks: &Hooks) -> io::Result<Ran> {
     let output = Arc::new(Mutex::new(Vec::new()));
     let listening = tokio::spawn(listen(pipe::Receiver::from_owned_fd(reader.into())?, Arc::clone(&output)));
     group.feed(format!("{}\n", job.json).into_bytes());
-    let status = group.run(Some(hooks.time_limit), GRACE).await?;
+    let ended = stop.run_until_cancelled(group.run(Some(hooks.time_limit), GRACE)).await;
+    let status = match ended {
+        Some(status) => status?,
+        None => group.end(GRACE).await.map(|_| None)?,
+    };
     // Who has left the group may keep the pipe open for ever.
     let abort = listening.abort_handle();
     let _ = tokio::time::timeout(GRACE, listening).await;
@@ -268,7 +313,7 @@ fn judge<'a>(job: &Job, ran: io::Result<Ran>, runs: &'a Runs) -> &'a AtomicU64 {
             &runs.failed
         }
         None => {
-            warn!(hook, index, "the hook was ended: its time was up");
+            warn!(hook, index, "the hook was ended: its time was up, or the agent stops");
             &runs.out_of_time
         }
     }
@@ -326,6 +371,9 @@ const WAITING: usize = 64;
 const BATCH: usize = 256;
 /// Kept of what a run writes, in bytes.
 const OUTPUT: usize = 4096;
+/// For the hooks of quorum, once the agent stops. With the good-bye before it and the grace after it, below the time that
+/// the shipped unit gives a stop.
+const LAST: Duration = Duration::from_secs(5);
 /// Between asking a run to end and killing it.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -383,7 +431,7 @@ mod tests {
     async fn a_run_has_the_event_in_its_environment_and_on_its_input_and_its_output_is_kept() {
         let hooks = hooks(&[]);
         let command = "echo $HEARTSAY_EVENT $HEARTSAY_NAME; cat; echo oops >&2; exit 3";
-        let ran = run(command, &job("on_event"), &hooks).await.unwrap();
+        let ran = run(command, &job("on_event"), &hooks, &CancellationToken::new()).await.unwrap();
         assert_eq!(ran.output, "member-down n1\n{}\noops\n");
         assert_eq!(ran.status.unwrap().code(), Some(3));
     }
@@ -405,16 +453,49 @@ mod tests {
 
     #[tokio::test]
     async fn a_run_that_takes_too_long_is_ended_with_its_offspring() {
-        let ran = run("echo begun; sleep 60 | cat", &job("on_event"), &hooks(&[])).await.unwrap();
+        let ran = run("echo begun; sleep 60 | cat", &job("on_event"), &hooks(&[]), &CancellationToken::new())
+            .await
+            .unwrap();
         assert!(ran.status.is_none());
         assert_eq!(ran.output, "begun\n");
     }
 
     #[tokio::test]
     async fn a_run_that_writes_without_end_is_not_held_up_and_not_kept_whole() {
-        let ran = run("head -c 1000000 /dev/zero", &job("on_event"), &hooks(&[])).await.unwrap();
+        let ran = run("head -c 1000000 /dev/zero", &job("on_event"), &hooks(&[]), &CancellationToken::new())
+            .await
+            .unwrap();
         assert!(ran.status.unwrap().success());
         assert_eq!(ran.output.len(), OUTPUT);
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_stops_with_quorum_in_hand_says_that_it_is_lost_and_gives_what_runs_a_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let held = format!("echo held >> {}", at("quorum"));
+        let lost = format!("sleep 0.2; echo $HEARTSAY_QUORUM $HEARTSAY_REASON >> {}", at("quorum"));
+        let tidy = format!(
+            "trap 'echo tidied > {}; exit 0' TERM; touch {}; sleep 60 & wait",
+            at("tidied"),
+            at("begun")
+        );
+        let (board, stop) = (Arc::new(Board::new()), CancellationToken::new());
+        let hooks = Hooks {
+            time_limit: Duration::from_secs(60),
+            ..hooks(&[("on_quorum_regained", &held), ("on_quorum_lost", &lost), ("on_member_down", &tidy)])
+        };
+        let keeper = tokio::spawn(keep(hooks, Arc::clone(&board), Arc::default(), stop.clone()));
+        board.publish(event("member-down", None));
+        while !dir.path().join("begun").exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        board.publish(event("quorum", Some("held")));
+        stop.cancel();
+        keeper.await.unwrap();
+        let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+        assert_eq!(text("quorum"), "held\nlost this agent stops\n");
+        assert_eq!(text("tidied"), "tidied\n");
     }
 
     #[tokio::test]

@@ -9,12 +9,15 @@
 mod bind;
 mod signals;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use axum::Json;
+use axum::extract::State;
 use heartsay_membership::{Command, Electorate, Identity, Name, Node};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -85,10 +88,18 @@ struct Agent {
     notices: mpsc::UnboundedReceiver<Notice>,
     /// Wishes to read the settings again, by the socket API.
     reloads: mpsc::Receiver<Reload>,
+    /// The machine has taken, or refused, what a reload brought.
+    taken: (mpsc::UnboundedSender<Taken>, mpsc::UnboundedReceiver<Taken>),
+    /// That is still to come.
+    reloading: bool,
+    /// Who has asked for another since; `None`: a signal.
+    asked: VecDeque<Option<Reload>>,
     /// Resolves when the protocol thread ends; broken when it panicked.
     protocol: oneshot::Receiver<anyhow::Result<()>>,
     /// The socket API; never ends by itself.
     api: tokio::task::JoinHandle<()>,
+    /// Runs hooks; ends after `stopping`, when none runs any more.
+    hooks: tokio::task::JoinHandle<()>,
     joined: watch::Sender<bool>,
     /// The others wait for our next life.
     restarts: bool,
@@ -181,7 +192,7 @@ impl Agent {
                 ("HEARTSAY_SOCKET", settings.socket.display().to_string()),
             ],
         };
-        tokio::spawn(hooks::keep(
+        let hooks = tokio::spawn(hooks::keep(
             hooks,
             Arc::clone(&board),
             Arc::clone(&app.0.hook_runs),
@@ -230,6 +241,10 @@ impl Agent {
             requests,
             notices: told,
             reloads,
+            taken: mpsc::unbounded_channel(),
+            reloading: false,
+            asked: VecDeque::new(),
+            hooks,
             protocol,
             api,
             joined,
@@ -282,7 +297,8 @@ impl Agent {
                     (Wish::Reload, _) => self.reload(None),
                     (Wish::Dump, _) => self.dump(),
                 },
-                Some(wish) = self.reloads.recv() => self.reload(Some(wish)),
+                Some(wish) = self.reloads.recv(), if self.asked.len() < RELOADS => self.reload(Some(wish)),
+                Some((result, asked)) = self.taken.1.recv() => self.end_reload(result, asked),
                 () = until(limit) => {
                     if !matches!(stop, Stop::No) {
                         warn!("the good-bye was not acknowledged in time");
@@ -315,7 +331,7 @@ impl Agent {
         ended: Result<anyhow::Result<()>, oneshot::error::RecvError>,
     ) -> anyhow::Result<ExitCode> {
         self.app.0.stopping.cancel();
-        let _ = tokio::time::timeout(GRACE * 4, self.api).await;
+        let (_, _) = tokio::join!(tokio::time::timeout(GRACE * 4, self.api), self.hooks);
         match ended {
             Ok(Ok(())) => {
                 info!("stopped");
@@ -329,40 +345,60 @@ impl Agent {
         }
     }
 
-    /// SIGHUP or `heartsay reload`: takes over what can be, and says what needs a restart. A refusal stays in
-    /// `status` until a reload goes well.
+    /// SIGHUP or `heartsay reload`: takes over what can be, and says what needs a restart. First the machine, which may
+    /// refuse, and may take its time to say so; what it refuses is refused as a whole. One after the other: those who
+    /// ask meanwhile wait, and signals among them are one.
     fn reload(&mut self, asked: Option<Reload>) {
-        notify::reloading();
-        let taken = settings::load(&self.args).map(|fresh| self.take_over(fresh)).map_err(|e| e.to_string());
-        notify::ready();
-        // The machine may refuse too, and may take its time to say so.
-        let (requests, board) = (self.requests.clone(), Arc::clone(&self.app.0.board));
-        tokio::spawn(async move {
-            let done = match taken {
-                Ok((done, commands)) => carry_out(&requests, commands).await.map(|()| done),
-                Err(errors) => Err(format!("nothing was changed: {}", errors.replace('\n', "; "))),
-            };
-            match &done {
-                Ok(Reloaded { changed, restart }) => {
-                    info!(changed = changed.join(","), "settings reloaded");
-                    if !restart.is_empty() {
-                        warn!(settings = restart.join(","), "these settings changed too, but need a restart");
-                    }
-                    board.condition("reload", None);
-                }
-                Err(errors) => {
-                    error!("reload refused, {errors}");
-                    board.condition("reload", Some(format!("the last reload was refused, {errors}")));
-                }
+        if self.reloading {
+            if asked.is_some() || !self.asked.iter().any(Option::is_none) {
+                self.asked.push_back(asked);
             }
-            // The asking side may be gone.
-            let _ = asked.map(|asked| asked.send(done));
+            return;
+        }
+        self.reloading = true;
+        notify::reloading();
+        let fresh = settings::load(&self.args).map_err(|e| e.to_string());
+        let commands = fresh.as_ref().map(|fresh| self.commands(fresh)).unwrap_or_default();
+        let (requests, taken) = (self.requests.clone(), self.taken.0.clone());
+        tokio::spawn(async move {
+            let result = match fresh {
+                Ok(fresh) => carry_out(&requests, commands).await.map(|()| Box::new(fresh)),
+                Err(errors) => Err(errors),
+            };
+            let _ = taken.send((result, asked));
         });
     }
 
-    fn take_over(&mut self, fresh: Settings) -> (Reloaded, Vec<Command>) {
+    fn end_reload(&mut self, result: Result<Box<Settings>, String>, asked: Option<Reload>) {
+        let done = result
+            .map(|fresh| self.take_over(*fresh))
+            .map_err(|errors| format!("nothing was changed: {}", errors.replace('\n', "; ")));
+        notify::ready();
+        let board = &self.app.0.board;
+        match &done {
+            Ok(Reloaded { changed, restart }) => {
+                info!(changed = changed.join(","), "settings reloaded");
+                if !restart.is_empty() {
+                    warn!(settings = restart.join(","), "these settings changed too, but need a restart");
+                }
+                board.condition("reload", None);
+            }
+            Err(errors) => {
+                error!("reload refused, {errors}");
+                board.condition("reload", Some(format!("the last reload was refused, {errors}")));
+            }
+        }
+        // The asking side may be gone.
+        let _ = asked.map(|asked| asked.send(done));
+        self.reloading = false;
+        if let Some(next) = self.asked.pop_front() {
+            self.reload(next);
+        }
+    }
+
+    /// What the machine has to be told.
+    fn commands(&self, fresh: &Settings) -> Vec<Command> {
         let mut commands = Vec::new();
-        let (changed, restart) = settings::difference(&self.settings.shown, &fresh.shown);
         let mut state: Vec<(String, Option<Vec<u8>>)> = Vec::new();
         for key in self.settings.tags.keys().filter(|key| !fresh.tags.contains_key(*key)) {
             state.push((format!("tag/{key}"), None));
@@ -378,6 +414,17 @@ impl Agent {
         if fresh.machine.electorate != self.settings.machine.electorate {
             commands.push(Command::Expect(fresh.machine.electorate.clone()));
         }
+        commands
+    }
+
+    /// The rest, now that the machine has taken its part.
+    fn take_over(&mut self, fresh: Settings) -> Reloaded {
+        let (changed, mut restart) = settings::difference(&self.settings.shown, &fresh.shown);
+        let key_file = "key_file".to_owned();
+        if !restart.contains(&key_file) && !same_keys(&self.settings, &fresh) {
+            // The same file with other keys in it.
+            restart.push(key_file);
+        }
         if fresh.seeds != self.settings.seeds {
             self.app.0.seeds.replace(&fresh.seeds);
         }
@@ -388,7 +435,7 @@ impl Agent {
         self.settings.tags = fresh.tags;
         self.settings.seeds = fresh.seeds;
         self.settings.machine.electorate = fresh.machine.electorate;
-        (Reloaded { changed, restart }, commands)
+        Reloaded { changed, restart }
     }
 
     /// SIGUSR1: everything known, to the log.
@@ -396,11 +443,16 @@ impl Agent {
         let app = self.app.clone();
         tokio::spawn(async move {
             let Ok(picture) = app.look(Scope::Everybody).await else { return };
-            info!(members = picture.members.len(), quorum = %picture.quorum.quorum, reason = picture.quorum.reason, index = picture.index, conditions = ?app.0.board.conditions(), "state");
-            info!(stats = ?picture.stats, loss = ?picture.loss, "state");
+            info!(members = picture.members.len(), quorum = %picture.quorum.quorum, reason = picture.quorum.reason, index = picture.index, "state");
+            for condition in app.0.board.conditions() {
+                info!(condition, "state");
+            }
+            if let Ok(Json(stats)) = api::stats(State(app.clone())).await {
+                info!(%stats, "state");
+            }
             for view in &picture.members {
                 let accusers: Vec<_> = view.accusers.iter().map(|accuser| accuser.by.to_string()).collect();
-                info!(member = %view.name, status = %view.status, address = %view.address, generation = view.generation, heartbeat = view.heartbeat, phi = view.phi, reachable = ?view.reachable, by = accusers.join(","), "state");
+                info!(member = %view.name, status = %view.status, address = %view.address, generation = view.generation, heartbeat = view.heartbeat, phi = view.phi, reachable = view.reachable, by = accusers.join(","), "state");
             }
         });
     }
@@ -412,19 +464,27 @@ impl Agent {
     }
 }
 
-/// Hands commands to the machine, one after the other; what it refused, if anything.
+/// Hands commands to the machine, one after the other, and stops at the first that it refuses. Whatever it refuses at
+/// all, it refuses in the first: later ones only while it leaves.
 async fn carry_out(requests: &mpsc::Sender<Request>, commands: Vec<Command>) -> Result<(), String> {
-    let mut refused = Vec::new();
     for command in commands {
         let (reply, answer) = oneshot::channel();
         if requests.send(Request::Command(command, reply)).await.is_ok()
             && let Ok(Err(e)) = answer.await
         {
-            refused.push(e.to_string());
+            return Err(e.to_string());
         }
     }
-    if refused.is_empty() { Ok(()) } else { Err(format!("in part: {}", refused.join("; "))) }
+    Ok(())
 }
+
+/// Whether both have the same keys in the same order.
+fn same_keys(a: &Settings, b: &Settings) -> bool {
+    a.machine.keyring.keys() == b.machine.keyring.keys()
+}
+
+/// What came of a reload, and who asked for it.
+type Taken = (Result<Box<Settings>, String>, Option<Reload>);
 
 /// How far the stop has come.
 enum Stop {
@@ -526,6 +586,8 @@ async fn until(limit: Option<tokio::time::Instant>) {
 const ON_SOCKET: Limits = Limits { connections: 512, reserved: 16, streams: 256 };
 /// Scrapers and a few watchers. Nothing can be changed there, so nothing is kept for those who would.
 const OVER_TCP: Limits = Limits { connections: 64, reserved: 0, streams: 32 };
+/// Wishes for a reload that may wait for another.
+const RELOADS: usize = 16;
 /// Questions that may wait for the driver; more wait before the door.
 const REQUESTS: usize = 64;
 /// Ends an agent that is to be started again. Of sysexits.h: a failure that passes by itself (EX_TEMPFAIL).

@@ -3,6 +3,7 @@
 mod daemon;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
@@ -130,6 +131,99 @@ fn sighup_takes_over_what_it_can_and_names_what_needs_a_restart() {
 }
 
 #[test]
+fn a_reload_that_the_machine_refuses_is_refused_as_a_whole_and_other_keys_in_the_same_file_are_named() {
+    let agent = plan("a");
+    let (config, keys) = (agent.dir().join("heartsay.toml"), agent.dir().join("keys"));
+    let write_keys = |letter: &str| {
+        fs::write(&keys, format!("{}A=\n", letter.repeat(42))).unwrap();
+        fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let write = |text: &str| fs::write(&config, text).unwrap();
+    write_keys("A");
+    write("[tags]\nrole = \"web\"\n");
+    let (config, key_file) = (config.to_str().unwrap(), keys.to_str().unwrap());
+    let agent = agent.flags(&["--config", config, "--key-file", key_file, "--expected", "3"]).start();
+    // Fits by itself, but not beside what was set by hand meanwhile: 64 keys at the most.
+    let many: Vec<String> = (0..60).map(|n| format!("\"t{n}\":\"x\"")).collect();
+    assert_eq!(agent.post("/v1/tags", &format!("{{\"set\":{{{}}}}}", many.join(","))).status, 200);
+    write(
+        "log_level = \"debug\"\nseeds = [\"no-such-host.invalid\"]\n\
+         [tags]\nrole = \"db\"\na = \"1\"\nb = \"1\"\nc = \"1\"\nd = \"1\"\n",
+    );
+    let detail = agent.post("/v1/reload", "").problem(422);
+    assert!(detail.contains("nothing was changed") && detail.contains("keys are too many"), "{detail}");
+    assert_eq!(agent.get("/v1/members/a")["tags"]["role"], "web");
+    let me = agent.get("/v1/self");
+    assert_eq!(me["seeds"], json!([]), "{me}");
+    assert!(
+        me["conditions"].to_string().contains("the last reload was refused, nothing was changed"),
+        "{me}"
+    );
+    assert!(!agent.get("/v1/config").to_string().contains("no-such-host"));
+    // The same once more: what was refused has not become what is in force.
+    assert!(agent.post("/v1/reload", "").problem(422).contains("keys are too many"));
+
+    write("[tags]\nrole = \"db\"\n");
+    write_keys("B");
+    let done = agent.post("/v1/reload", "").json();
+    assert_eq!(done["restart"], json!(["key_file"]), "{done}");
+    assert_eq!(agent.get("/v1/members/a")["tags"]["role"], "db");
+    assert!(!agent.get("/v1/self")["conditions"].to_string().contains("reload"));
+    write_keys("A");
+    assert_eq!(agent.post("/v1/reload", "").json()["restart"], json!([]));
+}
+
+#[test]
+fn a_storm_of_reloads_ends_and_each_that_asked_is_answered() {
+    let agent = plan("a").start();
+    for _ in 0..50 {
+        agent.signal(Signal::SIGHUP);
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(agent.post("/v1/reload", "").status, 200));
+        }
+    });
+    assert_eq!(agent.post("/v1/reload", "").json()["restart"], json!([]));
+}
+
+#[test]
+fn expected_that_differs_is_named_with_its_figures_until_all_agree() {
+    let a = plan("a");
+    let config = a.dir().join("heartsay.toml");
+    fs::write(&config, "expected = 2\n").unwrap();
+    let a = a.flags(&["--config", config.to_str().unwrap()]).start();
+    let b = plan("b").flags(&["--expected", "5"]).seed(&a.address()).start();
+    let c = plan("c").flags(&["--expected", "a,b"]).seed(&a.address()).start();
+    let said = |agent: &Agent| {
+        let conditions = agent.get("/v1/self")["conditions"].to_string();
+        conditions.split("expected is ").nth(1).map(str::to_owned).unwrap_or_default()
+    };
+    a.wait_for("both are named", |a| said(a).contains("(b: 5, c: something else)"));
+    b.wait_for("so are they there", |b| said(b).starts_with("5 here") && said(b).contains("a: 2"));
+    drop(c);
+    a.wait_for("who has gone is named no more", |a| said(a).contains("(b: 5)"));
+    fs::write(&config, "expected = 5\n").unwrap();
+    assert_eq!(a.post("/v1/reload", "").status, 200);
+    a.wait_for("they agree", |a| said(a).is_empty());
+    b.wait_for("they agree", |b| said(b).is_empty());
+}
+
+#[test]
+fn a_host_that_was_copied_and_got_another_name_is_named() {
+    let (a, b) = pair();
+    let clone = plan("c").seed(&a.address());
+    let copy = clone.dir().join("copy");
+    fs::create_dir(&copy).unwrap();
+    fs::copy(b.plan.dir().join("state/identity"), copy.join("identity")).unwrap();
+    let mut clone = clone.with_state_dir(&copy).start();
+    let said = |a: &Agent| a.get("/v1/self")["conditions"].to_string();
+    a.wait_for("both are named", |a| said(a).contains("two members with one host id: b and c"));
+    clone.kill();
+    a.wait_for("it is over with the copy", |a| !said(a).contains("host id"));
+}
+
+#[test]
 fn an_agreed_roster_outlives_its_agent_and_is_dropped_with_its_electorate() {
     let a = plan("a");
     let config = a.dir().join("heartsay.toml");
@@ -174,8 +268,15 @@ fn an_agreed_roster_outlives_its_agent_and_is_dropped_with_its_electorate() {
 #[test]
 fn sigusr1_writes_all_that_is_known_to_the_log() {
     let (a, _b) = pair();
+    assert_eq!(a.post("/v1/tags", r#"{"set":{"k":"v"},"delete":["gone"]}"#).status, 200);
+    assert_eq!(a.post("/v1/reload", "").status, 200);
     a.signal(Signal::SIGUSR1);
     a.wait_for("the dump is there", |a| a.log().contains("state member=b status=alive"));
+    let log = a.log();
+    assert!(log.contains("asked to change tags caller=uid "), "{log}");
+    for debug in ["Local(", "Peer {", "Some(", "Stats {", "Loss {", "\": ", "[\""] {
+        assert!(!log.contains(debug), "{debug} is for programmers: {log}");
+    }
 }
 
 #[test]
@@ -302,7 +403,7 @@ fn agents_with_a_key_do_not_hear_agents_without() {
     let keyed = |plan: Plan| {
         let file = plan.dir().join("keys");
         fs::write(&file, format!("{}=\n", "k".repeat(43).replace('k', "A"))).unwrap();
-        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
         let file = file.to_str().unwrap().to_owned();
         plan.flags(&["--key-file", &file])
     };
@@ -323,7 +424,7 @@ fn other_keys_and_other_clusters_are_said_with_the_addresses_they_come_from() {
     let with_key = |plan: Plan, key: &str| {
         let file = plan.dir().join("keys");
         fs::write(&file, format!("{}=\n", key.repeat(43))).unwrap();
-        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
         let file = file.to_str().unwrap().to_owned();
         plan.flags(&["--key-file", &file])
     };

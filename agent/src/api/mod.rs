@@ -41,6 +41,7 @@ use crate::seeds::Seeds;
 use crate::settings::Shown;
 use crate::view::Board;
 pub(crate) use problem::Problem;
+pub(crate) use reads::stats;
 
 /// What every handler may use. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -129,7 +130,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/members/{name}", get(reads::member))
         .route("/v1/self", get(reads::myself))
         .route("/v1/quorum", get(reads::quorum))
-        .route("/v1/stats", get(reads::stats))
+        .route("/v1/stats", get(stats))
         .route("/v1/config", get(reads::config))
         .route("/v1/version", get(reads::version))
         .route("/v1/beat", post(writes::beat))

@@ -92,7 +92,7 @@ pub(super) async fn quorum(State(app): State<App>) -> Result<Json<Quorum>, Probl
 }
 
 /// Counters since the start, flat: a number by name, and refusals and losses by reason.
-pub(super) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let Picture { stats, loss, known, .. } = app.look(Scope::Nobody).await?;
     Ok(Json(json!({
         "members": known,

@@ -1,5 +1,6 @@
 //! Wishes: these change something, so the kernel must say who asks.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -29,6 +30,15 @@ pub(crate) enum Caller {
     Local(Peer),
     /// Somebody over TCP.
     Remote,
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(peer) => write!(f, "uid {}", peer.uid),
+            Self::Remote => f.write_str("somebody over TCP"),
+        }
+    }
 }
 
 impl Caller {
@@ -103,7 +113,7 @@ pub(super) async fn leave(
 ) -> Result<Json<LeaveResponse>, Problem> {
     authorize(&app, &caller)?;
     let EmptyRequest {} = parse(body)?;
-    info!(?caller, "asked to leave");
+    info!(%caller, "asked to leave");
     let farewell = app.ask(Request::Leave).await?;
     Ok(Json(LeaveResponse { acknowledged: farewell.acknowledged, asked: farewell.asked }))
 }
@@ -122,7 +132,7 @@ pub(super) async fn restart(
             LONGEST_RESTART.as_secs()
         )));
     };
-    info!(?caller, ?within, "asked to restart");
+    info!(%caller, ?within, "asked to restart");
     let farewell = app.ask(|reply| Request::Restart(within, reply)).await?;
     Ok(Json(LeaveResponse { acknowledged: farewell.acknowledged, asked: farewell.asked }))
 }
@@ -135,7 +145,7 @@ pub(super) async fn forget(
     authorize(&app, &caller)?;
     let ForgetRequest { name } = parse(body)?;
     let wanted = Name::new(&name).map_err(|e| Problem::bad_request(format!("{name:?}: {e}")))?;
-    info!(?caller, name, "asked to forget");
+    info!(%caller, name, "asked to forget");
     app.ask(|reply| Request::Command(Command::Forget(wanted), reply)).await??;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -148,7 +158,7 @@ pub(super) async fn reload(
 ) -> Result<Json<Reloaded>, Problem> {
     authorize(&app, &caller)?;
     let EmptyRequest {} = parse(body)?;
-    info!(?caller, "asked to reload");
+    info!(%caller, "asked to reload");
     let (reply, answer) = oneshot::channel();
     let stopping = || Problem::unavailable("the agent is stopping");
     app.0.reloads.send(reply).await.map_err(|_| stopping())?;
@@ -164,7 +174,8 @@ pub(super) async fn tags(
     authorize(&app, &caller)?;
     let TagsRequest { set, delete } = parse(body)?;
     // Keys only: a value may be long, or not for the log.
-    info!(?caller, set = ?set.keys(), ?delete, "asked to change tags");
+    let (keys, deleted) = (set.keys().cloned().collect::<Vec<_>>().join(","), delete.join(","));
+    info!(%caller, set = keys, delete = deleted, "asked to change tags");
     let set = set.into_iter().map(|(key, value)| (format!("tag/{key}"), Some(value.into_bytes())));
     let delete = delete.into_iter().map(|key| (format!("tag/{key}"), None));
     let changes = set.chain(delete).collect();
