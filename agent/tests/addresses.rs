@@ -10,19 +10,15 @@
 )]
 
 mod daemon;
+mod network;
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::process::Command;
 
-use daemon::exchange;
-use serde_json::Value;
+use network::Network;
 
 #[test]
 fn a_host_that_gets_another_address_is_updated_everywhere_and_missed_by_nobody() {
-    let Some(mut network) = Network::of(4, "move") else { return };
+    let Some(mut network) = Network::bare(4, "move") else { return };
     for i in 1..=4 {
         network.agent(i, &["--seed", "10.77.0.1", "--seed", "10.77.0.2", "--expected", "4"]);
     }
@@ -60,7 +56,7 @@ fn a_host_that_gets_another_address_is_updated_everywhere_and_missed_by_nobody()
 
 #[test]
 fn an_address_that_comes_after_the_start_is_waited_for_and_that_of_containers_is_not_told() {
-    let Some(mut network) = Network::of(2, "late") else { return };
+    let Some(mut network) = Network::bare(2, "late") else { return };
     for i in 1..=2 {
         network.ip(i, "link add docker0 type bridge");
         network.ip(i, "addr add 172.17.0.1/16 dev docker0");
@@ -82,7 +78,7 @@ fn an_address_that_comes_after_the_start_is_waited_for_and_that_of_containers_is
 
 #[test]
 fn the_own_name_at_127_0_1_1_makes_nobody_advertise_loopback() {
-    let Some(mut network) = Network::of(2, "debian") else { return };
+    let Some(mut network) = Network::bare(2, "debian") else { return };
     for i in 1..=2 {
         let other = 3 - i;
         network.file(i, "hosts", &format!("127.0.0.1 localhost\n127.0.1.1 m{i}\n10.77.0.{other} m{other}\n"));
@@ -100,7 +96,7 @@ fn the_own_name_at_127_0_1_1_makes_nobody_advertise_loopback() {
 
 #[test]
 fn hosts_with_nothing_but_ipv6_find_one_another_with_the_default_bind_and_hear_refusals() {
-    let Some(mut network) = Network::of(3, "six") else { return };
+    let Some(mut network) = Network::bare(3, "six") else { return };
     for i in 1..=3 {
         network.ip(i, "-4 addr flush dev eth0");
         if !network.ip_if_it_can(i, &format!("addr add fd00::{i}/64 dev eth0 nodad")) {
@@ -125,7 +121,7 @@ fn a_service_of_the_name_server_is_a_seed_and_its_records_say_the_ports() {
         eprintln!("SKIPPED: no dnsmasq");
         return;
     }
-    let Some(mut network) = Network::of(3, "srv") else { return };
+    let Some(mut network) = Network::bare(3, "srv") else { return };
     network.run(
         1,
         &[
@@ -173,164 +169,9 @@ fn a_service_of_the_name_server_is_a_seed_and_its_records_say_the_ports() {
 
 #[test]
 fn two_members_at_one_address_are_named_to_all_others() {
-    let Some(mut network) = Network::of(3, "twice") else { return };
+    let Some(mut network) = Network::bare(3, "twice") else { return };
     network.agent(1, &["--seed", "10.77.0.1"]);
     network.agent(2, &["--seed", "10.77.0.1"]);
     network.agent(3, &["--seed", "10.77.0.1", "--advertise", "10.77.0.2"]);
     network.wait("the first names both", |n| n.conditions(1).contains("m2 and m3 at 10.77.0.2:4327"));
 }
-
-/// A network of namespaces with agents in some of them; all gone when dropped.
-struct Network {
-    prefix: String,
-    dir: tempfile::TempDir,
-    agents: Vec<(usize, Child)>,
-}
-
-impl Network {
-    /// So many hosts `m1`, `m2`, ... at 10.77.0.1 and so on; `None`, and a word on stderr, where it cannot be done.
-    fn of(hosts: usize, purpose: &str) -> Option<Self> {
-        let prefix = format!("hsa{}{purpose}", std::process::id());
-        let network = Self { prefix, dir: tempfile::tempdir().unwrap(), agents: Vec::new() };
-        let output = network.script(&["net", &hosts.to_string()]).output().unwrap();
-        match output.status.code() {
-            Some(0) => Some(network),
-            Some(CANNOT) => {
-                eprintln!("SKIPPED: {}", String::from_utf8_lossy(&output.stderr).trim());
-                None
-            }
-            _ => panic!("{output:?}"),
-        }
-    }
-
-    fn script(&self, verb: &[&str]) -> Command {
-        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/netns.sh"));
-        command.args(verb).env("HEARTSAY_NETNS", &self.prefix).env("HEARTSAY_NETNS_DIR", self.dir.path());
-        command
-    }
-
-    fn namespace(&self, i: usize) -> String {
-        format!("{}-{i}", self.prefix)
-    }
-
-    fn ip_if_it_can(&self, i: usize, words: &str) -> bool {
-        let output =
-            Command::new("ip").args(["-n", &self.namespace(i)]).args(words.split(' ')).output().unwrap();
-        output.status.success()
-    }
-
-    fn ip(&self, i: usize, words: &str) {
-        assert!(self.ip_if_it_can(i, words), "ip {words}");
-    }
-
-    /// What is in this file of /etc, for those who start in the namespace from now on.
-    fn file(&self, i: usize, name: &str, text: &str) {
-        let dir = self.etc(i);
-        fs::create_dir_all(&dir).unwrap();
-        fs::write(dir.join(name), text).unwrap();
-    }
-
-    fn etc(&self, i: usize) -> PathBuf {
-        PathBuf::from("/etc/netns").join(self.namespace(i))
-    }
-
-    /// Starts a process there.
-    fn run(&mut self, i: usize, words: &[&str]) {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path(i)).unwrap();
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace(i)]).args(words);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HEARTSAY_")) {
-            command.env_remove(name);
-        }
-        command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        // ip becomes the process: same id.
-        self.agents.push((i, command.spawn().unwrap()));
-    }
-
-    fn agent(&mut self, i: usize, flags: &[&str]) {
-        let (name, state) = (format!("m{i}"), self.dir.path().join(format!("state{i}")));
-        let socket = self.socket(i);
-        let (state, socket) = (state.to_str().unwrap().to_owned(), socket.to_str().unwrap().to_owned());
-        let own = [
-            env!("CARGO_BIN_EXE_heartsay"),
-            "agent",
-            "--config",
-            "/dev/null",
-            "--cluster",
-            "addresses",
-            "--name",
-            &name,
-            "--state-dir",
-            &state,
-            "--socket",
-            &socket,
-        ];
-        self.run(i, &[&own, flags].concat());
-    }
-
-    fn kill(&mut self, i: usize) {
-        let (_, child) = self.agents.iter_mut().rfind(|(host, _)| *host == i).unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    fn socket(&self, i: usize) -> PathBuf {
-        self.dir.path().join(format!("{i}.sock"))
-    }
-
-    fn log_path(&self, i: usize) -> PathBuf {
-        self.dir.path().join(format!("{i}.log"))
-    }
-
-    fn log(&self, i: usize) -> String {
-        fs::read_to_string(self.log_path(i)).unwrap_or_default()
-    }
-
-    /// The JSON at `path`; null while it does not answer.
-    fn get(&self, i: usize, path: &str) -> Value {
-        let response = exchange(&self.socket(i), "GET", path, "", "");
-        response.map_or(Value::Null, |response| serde_json::from_str(&response.body).unwrap_or_default())
-    }
-
-    fn member(&self, by: usize, i: usize) -> Value {
-        self.get(by, &format!("/v1/members/m{i}"))
-    }
-
-    fn alive(&self, by: usize) -> usize {
-        let members = self.get(by, "/v1/members?status=alive");
-        members["members"].as_array().map_or(0, Vec::len)
-    }
-
-    fn conditions(&self, i: usize) -> String {
-        self.get(i, "/v1/self")["conditions"].to_string()
-    }
-
-    fn wait(&self, what: &str, done: impl Fn(&Self) -> bool) {
-        for _ in 0..TRIES {
-            if done(self) {
-                return;
-            }
-            thread::sleep(PAUSE);
-        }
-        let logs: Vec<String> = (1..=4).map(|i| format!("--- m{i}\n{}", self.log(i))).collect();
-        panic!("waited in vain until {what}:\n{}", logs.join("\n"));
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        for (i, child) in &mut self.agents {
-            let _ = child.kill();
-            let _ = child.wait();
-            let _ = fs::remove_dir_all(PathBuf::from("/etc/netns").join(format!("{}-{i}", self.prefix)));
-        }
-        let _ = self.script(&["down"]).output();
-    }
-}
-
-/// Exit code of the script where the machine does not allow it.
-const CANNOT: i32 = 3;
-const PAUSE: Duration = Duration::from_millis(50);
-/// 45 s: generous for a loaded machine, and only ever waited in full by a failure.
-const TRIES: usize = 900;
