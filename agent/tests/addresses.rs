@@ -122,18 +122,9 @@ fn a_service_of_the_name_server_is_a_seed_and_its_records_say_the_ports() {
         return;
     }
     let Some(mut network) = Network::bare(3, "srv") else { return };
-    network.run(
+    network.name_server(
         1,
         &[
-            "dnsmasq",
-            "--keep-in-foreground",
-            "--no-resolv",
-            "--no-hosts",
-            "--conf-file=/dev/null",
-            "--pid-file",
-            "--user=root",
-            "--bind-interfaces",
-            "--listen-address=10.77.0.1",
             "--host-record=a.example.org,10.77.0.1",
             "--host-record=b.example.org,10.77.0.2",
             "--srv-host=_heartsay._udp.example.org,a.example.org,5001,10,5",
@@ -165,6 +156,53 @@ fn a_service_of_the_name_server_is_a_seed_and_its_records_say_the_ports() {
         "{}",
         network.conditions(3)
     );
+}
+
+#[test]
+fn datagrams_that_do_not_get_through_are_said_by_address_until_they_do_or_the_member_has_gone() {
+    let Some(mut network) = Network::bare(4, "send") else { return };
+    for i in 1..=4 {
+        network.agent(i, &["--seed", "10.77.0.4"]);
+    }
+    network.wait("all see all", |n| (1..=4).all(|i| n.alive(i) == 4));
+    for i in 2..=3 {
+        network.ip(1, &format!("route add unreachable 10.77.0.{i}/32"));
+    }
+    let says = |n: &Network, i: usize| n.conditions(1).contains(&format!("10.77.0.{i}:4327"));
+    network.wait("both are named", |n| says(n, 2) && says(n, 3));
+    network.ip(1, "route del unreachable 10.77.0.2/32");
+    network.wait("the first is well again", |n| !says(n, 2));
+    assert!(says(&network, 3), "{}", network.conditions(1));
+    network.kill(3);
+    network.wait("it is down", |n| n.member(1, 3)["status"] == "down");
+    for i in [4, 2, 1] {
+        network.post(i, "/v1/forget", "{\"name\":\"m3\"}");
+    }
+    network.wait("who has gone is named no more", |n| n.conditions(1) == "[]");
+}
+
+#[test]
+fn a_name_server_that_dies_takes_nobodys_address_away() {
+    if Command::new("dnsmasq").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: no dnsmasq");
+        return;
+    }
+    let Some(mut network) = Network::bare(2, "dns") else { return };
+    network.name_server(1, &["--host-record=seed.example.org,10.77.0.1"]);
+    network.agent(1, &[]);
+    network.file(2, "resolv.conf", "nameserver 10.77.0.1\noptions timeout:1 attempts:1\n");
+    network.file(2, "nsswitch.conf", "hosts: dns\n");
+    network.agent(2, &["--seed", "seed.example.org", "--seed", "10.77.0.9"]);
+    network.wait("they meet", |n| n.alive(2) == 2);
+    network.kill_server();
+    // Another address of our own makes it ask again.
+    network.ip(2, "addr add 10.77.0.22/24 dev eth0");
+    network.ip(2, "addr del 10.77.0.2/24 dev eth0");
+    network.ip_if_it_can(2, "addr add 10.77.0.22/24 dev eth0");
+    network.wait("it says what it goes on with", |n| n.conditions(2).contains("used on: 10.77.0.1:4327"));
+    let seed = network.get(2, "/v1/self")["seeds"][0].clone();
+    assert_eq!(seed["addresses"][0], "10.77.0.1:4327", "{seed}");
+    assert!(seed["error"].is_string(), "{seed}");
 }
 
 #[test]

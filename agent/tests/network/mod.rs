@@ -133,6 +133,36 @@ impl Network {
         self.run(i, &[&own, flags].concat());
     }
 
+    /// Starts a name server at 10.77.0.i with these records.
+    pub fn name_server(&mut self, i: usize, records: &[&str]) {
+        let listen = format!("--listen-address=10.77.0.{i}");
+        let own = [
+            "dnsmasq",
+            "--keep-in-foreground",
+            "--no-resolv",
+            "--no-hosts",
+            "--conf-file=/dev/null",
+            "--pid-file",
+            "--user=root",
+            "--bind-interfaces",
+            &listen,
+        ];
+        self.run(i, &[&own, records].concat());
+    }
+
+    /// Kills what was started first: the name server.
+    pub fn kill_server(&mut self) {
+        let (_, child) = self.agents.first_mut().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    pub fn post(&self, i: usize, path: &str, body: &str) {
+        let json = "Content-Type: application/json\r\n";
+        let response = exchange(&self.socket(i), "POST", path, json, body).unwrap();
+        assert!(response.status < 300, "{}", response.body);
+    }
+
     pub fn kill(&mut self, i: usize) {
         let (_, child) = self.agents.iter_mut().rfind(|(host, _)| *host == i).unwrap();
         child.kill().unwrap();
