@@ -286,7 +286,10 @@ impl Good {
         self.0.retain(|name, _| results.iter().any(|(seed, _)| seed == name));
         let filled = results.into_iter().map(|(name, result)| {
             let result = match result {
-                Ok(found) => Ok(self.0.entry(name.clone()).insert_entry(found).get().clone()),
+                Ok(found) => {
+                    self.0.insert(name.clone(), found.clone());
+                    Ok(found)
+                }
                 Err(e) => self.0.get(&name).cloned().ok_or(e),
             };
             (name, result)

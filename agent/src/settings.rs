@@ -282,7 +282,9 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
         let size: usize = text.parse().map_err(|_| "is not a number of bytes".to_owned())?;
         Budget::new(size).map_err(|e| e.to_string())
     });
-    let http_listen = r.read("http_listen", None, |text| values::address(text, DEFAULT_PORT + 1));
+    let http_listen = r.read("http_listen", None, |text| {
+        values::address(text, DEFAULT_PORT + 1).and_then(values::of_a_host)
+    });
     let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
     let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
     let electorate = r.read("expected", None, values::electorate);
@@ -528,6 +530,7 @@ mod tests {
             (&["--hook", "on_quorum_lsot=true"], "did you mean \"on_quorum_lost\"?"),
             (&["--socket", &long], "--socket"),
             (&["--seed", "n1:0"], "--seed"),
+            (&["--http-listen", "224.0.0.1:80"], "--http-listen: \"224.0.0.1:80\": is the address of many"),
         ] {
             let cluster: &[&str] = if flags.contains(&"--cluster") { &[] } else { &["--cluster", "c"] };
             let errors = load(&args(&[cluster, flags].concat())).map(drop).unwrap_err();
@@ -537,6 +540,20 @@ mod tests {
         for voters in ["a,b,c", "last-agreed:3", "db-1", "role=voter:3"] {
             assert!(load(&args(&["--cluster", "c", "--expected", voters])).is_ok(), "{voters}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_the_only_thing_that_is_wrong() {
+        for (text, said) in [("cluster = \"c", ":1: "), ("cluster = \"c\"\nname = {\n", ":2: ")] {
+            let (args, file) = with_file(&[], text);
+            let errors = load(&args).unwrap_err().to_string();
+            assert!(errors.starts_with(&format!("{}{said}", file.path().display())), "{errors}");
+            assert_eq!(errors.lines().count(), 1, "the cluster is in the file: {errors}");
+        }
+        let (mut args, _file) = with_file(&[], "");
+        args.config = Some(("/no/such/file".into(), Some(Origin::Flag("config"))));
+        let errors = load(&args).unwrap_err().to_string();
+        assert!(errors.contains("cannot read") && !errors.contains("cluster"), "{errors}");
     }
 
     #[test]

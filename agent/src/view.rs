@@ -149,6 +149,28 @@ mod tests {
         assert_eq!(board.newest(), kept + 10);
     }
 
+    /// Of every file below `dir`.
+    fn sources(dir: &std::path::Path) -> String {
+        let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        entries
+            .map(|at| if at.is_dir() { sources(&at) } else { std::fs::read_to_string(at).unwrap() })
+            .collect()
+    }
+
+    #[test]
+    fn the_runbook_says_of_each_condition_how_it_ends() {
+        let runbook = include_str!("../../docs/operations.md");
+        let table = runbook.split_once("and when they end").unwrap().1.split_once("### ").unwrap().0;
+        let text = sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+        let stated = text.split(".condition(\"").skip(1).filter_map(|rest| rest.split_once('"'));
+        let mut ids: Vec<&str> = stated.map(|(id, _)| id).filter(|id| !id.contains('\\')).collect();
+        assert!(ids.len() > 10, "{ids:?}");
+        ids.extend(["addresses", "host ids", "socket", "seed NAME", "unknown-key", "other-cluster"]);
+        for id in ids {
+            assert!(table.contains(&format!("`{id}`")), "how does {id} end?");
+        }
+    }
+
     #[test]
     fn a_condition_is_news_once_when_it_comes_and_once_when_it_goes() {
         let board = Board::new();

@@ -112,7 +112,7 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
         .flags(&["--config", config.to_str().unwrap(), "--interval", "1s"])
         .variable("HEARTSAY_INTERVAL", "2s")
         .variable("HEARTSAY_ZONE", "variable")
-        .variable("HEARTSAY_TAGS", "role=web,rack=7")
+        .variable("HEARTSAY_TAGS", "role=web,rack=7,")
         .variable("HEARTSAY_SEEDS", "")
         .variable("HEARTSAY_SEED", "10.0.0.1")
         .start();

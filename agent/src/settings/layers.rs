@@ -167,7 +167,9 @@ impl clap::FromArgMatches for AgentArgs {
                 // An empty variable is one that somebody's template left blank.
                 values.retain(|value| !value.is_empty());
                 if matches!(row.kind, Kind::Many | Kind::Table) {
-                    values = values.iter().flat_map(|v| v.split(',')).map(|v| v.trim().to_owned()).collect();
+                    let parts = values.iter().flat_map(|v| v.split(',')).map(str::trim);
+                    // So is an item between two commas, or behind the last.
+                    values = parts.filter(|part| !part.is_empty()).map(str::to_owned).collect();
                 }
                 if values.is_empty() {
                     continue;

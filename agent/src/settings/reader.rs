@@ -105,6 +105,10 @@ impl Reader {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, Failed> {
         self.read(key, found, parse)?.ok_or_else(|| {
+            if self.errors.iter().any(|error| error.key.is_empty() || error.key == "config") {
+                // It may well be in the file that could not be read.
+                return Failed;
+            }
             let problem = "is not set and has no default here".to_owned();
             let remedy =
                 format!("{}, set {} or write it into {}", remedy(key), variable_of(key), layers::MAIN_FILE);
