@@ -49,6 +49,9 @@ pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
         let remedy = match e.raw_os_error() {
             Some(libc::EADDRINUSE) => "another process, perhaps another agent, has it; give --bind",
             Some(libc::EADDRNOTAVAIL) => "no interface of this host has this address; give --bind",
+            Some(libc::EACCES) if address.port() < 1024 => {
+                "ports below 1024 are for those with CAP_NET_BIND_SERVICE; give --bind"
+            }
             _ => "give another --bind",
         };
         return Err(anyhow::Error::new(e).context(format!("cannot listen on UDP {address}: {remedy}")));

@@ -268,7 +268,7 @@ impl Agent {
                 (Stop::No | Stop::Stopping, _) => None,
             };
             tokio::select! {
-                ended = &mut self.protocol => return self.finish(ended).await,
+                ended = &mut self.protocol => return self.finish(ended, &mut signals).await,
                 _ = &mut self.api => bail!("the socket API ended; this is a defect"),
                 Some(notice) = self.notices.recv() => match notice {
                     Notice::Joined => _ = self.joined.send_replace(true),
@@ -325,13 +325,20 @@ impl Agent {
         Stop::Leaving(self.app.0.clock.after(patience))
     }
 
-    /// Lets the answers under way go out, and judges how it ended.
+    /// Lets the answers under way go out and the hooks come to their end, and judges how it ended.
     async fn finish(
         self,
         ended: Result<anyhow::Result<()>, oneshot::error::RecvError>,
+        signals: &mut Signals,
     ) -> anyhow::Result<ExitCode> {
         self.app.0.stopping.cancel();
-        let (_, _) = tokio::join!(tokio::time::timeout(GRACE * 4, self.api), self.hooks);
+        tokio::select! {
+            _ = async { tokio::join!(tokio::time::timeout(GRACE * 4, self.api), self.hooks) } => {}
+            () = signals.stop() => {
+                warn!("second signal: stopping without waiting");
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         match ended {
             Ok(Ok(())) => {
                 info!("stopped");

@@ -13,7 +13,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use heartsay_membership::{Generation, HostId, Name};
+use heartsay_membership::{FARTHEST_START_MS as DAY_MS, Generation, HostId, Name};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
@@ -182,6 +182,26 @@ impl Store {
     pub(crate) fn is_behind(&self) -> bool {
         let behind = self.behind.lock();
         behind.generation.is_some() || behind.peers || behind.agreed.is_some()
+    }
+
+    /// Makes anew what somebody has removed while this agent runs. Without its host id the next life would be that of
+    /// another host, and its name refused.
+    ///
+    /// # Errors
+    /// Disk full or gone.
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        let written = self.written.lock();
+        let path = self.dir.join(IDENTITY);
+        if path.try_exists()? {
+            return Ok(());
+        }
+        fs::DirBuilder::new().recursive(true).mode(0o750).create(&self.dir)?;
+        replace(&path, &[self.host_id.to_string()])?;
+        if *written > 0 {
+            replace(&self.dir.join(GENERATION), &[written.to_string()])?;
+        }
+        warn!(dir = %self.dir.display(), "the host id was removed while this agent ran, and is there again");
+        Ok(())
     }
 
     /// Writes what could not be written before, but for the peers: they are written whole each time.
@@ -421,7 +441,6 @@ const AGREED: &str = "agreed";
 const OF_CLUSTER: &str = "cluster = ";
 /// Ending of files that are of another cluster.
 const ASIDE: &str = "other-cluster";
-const DAY_MS: u64 = 24 * 3600 * 1000;
 
 #[cfg(test)]
 mod tests {
@@ -429,6 +448,19 @@ mod tests {
 
     fn peer(name: &str, address: &str) -> Peer {
         Peer { name: name.to_owned(), address: address.parse().unwrap() }
+    }
+
+    #[test]
+    fn a_state_directory_that_is_removed_meanwhile_comes_back_with_the_same_host_and_life() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let store = Store::open(&state, 1_000).unwrap();
+        fs::remove_dir_all(&state).unwrap();
+        store.restore().and_then(|()| store.save_peers(&[])).unwrap();
+        let (host, generation) = (store.host_id(), store.generation());
+        drop(store);
+        let next = Store::open(&state, 500).unwrap();
+        assert_eq!((next.host_id(), next.generation()), (host, generation + 1));
     }
 
     #[test]

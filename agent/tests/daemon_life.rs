@@ -34,6 +34,27 @@ fn without_leave_on_terminate_nobody_is_told() {
 }
 
 #[test]
+fn whoever_stops_with_quorum_in_hand_runs_the_hook_of_its_loss_and_a_second_signal_does_not_wait_for_it() {
+    let (quick, slow) = (plan("a"), plan("b"));
+    let (said, begun) = (quick.dir().join("said"), slow.dir().join("begun"));
+    let hook = |script: &str| format!("on_quorum_lost={script}");
+    let quick_hook =
+        hook(&format!("sleep 0.3; echo $HEARTSAY_QUORUM: $HEARTSAY_REASON > {}", said.display()));
+    let slow_hook = hook(&format!("touch {}; sleep 60", begun.display()));
+    let mut quick = quick.flags(&["--expected", "1", "--hook", &quick_hook]).start();
+    let mut slow = slow.flags(&["--expected", "1", "--hook", &slow_hook]).start();
+    for agent in [&quick, &slow] {
+        agent.wait_for("quorum is held", |agent| agent.get("/v1/quorum")["quorum"] == "held");
+        agent.signal(Signal::SIGTERM);
+    }
+    assert_eq!(quick.wait().code(), Some(0));
+    assert_eq!(fs::read_to_string(&said).unwrap(), "lost: this agent stops\n");
+    slow.wait_for("its hook runs", |_| begun.exists());
+    slow.signal(Signal::SIGTERM);
+    assert_eq!(slow.wait().code(), Some(1));
+}
+
+#[test]
 fn a_second_signal_does_not_wait_for_a_good_bye_that_nobody_hears() {
     let a = plan("a").start();
     let mut b = plan("b").seed(&a.address()).flags(&["--leave-timeout", "10m"]).start();
@@ -199,7 +220,7 @@ fn expected_that_differs_is_named_with_its_figures_until_all_agree() {
         let conditions = agent.get("/v1/self")["conditions"].to_string();
         conditions.split("expected is ").nth(1).map(str::to_owned).unwrap_or_default()
     };
-    a.wait_for("both are named", |a| said(a).contains("(b: 5, c: something else)"));
+    a.wait_for("both are named", |a| said(a).contains("(b: 5, c: other voters, fence or acceptable_pause)"));
     b.wait_for("so are they there", |b| said(b).starts_with("5 here") && said(b).contains("a: 2"));
     drop(c);
     a.wait_for("who has gone is named no more", |a| said(a).contains("(b: 5)"));

@@ -38,9 +38,8 @@ impl Memory {
     }
 
     pub(crate) fn due(&self, now: Instant) -> bool {
-        (self.changed || self.store.is_behind())
-            && now.since(self.last) >= SAVE_EVERY
-            && self.writing.as_ref().is_none_or(JoinHandle::is_finished)
+        let wanted = if self.changed || self.store.is_behind() { SAVE_EVERY } else { LOOK_EVERY };
+        now.since(self.last) >= wanted && self.writing.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     pub(crate) fn save(&mut self, now: Instant, seen: Vec<Peer>, board: &Arc<Board>) {
@@ -51,7 +50,9 @@ impl Memory {
         self.last = now;
         let (peers, store, board) = (self.with_remembered(seen), Arc::clone(&self.store), Arc::clone(board));
         self.writing = Some(tokio::task::spawn_blocking(move || {
-            note_disk(&board, "peers", store.save_peers(&peers).and_then(|()| store.catch_up()));
+            let saved =
+                store.restore().and_then(|()| store.save_peers(&peers)).and_then(|()| store.catch_up());
+            note_disk(&board, "peers", saved);
         }));
     }
 
@@ -107,7 +108,8 @@ impl Memory {
 
     /// At the end, when nobody waits any more.
     pub(crate) fn save_now(&self, seen: Vec<Peer>) {
-        if let Err(e) = self.store.save_peers(&self.with_remembered(seen)) {
+        if let Err(e) = self.store.restore().and_then(|()| self.store.save_peers(&self.with_remembered(seen)))
+        {
             warn!(error = %e, "the list of peers could not be saved");
         }
     }
@@ -140,5 +142,7 @@ fn note_disk(board: &Board, what: &str, result: io::Result<()>) {
 /// How often a changing list of peers is written, and how soon after the start at the earliest: while
 /// many start together, each has a new peer every moment, and all wait for one disk.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked whether all is still there. What has not changed is not written.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// As long as the cluster itself remembers who is down.
 const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);

@@ -35,7 +35,7 @@ fn sentence(ours: Option<&str>, others: &[(Name, Stated)]) -> Option<String> {
                 format!("{name}: {theirs}, but with another fence or acceptable_pause")
             }
             Stated::This(theirs) => format!("{name}: {theirs}"),
-            Stated::Another => format!("{name}: something else"),
+            Stated::Another => format!("{name}: other voters, fence or acceptable_pause"),
         })
         .collect();
     let more = match others.len().saturating_sub(NAMED) {
@@ -71,7 +71,10 @@ mod tests {
         let others: Vec<(Name, Stated)> = others.into_iter().map(|(n, stated)| (name(n), stated)).collect();
         let said = sentence(Some("5"), &others).unwrap();
         assert!(said.contains("is 5 here"), "{said}");
-        assert!(said.contains("(n0: 3, n1: none, n2: something else, and 1 more)"), "{said}");
+        assert!(
+            said.contains("(n0: 3, n1: none, n2: other voters, fence or acceptable_pause, and 1 more)"),
+            "{said}"
+        );
         assert!(sentence(None, &others).unwrap().contains("is not set here"));
         let fence = sentence(Some("3"), &others[..1]).unwrap();
         assert!(fence.contains("n0: 3, but with another fence"), "{fence}");
