@@ -32,6 +32,7 @@ impl Node {
         packet: &mut gossip::Packet,
     ) -> Result<(), Rejected> {
         // Those of a refusal, and of a twin, are looked at once more.
+        let sender = packet.sender;
         let again =
             matches!(packet.body, Some(gossip::packet::Body::Refusal(_) | gossip::packet::Body::Twin(_)));
         // What a newcomer pulls is old news to everybody else.
@@ -48,10 +49,13 @@ impl Node {
         for claim in claims {
             let taken = claim.and_then(|claim| {
                 let unaware = self.is_unaware_of_restart(&claim);
-                let (subject, own) = (claim.subject, claim.life.as_ref().map(|life| life.tag));
-                let result = self.take_claim(now, claim, pass_on);
-                if let (Err(refused), Some(tag)) = (&result, own)
-                    && tag == packet.sender
+                let subject = claim.subject;
+                let own_word = claim.life.as_ref().is_some_and(|life| life.tag == sender);
+                let result = self.take_claim(now, claim, pass_on, own_word);
+                // A refusal is not refused in its turn, without end.
+                if let Err(refused) = &result
+                    && own_word
+                    && !again
                 {
                     self.refuse_newcomer(now, from, subject, refused);
                 }
@@ -328,11 +332,23 @@ impl Node {
         }
     }
 
-    fn take_claim(&mut self, now: Instant, mut claim: Claim, pass_on: bool) -> Result<Change, Rejected> {
+    /// `own_word`: it comes straight from the life that it is about.
+    fn take_claim(
+        &mut self,
+        now: Instant,
+        mut claim: Claim,
+        pass_on: bool,
+        own_word: bool,
+    ) -> Result<Change, Rejected> {
         let subject = claim.subject;
         self.drop_endless_testimony(now, &mut claim);
         if subject == self.me {
-            return Ok(self.hear_of_ourselves(now, &claim));
+            let mine = self.myself().life.host_id;
+            return match claim.life.as_ref().filter(|life| life.host_id != mine) {
+                // Never answered with our own record: it would be refused again, without end.
+                Some(life) => self.hear_of_our_name(now, life, &claim, own_word),
+                None => Ok(self.hear_of_ourselves(now, &claim)),
+            };
         }
         self.check_plausible(now, &claim)?;
         let forgotten = if claim.forgotten { self.roster.get(subject) } else { None };
@@ -372,12 +388,12 @@ impl Node {
                 }
                 self.join.heard_of_somebody();
                 self.note_newcomer(now);
-                // What others say against it may be complete, so that nothing more is said.
-                if self.roster.get(subject).is_some_and(Member::is_marked) {
-                    self.hear_testimony(now, subject);
-                }
+                self.hear_first_testimony(now, subject);
             }
-            Change::Moved { from } => self.follow_to(now, subject, from, pass_on),
+            Change::Moved { from } => {
+                self.follow_to(now, subject, from, pass_on);
+                self.hear_first_testimony(now, subject);
+            }
             Change::Changed { heartbeat, state, ref mut values, standing } => {
                 if heartbeat {
                     self.close_refuted_probe(now, subject);
@@ -425,14 +441,7 @@ impl Node {
     fn hear_of_ourselves(&mut self, now: Instant, claim: &Claim) -> Change {
         let me = self.me;
         let myself = self.myself();
-        let (generation, host, heartbeat) = (myself.life.generation, myself.life.host_id, myself.heartbeat);
-        if let Some(life) = claim.life.as_ref().filter(|life| life.host_id != host) {
-            // Never answered with our own record: it would be refused again, without end.
-            if claim.generation > generation {
-                self.hear_of_our_name(now, life, claim);
-            }
-            return Change::Same;
-        }
+        let (generation, heartbeat) = (myself.life.generation, myself.heartbeat);
         if claim.generation < generation {
             return Change::Stale;
         }
@@ -490,23 +499,48 @@ impl Node {
         }
     }
 
-    /// Others know another host under our name, in a life that began after ours.
-    fn hear_of_our_name(&mut self, now: Instant, holder: &Life, claim: &Claim) {
+    /// Another host has our name.
+    fn hear_of_our_name(
+        &mut self,
+        now: Instant,
+        other: &Life,
+        claim: &Claim,
+        own_word: bool,
+    ) -> Result<Change, Rejected> {
+        let (me, myself) = (self.me, &self.myself().life);
+        let (later, first) = (claim.generation > myself.generation, myself.is_before(other));
+        let plausible = self.generation_is_plausible(now, claim.generation);
         match claim.standing.status() {
             // It is gone: the name is free, and our life has to begin after its.
             Status::Down | Status::Left => {
-                if self.generation_is_plausible(now, claim.generation) {
+                if later && plausible {
                     self.begin_anew(now, claim.generation);
                     self.accept(now);
                 }
             }
-            // It lives. Whoever has just arrived gives way; who was here before stays.
-            Status::Alive | Status::Restarting | Status::Suspect => {
-                if self.is_new(now) {
-                    self.refuse(now, holder.host_id, holder.address(), claim.generation);
+            // It comes to us, and nobody is known to hold it for a member. Where somebody holds us for one, it gives way;
+            // of two that are alone, the later.
+            Status::Alive | Status::Restarting | Status::Suspect if own_word => {
+                if first || self.roster.iter().any(|m| is_other(m, me)) {
+                    let (name, newcomer) = (other.name.clone(), other.host_id);
+                    return Err(Rejected::DuplicateName { name, holder: myself.host_id, newcomer });
+                }
+                self.refuse(now, other.host_id, other.address(), claim.generation);
+            }
+            // Others hold it for a member. Whoever has just arrived gives way. Otherwise two clusters have met, each with a
+            // holder: the first begins anew above the other, which then hears of a later life that was here before it.
+            Status::Alive | Status::Restarting | Status::Suspect if later => {
+                if first && !self.is_new(now) {
+                    if plausible {
+                        self.begin_above(now, claim.generation);
+                    }
+                } else {
+                    self.refuse(now, other.host_id, other.address(), claim.generation);
                 }
             }
+            Status::Alive | Status::Restarting | Status::Suspect => {}
         }
+        Ok(Change::Same)
     }
 
     /// Answers claims that we know better with what we know.

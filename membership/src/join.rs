@@ -17,7 +17,6 @@ use rand::RngExt;
 use crate::Instant;
 use crate::claims::is_other;
 use crate::contact::{Contact, Kind};
-use crate::io::Event;
 use crate::node::Node;
 use crate::peers;
 
@@ -181,6 +180,14 @@ impl Join {
         }
     }
 
+    /// Nobody is left who could tell us the roster.
+    pub fn look_again(&mut self) {
+        if self.phase == Phase::Pulling {
+            self.phase = Phase::Looking;
+            self.settle_phase();
+        }
+    }
+
     fn settle_phase(&mut self) {
         match (self.phase, self.is_empty()) {
             (Phase::Alone, false) => self.phase = Phase::Looking,
@@ -280,10 +287,8 @@ impl Node {
             && (self.rests.is_empty() || now >= until)
         {
             self.join.phase = Phase::Joined;
-            // Whoever is refused has joined when it is not any more (outside.rs).
-            if !self.footing.is_refused() {
-                self.emit(Event::Joined { members: self.roster.len() });
-            }
+            self.footing.has_joined();
+            self.tell_of_joining();
         }
     }
 }

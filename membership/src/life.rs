@@ -55,6 +55,12 @@ impl Life {
         self.host_id == earlier.host_id && later.is_some_and(|by| (1..=u64::from(self.moves)).contains(&by))
     }
 
+    /// Whether it has held its name for longer than `other`, of another host, as everybody can tell.
+    pub fn is_before(&self, other: &Self) -> bool {
+        let since = |life: &Self| (life.reference.unix_ms, life.host_id);
+        since(self) < since(other)
+    }
+
     /// Where others reach it.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port)

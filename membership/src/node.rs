@@ -128,6 +128,8 @@ pub struct Node {
     pub(crate) footing: Footing,
     /// Another life of our name and host, while we ask whether somebody lives it.
     pub(crate) twin: Option<Suspected>,
+    /// Where such a life was that nobody seemed to live, and its generation.
+    pub(crate) taken_for_past: Option<(SocketAddr, Generation)>,
     /// The generation with which this process began; it may have begun anew since.
     pub(crate) began_as: Generation,
     pub(crate) started: Instant,
@@ -229,6 +231,7 @@ impl Node {
             fence: Fence::new(now),
             footing: Footing::new(now),
             twin: None,
+            taken_for_past: None,
             began_as: me.generation,
             started: now,
             heard_after: Instant::EPOCH,
@@ -409,12 +412,23 @@ impl Node {
         self.emit(Event::GenerationRaised(generation));
     }
 
+    /// The same on the line of heartbeats that we have: it says since when we have held our name.
+    pub(crate) fn begin_above(&mut self, now: Instant, other: Generation) {
+        let generation = other.saturating_add(1);
+        self.begin_life_on(now, generation, self.myself().life.reference);
+        self.emit(Event::GenerationRaised(generation));
+    }
+
     /// Another life of ours, without leaving the roster.
     pub(crate) fn begin_life(&mut self, now: Instant, generation: Generation) {
+        let reference = Reference { unix_ms: generation, ..self.myself().life.reference };
+        self.begin_life_on(now, generation, reference);
+    }
+
+    fn begin_life_on(&mut self, now: Instant, generation: Generation, reference: Reference) {
         let me = self.me;
         let Some(mut myself) = self.roster.get_mut(me) else { return };
         let old = &myself.life;
-        let reference = Reference { unix_ms: generation, ..old.reference };
         let life = Life::new(old.name.clone(), old.host_id, generation, old.address(), reference);
         myself.begin_life(life.into());
         let tag = myself.tag();

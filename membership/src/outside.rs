@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 
 use crate::Instant;
 use crate::claims::is_other;
+use crate::damping::FARTHEST_TESTIMONY;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::io::Event;
 use crate::node::Node;
@@ -110,6 +111,8 @@ pub struct Footing {
     /// As last told.
     told: Option<&'static str>,
     since: Instant,
+    /// That we have joined is to be told as soon as we are not out.
+    joins: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +132,15 @@ struct Verdict {
 
 impl Footing {
     pub fn new(now: Instant) -> Self {
-        Self { refused: None, verdict: None, in_vain: 0, answered_at: now, told: None, since: now }
+        Self {
+            refused: None,
+            verdict: None,
+            in_vain: 0,
+            answered_at: now,
+            told: None,
+            since: now,
+            joins: false,
+        }
     }
 
     pub fn is_refused(&self) -> bool {
@@ -139,6 +150,11 @@ impl Footing {
     /// Whether somebody has told us that we do not count.
     pub fn is_told_out(&self) -> bool {
         self.refused.is_some() || self.verdict.is_some()
+    }
+
+    /// The cluster is known, and that has not been told.
+    pub fn has_joined(&mut self) {
+        self.joins = true;
     }
 
     pub fn answered(&mut self, now: Instant) {
@@ -188,6 +204,8 @@ impl Node {
             // What peers said of the view before says nothing about our name.
             self.agreement.clear();
             self.footing.told = None;
+            // Who is refused has not joined, so it joins when that is over, whatever keeps it out in between.
+            self.footing.joins |= self.join.is_joined();
             self.emit(Event::NameRefused { holder, address, generation });
             self.look_at_ourselves(now);
         }
@@ -206,7 +224,7 @@ impl Node {
         let heartbeat = self.myself().heartbeat;
         let kept_out = marks.is_kept_out();
         // No witness asks for more; a liar's word, or a clock far ahead, does not keep us out for ever.
-        if !(heartbeat..=heartbeat.saturating_add(LONGEST)).contains(&until)
+        if !(heartbeat..=heartbeat.saturating_add(FARTHEST_TESTIMONY)).contains(&until)
             || !(kept_out || self.resting.is_some())
             || self.footing.verdict.as_ref().is_some_and(|known| known.until > until)
         {
@@ -238,13 +256,18 @@ impl Node {
         if is == self.footing.told {
             return;
         }
-        let was = core::mem::replace(&mut self.footing.told, is);
-        self.footing.since = now;
+        (self.footing.told, self.footing.since) = (is, now);
         self.emit(Event::Outside(self.outside()));
-        if was == Some("refused") && is.is_none() && self.join.is_joined() && self.roster.len() > 1 {
+        self.tell_of_joining();
+        self.judge_quorum(now);
+    }
+
+    /// Once, and not while we are refused or otherwise out.
+    pub(crate) fn tell_of_joining(&mut self) {
+        let is_in = self.footing.told.is_none() && !self.footing.is_refused();
+        if is_in && self.join.is_joined() && core::mem::take(&mut self.footing.joins) {
             self.emit(Event::Joined { members: self.roster.len() });
         }
-        self.judge_quorum(now);
     }
 
     /// Whether nobody answers, though somebody is there who has not been called down.
@@ -258,8 +281,6 @@ impl Node {
 
 /// A refusal comes with every exchange; after so long without one nobody refuses any more.
 const STILL_REFUSED: Duration = Duration::from_secs(10);
-/// Beats ahead of ours that a verdict may lie: the longest stretch of damping.rs, and a minute for clocks.
-const LONGEST: Heartbeat = 300;
 /// Acceptable pauses without any answer, and questions in vain, from which we say so: where half of all datagrams are
 /// lost, one of four questions is answered, and twenty in a row are not once in 300 times. Honest guesses.
 const UNANSWERED_FOR: u32 = 5;

@@ -208,6 +208,7 @@ impl Node {
         });
         let Some(to) = to else {
             self.pulls.parts.clear();
+            self.join.look_again();
             return;
         };
         // Who we are comes first. Of the rest we name whom we have, and the more of our state the fewer they are.

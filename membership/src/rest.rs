@@ -23,11 +23,11 @@ use crate::peers;
 use crate::standing::Status;
 use crate::wire::Detail;
 
-/// Members of whose state we have a part, by name hash.
+/// Members of whose state we have a part, by name hash. Each of them waits in the line or is being asked for, never both.
 #[derive(Debug)]
 pub struct Rests {
     lacking: BTreeMap<u64, Rest>,
-    /// Those that wait for their turn; some may be complete by now.
+    /// Those that wait for their turn.
     line: VecDeque<u64>,
     /// Those that were asked for, and until when an answer is waited for.
     asked: Vec<(u64, Instant)>,
@@ -68,10 +68,16 @@ impl Rests {
         self.asked.iter().map(|(_, deadline)| *deadline).min().unwrap_or(Instant::NEVER)
     }
 
-    /// Nobody has more of it, or nobody answers.
-    fn give_up(&mut self, hash: u64) {
-        self.lacking.remove(&hash);
-        self.asked.retain(|(asked, _)| *asked != hash);
+    /// Nobody has more of it, or nobody answers. Whether it was being asked for.
+    fn give_up(&mut self, hash: u64) -> bool {
+        let asked = self.close(hash);
+        if self.lacking.remove(&hash).is_some()
+            && !asked
+            && let Some(place) = self.line.iter().position(|waits| *waits == hash)
+        {
+            self.line.remove(place);
+        }
+        asked
     }
 
     /// Takes a question off the list of those that are open.
@@ -106,20 +112,20 @@ impl Node {
         let newest = rest.map_or(newest, |rest| rest.newest.max(newest));
         if version >= newest {
             if self.rests.has(subject) {
-                let answered = self.rests.close(subject);
+                let answered = self.rests.give_up(subject);
                 self.rests.window = (self.rests.window + usize::from(answered)).min(LARGEST_WINDOW);
-                self.rests.give_up(subject);
                 self.fill_up(now);
             }
             return;
         }
         let gained = rest.is_some_and(|rest| version > rest.version);
         let vain = rest.filter(|_| !gained).map_or(0, |rest| rest.vain);
-        self.rests.lacking.insert(subject, Rest { tag, newest, version, vain });
+        let before = self.rests.lacking.insert(subject, Rest { tag, newest, version, vain });
         if gained && self.rests.close(subject) {
             self.rests.window = (self.rests.window + 1).min(LARGEST_WINDOW);
             self.rests.line.push_back(subject);
-        } else if rest.is_none() {
+        } else if rest.is_none() && (before.is_none() || self.rests.close(subject)) {
+            // What was asked of an earlier life stays unanswered.
             self.rests.line.push_back(subject);
         }
         self.fill_up(now);

@@ -324,6 +324,7 @@ impl Roster {
         if let Some(life) = &claim.life
             && life.host_id != member.life.host_id
             && keeps_its_name(now, &member, &claim.standing)
+            && !life.is_before(&member.life)
         {
             return Err(duplicate(&member, life.host_id));
         }

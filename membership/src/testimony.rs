@@ -19,6 +19,13 @@ impl Node {
         self.judge(now, subject);
     }
 
+    /// We know a life from now on. What others say against it may be complete, so that nothing more is said.
+    pub(crate) fn hear_first_testimony(&mut self, now: Instant, subject: u64) {
+        if self.roster.get(subject).is_some_and(Member::is_marked) {
+            self.hear_testimony(now, subject);
+        }
+    }
+
     /// Those who were drawn to the accused may have fallen silent too: whoever is next in the draw looks in
     /// their place.
     pub(crate) fn stand_in(&mut self, now: Instant) {

@@ -9,6 +9,10 @@
 //! twin. Of two twins the process that began later gives way, like any newcomer with a name that is taken; the other
 //! begins anew above its generation, and is the member again.
 //!
+//! Twins that reach only others, and not one another, would take each other for their past without end. But nobody begins a
+//! past anew: whoever hears that the life which it took for one has been raised since knows that somebody lives it. As the two cannot
+//! compare when they began, the one with the higher address gives way then.
+//!
 //! Weak spot: when a process began is told by its host's clock. The twin with the slower clock may be the one that stays.
 
 use core::net::SocketAddr;
@@ -37,6 +41,10 @@ impl Node {
     /// Somebody tells of a later life of our name and host, at another address.
     pub(crate) fn hear_of_twin(&mut self, now: Instant, life: &Life) {
         let (generation, address) = (life.generation, life.address());
+        if self.taken_for_past.is_some_and(|(at, last)| at == address && generation > last) {
+            self.past_is_lived(now, life);
+            return;
+        }
         match &mut self.twin {
             // A twin that begins anew while it is asked is still the same.
             Some(known) if now.since(known.last) < ASK_AGAIN * 4 => {
@@ -79,8 +87,19 @@ impl Node {
     /// Nobody lives that life any more.
     pub(crate) fn twin_is_past(&mut self, now: Instant) {
         let Some(twin) = self.twin.take() else { return };
+        self.taken_for_past = Some((twin.address, twin.generation));
         if twin.generation >= self.myself().life.generation {
             self.begin_anew(now, twin.generation);
+        }
+    }
+
+    /// Somebody whom we do not reach has raised the life that we took for our past.
+    fn past_is_lived(&mut self, now: Instant, life: &Life) {
+        if self.myself().life.address() > life.address() {
+            self.refuse(now, life.host_id, life.address(), life.generation);
+        } else {
+            self.taken_for_past = Some((life.address(), life.generation));
+            self.begin_anew(now, life.generation);
         }
     }
 

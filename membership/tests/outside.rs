@@ -246,3 +246,165 @@ fn who_comes_back_with_a_slow_clock_at_another_address_begins_anew_above_its_own
         assert_eq!(refusals(&world, "n3"), 0);
     }
 }
+
+/// What `name` was told of itself, in order.
+fn told(world: &World, name: &str) -> Vec<&'static str> {
+    let word = |event: &Event| match event {
+        Event::NameRefused { .. } => Some("name"),
+        Event::Outside(Some(outside)) => Some(outside.reason.word()),
+        Event::Outside(None) => Some("in"),
+        Event::Joined { .. } => Some("joined"),
+        _ => None,
+    };
+    world.nodes[name].events.iter().filter_map(|(_, event)| word(event)).collect()
+}
+
+#[test]
+fn clones_that_reach_only_others_do_not_raise_their_lives_for_ever() {
+    for first_is_lower in [true, false] {
+        let mut world = voters(3);
+        if !first_is_lower {
+            // The copy was there first.
+            world.kill("n3");
+            world.run(1.0);
+            world.start_as("n3", 3, &["n1"], config(3));
+            world.run(20.0);
+        }
+        world.cut_between("n3", "twin");
+        twin(&mut world, 3, config(3));
+        world.run(60.0);
+        let refused: Vec<&str> =
+            ["n3", "twin"].into_iter().filter(|n| outside(&world, n) == Some("refused")).collect();
+        assert_eq!(refused, ["twin"], "the one with the higher address: {world:?}");
+        assert_eq!((refusals(&world, "twin"), refusals(&world, "n3")), (1, 0));
+        let generation = world.nodes["n3"].node.own().generation;
+        world.run(60.0);
+        assert_eq!(world.nodes["n3"].node.own().generation, generation, "nobody is raised any more");
+        assert_eq!((quorum(&world, "n3"), quorum(&world, "twin")), (Quorum::Held, Quorum::Lost));
+        world.kill("n3");
+        world.wait(30.0, |w| outside(w, "twin").is_none() && quorum(w, "twin") == Quorum::Held);
+    }
+}
+
+#[test]
+fn whoever_was_refused_joins_when_it_is_in_whatever_came_between() {
+    // Straight in; unanswered first, being cut off.
+    for cut in [false, true] {
+        let mut world = voters(3);
+        twin(&mut world, 999, config(3));
+        world.wait(3.0, |w| outside(w, "twin") == Some("refused"));
+        if cut {
+            ["n1", "n2", "n3"].iter().for_each(|other| world.cut_between("twin", other));
+            world.wait(30.0, |w| outside(w, "twin") == Some("unanswered"));
+        }
+        world.kill("n3");
+        world.wait(15.0, |w| w.status("n1", "n3") == Some(Status::Down));
+        world.heal();
+        world.wait(70.0, |w| quorum(w, "twin") == Quorum::Held);
+        let expected: &[&str] = if cut {
+            &["name", "refused", "unanswered", "in", "joined"]
+        } else {
+            &["name", "refused", "in", "joined"]
+        };
+        assert_eq!(told(&world, "twin"), expected);
+        assert!(world.nodes["twin"].node.is_joined());
+    }
+}
+
+#[test]
+fn whoever_was_in_and_is_unanswered_does_not_join_again() {
+    let mut world = voters(5);
+    for other in ["n1", "n3", "n4", "n5"] {
+        world.cut.insert(("n2".into(), other.into()));
+    }
+    world.wait(15.0, |w| outside(w, "n2") == Some("unanswered"));
+    world.heal();
+    world.wait(5.0, |w| outside(w, "n2").is_none());
+    assert_eq!(told(&world, "n2"), ["unanswered", "in"]);
+}
+
+/// The same world, with another host under the name `n3` in a cluster of its own: n4, n5 and `twin`.
+fn two_clusters(first_is_here: bool) -> World {
+    let mut world = World::new();
+    let here =
+        |world: &mut World| (1..=3).for_each(|i| world.start_as(&format!("n{i}"), i, &["n1"], config(6)));
+    let there = |world: &mut World| {
+        let others: Vec<String> = world.nodes.keys().cloned().collect();
+        for (a, b) in ["n4", "n5", "twin"].iter().flat_map(|a| ["n1", "n2", "n3"].map(|b| (*a, b))) {
+            world.cut_between(a, b);
+        }
+        (4..=5).for_each(|i| world.start_as(&format!("n{i}"), i, &["n4"], config(6)));
+        let kept = world.nodes.remove("n3");
+        let address = "10.0.0.99:4099".parse().unwrap();
+        world.start_at("n3", 999, address, &["n4"], config(6));
+        let twin = world.nodes.remove("n3").unwrap();
+        world.nodes.insert("twin".into(), twin);
+        world.nodes.extend(kept.map(|kept| ("n3".to_owned(), kept)));
+        assert!(others.iter().all(|other| world.nodes.contains_key(other)));
+    };
+    if first_is_here {
+        here(&mut world)
+    } else {
+        there(&mut world)
+    }
+    world.run(10.0);
+    if first_is_here {
+        there(&mut world)
+    } else {
+        here(&mut world)
+    }
+    world.run(20.0);
+    world
+}
+
+#[test]
+fn of_two_clusters_that_meet_with_a_holder_of_one_name_each_the_first_keeps_it() {
+    for first_is_here in [true, false] {
+        let mut world = two_clusters(first_is_here);
+        let (first, later) = if first_is_here { ("n3", "twin") } else { ("twin", "n3") };
+        assert!(
+            ["n3", "twin"].iter().all(|n| outside(&world, n).is_none() && world.nodes[*n].node.is_joined())
+        );
+        world.forget_events();
+        world.heal();
+        let seed = world.nodes["n4"].address;
+        world.command("n1", heartsay_membership::Command::Seeds(vec![seed])).unwrap();
+        let host = HostId(if first_is_here { 3 } else { 999 });
+        for _ in 0..300 {
+            world.run(0.1);
+            assert!(["n3", "twin"].iter().any(|n| quorum(&world, n) != Quorum::Held), "{world:?}");
+        }
+        assert_eq!((outside(&world, first), outside(&world, later)), (None, Some("refused")), "{world:?}");
+        assert_eq!((told(&world, first), told(&world, later)), (vec![], vec!["name", "refused"]));
+        let name = Name::new("n3").unwrap();
+        for other in ["n1", "n2", "n4", "n5"] {
+            let seen = world.nodes[other].node.member(world.now, &name).unwrap();
+            assert_eq!((seen.host_id, seen.status), (host, Status::Alive), "at {other}");
+        }
+        world.wait(10.0, |w| quorum(w, first) == Quorum::Held && quorum(w, later) == Quorum::Lost);
+        // When the first goes, the other takes its place.
+        world.kill(first);
+        world.wait(30.0, |w| quorum(w, later) == Quorum::Held && outside(w, later).is_none());
+    }
+}
+
+#[test]
+fn of_two_that_are_alone_under_one_name_the_later_gives_way_whoever_calls() {
+    for later_calls in [true, false] {
+        let mut world = World::new();
+        world.start_as("n3", 3, &[], config(2));
+        world.run(1.0);
+        let address = "10.0.0.99:4099".parse().unwrap();
+        let first = world.nodes.remove("n3").unwrap();
+        world.start_at("n3", 2, address, &[], config(2));
+        let later = world.nodes.remove("n3").unwrap();
+        world.nodes.insert("twin".into(), later);
+        world.nodes.insert("n3".into(), first);
+        let (caller, called) = if later_calls { ("twin", "n3") } else { ("n3", "twin") };
+        let seed = world.nodes[called].address;
+        world.command(caller, heartsay_membership::Command::Seeds(vec![seed])).unwrap();
+        world.run(20.0);
+        assert_eq!((outside(&world, "n3"), outside(&world, "twin")), (None, Some("refused")), "{world:?}");
+        assert_eq!((refusals(&world, "n3"), refusals(&world, "twin")), (0, 1));
+    }
+}

@@ -17,7 +17,7 @@ use heartsay_membership::{
     Command, Config, Electorate, Event, HostId, Input, KeyChange, MemberEventKind, MemberView, Name, Quorum,
     Status,
 };
-use heartsay_proto::gossip::{Body, Claim, Packet};
+use heartsay_proto::gossip::{Accusation, Body, Claim, Packet};
 use heartsay_proto::{Keyring, encode_packet, seal};
 
 const NEW: &str = "10.0.7.7:4007";
@@ -209,6 +209,11 @@ fn a_move_to_where_it_is_already_changes_nothing() {
 
 /// A later life of n2 at another address, as somebody tells it to n1.
 fn told_of_later_life(world: &mut World, later: u64, moves: u32) {
+    told_of_accused_life(world, later, moves, Vec::new());
+}
+
+/// The same with what others say against it.
+fn told_of_accused_life(world: &mut World, later: u64, moves: u32, accusations: Vec<Accusation>) {
     let known = seen(world, "n1", "n2");
     let claim = Claim {
         generation: known.generation + later,
@@ -223,6 +228,7 @@ fn told_of_later_life(world: &mut World, later: u64, moves: u32) {
             interval_ms: 1000,
             moves,
         }),
+        accusations,
         ..Claim::default()
     };
     let packet = Packet { sender: 1, claims: vec![claim], ..Packet::default() };
@@ -248,4 +254,16 @@ fn only_the_record_of_the_later_life_tells_a_move_from_a_restart() {
         assert_eq!(seen(&world, "n1", "n2").state.is_empty(), kind == Restart);
     }
     assert!(Duration::from_millis(3) < World::config().interval, "such a life begins next to the one before");
+}
+
+#[test]
+fn who_is_accused_at_its_new_address_is_looked_at_by_whoever_hears_both_at_once() {
+    for accused in [false, true] {
+        let mut world = World::cluster(3);
+        let basis = seen(&world, "n1", "n2").heartbeat;
+        let accusation = Accusation { by: 7, basis, kind: 1, silent_ms: 100, weak: false };
+        told_of_accused_life(&mut world, 1, 1, Vec::from_iter(accused.then_some(accusation)));
+        let asked = world.calls.contains(&("n1".to_owned(), NEW.parse().unwrap()));
+        assert_eq!(asked, accused, "in the same moment");
+    }
 }

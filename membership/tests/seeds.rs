@@ -145,3 +145,21 @@ fn of_a_name_with_a_thousand_addresses_a_few_are_called_at_once_and_all_in_time(
     assert_eq!(called.len(), 1000);
     assert!(world.nodes["n1"].node.member(world.now, &Name::new("n1").unwrap()).is_some());
 }
+
+#[test]
+fn whoever_has_nobody_left_to_pull_from_does_not_pull_for_ever() {
+    let mut world = World::new();
+    world.start("n1", &[]);
+    world.run(5.0);
+    world.start("n2", &["n1"]);
+    // The answer to its call is all that comes back.
+    while !world.sent.iter().any(|(from, to, _)| from == "n1" && to == "n2") {
+        world.run(0.000_1);
+    }
+    world.kill("n1");
+    world.run(0.01);
+    assert!(!world.nodes["n2"].node.is_joined());
+    world.command("n2", Command::Seeds(Vec::new())).unwrap();
+    world.run(20.0);
+    assert!(world.nodes["n2"].node.is_joined(), "as if it had never had a seed");
+}
