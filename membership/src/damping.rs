@@ -87,6 +87,8 @@ pub struct Record {
     gap_since: Instant,
     /// When the witnesses are told again.
     tell_at: Instant,
+    /// Up to where our first testimony against it goes, if it asks for the short stretch; 0 of one that asks for more.
+    first: Option<Heartbeat>,
 }
 
 impl Record {
@@ -101,6 +103,7 @@ impl Record {
             gap: 0,
             gap_since: Instant::EPOCH,
             tell_at: Instant::EPOCH,
+            first: None,
         }
     }
 
@@ -121,6 +124,9 @@ impl Record {
 
     /// Beats of good behaviour that are asked for.
     fn stretch(&self) -> Heartbeat {
+        if self.first.is_none() && self.flaps < FLAPPING {
+            return FIRST_STRETCH;
+        }
         let mut stretch = STRETCH;
         let mut flaps = self.flaps;
         while flaps >= 2.0 && stretch < LONGEST_STRETCH {
@@ -291,6 +297,9 @@ impl Node {
             return;
         }
         let kept_out = member.marks().is_kept_out();
+        let said = member.marks().accusations.iter().find(|a| a.by == self.me && a.kind == Evidence::Unfit);
+        let first = record.first.filter(|basis| said.is_some_and(|a| a.basis == *basis));
+        let by_now = self.heartbeat_by(member, now);
         let (to, silence) = (member.life.address(), member.detector.silence(now));
         let present = member.is_present();
         if !witness::is_one(&self.roster, subject, self.config.witnesses, self.me) {
@@ -304,11 +313,19 @@ impl Node {
             return;
         }
         let surprise = self.damping.surprise(&record);
-        // Whoever is out comes in when its link is good, not when it is for a moment a little less bad.
-        let unfit = if kept_out { DEGRADED } else { UNFIT };
-        if surprise >= unfit || (relapse && kept_out) {
+        let unfit = match first {
+            // What happened in the spell itself is served; what counts is whether the next one has begun.
+            Some(basis) => {
+                let nearly_over = basis < by_now.saturating_add(NEARLY_OVER);
+                let bad = surprise >= REMEMBERED && record.link.answered_in_a_row() < GOOD_AGAIN;
+                kept_out && nearly_over && bad
+            }
+            // Whoever is out comes in when its link is good, not when it is for a moment a little less bad.
+            None => surprise >= if kept_out { DEGRADED } else { UNFIT } || (relapse && kept_out),
+        };
+        if unfit {
             self.find_unfit(now, subject);
-        } else if surprise >= DEGRADED && present {
+        } else if surprise >= DEGRADED && present && first.is_none() {
             self.testify_of_link(now, subject, Evidence::Degraded, DEGRADED_FOR);
         } else if now >= record.tell_at && record.tell_at != Instant::EPOCH && !kept_out {
             self.tell_of_link(now, subject);
@@ -345,6 +362,11 @@ impl Node {
         let accusation = Accusation { by: me, basis, kind, weak: false, began: now };
         if let Some(mut member) = self.roster.get_mut(subject) {
             member.mark(&Marks { accusations: vec![accusation], ..Marks::default() });
+        }
+        if kind == Evidence::Unfit
+            && let Some(record) = self.damping.records.get_mut(&subject)
+        {
+            record.first.get_or_insert(if stretch < STRETCH { basis } else { 0 });
         }
         self.tell_of_link(now, subject);
         self.judge_link(now, subject);
@@ -462,15 +484,28 @@ const FLAPS_FADE: f32 = 0.994_24;
 /// Flaps remembered from which going down again is damped: two in the last minutes. Two outages in
 /// a minute may have the same cause (a switch that reboots twice); the third is a habit.
 const FLAPPING: f32 = 1.5;
-/// Beats of good behaviour before a member is let in again, doubling with each
+/// Beats of good behaviour before a member is let in again, from the second time on, doubling with each
 /// flap up to the longest. One minute forgives a reboot of a switch and is three
 /// times the period of the on-and-off faults of the Rapid paper; honest guesses.
 const STRETCH: Heartbeat = 60;
+/// The same for the first time, not prolonged by what is remembered of the spell. Who is deaf for 20 s is accused in its
+/// eleventh second, and so in again some 30 s after the end (`run deaf-once`). Of the good half of the Rapid paper's fault, 20 s, and
+/// seven until three witnesses have seen the next bad one and everybody knows, that is what is needed lest somebody comes in
+/// between two spells: with 36, two of 24 did (`run gray-deaf`).
+const FIRST_STRETCH: Heartbeat = 40;
+/// Beats before the end of the first stretch from which a link that is bad again is asked for the full one: the good half of an
+/// on-and-off fault is over by then, and there is time to tell the others.
+const NEARLY_OVER: Heartbeat = 12;
+/// Bad again: fewer looks than this answered in a row (of a link that loses half, so many are once in 250), and so much worse
+/// than our other links, the first spell included. After 20 s without and 20 s with answers that is φ 2 to 4, as not every witness
+/// has looked from the beginning.
+const GOOD_AGAIN: u8 = 8;
+const REMEMBERED: f64 = 1.5;
 const LONGEST_STRETCH: Heartbeat = 240;
 /// Beats ahead up to which a testimony of others is taken: their longest stretch, and as much again, as they may know of
 /// later beats than we.
 pub const FARTHEST_TESTIMONY: Heartbeat = 2 * LONGEST_STRETCH;
-/// Rounds out after which a member has served what was said of it: half of the shortest stretch, as it may have been down
+/// Rounds out after which a member has served what was said of it: less than the first stretch, as it has notice and may have been down
 /// before it was kept out. Who refutes a verdict at once has served nothing.
 const SERVED: u32 = 30;
 /// Rounds for which a testimony can speak: the longest stretch, and a minute for beats that come late.

@@ -9,7 +9,8 @@ use std::path::Path;
 use common::any_packet;
 use heartsay_proto::ages::Age;
 use heartsay_proto::gossip::{
-    Body, Claim, Entry, Exchange, Lease, List, Packet, Page, Ping, Pong, ProbeRequest, Silence, Want, packet,
+    Body, Claim, Entry, Exchange, Lease, List, Packet, Page, Ping, Pong, ProbeRequest, Pull, Silence, Twin,
+    Want, packet,
 };
 use heartsay_proto::{
     Budget, Cluster, DecodeError, Key, Keyring, ages, decode_into, decode_packet, encode_packet, open, seal,
@@ -103,6 +104,27 @@ fn sealed_exchange_keeps_its_bytes() {
 #[test]
 fn plain_claims_keep_their_bytes() {
     golden("claims-plain", &Packet { claims: vec![claim()], ..start() }, &Keyring::empty());
+}
+
+#[test]
+fn the_question_about_a_copied_state_directory_keeps_its_bytes() {
+    let twin = Twin { began: 1_700_000_000_000, answer: true };
+    let body = Some(packet::Body::Twin(twin));
+    golden("twin-plain", &Packet { body, claims: vec![claim()], ..start() }, &Keyring::empty());
+}
+
+#[test]
+fn restarts_moves_parts_of_states_and_narrow_paths_keep_their_bytes() {
+    let mut claim = Claim {
+        restart_ms: 15_001,
+        kept: Some(vec![1, 2, 3, 4, 5, 250, 251, 252, 253, 254].into()),
+        newest: 300,
+        ..claim()
+    };
+    claim.body.as_mut().unwrap().moves = 2;
+    let pull = Pull { from: 1 << 60, until: 1 << 61, have: vec![1, 2, 3].into(), brief: true };
+    let body = Some(packet::Body::Pull(pull));
+    golden("pull-brief", &Packet { body, longest: 512, claims: vec![claim], ..start() }, &Keyring::empty());
 }
 
 #[test]

@@ -167,7 +167,8 @@ fn all(seed: u64, nodes: Option<usize>) -> String {
     let reorder = [0.0, 0.05][dice.below(2)];
     let corrupt = [0.0, 0.01][dice.below(2)];
     let refusals = dice.chance(0.5);
-    let faults: String = (0..1 + dice.below(4)).map(|_| fault(&mut dice, nodes)).collect();
+    let mut faults: String = (0..1 + dice.below(4)).map(|_| fault(&mut dice, nodes)).collect();
+    faults.push_str(&filter(seed, nodes));
     // Of a cut that moves into another the rules promise nothing (docs/quorum.md).
     let sides = faults.matches("what = \"partition\"").count() < 2;
     let shaky = SHAKY.iter().any(|kind| faults.contains(&format!("what = \"{kind}\"")));
@@ -216,6 +217,19 @@ fn fault(dice: &mut Dice, nodes: usize) -> String {
     format!("\n[[fault]]\nat = \"{at}s\"\n{kind}\n")
 }
 
+/// In every fourth scenario, a packet filter that refuses, inbound at one member or outbound at one. Of dice of its own, so that the
+/// rest of a seed is what it was.
+fn filter(seed: u64, nodes: usize) -> String {
+    let mut dice = Seed(seed).dice("swarm-refuse", 0);
+    if !dice.chance(0.25) {
+        return String::new();
+    }
+    let (at, lasts, few) =
+        (15 + dice.below(TROUBLE - 45), 1 + dice.below(25), 1 + dice.below((nodes / 3).max(1)));
+    let (from, to) = if dice.chance(0.5) { (few, 1) } else { (1, few) };
+    format!("\n[[fault]]\nat = \"{at}s\"\nwhat = \"refuse\"\nfrom = {from}\nto = {to}\nfor = \"{lasts}s\"\n")
+}
+
 /// So long everything is whole between two cuts: longer than a proof is good.
 const WHOLE_MS: usize = 1_500;
 /// Seconds by which all trouble is over.
@@ -239,6 +253,8 @@ mod tests {
                     .unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{}", text(seed, theme, None)));
             }
         }
+        let refused = (0..500).filter(|seed| text(*seed, Theme::All, None).contains("\"refuse\"")).count();
+        assert!((80..170).contains(&refused), "{refused} of 500 with a filter");
         assert_ne!(text(1, Theme::All, None), text(2, Theme::All, None));
         assert_eq!(draw(1, Theme::Quorum, Some(7)).expect("sound").nodes, 7);
     }

@@ -27,6 +27,7 @@ const SHIPPED: &[(&str, &str)] = ship![
     "crash-lossy",
     "deaf-accuser",
     "deaf-of-three",
+    "deaf-once",
     "duplicate-name",
     "fence",
     "flip-flop",
