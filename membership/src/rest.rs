@@ -198,3 +198,55 @@ const LARGEST_WINDOW: usize = 32;
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 /// Half of them to the owner, half to anybody: with a loss of three in ten both ways, one in 200 fails so often.
 const TRIES: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use heartsay_proto::Cluster;
+
+    use super::*;
+    use crate::config::{Config, Profile};
+    use crate::identity::{HostId, Name};
+    use crate::life::{Life, Reference};
+    use crate::node::Identity;
+    use crate::standing::Standing;
+    use crate::wire::Claim;
+
+    fn life(i: u128, generation: u64) -> Life {
+        let reference = Reference { unix_ms: generation, heartbeat: 0, interval_ms: 1000 };
+        let name = Name::new(&format!("n{i}")).unwrap();
+        Life::new(name, HostId(i), generation, ([10, 0, 0, 1], 4327).into(), reference)
+    }
+
+    #[test]
+    fn whoever_begins_another_life_waits_in_one_place() {
+        let now = Instant::EPOCH;
+        let config = Config::new(Cluster::new("rest").unwrap(), Profile::Lan);
+        let me = Identity {
+            name: Name::new("me").unwrap(),
+            host_id: HostId(99),
+            generation: 1,
+            address: ([10, 0, 0, 9], 4327).into(),
+            state: Vec::new(),
+        };
+        let mut node = Node::new(me, config.clone(), 1, now).unwrap();
+        // Four are asked for, the others wait; then all begin another life, and one is complete and lacks something again.
+        for generation in [1, 2, 3] {
+            for i in 0..7 {
+                let life = life(i, generation);
+                let (subject, standing) = (life.hash, Standing::default());
+                let claim =
+                    Claim { subject, generation, standing, forgotten: false, life: Some(life), delta: None };
+                node.roster.apply(now, claim, &config).unwrap();
+                node.note_rest(now, subject, 9);
+                if i == 6 {
+                    node.rests.give_up(subject);
+                    node.note_rest(now, subject, 9);
+                }
+            }
+        }
+        let mut places: Vec<u64> = node.rests.asked.iter().map(|(hash, _)| *hash).collect();
+        places.extend(&node.rests.line);
+        places.sort_unstable();
+        assert_eq!(places, node.rests.lacking.keys().copied().collect::<Vec<_>>());
+    }
+}

@@ -249,12 +249,12 @@ fn who_comes_back_with_a_slow_clock_at_another_address_begins_anew_above_its_own
 
 /// What `name` was told of itself, in order.
 fn told(world: &World, name: &str) -> Vec<&'static str> {
-    let word = |event: &Event| match event {
-        Event::NameRefused { .. } => Some("name"),
-        Event::Outside(Some(outside)) => Some(outside.reason.word()),
-        Event::Outside(None) => Some("in"),
-        Event::Joined { .. } => Some("joined"),
-        _ => None,
+    let word = |event: &Event| {
+        if let Event::Outside(outside) = event {
+            return Some(outside.as_ref().map_or("in", |outside| outside.reason.word()));
+        }
+        let name = matches!(event, Event::NameRefused { .. }).then_some("name");
+        name.or_else(|| matches!(event, Event::Joined { .. }).then_some("joined"))
     };
     world.nodes[name].events.iter().filter_map(|(_, event)| word(event)).collect()
 }
@@ -343,15 +343,15 @@ fn two_clusters(first_is_here: bool) -> World {
         assert!(others.iter().all(|other| world.nodes.contains_key(other)));
     };
     if first_is_here {
-        here(&mut world)
+        here(&mut world);
     } else {
-        there(&mut world)
+        there(&mut world);
     }
     world.run(10.0);
     if first_is_here {
-        there(&mut world)
+        there(&mut world);
     } else {
-        here(&mut world)
+        here(&mut world);
     }
     world.run(20.0);
     world
