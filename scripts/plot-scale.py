@@ -21,7 +21,7 @@ import sys
 
 # B(N) = 2 (H + N b / 8): docs/scale.md.
 HEADER, BITS = 83, 2.4
-# `byte_rate` of membership/src/config.rs, and how many seconds' worth may leave at once (bucket.rs).
+# `byte_rate` of membership/src/config.rs, and how many seconds' worth may leave at once (token_bucket.rs).
 BYTE_RATE, PEAK = 1_000_000, 4
 
 WIDTH, HEIGHT = 720, 400

@@ -402,7 +402,7 @@ impl Driver {
             return;
         }
         let members: BTreeSet<SocketAddr> =
-            self.node.glances().filter(|m| m.status != Status::Left).map(|m| m.address).collect();
+            self.node.summaries().filter(|m| m.status != Status::Left).map(|m| m.address).collect();
         self.turn.obstacles.look(now, |at| members.contains(&at));
         let sentence = self.turn.obstacles.sentence();
         let over = sentence.is_none();
@@ -414,7 +414,7 @@ impl Driver {
     fn peers(&self) -> Vec<Peer> {
         let me = self.node.me();
         self.node
-            .glances()
+            .summaries()
             .filter(|member| member.name != me && member.status != Status::Left)
             .map(|member| Peer { name: member.name.to_string(), address: member.address })
             .collect()

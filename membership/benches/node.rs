@@ -37,7 +37,7 @@ fn inputs(c: &mut Criterion) {
     }
     let now = transcript.lines.last().unwrap().at;
     group.bench_function("view for programs", |b| b.iter(|| node.view(now)));
-    group.bench_function("glances", |b| b.iter(|| node.glances().map(|g| g.heartbeat).sum::<u64>()));
+    group.bench_function("summaries", |b| b.iter(|| node.summaries().map(|g| g.heartbeat).sum::<u64>()));
 }
 
 fn silence(c: &mut Criterion) {

@@ -7,7 +7,7 @@
 //!
 //! By default one node is told of all the others by the datagrams with which a newcomer is supplied; all bytes
 //! count that the process then holds beyond what a node holds that knows nobody, as the allocator
-//! rounds them. With `Bodies::shared()` several nodes are told the same, and what each one more holds is divided by
+//! rounds them. With `Interner::shared()` several nodes are told the same, and what each one more holds is divided by
 //! the members: the price of a pair of observer and member.
 //!
 //! Alive, a cluster of nodes that share nothing goes its way, and all that they hold, buffers included, is divided by the

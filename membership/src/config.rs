@@ -2,13 +2,13 @@
 
 use core::time::Duration;
 
-use crate::bodies::Bodies;
+use crate::roster::interner::Interner;
 use heartsay_detector::{DetectorConfig, LocalHealthConfig, RttConfig};
 use heartsay_proto::{Budget, Cluster, Keyring};
 
 use crate::quorum::{Electorate, FenceError, MOST_ELECTORS};
-use crate::state::Capacity;
-use crate::wire::longest_entry;
+use crate::roster::state::Capacity;
+use crate::transport::wire::longest_entry;
 
 /// Everything the machine can be told before it starts.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ pub struct Config {
     /// Most members that the roster takes.
     pub max_members: usize,
     /// Where bodies of records are shared by all nodes of one process. The default shares nothing.
-    pub bodies: Bodies,
+    pub interner: Interner,
 }
 
 /// Named sets of settings for the usual kinds of network.
@@ -122,7 +122,7 @@ impl Config {
             fence: false,
             quorum_settle: Duration::from_secs(2),
             max_members: 65_535,
-            bodies: Bodies::default(),
+            interner: Interner::default(),
         };
         match profile {
             Profile::Lan => lan,

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use heartsay_proto::DecodeError;
 
 use crate::Instant;
+use crate::detection::outside::Outside;
 use crate::identity::{Generation, Heartbeat, HostId, Name, NameError};
-use crate::outside::Outside;
 use crate::quorum::{Electorate, QuorumStatus};
-use crate::standing::Status;
-use crate::state::{KeyChange, StateError};
+use crate::roster::standing::Status;
+use crate::roster::state::{KeyChange, StateError};
 
 /// One thing that happened in the world.
 #[derive(Debug)]

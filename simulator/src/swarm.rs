@@ -237,7 +237,7 @@ const TROUBLE: usize = 90;
 /// Seconds of calm in which agreement must come.
 const CALM: usize = 60;
 /// The same after trouble in which members come and go: one that flaps is kept out on purpose until it has
-/// behaved, for 240 beats at the longest (`membership/src/damping.rs`).
+/// behaved, for 240 beats at the longest (`membership/src/detection/flap_damping.rs`).
 const CALM_SHAKY: usize = 260;
 const SHAKY: [&str; 7] = ["crash-loop", "restart", "pause", "block", "slow", "lossy", "partition"];
 

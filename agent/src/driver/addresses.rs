@@ -20,7 +20,8 @@ impl Driver {
             return;
         }
         (self.turn.addresses, self.turn.addresses_stale) = (Some(now), false);
-        let present = || self.node.glances().filter(|m| matches!(m.status, Status::Alive | Status::Suspect));
+        let present =
+            || self.node.summaries().filter(|m| matches!(m.status, Status::Alive | Status::Suspect));
         let addresses = at_one_address(present().map(|member| (member.address, member.name)));
         let hosts = copied(present().map(|member| (member.host_id, member.name)));
         for (condition, sentence) in [("addresses", addresses), ("host ids", hosts)] {

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use heartsay_membership::{
-    Bodies, Command, Config, HostId, Identity, Input, Instant, Name, Node, Output, Profile,
+    Command, Config, HostId, Identity, Input, Instant, Interner, Name, Node, Output, Profile,
 };
 use heartsay_proto::Cluster;
 
@@ -66,7 +66,7 @@ impl World {
 
     /// A configuration with which many nodes of one process share what they know.
     pub fn shared() -> Config {
-        Config { bodies: Bodies::shared(), ..config() }
+        Config { interner: Interner::shared(), ..config() }
     }
 
     /// Lets time pass; `tap` sees each input, with whom it is for.

@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 
 use siphasher::sip::SipHasher13;
 
-use crate::fingerprint;
 use crate::identity::{Name, NameError};
-use crate::member::Member;
-use crate::quorum::Agreed;
+use crate::quorum::RosterTracker;
 use crate::roster::Roster;
-use crate::standing::Status;
+use crate::roster::fingerprint;
+use crate::roster::member::Member;
+use crate::roster::standing::Status;
 
 /// Who votes. All members must be told the same; answers of a member that was told
 /// otherwise do not count.
@@ -123,7 +123,7 @@ impl Electorate {
     }
 
     /// Who of `roster` votes, and what stands against counting their votes. `agreed`: the roster that was last agreed on.
-    pub(crate) fn ballot(&self, roster: &Roster, agreed: Option<&Agreed>) -> Ballot {
+    pub(crate) fn ballot(&self, roster: &Roster, agreed: Option<&RosterTracker>) -> Ballot {
         let votes = self.votes().unwrap_or(0);
         let mut ballot = Ballot { votes, needed: majority(votes), ..Ballot::default() };
         match self {
@@ -151,7 +151,7 @@ impl Electorate {
                     .collect();
                 ballot.electors.sort_unstable();
             }
-            Self::LastAgreed { .. } => return agreed.map_or(ballot, Agreed::ballot),
+            Self::LastAgreed { .. } => return agreed.map_or(ballot, RosterTracker::ballot),
         }
         ballot
     }
@@ -238,7 +238,7 @@ pub enum ElectorateError {
     #[error(
         "write last-agreed, or last-agreed:MEMBERS, where so many must be seen together before a first roster is agreed on"
     )]
-    Agreed,
+    RosterTracker,
     /// A tag without a number of votes.
     #[error("write KEY=VALUE:VOTES, for example role=voter:3")]
     Tag,
@@ -254,10 +254,12 @@ impl FromStr for Electorate {
                 return Ok(Self::LastAgreed { first: FIRST });
             }
             if let Some(first) = rest.strip_prefix(':') {
-                return Ok(Self::LastAgreed { first: number(first).map_err(|_| ElectorateError::Agreed)? });
+                return Ok(Self::LastAgreed {
+                    first: number(first).map_err(|_| ElectorateError::RosterTracker)?,
+                });
             }
             if rest.starts_with(['*', '=']) {
-                return Err(ElectorateError::Agreed);
+                return Err(ElectorateError::RosterTracker);
             }
         }
         if let Some((tag, votes)) = text.split_once('=') {
@@ -387,7 +389,7 @@ mod tests {
         for text in
             ["last-agreed:0", "last-agreed:", "last-agreed:x", "last-agreed:3*votes", "last-agreed*votes"]
         {
-            assert_eq!(of(text), E::Agreed, "{text}");
+            assert_eq!(of(text), E::RosterTracker, "{text}");
         }
         assert!(matches!(of("a,a"), E::Twice(_)));
     }

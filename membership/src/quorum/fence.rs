@@ -5,7 +5,7 @@
 //! for longer than the air lasts, the diver is up or will never act.
 //!
 //! Each elector notes when it last acknowledged whom ([`Acknowledged`]). An observer asks them for how long they have
-//! acknowledged nothing of a member, and keeps the answers as spans of its own clock ([`Silences`]). A span in which
+//! acknowledged nothing of a member, and keeps the answers as spans of its own clock ([`NonGrantSpans`]). A span in which
 //! *q* votes together acknowledged nothing shares an elector with every majority; when it is longer than a lease, the
 //! lease has run out inside it. Nobody promises anything and nothing is kept on disk: a silence is a fact, and stays one.
 //!
@@ -62,11 +62,11 @@ struct Span {
 
 /// What electors said about one member.
 #[derive(Clone, Debug, Default)]
-pub struct Silences {
+pub struct NonGrantSpans {
     by_elector: BTreeMap<u64, Span>,
 }
 
-impl Silences {
+impl NonGrantSpans {
     /// `elector` answered, at `now`, a question that left at `sent`: so long it has acknowledged nothing.
     ///
     /// It spoke at some moment between the two. So at the latest its silence began `silent` before `now`, and at the
@@ -134,17 +134,17 @@ fn beyond(length: Duration) -> Duration {
 
 /// The case for a fence around one member.
 #[derive(Clone, Debug)]
-pub struct Enclosure {
+pub struct FenceEvidence {
     /// Which life of it is silent.
     pub tag: u64,
-    pub silences: Silences,
+    pub silences: NonGrantSpans,
     /// Proven; true for as long as the member stays down.
     pub fenced: bool,
 }
 
-impl Enclosure {
+impl FenceEvidence {
     pub fn new(tag: u64) -> Self {
-        Self { tag, silences: Silences::default(), fenced: false }
+        Self { tag, silences: NonGrantSpans::default(), fenced: false }
     }
 }
 
@@ -191,8 +191,8 @@ mod tests {
     }
 
     /// 2 and 3 say at 9.99 s that they have been silent since 8 s, about.
-    fn silences() -> Silences {
-        let mut silences = Silences::default();
+    fn silences() -> NonGrantSpans {
+        let mut silences = NonGrantSpans::default();
         for elector in [2, 3] {
             silences.testify(elector, at(9_980), at(10_000), ms(2_000));
         }
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_subject_does_not_vouch_for_itself_and_neither_does_a_stranger() {
-        let mut silences = Silences::default();
+        let mut silences = NonGrantSpans::default();
         for elector in [SUBJECT, 2, 77] {
             silences.testify(elector, at(9_980), at(10_000), ms(9_000));
         }
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn silences_that_do_not_overlap_for_a_lease_prove_nothing() {
-        let mut silences = Silences::default();
+        let mut silences = NonGrantSpans::default();
         silences.testify(2, at(8_600), at(8_610), ms(4_000));
         silences.testify(3, at(9_980), at(10_000), ms(1_200));
         assert!(!silences.prove(at(10_000), SUBJECT, (ME, at(0)), &five(), LENGTH));
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn an_answer_under_way_for_long_says_little_and_an_old_one_nothing() {
-        let mut late = Silences::default();
+        let mut late = NonGrantSpans::default();
         for elector in [2, 3] {
             late.testify(elector, at(9_000), at(10_000), ms(2_000));
         }

@@ -29,7 +29,7 @@ pub struct Proof {
 
 /// How often an elector is asked.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct RetryPolicy {
     /// After a question that it answered.
     pub period: Duration,
     /// After one that it has not.
@@ -43,13 +43,13 @@ pub struct Pace {
 #[derive(Clone, Debug, Default)]
 pub struct Lease {
     /// By elector: when its newest answered question left, and its newest question.
-    electors: BTreeMap<u64, Knock>,
+    electors: BTreeMap<u64, ElectorContact>,
     own: Option<Proof>,
     borrowed: Option<Proof>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Knock {
+struct ElectorContact {
     answered: Option<Instant>,
     asked: Option<Instant>,
 }
@@ -112,7 +112,7 @@ impl Lease {
     }
 
     /// When to ask an elector (again).
-    pub fn due(&self, elector: u64, pace: Pace) -> Instant {
+    pub fn due(&self, elector: u64, pace: RetryPolicy) -> Instant {
         let Some(knock) = self.electors.get(&elector) else { return Instant::EPOCH };
         match (knock.asked, knock.answered) {
             (None, None) => Instant::EPOCH,

@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use heartsay_membership::{
-    Command, Event, Generation, Glance, Heartbeat, Input, Instant, MemberEvent, MemberEventKind, Name, Node,
-    Output, Rejected, Status, Transmit,
+    Command, Event, Generation, Heartbeat, Input, Instant, MemberEvent, MemberEventKind, MemberSummary, Name,
+    Node, Output, Rejected, Status, Transmit,
 };
 use serde::{Deserialize, Serialize};
 
@@ -123,8 +123,8 @@ impl Machine {
     }
 
     /// The table, without its costly columns; a model has none to show.
-    pub(crate) fn glances(&self) -> impl Iterator<Item = Glance<'_>> {
-        self.real().into_iter().flat_map(Node::glances)
+    pub(crate) fn summaries(&self) -> impl Iterator<Item = MemberSummary<'_>> {
+        self.real().into_iter().flat_map(Node::summaries)
     }
 
     /// Generation and heartbeat that it gives itself.

@@ -1,7 +1,7 @@
 //! Where the machine's settings differ from the shipped ones.
 
 use heartsay_detector::{DetectorConfig, FixedConfig, PhiConfig, Tail};
-use heartsay_membership::{Bodies, Config, Electorate, Profile as Shipped};
+use heartsay_membership::{Config, Electorate, Interner, Profile as Shipped};
 use heartsay_proto::{Budget as Datagram, Cluster};
 use serde::Deserialize;
 
@@ -100,7 +100,7 @@ impl Protocol {
             Profile::Wan => Shipped::Wan,
         };
         let mut config = Config::new(cluster, profile);
-        config.bodies = Bodies::shared();
+        config.interner = Interner::shared();
         macro_rules! take {
             ($($field:ident $(. $inner:tt)?),*) => {
                 $(if let Some(value) = self.$field { config.$field = value $(. $inner)?; })*

@@ -82,7 +82,7 @@ impl World {
             let since = local.since(member.since) >= self.config.acceptable_pause;
             (since || member.kept_out.is_some()).then_some(member.generation)
         };
-        let down = node.glances().filter(|glance| glance.status == Status::Down);
+        let down = node.summaries().filter(|glance| glance.status == Status::Down);
         for (name, generation) in down.filter_map(|glance| Some((glance.name, out(glance.name)?))) {
             let Some(subject) = self.oracle.find(name) else { continue };
             if owners_word(&self.hosts, subject).is_some_and(|(life, _)| life == generation) {
@@ -128,7 +128,7 @@ impl World {
         let nodes = || self.hosts.iter().map(|h| h.process.as_ref().and_then(|process| process.node.real()));
         let all: u64 = nodes().flatten().map(|node| node.own().version).sum();
         let whole = nodes().map(|node| {
-            node.is_some_and(|node| node.glances().map(|glance| glance.version).sum::<u64>() == all)
+            node.is_some_and(|node| node.summaries().map(|glance| glance.version).sum::<u64>() == all)
         });
         let whole: Vec<bool> = whole.collect();
         for marks in self.marks.iter_mut().zip(whole).filter(|(marks, whole)| *whole && !marks.stated) {
@@ -161,7 +161,7 @@ impl World {
         let Some(process) = &self.hosts[observer].process else { return };
         let name = self.hosts[observer].name.as_str();
         let own = self.hosts[observer].subject == observer;
-        for glance in process.node.glances() {
+        for glance in process.node.summaries() {
             let claim = (glance.name, glance.generation, glance.heartbeat);
             let owner = |host: usize| owners_word(&self.hosts, host);
             let subject = Safety::claim(&mut self.violations, now, name, claim, &mut self.oracle, owner);

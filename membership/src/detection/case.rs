@@ -1,0 +1,147 @@
+//! The case against one member, told to people: each piece, who gave it, and what is missing.
+
+use core::time::Duration;
+
+use crate::Instant;
+use crate::detection::verdict;
+use crate::detection::witnesses::{self, Testimony};
+use crate::identity::{Heartbeat, Name};
+use crate::node::Node;
+use crate::roster::member::Member;
+use crate::roster::standing::Status;
+
+/// What there is against a member, and how far it is from a verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CaseView {
+    /// What this node has found out itself.
+    pub pieces: Vec<PieceView>,
+    /// All of it together, in decimal digits; from 5 we accuse, from 8 we testify.
+    pub phi: f64,
+    /// Names of the witnesses, as drawn from this node's roster.
+    pub witnesses: Vec<Name>,
+    /// Testimonies that a verdict needs.
+    pub needed: usize,
+    /// Accusers in good standing and sure of themselves that have proven the silence, refusals included.
+    pub proven: usize,
+    /// Accusers that were refused by the member's kernel.
+    pub refused: usize,
+    /// Accusers that find it unfit, though it lives.
+    pub unfit: usize,
+    /// How much longer the silence has to last for a verdict by silence.
+    pub pause_left: Duration,
+    /// Any heartbeat above this closes the case.
+    pub basis: Option<Heartbeat>,
+    /// Too many others are silent for a quick verdict, or we have just been away.
+    pub held: bool,
+}
+
+/// One piece of evidence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PieceView {
+    /// What it is.
+    pub kind: PieceKind,
+    /// What it is worth, in decimal digits, within its cap.
+    pub phi: f64,
+    /// How many of it.
+    pub count: u32,
+    /// Who gave it; empty: this node itself.
+    pub by: Vec<Name>,
+    /// The first and the last of it.
+    pub first: Instant,
+    /// See `first`.
+    pub last: Instant,
+}
+
+/// Kinds of evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PieceKind {
+    /// Its heartbeat does not advance.
+    Silence,
+    /// It does not answer us.
+    Direct,
+    /// It does not answer helpers.
+    Indirect,
+    /// The kernel of its host refuses datagrams.
+    Refused,
+    /// Looks at its link; `count` of the last 32 stayed unanswered though it lived.
+    Link,
+    /// Returns from "down", of late.
+    Flaps,
+}
+
+impl Node {
+    /// The case against `member`; `None` when there is nothing against it.
+    pub(crate) fn case(&self, now: Instant, member: &Member) -> Option<CaseView> {
+        let hash = member.hash();
+        if hash == self.me || member.status == Status::Left {
+            return None;
+        }
+        let marks = member.marks();
+        let pieces = self.pieces(now, member);
+        let open = !pieces.is_empty()
+            || !marks.accusations.is_empty()
+            || !matches!(member.status, Status::Alive | Status::Restarting);
+        if !open {
+            return None;
+        }
+        let witnesses = witnesses::of(&self.roster, hash, self.config.witnesses);
+        let testimony = Testimony::against(member, &self.roster, self.config.witnesses);
+        let began = marks.that_count().map(|a| a.began).min();
+        let patience = verdict::patience(self.config.acceptable_pause, self.suspect_share);
+        let probe = self.probes.get(&hash);
+        let began = began.or(probe.map(|p| p.began)).unwrap_or(now);
+        let silence = marks.of_silence().map(|a| a.basis).chain(marks.down).max();
+        Some(CaseView {
+            phi: probe.map_or(0.0, |p| p.case.phi()),
+            pieces,
+            witnesses: self.names(&witnesses),
+            needed: testimony.needed,
+            proven: testimony.proven,
+            refused: testimony.refused,
+            unfit: testimony.unfit,
+            pause_left: patience.saturating_sub(now.since(began)),
+            basis: silence.or(probe.map(|p| p.basis)),
+            held: patience > self.config.acceptable_pause || now < self.recovering_until,
+        })
+    }
+
+    fn pieces(&self, now: Instant, member: &Member) -> Vec<PieceView> {
+        let mut pieces = Vec::new();
+        let mut add = |kind, phi, count, by, first, last| {
+            pieces.push(PieceView { kind, phi, count, by, first, last });
+        };
+        if let Some(probe) = self.probes.get(&member.hash()) {
+            let case = &probe.case;
+            if case.silence() > 0.0 {
+                add(PieceKind::Silence, case.silence(), 1, Vec::new(), member.detector.last(), now);
+            }
+            for (kind, tally) in [(PieceKind::Direct, case.direct), (PieceKind::Indirect, case.indirect)] {
+                let by = if kind == PieceKind::Indirect { self.names(&probe.helpers) } else { Vec::new() };
+                if tally.count > 0 {
+                    add(kind, tally.worth(), tally.count, by, tally.first, tally.last);
+                }
+            }
+            if let Some(at) = case.refused {
+                add(PieceKind::Refused, TESTIFIES, 1, Vec::new(), at, at);
+            }
+        }
+        if let Some(record) = self.damping.record(member.hash()) {
+            if record.link.lost() > 0 {
+                let phi = self.damping.surprise(record);
+                add(PieceKind::Link, phi, record.link.lost().into(), Vec::new(), record.since, now);
+            }
+            if record.flaps >= 0.5 {
+                let flaps = [1_u32, 2, 3, 4].into_iter().rev().find(|n| record.flaps >= *n as f32 - 0.5);
+                add(PieceKind::Flaps, 0.0, flaps.unwrap_or(1), Vec::new(), record.since, now);
+            }
+        }
+        pieces
+    }
+
+    pub(crate) fn names(&self, hashes: &[u64]) -> Vec<Name> {
+        hashes.iter().filter_map(|h| self.roster.get(*h)).map(|m| m.incarnation.name.clone()).collect()
+    }
+}
+
+/// φ of a refusal, as in heartsay_detector::Case.
+const TESTIFIES: f64 = 8.0;

@@ -1,0 +1,86 @@
+//! Several are silent: who else?
+//!
+//! Picture: a ship's mate who misses two hands calls the roll at once, and does not wait to come across the
+//! others in their turn.
+//!
+//! Rule: when somebody turns suspect while somebody else is, each member asks [`CALLS`] others, one after the
+//! other: those whom the tournament of `peers.rs` gives it next. Everybody is asked by exactly one at a time, as
+//! in a round; whose caller is silent too has another one at the next call, and each newly suspected begins the
+//! calls anew. So members that fall silent together are found in some tenths of a second however many they are,
+//! and a cut shows whole before anybody is judged.
+//!
+//! Weak spot: where much is lost anyway an unanswered call says little and would only make work; there,
+//! everybody waits for the turn ([`LOSSY`]).
+
+use crate::Instant;
+use crate::gossip::peers;
+use crate::node::Node;
+use crate::roster::member::Member;
+use crate::roster::standing::Status;
+use crate::transport::requests::RequestKind;
+
+/// The calls of the roll, done and to do.
+#[derive(Clone, Copy, Debug)]
+pub struct ExtraProbes {
+    /// When the next is due.
+    next: Instant,
+    /// How many are to follow.
+    left: u32,
+    /// In which slot the last was, and how many of its slot it was.
+    slot: u64,
+    calls: u64,
+}
+
+impl ExtraProbes {
+    pub fn new() -> Self {
+        Self { next: Instant::EPOCH, left: 0, slot: 0, calls: 0 }
+    }
+
+    pub fn next(&self) -> Instant {
+        if self.left == 0 { Instant::NEVER } else { self.next }
+    }
+}
+
+impl Node {
+    /// Somebody has become suspect: if it is not the only one, others are asked.
+    pub(crate) fn begin_extra_probes(&mut self, now: Instant) {
+        if self.roster.census().suspect >= TOGETHER {
+            self.extra_probes.left = CALLS;
+            self.extra_probes.next = self.extra_probes.next.max(now);
+        }
+    }
+
+    /// One call, when it is due.
+    pub(crate) fn step_extra_probes(&mut self, now: Instant) {
+        if now < self.extra_probes.next() {
+            return;
+        }
+        if self.paths.failure_rate() > LOSSY || now < self.recovering_until || self.leave.is_some() {
+            self.extra_probes.left = 0;
+            return;
+        }
+        let slot = self.slot_clock.slot(now);
+        let calls = if slot == self.extra_probes.slot { self.extra_probes.calls + 1 } else { 1 };
+        let next = now + self.config.interval / A_ROUND;
+        self.extra_probes = ExtraProbes { next, left: self.extra_probes.left.saturating_sub(1), slot, calls };
+        let alive = |m: &Member| m.status == Status::Alive;
+        let Some(member) = peers::for_slot(&self.roster, self.me, slot.saturating_add(calls), alive) else {
+            return;
+        };
+        let (subject, to) = (member.hash(), member.incarnation.address());
+        if !self.probes.contains_key(&subject) && self.probe_budget.take(now, 1) {
+            self.ping(now, subject, to, RequestKind::ExtraProbe);
+        }
+    }
+}
+
+/// So many suspects have something in common.
+const TOGETHER: u32 = 2;
+/// Calls after a suspicion. With a quarter of all members silent, one in four calls has a silent caller, so
+/// three leave one in sixty unasked.
+const CALLS: u32 = 3;
+/// Calls of one member per interval, at most. Four: an unanswered one has become a suspicion within a quarter
+/// of a second on a LAN (50 ms for the answer, as much for the helpers').
+const A_ROUND: u32 = 4;
+/// Share of unanswered contacts above which an unanswered call is worth less than a digit.
+const LOSSY: f32 = 0.1;

@@ -1,0 +1,155 @@
+//! Hearsay: the heartbeats that somebody tells of a page of members on whom both sides agree.
+//!
+//! Picture: a roll that is read out. Whoever listens follows with a finger on its own list and looks up only where a
+//! higher number is read than stands there.
+//!
+//! Twice a second each member listens to the heartbeats of all others, so this is where an agent, and a simulator of
+//! thousands of them, spends its time.
+
+use core::ops::Range;
+use std::collections::BTreeMap;
+
+use heartsay_detector::DetectorConfig;
+use heartsay_proto::ages::{self, Age};
+use heartsay_proto::gossip;
+
+use crate::Instant;
+use crate::detection::probe::Probe;
+use crate::identity::Heartbeat;
+use crate::io::Rejected;
+use crate::node::Node;
+use crate::node::{SHORTEST_INTERVAL_MS, heartbeat_limit};
+use crate::roster::heartbeat_track::{HeartbeatTrack, IntervalDivider};
+use crate::roster::member::Member;
+use crate::roster::shard::Shard;
+
+/// What is the same for all members of a page.
+struct AgeMerge<'a> {
+    now: Instant,
+    unix_ms: u64,
+    /// When the other side spoke, on its own line; see [`crate::roster::heartbeat_track::nominal`].
+    nominal: i64,
+    config: &'a DetectorConfig,
+    /// When the acceptable pause of those is over who are heard now.
+    pause_over: Option<Instant>,
+    probes: &'a BTreeMap<u64, Probe>,
+}
+
+impl Node {
+    /// Takes the heartbeats of a page, told at `nominal`.
+    pub(crate) fn take_ages(
+        &mut self,
+        now: Instant,
+        nominal: i64,
+        page: &gossip::Page,
+    ) -> Result<(), Rejected> {
+        let (mut ages, mut newer) = (core::mem::take(&mut self.ages), core::mem::take(&mut self.candidates));
+        let decoded = ages::decode(&page.ages, self.roster.page_len(page.bits, page.prefix), &mut ages);
+        // Those whose heartbeat may change what is thought of them.
+        let mut spoke = Vec::new();
+        if decoded.is_ok() {
+            let config = &self.config.detector;
+            let (unix_ms, pause_over) = (self.unix_ms(now), config.pause_over(now));
+            let age_merge = AgeMerge { now, unix_ms, nominal, config, pause_over, probes: &self.probes };
+            let (own, mut rest) = (self.roster.place(self.me), ages.as_mut_slice());
+            for (number, shard, range) in self.roster.parts_mut(page.bits, page.prefix) {
+                let (here, beyond) = rest.split_at_mut_checked(range.len()).unwrap_or_default();
+                rest = beyond;
+                // Nobody else tells us how often we have beaten.
+                let own = own.filter(|own| own.0 == number).and_then(|own| own.1.checked_sub(range.start));
+                if let Some(own) = own.and_then(|own| here.get_mut(own)) {
+                    *own = Age::LEFT_OUT;
+                }
+                age_merge.take(shard, range, here, &mut newer, &mut spoke);
+            }
+        }
+        (self.ages, self.candidates) = (ages, newer);
+        for (hash, heartbeat) in spoke {
+            if let Some(mut member) = self.roster.get_mut(hash) {
+                member.advance(now, heartbeat, &self.config.detector);
+            }
+            self.after_heartbeat(now, hash);
+        }
+        Ok(decoded?)
+    }
+}
+
+/// A heartbeat that is news.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Candidate {
+    /// Whose, by the place in the range.
+    at: usize,
+    /// By how many milliseconds it goes [`beyond`](HeartbeatTrack::beyond) what we know.
+    beyond: i64,
+}
+
+impl AgeMerge<'_> {
+    /// Takes the heartbeats of a range of a drawer. Those of members that may have something to refute come out in
+    /// `spoke` and are not taken.
+    fn take(
+        &self,
+        shard: &mut Shard,
+        range: Range<usize>,
+        ages: &[Age],
+        newer: &mut Vec<Candidate>,
+        spoke: &mut Vec<(u64, Heartbeat)>,
+    ) {
+        let tracks = shard.tracks.get_mut(range.clone()).unwrap_or_default();
+        let members = shard.members.get_mut(range.clone()).unwrap_or_default();
+        let mut divider = IntervalDivider::UNKNOWN;
+        for &Candidate { at, beyond } in find_newer(self.nominal, ages, tracks, members, newer) {
+            let (Some(track), Some(member)) = (tracks.get_mut(at), members.get_mut(at)) else { break };
+            let told = ages.get(at).and_then(|age| age.rounds());
+            let Some((steps, _)) = track.steps(beyond, &mut divider).zip(told) else { continue };
+            // What can have been beaten since it was last heard needs no look at its life.
+            let silence = self.now.micros_since(member.detector.last());
+            let heartbeat = member.heartbeat.saturating_add(steps);
+            if steps.saturating_mul(SHORTEST_INTERVAL_MS * 1000) > silence
+                && heartbeat > heartbeat_limit(self.unix_ms, member.incarnation.generation)
+            {
+                continue;
+            }
+            let hash = || shard.index.get(range.start + at).map_or(0, |entry| entry.hash);
+            if !track.is_unmarked() || (!self.probes.is_empty() && self.probes.contains_key(&hash())) {
+                spoke.push((hash(), heartbeat));
+            } else {
+                member.beat(self.now, steps, track.interval_ms(), self.config);
+                track.advance(steps);
+                track.set_next_check(member.detector.calm_until(self.pause_over));
+            }
+        }
+    }
+}
+
+/// Finds those of whom a newer heartbeat is told than we know.
+///
+/// Two things keep a processor waiting, and each is kept out of the way of the other. Whether it is news is as good as
+/// a coin, which nobody guesses: all are written down, and the next one over those that are no news. And what we know of
+/// a member has to be fetched from far: the fetching is done for all before anything is done with it, so that they
+/// come together (`heartsay-sim bench --nodes 1000`: five percent less of all its time).
+// By itself, so that what it counts with is kept in registers.
+#[inline(never)]
+fn find_newer<'a>(
+    nominal: i64,
+    ages: &[Age],
+    tracks: &[HeartbeatTrack],
+    members: &[Member],
+    newer: &'a mut Vec<Candidate>,
+) -> &'a [Candidate] {
+    if newer.len() < ages.len() {
+        newer.resize(ages.len(), Candidate::default());
+    }
+    let mut count = 0;
+    for (at, (age, track)) in ages.iter().zip(tracks).enumerate() {
+        let Some(place) = newer.get_mut(count) else { break };
+        // Of one that is left out this is some number, and is not looked at.
+        (place.at, place.beyond) = (at, track.beyond(nominal, *age));
+        count += usize::from(place.beyond >= 0);
+    }
+    let newer = newer.get_mut(..count).unwrap_or_default();
+    for member in newer.iter().filter_map(|news| members.get(news.at)) {
+        // Both ends of its band, as it may lie in two lines.
+        core::hint::black_box((member.heartbeat, member.first_beat_at()));
+    }
+    newer
+}

@@ -1,0 +1,190 @@
+//! News, passed on at once.
+//!
+//! Picture: whoever hears something new tells four others right away, drawn by
+//! lot, and a moment later three more, then falls silent about it. Four calls
+//! by everybody leave 2 % without the news (fixed point of 1 - e^-4x). The
+//! other three go by the tournament of `peers.rs`, so that everybody gets
+//! exactly three of them: whoever is still without the news would have to be
+//! missed by all three. The next exchange tells those.
+//!
+//! What waits to be told is kept by subject, the newest word wins, so the
+//! queue is never longer than the roster. A budget bounds the datagrams. While it
+//! is used up, news waits until it suffices for all four calls and gathers in the
+//! same datagrams: told to one alone, each would be known to too few.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use crate::Instant;
+use crate::transport::token_bucket::TokenBucket;
+
+/// Subjects that are news, and when to tell of them.
+#[derive(Debug)]
+pub struct Broadcast {
+    waiting: BTreeMap<u64, News>,
+    /// The earliest of their times.
+    earliest: Instant,
+    budget: TokenBucket,
+    coalesce: Duration,
+    /// Peers told at once: never more than the budget can ever allow.
+    fanout: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct News {
+    due: Instant,
+    wave: u8,
+    full: bool,
+}
+
+/// A subject whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Name hash.
+    pub subject: u64,
+    /// First or second wave.
+    pub wave: u8,
+    /// The receivers may not know this life: tell everything.
+    pub full: bool,
+}
+
+impl Broadcast {
+    pub fn new(now: Instant, rate: u32, coalesce: Duration, fanout: usize) -> Self {
+        let budget = TokenBucket::new(now, rate);
+        let fanout = fanout.min(budget.size());
+        Self { waiting: BTreeMap::new(), earliest: Instant::NEVER, budget, coalesce, fanout }
+    }
+
+    /// There is something new about `subject`.
+    ///
+    /// The busier we are, by what waits and by what has left lately, the longer it is held back: one event leaves
+    /// after the time to coalesce, while in a mass start a thousand events share the datagrams of ten.
+    pub fn news(&mut self, now: Instant, subject: u64, full: bool) {
+        let fresh = News { due: now + self.pause(now), wave: 0, full };
+        self.waiting
+            .entry(subject)
+            .and_modify(|old| {
+                let due = if old.wave == 0 { old.due } else { fresh.due };
+                *old = News { due, wave: 0, full: old.full | full };
+            })
+            .or_insert(fresh);
+        self.earliest = self.earliest.min(fresh.due);
+    }
+
+    /// More waits than can be told soon: who can, should spread it by other means.
+    pub fn is_saturated(&self) -> bool {
+        self.waiting.len() >= FLOOD
+    }
+
+    /// When [`Self::due`] will have something to say.
+    pub fn next(&self) -> Instant {
+        self.earliest.max(self.budget.next(self.fanout))
+    }
+
+    /// Peers that the first wave is told to.
+    pub fn fanout(&self) -> usize {
+        self.fanout
+    }
+
+    /// Takes out the subjects whose turn it is, if the budget allows a whole wave.
+    pub fn due(&mut self, now: Instant) -> Vec<Due> {
+        if !self.affords(now, self.fanout) {
+            return Vec::new();
+        }
+        // What would be due a moment later rides along.
+        let until = now + self.pause(now);
+        let due: Vec<Due> = self
+            .waiting
+            .iter()
+            .filter(|(_, news)| news.due <= until)
+            .map(|(subject, news)| Due { subject: *subject, wave: news.wave, full: news.full })
+            .collect();
+        for told in &due {
+            if told.wave + 1 < WAVES {
+                if let Some(news) = self.waiting.get_mut(&told.subject) {
+                    *news = News { due: now + SECOND_WAVE, wave: told.wave + 1, full: told.full };
+                }
+            } else {
+                self.waiting.remove(&told.subject);
+            }
+        }
+        self.earliest = self.waiting.values().map(|n| n.due).min().unwrap_or(Instant::NEVER);
+        due
+    }
+
+    /// Whether the budget allows so many datagrams now.
+    pub fn affords(&mut self, now: Instant, datagrams: usize) -> bool {
+        self.budget.available(now) >= datagrams
+    }
+
+    /// From a piece of news to its datagrams.
+    fn pause(&mut self, now: Instant) -> Duration {
+        let waiting = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+        self.coalesce * (1 + waiting.max(self.budget.used(now)).min(BUSIEST))
+    }
+
+    /// What did not fit into this wave's datagrams waits for the next one.
+    pub fn put_back(&mut self, now: Instant, due: Due) {
+        let again = News { due: now + self.coalesce, wave: due.wave, full: due.full };
+        self.waiting.insert(due.subject, again);
+        self.earliest = self.earliest.min(again.due);
+    }
+
+    /// `datagrams` have left.
+    pub fn spend(&mut self, now: Instant, datagrams: usize) {
+        self.budget.take(now, datagrams);
+    }
+}
+
+/// Subjects waiting beyond which news is held back no longer: eleven times the time to coalesce.
+const BUSIEST: u32 = 10;
+/// Two datagrams of newcomers. Honest guess.
+const FLOOD: usize = 32;
+/// Times that one node tells of one piece of news.
+const WAVES: u8 = 2;
+/// From the first wave to the second: longer than a LAN needs for the first to
+/// have spread, far shorter than a round. Honest guess.
+const SECOND_WAVE: Duration = Duration::from_millis(150);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::EPOCH + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn news_is_told_in_two_waves_and_then_no_more() {
+        let mut broadcast = Broadcast::new(at(0), 50, Duration::from_millis(10), 4);
+        broadcast.news(at(0), 7, false);
+        assert_eq!(broadcast.next(), at(10));
+        assert_eq!(broadcast.due(at(10)), vec![Due { subject: 7, wave: 0, full: false }]);
+        assert_eq!(broadcast.next(), at(160));
+        assert_eq!(broadcast.due(at(160)), vec![Due { subject: 7, wave: 1, full: false }]);
+        assert_eq!(broadcast.next(), Instant::NEVER);
+    }
+
+    #[test]
+    fn newer_news_about_the_same_subject_takes_the_place_of_the_old() {
+        let mut broadcast = Broadcast::new(at(0), 50, Duration::from_millis(10), 4);
+        broadcast.news(at(0), 7, true);
+        broadcast.news(at(5), 7, false);
+        assert_eq!(broadcast.due(at(10)), vec![Due { subject: 7, wave: 0, full: true }]);
+    }
+
+    #[test]
+    fn datagrams_stay_within_the_budget_whatever_happens() {
+        let mut broadcast = Broadcast::new(at(0), 50, Duration::from_millis(10), 4);
+        let mut sent = 0;
+        for ms in 0..10_000 {
+            broadcast.news(at(ms), ms, false);
+            if broadcast.next() <= at(ms) {
+                assert!(!broadcast.due(at(ms)).is_empty());
+                broadcast.spend(at(ms), 4);
+                sent += 4;
+            }
+        }
+        assert!(sent <= 50 * 4 + 50 * 10, "sent {sent}");
+        assert!(sent >= 10_000 / 110 * 4, "and four leave after each of the longest pauses: {sent}");
+    }
+}

@@ -1,0 +1,154 @@
+//! Two processes with one host id and one name: a machine was cloned with its state directory.
+//!
+//! Picture: two people come with the same passport. Each looks whether the other is real before one of them gives way;
+//! a passport that was renewed leaves an old number behind, but nobody who carries it.
+//!
+//! A later life of ours than this one is usually our own past: the clock was set back, or the state directory comes from
+//! a backup. Then nobody lives it any more, and we begin anew above it. So whoever hears of another life of its own
+//! name and host *at another address* first asks there. No answer: it was our past. An answer, from the life itself: a
+//! twin. Of two twins the process that began later gives way, like any newcomer with a name that is taken; the other
+//! begins anew above its generation, and is the member again.
+//!
+//! Twins that reach only others, and not one another, would take each other for their past without end. But nobody begins a
+//! past anew: whoever hears that the life which it took for one has been raised since knows that somebody lives it. As the two cannot
+//! compare when they began, the one with the higher address gives way then.
+//!
+//! Weak spot: when a process began is told by its host's clock. The twin with the slower clock may be the one that stays.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use heartsay_proto::gossip;
+use heartsay_proto::gossip::packet::Body;
+
+use crate::Instant;
+use crate::identity::Generation;
+use crate::node::Node;
+use crate::roster::incarnation::Incarnation;
+use crate::transport::requests::{Request, RequestKind};
+use crate::transport::wire::{self, Claim, Detail};
+
+/// Another life of our name and host, of which we do not know yet whether anybody lives it.
+#[derive(Clone, Copy, Debug)]
+pub struct SuspectedClone {
+    generation: Generation,
+    address: SocketAddr,
+    asked: u32,
+    last: Instant,
+}
+
+impl Node {
+    /// Somebody tells of a later life of our name and host, at another address.
+    pub(crate) fn hear_of_twin(&mut self, now: Instant, incarnation: &Incarnation) {
+        let (generation, address) = (incarnation.generation, incarnation.address());
+        if self.taken_for_past.is_some_and(|(at, last)| at == address && generation > last) {
+            self.past_is_lived(now, incarnation);
+            return;
+        }
+        match &mut self.clone_suspect {
+            // A twin that begins anew while it is asked is still the same.
+            Some(known) if now.since(known.last) < ASK_AGAIN * 4 => {
+                if known.address == address {
+                    known.generation = known.generation.max(generation);
+                }
+            }
+            Some(_) | None => {
+                self.clone_suspect = Some(SuspectedClone { generation, address, asked: 0, last: now });
+                self.ask_clone(now);
+            }
+        }
+    }
+
+    fn ask_clone(&mut self, now: Instant) {
+        let Some(clone_suspect) = &mut self.clone_suspect else { return };
+        (clone_suspect.asked, clone_suspect.last) = (clone_suspect.asked + 1, now);
+        let to = clone_suspect.address;
+        let request = Request {
+            subject: None,
+            to,
+            sent: now,
+            deadline: now + ASK_AGAIN,
+            kind: RequestKind::CloneProbe,
+        };
+        let seq = self.requests.open(request);
+        self.say_to_clone(now, to, seq, false);
+    }
+
+    /// Who we are, without our state: whoever asks may have given a wrong address.
+    fn say_to_clone(&mut self, now: Instant, to: SocketAddr, seq: u32, answer: bool) {
+        let mut packet = self.packet(seq, Some(Body::Twin(gossip::Twin { began: self.began_as, answer })));
+        packet.claims.push(wire::write_claim(now, self.myself(), Detail::Full, 0, 0));
+        self.send(to, &packet);
+    }
+
+    /// A question was not answered in time.
+    pub(crate) fn clone_unanswered(&mut self, now: Instant) {
+        match &self.clone_suspect {
+            Some(clone_suspect) if clone_suspect.asked < ASKED => self.ask_clone(now),
+            Some(_) => self.clone_is_past(now),
+            None => {}
+        }
+    }
+
+    /// Nobody lives that life any more.
+    pub(crate) fn clone_is_past(&mut self, now: Instant) {
+        let Some(clone_suspect) = self.clone_suspect.take() else { return };
+        self.taken_for_past = Some((clone_suspect.address, clone_suspect.generation));
+        if clone_suspect.generation >= self.myself().incarnation.generation {
+            self.begin_anew(now, clone_suspect.generation);
+        }
+    }
+
+    /// Somebody whom we do not reach has raised the life that we took for our past.
+    fn past_is_lived(&mut self, now: Instant, incarnation: &Incarnation) {
+        if self.myself().incarnation.address() > incarnation.address() {
+            self.refuse(now, incarnation.host_id, incarnation.address(), incarnation.generation);
+        } else {
+            self.taken_for_past = Some((incarnation.address(), incarnation.generation));
+            self.begin_anew(now, incarnation.generation);
+        }
+    }
+
+    /// Another life of our name and host speaks for itself.
+    pub(crate) fn on_twin(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        (sender, seq): (u64, u32),
+        said: gossip::Twin,
+        claims: Vec<gossip::Claim>,
+    ) {
+        let incarnation = claims.into_iter().find_map(|claim| Claim::read(now, claim).ok()?.incarnation);
+        let myself = &self.myself().incarnation;
+        let is_twin = |incarnation: &Incarnation| {
+            incarnation.tag == sender
+                && incarnation.hash == myself.hash
+                && incarnation.host_id == myself.host_id
+                && incarnation.address() != myself.address()
+                && self.generation_is_plausible(now, incarnation.generation)
+        };
+        let Some(incarnation) = incarnation.filter(is_twin) else { return };
+        if !said.answer {
+            self.say_to_clone(now, from, seq, true);
+            self.hear_of_twin(now, &incarnation);
+            return;
+        }
+        if self.requests.get(seq).is_none_or(|request| request.kind != RequestKind::CloneProbe) {
+            return;
+        }
+        self.requests.answered(seq);
+        self.clone_suspect = None;
+        let mine = (self.began_as, self.myself().incarnation.address());
+        let other = (said.began, incarnation.address());
+        if mine > other {
+            self.refuse(now, incarnation.host_id, incarnation.address(), incarnation.generation);
+        } else if incarnation.generation >= self.myself().incarnation.generation {
+            self.begin_anew(now, incarnation.generation);
+        }
+    }
+}
+
+/// From one question to the next, and how many: two seconds in all, the acceptable pause by default. A twin answers
+/// within a round trip, and a restart at a new address, whose old life is dead, is not asked about at all.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+const ASKED: u32 = 8;

@@ -1,0 +1,311 @@
+//! Finding the others: seeds are called for ever, and peers of an earlier life beside them.
+//!
+//! Picture: the numbers on the wall and the old address book. The numbers on the wall are called first and every time; on the
+//! side one leafs through the book, and strikes out who never answers.
+//!
+//! Rule: while nobody has answered, all seeds are called ([`SEEDS_AT_ONCE`] at a time), and with them two remembered peers;
+//! after 50 ms, doubling to 1 s. Once somebody has, the seeds that are not members in good standing are called after 1 s,
+//! doubling to [`Config::rejoin_interval`](crate::Config::rejoin_interval), with one remembered peer. Addresses that are new
+//! are called at once. So a member at rest sends at most nine short calls a minute, whatever it was told.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::collections::{BTreeSet, VecDeque};
+
+use rand::RngExt;
+
+use crate::Instant;
+use crate::gossip::peers;
+use crate::node::Node;
+use crate::node::is_other;
+use crate::transport::requests::{Request, RequestKind};
+
+/// How far we are with finding the others.
+#[derive(Debug)]
+pub struct Join {
+    /// Where the operator says that others are.
+    seeds: Vec<SocketAddr>,
+    /// Which of them is called next.
+    turn: usize,
+    /// Where others were in an earlier life of ours, the next to be called first.
+    remembered: VecDeque<Remembered>,
+    /// Those of both that are no members, sorted; reused.
+    missing: Vec<SocketAddr>,
+    dial_at: Instant,
+    attempts: u32,
+    phase: Phase,
+    /// Those of them from which anything at all has come.
+    heard: Vec<SocketAddr>,
+}
+
+#[derive(Debug)]
+struct Remembered {
+    address: SocketAddr,
+    /// Calls since we have joined.
+    calls: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nobody but ourselves is known and nobody is to be looked for.
+    Alone,
+    /// Nobody has answered yet.
+    Looking,
+    /// The roster is being pulled.
+    Pulling,
+    /// The roster is here, and of some of its members a part of the state. Not longer than until then.
+    Filling { until: Instant },
+    /// A complete view was seen.
+    Joined,
+}
+
+impl Join {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            seeds: Vec::new(),
+            turn: 0,
+            remembered: VecDeque::new(),
+            missing: Vec::new(),
+            dial_at: now,
+            attempts: 0,
+            phase: Phase::Alone,
+            heard: Vec::new(),
+        }
+    }
+
+    pub fn is_joined(&self) -> bool {
+        matches!(self.phase, Phase::Alone | Phase::Joined)
+    }
+
+    pub fn first_seed(&self) -> Option<SocketAddr> {
+        self.seeds.first().copied().or_else(|| self.remembered.front().map(|peer| peer.address))
+    }
+
+    pub fn next(&self) -> Instant {
+        if self.is_empty() { Instant::NEVER } else { self.dial_at }
+    }
+
+    /// Until when states are waited for.
+    pub fn complete_by(&self) -> Instant {
+        match self.phase {
+            Phase::Filling { until } => until,
+            Phase::Alone | Phase::Looking | Phase::Pulling | Phase::Joined => Instant::NEVER,
+        }
+    }
+
+    /// Replaces the seeds. Those that are new are called first.
+    pub fn set_seeds(&mut self, now: Instant, seeds: Vec<SocketAddr>, mine: SocketAddr) {
+        let known: BTreeSet<SocketAddr> = self.seeds.iter().copied().collect();
+        let others = seeds.into_iter().filter(|seed| *seed != mine);
+        let (new, old): (Vec<_>, Vec<_>) = others.partition(|seed| !known.contains(seed));
+        if !new.is_empty() {
+            (self.dial_at, self.attempts, self.turn) = (now, 0, 0);
+        }
+        self.seeds = new.into_iter().chain(old).collect();
+        self.heard.retain(|seed| self.seeds.contains(seed));
+        self.settle_phase();
+    }
+
+    /// Replaces the peers of an earlier life.
+    pub fn set_remembered(&mut self, now: Instant, peers: Vec<SocketAddr>, mine: SocketAddr) {
+        let others: BTreeSet<SocketAddr> = peers.into_iter().filter(|peer| *peer != mine).collect();
+        self.remembered = others.into_iter().map(|address| Remembered { address, calls: 0 }).collect();
+        if self.phase == Phase::Alone || self.phase == Phase::Looking {
+            self.dial_at = now;
+        }
+        self.settle_phase();
+    }
+
+    /// That address is our own.
+    pub fn drop_address(&mut self, address: SocketAddr) {
+        self.seeds.retain(|seed| *seed != address);
+        self.remembered.retain(|peer| peer.address != address);
+        self.settle_phase();
+    }
+
+    fn is_empty(&self) -> bool {
+        self.seeds.is_empty() && self.remembered.is_empty()
+    }
+
+    /// The seeds to be called now, of those for which `fit` holds.
+    fn seeds_in_turn(&mut self, fit: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
+        let count = self.seeds.len();
+        let places = (0..count).map(|i| self.turn.wrapping_add(i) % count);
+        let due = places.filter_map(|place| Some((place, *self.seeds.get(place)?)));
+        let due: Vec<_> = due.filter(|(_, seed)| fit(*seed)).take(SEEDS_AT_ONCE).collect();
+        self.turn = due.last().map_or(0, |(place, _)| place + 1);
+        due.into_iter().map(|(_, seed)| seed).collect()
+    }
+
+    /// The remembered peers to be called now. Once we have joined, those that are members, as `missing` tells, and those
+    /// that never answer are dropped; but where no seed is given, nobody else could lead to a part of the cluster
+    /// that is cut off.
+    fn remembered_in_turn(&mut self, looking: bool, missing: &[SocketAddr]) -> Vec<SocketAddr> {
+        if !looking {
+            let alone = self.seeds.is_empty();
+            self.remembered.retain(|peer| {
+                missing.binary_search(&peer.address).is_ok() && (alone || peer.calls < USELESS)
+            });
+        }
+        let count = if looking { REMEMBERED_AT_ONCE } else { 1 }.min(self.remembered.len());
+        let mut due = Vec::with_capacity(count);
+        for mut peer in self.remembered.drain(..count).collect::<Vec<_>>() {
+            peer.calls = peer.calls.saturating_add(u32::from(!looking));
+            due.push(peer.address);
+            self.remembered.push_back(peer);
+        }
+        due
+    }
+
+    /// Something came from an address, whatever it was.
+    pub fn hear(&mut self, from: SocketAddr) {
+        if !self.is_joined() && self.seeds.contains(&from) && !self.heard.contains(&from) {
+            self.heard.push(from);
+        }
+    }
+
+    pub fn has_heard(&self, from: SocketAddr) -> bool {
+        self.heard.contains(&from)
+    }
+
+    /// From how many seeds something has come since the start.
+    pub fn seeds_heard(&self) -> usize {
+        self.heard.len()
+    }
+
+    /// Somebody was heard of while nobody was looked for: others found us.
+    pub fn heard_of_somebody(&mut self) {
+        if self.phase == Phase::Alone {
+            self.phase = Phase::Joined;
+        }
+    }
+
+    /// Nobody is left who could tell us the roster.
+    pub fn look_again(&mut self) {
+        if self.phase == Phase::Pulling {
+            self.phase = Phase::Looking;
+            self.settle_phase();
+        }
+    }
+
+    fn settle_phase(&mut self) {
+        match (self.phase, self.is_empty()) {
+            (Phase::Alone, false) => self.phase = Phase::Looking,
+            (Phase::Looking, true) => self.phase = Phase::Alone,
+            (Phase::Alone | Phase::Looking | Phase::Pulling | Phase::Filling { .. } | Phase::Joined, _) => {}
+        }
+    }
+}
+
+impl Node {
+    /// Calls the seeds that are not members in good standing, and some remembered peers; until somebody has answered, all.
+    pub(crate) fn step_join(&mut self, now: Instant) {
+        if now < self.join.next() {
+            return;
+        }
+        if self.leave.is_some() {
+            self.join.dial_at = Instant::NEVER;
+            return;
+        }
+        // Whoever found us first may know only a part: while we look, members are called too.
+        let looking = self.join.phase == Phase::Looking;
+        let mut missing = core::mem::take(&mut self.join.missing);
+        missing.clear();
+        missing.extend(
+            self.join.remembered.iter().map(|peer| peer.address).chain(self.join.seeds.iter().copied()),
+        );
+        missing.sort_unstable();
+        missing.dedup();
+        if !looking {
+            for member in self.roster.iter().filter(|member| member.is_present()) {
+                if let Ok(place) = missing.binary_search(&member.incarnation.address()) {
+                    missing.remove(place);
+                }
+            }
+        }
+        let mut calls = self.join.seeds_in_turn(|seed| missing.binary_search(&seed).is_ok());
+        if looking && self.join.seeds.is_empty() {
+            // Nobody says where others are; whoever has found us knows.
+            let me = self.me;
+            let found = peers::sample(&self.roster, &mut self.rng, 1, |m| is_other(m, me));
+            calls.extend(found.into_iter().map(|m| m.incarnation.address()));
+        }
+        calls.extend(self.join.remembered_in_turn(looking, &missing));
+        self.join.missing = missing;
+        for to in calls {
+            self.dial(now, to);
+        }
+        let doubled = 1 << self.join.attempts.min(MOST_DOUBLINGS);
+        self.join.attempts = self.join.attempts.saturating_add(1);
+        let pause = if looking {
+            (FIRST_REDIAL * doubled).min(SLOWEST_REDIAL)
+        } else {
+            (SLOWEST_REDIAL * doubled).min(self.config.rejoin_interval)
+        };
+        // Jitter of a tenth: a thousand newcomers do not call in step.
+        self.join.dial_at = now + pause.mul_f64(self.rng.random_range(0.9..1.1));
+    }
+
+    /// Calls at an address of which we do not know who lives there.
+    pub(crate) fn dial(&mut self, now: Instant, to: SocketAddr) {
+        if to == self.myself().incarnation.address() {
+            return;
+        }
+        let deadline = now + self.patience(None) * 2;
+        let request = Request { subject: None, to, sent: now, deadline, kind: RequestKind::Dial };
+        let seq = self.requests.open(request);
+        self.stats.exchanges += 1;
+        self.take_turn(to);
+        if self.join.phase == Phase::Looking {
+            self.send_syn(now, to, seq, true);
+        } else {
+            self.send_short_syn(now, to, seq);
+        }
+    }
+
+    /// Somebody answered our call: ask for the roster, unless we have it. `from`: whom to ask; nobody when
+    /// whoever answered is busy and has named others.
+    pub(crate) fn dial_answered(&mut self, now: Instant, from: Option<SocketAddr>) {
+        if self.join.phase == Phase::Looking {
+            self.join.phase = Phase::Pulling;
+            self.join.attempts = 0;
+            self.pull_everything(now, from);
+        }
+    }
+
+    /// All members that somebody knows have been pulled.
+    pub(crate) fn pulled(&mut self, now: Instant) {
+        if self.join.phase == Phase::Pulling {
+            self.join.phase = Phase::Filling { until: now + COMPLETE_WITHIN };
+        }
+        self.completed(now);
+    }
+
+    /// Joined is who has the states too of those whom it knows, or has waited for them for long enough.
+    pub(crate) fn completed(&mut self, now: Instant) {
+        if let Phase::Filling { until } = self.join.phase
+            && (self.remainders.is_empty() || now >= until)
+        {
+            self.join.phase = Phase::Joined;
+            self.footing.has_joined();
+            self.tell_of_joining();
+        }
+    }
+}
+
+/// Seeds that are called at once. Plenty for a list that people write; of a name with a thousand addresses so many at a time
+/// find somebody unless nearly all are dead.
+const SEEDS_AT_ONCE: usize = 8;
+/// Remembered peers that are called with them while nobody has answered.
+const REMEMBERED_AT_ONCE: usize = 2;
+/// Calls after which a peer that is in no view is not called again: ten minutes, if it is the only one.
+const USELESS: u32 = 10;
+/// From a full roster to joined at most, however much of the states is missing: three times what 500 members with 8 KiB each
+/// may take. Honest guess.
+const COMPLETE_WITHIN: Duration = Duration::from_secs(30);
+/// Pauses between calls while nobody has answered: doubling from 50 ms to 1 s,
+/// so that agents that are started together meet in the first moments.
+const FIRST_REDIAL: Duration = Duration::from_millis(50);
+const SLOWEST_REDIAL: Duration = Duration::from_secs(1);
+/// More would be beyond all pauses.
+const MOST_DOUBLINGS: u32 = 10;

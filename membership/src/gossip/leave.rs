@@ -1,0 +1,109 @@
+//! Saying good-bye, for good or until the next life, and making sure that somebody heard it.
+
+use core::time::Duration;
+
+use heartsay_proto::gossip;
+use heartsay_proto::gossip::packet::Body;
+
+use crate::Instant;
+use crate::gossip::peers;
+use crate::io::{Event, MemberEventKind};
+use crate::node::Node;
+use crate::node::is_other;
+use crate::roster::standing::{Marks, Restart, Status};
+use crate::transport::requests::{Request, RequestKind};
+use crate::transport::wire::Detail;
+
+/// A good-bye under way.
+#[derive(Debug)]
+pub struct Leave {
+    asked: usize,
+    acknowledged: usize,
+    deadline: Instant,
+    tick: Instant,
+    done: bool,
+}
+
+impl Leave {
+    pub fn next(&self) -> Instant {
+        if self.done { Instant::NEVER } else { self.tick.min(self.deadline) }
+    }
+}
+
+impl Node {
+    /// Marks ourselves as left, or as back within a time, tells a few peers who must confirm, and everybody by burst.
+    pub(crate) fn say_good_bye(&mut self, now: Instant, back_within: Option<Duration>) {
+        let me = self.me;
+        if let Some(mut myself) = self.roster.get_mut(me) {
+            let restart = back_within.map(|within| Restart::of(now, myself.heartbeat, within));
+            myself.mark(&Marks { left: restart.is_none(), restart, ..Marks::default() });
+        }
+        if back_within.is_some() {
+            self.roster.set_status(now, me, Status::Restarting);
+        } else {
+            self.roster.set_status(now, me, Status::Left);
+            self.report(me, MemberEventKind::Left, &[], "asked to leave");
+        }
+        self.probes.clear();
+        self.broadcast.news(now, me, false);
+        self.leave = Some(Leave {
+            asked: 0,
+            acknowledged: 0,
+            deadline: now + self.config.leave_timeout,
+            tick: now,
+            done: false,
+        });
+        self.tell_good_bye(now);
+    }
+
+    pub(crate) fn good_bye_heard(&mut self) {
+        if let Some(leave) = &mut self.leave {
+            leave.acknowledged += 1;
+        }
+    }
+
+    pub(crate) fn step_leave(&mut self, now: Instant) {
+        let Some(leave) = self.leave.as_mut().filter(|leave| now >= leave.next()) else { return };
+        let others = self.roster.iter().filter(|m| is_other(m, self.me)).count();
+        // The first look comes one tick after the start: both waves of the burst have left by then.
+        if leave.acknowledged >= CONFIRMATIONS.min(others) || now >= leave.deadline {
+            leave.done = true;
+            let (acknowledged, asked) = (leave.acknowledged, leave.asked);
+            self.emit(Event::LeaveDone { acknowledged, asked });
+        } else {
+            self.tell_good_bye(now);
+        }
+    }
+
+    fn tell_good_bye(&mut self, now: Instant) {
+        let me = self.me;
+        let targets: Vec<_> = peers::sample(&self.roster, &mut self.rng, ASKED, |m| is_other(m, me))
+            .into_iter()
+            .map(|m| (m.hash(), m.incarnation.address()))
+            .collect();
+        if let Some(leave) = &mut self.leave {
+            leave.asked += targets.len();
+            leave.tick = now + TICK;
+        }
+        for (subject, to) in targets {
+            let deadline = now + self.patience(self.roster.get(subject));
+            let seq = self.requests.open(Request {
+                subject: Some(subject),
+                to,
+                sent: now,
+                deadline,
+                kind: RequestKind::Leave,
+            });
+            let body = Body::Ping(gossip::Ping { subject, ..Default::default() });
+            let Some(mut filler) = self.filler(to, seq, Some(body)) else { return };
+            let _ = filler.try_claim(self.claim(now, to, self.myself(), Detail::Thin));
+            self.send(to, &filler.finish());
+        }
+    }
+}
+
+/// So many peers are told directly, and so many must confirm.
+const ASKED: usize = 6;
+const CONFIRMATIONS: usize = 3;
+/// From one look at the confirmations to the next; others are asked when too few have come.
+const TICK: Duration = Duration::from_millis(200);

@@ -1,0 +1,179 @@
+//! Keeping step: which slot it is, and when in it a member is called.
+//!
+//! Picture: a milk round that all members do together. Everybody is on the
+//! list once a day, at its own hour, and whoever has its house that day comes
+//! at that hour.
+//!
+//! Time is cut into slots of one interval. In each slot the tournament of
+//! `peers.rs` sends exactly one caller to everybody, and the caller comes when
+//! the *called* one's hash says. So everybody is called once per interval,
+//! always at the same moment of it: a silent member is noticed within one
+//! interval, and a thousand agents that share a machine do not all want it at
+//! once, as they would if rounds began together.
+//!
+//! Rule for the common time: half-way towards a time that is within half an
+//! interval of ours, and all the way to one that is further ahead (those
+//! behind come to us). So the members meet, whatever their wall clocks say.
+//!
+//! Weak spot: a member with a fast clock pulls all others along. When rounds
+//! begin and how heartbeats are counted depends on this time, nothing else.
+
+use core::time::Duration;
+
+use crate::Instant;
+
+/// Our idea of the cluster's time.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotClock {
+    /// Cluster time minus our clock, in milliseconds.
+    offset_ms: i64,
+    interval_ms: i64,
+}
+
+impl SlotClock {
+    /// Starts from the wall clock: with clocks kept by NTP everybody is in step at once.
+    ///
+    /// A little ahead of it. Many start at whole seconds; if slots began there, too, half of the others would hear of
+    /// their first beat in the slot after.
+    pub fn new(offset_ms: i64, interval_ms: u32) -> Self {
+        let interval_ms = i64::from(interval_ms.max(1));
+        Self { offset_ms: offset_ms.saturating_add(interval_ms / 10), interval_ms }
+    }
+
+    /// Our time, as it is said to others. Never 0.
+    pub fn say(&self, now: Instant) -> u32 {
+        u32::try_from(self.units(now)).unwrap_or(0).saturating_add(1)
+    }
+
+    /// Somebody said its time.
+    pub fn hear(&mut self, now: Instant, said: u32) {
+        let Some(theirs) = said.checked_sub(1) else { return };
+        let ahead = (i64::from(theirs) - self.units(now)).rem_euclid(WRAP);
+        let ahead_ms = UNIT_MS * if ahead >= WRAP / 2 { ahead - WRAP } else { ahead };
+        if ahead_ms.abs() <= self.interval_ms / 2 {
+            self.offset_ms = self.offset_ms.saturating_add(ahead_ms / 2);
+        } else if ahead_ms > 0 {
+            self.offset_ms = self.offset_ms.saturating_add(ahead_ms);
+        }
+    }
+
+    /// The slot of `now`.
+    pub fn slot(&self, now: Instant) -> u64 {
+        self.time_ms(now).max(0).div_euclid(self.interval_ms).unsigned_abs()
+    }
+
+    /// When `whom` is called in the slot after that of `now`.
+    pub fn next_call(&self, now: Instant, whom: u64) -> Instant {
+        let into = self.time_ms(now).rem_euclid(self.interval_ms);
+        let wait = Duration::from_millis((self.interval_ms - into).unsigned_abs());
+        let interval = Duration::from_millis(self.interval_ms.unsigned_abs());
+        now + wait + interval.mul_f64(phase(whom))
+    }
+
+    /// When the slot began that holds `at`, both in microseconds of our clock.
+    pub fn slot_of(&self, at: i64) -> i64 {
+        let late = at.saturating_add(self.offset_ms.saturating_mul(1000));
+        at.saturating_sub(late.rem_euclid(self.interval_us()))
+    }
+
+    fn interval_us(&self) -> i64 {
+        self.interval_ms.saturating_mul(1000)
+    }
+
+    fn time_ms(&self, now: Instant) -> i64 {
+        i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX).saturating_add(self.offset_ms)
+    }
+
+    fn units(&self, now: Instant) -> i64 {
+        (self.time_ms(now) / UNIT_MS).rem_euclid(WRAP)
+    }
+}
+
+/// At what moment of a slot, as a share of it, a member is called.
+fn phase(hash: u64) -> f64 {
+    // The half of the hash by which the roster is not sorted.
+    let [.., a, b, c, d] = hash.to_be_bytes();
+    let even = f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX);
+    PHASES.start + (PHASES.end - PHASES.start) * even
+}
+
+/// The hours at which members are called. Not near the edges of a slot, where clocks that differ a little, or a timer
+/// that is late, would put a call into another one; and not so wide that whoever calls early in one slot and late in
+/// the next leaves more than 1.6 intervals between: a member that cannot hear refutes by its calls alone, and the
+/// acceptable pause is two.
+const PHASES: core::ops::Range<f64> = 0.2..0.8;
+/// Units in which the time is said, and where they begin again: three bytes on
+/// the wire, five hours.
+const UNIT_MS: i64 = 10;
+const WRAP: i64 = 1 << 21;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::EPOCH + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn members_whose_clocks_differ_by_minutes_come_into_step() {
+        let mut beats: Vec<SlotClock> = [0, 130, 480, 900, 60_000, -3_600_000, 59_700]
+            .iter()
+            .map(|offset| SlotClock::new(1_700_000_000_000 + offset, 1000))
+            .collect();
+        for round in 0..200_usize {
+            let now = at(1000 * round as u64);
+            let (a, b) = (round % 7, (round * 3 + 1 + round / 7) % 7);
+            let said = beats[a].say(now);
+            beats[b].hear(now, said);
+        }
+        let now = at(200_000);
+        let times: Vec<i64> = beats.iter().map(|b| b.time_ms(now)).collect();
+        let spread = times.iter().max().unwrap() - times.iter().min().unwrap();
+        assert!(spread < 100, "{times:?}");
+    }
+
+    #[test]
+    fn everybody_is_called_at_its_own_hour_of_each_slot_whoever_calls() {
+        let beats =
+            [SlotClock::new(150, 1000), SlotClock::new(149, 1000), SlotClock::new(1_700_000_000_150, 1000)];
+        for (whom, phase) in [(0, 200), (u64::from(u32::MAX), 800), (1 << 31, 500)] {
+            for beat in &beats {
+                let calls = [760, 1000, 1740].map(|now| beat.next_call(at(now), whom));
+                for call in calls {
+                    let expected = at(1750 + phase);
+                    assert!(call.since(expected).max(expected.since(call)) <= Duration::from_millis(1));
+                }
+            }
+        }
+        let (early, late) = (beats[0].slot(at(750 + 200)), beats[0].slot(at(750 + 800)));
+        assert_eq!(early, late, "and all hours are of one slot");
+    }
+
+    #[test]
+    fn the_hours_are_spread_evenly() {
+        let mut phases: Vec<f64> =
+            (0..1000_u64).map(|i| phase(i.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+        phases.sort_by(f64::total_cmp);
+        for (i, phase) in phases.iter().enumerate() {
+            let expected = 0.2 + 0.6 * i as f64 / 1000.0;
+            assert!((phase - expected).abs() < 0.03, "{i}: {phase}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_slot_is_the_one_that_holds_the_moment() {
+        let beat = SlotClock::new(150, 1000);
+        assert_eq!([750_000, 1_250_000, 1_749_999].map(|at| beat.slot_of(at)), [750_000; 3]);
+        assert_eq!([1_750_000, 0, -250_001].map(|at| beat.slot_of(at)), [1_750_000, -250_000, -1_250_000]);
+        assert!([i64::MAX, i64::MIN].iter().all(|at| beat.slot_of(*at).unsigned_abs() > 1 << 62));
+    }
+
+    #[test]
+    fn a_time_that_was_not_said_is_not_heard() {
+        let mut beat = SlotClock::new(0, 1000);
+        beat.hear(at(5), 0);
+        assert_eq!(beat.time_ms(at(5)), 105);
+        assert_ne!(beat.say(at(0)), 0);
+    }
+}

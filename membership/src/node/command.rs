@@ -1,0 +1,96 @@
+//! What the program or the operator of this host asks of the machine.
+
+use crate::Instant;
+use crate::identity::Name;
+use crate::io::{Command, Event, MemberEventKind, Rejected};
+use crate::node::Node;
+use crate::roster::fingerprint;
+use crate::roster::standing::Status;
+
+impl Node {
+    pub(crate) fn on_command(&mut self, now: Instant, command: Command) -> Result<(), Rejected> {
+        if self.leave.is_some() {
+            return Err(Rejected::Leaving);
+        }
+        match command {
+            Command::Seeds(seeds) => {
+                let mine = self.myself().incarnation.address();
+                self.join.set_seeds(now, seeds, mine);
+                Ok(())
+            }
+            Command::Remembered(peers) => {
+                let mine = self.myself().incarnation.address();
+                self.join.set_remembered(now, peers, mine);
+                Ok(())
+            }
+            Command::Join(addresses) => {
+                for address in addresses {
+                    self.dial(now, address);
+                }
+                Ok(())
+            }
+            Command::Leave => {
+                self.say_good_bye(now, None);
+                Ok(())
+            }
+            Command::Restart(within) => {
+                self.say_good_bye(now, Some(within));
+                Ok(())
+            }
+            Command::Forget(name) => self.forget(now, &name),
+            Command::Set(changes) => self.set_state(now, &changes),
+            Command::Readdress(address) => {
+                self.readdress(now, address);
+                Ok(())
+            }
+            Command::Beat(beat) => {
+                self.suspend(now, !beat);
+                Ok(())
+            }
+            Command::Agreed(names) => {
+                self.recall(now, &names);
+                Ok(())
+            }
+            Command::Expect(electorate) => {
+                let dropped = self.voting.expect(now, electorate, self.config.quorum_settle);
+                if dropped {
+                    self.emit(Event::Agreed(Vec::new()));
+                }
+                self.count_presence(now);
+                self.emit(Event::Quorum(self.quorum(now)));
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn set_state(
+        &mut self,
+        now: Instant,
+        changes: &[(String, Option<Vec<u8>>)],
+    ) -> Result<(), Rejected> {
+        let me = self.me;
+        let Some(mut myself) = self.roster.get_mut(me) else { return Ok(()) };
+        let changed = myself.state.set(changes, self.config.capacity())?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        myself.restamp();
+        drop(myself);
+        self.broadcast.news(now, me, true);
+        self.report_update(me, changed, "its own change");
+        Ok(())
+    }
+
+    fn forget(&mut self, now: Instant, name: &Name) -> Result<(), Rejected> {
+        let hash = fingerprint::of_name(name);
+        let Some(member) = self.roster.get(hash) else { return Err(Rejected::UnknownMember(name.clone())) };
+        if member.is_present() || member.status == Status::Restarting {
+            return Err(Rejected::StillHere { name: name.clone(), status: member.status });
+        }
+        self.report(hash, MemberEventKind::Forgotten, &[], "an operator asked for it");
+        self.roster.bury(now, hash);
+        self.probes.remove(&hash);
+        self.broadcast.news(now, hash, false);
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! The fence: whether the lease of a member that is down has run out for certain.
+//!
+//! Two parts in one exchange of words. As an elector we note whom we acknowledge, and say for how long we have
+//! acknowledged nothing of whom we are asked about. As an observer we ask all electors about those who are silent, in
+//! the questions that keep our own lease anyway. The rule is in [`crate::quorum`], the proof in docs/quorum.md.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use heartsay_proto::gossip;
+use heartsay_proto::gossip::packet::Body;
+use rand::RngExt;
+
+use crate::Instant;
+use crate::identity::Name;
+use crate::io::MemberEventKind;
+use crate::node::Node;
+use crate::quorum::{Acknowledged, FenceEvidence, MOST_ABOUT};
+use crate::roster::fingerprint;
+use crate::roster::member::Member;
+use crate::roster::standing::Status;
+
+/// What this node knows about silences.
+#[derive(Debug)]
+pub struct Fence {
+    acknowledged: Acknowledged,
+    /// Members that are suspect or down.
+    around: BTreeMap<u64, FenceEvidence>,
+    /// Until then electors are asked more often.
+    hurry_until: Instant,
+}
+
+impl Fence {
+    pub fn new(now: Instant) -> Self {
+        Self { acknowledged: Acknowledged::new(now), around: BTreeMap::new(), hurry_until: now }
+    }
+
+    /// The member is back, or gone for good.
+    pub fn open(&mut self, member: u64) {
+        self.around.remove(&member);
+    }
+
+    /// Somebody has just fallen silent, and there is something to be asked about it.
+    pub fn hurries(&self, now: Instant) -> bool {
+        now < self.hurry_until && self.around.values().any(|enclosure| !enclosure.fenced)
+    }
+
+    pub fn stands(&self, member: &Member) -> bool {
+        member.status == Status::Down
+            && self.around.get(&member.hash()).is_some_and(|e| e.fenced && e.tag == member.tag())
+    }
+}
+
+impl Node {
+    /// Our answer to a question of `asker` says what we can prove. That is to acknowledge it: only whoever is in our
+    /// roster with this very life, and is neither down nor about to be put out. So the lease of whoever lives and is
+    /// put out ends before the verdict. Where the electorate follows the cluster, only those who are on our own roster.
+    pub(crate) fn acknowledge(&mut self, now: Instant, asker: Option<u64>) -> Option<gossip::Lease> {
+        if let Some(says) = self.turn_away(now, asker) {
+            return says;
+        }
+        let asker = self.roster.get(asker?).filter(|asker| self.counts(asker))?.hash();
+        if self.config.fence {
+            self.fence.acknowledged.note(asker, now);
+        }
+        self.say_lease(now)
+    }
+
+    /// Whether a member counts for anything here: it is neither down nor gone, nor about to be put out.
+    pub(crate) fn counts(&self, member: &Member) -> bool {
+        member.is_present() && !self.damping.has_notice(member)
+    }
+
+    /// For how long we have acknowledged nothing of those that a ping is about.
+    pub(crate) fn silences(&self, now: Instant, about: &[u64]) -> Vec<gossip::Silence> {
+        if !self.config.fence {
+            return Vec::new();
+        }
+        let silence = |subject: &u64| {
+            let silent = now.since(self.fence.acknowledged.none_since(*subject));
+            let silent_ms = u32::try_from(silent.as_millis()).unwrap_or(u32::MAX);
+            gossip::Silence { subject: *subject, silent_ms }
+        };
+        about.iter().take(MOST_ABOUT).map(silence).collect()
+    }
+
+    /// About whom to ask the electors. Of more than a question takes, some.
+    pub(crate) fn ask_about(&mut self) -> Vec<u64> {
+        let mut about: Vec<u64> =
+            self.fence.around.iter().filter(|(_, e)| !e.fenced).map(|(hash, _)| *hash).collect();
+        if about.len() > MOST_ABOUT {
+            let turn = self.rng.random_range(0..about.len());
+            about.rotate_left(turn);
+            about.truncate(MOST_ABOUT);
+        }
+        about
+    }
+
+    /// An elector that was asked at `sent` says for how long it has acknowledged nothing of some.
+    pub(crate) fn hear_silences(&mut self, now: Instant, elector: u64, sent: Instant, body: Option<&Body>) {
+        let Some(Body::Pong(pong)) = body.filter(|_| self.config.fence) else { return };
+        for said in &pong.silences {
+            let Some(enclosure) = self.fence.around.get_mut(&said.subject) else { continue };
+            let silent = Duration::from_millis(said.silent_ms.into());
+            enclosure.silences.testify(elector, sent, now, silent);
+            if self.enclose(now, said.subject) {
+                let reason = "a majority has acknowledged nothing of it for longer than its lease";
+                self.report(said.subject, MemberEventKind::Fenced, &[], reason);
+            }
+        }
+    }
+
+    /// Whether what the electors have said so far proves, at `now`, that the lease of `name` has run out. Asked of
+    /// anybody that is suspect or down; to be told needs the verdict too.
+    #[must_use]
+    pub fn lease_ran_out(&self, now: Instant, name: &Name) -> bool {
+        let subject = fingerprint::of_name(name);
+        let own = (self.me, self.fence.acknowledged.none_since(subject));
+        self.fence.around.get(&subject).is_some_and(|enclosure| {
+            enclosure.silences.prove(now, subject, own, &self.voting.ballot, self.config.lease())
+        })
+    }
+
+    /// Whether a member that is down is fenced now and was not before.
+    pub(crate) fn enclose(&mut self, now: Instant, subject: u64) -> bool {
+        let Some(member) = self.roster.get(subject).filter(|m| m.status == Status::Down) else {
+            return false;
+        };
+        let proven = self.lease_ran_out(now, &member.incarnation.name);
+        let tag = member.tag();
+        let Some(enclosure) = self.fence.around.get_mut(&subject) else { return false };
+        let fresh = proven && !enclosure.fenced && enclosure.tag == tag;
+        enclosure.fenced |= fresh;
+        fresh
+    }
+
+    /// Keeps the silent in mind, and forgets the others.
+    pub(crate) fn look_at_fences(&mut self, now: Instant) {
+        if !self.config.fence {
+            return;
+        }
+        let roster = &self.roster;
+        self.fence.acknowledged.keep(|hash| roster.get(hash).is_some());
+        let census = roster.census();
+        if census.suspect + census.down == 0 {
+            self.fence.around.clear();
+            return;
+        }
+        let silent = |m: &&Member| matches!(m.status, Status::Suspect | Status::Down);
+        self.fence.around.retain(|hash, e| roster.get(*hash).is_some_and(|m| m.tag() == e.tag && silent(&m)));
+        for member in roster.iter().filter(silent) {
+            self.fence.around.entry(member.hash()).or_insert_with(|| {
+                self.fence.hurry_until = now + self.config.lease() * HURRY;
+                FenceEvidence::new(member.tag())
+            });
+        }
+    }
+}
+
+/// For so many leases after somebody has fallen silent electors are asked more often: it takes one until a silence is
+/// long enough, and one and a half until the verdict.
+const HURRY: u32 = 4;

@@ -1,0 +1,5 @@
+//! The rules of quorum tried against an adversary, in made-up time.
+
+mod followers;
+mod leases;
+mod model;

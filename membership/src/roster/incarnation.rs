@@ -1,0 +1,127 @@
+//! One life of a member, from a start to its end, and the line on which its heartbeats lie.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use crate::identity::{Generation, Heartbeat, HostId, Name};
+use crate::roster::fingerprint;
+
+/// What never changes during one life of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incarnation {
+    pub name: Name,
+    pub host_id: HostId,
+    pub generation: Generation,
+    /// Together its address; a `SocketAddr` takes twice as much.
+    ip: IpAddr,
+    port: u16,
+    pub schedule: Schedule,
+    /// How many lives right before this one, each one generation lower, were of the same process, which has only
+    /// moved to another address. Not part of the tag: earlier agents do not know it.
+    pub moves: u8,
+    /// Hash of the name: the key and the order of the roster.
+    pub hash: u64,
+    /// Upper half of the name's hash, then a hash of all of the above: equal
+    /// tags mean the same life, and tags sort like names.
+    pub tag: u64,
+}
+
+impl Incarnation {
+    pub fn new(
+        name: Name,
+        host_id: HostId,
+        generation: Generation,
+        address: SocketAddr,
+        schedule: Schedule,
+    ) -> Self {
+        let hash = fingerprint::of_name(&name);
+        let (ip, port) = (address.ip(), address.port());
+        let mut incarnation = Self { name, host_id, generation, ip, port, schedule, moves: 0, hash, tag: 0 };
+        incarnation.tag = fingerprint::of_life(&incarnation);
+        incarnation
+    }
+
+    /// The next life of the same process, at another address. Its heartbeats go on.
+    pub fn moved(&self, address: SocketAddr) -> Self {
+        let generation = self.generation.saturating_add(1);
+        let incarnation = Self::new(self.name.clone(), self.host_id, generation, address, self.schedule);
+        // Past the last that can be said it looks like a restart, once.
+        Self { moves: self.moves.wrapping_add(1), ..incarnation }
+    }
+
+    /// Whether this is a later life of the same process as `earlier`.
+    pub fn continues(&self, earlier: &Self) -> bool {
+        let later = self.generation.checked_sub(earlier.generation);
+        self.host_id == earlier.host_id && later.is_some_and(|by| (1..=u64::from(self.moves)).contains(&by))
+    }
+
+    /// Whether it has held its name for longer than `other`, of another host, as everybody can tell.
+    pub fn is_before(&self, other: &Self) -> bool {
+        let since = |incarnation: &Self| (incarnation.schedule.unix_ms, incarnation.host_id);
+        since(self) < since(other)
+    }
+
+    /// Where others reach it.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port)
+    }
+}
+
+/// The line on which a member's heartbeats lie, in its own wall-clock time.
+///
+/// Both ends of a conversation know it, so both predict the same heartbeat for
+/// the same nominal time, and only the difference (the age, in rounds) travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(Rust, packed(4))]
+pub struct Schedule {
+    pub unix_ms: u64,
+    pub heartbeat: Heartbeat,
+    /// Never zero.
+    pub interval_ms: u32,
+}
+
+impl Schedule {
+    /// Time on the line at which `heartbeat` is due.
+    pub fn unix_ms_of(&self, heartbeat: Heartbeat) -> u64 {
+        let beats = i128::from(heartbeat) - i128::from(self.heartbeat);
+        let ms = i128::from(self.unix_ms).saturating_add(beats.saturating_mul(i128::from(self.interval_ms)));
+        u64::try_from(ms.max(0)).unwrap_or(u64::MAX)
+    }
+
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(u64::from(self.interval_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_continues_those_of_its_own_process_and_no_others() {
+        let schedule = Schedule { unix_ms: 1_000, heartbeat: 0, interval_ms: 1000 };
+        let at = |last| SocketAddr::from(([10, 0, 0, last], 4327));
+        let incarnation = |host, generation| {
+            Incarnation::new(Name::new("n").unwrap(), HostId(host), generation, at(1), schedule)
+        };
+        let first = incarnation(7, 5_000);
+        let third = first.moved(at(2)).moved(at(3));
+        assert_eq!((third.generation, third.address(), third.moves), (5_002, at(3), 2));
+        assert!(third.continues(&first) && third.continues(&first.moved(at(2))));
+        assert!(!third.continues(&third) && !first.continues(&third));
+        assert!(!third.continues(&incarnation(7, 4_999)), "the process began after that");
+        assert!(!third.continues(&incarnation(8, 5_000)), "another host");
+        assert!(!incarnation(7, 5_001).continues(&first), "a restart");
+    }
+
+    #[test]
+    fn a_heartbeat_is_due_on_a_line_that_begins_with_the_life() {
+        let schedule = Schedule { unix_ms: 1_000_000, heartbeat: 3, interval_ms: 1000 };
+        assert_eq!(
+            [3, 77, 0].map(|heartbeat| schedule.unix_ms_of(heartbeat)),
+            [1_000_000, 1_074_000, 997_000]
+        );
+        assert_eq!(schedule.unix_ms_of(u64::MAX), u64::MAX);
+        assert_eq!(Schedule { heartbeat: u64::MAX, ..schedule }.unix_ms_of(0), 0);
+    }
+}

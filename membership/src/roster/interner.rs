@@ -1,0 +1,59 @@
+//! Bodies of records that never change, kept once however many hold them.
+//!
+//! An agent is alone in its process and shares with nobody but itself. The
+//! simulator runs thousands of nodes that all know the same lives: there, one
+//! copy serves all (10,000 members seen by 10,000 would otherwise be 14 GB of
+//! equal names and addresses).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::roster::incarnation::Incarnation;
+use crate::roster::state::State;
+
+/// Where equal bodies are found. Clones are the same place.
+///
+/// Sharing is never seen from outside: a body is only shared after it was
+/// compared. It keeps the last body of every life until it is dropped.
+#[derive(Clone, Debug, Default)]
+pub struct Interner {
+    table: Option<Arc<Mutex<Table>>>,
+}
+
+/// The last bodies of each life, by its tag.
+type Table = BTreeMap<u64, (Arc<Incarnation>, State)>;
+
+impl Interner {
+    /// A place to be shared by all nodes that get a clone of it. The default shares nothing.
+    #[must_use]
+    pub fn shared() -> Self {
+        Self { table: Some(Arc::default()) }
+    }
+
+    pub(crate) fn intern(&self, incarnation: Incarnation, mut state: State) -> (Arc<Incarnation>, State) {
+        let Some(table) = &self.table else { return (Arc::new(incarnation), state) };
+        let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+        match table.get(&incarnation.tag) {
+            Some((known, said)) if **known == incarnation => {
+                state.share(said);
+                (known.clone(), state)
+            }
+            Some(_) => (Arc::new(incarnation), state),
+            None => {
+                let interner = (Arc::new(incarnation), state);
+                table.insert(interner.0.tag, interner.clone());
+                interner
+            }
+        }
+    }
+
+    /// The state of `incarnation` has changed: perhaps somebody else holds the same.
+    pub(crate) fn intern_state(&self, incarnation: &Incarnation, state: &mut State) {
+        let Some(table) = &self.table else { return };
+        let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((_, said)) = table.get_mut(&incarnation.tag) else { return };
+        if !state.share(said) && said.version() < state.version() {
+            said.clone_from(state);
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! One entry of the roster: a life, what is said of it, and what we ourselves have seen of it.
+//!
+//! Picture: a patient's wrist band and file. Whoever looks after a thousand each second
+//! walks along the bands; the file is fetched when there is something to write. A round reads
+//! nothing but the band of members of whom there is no news but their heartbeat.
+
+use core::hint::black_box;
+use core::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use heartsay_detector::{Detector, DetectorConfig, RttEstimator};
+
+use crate::Instant;
+use crate::config::Config;
+use crate::identity::Heartbeat;
+use crate::roster::fingerprint;
+use crate::roster::incarnation::Incarnation;
+use crate::roster::standing::{Marks, Standing, Status, UNMARKED};
+use crate::roster::state::State;
+
+/// A member as one observer keeps it: its band, and by way of it the file.
+// In this order: who fetches a band touches both its ends (ages.rs).
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub struct Member {
+    /// Highest heartbeat known.
+    pub heartbeat: Heartbeat,
+    /// Silence of the heartbeat in the merged view.
+    pub detector: Detector,
+    /// Our local time, in microseconds, of its heartbeat 0: the earliest that
+    /// the arrivals of late allow.
+    first_beat_at: i64,
+    cold: Box<MemberCold>,
+}
+
+/// What is seldom read of a member.
+// What is smaller than a word shares one with a moment: 56 bytes, the most that a chunk of 64 holds.
+#[derive(Clone, Debug)]
+pub struct MemberCold {
+    pub incarnation: Arc<Incarnation>,
+    pub state: State,
+    /// Nothing, of nearly all.
+    marks: Option<Box<Marks>>,
+    pub path: Path,
+    /// Since when the status is what it is.
+    since: CompactInstant,
+    /// Status as last reported. Set by `Roster::set_status`, which keeps count.
+    pub status: Status,
+    /// Stamp of what is said about it: pages add them up.
+    pub stamp: u32,
+}
+
+/// Our own contacts with a member.
+#[derive(Clone, Debug)]
+pub struct Path {
+    pub rtt: RttEstimator,
+    last_direct: CompactInstant,
+    /// Whether our last direct contact worked; `None`: there was none.
+    pub reachable: Option<bool>,
+}
+
+impl Path {
+    /// When we last heard from it directly; `EPOCH`: never.
+    pub fn last_direct(&self) -> Instant {
+        self.last_direct.into()
+    }
+
+    /// A datagram came straight from it.
+    pub fn heard(&mut self, now: Instant) {
+        self.last_direct = now.into();
+    }
+}
+
+/// A moment in seven bytes of microseconds: 2,283 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CompactInstant([u8; 7]);
+
+impl From<Instant> for CompactInstant {
+    fn from(at: Instant) -> Self {
+        let [a, b, c, d, e, f, g, _] = at.as_micros().min(LATEST_MICROS).to_le_bytes();
+        Self([a, b, c, d, e, f, g])
+    }
+}
+
+impl From<CompactInstant> for Instant {
+    fn from(CompactInstant([a, b, c, d, e, f, g]): CompactInstant) -> Self {
+        Self::from_micros(u64::from_le_bytes([a, b, c, d, e, f, g, 0]))
+    }
+}
+
+/// The band has the file's words.
+impl Deref for Member {
+    type Target = MemberCold;
+
+    fn deref(&self) -> &MemberCold {
+        &self.cold
+    }
+}
+
+impl DerefMut for Member {
+    fn deref_mut(&mut self) -> &mut MemberCold {
+        &mut self.cold
+    }
+}
+
+impl Member {
+    pub fn new(
+        now: Instant,
+        incarnation: Arc<Incarnation>,
+        standing: Standing,
+        state: State,
+        config: &Config,
+    ) -> Self {
+        let status = standing.status();
+        let Standing { heartbeat, marks } = standing;
+        let mut member = Self {
+            heartbeat,
+            detector: Detector::new(now, &config.detector),
+            first_beat_at: i64::MAX,
+            cold: Box::new(MemberCold {
+                incarnation,
+                state,
+                marks: Some(marks).filter(|marks| *marks != UNMARKED).map(Box::new),
+                path: Path {
+                    rtt: RttEstimator::new(&config.rtt),
+                    last_direct: Instant::EPOCH.into(),
+                    reachable: None,
+                },
+                since: now.into(),
+                status,
+                stamp: 0,
+            }),
+        };
+        member.anchor(now, now, member.incarnation.schedule.interval_ms);
+        member.restamp();
+        member
+    }
+
+    /// To be called after any change of marks or state; heartbeats of a member
+    /// in good standing need it not.
+    pub fn restamp(&mut self) {
+        self.stamp = fingerprint::of_standing(self);
+    }
+
+    pub fn hash(&self) -> u64 {
+        self.incarnation.hash
+    }
+
+    pub fn tag(&self) -> u64 {
+        self.incarnation.tag
+    }
+
+    /// Where it says that it is, so that witnesses may come from elsewhere.
+    pub fn zone(&self) -> Option<&[u8]> {
+        self.state.get(ZONE)
+    }
+
+    /// Since when the status is what it is.
+    pub fn since(&self) -> Instant {
+        self.since.into()
+    }
+
+    /// What is reported of it from now on.
+    pub fn report(&mut self, now: Instant, status: Status) {
+        (self.status, self.since) = (status, now.into());
+    }
+
+    /// What was said of it beside its heartbeat.
+    pub fn marks(&self) -> &Marks {
+        self.marks.as_deref().unwrap_or(&UNMARKED)
+    }
+
+    /// Whether anything was said of it that no heartbeat has cancelled.
+    pub fn is_marked(&self) -> bool {
+        self.marks.is_some()
+    }
+
+    /// The status that its marks mean, whatever was reported last.
+    pub fn standing(&self) -> Status {
+        self.marks().status(self.heartbeat)
+    }
+
+    /// Takes marks in, by THE order of claims. True if any of them was news.
+    pub fn mark(&mut self, marks: &Marks) -> bool {
+        if self.marks.is_none() && *marks == UNMARKED {
+            return false;
+        }
+        let mut joined = self.marks().clone();
+        joined.join(self.heartbeat, marks);
+        let news = joined != *self.marks();
+        if news {
+            self.keep(joined);
+        }
+        news
+    }
+
+    fn keep(&mut self, marks: Marks) {
+        self.marks = Some(marks).filter(|marks| *marks != UNMARKED).map(Box::new);
+        self.restamp();
+    }
+
+    /// Begins another life of ours, without leaving the roster.
+    pub fn begin_life(&mut self, incarnation: Arc<Incarnation>) {
+        self.incarnation = incarnation;
+        self.keep(Marks::default());
+    }
+
+    /// Goes on in a later life of the same process, with this state: what was measured on the path to its earlier
+    /// address, and said against it there, is void.
+    pub fn follow(&mut self, incarnation: Arc<Incarnation>, state: State, config: &Config) {
+        self.state = state;
+        (self.path.rtt, self.path.reachable) = (RttEstimator::new(&config.rtt), None);
+        self.begin_life(incarnation);
+    }
+
+    /// Alive, or accused and not judged: takes part in the cluster.
+    pub fn is_present(&self) -> bool {
+        matches!(self.status, Status::Alive | Status::Suspect)
+    }
+
+    /// Takes a heartbeat that is news; false when it is none.
+    pub fn advance(&mut self, now: Instant, heartbeat: Heartbeat, detector: &DetectorConfig) -> bool {
+        let Some(steps) = heartbeat.checked_sub(self.heartbeat).filter(|s| *s > 0) else {
+            return false;
+        };
+        self.beat(now, steps, self.incarnation.schedule.interval_ms, detector);
+        if self.is_marked() {
+            let mut marks = self.marks().clone();
+            marks.tidy(heartbeat);
+            self.keep(marks);
+        }
+        true
+    }
+
+    /// Takes so many more heartbeats, on its band alone: of a member that has nothing to refute.
+    pub fn beat(&mut self, now: Instant, steps: u64, interval_ms: u32, detector: &DetectorConfig) {
+        let before = self.detector.last();
+        self.heartbeat = self.heartbeat.saturating_add(steps);
+        self.detector.heartbeat(now, steps, detector);
+        self.anchor(before, now, interval_ms);
+    }
+
+    /// Whether enough of its heartbeats were seen to be surprised by a silence. A
+    /// newcomer's first ones come quickly, by burst and by its own calls.
+    pub fn has_history(&self) -> bool {
+        match &self.detector {
+            Detector::Phi(phi) => phi.samples() >= RHYTHM,
+            Detector::Fixed(_) => true,
+        }
+    }
+
+    /// Our local time, in microseconds, of its heartbeat 0: the earliest that the arrivals of late allow.
+    pub fn first_beat_at(&self) -> i64 {
+        self.first_beat_at
+    }
+
+    /// Takes in the arrival of its heartbeat at `now`; the one before it came at `before`.
+    ///
+    /// What arrived quickest is forgotten little by little, as clocks drift: if theirs is slow, a line that is never moved
+    /// would one day say that beats which are yet to be made were made long ago.
+    fn anchor(&mut self, before: Instant, now: Instant, interval_ms: u32) {
+        let beats = i64::try_from(self.heartbeat).ok();
+        let beaten = beats.and_then(|beats| beats.checked_mul(micros_of(interval_ms)));
+        // Neither is negative.
+        let first_beat_at = micros(now) - beaten.unwrap_or(i64::MAX);
+        let faded = now.micros_since(before) / FORGET;
+        self.first_beat_at = self.first_beat_at.saturating_add_unsigned(faded).min(first_beat_at);
+    }
+}
+
+/// Touches what is to be read of some members: their files, and then their lives.
+pub fn touch_cold(members: &[&Member]) {
+    members.iter().for_each(|member| _ = black_box(member.stamp));
+    members.iter().for_each(|member| _ = black_box(member.hash()));
+}
+
+pub fn micros_of(interval_ms: u32) -> i64 {
+    i64::from(interval_ms.max(1)) * 1000
+}
+
+pub fn micros(at: Instant) -> i64 {
+    signed(at.as_micros())
+}
+
+pub fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Key of the state in which a member says its zone.
+pub const ZONE: &str = "zone";
+/// Intervals from which a rhythm is known. With fewer, everybody who has just met
+/// everybody asks after all of them once the first hurry is over (simulator,
+/// `quiet` at 500 members: 160 needless probes each).
+const RHYTHM: u32 = 8;
+/// Of the time that passes, one part in so many is added to the quickest arrival: 122 in a million, more than the
+/// clocks of two hosts drift apart, and half a second between two direct calls in the largest clusters.
+const FORGET: u64 = 8192;
+/// The last that a [`CompactInstant`] can say.
+const LATEST_MICROS: u64 = (1 << 56) - 1;
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use heartsay_proto::Cluster;
+
+    use super::*;
+    use crate::config::Profile;
+    use crate::identity::{HostId, Name};
+    use crate::roster::incarnation::Schedule;
+
+    #[test]
+    fn a_band_is_shorter_than_a_line_of_cache_and_its_file_is_small() {
+        assert_eq!(size_of::<Member>(), 48);
+        // Sizes at which the allocator rounds up by nothing; a life has two counters in front (memory.rs).
+        assert!(size_of::<MemberCold>() <= 56, "{}", size_of::<MemberCold>());
+        assert!(size_of::<Incarnation>() <= 104, "{}", size_of::<Incarnation>());
+    }
+
+    #[test]
+    fn a_moment_is_told_again_and_none_is_later_than_the_last() {
+        for micros in [0, 1, 1 << 32, LATEST_MICROS] {
+            assert_eq!(
+                Instant::from(CompactInstant::from(Instant::from_micros(micros))),
+                Instant::from_micros(micros)
+            );
+        }
+        assert_eq!(Instant::from(CompactInstant::from(Instant::NEVER)), Instant::from_micros(LATEST_MICROS));
+    }
+
+    #[test]
+    fn the_quickest_arrival_counts_until_a_clock_may_have_drifted_away_from_it() {
+        let config = Config::new(Cluster::new("line").unwrap(), Profile::Lan);
+        let schedule = Schedule { unix_ms: 1, heartbeat: 0, interval_ms: 1000 };
+        let incarnation =
+            Incarnation::new(Name::new("n").unwrap(), HostId(1), 1, ([10, 0, 0, 1], 4327).into(), schedule);
+        let standing = Standing { heartbeat: 1, ..Standing::default() };
+        let at = |s: f64| Instant::EPOCH + Duration::from_secs_f64(s);
+        let mut member = Member::new(at(1.1), Arc::new(incarnation), standing, State::default(), &config);
+        assert_eq!(member.first_beat_at(), 100_000);
+        // Its clock is slow by a part in 10,000, and as the network has it most beats come late and a few at once.
+        let late = |beat: i32| if beat % 50 == 0 { 0.1 } else { 2.3 };
+        let beats = (2..100_000).map(|beat| f64::from(beat) * 1.0001 + late(beat));
+        for (beat, heard) in (2..).zip(beats) {
+            member.beat(at(heard), 1, 1000, &config.detector);
+            let line = i64::from(beat) * 100 + 100_000;
+            assert!(
+                (line - 10_000..line + 10_000).contains(&member.first_beat_at()),
+                "{beat}: {}",
+                member.first_beat_at()
+            );
+        }
+    }
+}

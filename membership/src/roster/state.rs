@@ -1,0 +1,877 @@
+//! The versioned key-value state that a member tells about itself.
+//!
+//! Picture: a notice board per member. Only its owner pins notes, each stamped
+//! with the next number of one counter. Whoever knows the board up to number
+//! 17 asks for "beyond 17" and gets the newer notes, oldest first, as many as
+//! fit. (Scuttlebutt: van Renesse et al., "Efficient Reconciliation and Flow
+//! Control for Anti-Entropy Protocols", 2008.)
+//!
+//! A board is read now and then, changes seldom, and there are thousands of
+//! them: so it is kept as one string of bytes, which a change writes anew.
+//!
+//! ```text
+//!   version │ key length, key │ value length + 1, value │ version │ key length, …
+//!           └────────────── one note; 0: deleted ───────────────┘   by key
+//! ```
+//!
+//! A deletion is a note too, so that readers who missed it hear of it. But notes
+//! of deletions are bounded, and deletions are not: so whoever tells of changes with
+//! gaps between their versions also says which keys live, and the reader drops the
+//! others. No deletion is lost, however many there are.
+//!
+//! Weak spot: which keys live is told by five bytes of their hashes. A deleted key stays
+//! if one in a million millions coincides.
+
+use bytes::Bytes;
+use heartsay_proto::is_word;
+use smol_str::SmolStr;
+use triomphe::ThinArc;
+
+use crate::identity::Version;
+use crate::roster::fingerprint;
+
+/// What one member says about itself. Clones share the bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// As drawn above, numbers in groups of seven bits (LEB128). `None`: nothing was ever said.
+    board: Option<ThinArc<(), u8>>,
+}
+
+/// One note, on the board or about to be pinned there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Note<'a> {
+    key: &'a str,
+    /// `None`: deleted.
+    value: Option<&'a [u8]>,
+    /// Number of the change that made it so.
+    version: Version,
+}
+
+/// What a key became.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// `None`: deleted.
+    pub value: Option<Bytes>,
+    /// Number of the change that made it so.
+    pub version: Version,
+}
+
+/// Changes of a state after version `since`, up to and including `until`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// The reader must know at least this version.
+    pub since: Version,
+    /// The version that the reader has afterwards.
+    pub until: Version,
+    /// The version that the teller has.
+    pub newest: Version,
+    /// Changes with versions in `since + 1 ..= until`, and some beyond that are ahead of their turn.
+    pub entries: Vec<(SmolStr, Entry)>,
+    /// Marks of the keys that live and are not among the entries: others up to `until` are deleted. `None`: not said.
+    pub kept: Option<Bytes>,
+}
+
+/// A key whose value is another one now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyChange {
+    /// The key; that it is there no more shows in the state.
+    pub key: String,
+    /// Its value before; `None`: it had none.
+    pub before: Option<Vec<u8>>,
+}
+
+/// What merging a delta has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// A newer version is known now.
+    pub advanced: bool,
+    /// Values that have changed.
+    pub changes: Vec<KeyChange>,
+}
+
+/// What one datagram can tell of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Longest key and value together.
+    pub entry: usize,
+    /// Bytes of the datagram, for people.
+    pub datagram: usize,
+}
+
+impl Capacity {
+    /// Whether it takes whatever any member may say.
+    pub fn is_ample(self) -> bool {
+        self.entry >= MAX_KEY + MAX_VALUE
+    }
+}
+
+impl State {
+    /// Version of the newest change.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        take_number(&mut self.board()).unwrap_or(0)
+    }
+
+    /// Value of `key`, unless deleted or never set.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&[u8]> {
+        self.notes().find(|note| note.key == key)?.value
+    }
+
+    /// Keys with a value, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.notes().filter_map(|note| Some((note.key, note.value?)))
+    }
+
+    /// Sets (or with `None` deletes) keys of our own state. All or nothing.
+    /// Returns what has changed.
+    ///
+    /// # Errors
+    /// A key or value over its limit, or too much in total.
+    pub fn set(
+        &mut self,
+        changes: &[(String, Option<Vec<u8>>)],
+        capacity: Capacity,
+    ) -> Result<Vec<KeyChange>, StateError> {
+        let mut next: Vec<Note<'_>> = self.notes().collect();
+        let mut version = self.version();
+        for (key, value) in changes {
+            check_key(key)?;
+            check_value(key, value.as_deref())?;
+            let value = value.as_deref();
+            check_fit(key, value, capacity)?;
+            if find(&next, key).ok().and_then(|place| next.get(place)?.value) == value {
+                continue;
+            }
+            version += 1;
+            pin(&mut next, Note { key, value, version });
+        }
+        let living = || next.iter().filter(|note| note.value.is_some());
+        let (keys, bytes) = (living().count(), living().map(Note::size).sum());
+        if keys > MAX_KEYS {
+            return Err(StateError::Keys { keys });
+        }
+        if bytes > MAX_BYTES {
+            return Err(StateError::Size { bytes });
+        }
+        if version == self.version() {
+            return Ok(Vec::new());
+        }
+        drop_old_deletions(&mut next);
+        let next = Self::of(version, &next);
+        let changes = self.changes_to(&next);
+        *self = next;
+        Ok(changes)
+    }
+
+    /// Everything after version `since`, oldest change first, as long as it stays within `room` bytes.
+    ///
+    /// A change too long for that even by itself does not hide those after it: they are told ahead of their turn.
+    #[must_use]
+    pub fn delta(&self, since: Version, room: usize) -> Delta {
+        let newest = self.version();
+        let mut newer: Vec<Note<'_>> = self.notes().filter(|note| note.version > since).collect();
+        newer.sort_by_key(|note| note.version);
+        let mut delta = Delta { since, until: since.min(newest), newest, ..Delta::default() };
+        let marks = if since == 0 { 0 } else { self.room_for_marks() };
+        // Whether all was told so far, and whether versions are missing in between.
+        let (mut whole, mut gaps) = (since < newest, false);
+        let mut left = room;
+        for note in &newer {
+            if whole && note.version > newest {
+                // Ahead of its turn here too.
+                whole = bridge(&mut gaps, delta.until < newest, &mut left, marks);
+                delta.until = if whole { newest } else { delta.until };
+                whole = false;
+            }
+            if whole {
+                whole = bridge(&mut gaps, note.version > delta.until + 1, &mut left, marks);
+                if !whole {
+                    break;
+                }
+            }
+            let size = note.told();
+            let fits = size <= left;
+            if whole {
+                // What does not fit ends what is complete.
+                delta.until = if fits { note.version } else { note.version - 1 };
+                whole = fits;
+            }
+            if fits {
+                left -= size;
+                let entry = Entry { value: note.value.map(Bytes::copy_from_slice), version: note.version };
+                delta.entries.push((SmolStr::new(note.key), entry));
+            } else if size <= room {
+                // The next delta begins with it.
+                break;
+            }
+        }
+        if whole && bridge(&mut gaps, delta.until < newest, &mut left, marks) {
+            delta.until = newest;
+        }
+        if gaps && (since > 0 || delta.until == newest) {
+            delta.kept = Some(self.marks_beside(&delta.entries));
+        }
+        delta
+    }
+
+    /// Whether a reader with everything up to `since` lacks nothing.
+    #[must_use]
+    pub fn is_known_to(&self, since: Version) -> bool {
+        self.version() <= since && self.notes().all(|note| note.version <= since)
+    }
+
+    /// The newest changes that fit into `room` bytes, for those who have all before them.
+    #[must_use]
+    pub fn latest(&self, room: usize) -> Delta {
+        let mut notes: Vec<Note<'_>> = self.notes().collect();
+        notes.sort_by_key(|note| core::cmp::Reverse(note.version));
+        if notes.iter().map(Note::told).sum::<usize>() <= room {
+            return self.delta(0, room);
+        }
+        let mut left = room.saturating_sub(self.room_for_marks());
+        let old = notes.iter().find(|note| match left.checked_sub(note.told()) {
+            Some(rest) => {
+                left = rest;
+                false
+            }
+            None => true,
+        });
+        self.delta(old.map_or(0, |note| note.version), room)
+    }
+
+    /// How many values are too long to be passed on.
+    #[must_use]
+    pub fn too_long(&self, capacity: Capacity) -> usize {
+        self.notes().filter(|note| note.size() > capacity.entry).count()
+    }
+
+    /// Takes what another side knows of this member's state. A delta with a gap before it does not bring it forward.
+    ///
+    /// # Errors
+    /// A key or value over its limit: a peer's fault, nothing was changed.
+    pub fn merge(&mut self, delta: &Delta) -> Result<Merged, StateError> {
+        let known = self.version();
+        let forward = delta.since <= known && delta.until > known;
+        let news = |entry: &Entry| entry.version > known;
+        if !forward && !delta.entries.iter().any(|(_, entry)| news(entry)) {
+            return Ok(Merged::default());
+        }
+        for (key, entry) in &delta.entries {
+            check_key(key)?;
+            check_value(key, entry.value.as_deref())?;
+        }
+        let mut next: Vec<Note<'_>> = self.notes().collect();
+        // From zero, and not all: for those who have nothing.
+        let fresh = delta.since == 0 && delta.kept.is_none() && delta.has_gaps();
+        let until = if forward && (!fresh || known == 0) { delta.until } else { known };
+        if until > known && (fresh || delta.kept.is_some()) {
+            let kept = delta.kept.as_deref().unwrap_or_default();
+            let told = |note: &Note<'_>| delta.entries.iter().any(|(key, _)| key == note.key);
+            let lives = |note: &Note<'_>| note.version > until || told(note) || is_kept(kept, note.key);
+            next.retain(|note| note.value.is_none() || lives(note));
+        }
+        for (key, entry) in &delta.entries {
+            let note = Note { key, value: entry.value.as_deref(), version: entry.version };
+            let mine = find(&next, key).ok().and_then(|place| next.get(place));
+            if news(entry) && mine.is_none_or(|mine| mine.version < note.version) {
+                pin(&mut next, note);
+            }
+        }
+        drop_old_deletions(&mut next);
+        keep_bounds(&mut next, until);
+        let next = Self::of(until, &next);
+        let changes = self.changes_to(&next);
+        *self = next;
+        Ok(Merged { advanced: until > known, changes })
+    }
+
+    /// The same state as `other`, so that one of the two can go.
+    pub fn share(&mut self, other: &Self) -> bool {
+        let same = self == other;
+        if same {
+            self.board.clone_from(&other.board);
+        }
+        same
+    }
+
+    /// Which values are others in `next`, by key.
+    fn changes_to(&self, next: &Self) -> Vec<KeyChange> {
+        let change = |key: &str, before: Option<&[u8]>| KeyChange {
+            key: key.to_owned(),
+            before: before.map(<[u8]>::to_vec),
+        };
+        let gone = self.iter().filter(|(key, _)| next.get(key).is_none());
+        let gone = gone.map(|(key, value)| change(key, Some(value)));
+        let new = next.iter().map(|(key, value)| (key, value, self.get(key)));
+        let new = new.filter(|(_, value, before)| Some(*value) != *before);
+        let mut changes: Vec<KeyChange> =
+            gone.chain(new.map(|(key, _, before)| change(key, before))).collect();
+        changes.sort_by(|a, b| a.key.cmp(&b.key));
+        changes
+    }
+
+    /// What the marks of all living keys take, at most.
+    fn room_for_marks(&self) -> usize {
+        MARKS_OVERHEAD + MARK * self.iter().count()
+    }
+
+    /// Marks of the living keys that are not among `entries`.
+    fn marks_beside(&self, entries: &[(SmolStr, Entry)]) -> Bytes {
+        let mut marks = Vec::new();
+        for (key, _) in self.iter().filter(|(key, _)| entries.iter().all(|(told, _)| told != key)) {
+            marks.extend_from_slice(&mark(key));
+        }
+        marks.into()
+    }
+
+    fn of(version: Version, notes: &[Note<'_>]) -> Self {
+        let mut board = Vec::with_capacity(LONGEST_NUMBER + notes.iter().map(Note::room).sum::<usize>());
+        put_number(&mut board, version);
+        for note in notes {
+            put_bytes(&mut board, 0, note.key.as_bytes());
+            match note.value {
+                Some(value) => put_bytes(&mut board, 1, value),
+                None => put_number(&mut board, 0),
+            }
+            put_number(&mut board, note.version);
+        }
+        Self { board: Some(ThinArc::from_header_and_slice((), &board)) }
+    }
+
+    fn board(&self) -> &[u8] {
+        self.board.as_ref().map_or(&[], |board| &board.slice)
+    }
+
+    /// By key.
+    fn notes(&self) -> impl Iterator<Item = Note<'_>> {
+        let mut rest = self.board();
+        let _ = take_number(&mut rest);
+        core::iter::from_fn(move || {
+            Some(Note {
+                key: core::str::from_utf8(take_bytes(&mut rest, 0)??).ok()?,
+                value: take_bytes(&mut rest, 1)?,
+                version: take_number(&mut rest)?,
+            })
+        })
+    }
+}
+
+impl Delta {
+    /// Whether some version between its ends is not among the entries: changed again later, or deleted and forgotten.
+    fn has_gaps(&self) -> bool {
+        let within = |entry: &Entry| self.since < entry.version && entry.version <= self.until;
+        let told = self.entries.iter().filter(|(_, entry)| within(entry)).count() as u64;
+        told < self.until.saturating_sub(self.since)
+    }
+}
+
+impl Note<'_> {
+    /// What counts of it towards [`MAX_BYTES`].
+    fn size(&self) -> usize {
+        self.key.len() + self.value.map_or(0, <[u8]>::len)
+    }
+
+    /// What it takes in a datagram, at most.
+    fn told(&self) -> usize {
+        ENTRY_OVERHEAD + self.size()
+    }
+
+    /// What it takes on a board, at most.
+    fn room(&self) -> usize {
+        self.size() + 3 * LONGEST_NUMBER
+    }
+}
+
+/// Where the note of a key is, or where it would stand.
+fn find(notes: &[Note<'_>], key: &str) -> Result<usize, usize> {
+    notes.binary_search_by(|note| note.key.cmp(key))
+}
+
+fn pin<'a>(notes: &mut Vec<Note<'a>>, note: Note<'a>) {
+    match find(notes, note.key) {
+        Ok(place) => {
+            if let Some(old) = notes.get_mut(place) {
+                *old = note;
+            }
+        }
+        Err(place) => notes.insert(place, note),
+    }
+}
+
+/// Takes the room for marks before the first gap. Without that room nothing beyond the gap can be told.
+fn bridge(gaps: &mut bool, gap: bool, left: &mut usize, marks: usize) -> bool {
+    if !gap || *gaps {
+        return true;
+    }
+    let rest = left.checked_sub(marks);
+    *left = rest.unwrap_or(*left);
+    *gaps = rest.is_some();
+    *gaps
+}
+
+/// By what of a key it is said that it lives.
+fn mark(key: &str) -> [u8; MARK] {
+    let [_, _, _, mark @ ..] = fingerprint::of_key(key).to_be_bytes();
+    mark
+}
+
+fn is_kept(kept: &[u8], key: &str) -> bool {
+    let mark = mark(key);
+    kept.chunks_exact(MARK).any(|kept| kept == mark)
+}
+
+fn size(notes: &[Note<'_>]) -> usize {
+    notes.iter().map(Note::size).sum()
+}
+
+/// Deletions are remembered, as far as there is room, for those who know of nothing else.
+fn drop_old_deletions(notes: &mut Vec<Note<'_>>) {
+    let deletions = |notes: &[Note<'_>]| notes.iter().filter(|note| note.value.is_none()).count();
+    while deletions(notes) > MAX_DELETIONS || size(notes) > MAX_BYTES {
+        let Some(oldest) = oldest(notes, |note| note.value.is_none()) else { break };
+        notes.remove(oldest);
+    }
+}
+
+/// An honest owner keeps within the limits, and what its readers have yet to drop within twice as much. First goes what
+/// is ahead of its turn and comes again, then, of a hostile one, the oldest.
+fn keep_bounds(notes: &mut Vec<Note<'_>>, version: Version) {
+    while notes.len() > 2 * MAX_KEYS + MAX_DELETIONS || size(notes) > 2 * MAX_BYTES {
+        let ahead = notes.iter().enumerate().max_by_key(|(_, note)| note.version);
+        let ahead = ahead.filter(|(_, note)| note.version > version).map(|(place, _)| place);
+        let Some(place) = ahead.or_else(|| oldest(notes, |_| true)) else { break };
+        notes.remove(place);
+    }
+}
+
+/// Where the oldest of those stands that are meant.
+fn oldest(notes: &[Note<'_>], which: impl Fn(&Note<'_>) -> bool) -> Option<usize> {
+    let meant = notes.iter().enumerate().filter(|(_, note)| which(note));
+    meant.min_by_key(|(_, note)| note.version).map(|(place, _)| place)
+}
+
+fn put_number(board: &mut Vec<u8>, mut number: u64) {
+    loop {
+        let [low, ..] = number.to_le_bytes();
+        number >>= 7;
+        board.push(if number == 0 { low & 0x7f } else { low | 0x80 });
+        if number == 0 {
+            return;
+        }
+    }
+}
+
+fn take_number(board: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = board.split_first()?;
+        *board = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// `bytes`, and before them their length and `more`.
+fn put_bytes(board: &mut Vec<u8>, more: u64, bytes: &[u8]) {
+    put_number(board, bytes.len() as u64 + more);
+    board.extend_from_slice(bytes);
+}
+
+/// What was put with the same `more`; inside, `None` where a number below it stands.
+fn take_bytes<'a>(board: &mut &'a [u8], more: u64) -> Option<Option<&'a [u8]>> {
+    let Some(length) = take_number(board)?.checked_sub(more) else { return Some(None) };
+    let (bytes, rest) = board.split_at_checked(usize::try_from(length).ok()?)?;
+    *board = rest;
+    Some(Some(bytes))
+}
+
+/// Why a state change was refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// Keys are 1 to 64 bytes of printable text without spaces.
+    #[error("key {key:?} must be 1 to 64 bytes of printable text without spaces")]
+    Key {
+        /// The offending key, shortened.
+        key: String,
+    },
+    /// A value must fit one datagram with room to spare.
+    #[error("value of {key:?} has {bytes} bytes; at most {MAX_VALUE} are allowed")]
+    Value {
+        /// Whose value.
+        key: String,
+        /// Its size.
+        bytes: usize,
+    },
+    /// A key and its value must fit one datagram of the configured size.
+    #[error(
+        "key {key:?} and its value have {bytes} bytes; datagrams of {datagram} bytes take at most {most}; make it shorter, or datagram_size larger on all members"
+    )]
+    Fit {
+        /// Whose value.
+        key: String,
+        /// Size of both.
+        bytes: usize,
+        /// What fits.
+        most: usize,
+        /// The configured size of datagrams.
+        datagram: usize,
+    },
+    /// At most 64 keys.
+    #[error("{keys} keys are too many; at most {MAX_KEYS} are allowed")]
+    Keys {
+        /// How many there would be.
+        keys: usize,
+    },
+    /// At most 8 KiB over all keys and values.
+    #[error("state of {bytes} bytes is too large; at most {MAX_BYTES} are allowed")]
+    Size {
+        /// How large it would be.
+        bytes: usize,
+    },
+}
+
+fn check_key(key: &str) -> Result<(), StateError> {
+    let fine = !key.is_empty() && key.len() <= MAX_KEY && is_word(key);
+    if fine { Ok(()) } else { Err(StateError::Key { key: key.chars().take(80).collect() }) }
+}
+
+fn check_value(key: &str, value: Option<&[u8]>) -> Result<(), StateError> {
+    let bytes = value.map_or(0, <[u8]>::len);
+    if bytes <= MAX_VALUE { Ok(()) } else { Err(StateError::Value { key: key.to_owned(), bytes }) }
+}
+
+fn check_fit(key: &str, value: Option<&[u8]>, capacity: Capacity) -> Result<(), StateError> {
+    let Capacity { entry: most, datagram } = capacity;
+    let bytes = key.len() + value.map_or(0, <[u8]>::len);
+    if bytes <= most { Ok(()) } else { Err(StateError::Fit { key: key.to_owned(), bytes, most, datagram }) }
+}
+
+/// Longest key, in bytes.
+const MAX_KEY: usize = 64;
+/// Longest value: with its key it fits the default datagram beside an identity.
+const MAX_VALUE: usize = 768;
+/// Most keys of one member.
+const MAX_KEYS: usize = 64;
+/// Most deletions that are remembered: as many as one change can make.
+const MAX_DELETIONS: usize = MAX_KEYS;
+/// Bytes of a mark: of 64 keys and 64 deletions two coincide once in 270 million times.
+const MARK: usize = 5;
+/// Upper bound of what the encoding adds to all marks.
+const MARKS_OVERHEAD: usize = 3;
+/// Most bytes of keys and values of one member.
+const MAX_BYTES: usize = 8192;
+/// Upper bound of what the encoding adds to key and value.
+pub const ENTRY_OVERHEAD: usize = 22;
+/// Bytes of the largest number on a board.
+const LONGEST_NUMBER: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AMPLE: Capacity = Capacity { entry: 900, datagram: 1200 };
+
+    fn set(state: &mut State, key: &str, value: &str) {
+        state.set(&[(key.into(), Some(value.into()))], AMPLE).unwrap();
+    }
+
+    fn delete(state: &mut State, keys: &[&str]) {
+        let changes: Vec<_> = keys.iter().map(|key| ((*key).to_owned(), None)).collect();
+        state.set(&changes, AMPLE).unwrap();
+    }
+
+    fn tags(state: &State) -> Vec<(&str, &[u8])> {
+        state.iter().collect()
+    }
+
+    fn catch_up(reader: &mut State, owner: &State, room: usize) -> usize {
+        let mut rounds = 0;
+        while reader.version() < owner.version() {
+            let before = reader.version();
+            reader.merge(&owner.delta(before, room)).unwrap();
+            assert!(reader.version() > before, "no progress from {before} in {room} bytes");
+            rounds += 1;
+        }
+        assert_eq!(tags(reader), tags(owner));
+        rounds
+    }
+
+    #[test]
+    fn a_reader_catches_up_in_pieces_that_fit() {
+        let mut owner = State::default();
+        for i in 0..20 {
+            set(&mut owner, &format!("k{i}"), &"v".repeat(100));
+        }
+        set(&mut owner, "k3", "again");
+        let mut reader = State::default();
+        assert!(catch_up(&mut reader, &owner, 400) > 3);
+        assert_eq!(reader, owner);
+    }
+
+    #[test]
+    fn a_deletion_is_learnt_and_an_old_value_does_not_come_back() {
+        let mut owner = State::default();
+        set(&mut owner, "role", "web");
+        let old = owner.delta(0, 1000);
+        delete(&mut owner, &["role"]);
+        let mut reader = State::default();
+        reader.merge(&old).unwrap();
+        let merged = reader.merge(&owner.delta(1, 1000)).unwrap();
+        let change = KeyChange { key: "role".into(), before: Some(b"web".to_vec()) };
+        assert_eq!(merged, Merged { advanced: true, changes: vec![change] });
+        assert_eq!(reader.get("role"), None);
+        assert_eq!(reader.merge(&old).unwrap(), Merged::default());
+        assert_eq!(reader.get("role"), None);
+    }
+
+    #[test]
+    fn a_delta_with_a_gap_before_it_is_true_and_brings_nobody_forward() {
+        let mut owner = State::default();
+        set(&mut owner, "a", "1");
+        set(&mut owner, "b", "2");
+        let mut reader = State::default();
+        assert!(!reader.merge(&owner.delta(1, 1000)).unwrap().advanced);
+        assert_eq!((reader.version(), tags(&reader)), (0, vec![("b", b"2".as_ref())]));
+        assert_eq!(reader.merge(&owner.delta(0, 1000)).unwrap().changes.len(), 1, "b is known already");
+        assert_eq!(reader, owner);
+    }
+
+    #[test]
+    fn no_deletion_is_lost_however_many_there_are_and_in_how_small_pieces_they_are_told() {
+        for (old, room) in [(33, 1000), (64, 1000), (64, 345), (64, 350)] {
+            let mut owner = State::default();
+            for i in 0..old {
+                set(&mut owner, &format!("k{i}"), "v");
+            }
+            let mut behind = State::default();
+            catch_up(&mut behind, &owner, room);
+            let mut early = behind.clone();
+            // Renamed at once, three times over: far more than is remembered.
+            for round in 0..3 {
+                let gone: Vec<String> = owner.iter().map(|(key, _)| key.to_owned()).collect();
+                let gone = gone.into_iter().map(|key| (key, None));
+                let new = (0..old).map(|i| (format!("r{round}-{i}"), Some(b"v".to_vec())));
+                owner.set(&gone.chain(new).collect::<Vec<_>>(), AMPLE).unwrap();
+            }
+            catch_up(&mut behind, &owner, room);
+            // By way of somebody who has learnt it in pieces, and by what a burst tells.
+            let mut third = early.clone();
+            catch_up(&mut third, &behind, room);
+            early.merge(&owner.latest(room)).unwrap();
+            catch_up(&mut early, &behind, room);
+        }
+    }
+
+    #[test]
+    fn what_is_rewritten_while_others_are_deleted_does_not_vanish_in_between() {
+        let mut owner = State::default();
+        for i in 0..40 {
+            set(&mut owner, &format!("k{i}"), &"v".repeat(100));
+        }
+        let mut reader = State::default();
+        catch_up(&mut reader, &owner, 1000);
+        for _ in 0..80 {
+            set(&mut owner, "job", "runs");
+            delete(&mut owner, &["job"]);
+        }
+        for i in 0..40 {
+            set(&mut owner, &format!("k{i}"), &"w".repeat(100));
+        }
+        while reader.version() < owner.version() {
+            let changes = reader.merge(&owner.delta(reader.version(), 600)).unwrap().changes;
+            assert_eq!(reader.iter().count(), 40, "{changes:?}");
+        }
+        assert_eq!(tags(&reader), tags(&owner));
+    }
+
+    #[test]
+    fn who_has_nothing_is_told_from_the_beginning_and_who_has_something_is_not_misled() {
+        let mut owner = State::default();
+        for i in 0..20 {
+            set(&mut owner, &format!("k{i}"), &"v".repeat(100));
+        }
+        let mut reader = State::default();
+        catch_up(&mut reader, &owner, 1000);
+        delete(&mut owner, &["k3"]);
+        for _ in 0..70 {
+            set(&mut owner, "a", "1");
+            delete(&mut owner, &["a"]);
+        }
+        // A part of it from zero says nothing of what was deleted.
+        let part = owner.delta(0, 1000);
+        assert!(part.until < owner.version() && part.kept.is_none());
+        let whole = State { board: reader.board.clone() };
+        assert!(!reader.merge(&part).unwrap().advanced);
+        assert_eq!(reader, whole);
+        catch_up(&mut reader, &owner, 1000);
+        catch_up(&mut State::default(), &owner, 1000);
+    }
+
+    #[test]
+    fn a_value_too_long_for_our_datagrams_hides_none_after_it() {
+        let mut owner = State::default();
+        set(&mut owner, "a", "1");
+        set(&mut owner, "long", &"x".repeat(700));
+        set(&mut owner, "zzz", "2");
+        let mut reader = State::default();
+        reader.merge(&owner.delta(0, 350)).unwrap();
+        assert_eq!(reader.version(), 1);
+        assert_eq!(tags(&reader), [("a", b"1".as_ref()), ("zzz", b"2")]);
+        assert_eq!(owner.too_long(Capacity { entry: 300, datagram: 512 }), 1);
+        // Whoever can tell all of it then does.
+        catch_up(&mut reader, &owner, 1000);
+    }
+
+    #[test]
+    fn of_a_long_state_the_newest_change_arrives_at_once() {
+        let mut owner = State::default();
+        for i in 0..60 {
+            set(&mut owner, &format!("k{i}"), &"v".repeat(100));
+        }
+        let mut reader = State::default();
+        catch_up(&mut reader, &owner, 1000);
+        set(&mut owner, "k7", "new");
+        let merged = reader.merge(&owner.latest(1000)).unwrap();
+        assert!(merged.advanced && merged.changes.len() == 1);
+        assert_eq!(tags(&reader), tags(&owner));
+    }
+
+    #[test]
+    fn what_does_not_fit_a_datagram_is_refused_with_its_size() {
+        let mut state = State::default();
+        let small = Capacity { entry: 300, datagram: 512 };
+        let error = state.set(&[("tag/a".into(), Some(vec![b'x'; 296]))], small).unwrap_err();
+        assert!(
+            error.to_string().contains("have 301 bytes; datagrams of 512 bytes take at most 300"),
+            "{error}"
+        );
+        state.set(&[("tag/a".into(), Some(vec![b'x'; 295]))], small).unwrap();
+    }
+
+    #[test]
+    fn what_is_ahead_of_its_turn_goes_first_when_a_peer_says_too_much() {
+        let mut reader = State::default();
+        let entries = |keys: core::ops::Range<u64>, by: u64| {
+            let entry = |i: u64| Entry { value: Some(Bytes::from_static(&[b'v'; 700])), version: i + by };
+            keys.map(|i| (SmolStr::new(format!("k{i}")), entry(i))).collect()
+        };
+        let honest = Delta { until: 11, newest: 11, entries: entries(1..12, 0), ..Delta::default() };
+        reader.merge(&honest).unwrap();
+        let ahead = Delta { since: 500, until: 600, entries: entries(20..120, 500), ..Delta::default() };
+        reader.merge(&ahead).unwrap();
+        let notes: Vec<_> = reader.notes().collect();
+        assert!(size(&notes) <= 2 * MAX_BYTES);
+        assert!((1..12).all(|i| reader.get(&format!("k{i}")).is_some()), "what was known stays");
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_whole() {
+        let mut state = State::default();
+        set(&mut state, "fine", "yes");
+        let before = state.clone();
+        let mut refused = |changes: &[(String, Option<Vec<u8>>)]| state.set(changes, AMPLE).unwrap_err();
+        let error = refused(&[("other".into(), Some(b"x".to_vec())), ("big".into(), Some(vec![0; 769]))]);
+        assert_eq!(error, StateError::Value { key: "big".into(), bytes: 769 });
+        let many: Vec<_> = (0..65).map(|i| (format!("k{i}"), Some(vec![1]))).collect();
+        assert_eq!(refused(&many), StateError::Keys { keys: 66 });
+        let large: Vec<_> = (0..12).map(|i| (format!("k{i}"), Some(vec![1; 768]))).collect();
+        assert!(matches!(refused(&large), StateError::Size { .. }));
+        assert!(matches!(refused(&[("a b".into(), None)]), StateError::Key { .. }));
+        assert_eq!(state, before);
+    }
+
+    #[test]
+    fn a_board_gives_back_what_was_pinned_and_little_is_added() {
+        let mut state = State::default();
+        let long = "x".repeat(300);
+        for (key, value) in [("zone", "a"), ("empty", ""), ("long", &long), ("gone", "soon")] {
+            set(&mut state, key, value);
+        }
+        delete(&mut state, &["gone"]);
+        assert_eq!(state.version(), 5);
+        let told: Vec<_> = state.iter().collect();
+        assert_eq!(told, [("empty", "".as_bytes()), ("long", long.as_bytes()), ("zone", b"a")]);
+        let notes: Vec<_> = state.notes().collect();
+        assert_eq!(notes[1], Note { key: "gone", value: None, version: 5 });
+        assert_eq!(
+            state.board().len(),
+            size(&notes) + 4 * 3 + 1 + 1,
+            "three bytes each, one more of the long one"
+        );
+        assert_eq!(State::of(u64::MAX, &notes).version(), u64::MAX);
+    }
+
+    #[test]
+    fn setting_the_same_value_again_is_no_change() {
+        let mut state = State::default();
+        set(&mut state, "a", "1");
+        let same = [("a".into(), Some(b"1".to_vec())), ("b".into(), None)];
+        assert_eq!(state.set(&same, AMPLE).unwrap(), []);
+        assert_eq!(state.version(), 1);
+    }
+
+    #[test]
+    fn old_deletions_make_room_for_new_keys() {
+        let mut state = State::default();
+        for i in 0..200 {
+            let key = format!("k{i}");
+            set(&mut state, &key, "v");
+            delete(&mut state, &[&key]);
+        }
+        assert!(state.notes().count() <= MAX_DELETIONS);
+        set(&mut state, "still", "works");
+        assert_eq!(state.get("still"), Some(b"works".as_ref()));
+    }
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Any deltas of an owner's history, in any order, any number of times, from any room: nobody is misled, and whoever
+        /// is at the owner's version has what the owner has.
+        #[test]
+        fn any_order_of_deltas_ends_in_the_same_state(
+            history in vec(vec((0_usize..70, any::<bool>(), 0_usize..60), 1..30), 1..12),
+            told in vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 330_usize..1100, any::<bool>()), 0..60),
+        ) {
+            let mut owners = vec![State::default()];
+            for changes in history {
+                let mut owner = owners.last().unwrap().clone();
+                let change = |(key, lives, length): (usize, bool, usize)| {
+                    (format!("key{key}"), lives.then(|| vec![b'v'; length]))
+                };
+                // What is too much is refused whole.
+                let _ = owner.set(&changes.into_iter().map(change).collect::<Vec<_>>(), AMPLE);
+                owners.push(owner);
+            }
+            let mut reader = State::default();
+            for (owner, since, room, latest) in told {
+                let owner = owner.get(&owners);
+                let since = since.get(&owners).version();
+                let delta = if latest { owner.latest(room) } else { owner.delta(since, room) };
+                let before = reader.version();
+                reader.merge(&delta).unwrap();
+                prop_assert!(reader.version() >= before);
+                prop_assert_eq!(reader.merge(&delta).unwrap(), Merged::default(), "twice is once");
+                if let Some(owner) = owners.iter().find(|owner| owner.version() == reader.version()) {
+                    let now = owners.last().unwrap();
+                    for (key, value) in owner.iter() {
+                        // What was changed again since may be missing, or be newer.
+                        let same = reader.get(key) == Some(value);
+                        prop_assert!(same || now.get(key) != Some(value) || owner.version() < now.version());
+                    }
+                    let ahead = |key: &str| reader.notes().any(|n| n.key == key && n.version > owner.version());
+                    let later = |key: &str| now.notes().any(|n| n.key == key && n.version > owner.version());
+                    for (key, _) in reader.iter() {
+                        prop_assert!(owner.get(key).is_some() || ahead(key) || later(key), "{} was deleted", key);
+                    }
+                }
+            }
+            catch_up(&mut reader, owners.last().unwrap(), 1000);
+        }
+    }
+}

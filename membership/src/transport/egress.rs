@@ -1,0 +1,94 @@
+//! The last gate: what leaves, in bytes per second, whatever happens.
+//!
+//! News, probes and pulls have budgets of their own, each a cause's. Answers have none: their number is up
+//! to those who ask. So everything that leaves goes through here, and what is too much is not sent, as if
+//! the network had lost it; all that matters is said again.
+//!
+//! Picture: a reservoir behind a dam. A large event may drain three quarters of it at once; the last quarter
+//! is for signs of life and probes, so that nobody is called down for answering questions.
+
+use heartsay_proto::gossip::Packet;
+use heartsay_proto::gossip::packet::Body;
+
+use crate::Instant;
+use crate::transport::token_bucket::TokenBucket;
+
+/// Bytes that may leave.
+#[derive(Debug)]
+pub struct EgressLimiter {
+    bytes: TokenBucket,
+    /// What is kept for signs of life.
+    reserve: usize,
+}
+
+impl EgressLimiter {
+    pub fn new(now: Instant, rate: u32) -> Self {
+        Self { bytes: TokenBucket::new(now, rate), reserve: usize::try_from(rate).unwrap_or(usize::MAX) }
+    }
+
+    /// Whether so many bytes could leave now and what is kept for signs of life would stay.
+    pub fn affords(&mut self, now: Instant, bytes: usize) -> bool {
+        self.bytes.available(now) >= bytes.saturating_add(self.reserve)
+    }
+
+    /// Whether a datagram of `length` bytes around `packet` may leave; then it is paid for.
+    pub fn passes(&mut self, now: Instant, packet: &Packet, length: usize) -> bool {
+        let cost = length + HEADERS;
+        let kept = if is_sign_of_life(packet) { 0 } else { self.reserve };
+        self.bytes.available(now) >= cost.saturating_add(kept) && self.bytes.take(now, cost)
+    }
+}
+
+/// Everything but that which carries records, and could come from anybody else.
+fn is_sign_of_life(packet: &Packet) -> bool {
+    match &packet.body {
+        Some(Body::Exchange(exchange)) => exchange.step <= 2,
+        Some(Body::Pull(_) | Body::Supply(_)) => false,
+        Some(
+            Body::Ping(_)
+            | Body::Pong(_)
+            | Body::ProbeRequest(_)
+            | Body::ProbeReport(_)
+            | Body::Refusal(_)
+            | Body::Twin(_),
+        )
+        | None => true,
+    }
+}
+
+/// Bytes of IPv4 and UDP headers around a datagram.
+const HEADERS: usize = 28;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+
+    use heartsay_proto::gossip::{Ping, Supply};
+
+    fn packet(body: Body) -> Packet {
+        Packet { body: Some(body), ..Packet::default() }
+    }
+
+    #[test]
+    fn no_second_carries_more_than_five_times_the_rate_and_signs_of_life_pass_last() {
+        let at = |ms| Instant::EPOCH + Duration::from_millis(ms);
+        let mut egress = EgressLimiter::new(at(0), 100_000);
+        let (records, incarnation) =
+            (packet(Body::Supply(Supply::default())), packet(Body::Ping(Ping::default())));
+        let mut seconds = [0; 10];
+        for ms in 0..10_000 {
+            let second = &mut seconds[usize::try_from(ms / 1000).unwrap()];
+            while egress.passes(at(ms), &records, 1_172) {
+                *second += 1_200;
+            }
+            if egress.passes(at(ms), &incarnation, 22) {
+                *second += 50;
+            }
+        }
+        assert!(seconds[0] <= 500_000, "{seconds:?}");
+        assert!(seconds[1..].iter().all(|bytes| (98_000..=102_000).contains(bytes)), "{seconds:?}");
+        let lives = (0..2_000).filter(|_| egress.passes(at(10_000), &incarnation, 22)).count();
+        assert!(lives > 1_900, "the reserve is theirs: {lives}");
+    }
+}

@@ -1,0 +1,237 @@
+//! Between claims on the wire and claims in the domain, and nothing else.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use bytes::Bytes;
+use heartsay_proto::{Message, gossip};
+use smol_str::SmolStr;
+
+use crate::Instant;
+use crate::identity::{Generation, HostId, Name, Version};
+use crate::io::Rejected;
+use crate::roster::incarnation::{Incarnation, Schedule};
+use crate::roster::member::Member;
+use crate::roster::standing::{Accusation, Evidence, Marks, Restart, Standing};
+use crate::roster::state::{Delta, ENTRY_OVERHEAD, Entry};
+
+/// What somebody says about one life of one member.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    pub subject: u64,
+    pub generation: Generation,
+    pub standing: Standing,
+    pub forgotten: bool,
+    pub incarnation: Option<Incarnation>,
+    pub delta: Option<Delta>,
+}
+
+/// How much of a member to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Marks only: for those who know the life.
+    Thin,
+    /// Marks and the state after a version: for those who know the life.
+    Since(u64),
+    /// Everything: for those who may not know it.
+    Full,
+    /// Everything but old changes, where not all fit: what has just changed, for those who know the rest.
+    Latest,
+}
+
+impl Claim {
+    /// Reads a claim whose bounds were checked by [`heartsay_proto::decode_packet`].
+    pub fn read(now: Instant, claim: gossip::Claim) -> Result<Self, Rejected> {
+        let incarnation = claim.body.map(|body| read_life(claim.generation, &body)).transpose()?;
+        let subject = incarnation.as_ref().map_or(claim.subject, |incarnation| incarnation.hash);
+        let accusations = claim.accusations.iter().map(|a| read_accusation(now, a)).collect();
+        let within = claim.restart_ms.checked_sub(1).map(|ms| Duration::from_millis(ms.into()));
+        let restart = within.map(|within| Restart::of(now, claim.heartbeat, within));
+        let marks = Marks { left: claim.left, down: claim.down.checked_sub(1), restart, accusations };
+        let mut standing = Standing { heartbeat: claim.heartbeat, ..Standing::default() };
+        if marks != Marks::default() {
+            // Through the order of claims, so that what was read keeps its rules.
+            standing.join(&Standing { marks, ..standing.clone() });
+        }
+        let newest = claim.newest.max(claim.version);
+        let delta = (newest > claim.since || !claim.entries.is_empty()).then(|| Delta {
+            since: claim.since,
+            until: claim.version,
+            newest,
+            entries: claim.entries.into_iter().map(read_entry).collect(),
+            kept: claim.kept,
+        });
+        Ok(Self {
+            subject,
+            generation: claim.generation,
+            standing,
+            forgotten: claim.forgotten,
+            incarnation,
+            delta,
+        })
+    }
+}
+
+/// What we say about `member`: at most `room` bytes in all, and `share` of its state.
+pub fn write_claim(
+    now: Instant,
+    member: &Member,
+    detail: Detail,
+    room: usize,
+    share: usize,
+) -> gossip::Claim {
+    let marks = member.marks();
+    let mut claim = gossip::Claim {
+        subject: member.hash(),
+        generation: member.incarnation.generation,
+        heartbeat: member.heartbeat,
+        left: marks.left,
+        down: marks.down.map_or(0, |basis| basis.saturating_add(1)),
+        accusations: marks.accusations.iter().map(|a| write_accusation(now, a)).collect(),
+        restart_ms: marks.restart.map_or(0, |restart| write_restart(now, restart)),
+        ..gossip::Claim::default()
+    };
+    if matches!(detail, Detail::Full | Detail::Latest) {
+        claim.body = Some(write_life(&member.incarnation));
+    }
+    // Nearly never: the weakest of many accusations are left to the next datagram.
+    while !claim.accusations.is_empty() && claim.encoded_len() > room {
+        claim.accusations.pop();
+    }
+    let since = match detail {
+        Detail::Thin => return claim,
+        Detail::Since(version) => version,
+        Detail::Full | Detail::Latest => 0,
+    };
+    // What is not there needs no room, and most have nothing.
+    let more = !member.state.is_known_to(since);
+    let versions = VERSIONS_TOLD * (1 + length(member.state.version()));
+    let room = if more { room.saturating_sub(claim.encoded_len() + versions).min(share) } else { 0 };
+    let delta =
+        if detail == Detail::Latest { member.state.latest(room) } else { member.state.delta(since, room) };
+    claim.since = delta.since;
+    claim.version = delta.until;
+    claim.newest = if delta.newest > delta.until { delta.newest } else { 0 };
+    claim.kept = delta.kept;
+    claim.entries = delta.entries.into_iter().map(write_entry).collect();
+    claim
+}
+
+/// "Nobody keeps this life any more."
+pub fn write_forgotten(subject: u64, generation: Generation) -> gossip::Claim {
+    gossip::Claim { subject, generation, forgotten: true, ..gossip::Claim::default() }
+}
+
+/// Bytes of an address on the wire.
+pub fn write_ip(address: SocketAddr) -> Bytes {
+    match address.ip() {
+        IpAddr::V4(ip) => Bytes::copy_from_slice(&ip.octets()),
+        IpAddr::V6(ip) => Bytes::copy_from_slice(&ip.octets()),
+    }
+}
+
+/// An address from the wire; `None` for what [`heartsay_proto::decode_packet`] would have refused.
+pub fn read_address(ip: &[u8], port: u32) -> Option<SocketAddr> {
+    let port = u16::try_from(port).ok()?;
+    let ip = match ip.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(ip).ok()?),
+        16 => IpAddr::from(<[u8; 16]>::try_from(ip).ok()?),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+fn read_life(generation: Generation, body: &gossip::Body) -> Result<Incarnation, Rejected> {
+    let name = Name::new(&body.name)?;
+    let malformed = Rejected::Unexpected { what: "identity" };
+    let address = read_address(&body.ip, body.port).ok_or(malformed.clone())?;
+    let host_id = <[u8; 16]>::try_from(body.host_id.as_ref()).map_err(|_| malformed)?;
+    let schedule = Schedule {
+        unix_ms: body.ref_unix_ms,
+        heartbeat: body.ref_heartbeat,
+        interval_ms: body.interval_ms.max(1),
+    };
+    let mut incarnation =
+        Incarnation::new(name, HostId(u128::from_be_bytes(host_id)), generation, address, schedule);
+    // A count beyond what is ever said says nothing.
+    incarnation.moves = u8::try_from(body.moves).unwrap_or(0);
+    Ok(incarnation)
+}
+
+fn write_life(incarnation: &Incarnation) -> gossip::Body {
+    gossip::Body {
+        name: incarnation.name.as_str().into(),
+        host_id: Bytes::copy_from_slice(&incarnation.host_id.0.to_be_bytes()),
+        ip: write_ip(incarnation.address()),
+        port: incarnation.address().port().into(),
+        ref_unix_ms: incarnation.schedule.unix_ms,
+        ref_heartbeat: incarnation.schedule.heartbeat,
+        interval_ms: incarnation.schedule.interval_ms,
+        moves: incarnation.moves.into(),
+    }
+}
+
+fn read_accusation(now: Instant, accusation: &gossip::Accusation) -> Accusation {
+    // Unknown kinds of later versions count as the weakest.
+    let kind = match accusation.kind {
+        1 => Evidence::Proven,
+        2 => Evidence::Refused,
+        3 => Evidence::Degraded,
+        4 => Evidence::Unfit,
+        _ => Evidence::Silent,
+    };
+    let silent = Duration::from_millis(accusation.silent_ms).min(LONGEST_SILENCE);
+    Accusation {
+        by: accusation.by,
+        basis: accusation.basis,
+        kind,
+        weak: accusation.weak,
+        began: now - silent,
+    }
+}
+
+fn write_accusation(now: Instant, accusation: &Accusation) -> gossip::Accusation {
+    let kind = match accusation.kind {
+        Evidence::Silent => 0,
+        Evidence::Proven => 1,
+        Evidence::Refused => 2,
+        Evidence::Degraded => 3,
+        Evidence::Unfit => 4,
+    };
+    let silent_ms = u64::try_from(now.since(accusation.began).as_millis()).unwrap_or(u64::MAX);
+    gossip::Accusation { by: accusation.by, basis: accusation.basis, kind, weak: accusation.weak, silent_ms }
+}
+
+/// Rounded up, so that a time that goes round does not become shorter by that alone.
+fn write_restart(now: Instant, restart: Restart) -> u32 {
+    let left_ms = restart.until.micros_since(now).div_ceil(1000);
+    u32::try_from(left_ms).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+fn read_entry(entry: gossip::Entry) -> (SmolStr, Entry) {
+    let value = (!entry.deleted).then_some(entry.value);
+    (SmolStr::new(entry.key), Entry { value, version: entry.version })
+}
+
+fn write_entry((key, entry): (SmolStr, Entry)) -> gossip::Entry {
+    let deleted = entry.value.is_none();
+    gossip::Entry { key: key.into(), value: entry.value.unwrap_or_default(), version: entry.version, deleted }
+}
+
+/// Longest key and value together that a claim of at most `room` bytes can tell to those who know the life: beside many
+/// accusations it has to wait.
+pub fn longest_entry(room: usize) -> usize {
+    room.saturating_sub(THIN + VERSIONS_TOLD * (1 + length(Version::MAX)) + ENTRY_OVERHEAD)
+}
+
+/// Bytes of a number on the wire.
+fn length(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// A claim tells at most so many: from which on, up to which, and the newest.
+const VERSIONS_TOLD: usize = 3;
+/// A claim without identity, accusations and state, at most.
+const THIN: usize = 44;
+/// Longer silences need not be told apart; keeps a hostile number from mattering.
+const LONGEST_SILENCE: Duration = Duration::from_secs(600);
