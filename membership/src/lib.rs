@@ -27,6 +27,7 @@
 //! outputs.
 
 mod config;
+mod core;
 mod detection;
 mod gossip;
 mod identity;

@@ -73,7 +73,7 @@ impl Node {
     /// The case against `member`; `None` when there is nothing against it.
     pub(crate) fn case(&self, now: Instant, member: &Member) -> Option<CaseView> {
         let hash = member.hash();
-        if hash == self.me || member.status == Status::Left {
+        if hash == self.core.me || member.status == Status::Left {
             return None;
         }
         let marks = member.marks();
@@ -84,11 +84,11 @@ impl Node {
         if !open {
             return None;
         }
-        let witnesses = witnesses::of(&self.roster, hash, self.config.witnesses);
-        let testimony = Testimony::against(member, &self.roster, self.config.witnesses);
+        let witnesses = witnesses::of(&self.roster, hash, self.core.config.witnesses);
+        let testimony = Testimony::against(member, &self.roster, self.core.config.witnesses);
         let began = marks.that_count().map(|a| a.began).min();
-        let patience = verdict::patience(self.config.acceptable_pause, self.suspect_share);
-        let probe = self.probes.get(&hash);
+        let patience = verdict::patience(self.core.config.acceptable_pause, self.detection.suspect_share);
+        let probe = self.detection.probes.get(&hash);
         let began = began.or(probe.map(|p| p.began)).unwrap_or(now);
         let silence = marks.of_silence().map(|a| a.basis).chain(marks.down).max();
         Some(CaseView {
@@ -101,7 +101,7 @@ impl Node {
             unfit: testimony.unfit,
             pause_left: patience.saturating_sub(now.since(began)),
             basis: silence.or(probe.map(|p| p.basis)),
-            held: patience > self.config.acceptable_pause || now < self.recovering_until,
+            held: patience > self.core.config.acceptable_pause || now < self.core.recovering_until,
         })
     }
 
@@ -110,7 +110,7 @@ impl Node {
         let mut add = |kind, phi, count, by, first, last| {
             pieces.push(PieceView { kind, phi, count, by, first, last });
         };
-        if let Some(probe) = self.probes.get(&member.hash()) {
+        if let Some(probe) = self.detection.probes.get(&member.hash()) {
             let case = &probe.case;
             if case.silence() > 0.0 {
                 add(PieceKind::Silence, case.silence(), 1, Vec::new(), member.detector.last(), now);
@@ -125,9 +125,9 @@ impl Node {
                 add(PieceKind::Refused, TESTIFIES, 1, Vec::new(), at, at);
             }
         }
-        if let Some(record) = self.damping.record(member.hash()) {
+        if let Some(record) = self.detection.damping.record(member.hash()) {
             if record.link.lost() > 0 {
-                let phi = self.damping.surprise(record);
+                let phi = self.detection.damping.surprise(record);
                 add(PieceKind::Link, phi, record.link.lost().into(), Vec::new(), record.since, now);
             }
             if record.flaps >= 0.5 {

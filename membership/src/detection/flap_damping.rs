@@ -180,10 +180,14 @@ impl Damping {
 impl Node {
     /// A first contact with a member in good standing had this end.
     pub(crate) fn note_outcome(&mut self, subject: u64, answered: bool) {
-        if self.damping.records.contains_key(&subject) {
+        if self.detection.damping.records.contains_key(&subject) {
             return;
         }
-        if answered { self.damping.others.answered() } else { self.damping.others.unanswered() }
+        if answered {
+            self.detection.damping.others.answered()
+        } else {
+            self.detection.damping.others.unanswered()
+        }
     }
 
     /// It has become suspect, or goes down: what we remember of it may speak.
@@ -191,12 +195,12 @@ impl Node {
         let Some(member) = self.roster.get(subject) else { return };
         match status {
             Status::Suspect => {
-                if let Some(record) = self.damping.entry(now, member) {
+                if let Some(record) = self.detection.damping.entry(now, member) {
                     record.alarms += 1.0;
                 }
             }
             Status::Down => {
-                if self.damping.record(subject).is_some_and(|r| r.flaps >= FLAPPING) {
+                if self.detection.damping.record(subject).is_some_and(|r| r.flaps >= FLAPPING) {
                     self.find_unfit(now, subject);
                 }
             }
@@ -206,14 +210,14 @@ impl Node {
 
     /// It was down since `since` and is back.
     pub(crate) fn note_return(&mut self, now: Instant, subject: u64, since: Instant) {
-        if self.damping.returns.len() < MOST {
-            self.damping.returns.push((now, subject));
+        if self.detection.damping.returns.len() < MOST {
+            self.detection.damping.returns.push((now, subject));
         }
-        if now.since(since) < self.config.interval * SERVED {
+        if now.since(since) < self.core.config.interval * SERVED {
             return;
         }
-        let kept = self.config.interval * TESTIMONY_LASTS;
-        let returned = &mut self.damping.returned;
+        let kept = self.core.config.interval * TESTIMONY_LASTS;
+        let returned = &mut self.detection.damping.returned;
         returned.retain(|_, at| now.since(*at) < kept);
         if returned.len() < MOST || returned.contains_key(&subject) {
             returned.insert(subject, now);
@@ -222,8 +226,8 @@ impl Node {
 
     /// A look was answered.
     pub(crate) fn look_answered(&mut self, now: Instant, subject: u64) {
-        let impaired = self.health.impaired(now);
-        if let Some(record) = self.damping.records.get_mut(&subject).filter(|_| !impaired) {
+        let impaired = self.core.health.impaired(now);
+        if let Some(record) = self.detection.damping.records.get_mut(&subject).filter(|_| !impaired) {
             record.link.answered();
         }
     }
@@ -232,7 +236,7 @@ impl Node {
     pub(crate) fn look_unanswered(&mut self, now: Instant, subject: u64, sent: Instant) {
         let Some(member) = self.roster.get(subject) else { return };
         let basis = self.heartbeat_by(member, sent);
-        if let Some(record) = self.damping.records.get_mut(&subject) {
+        if let Some(record) = self.detection.damping.records.get_mut(&subject) {
             if record.missed.len() >= LOOKS_PENDING {
                 record.missed.pop_front();
             }
@@ -248,29 +252,30 @@ impl Node {
     /// Once per round: count, judge, look, testify.
     pub(crate) fn look_at_links(&mut self, now: Instant) {
         self.count_flaps(now);
-        let on_notice: Vec<u64> = self.damping.notices.keys().copied().collect();
+        let on_notice: Vec<u64> = self.detection.damping.notices.keys().copied().collect();
         for subject in on_notice {
             self.judge_link(now, subject);
         }
-        if self.damping.records.is_empty() {
+        if self.detection.damping.records.is_empty() {
             return;
         }
-        let subjects: Vec<u64> = self.damping.records.keys().copied().collect();
+        let subjects: Vec<u64> = self.detection.damping.records.keys().copied().collect();
         for subject in subjects {
             self.look_at_link(now, subject);
         }
     }
 
     fn look_at_link(&mut self, now: Instant, subject: u64) {
-        let (impaired, busy) = (self.health.impaired(now), self.suspect_share != SuspectShare::Few);
+        let (impaired, busy) =
+            (self.core.health.impaired(now), self.detection.suspect_share != SuspectShare::Few);
         let kept = self.roster.get(subject).filter(|m| m.status != Status::Left);
-        let Some(record) = self.damping.records.get_mut(&subject) else { return };
+        let Some(record) = self.detection.damping.records.get_mut(&subject) else { return };
         let Some(member) = kept.filter(|m| m.tag() == record.tag) else {
-            self.damping.drop(subject);
+            self.detection.damping.drop(subject);
             return;
         };
         record.fade();
-        let (mut relapse, others) = (false, self.damping.others);
+        let (mut relapse, others) = (false, self.detection.damping.others);
         if record.missed.front().is_some_and(|basis| member.heartbeat > *basis) {
             let before = record.missed.len();
             record.missed.retain(|basis| member.heartbeat <= *basis);
@@ -283,7 +288,7 @@ impl Node {
                 let surprise = f64::from(record.gap) * PER_LOOK;
                 relapse = member.status == Status::Down
                     && surprise >= OUTAGE
-                    && now.since(record.gap_since) > self.config.acceptable_pause * 2
+                    && now.since(record.gap_since) > self.core.config.acceptable_pause * 2
                     && record.link.surprise_beside(&others) < DEGRADED;
             }
             record.gap = 0;
@@ -293,26 +298,27 @@ impl Node {
         }
         let record = record.clone();
         if record.is_forgotten() {
-            self.damping.drop(subject);
+            self.detection.damping.drop(subject);
             return;
         }
         let kept_out = member.marks().is_kept_out();
-        let said = member.marks().accusations.iter().find(|a| a.by == self.me && a.kind == Evidence::Unfit);
+        let said =
+            member.marks().accusations.iter().find(|a| a.by == self.core.me && a.kind == Evidence::Unfit);
         let first = record.first.filter(|basis| said.is_some_and(|a| a.basis == *basis));
         let by_now = self.heartbeat_by(member, now);
         let (to, silence) = (member.incarnation.address(), member.detector.silence(now));
         let present = member.is_present();
-        if !witnesses::is_one(&self.roster, subject, self.config.witnesses, self.me) {
+        if !witnesses::is_one(&self.roster, subject, self.core.config.witnesses, self.core.me) {
             return;
         }
-        let alive = present || (kept_out && silence < self.config.acceptable_pause * GIVEN_UP);
-        if alive && (kept_out || record.is_worth_a_look()) && self.probe_budget.take(now, 1) {
+        let alive = present || (kept_out && silence < self.core.config.acceptable_pause * GIVEN_UP);
+        if alive && (kept_out || record.is_worth_a_look()) && self.detection.probe_budget.take(now, 1) {
             self.ping(now, subject, to, RequestKind::LinkProbe);
         }
         if impaired || busy {
             return;
         }
-        let surprise = self.damping.surprise(&record);
+        let surprise = self.detection.damping.surprise(&record);
         let unfit = match first {
             // What happened in the spell itself is served; what counts is whether the next one has begun.
             Some(basis) => {
@@ -333,11 +339,11 @@ impl Node {
     }
 
     fn find_unfit(&mut self, now: Instant, subject: u64) {
-        let Some(record) = self.damping.record(subject).cloned() else { return };
-        if self.suspect_share == SuspectShare::Few
-            && !self.health.impaired(now)
-            && now >= self.recovering_until
-            && witnesses::is_one(&self.roster, subject, self.config.witnesses, self.me)
+        let Some(record) = self.detection.damping.record(subject).cloned() else { return };
+        if self.detection.suspect_share == SuspectShare::Few
+            && !self.core.health.impaired(now)
+            && now >= self.core.recovering_until
+            && witnesses::is_one(&self.roster, subject, self.core.config.witnesses, self.core.me)
         {
             self.testify_of_link(now, subject, Evidence::Unfit, record.penalty_beats());
         }
@@ -345,14 +351,15 @@ impl Node {
 
     /// Says it to the other witnesses, when it is news or the basis has come near.
     fn testify_of_link(&mut self, now: Instant, subject: u64, kind: Evidence, penalty_beats: Heartbeat) {
-        let me = self.me;
+        let me = self.core.me;
         let Some(member) = self.roster.get(subject) else { return };
         let by_now = self.heartbeat_by(member, now);
         // What it has served is said anew.
         let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
-        let said = said.filter(|a| self.damping.stands(member, a));
+        let said = said.filter(|a| self.detection.damping.stands(member, a));
         if said.is_some_and(|a| a.basis >= by_now.saturating_add(penalty_beats / 2)) {
-            if self.damping.record(subject).is_some_and(|r| now >= r.tell_at) && !member.marks().is_kept_out()
+            if self.detection.damping.record(subject).is_some_and(|r| now >= r.tell_at)
+                && !member.marks().is_kept_out()
             {
                 self.tell_of_link(now, subject);
             }
@@ -364,7 +371,7 @@ impl Node {
             member.mark(&Marks { accusations: vec![accusation], ..Marks::default() });
         }
         if kind == Evidence::Unfit
-            && let Some(record) = self.damping.records.get_mut(&subject)
+            && let Some(record) = self.detection.damping.records.get_mut(&subject)
         {
             record.first.get_or_insert(if penalty_beats < STRETCH { basis } else { 0 });
         }
@@ -373,15 +380,15 @@ impl Node {
     }
 
     fn tell_of_link(&mut self, now: Instant, subject: u64) {
-        for other in witnesses::of(&self.roster, subject, self.config.witnesses) {
-            if other != self.me
+        for other in witnesses::of(&self.roster, subject, self.core.config.witnesses) {
+            if other != self.core.me
                 && let Some(to) = self.roster.get(other).map(|m| m.incarnation.address())
             {
                 self.tell(now, to, &[subject], Detail::Thin);
             }
         }
-        if let Some(record) = self.damping.records.get_mut(&subject) {
-            record.tell_at = now + self.config.interval * TELL_AGAIN;
+        if let Some(record) = self.detection.damping.records.get_mut(&subject) {
+            record.tell_at = now + self.core.config.interval * TELL_AGAIN;
         }
     }
 
@@ -389,27 +396,30 @@ impl Node {
     /// until the heartbeat up to which enough of them want it out.
     pub(crate) fn judge_link(&mut self, now: Instant, subject: u64) {
         let Some(basis) = self.unfit_until(subject) else {
-            self.damping.notices.remove(&subject);
+            self.detection.damping.notices.remove(&subject);
             return;
         };
         let Some(member) = self.roster.get(subject) else { return };
         // Whoever is out already is acknowledged by nobody, and stays out for longer without notice.
         if member.is_present() {
-            let since = match self.damping.notices.get(&subject) {
+            let since = match self.detection.damping.notices.get(&subject) {
                 Some((tag, since)) if *tag == member.tag() => *since,
-                _ if self.damping.notices.len() >= MOST => return,
+                _ if self.detection.damping.notices.len() >= MOST => return,
                 _ => {
-                    self.damping.notices.insert(subject, (member.tag(), now));
-                    self.broadcast.news(now, subject, false);
+                    self.detection.damping.notices.insert(subject, (member.tag(), now));
+                    self.gossip.broadcast.news(now, subject, false);
                     now
                 }
             };
-            let noticed = now.since(since) >= self.config.acceptable_pause;
-            if !noticed || self.suspect_share != SuspectShare::Few || now < self.recovering_until {
+            let noticed = now.since(since) >= self.core.config.acceptable_pause;
+            if !noticed
+                || self.detection.suspect_share != SuspectShare::Few
+                || now < self.core.recovering_until
+            {
                 return;
             }
         }
-        self.damping.notices.remove(&subject);
+        self.detection.damping.notices.remove(&subject);
         let Some(member) = self.roster.get(subject) else { return };
         let (was_out, beats) = (!member.is_present(), basis - member.heartbeat);
         if let Some(mut member) = self.roster.get_mut(subject) {
@@ -417,10 +427,10 @@ impl Node {
         }
         if was_out {
             // It stays out for longer: no change of status, but others should know.
-            self.broadcast.news(now, subject, false);
+            self.gossip.broadcast.news(now, subject, false);
             return;
         }
-        self.stats.verdicts += 1;
+        self.core.stats.verdicts += 1;
         let reason =
             format!("alive, but unfit, say its witnesses: out until it has behaved for {beats} beats");
         self.refresh(now, subject, &reason);
@@ -435,31 +445,31 @@ impl Node {
             .iter()
             .filter(|a| a.kind == Evidence::Unfit && !a.weak)
             .filter(|a| self.roster.get(a.by).is_some_and(|by| by.status == Status::Alive))
-            .filter(|a| self.damping.stands(member, a))
+            .filter(|a| self.detection.damping.stands(member, a))
             .map(|a| a.basis)
             .collect();
         bases.sort_unstable_by(|a, b| b.cmp(a));
         let needed =
-            witnesses::needed(&self.roster, subject, self.config.witnesses).max(ACCUSERS_TO_KEEP_OUT);
+            witnesses::needed(&self.roster, subject, self.core.config.witnesses).max(ACCUSERS_TO_KEEP_OUT);
         let basis = bases.get(needed - 1).copied()?;
         (!marks.left && basis >= member.heartbeat && marks.down < Some(basis)).then_some(basis)
     }
 
     /// Returns that came alone are flaps; when many come back together, it was not they.
     fn count_flaps(&mut self, now: Instant) {
-        let returns = &self.damping.returns;
-        if returns.first().is_none_or(|(at, _)| now.since(*at) < self.config.interval * TOGETHER) {
+        let returns = &self.detection.damping.returns;
+        if returns.first().is_none_or(|(at, _)| now.since(*at) < self.core.config.interval * TOGETHER) {
             return;
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let others = self.roster.iter().filter(|m| m.is_present() && m.hash() != self.me).count();
+        let others = self.roster.iter().filter(|m| m.is_present() && m.hash() != self.core.me).count();
         // One that comes back again and again is one.
         let members: BTreeSet<u64> = returns.iter().map(|(_, subject)| *subject).collect();
         let alone = SuspectShare::of(count(members.len()), count(others)) == SuspectShare::Few;
-        for (_, subject) in core::mem::take(&mut self.damping.returns) {
+        for (_, subject) in core::mem::take(&mut self.detection.damping.returns) {
             if alone
                 && let Some(member) = self.roster.get(subject)
-                && let Some(record) = self.damping.entry(now, member)
+                && let Some(record) = self.detection.damping.entry(now, member)
             {
                 record.flaps += 1.0;
             }

@@ -25,7 +25,7 @@ impl Node {
         seq: u32,
         ping: &gossip::Ping,
     ) {
-        if ping.subject == self.me && seq != 0 && self.suspended.is_none() {
+        if ping.subject == self.core.me && seq != 0 && self.core.suspended.is_none() {
             // Strangers are told no more than that we are here.
             let about = if sender.is_some() { ping.about.as_slice() } else { &[] };
             let silences = self.silences(now, about);
@@ -51,7 +51,7 @@ impl Node {
         to: SocketAddr,
         asker: Option<u64>,
     ) -> Option<gossip::Claim> {
-        let asker = self.roster.get(asker?).filter(|m| m.hash() != self.me)?;
+        let asker = self.roster.get(asker?).filter(|m| m.hash() != self.core.me)?;
         let accused = asker.status != Status::Alive || !self.counts(asker);
         accused.then(|| self.claim(now, to, asker, Detail::Thin))
     }
@@ -70,26 +70,32 @@ impl Node {
     }
 
     pub(crate) fn ask_helpers(&mut self, now: Instant, subject: u64, address: SocketAddr) {
-        let me = self.me;
+        let me = self.core.me;
         let doubted: BTreeSet<u64> =
-            self.probes.keys().copied().filter(|hash| self.is_doubted(*hash)).collect();
+            self.detection.probes.keys().copied().filter(|hash| self.is_doubted(*hash)).collect();
         let fit = |m: &Member| {
             m.status == Status::Alive && m.hash() != me && m.hash() != subject && !doubted.contains(&m.hash())
         };
         let helpers: Vec<(u64, SocketAddr)> =
-            peers::sample(&self.roster, &mut self.rng, self.config.helpers, fit)
+            peers::sample(&self.roster, &mut self.core.rng, self.core.config.helpers, fit)
                 .into_iter()
                 .map(|m| (m.hash(), m.incarnation.address()))
                 .collect();
         for (helper, to) in helpers {
             // The helper waits for its own answer first: twice the patience.
-            let deadline = now + self.patience(self.roster.get(helper)) * 3;
+            let deadline = now + self.core.patience(self.roster.get(helper)) * 3;
             let kind = RequestKind::Indirect { helper };
-            let seq = self.requests.open(Request { subject: Some(subject), to, sent: now, deadline, kind });
+            let seq = self.transport.requests.open(Request {
+                subject: Some(subject),
+                to,
+                sent: now,
+                deadline,
+                kind,
+            });
             let request =
                 gossip::ProbeRequest { subject, ip: wire::write_ip(address), port: address.port().into() };
             let packet = self.packet(seq, Some(Body::ProbeRequest(request)));
-            self.stats.probe_requests += 1;
+            self.core.stats.probe_requests += 1;
             self.send(to, &packet);
         }
     }
@@ -105,7 +111,7 @@ impl Node {
         // Only members that we know, at the address that we know: nobody makes us call strangers.
         let Some(member) = self.roster.get(request.subject) else { return };
         let to = member.incarnation.address();
-        if request.subject == self.me || seq == 0 {
+        if request.subject == self.core.me || seq == 0 {
             return;
         }
         self.ping(now, request.subject, to, RequestKind::OnBehalf { asker, seq });
@@ -118,16 +124,16 @@ impl Node {
         told: Option<(u64, Generation)>,
         report: &gossip::ProbeReport,
     ) -> Result<(), Rejected> {
-        let request = self.requests.get(seq).copied();
+        let request = self.transport.requests.get(seq).copied();
         let Some(Request { kind: RequestKind::Indirect { helper }, subject: Some(subject), sent, .. }) =
             request
         else {
             return Err(Rejected::Unexpected { what: "probe report" });
         };
-        self.requests.answered(seq);
-        self.footing.answered(now);
-        self.last_heard = now;
-        self.health.probe_answered(now);
+        self.transport.requests.answered(seq);
+        self.detection.footing.answered(now);
+        self.core.last_heard = now;
+        self.core.health.probe_answered(now);
         match report.outcome {
             // The answer's heartbeat came along as a claim and has ended the probe if it is news.
             // Of another life than ours it is no answer: somebody else may have come to that name.
@@ -139,12 +145,12 @@ impl Node {
                 }
             }
             NACK_REFUSED | NACK_SILENT => {
-                self.stats.nacks += 1;
+                self.core.stats.nacks += 1;
                 if report.outcome == NACK_REFUSED {
                     self.helper_refused(sent, subject);
                 }
-                let surprise = self.paths.surprise();
-                if let Some(probe) = self.probes.get_mut(&subject) {
+                let surprise = self.core.paths.surprise();
+                if let Some(probe) = self.detection.probes.get_mut(&subject) {
                     probe.case.unanswered_by_helper(now, surprise);
                     probe.helped_by(helper);
                     self.rescore(now, subject);

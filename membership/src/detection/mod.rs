@@ -10,3 +10,52 @@ pub mod refusals;
 pub mod testimony;
 pub mod verdict;
 pub mod witnesses;
+
+use std::collections::BTreeMap;
+
+use crate::Instant;
+use crate::config::Config;
+use crate::transport::token_bucket::TokenBucket;
+use extra_probes::ExtraProbes;
+use flap_damping::Damping;
+use outside::Footing;
+use probe::Probe;
+use refusals::Refusals;
+use verdict::SuspectShare;
+
+/// State of the failure detection of one node.
+#[derive(Debug)]
+pub struct Detection {
+    pub probes: BTreeMap<u64, Probe>,
+    /// What there is against members that live and are no use.
+    pub damping: Damping,
+    pub refusals: Refusals,
+    /// Bounds the probes, whatever happens.
+    pub probe_budget: TokenBucket,
+    /// Calls out of turn, while several are silent.
+    pub extra_probes: ExtraProbes,
+    /// When the witnesses are told what has been found out.
+    pub testify_at: Instant,
+    /// How many others look silent at once.
+    pub suspect_share: SuspectShare,
+    /// Until then the unheard are asked, as many were silent a moment ago.
+    pub look_until: Instant,
+    /// Whether the others count us as a member.
+    pub footing: Footing,
+}
+
+impl Detection {
+    pub fn new(now: Instant, config: &Config) -> Self {
+        Self {
+            probes: BTreeMap::new(),
+            damping: Damping::default(),
+            refusals: Refusals::default(),
+            probe_budget: TokenBucket::new(now, config.probe_rate),
+            extra_probes: ExtraProbes::new(),
+            testify_at: Instant::NEVER,
+            suspect_share: SuspectShare::Few,
+            look_until: now,
+            footing: Footing::new(now),
+        }
+    }
+}

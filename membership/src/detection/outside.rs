@@ -175,7 +175,7 @@ impl Node {
     /// Why the others do not count this node as a member; `None`: as far as it knows, they do.
     #[must_use]
     pub fn outside(&self) -> Option<Outside> {
-        let footing = &self.footing;
+        let footing = &self.detection.footing;
         footing.told?;
         let (reason, by) = if let Some(Refused { holder, address, generation, .. }) = footing.refused {
             (OutsideReason::NameRefused { holder, address, generation }, Vec::new())
@@ -199,13 +199,13 @@ impl Node {
         generation: Generation,
     ) {
         let fresh = Refused { holder, address, generation, last: now };
-        let known = self.footing.refused.replace(fresh);
+        let known = self.detection.footing.refused.replace(fresh);
         if known.is_none_or(|known| known.holder != holder || known.address != address) {
             // What peers said of the view before says nothing about our name.
-            self.agreement.clear();
-            self.footing.told = None;
+            self.gossip.agreement.clear();
+            self.detection.footing.told = None;
             // Who is refused has not joined, so it joins when that is over, whatever keeps it out in between.
-            self.footing.joins |= self.join.is_joined();
+            self.detection.footing.joins |= self.gossip.join.is_joined();
             self.emit(Event::NameRefused { holder, address, generation });
             self.look_at_ourselves(now);
         }
@@ -213,7 +213,7 @@ impl Node {
 
     /// The name is free.
     pub(crate) fn accept(&mut self, now: Instant) {
-        if self.footing.refused.take().is_some() {
+        if self.detection.footing.refused.take().is_some() {
             self.look_at_ourselves(now);
         }
     }
@@ -225,38 +225,38 @@ impl Node {
         let kept_out = marks.is_kept_out();
         // No witness asks for more; a liar's word, or a clock far ahead, does not keep us out for ever.
         if !(heartbeat..=heartbeat.saturating_add(FARTHEST_TESTIMONY)).contains(&until)
-            || !(kept_out || self.suspended.is_some())
-            || self.footing.verdict.as_ref().is_some_and(|known| known.until > until)
+            || !(kept_out || self.core.suspended.is_some())
+            || self.detection.footing.verdict.as_ref().is_some_and(|known| known.until > until)
         {
             return;
         }
         let against = marks.accusations.iter().filter(|a| kept_out || a.of_silence());
         // One accuser may speak of the silence and of the link.
         let by: BTreeSet<u64> = against.map(|a| a.by).collect();
-        self.footing.verdict = Some(Verdict { until, kept_out, by: by.into_iter().collect() });
+        self.detection.footing.verdict = Some(Verdict { until, kept_out, by: by.into_iter().collect() });
         self.look_at_ourselves(now);
     }
 
     /// Once per round, and when something of it has changed.
     pub(crate) fn look_at_ourselves(&mut self, now: Instant) {
         let heartbeat = self.myself().heartbeat;
-        if self.footing.verdict.as_ref().is_some_and(|verdict| heartbeat > verdict.until) {
-            self.footing.verdict = None;
+        if self.detection.footing.verdict.as_ref().is_some_and(|verdict| heartbeat > verdict.until) {
+            self.detection.footing.verdict = None;
         }
         let over = |refused: &Refused| now.since(refused.last) >= STILL_REFUSED || self.is_taken_in();
-        if self.footing.refused.as_ref().is_some_and(over) {
-            self.footing.refused = None;
+        if self.detection.footing.refused.as_ref().is_some_and(over) {
+            self.detection.footing.refused = None;
         }
-        let is = match &self.footing {
+        let is = match &self.detection.footing {
             Footing { refused: Some(_), .. } => Some("refused"),
             Footing { verdict: Some(Verdict { kept_out: true, .. }), .. } => Some("kept-out"),
             Footing { verdict: Some(_), .. } => Some("down"),
             _ => self.is_unanswered(now).then_some("unanswered"),
         };
-        if is == self.footing.told {
+        if is == self.detection.footing.told {
             return;
         }
-        (self.footing.told, self.footing.since) = (is, now);
+        (self.detection.footing.told, self.detection.footing.since) = (is, now);
         self.emit(Event::Outside(self.outside()));
         self.tell_of_joining();
         self.judge_quorum(now);
@@ -264,17 +264,18 @@ impl Node {
 
     /// Once, and not while we are refused or otherwise out.
     pub(crate) fn tell_of_joining(&mut self) {
-        let is_in = self.footing.told.is_none() && !self.footing.is_refused();
-        if is_in && self.join.is_joined() && core::mem::take(&mut self.footing.joins) {
+        let is_in = self.detection.footing.told.is_none() && !self.detection.footing.is_refused();
+        if is_in && self.gossip.join.is_joined() && core::mem::take(&mut self.detection.footing.joins) {
             self.emit(Event::Joined { members: self.roster.len() });
         }
     }
 
     /// Whether nobody answers, though somebody is there who has not been called down.
     fn is_unanswered(&self, now: Instant) -> bool {
-        let me = self.me;
-        self.footing.in_vain >= IN_VAIN
-            && now.since(self.footing.answered_at) >= self.config.acceptable_pause * UNANSWERED_FOR
+        let me = self.core.me;
+        self.detection.footing.in_vain >= IN_VAIN
+            && now.since(self.detection.footing.answered_at)
+                >= self.core.config.acceptable_pause * UNANSWERED_FOR
             && self.roster.iter().any(|m| is_other(m, me))
     }
 }

@@ -92,13 +92,13 @@ impl Node {
     /// An answer came from `sender`: measure the path, and end what the silence began. Of another life than the one that
     /// was asked it is no answer: whoever has come to the address of the dead, under its name or another, must not keep it alive.
     pub(crate) fn answered(&mut self, now: Instant, seq: u32, sender: Option<u64>) -> Option<Request> {
-        let asked = self.requests.get(seq)?;
+        let asked = self.transport.requests.get(seq)?;
         if asked.subject.is_some() && asked.subject != sender || asked.kind == RequestKind::CloneProbe {
             return None;
         }
-        let request = self.requests.answered(seq)?;
+        let request = self.transport.requests.answered(seq)?;
         self.note_passage(now, seq, &request);
-        self.footing.answered(now);
+        self.detection.footing.answered(now);
         let rtt = now.since(request.sent);
         let Some(subject) = request.subject else { return Some(request) };
         if matches!(
@@ -111,14 +111,14 @@ impl Node {
                 | RequestKind::OnBehalf { .. }
                 | RequestKind::Leave
         ) {
-            self.paths.sample(rtt);
+            self.core.paths.sample(rtt);
             if request.kind == RequestKind::LinkProbe {
                 self.look_answered(now, subject);
             }
             if request.kind.is_first() {
                 self.note_outcome(subject, true);
-                self.paths.answered();
-                self.health.probe_answered(now);
+                self.core.paths.answered();
+                self.core.health.probe_answered(now);
             }
             if let Some(mut member) = self.roster.get_mut(subject) {
                 let path = &mut member.path;
@@ -126,7 +126,7 @@ impl Node {
                 path.rtt.answered();
                 path.reachable = Some(true);
             }
-            if self.probes.get(&subject).is_some_and(|probe| request.sent >= probe.began) {
+            if self.detection.probes.get(&subject).is_some_and(|probe| request.sent >= probe.began) {
                 self.close_probe(now, subject);
             }
         }
@@ -135,8 +135,8 @@ impl Node {
 
     /// Questions whose time is up.
     pub(crate) fn expire_requests(&mut self, now: Instant) {
-        for request in self.requests.expired(now) {
-            self.footing.unanswered();
+        for request in self.transport.requests.expired(now) {
+            self.detection.footing.unanswered();
             self.stays_unanswered(now, &request);
         }
     }
@@ -153,7 +153,7 @@ impl Node {
             (RequestKind::Indirect { helper }, _) => {
                 let alive = self.roster.get(helper).is_some_and(|m| m.status == Status::Alive);
                 if alive && !self.is_doubted(helper) {
-                    self.health.nack_missing(now, self.paths.failure_rate());
+                    self.core.health.nack_missing(now, self.core.paths.failure_rate());
                 }
                 if let Some(subject) = request.subject {
                     self.believe_refusal(now, subject);
@@ -186,12 +186,12 @@ impl Node {
 
     /// The kernel of the host at `to` says that nobody listens there.
     pub(crate) fn on_refused(&mut self, now: Instant, to: SocketAddr) {
-        self.stats.refusals += 1;
-        for request in self.requests.refused(to) {
+        self.core.stats.refusals += 1;
+        for request in self.transport.requests.refused(to) {
             // What a helper's host refuses says nothing of the member that it was asked about.
             let asked = request.subject.filter(|_| !matches!(request.kind, RequestKind::Indirect { .. }));
             let incarnation = asked.and_then(|subject| self.roster.get(subject)).map(Member::tag);
-            if incarnation.is_some_and(|tag| self.refusals.says_nothing(now, tag)) {
+            if incarnation.is_some_and(|tag| self.detection.refusals.says_nothing(now, tag)) {
                 self.stays_unanswered(now, &request);
                 continue;
             }
@@ -220,17 +220,17 @@ impl Node {
 
     /// Everybody whose silence has become surprising is looked at directly.
     pub(crate) fn look_at_silence(&mut self, now: Instant) {
-        if now < self.recovering_until {
+        if now < self.core.recovering_until {
             return;
         }
-        for subject in self.roster.overdue(now, &self.config.detector) {
+        for subject in self.roster.overdue(now, &self.core.config.detector) {
             self.begin_probe(now, subject, now, None);
         }
         let silent = self.silent_members();
         if silent >= SEVERAL && silent.saturating_mul(8) > self.roster.census().alive {
-            self.look_until = now + LOOK_ON;
+            self.detection.look_until = now + LOOK_ON;
         }
-        if now < self.look_until {
+        if now < self.detection.look_until {
             self.look_around(now);
         }
     }
@@ -239,11 +239,13 @@ impl Node {
     /// without waiting for their turn, so that a cut shows whole and soon, and whoever should
     /// have called a silent one is not missed for being silent too.
     fn look_around(&mut self, now: Instant) {
-        let me = self.me;
+        let me = self.core.me;
         let quiet =
             |m: &Member| m.status == Status::Alive && m.hash() != me && m.detector.silence(now) >= UNHEARD;
-        let some: Vec<u64> =
-            peers::sample(&self.roster, &mut self.rng, LOOKS, quiet).into_iter().map(Member::hash).collect();
+        let some: Vec<u64> = peers::sample(&self.roster, &mut self.core.rng, LOOKS, quiet)
+            .into_iter()
+            .map(Member::hash)
+            .collect();
         for subject in some {
             self.begin_probe(now, subject, now, None);
         }
@@ -251,7 +253,8 @@ impl Node {
 
     /// The next step of each probe that is due.
     pub(crate) fn step_probes(&mut self, now: Instant) {
-        let due: Vec<u64> = self.probes.iter().filter(|(_, p)| p.next <= now).map(|(s, _)| *s).collect();
+        let due: Vec<u64> =
+            self.detection.probes.iter().filter(|(_, p)| p.next <= now).map(|(s, _)| *s).collect();
         for subject in due {
             self.step_probe(now, subject);
         }
@@ -260,7 +263,7 @@ impl Node {
     /// A heartbeat above the basis came in, by whatever way: the member lives,
     /// though perhaps we cannot reach it.
     pub(crate) fn close_refuted_probe(&mut self, now: Instant, subject: u64) {
-        let Some(probe) = self.probes.get(&subject) else { return };
+        let Some(probe) = self.detection.probes.get(&subject) else { return };
         let Some(mut member) = self.roster.get_mut(subject) else { return };
         if member.heartbeat > probe.basis {
             let path = &mut member.path;
@@ -275,10 +278,10 @@ impl Node {
 
     /// It lives.
     fn close_probe(&mut self, now: Instant, subject: u64) {
-        if let Some(probe) = self.probes.remove(&subject)
+        if let Some(probe) = self.detection.probes.remove(&subject)
             && probe.refused.is_some()
         {
-            self.refusals.disprove(now, probe.tag);
+            self.detection.refusals.disprove(now, probe.tag);
         }
     }
 
@@ -295,38 +298,38 @@ impl Node {
         let beyond_reach = path.reachable == Some(false);
         path.rtt.unanswered();
         drop(member);
-        self.stats.probes_unanswered += 1;
-        let surprise = self.paths.surprise();
+        self.core.stats.probes_unanswered += 1;
+        let surprise = self.core.paths.surprise();
         if first {
             // Learnt from first contacts only: a dead member would teach us that answers are rare.
             self.note_outcome(subject, false);
-            self.health.probe_unanswered(now, self.paths.failure_rate());
-            self.paths.unanswered();
+            self.core.health.probe_unanswered(now, self.core.paths.failure_rate());
+            self.core.paths.unanswered();
         }
-        if let Some(probe) = self.probes.get_mut(&subject) {
+        if let Some(probe) = self.detection.probes.get_mut(&subject) {
             probe.case.unanswered(now, surprise);
             self.rescore(now, subject);
-        } else if first && !beyond_reach && now >= self.recovering_until {
+        } else if first && !beyond_reach && now >= self.core.recovering_until {
             self.begin_probe(now, subject, request.sent, None);
-            if let Some(probe) = self.probes.get_mut(&subject) {
+            if let Some(probe) = self.detection.probes.get_mut(&subject) {
                 probe.case.unanswered(now, surprise);
             }
         }
     }
 
     fn refused_by(&mut self, now: Instant, subject: u64, sent: Instant) {
-        if self.leave.is_some() {
+        if self.gossip.leave.is_some() {
             return;
         }
-        let known = self.probes.get(&subject).is_some_and(|probe| probe.refused.is_none());
+        let known = self.detection.probes.get(&subject).is_some_and(|probe| probe.refused.is_none());
         self.begin_probe(now, subject, sent, None);
-        if let Some(probe) = self.probes.get_mut(&subject) {
+        if let Some(probe) = self.detection.probes.get_mut(&subject) {
             // One observer's refusals count once.
             probe.refused.get_or_insert(now);
         }
         // With a new case the helpers are asked anyway.
         if known
-            && self.probe_budget.take(now, self.config.helpers)
+            && self.detection.probe_budget.take(now, self.core.config.helpers)
             && let Some(to) = self.roster.get(subject).map(|member| member.incarnation.address())
         {
             self.ask_helpers(now, subject, to);
@@ -336,8 +339,8 @@ impl Node {
 
     /// A refusal counts when two helpers were refused too, or none of them has heard the member in time.
     pub(crate) fn believe_refusal(&mut self, now: Instant, subject: u64) {
-        let waits = self.requests.waits_for_helpers(subject);
-        let Some(probe) = self.probes.get_mut(&subject) else { return };
+        let waits = self.transport.requests.waits_for_helpers(subject);
+        let Some(probe) = self.detection.probes.get_mut(&subject) else { return };
         if probe.refused.is_some()
             && probe.case.refused.is_none()
             && (!waits || probe.helpers_refused >= HELPERS_REFUSED)
@@ -349,7 +352,7 @@ impl Node {
 
     /// A helper asked at `asked` was refused too.
     pub(crate) fn helper_refused(&mut self, asked: Instant, subject: u64) {
-        let probe = self.probes.get_mut(&subject);
+        let probe = self.detection.probes.get_mut(&subject);
         if let Some(probe) = probe.filter(|probe| probe.refused.is_some_and(|at| asked >= at)) {
             probe.helpers_refused += 1;
         }
@@ -357,7 +360,7 @@ impl Node {
 
     /// A helper asked at `asked` has heard it: it lives, and the silence, or the refusal, is the path's.
     pub(crate) fn helper_heard(&mut self, now: Instant, asked: Instant, subject: u64) {
-        let since = self.probes.get(&subject).map(|probe| probe.refused.unwrap_or(probe.began));
+        let since = self.detection.probes.get(&subject).map(|probe| probe.refused.unwrap_or(probe.began));
         if since.is_none_or(|since| asked < since) {
             return;
         }
@@ -376,13 +379,13 @@ impl Node {
         began: Instant,
         basis: Option<Heartbeat>,
     ) {
-        let me = self.me;
+        let me = self.core.me;
         let Some(member) = self.roster.get(subject).filter(|m| is_other(m, me)) else { return };
-        if self.probes.contains_key(&subject) || self.leave.is_some() {
+        if self.detection.probes.contains_key(&subject) || self.gossip.leave.is_some() {
             return;
         }
         let basis = basis.unwrap_or(0).max(self.heartbeat_by(member, began));
-        self.probes.insert(
+        self.detection.probes.insert(
             subject,
             Probe {
                 tag: member.tag(),
@@ -417,11 +420,12 @@ impl Node {
             // old, and whoever happens to know a newer heartbeat would hold the dead for alive. So wall clocks are
             // believed: of a member whose clock is behind, the basis is so much too high, and it refutes by going
             // beyond it at once. A life begins with a beat, so its beats are one ahead of its line.
-            let begun = signed(line.unix_ms_of(0)).saturating_sub(self.unix_offset_ms).saturating_mul(1000);
+            let begun =
+                signed(line.unix_ms_of(0)).saturating_sub(self.core.unix_offset_ms).saturating_mul(1000);
             first_beat_at = first_beat_at.min(begun.saturating_sub(interval));
         }
-        if line.interval() == self.config.interval {
-            first_beat_at = self.slot_clock.slot_of(first_beat_at);
+        if line.interval() == self.core.config.interval {
+            first_beat_at = self.core.slot_clock.slot_of(first_beat_at);
         }
         let elapsed = micros(at).saturating_sub(first_beat_at).max(0);
         member.heartbeat.max(elapsed.unsigned_abs() / interval.unsigned_abs())
@@ -429,9 +433,9 @@ impl Node {
 
     /// Asks again, and now and then through helpers.
     fn step_probe(&mut self, now: Instant, subject: u64) {
-        let Some(probe) = self.probes.get(&subject).copied() else { return };
+        let Some(probe) = self.detection.probes.get(&subject).copied() else { return };
         let Some(member) = self.roster.get(subject).filter(|m| m.is_present() && m.tag() == probe.tag) else {
-            self.probes.remove(&subject);
+            self.detection.probes.remove(&subject);
             return;
         };
         let to = member.incarnation.address();
@@ -439,22 +443,24 @@ impl Node {
         let enough = probe.case.phi() >= TESTIFY || probe.raised == Some(Evidence::Proven);
         let pause = match enough {
             true => SLOW_STEP,
-            false => self.patience(Some(member)).clamp(SHORTEST_STEP, LONGEST_STEP),
+            false => self.core.patience(Some(member)).clamp(SHORTEST_STEP, LONGEST_STEP),
         };
         // A refusal needs no repetition, and beyond the budget everybody waits a turn.
-        let ask = probe.case.refused.is_none() && self.probe_budget.take(now, 1);
+        let ask = probe.case.refused.is_none() && self.detection.probe_budget.take(now, 1);
         if ask {
             self.ping(now, subject, to, RequestKind::Probe);
-            let helpers = self.config.helpers;
-            if !enough && probe.attempts.is_multiple_of(HELPERS_EVERY) && self.probe_budget.take(now, helpers)
+            let helpers = self.core.config.helpers;
+            if !enough
+                && probe.attempts.is_multiple_of(HELPERS_EVERY)
+                && self.detection.probe_budget.take(now, helpers)
             {
                 self.ask_helpers(now, subject, to);
             }
         }
-        if let Some(probe) = self.probes.get_mut(&subject) {
+        if let Some(probe) = self.detection.probes.get_mut(&subject) {
             probe.attempts += u32::from(ask);
             // The pause's end is when silence becomes proof: look at it then.
-            let proof = probe.began + self.config.acceptable_pause;
+            let proof = probe.began + self.core.config.acceptable_pause;
             probe.next = if now < proof { (now + pause).min(proof) } else { now + pause };
         }
         self.rescore(now, subject);
@@ -464,11 +470,14 @@ impl Node {
     pub(crate) fn ping(&mut self, now: Instant, subject: u64, to: SocketAddr, kind: RequestKind) {
         // A pause that we forgive is no bad link.
         let look = kind == RequestKind::LinkProbe;
-        let patience =
-            if look { self.config.acceptable_pause } else { self.patience(self.roster.get(subject)) };
+        let patience = if look {
+            self.core.config.acceptable_pause
+        } else {
+            self.core.patience(self.roster.get(subject))
+        };
         let deadline = now + patience;
         let request = Request { subject: Some(subject), to, sent: now, deadline, kind };
-        let seq = self.requests.open(request);
+        let seq = self.transport.requests.open(request);
         let about = if kind == RequestKind::Lease { self.ask_about() } else { Vec::new() };
         let body = Body::Ping(gossip::Ping { subject, about, ..Default::default() });
         let Some(mut filler) = self.filler(to, seq, Some(body)) else { return };
@@ -478,21 +487,21 @@ impl Node {
             // Beside a question to an elector it may have no room; probes say it.
             let _ = filler.try_claim(self.claim(now, to, member, Detail::Thin));
         }
-        self.stats.probes += 1;
+        self.core.stats.probes += 1;
         self.send(to, &filler.finish());
     }
 
     /// Does what we have amount to more than what we have said?
     pub(crate) fn rescore(&mut self, now: Instant, subject: u64) {
-        if now < self.recovering_until {
+        if now < self.core.recovering_until {
             return;
         }
-        let config = &self.config.detector;
+        let config = &self.core.config.detector;
         let silence = self.roster.get(subject).map_or(0.0, |m| m.detector.phi(now, config));
-        let Some(probe) = self.probes.get_mut(&subject) else { return };
+        let Some(probe) = self.detection.probes.get_mut(&subject) else { return };
         probe.case.silent(silence);
         let probe = *probe;
-        let evidence = probe.evidence(now, self.config.acceptable_pause);
+        let evidence = probe.evidence(now, self.core.config.acceptable_pause);
         if evidence > probe.raised {
             self.accuse(now, subject, evidence);
         } else if probe.raised.is_some() && now.since(probe.told) >= TELL_AGAIN {

@@ -44,7 +44,7 @@ impl Node {
         let Some(member) = self.roster.get(subject).filter(|m| m.is_present()) else { return };
         // Whoever doubts itself is worth a look too.
         let Some(basis) = member.marks().of_silence().map(|a| a.basis).max() else { return };
-        if self.probes.contains_key(&subject) || !self.is_witness(subject) {
+        if self.detection.probes.contains_key(&subject) || !self.is_witness(subject) {
             return;
         }
         // Only who is sure of itself is believed about when the silence began.
@@ -53,18 +53,18 @@ impl Node {
     }
 
     pub(crate) fn accuse(&mut self, now: Instant, subject: u64, evidence: Option<Evidence>) {
-        let (me, Some(kind)) = (self.me, evidence) else { return };
-        let Some(probe) = self.probes.get_mut(&subject) else { return };
+        let (me, Some(kind)) = (self.core.me, evidence) else { return };
+        let Some(probe) = self.detection.probes.get_mut(&subject) else { return };
         probe.raised = evidence;
         let probe = *probe;
         // Whoever has heard nobody since the silence began may be the one who is
         // cut off, provided that there is somebody in good standing to be heard.
-        let heard_anybody = self.last_heard >= probe.began;
+        let heard_anybody = self.core.last_heard >= probe.began;
         let anybody = self.roster.iter().any(|m| {
             m.status == Status::Alive && ![me, subject].contains(&m.hash()) && !self.is_doubted(m.hash())
         });
         // A refusal is an answer: the path works, and so do we.
-        let doubtful = (anybody && !heard_anybody) || self.health.impaired(now);
+        let doubtful = (anybody && !heard_anybody) || self.core.health.impaired(now);
         let weak = kind != Evidence::Refused && doubtful;
         let Some(mut member) = self.roster.get_mut(subject) else { return };
         member.path.reachable = Some(false);
@@ -75,7 +75,7 @@ impl Node {
             self.will_testify(now, subject);
             return;
         }
-        self.stats.suspicions_raised += 1;
+        self.core.stats.suspicions_raised += 1;
         let reason = match kind {
             Evidence::Refused => "its host refuses datagrams: the process is gone",
             Evidence::Proven | Evidence::Silent => "it answers neither us nor our helpers",
@@ -88,12 +88,12 @@ impl Node {
 
     /// Whether we accuse it, sure of ourselves or not.
     pub(crate) fn is_doubted(&self, subject: u64) -> bool {
-        self.probes.get(&subject).is_some_and(|probe| probe.raised.is_some())
+        self.detection.probes.get(&subject).is_some_and(|probe| probe.raised.is_some())
     }
 
     /// How many members look silent from here: the suspect, and those that we accuse while we doubt ourselves.
     pub(crate) fn silent_members(&self) -> u32 {
-        let accused = self.probes.iter().filter(|(_, probe)| probe.raised.is_some());
+        let accused = self.detection.probes.iter().filter(|(_, probe)| probe.raised.is_some());
         let alive = |hash: &u64| self.roster.get(*hash).is_some_and(|m| m.status == Status::Alive);
         let doubted = accused.filter(|(hash, _)| alive(hash)).count();
         self.roster.census().suspect.saturating_add(u32::try_from(doubted).unwrap_or(u32::MAX))
@@ -101,17 +101,23 @@ impl Node {
 
     /// Testimony goes straight to those who are to decide, in one datagram to each.
     pub(crate) fn testify(&mut self, now: Instant) {
-        self.testify_at = Instant::NEVER;
+        self.detection.testify_at = Instant::NEVER;
         let mut by_witness: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        let subjects: Vec<u64> =
-            self.probes.iter().filter(|(_, p)| p.to_tell).map(|(s, _)| *s).take(TESTIMONIES).collect();
+        let subjects: Vec<u64> = self
+            .detection
+            .probes
+            .iter()
+            .filter(|(_, p)| p.to_tell)
+            .map(|(s, _)| *s)
+            .take(TESTIMONIES)
+            .collect();
         for subject in subjects {
-            for witness in witnesses::of(&self.roster, subject, self.config.witnesses) {
-                if witness != self.me {
+            for witness in witnesses::of(&self.roster, subject, self.core.config.witnesses) {
+                if witness != self.core.me {
                     by_witness.entry(witness).or_default().push(subject);
                 }
             }
-            if let Some(probe) = self.probes.get_mut(&subject) {
+            if let Some(probe) = self.detection.probes.get_mut(&subject) {
                 probe.to_tell = false;
                 probe.told = now;
             }
@@ -121,15 +127,15 @@ impl Node {
                 self.tell(now, to, &subjects, Detail::Thin);
             }
         }
-        if self.probes.values().any(|p| p.to_tell) {
-            self.testify_at = now + TESTIFY_AGAIN;
+        if self.detection.probes.values().any(|p| p.to_tell) {
+            self.detection.testify_at = now + TESTIFY_AGAIN;
         }
     }
 
     fn will_testify(&mut self, now: Instant, subject: u64) {
-        if let Some(probe) = self.probes.get_mut(&subject) {
+        if let Some(probe) = self.detection.probes.get_mut(&subject) {
             probe.to_tell = true;
-            self.testify_at = self.testify_at.min(now + self.config.coalesce);
+            self.detection.testify_at = self.detection.testify_at.min(now + self.core.config.coalesce);
         }
     }
 
@@ -143,14 +149,14 @@ impl Node {
             return;
         }
         let began = member.marks().that_count().map(|a| a.began).min().unwrap_or(now);
-        let testimony = Testimony::against(member, &self.roster, self.config.witnesses);
+        let testimony = Testimony::against(member, &self.roster, self.core.config.witnesses);
         let verdict = verdict::decide(
             testimony,
             Circumstances {
                 silence: now.since(began),
-                acceptable_pause: self.config.acceptable_pause,
-                suspect_share: self.suspect_share,
-                recovering: now < self.recovering_until,
+                acceptable_pause: self.core.config.acceptable_pause,
+                suspect_share: self.detection.suspect_share,
+                recovering: now < self.core.recovering_until,
             },
         );
         if verdict == Verdict::Down
@@ -159,7 +165,7 @@ impl Node {
             if let Some(mut member) = self.roster.get_mut(subject) {
                 member.mark(&Marks { down: Some(basis), ..Marks::default() });
             }
-            self.stats.verdicts += 1;
+            self.core.stats.verdicts += 1;
             let reason = if testimony.refused >= testimony.needed.min(witnesses::REFUSED) {
                 format!("its host refuses datagrams, say {} members", testimony.refused)
             } else {
@@ -173,7 +179,7 @@ impl Node {
     }
 
     fn is_witness(&self, subject: u64) -> bool {
-        witnesses::is_one(&self.roster, subject, self.config.witnesses, self.me)
+        witnesses::is_one(&self.roster, subject, self.core.config.witnesses, self.core.me)
     }
 }
 

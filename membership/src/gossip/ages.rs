@@ -43,15 +43,17 @@ impl Node {
         nominal: i64,
         page: &gossip::Page,
     ) -> Result<(), Rejected> {
-        let (mut ages, mut newer) = (core::mem::take(&mut self.ages), core::mem::take(&mut self.candidates));
+        let (mut ages, mut newer) =
+            (core::mem::take(&mut self.gossip.ages), core::mem::take(&mut self.gossip.candidates));
         let decoded = ages::decode(&page.ages, self.roster.page_len(page.bits, page.prefix), &mut ages);
         // Those whose heartbeat may change what is thought of them.
         let mut spoke = Vec::new();
         if decoded.is_ok() {
-            let config = &self.config.detector;
-            let (unix_ms, pause_over) = (self.unix_ms(now), config.pause_over(now));
-            let age_merge = AgeMerge { now, unix_ms, nominal, config, pause_over, probes: &self.probes };
-            let (own, mut rest) = (self.roster.place(self.me), ages.as_mut_slice());
+            let config = &self.core.config.detector;
+            let (unix_ms, pause_over) = (self.core.unix_ms(now), config.pause_over(now));
+            let age_merge =
+                AgeMerge { now, unix_ms, nominal, config, pause_over, probes: &self.detection.probes };
+            let (own, mut rest) = (self.roster.place(self.core.me), ages.as_mut_slice());
             for (number, shard, range) in self.roster.parts_mut(page.bits, page.prefix) {
                 let (here, beyond) = rest.split_at_mut_checked(range.len()).unwrap_or_default();
                 rest = beyond;
@@ -63,10 +65,10 @@ impl Node {
                 age_merge.take(shard, range, here, &mut newer, &mut spoke);
             }
         }
-        (self.ages, self.candidates) = (ages, newer);
+        (self.gossip.ages, self.gossip.candidates) = (ages, newer);
         for (hash, heartbeat) in spoke {
             if let Some(mut member) = self.roster.get_mut(hash) {
-                member.advance(now, heartbeat, &self.config.detector);
+                member.advance(now, heartbeat, &self.core.config.detector);
             }
             self.after_heartbeat(now, hash);
         }

@@ -71,19 +71,19 @@ impl Node {
         let Some(member) = self.roster.get(peer) else { return };
         let to = member.incarnation.address();
         let knock = !member.is_present();
-        let deadline = now + self.patience(Some(member));
+        let deadline = now + self.core.patience(Some(member));
         let request = Request { subject: Some(peer), to, sent: now, deadline, kind: RequestKind::Exchange };
-        let seq = self.requests.open(request);
-        self.stats.exchanges += 1;
+        let seq = self.transport.requests.open(request);
+        self.core.stats.exchanges += 1;
         self.send_syn(now, to, seq, knock);
     }
 
     /// Step 1: our pages, as many as fit. `introduce`: the receiver may not know us.
     pub(crate) fn send_syn(&mut self, now: Instant, to: SocketAddr, seq: u32, introduce: bool) {
         let bits = self.syn_bits(now);
-        let exchange = self.scratch.leaving(1);
+        let exchange = self.transport.scratch.leaving(1);
         let mut packet = self.packet(seq, Some(Body::Exchange(exchange)));
-        packet.beat = self.slot_clock.say(now);
+        packet.beat = self.core.slot_clock.say(now);
         if bits > 0 {
             packet.view = self.roster.fingerprint();
         }
@@ -95,9 +95,9 @@ impl Node {
         // Those that do not fit come first next time.
         let pages = 1_u32 << bits;
         for i in 0..pages {
-            let prefix = (self.page_cursor.wrapping_add(i)) % pages;
+            let prefix = (self.gossip.page_cursor.wrapping_add(i)) % pages;
             if filler.try_page(self.page(bits, prefix)).is_err() {
-                self.page_cursor = prefix;
+                self.gossip.page_cursor = prefix;
                 break;
             }
         }
@@ -107,21 +107,21 @@ impl Node {
     /// Step 1 for an address where perhaps nobody is: who we are, and one sum over all that we know.
     pub(crate) fn send_short_syn(&mut self, now: Instant, to: SocketAddr, seq: u32) {
         let sums = self.roster.sums(0, 0);
-        let mut exchange = self.scratch.leaving(1);
+        let mut exchange = self.transport.scratch.leaving(1);
         exchange.pages.push(gossip::Page {
             lives: sums.lives,
             stamps: sums.stamps,
             ..gossip::Page::default()
         });
         let mut packet = self.packet(seq, Some(Body::Exchange(exchange)));
-        packet.beat = self.slot_clock.say(now);
+        packet.beat = self.core.slot_clock.say(now);
         packet.claims.push(wire::write_claim(now, self.myself(), Detail::Full, 0, 0));
         self.send_exchange(to, packet);
     }
 
     fn send_exchange(&mut self, to: SocketAddr, packet: gossip::Packet) {
         self.send(to, &packet);
-        self.scratch.has_left(packet);
+        self.transport.scratch.has_left(packet);
     }
 
     /// Somebody answered our step 1.
@@ -135,7 +135,7 @@ impl Node {
     ) -> Result<(), Rejected> {
         let Some(request) = self.answered(now, seq, sender) else {
             // From another life than was asked: who it is comes out of the exchange.
-            let stays_open = self.requests.get(seq).is_some();
+            let stays_open = self.transport.requests.get(seq).is_some();
             return if stays_open { Ok(()) } else { Err(Rejected::Unexpected { what: "ack" }) };
         };
         if request.kind == RequestKind::Dial {
@@ -154,7 +154,7 @@ impl Node {
         seq: u32,
         exchange: &gossip::Exchange,
     ) -> Result<(), Rejected> {
-        let mut reply = core::mem::take(&mut self.reply);
+        let mut reply = core::mem::take(&mut self.gossip.reply);
         let step = exchange.step;
         if step == 1 {
             self.beat_once(now);
@@ -178,13 +178,13 @@ impl Node {
             .map_or(0, |m| heartbeat_track::nominal(&m.incarnation.schedule, heartbeat));
         let mut agrees = view == 0 || view == self.roster.fingerprint();
         let complete = step <= 2 && (view != 0 || exchange.pages.iter().any(|p| p.bits == 0));
-        let unequal = self.stats.pages_unequal;
+        let unequal = self.core.stats.pages_unequal;
         for page in &exchange.pages {
             agrees &= self.on_page(now, from, nominal, page, step, &mut reply)?;
         }
-        let unequal = self.stats.pages_unequal - unequal;
+        let unequal = self.core.stats.pages_unequal - unequal;
         if unequal >= 2 && unequal * 2 > exchange.pages.len() as u64 {
-            self.pulls.behind(now);
+            self.gossip.pulls.behind(now);
         }
         for list in &exchange.lists {
             self.on_list(list, &mut reply);
@@ -207,12 +207,13 @@ impl Node {
 
     /// Whoever is called by many newcomers at once names a few others, so that they need not all wait for its answers.
     fn refer(&mut self, now: Instant, newcomer: u64, reply: &mut Reply) {
-        if !self.pulls.is_busy(now) {
+        if !self.gossip.pulls.is_busy(now) {
             return;
         }
-        let me = self.me;
-        let others =
-            peers::sample(&self.roster, &mut self.rng, REFERRED, |m| is_other(m, me) && m.hash() != newcomer);
+        let me = self.core.me;
+        let others = peers::sample(&self.roster, &mut self.core.rng, REFERRED, |m| {
+            is_other(m, me) && m.hash() != newcomer
+        });
         let named = others.into_iter().map(Member::hash);
         reply.claims.extend(core::iter::once(me).chain(named).map(|hash| (hash, Detail::Full)));
     }
@@ -229,14 +230,14 @@ impl Node {
     ) -> Result<bool, Rejected> {
         let mine = self.roster.sums(page.bits, page.prefix);
         if mine.lives != page.lives {
-            self.stats.pages_unequal += 1;
-            self.unrest_at = now;
+            self.core.stats.pages_unequal += 1;
+            self.gossip.unrest_at = now;
             if reply.bytes < self.packet_limit(from) {
                 self.refine(page.bits, page.prefix, reply);
             }
             return Ok(false);
         }
-        self.stats.pages_equal += 1;
+        self.core.stats.pages_equal += 1;
         let same = mine.stamps == page.stamps;
         if !page.ages.is_empty() {
             self.take_ages(now, nominal, page)?;
@@ -262,7 +263,7 @@ impl Node {
     /// heartbeats are lost to the exchange.
     fn syn_bits(&self, now: Instant) -> u32 {
         let fine = self.roster.page_bits();
-        let set_next_check = now.since(self.unrest_at) >= CALM;
+        let set_next_check = now.since(self.gossip.unrest_at) >= CALM;
         if set_next_check {
             (0..fine).find(|bits| self.roster.len() >> bits <= COARSE).unwrap_or(fine)
         } else {
@@ -324,7 +325,7 @@ impl Node {
             reply.claims.push((hash, Detail::Since(version)));
         }
         // What is on its way is not asked for twice.
-        if comparison.ask && hash != self.me && !self.remainders.has(hash) {
+        if comparison.ask && hash != self.core.me && !self.gossip.remainders.has(hash) {
             reply.wants.push(gossip::Want { tag: member.tag(), since: member.state.version(), known: true });
         }
     }
@@ -356,15 +357,15 @@ impl Node {
             && reply.wants.is_empty()
             && reply.claims.is_empty();
         // An answer is a sign of life.
-        let suspended = step == 1 && self.suspended.is_some();
+        let suspended = step == 1 && self.core.suspended.is_some();
         if suspended || step >= LAST_STEP || (nothing && step != 1) {
-            self.reply = reply.emptied();
+            self.gossip.reply = reply.emptied();
             return;
         }
-        let exchange = self.scratch.leaving(step + 1);
+        let exchange = self.transport.scratch.leaving(step + 1);
         let mut packet = self.packet(seq, Some(Body::Exchange(exchange)));
         if step == 1 {
-            packet.beat = self.slot_clock.say(now);
+            packet.beat = self.core.slot_clock.say(now);
             packet.lease = self.acknowledge(now, asker);
             if self.roster.page_bits() > 0 {
                 packet.view = self.roster.fingerprint();
@@ -403,13 +404,14 @@ impl Node {
             // Skipping one leaves the others their chance.
             let _ = filler.try_list(list);
         }
-        self.reply = reply.emptied();
+        self.gossip.reply = reply.emptied();
         self.send_exchange(to, filler.finish());
     }
 
     fn page(&mut self, bits: u32, prefix: u32) -> gossip::Page {
         let sums = self.roster.sums(bits, prefix);
-        let (mut ages, mut coded) = (core::mem::take(&mut self.ages), core::mem::take(&mut self.bytes));
+        let (mut ages, mut coded) =
+            (core::mem::take(&mut self.gossip.ages), core::mem::take(&mut self.transport.bytes));
         let myself = self.myself();
         let nominal = heartbeat_track::nominal(&myself.incarnation.schedule, myself.heartbeat);
         ages.clear();
@@ -423,10 +425,10 @@ impl Node {
             prefix,
             lives: sums.lives,
             stamps: sums.stamps,
-            ages: self.scratch.copy(&coded),
+            ages: self.transport.scratch.copy(&coded),
             bits,
         };
-        (self.ages, self.bytes) = (ages, coded);
+        (self.gossip.ages, self.transport.bytes) = (ages, coded);
         page
     }
 
@@ -448,28 +450,28 @@ impl Node {
     }
 
     fn note_agreement(&mut self, peer: u64, agrees: bool) {
-        self.agreement.retain(|(other, _)| *other != peer);
-        self.agreement.push_back((peer, agrees));
-        if self.agreement.len() > AGREEMENT {
-            self.agreement.pop_front();
+        self.gossip.agreement.retain(|(other, _)| *other != peer);
+        self.gossip.agreement.push_back((peer, agrees));
+        if self.gossip.agreement.len() > AGREEMENT {
+            self.gossip.agreement.pop_front();
         }
     }
 
     /// Whether most whom we have compared with lately see the cluster as we do, so with our life under our name: then one that
     /// still waits for the end of an earlier holder has no say.
     pub(crate) fn is_taken_in(&self) -> bool {
-        self.peers_agreeing() * 2 > self.agreement.len()
+        self.peers_agreeing() * 2 > self.gossip.agreement.len()
     }
 
     /// Whether they agree, of those that said so lately and are still there.
     pub(crate) fn peers_heard(&self) -> impl Iterator<Item = bool> {
         let there = |hash: &u64| self.roster.get(*hash).is_some_and(Member::is_present);
-        self.agreement.iter().filter(move |(peer, _)| there(peer)).map(|(_, agrees)| *agrees)
+        self.gossip.agreement.iter().filter(move |(peer, _)| there(peer)).map(|(_, agrees)| *agrees)
     }
 
     /// How many of those whom we have compared with lately see the cluster as we do.
     fn peers_agreeing(&self) -> usize {
-        self.agreement.iter().filter(|(_, agrees)| *agrees).count()
+        self.gossip.agreement.iter().filter(|(_, agrees)| *agrees).count()
     }
 
     /// For the first moments of a life, not everybody knows it.

@@ -41,11 +41,11 @@ impl Node {
     /// Somebody tells of a later life of our name and host, at another address.
     pub(crate) fn hear_of_twin(&mut self, now: Instant, incarnation: &Incarnation) {
         let (generation, address) = (incarnation.generation, incarnation.address());
-        if self.taken_for_past.is_some_and(|(at, last)| at == address && generation > last) {
+        if self.gossip.taken_for_past.is_some_and(|(at, last)| at == address && generation > last) {
             self.past_is_lived(now, incarnation);
             return;
         }
-        match &mut self.clone_suspect {
+        match &mut self.gossip.clone_suspect {
             // A twin that begins anew while it is asked is still the same.
             Some(known) if now.since(known.last) < ASK_AGAIN * 4 => {
                 if known.address == address {
@@ -53,14 +53,14 @@ impl Node {
                 }
             }
             Some(_) | None => {
-                self.clone_suspect = Some(SuspectedClone { generation, address, asked: 0, last: now });
+                self.gossip.clone_suspect = Some(SuspectedClone { generation, address, asked: 0, last: now });
                 self.ask_clone(now);
             }
         }
     }
 
     fn ask_clone(&mut self, now: Instant) {
-        let Some(clone_suspect) = &mut self.clone_suspect else { return };
+        let Some(clone_suspect) = &mut self.gossip.clone_suspect else { return };
         (clone_suspect.asked, clone_suspect.last) = (clone_suspect.asked + 1, now);
         let to = clone_suspect.address;
         let request = Request {
@@ -70,20 +70,21 @@ impl Node {
             deadline: now + ASK_AGAIN,
             kind: RequestKind::CloneProbe,
         };
-        let seq = self.requests.open(request);
+        let seq = self.transport.requests.open(request);
         self.say_to_clone(now, to, seq, false);
     }
 
     /// Who we are, without our state: whoever asks may have given a wrong address.
     fn say_to_clone(&mut self, now: Instant, to: SocketAddr, seq: u32, answer: bool) {
-        let mut packet = self.packet(seq, Some(Body::Twin(gossip::Twin { began: self.began_as, answer })));
+        let mut packet =
+            self.packet(seq, Some(Body::Twin(gossip::Twin { began: self.core.began_as, answer })));
         packet.claims.push(wire::write_claim(now, self.myself(), Detail::Full, 0, 0));
         self.send(to, &packet);
     }
 
     /// A question was not answered in time.
     pub(crate) fn clone_unanswered(&mut self, now: Instant) {
-        match &self.clone_suspect {
+        match &self.gossip.clone_suspect {
             Some(clone_suspect) if clone_suspect.asked < ASKED => self.ask_clone(now),
             Some(_) => self.clone_is_past(now),
             None => {}
@@ -92,8 +93,8 @@ impl Node {
 
     /// Nobody lives that life any more.
     pub(crate) fn clone_is_past(&mut self, now: Instant) {
-        let Some(clone_suspect) = self.clone_suspect.take() else { return };
-        self.taken_for_past = Some((clone_suspect.address, clone_suspect.generation));
+        let Some(clone_suspect) = self.gossip.clone_suspect.take() else { return };
+        self.gossip.taken_for_past = Some((clone_suspect.address, clone_suspect.generation));
         if clone_suspect.generation >= self.myself().incarnation.generation {
             self.begin_anew(now, clone_suspect.generation);
         }
@@ -104,7 +105,7 @@ impl Node {
         if self.myself().incarnation.address() > incarnation.address() {
             self.refuse(now, incarnation.host_id, incarnation.address(), incarnation.generation);
         } else {
-            self.taken_for_past = Some((incarnation.address(), incarnation.generation));
+            self.gossip.taken_for_past = Some((incarnation.address(), incarnation.generation));
             self.begin_anew(now, incarnation.generation);
         }
     }
@@ -133,12 +134,12 @@ impl Node {
             self.hear_of_twin(now, &incarnation);
             return;
         }
-        if self.requests.get(seq).is_none_or(|request| request.kind != RequestKind::CloneProbe) {
+        if self.transport.requests.get(seq).is_none_or(|request| request.kind != RequestKind::CloneProbe) {
             return;
         }
-        self.requests.answered(seq);
-        self.clone_suspect = None;
-        let mine = (self.began_as, self.myself().incarnation.address());
+        self.transport.requests.answered(seq);
+        self.gossip.clone_suspect = None;
+        let mine = (self.core.began_as, self.myself().incarnation.address());
         let other = (said.began, incarnation.address());
         if mine > other {
             self.refuse(now, incarnation.host_id, incarnation.address(), incarnation.generation);

@@ -200,19 +200,24 @@ impl Join {
 impl Node {
     /// Calls the seeds that are not members in good standing, and some remembered peers; until somebody has answered, all.
     pub(crate) fn step_join(&mut self, now: Instant) {
-        if now < self.join.next() {
+        if now < self.gossip.join.next() {
             return;
         }
-        if self.leave.is_some() {
-            self.join.dial_at = Instant::NEVER;
+        if self.gossip.leave.is_some() {
+            self.gossip.join.dial_at = Instant::NEVER;
             return;
         }
         // Whoever found us first may know only a part: while we look, members are called too.
-        let looking = self.join.phase == Phase::Looking;
-        let mut missing = core::mem::take(&mut self.join.missing);
+        let looking = self.gossip.join.phase == Phase::Looking;
+        let mut missing = core::mem::take(&mut self.gossip.join.missing);
         missing.clear();
         missing.extend(
-            self.join.remembered.iter().map(|peer| peer.address).chain(self.join.seeds.iter().copied()),
+            self.gossip
+                .join
+                .remembered
+                .iter()
+                .map(|peer| peer.address)
+                .chain(self.gossip.join.seeds.iter().copied()),
         );
         missing.sort_unstable();
         missing.dedup();
@@ -223,27 +228,27 @@ impl Node {
                 }
             }
         }
-        let mut calls = self.join.seeds_in_turn(|seed| missing.binary_search(&seed).is_ok());
-        if looking && self.join.seeds.is_empty() {
+        let mut calls = self.gossip.join.seeds_in_turn(|seed| missing.binary_search(&seed).is_ok());
+        if looking && self.gossip.join.seeds.is_empty() {
             // Nobody says where others are; whoever has found us knows.
-            let me = self.me;
-            let found = peers::sample(&self.roster, &mut self.rng, 1, |m| is_other(m, me));
+            let me = self.core.me;
+            let found = peers::sample(&self.roster, &mut self.core.rng, 1, |m| is_other(m, me));
             calls.extend(found.into_iter().map(|m| m.incarnation.address()));
         }
-        calls.extend(self.join.remembered_in_turn(looking, &missing));
-        self.join.missing = missing;
+        calls.extend(self.gossip.join.remembered_in_turn(looking, &missing));
+        self.gossip.join.missing = missing;
         for to in calls {
             self.dial(now, to);
         }
-        let doubled = 1 << self.join.attempts.min(MOST_DOUBLINGS);
-        self.join.attempts = self.join.attempts.saturating_add(1);
+        let doubled = 1 << self.gossip.join.attempts.min(MOST_DOUBLINGS);
+        self.gossip.join.attempts = self.gossip.join.attempts.saturating_add(1);
         let pause = if looking {
             (FIRST_REDIAL * doubled).min(SLOWEST_REDIAL)
         } else {
-            (SLOWEST_REDIAL * doubled).min(self.config.rejoin_interval)
+            (SLOWEST_REDIAL * doubled).min(self.core.config.rejoin_interval)
         };
         // Jitter of a tenth: a thousand newcomers do not call in step.
-        self.join.dial_at = now + pause.mul_f64(self.rng.random_range(0.9..1.1));
+        self.gossip.join.dial_at = now + pause.mul_f64(self.core.rng.random_range(0.9..1.1));
     }
 
     /// Calls at an address of which we do not know who lives there.
@@ -251,12 +256,12 @@ impl Node {
         if to == self.myself().incarnation.address() {
             return;
         }
-        let deadline = now + self.patience(None) * 2;
+        let deadline = now + self.core.patience(None) * 2;
         let request = Request { subject: None, to, sent: now, deadline, kind: RequestKind::Dial };
-        let seq = self.requests.open(request);
-        self.stats.exchanges += 1;
+        let seq = self.transport.requests.open(request);
+        self.core.stats.exchanges += 1;
         self.take_turn(to);
-        if self.join.phase == Phase::Looking {
+        if self.gossip.join.phase == Phase::Looking {
             self.send_syn(now, to, seq, true);
         } else {
             self.send_short_syn(now, to, seq);
@@ -266,28 +271,28 @@ impl Node {
     /// Somebody answered our call: ask for the roster, unless we have it. `from`: whom to ask; nobody when
     /// whoever answered is busy and has named others.
     pub(crate) fn dial_answered(&mut self, now: Instant, from: Option<SocketAddr>) {
-        if self.join.phase == Phase::Looking {
-            self.join.phase = Phase::Pulling;
-            self.join.attempts = 0;
+        if self.gossip.join.phase == Phase::Looking {
+            self.gossip.join.phase = Phase::Pulling;
+            self.gossip.join.attempts = 0;
             self.pull_everything(now, from);
         }
     }
 
     /// All members that somebody knows have been pulled.
     pub(crate) fn pulled(&mut self, now: Instant) {
-        if self.join.phase == Phase::Pulling {
-            self.join.phase = Phase::Filling { until: now + COMPLETE_WITHIN };
+        if self.gossip.join.phase == Phase::Pulling {
+            self.gossip.join.phase = Phase::Filling { until: now + COMPLETE_WITHIN };
         }
         self.completed(now);
     }
 
     /// Joined is who has the states too of those whom it knows, or has waited for them for long enough.
     pub(crate) fn completed(&mut self, now: Instant) {
-        if let Phase::Filling { until } = self.join.phase
-            && (self.remainders.is_empty() || now >= until)
+        if let Phase::Filling { until } = self.gossip.join.phase
+            && (self.gossip.remainders.is_empty() || now >= until)
         {
-            self.join.phase = Phase::Joined;
-            self.footing.has_joined();
+            self.gossip.join.phase = Phase::Joined;
+            self.detection.footing.has_joined();
             self.tell_of_joining();
         }
     }

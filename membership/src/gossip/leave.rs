@@ -33,7 +33,7 @@ impl Leave {
 impl Node {
     /// Marks ourselves as left, or as back within a time, tells a few peers who must confirm, and everybody by burst.
     pub(crate) fn say_good_bye(&mut self, now: Instant, back_within: Option<Duration>) {
-        let me = self.me;
+        let me = self.core.me;
         if let Some(mut myself) = self.roster.get_mut(me) {
             let restart = back_within.map(|within| Restart::of(now, myself.heartbeat, within));
             myself.mark(&Marks { left: restart.is_none(), restart, ..Marks::default() });
@@ -44,12 +44,12 @@ impl Node {
             self.roster.set_status(now, me, Status::Left);
             self.report(me, MemberEventKind::Left, &[], "asked to leave");
         }
-        self.probes.clear();
-        self.broadcast.news(now, me, false);
-        self.leave = Some(Leave {
+        self.detection.probes.clear();
+        self.gossip.broadcast.news(now, me, false);
+        self.gossip.leave = Some(Leave {
             asked: 0,
             acknowledged: 0,
-            deadline: now + self.config.leave_timeout,
+            deadline: now + self.core.config.leave_timeout,
             tick: now,
             done: false,
         });
@@ -57,14 +57,14 @@ impl Node {
     }
 
     pub(crate) fn good_bye_heard(&mut self) {
-        if let Some(leave) = &mut self.leave {
+        if let Some(leave) = &mut self.gossip.leave {
             leave.acknowledged += 1;
         }
     }
 
     pub(crate) fn step_leave(&mut self, now: Instant) {
-        let Some(leave) = self.leave.as_mut().filter(|leave| now >= leave.next()) else { return };
-        let others = self.roster.iter().filter(|m| is_other(m, self.me)).count();
+        let Some(leave) = self.gossip.leave.as_mut().filter(|leave| now >= leave.next()) else { return };
+        let others = self.roster.iter().filter(|m| is_other(m, self.core.me)).count();
         // The first look comes one tick after the start: both waves of the burst have left by then.
         if leave.acknowledged >= CONFIRMATIONS.min(others) || now >= leave.deadline {
             leave.done = true;
@@ -76,18 +76,18 @@ impl Node {
     }
 
     fn tell_good_bye(&mut self, now: Instant) {
-        let me = self.me;
-        let targets: Vec<_> = peers::sample(&self.roster, &mut self.rng, ASKED, |m| is_other(m, me))
+        let me = self.core.me;
+        let targets: Vec<_> = peers::sample(&self.roster, &mut self.core.rng, ASKED, |m| is_other(m, me))
             .into_iter()
             .map(|m| (m.hash(), m.incarnation.address()))
             .collect();
-        if let Some(leave) = &mut self.leave {
+        if let Some(leave) = &mut self.gossip.leave {
             leave.asked += targets.len();
             leave.tick = now + TICK;
         }
         for (subject, to) in targets {
-            let deadline = now + self.patience(self.roster.get(subject));
-            let seq = self.requests.open(Request {
+            let deadline = now + self.core.patience(self.roster.get(subject));
+            let seq = self.transport.requests.open(Request {
                 subject: Some(subject),
                 to,
                 sent: now,

@@ -22,23 +22,23 @@ use crate::roster::member::Member;
 impl Node {
     /// We were away for so long.
     pub(crate) fn note_absence(&mut self, now: Instant, away: Duration) {
-        let (remembered, _) = self.config.tombstones;
+        let (remembered, _) = self.core.config.tombstones;
         if away >= remembered {
-            self.heard_after = now + self.config.interval * GONE_ROUND;
+            self.core.heard_after = now + self.core.config.interval * GONE_ROUND;
         }
     }
 
     /// Whether what we know of it is no older than our last long sleep.
     pub(crate) fn vouches_for(&self, member: &Member) -> bool {
-        self.heard_after == Instant::EPOCH
-            || member.hash() == self.me
-            || member.detector.last() > self.heard_after
+        self.core.heard_after == Instant::EPOCH
+            || member.hash() == self.core.me
+            || member.detector.last() > self.core.heard_after
     }
 
     /// Once per round: after a long sleep, drops those of whom nothing was heard since.
     pub(crate) fn drop_unheard(&mut self, now: Instant) {
-        let slept = self.heard_after != Instant::EPOCH;
-        if !slept || now < self.heard_after + self.config.interval * UNHEARD {
+        let slept = self.core.heard_after != Instant::EPOCH;
+        if !slept || now < self.core.heard_after + self.core.config.interval * UNHEARD {
             return;
         }
         let unheard: Vec<u64> =
@@ -46,9 +46,9 @@ impl Node {
         for hash in unheard {
             self.report(hash, MemberEventKind::Forgotten, &[], "not heard of since we slept");
             self.roster.remove(hash);
-            self.probes.remove(&hash);
+            self.detection.probes.remove(&hash);
         }
-        self.heard_after = Instant::EPOCH;
+        self.core.heard_after = Instant::EPOCH;
         self.recount(now);
     }
 }

@@ -93,11 +93,11 @@ impl Node {
 
     /// Pulls what others have and we lack, when that is much.
     pub(crate) fn step_pulls(&mut self, now: Instant) {
-        if now < self.pulls.again_at {
+        if now < self.gossip.pulls.again_at {
             return;
         }
-        self.pulls.again_at = Instant::NEVER;
-        if self.leave.is_some() || !self.pulls.parts.is_empty() {
+        self.gossip.pulls.again_at = Instant::NEVER;
+        if self.gossip.leave.is_some() || !self.gossip.pulls.parts.is_empty() {
             return;
         }
         self.begin_pull(now, if self.roster.len() < WORTH_SHARING { 1 } else { PARTS }, None);
@@ -105,7 +105,7 @@ impl Node {
 
     /// Answers with as much as fits one datagram.
     pub(crate) fn on_pull(&mut self, now: Instant, from: SocketAddr, seq: u32, pull: &gossip::Pull) {
-        if !self.pulls.served.take(now, 1) {
+        if !self.gossip.pulls.served.take(now, 1) {
             return;
         }
         let members = u32::try_from(self.roster.len()).unwrap_or(u32::MAX);
@@ -141,7 +141,7 @@ impl Node {
         let RequestKind::Pull { part: place, until } = request.kind else {
             return Err(Rejected::Unexpected { what: "supply" });
         };
-        let Some(part) = self.pulls.parts.get_mut(place) else { return Ok(()) };
+        let Some(part) = self.gossip.pulls.parts.get_mut(place) else { return Ok(()) };
         // Only forward, or a hostile peer could keep us pulling for ever.
         let forward = supply.next > part.next && (until == 0 || supply.next < until);
         if forward {
@@ -158,11 +158,11 @@ impl Node {
         } else if !finished {
             self.pull(now, place, Some(from));
         }
-        if self.pulls.parts.iter().all(|part| part.done) {
-            self.pulls.parts.clear();
-            if self.roster.len() > self.pulls.known {
+        if self.gossip.pulls.parts.iter().all(|part| part.done) {
+            self.gossip.pulls.parts.clear();
+            if self.roster.len() > self.gossip.pulls.known {
                 // As long as there is something to be gained.
-                self.pulls.behind(now);
+                self.gossip.pulls.behind(now);
             }
             self.pulled(now);
         }
@@ -171,7 +171,7 @@ impl Node {
 
     /// No answer: ask somebody else for the same part.
     pub(crate) fn pull_unanswered(&mut self, now: Instant, part: usize) {
-        if self.pulls.parts.get(part).is_some_and(|part| !part.done) {
+        if self.gossip.pulls.parts.get(part).is_some_and(|part| !part.done) {
             self.pull(now, part, None);
         }
     }
@@ -179,36 +179,36 @@ impl Node {
     /// Splits what is left of a large roster among several members.
     fn share_the_rest(&mut self, place: usize, members: u32) -> bool {
         let missing = usize::try_from(members).unwrap_or(usize::MAX).saturating_sub(self.roster.len());
-        let Some(part) = self.pulls.parts.get(place) else { return false };
-        if self.pulls.parts.len() > 1 || missing < WORTH_SHARING {
+        let Some(part) = self.gossip.pulls.parts.get(place) else { return false };
+        if self.gossip.pulls.parts.len() > 1 || missing < WORTH_SHARING {
             return false;
         }
-        self.pulls.parts = split(part.next, PARTS);
+        self.gossip.pulls.parts = split(part.next, PARTS);
         true
     }
 
     fn begin_pull(&mut self, now: Instant, parts: u64, from: Option<SocketAddr>) {
-        (self.pulls.began, self.pulls.known) = (now, self.roster.len());
-        self.pulls.parts = split(0, parts);
+        (self.gossip.pulls.began, self.gossip.pulls.known) = (now, self.roster.len());
+        self.gossip.pulls.parts = split(0, parts);
         self.pull_parts(now, from);
     }
 
     fn pull_parts(&mut self, now: Instant, from: Option<SocketAddr>) {
-        for part in 0..self.pulls.parts.len() {
+        for part in 0..self.gossip.pulls.parts.len() {
             self.pull(now, part, from);
         }
     }
 
     fn pull(&mut self, now: Instant, place: usize, from: Option<SocketAddr>) {
-        let me = self.me;
-        let Some(part) = self.pulls.parts.get(place).copied() else { return };
+        let me = self.core.me;
+        let Some(part) = self.gossip.pulls.parts.get(place).copied() else { return };
         let to = from.or_else(|| {
-            let known = peers::sample(&self.roster, &mut self.rng, 1, |m| is_other(m, me));
-            known.first().map(|m| m.incarnation.address()).or_else(|| self.join.first_seed())
+            let known = peers::sample(&self.roster, &mut self.core.rng, 1, |m| is_other(m, me));
+            known.first().map(|m| m.incarnation.address()).or_else(|| self.gossip.join.first_seed())
         });
         let Some(to) = to else {
-            self.pulls.parts.clear();
-            self.join.look_again();
+            self.gossip.pulls.parts.clear();
+            self.gossip.join.look_again();
             return;
         };
         // Who we are comes first. Of the rest we name whom we have, and the more of our state the fewer they are.
@@ -216,9 +216,9 @@ impl Node {
         let introduction = self.claim_with(now, to, self.myself(), detail, 0).encoded_len();
         let room = self.packet_limit(to).saturating_sub(QUESTION + introduction);
         let (have, until) = self.have(part, (room / SHORT).min(NAMED));
-        let deadline = now + self.patience(None);
+        let deadline = now + self.core.patience(None);
         let kind = RequestKind::Pull { part: place, until };
-        let seq = self.requests.open(Request { subject: None, to, sent: now, deadline, kind });
+        let seq = self.transport.requests.open(Request { subject: None, to, sent: now, deadline, kind });
         let pull = gossip::Pull { from: part.next, until, have, brief: true };
         let Some(mut filler) = self.filler(to, seq, Some(Body::Pull(pull))) else { return };
         let share = filler.left().saturating_sub(introduction + CLAIM);

@@ -29,22 +29,22 @@ use crate::transport::wire::{self, Detail};
 impl Node {
     /// Others reach us at `address` from now on.
     pub(crate) fn readdress(&mut self, now: Instant, address: SocketAddr) {
-        let me = self.me;
+        let me = self.core.me;
         let old = self.myself().incarnation.address();
         let Some(mut myself) = self.roster.get_mut(me).filter(|_| address != old) else { return };
         let incarnation = myself.incarnation.moved(address);
         let generation = incarnation.generation;
         myself.begin_life(incarnation.into());
-        self.tag = myself.tag();
+        self.core.tag = myself.tag();
         drop(myself);
-        self.footing.begin_anew();
+        self.detection.footing.begin_anew();
         // Answers that go to the earlier address are lost: nobody is to be blamed.
-        self.requests.forgive_all();
-        self.recovering_until = now + RECOVERY;
-        self.introduce_until = now + INTRODUCED_FOR;
-        self.eager_at = now;
-        self.join.drop_address(address);
-        self.broadcast.news(now, me, true);
+        self.transport.requests.forgive_all();
+        self.core.recovering_until = now + RECOVERY;
+        self.gossip.introduce_until = now + INTRODUCED_FOR;
+        self.gossip.eager_at = now;
+        self.gossip.join.drop_address(address);
+        self.gossip.broadcast.news(now, me, true);
         self.emit(Event::Readdressed { address, generation });
         self.report_move(me, old, address);
     }
@@ -52,12 +52,12 @@ impl Node {
     /// Another member has gone on at another address.
     pub(crate) fn follow_to(&mut self, now: Instant, subject: u64, old: SocketAddr, pass_on: bool) {
         let Some(new) = self.roster.get(subject).map(|member| member.incarnation.address()) else { return };
-        self.unrest_at = now;
-        self.probes.remove(&subject);
-        self.requests.forgive(subject);
+        self.gossip.unrest_at = now;
+        self.detection.probes.remove(&subject);
+        self.transport.requests.forgive(subject);
         self.report_move(subject, old, new);
         if pass_on {
-            self.broadcast.news(now, subject, true);
+            self.gossip.broadcast.news(now, subject, true);
         }
         self.refresh(now, subject, "it is at another address now");
     }
@@ -73,13 +73,13 @@ impl Node {
         to: SocketAddr,
         packet: &'a gossip::Packet,
     ) -> Cow<'a, gossip::Packet> {
-        let introduced = |claim: &gossip::Claim| claim.subject == self.me && claim.body.is_some();
-        if self.last_call >= self.introduce_until || packet.claims.iter().any(introduced) {
+        let introduced = |claim: &gossip::Claim| claim.subject == self.core.me && claim.body.is_some();
+        if self.core.last_call >= self.gossip.introduce_until || packet.claims.iter().any(introduced) {
             return Cow::Borrowed(packet);
         }
         let room = self.packet_limit(to).saturating_sub(packet.encoded_len() + CLAIM_HEADER);
         // With as much state as most members have: who has not known us should not have to ask for it. Longer ones are asked for.
-        let claim = wire::write_claim(self.last_call, self.myself(), Detail::Full, room, SHARE);
+        let claim = wire::write_claim(self.core.last_call, self.myself(), Detail::Full, room, SHARE);
         if claim.encoded_len() > room {
             return Cow::Borrowed(packet);
         }
@@ -90,7 +90,7 @@ impl Node {
 
     /// For the first moments of a life, and at a new address, not everybody knows us.
     pub(crate) fn introduces_itself(&self, now: Instant) -> bool {
-        self.is_new(now) || now < self.introduce_until
+        self.is_new(now) || now < self.gossip.introduce_until
     }
 }
 

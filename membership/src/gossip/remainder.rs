@@ -100,10 +100,10 @@ impl Node {
     /// A claim about `subject` was taken, by somebody who has its state up to version `newest`.
     pub(crate) fn note_rest(&mut self, now: Instant, subject: u64, newest: Version) {
         let known = self.roster.get(subject).map(|member| (member.tag(), member.state.version()));
-        let rest = self.remainders.lacking.get(&subject).copied();
+        let rest = self.gossip.remainders.lacking.get(&subject).copied();
         let Some((tag, version)) = known else {
             if rest.is_some() {
-                self.remainders.give_up(subject);
+                self.gossip.remainders.give_up(subject);
                 self.fill_up(now);
             }
             return;
@@ -111,42 +111,48 @@ impl Node {
         let rest = rest.filter(|rest| rest.tag == tag);
         let newest = rest.map_or(newest, |rest| rest.newest.max(newest));
         if version >= newest {
-            if self.remainders.has(subject) {
-                let answered = self.remainders.give_up(subject);
-                self.remainders.window = (self.remainders.window + usize::from(answered)).min(LARGEST_WINDOW);
+            if self.gossip.remainders.has(subject) {
+                let answered = self.gossip.remainders.give_up(subject);
+                self.gossip.remainders.window =
+                    (self.gossip.remainders.window + usize::from(answered)).min(LARGEST_WINDOW);
                 self.fill_up(now);
             }
             return;
         }
         let gained = rest.is_some_and(|rest| version > rest.version);
         let vain = rest.filter(|_| !gained).map_or(0, |rest| rest.vain);
-        let before = self.remainders.lacking.insert(subject, Remainder { tag, newest, version, vain });
-        if gained && self.remainders.close(subject) {
-            self.remainders.window = (self.remainders.window + 1).min(LARGEST_WINDOW);
-            self.remainders.line.push_back(subject);
-        } else if rest.is_none() && (before.is_none() || self.remainders.close(subject)) {
+        let before = self.gossip.remainders.lacking.insert(subject, Remainder { tag, newest, version, vain });
+        if gained && self.gossip.remainders.close(subject) {
+            self.gossip.remainders.window = (self.gossip.remainders.window + 1).min(LARGEST_WINDOW);
+            self.gossip.remainders.line.push_back(subject);
+        } else if rest.is_none() && (before.is_none() || self.gossip.remainders.close(subject)) {
             // What was asked of an earlier life stays unanswered.
-            self.remainders.line.push_back(subject);
+            self.gossip.remainders.line.push_back(subject);
         }
         self.fill_up(now);
     }
 
     /// Answers that have stayed away are asked for elsewhere.
     pub(crate) fn step_remainders(&mut self, now: Instant) {
-        let late: Vec<u64> =
-            self.remainders.asked.extract_if(.., |(_, until)| *until <= now).map(|(hash, _)| hash).collect();
+        let late: Vec<u64> = self
+            .gossip
+            .remainders
+            .asked
+            .extract_if(.., |(_, until)| *until <= now)
+            .map(|(hash, _)| hash)
+            .collect();
         if late.is_empty() {
             return;
         }
-        self.remainders.window = (self.remainders.window / 2).max(FIRST_WINDOW);
+        self.gossip.remainders.window = (self.gossip.remainders.window / 2).max(FIRST_WINDOW);
         for hash in late {
-            let Some(rest) = self.remainders.lacking.get_mut(&hash) else { continue };
+            let Some(rest) = self.gossip.remainders.lacking.get_mut(&hash) else { continue };
             rest.vain += 1;
             if rest.vain >= TRIES {
                 // An exchange will bring it when somebody can be reached who has it.
-                self.remainders.give_up(hash);
+                self.gossip.remainders.give_up(hash);
             } else {
-                self.remainders.line.push_back(hash);
+                self.gossip.remainders.line.push_back(hash);
             }
         }
         self.fill_up(now);
@@ -154,8 +160,8 @@ impl Node {
 
     /// Asks for as many as may be asked for.
     fn fill_up(&mut self, now: Instant) {
-        if self.leave.is_none() {
-            while let Some(hash) = self.remainders.call() {
+        if self.gossip.leave.is_none() {
+            while let Some(hash) = self.gossip.remainders.call() {
                 self.ask_for_remainder(now, hash);
             }
         }
@@ -163,22 +169,23 @@ impl Node {
     }
 
     fn ask_for_remainder(&mut self, now: Instant, hash: u64) {
-        let (Some(member), Some(rest)) = (self.roster.get(hash), self.remainders.lacking.get(&hash).copied())
+        let (Some(member), Some(rest)) =
+            (self.roster.get(hash), self.gossip.remainders.lacking.get(&hash).copied())
         else {
-            self.remainders.give_up(hash);
+            self.gossip.remainders.give_up(hash);
             return;
         };
         let want = gossip::Want { tag: member.tag(), since: member.state.version(), known: true };
         let own = (rest.vain.is_multiple_of(2) && member.status == Status::Alive)
             .then(|| member.incarnation.address());
-        let me = self.me;
+        let me = self.core.me;
         let other = |m: &Member| m.status == Status::Alive && m.hash() != me && m.hash() != hash;
         let to = own.or_else(|| {
-            let others = peers::sample(&self.roster, &mut self.rng, 1, other);
+            let others = peers::sample(&self.roster, &mut self.core.rng, 1, other);
             others.first().map(|m| m.incarnation.address())
         });
         // Nobody else to ask: that counts as a question in vain, at the same pace.
-        self.remainders.asked.push((hash, now + (self.patience(None) * 2).max(SHORTEST_WAIT)));
+        self.gossip.remainders.asked.push((hash, now + (self.core.patience(None) * 2).max(SHORTEST_WAIT)));
         let Some(to) = to else { return };
         let exchange = gossip::Exchange { step: 3, wants: vec![want], ..gossip::Exchange::default() };
         let Some(mut filler) = self.filler(to, 0, Some(Body::Exchange(exchange))) else { return };
@@ -245,14 +252,14 @@ mod tests {
                 node.roster.apply(now, claim, &config).unwrap();
                 node.note_rest(now, subject, 9);
                 if i == 6 {
-                    node.remainders.give_up(subject);
+                    node.gossip.remainders.give_up(subject);
                     node.note_rest(now, subject, 9);
                 }
             }
         }
-        let mut places: Vec<u64> = node.remainders.asked.iter().map(|(hash, _)| *hash).collect();
-        places.extend(&node.remainders.line);
+        let mut places: Vec<u64> = node.gossip.remainders.asked.iter().map(|(hash, _)| *hash).collect();
+        places.extend(&node.gossip.remainders.line);
         places.sort_unstable();
-        assert_eq!(places, node.remainders.lacking.keys().copied().collect::<Vec<_>>());
+        assert_eq!(places, node.gossip.remainders.lacking.keys().copied().collect::<Vec<_>>());
     }
 }

@@ -16,9 +16,9 @@ use crate::transport::wire::Claim;
 impl Node {
     /// What is known of `subject` has changed: if it restarts, its time will have to be watched.
     pub(crate) fn watch_restart(&mut self, subject: u64) {
-        let Some(member) = self.roster.get(subject).filter(|m| m.hash() != self.me) else { return };
+        let Some(member) = self.roster.get(subject).filter(|m| m.hash() != self.core.me) else { return };
         if let Some(restart) = member.marks().restart.filter(Restart::lasts) {
-            self.restarts_end = self.restarts_end.min(restart.until);
+            self.gossip.restarts_end = self.gossip.restarts_end.min(restart.until);
         }
     }
 
@@ -34,14 +34,16 @@ impl Node {
 
     /// The time of some is over: from now on their silence counts.
     pub(crate) fn end_restarts(&mut self, now: Instant) {
-        self.restarts_end = Instant::NEVER;
+        self.gossip.restarts_end = Instant::NEVER;
         if self.roster.census().restarting == 0 {
             return;
         }
-        let restarting = self.roster.iter().filter(|m| m.status == Status::Restarting && m.hash() != self.me);
+        let restarting =
+            self.roster.iter().filter(|m| m.status == Status::Restarting && m.hash() != self.core.me);
         let waits = restarting.filter_map(|m| Some((m.hash(), m.marks().restart?)));
         let (over, others): (Vec<_>, Vec<_>) = waits.partition(|(_, restart)| restart.until <= now);
-        self.restarts_end = others.iter().map(|(_, restart)| restart.until).min().unwrap_or(Instant::NEVER);
+        self.gossip.restarts_end =
+            others.iter().map(|(_, restart)| restart.until).min().unwrap_or(Instant::NEVER);
         for (hash, restart) in over {
             if let Some(mut member) = self.roster.get_mut(hash) {
                 let restart = Some(Restart { until: Instant::EPOCH, ..restart });
@@ -51,8 +53,8 @@ impl Node {
                 member.detector.shift(now, waited);
             }
             self.refresh(now, hash, "it did not come back in the time that it asked for");
-            let watched = self.roster.get(hash).is_some_and(|m| is_other(m, self.me));
-            if watched && witnesses::is_one(&self.roster, hash, self.config.witnesses, self.me) {
+            let watched = self.roster.get(hash).is_some_and(|m| is_other(m, self.core.me));
+            if watched && witnesses::is_one(&self.roster, hash, self.core.config.witnesses, self.core.me) {
                 self.begin_probe(now, hash, now, None);
             }
         }

@@ -83,7 +83,7 @@ impl Node {
 
     /// A datagram came straight from `sender`.
     pub(crate) fn heard(&mut self, now: Instant, sender: u64, heartbeat: u64) {
-        self.last_heard = now;
+        self.core.last_heard = now;
         let limit = self.plausible_heartbeat(now, sender);
         let Some(mut member) = self.roster.get_mut(sender) else { return };
         let path = &mut member.path;
@@ -91,12 +91,12 @@ impl Node {
         // That we hear it does not say that it hears us: only an answer does.
         let doubtful = !*path.reachable.get_or_insert(true);
         let to = member.incarnation.address();
-        let newer = heartbeat <= limit && member.advance(now, heartbeat, &self.config.detector);
+        let newer = heartbeat <= limit && member.advance(now, heartbeat, &self.core.config.detector);
         drop(member);
         if newer {
             self.after_heartbeat(now, sender);
         }
-        if doubtful && self.leave.is_none() && self.probe_budget.take(now, 1) {
+        if doubtful && self.gossip.leave.is_none() && self.detection.probe_budget.take(now, 1) {
             self.ping(now, sender, to, RequestKind::LinkProbe);
         }
     }
@@ -121,8 +121,8 @@ impl Node {
         self.roster.set_status(now, hash, after);
         self.recount(now);
         if after == Status::Restarting {
-            self.probes.remove(&hash);
-            self.requests.forgive(hash);
+            self.detection.probes.remove(&hash);
+            self.transport.requests.forgive(hash);
             self.watch_restart(hash);
         }
         // For whoever only routes to it nothing has changed.
@@ -133,13 +133,13 @@ impl Node {
         if unseen {
             // The end of a restart is seen by everybody alike.
             if after == Status::Restarting {
-                self.broadcast.news(now, hash, false);
+                self.gossip.broadcast.news(now, hash, false);
             }
             return;
         }
         let kind = match after {
             Status::Alive | Status::Restarting => {
-                self.stats.suspicions_refuted += 1;
+                self.core.stats.suspicions_refuted += 1;
                 MemberEventKind::Alive
             }
             Status::Suspect => MemberEventKind::Suspect,
@@ -147,17 +147,17 @@ impl Node {
             Status::Left => MemberEventKind::Left,
         };
         if before == Status::Down || matches!(after, Status::Alive | Status::Restarting | Status::Left) {
-            self.fence.open(hash);
+            self.quorum.fence.open(hash);
         }
         if after == Status::Down {
             // Asked about since it was suspect: the answers may be enough by now.
             self.enclose(now, hash);
         }
         if matches!(after, Status::Down | Status::Left) {
-            self.probes.remove(&hash);
+            self.detection.probes.remove(&hash);
         }
         self.report(hash, kind, &by, reason.to_owned());
-        self.broadcast.news(now, hash, false);
+        self.gossip.broadcast.news(now, hash, false);
         self.note_trouble(now, hash, after);
         if after == Status::Suspect {
             self.begin_extra_probes(now);
@@ -210,7 +210,7 @@ impl Node {
             generation: member.incarnation.generation,
             heartbeat: member.heartbeat,
             status: member.status,
-            fenced: (self.config.fence && verdict).then(|| self.fence.stands(member)),
+            fenced: (self.core.config.fence && verdict).then(|| self.quorum.fence.stands(member)),
             by: self.names(by),
             changed: Vec::new(),
             reason: reason.into(),
@@ -222,42 +222,42 @@ impl Node {
     /// Tells a few others what is new, as much as the budget allows.
     pub(crate) fn pass_on_news(&mut self, now: Instant) {
         let (second, first): (Vec<Due>, Vec<Due>) =
-            self.broadcast.due(now).into_iter().partition(|d| d.wave > 0);
+            self.gossip.broadcast.due(now).into_iter().partition(|d| d.wave > 0);
         if !first.is_empty() {
-            let targets = self.anybody(self.broadcast.fanout());
+            let targets = self.anybody(self.gossip.broadcast.fanout());
             self.pass_on(now, &first, &targets);
         }
         // Smaller: together they make seven, see broadcast.rs.
-        let fanout = self.broadcast.fanout().saturating_sub(1).max(1);
+        let fanout = self.gossip.broadcast.fanout().saturating_sub(1).max(1);
         if second.is_empty() {
             return;
         }
-        if self.broadcast.affords(now, fanout) {
+        if self.gossip.broadcast.affords(now, fanout) {
             let targets = self.those_in_turn(now, fanout);
             self.pass_on(now, &second, &targets);
         } else {
-            second.into_iter().for_each(|news| self.broadcast.put_back(now, news));
+            second.into_iter().for_each(|news| self.gossip.broadcast.put_back(now, news));
         }
     }
 
     /// Some at random, the suspect only when there is nobody else: they hear of it from those who probe them.
     fn anybody(&mut self, count: usize) -> Vec<SocketAddr> {
-        let me = self.me;
+        let me = self.core.me;
         let alive = |m: &Member| m.status == Status::Alive && m.hash() != me;
-        let mut some = peers::sample(&self.roster, &mut self.rng, count, alive);
+        let mut some = peers::sample(&self.roster, &mut self.core.rng, count, alive);
         if some.is_empty() {
-            some = peers::sample(&self.roster, &mut self.rng, count, |m| is_other(m, me));
+            some = peers::sample(&self.roster, &mut self.core.rng, count, |m| is_other(m, me));
         }
         some.into_iter().map(|m| m.incarnation.address()).collect()
     }
 
     /// Those to whom the tournament of peers.rs sends us in the next slots.
     fn those_in_turn(&self, now: Instant, count: usize) -> Vec<SocketAddr> {
-        let slot = self.slot_clock.slot(now);
+        let slot = self.core.slot_clock.slot(now);
         let mut some: Vec<SocketAddr> = (slot..)
             .skip(1)
             .take(count)
-            .filter_map(|s| peers::for_slot(&self.roster, self.me, s, |m| m.status == Status::Alive))
+            .filter_map(|s| peers::for_slot(&self.roster, self.core.me, s, |m| m.status == Status::Alive))
             .map(|m| m.incarnation.address())
             .collect();
         some.sort_unstable();
@@ -280,15 +280,15 @@ impl Node {
             }
             let packet = filler.finish();
             if !packet.claims.is_empty() {
-                self.broadcast.spend(now, some.len());
-                self.stats.bursts += some.len() as u64;
+                self.gossip.broadcast.spend(now, some.len());
+                self.core.stats.bursts += some.len() as u64;
                 self.send_to_each(&some, &packet);
             }
             // What fits no short datagram is not told anew to those who have it: exchanges settle that.
             left_out.get_or_insert(rest);
         }
         for news in left_out.into_iter().flatten() {
-            self.broadcast.put_back(now, news);
+            self.gossip.broadcast.put_back(now, news);
         }
     }
 
@@ -344,7 +344,7 @@ impl Node {
     ) -> Result<Change, Rejected> {
         let subject = claim.subject;
         self.drop_endless_testimony(now, &mut claim);
-        if subject == self.me {
+        if subject == self.core.me {
             let mine = self.myself().incarnation.host_id;
             return match claim.incarnation.as_ref().filter(|incarnation| incarnation.host_id != mine) {
                 // Never answered with our own record: it would be refused again, without end.
@@ -357,27 +357,27 @@ impl Node {
         let forgets = forgotten.map(|m| (m.incarnation.name.clone(), m.incarnation.generation));
         let newest = claim.delta.as_ref().map_or(0, |delta| delta.newest);
         let restarts = claim.standing.marks.restart.is_some();
-        let mut change = self.roster.apply(now, claim, &self.config)?;
+        let mut change = self.roster.apply(now, claim, &self.core.config)?;
         if restarts {
             self.watch_restart(subject);
         }
         match change {
             Change::Same | Change::Unknown => {}
-            Change::Stale => self.stats.stale_claims += 1,
+            Change::Stale => self.core.stats.stale_claims += 1,
             Change::Forgotten => {
-                self.unrest_at = now;
+                self.gossip.unrest_at = now;
                 self.recount(now);
-                self.probes.remove(&subject);
+                self.detection.probes.remove(&subject);
                 if let Some((name, generation)) = forgets {
                     self.report_forgotten(name, generation);
                 }
-                self.broadcast.news(now, subject, false);
+                self.gossip.broadcast.news(now, subject, false);
             }
             Change::New | Change::Restarted => {
-                self.unrest_at = now;
+                self.gossip.unrest_at = now;
                 self.recount(now);
-                self.probes.remove(&subject);
-                self.requests.forgive(subject);
+                self.detection.probes.remove(&subject);
+                self.transport.requests.forgive(subject);
                 let (kind, reason) = if change == Change::New {
                     (MemberEventKind::Join, "first heard of")
                 } else {
@@ -385,10 +385,10 @@ impl Node {
                 };
                 self.report(subject, kind, &[], reason);
                 // A flood of newcomers is not for bursts: pulls bring each of them once.
-                if pass_on && !self.broadcast.is_saturated() {
-                    self.broadcast.news(now, subject, true);
+                if pass_on && !self.gossip.broadcast.is_saturated() {
+                    self.gossip.broadcast.news(now, subject, true);
                 }
-                self.join.heard_of_somebody();
+                self.gossip.join.heard_of_somebody();
                 self.note_newcomer(now);
                 self.hear_first_testimony(now, subject);
             }
@@ -403,7 +403,7 @@ impl Node {
                 if state {
                     self.report_update(subject, core::mem::take(values), "its state changed");
                     if pass_on {
-                        self.broadcast.news(now, subject, true);
+                        self.gossip.broadcast.news(now, subject, true);
                     }
                 }
                 if heartbeat || standing {
@@ -441,13 +441,13 @@ impl Node {
 
     /// Somebody speaks about us.
     fn hear_of_ourselves(&mut self, now: Instant, claim: &Claim) -> Change {
-        let me = self.me;
+        let me = self.core.me;
         let myself = self.myself();
         let (generation, heartbeat) = (myself.incarnation.generation, myself.heartbeat);
         if claim.generation < generation {
             return Change::Stale;
         }
-        if self.leave.is_some() {
+        if self.gossip.leave.is_some() {
             // Whoever goes, or restarts, begins no other life any more.
             return Change::Same;
         }
@@ -464,17 +464,17 @@ impl Node {
         let accused = claim.standing.marks.of_silence().map(|a| a.basis).chain(down).max();
         let Some(basis) = accused else { return Change::Same };
         let plausible = basis <= self.plausible_heartbeat(now, me);
-        if let Some(accused) = self.suspended.as_mut() {
+        if let Some(accused) = self.core.suspended.as_mut() {
             *accused = if plausible { basis.max(*accused) } else { *accused };
             return Change::Same;
         }
         if basis >= heartbeat && plausible {
             self.beat_above(now, basis);
-            self.stats.refutations_of_self += 1;
+            self.core.stats.refutations_of_self += 1;
             // Accusers that doubt themselves have made nobody think ill of us.
             if down.is_some() || claim.standing.marks.that_count().next().is_some() {
-                self.health.accused(now);
-                self.broadcast.news(now, me, false);
+                self.core.health.accused(now);
+                self.gossip.broadcast.news(now, me, false);
             }
         }
         Change::Stale
@@ -489,7 +489,7 @@ impl Node {
         let elsewhere =
             claim.incarnation.as_ref().filter(|incarnation| present && incarnation.address() != mine);
         match elsewhere {
-            Some(incarnation) if self.footing.is_refused() => {
+            Some(incarnation) if self.detection.footing.is_refused() => {
                 self.refuse(now, incarnation.host_id, incarnation.address(), incarnation.generation);
             }
             Some(incarnation) => self.hear_of_twin(now, incarnation),
@@ -510,7 +510,7 @@ impl Node {
         claim: &Claim,
         own_word: bool,
     ) -> Result<Change, Rejected> {
-        let (me, myself) = (self.me, &self.myself().incarnation);
+        let (me, myself) = (self.core.me, &self.myself().incarnation);
         let (later, first) = (claim.generation > myself.generation, myself.is_before(other));
         let plausible = self.generation_is_plausible(now, claim.generation);
         match claim.standing.status() {
@@ -624,13 +624,13 @@ impl Node {
     fn on_clock_refused(&mut self, now: Instant) {
         if self.generation_is_plausible(now, self.myself().incarnation.generation) {
             // What was sent before another life began is still being refused.
-            if self.reset_at.is_none_or(|at| now.since(at) > UNDER_WAY) {
+            if self.core.reset_at.is_none_or(|at| now.since(at) > UNDER_WAY) {
                 self.emit(Event::ClockRefused);
             }
             return;
         }
-        let generation = self.unix_ms(now);
-        self.reset_at = Some(now);
+        let generation = self.core.unix_ms(now);
+        self.core.reset_at = Some(now);
         self.begin_life(now, generation);
         self.emit(Event::GenerationReset(generation));
     }
@@ -639,10 +639,10 @@ impl Node {
         if let Some(incarnation) = &claim.incarnation
             && !self.generation_is_plausible(now, claim.generation)
         {
-            let ahead_ms = claim.generation.saturating_sub(self.unix_ms(now));
+            let ahead_ms = claim.generation.saturating_sub(self.core.unix_ms(now));
             return Err(Rejected::FarFuture { name: incarnation.name.clone(), ahead_ms });
         }
-        let limit = heartbeat_limit(self.unix_ms(now), claim.generation);
+        let limit = heartbeat_limit(self.core.unix_ms(now), claim.generation);
         let standing = &claim.standing;
         let highest = standing.marks.accusations.iter().map(|a| a.basis).chain(standing.marks.down).max();
         if highest.unwrap_or(0).max(standing.heartbeat) > limit {
@@ -666,12 +666,12 @@ impl Node {
     /// Guarded against our own clock, never against what was stored: a member
     /// that has been up for a year is not from the future.
     pub(crate) fn generation_is_plausible(&self, now: Instant, generation: u64) -> bool {
-        generation <= self.unix_ms(now).saturating_add(FARTHEST_START_MS)
+        generation <= self.core.unix_ms(now).saturating_add(FARTHEST_START_MS)
     }
 
     pub(crate) fn plausible_heartbeat(&self, now: Instant, hash: u64) -> u64 {
         let generation = self.roster.get(hash).map_or(0, |m| m.incarnation.generation);
-        heartbeat_limit(self.unix_ms(now), generation)
+        heartbeat_limit(self.core.unix_ms(now), generation)
     }
 }
 

@@ -9,18 +9,18 @@ use crate::roster::standing::Status;
 
 impl Node {
     pub(crate) fn on_command(&mut self, now: Instant, command: Command) -> Result<(), Rejected> {
-        if self.leave.is_some() {
+        if self.gossip.leave.is_some() {
             return Err(Rejected::Leaving);
         }
         match command {
             Command::Seeds(seeds) => {
                 let mine = self.myself().incarnation.address();
-                self.join.set_seeds(now, seeds, mine);
+                self.gossip.join.set_seeds(now, seeds, mine);
                 Ok(())
             }
             Command::Remembered(peers) => {
                 let mine = self.myself().incarnation.address();
-                self.join.set_remembered(now, peers, mine);
+                self.gossip.join.set_remembered(now, peers, mine);
                 Ok(())
             }
             Command::Join(addresses) => {
@@ -52,7 +52,7 @@ impl Node {
                 Ok(())
             }
             Command::Expect(electorate) => {
-                let dropped = self.voting.expect(now, electorate, self.config.quorum_settle);
+                let dropped = self.quorum.voting.expect(now, electorate, self.core.config.quorum_settle);
                 if dropped {
                     self.emit(Event::Agreed(Vec::new()));
                 }
@@ -68,15 +68,15 @@ impl Node {
         now: Instant,
         changes: &[(String, Option<Vec<u8>>)],
     ) -> Result<(), Rejected> {
-        let me = self.me;
+        let me = self.core.me;
         let Some(mut myself) = self.roster.get_mut(me) else { return Ok(()) };
-        let changed = myself.state.set(changes, self.config.capacity())?;
+        let changed = myself.state.set(changes, self.core.config.capacity())?;
         if changed.is_empty() {
             return Ok(());
         }
         myself.restamp();
         drop(myself);
-        self.broadcast.news(now, me, true);
+        self.gossip.broadcast.news(now, me, true);
         self.report_update(me, changed, "its own change");
         Ok(())
     }
@@ -89,8 +89,8 @@ impl Node {
         }
         self.report(hash, MemberEventKind::Forgotten, &[], "an operator asked for it");
         self.roster.bury(now, hash);
-        self.probes.remove(&hash);
-        self.broadcast.news(now, hash, false);
+        self.detection.probes.remove(&hash);
+        self.gossip.broadcast.news(now, hash, false);
         Ok(())
     }
 }

@@ -27,21 +27,22 @@ impl Node {
         from: SocketAddr,
         bytes: &[u8],
     ) -> Result<(), Rejected> {
-        self.stats.datagrams_received += 1;
-        self.stats.bytes_received += bytes.len() as u64;
-        self.join.hear(from);
-        let mut scratch = core::mem::take(&mut self.bytes);
-        let opened = open(bytes, &self.config.cluster, &self.config.keyring, Budget::MAX, &mut scratch)
-            .and_then(|(body, _key)| {
-                let spare = self.scratch.coming();
-                decode_into(spare, self.scratch.copy(body))
-            });
-        self.bytes = scratch;
+        self.core.stats.datagrams_received += 1;
+        self.core.stats.bytes_received += bytes.len() as u64;
+        self.gossip.join.hear(from);
+        let mut scratch = core::mem::take(&mut self.transport.bytes);
+        let opened =
+            open(bytes, &self.core.config.cluster, &self.core.config.keyring, Budget::MAX, &mut scratch)
+                .and_then(|(body, _key)| {
+                    let spare = self.transport.scratch.coming();
+                    decode_into(spare, self.transport.scratch.copy(body))
+                });
+        self.transport.bytes = scratch;
         let mut packet = opened?;
-        if packet.sender == self.tag {
+        if packet.sender == self.core.tag {
             return self.on_echo(from, packet.seq);
         }
-        self.stats.claims_received += packet.claims.len() as u64;
+        self.core.stats.claims_received += packet.claims.len() as u64;
         let told = packet.claims.first().map(|claim| (claim.subject, claim.generation));
         // News first: a newcomer is known by its own claim before its request is looked at.
         let refused = self.on_claims(now, from, &mut packet);
@@ -49,7 +50,7 @@ impl Node {
         if let Some(sender) = sender {
             self.hear_longest(now, from, packet.longest);
             self.heard(now, sender, packet.heartbeat);
-            self.slot_clock.hear(now - self.way(sender), packet.beat);
+            self.core.slot_clock.hear(now - self.way(sender), packet.beat);
         }
         refused.and(self.on_body(now, from, sender, told, packet))
     }
@@ -57,11 +58,11 @@ impl Node {
     /// A datagram of our own came back. A seed that is ourselves, under whichever address, does that at our call: a name that
     /// stands for all members stands for us too. Then it is no seed, and nothing to speak of.
     fn on_echo(&mut self, from: SocketAddr, seq: u32) -> Result<(), Rejected> {
-        self.join.drop_address(from);
-        match self.requests.get(seq).copied() {
+        self.gossip.join.drop_address(from);
+        match self.transport.requests.get(seq).copied() {
             Some(Request { kind: RequestKind::Dial, to, .. }) => {
-                self.requests.answered(seq);
-                self.join.drop_address(to);
+                self.transport.requests.answered(seq);
+                self.gossip.join.drop_address(to);
                 Ok(())
             }
             _ => Err(Rejected::Echo { from }),
@@ -92,7 +93,7 @@ impl Node {
                     Ok(())
                 };
                 let result = known.and_then(|()| self.on_exchange(now, from, sender, header, seq, &exchange));
-                self.scratch.has_come(exchange);
+                self.transport.scratch.has_come(exchange);
                 result
             }
             Some(Body::Pull(pull)) => {
@@ -124,7 +125,7 @@ impl Node {
     /// How long a datagram of `sender` was under way, about.
     fn way(&self, sender: u64) -> Duration {
         let path = self.roster.get(sender).and_then(|member| member.path.rtt.smoothed());
-        path.or(self.paths.smoothed()).unwrap_or_default() / 2
+        path.or(self.core.paths.smoothed()).unwrap_or_default() / 2
     }
 
     /// A packet of ours around `body`.
@@ -157,35 +158,35 @@ impl Node {
             packet.to_mut().longest = longest;
         }
         let packet = &*packet;
-        encode_packet(packet, &mut self.bytes);
+        encode_packet(packet, &mut self.transport.bytes);
         let mut frame = self.sealed();
         for to in others {
-            let next = if self.config.keyring.is_empty() { frame.clone() } else { self.sealed() };
+            let next = if self.core.config.keyring.is_empty() { frame.clone() } else { self.sealed() };
             self.queue(*to, packet, core::mem::replace(&mut frame, next));
         }
         self.queue(*last, packet, frame);
     }
 
     fn queue(&mut self, to: SocketAddr, packet: &gossip::Packet, frame: Bytes) {
-        if !self.egress.passes(self.last_call, packet, frame.len()) {
-            self.stats.datagrams_held_back += 1;
+        if !self.transport.egress.passes(self.core.last_call, packet, frame.len()) {
+            self.core.stats.datagrams_held_back += 1;
             return;
         }
-        self.note_length(self.last_call, to, packet, frame.len());
-        self.stats.datagrams_sent += 1;
-        self.stats.bytes_sent += frame.len() as u64;
-        self.stats.claims_sent += packet.claims.len() as u64;
+        self.note_length(self.core.last_call, to, packet, frame.len());
+        self.core.stats.datagrams_sent += 1;
+        self.core.stats.bytes_sent += frame.len() as u64;
+        self.core.stats.claims_sent += packet.claims.len() as u64;
         self.out.push_back(Output::Transmit(Transmit { to, bytes: frame }));
     }
 
     /// The frame around what was encoded last.
     fn sealed(&mut self) -> Bytes {
         let mut nonce = [0; 24];
-        if !self.config.keyring.is_empty() {
-            self.rng.fill_bytes(&mut nonce);
+        if !self.core.config.keyring.is_empty() {
+            self.core.rng.fill_bytes(&mut nonce);
         }
         let mut frame = Vec::new();
-        seal(&self.bytes, &self.config.cluster, &self.config.keyring, nonce, &mut frame);
+        seal(&self.transport.bytes, &self.core.config.cluster, &self.core.config.keyring, nonce, &mut frame);
         frame.into()
     }
 

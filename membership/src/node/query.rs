@@ -162,15 +162,15 @@ impl Node {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
-            local_health: self.health.score(self.last_call),
-            isolated: self.suspect_share == SuspectShare::Most,
+            local_health: self.core.health.score(self.core.last_call),
+            isolated: self.detection.suspect_share == SuspectShare::Most,
             tombstones: self.roster.tombstones().len(),
             peers_agreeing: self.peers_heard().filter(|agrees| *agrees).count(),
             peers_known: self.peers_heard().count(),
             values_too_long: self.values_too_long(),
-            seeds_heard: self.join.seeds_heard(),
-            narrow_paths: self.path_limits.count(),
-            ..self.stats.clone()
+            seeds_heard: self.gossip.join.seeds_heard(),
+            narrow_paths: self.transport.path_limits.count(),
+            ..self.core.stats.clone()
         }
     }
 
@@ -183,7 +183,7 @@ impl Node {
     /// Whether the first complete view has been seen (or nobody is to be found), and nobody else has our name.
     #[must_use]
     pub fn is_joined(&self) -> bool {
-        self.join.is_joined() && !self.footing.is_refused()
+        self.gossip.join.is_joined() && !self.detection.footing.is_refused()
     }
 
     /// Whether the good-bye was said until the next life only.
@@ -195,18 +195,18 @@ impl Node {
     /// Whether the good-bye has been said.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
-        self.leave.is_some()
+        self.gossip.leave.is_some()
     }
 
     fn values_too_long(&self) -> usize {
-        let capacity = self.config.capacity();
+        let capacity = self.core.config.capacity();
         // With datagrams of the usual size nobody's state is looked through.
         if capacity.is_ample() { 0 } else { self.roster.iter().map(|m| m.state.too_long(capacity)).sum() }
     }
 
     fn view_of(&self, now: Instant, member: &Member) -> MemberView {
-        let is_self = member.hash() == self.me;
-        let fenced = self.config.fence.then(|| self.fence.stands(member));
+        let is_self = member.hash() == self.core.me;
+        let fenced = self.core.config.fence.then(|| self.quorum.fence.stands(member));
         let (mean_interval, deviation, samples) = match &member.detector {
             Detector::Phi(phi) => (phi.mean(), phi.deviation(), phi.samples()),
             Detector::Fixed(_) => (member.incarnation.schedule.interval(), Duration::ZERO, 0),
@@ -225,14 +225,14 @@ impl Node {
             phi: if is_self || !member.is_present() {
                 0.0
             } else {
-                member.detector.phi(now, &self.config.detector)
+                member.detector.phi(now, &self.core.config.detector)
             },
             mean_interval,
             deviation,
             samples,
             silence: if is_self { Duration::ZERO } else { member.detector.silence(now) },
             reachable: if is_self { Some(true) } else { path.reachable },
-            refused: self.refusals.is_disproved(now, member.tag()),
+            refused: self.detection.refusals.is_disproved(now, member.tag()),
             rtt: path.rtt.smoothed(),
             last_direct: Some(path.last_direct()).filter(|at| *at != Instant::EPOCH),
             accusers: accusers(member, &self.roster),

@@ -60,24 +60,24 @@ impl Node {
             return says;
         }
         let asker = self.roster.get(asker?).filter(|asker| self.counts(asker))?.hash();
-        if self.config.fence {
-            self.fence.acknowledged.note(asker, now);
+        if self.core.config.fence {
+            self.quorum.fence.acknowledged.note(asker, now);
         }
         self.say_lease(now)
     }
 
     /// Whether a member counts for anything here: it is neither down nor gone, nor about to be put out.
     pub(crate) fn counts(&self, member: &Member) -> bool {
-        member.is_present() && !self.damping.has_notice(member)
+        member.is_present() && !self.detection.damping.has_notice(member)
     }
 
     /// For how long we have acknowledged nothing of those that a ping is about.
     pub(crate) fn silences(&self, now: Instant, about: &[u64]) -> Vec<gossip::Silence> {
-        if !self.config.fence {
+        if !self.core.config.fence {
             return Vec::new();
         }
         let silence = |subject: &u64| {
-            let silent = now.since(self.fence.acknowledged.none_since(*subject));
+            let silent = now.since(self.quorum.fence.acknowledged.none_since(*subject));
             let silent_ms = u32::try_from(silent.as_millis()).unwrap_or(u32::MAX);
             gossip::Silence { subject: *subject, silent_ms }
         };
@@ -87,9 +87,9 @@ impl Node {
     /// About whom to ask the electors. Of more than a question takes, some.
     pub(crate) fn ask_about(&mut self) -> Vec<u64> {
         let mut about: Vec<u64> =
-            self.fence.around.iter().filter(|(_, e)| !e.fenced).map(|(hash, _)| *hash).collect();
+            self.quorum.fence.around.iter().filter(|(_, e)| !e.fenced).map(|(hash, _)| *hash).collect();
         if about.len() > MOST_ABOUT {
-            let turn = self.rng.random_range(0..about.len());
+            let turn = self.core.rng.random_range(0..about.len());
             about.rotate_left(turn);
             about.truncate(MOST_ABOUT);
         }
@@ -98,9 +98,9 @@ impl Node {
 
     /// An elector that was asked at `sent` says for how long it has acknowledged nothing of some.
     pub(crate) fn hear_silences(&mut self, now: Instant, elector: u64, sent: Instant, body: Option<&Body>) {
-        let Some(Body::Pong(pong)) = body.filter(|_| self.config.fence) else { return };
+        let Some(Body::Pong(pong)) = body.filter(|_| self.core.config.fence) else { return };
         for said in &pong.silences {
-            let Some(enclosure) = self.fence.around.get_mut(&said.subject) else { continue };
+            let Some(enclosure) = self.quorum.fence.around.get_mut(&said.subject) else { continue };
             let silent = Duration::from_millis(said.silent_ms.into());
             enclosure.silences.testify(elector, sent, now, silent);
             if self.enclose(now, said.subject) {
@@ -115,9 +115,9 @@ impl Node {
     #[must_use]
     pub fn lease_ran_out(&self, now: Instant, name: &Name) -> bool {
         let subject = fingerprint::of_name(name);
-        let own = (self.me, self.fence.acknowledged.none_since(subject));
-        self.fence.around.get(&subject).is_some_and(|enclosure| {
-            enclosure.silences.prove(now, subject, own, &self.voting.ballot, self.config.lease())
+        let own = (self.core.me, self.quorum.fence.acknowledged.none_since(subject));
+        self.quorum.fence.around.get(&subject).is_some_and(|enclosure| {
+            enclosure.silences.prove(now, subject, own, &self.quorum.voting.ballot, self.core.config.lease())
         })
     }
 
@@ -128,7 +128,7 @@ impl Node {
         };
         let proven = self.lease_ran_out(now, &member.incarnation.name);
         let tag = member.tag();
-        let Some(enclosure) = self.fence.around.get_mut(&subject) else { return false };
+        let Some(enclosure) = self.quorum.fence.around.get_mut(&subject) else { return false };
         let fresh = proven && !enclosure.fenced && enclosure.tag == tag;
         enclosure.fenced |= fresh;
         fresh
@@ -136,21 +136,24 @@ impl Node {
 
     /// Keeps the silent in mind, and forgets the others.
     pub(crate) fn look_at_fences(&mut self, now: Instant) {
-        if !self.config.fence {
+        if !self.core.config.fence {
             return;
         }
         let roster = &self.roster;
-        self.fence.acknowledged.keep(|hash| roster.get(hash).is_some());
+        self.quorum.fence.acknowledged.keep(|hash| roster.get(hash).is_some());
         let census = roster.census();
         if census.suspect + census.down == 0 {
-            self.fence.around.clear();
+            self.quorum.fence.around.clear();
             return;
         }
         let silent = |m: &&Member| matches!(m.status, Status::Suspect | Status::Down);
-        self.fence.around.retain(|hash, e| roster.get(*hash).is_some_and(|m| m.tag() == e.tag && silent(&m)));
+        self.quorum
+            .fence
+            .around
+            .retain(|hash, e| roster.get(*hash).is_some_and(|m| m.tag() == e.tag && silent(&m)));
         for member in roster.iter().filter(silent) {
-            self.fence.around.entry(member.hash()).or_insert_with(|| {
-                self.fence.hurry_until = now + self.config.lease() * HURRY;
+            self.quorum.fence.around.entry(member.hash()).or_insert_with(|| {
+                self.quorum.fence.hurry_until = now + self.core.config.lease() * HURRY;
                 FenceEvidence::new(member.tag())
             });
         }

@@ -8,6 +8,7 @@
 use core::fmt;
 
 use crate::Instant;
+use crate::config::Config;
 use crate::identity::Name;
 
 mod agreed_roster;
@@ -27,6 +28,9 @@ pub use electorate::{Ballot, Electorate, ElectorateError, majority};
 pub use fence::{Acknowledged, FenceError, FenceEvidence, MOST_ABOUT, MOST_ELECTORS};
 pub use lease::{Lease, RetryPolicy};
 pub use majority::Majority;
+
+use fence_watch::Fence;
+use service::Voting;
 
 /// Whether this member stands on a side that may act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,4 +87,23 @@ pub struct AgreedRoster {
     pub names: Vec<Name>,
     /// Since when it has been so; after a restart, since then.
     pub since: Instant,
+}
+
+/// State of the quorum of one node.
+#[derive(Debug)]
+pub struct QuorumService {
+    /// When to count who is here: soon after somebody's status changed.
+    pub recount_at: Instant,
+    pub voting: Voting,
+    pub fence: Fence,
+}
+
+impl QuorumService {
+    pub fn new(now: Instant, config: &Config) -> Self {
+        Self {
+            recount_at: now,
+            voting: Voting::new(now, config.electorate.clone(), config.quorum_settle, config.fence_mark()),
+            fence: Fence::new(now),
+        }
+    }
 }

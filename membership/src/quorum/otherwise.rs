@@ -55,7 +55,7 @@ impl Node {
     /// Members that are here and were told of another electorate than we were, by name.
     #[must_use]
     pub fn told_otherwise(&self, now: Instant) -> Vec<(Name, Stated)> {
-        let said = &self.voting.otherwise.said;
+        let said = &self.quorum.voting.otherwise.said;
         let mut found: Vec<(Name, Stated)> = said
             .iter()
             .filter_map(|(hash, said)| Some((self.roster.get(*hash).filter(|m| m.is_present())?, said)))
@@ -74,9 +74,9 @@ impl Node {
     }
 
     fn guess(&self, mark: u32) -> Stated {
-        let lease = Some(self.config.lease());
+        let lease = Some(self.core.config.lease());
         let is = |electorate: &Electorate| electorate.mark(None) == mark || electorate.mark(lease) == mark;
-        let ours = self.voting.electorate().and_then(|electorate| match electorate {
+        let ours = self.quorum.voting.electorate().and_then(|electorate| match electorate {
             Electorate::Expected { tag, weight, .. } => (1..=FIGURES)
                 .map(|votes| Electorate::Expected { votes, tag: tag.clone(), weight: weight.clone() })
                 .find(is),

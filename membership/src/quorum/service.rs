@@ -133,36 +133,37 @@ impl Voting {
 impl Node {
     /// Somebody came or went: count again, once for many that do so together.
     pub(crate) fn recount(&mut self, now: Instant) {
-        let pause = if self.broadcast.is_saturated() { IN_A_FLOOD } else { self.config.coalesce };
-        self.recount_at = self.recount_at.min(now + pause);
+        let pause = if self.gossip.broadcast.is_saturated() { IN_A_FLOOD } else { self.core.config.coalesce };
+        self.quorum.recount_at = self.quorum.recount_at.min(now + pause);
     }
 
     /// Counts who is here, for quorum and for the doubt of ourselves.
     pub(crate) fn count_presence(&mut self, now: Instant) {
-        self.recount_at = Instant::NEVER;
+        self.quorum.recount_at = Instant::NEVER;
         let census = self.roster.census();
         let suspect_share =
             SuspectShare::of(self.silent_members(), (census.alive + census.suspect).saturating_sub(1));
-        let (was, is) = (self.suspect_share == SuspectShare::Most, suspect_share == SuspectShare::Most);
-        self.suspect_share = suspect_share;
+        let (was, is) =
+            (self.detection.suspect_share == SuspectShare::Most, suspect_share == SuspectShare::Most);
+        self.detection.suspect_share = suspect_share;
         if was != is {
             self.emit(Event::Isolated(is));
         }
         self.follow(now);
         let roster = &self.roster;
-        self.voting.otherwise.keep(|hash| roster.get(hash).is_some());
-        if let Some(electorate) = &self.voting.electorate {
-            self.voting.ballot = electorate.ballot(&self.roster, self.voting.agreed.as_ref());
-            let electors = self.voting.ballot.electors.len().max(electorate.most_electors());
-            if self.config.fence && self.voting.agreed.is_some() {
-                self.voting.ballot.fault = Some(FenceError::Follows.to_string());
-            } else if self.config.fence && electors > MOST_ELECTORS {
-                self.voting.ballot.fault = Some(FenceError::TooMany(electors).to_string());
+        self.quorum.voting.otherwise.keep(|hash| roster.get(hash).is_some());
+        if let Some(electorate) = &self.quorum.voting.electorate {
+            self.quorum.voting.ballot = electorate.ballot(&self.roster, self.quorum.voting.agreed.as_ref());
+            let electors = self.quorum.voting.ballot.electors.len().max(electorate.most_electors());
+            if self.core.config.fence && self.quorum.voting.agreed.is_some() {
+                self.quorum.voting.ballot.fault = Some(FenceError::Follows.to_string());
+            } else if self.core.config.fence && electors > MOST_ELECTORS {
+                self.quorum.voting.ballot.fault = Some(FenceError::TooMany(electors).to_string());
             }
-            self.voting.relays = self.draw_relays();
+            self.quorum.voting.relays = self.draw_relays();
             let roster = &self.roster;
-            self.voting.lease.keep(|hash| roster.get(hash).is_some());
-            self.voting.renew_at = self.voting.renew_at.min(now);
+            self.quorum.voting.lease.keep(|hash| roster.get(hash).is_some());
+            self.quorum.voting.renew_at = self.quorum.voting.renew_at.min(now);
         }
         self.look_at_fences(now);
         self.judge_quorum(now);
@@ -171,14 +172,14 @@ impl Node {
 
     /// Counts the proofs again and says so when quorum has changed.
     pub(crate) fn judge_quorum(&mut self, now: Instant) {
-        if self.voting.electorate.is_none() || self.voting.is_open() {
+        if self.quorum.voting.electorate.is_none() || self.quorum.voting.is_open() {
             return;
         }
-        let (length, settle) = (self.config.lease(), self.settling_time());
-        let voting = &mut self.voting;
-        voting.present = voting.lease.count(now, self.me, &voting.ballot, length);
+        let (length, settle) = (self.core.config.lease(), self.settling_time());
+        let voting = &mut self.quorum.voting;
+        voting.present = voting.lease.count(now, self.core.me, &voting.ballot, length);
         // Whoever is out holds nothing, whatever its last answers would prove.
-        let counts = voting.ballot.fault.is_none() && !self.footing.is_told_out();
+        let counts = voting.ballot.fault.is_none() && !self.detection.footing.is_told_out();
         let proof = voting.lease.proof().filter(|_| counts);
         let until = proof.map(|proof| proof.as_of + length);
         if voting.majority.observe(now, until, settle) {
@@ -186,7 +187,7 @@ impl Node {
             voting.mismatched = 0;
             if voting.agreed.is_some() {
                 // With quorum back, who is down and who has come may be written down.
-                self.recount_at = now;
+                self.quorum.recount_at = now;
             }
             self.emit(Event::Quorum(self.quorum(now)));
             self.tell_quorum(now, quorum);
@@ -195,13 +196,14 @@ impl Node {
 
     /// Asks those whose word is due.
     pub(crate) fn renew_lease(&mut self, now: Instant) {
-        self.voting.renew_at = Instant::NEVER;
-        if self.voting.electorate.is_none() || self.leave.is_some() {
+        self.quorum.voting.renew_at = Instant::NEVER;
+        if self.quorum.voting.electorate.is_none() || self.gossip.leave.is_some() {
             return;
         }
         let (mut asked, mut next) = (0, Instant::NEVER);
         for elector in self.whom_to_ask(now) {
-            let Some(member) = self.roster.get(elector).filter(|m| m.is_present() && m.hash() != self.me)
+            let Some(member) =
+                self.roster.get(elector).filter(|m| m.is_present() && m.hash() != self.core.me)
             else {
                 continue;
             };
@@ -211,14 +213,14 @@ impl Node {
                 next = next.min(due);
             } else if asked < MOST_AT_ONCE {
                 asked += 1;
-                self.voting.lease.asked(elector, now);
+                self.quorum.voting.lease.asked(elector, now);
                 self.ping(now, elector, to, RequestKind::Lease);
                 next = next.min(self.ask_at(now, elector));
             } else {
                 next = now;
             }
         }
-        self.voting.renew_at = next.max(now + SHORTEST_TICK);
+        self.quorum.voting.renew_at = next.max(now + SHORTEST_TICK);
         self.judge_quorum(now);
     }
 
@@ -229,16 +231,17 @@ impl Node {
             Some(Body::Exchange(exchange)) => exchange.step == 2,
             _ => false,
         };
-        let request = self.requests.get(packet.seq).filter(|c| answer && c.subject == Some(sender));
+        let request = self.transport.requests.get(packet.seq).filter(|c| answer && c.subject == Some(sender));
         let Some(sent) = request.map(|request| request.sent) else { return };
         self.note_electorate(now, sender, packet.lease.map(|said| said.electorate));
-        if self.voting.electorate.is_none() {
+        if self.quorum.voting.electorate.is_none() {
             return;
         }
-        let Some(said) = packet.lease.filter(|said| said.electorate == self.voting.mark) else {
+        let Some(said) = packet.lease.filter(|said| said.electorate == self.quorum.voting.mark) else {
             // A vote that was told otherwise is no vote here, or two sides could have one each.
-            self.voting.mismatched = self.voting.mismatched.saturating_add(1);
-            let struck_off = packet.lease.is_some_and(|said| said.electorate == self.voting.struck_off);
+            self.quorum.voting.mismatched = self.quorum.voting.mismatched.saturating_add(1);
+            let struck_off =
+                packet.lease.is_some_and(|said| said.electorate == self.quorum.voting.struck_off);
             self.take_vote(now, sender, if struck_off { VoteReply::StruckOff } else { VoteReply::Refuses });
             return;
         };
@@ -251,22 +254,26 @@ impl Node {
                 (_, present) => VoteReply::Holds { present },
             },
         );
-        self.voting.lease.answered(sender, sent);
+        self.quorum.voting.lease.answered(sender, sent);
         // With a fence a proof is one's own, or nobody could tell from outside when it ends.
         // Nor does one borrow from anybody who is not on the agreed roster, and so may have another one.
-        let lends = !self.config.fence && self.voting.agreed.as_ref().is_none_or(|a| a.has(sender));
+        let lends =
+            !self.core.config.fence && self.quorum.voting.agreed.as_ref().is_none_or(|a| a.has(sender));
         if let Some(age_ms) = said.age_ms.checked_sub(1).filter(|_| lends) {
-            self.voting.lease.borrow(sent, Duration::from_millis(age_ms.into()), said.present);
+            self.quorum.voting.lease.borrow(sent, Duration::from_millis(age_ms.into()), said.present);
         }
         self.hear_silences(now, sender, sent, packet.body.as_ref());
         // Whoever asks hundreds counts when it asks, not at each answer.
-        if self.config.fence || self.voting.ballot.electors.len() <= DIRECT || !self.asks_everybody() {
+        if self.core.config.fence
+            || self.quorum.voting.ballot.electors.len() <= DIRECT
+            || !self.asks_everybody()
+        {
             self.judge_quorum(now);
         }
     }
 
     fn note_electorate(&mut self, now: Instant, sender: u64, said: Option<u32>) {
-        let voting = &mut self.voting;
+        let voting = &mut self.quorum.voting;
         let ours = voting.electorate.as_ref().map(|_| voting.mark);
         // With one that follows the cluster, whoever does not count with us says so by another mark, or by none.
         let follows = voting.agreed.is_some() && said.is_none_or(|said| said == voting.struck_off);
@@ -275,17 +282,18 @@ impl Node {
 
     /// What our answers say of quorum.
     pub(crate) fn say_lease(&self, now: Instant) -> Option<gossip::Lease> {
-        self.voting.electorate.as_ref()?;
-        let length = self.config.lease();
+        self.quorum.voting.electorate.as_ref()?;
+        let length = self.core.config.lease();
         let proof = self
+            .quorum
             .voting
             .lease
             .proof()
-            .filter(|proof| self.voting.ballot.fault.is_none() && now.since(proof.as_of) < length)
-            .filter(|_| !self.footing.is_told_out());
+            .filter(|proof| self.quorum.voting.ballot.fault.is_none() && now.since(proof.as_of) < length)
+            .filter(|_| !self.detection.footing.is_told_out());
         // Where the electorate follows the cluster, a newcomer must be able to tell who holds quorum, who has lost it, and who
         // has only begun.
-        let quorum = self.voting.agreed.as_ref().map(|_| self.voting.majority.at(now).quorum());
+        let quorum = self.quorum.voting.agreed.as_ref().map(|_| self.quorum.voting.majority.at(now).quorum());
         let proof = proof.filter(|_| quorum != Some(Quorum::Lost));
         let present = match quorum {
             None => proof.map_or(0, |proof| proof.present),
@@ -296,13 +304,13 @@ impl Node {
         // Rounded up: a proof never grows younger on its way.
         let age_ms =
             proof.map_or(0, |p| u32::try_from(now.since(p.as_of).as_millis()).map_or(0, |ms| ms + 2));
-        Some(gossip::Lease { electorate: self.voting.mark, age_ms, present })
+        Some(gossip::Lease { electorate: self.quorum.voting.mark, age_ms, present })
     }
 
     /// Whether our side has the majority. Exact at `now`: a proof that has run out since the last call counts no more.
     #[must_use]
     pub fn quorum(&self, now: Instant) -> QuorumStatus {
-        let voting = &self.voting;
+        let voting = &self.quorum.voting;
         let majority = voting.majority.at(now);
         let votes = self.votes();
         let proven = voting.lease.proof().filter(|_| majority.until().is_some());
@@ -316,7 +324,7 @@ impl Node {
             needed,
             expected: votes,
             electorate: voting.electorate.as_ref().map(ToString::to_string),
-            fence: self.config.fence,
+            fence: self.core.config.fence,
             agreed: voting.agreed.as_ref().map(RosterTracker::shown),
             reason: self.why_quorum(majority.quorum(), present, needed),
         }
@@ -324,14 +332,16 @@ impl Node {
 
     /// All votes there are.
     fn votes(&self) -> Option<u32> {
-        let electorate = self.voting.electorate.as_ref()?;
-        Some(electorate.votes().unwrap_or(self.voting.ballot.votes))
+        let electorate = self.quorum.voting.electorate.as_ref()?;
+        Some(electorate.votes().unwrap_or(self.quorum.voting.ballot.votes))
     }
 
     /// How many votes we need; of a half it is enough where the one that decides a tie hears us.
     fn needed(&self, now: Instant, present: u32) -> u32 {
-        let Voting { electorate: Some(electorate), ballot, lease, .. } = &self.voting else { return 0 };
-        let decides = |hash| hash == self.me || lease.hears_us(now, hash, self.config.lease());
+        let Voting { electorate: Some(electorate), ballot, lease, .. } = &self.quorum.voting else {
+            return 0;
+        };
+        let decides = |hash| hash == self.core.me || lease.hears_us(now, hash, self.core.config.lease());
         match electorate.needed() {
             Some(needed) => needed,
             None if present.saturating_mul(2) == ballot.votes && ballot.tie.is_some_and(decides) => present,
@@ -340,14 +350,14 @@ impl Node {
     }
 
     fn why_quorum(&self, quorum: Quorum, present: u32, needed: u32) -> String {
-        let voting = &self.voting;
+        let voting = &self.quorum.voting;
         let Some(electorate) = &voting.electorate else {
             return "no electorate: start the agent with --expected".to_owned();
         };
         if let Some(fault) = &voting.ballot.fault {
             return fault.clone();
         }
-        if let Some(outside) = self.outside().filter(|_| self.footing.is_told_out()) {
+        if let Some(outside) = self.outside().filter(|_| self.detection.footing.is_told_out()) {
             return outside.to_string();
         }
         if let Some(agreed) = voting.agreed.as_ref().filter(|agreed| agreed.is_empty()) {
@@ -394,13 +404,15 @@ impl Node {
     /// Larger clusters take longer to find one another. Never less than a proof is good: whoever comes back does not
     /// hold quorum by a proof from before its return.
     pub(crate) fn settling_time(&self) -> Duration {
-        let doublings = self.voting.ballot.votes.max(1).ilog2();
-        self.config.quorum_settle.max(self.config.lease()) + self.config.interval * doublings / 4
+        let doublings = self.quorum.voting.ballot.votes.max(1).ilog2();
+        self.core.config.quorum_settle.max(self.core.config.lease())
+            + self.core.config.interval * doublings / 4
     }
 
     /// The electors that ask all others: few, the same in all eyes that see the same members.
     fn draw_relays(&self) -> Vec<u64> {
         let mut drawn: Vec<(bool, u64, u64)> = self
+            .quorum
             .voting
             .ballot
             .electors
@@ -410,50 +422,51 @@ impl Node {
             .map(|m| (self.is_of_no_help(m), fingerprint::of_pair(COLLECTORS, m.hash()), m.hash()))
             .collect();
         drawn.sort_unstable();
-        let few = if self.voting.ballot.electors.len() <= DIRECT { DIRECT } else { FEW };
+        let few = if self.quorum.voting.ballot.electors.len() <= DIRECT { DIRECT } else { FEW };
         drawn.into_iter().take(few).map(|(_, _, hash)| hash).collect()
     }
 
     /// Whether there is no point in asking it for its proof.
     fn is_of_no_help(&self, member: &Member) -> bool {
-        member.status != Status::Alive || member.hash() != self.me && self.cannot_lend(member.hash())
+        member.status != Status::Alive || member.hash() != self.core.me && self.cannot_lend(member.hash())
     }
 
     /// All electors, if it is on us to ask them; otherwise one who does.
     fn whom_to_ask(&mut self, now: Instant) -> Vec<u64> {
-        if self.asks_everybody() || self.voting.is_open() {
+        if self.asks_everybody() || self.quorum.voting.is_open() {
             // Those who may be added soon too, so that their answers are there by then.
-            let soon = self.voting.agreed.iter().flat_map(RosterTracker::waiting);
-            return self.voting.ballot.electors.iter().map(|(hash, _)| *hash).chain(soon).collect();
+            let soon = self.quorum.voting.agreed.iter().flat_map(RosterTracker::waiting);
+            return self.quorum.voting.ballot.electors.iter().map(|(hash, _)| *hash).chain(soon).collect();
         }
         let whom = |voting: &Voting| voting.relays.get(voting.turn % voting.relays.len().max(1)).copied();
         // Who did not answer in time is passed over for the next.
-        if let Some(hash) = whom(&self.voting)
-            && (hash == self.me || self.voting.lease.waits_for(hash) || self.cannot_lend(hash))
+        if let Some(hash) = whom(&self.quorum.voting)
+            && (hash == self.core.me || self.quorum.voting.lease.waits_for(hash) || self.cannot_lend(hash))
             && self.ask_at(now, hash) <= now
         {
-            self.voting.turn = self.voting.turn.wrapping_add(1);
+            self.quorum.voting.turn = self.quorum.voting.turn.wrapping_add(1);
         }
-        whom(&self.voting).into_iter().collect()
+        whom(&self.quorum.voting).into_iter().collect()
     }
 
     pub(crate) fn asks_everybody(&self) -> bool {
-        let Voting { ballot, relays, .. } = &self.voting;
-        self.config.fence
-            || ballot.of(self.me) > 0 && (ballot.electors.len() <= DIRECT || relays.contains(&self.me))
+        let Voting { ballot, relays, .. } = &self.quorum.voting;
+        self.core.config.fence
+            || ballot.of(self.core.me) > 0
+                && (ballot.electors.len() <= DIRECT || relays.contains(&self.core.me))
     }
 
     /// When an elector is to be asked (again).
     fn ask_at(&self, now: Instant, elector: u64) -> Instant {
-        let lease = self.config.lease();
+        let lease = self.core.config.lease();
         let pace = RetryPolicy {
             period: self.lease_period(now, elector),
-            retry: self.patience(self.roster.get(elector)).clamp(lease / 28, lease / 8),
-            slow: self.config.interval,
+            retry: self.core.patience(self.roster.get(elector)).clamp(lease / 28, lease / 8),
+            slow: self.core.config.interval,
             hope: lease * 2,
         };
-        let due = self.voting.lease.due(elector, pace);
-        match self.voting.lease.proof() {
+        let due = self.quorum.voting.lease.due(elector, pace);
+        match self.quorum.voting.lease.proof() {
             // A borrower waits until half of its proof is used up.
             Some(proof) if !self.asks_everybody() => due.max(proof.as_of + lease / 2),
             _ => due,
@@ -463,8 +476,8 @@ impl Node {
     /// How often to ask: twice in the life of a proof, so that several losses do no harm. Not all at once, so that the
     /// newest answers are of all ages.
     fn lease_period(&self, now: Instant, elector: u64) -> Duration {
-        let often = self.fence.hurries(now) || !self.asks_everybody();
-        let period = self.config.lease() / if often { 8 } else { 2 };
+        let often = self.quorum.fence.hurries(now) || !self.asks_everybody();
+        let period = self.core.config.lease() / if often { 8 } else { 2 };
         period - period / 4 * u32::try_from(elector % 8).unwrap_or(0) / 8
     }
 }

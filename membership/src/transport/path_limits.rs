@@ -195,8 +195,8 @@ impl Path {
 impl Node {
     /// Room for a packet inside a datagram to `to`.
     pub(crate) fn packet_limit(&self, to: SocketAddr) -> usize {
-        let (whole, keyring) = (self.config.datagram, &self.config.keyring);
-        if self.path_limits.is_short(to, self.is_joined()) {
+        let (whole, keyring) = (self.core.config.datagram, &self.core.config.keyring);
+        if self.transport.path_limits.is_short(to, self.is_joined()) {
             Budget::new(FLOOR).unwrap_or(whole).for_frame(keyring).saturating_sub(LONGEST_FIELD)
         } else {
             whole.for_frame(keyring)
@@ -205,7 +205,7 @@ impl Node {
 
     /// What to say of the path in a datagram to `to`.
     pub(crate) fn longest(&self, to: SocketAddr) -> u32 {
-        let narrow = self.path_limits.is_to_tell(to, self.is_joined());
+        let narrow = self.transport.path_limits.is_to_tell(to, self.is_joined());
         if narrow { u32::try_from(FLOOR).unwrap_or(0) } else { 0 }
     }
 
@@ -234,7 +234,7 @@ impl Node {
         if length <= FLOOR {
             return;
         }
-        let limits = &mut self.path_limits;
+        let limits = &mut self.transport.path_limits;
         match &packet.body {
             // If an answer is lost, whoever asked notices; a measurement speaks for itself.
             Some(Body::Supply(_) | Body::Pong(_) | Body::ProbeReport(_)) => {}
@@ -253,7 +253,7 @@ impl Node {
 
     /// A question to `request` was answered.
     pub(crate) fn note_passage(&mut self, now: Instant, seq: u32, request: &Request) {
-        let limits = &mut self.path_limits;
+        let limits = &mut self.transport.path_limits;
         if limits.paths.is_empty() {
             return;
         }
@@ -273,7 +273,7 @@ impl Node {
 
     /// Calls at a seed that does not answer are short by turns: it may be that long ones do not arrive.
     pub(crate) fn take_turn(&mut self, to: SocketAddr) {
-        if let Some(path) = self.path_limits.get_mut(to)
+        if let Some(path) = self.transport.path_limits.get_mut(to)
             && path.doubts >= SHORT_AFTER
             && path.found == Found::Nothing
         {
@@ -283,26 +283,26 @@ impl Node {
 
     /// A question that is answered at length was not answered.
     pub(crate) fn doubt_answers(&mut self, now: Instant, from: SocketAddr) {
-        if self.config.datagram.limit() > FLOOR {
-            self.path_limits.doubt(now, from, 1);
+        if self.core.config.datagram.limit() > FLOOR {
+            self.transport.path_limits.doubt(now, from, 1);
         }
     }
 
     /// Both sides know the same: what was sent has arrived.
     pub(crate) fn note_agreement_with(&mut self, from: SocketAddr) {
-        self.path_limits.arrived(from);
+        self.transport.path_limits.arrived(from);
     }
 
     /// A router says that a datagram to `to` was too long for it.
     pub(crate) fn on_too_long(&mut self, now: Instant, to: SocketAddr) {
-        if self.config.datagram.limit() > FLOOR {
-            self.path_limits.doubt(now, to, DOUBTFUL);
+        if self.core.config.datagram.limit() > FLOOR {
+            self.transport.path_limits.doubt(now, to, DOUBTFUL);
         }
     }
 
     /// What the other side says of the path to us.
     pub(crate) fn hear_longest(&mut self, now: Instant, from: SocketAddr, longest: u32) {
-        let limits = &mut self.path_limits;
+        let limits = &mut self.transport.path_limits;
         if longest == 0 {
             if let Some(Found::Told { shown, .. }) = limits.get(from).map(|path| path.found) {
                 limits.paths.retain(|path| path.to != from);
@@ -326,43 +326,46 @@ impl Node {
 
     /// Measures the next path that is due.
     pub(crate) fn step_path_limits(&mut self, now: Instant) {
-        if now < self.path_limits.next() {
+        if now < self.transport.path_limits.next() {
             return;
         }
-        let Some(path) = self.path_limits.paths.iter().find(|path| path.next <= now).copied() else { return };
-        let (me, to) = (self.me, path.to);
+        let Some(path) = self.transport.path_limits.paths.iter().find(|path| path.next <= now).copied()
+        else {
+            return;
+        };
+        let (me, to) = (self.core.me, path.to);
         let member =
             self.roster.iter().find(|m| m.incarnation.address() == to && is_other(m, me)).map(Member::hash);
         match (path.found, member) {
             // The time that it counted for is over.
             (Found::Told { shown, .. }, _) => {
-                self.path_limits.paths.retain(|path| path.to != to);
+                self.transport.path_limits.paths.retain(|path| path.to != to);
                 if shown {
                     self.tell_of_path(to, false);
                 }
             }
             // Kept beside narrow ones, to tell that it is not our own link.
             (Found::Whole, _) if path.doubts < DOUBTFUL => {
-                if self.path_limits.paths.iter().any(Path::is_found_narrow) {
+                if self.transport.path_limits.paths.iter().any(Path::is_found_narrow) {
                     self.look_again(to, now + WHOLE_FOR);
                 } else {
-                    self.path_limits.paths.retain(|path| path.to != to);
+                    self.transport.path_limits.paths.retain(|path| path.to != to);
                 }
             }
             (Found::Nothing | Found::Whole | Found::Narrow { .. }, Some(subject)) => {
                 self.measure_path(now, subject, to);
             }
             (Found::Narrow { measured: true }, None) => {
-                self.path_limits.paths.retain(|path| path.to != to);
+                self.transport.path_limits.paths.retain(|path| path.to != to);
                 self.tell_of_path(to, false);
             }
             (Found::Narrow { measured: false }, None) if self.is_joined() => {
-                self.path_limits.paths.retain(|path| path.to != to);
+                self.transport.path_limits.paths.retain(|path| path.to != to);
             }
             (Found::Narrow { measured: false }, None) => self.look_again(to, now + PAUSE),
             (Found::Nothing | Found::Whole, None) => {
-                let heard = self.join.has_heard(to);
-                let Some(path) = self.path_limits.get_mut(to) else { return };
+                let heard = self.gossip.join.has_heard(to);
+                let Some(path) = self.transport.path_limits.get_mut(to) else { return };
                 path.next = Instant::NEVER;
                 if path.short_passes || heard {
                     path.found = Found::Narrow { measured: false };
@@ -373,21 +376,21 @@ impl Node {
     }
 
     fn look_again(&mut self, to: SocketAddr, when: Instant) {
-        if let Some(path) = self.path_limits.get_mut(to) {
+        if let Some(path) = self.transport.path_limits.get_mut(to) {
             path.next = when;
         }
     }
 
     /// One bare ping and one as long as any datagram.
     fn measure_path(&mut self, now: Instant, subject: u64, to: SocketAddr) {
-        if !self.egress.affords(now, self.config.datagram.limit() * 2) {
+        if !self.transport.egress.affords(now, self.core.config.datagram.limit() * 2) {
             // Held back by ourselves, it would look lost.
-            self.path_limits.pause_until = now + PAUSE;
+            self.transport.path_limits.pause_until = now + PAUSE;
             return;
         }
-        let deadline = now + self.patience(self.roster.get(subject));
-        self.path_limits.pause_until = now + PAUSE;
-        if let Some(path) = self.path_limits.get_mut(to) {
+        let deadline = now + self.core.patience(self.roster.get(subject));
+        self.transport.path_limits.pause_until = now + PAUSE;
+        if let Some(path) = self.transport.path_limits.get_mut(to) {
             path.short_passes = false;
             // If the end of this one is not heard of.
             path.next = now + PAUSE * 10;
@@ -400,7 +403,7 @@ impl Node {
                 deadline,
                 kind: RequestKind::PathProbe { long },
             };
-            let seq = self.requests.open(request);
+            let seq = self.transport.requests.open(request);
             let ping =
                 |padding: usize| gossip::Ping { subject, padding: zeros(padding), ..Default::default() };
             let mut packet = self.packet(seq, Some(Body::Ping(ping(0))));
@@ -408,19 +411,19 @@ impl Node {
                 let padding = self.longest_packet().saturating_sub(packet.encoded_len() + PADDING_HEAD);
                 packet.body = Some(Body::Ping(ping(padding)));
             }
-            self.stats.probes += 1;
+            self.core.stats.probes += 1;
             self.send(to, &packet);
         }
     }
 
     /// Room for a packet inside a datagram that measures a path, beside what may be said of it.
     fn longest_packet(&self) -> usize {
-        self.config.datagram.for_frame(&self.config.keyring).saturating_sub(LONGEST_FIELD)
+        self.core.config.datagram.for_frame(&self.core.config.keyring).saturating_sub(LONGEST_FIELD)
     }
 
     /// The answer to a measurement is no longer than a datagram may be.
     pub(crate) fn fit_padding(&mut self, now: Instant, packet: &mut gossip::Packet) {
-        let affordable = self.egress.affords(now, self.config.datagram.limit());
+        let affordable = self.transport.egress.affords(now, self.core.config.datagram.limit());
         let over = packet.encoded_len().saturating_sub(self.longest_packet());
         if let Some(Body::Pong(pong)) = &mut packet.body {
             // Better a short answer than one that we hold back ourselves.
@@ -431,7 +434,7 @@ impl Node {
 
     /// The answer to a measurement is here.
     pub(crate) fn path_probe_answered(&mut self, now: Instant, to: SocketAddr, long: bool) {
-        let Some(path) = self.path_limits.get_mut(to) else { return };
+        let Some(path) = self.transport.path_limits.get_mut(to) else { return };
         if !long {
             path.short_passes = true;
             return;
@@ -445,7 +448,7 @@ impl Node {
 
     /// The long one of a measurement did not come back.
     pub(crate) fn path_probe_lost(&mut self, now: Instant, to: SocketAddr) {
-        let Some(path) = self.path_limits.get_mut(to) else { return };
+        let Some(path) = self.transport.path_limits.get_mut(to) else { return };
         if core::mem::take(&mut path.short_passes) {
             path.lost += 1;
         } else {
@@ -455,14 +458,14 @@ impl Node {
         if path.lost < ENOUGH && path.vain < ENOUGH * 2 {
             path.next = now;
             // What has begun is finished without a pause.
-            self.path_limits.pause_until = now;
+            self.transport.path_limits.pause_until = now;
             return;
         }
         let narrow = path.lost >= ENOUGH || path.is_found_narrow();
         *path = Path::new(to);
         if !narrow {
             // It answers nothing at all: that is for others to find out.
-            self.path_limits.arrived(to);
+            self.transport.path_limits.arrived(to);
             return;
         }
         path.found = Found::Narrow { measured: true };
@@ -475,16 +478,16 @@ impl Node {
 
     /// Whether it is our own link or that one path, another one shows.
     fn compare_with_another(&mut self, now: Instant) {
-        let limits = &self.path_limits;
+        let limits = &self.transport.path_limits;
         let narrow = limits.paths.iter().filter(|path| path.is_found_narrow()).count();
         if narrow >= SEVERAL || limits.paths.iter().any(|path| path.found == Found::Whole) {
             return;
         }
-        let me = self.me;
+        let me = self.core.me;
         let unknown = |m: &Member| is_other(m, me) && limits.get(m.incarnation.address()).is_none();
-        let another = peers::sample(&self.roster, &mut self.rng, 1, unknown);
+        let another = peers::sample(&self.roster, &mut self.core.rng, 1, unknown);
         if let Some(to) = another.first().map(|m| m.incarnation.address()) {
-            self.path_limits.doubt(now, to, DOUBTFUL);
+            self.transport.path_limits.doubt(now, to, DOUBTFUL);
         }
     }
 
@@ -502,10 +505,10 @@ impl Node {
             to: path.to,
             name: name(path.to),
             passes: FLOOR,
-            lost: self.config.datagram.limit(),
+            lost: self.core.config.datagram.limit(),
             told: matches!(path.found, Found::Told { .. }),
         };
-        self.path_limits.paths.iter().filter(|path| path.is_shown()).map(view).collect()
+        self.transport.path_limits.paths.iter().filter(|path| path.is_shown()).map(view).collect()
     }
 }
 

@@ -1,0 +1,118 @@
+//! What every part may read: the settings, who we are, the clocks, the randomness, and how well we ourselves do.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use heartsay_detector::{LocalHealth, RttEstimator};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use siphasher::sip::SipHasher13;
+
+use crate::Instant;
+use crate::config::Config;
+use crate::gossip::slot_clock::SlotClock;
+use crate::identity::{Generation, Heartbeat};
+use crate::node::Identity;
+use crate::roster::member::Member;
+use crate::stats::Stats;
+
+/// What every part may read.
+#[derive(Debug)]
+pub struct Core {
+    /// Of all nodes in one process the same, if they like.
+    pub config: Arc<Config>,
+    pub me: u64,
+    /// That of our present life.
+    pub tag: u64,
+    pub rng: ChaCha8Rng,
+    pub health: LocalHealth,
+    /// All our paths taken together: round trips and how often nothing comes back.
+    pub paths: RttEstimator,
+    pub stats: Stats,
+    /// When anybody else last spoke to us.
+    pub last_heard: Instant,
+    /// Until then we are catching up after a stall, and judge nobody.
+    pub recovering_until: Instant,
+    /// The generation with which this process began; it may have begun anew since.
+    pub began_as: Generation,
+    pub started: Instant,
+    /// Who was heard after this is known to have lived since our last long sleep; `EPOCH`: there was none of late.
+    pub heard_after: Instant,
+    /// When a life numbered by a wrong clock was given up for another one.
+    pub reset_at: Option<Instant>,
+    /// Wall clock minus our clock, in milliseconds.
+    pub unix_offset_ms: i64,
+    /// By command, nothing that we send is a sign of life. The heartbeat as of
+    /// which we were accused meanwhile.
+    pub suspended: Option<Heartbeat>,
+    /// Our step among all others, and when the next round is due.
+    pub slot_clock: SlotClock,
+    /// By how many heartbeats we are ahead of our slots, having gone beyond accusations.
+    pub heartbeat_bias: u64,
+    /// When the driver last called, and when we had asked to be called.
+    pub last_call: Instant,
+    pub promised: Instant,
+}
+
+impl Core {
+    /// `seed` feeds all randomness of the node; the identity is mixed in, so that two nodes with one seed do not act in
+    /// step, nor use one nonce twice. `hash` and `tag` are those of its name and of its first life.
+    pub fn new(
+        now: Instant,
+        me: &Identity,
+        config: Arc<Config>,
+        seed: u64,
+        (hash, tag): (u64, u64),
+        interval_ms: u32,
+    ) -> Self {
+        let generation_ms = i64::try_from(me.generation).unwrap_or(i64::MAX);
+        let now_ms = i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX);
+        Self {
+            me: hash,
+            tag,
+            rng: ChaCha8Rng::from_seed(expand(seed, me)),
+            health: LocalHealth::new(now, config.local_health),
+            paths: RttEstimator::new(&config.rtt),
+            stats: Stats::default(),
+            last_heard: now,
+            recovering_until: Instant::EPOCH,
+            began_as: me.generation,
+            started: now,
+            heard_after: Instant::EPOCH,
+            reset_at: None,
+            unix_offset_ms: generation_ms.saturating_sub(now_ms),
+            suspended: None,
+            slot_clock: SlotClock::new(generation_ms.saturating_sub(now_ms), interval_ms),
+            heartbeat_bias: 0,
+            last_call: now,
+            promised: now,
+            config,
+        }
+    }
+
+    /// The wall clock as last told, in Unix milliseconds.
+    pub fn unix_ms(&self, now: Instant) -> u64 {
+        let now_ms = i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX);
+        now_ms.saturating_add(self.unix_offset_ms).max(0).unsigned_abs()
+    }
+
+    /// How long to wait for an answer from `member`.
+    pub fn patience(&self, member: Option<&Member>) -> Duration {
+        let known = member.map(|member| &member.path.rtt);
+        known.filter(|rtt| rtt.smoothed().is_some()).unwrap_or(&self.paths).rto(&self.config.rtt)
+    }
+}
+
+/// Spreads a seed and an identity over the 256 bits that the generator wants.
+fn expand(seed: u64, me: &Identity) -> [u8; 32] {
+    use core::hash::Hasher;
+    let mut bytes = [0; 32];
+    for (lane, chunk) in (0_u64..).zip(bytes.chunks_exact_mut(8)) {
+        let mut hasher = SipHasher13::new_with_keys(seed, lane);
+        hasher.write_u128(me.host_id.0);
+        hasher.write_u64(me.generation);
+        hasher.write(me.name.as_str().as_bytes());
+        chunk.copy_from_slice(&hasher.finish().to_le_bytes());
+    }
+    bytes
+}
