@@ -28,7 +28,7 @@ impl Node {
         if ping.subject == self.core.me && seq != 0 && self.core.suspended.is_none() {
             // Strangers are told no more than that we are here.
             let about = if sender.is_some() { ping.about.as_slice() } else { &[] };
-            let silences = self.silences(now, about);
+            let silences = self.quorum.silences(now, about, self.core.config.fence);
             let (bare, padding) = (ping.padding.is_empty(), ping.padding.clone());
             let mut packet = self.packet(seq, Some(Body::Pong(gossip::Pong { silences, padding })));
             packet.lease = self.acknowledge(now, sender);

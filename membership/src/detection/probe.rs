@@ -478,7 +478,8 @@ impl Node {
         let deadline = now + patience;
         let request = Request { subject: Some(subject), to, sent: now, deadline, kind };
         let seq = self.transport.requests.open(request);
-        let about = if kind == RequestKind::Lease { self.ask_about() } else { Vec::new() };
+        let about =
+            if kind == RequestKind::Lease { self.quorum.ask_about(&mut self.core.rng) } else { Vec::new() };
         let body = Body::Ping(gossip::Ping { subject, about, ..Default::default() });
         let Some(mut filler) = self.filler(to, seq, Some(body)) else { return };
         if let Some(member) = self.roster.get(subject)

@@ -13,7 +13,7 @@ use crate::gossip::peers;
 use crate::identity::{HostId, Name};
 use crate::io::{Event, MemberEvent, MemberEventKind, Rejected};
 use crate::node::Node;
-use crate::quorum::service::QUORUM_KEY;
+use crate::node::quorum::QUORUM_KEY;
 use crate::roster::Change;
 use crate::roster::incarnation::Incarnation;
 use crate::roster::member::Member;

@@ -48,7 +48,7 @@ impl Node {
                 Ok(())
             }
             Command::Agreed(names) => {
-                self.recall(now, &names);
+                self.with_quorum(now, |quorum, context| quorum.recall(context, &names));
                 Ok(())
             }
             Command::Expect(electorate) => {

@@ -5,6 +5,8 @@ mod apply;
 mod command;
 mod dispatch;
 mod query;
+mod quorum;
+mod timers;
 
 pub use apply::{FARTHEST_START_MS, SHORTEST_INTERVAL_MS, heartbeat_limit, is_other};
 pub use query::{AccuserView, MemberSummary, MemberView};
@@ -20,9 +22,7 @@ use crate::Instant;
 use crate::config::Config;
 use crate::core::Core;
 use crate::detection::Detection;
-use crate::detection::probe::Probe;
 use crate::gossip::Gossip;
-use crate::gossip::leave::Leave;
 use crate::identity::{Generation, HostId, Name};
 use crate::io::{Event, Input, Output, Rejected};
 use crate::quorum::QuorumService;
@@ -165,42 +165,6 @@ impl Node {
         self.out.push_back(Output::Event(event));
     }
 
-    fn on_timeout(&mut self, now: Instant) {
-        if now >= self.gossip.next_round {
-            self.round(now);
-        }
-        if now >= self.gossip.eager_at {
-            self.eager_exchange(now);
-        }
-        self.expire_requests(now);
-        self.step_probes(now);
-        self.step_extra_probes(now);
-        if now >= self.detection.testify_at {
-            self.testify(now);
-        }
-        self.step_join(now);
-        self.step_pulls(now);
-        self.step_remainders(now);
-        self.completed(now);
-        self.step_path_limits(now);
-        self.step_leave(now);
-        if now >= self.gossip.restarts_end {
-            self.end_restarts(now);
-        }
-        if now >= self.quorum.recount_at {
-            self.count_presence(now);
-        }
-        if now >= self.quorum.voting.renew_at() {
-            self.renew_lease(now);
-        }
-        if now >= self.quorum.voting.settles_at() {
-            self.judge_quorum(now);
-        }
-        if now >= self.gossip.broadcast.next() {
-            self.pass_on_news(now);
-        }
-    }
-
     /// We were not called for long: shift every "since", so that nobody is blamed for our own absence.
     fn notice_stall(&mut self, now: Instant) {
         let expected = self.core.promised.max(self.core.last_call);
@@ -214,31 +178,6 @@ impl Node {
             probe.shift(away);
         }
         self.emit(Event::Stalled(away));
-    }
-
-    fn next_wake_up(&self) -> Instant {
-        let probes = self.detection.probes.values().map(Probe::next).min().unwrap_or(Instant::NEVER);
-        [
-            self.gossip.next_round,
-            self.gossip.eager_at,
-            self.transport.requests.next(),
-            probes,
-            self.detection.testify_at,
-            self.detection.extra_probes.next(),
-            self.gossip.broadcast.next(),
-            self.gossip.join.next(),
-            self.gossip.pulls.next(),
-            self.gossip.remainders.next(),
-            self.gossip.join.complete_by(),
-            self.transport.path_limits.next(),
-            self.quorum.voting.next(),
-            self.quorum.recount_at,
-            self.gossip.leave.as_ref().map_or(Instant::NEVER, Leave::next),
-            self.gossip.restarts_end,
-        ]
-        .into_iter()
-        .min()
-        .unwrap_or(Instant::NEVER)
     }
 
     /// Later life of ourselves: somebody knew a later one than this.

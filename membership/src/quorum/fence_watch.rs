@@ -9,13 +9,11 @@ use std::collections::BTreeMap;
 
 use heartsay_proto::gossip;
 use heartsay_proto::gossip::packet::Body;
-use rand::RngExt;
+use rand::{Rng, RngExt};
 
 use crate::Instant;
 use crate::identity::Name;
-use crate::io::MemberEventKind;
-use crate::node::Node;
-use crate::quorum::{Acknowledged, FenceEvidence, MOST_ABOUT};
+use crate::quorum::{Acknowledged, Context, Effect, FenceEvidence, MOST_ABOUT, QuorumService};
 use crate::roster::fingerprint;
 use crate::roster::member::Member;
 use crate::roster::standing::Status;
@@ -51,33 +49,33 @@ impl Fence {
     }
 }
 
-impl Node {
+impl QuorumService {
     /// Our answer to a question of `asker` says what we can prove. That is to acknowledge it: only whoever is in our
     /// roster with this very life, and is neither down nor about to be put out. So the lease of whoever lives and is
     /// put out ends before the verdict. Where the electorate follows the cluster, only those who are on our own roster.
-    pub(crate) fn acknowledge(&mut self, now: Instant, asker: Option<u64>) -> Option<gossip::Lease> {
-        if let Some(says) = self.turn_away(now, asker) {
+    pub fn acknowledge(
+        &mut self,
+        ctx: &Context<'_>,
+        asker: Option<u64>,
+        counts: bool,
+    ) -> Option<gossip::Lease> {
+        if let Some(says) = self.turn_away(ctx, asker) {
             return says;
         }
-        let asker = self.roster.get(asker?).filter(|asker| self.counts(asker))?.hash();
-        if self.core.config.fence {
-            self.quorum.fence.acknowledged.note(asker, now);
+        let asker = asker.filter(|_| counts)?;
+        if ctx.core.config.fence {
+            self.fence.acknowledged.note(asker, ctx.now);
         }
-        self.say_lease(now)
-    }
-
-    /// Whether a member counts for anything here: it is neither down nor gone, nor about to be put out.
-    pub(crate) fn counts(&self, member: &Member) -> bool {
-        member.is_present() && !self.detection.damping.has_notice(member)
+        self.say_lease(ctx)
     }
 
     /// For how long we have acknowledged nothing of those that a ping is about.
-    pub(crate) fn silences(&self, now: Instant, about: &[u64]) -> Vec<gossip::Silence> {
-        if !self.core.config.fence {
+    pub fn silences(&self, now: Instant, about: &[u64], fence: bool) -> Vec<gossip::Silence> {
+        if !fence {
             return Vec::new();
         }
         let silence = |subject: &u64| {
-            let silent = now.since(self.quorum.fence.acknowledged.none_since(*subject));
+            let silent = now.since(self.fence.acknowledged.none_since(*subject));
             let silent_ms = u32::try_from(silent.as_millis()).unwrap_or(u32::MAX);
             gossip::Silence { subject: *subject, silent_ms }
         };
@@ -85,11 +83,11 @@ impl Node {
     }
 
     /// About whom to ask the electors. Of more than a question takes, some.
-    pub(crate) fn ask_about(&mut self) -> Vec<u64> {
+    pub fn ask_about(&self, rng: &mut impl Rng) -> Vec<u64> {
         let mut about: Vec<u64> =
-            self.quorum.fence.around.iter().filter(|(_, e)| !e.fenced).map(|(hash, _)| *hash).collect();
+            self.fence.around.iter().filter(|(_, e)| !e.fenced).map(|(hash, _)| *hash).collect();
         if about.len() > MOST_ABOUT {
-            let turn = self.core.rng.random_range(0..about.len());
+            let turn = rng.random_range(0..about.len());
             about.rotate_left(turn);
             about.truncate(MOST_ABOUT);
         }
@@ -97,63 +95,58 @@ impl Node {
     }
 
     /// An elector that was asked at `sent` says for how long it has acknowledged nothing of some.
-    pub(crate) fn hear_silences(&mut self, now: Instant, elector: u64, sent: Instant, body: Option<&Body>) {
-        let Some(Body::Pong(pong)) = body.filter(|_| self.core.config.fence) else { return };
+    pub fn hear_silences(&mut self, ctx: &Context<'_>, elector: u64, sent: Instant, body: Option<&Body>) {
+        let Some(Body::Pong(pong)) = body.filter(|_| ctx.core.config.fence) else { return };
         for said in &pong.silences {
-            let Some(enclosure) = self.quorum.fence.around.get_mut(&said.subject) else { continue };
+            let Some(enclosure) = self.fence.around.get_mut(&said.subject) else { continue };
             let silent = Duration::from_millis(said.silent_ms.into());
-            enclosure.silences.testify(elector, sent, now, silent);
-            if self.enclose(now, said.subject) {
-                let reason = "a majority has acknowledged nothing of it for longer than its lease";
-                self.report(said.subject, MemberEventKind::Fenced, &[], reason);
+            enclosure.silences.testify(elector, sent, ctx.now, silent);
+            if self.enclose(ctx, said.subject) {
+                self.effects.push(Effect::Fenced(said.subject));
             }
         }
     }
 
-    /// Whether what the electors have said so far proves, at `now`, that the lease of `name` has run out. Asked of
+    /// Whether what the electors have said so far proves, by now, that the lease of `name` has run out. Asked of
     /// anybody that is suspect or down; to be told needs the verdict too.
-    #[must_use]
-    pub fn lease_ran_out(&self, now: Instant, name: &Name) -> bool {
+    pub fn lease_ran_out(&self, ctx: &Context<'_>, name: &Name) -> bool {
         let subject = fingerprint::of_name(name);
-        let own = (self.core.me, self.quorum.fence.acknowledged.none_since(subject));
-        self.quorum.fence.around.get(&subject).is_some_and(|enclosure| {
-            enclosure.silences.prove(now, subject, own, &self.quorum.voting.ballot, self.core.config.lease())
+        let own = (ctx.core.me, self.fence.acknowledged.none_since(subject));
+        self.fence.around.get(&subject).is_some_and(|enclosure| {
+            enclosure.silences.prove(ctx.now, subject, own, &self.voting.ballot, ctx.core.config.lease())
         })
     }
 
     /// Whether a member that is down is fenced now and was not before.
-    pub(crate) fn enclose(&mut self, now: Instant, subject: u64) -> bool {
-        let Some(member) = self.roster.get(subject).filter(|m| m.status == Status::Down) else {
+    pub fn enclose(&mut self, ctx: &Context<'_>, subject: u64) -> bool {
+        let Some(member) = ctx.roster.get(subject).filter(|m| m.status == Status::Down) else {
             return false;
         };
-        let proven = self.lease_ran_out(now, &member.incarnation.name);
+        let proven = self.lease_ran_out(ctx, &member.incarnation.name);
         let tag = member.tag();
-        let Some(enclosure) = self.quorum.fence.around.get_mut(&subject) else { return false };
+        let Some(enclosure) = self.fence.around.get_mut(&subject) else { return false };
         let fresh = proven && !enclosure.fenced && enclosure.tag == tag;
         enclosure.fenced |= fresh;
         fresh
     }
 
     /// Keeps the silent in mind, and forgets the others.
-    pub(crate) fn look_at_fences(&mut self, now: Instant) {
-        if !self.core.config.fence {
+    pub fn look_at_fences(&mut self, ctx: &Context<'_>) {
+        if !ctx.core.config.fence {
             return;
         }
-        let roster = &self.roster;
-        self.quorum.fence.acknowledged.keep(|hash| roster.get(hash).is_some());
+        let roster = ctx.roster;
+        self.fence.acknowledged.keep(|hash| roster.get(hash).is_some());
         let census = roster.census();
         if census.suspect + census.down == 0 {
-            self.quorum.fence.around.clear();
+            self.fence.around.clear();
             return;
         }
         let silent = |m: &&Member| matches!(m.status, Status::Suspect | Status::Down);
-        self.quorum
-            .fence
-            .around
-            .retain(|hash, e| roster.get(*hash).is_some_and(|m| m.tag() == e.tag && silent(&m)));
+        self.fence.around.retain(|hash, e| roster.get(*hash).is_some_and(|m| m.tag() == e.tag && silent(&m)));
         for member in roster.iter().filter(silent) {
-            self.quorum.fence.around.entry(member.hash()).or_insert_with(|| {
-                self.quorum.fence.hurry_until = now + self.core.config.lease() * HURRY;
+            self.fence.around.entry(member.hash()).or_insert_with(|| {
+                self.fence.hurry_until = ctx.now + ctx.core.config.lease() * HURRY;
                 FenceEvidence::new(member.tag())
             });
         }

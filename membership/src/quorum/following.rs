@@ -8,109 +8,104 @@ use heartsay_proto::gossip;
 use crate::Instant;
 use crate::identity::Name;
 use crate::io::Event;
-use crate::node::Node;
 use crate::quorum::service::Voting;
-use crate::quorum::{Lease, Majority, Quorum, RosterContext, VoteReply};
+use crate::quorum::{Context, Effect, Lease, Majority, Quorum, QuorumService, RosterContext, VoteReply};
 use crate::roster::fingerprint;
 
-impl Node {
+impl QuorumService {
     /// Takes the roster that an earlier life of ours had agreed on.
-    pub(crate) fn recall(&mut self, now: Instant, names: &[Name]) {
+    pub fn recall(&mut self, ctx: &Context<'_>, names: &[Name]) {
         let names = names.iter().map(|name| (fingerprint::of_name(name), name.clone())).collect();
-        if self.quorum.voting.agreed.as_mut().is_some_and(|agreed| agreed.recall(now, names)) {
-            self.quorum.voting.majority = Majority::new(now, self.core.config.quorum_settle);
-            self.count_presence(now);
+        if self.voting.agreed.as_mut().is_some_and(|agreed| agreed.recall(ctx.now, names)) {
+            self.voting.majority = Majority::new(ctx.now, ctx.core.config.quorum_settle);
+            self.effects.push(Effect::Count);
         }
     }
 
     /// Brings the agreed roster in line with the view, where the electorate follows the cluster.
-    pub(crate) fn follow(&mut self, now: Instant) {
-        let (length, direct) = (self.core.config.lease(), self.asks_everybody());
+    pub fn follow(&mut self, ctx: &Context<'_>) {
+        let (length, direct) = (ctx.core.config.lease(), self.asks_everybody(ctx));
         let look = RosterContext {
-            now,
-            me: self.core.me,
+            now: ctx.now,
+            me: ctx.core.me,
             // As of this moment: whoever has lost quorum strikes nobody off.
-            held: Some(self.quorum.voting.majority.at(now))
+            held: Some(self.voting.majority.at(ctx.now))
                 .filter(|majority| majority.quorum() == Quorum::Held)
                 .map(|majority| majority.since()),
-            proven: self.quorum.voting.lease.proof().map_or(Instant::EPOCH, |proof| proof.as_of),
-            present: direct.then_some(self.quorum.voting.present),
-            settle: self.settling_time(),
-            searching: self.is_searching(),
+            proven: self.voting.lease.proof().map_or(Instant::EPOCH, |proof| proof.as_of),
+            present: direct.then_some(self.voting.present),
+            settle: self.settling_time(ctx),
+            searching: self.is_searching(ctx),
         };
-        let Voting { agreed, lease, majority, .. } = &mut self.quorum.voting;
-        let Some(agreed) = agreed.as_mut().filter(|_| self.gossip.leave.is_none()) else { return };
-        let view = self.roster.iter().map(|m| (m.hash(), &m.incarnation.name, m.status));
-        let hears = |hash| hash == self.core.me || lease.hears_us(now, hash, length);
+        let Voting { agreed, lease, majority, .. } = &mut self.voting;
+        let Some(agreed) = agreed.as_mut().filter(|_| !ctx.leaving) else { return };
+        let view = ctx.roster.iter().map(|m| (m.hash(), &m.incarnation.name, m.status));
+        let hears = |hash| hash == ctx.core.me || lease.hears_us(ctx.now, hash, length);
         let open = agreed.is_empty();
         let changed = agreed.follow(look, view, hears);
         let begins = changed && (open || agreed.is_empty());
         if begins {
             // Before there is a roster nothing is counted, and the chance to find the others begins with it.
-            *majority = Majority::new(now, look.settle);
+            *majority = Majority::new(ctx.now, look.settle);
         }
-        self.quorum.recount_at = self.quorum.recount_at.min(agreed.next(look));
+        self.recount_at = self.recount_at.min(agreed.next(look));
         if changed {
             let names = agreed.shown().names;
-            self.emit(Event::Agreed(names));
+            self.effects.push(Effect::Event(Event::Agreed(names)));
         }
         if begins && !open {
-            self.emit(Event::Quorum(self.quorum(now)));
+            self.effects.push(Effect::Event(Event::Quorum(self.status(ctx))));
         }
     }
 
     /// What we say of quorum to somebody with whom we do not count, as it is not on our agreed roster, or not for long;
     /// `None`: we do.
-    pub(crate) fn turn_away(&self, now: Instant, asker: Option<u64>) -> Option<Option<gossip::Lease>> {
-        let agreed = self.quorum.voting.agreed.as_ref()?;
-        let leaving = self.gossip.leave.is_some();
+    pub fn turn_away(&self, ctx: &Context<'_>, asker: Option<u64>) -> Option<Option<gossip::Lease>> {
+        let agreed = self.voting.agreed.as_ref()?;
+        let leaving = ctx.leaving;
         // Whoever has been told of our good-bye counts without us, so nobody may count with us any more.
         if !leaving && asker.is_some_and(|asker| agreed.counts_with(asker)) {
             return None;
         }
-        let holds = self.quorum.voting.majority.at(now).quorum() == Quorum::Held;
+        let holds = self.voting.majority.at(ctx.now).quorum() == Quorum::Held;
         let says_so = holds && !leaving;
-        Some(says_so.then_some(gossip::Lease {
-            electorate: self.quorum.voting.struck_off,
-            age_ms: 0,
-            present: 0,
-        }))
+        Some(says_so.then_some(gossip::Lease { electorate: self.voting.struck_off, age_ms: 0, present: 0 }))
     }
 
     /// Somebody has answered, and said whether we count for it.
-    pub(crate) fn take_vote(&mut self, now: Instant, sender: u64, word: VoteReply) {
-        let Some(agreed) = &mut self.quorum.voting.agreed else { return };
-        let held = self.quorum.voting.majority.at(now).quorum() == Quorum::Held;
+    pub fn take_vote(&mut self, ctx: &Context<'_>, sender: u64, word: VoteReply) {
+        let Some(agreed) = &mut self.voting.agreed else { return };
+        let held = self.voting.majority.at(ctx.now).quorum() == Quorum::Held;
         let helped = !agreed.is_of_no_help(sender);
-        let over = agreed.answered(now, sender, word, held);
+        let over = agreed.answered(ctx.now, sender, word, held);
         if helped == agreed.is_of_no_help(sender) {
             // Others may have to ask for it.
-            self.recount(now);
+            self.effects.push(Effect::Recount);
         }
         if over {
-            let settle = self.core.config.quorum_settle;
-            self.quorum.voting.majority = Majority::new(now, settle);
+            let settle = ctx.core.config.quorum_settle;
+            self.voting.majority = Majority::new(ctx.now, settle);
             // Proofs of that roster say nothing about the next.
-            self.quorum.voting.lease = Lease::default();
-            self.emit(Event::Agreed(Vec::new()));
-            self.count_presence(now);
-            self.emit(Event::Quorum(self.quorum(now)));
+            self.voting.lease = Lease::default();
+            self.effects.push(Effect::Event(Event::Agreed(Vec::new())));
+            self.effects.push(Effect::Count);
+            self.effects.push(Effect::TellStatus);
         }
     }
 
     /// Whether it has said that it has no proof for us, as only members of an electorate that follows the cluster do.
-    pub(crate) fn cannot_lend(&self, member: u64) -> bool {
-        self.quorum.voting.agreed.as_ref().is_some_and(|agreed| agreed.is_of_no_help(member))
+    pub fn cannot_lend(&self, member: u64) -> bool {
+        self.voting.agreed.as_ref().is_some_and(|agreed| agreed.is_of_no_help(member))
     }
 
     /// Alone so far, though there are addresses at which others should be.
-    pub(crate) fn is_searching(&self) -> bool {
-        self.roster.census().alive <= 1 && !self.gossip.join.is_joined()
+    pub fn is_searching(&self, ctx: &Context<'_>) -> bool {
+        ctx.roster.census().alive <= 1 && !ctx.joined
     }
 
     /// Whoever decides a tie, where there can be one.
-    pub(crate) fn lowest(&self) -> Option<&Name> {
-        let tie = self.quorum.voting.ballot.tie?;
-        self.quorum.voting.agreed.as_ref()?.names().find(|(hash, _)| *hash == tie).map(|(_, name)| name)
+    pub fn lowest(&self) -> Option<&Name> {
+        let tie = self.voting.ballot.tie?;
+        self.voting.agreed.as_ref()?.names().find(|(hash, _)| *hash == tie).map(|(_, name)| name)
     }
 }

@@ -9,17 +9,20 @@ use core::fmt;
 
 use crate::Instant;
 use crate::config::Config;
+use crate::core::Core;
 use crate::identity::Name;
+use crate::io::Event;
+use crate::roster::Roster;
 
 mod agreed_roster;
 mod electorate;
 mod fence;
-pub mod fence_watch;
-pub mod following;
+mod fence_watch;
+mod following;
 mod lease;
 mod majority;
 pub mod otherwise;
-pub mod service;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -89,21 +92,62 @@ pub struct AgreedRoster {
     pub since: Instant,
 }
 
-/// State of the quorum of one node.
+/// Who may act, as one node sees it: its own proof of a majority, what it says of it to others, and the fence.
 #[derive(Debug)]
 pub struct QuorumService {
-    /// When to count who is here: soon after somebody's status changed.
-    pub recount_at: Instant,
     pub voting: Voting,
     pub fence: Fence,
+    /// When to count who is here: soon after somebody's status changed.
+    pub recount_at: Instant,
+    effects: Vec<Effect>,
+}
+
+/// What the service sees of the rest of the node while it is called.
+#[derive(Debug)]
+pub struct Context<'a> {
+    pub now: Instant,
+    pub core: &'a Core,
+    pub roster: &'a Roster,
+    /// We have said good-bye.
+    pub leaving: bool,
+    /// Others have taken us in.
+    pub joined: bool,
+    /// Somebody has told us that we do not count, and in words why.
+    pub told_out: bool,
+    pub outside: Option<String>,
+}
+
+/// What the node is to do for the service, in this order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Ask an elector whether it hears us.
+    Ask(u64),
+    /// Tell programs.
+    Event(Event),
+    /// Tell programs how quorum stands once all before this is done.
+    TellStatus,
+    /// Say in our own record that quorum was lost, or no longer so.
+    Say(Quorum),
+    /// Count who is here, soon; or at once.
+    Recount,
+    Count,
+    /// The lease of this member has run out for certain.
+    Fenced(u64),
 }
 
 impl QuorumService {
     pub fn new(now: Instant, config: &Config) -> Self {
+        let electorate = config.electorate.clone();
         Self {
-            recount_at: now,
-            voting: Voting::new(now, config.electorate.clone(), config.quorum_settle, config.fence_mark()),
+            voting: Voting::new(now, electorate, config.quorum_settle, config.fence_mark()),
             fence: Fence::new(now),
+            recount_at: now,
+            effects: Vec::new(),
         }
+    }
+
+    /// What came of the last call.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        core::mem::take(&mut self.effects)
     }
 }

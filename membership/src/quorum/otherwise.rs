@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::Instant;
 use crate::identity::Name;
-use crate::node::Node;
-use crate::quorum::Electorate;
+use crate::quorum::{Context, Electorate, QuorumService};
 
 /// What a member was told about who votes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,19 +50,18 @@ impl Otherwise {
     }
 }
 
-impl Node {
+impl QuorumService {
     /// Members that are here and were told of another electorate than we were, by name.
-    #[must_use]
-    pub fn told_otherwise(&self, now: Instant) -> Vec<(Name, Stated)> {
-        let said = &self.quorum.voting.otherwise.said;
+    pub fn told_otherwise(&self, ctx: &Context<'_>, taken_in: bool) -> Vec<(Name, Stated)> {
+        let said = &self.voting.otherwise.said;
         let mut found: Vec<(Name, Stated)> = said
             .iter()
-            .filter_map(|(hash, said)| Some((self.roster.get(*hash).filter(|m| m.is_present())?, said)))
+            .filter_map(|(hash, said)| Some((ctx.roster.get(*hash).filter(|m| m.is_present())?, said)))
             .filter_map(|(member, (mark, since))| {
                 let stated = match mark {
-                    Some(mark) => self.guess(*mark),
+                    Some(mark) => self.guess(ctx, *mark),
                     // Who does not count us says nothing either, and tells us so.
-                    None if now.since(*since) < SILENT || !self.is_taken_in() => return None,
+                    None if ctx.now.since(*since) < SILENT || !taken_in => return None,
                     None => Stated::Nothing,
                 };
                 Some((member.incarnation.name.clone(), stated))
@@ -73,10 +71,10 @@ impl Node {
         found
     }
 
-    fn guess(&self, mark: u32) -> Stated {
-        let lease = Some(self.core.config.lease());
+    fn guess(&self, ctx: &Context<'_>, mark: u32) -> Stated {
+        let lease = Some(ctx.core.config.lease());
         let is = |electorate: &Electorate| electorate.mark(None) == mark || electorate.mark(lease) == mark;
-        let ours = self.quorum.voting.electorate().and_then(|electorate| match electorate {
+        let ours = self.voting.electorate().and_then(|electorate| match electorate {
             Electorate::Expected { tag, weight, .. } => (1..=FIGURES)
                 .map(|votes| Electorate::Expected { votes, tag: tag.clone(), weight: weight.clone() })
                 .find(is),

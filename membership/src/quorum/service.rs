@@ -8,48 +8,44 @@
 use core::time::Duration;
 
 use heartsay_proto::gossip;
-use heartsay_proto::gossip::packet::Body;
 
 use crate::Instant;
-use crate::detection::verdict::SuspectShare;
 use crate::io::Event;
-use crate::node::Node;
 use crate::quorum::otherwise::Otherwise;
 use crate::quorum::{
-    Ballot, Electorate, FenceError, Lease, MOST_ELECTORS, Majority, Quorum, QuorumStatus, RetryPolicy,
-    RosterTracker, VoteReply,
+    Ballot, Context, Effect, Electorate, FenceError, Lease, MOST_ELECTORS, Majority, Quorum, QuorumService,
+    QuorumStatus, RetryPolicy, RosterTracker, VoteReply,
 };
 use crate::roster::fingerprint;
 use crate::roster::member::Member;
 use crate::roster::standing::Status;
-use crate::transport::requests::RequestKind;
 
 /// What this node knows about quorum.
 #[derive(Debug)]
 pub struct Voting {
     electorate: Option<Electorate>,
     /// With an electorate that follows the cluster: how far it has followed.
-    pub(crate) agreed: Option<RosterTracker>,
+    pub agreed: Option<RosterTracker>,
     /// How long leases are, with a fence.
     fence: Option<Duration>,
     mark: u32,
     /// What whoever holds quorum says, in the place of that mark, to those with whom it does not count.
-    pub(crate) struck_off: u32,
-    pub(crate) ballot: Ballot,
+    pub struck_off: u32,
+    pub ballot: Ballot,
     /// Electors that ask all others, best first, ourselves perhaps among them.
     relays: Vec<u64>,
     /// Whom of them we ask.
     turn: usize,
     /// Whom we ask directly is due then.
     renew_at: Instant,
-    pub(crate) lease: Lease,
-    pub(crate) majority: Majority,
+    pub lease: Lease,
+    pub majority: Majority,
     /// Votes in two-way contact by our own count.
-    pub(crate) present: u32,
+    pub present: u32,
     /// Members that answered us and were told of another electorate, or of none.
     mismatched: u32,
     /// Members that were told of another electorate than we were.
-    pub(crate) otherwise: Otherwise,
+    pub otherwise: Otherwise,
 }
 
 impl Voting {
@@ -109,144 +105,112 @@ impl Voting {
         self.agreed.as_ref().is_some_and(RosterTracker::is_empty)
     }
 
-    pub fn next(&self) -> Instant {
-        match self.electorate {
-            Some(_) => self.renew_at.min(self.settles_at()),
-            None => Instant::NEVER,
-        }
-    }
-
     /// Whether the proof on which quorum rests has run out.
     pub fn has_run_out(&self, now: Instant) -> bool {
         self.majority.until().is_some_and(|until| until <= now)
     }
 
+    /// When electors are asked next.
     pub fn renew_at(&self) -> Instant {
-        self.renew_at
+        if self.electorate.is_some() { self.renew_at } else { Instant::NEVER }
     }
 
+    /// When to judge though nothing was heard.
     pub fn settles_at(&self) -> Instant {
         if self.electorate.is_some() && !self.is_open() { self.majority.next() } else { Instant::NEVER }
     }
 }
 
-impl Node {
-    /// Somebody came or went: count again, once for many that do so together.
-    pub(crate) fn recount(&mut self, now: Instant) {
-        let pause = if self.gossip.broadcast.is_saturated() { IN_A_FLOOD } else { self.core.config.coalesce };
-        self.quorum.recount_at = self.quorum.recount_at.min(now + pause);
-    }
-
-    /// Counts who is here, for quorum and for the doubt of ourselves.
-    pub(crate) fn count_presence(&mut self, now: Instant) {
-        self.quorum.recount_at = Instant::NEVER;
-        let census = self.roster.census();
-        let suspect_share =
-            SuspectShare::of(self.silent_members(), (census.alive + census.suspect).saturating_sub(1));
-        let (was, is) =
-            (self.detection.suspect_share == SuspectShare::Most, suspect_share == SuspectShare::Most);
-        self.detection.suspect_share = suspect_share;
-        if was != is {
-            self.emit(Event::Isolated(is));
-        }
-        self.follow(now);
-        let roster = &self.roster;
-        self.quorum.voting.otherwise.keep(|hash| roster.get(hash).is_some());
-        if let Some(electorate) = &self.quorum.voting.electorate {
-            self.quorum.voting.ballot = electorate.ballot(&self.roster, self.quorum.voting.agreed.as_ref());
-            let electors = self.quorum.voting.ballot.electors.len().max(electorate.most_electors());
-            if self.core.config.fence && self.quorum.voting.agreed.is_some() {
-                self.quorum.voting.ballot.fault = Some(FenceError::Follows.to_string());
-            } else if self.core.config.fence && electors > MOST_ELECTORS {
-                self.quorum.voting.ballot.fault = Some(FenceError::TooMany(electors).to_string());
+impl QuorumService {
+    /// Somebody came or went: counts who votes and who is here.
+    pub fn count(&mut self, ctx: &Context<'_>) {
+        self.recount_at = Instant::NEVER;
+        self.follow(ctx);
+        let roster = ctx.roster;
+        self.voting.otherwise.keep(|hash| roster.get(hash).is_some());
+        if let Some(electorate) = &self.voting.electorate {
+            self.voting.ballot = electorate.ballot(ctx.roster, self.voting.agreed.as_ref());
+            let electors = self.voting.ballot.electors.len().max(electorate.most_electors());
+            if ctx.core.config.fence && self.voting.agreed.is_some() {
+                self.voting.ballot.fault = Some(FenceError::Follows.to_string());
+            } else if ctx.core.config.fence && electors > MOST_ELECTORS {
+                self.voting.ballot.fault = Some(FenceError::TooMany(electors).to_string());
             }
-            self.quorum.voting.relays = self.draw_relays();
-            let roster = &self.roster;
-            self.quorum.voting.lease.keep(|hash| roster.get(hash).is_some());
-            self.quorum.voting.renew_at = self.quorum.voting.renew_at.min(now);
+            self.voting.relays = self.draw_relays(ctx);
+            let roster = ctx.roster;
+            self.voting.lease.keep(|hash| roster.get(hash).is_some());
+            self.voting.renew_at = self.voting.renew_at.min(ctx.now);
         }
-        self.look_at_fences(now);
-        self.judge_quorum(now);
-        self.replace_witness(now);
+        self.look_at_fences(ctx);
+        self.judge(ctx);
     }
 
     /// Counts the proofs again and says so when quorum has changed.
-    pub(crate) fn judge_quorum(&mut self, now: Instant) {
-        if self.quorum.voting.electorate.is_none() || self.quorum.voting.is_open() {
+    pub fn judge(&mut self, ctx: &Context<'_>) {
+        if self.voting.electorate.is_none() || self.voting.is_open() {
             return;
         }
-        let (length, settle) = (self.core.config.lease(), self.settling_time());
-        let voting = &mut self.quorum.voting;
-        voting.present = voting.lease.count(now, self.core.me, &voting.ballot, length);
+        let (length, settle) = (ctx.core.config.lease(), self.settling_time(ctx));
+        let voting = &mut self.voting;
+        voting.present = voting.lease.count(ctx.now, ctx.core.me, &voting.ballot, length);
         // Whoever is out holds nothing, whatever its last answers would prove.
-        let counts = voting.ballot.fault.is_none() && !self.detection.footing.is_told_out();
+        let counts = voting.ballot.fault.is_none() && !ctx.told_out;
         let proof = voting.lease.proof().filter(|_| counts);
         let until = proof.map(|proof| proof.as_of + length);
-        if voting.majority.observe(now, until, settle) {
+        if voting.majority.observe(ctx.now, until, settle) {
             let quorum = voting.majority.quorum();
             voting.mismatched = 0;
             if voting.agreed.is_some() {
                 // With quorum back, who is down and who has come may be written down.
-                self.quorum.recount_at = now;
+                self.recount_at = ctx.now;
             }
-            self.emit(Event::Quorum(self.quorum(now)));
-            self.tell_quorum(now, quorum);
+            self.effects.push(Effect::Event(Event::Quorum(self.status(ctx))));
+            self.effects.push(Effect::Say(quorum));
         }
     }
 
     /// Asks those whose word is due.
-    pub(crate) fn renew_lease(&mut self, now: Instant) {
-        self.quorum.voting.renew_at = Instant::NEVER;
-        if self.quorum.voting.electorate.is_none() || self.gossip.leave.is_some() {
+    pub fn renew(&mut self, ctx: &Context<'_>) {
+        self.voting.renew_at = Instant::NEVER;
+        if self.voting.electorate.is_none() || ctx.leaving {
             return;
         }
         let (mut asked, mut next) = (0, Instant::NEVER);
-        for elector in self.whom_to_ask(now) {
-            let Some(member) =
-                self.roster.get(elector).filter(|m| m.is_present() && m.hash() != self.core.me)
-            else {
+        for elector in self.whom_to_ask(ctx) {
+            if elector == ctx.core.me || !ctx.roster.get(elector).is_some_and(Member::is_present) {
                 continue;
-            };
-            let to = member.incarnation.address();
-            let due = self.ask_at(now, elector);
-            if due > now {
+            }
+            let due = self.ask_at(ctx, elector);
+            if due > ctx.now {
                 next = next.min(due);
             } else if asked < MOST_AT_ONCE {
                 asked += 1;
-                self.quorum.voting.lease.asked(elector, now);
-                self.ping(now, elector, to, RequestKind::Lease);
-                next = next.min(self.ask_at(now, elector));
+                self.voting.lease.asked(elector, ctx.now);
+                self.effects.push(Effect::Ask(elector));
+                next = next.min(self.ask_at(ctx, elector));
             } else {
-                next = now;
+                next = ctx.now;
             }
         }
-        self.quorum.voting.renew_at = next.max(now + SHORTEST_TICK);
-        self.judge_quorum(now);
+        self.voting.renew_at = next.max(ctx.now + SHORTEST_TICK);
+        self.judge(ctx);
     }
 
-    /// An answer to a question of ours: its sender heard us when we asked.
-    pub(crate) fn hear_answer(&mut self, now: Instant, sender: u64, packet: &gossip::Packet) {
-        let answer = match &packet.body {
-            Some(Body::Pong(_)) => true,
-            Some(Body::Exchange(exchange)) => exchange.step == 2,
-            _ => false,
-        };
-        let request = self.transport.requests.get(packet.seq).filter(|c| answer && c.subject == Some(sender));
-        let Some(sent) = request.map(|request| request.sent) else { return };
-        self.note_electorate(now, sender, packet.lease.map(|said| said.electorate));
-        if self.quorum.voting.electorate.is_none() {
+    /// An answer to a question of ours: its sender heard us at `sent`, when we asked.
+    pub fn hear_answer(&mut self, ctx: &Context<'_>, sender: u64, sent: Instant, packet: &gossip::Packet) {
+        self.note_electorate(ctx, sender, packet.lease.map(|said| said.electorate));
+        if self.voting.electorate.is_none() {
             return;
         }
-        let Some(said) = packet.lease.filter(|said| said.electorate == self.quorum.voting.mark) else {
+        let Some(said) = packet.lease.filter(|said| said.electorate == self.voting.mark) else {
             // A vote that was told otherwise is no vote here, or two sides could have one each.
-            self.quorum.voting.mismatched = self.quorum.voting.mismatched.saturating_add(1);
-            let struck_off =
-                packet.lease.is_some_and(|said| said.electorate == self.quorum.voting.struck_off);
-            self.take_vote(now, sender, if struck_off { VoteReply::StruckOff } else { VoteReply::Refuses });
+            self.voting.mismatched = self.voting.mismatched.saturating_add(1);
+            let struck_off = packet.lease.is_some_and(|said| said.electorate == self.voting.struck_off);
+            self.take_vote(ctx, sender, if struck_off { VoteReply::StruckOff } else { VoteReply::Refuses });
             return;
         };
         self.take_vote(
-            now,
+            ctx,
             sender,
             match (said.age_ms, said.present) {
                 (_, 0) => VoteReply::Open,
@@ -254,46 +218,41 @@ impl Node {
                 (_, present) => VoteReply::Holds { present },
             },
         );
-        self.quorum.voting.lease.answered(sender, sent);
+        self.voting.lease.answered(sender, sent);
         // With a fence a proof is one's own, or nobody could tell from outside when it ends.
         // Nor does one borrow from anybody who is not on the agreed roster, and so may have another one.
-        let lends =
-            !self.core.config.fence && self.quorum.voting.agreed.as_ref().is_none_or(|a| a.has(sender));
+        let lends = !ctx.core.config.fence && self.voting.agreed.as_ref().is_none_or(|a| a.has(sender));
         if let Some(age_ms) = said.age_ms.checked_sub(1).filter(|_| lends) {
-            self.quorum.voting.lease.borrow(sent, Duration::from_millis(age_ms.into()), said.present);
+            self.voting.lease.borrow(sent, Duration::from_millis(age_ms.into()), said.present);
         }
-        self.hear_silences(now, sender, sent, packet.body.as_ref());
+        self.hear_silences(ctx, sender, sent, packet.body.as_ref());
         // Whoever asks hundreds counts when it asks, not at each answer.
-        if self.core.config.fence
-            || self.quorum.voting.ballot.electors.len() <= DIRECT
-            || !self.asks_everybody()
-        {
-            self.judge_quorum(now);
+        if ctx.core.config.fence || self.voting.ballot.electors.len() <= DIRECT || !self.asks_everybody(ctx) {
+            self.judge(ctx);
         }
     }
 
-    fn note_electorate(&mut self, now: Instant, sender: u64, said: Option<u32>) {
-        let voting = &mut self.quorum.voting;
+    fn note_electorate(&mut self, ctx: &Context<'_>, sender: u64, said: Option<u32>) {
+        let voting = &mut self.voting;
         let ours = voting.electorate.as_ref().map(|_| voting.mark);
         // With one that follows the cluster, whoever does not count with us says so by another mark, or by none.
         let follows = voting.agreed.is_some() && said.is_none_or(|said| said == voting.struck_off);
-        voting.otherwise.note(now, sender, if follows { ours } else { said }, ours);
+        voting.otherwise.note(ctx.now, sender, if follows { ours } else { said }, ours);
     }
 
     /// What our answers say of quorum.
-    pub(crate) fn say_lease(&self, now: Instant) -> Option<gossip::Lease> {
-        self.quorum.voting.electorate.as_ref()?;
-        let length = self.core.config.lease();
+    pub fn say_lease(&self, ctx: &Context<'_>) -> Option<gossip::Lease> {
+        self.voting.electorate.as_ref()?;
+        let length = ctx.core.config.lease();
         let proof = self
-            .quorum
             .voting
             .lease
             .proof()
-            .filter(|proof| self.quorum.voting.ballot.fault.is_none() && now.since(proof.as_of) < length)
-            .filter(|_| !self.detection.footing.is_told_out());
+            .filter(|proof| self.voting.ballot.fault.is_none() && ctx.now.since(proof.as_of) < length)
+            .filter(|_| !ctx.told_out);
         // Where the electorate follows the cluster, a newcomer must be able to tell who holds quorum, who has lost it, and who
         // has only begun.
-        let quorum = self.quorum.voting.agreed.as_ref().map(|_| self.quorum.voting.majority.at(now).quorum());
+        let quorum = self.voting.agreed.as_ref().map(|_| self.voting.majority.at(ctx.now).quorum());
         let proof = proof.filter(|_| quorum != Some(Quorum::Lost));
         let present = match quorum {
             None => proof.map_or(0, |proof| proof.present),
@@ -303,19 +262,19 @@ impl Node {
         };
         // Rounded up: a proof never grows younger on its way.
         let age_ms =
-            proof.map_or(0, |p| u32::try_from(now.since(p.as_of).as_millis()).map_or(0, |ms| ms + 2));
-        Some(gossip::Lease { electorate: self.quorum.voting.mark, age_ms, present })
+            proof.map_or(0, |p| u32::try_from(ctx.now.since(p.as_of).as_millis()).map_or(0, |ms| ms + 2));
+        Some(gossip::Lease { electorate: self.voting.mark, age_ms, present })
     }
 
-    /// Whether our side has the majority. Exact at `now`: a proof that has run out since the last call counts no more.
+    /// Whether our side has the majority. Exact at this moment: a proof that has run out since the last call counts no more.
     #[must_use]
-    pub fn quorum(&self, now: Instant) -> QuorumStatus {
-        let voting = &self.quorum.voting;
-        let majority = voting.majority.at(now);
+    pub fn status(&self, ctx: &Context<'_>) -> QuorumStatus {
+        let voting = &self.voting;
+        let majority = voting.majority.at(ctx.now);
         let votes = self.votes();
         let proven = voting.lease.proof().filter(|_| majority.until().is_some());
         let present = voting.present.max(proven.map_or(0, |proof| proof.present));
-        let needed = self.needed(now, present);
+        let needed = self.needed(ctx, present);
         QuorumStatus {
             quorum: majority.quorum(),
             since: majority.since(),
@@ -324,24 +283,24 @@ impl Node {
             needed,
             expected: votes,
             electorate: voting.electorate.as_ref().map(ToString::to_string),
-            fence: self.core.config.fence,
+            fence: ctx.core.config.fence,
             agreed: voting.agreed.as_ref().map(RosterTracker::shown),
-            reason: self.why_quorum(majority.quorum(), present, needed),
+            reason: self.why_quorum(ctx, majority.quorum(), present, needed),
         }
     }
 
     /// All votes there are.
     fn votes(&self) -> Option<u32> {
-        let electorate = self.quorum.voting.electorate.as_ref()?;
-        Some(electorate.votes().unwrap_or(self.quorum.voting.ballot.votes))
+        let electorate = self.voting.electorate.as_ref()?;
+        Some(electorate.votes().unwrap_or(self.voting.ballot.votes))
     }
 
     /// How many votes we need; of a half it is enough where the one that decides a tie hears us.
-    fn needed(&self, now: Instant, present: u32) -> u32 {
-        let Voting { electorate: Some(electorate), ballot, lease, .. } = &self.quorum.voting else {
+    fn needed(&self, ctx: &Context<'_>, present: u32) -> u32 {
+        let Voting { electorate: Some(electorate), ballot, lease, .. } = &self.voting else {
             return 0;
         };
-        let decides = |hash| hash == self.core.me || lease.hears_us(now, hash, self.core.config.lease());
+        let decides = |hash| hash == ctx.core.me || lease.hears_us(ctx.now, hash, ctx.core.config.lease());
         match electorate.needed() {
             Some(needed) => needed,
             None if present.saturating_mul(2) == ballot.votes && ballot.tie.is_some_and(decides) => present,
@@ -349,19 +308,19 @@ impl Node {
         }
     }
 
-    fn why_quorum(&self, quorum: Quorum, present: u32, needed: u32) -> String {
-        let voting = &self.quorum.voting;
+    fn why_quorum(&self, ctx: &Context<'_>, quorum: Quorum, present: u32, needed: u32) -> String {
+        let voting = &self.voting;
         let Some(electorate) = &voting.electorate else {
             return "no electorate: start the agent with --expected".to_owned();
         };
         if let Some(fault) = &voting.ballot.fault {
             return fault.clone();
         }
-        if let Some(outside) = self.outside().filter(|_| self.detection.footing.is_told_out()) {
-            return outside.to_string();
+        if let Some(outside) = &ctx.outside {
+            return outside.clone();
         }
         if let Some(agreed) = voting.agreed.as_ref().filter(|agreed| agreed.is_empty()) {
-            return agreed.why_none(self.is_searching());
+            return agreed.why_none(self.is_searching(ctx));
         }
         let votes = self.votes().unwrap_or(0);
         let only = if present < needed { "only " } else { "" };
@@ -377,9 +336,9 @@ impl Node {
             reason.push_str("; waiting for it to last");
         }
         let agreed = voting.agreed.iter().flat_map(RosterTracker::names);
-        let agreed = agreed.filter(|(hash, _)| self.roster.get(*hash).is_none()).map(|(_, name)| name);
+        let agreed = agreed.filter(|(hash, _)| ctx.roster.get(*hash).is_none()).map(|(_, name)| name);
         let unknown: Vec<&str> =
-            electorate.unknown(&self.roster).chain(agreed).map(|name| name.as_str()).collect();
+            electorate.unknown(ctx.roster).chain(agreed).map(|name| name.as_str()).collect();
         if !unknown.is_empty() {
             reason.push_str(&format!("; not in the view: {}", unknown.join(", ")));
         }
@@ -394,96 +353,85 @@ impl Node {
         reason
     }
 
-    /// A loss stands in our own record, for everybody to see.
-    fn tell_quorum(&mut self, now: Instant, quorum: Quorum) {
-        let value = (quorum == Quorum::Lost).then(|| quorum.to_string().into_bytes());
-        // A record without room for one more key stays as it is: the operator's keys come first.
-        let _ = self.set_state(now, &[(QUORUM_KEY.to_owned(), value)]);
-    }
-
     /// Larger clusters take longer to find one another. Never less than a proof is good: whoever comes back does not
     /// hold quorum by a proof from before its return.
-    pub(crate) fn settling_time(&self) -> Duration {
-        let doublings = self.quorum.voting.ballot.votes.max(1).ilog2();
-        self.core.config.quorum_settle.max(self.core.config.lease())
-            + self.core.config.interval * doublings / 4
+    pub fn settling_time(&self, ctx: &Context<'_>) -> Duration {
+        let doublings = self.voting.ballot.votes.max(1).ilog2();
+        ctx.core.config.quorum_settle.max(ctx.core.config.lease()) + ctx.core.config.interval * doublings / 4
     }
 
     /// The electors that ask all others: few, the same in all eyes that see the same members.
-    fn draw_relays(&self) -> Vec<u64> {
+    fn draw_relays(&self, ctx: &Context<'_>) -> Vec<u64> {
         let mut drawn: Vec<(bool, u64, u64)> = self
-            .quorum
             .voting
             .ballot
             .electors
             .iter()
-            .filter_map(|(hash, _)| self.roster.get(*hash))
+            .filter_map(|(hash, _)| ctx.roster.get(*hash))
             .filter(|m| m.is_present())
-            .map(|m| (self.is_of_no_help(m), fingerprint::of_pair(COLLECTORS, m.hash()), m.hash()))
+            .map(|m| (self.is_of_no_help(ctx, m), fingerprint::of_pair(COLLECTORS, m.hash()), m.hash()))
             .collect();
         drawn.sort_unstable();
-        let few = if self.quorum.voting.ballot.electors.len() <= DIRECT { DIRECT } else { FEW };
+        let few = if self.voting.ballot.electors.len() <= DIRECT { DIRECT } else { FEW };
         drawn.into_iter().take(few).map(|(_, _, hash)| hash).collect()
     }
 
     /// Whether there is no point in asking it for its proof.
-    fn is_of_no_help(&self, member: &Member) -> bool {
-        member.status != Status::Alive || member.hash() != self.core.me && self.cannot_lend(member.hash())
+    fn is_of_no_help(&self, ctx: &Context<'_>, member: &Member) -> bool {
+        member.status != Status::Alive || member.hash() != ctx.core.me && self.cannot_lend(member.hash())
     }
 
     /// All electors, if it is on us to ask them; otherwise one who does.
-    fn whom_to_ask(&mut self, now: Instant) -> Vec<u64> {
-        if self.asks_everybody() || self.quorum.voting.is_open() {
+    fn whom_to_ask(&mut self, ctx: &Context<'_>) -> Vec<u64> {
+        if self.asks_everybody(ctx) || self.voting.is_open() {
             // Those who may be added soon too, so that their answers are there by then.
-            let soon = self.quorum.voting.agreed.iter().flat_map(RosterTracker::waiting);
-            return self.quorum.voting.ballot.electors.iter().map(|(hash, _)| *hash).chain(soon).collect();
+            let soon = self.voting.agreed.iter().flat_map(RosterTracker::waiting);
+            return self.voting.ballot.electors.iter().map(|(hash, _)| *hash).chain(soon).collect();
         }
         let whom = |voting: &Voting| voting.relays.get(voting.turn % voting.relays.len().max(1)).copied();
         // Who did not answer in time is passed over for the next.
-        if let Some(hash) = whom(&self.quorum.voting)
-            && (hash == self.core.me || self.quorum.voting.lease.waits_for(hash) || self.cannot_lend(hash))
-            && self.ask_at(now, hash) <= now
+        if let Some(hash) = whom(&self.voting)
+            && (hash == ctx.core.me || self.voting.lease.waits_for(hash) || self.cannot_lend(hash))
+            && self.ask_at(ctx, hash) <= ctx.now
         {
-            self.quorum.voting.turn = self.quorum.voting.turn.wrapping_add(1);
+            self.voting.turn = self.voting.turn.wrapping_add(1);
         }
-        whom(&self.quorum.voting).into_iter().collect()
+        whom(&self.voting).into_iter().collect()
     }
 
-    pub(crate) fn asks_everybody(&self) -> bool {
-        let Voting { ballot, relays, .. } = &self.quorum.voting;
-        self.core.config.fence
-            || ballot.of(self.core.me) > 0
-                && (ballot.electors.len() <= DIRECT || relays.contains(&self.core.me))
+    pub fn asks_everybody(&self, ctx: &Context<'_>) -> bool {
+        let Voting { ballot, relays, .. } = &self.voting;
+        ctx.core.config.fence
+            || ballot.of(ctx.core.me) > 0
+                && (ballot.electors.len() <= DIRECT || relays.contains(&ctx.core.me))
     }
 
     /// When an elector is to be asked (again).
-    fn ask_at(&self, now: Instant, elector: u64) -> Instant {
-        let lease = self.core.config.lease();
+    fn ask_at(&self, ctx: &Context<'_>, elector: u64) -> Instant {
+        let lease = ctx.core.config.lease();
         let pace = RetryPolicy {
-            period: self.lease_period(now, elector),
-            retry: self.core.patience(self.roster.get(elector)).clamp(lease / 28, lease / 8),
-            slow: self.core.config.interval,
+            period: self.lease_period(ctx, elector),
+            retry: ctx.core.patience(ctx.roster.get(elector)).clamp(lease / 28, lease / 8),
+            slow: ctx.core.config.interval,
             hope: lease * 2,
         };
-        let due = self.quorum.voting.lease.due(elector, pace);
-        match self.quorum.voting.lease.proof() {
+        let due = self.voting.lease.due(elector, pace);
+        match self.voting.lease.proof() {
             // A borrower waits until half of its proof is used up.
-            Some(proof) if !self.asks_everybody() => due.max(proof.as_of + lease / 2),
+            Some(proof) if !self.asks_everybody(ctx) => due.max(proof.as_of + lease / 2),
             _ => due,
         }
     }
 
     /// How often to ask: twice in the life of a proof, so that several losses do no harm. Not all at once, so that the
     /// newest answers are of all ages.
-    fn lease_period(&self, now: Instant, elector: u64) -> Duration {
-        let often = self.quorum.fence.hurries(now) || !self.asks_everybody();
-        let period = self.core.config.lease() / if often { 8 } else { 2 };
+    fn lease_period(&self, ctx: &Context<'_>, elector: u64) -> Duration {
+        let often = self.fence.hurries(ctx.now) || !self.asks_everybody(ctx);
+        let period = ctx.core.config.lease() / if often { 8 } else { 2 };
         period - period / 4 * u32::try_from(elector % 8).unwrap_or(0) / 8
     }
 }
 
-/// From a change to the count while hundreds come at once: with an electorate, a count looks for all its electors.
-const IN_A_FLOOD: Duration = Duration::from_millis(200);
 /// Up to so many electors ask one another directly. Seven are the usual most of those who replicate, and cost each
 /// of them 1.3 kB/s more (`heartsay-sim run quiet --nodes 7 --set protocol.expected=all`).
 const DIRECT: usize = 7;
@@ -493,6 +441,5 @@ const FEW: usize = 3;
 const COLLECTORS: u64 = 0x636f_6c6c_6563_7473;
 /// Questions that leave in one instant.
 const MOST_AT_ONCE: usize = 16;
+/// Between two rounds of questions.
 const SHORTEST_TICK: Duration = Duration::from_millis(10);
-/// Key in the own record that says "lost" while it is.
-pub const QUORUM_KEY: &str = "quorum";

@@ -1,0 +1,152 @@
+//! The quorum service in the node: what it is told, and what it has done.
+
+use core::time::Duration;
+
+use heartsay_proto::gossip;
+use heartsay_proto::gossip::packet::Body;
+
+use crate::Instant;
+use crate::detection::verdict::SuspectShare;
+use crate::identity::Name;
+use crate::io::{Event, MemberEventKind};
+use crate::node::Node;
+use crate::quorum::otherwise::Stated;
+use crate::quorum::{Context, Effect, Quorum, QuorumService, QuorumStatus};
+use crate::roster::member::Member;
+use crate::transport::requests::RequestKind;
+
+impl Node {
+    /// Whether our side has the majority. Exact at `now`: a proof that has run out since the last call counts no more.
+    #[must_use]
+    pub fn quorum(&self, now: Instant) -> QuorumStatus {
+        self.quorum.status(&self.quorum_context(now))
+    }
+
+    /// Whether what the electors have said so far proves, at `now`, that the lease of `name` has run out. Asked of
+    /// anybody that is suspect or down; to be told needs the verdict too.
+    #[must_use]
+    pub fn lease_ran_out(&self, now: Instant, name: &Name) -> bool {
+        self.quorum.lease_ran_out(&self.quorum_context(now), name)
+    }
+
+    /// Members that are here and were told of another electorate than we were, by name.
+    #[must_use]
+    pub fn told_otherwise(&self, now: Instant) -> Vec<(Name, Stated)> {
+        self.quorum.told_otherwise(&self.quorum_context(now), self.is_taken_in())
+    }
+
+    /// Somebody came or went: count again, once for many that do so together.
+    pub(crate) fn recount(&mut self, now: Instant) {
+        let pause = if self.gossip.broadcast.is_saturated() { IN_A_FLOOD } else { self.core.config.coalesce };
+        self.quorum.recount_at = self.quorum.recount_at.min(now + pause);
+    }
+
+    /// Counts who is here, for quorum and for the doubt of ourselves.
+    pub(crate) fn count_presence(&mut self, now: Instant) {
+        let census = self.roster.census();
+        let others = (census.alive + census.suspect).saturating_sub(1);
+        let share = SuspectShare::of(self.silent_members(), others);
+        let was = core::mem::replace(&mut self.detection.suspect_share, share);
+        if (was == SuspectShare::Most) != (share == SuspectShare::Most) {
+            self.emit(Event::Isolated(share == SuspectShare::Most));
+        }
+        self.with_quorum(now, QuorumService::count);
+        self.replace_witness(now);
+    }
+
+    /// Counts the proofs again.
+    pub(crate) fn judge_quorum(&mut self, now: Instant) {
+        self.with_quorum(now, QuorumService::judge);
+    }
+
+    /// Asks the electors whose word is due.
+    pub(crate) fn renew_lease(&mut self, now: Instant) {
+        self.with_quorum(now, QuorumService::renew);
+    }
+
+    /// An answer to a question of ours may say what its sender knows of quorum.
+    pub(crate) fn hear_answer(&mut self, now: Instant, sender: u64, packet: &gossip::Packet) {
+        let answers = match &packet.body {
+            Some(Body::Pong(_)) => true,
+            Some(Body::Exchange(exchange)) => exchange.step == 2,
+            _ => false,
+        };
+        let request =
+            self.transport.requests.get(packet.seq).filter(|r| answers && r.subject == Some(sender));
+        if let Some(sent) = request.map(|request| request.sent) {
+            self.with_quorum(now, |quorum, context| quorum.hear_answer(context, sender, sent, packet));
+        }
+    }
+
+    /// What we say of quorum to `asker`: to say it is to acknowledge it as a member.
+    pub(crate) fn acknowledge(&mut self, now: Instant, asker: Option<u64>) -> Option<gossip::Lease> {
+        let counts = asker.and_then(|asker| self.roster.get(asker)).is_some_and(|asker| self.counts(asker));
+        self.with_quorum(now, |quorum, context| quorum.acknowledge(context, asker, counts))
+    }
+
+    /// Whether a member counts for anything here: it is neither down nor gone, nor about to be put out.
+    pub(crate) fn counts(&self, member: &Member) -> bool {
+        member.is_present() && !self.detection.damping.has_notice(member)
+    }
+
+    /// Whether a member that is down is fenced now and was not before.
+    pub(crate) fn enclose(&mut self, now: Instant, subject: u64) -> bool {
+        self.with_quorum(now, |quorum, context| quorum.enclose(context, subject))
+    }
+
+    /// Calls the service, and does what it asks for.
+    pub(crate) fn with_quorum<R>(
+        &mut self,
+        now: Instant,
+        call: impl FnOnce(&mut QuorumService, &Context<'_>) -> R,
+    ) -> R {
+        let (told_out, outside) = self.told_out();
+        let Self { core, roster, gossip, quorum, .. } = self;
+        let (leaving, joined) = (gossip.leave.is_some(), gossip.join.is_joined());
+        let result = call(quorum, &Context { now, core, roster, leaving, joined, told_out, outside });
+        for effect in self.quorum.take_effects() {
+            self.carry_out(now, effect);
+        }
+        result
+    }
+
+    fn carry_out(&mut self, now: Instant, effect: Effect) {
+        match effect {
+            Effect::Ask(elector) => {
+                if let Some(to) = self.roster.get(elector).map(|member| member.incarnation.address()) {
+                    self.ping(now, elector, to, RequestKind::Lease);
+                }
+            }
+            Effect::Event(event) => self.emit(event),
+            Effect::TellStatus => self.emit(Event::Quorum(self.quorum(now))),
+            Effect::Say(quorum) => {
+                let value = (quorum == Quorum::Lost).then(|| quorum.to_string().into_bytes());
+                // A record without room for one more key stays as it is: the operator's keys come first.
+                let _ = self.set_state(now, &[(QUORUM_KEY.to_owned(), value)]);
+            }
+            Effect::Recount => self.recount(now),
+            Effect::Count => self.count_presence(now),
+            Effect::Fenced(subject) => {
+                let reason = "a majority has acknowledged nothing of it for longer than its lease";
+                self.report(subject, MemberEventKind::Fenced, &[], reason);
+            }
+        }
+    }
+
+    fn quorum_context(&self, now: Instant) -> Context<'_> {
+        let (told_out, outside) = self.told_out();
+        let (leaving, joined) = (self.gossip.leave.is_some(), self.gossip.join.is_joined());
+        Context { now, core: &self.core, roster: &self.roster, leaving, joined, told_out, outside }
+    }
+
+    /// Whether somebody has told us that we do not count, and in words why.
+    fn told_out(&self) -> (bool, Option<String>) {
+        let told_out = self.detection.footing.is_told_out();
+        (told_out, self.outside().filter(|_| told_out).map(|outside| outside.to_string()))
+    }
+}
+
+/// Key in the own record that says "lost" while it is.
+pub const QUORUM_KEY: &str = "quorum";
+/// From a change to the count while hundreds come at once: with an electorate, a count looks for all its electors.
+const IN_A_FLOOD: Duration = Duration::from_millis(200);
