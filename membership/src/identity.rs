@@ -1,9 +1,11 @@
 //! Who a member is: the name it was given, the host it runs on, the life it lives.
 
 use core::fmt;
+use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
 
 use heartsay_proto::is_word;
+use rand::{Rng, RngExt};
 use smol_str::SmolStr;
 
 /// The name of a member, unique in its cluster and the key of every table.
@@ -91,6 +93,15 @@ pub enum NameError {
 #[repr(Rust, packed(8))]
 pub struct HostId(pub u128);
 
+impl HostId {
+    /// A new one, for the first start on a host. To be kept and used by every later life.
+    ///
+    /// `rng` must be as good as the operating system's: two hosts with one id are taken for copies of each other.
+    pub fn random(rng: &mut impl Rng) -> Self {
+        Self(rng.random())
+    }
+}
+
 impl fmt::Display for HostId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let v = self.0;
@@ -115,6 +126,26 @@ impl fmt::Debug for HostId {
 /// One life of a name: Unix milliseconds at its start, always above the life before.
 pub type Generation = u64;
 
+/// The generation of the next life: the wall clock's, and above the last one that was kept.
+///
+/// Keep it before the node starts, and again whenever [`Event::GenerationRaised`](crate::Event::GenerationRaised),
+/// [`Event::Readdressed`](crate::Event::Readdressed) or [`Event::GenerationReset`](crate::Event::GenerationReset) says
+/// another one.
+#[must_use]
+pub fn next_generation(kept: Option<Generation>, unix_ms: u64) -> Generation {
+    kept.map_or(unix_ms, |kept| unix_ms.max(kept.saturating_add(1)))
+}
+
+/// Whether a member can be at `address`: one host, and a port.
+#[must_use]
+pub fn is_reachable(address: SocketAddr) -> bool {
+    let one_host = match address.ip() {
+        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+    };
+    one_host && address.port() != 0
+}
+
 /// Bumped by its owner once per round; evidence of life, and what refutes.
 pub type Heartbeat = u64;
 
@@ -132,6 +163,23 @@ mod tests {
         assert_eq!(Name::new("a\u{0}"), Err(NameError::Character { character: '\0' }));
         assert_eq!(Name::new(&"x".repeat(129)), Err(NameError::TooLong { bytes: 129 }));
         assert_eq!(Name::new("n-1.example").map(|n| n.to_string()).as_deref(), Ok("n-1.example"));
+    }
+
+    #[test]
+    fn a_generation_is_above_the_last_one_whatever_the_clock_says() {
+        assert_eq!(next_generation(None, 5_000), 5_000);
+        assert_eq!(next_generation(Some(5_000), 9_000), 9_000);
+        assert_eq!(next_generation(Some(5_000), 100), 5_001);
+        assert_eq!(next_generation(Some(u64::MAX), 100), u64::MAX);
+    }
+
+    #[test]
+    fn a_member_is_at_one_host_and_a_port() {
+        let reachable = |address: &str| is_reachable(address.parse().unwrap());
+        assert!(["10.0.0.1:4327", "127.0.0.1:1", "[fd00::1]:4327", "[::1]:9"].iter().all(|a| reachable(a)));
+        let nowhere =
+            ["0.0.0.0:4327", "10.0.0.1:0", "224.0.0.1:4327", "255.255.255.255:4327", "[::]:1", "[ff02::1]:1"];
+        assert!(!nowhere.iter().any(|a| reachable(a)));
     }
 
     #[test]

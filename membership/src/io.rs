@@ -52,7 +52,8 @@ pub enum Input<'a> {
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Addresses at which the operator says that other members are, as resolved right now and best first. Replaces those of
-    /// before. They are called first and every time.
+    /// before. They are called first and every time. Those at which nobody can be ([`is_reachable`](crate::is_reachable))
+    /// are left out, here and in the other commands that take addresses.
     Seeds(Vec<SocketAddr>),
     /// Addresses of peers of an earlier life. Replaces those of before. They are called beside the seeds, and dropped when
     /// they never answer.
@@ -280,6 +281,12 @@ pub enum Rejected {
         /// Its status.
         status: Status,
     },
+    /// An address at which no member can be.
+    #[error("no member can be reached at {address}: give the address of one host, and a port")]
+    Address {
+        /// The refused address.
+        address: SocketAddr,
+    },
     /// A command after the good-bye.
     #[error("this agent is leaving")]
     Leaving,
@@ -301,6 +308,7 @@ impl Rejected {
             Self::Echo { .. } => "echo",
             Self::UnknownMember(_) => "unknown-member",
             Self::StillHere { .. } => "still-here",
+            Self::Address { .. } => "bad-address",
             Self::Leaving => "leaving",
         }
     }

@@ -16,6 +16,7 @@ use rand::RngExt;
 
 use crate::Instant;
 use crate::gossip::peers;
+use crate::identity::is_reachable;
 use crate::node::Node;
 use crate::node::is_other;
 use crate::transport::requests::{Request, RequestKind};
@@ -96,7 +97,7 @@ impl Join {
     /// Replaces the seeds. Those that are new are called first.
     pub fn set_seeds(&mut self, now: Instant, seeds: Vec<SocketAddr>, mine: SocketAddr) {
         let known: BTreeSet<SocketAddr> = self.seeds.iter().copied().collect();
-        let others = seeds.into_iter().filter(|seed| *seed != mine);
+        let others = seeds.into_iter().filter(|seed| *seed != mine && is_reachable(*seed));
         let (new, old): (Vec<_>, Vec<_>) = others.partition(|seed| !known.contains(seed));
         if !new.is_empty() {
             (self.dial_at, self.attempts, self.turn) = (now, 0, 0);
@@ -108,7 +109,8 @@ impl Join {
 
     /// Replaces the peers of an earlier life.
     pub fn set_remembered(&mut self, now: Instant, peers: Vec<SocketAddr>, mine: SocketAddr) {
-        let others: BTreeSet<SocketAddr> = peers.into_iter().filter(|peer| *peer != mine).collect();
+        let others: BTreeSet<SocketAddr> =
+            peers.into_iter().filter(|peer| *peer != mine && is_reachable(*peer)).collect();
         self.remembered = others.into_iter().map(|address| Remembered { address, calls: 0 }).collect();
         if self.phase == Phase::Alone || self.phase == Phase::Looking {
             self.dial_at = now;

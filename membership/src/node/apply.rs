@@ -582,6 +582,7 @@ impl Node {
             | Rejected::Echo { .. }
             | Rejected::UnknownMember(_)
             | Rejected::StillHere { .. }
+            | Rejected::Address { .. }
             | Rejected::Leaving => return,
         };
         let body = gossip::packet::Body::Refusal(gossip::Refusal { reason });

@@ -1,11 +1,13 @@
 //! What the program or the operator of this host asks of the machine.
 
 use crate::Instant;
-use crate::identity::Name;
+use crate::identity::{Name, is_reachable};
 use crate::io::{Command, Event, MemberEventKind, Rejected};
 use crate::node::Node;
+use crate::node::quorum::QUORUM_KEY;
 use crate::roster::fingerprint;
 use crate::roster::standing::Status;
+use crate::roster::state::StateError;
 
 impl Node {
     pub(crate) fn on_command(&mut self, now: Instant, command: Command) -> Result<(), Rejected> {
@@ -24,7 +26,7 @@ impl Node {
                 Ok(())
             }
             Command::Join(addresses) => {
-                for address in addresses {
+                for address in addresses.into_iter().filter(|address| is_reachable(*address)) {
                     self.dial(now, address);
                 }
                 Ok(())
@@ -38,7 +40,11 @@ impl Node {
                 Ok(())
             }
             Command::Forget(name) => self.forget(now, &name),
-            Command::Set(changes) => self.set_state(now, &changes),
+            Command::Set(changes) => {
+                changes.iter().try_for_each(|(key, _)| check_not_ours(key))?;
+                self.set_state(now, &changes)
+            }
+            Command::Readdress(address) if !is_reachable(address) => Err(Rejected::Address { address }),
             Command::Readdress(address) => {
                 self.readdress(now, address);
                 Ok(())
@@ -93,4 +99,9 @@ impl Node {
         self.gossip.broadcast.news(now, hash, false);
         Ok(())
     }
+}
+
+/// What the protocol keeps in the record is not for users.
+pub fn check_not_ours(key: &str) -> Result<(), StateError> {
+    if key == QUORUM_KEY { Err(StateError::Reserved { key: key.to_owned() }) } else { Ok(()) }
 }

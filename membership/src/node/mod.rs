@@ -5,7 +5,7 @@ mod apply;
 mod command;
 mod dispatch;
 mod query;
-mod quorum;
+pub(crate) mod quorum;
 mod timers;
 
 pub use apply::{FARTHEST_START_MS, SHORTEST_INTERVAL_MS, heartbeat_limit, is_other};
@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::detection::Detection;
 use crate::gossip::Gossip;
-use crate::identity::{Generation, HostId, Name};
+use crate::identity::{Generation, HostId, Name, is_reachable};
 use crate::io::{Event, Input, Output, Rejected};
 use crate::quorum::QuorumService;
 use crate::roster::Roster;
@@ -48,6 +48,20 @@ pub struct Identity {
     pub state: Vec<(String, Vec<u8>)>,
 }
 
+/// Why nobody can be this member. The caller's fault; nothing was made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// What it says about itself breaks a limit.
+    #[error("bad state: {0}")]
+    State(#[from] StateError),
+    /// Others cannot reach it there.
+    #[error("no member can be reached at {address}: give the address of one host, and a port")]
+    Address {
+        /// The refused address.
+        address: SocketAddr,
+    },
+}
+
 /// One member's side of the protocol.
 ///
 /// After each [`Self::handle`], call [`Self::poll_output`] until it says
@@ -70,14 +84,17 @@ impl Node {
     /// nodes with one seed do not act in step, nor use one nonce twice.
     ///
     /// # Errors
-    /// The initial state breaks a limit.
+    /// The initial state breaks a limit, or nobody could reach the address.
     pub fn new(
         me: Identity,
         config: impl Into<Arc<Config>>,
         seed: u64,
         now: Instant,
-    ) -> Result<Self, StateError> {
+    ) -> Result<Self, IdentityError> {
         let config = config.into();
+        if !is_reachable(me.address) {
+            return Err(IdentityError::Address { address: me.address });
+        }
         let interval_ms = u32::try_from(config.interval.as_millis()).unwrap_or(u32::MAX).clamp(10, 600_000);
         let schedule = Schedule { unix_ms: me.generation, heartbeat: 0, interval_ms };
         let name = me.name.clone();
@@ -86,6 +103,7 @@ impl Node {
         let mut core = Core::new(now, &me, config.clone(), seed, ids, interval_ms);
         let mut state = State::default();
         let entries: Vec<_> = me.state.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        entries.iter().try_for_each(|(key, _)| command::check_not_ours(key))?;
         state.set(&entries, config.capacity())?;
         let (incarnation, state) = config.interner.intern(incarnation, state);
         let member = Member::new(now, incarnation, Standing::default(), state, &config);

@@ -345,7 +345,7 @@ const WEAKER: &str = "last-agreed follows the cluster and promises less than a s
                       of a settled cluster never both hold quorum, but while a change of the roster is still spreading, \
                       or when groups are started apart, both may";
 /// Tags stand in a member's state under this prefix.
-const TAG: &str = "tag/";
+pub const TAG: &str = "tag/";
 /// More than any cluster has members; keeps sums far from overflow.
 const MOST_VOTES: u32 = 1_000_000;
 

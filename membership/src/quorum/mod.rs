@@ -27,7 +27,7 @@ mod service;
 mod tests;
 
 pub use agreed_roster::{RosterContext, RosterTracker, VoteReply};
-pub use electorate::{Ballot, Electorate, ElectorateError, majority};
+pub use electorate::{Ballot, Electorate, ElectorateError, TAG, majority};
 pub use fence::{Acknowledged, FenceError, FenceEvidence, MOST_ABOUT, MOST_ELECTORS};
 pub use lease::{Lease, RetryPolicy};
 pub use majority::Majority;

@@ -520,6 +520,12 @@ pub enum StateError {
         /// The configured size of datagrams.
         datagram: usize,
     },
+    /// A key that the protocol keeps for itself.
+    #[error("key {key:?} is the protocol's own; another name, perhaps with a prefix, is free")]
+    Reserved {
+        /// The key.
+        key: String,
+    },
     /// At most 64 keys.
     #[error("{keys} keys are too many; at most {MAX_KEYS} are allowed")]
     Keys {

@@ -8,7 +8,7 @@ use heartsay_proto::{Message, gossip};
 use smol_str::SmolStr;
 
 use crate::Instant;
-use crate::identity::{Generation, HostId, Name, Version};
+use crate::identity::{Generation, HostId, Name, Version, is_reachable};
 use crate::io::Rejected;
 use crate::roster::incarnation::{Incarnation, Schedule};
 use crate::roster::member::Member;
@@ -144,7 +144,9 @@ pub fn read_address(ip: &[u8], port: u32) -> Option<SocketAddr> {
 fn read_life(generation: Generation, body: &gossip::Body) -> Result<Incarnation, Rejected> {
     let name = Name::new(&body.name)?;
     let malformed = Rejected::Unexpected { what: "identity" };
-    let address = read_address(&body.ip, body.port).ok_or(malformed.clone())?;
+    let address = read_address(&body.ip, body.port)
+        .filter(|address| is_reachable(*address))
+        .ok_or(malformed.clone())?;
     let host_id = <[u8; 16]>::try_from(body.host_id.as_ref()).map_err(|_| malformed)?;
     let schedule = Schedule {
         unix_ms: body.ref_unix_ms,
