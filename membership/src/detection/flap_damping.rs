@@ -184,9 +184,9 @@ impl Node {
             return;
         }
         if answered {
-            self.detection.damping.others.answered()
+            self.detection.damping.others.answered();
         } else {
-            self.detection.damping.others.unanswered()
+            self.detection.damping.others.unanswered();
         }
     }
 
