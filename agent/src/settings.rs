@@ -12,17 +12,19 @@ mod table;
 mod values;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use heartsay_membership::{Config, Electorate, HostId, Identity, Instant, Name, Node, Profile, StateError};
+use heartsay_membership::{
+    Config, Electorate, HostId, Identity, IdentityError, Instant, Name, Node, Profile, StateError,
+};
 use heartsay_proto::{Budget, Cluster};
 use nix::unistd::Gid;
 use serde::{Deserialize, Serialize};
 
-use crate::advertise::{self, Advertise};
-use crate::api::types::WatchLine;
+use crate::daemon::advertise::{self, Advertise};
+use crate::types::WatchLine;
 pub(crate) use error::{SettingsError, SettingsErrors};
 pub(crate) use layers::{AgentArgs, Origin};
 use reader::{Failed, Reader};
@@ -175,7 +177,7 @@ pub(crate) fn unknown_variables() -> Vec<String> {
 
 fn unknown_among(names: impl Iterator<Item = String>) -> Vec<String> {
     // What hooks and handlers are told is for them, and they may start this program again.
-    let told = crate::hooks::environment(&WatchLine::default());
+    let told = crate::daemon::hooks::environment(&WatchLine::default());
     let known = |name: &str| {
         ROWS.iter().any(|row| row.env == name)
             || told.iter().any(|(variable, _)| *variable == name)
@@ -320,7 +322,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let leave_on_terminate = r.need("leave_on_terminate", None, values::truth);
     let leave_timeout = r.duration("leave_timeout", Some(base.leave_timeout), Duration::ZERO..=LONGEST);
     let duplicate_name_timeout = r.duration("duplicate_name_timeout", None, Duration::ZERO..=LONGEST);
-    let log_level = r.need("log_level", None, crate::telemetry::targets);
+    let log_level = r.need("log_level", None, crate::daemon::telemetry::targets);
     let log_json = r.need("log_format", None, |text| match text {
         "text" => Ok(false),
         "json" => Ok(true),
@@ -368,10 +370,14 @@ fn judge(settings: &Settings) -> Result<(), StateError> {
         name: settings.name.clone(),
         host_id: HostId(0),
         generation: 1,
-        address: settings.bind,
+        // Not judged here: which one it will be is found out at the start.
+        address: (Ipv4Addr::LOCALHOST, 1).into(),
         state: initial_state(settings),
     };
-    Node::new(me, settings.machine.clone(), 0, Instant::EPOCH).map(drop)
+    match Node::new(me, settings.machine.clone(), 0, Instant::EPOCH) {
+        Ok(_) | Err(IdentityError::Address { .. }) => Ok(()),
+        Err(IdentityError::State(error)) => Err(error),
+    }
 }
 
 /// Under this, timers of a busy host are coarser than what they measure.

@@ -12,7 +12,7 @@ use nix::unistd::Gid;
 use super::layers::{self, Given, Layers, Raw};
 use super::table::{self, Default};
 use super::{AgentArgs, Origin, SettingsError, Shown, values};
-use crate::hooks::{OCCASIONS, occasion};
+use crate::daemon::hooks::{OCCASIONS, occasion};
 
 /// Marks that the error has been noted already.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +148,7 @@ impl Reader {
         self.show("seeds", (!seeds.is_empty()).then(|| seeds.join(",")), &origin);
         let before = self.errors.len();
         for seed in &seeds {
-            if let Err(e) = crate::seeds::host_and_port(seed) {
+            if let Err(e) = crate::daemon::seeds::host_and_port(seed) {
                 let problem = format!("{seed:?}: {e}");
                 self.errors.push(SettingsError::usage("seeds", origin.clone(), problem, &remedy("seeds")));
             }
@@ -222,7 +222,7 @@ impl Reader {
     /// Notes that a member cannot say this of itself.
     pub(super) fn refuse_state(&mut self, error: &StateError) {
         let (key, remedy) = match error {
-            StateError::Key { key } => (Some(key), "give the tag another key"),
+            StateError::Key { key } | StateError::Reserved { key } => (Some(key), "give the tag another key"),
             StateError::Value { key, .. } | StateError::Fit { key, .. } => (Some(key), "shorten it"),
             StateError::Keys { .. } | StateError::Size { .. } => (None, "give fewer or shorter tags"),
         };

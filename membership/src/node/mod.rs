@@ -42,7 +42,8 @@ pub struct Identity {
     pub host_id: HostId,
     /// Unix milliseconds at the start, above every earlier life of the name.
     pub generation: Generation,
-    /// Where others reach it.
+    /// Where others reach it. With the unspecified address (`0.0.0.0`, `::`) it is not known yet: nobody takes the member in
+    /// before [`Command::Readdress`](crate::Command::Readdress) says it.
     pub address: SocketAddr,
     /// What it says about itself at the start.
     pub state: Vec<(String, Vec<u8>)>,
@@ -92,7 +93,8 @@ impl Node {
         now: Instant,
     ) -> Result<Self, IdentityError> {
         let config = config.into();
-        if !is_reachable(me.address) {
+        let unknown_yet = me.address.ip().is_unspecified() && me.address.port() != 0;
+        if !is_reachable(me.address) && !unknown_yet {
             return Err(IdentityError::Address { address: me.address });
         }
         let interval_ms = u32::try_from(config.interval.as_millis()).unwrap_or(u32::MAX).clamp(10, 600_000);
