@@ -19,7 +19,7 @@ from pathlib import Path
 
 SIM = os.environ.get("HEARTSAY_SIM") or str(Path(__file__).resolve().parent.parent / "target/release/heartsay-sim")
 LINE = re.compile(r"^ *([0-9.]+) +(\S+) +(.*)$")
-# Who asks all the others where electors are many: drawn by name, so the same in every run (membership/src/service.rs).
+# Who asks all the others where electors are many: drawn by name, so the same in every run (membership/src/quorum/service.rs).
 HUBS = {12: "3 6 9", 32: "3 9 25", 128: "3 107 121"}
 
 # How long each cut of one that flaps lasts, in seconds.

@@ -20,8 +20,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
-use crate::api::types::Problem;
 use crate::escape::escape;
+use crate::types::Problem;
 
 /// Speaks to the agent behind one socket.
 #[derive(Clone, Debug)]

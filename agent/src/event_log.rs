@@ -12,11 +12,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::api::types::WatchLine;
+use crate::types::WatchLine;
 
 /// Events and conditions of this agent.
 #[derive(Debug)]
-pub(crate) struct Board {
+pub(crate) struct EventLog {
     ring: Mutex<Ring>,
     newest: watch::Sender<u64>,
     conditions: Mutex<BTreeMap<String, String>>,
@@ -40,7 +40,7 @@ pub(crate) enum Missed {
     Gone,
 }
 
-impl Board {
+impl EventLog {
     /// Nothing has happened yet.
     #[must_use]
     pub(crate) fn new() -> Self {
@@ -117,12 +117,12 @@ const KEPT: usize = 4096;
 mod tests {
     use super::*;
 
-    fn board(events: u64) -> Board {
-        let board = Board::new();
+    fn event_log(events: u64) -> EventLog {
+        let event_log = EventLog::new();
         for _ in 0..events {
-            board.publish(WatchLine { kind: "self".to_owned(), ..WatchLine::default() });
+            event_log.publish(WatchLine { kind: "self".to_owned(), ..WatchLine::default() });
         }
-        board
+        event_log
     }
 
     fn indexes(missed: &Missed) -> Vec<u64> {
@@ -132,21 +132,21 @@ mod tests {
 
     #[test]
     fn a_reader_gets_exactly_what_it_has_missed() {
-        let board = board(5);
-        assert_eq!(indexes(&board.after(0, 100)), [1, 2, 3, 4, 5]);
-        assert_eq!(indexes(&board.after(2, 2)), [3, 4]);
-        assert_eq!(indexes(&board.after(5, 100)), [0; 0]);
+        let event_log = event_log(5);
+        assert_eq!(indexes(&event_log.after(0, 100)), [1, 2, 3, 4, 5]);
+        assert_eq!(indexes(&event_log.after(2, 2)), [3, 4]);
+        assert_eq!(indexes(&event_log.after(5, 100)), [0; 0]);
     }
 
     #[test]
     fn the_future_and_the_forgotten_past_are_gone() {
-        assert_eq!(board(5).after(6, 1), Missed::Gone);
-        assert_eq!(board(0).after(1, 1), Missed::Gone);
+        assert_eq!(event_log(5).after(6, 1), Missed::Gone);
+        assert_eq!(event_log(0).after(1, 1), Missed::Gone);
         let kept = u64::try_from(KEPT).unwrap();
-        let board = board(kept + 10);
-        assert_eq!(board.after(9, 1), Missed::Gone);
-        assert_eq!(indexes(&board.after(10, 1)), [11]);
-        assert_eq!(board.newest(), kept + 10);
+        let event_log = event_log(kept + 10);
+        assert_eq!(event_log.after(9, 1), Missed::Gone);
+        assert_eq!(indexes(&event_log.after(10, 1)), [11]);
+        assert_eq!(event_log.newest(), kept + 10);
     }
 
     /// Of every file below `dir`.
@@ -173,11 +173,11 @@ mod tests {
 
     #[test]
     fn a_condition_is_news_once_when_it_comes_and_once_when_it_goes() {
-        let board = Board::new();
-        assert!(board.condition("disk", Some("full".to_owned())));
-        assert!(!board.condition("disk", Some("still full".to_owned())));
-        assert_eq!(board.conditions(), ["still full"]);
-        assert!(board.condition("disk", None));
-        assert!(!board.condition("disk", None));
+        let event_log = EventLog::new();
+        assert!(event_log.condition("disk", Some("full".to_owned())));
+        assert!(!event_log.condition("disk", Some("still full".to_owned())));
+        assert_eq!(event_log.conditions(), ["still full"]);
+        assert!(event_log.condition("disk", None));
+        assert!(!event_log.condition("disk", None));
     }
 }

@@ -7,9 +7,9 @@ use heartsay_membership::{
     AccuserView, CaseView, Instant, MemberView, OutsideReason, PieceKind, QuorumStatus, Status,
 };
 
-use super::types::{Accusation, Agreed, Beat, Case, Evidence, Member, Outside, Piece, Quorum};
-use crate::clock::Clock;
-use crate::driver::Gate;
+use crate::daemon::clock::Clock;
+use crate::daemon::driver::ServiceWatchdog;
+use crate::types::{Accusation, Agreed, Beat, Case, Evidence, Member, Outside, Piece, Quorum};
 
 /// One member, without evidence.
 #[must_use]
@@ -144,9 +144,13 @@ pub(crate) fn tags(view: &MemberView) -> BTreeMap<String, String> {
 
 /// What the local service has to do; `None` where nothing.
 #[must_use]
-pub(crate) fn beat(clock: &Clock, gate: &Gate) -> Option<Beat> {
-    let within_seconds = seconds(gate.within()?);
-    Some(Beat { beating: !gate.is_closed(), within_seconds, last: clock.stamp(gate.last()) })
+pub(crate) fn beat(clock: &Clock, service_watchdog: &ServiceWatchdog) -> Option<Beat> {
+    let within_seconds = seconds(service_watchdog.within()?);
+    Some(Beat {
+        beating: !service_watchdog.is_closed(),
+        within_seconds,
+        last: clock.stamp(service_watchdog.last()),
+    })
 }
 
 /// The member's zone.

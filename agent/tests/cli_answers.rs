@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use unicode_width::UnicodeWidthStr as _;
 
-#[path = "../src/api/types.rs"]
+#[path = "../src/types.rs"]
 #[allow(dead_code, missing_docs, unreachable_pub, reason = "the contract, as the tests' other half")]
 mod types;
 

@@ -19,7 +19,7 @@ use said::{code, stderr, stdout};
 use serde_json::Value;
 use tempfile::TempDir;
 
-#[path = "../src/api/types.rs"]
+#[path = "../src/types.rs"]
 #[allow(dead_code, missing_docs, unreachable_pub, reason = "the contract, as the tests' other half")]
 mod types;
 

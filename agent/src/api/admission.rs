@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::telemetry::Rate;
+use crate::daemon::telemetry::Rate;
 
 /// Bounds of one listener, and who is inside.
 #[derive(Debug)]

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use heartsay_membership::MemberView;
 use serde::Deserialize;
 
+use super::Problem;
 use super::tag::WantedTag;
-use super::types::LINE_TYPES;
-use super::{Problem, show};
+use crate::show;
+use crate::types::LINE_TYPES;
 
 /// `status=alive&tag=role=web&tag=rack`. Repeated statuses widen, repeated tags narrow.
 #[derive(Clone, Debug, Default)]

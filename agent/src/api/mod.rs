@@ -8,11 +8,8 @@
 pub(crate) mod admission;
 pub(crate) mod renewal;
 pub(crate) mod server;
-pub(crate) mod show;
 pub(crate) mod socket;
 pub(crate) mod tag;
-#[allow(unreachable_pub, reason = "shared")]
-pub(crate) mod types;
 
 mod filter;
 mod peer;
@@ -33,13 +30,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::admission::Admission;
-use crate::clock::Clock;
-use crate::driver::{Picture, Request, Scope};
-use crate::hooks::Runs;
-use crate::log::Log;
-use crate::seeds::Seeds;
+use crate::daemon::clock::Clock;
+use crate::daemon::driver::{Request, Scope, Snapshot};
+use crate::daemon::hooks::Runs;
+use crate::daemon::log::Log;
+use crate::daemon::seeds::Seeds;
+use crate::event_log::EventLog;
 use crate::settings::Shown;
-use crate::view::Board;
+use crate::types::Reloaded;
 pub(crate) use problem::Problem;
 pub(crate) use reads::stats;
 
@@ -53,7 +51,7 @@ pub(crate) struct Context {
     /// The way to the driver.
     pub(crate) requests: mpsc::Sender<Request>,
     /// Events and conditions.
-    pub(crate) board: Arc<Board>,
+    pub(crate) event_log: Arc<EventLog>,
     /// For stamps.
     pub(crate) clock: Arc<Clock>,
     /// As configured, with what came of them.
@@ -98,11 +96,11 @@ pub(crate) struct About {
 }
 
 /// A wish to read the settings again, and where to say what came of it.
-pub(crate) type Reload = oneshot::Sender<Result<types::Reloaded, String>>;
+pub(crate) type Reload = oneshot::Sender<Result<Reloaded, String>>;
 
 impl App {
     /// Asks the driver for the view as it is now.
-    pub(crate) async fn look(&self, scope: Scope) -> Result<Picture, Problem> {
+    pub(crate) async fn look(&self, scope: Scope) -> Result<Snapshot, Problem> {
         self.ask(|reply| Request::Look(scope, reply)).await
     }
 
@@ -118,8 +116,8 @@ impl App {
     }
 
     /// In the cluster and counted there, or alone because nobody said where others are.
-    pub(crate) fn has_joined(&self, picture: &Picture) -> bool {
-        picture.joined || (picture.outside.is_none() && self.0.seeds.nobody_else())
+    pub(crate) fn has_joined(&self, snapshot: &Snapshot) -> bool {
+        snapshot.joined || (snapshot.outside.is_none() && self.0.seeds.nobody_else())
     }
 }
 

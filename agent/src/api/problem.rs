@@ -6,7 +6,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use heartsay_membership::Rejected;
 
-use super::types;
+use crate::types;
 
 /// Why a request was not granted.
 #[derive(Clone, Debug, PartialEq, Eq)]

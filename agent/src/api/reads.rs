@@ -12,11 +12,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::filter::MemberFilter;
-use super::types::{Member, Members, Quorum, SelfInfo, Version};
-use super::{App, Problem, show};
-use crate::driver::{Picture, Scope};
-use crate::metrics::Format;
+use super::{App, Problem};
+use crate::daemon::driver::{Scope, Snapshot};
+use crate::daemon::metrics::Format;
 use crate::settings::Shown;
+use crate::show;
+use crate::types::{Member, Members, Quorum, SelfInfo, Version};
 
 pub(super) async fn members(
     State(app): State<App>,
@@ -36,10 +37,10 @@ pub(super) async fn members(
             }
         }
     }
-    let picture = app.look(Scope::Everybody).await?;
-    let members = picture.members.iter().filter(|view| filter.takes(view));
+    let snapshot = app.look(Scope::Everybody).await?;
+    let members = snapshot.members.iter().filter(|view| filter.takes(view));
     let members = members.map(|view| one(&app, view, evidence)).collect();
-    Ok(Json(Members { me: picture.me.to_string(), index: picture.index, members }))
+    Ok(Json(Members { me: snapshot.me.to_string(), index: snapshot.index, members }))
 }
 
 pub(super) async fn member(
@@ -50,14 +51,14 @@ pub(super) async fn member(
     let Path(name) = name.map_err(|e| Problem::new(e.status(), e.body_text()))?;
     let unknown = || Problem::not_found(format!("no member is called {name:?}"));
     let wanted = Name::new(&name).map_err(|_| unknown())?;
-    let picture = app.look(Scope::One(wanted)).await?;
-    let view = picture.members.first().ok_or_else(unknown)?;
+    let snapshot = app.look(Scope::One(wanted)).await?;
+    let view = snapshot.members.first().ok_or_else(unknown)?;
     Ok(Json(one(&app, view, true)))
 }
 
 pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Problem> {
-    let picture = app.look(Scope::Everybody).await?;
-    let myself = picture.members.iter().find(|view| view.is_self);
+    let snapshot = app.look(Scope::Everybody).await?;
+    let myself = snapshot.members.iter().find(|view| view.is_self);
     let myself = myself.ok_or_else(|| Problem::unavailable("this agent is not in its own view"))?;
     let about = &app.0.about;
     Ok(Json(SelfInfo {
@@ -69,31 +70,31 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
         started: about.started.clone(),
         encrypted: !about.keys.is_empty(),
         keys: about.keys.clone(),
-        joined: app.has_joined(&picture),
-        outside: picture.outside.as_ref().map(|outside| show::outside(&app.0.clock, outside)),
-        isolated: picture.stats.isolated,
-        leaving: picture.leaving,
-        local_health: picture.stats.local_health,
-        peers_agreeing: picture.stats.peers_agreeing,
-        peers_known: picture.stats.peers_known,
-        seeds_heard: picture.stats.seeds_heard,
-        counts: show::counts(&picture.members),
-        quorum: show::quorum_at(&app.0.clock, picture.at, &picture.quorum),
-        beat: show::beat(&app.0.clock, &picture.gate),
+        joined: app.has_joined(&snapshot),
+        outside: snapshot.outside.as_ref().map(|outside| show::outside(&app.0.clock, outside)),
+        isolated: snapshot.stats.isolated,
+        leaving: snapshot.leaving,
+        local_health: snapshot.stats.local_health,
+        peers_agreeing: snapshot.stats.peers_agreeing,
+        peers_known: snapshot.stats.peers_known,
+        seeds_heard: snapshot.stats.seeds_heard,
+        counts: show::counts(&snapshot.members),
+        quorum: show::quorum_at(&app.0.clock, snapshot.at, &snapshot.quorum),
+        beat: show::beat(&app.0.clock, &snapshot.service_watchdog),
         seeds: app.0.seeds.shown(),
-        conditions: conditions(&app, &picture),
+        conditions: conditions(&app, &snapshot),
         version: version_info(),
     }))
 }
 
 pub(super) async fn quorum(State(app): State<App>) -> Result<Json<Quorum>, Problem> {
-    let picture = app.look(Scope::Nobody).await?;
-    Ok(Json(show::quorum_at(&app.0.clock, picture.at, &picture.quorum)))
+    let snapshot = app.look(Scope::Nobody).await?;
+    Ok(Json(show::quorum_at(&app.0.clock, snapshot.at, &snapshot.quorum)))
 }
 
 /// Counters since the start, flat: a number by name, and refusals and losses by reason.
 pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let Picture { stats, loss, known, .. } = app.look(Scope::Nobody).await?;
+    let Snapshot { stats, loss, known, .. } = app.look(Scope::Nobody).await?;
     Ok(Json(json!({
         "members": known,
         "datagrams_sent": stats.datagrams_sent,
@@ -129,11 +130,11 @@ pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
         "narrow_paths": stats.narrow_paths,
         "values_too_long": stats.values_too_long,
         "socket_overflow": loss.overflow,
-        "not_delivered": loss.obstacles,
+        "not_delivered": loss.failures,
         "timer_lag_seconds": loss.lag.as_secs_f64(),
         "log_lines_dropped": app.0.log.dropped(),
         "hooks": app.0.hook_runs.counts().into_iter().collect::<BTreeMap<_, _>>(),
-        "events": app.0.board.counts(),
+        "events": app.0.event_log.counts(),
     })))
 }
 
@@ -147,10 +148,10 @@ pub(super) async fn version() -> Json<Version> {
 }
 
 pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
-    let picture = app.look(Scope::Everybody).await?;
+    let snapshot = app.look(Scope::Everybody).await?;
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::wanted(accept.unwrap_or_default());
-    let text = crate::metrics::encode(&picture, &app.0, format)
+    let text = crate::daemon::metrics::encode(&snapshot, &app.0, format)
         .map_err(|e| Problem::unavailable(format!("metrics could not be written: {e}")))?;
     Ok(([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")], text).into_response())
 }
@@ -162,14 +163,14 @@ pub(super) async fn livez(State(app): State<App>) -> Result<Json<Word>, Problem>
 }
 
 pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Word>, Problem> {
-    let picture = app.look(Scope::Nobody).await?;
-    if picture.leaving {
+    let snapshot = app.look(Scope::Nobody).await?;
+    if snapshot.leaving {
         return Err(Problem::unavailable("this agent is leaving"));
     }
-    if let Some(outside) = &picture.outside {
+    if let Some(outside) = &snapshot.outside {
         return Err(Problem::unavailable(outside.to_string()));
     }
-    if !app.has_joined(&picture) {
+    if !app.has_joined(&snapshot) {
         return Err(Problem::unavailable("no other member has been found yet"));
     }
     Ok(Json(Word { status: "ready" }))
@@ -189,28 +190,28 @@ fn one(app: &App, view: &MemberView, evidence: bool) -> Member {
     }
 }
 
-fn conditions(app: &App, picture: &Picture) -> Vec<String> {
-    let mut conditions = app.0.board.conditions();
-    if let Some(outside) = &picture.outside {
+fn conditions(app: &App, snapshot: &Snapshot) -> Vec<String> {
+    let mut conditions = app.0.event_log.conditions();
+    if let Some(outside) = &snapshot.outside {
         let shown = show::outside(&app.0.clock, outside);
         conditions.push(format!("{} (since {}); {}", shown.reason, shown.since, shown.advice));
     }
-    if picture.stats.local_health >= IMPAIRED {
+    if snapshot.stats.local_health >= IMPAIRED {
         conditions.push(format!(
             "this agent is slow or badly connected (local health {}); its accusations count for less",
-            picture.stats.local_health
+            snapshot.stats.local_health
         ));
     }
-    if picture.stats.values_too_long > 0 {
+    if snapshot.stats.values_too_long > 0 {
         conditions.push(format!(
             "{} values of other members are too long for this agent's datagrams and are passed on by others only; raise datagram_size",
-            picture.stats.values_too_long
+            snapshot.stats.values_too_long
         ));
     }
-    if picture.loss.overflow > 0 {
+    if snapshot.loss.overflow > 0 {
         conditions.push(format!(
             "the kernel dropped {} datagrams unread; raise net.core.rmem_max or give the agent more time",
-            picture.loss.overflow
+            snapshot.loss.overflow
         ));
     }
     conditions

@@ -21,8 +21,8 @@ use super::admission::Admission;
 use super::server::Door;
 use super::socket::Socket;
 use super::writes::Caller;
-use crate::readiness::readable;
-use crate::view::Board;
+use crate::daemon::readiness::readable;
+use crate::event_log::EventLog;
 
 /// The door that there is at the moment.
 pub(crate) struct Renewed(watch::Receiver<Arc<UnixListener>>);
@@ -34,10 +34,10 @@ pub(crate) struct Renewed(watch::Receiver<Arc<UnixListener>>);
 pub(crate) fn door(
     socket: &Arc<Socket>,
     listener: std::os::unix::net::UnixListener,
-    board: Arc<Board>,
+    event_log: Arc<EventLog>,
 ) -> anyhow::Result<Renewed> {
     let (to, current) = watch::channel(Arc::new(listening(listener)?));
-    tokio::spawn(keep(Arc::downgrade(socket), to, board));
+    tokio::spawn(keep(Arc::downgrade(socket), to, event_log));
     Ok(Renewed(current))
 }
 
@@ -60,12 +60,12 @@ impl Door for Renewed {
     }
 }
 
-async fn keep(socket: Weak<Socket>, to: watch::Sender<Arc<UnixListener>>, board: Arc<Board>) {
+async fn keep(socket: Weak<Socket>, to: watch::Sender<Arc<UnixListener>>, event_log: Arc<EventLog>) {
     while let Some(held) = socket.upgrade() {
         // Watched before it is looked at: what happens in between is not missed.
         let removal = watch_file(held.path());
         if held.is_there() {
-            board.condition(CONDITION, None);
+            event_log.condition(CONDITION, None);
             drop(held);
             match removal {
                 Ok(removal) => drop(readable(removal.into()).await),
@@ -87,7 +87,7 @@ async fn keep(socket: Weak<Socket>, to: watch::Sender<Arc<UnixListener>>, board:
                 let sentence = format!(
                     "the socket was removed and cannot be made again, so nobody gets in by it: {error:#}"
                 );
-                if board.condition(CONDITION, Some(sentence.clone())) {
+                if event_log.condition(CONDITION, Some(sentence.clone())) {
                     warn!("{sentence}");
                 }
                 tokio::time::sleep(RETRY).await;

@@ -20,10 +20,11 @@ use tokio::time::Instant;
 
 use super::admission::{Admission, StreamPlace};
 use super::filter::LineFilter;
-use super::types::WatchLine;
-use super::{App, Problem, show};
-use crate::driver::Scope;
-use crate::view::Missed;
+use super::{App, Problem};
+use crate::daemon::driver::Scope;
+use crate::event_log::Missed;
+use crate::show;
+use crate::types::WatchLine;
 
 pub(super) async fn watch(
     State(app): State<App>,
@@ -35,11 +36,11 @@ pub(super) async fn watch(
     let mut filter = LineFilter::default();
     let since = resume_point(&app, &query, &headers, &mut filter)?;
     if let Some(since) = since
-        && app.0.board.after(since, 0) == Missed::Gone
+        && app.0.event_log.after(since, 0) == Missed::Gone
     {
         return Err(Problem::gone(format!(
             "events after index {since} are not kept here (newest is {}); start over without since",
-            app.0.board.newest()
+            app.0.event_log.newest()
         )));
     }
     let place = admission.stream(app.0.clock.now()).ok_or_else(|| {
@@ -52,7 +53,7 @@ pub(super) async fn watch(
         filter.begin(&app.look(Scope::Everybody).await?.members);
     }
     let follower = Follower {
-        changes: app.0.board.subscribe(),
+        changes: app.0.event_log.subscribe(),
         generation: app.0.about.generation,
         at: since.unwrap_or(0),
         due: if since.is_some() { VecDeque::new() } else { VecDeque::from([Due::Beginning]) },
@@ -135,7 +136,7 @@ impl Follower {
             }
             // Seen before reading, so that an event in between wakes us again.
             self.changes.mark_unchanged();
-            match self.app.0.board.after(self.at, CHUNK) {
+            match self.app.0.event_log.after(self.at, CHUNK) {
                 Missed::Gone => self.due.extend([Due::Lagged, Due::Snapshot]),
                 Missed::Lines(lines) if !lines.is_empty() => {
                     let events = self.events(&lines);
@@ -156,18 +157,18 @@ impl Follower {
     }
 
     async fn snapshot(&mut self) -> Option<Bytes> {
-        let picture = self.app.look(Scope::Everybody).await.ok()?;
+        let snapshot = self.app.look(Scope::Everybody).await.ok()?;
         let clock = &self.app.0.clock;
-        self.at = picture.index;
-        self.filter.begin(&picture.members);
-        let wanted = picture.members.iter().filter(|view| self.filter.members.takes(view));
+        self.at = snapshot.index;
+        self.filter.begin(&snapshot.members);
+        let wanted = snapshot.members.iter().filter(|view| self.filter.members.takes(view));
         let line = WatchLine {
             kind: "snapshot".to_owned(),
-            index: picture.index,
-            time: clock.stamp(picture.at),
-            name: Some(picture.me.to_string()),
+            index: snapshot.index,
+            time: clock.stamp(snapshot.at),
+            name: Some(snapshot.me.to_string()),
             generation: Some(self.generation),
-            quorum: Some(show::quorum(clock, &picture.quorum)),
+            quorum: Some(show::quorum(clock, &snapshot.quorum)),
             members: Some(wanted.map(|view| show::member(clock, view)).collect()),
             ..WatchLine::default()
         };

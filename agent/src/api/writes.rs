@@ -16,12 +16,13 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use super::peer::Peer;
-use super::types::{
+use super::{App, Problem};
+use crate::daemon::driver::{Request, Scope, Snapshot};
+use crate::show;
+use crate::types::{
     Beat, EmptyRequest, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, Reloaded,
     RestartRequest, TagsRequest,
 };
-use super::{App, Problem, show};
-use crate::driver::{Picture, Request, Scope};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,13 +74,13 @@ pub(super) async fn join(
         return Err(Problem::bad_request(errors.join("; ")));
     }
     let before = app.look(Scope::Nobody).await?.index;
-    let mut changes = app.0.board.subscribe();
+    let mut changes = app.0.event_log.subscribe();
     app.ask(|reply| Request::Command(Command::Join(addresses.clone()), reply)).await??;
     let patience = Duration::try_from_secs_f64(timeout_seconds).unwrap_or_default().min(LONGEST_WAIT);
     let answered = async {
         loop {
-            let picture = app.look(Scope::Everybody).await?;
-            if has_answered(&picture, &addresses, before) || changes.changed().await.is_err() {
+            let snapshot = app.look(Scope::Everybody).await?;
+            if has_answered(&snapshot, &addresses, before) || changes.changed().await.is_err() {
                 return Ok::<_, Problem>(());
             }
         }
@@ -100,8 +101,8 @@ pub(super) async fn beat(
 ) -> Result<Json<Beat>, Problem> {
     authorize(&app, &caller)?;
     let EmptyRequest {} = parse(body)?;
-    let gate = app.ask(Request::Beat).await?;
-    let beat = show::beat(&app.0.clock, &gate);
+    let service_watchdog = app.ask(Request::Beat).await?;
+    let beat = show::beat(&app.0.clock, &service_watchdog);
     beat.map(Json)
         .ok_or_else(|| Problem::conflict("beat_within is not set: this agent waits for nobody's beat"))
 }
@@ -180,19 +181,19 @@ pub(super) async fn tags(
     let delete = delete.into_iter().map(|key| (format!("tag/{key}"), None));
     let changes = set.chain(delete).collect();
     app.ask(|reply| Request::Command(Command::Set(changes), reply)).await??;
-    let picture = app.look(Scope::Everybody).await?;
-    let myself = picture.members.iter().find(|view| view.is_self);
+    let snapshot = app.look(Scope::Everybody).await?;
+    let myself = snapshot.members.iter().find(|view| view.is_self);
     let myself = myself.ok_or_else(|| Problem::unavailable("this agent is not in its own view"))?;
     Ok(Json(show::member(&app.0.clock, myself)))
 }
 
 /// A dialled address is a member's now, or somebody came in meanwhile: a seed
 /// may know itself by another address than we do.
-fn has_answered(picture: &Picture, dialled: &[SocketAddr], before: u64) -> bool {
-    let others = || picture.members.iter().filter(|view| !view.is_self);
+fn has_answered(snapshot: &Snapshot, dialled: &[SocketAddr], before: u64) -> bool {
+    let others = || snapshot.members.iter().filter(|view| !view.is_self);
     let present = |view: &MemberView| matches!(view.status, Status::Alive | Status::Suspect);
     others().any(|view| present(view) && dialled.contains(&view.address))
-        || (picture.index > before && picture.joined && others().any(present))
+        || (snapshot.index > before && snapshot.joined && others().any(present))
 }
 
 fn authorize(app: &App, caller: &Caller) -> Result<(), Problem> {

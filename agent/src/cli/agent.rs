@@ -8,7 +8,7 @@ use clap::Args;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::run;
+use crate::daemon::start;
 use crate::settings::AgentArgs;
 
 /// Arguments of `agent`.
@@ -28,7 +28,7 @@ impl Agent {
         if self.exit_with_stdin {
             std::thread::Builder::new().name("stdin".to_owned()).spawn(stop_with_stdin)?;
         }
-        run::run(self.args).await
+        start::run(self.args).await
     }
 }
 

@@ -11,9 +11,9 @@ use tokio::time::MissedTickBehavior;
 
 use super::exit::{Exit, say};
 use super::output::{Output, span};
-use crate::api::types::Beat as Answer;
 use crate::client::Client;
 use crate::group::Group;
+use crate::types::Beat as Answer;
 
 /// Arguments of `beat`.
 #[derive(Args)]

@@ -11,11 +11,11 @@ use super::exit::{Exit, say};
 use super::members::key_value;
 use super::output::{Output, count, list};
 use super::why::unknown;
-use crate::api::types::{
+use crate::client::Client;
+use crate::types::{
     ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, Reloaded, RestartRequest, SelfInfo,
     TagsRequest,
 };
-use crate::client::Client;
 
 /// Arguments of `join`.
 #[derive(Args)]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::api::tag::WantedTag;
-use crate::api::types::Quorum;
+use crate::types::Quorum;
 
 /// What is known of the cluster while waiting.
 #[derive(Clone, Debug, Default)]

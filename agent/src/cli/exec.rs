@@ -18,11 +18,11 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::exit::{Exit, say};
 use super::status::{NO_ELECTORATE, has_electorate};
-use crate::api::types::{Quorum, WatchLine};
 use crate::client::{Client, ClientError};
-use crate::clock::Clock;
+use crate::daemon::clock::Clock;
 use crate::escape::escape;
 use crate::group::{Group, bury};
+use crate::types::{Quorum, WatchLine};
 
 /// Arguments of `exec`.
 #[derive(Args)]

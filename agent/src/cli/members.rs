@@ -10,8 +10,8 @@ use super::exit::{Exit, say};
 use super::output::{Output, age, brief, count, few, fit_to_show, natural, span, status_cell};
 use super::table::{Cell, GAP, cut, finish, squeeze};
 use crate::api::tag::WantedTag;
-use crate::api::types::{Member, Members};
 use crate::client::{Client, segment};
+use crate::types::{Member, Members};
 
 /// Arguments of `members`.
 #[derive(Args)]

@@ -16,9 +16,9 @@ use super::Cli;
 use super::exit::{Exit, say};
 use super::output::{Output, print};
 use super::table::finish;
-use crate::api::types::SelfInfo;
 use crate::client::Client;
 use crate::settings::{self, AgentArgs, Shown};
+use crate::types::SelfInfo;
 
 /// Verbs of `config`.
 #[derive(Subcommand)]

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::exit::Exit;
 use super::output::{Output, age, count, fit_to_show, list, span};
 use super::table::{Cell, finish};
-use crate::api::types::{Beat, Quorum, SelfInfo, Version};
 use crate::client::{Client, ClientError};
+use crate::types::{Beat, Quorum, SelfInfo, Version};
 
 /// `heartsay status`.
 pub(super) async fn status(client: &Client, output: &Output) -> anyhow::Result<Exit> {

@@ -15,9 +15,9 @@ use super::output::{Output, span};
 use super::reader;
 use super::status::{NO_ELECTORATE, has_electorate};
 use super::why::nearest;
-use crate::api::types::{SelfInfo, WatchLine};
 use crate::client::{Client, ClientError};
 use crate::escape::escape;
+use crate::types::{SelfInfo, WatchLine};
 
 /// Arguments of `wait`.
 #[derive(Args)]

@@ -20,10 +20,10 @@ use super::members::Status;
 use super::output::{Format, Output, count, few, fit_to_show, print};
 use super::reader;
 use crate::api::tag::WantedTag;
-use crate::api::types::{LINE_TYPES, SelfInfo, WatchLine};
 use crate::client::{Client, ClientError, Watch, segment};
+use crate::daemon::hooks;
 use crate::group::Group;
-use crate::hooks;
+use crate::types::{LINE_TYPES, SelfInfo, WatchLine};
 
 /// Arguments of `watch`.
 #[derive(Args)]

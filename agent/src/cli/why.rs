@@ -6,8 +6,8 @@ use super::exit::Exit;
 use super::output::{Output, age, brief, count, few, fit_to_show, list, natural, span};
 use super::status::{agreement, health};
 use super::table::finish;
-use crate::api::types::{Accusation, Case, Evidence, Member, Members, SelfInfo};
 use crate::client::{Client, ClientError, segment};
+use crate::types::{Accusation, Case, Evidence, Member, Members, SelfInfo};
 
 /// Arguments of `why`.
 #[derive(Args)]

@@ -19,7 +19,7 @@ use nix::sys::timerfd::{self, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags
 use nix::time::{ClockId, clock_gettime};
 use tracing::warn;
 
-use crate::readiness::readable;
+use crate::daemon::readiness::readable;
 
 /// Time since the start of this process, and how to read it as wall time.
 #[derive(Debug)]

@@ -8,13 +8,13 @@
 
 mod addresses;
 mod far_future;
-mod gate;
-mod memory;
 mod mismatch;
-mod obstacles;
+mod persistence;
+mod publish;
 mod request;
+mod send_failures;
+mod service_watchdog;
 mod stated;
-mod tell;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -26,21 +26,21 @@ use heartsay_membership::{Command, Input, Instant, Name, Node, Output, Rejected,
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
-use crate::api::show;
-use crate::api::types::WatchLine;
-use crate::clock::Clock;
-use crate::net::{self, Complaint, Obstacle, Udp};
-use crate::notify::{self, Watchdog};
-use crate::store::Peer;
-use crate::telemetry::Refusals;
-use crate::view::Board;
+use crate::daemon::clock::Clock;
+use crate::daemon::net::{self, SendFailure, SocketError, Udp};
+use crate::daemon::notify::{self, Watchdog};
+use crate::daemon::store::Peer;
+use crate::daemon::telemetry::Refusals;
+use crate::event_log::EventLog;
+use crate::show;
+use crate::types::WatchLine;
 use far_future::FarFuture;
-pub(crate) use gate::Gate;
-pub(crate) use memory::Memory;
 pub(crate) use mismatch::Mismatches;
-use obstacles::Obstacles;
-pub(crate) use request::{Farewell, Loss, Notice, Picture, Request, Scope};
-pub(crate) use tell::MEMBER_EVENTS;
+pub(crate) use persistence::Persistence;
+pub(crate) use publish::MEMBER_EVENTS;
+pub(crate) use request::{Farewell, Loss, Notice, Request, Scope, Snapshot};
+use send_failures::SendFailures;
+pub(crate) use service_watchdog::ServiceWatchdog;
 
 /// The loop and what it owns.
 pub(crate) struct Driver {
@@ -51,24 +51,24 @@ pub(crate) struct Driver {
     /// Its time.
     pub(crate) clock: Arc<Clock>,
     /// Where its events go.
-    pub(crate) board: Arc<Board>,
+    pub(crate) event_log: Arc<EventLog>,
     /// Where questions come from.
     pub(crate) requests: mpsc::Receiver<Request>,
     /// Where the process is told.
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
     /// Whether the local service beats.
-    pub(crate) gate: Gate,
+    pub(crate) service_watchdog: ServiceWatchdog,
     /// Who has another key or cluster.
     pub(crate) mismatches: Mismatches,
     /// What is kept between lives.
-    pub(crate) memory: Memory,
+    pub(crate) persistence: Persistence,
     /// What the loop remembers between two turns.
-    pub(crate) turn: Turn,
+    pub(crate) state: LoopState,
 }
 
 /// What the loop remembers between two turns.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct LoopState {
     buffer: Vec<u8>,
     wake: Instant,
     wall_clock: Option<Instant>,
@@ -82,7 +82,7 @@ pub(crate) struct Turn {
     /// What the status line said of it last.
     looking: bool,
     joined: bool,
-    obstacles: Obstacles,
+    failures: SendFailures,
     /// When it was last looked at what the others were told about who votes.
     electorates: Option<Instant>,
     /// When peers last refused our clock.
@@ -95,7 +95,7 @@ pub(crate) struct Turn {
     watchdog: Watchdog,
 }
 
-impl Turn {
+impl LoopState {
     /// Before the first turn.
     #[must_use]
     pub(crate) fn first(now: Instant) -> Self {
@@ -111,7 +111,7 @@ impl Turn {
             addresses_stale: false,
             looking: false,
             joined: false,
-            obstacles: Obstacles::default(),
+            failures: SendFailures::default(),
             electorates: None,
             clock_refused: None,
             far_future: FarFuture::default(),
@@ -130,12 +130,12 @@ impl Driver {
     /// The socket or the reactor broke.
     pub(crate) async fn run(mut self) -> io::Result<()> {
         self.tell_wall_clock();
-        self.memory.begin(&self.board);
+        self.persistence.begin(&self.event_log);
         self.recall();
-        let timer = tokio::time::sleep_until(self.clock.deadline(self.turn.wake));
+        let timer = tokio::time::sleep_until(self.clock.deadline(self.state.wake));
         tokio::pin!(timer);
         loop {
-            timer.as_mut().reset(self.clock.deadline(self.turn.wake.min(self.gate.due())));
+            timer.as_mut().reset(self.clock.deadline(self.state.wake.min(self.service_watchdog.due())));
             tokio::select! {
                 biased;
                 request = self.requests.recv() => match request {
@@ -145,18 +145,18 @@ impl Driver {
                 ready = self.udp.ready() => ready?,
                 () = &mut timer => {}
             }
-            if self.clock.offset() != self.turn.offset {
+            if self.clock.offset() != self.state.offset {
                 // Before anybody is answered: it may have been a long sleep of all clocks but this one.
                 self.tell_wall_clock();
             }
             let emptied = self.read_inbox()?;
-            if self.clock.now() >= self.turn.wake {
+            if self.clock.now() >= self.state.wake {
                 self.clear_backlog(emptied)?;
                 self.tell_time();
             }
-            self.look_at_gate();
+            self.look_at_service();
         }
-        self.memory.save_now(self.peers());
+        self.persistence.save_now(self.peers());
         Ok(())
     }
 
@@ -171,19 +171,19 @@ impl Driver {
         loop {
             match self.node.poll_output() {
                 Output::Transmit(out) => match self.udp.send(out.to, &out.bytes) {
-                    Ok(()) => self.turn.obstacles.sent(now, out.to),
-                    Err(obstacle) => self.note_obstacle(now, out.to, obstacle),
+                    Ok(()) => self.state.failures.sent(now, out.to),
+                    Err(failure) => self.note_failure(now, out.to, failure),
                 },
                 Output::Event(event) => self.tell_event(now, event),
                 Output::Timeout(when) => {
-                    self.turn.wake = when;
+                    self.state.wake = when;
                     break;
                 }
             }
         }
         // The machine also calls itself joined when nobody is to be looked for.
-        if !self.turn.joined && self.node.is_joined() && self.node.members() > 1 {
-            self.turn.joined = true;
+        if !self.state.joined && self.node.is_joined() && self.node.members() > 1 {
+            self.state.joined = true;
             let _ = self.notices.send(Notice::Joined);
         }
     }
@@ -191,29 +191,29 @@ impl Driver {
     /// Reads complaints and up to [`BATCH`] datagrams. Whether none is left.
     fn read_inbox(&mut self) -> io::Result<bool> {
         for _ in 0..BATCH {
-            match self.udp.complaint() {
-                Some(Complaint::Refused { to }) => {
+            match self.udp.socket_error() {
+                Some(SocketError::Refused { to }) => {
                     let now = self.clock.now();
-                    self.turn.obstacles.arrived(to);
+                    self.state.failures.arrived(to);
                     // A refusal from somewhere unknown is no news to anybody.
                     let _ = self.hand_in(now, Input::Refused { to });
                 }
-                Some(Complaint::Failed { to, obstacle }) => {
-                    self.note_obstacle(self.clock.now(), to, obstacle);
+                Some(SocketError::Failed { to, failure }) => {
+                    self.note_failure(self.clock.now(), to, failure);
                 }
                 None => break,
             }
         }
         for _ in 0..BATCH {
-            let Some((from, length)) = self.udp.receive(&mut self.turn.buffer)? else { return Ok(true) };
+            let Some((from, length)) = self.udp.receive(&mut self.state.buffer)? else { return Ok(true) };
             let now = self.clock.now();
-            let bytes = self.turn.buffer.get(..length).unwrap_or(&[]);
+            let bytes = self.state.buffer.get(..length).unwrap_or(&[]);
             if let Err(why) = self.node.handle(now, Input::Datagram { from, bytes }) {
-                self.turn.refusals.note(now, from, &why);
+                self.state.refusals.note(now, from, &why);
                 if let Rejected::FarFuture { name, ahead_ms } = &why {
                     self.note_far_future(now, name, *ahead_ms);
                 }
-                self.mismatches.note(now, from, &why, &self.board);
+                self.mismatches.note(now, from, &why, &self.event_log);
             }
             self.drain(now);
         }
@@ -235,26 +235,26 @@ impl Driver {
     /// The wake-up that the machine asked for; everything periodic rides on it.
     fn tell_time(&mut self) {
         let now = self.clock.now();
-        if now < self.turn.wake {
+        if now < self.state.wake {
             return;
         }
-        self.turn.loss.lag = now.since(self.turn.wake);
+        self.state.loss.lag = now.since(self.state.wake);
         let _ = self.hand_in(now, Input::Timeout);
-        let doubtful = !self.turn.far_future.is_empty() || self.turn.clock_refused.is_some();
-        if self.turn.wall_clock.is_none_or(|last| doubtful || now.since(last) >= MINUTE) {
+        let doubtful = !self.state.far_future.is_empty() || self.state.clock_refused.is_some();
+        if self.state.wall_clock.is_none_or(|last| doubtful || now.since(last) >= MINUTE) {
             self.tell_wall_clock();
         }
-        self.look_at_obstacles(now);
-        if self.turn.clock_refused.is_some_and(|last| now.since(last) >= MINUTE) {
-            self.turn.clock_refused = None;
-            self.board.condition("clock", None);
+        self.look_at_failures(now);
+        if self.state.clock_refused.is_some_and(|last| now.since(last) >= MINUTE) {
+            self.state.clock_refused = None;
+            self.event_log.condition("clock", None);
         }
-        self.mismatches.look(now, &self.board);
-        if self.memory.due(now) {
+        self.mismatches.look(now, &self.event_log);
+        if self.persistence.due(now) {
             let peers = self.peers();
-            self.memory.save(now, peers, &self.board);
+            self.persistence.save(now, peers, &self.event_log);
         }
-        self.turn.watchdog.pet(now);
+        self.state.watchdog.pet(now);
         self.tell_status(now);
         self.look_at_addresses(now);
         self.look_at_electorates(now);
@@ -263,10 +263,10 @@ impl Driver {
     fn tell_wall_clock(&mut self) {
         let unix_ms = self.clock.unix_ms();
         let now = self.clock.now();
-        (self.turn.wall_clock, self.turn.offset) = (Some(now), self.clock.offset());
+        (self.state.wall_clock, self.state.offset) = (Some(now), self.clock.offset());
         let _ = self.hand_in(now, Input::WallClock { unix_ms });
-        if !self.turn.far_future.is_empty() {
-            self.turn.far_future.look(now, unix_ms);
+        if !self.state.far_future.is_empty() {
+            self.state.far_future.look(now, unix_ms);
             self.tell_of_clock();
         }
     }
@@ -274,7 +274,7 @@ impl Driver {
     /// By our clock, a life begins more than a day from now.
     fn note_far_future(&mut self, now: Instant, name: &Name, ahead_ms: u64) {
         let generation = self.clock.unix_ms().saturating_add(ahead_ms);
-        if self.turn.far_future.note(now, name, generation) {
+        if self.state.far_future.note(now, name, generation) {
             self.tell_of_clock();
         }
     }
@@ -283,15 +283,15 @@ impl Driver {
         let census = self.node.census();
         let others = usize::try_from(census.alive + census.suspect).unwrap_or(usize::MAX).saturating_sub(1);
         let stamp = self.clock.stamp(self.clock.now());
-        let sentence = self.turn.far_future.sentence(others, self.clock.unix_ms(), &stamp);
-        self.board.condition("clock behind", sentence);
+        let sentence = self.state.far_future.sentence(others, self.clock.unix_ms(), &stamp);
+        self.event_log.condition("clock behind", sentence);
     }
 
     /// What an earlier life of ours had agreed on.
     fn recall(&mut self) {
         let now = self.clock.now();
         let follows = self.node.quorum(now).agreed.is_some();
-        let names = self.memory.agreed(follows, &self.board);
+        let names = self.persistence.agreed(follows, &self.event_log);
         if !names.is_empty() {
             info!(
                 members = names.len(),
@@ -305,16 +305,16 @@ impl Driver {
         let now = self.clock.now();
         // Whoever asked may be gone by now; that is its own affair.
         match request {
-            Request::Look(scope, reply) => drop(reply.send(self.picture(now, &scope))),
+            Request::Look(scope, reply) => drop(reply.send(self.snapshot(now, &scope))),
             Request::Command(command, reply) => {
                 let result = self.hand_in(now, Input::Command(command));
                 drop(reply.send(result));
             }
             Request::Beat(reply) => {
-                if self.gate.beat(now) {
-                    self.open_gate(now);
+                if self.service_watchdog.beat(now) {
+                    self.service_is_back(now);
                 }
-                let _ = reply.send(self.gate);
+                let _ = reply.send(self.service_watchdog);
             }
             Request::Leave(reply) => self.say_good_bye(now, Command::Leave, reply),
             Request::Restart(within, reply) => self.say_good_bye(now, Command::Restart(within), reply),
@@ -323,28 +323,30 @@ impl Driver {
     }
 
     fn say_good_bye(&mut self, now: Instant, how: Command, reply: oneshot::Sender<Farewell>) {
-        self.turn.farewells.push(reply);
+        self.state.farewells.push(reply);
         // A second wish waits for the same good-bye.
         let _ = self.hand_in(now, Input::Command(how));
     }
 
     /// The local service did not beat in time: we give no sign of life until it does.
-    fn look_at_gate(&mut self) {
+    fn look_at_service(&mut self) {
         let now = self.clock.now();
-        let (true, Some(within)) = (self.gate.look(now), self.gate.within()) else { return };
+        let (true, Some(within)) = (self.service_watchdog.look(now), self.service_watchdog.within()) else {
+            return;
+        };
         let sentence = format!(
             "the local service has not beaten for {within:?}: this member gives no sign of life, so that the \
              others call it down"
         );
         warn!("{sentence}");
-        self.board.condition("beat", Some(sentence.clone()));
+        self.event_log.condition("beat", Some(sentence.clone()));
         self.tell_of_ourselves(now, sentence);
         self.set_beating(now, false);
     }
 
-    fn open_gate(&mut self, now: Instant) {
+    fn service_is_back(&mut self, now: Instant) {
         info!("the local service beats again");
-        self.board.condition("beat", None);
+        self.event_log.condition("beat", None);
         self.tell_of_ourselves(now, "the local service beats again".to_owned());
         self.set_beating(now, true);
     }
@@ -359,14 +361,14 @@ impl Driver {
 
     fn tell_of_ourselves(&self, now: Instant, reason: String) {
         let (kind, time) = ("self".to_owned(), self.clock.stamp(now));
-        self.board.publish(WatchLine { kind, time, reason: Some(reason), ..WatchLine::default() });
+        self.event_log.publish(WatchLine { kind, time, reason: Some(reason), ..WatchLine::default() });
     }
 
-    fn picture(&self, now: Instant, scope: &Scope) -> Picture {
+    fn snapshot(&self, now: Instant, scope: &Scope) -> Snapshot {
         let outside = self.node.outside();
-        Picture {
+        Snapshot {
             at: now,
-            index: self.board.newest(),
+            index: self.event_log.newest(),
             me: self.node.me().clone(),
             known: self.node.members(),
             members: match scope {
@@ -376,37 +378,37 @@ impl Driver {
             },
             quorum: self.node.quorum(now),
             stats: self.node.stats(),
-            loss: Loss { overflow: self.udp.overflow(), ..self.turn.loss.clone() },
-            joined: self.turn.joined && outside.is_none(),
+            loss: Loss { overflow: self.udp.overflow(), ..self.state.loss.clone() },
+            joined: self.state.joined && outside.is_none(),
             outside,
             leaving: self.node.is_leaving(),
-            gate: self.gate,
+            service_watchdog: self.service_watchdog,
         }
     }
 
-    fn note_obstacle(&mut self, now: Instant, to: SocketAddr, obstacle: Obstacle) {
-        if obstacle.label == net::TOO_LARGE {
+    fn note_failure(&mut self, now: Instant, to: SocketAddr, failure: SendFailure) {
+        if failure.label == net::TOO_LARGE {
             // Only notes it, and says nothing.
             let _ = self.node.handle(now, Input::TooLong { to });
         }
-        *self.turn.loss.obstacles.entry(obstacle.label).or_default() += 1;
-        self.turn.obstacles.note(now, to, obstacle);
-        let hint = obstacle.hint;
-        if self.board.condition("send", self.turn.obstacles.sentence()) {
+        *self.state.loss.failures.entry(failure.label).or_default() += 1;
+        self.state.failures.note(now, to, failure);
+        let hint = failure.hint;
+        if self.event_log.condition("send", self.state.failures.sentence()) {
             warn!(%to, "datagrams to {to} do not get through: {hint}");
         }
     }
 
-    fn look_at_obstacles(&mut self, now: Instant) {
-        if !self.turn.obstacles.due(now) {
+    fn look_at_failures(&mut self, now: Instant) {
+        if !self.state.failures.due(now) {
             return;
         }
         let members: BTreeSet<SocketAddr> =
             self.node.summaries().filter(|m| m.status != Status::Left).map(|m| m.address).collect();
-        self.turn.obstacles.look(now, |at| members.contains(&at));
-        let sentence = self.turn.obstacles.sentence();
+        self.state.failures.look(now, |at| members.contains(&at));
+        let sentence = self.state.failures.sentence();
         let over = sentence.is_none();
-        if self.board.condition("send", sentence) && over {
+        if self.event_log.condition("send", sentence) && over {
             info!("datagrams get through everywhere again");
         }
     }

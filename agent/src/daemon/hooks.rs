@@ -24,10 +24,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::api::show;
-use crate::api::types::WatchLine;
+use crate::event_log::{EventLog, Missed};
 use crate::group::Group;
-use crate::view::{Board, Missed};
+use crate::show;
+use crate::types::WatchLine;
 
 /// What is to be run when, as configured.
 #[derive(Clone, Debug, Default)]
@@ -69,17 +69,17 @@ pub(crate) fn occasion(name: &str) -> Option<&'static str> {
 
 /// Runs hooks until `stop`, and then the last one: whoever ends with quorum in hand has it no more. Ends when no hook
 /// runs any more.
-pub(crate) async fn keep(hooks: Hooks, board: Arc<Board>, runs: Arc<Runs>, stop: CancellationToken) {
+pub(crate) async fn keep(hooks: Hooks, event_log: Arc<EventLog>, runs: Arc<Runs>, stop: CancellationToken) {
     if hooks.commands.is_empty() {
         return;
     }
-    let mut changes = board.subscribe();
+    let mut changes = event_log.subscribe();
     let mut seen = 0;
     let mut dispatcher = Dispatcher::new(hooks, &runs, &stop);
     loop {
         // Looked at first: what was published before the stop is taken.
         let over = stop.is_cancelled();
-        match board.after(seen, BATCH) {
+        match event_log.after(seen, BATCH) {
             Missed::Lines(lines) if lines.is_empty() && over => break,
             Missed::Lines(lines) if lines.is_empty() => {}
             Missed::Lines(lines) => {
@@ -92,7 +92,7 @@ pub(crate) async fn keep(hooks: Hooks, board: Arc<Board>, runs: Arc<Runs>, stop:
                 continue;
             }
             Missed::Gone => {
-                let newest = board.newest();
+                let newest = event_log.newest();
                 warn!(from = seen, to = newest, "more events than are kept: their hooks did not run");
                 seen = newest;
                 continue;
@@ -383,7 +383,7 @@ mod tests {
 
     use serde_json::json;
 
-    use crate::api::types::Quorum;
+    use crate::types::Quorum;
 
     fn event(kind: &str, quorum: Option<&str>) -> WatchLine {
         let quorum = quorum.map(|word| {
@@ -480,17 +480,17 @@ mod tests {
             at("tidied"),
             at("begun")
         );
-        let (board, stop) = (Arc::new(Board::new()), CancellationToken::new());
+        let (event_log, stop) = (Arc::new(EventLog::new()), CancellationToken::new());
         let hooks = Hooks {
             time_limit: Duration::from_secs(60),
             ..hooks(&[("on_quorum_regained", &held), ("on_quorum_lost", &lost), ("on_member_down", &tidy)])
         };
-        let keeper = tokio::spawn(keep(hooks, Arc::clone(&board), Arc::default(), stop.clone()));
-        board.publish(event("member-down", None));
+        let keeper = tokio::spawn(keep(hooks, Arc::clone(&event_log), Arc::default(), stop.clone()));
+        event_log.publish(event("member-down", None));
         while !dir.path().join("begun").exists() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        board.publish(event("quorum", Some("held")));
+        event_log.publish(event("quorum", Some("held")));
         stop.cancel();
         keeper.await.unwrap();
         let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
@@ -503,13 +503,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
         let command = format!("sleep 0.05; echo $HEARTSAY_INDEX >> {}", path.display());
-        let board = Arc::new(Board::new());
+        let event_log = Arc::new(EventLog::new());
         let runs = Arc::new(Runs::default());
         let hooks = hooks(&[("on_member_down", &command)]);
         let stop = CancellationToken::new();
-        let keeper = tokio::spawn(keep(hooks, Arc::clone(&board), Arc::clone(&runs), stop.clone()));
+        let keeper = tokio::spawn(keep(hooks, Arc::clone(&event_log), Arc::clone(&runs), stop.clone()));
         for _ in 0..WAITING + 10 {
-            board.publish(event("member-down", None));
+            event_log.publish(event("member-down", None));
         }
         let result = |name| runs.counts().into_iter().find(|(word, _)| *word == name).unwrap().1;
         while result("good") < 3 {

@@ -17,9 +17,10 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::api::{Context, show};
-use crate::driver::{MEMBER_EVENTS, Picture};
-use crate::net;
+use crate::api::Context;
+use crate::daemon::driver::{MEMBER_EVENTS, Snapshot};
+use crate::daemon::net;
+use crate::show;
 
 /// How the metrics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,14 +64,14 @@ type Labels = [(&'static str, String); 1];
 ///
 /// # Errors
 /// Not in practice: writing to a string.
-pub(crate) fn encode(picture: &Picture, context: &Context, format: Format) -> Result<String, fmt::Error> {
-    let (events, seeds) = (context.board.counts(), context.seeds.shown());
+pub(crate) fn encode(snapshot: &Snapshot, context: &Context, format: Format) -> Result<String, fmt::Error> {
+    let (events, seeds) = (context.event_log.counts(), context.seeds.shown());
     let cluster = [("cluster".into(), context.about.cluster.clone().into())];
     let mut registry = Registry::with_prefix_and_labels("heartsay", cluster.into_iter());
     let r = &mut registry;
-    let (stats, loss) = (&picture.stats, &picture.loss);
+    let (stats, loss) = (&snapshot.stats, &snapshot.loss);
 
-    let members = show::counts(&picture.members).into_iter();
+    let members = show::counts(&snapshot.members).into_iter();
     gauges(
         r,
         "members",
@@ -79,19 +80,19 @@ pub(crate) fn encode(picture: &Picture, context: &Context, format: Format) -> Re
         members.map(|(s, n)| (s, signed(n as u64))),
     );
     let quorums = [Quorum::Held, Quorum::Lost, Quorum::Unsettled];
-    let now = picture.quorum.quorum;
+    let now = snapshot.quorum.quorum;
     let quorums = quorums.into_iter().map(|q| (q.to_string(), i64::from(q == now)));
     gauges(r, "quorum", "1 for the state that quorum is in", "state", quorums);
-    gauge(r, "quorum_present", "Members that count for quorum", u64::from(picture.quorum.present));
-    gauge(r, "quorum_needed", "Members needed for quorum", u64::from(picture.quorum.needed));
-    let nobody_to_find = context.seeds.nobody_else() && picture.outside.is_none();
+    gauge(r, "quorum_present", "Members that count for quorum", u64::from(snapshot.quorum.present));
+    gauge(r, "quorum_needed", "Members needed for quorum", u64::from(snapshot.quorum.needed));
+    let nobody_to_find = context.seeds.nobody_else() && snapshot.outside.is_none();
     gauge(
         r,
         "joined",
         "1 after the first complete view, or where nobody is to be looked for, while the others count this agent as a member",
-        u64::from(picture.joined || nobody_to_find),
+        u64::from(snapshot.joined || nobody_to_find),
     );
-    let why = picture.outside.as_ref().map(|outside| outside.reason.word());
+    let why = snapshot.outside.as_ref().map(|outside| outside.reason.word());
     let reasons =
         OutsideReason::WORDS.into_iter().map(|word| (word.to_owned(), i64::from(why == Some(word))));
     gauges(
@@ -101,7 +102,7 @@ pub(crate) fn encode(picture: &Picture, context: &Context, format: Format) -> Re
         "reason",
         reasons,
     );
-    let beating = !picture.gate.is_closed();
+    let beating = !snapshot.service_watchdog.is_closed();
     gauge(r, "beating", "0 while the local service does not beat in time", u64::from(beating));
     gauge(r, "isolated", "1 while most others look silent at once", u64::from(stats.isolated));
     gauge(r, "local_health_score", "Doubt in ourselves: 0 well, 8 impaired", u64::from(stats.local_health));
@@ -110,14 +111,14 @@ pub(crate) fn encode(picture: &Picture, context: &Context, format: Format) -> Re
     gauge(r, "tombstones", "Forgotten lives remembered as such", stats.tombstones as u64);
     let failing = seeds.iter().filter(|seed| seed.error.is_some()).count();
     gauge(r, "seeds_unresolved", "Seeds that cannot be resolved", failing as u64);
-    gauge(r, "conditions", "Problems that status shows", context.board.conditions().len() as u64);
+    gauge(r, "conditions", "Problems that status shows", context.event_log.conditions().len() as u64);
     gauge(
         r,
         "paths_narrow",
         "Paths on which long datagrams get lost and short ones arrive",
         stats.narrow_paths as u64,
     );
-    let phi = picture.members.iter().map(|m| m.phi).filter(|phi| phi.is_finite()).fold(0.0, f64::max);
+    let phi = snapshot.members.iter().map(|m| m.phi).filter(|phi| phi.is_finite()).fold(0.0, f64::max);
     r.register("phi_max", "Highest surprise at anybody's silence", ConstGauge::new(phi));
     let lag = ConstGauge::new(loss.lag.as_secs_f64());
     r.register_with_unit("event_loop_lag", "How late the last timer was", Unit::Seconds, lag);
@@ -135,7 +136,7 @@ pub(crate) fn encode(picture: &Picture, context: &Context, format: Format) -> Re
     let reasons = DecodeError::REASONS.into_iter().chain(Rejected::REASONS);
     let dropped = from_zero(reasons, stats.rejected.iter().map(|(reason, n)| (*reason, *n)));
     counters(r, "datagrams_dropped", "Datagrams received and refused", "reason", dropped);
-    let lost = from_zero(net::OBSTACLES, loss.obstacles.iter().map(|(reason, n)| (*reason, *n)));
+    let lost = from_zero(net::SEND_FAILURES, loss.failures.iter().map(|(reason, n)| (*reason, *n)));
     counters(r, "datagrams_undelivered", "Datagrams that a kernel would not deliver", "reason", lost);
     counter(r, "socket_overflow", "Datagrams the kernel dropped unread", u64::from(loss.overflow));
     counter(r, "rounds", "Heartbeats", stats.rounds);

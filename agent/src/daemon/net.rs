@@ -72,7 +72,7 @@ pub(crate) struct Udp {
 
 /// What a kernel, ours or another, says about a datagram of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Complaint {
+pub(crate) enum SocketError {
     /// The kernel at `to` says that nobody listens there.
     Refused {
         /// Where the datagram was going.
@@ -83,14 +83,14 @@ pub(crate) enum Complaint {
         /// Where it was going.
         to: SocketAddr,
         /// What stood in the way.
-        obstacle: Obstacle,
+        failure: SendFailure,
     },
 }
 
 /// Why a datagram did not leave, or did not arrive. Never fatal: the protocol
 /// lives with loss; people want to know the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Obstacle {
+pub(crate) struct SendFailure {
     /// Short stable word for counters.
     pub(crate) label: &'static str,
     /// What it means and what to do, for people.
@@ -156,7 +156,7 @@ impl Udp {
     }
 
     /// Takes the next entry off the error queue.
-    pub(crate) fn complaint(&mut self) -> Option<Complaint> {
+    pub(crate) fn socket_error(&mut self) -> Option<SocketError> {
         loop {
             let fd = self.socket.as_raw_fd();
             let control = &mut self.control;
@@ -175,7 +175,7 @@ impl Udp {
                 Ok(note.map(|note| classify(to, &note)))
             });
             match read {
-                Ok(Some(complaint)) => return Some(complaint),
+                Ok(Some(socket_error)) => return Some(socket_error),
                 Ok(None) => {}
                 Err(_) => return None,
             }
@@ -186,7 +186,7 @@ impl Udp {
     ///
     /// # Errors
     /// It did not leave this host, and why.
-    pub(crate) fn send(&self, to: SocketAddr, bytes: &[u8]) -> Result<(), Obstacle> {
+    pub(crate) fn send(&self, to: SocketAddr, bytes: &[u8]) -> Result<(), SendFailure> {
         let target = match (self.local, to) {
             (SocketAddr::V6(_), SocketAddr::V4(to)) => {
                 SocketAddr::new(IpAddr::V6(to.ip().to_ipv6_mapped()), to.port())
@@ -200,10 +200,10 @@ impl Udp {
             match socket.send_to(bytes, &target.into()) {
                 Ok(_) => return Ok(()),
                 Err(e) if may_concern_another(&e) => failure = Some(e),
-                Err(e) => return Err(obstacle(e.raw_os_error())),
+                Err(e) => return Err(failure_of(e.raw_os_error())),
             }
         }
-        Err(obstacle(failure.and_then(|e| e.raw_os_error())))
+        Err(failure_of(failure.and_then(|e| e.raw_os_error())))
     }
 }
 
@@ -248,15 +248,15 @@ fn may_concern_another(e: &io::Error) -> bool {
     )
 }
 
-fn classify(to: SocketAddr, note: &libc::sock_extended_err) -> Complaint {
+fn classify(to: SocketAddr, note: &libc::sock_extended_err) -> SocketError {
     match (note.ee_origin, note.ee_type, note.ee_code) {
         (libc::SO_EE_ORIGIN_ICMP, ICMP_UNREACHABLE, ICMP_PORT)
-        | (libc::SO_EE_ORIGIN_ICMP6, ICMP6_UNREACHABLE, ICMP6_PORT) => Complaint::Refused { to },
-        _ => Complaint::Failed { to, obstacle: obstacle(i32::try_from(note.ee_errno).ok()) },
+        | (libc::SO_EE_ORIGIN_ICMP6, ICMP6_UNREACHABLE, ICMP6_PORT) => SocketError::Refused { to },
+        _ => SocketError::Failed { to, failure: failure_of(i32::try_from(note.ee_errno).ok()) },
     }
 }
 
-fn obstacle(errno: Option<i32>) -> Obstacle {
+fn failure_of(errno: Option<i32>) -> SendFailure {
     let (label, hint) = match errno.unwrap_or(0) {
         libc::EPERM | libc::EACCES => ("forbidden", "a packet filter refuses it"),
         libc::ENOBUFS => (
@@ -280,11 +280,11 @@ fn obstacle(errno: Option<i32>) -> Obstacle {
         libc::EAGAIN => ("send-buffer-full", "the send buffer is full; raise net.core.wmem_max"),
         _ => ("other", "the kernel refuses it"),
     };
-    Obstacle { label, hint }
+    SendFailure { label, hint }
 }
 
-/// Every [`Obstacle::label`].
-pub(crate) const OBSTACLES: [&str; 10] = [
+/// Every [`SendFailure::label`].
+pub(crate) const SEND_FAILURES: [&str; 10] = [
     "forbidden",
     "no-buffers",
     "invalid",
@@ -336,14 +336,14 @@ mod tests {
                 return datagram;
             }
             udp.ready().await.unwrap();
-            while udp.complaint().is_some() {}
+            while udp.socket_error().is_some() {}
         }
     }
 
-    async fn next_complaint(udp: &mut Udp) -> Complaint {
+    async fn next_complaint(udp: &mut Udp) -> SocketError {
         loop {
-            if let Some(complaint) = udp.complaint() {
-                return complaint;
+            if let Some(socket_error) = udp.socket_error() {
+                return socket_error;
             }
             udp.ready().await.unwrap();
             let _ = udp.receive(&mut [0; 16]);
@@ -367,8 +367,8 @@ mod tests {
             };
             let gone = nobody(ip);
             udp.send(gone, b"anybody?").unwrap();
-            assert_eq!(within(next_complaint(&mut udp)).await, Complaint::Refused { to: gone });
-            assert_eq!(udp.complaint(), None);
+            assert_eq!(within(next_complaint(&mut udp)).await, SocketError::Refused { to: gone });
+            assert_eq!(udp.socket_error(), None);
         }
     }
 
@@ -385,7 +385,7 @@ mod tests {
         assert_eq!(within(next(&mut udp, &mut buffer)).await, (other.local_addr().unwrap(), 5));
         let gone = nobody("127.0.0.1");
         udp.send(gone, b"anybody?").unwrap();
-        assert_eq!(within(next_complaint(&mut udp)).await, Complaint::Refused { to: gone });
+        assert_eq!(within(next_complaint(&mut udp)).await, SocketError::Refused { to: gone });
     }
 
     #[tokio::test]
@@ -414,7 +414,7 @@ mod tests {
             assert_eq!(got.await.1, 5);
         }
         let mut refused = Vec::new();
-        while let Some(Complaint::Refused { to }) = udp.complaint() {
+        while let Some(SocketError::Refused { to }) = udp.socket_error() {
             refused.push(to);
         }
         assert_eq!(refused, gone);

@@ -17,12 +17,12 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
-use crate::advertise::{self, Advertiser, Towards};
-use crate::api::types;
-use crate::driver::Request;
+use crate::daemon::advertise::{self, Advertiser, Towards};
+use crate::daemon::driver::Request;
+use crate::daemon::srv;
+use crate::event_log::EventLog;
 use crate::settings::DEFAULT_PORT;
-use crate::srv;
-use crate::view::Board;
+use crate::types;
 
 /// The configured seeds and what came of them.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl Seeds {
     }
 
     /// Notes what came of each seed; warns of what is new. Whether all went well.
-    fn note(&self, results: &[Resolved], good: &Good, board: &Board) -> bool {
+    fn note(&self, results: &[Resolved], good: &Good, event_log: &EventLog) -> bool {
         let mut shown = self.shown.lock();
         // They may have been replaced while these were looked up.
         for seed in &mut *shown {
@@ -140,7 +140,7 @@ impl Seeds {
                 let kept = good.0.get(name).map(|last| kept(last)).unwrap_or_default();
                 format!("seed {name} cannot be resolved: {e}{kept}")
             });
-            match (board.condition(&condition_of(name), sentence), result) {
+            match (event_log.condition(&condition_of(name), sentence), result) {
                 (true, Err(e)) => {
                     let kept = good.0.get(name).map(|last| kept(last)).unwrap_or_default();
                     warn!(seed = name, error = e, "a seed cannot be resolved{kept}; trying again for ever");
@@ -160,7 +160,7 @@ pub(crate) struct Keeper {
     /// The seeds.
     pub(crate) seeds: Arc<Seeds>,
     /// Where problems are stated.
-    pub(crate) board: Arc<Board>,
+    pub(crate) event_log: Arc<EventLog>,
     /// The machine.
     pub(crate) requests: mpsc::Sender<Request>,
     /// Knows at which address others reach us.
@@ -183,10 +183,10 @@ impl Keeper {
             let shown = self.seeds.shown().into_iter().map(|seed| seed.name).collect();
             let before = std::mem::replace(&mut names, shown);
             for dropped in before.iter().filter(|name| !names.contains(name)) {
-                self.board.condition(&condition_of(dropped), None);
+                self.event_log.condition(&condition_of(dropped), None);
             }
             let results = self.seeds.resolve(&names).await;
-            let well = self.seeds.note(&results, &good, &self.board);
+            let well = self.seeds.note(&results, &good, &self.event_log);
             let results = good.fill(results);
             let settled = well && *self.joined.borrow_and_update();
             let only_addresses = names
@@ -226,7 +226,7 @@ impl Keeper {
         let found: Vec<SocketAddr> =
             results.iter().filter_map(|(_, result)| result.as_ref().ok()).flatten().copied().collect();
         let moved = self.advertise.look(towards(results.iter().map(|(name, _)| name), &found));
-        self.board.condition("address", self.advertise.missing().map(str::to_owned));
+        self.event_log.condition("address", self.advertise.missing().map(str::to_owned));
         if moved {
             self.command(Command::Readdress(self.advertise.own())).await?;
         }
@@ -391,7 +391,7 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 fn random() -> u8 {
-    crate::clock::entropy().map_or(0, |bytes| bytes[0])
+    crate::daemon::clock::entropy().map_or(0, |bytes| bytes[0])
 }
 
 /// Addresses that are named.
@@ -412,23 +412,23 @@ mod tests {
         let one = |result: Result<u8, &str>| {
             vec![("n1".to_owned(), result.map(|n| vec![at(n)]).map_err(str::to_owned))]
         };
-        let (seeds, board) = (Seeds::new(&["n1".to_owned()], at(9).ip()), Board::new());
+        let (seeds, event_log) = (Seeds::new(&["n1".to_owned()], at(9).ip()), EventLog::new());
         let mut good = Good::default();
         let mut answer = |result: Vec<Resolved>| {
-            let well = seeds.note(&result, &good, &board);
+            let well = seeds.note(&result, &good, &event_log);
             (well, good.fill(result).remove(0).1)
         };
         assert_eq!(answer(one(Err("SERVFAIL"))), (false, Err("SERVFAIL".to_owned())), "nothing is known yet");
         assert_eq!(answer(one(Ok(1))), (true, Ok(vec![at(1)])));
         for why in ["SERVFAIL", "no answer within 5 s", "no such name"] {
             assert_eq!(answer(one(Err(why))), (false, Ok(vec![at(1)])));
-            let said = board.conditions().remove(0);
+            let said = event_log.conditions().remove(0);
             assert!(said.contains(why) && said.contains("10.0.0.1:4327"), "{said}");
             let shown = seeds.shown().remove(0);
             assert_eq!((shown.addresses, shown.error.as_deref()), (vec![at(1).to_string()], Some(why)));
         }
         assert_eq!(answer(one(Ok(2))), (true, Ok(vec![at(2)])));
-        assert!(board.conditions().is_empty());
+        assert!(event_log.conditions().is_empty());
         assert_eq!(good.fill(Vec::new()), []);
         assert!(good.0.is_empty(), "a seed that is dropped is forgotten");
     }
@@ -463,7 +463,7 @@ mod tests {
     async fn a_name_that_cannot_be_resolved_is_a_condition_and_others_still_count() {
         let names = ["no-such-host.invalid", "127.0.0.1:7", "127.0.0.9:4327"].map(str::to_owned);
         let seeds = Arc::new(Seeds::new(&names, "127.0.0.1".parse().unwrap()));
-        let board = Arc::new(Board::new());
+        let event_log = Arc::new(EventLog::new());
         let (requests, mut inbox) = mpsc::channel(1);
         let (_joined, joined) = watch::channel(false);
         let own: SocketAddr = "127.0.0.9:4327".parse().unwrap();
@@ -472,7 +472,7 @@ mod tests {
         advertise.look(towards(names.iter(), &[]));
         let keeper = Keeper {
             seeds: Arc::clone(&seeds),
-            board: Arc::clone(&board),
+            event_log: Arc::clone(&event_log),
             requests,
             advertise,
             remembered: vec![remembered],
@@ -490,7 +490,7 @@ mod tests {
         reply.send(Ok(())).unwrap();
         let told: Vec<_> = told.iter().map(ToString::to_string).collect();
         assert_eq!(told, ["127.0.0.1:7"]);
-        assert!(board.conditions()[0].contains("no-such-host.invalid"));
+        assert!(event_log.conditions()[0].contains("no-such-host.invalid"));
         assert!(seeds.shown()[0].error.is_some());
         // Another set replaces the first, and the condition goes with its seed.
         seeds.replace(&["127.0.0.3:7".to_owned()]);
@@ -501,7 +501,7 @@ mod tests {
         assert_eq!(told.len(), 1);
         drop(inbox);
         task.await.unwrap();
-        assert_eq!(board.conditions(), [""; 0]);
+        assert_eq!(event_log.conditions(), [""; 0]);
     }
 
     #[tokio::test]

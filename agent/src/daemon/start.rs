@@ -25,23 +25,25 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::advertise::Advertiser;
 use crate::api::admission::{Admission, Limits};
 use crate::api::renewal::{self, Renewed};
 use crate::api::socket::Socket;
-use crate::api::types::Reloaded;
 use crate::api::{self, About, App, Context, Reload};
-use crate::clock::{self, Clock};
-use crate::driver::{Driver, Gate, Memory, Mismatches, Notice, Request, Scope, Turn};
+use crate::daemon::advertise::Advertiser;
+use crate::daemon::clock::{self, Clock};
+use crate::daemon::driver::{
+    Driver, LoopState, Mismatches, Notice, Persistence, Request, Scope, ServiceWatchdog,
+};
+use crate::daemon::hooks::{self, Hooks, Runs};
+use crate::daemon::net::{self, Udp};
+use crate::daemon::notify;
+use crate::daemon::seeds::{self, Keeper, Seeds};
+use crate::daemon::store::{Peer, Store};
+use crate::daemon::telemetry::{self, Telemetry};
 use crate::escape::escape;
-use crate::hooks::{self, Hooks, Runs};
-use crate::net::{self, Udp};
-use crate::notify;
-use crate::seeds::{self, Keeper, Seeds};
+use crate::event_log::EventLog;
 use crate::settings::{self, AgentArgs, Settings};
-use crate::store::{Peer, Store};
-use crate::telemetry::{self, Telemetry};
-use crate::view::Board;
+use crate::types::Reloaded;
 use signals::{Signals, Wish};
 
 /// Runs an agent until it is told to stop: `heartsay agent`.
@@ -155,7 +157,7 @@ impl Agent {
         if let Some(advice) = settings.machine.electorate.as_ref().and_then(Electorate::advice) {
             info!("{advice}");
         }
-        let board = Arc::new(Board::new());
+        let event_log = Arc::new(EventLog::new());
         let (requests, inbox) = mpsc::channel(REQUESTS);
         let (notices, told) = mpsc::unbounded_channel();
         let (wishes, reloads) = mpsc::channel(1);
@@ -172,7 +174,7 @@ impl Agent {
         let mismatches = Mismatches::new(&about.cluster, &about.keys);
         let app = App(Arc::new(Context {
             requests: requests.clone(),
-            board: Arc::clone(&board),
+            event_log: Arc::clone(&event_log),
             clock: Arc::clone(&clock),
             seeds: Arc::clone(&seeds),
             settings: RwLock::new(settings.shown.clone()),
@@ -194,7 +196,7 @@ impl Agent {
         };
         let hooks = tokio::spawn(hooks::keep(
             hooks,
-            Arc::clone(&board),
+            Arc::clone(&event_log),
             Arc::clone(&app.0.hook_runs),
             app.0.stopping.clone(),
         ));
@@ -202,31 +204,31 @@ impl Agent {
         let addresses = sample(&remembered);
         let machine = settings.machine.clone();
         let protocol = spawn_protocol({
-            let board = Arc::clone(&board);
+            let event_log = Arc::clone(&event_log);
             let beat_within = settings.beat_within;
             move || {
                 let now = clock.now();
                 Ok(Driver {
-                    gate: Gate::new(beat_within, now),
+                    service_watchdog: ServiceWatchdog::new(beat_within, now),
                     node: Node::new(me, machine, seed, now)?,
                     udp: Udp::new(udp)?,
-                    turn: Turn::first(now),
+                    state: LoopState::first(now),
                     mismatches,
-                    memory: Memory::new(now, store, remembered),
+                    persistence: Persistence::new(now, store, remembered),
                     clock,
-                    board,
+                    event_log,
                     requests: inbox,
                     notices,
                 })
             }
         })?;
         let socket = Arc::new(socket);
-        let unix = renewal::door(&socket, unix, Arc::clone(&board))?;
+        let unix = renewal::door(&socket, unix, Arc::clone(&event_log))?;
         let api = serve(&app, unix, tcp)?;
         let (joined, has_joined) = watch::channel(false);
         let keeper = Keeper {
             seeds,
-            board,
+            event_log,
             requests: requests.clone(),
             advertise,
             remembered: addresses,
@@ -381,18 +383,18 @@ impl Agent {
             .map(|fresh| self.take_over(*fresh))
             .map_err(|errors| format!("nothing was changed: {}", errors.replace('\n', "; ")));
         notify::ready();
-        let board = &self.app.0.board;
+        let event_log = &self.app.0.event_log;
         match &done {
             Ok(Reloaded { changed, restart }) => {
                 info!(changed = changed.join(","), "settings reloaded");
                 if !restart.is_empty() {
                     warn!(settings = restart.join(","), "these settings changed too, but need a restart");
                 }
-                board.condition("reload", None);
+                event_log.condition("reload", None);
             }
             Err(errors) => {
                 error!("reload refused, {errors}");
-                board.condition("reload", Some(format!("the last reload was refused, {errors}")));
+                event_log.condition("reload", Some(format!("the last reload was refused, {errors}")));
             }
         }
         // The asking side may be gone.
@@ -449,15 +451,15 @@ impl Agent {
     fn dump(&self) {
         let app = self.app.clone();
         tokio::spawn(async move {
-            let Ok(picture) = app.look(Scope::Everybody).await else { return };
-            info!(members = picture.members.len(), quorum = %picture.quorum.quorum, reason = picture.quorum.reason, index = picture.index, "state");
-            for condition in app.0.board.conditions() {
+            let Ok(snapshot) = app.look(Scope::Everybody).await else { return };
+            info!(members = snapshot.members.len(), quorum = %snapshot.quorum.quorum, reason = snapshot.quorum.reason, index = snapshot.index, "state");
+            for condition in app.0.event_log.conditions() {
                 info!(condition, "state");
             }
             if let Ok(Json(stats)) = api::stats(State(app.clone())).await {
                 info!(%stats, "state");
             }
-            for view in &picture.members {
+            for view in &snapshot.members {
                 let accusers: Vec<_> = view.accusers.iter().map(|accuser| accuser.by.to_string()).collect();
                 info!(member = %view.name, status = %view.status, address = %view.address, generation = view.generation, heartbeat = view.heartbeat, phi = view.phi, reachable = view.reachable, by = accusers.join(","), "state");
             }

@@ -328,7 +328,7 @@ fn host_id(dir: &Path) -> anyhow::Result<HostId> {
         fs::rename(&path, &aside).with_context(|| format!("cannot move {} aside", path.display()))?;
         warn!(kept = %aside.display(), "the host id is damaged; a new one is made, and while the cluster holds the old one for alive it refuses this host's name");
     }
-    let random = u128::from_be_bytes(crate::clock::entropy()?);
+    let random = u128::from_be_bytes(crate::daemon::clock::entropy()?);
     // Version and variant bits, so that other tools take it for the UUID it is.
     let id = HostId(random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62));
     // The generation follows, and takes the directory to the disk for both.

@@ -17,7 +17,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
-use crate::log::{Form, Log};
+use crate::daemon::log::{Form, Log};
 use crate::settings::not_one_of;
 
 /// The log of a running agent.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Advertise;
-use crate::seeds;
+use crate::daemon::seeds;
 
 /// Why nobody could reach this agent with these settings.
 pub(crate) fn impossible(rule: Option<&Advertise>, bind: SocketAddr, seeds: &[String]) -> Option<String> {

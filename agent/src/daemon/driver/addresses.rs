@@ -15,17 +15,17 @@ use super::Driver;
 impl Driver {
     /// Looks whether any two share an address, some time after somebody came, went or moved.
     pub(super) fn look_at_addresses(&mut self, now: Instant) {
-        let recent = self.turn.addresses.is_some_and(|last| now.since(last) < ADDRESSES_EVERY);
-        if recent || !self.turn.addresses_stale {
+        let recent = self.state.addresses.is_some_and(|last| now.since(last) < ADDRESSES_EVERY);
+        if recent || !self.state.addresses_stale {
             return;
         }
-        (self.turn.addresses, self.turn.addresses_stale) = (Some(now), false);
+        (self.state.addresses, self.state.addresses_stale) = (Some(now), false);
         let present =
             || self.node.summaries().filter(|m| matches!(m.status, Status::Alive | Status::Suspect));
         let addresses = at_one_address(present().map(|member| (member.address, member.name)));
         let hosts = copied(present().map(|member| (member.host_id, member.name)));
         for (condition, sentence) in [("addresses", addresses), ("host ids", hosts)] {
-            if self.board.condition(condition, sentence.clone())
+            if self.event_log.condition(condition, sentence.clone())
                 && let Some(sentence) = sentence
             {
                 warn!("{sentence}");

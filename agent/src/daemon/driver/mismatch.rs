@@ -10,7 +10,7 @@ use std::time::Duration;
 use heartsay_membership::{Instant, Rejected};
 use heartsay_proto::DecodeError;
 
-use crate::view::Board;
+use crate::event_log::EventLog;
 
 /// Senders of such datagrams, by the reason of the refusal.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Mismatches {
     }
 
     /// Notes a refused datagram; states a condition from the second of a kind on, since one may be a stray.
-    pub(super) fn note(&mut self, now: Instant, from: SocketAddr, why: &Rejected, board: &Board) {
+    pub(super) fn note(&mut self, now: Instant, from: SocketAddr, why: &Rejected, event_log: &EventLog) {
         let Rejected::Decode(error) = why else { return };
         let reason = error.reason();
         if !REASONS.contains(&reason) {
@@ -57,17 +57,17 @@ impl Mismatches {
         // A flood is not worth a sentence each.
         if slip.count == LEAST || (slip.count > LEAST && !known && !full) {
             slip.fault = explain(error, &self.cluster, &self.keys);
-            slip.say(reason, board);
+            slip.say(reason, event_log);
         }
     }
 
     /// Takes back what has not been seen for a while.
-    pub(super) fn look(&mut self, now: Instant, board: &Board) {
+    pub(super) fn look(&mut self, now: Instant, event_log: &EventLog) {
         self.slips.retain(|reason, slip| {
             let before = slip.from.len();
             slip.from.retain(|_, last| now.since(*last) < OVER);
             if slip.from.len() < before && slip.count >= LEAST {
-                slip.say(reason, board);
+                slip.say(reason, event_log);
             }
             !slip.from.is_empty()
         });
@@ -75,12 +75,12 @@ impl Mismatches {
 }
 
 impl Slip {
-    fn say(&self, reason: &str, board: &Board) {
+    fn say(&self, reason: &str, event_log: &EventLog) {
         let named: Vec<String> = self.from.keys().map(ToString::to_string).collect();
         let more = if named.len() == MOST { " and maybe others" } else { "" };
         let fault = &self.fault;
         let sentence = format!("datagrams from {}{more} are refused: {fault}", named.join(", "));
-        board.condition(reason, (!named.is_empty()).then_some(sentence));
+        event_log.condition(reason, (!named.is_empty()).then_some(sentence));
     }
 }
 
@@ -134,44 +134,44 @@ mod tests {
 
     #[test]
     fn a_wrong_key_is_said_with_ids_and_addresses_and_taken_back_when_it_is_over() {
-        let (mut mismatches, board) = (Mismatches::new("shop", &[112, 8]), Board::new());
+        let (mut mismatches, event_log) = (Mismatches::new("shop", &[112, 8]), EventLog::new());
         let why = Rejected::Decode(DecodeError::UnknownKey { id: 37 });
-        mismatches.note(at(0), from(1), &why, &board);
-        assert!(board.conditions().is_empty(), "one may be a stray");
-        mismatches.note(at(1), from(2), &why, &board);
-        let [said] = &board.conditions()[..] else { panic!("{:?}", board.conditions()) };
+        mismatches.note(at(0), from(1), &why, &event_log);
+        assert!(event_log.conditions().is_empty(), "one may be a stray");
+        mismatches.note(at(1), from(2), &why, &event_log);
+        let [said] = &event_log.conditions()[..] else { panic!("{:?}", event_log.conditions()) };
         for words in ["10.0.0.1:1, 10.0.0.1:2", "sealed with key 37", "holds 112, 8", "key_file"] {
             assert!(said.contains(words), "{words} is not in {said}");
         }
-        mismatches.look(at(180), &board);
+        mismatches.look(at(180), &event_log);
         assert!(
-            board.conditions()[0].contains("from 10.0.0.1:2 are"),
+            event_log.conditions()[0].contains("from 10.0.0.1:2 are"),
             "one is over: {:?}",
-            board.conditions()
+            event_log.conditions()
         );
-        mismatches.look(at(181), &board);
-        assert!(board.conditions().is_empty());
+        mismatches.look(at(181), &event_log);
+        assert!(event_log.conditions().is_empty());
     }
 
     #[test]
     fn a_flood_of_addresses_does_not_grow() {
-        let (mut mismatches, board) = (Mismatches::new("shop", &[]), Board::new());
+        let (mut mismatches, event_log) = (Mismatches::new("shop", &[]), EventLog::new());
         let why = Rejected::Decode(DecodeError::SealedButNoKey);
         for n in 1..60_000 {
-            mismatches.note(at(1), from(n), &why, &board);
+            mismatches.note(at(1), from(n), &why, &event_log);
         }
         assert_eq!(mismatches.slips["sealed-but-no-key"].from.len(), MOST);
-        assert!(board.conditions()[0].contains("and maybe others"));
+        assert!(event_log.conditions()[0].contains("and maybe others"));
     }
 
     #[test]
     fn what_happens_on_any_network_is_no_slip() {
-        let (mut mismatches, board) = (Mismatches::new("shop", &[]), Board::new());
+        let (mut mismatches, event_log) = (Mismatches::new("shop", &[]), EventLog::new());
         for why in [Rejected::Unexpected { what: "answer" }, Rejected::Decode(DecodeError::NotOurs)] {
-            mismatches.note(at(1), from(1), &why, &board);
-            mismatches.note(at(1), from(1), &why, &board);
+            mismatches.note(at(1), from(1), &why, &event_log);
+            mismatches.note(at(1), from(1), &why, &event_log);
         }
-        assert!(board.conditions().is_empty());
+        assert!(event_log.conditions().is_empty());
     }
 
     #[test]

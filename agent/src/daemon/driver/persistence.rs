@@ -12,13 +12,13 @@ use heartsay_membership::{Generation, Instant, Name};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::store::{Peer, Store};
-use crate::view::Board;
+use crate::daemon::store::{Peer, Store};
+use crate::event_log::EventLog;
 
 /// What is kept between lives, written beside the loop so that a slow disk
 /// never holds it up.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct Persistence {
     store: Arc<Store>,
     /// Known from earlier lives and not seen in this one; kept for a day, so that
     /// a start during an outage does not forget whom to look for.
@@ -30,7 +30,7 @@ pub(crate) struct Memory {
     writing: Option<JoinHandle<()>>,
 }
 
-impl Memory {
+impl Persistence {
     /// Of this store, with what it has from earlier lives.
     #[must_use]
     pub(crate) fn new(now: Instant, store: Arc<Store>, remembered: Vec<Peer>) -> Self {
@@ -42,41 +42,42 @@ impl Memory {
         now.since(self.last) >= wanted && self.writing.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    pub(crate) fn save(&mut self, now: Instant, seen: Vec<Peer>, board: &Arc<Board>) {
+    pub(crate) fn save(&mut self, now: Instant, seen: Vec<Peer>, event_log: &Arc<EventLog>) {
         if now > Instant::EPOCH + REMEMBERED_FOR {
             self.remembered.clear();
         }
         self.changed = false;
         self.last = now;
-        let (peers, store, board) = (self.with_remembered(seen), Arc::clone(&self.store), Arc::clone(board));
+        let (peers, store, event_log) =
+            (self.with_remembered(seen), Arc::clone(&self.store), Arc::clone(event_log));
         self.writing = Some(tokio::task::spawn_blocking(move || {
             let saved =
                 store.restore().and_then(|()| store.save_peers(&peers)).and_then(|()| store.catch_up());
-            note_disk(&board, "peers", saved);
+            note_disk(&event_log, "peers", saved);
         }));
     }
 
     /// Says what could not be written at the start.
-    pub(crate) fn begin(&mut self, board: &Arc<Board>) {
+    pub(crate) fn begin(&mut self, event_log: &Arc<EventLog>) {
         if self.store.is_behind() {
-            let (store, board) = (Arc::clone(&self.store), Arc::clone(board));
-            tokio::task::spawn_blocking(move || note_disk(&board, "generation", store.catch_up()));
+            let (store, event_log) = (Arc::clone(&self.store), Arc::clone(event_log));
+            tokio::task::spawn_blocking(move || note_disk(&event_log, "generation", store.catch_up()));
         }
     }
 
     /// Replaces the generation that is kept by a lower one.
-    pub(crate) fn reset(&mut self, generation: Generation, board: &Arc<Board>) {
-        let (store, board) = (Arc::clone(&self.store), Arc::clone(board));
+    pub(crate) fn reset(&mut self, generation: Generation, event_log: &Arc<EventLog>) {
+        let (store, event_log) = (Arc::clone(&self.store), Arc::clone(event_log));
         tokio::task::spawn_blocking(move || {
-            note_disk(&board, "generation", store.reset_generation(generation));
+            note_disk(&event_log, "generation", store.reset_generation(generation));
         });
     }
 
-    pub(crate) fn raise(&mut self, generation: Generation, board: &Arc<Board>) {
-        let (store, board) = (Arc::clone(&self.store), Arc::clone(board));
+    pub(crate) fn raise(&mut self, generation: Generation, event_log: &Arc<EventLog>) {
+        let (store, event_log) = (Arc::clone(&self.store), Arc::clone(event_log));
         tokio::task::spawn_blocking(move || {
             note_disk(
-                &board,
+                &event_log,
                 "generation",
                 store.save_generation(generation).and_then(|()| store.catch_up()),
             );
@@ -85,21 +86,21 @@ impl Memory {
 
     /// The roster that an earlier life agreed on, if `wanted`. If it is not, it is dropped: when it is wanted again, it would be
     /// out of date.
-    pub(crate) fn agreed(&mut self, wanted: bool, board: &Arc<Board>) -> Vec<Name> {
+    pub(crate) fn agreed(&mut self, wanted: bool, event_log: &Arc<EventLog>) -> Vec<Name> {
         let names = self.store.agreed();
         if !wanted && !names.is_empty() {
-            self.agree(Vec::new(), board);
+            self.agree(Vec::new(), event_log);
         }
         if wanted { names } else { Vec::new() }
     }
 
     /// At once: a restart must not go back to an earlier roster.
-    pub(crate) fn agree(&mut self, names: Vec<Name>, board: &Arc<Board>) {
+    pub(crate) fn agree(&mut self, names: Vec<Name>, event_log: &Arc<EventLog>) {
         self.turn += 1;
-        let (turn, store, board) = (self.turn, Arc::clone(&self.store), Arc::clone(board));
+        let (turn, store, event_log) = (self.turn, Arc::clone(&self.store), Arc::clone(event_log));
         tokio::task::spawn_blocking(move || {
             note_disk(
-                &board,
+                &event_log,
                 "agreed roster",
                 store.save_agreed(turn, &names).and_then(|()| store.catch_up()),
             );
@@ -123,16 +124,16 @@ impl Memory {
     }
 }
 
-fn note_disk(board: &Board, what: &str, result: io::Result<()>) {
+fn note_disk(event_log: &EventLog, what: &str, result: io::Result<()>) {
     match result {
         Ok(()) => {
-            if board.condition("disk", None) {
+            if event_log.condition("disk", None) {
                 info!("the state directory can be written again");
             }
         }
         Err(e) => {
             let sentence = format!("the state directory cannot be written ({what}: {e}); going on without");
-            if board.condition("disk", Some(sentence.clone())) {
+            if event_log.condition("disk", Some(sentence.clone())) {
                 warn!("{sentence}");
             }
         }

@@ -9,9 +9,9 @@ use heartsay_membership::{
 use tracing::{error, info, warn};
 
 use super::{Driver, Farewell, Notice};
-use crate::api::show;
-use crate::api::types::WatchLine;
-use crate::notify;
+use crate::daemon::notify;
+use crate::show;
+use crate::types::WatchLine;
 
 impl Driver {
     pub(super) fn tell_event(&mut self, now: Instant, event: Event) {
@@ -21,18 +21,18 @@ impl Driver {
         match event {
             Event::Member(event) => {
                 log_member(&event);
-                self.memory.changed |= event.name != *self.node.me();
+                self.persistence.changed |= event.name != *self.node.me();
                 let line = self.member_line(now, event, line);
-                self.board.publish(line);
-                self.turn.status_stale = true;
-                self.turn.addresses_stale = true;
+                self.event_log.publish(line);
+                self.state.status_stale = true;
+                self.state.addresses_stale = true;
             }
             Event::Quorum(status) => {
                 let quorum = show::quorum(&self.clock, &status);
                 info!(quorum = %status.quorum, present = status.present, needed = status.needed, reason = status.reason, "quorum");
                 let (kind, reason) = ("quorum".to_owned(), Some(status.reason));
-                self.board.publish(WatchLine { kind, reason, quorum: Some(quorum), ..line });
-                self.turn.status_stale = true;
+                self.event_log.publish(WatchLine { kind, reason, quorum: Some(quorum), ..line });
+                self.state.status_stale = true;
             }
             Event::Agreed(names) => {
                 let sentence = match names.len() {
@@ -40,12 +40,12 @@ impl Driver {
                     count => format!("agreed roster: {count} members"),
                 };
                 info!("{sentence}");
-                self.memory.agree(names, &self.board);
-                self.board.publish(ours(sentence));
+                self.persistence.agree(names, &self.event_log);
+                self.event_log.publish(ours(sentence));
             }
             Event::Joined { members } => {
                 info!(members, "joined");
-                self.board.publish(ours(format!("joined: {members} members in the view")));
+                self.event_log.publish(ours(format!("joined: {members} members in the view")));
             }
             // Told as what we are outside for.
             Event::NameRefused { holder, address, .. } => {
@@ -69,8 +69,8 @@ impl Driver {
                         WatchLine { status: Some(show::IN.to_owned()), ..ours(sentence.to_owned()) }
                     }
                 };
-                self.board.publish(line);
-                self.turn.status_stale = true;
+                self.event_log.publish(line);
+                self.state.status_stale = true;
             }
             Event::ClockRefused => {
                 let sentence = format!(
@@ -78,36 +78,36 @@ impl Driver {
                      in: set it (timedatectl set-ntp true, or chronyc makestep); the agent then joins by itself",
                     self.clock.stamp(now)
                 );
-                self.turn.clock_refused = Some(now);
-                if self.board.condition("clock", Some(sentence.clone())) {
+                self.state.clock_refused = Some(now);
+                if self.event_log.condition("clock", Some(sentence.clone())) {
                     error!("{sentence}");
-                    self.board.publish(ours(sentence));
+                    self.event_log.publish(ours(sentence));
                 }
             }
             Event::GenerationRaised(generation) => {
                 info!(generation, "a later life of this name was known; our generation was raised above it");
-                self.memory.raise(generation, &self.board);
+                self.persistence.raise(generation, &self.event_log);
             }
             Event::GenerationReset(generation) => {
                 let sentence = "this life was numbered by a clock more than a day ahead, and peers refused it; the clock is \
                                 right now, so a new life begins: nothing is to be done";
                 warn!(generation, "{sentence}");
-                self.memory.reset(generation, &self.board);
-                self.turn.clock_refused = None;
-                self.board.condition("clock", None);
-                self.board.publish(ours(sentence.to_owned()));
+                self.persistence.reset(generation, &self.event_log);
+                self.state.clock_refused = None;
+                self.event_log.condition("clock", None);
+                self.event_log.publish(ours(sentence.to_owned()));
             }
             Event::PathLimited { to, narrow } => {
                 let sentence = path_sentence(&self.node.narrow_paths());
-                self.board.condition("path MTU", sentence.clone());
+                self.event_log.condition("path MTU", sentence.clone());
                 match sentence.filter(|_| narrow) {
                     Some(sentence) => {
                         warn!(%to, "{sentence}");
-                        self.board.publish(ours(sentence));
+                        self.event_log.publish(ours(sentence));
                     }
                     None => {
                         info!(%to, "long datagrams pass again");
-                        self.board.publish(ours(format!("path MTU: long datagrams to {to} pass again")));
+                        self.event_log.publish(ours(format!("path MTU: long datagrams to {to} pass again")));
                     }
                 }
             }
@@ -115,34 +115,34 @@ impl Driver {
                 let sentence =
                     format!("the address of this member is {address} now, in generation {generation}");
                 info!(%address, generation, "the others are told of another address");
-                self.memory.raise(generation, &self.board);
-                self.board.publish(ours(sentence));
+                self.persistence.raise(generation, &self.event_log);
+                self.event_log.publish(ours(sentence));
             }
             Event::Isolated(isolated) => {
                 let sentence = "most others look silent at once: probably it is this host; verdicts are held";
-                self.board.condition("isolated", isolated.then(|| sentence.to_owned()));
+                self.event_log.condition("isolated", isolated.then(|| sentence.to_owned()));
                 if isolated {
                     warn!("{sentence}");
-                    self.board.publish(ours(sentence.to_owned()));
+                    self.event_log.publish(ours(sentence.to_owned()));
                 } else {
                     info!("no longer isolated");
-                    self.board.publish(ours("no longer isolated".to_owned()));
+                    self.event_log.publish(ours("no longer isolated".to_owned()));
                 }
             }
             Event::Stalled(time) => {
-                self.gate.forgive(time);
+                self.service_watchdog.forgive(time);
                 let sentence =
                     format!("this agent was not running for {time:?}; all waits were extended by it");
                 warn!("{sentence}");
-                self.board.publish(ours(sentence));
+                self.event_log.publish(ours(sentence));
             }
             Event::LeaveDone { acknowledged, asked } => {
                 let restarts = self.node.is_restarting();
                 let what = if restarts { "restarting" } else { "left" };
                 info!(acknowledged, asked, "{what}");
-                self.board.publish(ours(format!("{what}: {acknowledged} of {asked} peers acknowledged")));
+                self.event_log.publish(ours(format!("{what}: {acknowledged} of {asked} peers acknowledged")));
                 let farewell = Farewell { acknowledged, asked };
-                for waiting in self.turn.farewells.drain(..) {
+                for waiting in self.state.farewells.drain(..) {
                     let _ = waiting.send(farewell);
                 }
                 let _ = self.notices.send(Notice::Left { restarts });
@@ -176,12 +176,12 @@ impl Driver {
 
     pub(super) fn tell_status(&mut self, now: Instant) {
         let looking = self.node.members() == 1 && !self.node.is_joined();
-        self.turn.status_stale |= looking != self.turn.looking;
-        let recent = self.turn.status.is_some_and(|last| now.since(last) < STATUS_EVERY);
-        if recent || !self.turn.status_stale || !self.turn.status_wanted {
+        self.state.status_stale |= looking != self.state.looking;
+        let recent = self.state.status.is_some_and(|last| now.since(last) < STATUS_EVERY);
+        if recent || !self.state.status_stale || !self.state.status_wanted {
             return;
         }
-        (self.turn.status, self.turn.status_stale, self.turn.looking) = (Some(now), false, looking);
+        (self.state.status, self.state.status_stale, self.state.looking) = (Some(now), false, looking);
         let (Census { alive, suspect, down, .. }, quorum) =
             (self.node.census(), self.node.quorum(now).quorum);
         let out = match self.node.outside() {

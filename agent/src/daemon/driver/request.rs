@@ -9,17 +9,17 @@ use heartsay_membership::{
 };
 use tokio::sync::oneshot;
 
-use super::Gate;
+use super::ServiceWatchdog;
 
 /// A question or a wish from outside the loop.
 #[derive(Debug)]
 pub(crate) enum Request {
     /// Show what is known now.
-    Look(Scope, oneshot::Sender<Picture>),
+    Look(Scope, oneshot::Sender<Snapshot>),
     /// Hand a command to the machine.
     Command(Command, oneshot::Sender<Result<(), Rejected>>),
     /// The local service is well; answered with the gate as it is then.
-    Beat(oneshot::Sender<Gate>),
+    Beat(oneshot::Sender<ServiceWatchdog>),
     /// Say good-bye; answered when it is acknowledged or its time is up.
     Leave(oneshot::Sender<Farewell>),
     /// Say that the next life begins within this time; answered like a good-bye.
@@ -41,7 +41,7 @@ pub(crate) enum Scope {
 
 /// The view at one moment, consistent in itself and with the event index.
 #[derive(Debug)]
-pub(crate) struct Picture {
+pub(crate) struct Snapshot {
     /// When.
     pub(crate) at: Instant,
     /// The last event that is part of it.
@@ -65,7 +65,7 @@ pub(crate) struct Picture {
     /// Saying good-bye.
     pub(crate) leaving: bool,
     /// Whether the local service beats.
-    pub(crate) gate: Gate,
+    pub(crate) service_watchdog: ServiceWatchdog,
 }
 
 /// What the host does to our datagrams, and to our time.
@@ -73,8 +73,8 @@ pub(crate) struct Picture {
 pub(crate) struct Loss {
     /// Datagrams the kernel dropped before we read them.
     pub(crate) overflow: u32,
-    /// Datagrams that did not leave or did not arrive, by [`crate::net::Obstacle::label`].
-    pub(crate) obstacles: BTreeMap<&'static str, u64>,
+    /// Datagrams that did not leave or did not arrive, by [`crate::daemon::net::SendFailure::label`].
+    pub(crate) failures: BTreeMap<&'static str, u64>,
     /// How late the last timer was.
     pub(crate) lag: Duration,
 }

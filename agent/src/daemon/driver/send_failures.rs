@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use heartsay_membership::Instant;
 
-use crate::net::Obstacle;
+use crate::daemon::net::SendFailure;
 
 /// Addresses with trouble, at most [`MOST`] of them.
 #[derive(Debug, Default)]
-pub(crate) struct Obstacles {
+pub(crate) struct SendFailures {
     at: BTreeMap<SocketAddr, Trouble>,
     /// When it was last looked at while there was any; `None`: nothing is to be looked at.
     looked: Option<Instant>,
@@ -22,7 +22,7 @@ pub(crate) struct Obstacles {
 
 #[derive(Debug)]
 struct Trouble {
-    obstacle: Obstacle,
+    failure: SendFailure,
     /// The last complaint.
     last: Instant,
     /// When a datagram first left for it since then.
@@ -31,19 +31,19 @@ struct Trouble {
     member: bool,
 }
 
-impl Obstacles {
+impl SendFailures {
     /// Whether to look what is over.
     pub(crate) fn due(&self, now: Instant) -> bool {
         self.looked.is_some_and(|last| now.since(last) >= EVERY)
     }
 
     /// A datagram did not get through.
-    pub(crate) fn note(&mut self, now: Instant, to: SocketAddr, obstacle: Obstacle) {
+    pub(crate) fn note(&mut self, now: Instant, to: SocketAddr, failure: SendFailure) {
         self.looked.get_or_insert(now);
         let full = self.at.len() >= MOST && !self.at.contains_key(&to);
         if !full {
             let member = self.at.get(&to).is_some_and(|trouble| trouble.member);
-            self.at.insert(to, Trouble { obstacle, last: now, left: None, member });
+            self.at.insert(to, Trouble { failure, last: now, left: None, member });
         }
     }
 
@@ -74,8 +74,8 @@ impl Obstacles {
     /// What people are told.
     pub(crate) fn sentence(&self) -> Option<String> {
         let mut kinds: BTreeMap<&str, (&str, Vec<String>)> = BTreeMap::new();
-        for (to, Trouble { obstacle, .. }) in &self.at {
-            kinds.entry(obstacle.label).or_insert((obstacle.hint, Vec::new())).1.push(to.to_string());
+        for (to, Trouble { failure, .. }) in &self.at {
+            kinds.entry(failure.label).or_insert((failure.hint, Vec::new())).1.push(to.to_string());
         }
         let said: Vec<String> = kinds
             .into_values()
@@ -107,8 +107,8 @@ const NAMED: usize = 3;
 mod tests {
     use super::*;
 
-    const CABLE: Obstacle = Obstacle { label: "host-unreachable", hint: "no route to that host" };
-    const FILTER: Obstacle = Obstacle { label: "forbidden", hint: "a packet filter refuses it" };
+    const CABLE: SendFailure = SendFailure { label: "host-unreachable", hint: "no route to that host" };
+    const FILTER: SendFailure = SendFailure { label: "forbidden", hint: "a packet filter refuses it" };
 
     fn at(s: u64) -> Instant {
         Instant::EPOCH + Duration::from_secs(s)
@@ -119,59 +119,59 @@ mod tests {
     }
 
     /// Trouble with 1 and 2, the first of which is a member's address.
-    fn trouble() -> Obstacles {
-        let mut obstacles = Obstacles::default();
-        obstacles.note(at(0), to(1), CABLE);
-        obstacles.note(at(0), to(2), FILTER);
-        obstacles.look(at(0), |address| address == to(1));
-        obstacles
+    fn trouble() -> SendFailures {
+        let mut failures = SendFailures::default();
+        failures.note(at(0), to(1), CABLE);
+        failures.note(at(0), to(2), FILTER);
+        failures.look(at(0), |address| address == to(1));
+        failures
     }
 
     #[test]
     fn it_is_over_for_one_when_datagrams_to_it_get_through_again_whatever_becomes_of_another() {
-        let mut obstacles = trouble();
-        let said = obstacles.sentence().unwrap();
+        let mut failures = trouble();
+        let said = failures.sentence().unwrap();
         assert!(said.contains("10.0.0.1:4327 do not get through: no route to that host"), "{said}");
         assert!(said.contains("10.0.0.2:4327 do not get through: a packet filter"), "{said}");
         for s in 1..=6 {
-            obstacles.sent(at(s), to(1));
-            obstacles.note(at(s), to(2), FILTER);
-            obstacles.look(at(s), |address| address == to(1));
+            failures.sent(at(s), to(1));
+            failures.note(at(s), to(2), FILTER);
+            failures.look(at(s), |address| address == to(1));
         }
         assert_eq!(
-            obstacles.sentence().unwrap(),
+            failures.sentence().unwrap(),
             "datagrams to 10.0.0.2:4327 do not get through: a packet filter refuses it"
         );
-        obstacles.arrived(to(2));
-        assert_eq!(obstacles.sentence(), None);
+        failures.arrived(to(2));
+        assert_eq!(failures.sentence(), None);
     }
 
     #[test]
     fn a_complaint_that_comes_later_than_its_datagram_counts() {
-        let mut obstacles = trouble();
+        let mut failures = trouble();
         for s in (1..60).step_by(3) {
-            obstacles.sent(at(s), to(1));
-            obstacles.look(at(s + 2), |address| address == to(1));
-            obstacles.note(at(s + 3), to(1), CABLE);
+            failures.sent(at(s), to(1));
+            failures.look(at(s + 2), |address| address == to(1));
+            failures.note(at(s + 3), to(1), CABLE);
         }
-        assert!(obstacles.sentence().unwrap().contains("10.0.0.1:4327"));
+        assert!(failures.sentence().unwrap().contains("10.0.0.1:4327"));
     }
 
     #[test]
     fn it_is_over_when_the_member_has_gone_and_when_nothing_is_sent_there_any_more() {
-        let mut obstacles = trouble();
-        obstacles.look(at(1), |_| false);
-        assert!(!obstacles.sentence().unwrap().contains("10.0.0.1"), "the member has gone");
-        obstacles.look(at(150), |_| false);
-        assert_eq!(obstacles.sentence(), None);
+        let mut failures = trouble();
+        failures.look(at(1), |_| false);
+        assert!(!failures.sentence().unwrap().contains("10.0.0.1"), "the member has gone");
+        failures.look(at(150), |_| false);
+        assert_eq!(failures.sentence(), None);
     }
 
     #[test]
     fn a_crowd_is_counted_and_does_not_grow() {
-        let mut obstacles = Obstacles::default();
+        let mut failures = SendFailures::default();
         for port in 1..10_000 {
-            obstacles.note(at(0), SocketAddr::from(([10, 0, 0, 1], port)), CABLE);
+            failures.note(at(0), SocketAddr::from(([10, 0, 0, 1], port)), CABLE);
         }
-        assert!(obstacles.sentence().unwrap().contains(&format!("10.0.0.1:3 and {} more", MOST - 3)));
+        assert!(failures.sentence().unwrap().contains(&format!("10.0.0.1:3 and {} more", MOST - 3)));
     }
 }

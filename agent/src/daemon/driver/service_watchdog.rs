@@ -11,14 +11,14 @@ use heartsay_membership::Instant;
 
 /// Whether the service beats in time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Gate {
+pub(crate) struct ServiceWatchdog {
     within: Option<Duration>,
     /// The last beat, or the start.
     last: Instant,
     closed: bool,
 }
 
-impl Gate {
+impl ServiceWatchdog {
     /// The first beat is due `within` that time from now; `None`: nobody has to beat.
     #[must_use]
     pub(crate) fn new(within: Option<Duration>, now: Instant) -> Self {
@@ -81,28 +81,28 @@ mod tests {
 
     #[test]
     fn a_late_beat_closes_the_gate_once_and_the_next_one_opens_it() {
-        let mut gate = Gate::new(Some(Duration::from_secs(10)), at(0));
-        assert!(!gate.look(at(9)));
-        assert!(!gate.beat(at(9)), "it was open");
-        assert_eq!(gate.due(), at(19));
-        assert!(gate.look(at(19)));
-        assert!(!gate.look(at(20)), "closed already");
-        assert_eq!(gate.due(), Instant::NEVER);
-        assert!(gate.beat(at(50)) && !gate.is_closed());
-        assert_eq!(gate.due(), at(60));
+        let mut service_watchdog = ServiceWatchdog::new(Some(Duration::from_secs(10)), at(0));
+        assert!(!service_watchdog.look(at(9)));
+        assert!(!service_watchdog.beat(at(9)), "it was open");
+        assert_eq!(service_watchdog.due(), at(19));
+        assert!(service_watchdog.look(at(19)));
+        assert!(!service_watchdog.look(at(20)), "closed already");
+        assert_eq!(service_watchdog.due(), Instant::NEVER);
+        assert!(service_watchdog.beat(at(50)) && !service_watchdog.is_closed());
+        assert_eq!(service_watchdog.due(), at(60));
     }
 
     #[test]
     fn a_host_that_slept_gives_its_service_the_rest_of_its_time() {
-        let mut gate = Gate::new(Some(Duration::from_secs(10)), at(0));
-        gate.forgive(Duration::from_secs(1000));
-        assert!(!gate.look(at(1009)) && gate.look(at(1010)));
+        let mut service_watchdog = ServiceWatchdog::new(Some(Duration::from_secs(10)), at(0));
+        service_watchdog.forgive(Duration::from_secs(1000));
+        assert!(!service_watchdog.look(at(1009)) && service_watchdog.look(at(1010)));
     }
 
     #[test]
     fn where_nobody_has_to_beat_the_gate_never_closes() {
-        let mut gate = Gate::new(None, at(0));
-        assert!(!gate.look(at(1_000_000)));
-        assert_eq!(gate.due(), Instant::NEVER);
+        let mut service_watchdog = ServiceWatchdog::new(None, at(0));
+        assert!(!service_watchdog.look(at(1_000_000)));
+        assert_eq!(service_watchdog.due(), Instant::NEVER);
     }
 }

@@ -10,13 +10,13 @@ use super::Driver;
 impl Driver {
     /// Looks whether all were told the same about who votes.
     pub(super) fn look_at_electorates(&mut self, now: Instant) {
-        if self.turn.electorates.is_some_and(|last| now.since(last) < EVERY) {
+        if self.state.electorates.is_some_and(|last| now.since(last) < EVERY) {
             return;
         }
-        self.turn.electorates = Some(now);
+        self.state.electorates = Some(now);
         let ours = self.node.quorum(now).electorate;
         let said = sentence(ours.as_deref(), &self.node.told_otherwise(now));
-        if self.board.condition("expected", said.clone()) {
+        if self.event_log.condition("expected", said.clone()) {
             match said {
                 Some(said) => warn!("{said}"),
                 None => info!("all members that answer were told the same about who votes"),

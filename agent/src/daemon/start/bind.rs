@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::libc;
 use tracing::{info, warn};
 
-use crate::notify;
+use crate::daemon::notify;
 
 /// What `bind` makes, as soon as the address is on an interface of this host. Any other failure is final.
 ///
