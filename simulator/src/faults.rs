@@ -5,11 +5,11 @@ use core::time::Duration;
 use heartsay_membership::{Command, HostId, Instant};
 
 use crate::scenario::{Disk, Fault, Phase, Pick, What, Who};
-use crate::world::{Happening, World};
+use crate::world::{SimEvent, World};
 
 /// One thing that the scenario does to the world.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Act {
+pub(crate) enum FaultAction {
     /// A process starts.
     Start(usize),
     /// Trouble number so-and-so of the scenario begins.
@@ -35,25 +35,29 @@ pub(crate) enum Act {
 }
 
 impl World {
-    pub(crate) fn act(&mut self, act: Act) {
+    pub(crate) fn act(&mut self, act: FaultAction) {
         match act {
-            Act::Start(member) => self.start(member),
-            Act::Begin(fault) => self.begin(fault),
-            Act::Stop { fault, member } => self.strike_dead(fault, member),
-            Act::Turn { fault, member, on, until, first } => self.turn(fault, member, on, until, first),
-            Act::TurnCut { fault, cut, on, until } => self.turn_cut(fault, cut, on, until),
-            Act::TurnFilter { fault, filter, on, until } => self.turn_filter(fault, filter, on, until),
-            Act::Loop { fault, member, until } => self.crash_loop(fault, member, until),
-            Act::Churn { fault, until } => self.churn(fault, until),
-            Act::Clock { fault, member } => self.clock(fault, member),
-            Act::Leave { fault, member } => {
+            FaultAction::Start(member) => self.start(member),
+            FaultAction::Begin(fault) => self.begin(fault),
+            FaultAction::Stop { fault, member } => self.strike_dead(fault, member),
+            FaultAction::Turn { fault, member, on, until, first } => {
+                self.turn(fault, member, on, until, first);
+            }
+            FaultAction::TurnCut { fault, cut, on, until } => self.turn_cut(fault, cut, on, until),
+            FaultAction::TurnFilter { fault, filter, on, until } => {
+                self.turn_filter(fault, filter, on, until);
+            }
+            FaultAction::Loop { fault, member, until } => self.crash_loop(fault, member, until),
+            FaultAction::Churn { fault, until } => self.churn(fault, until),
+            FaultAction::Clock { fault, member } => self.clock(fault, member),
+            FaultAction::Leave { fault, member } => {
                 self.disturb(|| format!("n{member} is told to leave"));
                 self.command(member, Command::Leave);
                 if let Some(back) = self.scenario.faults[fault].back_after {
-                    self.at(self.now + back.0, Act::Start(member));
+                    self.at(self.now + back.0, FaultAction::Start(member));
                 }
             }
-            Act::Duplicate(member) => {
+            FaultAction::Duplicate(member) => {
                 self.disturb(|| format!("a second host claims the name n{member}"));
                 let twin = self.add_host(Some(member));
                 self.start(twin);
@@ -66,7 +70,7 @@ impl World {
         let until = f.lasts.map_or(Instant::NEVER, |lasts| self.now + lasts.0);
         match f.what {
             What::Join => return self.join(&f),
-            What::Churn => return self.at(self.now, Act::Churn { fault, until }),
+            What::Churn => return self.at(self.now, FaultAction::Churn { fault, until }),
             What::Cut => {
                 let from = self.choose(f.from.as_ref(), f.pick, &[]);
                 let to = self.choose(f.to.as_ref(), f.pick, &from);
@@ -103,23 +107,23 @@ impl World {
                 at += self.dice.within(on.0 + off.0);
             }
             let act = match f.what {
-                What::Crash | What::Vanish | What::Restart => Act::Stop { fault, member },
-                What::CrashLoop => Act::Loop { fault, member, until },
+                What::Crash | What::Vanish | What::Restart => FaultAction::Stop { fault, member },
+                What::CrashLoop => FaultAction::Loop { fault, member, until },
                 What::Pause | What::Block | What::Slow | What::Lossy | What::Corrupt => {
-                    Act::Turn { fault, member, on: true, until, first: true }
+                    FaultAction::Turn { fault, member, on: true, until, first: true }
                 }
-                What::ClockStep | What::ClockDrift => Act::Clock { fault, member },
-                What::DuplicateName => Act::Duplicate(member),
-                What::Leave => Act::Leave { fault, member },
+                What::ClockStep | What::ClockDrift => FaultAction::Clock { fault, member },
+                What::DuplicateName => FaultAction::Duplicate(member),
+                What::Leave => FaultAction::Leave { fault, member },
                 What::Join | What::Churn | What::Cut | What::Refuse | What::Partition => continue,
             };
             self.at(at, act);
         }
     }
 
-    fn at(&mut self, at: Instant, act: Act) {
+    fn at(&mut self, at: Instant, act: FaultAction) {
         if at != Instant::NEVER {
-            self.queue.push(at, Happening::Act(act));
+            self.queue.push(at, SimEvent::FaultAction(act));
         }
     }
 
@@ -185,7 +189,7 @@ impl World {
         self.network.set_filter(filter, on, now);
         self.disturb(|| format!("a filter {}", if on { "refuses" } else { "lets pass again" }));
         let next = self.next_turn(fault, on, until);
-        self.at(next, Act::TurnFilter { fault, filter, on: !on, until });
+        self.at(next, FaultAction::TurnFilter { fault, filter, on: !on, until });
     }
 
     fn turn_cut(&mut self, fault: usize, cut: usize, on: bool, until: Instant) {
@@ -203,7 +207,7 @@ impl World {
             .collect();
         self.disturb(|| format!("cut between {shape:?} members {}", if on { "begins" } else { "heals" }));
         let next = self.next_turn(fault, on, until);
-        self.at(next, Act::TurnCut { fault, cut, on: !on, until });
+        self.at(next, FaultAction::TurnCut { fault, cut, on: !on, until });
     }
 
     fn turn(&mut self, fault: usize, member: usize, on: bool, until: Instant, first: bool) {
@@ -228,7 +232,7 @@ impl World {
             self.oracle.truth(member).relieve(self.now);
             return;
         }
-        self.at(next, Act::Turn { fault, member, on: !on, until, first: false });
+        self.at(next, FaultAction::Turn { fault, member, on: !on, until, first: false });
     }
 
     /// When what is now on (or off) changes next; never, when it is over.
@@ -298,7 +302,7 @@ impl World {
             h.agreed.clear();
         }
         if let Some(back) = back {
-            self.at(self.now + back, Act::Start(member));
+            self.at(self.now + back, FaultAction::Start(member));
         }
     }
 
@@ -308,8 +312,8 @@ impl World {
             return;
         }
         self.stop(member, false);
-        self.at(self.now + (every.0 / 2).min(RESTART), Act::Start(member));
-        self.at(self.now + every.0, Act::Loop { fault, member, until });
+        self.at(self.now + (every.0 / 2).min(RESTART), FaultAction::Start(member));
+        self.at(self.now + every.0, FaultAction::Loop { fault, member, until });
     }
 
     fn churn(&mut self, fault: usize, until: Instant) {
@@ -325,7 +329,7 @@ impl World {
         }
         let newcomer = self.add_host(None);
         self.start(newcomer);
-        self.at(self.now + every.0, Act::Churn { fault, until });
+        self.at(self.now + every.0, FaultAction::Churn { fault, until });
     }
 
     fn join(&mut self, f: &Fault) {
@@ -340,7 +344,7 @@ impl World {
                 (None, None) => Duration::ZERO,
             };
             let newcomer = self.add_host(None);
-            self.at(self.now + wait, Act::Start(newcomer));
+            self.at(self.now + wait, FaultAction::Start(newcomer));
         }
     }
 

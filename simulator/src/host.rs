@@ -59,7 +59,7 @@ pub(crate) struct Process {
 
 /// Something to hand to a machine.
 #[derive(Debug)]
-pub(crate) enum Parcel {
+pub(crate) enum Packet {
     Datagram { from: usize, bytes: Bytes },
     Refused { to: usize },
 }
@@ -67,7 +67,7 @@ pub(crate) enum Parcel {
 /// What has arrived and was not handled yet.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    parcels: VecDeque<Parcel>,
+    parcels: VecDeque<Packet>,
     weight: usize,
     /// Slow hosts take turns between parcels and the timer.
     pub(crate) timer_next: bool,
@@ -75,7 +75,7 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     /// Takes it in; false when `bound` bytes already wait (the kernel drops it).
-    pub(crate) fn push(&mut self, parcel: Parcel, bound: usize) -> bool {
+    pub(crate) fn push(&mut self, parcel: Packet, bound: usize) -> bool {
         let weight = parcel.weight();
         if self.weight + weight > bound {
             return false;
@@ -85,7 +85,7 @@ impl Inbox {
         true
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Parcel> {
+    pub(crate) fn pop(&mut self) -> Option<Packet> {
         let parcel = self.parcels.pop_front()?;
         self.weight -= parcel.weight();
         Some(parcel)
@@ -100,7 +100,7 @@ impl Inbox {
     }
 }
 
-impl Parcel {
+impl Packet {
     fn weight(&self) -> usize {
         match self {
             Self::Datagram { bytes, .. } => bytes.len() + KERNEL_OVERHEAD,
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_full_inbox_drops() {
-        let parcel = || Parcel::Datagram { from: 0, bytes: Bytes::from_static(&[0; 424]) };
+        let parcel = || Packet::Datagram { from: 0, bytes: Bytes::from_static(&[0; 424]) };
         let mut inbox = Inbox::default();
         assert!(inbox.push(parcel(), 2000) && inbox.push(parcel(), 2000) && !inbox.push(parcel(), 2000));
         assert!(inbox.pop().is_some() && inbox.push(parcel(), 2000));

@@ -31,7 +31,6 @@
 
 pub mod bits;
 pub mod checks;
-pub mod dice;
 mod faults;
 mod host;
 pub mod measure;
@@ -44,6 +43,7 @@ pub mod recording;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod sim_rng;
 pub mod swarm;
 pub mod trace;
 pub mod world;

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use heartsay_membership::Instant;
 
-use crate::dice::Dice;
 use crate::scenario::{Burst, Delay, Network as Rules, Who};
+use crate::sim_rng::SimRng;
 
 /// Bytes of IP and UDP header per datagram (IPv4).
 pub const HEADER: usize = 28;
@@ -19,7 +19,7 @@ pub const HEADER: usize = 28;
 #[derive(Debug)]
 pub struct Network {
     rules: Rules,
-    dice: Dice,
+    dice: SimRng,
     zone_of: Vec<u16>,
     between: Vec<Option<(Delay, f64)>>,
     links: HashMap<(u32, u32), LinkRule>,
@@ -119,7 +119,7 @@ pub type Arrival = (Duration, Bytes);
 impl Network {
     /// The network for members `0 .. nodes`.
     #[must_use]
-    pub fn new(rules: &Rules, nodes: usize, dice: Dice) -> Self {
+    pub fn new(rules: &Rules, nodes: usize, dice: SimRng) -> Self {
         let zones = rules.zones.len();
         let mut between = vec![None; zones * zones];
         let number = |name: &str| rules.zones.iter().position(|z| z.name == name);
@@ -406,8 +406,8 @@ fn pair(from: usize, to: usize) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dice::Seed;
     use crate::scenario::{Link, Path, Span, Zone};
+    use crate::sim_rng::Seed;
 
     fn network(rules: &Rules) -> Network {
         Network::new(rules, 8, Seed(11).dice("network", 0))

@@ -25,8 +25,8 @@ use heartsay_membership::Instant;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::dice::Seed;
 use crate::models::deviations;
+use crate::sim_rng::Seed;
 
 /// A week of heartbeats on one link.
 #[derive(Debug)]

@@ -6,11 +6,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::checks::{Line, Violations, judge};
-use crate::dice::GENERATOR;
 use crate::measure::{Measures, Second, Summary};
 use crate::network::Lost;
 use crate::recording::Recording;
 use crate::scenario::Scenario;
+use crate::sim_rng::GENERATOR;
 use crate::trace::{Log, Trace};
 use crate::world::{Ended, World};
 

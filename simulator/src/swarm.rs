@@ -1,7 +1,7 @@
 //! Scenarios that nobody chose: drawn from a seed, judged by safety and liveness.
 
-use crate::dice::{Dice, Seed};
 use crate::scenario::{Problem, Scenario, parse};
+use crate::sim_rng::{Seed, SimRng};
 
 /// What the drawn scenarios are about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -34,7 +34,7 @@ pub fn text(seed: u64, theme: Theme, nodes: Option<usize>) -> String {
 }
 
 /// Who votes among `nodes` members.
-fn electorate(dice: &mut Dice, nodes: usize) -> &'static str {
+fn electorate(dice: &mut SimRng, nodes: usize) -> &'static str {
     match dice.below(4) {
         0 if nodes > 3 => "electorate = \"n0,n1,n2\"",
         1 if nodes > 4 => "electorate = \"n0:2,n1,n2,n3\"",
@@ -187,7 +187,7 @@ fn all(seed: u64, nodes: Option<usize>) -> String {
 }
 
 /// One piece of trouble that is over by [`TROUBLE`].
-fn fault(dice: &mut Dice, nodes: usize) -> String {
+fn fault(dice: &mut SimRng, nodes: usize) -> String {
     let at = 15 + dice.below(TROUBLE - 45);
     let lasts = 1 + dice.below(25);
     let few = 1 + dice.below((nodes / 3).max(1));

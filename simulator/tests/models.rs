@@ -2,11 +2,11 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
-use heartsay_simulator::dice::Seed;
 use heartsay_simulator::models::{memberlist_suspicion, swim_periods_to_first_probe};
 use heartsay_simulator::one_link::{at_equal_detection, draw_all};
 use heartsay_simulator::run::{Report, run};
 use heartsay_simulator::scenario::load;
+use heartsay_simulator::sim_rng::Seed;
 
 fn go(name: &str, machine: &str, seeds: u64, sets: &[&str]) -> Report {
     let mut sets: Vec<String> = sets.iter().map(|s| (*s).to_owned()).collect();

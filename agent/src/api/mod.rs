@@ -12,6 +12,7 @@ pub(crate) mod socket;
 pub(crate) mod tag;
 
 mod filter;
+pub(crate) mod metrics;
 mod peer;
 mod problem;
 mod reads;

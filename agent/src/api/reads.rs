@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::filter::MemberFilter;
 use super::{App, Problem};
+use crate::api::metrics::Format;
 use crate::daemon::driver::{Scope, Snapshot};
-use crate::daemon::metrics::Format;
 use crate::settings::Shown;
 use crate::show;
 use crate::types::{Member, Members, Quorum, SelfInfo, Version};
@@ -151,7 +151,7 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
     let snapshot = app.look(Scope::Everybody).await?;
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::wanted(accept.unwrap_or_default());
-    let text = crate::daemon::metrics::encode(&snapshot, &app.0, format)
+    let text = crate::api::metrics::encode(&snapshot, &app.0, format)
         .map_err(|e| Problem::unavailable(format!("metrics could not be written: {e}")))?;
     Ok(([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")], text).into_response())
 }

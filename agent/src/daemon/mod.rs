@@ -9,7 +9,6 @@ pub(crate) mod clock;
 pub(crate) mod driver;
 pub(crate) mod hooks;
 pub(crate) mod log;
-pub(crate) mod metrics;
 pub(crate) mod net;
 pub(crate) mod notify;
 pub(crate) mod readiness;

@@ -138,8 +138,8 @@ fn apart(cut: &Cut, a: usize, b: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dice::Seed;
     use crate::scenario::Network as Rules;
+    use crate::sim_rng::Seed;
 
     fn status(quorum: Quorum, present: u32) -> QuorumStatus {
         QuorumStatus {

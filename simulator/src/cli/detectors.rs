@@ -1,6 +1,6 @@
 //! `compare-detectors`: the same faults for the real machine and for models of others.
 
-use heartsay_simulator::models::Yardstick;
+use heartsay_simulator::models::Baseline;
 use heartsay_simulator::scenario;
 
 use super::{Choice, Outcome, Output, run::with_bar, table::number};
@@ -21,7 +21,7 @@ impl Detectors {
     pub(super) fn go(self) -> anyhow::Result<Outcome> {
         let seeds: Vec<u64> = (1..=self.seeds.max(1)).collect();
         let mut reports = Vec::new();
-        for yardstick in Yardstick::ALL {
+        for yardstick in Baseline::ALL {
             let sets = [self.choice.sets(), vec![format!("machine=\"{}\"", yardstick.word())]].concat();
             let scenario = scenario::load(&self.choice.scenario, &sets)?;
             reports.push((yardstick, with_bar(&scenario, &seeds, &sets)?));

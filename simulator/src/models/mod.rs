@@ -19,15 +19,15 @@ use heartsay_membership::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::dice::Dice;
 use crate::host::{address, number};
+use crate::sim_rng::SimRng;
 pub use beats::deviations;
 pub use swim::{memberlist_suspicion, swim_periods_to_first_probe};
 
 /// What runs on the hosts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Yardstick {
+pub enum Baseline {
     /// The real machine.
     #[default]
     Heartsay,
@@ -43,7 +43,7 @@ pub enum Yardstick {
     PhiExponential,
 }
 
-impl Yardstick {
+impl Baseline {
     /// All of them, the real machine first.
     pub const ALL: [Self; 6] =
         [Self::Heartsay, Self::Swim, Self::Lifeguard, Self::Fixed, Self::Phi, Self::PhiExponential];
@@ -82,13 +82,13 @@ pub(crate) enum Machine {
 }
 
 impl Machine {
-    pub(crate) fn model(yardstick: Yardstick, part: Part, dice: Dice, now: Instant) -> Self {
+    pub(crate) fn model(yardstick: Baseline, part: Part, dice: SimRng, now: Instant) -> Self {
         let model: Box<dyn Model> = match yardstick {
-            Yardstick::Swim | Yardstick::Heartsay => Box::new(swim::Swim::new(part, false, dice)),
-            Yardstick::Lifeguard => Box::new(swim::Swim::new(part, true, dice)),
-            Yardstick::Fixed => Box::new(beats::Beats::new(part, beats::Rule::Fixed)),
-            Yardstick::Phi => Box::new(beats::Beats::new(part, beats::Rule::Normal)),
-            Yardstick::PhiExponential => Box::new(beats::Beats::new(part, beats::Rule::Exponential)),
+            Baseline::Swim | Baseline::Heartsay => Box::new(swim::Swim::new(part, false, dice)),
+            Baseline::Lifeguard => Box::new(swim::Swim::new(part, true, dice)),
+            Baseline::Fixed => Box::new(beats::Beats::new(part, beats::Rule::Fixed)),
+            Baseline::Phi => Box::new(beats::Beats::new(part, beats::Rule::Normal)),
+            Baseline::PhiExponential => Box::new(beats::Beats::new(part, beats::Rule::Exponential)),
         };
         Self::playing(model, part, now + part.settle)
     }

@@ -3,7 +3,7 @@
 use serde::Deserialize as _;
 use toml::{Table, Value};
 
-use super::{Scenario, sense::check, shipped::source};
+use super::{Scenario, shipped::source, validate::check};
 
 /// Why a scenario is no scenario. The user's fault; nothing has run.
 #[derive(Debug, thiserror::Error)]

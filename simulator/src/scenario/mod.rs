@@ -8,13 +8,13 @@ mod limits;
 mod load;
 mod network;
 mod protocol;
-mod sense;
 mod shipped;
 mod units;
+mod validate;
 
 use serde::Deserialize;
 
-use crate::models::Yardstick;
+use crate::models::Baseline;
 
 pub use fault::{Disk, Fault, Phase, Pick, What};
 pub use limits::{Budget, Check};
@@ -39,7 +39,7 @@ pub struct Scenario {
     /// What runs on the hosts: `heartsay` (default), or a model of another detector to measure by: `swim`,
     /// `lifeguard`, `fixed`, `phi`, `phi-exponential`.
     #[serde(default)]
-    pub machine: Yardstick,
+    pub machine: Baseline,
     /// How the cluster comes to be.
     #[serde(default)]
     pub start: Start,

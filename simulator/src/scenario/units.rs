@@ -7,7 +7,7 @@ use core::time::Duration;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::dice::Dice;
+use crate::sim_rng::SimRng;
 
 /// A length of time: a number and one of `us`, `ms`, `s`, `m`, `h` (`"1.5s"`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,7 +169,7 @@ pub enum Delay {
 
 impl Delay {
     /// One draw.
-    pub fn draw(&self, dice: &mut Dice) -> Duration {
+    pub fn draw(&self, dice: &mut SimRng) -> Duration {
         match self {
             Self::Constant(span) => span.0,
             Self::Uniform(low, high) => low.0 + dice.within(high.0.saturating_sub(low.0)),
@@ -234,7 +234,7 @@ enum Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dice::Seed;
+    use crate::sim_rng::Seed;
 
     #[test]
     fn spans_are_read_and_written_alike() {

@@ -4,9 +4,9 @@ use core::time::Duration;
 
 use heartsay_membership::{Command, Input, Instant, Output, Transmit};
 
-use super::{Happening, World};
+use super::{SimEvent, World};
 use crate::checks::Safety;
-use crate::host::{Parcel, number};
+use crate::host::{Packet, number};
 use crate::network::HEADER;
 
 impl World {
@@ -45,16 +45,16 @@ impl World {
         }
     }
 
-    pub(super) fn arrive(&mut self, to: usize, parcel: Parcel) {
+    pub(super) fn arrive(&mut self, to: usize, parcel: Packet) {
         let h = &mut self.hosts[to];
         if h.process.is_none() {
             self.network.lost.nobody += 1;
-            if let Parcel::Datagram { from, .. } = parcel
+            if let Packet::Datagram { from, .. } = parcel
                 && !h.silent
                 && self.network.refusals()
                 && let Some(delay) = self.network.carry_refusal(self.now, to, from)
             {
-                self.queue.push(self.now + delay, Happening::Refuse { at: from, to });
+                self.queue.push(self.now + delay, SimEvent::Refuse { at: from, to });
             }
             return;
         }
@@ -85,7 +85,7 @@ impl World {
         if h.lives != life || h.process.is_none() {
             return;
         }
-        self.queue.push(self.now + Duration::from_secs(60), Happening::WallClock { host, life });
+        self.queue.push(self.now + Duration::from_secs(60), SimEvent::WallClock { host, life });
         if h.paused == 0 {
             let unix_ms = h.wall.read(self.now) / 1000;
             self.hand(host, WALL_CLOCK, Input::WallClock { unix_ms }, &unix_ms.to_le_bytes());
@@ -117,7 +117,7 @@ impl World {
         h.process = Some(process);
         if !h.work.is_zero() {
             h.busy_until = now + h.work;
-            self.queue.push(h.busy_until, Happening::Ready(host));
+            self.queue.push(h.busy_until, SimEvent::Ready(host));
         }
         self.arm(host);
         let names = self.oracle.members().len();
@@ -134,13 +134,13 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, host: usize, parcel: Parcel) {
+    fn deliver(&mut self, host: usize, parcel: Packet) {
         match parcel {
-            Parcel::Datagram { from, bytes } => {
+            Packet::Datagram { from, bytes } => {
                 let from = self.hosts[from].address;
                 self.hand(host, DATAGRAM, Input::Datagram { from, bytes: &bytes }, &bytes);
             }
-            Parcel::Refused { to } => {
+            Packet::Refused { to } => {
                 let to = self.hosts[to].address;
                 self.hand(host, REFUSED, Input::Refused { to }, &[]);
             }
@@ -158,7 +158,7 @@ impl World {
         let at = process.wants.max(h.busy_until).max(now);
         if process.armed.is_none_or(|armed| armed > at || armed < now) {
             process.armed = Some(at);
-            self.queue.push(at, Happening::Wake(host));
+            self.queue.push(at, SimEvent::Wake(host));
         }
     }
 
@@ -183,7 +183,7 @@ impl World {
         let Some(to) = number(transmit.to).filter(|&to| to < self.hosts.len()) else { return };
         if self.network.refuses(host, to) {
             if let Some(delay) = self.network.refuse(self.now, host, to) {
-                self.queue.push(self.now + work + delay, Happening::Refuse { at: host, to });
+                self.queue.push(self.now + work + delay, SimEvent::Refuse { at: host, to });
             }
             return;
         }
@@ -192,7 +192,7 @@ impl World {
         let (name, to_name) = (self.hosts[host].name.as_str(), self.hosts[to].name.as_str());
         self.trace.sent(self.now, host, name, to_name, size, arrivals.len());
         for (delay, bytes) in arrivals.drain(..) {
-            self.queue.push(self.now + work + delay, Happening::Arrive { to, from: host, bytes });
+            self.queue.push(self.now + work + delay, SimEvent::Arrive { to, from: host, bytes });
         }
         self.arrivals = arrivals;
     }

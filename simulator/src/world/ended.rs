@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::World;
 use crate::checks::{Violations, liveness};
 use crate::measure::Measures;
-use crate::models::Yardstick;
+use crate::models::Baseline;
 use crate::recording::Recording;
 
 /// What a run leaves behind.
@@ -36,7 +36,7 @@ impl World {
         self.measures.agreement = liveness(&mut self.violations, now, self.calm, &self.board, &check);
         self.measures.ghosts_gone =
             (self.board.ghosts() == 0).then(|| self.board.haunted_until().since(self.calm).as_secs_f64());
-        if self.scenario.machine != Yardstick::Heartsay {
+        if self.scenario.machine != Baseline::Heartsay {
             // The rules are the real machine's; a model is measured, not checked.
             self.violations = Violations::default();
         }

@@ -21,15 +21,15 @@ use bytes::Bytes;
 use heartsay_membership::{Config, Event, Instant};
 
 use crate::checks::{Quorums, Safety, Violations};
-use crate::dice::{Dice, Seed};
-use crate::faults::Act;
-use crate::host::{Host, Parcel};
+use crate::faults::FaultAction;
+use crate::host::{Host, Packet};
 use crate::measure::Measures;
 use crate::network::{Arrival, Network};
 use crate::oracle::{Board, Oracle};
 use crate::queue::Queue;
 use crate::recording::{LOOK, Recording};
 use crate::scenario::Scenario;
+use crate::sim_rng::{Seed, SimRng};
 use crate::trace::{Trace, WORLD};
 pub use ended::Ended;
 use marks::Marks;
@@ -37,13 +37,13 @@ use marks::Marks;
 /// One run in progress.
 pub struct World {
     pub(crate) now: Instant,
-    pub(crate) queue: Queue<Happening>,
+    pub(crate) queue: Queue<SimEvent>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) network: Network,
     pub(crate) oracle: Oracle,
     pub(crate) board: Board,
     pub(crate) scenario: Scenario,
-    pub(crate) dice: Dice,
+    pub(crate) dice: SimRng,
     pub(crate) trace: Trace,
     pub(crate) quorums: Quorums,
     pub(crate) cut_since: Vec<Instant>,
@@ -68,7 +68,7 @@ pub struct World {
 }
 
 /// What the queue holds.
-pub(crate) enum Happening {
+pub(crate) enum SimEvent {
     Wake(usize),
     Ready(usize),
     Arrive {
@@ -84,7 +84,7 @@ pub(crate) enum Happening {
         host: usize,
         life: u64,
     },
-    Act(Act),
+    FaultAction(FaultAction),
     Second,
     Sample,
     /// A look at the recorded pair.
@@ -139,7 +139,7 @@ impl World {
         self.hosts.iter().for_each(|_| recording.add());
         self.recording = Some(recording);
         if pair.is_some() {
-            self.queue.push(self.now + LOOK, Happening::Look);
+            self.queue.push(self.now + LOOK, SimEvent::Look);
         }
         self
     }
@@ -152,7 +152,7 @@ impl World {
                 break;
             }
             self.now = at;
-            if matches!(happening, Happening::Second) {
+            if matches!(happening, SimEvent::Second) {
                 progress(at.since(Instant::EPOCH));
             }
             self.step(happening);
@@ -164,17 +164,17 @@ impl World {
         self.finish()
     }
 
-    fn step(&mut self, happening: Happening) {
+    fn step(&mut self, happening: SimEvent) {
         match happening {
-            Happening::Wake(host) => self.wake(host),
-            Happening::Ready(host) => self.serve(host),
-            Happening::Arrive { to, from, bytes } => self.arrive(to, Parcel::Datagram { from, bytes }),
-            Happening::Refuse { at, to } => self.arrive(at, Parcel::Refused { to }),
-            Happening::WallClock { host, life } => self.tell_time(host, life),
-            Happening::Act(act) => self.act(act),
-            Happening::Second => self.second(),
-            Happening::Sample => self.sample(),
-            Happening::Look => self.look(),
+            SimEvent::Wake(host) => self.wake(host),
+            SimEvent::Ready(host) => self.serve(host),
+            SimEvent::Arrive { to, from, bytes } => self.arrive(to, Packet::Datagram { from, bytes }),
+            SimEvent::Refuse { at, to } => self.arrive(at, Packet::Refused { to }),
+            SimEvent::WallClock { host, life } => self.tell_time(host, life),
+            SimEvent::FaultAction(act) => self.act(act),
+            SimEvent::Second => self.second(),
+            SimEvent::Sample => self.sample(),
+            SimEvent::Look => self.look(),
         }
     }
 
@@ -199,17 +199,17 @@ impl World {
                 None => dice.within(start.over.0),
             };
             self.formed_from = self.formed_from.max(Instant::EPOCH + at);
-            self.queue.push(Instant::EPOCH + at, Happening::Act(Act::Start(member)));
+            self.queue.push(Instant::EPOCH + at, SimEvent::FaultAction(FaultAction::Start(member)));
         }
         for (i, fault) in self.scenario.faults.iter().enumerate() {
             let mut at = Instant::EPOCH + fault.at.0;
             if let Some(within) = fault.within {
                 at += self.seed.dice("moment", i as u64).within(within.0);
             }
-            self.queue.push(at, Happening::Act(Act::Begin(i)));
+            self.queue.push(at, SimEvent::FaultAction(FaultAction::Begin(i)));
         }
-        self.queue.push(Instant::EPOCH + SECOND, Happening::Second);
-        self.queue.push(Instant::EPOCH + self.scenario.measure.every.0, Happening::Sample);
+        self.queue.push(Instant::EPOCH + SECOND, SimEvent::Second);
+        self.queue.push(Instant::EPOCH + self.scenario.measure.every.0, SimEvent::Sample);
     }
 }
 

@@ -8,11 +8,11 @@ use super::World;
 use super::driver::COMMAND;
 use super::marks::{Marks, Newcomer};
 use crate::bits::Members;
-use crate::dice::Seed;
 use crate::host::{Clock, Host, Inbox, Process, Sent, address};
 use crate::measure::Episode;
-use crate::models::{GENERATION, Machine, Part, Yardstick};
+use crate::models::{Baseline, GENERATION, Machine, Part};
 use crate::oracle::{Belief, Life};
+use crate::sim_rng::Seed;
 
 impl World {
     /// Adds a host; with `subject`, one that claims another's name.
@@ -76,7 +76,7 @@ impl World {
         let unix_ms = h.wall.read(now) / 1000;
         let remembers = h.stored > 0;
         h.stored = unix_ms.max(h.stored + 1);
-        let part = (scenario.machine != Yardstick::Heartsay).then_some(Part {
+        let part = (scenario.machine != Baseline::Heartsay).then_some(Part {
             me: host,
             nodes: scenario.nodes,
             settle: scenario.start.over.0,

@@ -2,7 +2,7 @@
 
 use heartsay_membership::{Instant, Status};
 
-use super::{Happening, SECOND, World};
+use super::{SECOND, SimEvent, World};
 use crate::checks::{Quorums, Row, Safety};
 use crate::host::{owners_word, would_say_held};
 use crate::measure::Second;
@@ -50,7 +50,7 @@ impl World {
         for i in 0..watched {
             self.inspect(i * nodes / watched, ages);
         }
-        self.queue.push(now + SECOND, Happening::Second);
+        self.queue.push(now + SECOND, SimEvent::Second);
     }
 
     /// At most one side of each cut holds quorum, as soon as the bound on saying so has passed.
@@ -117,7 +117,7 @@ impl World {
         self.note_states();
         let at = self.now.since(Instant::EPOCH).as_secs_f32();
         self.measures.disagreement.push((at, off as u32, self.board.wrong() as u32));
-        self.queue.push(self.now + self.scenario.measure.every.0, Happening::Sample);
+        self.queue.push(self.now + self.scenario.measure.every.0, SimEvent::Sample);
     }
 
     /// Who has the whole state of all by now. Nobody knows a version that its owner does not have, so sums tell.
@@ -145,7 +145,7 @@ impl World {
 
     pub(super) fn look(&mut self) {
         let now = self.now;
-        self.queue.push(now + LOOK, Happening::Look);
+        self.queue.push(now + LOOK, SimEvent::Look);
         let Some((observer, subject)) = self.recording.as_ref().and_then(|film| film.pair) else { return };
         let Some(name) = self.hosts.get(subject).map(|h| h.name.clone()) else { return };
         let Some(process) = self.hosts.get(observer).and_then(|h| h.process.as_ref()) else { return };

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use heartsay_membership::{Instant, Status};
 
 use super::{INTERVAL, Model, Part, Stage};
-use crate::dice::Dice;
+use crate::sim_rng::SimRng;
 use news::{GOSSIP, News, pull_interval};
 use probe::{PROBE_TIMEOUT, Probe, Relay};
 use suspicion::{Suspicion, confirmations, patience};
@@ -27,7 +27,7 @@ pub use suspicion::memberlist_suspicion;
 pub(super) struct Swim {
     part: Part,
     lifeguard: bool,
-    dice: Dice,
+    dice: SimRng,
     peers: Vec<Peer>,
     incarnation: u32,
     /// Lifeguard's local health multiplier, 0 (healthy) to 7.
@@ -52,7 +52,7 @@ struct Peer {
 }
 
 impl Swim {
-    pub(super) fn new(part: Part, lifeguard: bool, dice: Dice) -> Self {
+    pub(super) fn new(part: Part, lifeguard: bool, dice: SimRng) -> Self {
         let peer = Peer { status: Status::Alive, incarnation: 0, suspicion: None, changed: Instant::EPOCH };
         Self {
             part,

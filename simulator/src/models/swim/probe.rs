@@ -6,8 +6,8 @@ use heartsay_membership::{Instant, Status};
 
 use super::Swim;
 use super::wire::{Claim, Kind};
-use crate::dice::Dice;
 use crate::models::{INTERVAL, Part, Stage};
+use crate::sim_rng::SimRng;
 
 pub(super) struct Probe {
     pub(super) target: usize,
@@ -104,14 +104,14 @@ impl Swim {
 /// Protocol periods, all in step, until anybody probes one member that failed: SWIM's own model of its
 /// first detection, drawn `trials` times with the model's own choice of targets.
 #[must_use]
-pub fn swim_periods_to_first_probe(nodes: usize, trials: usize, dice: &Dice) -> f64 {
+pub fn swim_periods_to_first_probe(nodes: usize, trials: usize, dice: &SimRng) -> f64 {
     let part = |me| Part { me, nodes, settle: Duration::ZERO, pause: Duration::ZERO };
     let mut dice = dice.clone();
     let mut total = 0;
     for _ in 0..trials {
         let mut members: Vec<Swim> = (1..nodes)
             .map(|me| {
-                let mut own = crate::dice::Seed(dice.word()).dice("swim", 0);
+                let mut own = crate::sim_rng::Seed(dice.word()).dice("swim", 0);
                 // Somewhere in their lists.
                 let skip = own.below(nodes - 1);
                 let mut member = Swim::new(part(me), false, own);

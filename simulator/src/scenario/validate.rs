@@ -2,7 +2,7 @@
 
 use super::load::{hint, nearest};
 use super::{Fault, Network, Protocol, Scenario, What, Who};
-use crate::models::Yardstick;
+use crate::models::Baseline;
 
 pub(super) fn check(s: &Scenario) -> Result<(), String> {
     if s.nodes == 0 {
@@ -31,7 +31,7 @@ pub(super) fn check(s: &Scenario) -> Result<(), String> {
     if s.start.state > MOST_STATE {
         return Err(format!("start.state = {}: a member says at most {MOST_STATE} bytes", s.start.state));
     }
-    if s.machine != Yardstick::Heartsay {
+    if s.machine != Baseline::Heartsay {
         if s.start.every.is_some() {
             let machine = s.machine.word();
             return Err(format!(

@@ -22,12 +22,12 @@ pub struct Seed(pub u64);
 impl Seed {
     /// A generator for one purpose.
     #[must_use]
-    pub fn dice(self, purpose: &str, index: u64) -> Dice {
+    pub fn dice(self, purpose: &str, index: u64) -> SimRng {
         let mut seed = [0; 32];
         for (word, chunk) in (0u64..).zip(seed.chunks_exact_mut(8)) {
             chunk.copy_from_slice(&self.child(purpose, index, word).to_le_bytes());
         }
-        Dice(ChaCha8Rng::from_seed(seed))
+        SimRng(ChaCha8Rng::from_seed(seed))
     }
 
     /// A number for one purpose, e.g. the seed that a machine is given.
@@ -46,9 +46,9 @@ impl Seed {
 
 /// A generator and the few distributions that the simulator needs.
 #[derive(Clone, Debug)]
-pub struct Dice(ChaCha8Rng);
+pub struct SimRng(ChaCha8Rng);
 
-impl Dice {
+impl SimRng {
     /// Uniform over all 64-bit numbers.
     pub fn word(&mut self) -> u64 {
         self.0.next_u64()
