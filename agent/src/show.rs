@@ -7,9 +7,9 @@ use heartsay_membership::{
     AccuserView, CaseView, Instant, MemberView, OutsideReason, PieceKind, QuorumStatus, Status,
 };
 
-use crate::daemon::clock::Clock;
 use crate::daemon::driver::ServiceWatchdog;
 use crate::types::{Accusation, Agreed, Beat, Case, Evidence, Member, Outside, Piece, Quorum};
+use heartsay_tokio::clock::Clock;
 
 /// One member, without evidence.
 #[must_use]

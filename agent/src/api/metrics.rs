@@ -19,8 +19,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::Context;
 use crate::daemon::driver::{MEMBER_EVENTS, Snapshot};
-use crate::daemon::net;
 use crate::show;
+use heartsay_tokio::net;
 
 /// How the metrics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

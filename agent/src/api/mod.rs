@@ -31,7 +31,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::admission::Admission;
-use crate::daemon::clock::Clock;
 use crate::daemon::driver::{Request, Scope, Snapshot};
 use crate::daemon::hooks::Runs;
 use crate::daemon::log::Log;
@@ -39,6 +38,7 @@ use crate::daemon::seeds::Seeds;
 use crate::event_log::EventLog;
 use crate::settings::Shown;
 use crate::types::Reloaded;
+use heartsay_tokio::clock::Clock;
 pub(crate) use problem::Problem;
 pub(crate) use reads::stats;
 

@@ -21,8 +21,8 @@ use super::admission::Admission;
 use super::server::Door;
 use super::socket::Socket;
 use super::writes::Caller;
-use crate::daemon::readiness::readable;
 use crate::event_log::EventLog;
+use heartsay_tokio::readable;
 
 /// The door that there is at the moment.
 pub(crate) struct Renewed(watch::Receiver<Arc<UnixListener>>);

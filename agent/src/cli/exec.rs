@@ -19,10 +19,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::exit::{Exit, say};
 use super::status::{NO_ELECTORATE, has_electorate};
 use crate::client::{Client, ClientError};
-use crate::daemon::clock::Clock;
 use crate::escape::escape;
 use crate::group::{Group, bury};
 use crate::types::{Quorum, WatchLine};
+use heartsay_tokio::clock::Clock;
 
 /// Arguments of `exec`.
 #[derive(Args)]

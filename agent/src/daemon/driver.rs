@@ -26,15 +26,15 @@ use heartsay_membership::{Command, Input, Instant, Name, Node, Output, Rejected,
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
-use crate::daemon::clock::Clock;
-use crate::daemon::net::{self, SendFailure, SocketError, Udp};
 use crate::daemon::notify::{self, Watchdog};
-use crate::daemon::store::Peer;
 use crate::daemon::telemetry::Refusals;
 use crate::event_log::EventLog;
 use crate::show;
 use crate::types::WatchLine;
 use far_future::FarFuture;
+use heartsay_tokio::clock::Clock;
+use heartsay_tokio::net::{self, SendFailure, SocketError, Udp};
+use heartsay_tokio::store::Peer;
 pub(crate) use mismatch::Mismatches;
 pub(crate) use persistence::Persistence;
 pub(crate) use publish::MEMBER_EVENTS;

@@ -5,15 +5,11 @@
 //! shown](crate::show).
 
 pub(crate) mod advertise;
-pub(crate) mod clock;
 pub(crate) mod driver;
 pub(crate) mod hooks;
 pub(crate) mod log;
-pub(crate) mod net;
 pub(crate) mod notify;
-pub(crate) mod readiness;
 pub(crate) mod seeds;
 pub(crate) mod srv;
 pub(crate) mod start;
-pub(crate) mod store;
 pub(crate) mod telemetry;

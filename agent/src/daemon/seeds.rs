@@ -391,7 +391,7 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 fn random() -> u8 {
-    crate::daemon::clock::entropy().map_or(0, |bytes| bytes[0])
+    heartsay_tokio::clock::entropy().map_or(0, |bytes| bytes[0])
 }
 
 /// Addresses that are named.

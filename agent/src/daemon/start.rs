@@ -30,20 +30,20 @@ use crate::api::renewal::{self, Renewed};
 use crate::api::socket::Socket;
 use crate::api::{self, About, App, Context, Reload};
 use crate::daemon::advertise::Advertiser;
-use crate::daemon::clock::{self, Clock};
 use crate::daemon::driver::{
     Driver, LoopState, Mismatches, Notice, Persistence, Request, Scope, ServiceWatchdog,
 };
 use crate::daemon::hooks::{self, Hooks, Runs};
-use crate::daemon::net::{self, Udp};
 use crate::daemon::notify;
 use crate::daemon::seeds::{self, Keeper, Seeds};
-use crate::daemon::store::{Peer, Store};
 use crate::daemon::telemetry::{self, Telemetry};
 use crate::escape::escape;
 use crate::event_log::EventLog;
 use crate::settings::{self, AgentArgs, Settings};
 use crate::types::Reloaded;
+use heartsay_tokio::clock::{self, Clock};
+use heartsay_tokio::net::{self, Udp};
+use heartsay_tokio::store::{Peer, Store};
 use signals::{Signals, Wish};
 
 /// Runs an agent until it is told to stop: `heartsay agent`.

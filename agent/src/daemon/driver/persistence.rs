@@ -12,8 +12,8 @@ use heartsay_membership::{Generation, Instant, Name};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::daemon::store::{Peer, Store};
 use crate::event_log::EventLog;
+use heartsay_tokio::store::{Peer, Store};
 
 /// What is kept between lives, written beside the loop so that a slow disk
 /// never holds it up.

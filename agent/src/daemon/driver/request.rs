@@ -73,7 +73,7 @@ pub(crate) struct Snapshot {
 pub(crate) struct Loss {
     /// Datagrams the kernel dropped before we read them.
     pub(crate) overflow: u32,
-    /// Datagrams that did not leave or did not arrive, by [`crate::daemon::net::SendFailure::label`].
+    /// Datagrams that did not leave or did not arrive, by [`heartsay_tokio::net::SendFailure::label`].
     pub(crate) failures: BTreeMap<&'static str, u64>,
     /// How late the last timer was.
     pub(crate) lag: Duration,

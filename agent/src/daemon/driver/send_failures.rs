@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use heartsay_membership::Instant;
 
-use crate::daemon::net::SendFailure;
+use heartsay_tokio::net::SendFailure;
 
 /// Addresses with trouble, at most [`MOST`] of them.
 #[derive(Debug, Default)]

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 /// The state directory, locked for this process.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub struct Store {
     dir: PathBuf,
     /// Held for the lock on it.
     _lock: File,
@@ -51,7 +51,7 @@ impl Store {
     ///
     /// # Errors
     /// The directory cannot be made, locked, or, but for that, written.
-    pub(crate) fn open(dir: &Path, unix_ms: u64) -> anyhow::Result<Self> {
+    pub fn open(dir: &Path, unix_ms: u64) -> anyhow::Result<Self> {
         let shown = dir.display();
         fs::DirBuilder::new()
             .recursive(true)
@@ -81,7 +81,7 @@ impl Store {
 
     /// Peers and agreed roster are of this cluster from now on. Those of another one are set aside.
     #[must_use]
-    pub(crate) fn of_cluster(mut self, id: &str) -> Self {
+    pub fn of_cluster(mut self, id: &str) -> Self {
         let mut other = None;
         for file in [PEERS, AGREED] {
             let path = self.dir.join(file);
@@ -105,13 +105,13 @@ impl Store {
 
     /// Who this host is, for ever.
     #[must_use]
-    pub(crate) fn host_id(&self) -> HostId {
+    pub fn host_id(&self) -> HostId {
         self.host_id
     }
 
     /// Which life this is.
     #[must_use]
-    pub(crate) fn generation(&self) -> Generation {
+    pub fn generation(&self) -> Generation {
         self.generation
     }
 
@@ -119,7 +119,7 @@ impl Store {
     ///
     /// # Errors
     /// Disk full or gone; the old value stays.
-    pub(crate) fn save_generation(&self, generation: Generation) -> io::Result<()> {
+    pub fn save_generation(&self, generation: Generation) -> io::Result<()> {
         let mut written = self.written.lock();
         // Two raises may come here in any order.
         let saved = match generation > *written {
@@ -134,7 +134,7 @@ impl Store {
     ///
     /// # Errors
     /// Disk full or gone; the old value stays.
-    pub(crate) fn reset_generation(&self, generation: Generation) -> io::Result<()> {
+    pub fn reset_generation(&self, generation: Generation) -> io::Result<()> {
         let mut written = self.written.lock();
         let saved = replace(&self.dir.join(GENERATION), &[generation.to_string()]);
         // What could not be written of the life before is written no more.
@@ -147,7 +147,7 @@ impl Store {
     ///
     /// # Errors
     /// Disk full or gone; the old list stays.
-    pub(crate) fn save_peers(&self, peers: &[Peer]) -> io::Result<()> {
+    pub fn save_peers(&self, peers: &[Peer]) -> io::Result<()> {
         let lines = peers.iter().map(|peer| format!("{} {}", peer.name, peer.address));
         let lines: Vec<String> = self.header().chain(lines).collect();
         let _alone = self.written.lock();
@@ -160,7 +160,7 @@ impl Store {
     ///
     /// # Errors
     /// Disk full or gone; the old roster stays.
-    pub(crate) fn save_agreed(&self, turn: u64, names: &[Name]) -> io::Result<()> {
+    pub fn save_agreed(&self, turn: u64, names: &[Name]) -> io::Result<()> {
         let mut last = self.agreed.lock();
         // Writers may come here in any order.
         if turn <= *last {
@@ -179,7 +179,7 @@ impl Store {
 
     /// Whether something could not be written.
     #[must_use]
-    pub(crate) fn is_behind(&self) -> bool {
+    pub fn is_behind(&self) -> bool {
         let behind = self.behind.lock();
         behind.generation.is_some() || behind.peers || behind.agreed.is_some()
     }
@@ -189,7 +189,7 @@ impl Store {
     ///
     /// # Errors
     /// Disk full or gone.
-    pub(crate) fn restore(&self) -> io::Result<()> {
+    pub fn restore(&self) -> io::Result<()> {
         let written = self.written.lock();
         let path = self.dir.join(IDENTITY);
         if path.try_exists()? {
@@ -208,7 +208,7 @@ impl Store {
     ///
     /// # Errors
     /// Disk still full or gone.
-    pub(crate) fn catch_up(&self) -> io::Result<()> {
+    pub fn catch_up(&self) -> io::Result<()> {
         let Behind { generation, agreed, .. } = self.behind.lock().clone();
         generation.map_or(Ok(()), |generation| self.save_generation(generation))?;
         agreed.map_or(Ok(()), |(turn, names)| self.save_agreed(turn, &names))
@@ -232,7 +232,7 @@ impl Store {
     /// The roster last agreed on. Empty when there was none, or when not all of it can be read: a part of a roster would
     /// be one that is too easily held.
     #[must_use]
-    pub(crate) fn agreed(&self) -> Vec<Name> {
+    pub fn agreed(&self) -> Vec<Name> {
         let path = self.dir.join(AGREED);
         let whole = |lines: &[String]| {
             let Some((count, names)) = lines.split_first() else { return Some(Vec::new()) };
@@ -254,7 +254,7 @@ impl Store {
 
     /// Peers known at the end of the last life, as far as the file is sound.
     #[must_use]
-    pub(crate) fn peers(&self) -> Vec<Peer> {
+    pub fn peers(&self) -> Vec<Peer> {
         let path = self.dir.join(PEERS);
         let (lines, torn) = match self.read_of_cluster(&path) {
             Ok(found) => found,
@@ -278,11 +278,11 @@ impl Store {
 
 /// Where somebody was last known to be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Peer {
+pub struct Peer {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// Its gossip address.
-    pub(crate) address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 fn lock(dir: &Path) -> anyhow::Result<File> {
@@ -328,7 +328,7 @@ fn host_id(dir: &Path) -> anyhow::Result<HostId> {
         fs::rename(&path, &aside).with_context(|| format!("cannot move {} aside", path.display()))?;
         warn!(kept = %aside.display(), "the host id is damaged; a new one is made, and while the cluster holds the old one for alive it refuses this host's name");
     }
-    let random = u128::from_be_bytes(crate::daemon::clock::entropy()?);
+    let random = u128::from_be_bytes(crate::clock::entropy()?);
     // Version and variant bits, so that other tools take it for the UUID it is.
     let id = HostId(random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62));
     // The generation follows, and takes the directory to the disk for both.

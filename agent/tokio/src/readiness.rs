@@ -11,6 +11,6 @@ use tokio::io::unix::AsyncFd;
 /// # Errors
 /// It is of a kind that nobody can wait for, or the system has no room.
 #[expect(deprecated, reason = "not sound with descriptors of somebody else; this one is owned")]
-pub(crate) async fn readable(fd: OwnedFd) -> io::Result<()> {
+pub async fn readable(fd: OwnedFd) -> io::Result<()> {
     AsyncFd::with_interest(fd, Interest::READABLE)?.readable().await.map(drop)
 }

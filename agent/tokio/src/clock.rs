@@ -19,11 +19,11 @@ use nix::sys::timerfd::{self, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags
 use nix::time::{ClockId, clock_gettime};
 use tracing::warn;
 
-use crate::daemon::readiness::readable;
+use crate::readiness::readable;
 
 /// Time since the start of this process, and how to read it as wall time.
 #[derive(Debug)]
-pub(crate) struct Clock {
+pub struct Clock {
     /// Since the host was started.
     epoch: Duration,
     /// Unix microseconds at the epoch, by the wall clock of the last look; 0 before the first.
@@ -33,7 +33,7 @@ pub(crate) struct Clock {
 impl Clock {
     /// Starts counting.
     #[must_use]
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         let clock = Self { epoch: since_boot(), epoch_unix_us: AtomicI64::new(0) };
         clock.unix_us();
         clock
@@ -41,12 +41,12 @@ impl Clock {
 
     /// Now, in microseconds since the start.
     #[must_use]
-    pub(crate) fn now(&self) -> Instant {
+    pub fn now(&self) -> Instant {
         Instant::from_micros(micros(since_boot().saturating_sub(self.epoch)))
     }
 
     /// Now by the wall clock, in Unix milliseconds.
-    pub(crate) fn unix_ms(&self) -> u64 {
+    pub fn unix_ms(&self) -> u64 {
         u64::try_from(self.unix_us() / 1000).unwrap_or(0)
     }
 
@@ -76,7 +76,7 @@ impl Clock {
     /// Unix microseconds at the start of this process. Another number: the wall clock was set, or this machine was frozen
     /// with all its other clocks.
     #[must_use]
-    pub(crate) fn offset(&self) -> i64 {
+    pub fn offset(&self) -> i64 {
         self.unix_us();
         self.epoch_unix_us.load(Ordering::Relaxed)
     }
@@ -85,13 +85,13 @@ impl Clock {
     /// `HORIZON` from now wait that long at most; waking early is harmless. While the
     /// host sleeps, tokio's time stands still: whoever wakes has to look at this clock.
     #[must_use]
-    pub(crate) fn deadline(&self, when: Instant) -> tokio::time::Instant {
+    pub fn deadline(&self, when: Instant) -> tokio::time::Instant {
         self.after(when.since(self.now()).min(HORIZON))
     }
 
     /// The moment `wait` from now, for those who wait on tokio.
     #[must_use]
-    pub(crate) fn after(&self, wait: Duration) -> tokio::time::Instant {
+    pub fn after(&self, wait: Duration) -> tokio::time::Instant {
         monotonic() + wait
     }
 
@@ -99,7 +99,7 @@ impl Clock {
     ///
     /// # Errors
     /// The system has no timer to give.
-    pub(crate) async fn reached(&self, when: Instant) -> io::Result<()> {
+    pub async fn reached(&self, when: Instant) -> io::Result<()> {
         let at = self.epoch.saturating_add(Duration::from_micros(when.as_micros()));
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(timerfd::ClockId::CLOCK_BOOTTIME, flags)?;
@@ -110,7 +110,7 @@ impl Clock {
 
     /// `at` as RFC 3339 in UTC with microseconds.
     #[must_use]
-    pub(crate) fn stamp(&self, at: Instant) -> String {
+    pub fn stamp(&self, at: Instant) -> String {
         let unix_us = self.offset().saturating_add(signed(at.as_micros()));
         format!("{:.6}", Timestamp::from_microsecond(unix_us).unwrap_or(Timestamp::MAX))
     }
@@ -120,7 +120,7 @@ impl Clock {
 ///
 /// # Errors
 /// When the system has none to give.
-pub(crate) fn entropy() -> anyhow::Result<[u8; 16]> {
+pub fn entropy() -> anyhow::Result<[u8; 16]> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
     Ok(bytes)

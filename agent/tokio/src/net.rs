@@ -30,7 +30,7 @@ use tracing::{info, warn};
 ///
 /// # Errors
 /// The address is taken, not ours, or not allowed.
-pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
+pub fn bind(address: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
         .with_context(|| format!("cannot make a UDP socket for {address}"))?;
     if address.is_ipv6() {
@@ -61,7 +61,7 @@ pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
 
 /// A bound UDP socket that knows about refusals and losses.
 #[derive(Debug)]
-pub(crate) struct Udp {
+pub struct Udp {
     socket: UdpSocket,
     local: SocketAddr,
     /// Control messages land here.
@@ -72,7 +72,7 @@ pub(crate) struct Udp {
 
 /// What a kernel, ours or another, says about a datagram of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SocketError {
+pub enum SocketError {
     /// The kernel at `to` says that nobody listens there.
     Refused {
         /// Where the datagram was going.
@@ -90,11 +90,11 @@ pub(crate) enum SocketError {
 /// Why a datagram did not leave, or did not arrive. Never fatal: the protocol
 /// lives with loss; people want to know the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SendFailure {
+pub struct SendFailure {
     /// Short stable word for counters.
-    pub(crate) label: &'static str,
+    pub label: &'static str,
     /// What it means and what to do, for people.
-    pub(crate) hint: &'static str,
+    pub hint: &'static str,
 }
 
 impl Udp {
@@ -102,7 +102,7 @@ impl Udp {
     ///
     /// # Errors
     /// There is no reactor, or the socket is broken.
-    pub(crate) fn new(socket: std::net::UdpSocket) -> anyhow::Result<Self> {
+    pub fn new(socket: std::net::UdpSocket) -> anyhow::Result<Self> {
         let socket = UdpSocket::from_std(socket).context("cannot watch the UDP socket")?;
         let local = socket.local_addr().context("cannot read the address of the UDP socket")?;
         Ok(Self { socket, local, control: vec![0; CONTROL_BYTES], overflow: 0 })
@@ -111,7 +111,7 @@ impl Udp {
     /// Datagrams that the kernel dropped because we read too slowly, as far as
     /// the datagrams read after them tell.
     #[must_use]
-    pub(crate) fn overflow(&self) -> u32 {
+    pub fn overflow(&self) -> u32 {
         self.overflow
     }
 
@@ -119,7 +119,7 @@ impl Udp {
     ///
     /// # Errors
     /// The reactor is gone.
-    pub(crate) async fn ready(&self) -> io::Result<()> {
+    pub async fn ready(&self) -> io::Result<()> {
         self.socket.ready(Interest::READABLE | Interest::ERROR).await.map(drop)
     }
 
@@ -128,7 +128,7 @@ impl Udp {
     ///
     /// # Errors
     /// The socket is broken. Complaints are not errors here.
-    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<(SocketAddr, usize)>> {
+    pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<(SocketAddr, usize)>> {
         // Bounded, so that a flood of refusals cannot hold us here.
         for _ in 0..MOST_PENDING {
             let fd = self.socket.as_raw_fd();
@@ -156,7 +156,7 @@ impl Udp {
     }
 
     /// Takes the next entry off the error queue.
-    pub(crate) fn socket_error(&mut self) -> Option<SocketError> {
+    pub fn socket_error(&mut self) -> Option<SocketError> {
         loop {
             let fd = self.socket.as_raw_fd();
             let control = &mut self.control;
@@ -186,7 +186,7 @@ impl Udp {
     ///
     /// # Errors
     /// It did not leave this host, and why.
-    pub(crate) fn send(&self, to: SocketAddr, bytes: &[u8]) -> Result<(), SendFailure> {
+    pub fn send(&self, to: SocketAddr, bytes: &[u8]) -> Result<(), SendFailure> {
         let target = match (self.local, to) {
             (SocketAddr::V6(_), SocketAddr::V4(to)) => {
                 SocketAddr::new(IpAddr::V6(to.ip().to_ipv6_mapped()), to.port())
@@ -284,7 +284,7 @@ fn failure_of(errno: Option<i32>) -> SendFailure {
 }
 
 /// Every [`SendFailure::label`].
-pub(crate) const SEND_FAILURES: [&str; 10] = [
+pub const SEND_FAILURES: [&str; 10] = [
     "forbidden",
     "no-buffers",
     "invalid",
@@ -297,7 +297,7 @@ pub(crate) const SEND_FAILURES: [&str; 10] = [
     "other",
 ];
 /// Label of the obstacle that says something about datagrams of this length only.
-pub(crate) const TOO_LARGE: &str = "too-large";
+pub const TOO_LARGE: &str = "too-large";
 
 /// IPv4 in IPv6 clothes is IPv4 to everybody above.
 fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {

@@ -1,0 +1,41 @@
+//! A heartsay member inside a tokio program: the shell around the pure state machine of `heartsay-membership`.
+//!
+//! ```no_run
+//! use heartsay_membership::{Cluster, Config, Name, Profile};
+//! use heartsay_tokio::{Member, Options};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::new(Cluster::new("demo")?, Profile::Lan);
+//! let options = Options {
+//!     bind: "0.0.0.0:4327".parse()?,
+//!     seeds: vec!["n1.example.org:4327".to_owned()],
+//!     state_dir: Some("/var/lib/my-service/membership".into()),
+//!     ..Options::new(Name::new("n2")?)
+//! };
+//! let member = Member::spawn(config, options).await?;
+//! let mut view = member.view();
+//! while view.changed().await.is_ok() {
+//!     let alive = view.borrow().alive().count();
+//!     println!("{alive} members are alive");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What the shell does for its machine: it reads *port unreachable* off the socket's error queue; it hands in all
+//! datagrams that are there before it tells the time, so that no verdict is given over a full inbox; its clock runs on
+//! while the host sleeps; it resolves the seeds again and again; it keeps host id, generation, peers and the agreed
+//! roster on disk. The agent `heartsay` uses the same parts.
+//!
+//! Linux only: the error queue and `CLOCK_BOOTTIME` are Linux's.
+
+pub mod clock;
+mod member;
+pub mod net;
+mod readiness;
+mod seeds;
+pub mod store;
+
+pub use member::{CommandError, Member, Options, SpawnError, View};
+pub use readiness::readable;
