@@ -6,9 +6,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, SystemTime};
 
 use heartsay_membership::{
-    Command, Config, Event, HostId, Identity, Input, Instant, Name, Node, Output, Profile,
+    Cluster, Command, Config, Event, HostId, Identity, Input, Instant, Name, Node, Output, Profile,
 };
-use heartsay_proto::Cluster;
 
 /// The contract between the machine and the world.
 fn drive(
