@@ -10,7 +10,6 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use common::{DAWN_MS, World};
 use heartsay_membership::{
@@ -71,7 +70,6 @@ fn a_member_that_moves_is_found_at_its_new_address_at_once_and_missed_by_nobody(
         let before = seen(&world, "n1", "n2");
         readdress(&mut world, "n2", NEW);
         let took = world.wait(1.0, |w| everybody_has(w, "n2", NEW));
-        println!("{count}: known everywhere after {took} s");
         assert!(took < 0.3, "{took}");
         world.run(60.0);
         assert!(world.agree());
@@ -134,8 +132,7 @@ fn who_was_called_down_before_it_had_an_address_again_is_back_at_once() {
     world.heal();
     world.forget_events();
     readdress(&mut world, "n2", NEW);
-    let took = world.wait(2.0, |w| everybody_has(w, "n2", NEW) && w.all_say("n2", Status::Alive));
-    println!("back after {took} s");
+    world.wait(2.0, |w| everybody_has(w, "n2", NEW) && w.all_say("n2", Status::Alive));
     world.wait(20.0, |w| w.nodes["n2"].node.quorum(w.now).quorum == Quorum::Held);
     assert_eq!(told(&world, "n2"), [MemberEventKind::Alive, MemberEventKind::Update]);
 }
@@ -253,7 +250,6 @@ fn only_the_record_of_the_later_life_tells_a_move_from_a_restart() {
         assert_eq!(world.events("n2", kind), 1, "{later} later, {moves} moves");
         assert_eq!(seen(&world, "n1", "n2").state.is_empty(), kind == Restart);
     }
-    assert!(Duration::from_millis(3) < World::config().interval, "such a life begins next to the one before");
 }
 
 #[test]

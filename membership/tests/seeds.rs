@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use common::World;
-use heartsay_membership::{Command, Name, Status};
+use heartsay_membership::{Command, Status};
 
 /// Addresses at which nobody is.
 fn dead(count: u16) -> Vec<SocketAddr> {
@@ -51,7 +51,6 @@ fn members_that_all_restart_at_new_addresses_meet_at_once_though_they_remember_t
     }
     let took =
         world.wait(2.0, |w| w.nodes.iter().all(|(name, place)| place.node.is_joined() && sees(w, name, 30)));
-    println!("full views after {took} s");
     assert!(took < 1.0, "{took}");
 }
 
@@ -91,7 +90,6 @@ fn islands_meet_as_soon_as_the_seeds_of_one_are_told_their_new_addresses() {
     let seeds = vec![world.nodes["n11"].address, world.nodes["n12"].address];
     world.command("n3", Command::Seeds(seeds)).unwrap();
     let took = world.wait(5.0, |w| w.nodes.keys().all(|name| sees(w, name, 6)));
-    println!("one island after {took} s");
     assert!(took < 1.0, "{took}");
 }
 
@@ -119,7 +117,6 @@ fn dead_seeds_and_remembered_peers_cost_a_joined_member_a_few_short_calls_a_minu
     world.sent.clear();
     world.run(600.0);
     let (calls, bytes) = wasted(&world, "n2");
-    println!("{calls} calls, {bytes} bytes in ten minutes");
     assert!((4 * 9..=4 * 12).contains(&calls), "three seeds and one peer a minute: {calls}");
     assert!(bytes / calls < 200, "{bytes} bytes in {calls} calls");
     assert_eq!(world.status("n1", "n2"), Some(Status::Alive));
@@ -143,7 +140,6 @@ fn of_a_name_with_a_thousand_addresses_a_few_are_called_at_once_and_all_in_time(
     let called: BTreeSet<SocketAddr> =
         world.calls.iter().filter(|(from, _)| from == "n1").map(|(_, to)| *to).collect();
     assert_eq!(called.len(), 1000);
-    assert!(world.nodes["n1"].node.member(world.now, &Name::new("n1").unwrap()).is_some());
 }
 
 #[test]

@@ -7,6 +7,8 @@
     reason = "a test may stop at the first surprise"
 )]
 
+pub mod telling;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -40,7 +42,26 @@ pub struct World {
     /// Who has sent anything to which address.
     pub calls: BTreeSet<(String, SocketAddr)>,
     pub rejected: Vec<(String, Rejected)>,
+    /// What came out of all nodes, in order; datagrams only while `listening`.
+    pub journal: Vec<(Instant, String, Said)>,
+    pub listening: bool,
     next_host: u128,
+}
+
+/// What came out of a node.
+pub enum Said {
+    Event(Event),
+    Datagram { to: SocketAddr, receiver: Option<String>, bytes: Vec<u8>, fate: Fate },
+}
+
+/// What becomes of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Arrives,
+    /// Nobody is told.
+    Lost,
+    /// The sender is told.
+    Refused,
 }
 
 /// A host with its agent.
@@ -77,6 +98,8 @@ impl World {
             sent: Vec::new(),
             calls: BTreeSet::new(),
             rejected: Vec::new(),
+            journal: Vec::new(),
+            listening: false,
             next_host: 1,
         }
     }
@@ -110,6 +133,19 @@ impl World {
     }
 
     pub fn start_at(&mut self, name: &str, host: u128, address: SocketAddr, seeds: &[&str], config: Config) {
+        self.start_under(name, name, host, address, seeds, config);
+    }
+
+    /// Starts a node that this world knows by `key`, because another one has its name.
+    pub fn start_under(
+        &mut self,
+        key: &str,
+        name: &str,
+        host: u128,
+        address: SocketAddr,
+        seeds: &[&str],
+        config: Config,
+    ) {
         let generation = DAWN_MS + self.now.as_micros() / 1000;
         let identity = Identity {
             name: Name::new(name).unwrap(),
@@ -122,10 +158,10 @@ impl World {
         let node = Node::new(identity, config, 7, self.now).unwrap();
         let (events, waiting) = (Vec::new(), Vec::new());
         let place = Place { node, address, events, limit, wake: self.now, stopped: false, waiting };
-        self.nodes.insert(name.to_owned(), place);
+        self.nodes.insert(key.to_owned(), place);
         let seeds: Vec<SocketAddr> = seeds.iter().filter_map(|s| Some(self.nodes.get(*s)?.address)).collect();
-        self.hand(name, Input::WallClock { unix_ms: generation }).unwrap();
-        self.hand(name, Input::Command(Command::Seeds(seeds))).unwrap();
+        self.hand(key, Input::WallClock { unix_ms: generation }).unwrap();
+        self.hand(key, Input::Command(Command::Seeds(seeds))).unwrap();
     }
 
     /// The process ends without a word; its host refuses datagrams from now on.
@@ -176,7 +212,10 @@ impl World {
         loop {
             match place.node.poll_output() {
                 Output::Transmit(transmit) => out.push(transmit),
-                Output::Event(event) => place.events.push((now, event)),
+                Output::Event(event) => {
+                    self.journal.push((now, name.to_owned(), Said::Event(event.clone())));
+                    place.events.push((now, event));
+                }
                 Output::Timeout(when) => {
                     place.wake = when;
                     break;
@@ -231,11 +270,20 @@ impl World {
                 .into_iter()
                 .flatten()
                 .any(|end| self.narrow.get(end).is_some_and(|most| bytes.len() > *most));
+        let refusal = receiver.as_ref().is_none_or(|r| self.refused.contains(&(name.to_owned(), r.clone())));
+        if self.listening {
+            let fate = match (cut, refusal) {
+                (true, _) => Fate::Lost,
+                (false, true) => Fate::Refused,
+                (false, false) => Fate::Arrives,
+            };
+            let said = Said::Datagram { to, receiver, bytes: bytes.clone(), fate };
+            self.journal.push((self.now, name.to_owned(), said));
+        }
         if cut {
             return;
         }
         self.sequence += 1;
-        let refusal = receiver.is_none_or(|r| self.refused.contains(&(name.to_owned(), r)));
         let flight = if refusal {
             Flight { from: to, to: from, bytes, refusal }
         } else {
