@@ -10,6 +10,9 @@ mod event_log;
 mod group;
 mod settings;
 mod show;
+#[cfg(test)]
+#[path = "../tests/skipped/mod.rs"]
+mod skipped;
 #[allow(unreachable_pub, reason = "the tests read these types too")]
 mod types;
 

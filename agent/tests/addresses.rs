@@ -11,10 +11,12 @@
 
 mod daemon;
 mod network;
+mod skipped;
 
 use std::process::Command;
 
 use network::Network;
+use skipped::skipped;
 
 #[test]
 fn a_host_that_gets_another_address_is_updated_everywhere_and_missed_by_nobody() {
@@ -100,7 +102,7 @@ fn hosts_with_nothing_but_ipv6_find_one_another_with_the_default_bind_and_hear_r
     for i in 1..=3 {
         network.ip(i, "-4 addr flush dev eth0");
         if !network.ip_if_it_can(i, &format!("addr add fd00::{i}/64 dev eth0 nodad")) {
-            eprintln!("SKIPPED: no IPv6 here");
+            skipped("no IPv6 here");
             return;
         }
         network.agent(i, &["--seed", "fd00::1", "--advertise", if i == 3 { "fd00::/16" } else { "eth0" }]);
@@ -118,7 +120,7 @@ fn hosts_with_nothing_but_ipv6_find_one_another_with_the_default_bind_and_hear_r
 #[test]
 fn a_service_of_the_name_server_is_a_seed_and_its_records_say_the_ports() {
     if Command::new("dnsmasq").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: no dnsmasq");
+        skipped("no dnsmasq");
         return;
     }
     let Some(mut network) = Network::bare(3, "srv") else { return };
@@ -184,7 +186,7 @@ fn datagrams_that_do_not_get_through_are_said_by_address_until_they_do_or_the_me
 #[test]
 fn a_name_server_that_dies_takes_nobodys_address_away() {
     if Command::new("dnsmasq").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: no dnsmasq");
+        skipped("no dnsmasq");
         return;
     }
     let Some(mut network) = Network::bare(2, "dns") else { return };

@@ -8,6 +8,7 @@
 )]
 
 mod said;
+mod skipped;
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use said::{code, stderr, stdout};
+use skipped::skipped;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
@@ -763,7 +765,7 @@ fn process_1_of_a_container_buries_orphans_and_can_be_ended() {
         .status()
         .is_ok_and(|s| s.success())
     {
-        eprintln!("SKIPPED: this machine gives us no process ids of our own");
+        skipped("this machine gives us no process ids of our own");
         return;
     }
     let script = "for i in 1 2 3; do (setsid sleep 0.1 &); done; sleep 1; \

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that trips over is a test that fails")]
 
+mod skipped;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use skipped::skipped;
 
 #[test]
 fn the_example_file_is_accepted() {
@@ -83,7 +86,7 @@ fn systemd_understands_the_unit() {
     let file = dir.path().join("heartsay.service");
     std::fs::write(&file, text.replace("/usr/bin/heartsay", env!("CARGO_BIN_EXE_heartsay"))).unwrap();
     let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(&file).output() else {
-        eprintln!("SKIPPED: systemd-analyze is not installed");
+        skipped("systemd-analyze is not installed");
         return;
     };
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,6 +1,7 @@
 //! The socket API of real agents, spoken to with nothing but a socket.
 
 mod daemon;
+mod skipped;
 
 use std::cell::RefCell;
 use std::fs;
@@ -13,6 +14,7 @@ use std::process::Command;
 use serde_json::json;
 
 use daemon::{pair, plan, speak};
+use skipped::skipped;
 
 #[test]
 fn every_question_has_an_answer() {
@@ -386,7 +388,7 @@ fn over_tcp_everything_can_be_read_and_nothing_changed() {
 #[test]
 fn others_may_read_and_only_admins_may_change() {
     if !nix::unistd::Uid::effective().is_root() {
-        eprintln!("SKIPPED: only root can act as another user");
+        skipped("only root can act as another user");
         return;
     }
     // 4242 is in no database of users: what a unit's SupplementaryGroups= gives counts all the same.

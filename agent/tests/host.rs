@@ -8,6 +8,7 @@
 )]
 
 mod daemon;
+mod skipped;
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -20,6 +21,7 @@ use daemon::{exchange, plan};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use skipped::skipped;
 
 #[test]
 fn a_socket_that_is_removed_under_a_running_agent_is_there_again() {
@@ -60,7 +62,7 @@ fn an_agent_starts_on_a_disk_that_is_read_only_and_catches_up_when_it_is_not() {
     let wrapper = ["unshare", "--mount", "sh", "-c", read_only, state];
     let possible = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").output();
     if !possible.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: no right to mount");
+        skipped("no right to mount");
         return;
     }
     let life = Life::start_in(dir, "any", "a", &wrapper);

@@ -8,6 +8,7 @@
 )]
 
 mod daemon;
+mod skipped;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use daemon::{pair, plan};
+use skipped::skipped;
 
 const OPEN_METRICS: &str = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
 
@@ -114,7 +116,7 @@ fn the_alerts_speak_of_metrics_that_exist() {
 #[test]
 fn promtool_finds_nothing_wrong() {
     if Command::new("promtool").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: promtool is not installed");
+        skipped("promtool is not installed");
         return;
     }
     let (a, _b) = pair();

@@ -12,6 +12,7 @@
 
 mod daemon;
 mod network;
+mod skipped;
 
 use std::thread;
 use std::time::Duration;

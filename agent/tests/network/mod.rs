@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::daemon::exchange;
+use crate::skipped::skipped;
 
 /// Hosts `m1`, `m2`, ... at 10.77.0.1 and so on; all gone when dropped.
 pub struct Network {
@@ -54,7 +55,7 @@ impl Network {
         match network.script(verb) {
             Ok(()) => Some(network),
             Err(output) if output.status.code() == Some(CANNOT) => {
-                eprintln!("SKIPPED: {}", String::from_utf8_lossy(&output.stderr).trim());
+                skipped(String::from_utf8_lossy(&output.stderr).trim());
                 None
             }
             Err(output) => panic!("{output:?}"),

@@ -198,7 +198,7 @@ mod tests {
         slept.args(["--time", "--fork", "--boottime", "86400"]);
         let possible = slept.arg("true").output().is_ok_and(|output| output.status.success());
         if !possible {
-            eprintln!("SKIPPED: no right to make a time namespace");
+            crate::skipped::skipped("no right to make a time namespace");
             return;
         }
         let mut slept = std::process::Command::new("unshare");

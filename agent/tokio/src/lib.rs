@@ -35,6 +35,9 @@ mod member;
 pub mod net;
 mod readiness;
 mod seeds;
+#[cfg(test)]
+#[path = "../../tests/skipped/mod.rs"]
+mod skipped;
 pub mod store;
 
 pub use member::{CommandError, Member, Options, SpawnError, View};

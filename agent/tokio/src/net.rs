@@ -362,7 +362,7 @@ mod tests {
     async fn a_refusal_names_the_address_that_refused() {
         for ip in ["127.0.0.1", "::1"] {
             let Ok(mut udp) = udp(&SocketAddr::new(ip.parse().unwrap(), 0).to_string()) else {
-                eprintln!("skipped for {ip}: not on this host");
+                crate::skipped::skipped(format!("{ip} is not on this host"));
                 continue;
             };
             let gone = nobody(ip);
@@ -375,7 +375,7 @@ mod tests {
     #[tokio::test]
     async fn the_ipv6_wildcard_speaks_ipv4_and_hears_its_refusals() {
         let Ok(mut udp) = udp("[::]:0") else {
-            eprintln!("skipped: no IPv6 on this host");
+            crate::skipped::skipped("no IPv6 on this host");
             return;
         };
         let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -84,7 +84,7 @@ mod tests {
         let mut changes = match Changes::listen() {
             Ok(changes) => changes,
             Err(e) => {
-                eprintln!("SKIPPED: {e}");
+                crate::skipped::skipped(e);
                 return;
             }
         };
