@@ -141,11 +141,7 @@ fn of_two_the_one_that_is_left_is_not_out() {
 /// A second process of the name `n3`, under another key of this little world. It comes with the given host id.
 fn twin(world: &mut World, host: u128, config: Config) {
     let address = "10.0.0.99:4099".parse().unwrap();
-    let first = world.nodes.remove("n3").unwrap();
-    world.start_at("n3", host, address, &["n1"], config);
-    let second = world.nodes.remove("n3").unwrap();
-    world.nodes.insert("n3".into(), first);
-    world.nodes.insert("twin".into(), second);
+    world.start_under("twin", "n3", host, address, &["n1"], config);
 }
 
 fn refusals(world: &World, name: &str) -> usize {

@@ -68,8 +68,7 @@ proptest! {
             world.run(f64::from(tenths) / 10.0);
         }
         world.heal();
-        world.wait(30.0, complete);
-        world.wait(10.0, World::agree);
+        world.wait(30.0, World::agree);
         prop_assert!(complete(&world));
     }
 }

@@ -14,7 +14,7 @@ use common::World;
 use heartsay_membership::{Command, Config, Event, Input, MemberEventKind, Name, Rejected, Status};
 use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::gossip::{Packet, Pull};
-use heartsay_proto::{Keyring, encode_packet, seal};
+use heartsay_proto::{Cluster, Keyring, encode_packet, seal};
 
 #[test]
 fn who_is_found_by_its_own_seed_before_it_finds_it_has_joined_too() {
@@ -52,14 +52,14 @@ fn in_the_calm_nobody_is_ever_suspected() {
 }
 
 #[test]
-fn every_heartbeat_reaches_everybody_exactly() {
+fn a_heartbeat_is_raised_by_its_owner_alone_and_is_everywhere_a_slot_later() {
     let mut world = World::cluster(8);
     world.run(30.0);
     for place in world.nodes.values() {
         for seen in place.node.view(world.now) {
             let own = world.nodes[seen.name.as_str()].node.member(world.now, &seen.name).unwrap().heartbeat;
             assert!(seen.heartbeat <= own, "nobody's heartbeat is raised but by its owner");
-            assert!(own - seen.heartbeat <= 8, "{} lags by {}", seen.name, own - seen.heartbeat);
+            assert!(own - seen.heartbeat <= 1, "{} lags by {}", seen.name, own - seen.heartbeat);
         }
     }
 }
@@ -338,7 +338,7 @@ fn a_newcomer_whose_seed_dies_while_it_is_asked_does_not_storm_its_host() {
 }
 
 #[test]
-fn a_forged_later_life_of_ourselves_is_outlived() {
+fn an_earlier_life_that_was_numbered_ahead_is_outlived() {
     let mut world = World::cluster(3);
     // The clock of n2's host was ahead in an earlier life that others remember.
     let ahead = common::DAWN_MS + 3_600_000;
@@ -449,18 +449,38 @@ fn a_member_whose_clock_jumped_a_year_ahead_is_told_so_without_a_storm() {
     let before = world.sent.len();
     world.run(5.0);
     assert!(world.nodes["n2"].events.iter().any(|(_, e)| *e == Event::ClockRefused));
-    let sent = world.sent.len() - before;
-    assert!(sent < 2000, "{sent} datagrams in five seconds");
+    let by = |name: &str| world.sent[before..].iter().filter(|(from, ..)| from == name).count();
+    for name in ["n1", "n2", "n4", "n5"] {
+        assert!(by(name) < 200, "{name} sent {} datagrams in five seconds", by(name));
+    }
 }
 
 #[test]
 fn garbage_is_counted_by_reason_and_changes_nothing() {
     let mut world = World::cluster(3);
     let before = world.nodes["n1"].node.view_fingerprint();
-    for length in [0_usize, 1, 7, 12, 60, 1472, 9000] {
-        let bytes = vec![0xa5; length];
+    let noise = [0xa5; 9000];
+    let frame = |cluster: &str, body: &[u8]| {
+        let mut frame = Vec::new();
+        seal(body, &Cluster::new(cluster).unwrap(), &Keyring::empty(), [0; 24], &mut frame);
+        frame
+    };
+    let mut damaged = frame("story", &noise[..60]);
+    *damaged.last_mut().unwrap() ^= 1;
+    for (bytes, reason) in [
+        (noise[..0].to_vec(), "truncated"),
+        (noise[..60].to_vec(), "not-ours"),
+        (noise.to_vec(), "oversized"),
+        (frame("story", &[])[..8].to_vec(), "truncated"),
+        (frame("other", &noise[..60]), "other-cluster"),
+        (frame("story", &noise[..60]), "malformed"),
+        (damaged, "bad-checksum"),
+    ] {
+        let count = |w: &World| w.nodes["n1"].node.stats().rejected.get(reason).copied().unwrap_or(0);
+        let counted = count(&world);
         let from = "10.0.0.66:1".parse().unwrap();
         assert!(world.hand("n1", Input::Datagram { from, bytes: &bytes }).is_err());
+        assert_eq!(count(&world), counted + 1, "{reason}");
     }
     assert_eq!(world.nodes["n1"].node.view_fingerprint(), before);
     assert_eq!(world.nodes["n1"].node.stats().rejected.values().sum::<u64>(), 7);
