@@ -133,9 +133,10 @@ proptest! {
     #[test]
     fn a_shift_takes_off_our_absence_and_never_accuses(config in config(), life in life(), by in any::<u64>()) {
         let (mut detector, now) = lived(&life, &config);
-        let (silence, phi) = (detector.silence(now), detector.phi(now, &config));
+        let (last, silence, phi) = (detector.last(), detector.silence(now), detector.phi(now, &config));
         let by = Duration::from_micros(by);
         detector.shift(now, by);
+        prop_assert!(detector.last() <= last.max(now), "what has not begun is no silence");
         prop_assert_eq!(detector.silence(now), silence.saturating_sub(by));
         prop_assert!(detector.phi(now, &config) <= phi + 1e-12);
     }

@@ -129,8 +129,8 @@ proptest! {
         let mut refused = 0;
         for (noise, in_a_frame) in &datagrams {
             let result = hand(&mut node, &if *in_a_frame { framed(noise, &Keyring::empty()) } else { noise.clone() });
-            // A few bytes of noise can be a packet that says nothing of anybody.
-            prop_assert!(result.is_err() || *in_a_frame && noise.len() < 40, "{noise:?}");
+            // In a frame it can be a packet that says nothing which anybody understands.
+            prop_assert!(result.is_err() || *in_a_frame, "{noise:?}");
             refused += u64::from(result.is_err());
         }
         prop_assert_eq!((node.view_fingerprint(), node.members()), before);
