@@ -56,4 +56,4 @@ impl Node {
 /// Rounds in which what other sleepers know of the dead has gone round: several times what news needs.
 const GONE_ROUND: u32 = 10;
 /// Rounds more after which who lives has been heard of: heartbeats are under way for six at 1,000 members.
-const UNHEARD: u32 = 20;
+const UNHEARD: u32 = 15;

@@ -144,7 +144,8 @@ impl Standing {
     }
 
     /// THE order of claims about one life: the higher mark of each kind.
-    /// Commutative, associative, idempotent (tests/laws.rs).
+    /// Commutative, associative, idempotent (tests/laws.rs), but for one thing: of "degraded" and "unfit" by one accuser
+    /// only the stronger is kept, so which of them is left when a heartbeat cancels that one depends on the order.
     pub fn join(&mut self, other: &Self) {
         self.heartbeat = self.heartbeat.max(other.heartbeat);
         self.marks.join(self.heartbeat, &other.marks);
@@ -170,7 +171,9 @@ impl Marks {
         self.left |= other.left;
         self.down = self.down.max(other.down);
         self.restart = later(self.restart, other.restart);
-        for accusation in &other.accusations {
+        // What a heartbeat has cancelled takes nothing's place.
+        self.accusations.retain(|a| a.basis >= heartbeat);
+        for accusation in other.accusations.iter().filter(|a| a.basis >= heartbeat) {
             match self.accusations.iter_mut().find(|mine| mine.key() == accusation.key()) {
                 Some(mine) => *mine = stronger(*mine, *accusation),
                 None => self.accusations.push(*accusation),
@@ -279,6 +282,19 @@ mod tests {
 
     fn down(heartbeat: Heartbeat, basis: Heartbeat) -> Standing {
         Standing { heartbeat, marks: Marks { down: Some(basis), ..Marks::default() } }
+    }
+
+    #[test]
+    fn what_a_heartbeat_has_cancelled_takes_nothings_place() {
+        let of_link =
+            |kind, basis| said(Accusation { by: 7, basis, kind, weak: false, began: Instant::EPOCH });
+        let degraded = Standing { heartbeat: 22, ..of_link(Evidence::Degraded, 22) };
+        let unfit = of_link(Evidence::Unfit, 0);
+        let (mut one, mut other) = (degraded.clone(), unfit.clone());
+        one.join(&unfit);
+        other.join(&degraded);
+        assert_eq!(one, degraded);
+        assert_eq!(other, degraded);
     }
 
     #[test]

@@ -1,0 +1,196 @@
+//! The quorum service alone: a core, a roster, and answers handed in by the test.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use heartsay_proto::{Cluster, gossip};
+
+use crate::Instant;
+use crate::config::{Config, Profile};
+use crate::core::Core;
+use crate::identity::{HostId, Name};
+use crate::io::Event;
+use crate::node::Identity;
+use crate::quorum::{Context, Effect, Electorate, Quorum, QuorumService};
+use crate::roster::Roster;
+use crate::roster::incarnation::{Incarnation, Schedule};
+use crate::roster::member::Member;
+use crate::roster::standing::Standing;
+use crate::roster::state::State;
+use crate::transport::wire::Claim;
+
+/// A service with what it sees: `n0`, itself, among `n1`, `n2`, ….
+struct World {
+    now: Instant,
+    core: Core,
+    roster: Roster,
+    service: QuorumService,
+    others: Vec<u64>,
+    told_out: bool,
+}
+
+impl World {
+    fn new(members: usize, expected: u32) -> Self {
+        let now = Instant::EPOCH + Duration::from_secs(10);
+        let mut config = Config::new(Cluster::new("quorum").unwrap(), Profile::Lan);
+        config.electorate = Some(Electorate::expected(expected));
+        let config = Arc::new(config);
+        let incarnation = |i: usize| {
+            let schedule = Schedule { unix_ms: 1, heartbeat: 0, interval_ms: 1000 };
+            let name = Name::new(&format!("n{i}")).unwrap();
+            Incarnation::new(name, HostId(1), 1, ([10, 0, 0, 1], 4327).into(), schedule)
+        };
+        let me = incarnation(0);
+        let identity = Identity {
+            name: me.name.clone(),
+            host_id: me.host_id,
+            generation: 1,
+            address: me.address(),
+            state: Vec::new(),
+        };
+        let core = Core::new(now, &identity, config.clone(), 1, (me.hash, me.tag), 1000);
+        let myself = Member::new(now, me.into(), Standing::default(), State::default(), &config);
+        let mut roster = Roster::new(myself, &config);
+        let mut others = Vec::new();
+        for i in 1..members {
+            let incarnation = incarnation(i);
+            others.push(incarnation.hash);
+            let claim = Claim {
+                subject: incarnation.hash,
+                generation: 1,
+                standing: Standing::default(),
+                forgotten: false,
+                incarnation: Some(incarnation),
+                delta: None,
+            };
+            roster.apply(now, claim, &config).unwrap();
+        }
+        let service = QuorumService::new(now, &config);
+        let mut world = Self { now, core, roster, service, others, told_out: false };
+        world.call(QuorumService::count);
+        world
+    }
+
+    /// Calls the service, and returns what it asks for.
+    fn call(&mut self, call: impl FnOnce(&mut QuorumService, &Context<'_>)) -> Vec<Effect> {
+        let context = Context {
+            now: self.now,
+            core: &self.core,
+            roster: &self.roster,
+            leaving: false,
+            joined: true,
+            told_out: self.told_out,
+            outside: self.told_out.then(|| "somebody else has our name".to_owned()),
+        };
+        call(&mut self.service, &context);
+        self.service.take_effects()
+    }
+
+    /// These answer what was asked a moment ago, with the mark of their electorate.
+    fn answer(&mut self, who: &[usize], mark: u32) -> Vec<Effect> {
+        let sent = self.now;
+        self.now += Duration::from_millis(1);
+        let lease = Some(gossip::Lease { electorate: mark, age_ms: 0, present: 1 });
+        let packet = gossip::Packet { lease, ..gossip::Packet::default() };
+        let mut effects = Vec::new();
+        for i in who {
+            let elector = self.others[*i];
+            effects
+                .extend(self.call(|service, context| service.hear_answer(context, elector, sent, &packet)));
+        }
+        effects
+    }
+
+    fn mark(&mut self) -> u32 {
+        let mut mark = 0;
+        self.call(|service, context| mark = service.say_lease(context).unwrap().electorate);
+        mark
+    }
+
+    fn quorum(&mut self) -> (Quorum, String) {
+        let mut status = None;
+        self.call(|service, context| status = Some(service.status(context)));
+        let status = status.unwrap();
+        (status.quorum, status.reason)
+    }
+
+    /// Answers of two of three, for longer than it takes to settle.
+    fn settle(&mut self) -> Vec<Effect> {
+        let mark = self.mark();
+        let mut effects = Vec::new();
+        for _ in 0..40 {
+            self.now += Duration::from_millis(100);
+            effects.extend(self.answer(&[0], mark));
+        }
+        effects
+    }
+}
+
+#[test]
+fn it_asks_every_elector_and_holds_once_a_majority_has_answered_for_the_settling_time() {
+    let mut world = World::new(3, 3);
+    let asked: Vec<u64> = world
+        .call(QuorumService::renew)
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Ask(elector) => Some(elector),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked.len(), 2, "itself it need not ask");
+    assert_eq!(world.quorum().0, Quorum::Unsettled);
+    let effects = world.settle();
+    assert_eq!(world.quorum().0, Quorum::Held);
+    let told: Vec<Quorum> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Event(Event::Quorum(status)) => Some(status.quorum),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [Quorum::Held], "told once");
+}
+
+#[test]
+fn it_is_lost_when_the_proof_runs_out_and_says_so_in_the_record() {
+    let mut world = World::new(3, 3);
+    world.settle();
+    world.now += world.core.config.lease();
+    let effects = world.call(QuorumService::judge);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Say(Quorum::Lost))));
+    let (quorum, reason) = world.quorum();
+    assert_eq!(quorum, Quorum::Lost);
+    assert_eq!(reason, "only 1 of 3 expected votes hear us, 2 are needed");
+}
+
+#[test]
+fn whoever_is_told_that_it_does_not_count_holds_nothing_whatever_its_answers_prove() {
+    let mut world = World::new(3, 3);
+    world.settle();
+    world.told_out = true;
+    world.call(QuorumService::judge);
+    assert_eq!(world.quorum(), (Quorum::Lost, "somebody else has our name".to_owned()));
+}
+
+#[test]
+fn an_answer_of_somebody_with_another_electorate_is_no_vote() {
+    let mut world = World::new(3, 3);
+    let other = world.mark() ^ 1;
+    for _ in 0..40 {
+        world.now += Duration::from_millis(100);
+        world.answer(&[0, 1], other);
+        world.call(QuorumService::judge);
+    }
+    let (quorum, reason) = world.quorum();
+    assert_ne!(quorum, Quorum::Held);
+    assert!(reason.contains("told of another electorate"), "{reason}");
+}
+
+#[test]
+fn more_votes_than_stated_are_a_fault_and_nobody_holds() {
+    let mut world = World::new(4, 3);
+    world.settle();
+    let (quorum, reason) = world.quorum();
+    assert_ne!(quorum, Quorum::Held);
+    assert!(reason.contains('4') && reason.contains('3'), "{reason}");
+}
