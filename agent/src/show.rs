@@ -102,6 +102,9 @@ pub(crate) fn outside(clock: &Clock, outside: &heartsay_membership::Outside) -> 
         OutsideReason::NameRefused { .. } => {
             "give one of the two another --name; a cloned machine needs a state directory of its own"
         }
+        OutsideReason::ClockAhead => {
+            "set this host's clock (timedatectl set-ntp true, or chronyc makestep); the agent then joins by itself"
+        }
         OutsideReason::KeptOut { .. } => {
             "look at this host's interface, cable, packet filter and advertised address; what runs on it must not act \
              as if it held quorum"
@@ -243,7 +246,10 @@ fn outlook(view: &MemberView, phi_threshold: f64) -> String {
             format!("silence up to φ {phi_threshold} makes us probe it; probes unanswered make it suspect")
         }
         (Status::Alive, Some(basis)) => {
-            format!("accused, but its heartbeat {} may already be past the basis {basis}", view.heartbeat)
+            let beats = basis.saturating_sub(view.heartbeat).saturating_add(1);
+            format!(
+                "accused, but not enough of its witnesses agree; a heartbeat above {basis} ({beats} to go) clears it"
+            )
         }
         (Status::Suspect, Some(basis)) => format!(
             "a heartbeat above {basis} clears it; it is called down once enough of its witnesses agree"

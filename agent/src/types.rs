@@ -195,7 +195,7 @@ pub struct SelfInfo {
 /// Why the others do not count the answering agent as a member; part of `/v1/self`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outside {
-    /// `refused` (another living host has its name), `kept-out` (its witnesses find it unfit), `down` (it gives no sign
+    /// `refused` (another living host has its name), `clock` (this host's is more than a day ahead), `kept-out` (its witnesses find it unfit), `down` (it gives no sign
     /// of life, by command) or `unanswered`.
     pub why: String,
     /// Who says so, where somebody does.

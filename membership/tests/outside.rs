@@ -404,3 +404,26 @@ fn of_two_that_are_alone_under_one_name_the_later_gives_way_whoever_calls() {
         assert_eq!((refusals(&world, "n3"), refusals(&world, "twin")), (0, 1));
     }
 }
+
+#[test]
+fn a_host_that_is_renamed_votes_under_its_new_name_and_takes_quorum_from_nobody() {
+    let mut world = voters(3);
+    let address = world.nodes["n3"].address;
+    world.kill("n3");
+    world.run(0.3);
+    world.start_at("renamed", 3, address, &["n1"], config(3));
+    world.run(15.0);
+    assert_eq!(world.status("n1", "n3"), Some(Status::Down));
+    for name in ["n1", "n2", "renamed"] {
+        assert_eq!(
+            quorum(&world, name),
+            Quorum::Held,
+            "{name}: {}",
+            world.nodes[name].node.quorum(world.now).reason
+        );
+    }
+    // A fourth host is one too many, whoever is down.
+    world.start_as("n4", 4, &["n1"], config(3));
+    world.run(15.0);
+    assert_ne!(quorum(&world, "n1"), Quorum::Held);
+}

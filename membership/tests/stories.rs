@@ -415,9 +415,13 @@ fn who_was_numbered_by_a_clock_that_is_right_again_begins_a_life_of_now_by_itsel
     let reset = |e: &Event| matches!(e, Event::GenerationReset(_));
     assert!(!world.nodes["n9"].events.iter().any(|(_, e)| reset(e)), "its clock is still wrong");
     assert_eq!(world.status("n1", "n9"), None);
+    let out = |w: &World| w.nodes["n9"].node.outside().map(|outside| outside.reason.word());
+    assert_eq!(out(&world), Some("clock"), "it knows that nobody takes it in");
+    assert!(!world.nodes["n9"].node.is_joined());
     let unix_ms = common::DAWN_MS + world.now.as_micros() / 1000;
     world.hand("n9", Input::WallClock { unix_ms }).unwrap();
     world.wait(5.0, |w| w.all_say("n9", Status::Alive) && w.agree());
+    world.wait(15.0, |w| out(w).is_none() && w.nodes["n9"].node.is_joined());
     let refused = |w: &World| w.nodes["n9"].events.iter().filter(|(_, e)| *e == Event::ClockRefused).count();
     let before = refused(&world);
     world.run(10.0);
@@ -425,6 +429,34 @@ fn who_was_numbered_by_a_clock_that_is_right_again_begins_a_life_of_now_by_itsel
     let resets = world.nodes["n9"].events.iter().filter(|(_, e)| reset(e)).count();
     assert_eq!(resets, 1);
     assert!(world.nodes["n9"].node.own().generation <= unix_ms + 5_000);
+}
+
+#[test]
+fn one_peer_with_a_clock_far_behind_does_not_make_the_others_doubt_theirs() {
+    let mut world = World::cluster(5);
+    world.run(10.0);
+    let address = "10.0.0.9:4009".parse().unwrap();
+    world.start_at("n9", 9, address, &["n1"], World::config());
+    let behind_ms = common::DAWN_MS - 3 * 24 * 3_600_000;
+    let identity = heartsay_membership::Identity {
+        name: Name::new("n9").unwrap(),
+        host_id: heartsay_membership::HostId(9),
+        generation: behind_ms,
+        address,
+        state: Vec::new(),
+    };
+    world.nodes.get_mut("n9").unwrap().node =
+        heartsay_membership::Node::new(identity, World::config(), 1, world.now).unwrap();
+    world.hand("n9", Input::WallClock { unix_ms: behind_ms }).unwrap();
+    let seed = world.nodes["n1"].address;
+    world.command("n9", Command::Seeds(vec![seed])).unwrap();
+    world.forget_events();
+    world.run(20.0);
+    for name in ["n1", "n2", "n3", "n4", "n5"] {
+        let place = &world.nodes[name];
+        assert!(!place.events.iter().any(|(_, e)| *e == Event::ClockRefused), "{name}");
+        assert_eq!(place.node.outside(), None, "{name}");
+    }
 }
 
 #[test]

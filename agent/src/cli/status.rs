@@ -129,6 +129,7 @@ fn state(me: &SelfInfo) -> &'static str {
     } else if let Some(outside) = &me.outside {
         match outside.why.as_str() {
             "refused" => "refused: another living host has this name",
+            "clock" => "refused: this host's clock is more than a day ahead of the others'",
             "kept-out" => "kept out: the others hold this member for down, though it runs",
             "down" => "down: the others have called this member down",
             _ => "unanswered: no other member answers this one",

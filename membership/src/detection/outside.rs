@@ -3,7 +3,7 @@
 //! Picture: a club whose door does not open any more. A notice on it says why, or nobody answers the bell. Either way,
 //! whoever stands outside does not speak for the club.
 //!
-//! Three things tell us. *A refusal*: another living host has our name. *A verdict*: a claim about our own life that says
+//! Three things tell us. *A refusal*: another living host has our name, or our clock lies in the others' future. *A verdict*: a claim about our own life that says
 //! down, and that we do not refute ([`crate::detection::flap_damping`]) or cannot (we rest by command). *Silence*: others are there, and
 //! of all that we ask nothing is answered. Each ends by itself: with most peers seeing our life under our name, with a
 //! heartbeat above the verdict's, with an answer.
@@ -50,6 +50,8 @@ pub enum OutsideReason {
         /// Its generation.
         generation: Generation,
     },
+    /// Its clock is more than a day ahead of the others', so that its life begins in their future.
+    ClockAhead,
     /// Its witnesses find it unfit, though it runs.
     KeptOut {
         /// Heartbeats until it is let in, if it behaves.
@@ -63,13 +65,14 @@ pub enum OutsideReason {
 
 impl OutsideReason {
     /// All words of [`Self::word`].
-    pub const WORDS: [&str; 4] = ["refused", "kept-out", "down", "unanswered"];
+    pub const WORDS: [&str; 5] = ["refused", "clock", "kept-out", "down", "unanswered"];
 
     /// Short stable word for labels and status lines.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Self::NameRefused { .. } => "refused",
+            Self::ClockAhead => "clock",
             Self::KeptOut { .. } => "kept-out",
             Self::Down => "down",
             Self::Unanswered => "unanswered",
@@ -87,6 +90,9 @@ impl fmt::Display for Outside {
             OutsideReason::NameRefused { holder, address, .. } => {
                 write!(f, "the name is held by host {holder}, alive at {address}: this member is not taken in")
             }
+            OutsideReason::ClockAhead => f.write_str(
+                "peers say that this host's clock is more than a day ahead of theirs, and do not take this member in",
+            ),
             OutsideReason::KeptOut { beats } => write!(
                 f,
                 "{by} keep this member out as unfit: it loses too much of what is sent to it or comes and goes too \
@@ -104,6 +110,8 @@ impl fmt::Display for Outside {
 #[derive(Debug)]
 pub struct Footing {
     refused: Option<Refused>,
+    /// When our clock was refused last.
+    clock: Option<Instant>,
     verdict: Option<Verdict>,
     /// Questions without an answer since the last that had one, and when that was.
     in_vain: u32,
@@ -134,6 +142,7 @@ impl Footing {
     pub fn new(now: Instant) -> Self {
         Self {
             refused: None,
+            clock: None,
             verdict: None,
             in_vain: 0,
             answered_at: now,
@@ -143,13 +152,14 @@ impl Footing {
         }
     }
 
+    /// Our name or our clock is refused: we have not joined.
     pub fn is_refused(&self) -> bool {
-        self.refused.is_some()
+        self.refused.is_some() || self.clock.is_some()
     }
 
     /// Whether somebody has told us that we do not count.
     pub fn is_told_out(&self) -> bool {
-        self.refused.is_some() || self.verdict.is_some()
+        self.is_refused() || self.verdict.is_some()
     }
 
     /// The cluster is known, and that has not been told.
@@ -179,6 +189,8 @@ impl Node {
         footing.told?;
         let (reason, by) = if let Some(Refused { holder, address, generation, .. }) = footing.refused {
             (OutsideReason::NameRefused { holder, address, generation }, Vec::new())
+        } else if footing.clock.is_some() {
+            (OutsideReason::ClockAhead, Vec::new())
         } else if let Some(verdict) = &footing.verdict {
             let beats = verdict.until.saturating_sub(self.myself().heartbeat).saturating_add(1);
             let reason =
@@ -207,6 +219,14 @@ impl Node {
             // Who is refused has not joined, so it joins when that is over, whatever keeps it out in between.
             self.detection.footing.joins |= self.gossip.join.is_joined();
             self.emit(Event::NameRefused { holder, address, generation });
+            self.look_at_ourselves(now);
+        }
+    }
+
+    /// Our clock lies more than a day ahead of that of peers.
+    pub(crate) fn refuse_clock(&mut self, now: Instant) {
+        if self.detection.footing.clock.replace(now).is_none() {
+            self.detection.footing.joins |= self.gossip.join.is_joined();
             self.look_at_ourselves(now);
         }
     }
@@ -247,8 +267,13 @@ impl Node {
         if self.detection.footing.refused.as_ref().is_some_and(over) {
             self.detection.footing.refused = None;
         }
+        let clock = self.detection.footing.clock;
+        if clock.is_some_and(|last| now.since(last) >= STILL_REFUSED || self.is_taken_in()) {
+            self.detection.footing.clock = None;
+        }
         let is = match &self.detection.footing {
             Footing { refused: Some(_), .. } => Some("refused"),
+            Footing { clock: Some(_), .. } => Some("clock"),
             Footing { verdict: Some(Verdict { kept_out: true, .. }), .. } => Some("kept-out"),
             Footing { verdict: Some(_), .. } => Some("down"),
             _ => self.is_unanswered(now).then_some("unanswered"),

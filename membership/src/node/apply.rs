@@ -625,8 +625,11 @@ impl Node {
     fn on_clock_refused(&mut self, now: Instant) {
         if self.generation_is_plausible(now, self.myself().incarnation.generation) {
             // What was sent before another life began is still being refused.
-            if self.core.reset_at.is_none_or(|at| now.since(at) > UNDER_WAY) {
+            // And a single peer with a clock far behind is not the cluster.
+            let under_way = self.core.reset_at.is_some_and(|at| now.since(at) <= UNDER_WAY);
+            if !under_way && !self.is_taken_in() {
                 self.emit(Event::ClockRefused);
+                self.refuse_clock(now);
             }
             return;
         }

@@ -6,13 +6,14 @@
 //! ([`super::Agreed`]), and promises less.
 
 use core::fmt;
+use core::net::SocketAddr;
 use core::str::FromStr;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use siphasher::sip::SipHasher13;
 
-use crate::identity::{Name, NameError};
+use crate::identity::{HostId, Name, NameError};
 use crate::quorum::RosterTracker;
 use crate::roster::Roster;
 use crate::roster::fingerprint;
@@ -129,7 +130,8 @@ impl Electorate {
         match self {
             Self::Expected { tag, weight, .. } => {
                 let of = |m: &Member| votes_of(m, tag.as_ref(), weight.as_deref());
-                let known = roster.iter().filter(|m| m.status != Status::Left);
+                let renamed = Renamed::of(roster);
+                let known = roster.iter().filter(|m| m.status != Status::Left && !renamed.has(m));
                 ballot.electors = known.map(|m| (m.hash(), of(m))).filter(|(_, votes)| *votes > 0).collect();
                 let there = ballot.electors.iter().fold(0_u32, |sum, (_, votes)| sum.saturating_add(*votes));
                 let most = ballot.needed.saturating_mul(2).saturating_sub(1);
@@ -167,6 +169,30 @@ impl Electorate {
             .flat_map(BTreeMap::keys)
             .filter(|name| roster.get(fingerprint::of_name(name)).is_none())
     }
+}
+
+/// Members whose host goes on under another name: it was renamed and started again. They never vote again, and the
+/// host's vote is that of its new name.
+struct Renamed(BTreeSet<(HostId, SocketAddr)>);
+
+impl Renamed {
+    fn of(roster: &Roster) -> Self {
+        let census = roster.census();
+        if census.down + census.restarting == 0 {
+            return Self(BTreeSet::new());
+        }
+        let here = roster.iter().filter(|m| matches!(m.status, Status::Alive | Status::Suspect));
+        Self(here.map(place).collect())
+    }
+
+    /// One socket has one process, so whoever answers at that address as that host has taken its place.
+    fn has(&self, member: &Member) -> bool {
+        matches!(member.status, Status::Down | Status::Restarting) && self.0.contains(&place(member))
+    }
+}
+
+fn place(member: &Member) -> (HostId, SocketAddr) {
+    (member.incarnation.host_id, member.incarnation.address())
 }
 
 /// The known electors at one moment.
