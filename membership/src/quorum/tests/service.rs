@@ -132,10 +132,7 @@ fn it_asks_every_elector_and_holds_once_a_majority_has_answered_for_the_settling
     let asked: Vec<u64> = world
         .call(QuorumService::renew)
         .into_iter()
-        .filter_map(|effect| match effect {
-            Effect::Ask(elector) => Some(elector),
-            _ => None,
-        })
+        .filter_map(|effect| if let Effect::Ask(elector) = effect { Some(elector) } else { None })
         .collect();
     assert_eq!(asked.len(), 2, "itself it need not ask");
     assert_eq!(world.quorum().0, Quorum::Unsettled);
@@ -143,9 +140,8 @@ fn it_asks_every_elector_and_holds_once_a_majority_has_answered_for_the_settling
     assert_eq!(world.quorum().0, Quorum::Held);
     let told: Vec<Quorum> = effects
         .iter()
-        .filter_map(|effect| match effect {
-            Effect::Event(Event::Quorum(status)) => Some(status.quorum),
-            _ => None,
+        .filter_map(|effect| {
+            if let Effect::Event(Event::Quorum(status)) = effect { Some(status.quorum) } else { None }
         })
         .collect();
     assert_eq!(told, [Quorum::Held], "told once");
