@@ -11,7 +11,7 @@ use heartsay_membership::{
     QuorumStatus, Rejected, Status, is_reachable,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, warn};
 
 use crate::clock::{self, Clock};
@@ -165,19 +165,20 @@ impl Member {
             clock,
             store: store.map(Arc::new),
             agreed: 0,
-            writes: tokio::task::JoinSet::new(),
+            writes: JoinSet::new(),
             show,
             events: events.clone(),
             buffer: vec![0; BUFFER],
             changed: false,
             ended: false,
         };
-        let resolver = tokio::spawn(keep_resolving(seeds, rejoin, resolved));
         let task = tokio::spawn(async move {
+            // Ends with this task, also when that is aborted.
+            let mut resolver = JoinSet::new();
+            resolver.spawn(keep_resolving(seeds, rejoin, resolved));
             if let Err(error) = shell.run(addresses, inbox, lookups).await {
                 warn!(%error, "the member has lost its socket");
             }
-            resolver.abort();
         });
         Ok(Self { address, requests, view, events, task })
     }
@@ -254,7 +255,7 @@ struct Shell {
     /// How many agreed rosters were handed to the disk.
     agreed: u64,
     /// What is on its way to the disk.
-    writes: tokio::task::JoinSet<()>,
+    writes: JoinSet<()>,
     show: watch::Sender<View>,
     events: broadcast::Sender<Event>,
     buffer: Vec<u8>,

@@ -13,7 +13,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use heartsay_membership::{FARTHEST_START_MS as DAY_MS, Generation, HostId, Name};
+use heartsay_membership::{FARTHEST_START_MS as DAY_MS, Generation, HostId, Name, next_generation};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
@@ -60,7 +60,7 @@ impl Store {
             .with_context(|| format!("cannot make the state directory {shown}; give --state-dir"))?;
         let lock = lock(dir)?;
         let host_id = host_id(dir)?;
-        let generation = next_generation(dir, unix_ms);
+        let generation = next_generation(stored_generation(dir, unix_ms), unix_ms);
         let store = Self {
             dir: dir.to_owned(),
             _lock: lock,
@@ -337,7 +337,8 @@ fn host_id(dir: &Path) -> anyhow::Result<HostId> {
     Ok(id)
 }
 
-fn next_generation(dir: &Path, unix_ms: u64) -> Generation {
+/// The generation that was kept, with a word to people where there is something wrong with it.
+fn stored_generation(dir: &Path, unix_ms: u64) -> Option<Generation> {
     let path = dir.join(GENERATION);
     let stored = match read(&path) {
         Ok((lines, _)) => lines.first().and_then(|line| line.parse::<Generation>().ok()),
@@ -352,15 +353,14 @@ fn next_generation(dir: &Path, unix_ms: u64) -> Generation {
                     path.display()
                 );
             }
-            unix_ms.max(stored.saturating_add(1))
         }
         None => {
             if path.exists() {
                 warn!(path = %path.display(), "the stored generation is damaged; the clock alone decides");
             }
-            unix_ms
         }
     }
+    stored
 }
 
 /// Such a disk may well be readable, and will be writable again.
