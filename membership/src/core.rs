@@ -66,7 +66,7 @@ impl Core {
         interval_ms: u32,
     ) -> Self {
         let generation_ms = i64::try_from(me.generation).unwrap_or(i64::MAX);
-        let now_ms = i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX);
+        let unix_offset_ms = generation_ms.saturating_sub(clock_ms(now));
         Self {
             me: hash,
             tag,
@@ -80,9 +80,9 @@ impl Core {
             started: now,
             heard_after: Instant::EPOCH,
             reset_at: None,
-            unix_offset_ms: generation_ms.saturating_sub(now_ms),
+            unix_offset_ms,
             suspended: None,
-            slot_clock: SlotClock::new(generation_ms.saturating_sub(now_ms), interval_ms),
+            slot_clock: SlotClock::new(unix_offset_ms, interval_ms),
             heartbeat_bias: 0,
             last_call: now,
             promised: now,
@@ -92,8 +92,7 @@ impl Core {
 
     /// The wall clock as last told, in Unix milliseconds.
     pub fn unix_ms(&self, now: Instant) -> u64 {
-        let now_ms = i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX);
-        now_ms.saturating_add(self.unix_offset_ms).max(0).unsigned_abs()
+        clock_ms(now).saturating_add(self.unix_offset_ms).max(0).unsigned_abs()
     }
 
     /// How long to wait for an answer from `member`.
@@ -101,6 +100,11 @@ impl Core {
         let known = member.map(|member| &member.path.rtt);
         known.filter(|rtt| rtt.smoothed().is_some()).unwrap_or(&self.paths).rto(&self.config.rtt)
     }
+}
+
+/// Our own clock in milliseconds.
+pub fn clock_ms(now: Instant) -> i64 {
+    i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX)
 }
 
 /// Spreads a seed and an identity over the 256 bits that the generator wants.

@@ -160,21 +160,14 @@ mod tests {
     use super::*;
     use crate::Instant;
     use crate::config::{Config, Profile};
-    use crate::identity::{HostId, Name};
-    use crate::roster::incarnation::{Incarnation, Schedule};
     use crate::roster::member::ZONE;
     use crate::roster::standing::{Accusation, Marks, Standing};
     use crate::roster::state::{Delta, Entry, State};
-    use crate::transport::wire::Claim;
+    use crate::roster::testing::{claim, incarnation};
 
     /// Members `n0`, `n1`, …, in zones by turns.
     fn members(count: usize, zones: &[&str]) -> (Roster, Vec<u64>) {
         let config = Config::new(Cluster::new("draw").unwrap(), Profile::Lan);
-        let incarnation = |i: usize| {
-            let schedule = Schedule { unix_ms: 1, heartbeat: 0, interval_ms: 1000 };
-            let name = Name::new(&format!("n{i}")).unwrap();
-            Incarnation::new(name, HostId(1), 1, ([10, 0, 0, 1], 4327).into(), schedule)
-        };
         let zone = |i: usize| {
             let zone = zones.get(i % zones.len().max(1))?;
             let entry = Entry { value: Some(zone.as_bytes().to_vec().into()), version: 1 };
@@ -188,15 +181,7 @@ mod tests {
         for i in 0..count {
             let incarnation = incarnation(i);
             hashes.push(incarnation.hash);
-            let claim = Claim {
-                subject: incarnation.hash,
-                generation: 1,
-                standing: Standing::default(),
-                forgotten: false,
-                incarnation: Some(incarnation),
-                delta: zone(i),
-            };
-            roster.apply(Instant::EPOCH, claim, &config).unwrap();
+            roster.apply(Instant::EPOCH, claim(incarnation, zone(i)), &config).unwrap();
         }
         (roster, hashes)
     }

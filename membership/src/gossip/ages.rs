@@ -86,7 +86,7 @@ pub struct Candidate {
 }
 
 impl AgeMerge<'_> {
-    /// Takes the heartbeats of a range of a drawer. Those of members that may have something to refute come out in
+    /// Takes the heartbeats of a range of a shard. Those of members that may have something to refute come out in
     /// `spoke` and are not taken.
     fn take(
         &self,

@@ -1,7 +1,7 @@
 //! Exchange: two members compare what they know, in pages, and settle what differs.
 //!
 //! Picture: two clerks with card indexes. They first compare the sums on the
-//! drawers. Drawers with equal sums hold the same cards, so the numbers on the
+//! shards. Drawers with equal sums hold the same cards, so the numbers on the
 //! cards (heartbeats) can be read out without names. Drawers with unequal sums
 //! are compared by their parts, small parts card by card, and only the cards
 //! that differ are copied. Each answer is finer than what it answers, so the

@@ -53,7 +53,7 @@ pub struct Gossip {
     pub unrest_at: Instant,
     /// Reused for coding and decoding pages.
     pub ages: Vec<Age>,
-    /// Who of a drawer is told to have beaten since.
+    /// The members of a shard that a page says have beaten since.
     pub candidates: Vec<Candidate>,
     /// Another life of our name and host, while we ask whether somebody lives it.
     pub clone_suspect: Option<SuspectedClone>,
@@ -76,6 +76,7 @@ impl Gossip {
             leave: None,
             restarts_end: Instant::NEVER,
             introduce_until: Instant::EPOCH,
+            // One more while the oldest makes room.
             agreement: VecDeque::with_capacity(AGREEMENT + 1),
             page_cursor: 0,
             unrest_at: now,

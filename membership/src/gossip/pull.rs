@@ -1,7 +1,7 @@
 //! Getting much of the roster at once: as a newcomer, or when a whole page of
 //! somebody's differs from ours.
 //!
-//! Picture: copying a colleague's card index. One asks drawer by drawer, "I
+//! Picture: copying a colleague's card index. One asks shard by shard, "I
 //! have these already", and gets the rest; several colleagues do a part each.
 //! Between two who both know half, that doubles what each knows, so that a
 //! thousand who start together know each other after a handful of such rounds,

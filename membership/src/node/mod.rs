@@ -20,7 +20,7 @@ use rand::RngExt;
 
 use crate::Instant;
 use crate::config::Config;
-use crate::core::Core;
+use crate::core::{Core, clock_ms};
 use crate::detection::Detection;
 use crate::gossip::Gossip;
 use crate::identity::{Generation, HostId, Name, is_reachable};
@@ -149,8 +149,7 @@ impl Node {
             }
             Input::WallClock { unix_ms } => {
                 let unix_ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
-                let now_ms = i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX);
-                let offset_ms = unix_ms.saturating_sub(now_ms);
+                let offset_ms = unix_ms.saturating_sub(clock_ms(now));
                 let ahead_ms = u64::try_from(offset_ms.saturating_sub(self.core.unix_offset_ms)).unwrap_or(0);
                 self.note_absence(now, Duration::from_millis(ahead_ms));
                 self.core.unix_offset_ms = offset_ms;

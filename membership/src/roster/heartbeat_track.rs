@@ -32,7 +32,7 @@ pub struct HeartbeatTrack {
 /// reciprocal, rounded up, the quotient of any two numbers of 32 bits is exact.)
 #[derive(Clone, Copy, Debug)]
 pub struct IntervalDivider {
-    /// As in a pulse, less what does not matter of how it stands.
+    /// As in a track, less what does not matter of how it stands.
     halved: u32,
     /// 2^64 by the interval, rounded up.
     reciprocal: u64,
@@ -186,7 +186,7 @@ pub fn nominal(schedule: &Schedule, heartbeat: Heartbeat) -> i64 {
     signed(schedule.unix_ms_of(heartbeat)).min(FARTHEST_MS.cast_signed())
 }
 
-/// How a member stands, as a pulse says it: that it beats no more is a bit of its own.
+/// How a member stands, as a track says it: that it beats no more is a bit of its own.
 const STANDS_BITS: u32 = 3;
 const STANDS: u32 = (1 << STANDS_BITS) - 1;
 const ALIVE: u32 = 0;

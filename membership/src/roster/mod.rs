@@ -5,9 +5,9 @@
 //! sides find out in eight bytes whether they mean the same members, and can
 //! then speak of them by position.
 //!
-//! Picture: a card index. Each drawer holds an equal range of hashes; there are
-//! twice as many when they get too full. A page of the wire is some drawers, or part of one. A newcomer moves the cards
-//! of one drawer only (`shard.rs`).
+//! Picture: a card index. Each shard holds an equal range of hashes; there are
+//! twice as many when they get too full. A page of the wire is some shards, or part of one. A newcomer moves the cards
+//! of one shard only (`shard.rs`).
 
 pub mod fingerprint;
 pub mod heartbeat_track;
@@ -17,6 +17,8 @@ pub mod member;
 pub mod shard;
 pub mod standing;
 pub mod state;
+#[cfg(test)]
+pub mod testing;
 pub mod tombstones;
 
 use core::net::SocketAddr;
@@ -243,7 +245,7 @@ impl Roster {
         self.parts(bits, prefix).flat_map(|(shard, range)| shard.members.get(range).unwrap_or_default())
     }
 
-    /// Their pulses, drawer by drawer.
+    /// Their tracks, shard by shard.
     pub fn tracks(&self, bits: u32, prefix: u32) -> impl Iterator<Item = &[HeartbeatTrack]> {
         self.parts(bits, prefix).map(|(shard, range)| shard.tracks.get(range).unwrap_or_default())
     }
@@ -253,8 +255,8 @@ impl Roster {
         self.parts(bits, prefix).map(|(_, range)| range.len()).sum()
     }
 
-    /// The drawers of a page with their numbers and the places of its members, to note heartbeats of those in good
-    /// standing, which no rider speaks of. For everything else there is [`Self::get_mut`].
+    /// The shards of a page with their numbers and the places of its members, to note heartbeats of those in good
+    /// standing, which no index entry speaks of. For everything else there is [`Self::get_mut`].
     pub fn parts_mut(
         &mut self,
         bits: u32,
@@ -269,7 +271,7 @@ impl Roster {
         })
     }
 
-    /// The number of a member's drawer, and its place there.
+    /// The number of a member's shard, and its place there.
     pub fn place(&self, hash: u64) -> Option<(usize, usize)> {
         let number = self.shard_of(hash);
         Some((number, self.shards.get(number)?.find(hash).ok()?))
@@ -411,7 +413,7 @@ impl Roster {
         }
     }
 
-    /// Takes a newcomer in, at the place of its drawer where it belongs.
+    /// Takes a newcomer in, at the place of its shard where it belongs.
     fn insert(
         &mut self,
         now: Instant,
@@ -434,7 +436,7 @@ impl Roster {
         Ok(Change::New)
     }
 
-    /// More drawers when they are too full, fewer when they are nearly empty.
+    /// More shards when they are too full, fewer when they are nearly empty.
     fn resize(&mut self) {
         while self.len > SHARD << self.bits {
             self.bits += 1;
@@ -454,14 +456,14 @@ impl Roster {
         shard_of(self.bits, hash)
     }
 
-    /// The drawers that a page covers, and of each the places that belong to the page.
+    /// The shards that a page covers, and of each the places that belong to the page.
     fn parts(&self, bits: u32, prefix: u32) -> impl Iterator<Item = (&Shard, Range<usize>)> + Clone {
         let (shards, from, to) = self.span(bits, prefix);
         let shards = self.shards.get(shards).unwrap_or_default();
         shards.iter().map(move |shard| (shard, shard.between(from, to)))
     }
 
-    /// The drawers that a page covers, and its first and last hash.
+    /// The shards that a page covers, and its first and last hash.
     fn span(&self, bits: u32, prefix: u32) -> (Range<usize>, u64, u64) {
         let (from, to) = bounds(bits, prefix);
         let (first, last) = (self.shard_of(from), self.shard_of(to));

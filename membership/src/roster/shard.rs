@@ -1,8 +1,8 @@
-//! A drawer of the roster: the members of one range of hashes, with their sums and pulses.
+//! A shard of the roster: the members of one range of hashes, with their digest and their heartbeat tracks.
 //!
-//! Picture: index cards with riders. On the rider stands who a card is about and the stamp of what is
-//! written on it, so that whoever looks for somebody, or sums up a drawer, reads riders and no cards. A card is
-//! taken out to be written on; when it is put back, its rider and the sums of the drawer follow.
+//! Picture: index cards. The index entry of a card says who it is about and the stamp of what is written on it, so that a
+//! search, or a digest of the shard, reads index entries and no cards. A card is taken out to be written on; when it is put
+//! back, its index entry and the digest of the shard follow.
 
 use core::hint::black_box;
 use core::ops::{Deref, DerefMut, Range};
@@ -22,7 +22,7 @@ pub struct Shard {
     pub index: Vec<IndexEntry>,
     pub tracks: Vec<HeartbeatTrack>,
     pub members: Vec<Member>,
-    /// Of all riders.
+    /// Of all index entries.
     pub sums: RangeDigest,
     /// Whether any of the members has ever said in which zone it is.
     pub zoned: bool,
@@ -37,7 +37,7 @@ pub struct IndexEntry {
     stamp: u32,
 }
 
-/// A member taken out to be written on. When it is put back, its rider, its pulse and the sums of its drawer follow.
+/// A member taken out to be written on. When it is put back, its index entry, its track and the sums of its shard follow.
 #[derive(Debug)]
 pub struct MemberMut<'a> {
     entry: &'a mut IndexEntry,
@@ -45,7 +45,7 @@ pub struct MemberMut<'a> {
     member: &'a mut Member,
     sums: &'a mut RangeDigest,
     zoned: &'a mut bool,
-    /// What the pulse was made of.
+    /// What the track was made of.
     was: (Heartbeat, Status, bool),
 }
 
@@ -115,7 +115,7 @@ impl Shard {
 
     /// Where a member should stand by its hash.
     fn guess(&self, hash: u64) -> usize {
-        // How far along the drawer, in parts of 2^32.
+        // How far along the shard, in parts of 2^32.
         let along = (hash.saturating_sub(self.from) << (self.to - self.from).leading_zeros()) >> 32;
         let last = self.index.len().saturating_sub(1);
         usize::try_from((along * self.index.len() as u64) >> 32).unwrap_or(last).min(last)
@@ -194,7 +194,7 @@ impl Shard {
         [part(self.from, lower, middle), part(lower + 1, self.to, usize::MAX)]
     }
 
-    /// Takes in the drawer that comes after it.
+    /// Takes in the shard that comes after it.
     pub fn append(&mut self, mut after: Self) {
         self.to = after.to;
         self.index.append(&mut after.index);
@@ -256,7 +256,7 @@ impl Drop for MemberMut<'_> {
     }
 }
 
-/// What a pulse is made of, beside what never changes.
+/// What a track is made of, beside what never changes.
 fn made_of(member: &Member) -> (Heartbeat, Status, bool) {
     (member.heartbeat, member.status, member.is_marked())
 }
@@ -287,13 +287,13 @@ fn spread(tag: u64) -> u64 {
     (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
-/// Most members of a drawer on average. A newcomer moves half of them, 6 kB. Where a thousand nodes share a cache
+/// Most members of a shard on average. A newcomer moves half of them, 6 kB. Where a thousand nodes share a cache
 /// everything is read from far, and the longer what lies together, the more of it is fetched ahead of time
 /// (`heartsay-sim bench --nodes 1000`, relative: 80: 1, 160: 0.92, 320: 0.91, 640: 0.95).
 pub const SHARD: usize = 160;
 /// First step of a search: a member stands some six places from where its hash says.
 const NEARBY: usize = 6;
-/// What a drawer holds before it has to grow: eight kilobytes of members.
+/// What a shard holds before it has to grow: eight kilobytes of members.
 const ROOM: usize = 170;
 /// By so many it then grows: another two kilobytes of members.
 const MORE: usize = 42;

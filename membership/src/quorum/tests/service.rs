@@ -8,16 +8,14 @@ use heartsay_proto::{Cluster, gossip};
 use crate::Instant;
 use crate::config::{Config, Profile};
 use crate::core::Core;
-use crate::identity::{HostId, Name};
 use crate::io::Event;
 use crate::node::Identity;
 use crate::quorum::{Context, Effect, Electorate, Quorum, QuorumService};
 use crate::roster::Roster;
-use crate::roster::incarnation::{Incarnation, Schedule};
 use crate::roster::member::Member;
 use crate::roster::standing::Standing;
 use crate::roster::state::State;
-use crate::transport::wire::Claim;
+use crate::roster::testing::{claim, incarnation};
 
 /// A service with what it sees: `n0`, itself, among `n1`, `n2`, ….
 struct World {
@@ -35,11 +33,6 @@ impl World {
         let mut config = Config::new(Cluster::new("quorum").unwrap(), Profile::Lan);
         config.electorate = Some(Electorate::expected(expected));
         let config = Arc::new(config);
-        let incarnation = |i: usize| {
-            let schedule = Schedule { unix_ms: 1, heartbeat: 0, interval_ms: 1000 };
-            let name = Name::new(&format!("n{i}")).unwrap();
-            Incarnation::new(name, HostId(1), 1, ([10, 0, 0, 1], 4327).into(), schedule)
-        };
         let me = incarnation(0);
         let identity = Identity {
             name: me.name.clone(),
@@ -55,15 +48,7 @@ impl World {
         for i in 1..members {
             let incarnation = incarnation(i);
             others.push(incarnation.hash);
-            let claim = Claim {
-                subject: incarnation.hash,
-                generation: 1,
-                standing: Standing::default(),
-                forgotten: false,
-                incarnation: Some(incarnation),
-                delta: None,
-            };
-            roster.apply(now, claim, &config).unwrap();
+            roster.apply(now, claim(incarnation, None), &config).unwrap();
         }
         let service = QuorumService::new(now, &config);
         let mut world = Self { now, core, roster, service, others, told_out: false };
