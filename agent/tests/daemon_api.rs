@@ -245,7 +245,7 @@ fn a_connection_too_many_is_answered_at_once() {
             && answer.headers.contains("retry-after: ")
             && answer.body.contains("too many connections")
     });
-    assert!(agent.log().contains("too many connections"), "{}", agent.log());
+    agent.wait_log("too many connections");
     assert_eq!(agent.get("/livez")["status"], "live", "the socket is another door");
     drop(streams);
 }

@@ -121,7 +121,7 @@ fn sighup_takes_over_what_it_can_and_names_what_needs_a_restart() {
     });
     agent.wait_for("quorum is kept for five", |agent| agent.get("/v1/quorum")["needed"] == 3);
     agent.wait_for("the seed is tried", |agent| agent.get("/v1/self")["seeds"][0]["error"].is_string());
-    let log = agent.log();
+    let log = agent.wait_log("need a restart");
     assert!(log.contains("need a restart") && log.contains("settings=\"interval\""), "{log}");
     let shown = agent.get("/v1/config").to_string();
     assert!(shown.contains("\"no-such-host.invalid\""), "{shown}");
@@ -257,7 +257,7 @@ fn an_agreed_roster_outlives_its_agent_and_is_dropped_with_its_electorate() {
     let held = |agent: &Agent| agent.get("/v1/quorum")["quorum"] == "held";
     a.wait_for("both are agreed on", |a| names(a) == json!(["a", "b"]) && held(a));
     b.wait_for("both are agreed on", |b| names(b) == json!(["a", "b"]) && held(b));
-    assert!(a.log().contains("promises less"), "{}", a.log());
+    a.wait_log("promises less");
     let kept = a.plan.dir().join("state/agreed");
     a.wait_for("it is on the disk", |_| fs::read_to_string(&kept).is_ok_and(|text| text.contains(" b\n")));
 
@@ -292,8 +292,7 @@ fn sigusr1_writes_all_that_is_known_to_the_log() {
     assert_eq!(a.post("/v1/tags", r#"{"set":{"k":"v"},"delete":["gone"]}"#).status, 200);
     assert_eq!(a.post("/v1/reload", "").status, 200);
     a.signal(Signal::SIGUSR1);
-    a.wait_for("the dump is there", |a| a.log().contains("state member=b status=alive"));
-    let log = a.log();
+    let log = a.wait_log("state member=b status=alive");
     assert!(log.contains("asked to change tags caller=uid "), "{log}");
     for debug in ["Local(", "Peer {", "Some(", "Stats {", "Loss {", "\": ", "[\""] {
         assert!(!log.contains(debug), "{debug} is for programmers: {log}");
@@ -379,7 +378,7 @@ fn a_refused_name_is_seen_everywhere_and_told_once() {
     assert!(line["reason"].as_str().unwrap().contains("is held by host"), "{line}");
     let rounds = twin.get("/v1/stats")["rounds"].as_u64().unwrap();
     twin.wait_for("more refusals come", |twin| twin.get("/v1/stats")["rounds"].as_u64() >= Some(rounds + 3));
-    let log = twin.log();
+    let log = twin.wait_log("is held by host");
     let told = log.lines().filter(|line| line.contains("WARN") && line.contains("is held by host"));
     assert_eq!(told.count(), 1, "{log}");
 }
@@ -411,7 +410,7 @@ fn rubbish_is_counted_by_reason_and_told_once() {
             .as_object()
             .is_some_and(|by| by.values().any(|n| n.as_u64() >= Some(200)))
     });
-    let log = agent.log();
+    let log = agent.wait_log("datagram refused");
     assert_eq!(log.matches("datagram refused").count(), 1, "{log}");
     assert!(log.contains(&format!("from={}", other.local_addr().unwrap())), "{log}");
     let metrics = agent.ask("GET", "/metrics", "", "").body;

@@ -116,8 +116,7 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
         .variable("HEARTSAY_SEEDS", "")
         .variable("HEARTSAY_SEED", "10.0.0.1")
         .start();
-    let log = agent.log();
-    assert!(log.contains("HEARTSAY_SEED is set and is no setting; did you mean HEARTSAY_SEEDS?"), "{log}");
+    let log = agent.wait_log("HEARTSAY_SEED is set and is no setting; did you mean HEARTSAY_SEEDS?");
     assert!(!log.contains("HEARTSAY_ZONE is set"), "{log}");
     let config_shown = agent.get("/v1/config");
     let shown = |key: &str| {

@@ -35,7 +35,7 @@ fn a_socket_that_is_removed_under_a_running_agent_is_there_again() {
     a.wait_for("it answers again", |a| a.try_get("/livez/").is_some());
     assert_eq!(a.post("/v1/tags", r#"{"set":{"role":"web"}}"#).status, 200);
     watch.until("member-update", "a");
-    assert!(a.log().contains("the socket was removed, and is there again"));
+    a.wait_log("the socket was removed, and is there again");
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn a_service_that_does_not_beat_is_called_down_by_the_others_and_comes_back_with
     let me = b.get("/v1/self");
     assert_eq!((&me["beat"]["beating"], &me["member"]["status"]), (&false.into(), &"alive".into()));
     assert!(me["conditions"][0].as_str().unwrap().contains("has not beaten for 1s"), "{me}");
-    assert!(b.log().contains("has not beaten for 1s"));
+    b.wait_log("has not beaten for 1s");
 
     let beats = ["beat", "--every", "100ms", "--", "sh", "-c", "test -e \"$0\""];
     let well = b.plan.dir().join("well");

@@ -226,6 +226,12 @@ impl Agent {
         panic!("{}: waited in vain until {what}; its log:\n{}", self.plan.name, self.log());
     }
 
+    /// Waits until its log has `text`, and returns the log: a thread of its own writes it, a moment later.
+    pub fn wait_log(&self, text: &str) -> String {
+        self.wait_for(&format!("the log says {text:?}"), |agent| agent.log().contains(text));
+        self.log()
+    }
+
     /// Waits until it sees `name` as `status`.
     pub fn wait_status(&self, name: &str, status: &str) {
         let path = format!("/v1/members/{name}");
