@@ -8,6 +8,22 @@ use heartsay_proto::is_word;
 use rand::{Rng, RngExt};
 use smol_str::SmolStr;
 
+/// Who a node is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Unique in the cluster.
+    pub name: Name,
+    /// Made once per host and kept.
+    pub host_id: HostId,
+    /// Unix milliseconds at the start, above every earlier life of the name.
+    pub generation: Generation,
+    /// Where others reach it. With the unspecified address (`0.0.0.0`, `::`) it is not known yet: nobody takes the member in
+    /// before [`Command::Readdress`](crate::Command::Readdress) says it.
+    pub address: SocketAddr,
+    /// What it says about itself at the start.
+    pub state: Vec<(String, Vec<u8>)>,
+}
+
 /// The name of a member, unique in its cluster and the key of every table.
 ///
 /// 1 to 128 bytes of printable text without spaces. Cheap to clone.

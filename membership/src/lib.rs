@@ -102,16 +102,19 @@ pub use heartsay_detector::{
     DetectorConfig, FixedConfig, Instant, LocalHealthConfig, PhiConfig, RttConfig, Tail,
 };
 pub use heartsay_proto::{Budget, Cluster, Key, KeyId, Keyring};
-pub use identity::{Generation, Heartbeat, HostId, Name, NameError, Version, is_reachable, next_generation};
+pub use identity::{
+    Generation, Heartbeat, HostId, Identity, Name, NameError, Version, is_reachable, next_generation,
+};
 pub use io::{Command, Event, Input, MemberEvent, MemberEventKind, Output, Rejected, Transmit};
-pub use node::quorum::QUORUM_KEY;
-pub use node::{AccuserView, FARTHEST_START_MS, Identity, IdentityError, MemberSummary, MemberView, Node};
+pub use node::{AccuserView, IdentityError, MemberSummary, MemberView, Node};
 pub use quorum::otherwise::Stated;
 pub use quorum::{AgreedRoster, Electorate, ElectorateError, FenceError, Quorum, QuorumStatus, TAG};
 pub use roster::Census;
+pub use roster::claim::FARTHEST_START_MS;
 pub use roster::interner::Interner;
 pub use roster::member::ZONE;
 pub use roster::standing::{LONGEST_RESTART, Status};
+pub use roster::state::QUORUM_KEY;
 pub use roster::state::{KeyChange, StateError};
 pub use stats::Stats;
 pub use transport::path_limits::NarrowPath;

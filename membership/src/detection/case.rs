@@ -94,7 +94,7 @@ impl Node {
         Some(CaseView {
             phi: probe.map_or(0.0, |p| p.case.phi()),
             pieces,
-            witnesses: self.names(&witnesses),
+            witnesses: self.roster.names(&witnesses),
             needed: testimony.needed,
             proven: testimony.proven,
             refused: testimony.refused,
@@ -116,7 +116,8 @@ impl Node {
                 add(PieceKind::Silence, case.silence(), 1, Vec::new(), member.detector.last(), now);
             }
             for (kind, tally) in [(PieceKind::Direct, case.direct), (PieceKind::Indirect, case.indirect)] {
-                let by = if kind == PieceKind::Indirect { self.names(&probe.helpers) } else { Vec::new() };
+                let by =
+                    if kind == PieceKind::Indirect { self.roster.names(&probe.helpers) } else { Vec::new() };
                 if tally.count > 0 {
                     add(kind, tally.worth(), tally.count, by, tally.first, tally.last);
                 }
@@ -136,10 +137,6 @@ impl Node {
             }
         }
         pieces
-    }
-
-    pub(crate) fn names(&self, hashes: &[u64]) -> Vec<Name> {
-        hashes.iter().filter_map(|h| self.roster.get(*h)).map(|m| m.incarnation.name.clone()).collect()
     }
 }
 

@@ -13,9 +13,9 @@
 //! everybody waits for the turn ([`LOSSY`]).
 
 use crate::Instant;
-use crate::gossip::peers;
 use crate::node::Node;
 use crate::roster::member::Member;
+use crate::roster::peers;
 use crate::roster::standing::Status;
 use crate::transport::requests::RequestKind;
 

@@ -235,7 +235,7 @@ impl Node {
     /// A look was not answered within the acceptable pause.
     pub(crate) fn look_unanswered(&mut self, now: Instant, subject: u64, sent: Instant) {
         let Some(member) = self.roster.get(subject) else { return };
-        let basis = self.heartbeat_by(member, sent);
+        let basis = self.core.heartbeat_by(&self.roster, member, sent);
         if let Some(record) = self.detection.damping.records.get_mut(&subject) {
             if record.missed.len() >= LOOKS_PENDING {
                 record.missed.pop_front();
@@ -305,7 +305,7 @@ impl Node {
         let said =
             member.marks().accusations.iter().find(|a| a.by == self.core.me && a.kind == Evidence::Unfit);
         let first = record.first.filter(|basis| said.is_some_and(|a| a.basis == *basis));
-        let by_now = self.heartbeat_by(member, now);
+        let by_now = self.core.heartbeat_by(&self.roster, member, now);
         let (to, silence) = (member.incarnation.address(), member.detector.silence(now));
         let present = member.is_present();
         if !witnesses::is_one(&self.roster, subject, self.core.config.witnesses, self.core.me) {
@@ -353,7 +353,7 @@ impl Node {
     fn testify_of_link(&mut self, now: Instant, subject: u64, kind: Evidence, penalty_beats: Heartbeat) {
         let me = self.core.me;
         let Some(member) = self.roster.get(subject) else { return };
-        let by_now = self.heartbeat_by(member, now);
+        let by_now = self.core.heartbeat_by(&self.roster, member, now);
         // What it has served is said anew.
         let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
         let said = said.filter(|a| self.detection.damping.stands(member, a));

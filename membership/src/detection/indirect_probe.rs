@@ -7,11 +7,11 @@ use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{Filler, gossip};
 
 use crate::Instant;
-use crate::gossip::peers;
 use crate::identity::Generation;
 use crate::io::Rejected;
 use crate::node::Node;
 use crate::roster::member::Member;
+use crate::roster::peers;
 use crate::roster::standing::Status;
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::wire::{self, Detail};

@@ -24,7 +24,7 @@ use crate::detection::flap_damping::FARTHEST_TESTIMONY;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::io::Event;
 use crate::node::Node;
-use crate::node::is_other;
+use crate::roster::peers::is_other;
 use crate::roster::standing::Marks;
 
 /// Why the others do not count this node as a member, and since when it knows.
@@ -192,10 +192,10 @@ impl Node {
         } else if footing.clock.is_some() {
             (OutsideReason::ClockAhead, Vec::new())
         } else if let Some(verdict) = &footing.verdict {
-            let beats = verdict.until.saturating_sub(self.myself().heartbeat).saturating_add(1);
+            let beats = verdict.until.saturating_sub(self.roster.myself().heartbeat).saturating_add(1);
             let reason =
                 if verdict.kept_out { OutsideReason::KeptOut { beats } } else { OutsideReason::Down };
-            (reason, self.names(&verdict.by))
+            (reason, self.roster.names(&verdict.by))
         } else {
             (OutsideReason::Unanswered, Vec::new())
         };
@@ -241,7 +241,7 @@ impl Node {
     /// Somebody says this of our present life. Of verdicts we note those that we live through.
     pub(crate) fn hear_verdict(&mut self, now: Instant, marks: &Marks) {
         let Some(until) = marks.down else { return };
-        let heartbeat = self.myself().heartbeat;
+        let heartbeat = self.roster.myself().heartbeat;
         let kept_out = marks.is_kept_out();
         // No witness asks for more; a liar's word, or a clock far ahead, does not keep us out for ever.
         if !(heartbeat..=heartbeat.saturating_add(FARTHEST_TESTIMONY)).contains(&until)
@@ -259,7 +259,7 @@ impl Node {
 
     /// Once per round, and when something of it has changed.
     pub(crate) fn look_at_ourselves(&mut self, now: Instant) {
-        let heartbeat = self.myself().heartbeat;
+        let heartbeat = self.roster.myself().heartbeat;
         if self.detection.footing.verdict.as_ref().is_some_and(|verdict| heartbeat > verdict.until) {
             self.detection.footing.verdict = None;
         }

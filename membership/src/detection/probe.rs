@@ -19,11 +19,11 @@ use heartsay_proto::gossip::packet::Body;
 
 use crate::Instant;
 use crate::detection::indirect_probe::{NACK_REFUSED, NACK_SILENT};
-use crate::gossip::peers;
 use crate::identity::Heartbeat;
 use crate::node::Node;
-use crate::node::is_other;
-use crate::roster::member::{Member, micros, micros_of, signed};
+use crate::roster::member::Member;
+use crate::roster::peers;
+use crate::roster::peers::is_other;
 use crate::roster::standing::{Evidence, Status};
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::wire::Detail;
@@ -384,7 +384,7 @@ impl Node {
         if self.detection.probes.contains_key(&subject) || self.gossip.leave.is_some() {
             return;
         }
-        let basis = basis.unwrap_or(0).max(self.heartbeat_by(member, began));
+        let basis = basis.unwrap_or(0).max(self.core.heartbeat_by(&self.roster, member, began));
         self.detection.probes.insert(
             subject,
             Probe {
@@ -403,32 +403,6 @@ impl Node {
             },
         );
         self.step_probe(now, subject);
-    }
-
-    /// The highest heartbeat that a member can have had at `at`. An accusation is based on this, so that
-    /// heartbeats still under way from before do not refute it, and the first one made after it does: whoever
-    /// cannot hear us, and so cannot refute in answer, refutes by beating on.
-    ///
-    /// All beat once in a slot ([`crate::gossip::slot_clock`]), so whatever arrived in the slot in which it was made, the first by burst
-    /// or any by a call, tells in which slot each was made.
-    pub(crate) fn heartbeat_by(&self, member: &Member, at: Instant) -> Heartbeat {
-        let line = &member.incarnation.schedule;
-        let interval = micros_of(line.interval_ms);
-        let mut first_beat_at = member.first_beat_at();
-        if self.takes_turns() {
-            // Where exchanges carry a part of the roster at a time, the quickest arrival so far may be many rounds
-            // old, and whoever happens to know a newer heartbeat would hold the dead for alive. So wall clocks are
-            // believed: of a member whose clock is behind, the basis is so much too high, and it refutes by going
-            // beyond it at once. A life begins with a beat, so its beats are one ahead of its line.
-            let begun =
-                signed(line.unix_ms_of(0)).saturating_sub(self.core.unix_offset_ms).saturating_mul(1000);
-            first_beat_at = first_beat_at.min(begun.saturating_sub(interval));
-        }
-        if line.interval() == self.core.config.interval {
-            first_beat_at = self.core.slot_clock.slot_of(first_beat_at);
-        }
-        let elapsed = micros(at).saturating_sub(first_beat_at).max(0);
-        member.heartbeat.max(elapsed.unsigned_abs() / interval.unsigned_abs())
     }
 
     /// Asks again, and now and then through helpers.

@@ -18,7 +18,7 @@ use crate::detection::probe::Probe;
 use crate::identity::Heartbeat;
 use crate::io::Rejected;
 use crate::node::Node;
-use crate::node::{SHORTEST_INTERVAL_MS, heartbeat_limit};
+use crate::roster::claim::{SHORTEST_INTERVAL_MS, heartbeat_limit};
 use crate::roster::heartbeat_track::{HeartbeatTrack, IntervalDivider};
 use crate::roster::member::Member;
 use crate::roster::shard::Shard;

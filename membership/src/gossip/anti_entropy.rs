@@ -20,15 +20,15 @@ use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{Filler, Message, ages, gossip};
 
 use crate::Instant;
-use crate::gossip::peers;
 use crate::io::Rejected;
 use crate::node::Node;
-use crate::node::is_other;
-use crate::roster::compare;
 use crate::roster::fingerprint::standing_code;
 use crate::roster::heartbeat_track::{self, IntervalDivider};
 use crate::roster::member::Member;
+use crate::roster::peers;
+use crate::roster::peers::is_other;
 use crate::roster::shard::RangeDigest;
+use crate::roster::{COARSE, compare};
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::wire::{self, Detail};
 
@@ -90,7 +90,7 @@ impl Node {
         let Ok(mut filler) = Filler::new(packet, self.packet_limit(to)) else { return };
         if introduce || self.introduces_itself(now) {
             // A claim too large for the datagram is left out: the peer will ask.
-            let _ = filler.try_claim(self.claim(now, to, self.myself(), Detail::Full));
+            let _ = filler.try_claim(self.claim(now, to, self.roster.myself(), Detail::Full));
         }
         // Those that do not fit come first next time.
         let pages = 1_u32 << bits;
@@ -115,7 +115,7 @@ impl Node {
         });
         let mut packet = self.packet(seq, Some(Body::Exchange(exchange)));
         packet.beat = self.core.slot_clock.say(now);
-        packet.claims.push(wire::write_claim(now, self.myself(), Detail::Full, 0, 0));
+        packet.claims.push(wire::write_claim(now, self.roster.myself(), Detail::Full, 0, 0));
         self.send_exchange(to, packet);
     }
 
@@ -271,11 +271,6 @@ impl Node {
         }
     }
 
-    /// Whether there are more members than one exchange speaks of.
-    pub(crate) fn takes_turns(&self) -> bool {
-        self.roster.len() > COARSE * 2
-    }
-
     /// An unequal page is answered by its parts, a small one by its list.
     fn refine(&mut self, bits: u32, prefix: u32, reply: &mut Reply) {
         let members = self.roster.page_len(bits, prefix);
@@ -412,7 +407,7 @@ impl Node {
         let sums = self.roster.sums(bits, prefix);
         let (mut ages, mut coded) =
             (core::mem::take(&mut self.gossip.ages), core::mem::take(&mut self.transport.bytes));
-        let myself = self.myself();
+        let myself = self.roster.myself();
         let nominal = heartbeat_track::nominal(&myself.incarnation.schedule, myself.heartbeat);
         ages.clear();
         let mut divider = IntervalDivider::UNKNOWN;
@@ -488,8 +483,6 @@ const LEAF: usize = 24;
 /// A page whose members are the same but not what is said of them is answered
 /// by a list of at most so many, two bytes each, or by its parts.
 const LISTED: usize = 256;
-/// Most members of a page, on average, while all agree: about 550 bytes of heartbeats.
-const COARSE: usize = 1800;
 /// From the last sign that rosters differ to larger pages: several times what a change takes to spread.
 const CALM: Duration = Duration::from_secs(3);
 /// An unequal page is split into eight.

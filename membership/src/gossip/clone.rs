@@ -26,7 +26,7 @@ use crate::identity::Generation;
 use crate::node::Node;
 use crate::roster::incarnation::Incarnation;
 use crate::transport::requests::{Request, RequestKind};
-use crate::transport::wire::{self, Claim, Detail};
+use crate::transport::wire::{self, Detail};
 
 /// Another life of our name and host, of which we do not know yet whether anybody lives it.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +78,7 @@ impl Node {
     fn say_to_clone(&mut self, now: Instant, to: SocketAddr, seq: u32, answer: bool) {
         let mut packet =
             self.packet(seq, Some(Body::Twin(gossip::Twin { began: self.core.began_as, answer })));
-        packet.claims.push(wire::write_claim(now, self.myself(), Detail::Full, 0, 0));
+        packet.claims.push(wire::write_claim(now, self.roster.myself(), Detail::Full, 0, 0));
         self.send(to, &packet);
     }
 
@@ -95,14 +95,14 @@ impl Node {
     pub(crate) fn clone_is_past(&mut self, now: Instant) {
         let Some(clone_suspect) = self.gossip.clone_suspect.take() else { return };
         self.gossip.taken_for_past = Some((clone_suspect.address, clone_suspect.generation));
-        if clone_suspect.generation >= self.myself().incarnation.generation {
+        if clone_suspect.generation >= self.roster.myself().incarnation.generation {
             self.begin_anew(now, clone_suspect.generation);
         }
     }
 
     /// Somebody whom we do not reach has raised the life that we took for our past.
     fn past_is_lived(&mut self, now: Instant, incarnation: &Incarnation) {
-        if self.myself().incarnation.address() > incarnation.address() {
+        if self.roster.myself().incarnation.address() > incarnation.address() {
             self.refuse(now, incarnation.host_id, incarnation.address(), incarnation.generation);
         } else {
             self.gossip.taken_for_past = Some((incarnation.address(), incarnation.generation));
@@ -119,14 +119,14 @@ impl Node {
         said: gossip::Twin,
         claims: Vec<gossip::Claim>,
     ) {
-        let incarnation = claims.into_iter().find_map(|claim| Claim::read(now, claim).ok()?.incarnation);
-        let myself = &self.myself().incarnation;
+        let incarnation = claims.into_iter().find_map(|claim| wire::read_claim(now, claim).ok()?.incarnation);
+        let myself = &self.roster.myself().incarnation;
         let is_twin = |incarnation: &Incarnation| {
             incarnation.tag == sender
                 && incarnation.hash == myself.hash
                 && incarnation.host_id == myself.host_id
                 && incarnation.address() != myself.address()
-                && self.generation_is_plausible(now, incarnation.generation)
+                && self.core.generation_is_plausible(now, incarnation.generation)
         };
         let Some(incarnation) = incarnation.filter(is_twin) else { return };
         if !said.answer {
@@ -139,11 +139,11 @@ impl Node {
         }
         self.transport.requests.answered(seq);
         self.gossip.clone_suspect = None;
-        let mine = (self.core.began_as, self.myself().incarnation.address());
+        let mine = (self.core.began_as, self.roster.myself().incarnation.address());
         let other = (said.began, incarnation.address());
         if mine > other {
             self.refuse(now, incarnation.host_id, incarnation.address(), incarnation.generation);
-        } else if incarnation.generation >= self.myself().incarnation.generation {
+        } else if incarnation.generation >= self.roster.myself().incarnation.generation {
             self.begin_anew(now, incarnation.generation);
         }
     }

@@ -15,10 +15,10 @@ use std::collections::{BTreeSet, VecDeque};
 use rand::RngExt;
 
 use crate::Instant;
-use crate::gossip::peers;
 use crate::identity::is_reachable;
 use crate::node::Node;
-use crate::node::is_other;
+use crate::roster::peers;
+use crate::roster::peers::is_other;
 use crate::transport::requests::{Request, RequestKind};
 
 /// How far we are with finding the others.
@@ -255,7 +255,7 @@ impl Node {
 
     /// Calls at an address of which we do not know who lives there.
     pub(crate) fn dial(&mut self, now: Instant, to: SocketAddr) {
-        if to == self.myself().incarnation.address() {
+        if to == self.roster.myself().incarnation.address() {
             return;
         }
         let deadline = now + self.core.patience(None) * 2;

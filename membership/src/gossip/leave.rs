@@ -6,10 +6,10 @@ use heartsay_proto::gossip;
 use heartsay_proto::gossip::packet::Body;
 
 use crate::Instant;
-use crate::gossip::peers;
 use crate::io::{Event, MemberEventKind};
 use crate::node::Node;
-use crate::node::is_other;
+use crate::roster::peers;
+use crate::roster::peers::is_other;
 use crate::roster::standing::{Marks, Restart, Status};
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::wire::Detail;
@@ -96,7 +96,7 @@ impl Node {
             });
             let body = Body::Ping(gossip::Ping { subject, ..Default::default() });
             let Some(mut filler) = self.filler(to, seq, Some(body)) else { return };
-            let _ = filler.try_claim(self.claim(now, to, self.myself(), Detail::Thin));
+            let _ = filler.try_claim(self.claim(now, to, self.roster.myself(), Detail::Thin));
             self.send(to, &filler.finish());
         }
     }

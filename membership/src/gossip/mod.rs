@@ -7,13 +7,11 @@ pub mod clone;
 pub mod join;
 pub mod leave;
 pub mod overslept;
-pub mod peers;
 pub mod pull;
 pub mod readdress;
 pub mod remainder;
 pub mod restart;
 pub mod rounds;
-pub mod slot_clock;
 
 use core::net::SocketAddr;
 use std::collections::VecDeque;

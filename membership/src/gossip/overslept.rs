@@ -28,13 +28,6 @@ impl Node {
         }
     }
 
-    /// Whether what we know of it is no older than our last long sleep.
-    pub(crate) fn vouches_for(&self, member: &Member) -> bool {
-        self.core.heard_after == Instant::EPOCH
-            || member.hash() == self.core.me
-            || member.detector.last() > self.core.heard_after
-    }
-
     /// Once per round: after a long sleep, drops those of whom nothing was heard since.
     pub(crate) fn drop_unheard(&mut self, now: Instant) {
         let slept = self.core.heard_after != Instant::EPOCH;
@@ -42,7 +35,7 @@ impl Node {
             return;
         }
         let unheard: Vec<u64> =
-            self.roster.iter().filter(|m| !self.vouches_for(m)).map(Member::hash).collect();
+            self.roster.iter().filter(|m| !self.core.vouches_for(m)).map(Member::hash).collect();
         for hash in unheard {
             self.report(hash, MemberEventKind::Forgotten, &[], "not heard of since we slept");
             self.roster.remove(hash);

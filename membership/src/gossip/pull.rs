@@ -19,11 +19,11 @@ use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{Message, gossip};
 
 use crate::Instant;
-use crate::gossip::peers;
 use crate::io::Rejected;
 use crate::node::Node;
-use crate::node::is_other;
 use crate::roster::member::{Member, touch_cold};
+use crate::roster::peers;
+use crate::roster::peers::is_other;
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::token_bucket::TokenBucket;
 use crate::transport::wire::Detail;
@@ -213,7 +213,7 @@ impl Node {
         };
         // Who we are comes first. Of the rest we name whom we have, and the more of our state the fewer they are.
         let detail = if self.is_new(now) { Detail::Full } else { Detail::Thin };
-        let introduction = self.claim_with(now, to, self.myself(), detail, 0).encoded_len();
+        let introduction = self.claim_with(now, to, self.roster.myself(), detail, 0).encoded_len();
         let room = self.packet_limit(to).saturating_sub(QUESTION + introduction);
         let (have, until) = self.have(part, (room / SHORT).min(NAMED));
         let deadline = now + self.core.patience(None);
@@ -222,13 +222,13 @@ impl Node {
         let pull = gossip::Pull { from: part.next, until, have, brief: true };
         let Some(mut filler) = self.filler(to, seq, Some(Body::Pull(pull))) else { return };
         let share = filler.left().saturating_sub(introduction + CLAIM);
-        let _ = filler.try_claim(self.claim_with(now, to, self.myself(), detail, share));
+        let _ = filler.try_claim(self.claim_with(now, to, self.roster.myself(), detail, share));
         self.send(to, &filler.finish());
     }
 
     /// What we have of a part: at most `named` of them, and where the next question begins.
     fn have(&self, part: Part, named: usize) -> (Bytes, u64) {
-        let me = self.myself().tag();
+        let me = self.roster.myself().tag();
         let mut mine = self.roster.between(part.next, part.until).filter(|(tag, _)| *tag != me);
         let mut have = Vec::with_capacity(named * SHORT);
         for (tag, _) in mine.by_ref().take(named) {

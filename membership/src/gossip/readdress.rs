@@ -30,7 +30,7 @@ impl Node {
     /// Others reach us at `address` from now on.
     pub(crate) fn readdress(&mut self, now: Instant, address: SocketAddr) {
         let me = self.core.me;
-        let old = self.myself().incarnation.address();
+        let old = self.roster.myself().incarnation.address();
         let Some(mut myself) = self.roster.get_mut(me).filter(|_| address != old) else { return };
         let incarnation = myself.incarnation.moved(address);
         let generation = incarnation.generation;
@@ -79,7 +79,7 @@ impl Node {
         }
         let room = self.packet_limit(to).saturating_sub(packet.encoded_len() + CLAIM_HEADER);
         // With as much state as most members have: who has not known us should not have to ask for it. Longer ones are asked for.
-        let claim = wire::write_claim(self.core.last_call, self.myself(), Detail::Full, room, SHARE);
+        let claim = wire::write_claim(self.core.last_call, self.roster.myself(), Detail::Full, room, SHARE);
         if claim.encoded_len() > room {
             return Cow::Borrowed(packet);
         }

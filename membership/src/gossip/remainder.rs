@@ -16,10 +16,10 @@ use heartsay_proto::gossip;
 use heartsay_proto::gossip::packet::Body;
 
 use crate::Instant;
-use crate::gossip::peers;
 use crate::identity::Version;
 use crate::node::Node;
 use crate::roster::member::Member;
+use crate::roster::peers;
 use crate::roster::standing::Status;
 use crate::transport::wire::Detail;
 
@@ -191,7 +191,7 @@ impl Node {
         let Some(mut filler) = self.filler(to, 0, Some(Body::Exchange(exchange))) else { return };
         if self.is_new(now) {
             // Whoever does not know us answers nothing.
-            let _ = filler.try_claim(self.claim_with(now, to, self.myself(), Detail::Full, 0));
+            let _ = filler.try_claim(self.claim_with(now, to, self.roster.myself(), Detail::Full, 0));
         }
         self.send(to, &filler.finish());
     }
@@ -212,11 +212,11 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, Profile};
+    use crate::identity::Identity;
     use crate::identity::{HostId, Name};
-    use crate::node::Identity;
+    use crate::roster::claim::Claim;
     use crate::roster::incarnation::{Incarnation, Schedule};
     use crate::roster::standing::Standing;
-    use crate::transport::wire::Claim;
 
     fn incarnation(i: u128, generation: u64) -> Incarnation {
         let schedule = Schedule { unix_ms: generation, heartbeat: 0, interval_ms: 1000 };

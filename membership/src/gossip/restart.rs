@@ -9,9 +9,9 @@
 use crate::Instant;
 use crate::detection::witnesses;
 use crate::node::Node;
-use crate::node::is_other;
+use crate::roster::claim::Claim;
+use crate::roster::peers::is_other;
 use crate::roster::standing::{Marks, Restart, Status};
-use crate::transport::wire::Claim;
 
 impl Node {
     /// What is known of `subject` has changed: if it restarts, its time will have to be watched.

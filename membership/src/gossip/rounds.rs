@@ -5,11 +5,11 @@ use core::time::Duration;
 use rand::RngExt;
 
 use crate::Instant;
-use crate::gossip::peers;
 use crate::identity::Heartbeat;
 use crate::io::MemberEventKind;
 use crate::node::Node;
 use crate::roster::member::Member;
+use crate::roster::peers;
 use crate::roster::standing::Status;
 
 impl Node {
@@ -60,7 +60,7 @@ impl Node {
 
     /// Our next heartbeat, above `basis`. All later ones are as much ahead.
     pub(crate) fn beat_above(&mut self, now: Instant, basis: Heartbeat) {
-        let heartbeat = self.myself().heartbeat.max(basis).saturating_add(1);
+        let heartbeat = self.roster.myself().heartbeat.max(basis).saturating_add(1);
         self.core.heartbeat_bias = self.core.heartbeat_bias.max(heartbeat.saturating_sub(self.due(now)));
         self.raise_heartbeat(heartbeat);
     }
@@ -94,7 +94,7 @@ impl Node {
             self.core.suspended.get_or_insert(0);
         } else if let Some(basis) = self.core.suspended.take() {
             self.beat_once(now);
-            if basis >= self.myself().heartbeat {
+            if basis >= self.roster.myself().heartbeat {
                 self.beat_above(now, basis);
             }
             self.gossip.broadcast.news(now, self.core.me, false);

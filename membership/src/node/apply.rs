@@ -9,18 +9,19 @@ use heartsay_proto::{Filler, gossip};
 use crate::Instant;
 use crate::detection::flap_damping::FARTHEST_TESTIMONY;
 use crate::gossip::broadcast::Due;
-use crate::gossip::peers;
 use crate::identity::{HostId, Name};
 use crate::io::{Event, MemberEvent, MemberEventKind, Rejected};
 use crate::node::Node;
-use crate::node::quorum::QUORUM_KEY;
 use crate::roster::Change;
+use crate::roster::claim::{Claim, heartbeat_limit};
 use crate::roster::incarnation::Incarnation;
 use crate::roster::member::Member;
+use crate::roster::peers::{self, is_other};
 use crate::roster::standing::{Accusation, Evidence, Status};
 use crate::roster::state::KeyChange;
+use crate::roster::state::QUORUM_KEY;
 use crate::transport::requests::RequestKind;
-use crate::transport::wire::{self, Claim, Detail};
+use crate::transport::wire::{self, Detail};
 
 impl Node {
     /// Takes the claims of a datagram. One that is refused does not stop the
@@ -40,7 +41,7 @@ impl Node {
         let mut first_refusal = Ok(());
         let mut outdated = Vec::new();
         let take = |claim: &mut gossip::Claim| if again { claim.clone() } else { core::mem::take(claim) };
-        let claims = packet.claims.iter_mut().map(|claim| Claim::read(now, take(claim)));
+        let claims = packet.claims.iter_mut().map(|claim| wire::read_claim(now, take(claim)));
         let claims: Vec<Result<Claim, Rejected>> = claims.collect();
         if claims.len() > 1 {
             let subjects: Vec<u64> = claims.iter().flatten().map(|claim| claim.subject).collect();
@@ -84,7 +85,7 @@ impl Node {
     /// A datagram came straight from `sender`.
     pub(crate) fn heard(&mut self, now: Instant, sender: u64, heartbeat: u64) {
         self.core.last_heard = now;
-        let limit = self.plausible_heartbeat(now, sender);
+        let limit = self.core.plausible_heartbeat(now, &self.roster, sender);
         let Some(mut member) = self.roster.get_mut(sender) else { return };
         let path = &mut member.path;
         path.heard(now);
@@ -211,7 +212,7 @@ impl Node {
             heartbeat: member.heartbeat,
             status: member.status,
             fenced: (self.core.config.fence && verdict).then(|| self.quorum.fence.stands(member)),
-            by: self.names(by),
+            by: self.roster.names(by),
             changed: Vec::new(),
             reason: reason.into(),
         };
@@ -345,7 +346,7 @@ impl Node {
         let subject = claim.subject;
         self.drop_endless_testimony(now, &mut claim);
         if subject == self.core.me {
-            let mine = self.myself().incarnation.host_id;
+            let mine = self.roster.myself().incarnation.host_id;
             return match claim.incarnation.as_ref().filter(|incarnation| incarnation.host_id != mine) {
                 // Never answered with our own record: it would be refused again, without end.
                 Some(incarnation) => self.hear_of_our_name(now, incarnation, &claim, own_word),
@@ -442,7 +443,7 @@ impl Node {
     /// Somebody speaks about us.
     fn hear_of_ourselves(&mut self, now: Instant, claim: &Claim) -> Change {
         let me = self.core.me;
-        let myself = self.myself();
+        let myself = self.roster.myself();
         let (generation, heartbeat) = (myself.incarnation.generation, myself.heartbeat);
         if claim.generation < generation {
             return Change::Stale;
@@ -453,7 +454,7 @@ impl Node {
         }
         let gone = claim.forgotten || claim.standing.marks.left;
         if claim.generation > generation || gone {
-            if self.generation_is_plausible(now, claim.generation) {
+            if self.core.generation_is_plausible(now, claim.generation) {
                 self.hear_of_later_life(now, claim);
             }
             return Change::Same;
@@ -463,7 +464,7 @@ impl Node {
         let down = claim.standing.marks.down.filter(|_| !claim.standing.marks.is_kept_out());
         let accused = claim.standing.marks.of_silence().map(|a| a.basis).chain(down).max();
         let Some(basis) = accused else { return Change::Same };
-        let plausible = basis <= self.plausible_heartbeat(now, me);
+        let plausible = basis <= self.core.plausible_heartbeat(now, &self.roster, me);
         if let Some(accused) = self.core.suspended.as_mut() {
             *accused = if plausible { basis.max(*accused) } else { *accused };
             return Change::Same;
@@ -485,7 +486,7 @@ impl Node {
         let status = claim.standing.status();
         let present =
             !claim.forgotten && matches!(status, Status::Alive | Status::Restarting | Status::Suspect);
-        let mine = self.myself().incarnation.address();
+        let mine = self.roster.myself().incarnation.address();
         let elsewhere =
             claim.incarnation.as_ref().filter(|incarnation| present && incarnation.address() != mine);
         match elsewhere {
@@ -510,9 +511,9 @@ impl Node {
         claim: &Claim,
         own_word: bool,
     ) -> Result<Change, Rejected> {
-        let (me, myself) = (self.core.me, &self.myself().incarnation);
+        let (me, myself) = (self.core.me, &self.roster.myself().incarnation);
         let (later, first) = (claim.generation > myself.generation, myself.is_before(other));
-        let plausible = self.generation_is_plausible(now, claim.generation);
+        let plausible = self.core.generation_is_plausible(now, claim.generation);
         match claim.standing.status() {
             // It is gone: the name is free, and our life has to begin after its.
             Status::Down | Status::Left => {
@@ -599,7 +600,7 @@ impl Node {
     pub(crate) fn on_refusal(&mut self, now: Instant, refusal: &gossip::Refusal, claims: &[gossip::Claim]) {
         match refusal.reason {
             DUPLICATE_NAME => {
-                let myself = self.myself();
+                let myself = self.roster.myself();
                 let name = myself.incarnation.name.as_str();
                 let holder = claims.iter().find_map(|c| c.body.as_ref().filter(|b| b.name == name));
                 let Some(body) = holder else { return };
@@ -623,7 +624,7 @@ impl Node {
     /// Our life lies more than a day ahead of somebody's clock. If it lies so far ahead of ours too, our clock was wrong when
     /// the life was numbered, and is right now: nobody has taken that life in, so we begin another one.
     fn on_clock_refused(&mut self, now: Instant) {
-        if self.generation_is_plausible(now, self.myself().incarnation.generation) {
+        if self.core.generation_is_plausible(now, self.roster.myself().incarnation.generation) {
             // What was sent before another life began is still being refused.
             // And a single peer with a clock far behind is not the cluster.
             let under_way = self.core.reset_at.is_some_and(|at| now.since(at) <= UNDER_WAY);
@@ -641,7 +642,7 @@ impl Node {
 
     fn check_plausible(&self, now: Instant, claim: &Claim) -> Result<(), Rejected> {
         if let Some(incarnation) = &claim.incarnation
-            && !self.generation_is_plausible(now, claim.generation)
+            && !self.core.generation_is_plausible(now, claim.generation)
         {
             let ahead_ms = claim.generation.saturating_sub(self.core.unix_ms(now));
             return Err(Rejected::FarFuture { name: incarnation.name.clone(), ahead_ms });
@@ -662,31 +663,13 @@ impl Node {
         if accusations.iter().all(Accusation::of_silence) {
             return;
         }
-        let by_now = self.roster.get(claim.subject).map_or(0, |member| self.heartbeat_by(member, now));
+        let by_now = self
+            .roster
+            .get(claim.subject)
+            .map_or(0, |member| self.core.heartbeat_by(&self.roster, member, now));
         let farthest = by_now.max(claim.standing.heartbeat).saturating_add(FARTHEST_TESTIMONY);
         accusations.retain(|a| a.of_silence() || a.basis <= farthest);
     }
-
-    /// Guarded against our own clock, never against what was stored: a member
-    /// that has been up for a year is not from the future.
-    pub(crate) fn generation_is_plausible(&self, now: Instant, generation: u64) -> bool {
-        generation <= self.core.unix_ms(now).saturating_add(FARTHEST_START_MS)
-    }
-
-    pub(crate) fn plausible_heartbeat(&self, now: Instant, hash: u64) -> u64 {
-        let generation = self.roster.get(hash).map_or(0, |m| m.incarnation.generation);
-        heartbeat_limit(self.core.unix_ms(now), generation)
-    }
-}
-
-/// More heartbeats than the shortest interval allows since the life began, clocks a day apart.
-pub fn heartbeat_limit(unix_ms: u64, generation: u64) -> u64 {
-    unix_ms.saturating_add(FARTHEST_START_MS).saturating_sub(generation) / SHORTEST_INTERVAL_MS + (1 << 20)
-}
-
-/// Whether the member may be spoken to at all.
-pub fn is_other(member: &Member, me: u64) -> bool {
-    member.is_present() && member.hash() != me
 }
 
 /// Reasons of a refusal on the wire.
@@ -695,6 +678,3 @@ const FAR_FUTURE: u32 = 2;
 const FULL: u32 = 3;
 /// Longer than a question and its answer are under way.
 const UNDER_WAY: Duration = Duration::from_secs(5);
-/// A life that begins later than so many milliseconds from now is refused: one of the two clocks is wrong.
-pub const FARTHEST_START_MS: u64 = 24 * 3600 * 1000;
-pub const SHORTEST_INTERVAL_MS: u64 = 10;

@@ -4,9 +4,9 @@ use crate::Instant;
 use crate::identity::{Name, is_reachable};
 use crate::io::{Command, Event, MemberEventKind, Rejected};
 use crate::node::Node;
-use crate::node::quorum::QUORUM_KEY;
 use crate::roster::fingerprint;
 use crate::roster::standing::Status;
+use crate::roster::state::QUORUM_KEY;
 use crate::roster::state::StateError;
 
 impl Node {
@@ -16,12 +16,12 @@ impl Node {
         }
         match command {
             Command::Seeds(seeds) => {
-                let mine = self.myself().incarnation.address();
+                let mine = self.roster.myself().incarnation.address();
                 self.gossip.join.set_seeds(now, seeds, mine);
                 Ok(())
             }
             Command::Remembered(peers) => {
-                let mine = self.myself().incarnation.address();
+                let mine = self.roster.myself().incarnation.address();
                 self.gossip.join.set_remembered(now, peers, mine);
                 Ok(())
             }

@@ -130,7 +130,7 @@ impl Node {
 
     /// A packet of ours around `body`.
     pub(crate) fn packet(&self, seq: u32, body: Option<Body>) -> gossip::Packet {
-        let myself = self.myself();
+        let myself = self.roster.myself();
         gossip::Packet {
             sender: myself.tag(),
             heartbeat: myself.heartbeat,
@@ -210,7 +210,7 @@ impl Node {
         detail: wire::Detail,
         share: usize,
     ) -> gossip::Claim {
-        let detail = if self.vouches_for(member) { detail } else { wire::Detail::Thin };
+        let detail = if self.core.vouches_for(member) { detail } else { wire::Detail::Thin };
         wire::write_claim(now, member, detail, self.packet_limit(to).saturating_sub(HEADER), share)
     }
 }

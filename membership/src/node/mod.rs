@@ -8,7 +8,6 @@ mod query;
 pub(crate) mod quorum;
 mod timers;
 
-pub use apply::{FARTHEST_START_MS, SHORTEST_INTERVAL_MS, heartbeat_limit, is_other};
 pub use query::{AccuserView, MemberSummary, MemberView};
 
 use core::net::SocketAddr;
@@ -23,7 +22,7 @@ use crate::config::Config;
 use crate::core::{Core, clock_ms};
 use crate::detection::Detection;
 use crate::gossip::Gossip;
-use crate::identity::{Generation, HostId, Name, is_reachable};
+use crate::identity::{Generation, Identity, is_reachable};
 use crate::io::{Event, Input, Output, Rejected};
 use crate::quorum::QuorumService;
 use crate::roster::Roster;
@@ -32,22 +31,6 @@ use crate::roster::member::Member;
 use crate::roster::standing::Standing;
 use crate::roster::state::{State, StateError};
 use crate::transport::Transport;
-
-/// Who a node is.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Unique in the cluster.
-    pub name: Name,
-    /// Made once per host and kept.
-    pub host_id: HostId,
-    /// Unix milliseconds at the start, above every earlier life of the name.
-    pub generation: Generation,
-    /// Where others reach it. With the unspecified address (`0.0.0.0`, `::`) it is not known yet: nobody takes the member in
-    /// before [`Command::Readdress`](crate::Command::Readdress) says it.
-    pub address: SocketAddr,
-    /// What it says about itself at the start.
-    pub state: Vec<(String, Vec<u8>)>,
-}
 
 /// Why nobody can be this member. The caller's fault; nothing was made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -174,12 +157,6 @@ impl Node {
         }
     }
 
-    /// Our own entry.
-    #[expect(clippy::expect_used, reason = "a node is in its roster from `new` on, and nothing removes it")]
-    pub(crate) fn myself(&self) -> &Member {
-        self.roster.get(self.core.me).expect("a node is in its own roster")
-    }
-
     pub(crate) fn emit(&mut self, event: Event) {
         self.out.push_back(Output::Event(event));
     }
@@ -209,13 +186,13 @@ impl Node {
     /// The same on the line of heartbeats that we have: it says since when we have held our name.
     pub(crate) fn begin_above(&mut self, now: Instant, other: Generation) {
         let generation = other.saturating_add(1);
-        self.begin_life_on(now, generation, self.myself().incarnation.schedule);
+        self.begin_life_on(now, generation, self.roster.myself().incarnation.schedule);
         self.emit(Event::GenerationRaised(generation));
     }
 
     /// Another life of ours, without leaving the roster.
     pub(crate) fn begin_life(&mut self, now: Instant, generation: Generation) {
-        let schedule = Schedule { unix_ms: generation, ..self.myself().incarnation.schedule };
+        let schedule = Schedule { unix_ms: generation, ..self.roster.myself().incarnation.schedule };
         self.begin_life_on(now, generation, schedule);
     }
 

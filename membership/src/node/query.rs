@@ -117,7 +117,7 @@ impl Node {
     /// Our own name.
     #[must_use]
     pub fn me(&self) -> &Name {
-        &self.myself().incarnation.name
+        &self.roster.myself().incarnation.name
     }
 
     /// Size of the roster, ourselves included.
@@ -155,7 +155,7 @@ impl Node {
     /// What we say of ourselves.
     #[must_use]
     pub fn own(&self) -> MemberSummary<'_> {
-        summary(self.myself())
+        summary(self.roster.myself())
     }
 
     /// What was done so far.
@@ -189,7 +189,7 @@ impl Node {
     /// Whether the good-bye was said until the next life only.
     #[must_use]
     pub fn is_restarting(&self) -> bool {
-        self.myself().status == Status::Restarting
+        self.roster.myself().status == Status::Restarting
     }
 
     /// Whether the good-bye has been said.

@@ -13,6 +13,7 @@ use crate::node::Node;
 use crate::quorum::otherwise::Stated;
 use crate::quorum::{Context, Effect, Quorum, QuorumService, QuorumStatus};
 use crate::roster::member::Member;
+use crate::roster::state::QUORUM_KEY;
 use crate::transport::requests::RequestKind;
 
 impl Node {
@@ -146,7 +147,5 @@ impl Node {
     }
 }
 
-/// Key in the own record that says "lost" while it is.
-pub const QUORUM_KEY: &str = "quorum";
 /// From a change to the count while hundreds come at once: with an electorate, a count looks for all its electors.
 const IN_A_FLOOD: Duration = Duration::from_millis(200);

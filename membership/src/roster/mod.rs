@@ -9,11 +9,13 @@
 //! twice as many when they get too full. A page of the wire is some shards, or part of one. A newcomer moves the cards
 //! of one shard only (`shard.rs`).
 
+pub mod claim;
 pub mod fingerprint;
 pub mod heartbeat_track;
 pub mod incarnation;
 pub mod interner;
 pub mod member;
+pub mod peers;
 pub mod shard;
 pub mod standing;
 pub mod state;
@@ -29,8 +31,9 @@ use heartsay_detector::DetectorConfig;
 
 use crate::Instant;
 use crate::config::Config;
-use crate::identity::{Heartbeat, HostId};
+use crate::identity::{Heartbeat, HostId, Name};
 use crate::io::Rejected;
+use crate::roster::claim::Claim;
 use crate::roster::fingerprint::standing_code;
 use crate::roster::heartbeat_track::HeartbeatTrack;
 use crate::roster::interner::Interner;
@@ -39,11 +42,12 @@ use crate::roster::shard::{MemberMut, RangeDigest, SHARD, Shard};
 use crate::roster::standing::{Standing, Status};
 use crate::roster::state::{Delta, KeyChange, Merged, State};
 use crate::roster::tombstones::Tombstones;
-use crate::transport::wire::Claim;
 
 /// The members, ourselves included.
 #[derive(Debug)]
 pub struct Roster {
+    /// Our own name.
+    me: u64,
     /// `1 << bits` of them, by the first `bits` bits of the hash.
     shards: Vec<Shard>,
     bits: u32,
@@ -107,6 +111,7 @@ impl Roster {
         let mut census = Census::default();
         *census.of(me.status) += 1;
         Self {
+            me: me.hash(),
             shards: vec![Shard::new(me)],
             bits: 0,
             len: 1,
@@ -119,6 +124,26 @@ impl Roster {
 
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Our own entry.
+    #[expect(clippy::expect_used, reason = "it is there from `new` on, and nothing removes it")]
+    pub fn myself(&self) -> &Member {
+        self.get(self.me).expect("we are in our own roster")
+    }
+
+    /// The names of those that are known.
+    pub fn names(&self, hashes: &[u64]) -> Vec<Name> {
+        hashes
+            .iter()
+            .filter_map(|hash| self.get(*hash))
+            .map(|member| member.incarnation.name.clone())
+            .collect()
+    }
+
+    /// Whether there are more members than one exchange speaks of.
+    pub fn exceeds_one_exchange(&self) -> bool {
+        self.len > COARSE * 2
     }
 
     /// How many members have which status, ourselves included.
@@ -607,3 +632,5 @@ const NAME_KEPT: Duration = Duration::from_secs(30);
 /// Most members of a page on average: the fingerprints then cost at most a
 /// bit per member, and a page of them in the worst coding fits half a datagram.
 const PAGE: usize = 192;
+/// Most members of a page, on average, while all agree: about 550 bytes of heartbeats.
+pub const COARSE: usize = 1800;

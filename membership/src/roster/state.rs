@@ -575,6 +575,9 @@ pub const ENTRY_OVERHEAD: usize = 22;
 /// Bytes of the largest number on a board.
 const LONGEST_NUMBER: usize = 10;
 
+/// Key that the protocol keeps in the record of a member: it says "lost" while the member has lost quorum.
+pub const QUORUM_KEY: &str = "quorum";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,10 @@
 //! Members for tests of the parts: `n0`, `n1`, …, of one host, with a heartbeat each second.
 
 use crate::identity::{HostId, Name};
+use crate::roster::claim::Claim;
 use crate::roster::incarnation::{Incarnation, Schedule};
 use crate::roster::standing::Standing;
 use crate::roster::state::Delta;
-use crate::transport::wire::Claim;
 
 /// The first incarnation of `n{i}`.
 pub fn incarnation(i: usize) -> Incarnation {

@@ -21,12 +21,12 @@ use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{Budget, Message, gossip};
 
 use crate::Instant;
-use crate::gossip::peers;
 use crate::identity::Name;
 use crate::io::Event;
 use crate::node::Node;
-use crate::node::is_other;
 use crate::roster::member::Member;
+use crate::roster::peers;
+use crate::roster::peers::is_other;
 use crate::transport::requests::{Request, RequestKind};
 
 /// A path on which long datagrams get lost while short ones arrive.

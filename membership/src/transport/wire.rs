@@ -10,21 +10,11 @@ use smol_str::SmolStr;
 use crate::Instant;
 use crate::identity::{Generation, HostId, Name, Version, is_reachable};
 use crate::io::Rejected;
+use crate::roster::claim::Claim;
 use crate::roster::incarnation::{Incarnation, Schedule};
 use crate::roster::member::Member;
 use crate::roster::standing::{Accusation, Evidence, Marks, Restart, Standing};
 use crate::roster::state::{Delta, ENTRY_OVERHEAD, Entry};
-
-/// What somebody says about one life of one member.
-#[derive(Clone, Debug)]
-pub struct Claim {
-    pub subject: u64,
-    pub generation: Generation,
-    pub standing: Standing,
-    pub forgotten: bool,
-    pub incarnation: Option<Incarnation>,
-    pub delta: Option<Delta>,
-}
 
 /// How much of a member to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,37 +29,35 @@ pub enum Detail {
     Latest,
 }
 
-impl Claim {
-    /// Reads a claim whose bounds were checked by [`heartsay_proto::decode_packet`].
-    pub fn read(now: Instant, claim: gossip::Claim) -> Result<Self, Rejected> {
-        let incarnation = claim.body.map(|body| read_life(claim.generation, &body)).transpose()?;
-        let subject = incarnation.as_ref().map_or(claim.subject, |incarnation| incarnation.hash);
-        let accusations = claim.accusations.iter().map(|a| read_accusation(now, a)).collect();
-        let within = claim.restart_ms.checked_sub(1).map(|ms| Duration::from_millis(ms.into()));
-        let restart = within.map(|within| Restart::of(now, claim.heartbeat, within));
-        let marks = Marks { left: claim.left, down: claim.down.checked_sub(1), restart, accusations };
-        let mut standing = Standing { heartbeat: claim.heartbeat, ..Standing::default() };
-        if marks != Marks::default() {
-            // Through the order of claims, so that what was read keeps its rules.
-            standing.join(&Standing { marks, ..standing.clone() });
-        }
-        let newest = claim.newest.max(claim.version);
-        let delta = (newest > claim.since || !claim.entries.is_empty()).then(|| Delta {
-            since: claim.since,
-            until: claim.version,
-            newest,
-            entries: claim.entries.into_iter().map(read_entry).collect(),
-            kept: claim.kept,
-        });
-        Ok(Self {
-            subject,
-            generation: claim.generation,
-            standing,
-            forgotten: claim.forgotten,
-            incarnation,
-            delta,
-        })
+/// Reads a claim whose bounds were checked by [`heartsay_proto::decode_packet`].
+pub fn read_claim(now: Instant, claim: gossip::Claim) -> Result<Claim, Rejected> {
+    let incarnation = claim.body.map(|body| read_life(claim.generation, &body)).transpose()?;
+    let subject = incarnation.as_ref().map_or(claim.subject, |incarnation| incarnation.hash);
+    let accusations = claim.accusations.iter().map(|a| read_accusation(now, a)).collect();
+    let within = claim.restart_ms.checked_sub(1).map(|ms| Duration::from_millis(ms.into()));
+    let restart = within.map(|within| Restart::of(now, claim.heartbeat, within));
+    let marks = Marks { left: claim.left, down: claim.down.checked_sub(1), restart, accusations };
+    let mut standing = Standing { heartbeat: claim.heartbeat, ..Standing::default() };
+    if marks != Marks::default() {
+        // Through the order of claims, so that what was read keeps its rules.
+        standing.join(&Standing { marks, ..standing.clone() });
     }
+    let newest = claim.newest.max(claim.version);
+    let delta = (newest > claim.since || !claim.entries.is_empty()).then(|| Delta {
+        since: claim.since,
+        until: claim.version,
+        newest,
+        entries: claim.entries.into_iter().map(read_entry).collect(),
+        kept: claim.kept,
+    });
+    Ok(Claim {
+        subject,
+        generation: claim.generation,
+        standing,
+        forgotten: claim.forgotten,
+        incarnation,
+        delta,
+    })
 }
 
 /// What we say about `member`: at most `room` bytes in all, and `share` of its state.

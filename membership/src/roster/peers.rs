@@ -38,6 +38,11 @@ pub fn for_slot(roster: &Roster, me: u64, slot: u64, fit: impl Fn(&Member) -> bo
     (0..n).filter_map(|i| roster.at((first + i) % n)).find(|m| fit(m) && m.hash() != me)
 }
 
+/// Whether the member may be spoken to at all.
+pub fn is_other(member: &Member, me: u64) -> bool {
+    member.is_present() && member.hash() != me
+}
+
 /// Up to `count` different members for which `fit` holds, evenly at random.
 pub fn sample<'a>(
     roster: &'a Roster,

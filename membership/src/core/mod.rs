@@ -1,5 +1,7 @@
 //! What every part may read: the settings, who we are, the clocks, the randomness, and how well we ourselves do.
 
+pub mod slot_clock;
+
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -10,10 +12,11 @@ use siphasher::sip::SipHasher13;
 
 use crate::Instant;
 use crate::config::Config;
-use crate::gossip::slot_clock::SlotClock;
-use crate::identity::{Generation, Heartbeat};
-use crate::node::Identity;
-use crate::roster::member::Member;
+use crate::core::slot_clock::SlotClock;
+use crate::identity::{Generation, Heartbeat, Identity};
+use crate::roster::Roster;
+use crate::roster::claim::{FARTHEST_START_MS, heartbeat_limit};
+use crate::roster::member::{Member, micros, micros_of, signed};
 use crate::stats::Stats;
 
 /// What every part may read.
@@ -95,6 +98,49 @@ impl Core {
         clock_ms(now).saturating_add(self.unix_offset_ms).max(0).unsigned_abs()
     }
 
+    /// Whether a life may have begun then. Guarded against our own clock, never against what was stored: a member that has
+    /// been up for a year is not from the future.
+    pub fn generation_is_plausible(&self, now: Instant, generation: Generation) -> bool {
+        generation <= self.unix_ms(now).saturating_add(FARTHEST_START_MS)
+    }
+
+    /// The highest heartbeat that may be believed of a member.
+    pub fn plausible_heartbeat(&self, now: Instant, roster: &Roster, hash: u64) -> Heartbeat {
+        let generation = roster.get(hash).map_or(0, |m| m.incarnation.generation);
+        heartbeat_limit(self.unix_ms(now), generation)
+    }
+
+    /// Whether what we know of a member is no older than our last long sleep.
+    pub fn vouches_for(&self, member: &Member) -> bool {
+        self.heard_after == Instant::EPOCH
+            || member.hash() == self.me
+            || member.detector.last() > self.heard_after
+    }
+
+    /// The highest heartbeat that a member can have had at `at`. An accusation is based on this, so that
+    /// heartbeats still under way from before do not refute it, and the first one made after it does: whoever
+    /// cannot hear us, and so cannot refute in answer, refutes by beating on.
+    ///
+    /// All beat once in a slot ([`crate::core::slot_clock`]), so whatever arrived in the slot in which it was made, the first by burst
+    /// or any by a call, tells in which slot each was made.
+    pub fn heartbeat_by(&self, roster: &Roster, member: &Member, at: Instant) -> Heartbeat {
+        let line = &member.incarnation.schedule;
+        let interval = micros_of(line.interval_ms);
+        let mut first_beat_at = member.first_beat_at();
+        if roster.exceeds_one_exchange() {
+            // Where exchanges carry a part of the roster at a time, the quickest arrival so far may be many rounds
+            // old, and whoever happens to know a newer heartbeat would hold the dead for alive. So wall clocks are
+            // believed: of a member whose clock is behind, the basis is so much too high, and it refutes by going
+            // beyond it at once. A life begins with a beat, so its beats are one ahead of its line.
+            let begun = signed(line.unix_ms_of(0)).saturating_sub(self.unix_offset_ms).saturating_mul(1000);
+            first_beat_at = first_beat_at.min(begun.saturating_sub(interval));
+        }
+        if line.interval() == self.config.interval {
+            first_beat_at = self.slot_clock.slot_of(first_beat_at);
+        }
+        let elapsed = micros(at).saturating_sub(first_beat_at).max(0);
+        member.heartbeat.max(elapsed.unsigned_abs() / interval.unsigned_abs())
+    }
     /// How long to wait for an answer from `member`.
     pub fn patience(&self, member: Option<&Member>) -> Duration {
         let known = member.map(|member| &member.path.rtt);

@@ -1,0 +1,26 @@
+//! A claim: what a member says about one incarnation of another, in the words of the roster.
+
+use crate::identity::Generation;
+use crate::roster::incarnation::Incarnation;
+use crate::roster::standing::Standing;
+use crate::roster::state::Delta;
+
+/// What somebody says about one life of one member.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    pub subject: u64,
+    pub generation: Generation,
+    pub standing: Standing,
+    pub forgotten: bool,
+    pub incarnation: Option<Incarnation>,
+    pub delta: Option<Delta>,
+}
+
+/// More heartbeats than the shortest interval allows since the life began, clocks a day apart.
+pub fn heartbeat_limit(unix_ms: u64, generation: u64) -> u64 {
+    unix_ms.saturating_add(FARTHEST_START_MS).saturating_sub(generation) / SHORTEST_INTERVAL_MS + (1 << 20)
+}
+
+/// A life that begins later than so many milliseconds from now is refused: one of the two clocks is wrong.
+pub const FARTHEST_START_MS: u64 = 24 * 3600 * 1000;
+pub const SHORTEST_INTERVAL_MS: u64 = 10;
