@@ -86,6 +86,7 @@
 mod config;
 mod core;
 mod detection;
+mod effect;
 mod gossip;
 mod identity;
 mod io;

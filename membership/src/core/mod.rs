@@ -1,5 +1,6 @@
 //! What every part may read: the settings, who we are, the clocks, the randomness, and how well we ourselves do.
 
+pub mod own_heartbeat;
 pub mod slot_clock;
 
 use core::time::Duration;
@@ -110,6 +111,14 @@ impl Core {
         heartbeat_limit(self.unix_ms(now), generation)
     }
 
+    /// We were away for so long.
+    pub fn note_absence(&mut self, now: Instant, away: Duration) {
+        let (remembered, _) = self.config.tombstones;
+        if away >= remembered {
+            self.heard_after = now + self.config.interval * GONE_ROUND;
+        }
+    }
+
     /// Whether what we know of a member is no older than our last long sleep.
     pub fn vouches_for(&self, member: &Member) -> bool {
         self.heard_after == Instant::EPOCH
@@ -147,6 +156,9 @@ impl Core {
         known.filter(|rtt| rtt.smoothed().is_some()).unwrap_or(&self.paths).rto(&self.config.rtt)
     }
 }
+
+/// Rounds in which what other sleepers know of the dead has gone round: several times what news needs.
+const GONE_ROUND: u32 = 10;
 
 /// Our own clock in milliseconds.
 pub fn clock_ms(now: Instant) -> i64 {

@@ -3,10 +3,12 @@
 use core::time::Duration;
 
 use crate::Instant;
+use crate::core::Core;
+use crate::detection::Detection;
 use crate::detection::verdict;
 use crate::detection::witnesses::{self, Testimony};
 use crate::identity::{Heartbeat, Name};
-use crate::node::Node;
+use crate::roster::Roster;
 use crate::roster::member::Member;
 use crate::roster::standing::Status;
 
@@ -69,55 +71,54 @@ pub enum PieceKind {
     Flaps,
 }
 
-impl Node {
+impl Detection {
     /// The case against `member`; `None` when there is nothing against it.
-    pub(crate) fn case(&self, now: Instant, member: &Member) -> Option<CaseView> {
+    pub fn case(&self, now: Instant, core: &Core, roster: &Roster, member: &Member) -> Option<CaseView> {
         let hash = member.hash();
-        if hash == self.core.me || member.status == Status::Left {
+        if hash == core.me || member.status == Status::Left {
             return None;
         }
         let marks = member.marks();
-        let pieces = self.pieces(now, member);
+        let pieces = self.pieces(now, roster, member);
         let open = !pieces.is_empty()
             || !marks.accusations.is_empty()
             || !matches!(member.status, Status::Alive | Status::Restarting);
         if !open {
             return None;
         }
-        let witnesses = witnesses::of(&self.roster, hash, self.core.config.witnesses);
-        let testimony = Testimony::against(member, &self.roster, self.core.config.witnesses);
+        let witnesses = witnesses::of(roster, hash, core.config.witnesses);
+        let testimony = Testimony::against(member, roster, core.config.witnesses);
         let began = marks.that_count().map(|a| a.began).min();
-        let patience = verdict::patience(self.core.config.acceptable_pause, self.detection.suspect_share);
-        let probe = self.detection.probes.get(&hash);
+        let patience = verdict::patience(core.config.acceptable_pause, self.suspect_share);
+        let probe = self.probes.get(&hash);
         let began = began.or(probe.map(|p| p.began)).unwrap_or(now);
         let silence = marks.of_silence().map(|a| a.basis).chain(marks.down).max();
         Some(CaseView {
             phi: probe.map_or(0.0, |p| p.case.phi()),
             pieces,
-            witnesses: self.roster.names(&witnesses),
+            witnesses: roster.names(&witnesses),
             needed: testimony.needed,
             proven: testimony.proven,
             refused: testimony.refused,
             unfit: testimony.unfit,
             pause_left: patience.saturating_sub(now.since(began)),
             basis: silence.or(probe.map(|p| p.basis)),
-            held: patience > self.core.config.acceptable_pause || now < self.core.recovering_until,
+            held: patience > core.config.acceptable_pause || now < core.recovering_until,
         })
     }
 
-    fn pieces(&self, now: Instant, member: &Member) -> Vec<PieceView> {
+    fn pieces(&self, now: Instant, roster: &Roster, member: &Member) -> Vec<PieceView> {
         let mut pieces = Vec::new();
         let mut add = |kind, phi, count, by, first, last| {
             pieces.push(PieceView { kind, phi, count, by, first, last });
         };
-        if let Some(probe) = self.detection.probes.get(&member.hash()) {
+        if let Some(probe) = self.probes.get(&member.hash()) {
             let case = &probe.case;
             if case.silence() > 0.0 {
                 add(PieceKind::Silence, case.silence(), 1, Vec::new(), member.detector.last(), now);
             }
             for (kind, tally) in [(PieceKind::Direct, case.direct), (PieceKind::Indirect, case.indirect)] {
-                let by =
-                    if kind == PieceKind::Indirect { self.roster.names(&probe.helpers) } else { Vec::new() };
+                let by = if kind == PieceKind::Indirect { roster.names(&probe.helpers) } else { Vec::new() };
                 if tally.count > 0 {
                     add(kind, tally.worth(), tally.count, by, tally.first, tally.last);
                 }
@@ -126,9 +127,9 @@ impl Node {
                 add(PieceKind::Refused, TESTIFIES, 1, Vec::new(), at, at);
             }
         }
-        if let Some(record) = self.detection.damping.record(member.hash()) {
+        if let Some(record) = self.damping.record(member.hash()) {
             if record.link.lost() > 0 {
-                let phi = self.detection.damping.surprise(record);
+                let phi = self.damping.surprise(record);
                 add(PieceKind::Link, phi, record.link.lost().into(), Vec::new(), record.since, now);
             }
             if record.flaps >= 0.5 {

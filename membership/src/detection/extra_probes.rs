@@ -13,10 +13,11 @@
 //! everybody waits for the turn ([`LOSSY`]).
 
 use crate::Instant;
-use crate::node::Node;
+use crate::detection::Detection;
 use crate::roster::member::Member;
 use crate::roster::peers;
 use crate::roster::standing::Status;
+use crate::transport::context::Context;
 use crate::transport::requests::RequestKind;
 
 /// The calls of the roll, done and to do.
@@ -41,41 +42,36 @@ impl ExtraProbes {
     }
 }
 
-impl Node {
+impl Detection {
     /// Somebody has become suspect: if it is not the only one, others are asked.
-    pub(crate) fn begin_extra_probes(&mut self, now: Instant) {
-        if self.roster.census().suspect >= TOGETHER {
-            self.detection.extra_probes.left = CALLS;
-            self.detection.extra_probes.next = self.detection.extra_probes.next.max(now);
+    pub fn begin_extra_probes(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        if ctx.roster.census().suspect >= TOGETHER {
+            self.extra_probes.left = CALLS;
+            self.extra_probes.next = self.extra_probes.next.max(now);
         }
     }
 
     /// One call, when it is due.
-    pub(crate) fn step_extra_probes(&mut self, now: Instant) {
-        if now < self.detection.extra_probes.next() {
+    pub fn step_extra_probes(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        if now < self.extra_probes.next() {
             return;
         }
-        if self.core.paths.failure_rate() > LOSSY
-            || now < self.core.recovering_until
-            || self.gossip.leave.is_some()
+        if ctx.core.paths.failure_rate() > LOSSY || now < ctx.core.recovering_until || ctx.roster.is_leaving()
         {
-            self.detection.extra_probes.left = 0;
+            self.extra_probes.left = 0;
             return;
         }
-        let slot = self.core.slot_clock.slot(now);
-        let calls =
-            if slot == self.detection.extra_probes.slot { self.detection.extra_probes.calls + 1 } else { 1 };
-        let next = now + self.core.config.interval / A_ROUND;
-        self.detection.extra_probes =
-            ExtraProbes { next, left: self.detection.extra_probes.left.saturating_sub(1), slot, calls };
+        let slot = ctx.core.slot_clock.slot(now);
+        let calls = if slot == self.extra_probes.slot { self.extra_probes.calls + 1 } else { 1 };
+        let next = now + ctx.core.config.interval / A_ROUND;
+        self.extra_probes = ExtraProbes { next, left: self.extra_probes.left.saturating_sub(1), slot, calls };
         let alive = |m: &Member| m.status == Status::Alive;
-        let Some(member) = peers::for_slot(&self.roster, self.core.me, slot.saturating_add(calls), alive)
-        else {
+        let Some(member) = peers::for_slot(ctx.roster, ctx.core.me, slot.saturating_add(calls), alive) else {
             return;
         };
         let (subject, to) = (member.hash(), member.incarnation.address());
-        if !self.detection.probes.contains_key(&subject) && self.detection.probe_budget.take(now, 1) {
-            self.ping(now, subject, to, RequestKind::ExtraProbe);
+        if !self.probes.contains_key(&subject) && self.probe_budget.take(now, 1) {
+            ctx.ping(now, subject, to, RequestKind::ExtraProbe);
         }
     }
 }

@@ -43,12 +43,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use heartsay_detector::LinkRecord;
 
 use crate::Instant;
+use crate::detection::Detection;
 use crate::detection::verdict::SuspectShare;
 use crate::detection::witnesses;
+use crate::effect::Effect;
 use crate::identity::Heartbeat;
-use crate::node::Node;
 use crate::roster::member::Member;
 use crate::roster::standing::{ACCUSERS_TO_KEEP_OUT, Accusation, Evidence, Marks, Status};
+use crate::transport::context::Context;
 use crate::transport::requests::RequestKind;
 use crate::transport::wire::Detail;
 
@@ -177,31 +179,49 @@ impl Damping {
     }
 }
 
-impl Node {
+impl Detection {
     /// A first contact with a member in good standing had this end.
-    pub(crate) fn note_outcome(&mut self, subject: u64, answered: bool) {
-        if self.detection.damping.records.contains_key(&subject) {
+    pub fn note_outcome(&mut self, subject: u64, answered: bool) {
+        if self.damping.records.contains_key(&subject) {
             return;
         }
         if answered {
-            self.detection.damping.others.answered();
+            self.damping.others.answered();
         } else {
-            self.detection.damping.others.unanswered();
+            self.damping.others.unanswered();
+        }
+    }
+
+    /// The status of a member has changed; `before`: which it had, and since when.
+    pub fn on_status(
+        &mut self,
+        now: Instant,
+        ctx: &mut Context<'_>,
+        subject: u64,
+        (before, since): (Status, Instant),
+        after: Status,
+    ) {
+        self.note_trouble(now, ctx, subject, after);
+        if after == Status::Suspect {
+            self.begin_extra_probes(now, ctx);
+        }
+        if before == Status::Down && after != Status::Left {
+            self.note_return(now, ctx, subject, since);
         }
     }
 
     /// It has become suspect, or goes down: what we remember of it may speak.
-    pub(crate) fn note_trouble(&mut self, now: Instant, subject: u64, status: Status) {
-        let Some(member) = self.roster.get(subject) else { return };
+    pub fn note_trouble(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64, status: Status) {
+        let Some(member) = ctx.roster.get(subject) else { return };
         match status {
             Status::Suspect => {
-                if let Some(record) = self.detection.damping.entry(now, member) {
+                if let Some(record) = self.damping.entry(now, member) {
                     record.alarms += 1.0;
                 }
             }
             Status::Down => {
-                if self.detection.damping.record(subject).is_some_and(|r| r.flaps >= FLAPPING) {
-                    self.find_unfit(now, subject);
+                if self.damping.record(subject).is_some_and(|r| r.flaps >= FLAPPING) {
+                    self.find_unfit(now, ctx, subject);
                 }
             }
             Status::Alive | Status::Restarting | Status::Left => {}
@@ -209,15 +229,15 @@ impl Node {
     }
 
     /// It was down since `since` and is back.
-    pub(crate) fn note_return(&mut self, now: Instant, subject: u64, since: Instant) {
-        if self.detection.damping.returns.len() < MOST {
-            self.detection.damping.returns.push((now, subject));
+    pub fn note_return(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64, since: Instant) {
+        if self.damping.returns.len() < MOST {
+            self.damping.returns.push((now, subject));
         }
-        if now.since(since) < self.core.config.interval * SERVED {
+        if now.since(since) < ctx.core.config.interval * SERVED {
             return;
         }
-        let kept = self.core.config.interval * TESTIMONY_LASTS;
-        let returned = &mut self.detection.damping.returned;
+        let kept = ctx.core.config.interval * TESTIMONY_LASTS;
+        let returned = &mut self.damping.returned;
         returned.retain(|_, at| now.since(*at) < kept);
         if returned.len() < MOST || returned.contains_key(&subject) {
             returned.insert(subject, now);
@@ -225,18 +245,18 @@ impl Node {
     }
 
     /// A look was answered.
-    pub(crate) fn look_answered(&mut self, now: Instant, subject: u64) {
-        let impaired = self.core.health.impaired(now);
-        if let Some(record) = self.detection.damping.records.get_mut(&subject).filter(|_| !impaired) {
+    pub fn look_answered(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        let impaired = ctx.core.health.impaired(now);
+        if let Some(record) = self.damping.records.get_mut(&subject).filter(|_| !impaired) {
             record.link.answered();
         }
     }
 
     /// A look was not answered within the acceptable pause.
-    pub(crate) fn look_unanswered(&mut self, now: Instant, subject: u64, sent: Instant) {
-        let Some(member) = self.roster.get(subject) else { return };
-        let basis = self.core.heartbeat_by(&self.roster, member, sent);
-        if let Some(record) = self.detection.damping.records.get_mut(&subject) {
+    pub fn look_unanswered(&mut self, ctx: &mut Context<'_>, subject: u64, sent: Instant) {
+        let Some(member) = ctx.roster.get(subject) else { return };
+        let basis = ctx.core.heartbeat_by(ctx.roster, member, sent);
+        if let Some(record) = self.damping.records.get_mut(&subject) {
             if record.missed.len() >= LOOKS_PENDING {
                 record.missed.pop_front();
             }
@@ -245,37 +265,31 @@ impl Node {
                 record.gap_since = sent;
             }
             record.gap += 1;
-            tracing::trace!(name = %member.incarnation.name, at = ?now, "look unanswered");
+            tracing::trace!(name = %member.incarnation.name, "look unanswered");
         }
     }
 
-    /// Once per round: count, judge, look, testify.
-    pub(crate) fn look_at_links(&mut self, now: Instant) {
-        self.count_flaps(now);
-        let on_notice: Vec<u64> = self.detection.damping.notices.keys().copied().collect();
-        for subject in on_notice {
-            self.judge_link(now, subject);
-        }
-        if self.detection.damping.records.is_empty() {
-            return;
-        }
-        let subjects: Vec<u64> = self.detection.damping.records.keys().copied().collect();
-        for subject in subjects {
-            self.look_at_link(now, subject);
-        }
+    /// The members that are about to be put out.
+    pub fn on_notice(&self) -> Vec<u64> {
+        self.damping.notices.keys().copied().collect()
     }
 
-    fn look_at_link(&mut self, now: Instant, subject: u64) {
-        let (impaired, busy) =
-            (self.core.health.impaired(now), self.detection.suspect_share != SuspectShare::Few);
-        let kept = self.roster.get(subject).filter(|m| m.status != Status::Left);
-        let Some(record) = self.detection.damping.records.get_mut(&subject) else { return };
+    /// The members whose link we look at.
+    pub fn recorded(&self) -> Vec<u64> {
+        self.damping.records.keys().copied().collect()
+    }
+
+    /// Once per round: counts what the last look has shown, looks again, testifies.
+    pub fn look_at_link(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        let (impaired, busy) = (ctx.core.health.impaired(now), self.suspect_share != SuspectShare::Few);
+        let kept = ctx.roster.get(subject).filter(|m| m.status != Status::Left);
+        let Some(record) = self.damping.records.get_mut(&subject) else { return };
         let Some(member) = kept.filter(|m| m.tag() == record.tag) else {
-            self.detection.damping.drop(subject);
+            self.damping.drop(subject);
             return;
         };
         record.fade();
-        let (mut relapse, others) = (false, self.detection.damping.others);
+        let (mut relapse, others) = (false, self.damping.others);
         if record.missed.front().is_some_and(|basis| member.heartbeat > *basis) {
             let before = record.missed.len();
             record.missed.retain(|basis| member.heartbeat <= *basis);
@@ -288,7 +302,7 @@ impl Node {
                 let surprise = f64::from(record.gap) * PER_LOOK;
                 relapse = member.status == Status::Down
                     && surprise >= OUTAGE
-                    && now.since(record.gap_since) > self.core.config.acceptable_pause * 2
+                    && now.since(record.gap_since) > ctx.core.config.acceptable_pause * 2
                     && record.link.surprise_beside(&others) < DEGRADED;
             }
             record.gap = 0;
@@ -298,27 +312,27 @@ impl Node {
         }
         let record = record.clone();
         if record.is_forgotten() {
-            self.detection.damping.drop(subject);
+            self.damping.drop(subject);
             return;
         }
         let kept_out = member.marks().is_kept_out();
         let said =
-            member.marks().accusations.iter().find(|a| a.by == self.core.me && a.kind == Evidence::Unfit);
+            member.marks().accusations.iter().find(|a| a.by == ctx.core.me && a.kind == Evidence::Unfit);
         let first = record.first.filter(|basis| said.is_some_and(|a| a.basis == *basis));
-        let by_now = self.core.heartbeat_by(&self.roster, member, now);
+        let by_now = ctx.core.heartbeat_by(ctx.roster, member, now);
         let (to, silence) = (member.incarnation.address(), member.detector.silence(now));
         let present = member.is_present();
-        if !witnesses::is_one(&self.roster, subject, self.core.config.witnesses, self.core.me) {
+        if !witnesses::is_one(ctx.roster, subject, ctx.core.config.witnesses, ctx.core.me) {
             return;
         }
-        let alive = present || (kept_out && silence < self.core.config.acceptable_pause * GIVEN_UP);
-        if alive && (kept_out || record.is_worth_a_look()) && self.detection.probe_budget.take(now, 1) {
-            self.ping(now, subject, to, RequestKind::LinkProbe);
+        let alive = present || (kept_out && silence < ctx.core.config.acceptable_pause * GIVEN_UP);
+        if alive && (kept_out || record.is_worth_a_look()) && self.probe_budget.take(now, 1) {
+            ctx.ping(now, subject, to, RequestKind::LinkProbe);
         }
         if impaired || busy {
             return;
         }
-        let surprise = self.detection.damping.surprise(&record);
+        let surprise = self.damping.surprise(&record);
         let unfit = match first {
             // What happened in the spell itself is served; what counts is whether the next one has begun.
             Some(basis) => {
@@ -330,146 +344,149 @@ impl Node {
             None => surprise >= if kept_out { DEGRADED } else { UNFIT } || (relapse && kept_out),
         };
         if unfit {
-            self.find_unfit(now, subject);
+            self.find_unfit(now, ctx, subject);
         } else if surprise >= DEGRADED && present && first.is_none() {
-            self.testify_of_link(now, subject, Evidence::Degraded, DEGRADED_FOR);
+            self.testify_of_link(now, ctx, subject, Evidence::Degraded, DEGRADED_FOR);
         } else if now >= record.tell_at && record.tell_at != Instant::EPOCH && !kept_out {
-            self.tell_of_link(now, subject);
+            self.tell_of_link(now, ctx, subject);
         }
     }
 
-    fn find_unfit(&mut self, now: Instant, subject: u64) {
-        let Some(record) = self.detection.damping.record(subject).cloned() else { return };
-        if self.detection.suspect_share == SuspectShare::Few
-            && !self.core.health.impaired(now)
-            && now >= self.core.recovering_until
-            && witnesses::is_one(&self.roster, subject, self.core.config.witnesses, self.core.me)
+    fn find_unfit(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        let Some(record) = self.damping.record(subject).cloned() else { return };
+        if self.suspect_share == SuspectShare::Few
+            && !ctx.core.health.impaired(now)
+            && now >= ctx.core.recovering_until
+            && witnesses::is_one(ctx.roster, subject, ctx.core.config.witnesses, ctx.core.me)
         {
-            self.testify_of_link(now, subject, Evidence::Unfit, record.penalty_beats());
+            self.testify_of_link(now, ctx, subject, Evidence::Unfit, record.penalty_beats());
         }
     }
 
     /// Says it to the other witnesses, when it is news or the basis has come near.
-    fn testify_of_link(&mut self, now: Instant, subject: u64, kind: Evidence, penalty_beats: Heartbeat) {
-        let me = self.core.me;
-        let Some(member) = self.roster.get(subject) else { return };
-        let by_now = self.core.heartbeat_by(&self.roster, member, now);
+    fn testify_of_link(
+        &mut self,
+        now: Instant,
+        ctx: &mut Context<'_>,
+        subject: u64,
+        kind: Evidence,
+        penalty_beats: Heartbeat,
+    ) {
+        let me = ctx.core.me;
+        let Some(member) = ctx.roster.get(subject) else { return };
+        let by_now = ctx.core.heartbeat_by(ctx.roster, member, now);
         // What it has served is said anew.
         let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
-        let said = said.filter(|a| self.detection.damping.stands(member, a));
+        let said = said.filter(|a| self.damping.stands(member, a));
         if said.is_some_and(|a| a.basis >= by_now.saturating_add(penalty_beats / 2)) {
-            if self.detection.damping.record(subject).is_some_and(|r| now >= r.tell_at)
-                && !member.marks().is_kept_out()
+            if self.damping.record(subject).is_some_and(|r| now >= r.tell_at) && !member.marks().is_kept_out()
             {
-                self.tell_of_link(now, subject);
+                self.tell_of_link(now, ctx, subject);
             }
             return;
         }
         let basis = by_now.saturating_add(penalty_beats);
         let accusation = Accusation { by: me, basis, kind, weak: false, began: now };
-        if let Some(mut member) = self.roster.get_mut(subject) {
+        if let Some(mut member) = ctx.roster.get_mut(subject) {
             member.mark(&Marks { accusations: vec![accusation], ..Marks::default() });
         }
         if kind == Evidence::Unfit
-            && let Some(record) = self.detection.damping.records.get_mut(&subject)
+            && let Some(record) = self.damping.records.get_mut(&subject)
         {
             record.first.get_or_insert(if penalty_beats < STRETCH { basis } else { 0 });
         }
-        self.tell_of_link(now, subject);
-        self.judge_link(now, subject);
+        self.tell_of_link(now, ctx, subject);
+        self.judge_link(now, ctx, subject);
     }
 
-    fn tell_of_link(&mut self, now: Instant, subject: u64) {
-        for other in witnesses::of(&self.roster, subject, self.core.config.witnesses) {
-            if other != self.core.me
-                && let Some(to) = self.roster.get(other).map(|m| m.incarnation.address())
+    fn tell_of_link(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        for other in witnesses::of(ctx.roster, subject, ctx.core.config.witnesses) {
+            if other != ctx.core.me
+                && let Some(to) = ctx.roster.get(other).map(|m| m.incarnation.address())
             {
-                self.tell(now, to, &[subject], Detail::Thin);
+                ctx.tell(now, to, &[subject], Detail::Thin);
             }
         }
-        if let Some(record) = self.detection.damping.records.get_mut(&subject) {
-            record.tell_at = now + self.core.config.interval * TELL_AGAIN;
+        if let Some(record) = self.damping.records.get_mut(&subject) {
+            record.tell_at = now + ctx.core.config.interval * TELL_AGAIN;
         }
     }
 
     /// Do enough witnesses in good standing find it unfit? Then it has notice, and after the acceptable pause it is out
     /// until the heartbeat up to which enough of them want it out.
-    pub(crate) fn judge_link(&mut self, now: Instant, subject: u64) {
-        let Some(basis) = self.unfit_until(subject) else {
-            self.detection.damping.notices.remove(&subject);
+    pub fn judge_link(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        let Some(basis) = self.unfit_until(ctx, subject) else {
+            self.damping.notices.remove(&subject);
             return;
         };
-        let Some(member) = self.roster.get(subject) else { return };
+        let Some(member) = ctx.roster.get(subject) else { return };
         // Whoever is out already is acknowledged by nobody, and stays out for longer without notice.
         if member.is_present() {
-            let since = match self.detection.damping.notices.get(&subject) {
+            let since = match self.damping.notices.get(&subject) {
                 Some((tag, since)) if *tag == member.tag() => *since,
-                _ if self.detection.damping.notices.len() >= MOST => return,
+                _ if self.damping.notices.len() >= MOST => return,
                 _ => {
-                    self.detection.damping.notices.insert(subject, (member.tag(), now));
-                    self.gossip.broadcast.news(now, subject, false);
+                    self.damping.notices.insert(subject, (member.tag(), now));
+                    ctx.effect(Effect::News { subject, full: false });
                     now
                 }
             };
-            let noticed = now.since(since) >= self.core.config.acceptable_pause;
-            if !noticed
-                || self.detection.suspect_share != SuspectShare::Few
-                || now < self.core.recovering_until
-            {
+            let noticed = now.since(since) >= ctx.core.config.acceptable_pause;
+            if !noticed || self.suspect_share != SuspectShare::Few || now < ctx.core.recovering_until {
                 return;
             }
         }
-        self.detection.damping.notices.remove(&subject);
-        let Some(member) = self.roster.get(subject) else { return };
+        self.damping.notices.remove(&subject);
+        let Some(member) = ctx.roster.get(subject) else { return };
         let (was_out, beats) = (!member.is_present(), basis - member.heartbeat);
-        if let Some(mut member) = self.roster.get_mut(subject) {
+        if let Some(mut member) = ctx.roster.get_mut(subject) {
             member.mark(&Marks { down: Some(basis), ..Marks::default() });
         }
         if was_out {
             // It stays out for longer: no change of status, but others should know.
-            self.gossip.broadcast.news(now, subject, false);
+            ctx.effect(Effect::News { subject, full: false });
             return;
         }
-        self.core.stats.verdicts += 1;
+        ctx.core.stats.verdicts += 1;
         let reason =
             format!("alive, but unfit, say its witnesses: out until it has behaved for {beats} beats");
-        self.refresh(now, subject, &reason);
+        ctx.refresh(subject, reason);
     }
 
     /// The heartbeat up to which enough witnesses in good standing want it out, where that is news.
-    fn unfit_until(&self, subject: u64) -> Option<Heartbeat> {
-        let member = self.roster.get(subject)?;
+    fn unfit_until(&self, ctx: &Context<'_>, subject: u64) -> Option<Heartbeat> {
+        let member = ctx.roster.get(subject)?;
         let marks = member.marks();
         let mut bases: Vec<Heartbeat> = marks
             .accusations
             .iter()
             .filter(|a| a.kind == Evidence::Unfit && !a.weak)
-            .filter(|a| self.roster.get(a.by).is_some_and(|by| by.status == Status::Alive))
-            .filter(|a| self.detection.damping.stands(member, a))
+            .filter(|a| ctx.roster.get(a.by).is_some_and(|by| by.status == Status::Alive))
+            .filter(|a| self.damping.stands(member, a))
             .map(|a| a.basis)
             .collect();
         bases.sort_unstable_by(|a, b| b.cmp(a));
         let needed =
-            witnesses::needed(&self.roster, subject, self.core.config.witnesses).max(ACCUSERS_TO_KEEP_OUT);
+            witnesses::needed(ctx.roster, subject, ctx.core.config.witnesses).max(ACCUSERS_TO_KEEP_OUT);
         let basis = bases.get(needed - 1).copied()?;
         (!marks.left && basis >= member.heartbeat && marks.down < Some(basis)).then_some(basis)
     }
 
     /// Returns that came alone are flaps; when many come back together, it was not they.
-    fn count_flaps(&mut self, now: Instant) {
-        let returns = &self.detection.damping.returns;
-        if returns.first().is_none_or(|(at, _)| now.since(*at) < self.core.config.interval * TOGETHER) {
+    pub fn count_flaps(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        let returns = &self.damping.returns;
+        if returns.first().is_none_or(|(at, _)| now.since(*at) < ctx.core.config.interval * TOGETHER) {
             return;
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let others = self.roster.iter().filter(|m| m.is_present() && m.hash() != self.core.me).count();
+        let others = ctx.roster.iter().filter(|m| m.is_present() && m.hash() != ctx.core.me).count();
         // One that comes back again and again is one.
         let members: BTreeSet<u64> = returns.iter().map(|(_, subject)| *subject).collect();
         let alone = SuspectShare::of(count(members.len()), count(others)) == SuspectShare::Few;
-        for (_, subject) in core::mem::take(&mut self.detection.damping.returns) {
+        for (_, subject) in core::mem::take(&mut self.damping.returns) {
             if alone
-                && let Some(member) = self.roster.get(subject)
-                && let Some(record) = self.detection.damping.entry(now, member)
+                && let Some(member) = ctx.roster.get(subject)
+                && let Some(record) = self.damping.entry(now, member)
             {
                 record.flaps += 1.0;
             }

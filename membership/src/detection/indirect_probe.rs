@@ -7,85 +7,64 @@ use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{Filler, gossip};
 
 use crate::Instant;
+use crate::detection::Detection;
 use crate::identity::Generation;
 use crate::io::Rejected;
-use crate::node::Node;
 use crate::roster::member::Member;
 use crate::roster::peers;
 use crate::roster::standing::Status;
+use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
+use crate::transport::sending::AnswerExtras;
 use crate::transport::wire::{self, Detail};
 
-impl Node {
-    pub(crate) fn on_ping(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        sender: Option<u64>,
-        seq: u32,
-        ping: &gossip::Ping,
-    ) {
-        if ping.subject == self.core.me && seq != 0 && self.core.suspended.is_none() {
-            // Strangers are told no more than that we are here.
-            let about = if sender.is_some() { ping.about.as_slice() } else { &[] };
-            let silences = self.quorum.silences(now, about, self.core.config.fence);
-            let (bare, padding) = (ping.padding.is_empty(), ping.padding.clone());
-            let mut packet = self.packet(seq, Some(Body::Pong(gossip::Pong { silences, padding })));
-            packet.lease = self.acknowledge(now, sender);
-            // What measures a path has no room for anything else.
-            if bare && let Some(claim) = self.what_stands_against(now, from, sender) {
-                let Ok(mut filler) = Filler::new(packet, self.packet_limit(from)) else { return };
-                // Without room for it the answer itself still counts.
-                let _ = filler.try_claim(claim);
-                packet = filler.finish();
-            }
-            self.fit_padding(now, &mut packet);
-            self.send(from, &packet);
-        }
+impl Detection {
+    /// Whether a member counts for anything here: it is neither down nor gone, nor about to be put out.
+    pub fn counts(&self, member: &Member) -> bool {
+        member.is_present() && !self.damping.has_notice(member)
     }
 
-    /// Whoever asks us is told what we hold against it: it may not have heard.
-    pub(crate) fn what_stands_against(
+    /// What we hold against a member that asks us: it may not have heard.
+    pub fn what_stands_against(
         &self,
         now: Instant,
+        ctx: &Context<'_>,
         to: SocketAddr,
         asker: Option<u64>,
     ) -> Option<gossip::Claim> {
-        let asker = self.roster.get(asker?).filter(|m| m.hash() != self.core.me)?;
+        let asker = ctx.roster.get(asker?).filter(|m| m.hash() != ctx.core.me)?;
         let accused = asker.status != Status::Alive || !self.counts(asker);
-        accused.then(|| self.claim(now, to, asker, Detail::Thin))
+        accused.then(|| ctx.claim(now, to, asker, Detail::Thin))
     }
 
-    pub(crate) fn on_pong(&mut self, now: Instant, seq: u32, sender: Option<u64>) -> Result<(), Rejected> {
-        let request = self.answered(now, seq, sender).ok_or(Rejected::Unexpected { what: "pong" })?;
-        match (request.kind, request.subject) {
-            (RequestKind::OnBehalf { asker, seq }, Some(subject)) => {
-                self.report_on_behalf(now, asker, seq, subject, ERRAND_ANSWERED);
-            }
-            (RequestKind::Leave, _) => self.good_bye_heard(),
-            (RequestKind::PathProbe { long }, _) => self.path_probe_answered(now, request.to, long),
-            _ => {}
+    /// A helper has not even said that it heard nothing.
+    pub fn helper_silent(&mut self, now: Instant, ctx: &mut Context<'_>, helper: u64, subject: Option<u64>) {
+        let alive = ctx.roster.get(helper).is_some_and(|m| m.status == Status::Alive);
+        if alive && !self.is_doubted(helper) {
+            ctx.core.health.nack_missing(now, ctx.core.paths.failure_rate());
         }
-        Ok(())
+        if let Some(subject) = subject {
+            self.believe_refusal(now, ctx, subject);
+        }
     }
 
-    pub(crate) fn ask_helpers(&mut self, now: Instant, subject: u64, address: SocketAddr) {
-        let me = self.core.me;
+    pub fn ask_helpers(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64, address: SocketAddr) {
+        let me = ctx.core.me;
         let doubted: BTreeSet<u64> =
-            self.detection.probes.keys().copied().filter(|hash| self.is_doubted(*hash)).collect();
+            self.probes.keys().copied().filter(|hash| self.is_doubted(*hash)).collect();
         let fit = |m: &Member| {
             m.status == Status::Alive && m.hash() != me && m.hash() != subject && !doubted.contains(&m.hash())
         };
         let helpers: Vec<(u64, SocketAddr)> =
-            peers::sample(&self.roster, &mut self.core.rng, self.core.config.helpers, fit)
+            peers::sample(ctx.roster, &mut ctx.core.rng, ctx.core.config.helpers, fit)
                 .into_iter()
                 .map(|m| (m.hash(), m.incarnation.address()))
                 .collect();
         for (helper, to) in helpers {
             // The helper waits for its own answer first: twice the patience.
-            let deadline = now + self.core.patience(self.roster.get(helper)) * 3;
+            let deadline = now + ctx.core.patience(ctx.roster.get(helper)) * 3;
             let kind = RequestKind::Indirect { helper };
-            let seq = self.transport.requests.open(Request {
+            let seq = ctx.transport.requests.open(Request {
                 subject: Some(subject),
                 to,
                 sent: now,
@@ -94,94 +73,136 @@ impl Node {
             });
             let request =
                 gossip::ProbeRequest { subject, ip: wire::write_ip(address), port: address.port().into() };
-            let packet = self.packet(seq, Some(Body::ProbeRequest(request)));
-            self.core.stats.probe_requests += 1;
-            self.send(to, &packet);
+            let packet = ctx.packet(seq, Some(Body::ProbeRequest(request)));
+            ctx.core.stats.probe_requests += 1;
+            ctx.send(to, &packet);
         }
     }
 
-    /// Somebody asks us to probe a member for it.
-    pub(crate) fn on_probe_request(
+    pub fn on_probe_report(
         &mut self,
         now: Instant,
-        asker: SocketAddr,
-        seq: u32,
-        request: &gossip::ProbeRequest,
-    ) {
-        // Only members that we know, at the address that we know: nobody makes us call strangers.
-        let Some(member) = self.roster.get(request.subject) else { return };
-        let to = member.incarnation.address();
-        if request.subject == self.core.me || seq == 0 {
-            return;
-        }
-        self.ping(now, request.subject, to, RequestKind::OnBehalf { asker, seq });
-    }
-
-    pub(crate) fn on_probe_report(
-        &mut self,
-        now: Instant,
+        ctx: &mut Context<'_>,
         seq: u32,
         told: Option<(u64, Generation)>,
         report: &gossip::ProbeReport,
     ) -> Result<(), Rejected> {
-        let request = self.transport.requests.get(seq).copied();
+        let request = ctx.transport.requests.get(seq).copied();
         let Some(Request { kind: RequestKind::Indirect { helper }, subject: Some(subject), sent, .. }) =
             request
         else {
             return Err(Rejected::Unexpected { what: "probe report" });
         };
-        self.transport.requests.answered(seq);
-        self.detection.footing.answered(now);
-        self.core.last_heard = now;
-        self.core.health.probe_answered(now);
-        match report.outcome {
+        ctx.transport.requests.answered(seq);
+        self.footing.answered(now);
+        ctx.core.last_heard = now;
+        ctx.core.health.probe_answered(now);
+        let outcome = ProbeOutcome::read(report.outcome);
+        match outcome.ok_or(Rejected::Unexpected { what: "probe outcome" })? {
             // The answer's heartbeat came along as a claim and has ended the probe if it is news.
             // Of another life than ours it is no answer: somebody else may have come to that name.
-            ERRAND_ANSWERED => {
+            ProbeOutcome::Answered => {
                 let incarnation =
-                    self.roster.get(subject).map(|member| (subject, member.incarnation.generation));
+                    ctx.roster.get(subject).map(|member| (subject, member.incarnation.generation));
                 if told == incarnation {
-                    self.helper_heard(now, sent, subject);
+                    self.helper_heard(now, ctx, sent, subject);
                 }
             }
-            NACK_REFUSED | NACK_SILENT => {
-                self.core.stats.nacks += 1;
-                if report.outcome == NACK_REFUSED {
+            outcome @ (ProbeOutcome::Refused | ProbeOutcome::Silent) => {
+                ctx.core.stats.nacks += 1;
+                if outcome == ProbeOutcome::Refused {
                     self.helper_refused(sent, subject);
                 }
-                let surprise = self.core.paths.surprise();
-                if let Some(probe) = self.detection.probes.get_mut(&subject) {
+                let surprise = ctx.core.paths.surprise();
+                if let Some(probe) = self.probes.get_mut(&subject) {
                     probe.case.unanswered_by_helper(now, surprise);
                     probe.helped_by(helper);
-                    self.rescore(now, subject);
+                    self.rescore(now, ctx, subject);
                 }
-                self.believe_refusal(now, subject);
+                self.believe_refusal(now, ctx, subject);
             }
-            _ => return Err(Rejected::Unexpected { what: "probe outcome" }),
         }
         Ok(())
     }
+}
 
-    pub(crate) fn report_on_behalf(
-        &mut self,
-        now: Instant,
-        asker: SocketAddr,
-        seq: u32,
-        subject: u64,
-        outcome: u32,
-    ) {
-        let report = gossip::ProbeReport { subject, outcome };
-        let Some(mut filler) = self.filler(asker, seq, Some(Body::ProbeReport(report))) else { return };
-        if outcome == ERRAND_ANSWERED
-            && let Some(member) = self.roster.get(subject)
-        {
-            let _ = filler.try_claim(self.claim(now, asker, member, Detail::Thin));
-        }
-        self.send(asker, &filler.finish());
+/// Whether a ping asks for an answer of ours.
+pub fn is_to_answer(ctx: &Context<'_>, seq: u32, ping: &gossip::Ping) -> bool {
+    ping.subject == ctx.core.me && seq != 0 && ctx.core.suspended.is_none()
+}
+
+/// Answers a ping.
+pub fn answer_ping(
+    now: Instant,
+    ctx: &mut Context<'_>,
+    from: SocketAddr,
+    seq: u32,
+    ping: &gossip::Ping,
+    silences: Vec<gossip::Silence>,
+    extras: AnswerExtras,
+) {
+    let padding = ping.padding.clone();
+    let mut packet = ctx.packet(seq, Some(Body::Pong(gossip::Pong { silences, padding })));
+    packet.lease = extras.lease;
+    // What measures a path has no room for anything else.
+    if let Some(claim) = extras.claim.filter(|_| ping.padding.is_empty()) {
+        let Ok(mut filler) = Filler::new(packet, ctx.packet_limit(from)) else { return };
+        // Without room for it the answer itself still counts.
+        let _ = filler.try_claim(claim);
+        packet = filler.finish();
+    }
+    ctx.fit_padding(now, &mut packet);
+    ctx.send(from, &packet);
+}
+
+/// A member asks us to probe another one for it.
+pub fn probe(
+    now: Instant,
+    ctx: &mut Context<'_>,
+    asker: SocketAddr,
+    seq: u32,
+    request: &gossip::ProbeRequest,
+) {
+    // Only members that we know, at the address that we know: no peer makes us call strangers.
+    let Some(member) = ctx.roster.get(request.subject) else { return };
+    let to = member.incarnation.address();
+    if request.subject != ctx.core.me && seq != 0 {
+        ctx.ping(now, request.subject, to, RequestKind::OnBehalf { asker, seq });
     }
 }
 
-/// Outcomes of an errand on the wire.
-pub const NACK_SILENT: u32 = 0;
-const ERRAND_ANSWERED: u32 = 1;
-pub const NACK_REFUSED: u32 = 2;
+/// Tells a member what became of the probe that it asked for.
+pub fn report(
+    now: Instant,
+    ctx: &mut Context<'_>,
+    asker: SocketAddr,
+    seq: u32,
+    subject: u64,
+    outcome: ProbeOutcome,
+) {
+    let report = gossip::ProbeReport { subject, outcome: outcome as u32 };
+    let Some(mut filler) = ctx.filler(asker, seq, Some(Body::ProbeReport(report))) else { return };
+    if outcome == ProbeOutcome::Answered
+        && let Some(member) = ctx.roster.get(subject)
+    {
+        let _ = filler.try_claim(ctx.claim(now, asker, member, Detail::Thin));
+    }
+    ctx.send(asker, &filler.finish());
+}
+
+/// What became of a probe on behalf of another member; the numbers are those on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// No answer in time: a nack.
+    Silent = 0,
+    /// The member answered.
+    Answered = 1,
+    /// The kernel of its host refused the ping.
+    Refused = 2,
+}
+
+impl ProbeOutcome {
+    fn read(outcome: u32) -> Option<Self> {
+        [Self::Silent, Self::Answered, Self::Refused].into_iter().find(|known| *known as u32 == outcome)
+    }
+}

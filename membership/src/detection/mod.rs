@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use crate::Instant;
 use crate::config::Config;
+use crate::transport::context::Context;
 use crate::transport::token_bucket::TokenBucket;
 use extra_probes::ExtraProbes;
 use flap_damping::Damping;
@@ -56,6 +57,28 @@ impl Detection {
             suspect_share: SuspectShare::Few,
             look_until: now,
             footing: Footing::new(now),
+        }
+    }
+
+    /// Whether we probe this member, so that a newer heartbeat of it is news.
+    pub fn is_probing(&self, subject: u64) -> bool {
+        !self.probes.is_empty() && self.probes.contains_key(&subject)
+    }
+
+    /// When the next step of a probe is due.
+    pub fn probes_due(&self) -> Instant {
+        self.probes.values().map(Probe::next).min().unwrap_or(Instant::NEVER)
+    }
+
+    /// An incarnation has ended: nothing is held against the next one, or there is none.
+    pub fn forget(&mut self, subject: u64) {
+        self.probes.remove(&subject);
+    }
+
+    /// A member did not come back from its restart in time: its witnesses look.
+    pub fn watch_after_restart(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        if self.is_witness(ctx, subject) {
+            self.begin_probe(now, ctx, subject, now, None);
         }
     }
 }

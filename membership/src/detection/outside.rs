@@ -17,15 +17,19 @@
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::Instant;
+use crate::detection::Detection;
 use crate::detection::flap_damping::FARTHEST_TESTIMONY;
+use crate::effect::Effect;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::io::Event;
-use crate::node::Node;
+use crate::roster::Roster;
+use crate::roster::member::Member;
 use crate::roster::peers::is_other;
 use crate::roster::standing::Marks;
+use crate::transport::context::Context;
 
 /// Why the others do not count this node as a member, and since when it knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +120,8 @@ pub struct Footing {
     /// Questions without an answer since the last that had one, and when that was.
     in_vain: u32,
     answered_at: Instant,
+    /// Of the last peers that said what they see, whether they see what we see.
+    agreement: VecDeque<(u64, bool)>,
     /// As last told.
     told: Option<&'static str>,
     since: Instant,
@@ -146,6 +152,8 @@ impl Footing {
             verdict: None,
             in_vain: 0,
             answered_at: now,
+            // One more while the oldest makes room.
+            agreement: VecDeque::with_capacity(AGREEMENT + 1),
             told: None,
             since: now,
             joins: false,
@@ -162,9 +170,25 @@ impl Footing {
         self.is_refused() || self.verdict.is_some()
     }
 
-    /// The cluster is known, and that has not been told.
-    pub fn has_joined(&mut self) {
-        self.joins = true;
+    /// A peer has compared its view with ours.
+    pub fn note_agreement(&mut self, peer: u64, agrees: bool) {
+        self.agreement.retain(|(other, _)| *other != peer);
+        self.agreement.push_back((peer, agrees));
+        if self.agreement.len() > AGREEMENT {
+            self.agreement.pop_front();
+        }
+    }
+
+    /// Whether most peers that we have compared with lately see the cluster as we do, so with our incarnation under our
+    /// name: then one that still waits for the end of an earlier holder has no say.
+    pub fn is_taken_in(&self) -> bool {
+        self.agreement.iter().filter(|(_, agrees)| *agrees).count() * 2 > self.agreement.len()
+    }
+
+    /// Whether they agree, of those that said so lately and are still there.
+    pub fn peers_heard(&self, roster: &Roster) -> impl Iterator<Item = bool> {
+        let there = |hash: &u64| roster.get(*hash).is_some_and(Member::is_present);
+        self.agreement.iter().filter(move |(peer, _)| there(peer)).map(|(_, agrees)| *agrees)
     }
 
     pub fn answered(&mut self, now: Instant) {
@@ -181,21 +205,21 @@ impl Footing {
     }
 }
 
-impl Node {
+impl Detection {
     /// Why the others do not count this node as a member; `None`: as far as it knows, they do.
     #[must_use]
-    pub fn outside(&self) -> Option<Outside> {
-        let footing = &self.detection.footing;
+    pub fn outside(&self, roster: &Roster) -> Option<Outside> {
+        let footing = &self.footing;
         footing.told?;
         let (reason, by) = if let Some(Refused { holder, address, generation, .. }) = footing.refused {
             (OutsideReason::NameRefused { holder, address, generation }, Vec::new())
         } else if footing.clock.is_some() {
             (OutsideReason::ClockAhead, Vec::new())
         } else if let Some(verdict) = &footing.verdict {
-            let beats = verdict.until.saturating_sub(self.roster.myself().heartbeat).saturating_add(1);
+            let beats = verdict.until.saturating_sub(roster.myself().heartbeat).saturating_add(1);
             let reason =
                 if verdict.kept_out { OutsideReason::KeptOut { beats } } else { OutsideReason::Down };
-            (reason, self.roster.names(&verdict.by))
+            (reason, roster.names(&verdict.by))
         } else {
             (OutsideReason::Unanswered, Vec::new())
         };
@@ -203,105 +227,111 @@ impl Node {
     }
 
     /// Another living host has our name, or has had it since before us.
-    pub(crate) fn refuse(
+    pub fn refuse(
         &mut self,
         now: Instant,
+        ctx: &mut Context<'_>,
         holder: HostId,
         address: SocketAddr,
         generation: Generation,
     ) {
         let fresh = Refused { holder, address, generation, last: now };
-        let known = self.detection.footing.refused.replace(fresh);
+        let known = self.footing.refused.replace(fresh);
         if known.is_none_or(|known| known.holder != holder || known.address != address) {
             // What peers said of the view before says nothing about our name.
-            self.gossip.agreement.clear();
-            self.detection.footing.told = None;
+            self.footing.agreement.clear();
+            self.footing.told = None;
             // Who is refused has not joined, so it joins when that is over, whatever keeps it out in between.
-            self.detection.footing.joins |= self.gossip.join.is_joined();
-            self.emit(Event::NameRefused { holder, address, generation });
-            self.look_at_ourselves(now);
+            self.footing.joins |= ctx.membership.complete;
+            ctx.emit(Event::NameRefused { holder, address, generation });
+            self.look_at_ourselves(now, ctx);
         }
     }
 
     /// Our clock lies more than a day ahead of that of peers.
-    pub(crate) fn refuse_clock(&mut self, now: Instant) {
-        if self.detection.footing.clock.replace(now).is_none() {
-            self.detection.footing.joins |= self.gossip.join.is_joined();
-            self.look_at_ourselves(now);
+    pub fn refuse_clock(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        if self.footing.clock.replace(now).is_none() {
+            self.footing.joins |= ctx.membership.complete;
+            self.look_at_ourselves(now, ctx);
         }
     }
 
     /// The name is free.
-    pub(crate) fn accept(&mut self, now: Instant) {
-        if self.detection.footing.refused.take().is_some() {
-            self.look_at_ourselves(now);
+    pub fn accept(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        if self.footing.refused.take().is_some() {
+            self.look_at_ourselves(now, ctx);
         }
     }
 
     /// Somebody says this of our present life. Of verdicts we note those that we live through.
-    pub(crate) fn hear_verdict(&mut self, now: Instant, marks: &Marks) {
+    pub fn hear_verdict(&mut self, now: Instant, ctx: &mut Context<'_>, marks: &Marks) {
         let Some(until) = marks.down else { return };
-        let heartbeat = self.roster.myself().heartbeat;
+        let heartbeat = ctx.roster.myself().heartbeat;
         let kept_out = marks.is_kept_out();
         // No witness asks for more; a liar's word, or a clock far ahead, does not keep us out for ever.
         if !(heartbeat..=heartbeat.saturating_add(FARTHEST_TESTIMONY)).contains(&until)
-            || !(kept_out || self.core.suspended.is_some())
-            || self.detection.footing.verdict.as_ref().is_some_and(|known| known.until > until)
+            || !(kept_out || ctx.core.suspended.is_some())
+            || self.footing.verdict.as_ref().is_some_and(|known| known.until > until)
         {
             return;
         }
         let against = marks.accusations.iter().filter(|a| kept_out || a.of_silence());
         // One accuser may speak of the silence and of the link.
         let by: BTreeSet<u64> = against.map(|a| a.by).collect();
-        self.detection.footing.verdict = Some(Verdict { until, kept_out, by: by.into_iter().collect() });
-        self.look_at_ourselves(now);
+        self.footing.verdict = Some(Verdict { until, kept_out, by: by.into_iter().collect() });
+        self.look_at_ourselves(now, ctx);
     }
 
     /// Once per round, and when something of it has changed.
-    pub(crate) fn look_at_ourselves(&mut self, now: Instant) {
-        let heartbeat = self.roster.myself().heartbeat;
-        if self.detection.footing.verdict.as_ref().is_some_and(|verdict| heartbeat > verdict.until) {
-            self.detection.footing.verdict = None;
+    pub fn look_at_ourselves(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        let heartbeat = ctx.roster.myself().heartbeat;
+        if self.footing.verdict.as_ref().is_some_and(|verdict| heartbeat > verdict.until) {
+            self.footing.verdict = None;
         }
-        let over = |refused: &Refused| now.since(refused.last) >= STILL_REFUSED || self.is_taken_in();
-        if self.detection.footing.refused.as_ref().is_some_and(over) {
-            self.detection.footing.refused = None;
+        let over = |refused: &Refused| now.since(refused.last) >= STILL_REFUSED || self.footing.is_taken_in();
+        if self.footing.refused.as_ref().is_some_and(over) {
+            self.footing.refused = None;
         }
-        let clock = self.detection.footing.clock;
-        if clock.is_some_and(|last| now.since(last) >= STILL_REFUSED || self.is_taken_in()) {
-            self.detection.footing.clock = None;
+        let clock = self.footing.clock;
+        if clock.is_some_and(|last| now.since(last) >= STILL_REFUSED || self.footing.is_taken_in()) {
+            self.footing.clock = None;
         }
-        let is = match &self.detection.footing {
+        let is = match &self.footing {
             Footing { refused: Some(_), .. } => Some("refused"),
             Footing { clock: Some(_), .. } => Some("clock"),
             Footing { verdict: Some(Verdict { kept_out: true, .. }), .. } => Some("kept-out"),
             Footing { verdict: Some(_), .. } => Some("down"),
-            _ => self.is_unanswered(now).then_some("unanswered"),
+            _ => self.is_unanswered(now, ctx).then_some("unanswered"),
         };
-        if is == self.detection.footing.told {
+        if is == self.footing.told {
             return;
         }
-        (self.detection.footing.told, self.detection.footing.since) = (is, now);
-        self.emit(Event::Outside(self.outside()));
-        self.tell_of_joining();
-        self.judge_quorum(now);
+        (self.footing.told, self.footing.since) = (is, now);
+        ctx.emit(Event::Outside(self.outside(ctx.roster)));
+        self.tell_of_joining(ctx);
+        ctx.effect(Effect::JudgeQuorum);
+    }
+
+    /// The roster is complete.
+    pub fn on_complete(&mut self, ctx: &mut Context<'_>) {
+        self.footing.joins = true;
+        self.tell_of_joining(ctx);
     }
 
     /// Once, and not while we are refused or otherwise out.
-    pub(crate) fn tell_of_joining(&mut self) {
-        let is_in = self.detection.footing.told.is_none() && !self.detection.footing.is_refused();
-        if is_in && self.gossip.join.is_joined() && core::mem::take(&mut self.detection.footing.joins) {
-            self.emit(Event::Joined { members: self.roster.len() });
+    fn tell_of_joining(&mut self, ctx: &mut Context<'_>) {
+        let is_in = self.footing.told.is_none() && !self.footing.is_refused();
+        if is_in && ctx.membership.complete && core::mem::take(&mut self.footing.joins) {
+            ctx.emit(Event::Joined { members: ctx.roster.len() });
         }
     }
 
     /// Whether nobody answers, though somebody is there who has not been called down.
-    fn is_unanswered(&self, now: Instant) -> bool {
-        let me = self.core.me;
-        self.detection.footing.in_vain >= IN_VAIN
-            && now.since(self.detection.footing.answered_at)
-                >= self.core.config.acceptable_pause * UNANSWERED_FOR
-            && self.roster.iter().any(|m| is_other(m, me))
+    fn is_unanswered(&self, now: Instant, ctx: &Context<'_>) -> bool {
+        let me = ctx.core.me;
+        self.footing.in_vain >= IN_VAIN
+            && now.since(self.footing.answered_at) >= ctx.core.config.acceptable_pause * UNANSWERED_FOR
+            && ctx.roster.iter().any(|m| is_other(m, me))
     }
 }
 
@@ -311,3 +341,5 @@ const STILL_REFUSED: Duration = Duration::from_secs(10);
 /// lost, one of four questions is answered, and twenty in a row are not once in 300 times. Honest guesses.
 const UNANSWERED_FOR: u32 = 5;
 const IN_VAIN: u32 = 20;
+/// The last words of so many peers on the view are remembered.
+const AGREEMENT: usize = 40;

@@ -10,23 +10,20 @@
 //! had when the silence began. Heartbeats still under way from before do not
 //! refute it; any later one does.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 
 use heartsay_detector::Case;
-use heartsay_proto::gossip;
-use heartsay_proto::gossip::packet::Body;
 
 use crate::Instant;
-use crate::detection::indirect_probe::{NACK_REFUSED, NACK_SILENT};
+use crate::detection::Detection;
+use crate::effect::Effect;
 use crate::identity::Heartbeat;
-use crate::node::Node;
 use crate::roster::member::Member;
 use crate::roster::peers;
 use crate::roster::peers::is_other;
 use crate::roster::standing::{Evidence, Status};
+use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
-use crate::transport::wire::Detail;
 
 /// What we have gathered about one silent member.
 #[derive(Clone, Copy, Debug)]
@@ -88,19 +85,12 @@ impl Probe {
     }
 }
 
-impl Node {
-    /// An answer came from `sender`: measure the path, and end what the silence began. Of another life than the one that
-    /// was asked it is no answer: whoever has come to the address of the dead, under its name or another, must not keep it alive.
-    pub(crate) fn answered(&mut self, now: Instant, seq: u32, sender: Option<u64>) -> Option<Request> {
-        let asked = self.transport.requests.get(seq)?;
-        if asked.subject.is_some() && asked.subject != sender || asked.kind == RequestKind::CloneProbe {
-            return None;
-        }
-        let request = self.transport.requests.answered(seq)?;
-        self.note_passage(now, seq, &request);
-        self.detection.footing.answered(now);
+impl Detection {
+    /// A question was answered by the incarnation that was asked: measures the path, and ends what the silence began.
+    pub fn on_answer(&mut self, now: Instant, ctx: &mut Context<'_>, request: &Request) {
+        self.footing.answered(now);
         let rtt = now.since(request.sent);
-        let Some(subject) = request.subject else { return Some(request) };
+        let Some(subject) = request.subject else { return };
         if matches!(
             request.kind,
             RequestKind::Exchange
@@ -111,160 +101,70 @@ impl Node {
                 | RequestKind::OnBehalf { .. }
                 | RequestKind::Leave
         ) {
-            self.core.paths.sample(rtt);
+            ctx.core.paths.sample(rtt);
             if request.kind == RequestKind::LinkProbe {
-                self.look_answered(now, subject);
+                self.look_answered(now, ctx, subject);
             }
             if request.kind.is_first() {
                 self.note_outcome(subject, true);
-                self.core.paths.answered();
-                self.core.health.probe_answered(now);
+                ctx.core.paths.answered();
+                ctx.core.health.probe_answered(now);
             }
-            if let Some(mut member) = self.roster.get_mut(subject) {
+            if let Some(mut member) = ctx.roster.get_mut(subject) {
                 let path = &mut member.path;
                 path.rtt.sample(rtt);
                 path.rtt.answered();
                 path.reachable = Some(true);
             }
-            if self.detection.probes.get(&subject).is_some_and(|probe| request.sent >= probe.began) {
+            if self.probes.get(&subject).is_some_and(|probe| request.sent >= probe.began) {
                 self.close_probe(now, subject);
             }
         }
-        Some(request)
     }
 
-    /// Questions whose time is up.
-    pub(crate) fn expire_requests(&mut self, now: Instant) {
-        for request in self.transport.requests.expired(now) {
-            self.detection.footing.unanswered();
-            self.stays_unanswered(now, &request);
+    /// The members whose silence has become surprising: each is asked directly.
+    pub fn surprising(&self, now: Instant, ctx: &mut Context<'_>) -> Vec<u64> {
+        if now < ctx.core.recovering_until {
+            return Vec::new();
         }
+        ctx.roster.overdue(now, &ctx.core.config.detector)
     }
 
-    fn stays_unanswered(&mut self, now: Instant, request: &Request) {
-        match (request.kind, request.subject) {
-            (RequestKind::Exchange | RequestKind::ExtraProbe | RequestKind::Probe, Some(subject)) => {
-                self.unanswered(now, subject, request);
-            }
-            (RequestKind::LinkProbe, Some(subject)) => self.look_unanswered(now, subject, request.sent),
-            (RequestKind::OnBehalf { asker, seq }, Some(subject)) => {
-                self.report_on_behalf(now, asker, seq, subject, NACK_SILENT);
-            }
-            (RequestKind::Indirect { helper }, _) => {
-                let alive = self.roster.get(helper).is_some_and(|m| m.status == Status::Alive);
-                if alive && !self.is_doubted(helper) {
-                    self.core.health.nack_missing(now, self.core.paths.failure_rate());
-                }
-                if let Some(subject) = request.subject {
-                    self.believe_refusal(now, subject);
-                }
-            }
-            (RequestKind::Pull { part, .. }, _) => {
-                self.doubt_answers(now, request.to);
-                self.pull_unanswered(now, part);
-            }
-            (RequestKind::PathProbe { long: true }, _) => self.path_probe_lost(now, request.to),
-            (RequestKind::CloneProbe, _) => self.clone_unanswered(now),
-            // Electors are asked again by the lease itself.
-            (
-                RequestKind::Exchange
-                | RequestKind::ExtraProbe
-                | RequestKind::Probe
-                | RequestKind::LinkProbe
-                | RequestKind::OnBehalf { .. },
-                None,
-            )
-            | (
-                RequestKind::Leave
-                | RequestKind::Dial
-                | RequestKind::Lease
-                | RequestKind::PathProbe { long: false },
-                _,
-            ) => {}
+    /// While many look silent and for some time after, a few of those not heard of lately are asked without waiting for
+    /// their turn, so that a cut shows whole and soon, although the caller of a silent member may be silent too.
+    pub fn unheard(&mut self, now: Instant, ctx: &mut Context<'_>) -> Vec<u64> {
+        if now < ctx.core.recovering_until {
+            return Vec::new();
         }
-    }
-
-    /// The kernel of the host at `to` says that nobody listens there.
-    pub(crate) fn on_refused(&mut self, now: Instant, to: SocketAddr) {
-        self.core.stats.refusals += 1;
-        for request in self.transport.requests.refused(to) {
-            // What a helper's host refuses says nothing of the member that it was asked about.
-            let asked = request.subject.filter(|_| !matches!(request.kind, RequestKind::Indirect { .. }));
-            let incarnation = asked.and_then(|subject| self.roster.get(subject)).map(Member::tag);
-            if incarnation.is_some_and(|tag| self.detection.refusals.says_nothing(now, tag)) {
-                self.stays_unanswered(now, &request);
-                continue;
-            }
-            match (request.kind, request.subject) {
-                (RequestKind::OnBehalf { asker, seq }, Some(subject)) => {
-                    self.report_on_behalf(now, asker, seq, subject, NACK_REFUSED);
-                    self.refused_by(now, subject, request.sent);
-                }
-                (
-                    RequestKind::Exchange
-                    | RequestKind::ExtraProbe
-                    | RequestKind::Probe
-                    | RequestKind::LinkProbe
-                    | RequestKind::Lease,
-                    Some(subject),
-                ) => {
-                    self.refused_by(now, subject, request.sent);
-                }
-                (RequestKind::PathProbe { long: true }, _) => self.path_probe_lost(now, to),
-                (RequestKind::CloneProbe, _) => self.clone_is_past(now),
-                // Dials come again in their time, and a good-bye is for whoever is there.
-                _ => {}
-            }
+        let silent = self.silent_members(ctx.roster);
+        if silent >= SEVERAL && silent.saturating_mul(8) > ctx.roster.census().alive {
+            self.look_until = now + LOOK_ON;
         }
-    }
-
-    /// Everybody whose silence has become surprising is looked at directly.
-    pub(crate) fn look_at_silence(&mut self, now: Instant) {
-        if now < self.core.recovering_until {
-            return;
+        if now >= self.look_until {
+            return Vec::new();
         }
-        for subject in self.roster.overdue(now, &self.core.config.detector) {
-            self.begin_probe(now, subject, now, None);
-        }
-        let silent = self.silent_members();
-        if silent >= SEVERAL && silent.saturating_mul(8) > self.roster.census().alive {
-            self.detection.look_until = now + LOOK_ON;
-        }
-        if now < self.detection.look_until {
-            self.look_around(now);
-        }
-    }
-
-    /// While many look silent and for some time after, a few of those not heard of lately are asked
-    /// without waiting for their turn, so that a cut shows whole and soon, and whoever should
-    /// have called a silent one is not missed for being silent too.
-    fn look_around(&mut self, now: Instant) {
-        let me = self.core.me;
+        let me = ctx.core.me;
         let quiet =
             |m: &Member| m.status == Status::Alive && m.hash() != me && m.detector.silence(now) >= UNHEARD;
-        let some: Vec<u64> = peers::sample(&self.roster, &mut self.core.rng, LOOKS, quiet)
-            .into_iter()
-            .map(Member::hash)
-            .collect();
-        for subject in some {
-            self.begin_probe(now, subject, now, None);
-        }
+        let some = peers::sample(ctx.roster, &mut ctx.core.rng, LOOKS, quiet);
+        some.into_iter().map(Member::hash).collect()
     }
 
-    /// The next step of each probe that is due.
-    pub(crate) fn step_probes(&mut self, now: Instant) {
-        let due: Vec<u64> =
-            self.detection.probes.iter().filter(|(_, p)| p.next <= now).map(|(s, _)| *s).collect();
-        for subject in due {
-            self.step_probe(now, subject);
-        }
+    /// A member is asked whether it lives, from now on.
+    pub fn ask_after(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        self.begin_probe(now, ctx, subject, now, None);
+    }
+
+    /// The probes whose next step is due.
+    pub fn due(&self, now: Instant) -> Vec<u64> {
+        self.probes.iter().filter(|(_, probe)| probe.next <= now).map(|(subject, _)| *subject).collect()
     }
 
     /// A heartbeat above the basis came in, by whatever way: the member lives,
     /// though perhaps we cannot reach it.
-    pub(crate) fn close_refuted_probe(&mut self, now: Instant, subject: u64) {
-        let Some(probe) = self.detection.probes.get(&subject) else { return };
-        let Some(mut member) = self.roster.get_mut(subject) else { return };
+    pub fn close_refuted_probe(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        let Some(probe) = self.probes.get(&subject) else { return };
+        let Some(mut member) = ctx.roster.get_mut(subject) else { return };
         if member.heartbeat > probe.basis {
             let path = &mut member.path;
             if path.last_direct() < probe.began {
@@ -278,16 +178,17 @@ impl Node {
 
     /// It lives.
     fn close_probe(&mut self, now: Instant, subject: u64) {
-        if let Some(probe) = self.detection.probes.remove(&subject)
+        if let Some(probe) = self.probes.remove(&subject)
             && probe.refused.is_some()
         {
-            self.detection.refusals.disprove(now, probe.tag);
+            self.refusals.disprove(now, probe.tag);
         }
     }
 
-    fn unanswered(&mut self, now: Instant, subject: u64, request: &Request) {
+    /// A question to a member was not answered in time.
+    pub fn on_silence(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64, request: &Request) {
         let doubted = self.is_doubted(subject);
-        let Some(mut member) = self.roster.get_mut(subject) else { return };
+        let Some(mut member) = ctx.roster.get_mut(subject) else { return };
         if !member.is_present() {
             return;
         }
@@ -298,94 +199,96 @@ impl Node {
         let beyond_reach = path.reachable == Some(false);
         path.rtt.unanswered();
         drop(member);
-        self.core.stats.probes_unanswered += 1;
-        let surprise = self.core.paths.surprise();
+        ctx.core.stats.probes_unanswered += 1;
+        let surprise = ctx.core.paths.surprise();
         if first {
             // Learnt from first contacts only: a dead member would teach us that answers are rare.
             self.note_outcome(subject, false);
-            self.core.health.probe_unanswered(now, self.core.paths.failure_rate());
-            self.core.paths.unanswered();
+            ctx.core.health.probe_unanswered(now, ctx.core.paths.failure_rate());
+            ctx.core.paths.unanswered();
         }
-        if let Some(probe) = self.detection.probes.get_mut(&subject) {
+        if let Some(probe) = self.probes.get_mut(&subject) {
             probe.case.unanswered(now, surprise);
-            self.rescore(now, subject);
-        } else if first && !beyond_reach && now >= self.core.recovering_until {
-            self.begin_probe(now, subject, request.sent, None);
-            if let Some(probe) = self.detection.probes.get_mut(&subject) {
+            self.rescore(now, ctx, subject);
+        } else if first && !beyond_reach && now >= ctx.core.recovering_until {
+            self.begin_probe(now, ctx, subject, request.sent, None);
+            if let Some(probe) = self.probes.get_mut(&subject) {
                 probe.case.unanswered(now, surprise);
             }
         }
     }
 
-    fn refused_by(&mut self, now: Instant, subject: u64, sent: Instant) {
-        if self.gossip.leave.is_some() {
+    /// The kernel of a member's host refused a question that left at `sent`.
+    pub fn refused_by(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64, sent: Instant) {
+        if ctx.roster.is_leaving() {
             return;
         }
-        let known = self.detection.probes.get(&subject).is_some_and(|probe| probe.refused.is_none());
-        self.begin_probe(now, subject, sent, None);
-        if let Some(probe) = self.detection.probes.get_mut(&subject) {
+        let known = self.probes.get(&subject).is_some_and(|probe| probe.refused.is_none());
+        self.begin_probe(now, ctx, subject, sent, None);
+        if let Some(probe) = self.probes.get_mut(&subject) {
             // One observer's refusals count once.
             probe.refused.get_or_insert(now);
         }
         // With a new case the helpers are asked anyway.
         if known
-            && self.detection.probe_budget.take(now, self.core.config.helpers)
-            && let Some(to) = self.roster.get(subject).map(|member| member.incarnation.address())
+            && self.probe_budget.take(now, ctx.core.config.helpers)
+            && let Some(to) = ctx.roster.get(subject).map(|member| member.incarnation.address())
         {
-            self.ask_helpers(now, subject, to);
+            self.ask_helpers(now, ctx, subject, to);
         }
-        self.believe_refusal(now, subject);
+        self.believe_refusal(now, ctx, subject);
     }
 
     /// A refusal counts when two helpers were refused too, or none of them has heard the member in time.
-    pub(crate) fn believe_refusal(&mut self, now: Instant, subject: u64) {
-        let waits = self.transport.requests.waits_for_helpers(subject);
-        let Some(probe) = self.detection.probes.get_mut(&subject) else { return };
+    pub fn believe_refusal(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        let waits = ctx.transport.requests.waits_for_helpers(subject);
+        let Some(probe) = self.probes.get_mut(&subject) else { return };
         if probe.refused.is_some()
             && probe.case.refused.is_none()
             && (!waits || probe.helpers_refused >= HELPERS_REFUSED)
         {
             probe.case.refuse(now);
-            self.rescore(now, subject);
+            self.rescore(now, ctx, subject);
         }
     }
 
     /// A helper asked at `asked` was refused too.
-    pub(crate) fn helper_refused(&mut self, asked: Instant, subject: u64) {
-        let probe = self.detection.probes.get_mut(&subject);
+    pub fn helper_refused(&mut self, asked: Instant, subject: u64) {
+        let probe = self.probes.get_mut(&subject);
         if let Some(probe) = probe.filter(|probe| probe.refused.is_some_and(|at| asked >= at)) {
             probe.helpers_refused += 1;
         }
     }
 
     /// A helper asked at `asked` has heard it: it lives, and the silence, or the refusal, is the path's.
-    pub(crate) fn helper_heard(&mut self, now: Instant, asked: Instant, subject: u64) {
-        let since = self.detection.probes.get(&subject).map(|probe| probe.refused.unwrap_or(probe.began));
+    pub fn helper_heard(&mut self, now: Instant, ctx: &mut Context<'_>, asked: Instant, subject: u64) {
+        let since = self.probes.get(&subject).map(|probe| probe.refused.unwrap_or(probe.began));
         if since.is_none_or(|since| asked < since) {
             return;
         }
         // No suspicion, and yet a reason to look at its link (flap_damping.rs).
-        self.note_trouble(now, subject, Status::Suspect);
-        if let Some(mut member) = self.roster.get_mut(subject) {
+        self.note_trouble(now, ctx, subject, Status::Suspect);
+        if let Some(mut member) = ctx.roster.get_mut(subject) {
             member.path.reachable = Some(false);
         }
         self.close_probe(now, subject);
     }
 
-    pub(crate) fn begin_probe(
+    pub fn begin_probe(
         &mut self,
         now: Instant,
+        ctx: &mut Context<'_>,
         subject: u64,
         began: Instant,
         basis: Option<Heartbeat>,
     ) {
-        let me = self.core.me;
-        let Some(member) = self.roster.get(subject).filter(|m| is_other(m, me)) else { return };
-        if self.detection.probes.contains_key(&subject) || self.gossip.leave.is_some() {
+        let me = ctx.core.me;
+        let Some(member) = ctx.roster.get(subject).filter(|m| is_other(m, me)) else { return };
+        if self.probes.contains_key(&subject) || ctx.roster.is_leaving() {
             return;
         }
-        let basis = basis.unwrap_or(0).max(self.core.heartbeat_by(&self.roster, member, began));
-        self.detection.probes.insert(
+        let basis = basis.unwrap_or(0).max(ctx.core.heartbeat_by(ctx.roster, member, began));
+        self.probes.insert(
             subject,
             Probe {
                 tag: member.tag(),
@@ -402,14 +305,14 @@ impl Node {
                 helpers_refused: 0,
             },
         );
-        self.step_probe(now, subject);
+        self.step_probe(now, ctx, subject);
     }
 
     /// Asks again, and now and then through helpers.
-    fn step_probe(&mut self, now: Instant, subject: u64) {
-        let Some(probe) = self.detection.probes.get(&subject).copied() else { return };
-        let Some(member) = self.roster.get(subject).filter(|m| m.is_present() && m.tag() == probe.tag) else {
-            self.detection.probes.remove(&subject);
+    pub fn step_probe(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        let Some(probe) = self.probes.get(&subject).copied() else { return };
+        let Some(member) = ctx.roster.get(subject).filter(|m| m.is_present() && m.tag() == probe.tag) else {
+            self.probes.remove(&subject);
             return;
         };
         let to = member.incarnation.address();
@@ -417,73 +320,45 @@ impl Node {
         let enough = probe.case.phi() >= TESTIFY || probe.raised == Some(Evidence::Proven);
         let pause = match enough {
             true => SLOW_STEP,
-            false => self.core.patience(Some(member)).clamp(SHORTEST_STEP, LONGEST_STEP),
+            false => ctx.core.patience(Some(member)).clamp(SHORTEST_STEP, LONGEST_STEP),
         };
         // A refusal needs no repetition, and beyond the budget everybody waits a turn.
-        let ask = probe.case.refused.is_none() && self.detection.probe_budget.take(now, 1);
+        let ask = probe.case.refused.is_none() && self.probe_budget.take(now, 1);
         if ask {
-            self.ping(now, subject, to, RequestKind::Probe);
-            let helpers = self.core.config.helpers;
-            if !enough
-                && probe.attempts.is_multiple_of(HELPERS_EVERY)
-                && self.detection.probe_budget.take(now, helpers)
+            ctx.ping(now, subject, to, RequestKind::Probe);
+            let helpers = ctx.core.config.helpers;
+            if !enough && probe.attempts.is_multiple_of(HELPERS_EVERY) && self.probe_budget.take(now, helpers)
             {
-                self.ask_helpers(now, subject, to);
+                self.ask_helpers(now, ctx, subject, to);
             }
         }
-        if let Some(probe) = self.detection.probes.get_mut(&subject) {
+        if let Some(probe) = self.probes.get_mut(&subject) {
             probe.attempts += u32::from(ask);
             // The pause's end is when silence becomes proof: look at it then.
-            let proof = probe.began + self.core.config.acceptable_pause;
+            let proof = probe.began + ctx.core.config.acceptable_pause;
             probe.next = if now < proof { (now + pause).min(proof) } else { now + pause };
         }
-        self.rescore(now, subject);
-    }
-
-    /// A ping that tells the subject what it is accused of, so that it can refute in its answer.
-    pub(crate) fn ping(&mut self, now: Instant, subject: u64, to: SocketAddr, kind: RequestKind) {
-        // A pause that we forgive is no bad link.
-        let look = kind == RequestKind::LinkProbe;
-        let patience = if look {
-            self.core.config.acceptable_pause
-        } else {
-            self.core.patience(self.roster.get(subject))
-        };
-        let deadline = now + patience;
-        let request = Request { subject: Some(subject), to, sent: now, deadline, kind };
-        let seq = self.transport.requests.open(request);
-        let about =
-            if kind == RequestKind::Lease { self.quorum.ask_about(&mut self.core.rng) } else { Vec::new() };
-        let body = Body::Ping(gossip::Ping { subject, about, ..Default::default() });
-        let Some(mut filler) = self.filler(to, seq, Some(body)) else { return };
-        if let Some(member) = self.roster.get(subject)
-            && member.is_marked()
-        {
-            // Beside a question to an elector it may have no room; probes say it.
-            let _ = filler.try_claim(self.claim(now, to, member, Detail::Thin));
-        }
-        self.core.stats.probes += 1;
-        self.send(to, &filler.finish());
+        self.rescore(now, ctx, subject);
     }
 
     /// Does what we have amount to more than what we have said?
-    pub(crate) fn rescore(&mut self, now: Instant, subject: u64) {
-        if now < self.core.recovering_until {
+    pub fn rescore(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        if now < ctx.core.recovering_until {
             return;
         }
-        let config = &self.core.config.detector;
-        let silence = self.roster.get(subject).map_or(0.0, |m| m.detector.phi(now, config));
-        let Some(probe) = self.detection.probes.get_mut(&subject) else { return };
+        let config = &ctx.core.config.detector;
+        let silence = ctx.roster.get(subject).map_or(0.0, |m| m.detector.phi(now, config));
+        let Some(probe) = self.probes.get_mut(&subject) else { return };
         probe.case.silent(silence);
         let probe = *probe;
-        let evidence = probe.evidence(now, self.core.config.acceptable_pause);
+        let evidence = probe.evidence(now, ctx.core.config.acceptable_pause);
         if evidence > probe.raised {
-            self.accuse(now, subject, evidence);
+            self.accuse(now, ctx, subject, evidence);
         } else if probe.raised.is_some() && now.since(probe.told) >= TELL_AGAIN {
             // Said again, and without the doubt if that has gone by now.
-            self.accuse(now, subject, probe.raised);
+            self.accuse(now, ctx, subject, probe.raised);
         }
-        self.judge(now, subject);
+        ctx.effect(Effect::Judge(subject));
     }
 }
 

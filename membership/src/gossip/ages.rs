@@ -7,24 +7,24 @@
 //! thousands of them, spends its time.
 
 use core::ops::Range;
-use std::collections::BTreeMap;
 
 use heartsay_detector::DetectorConfig;
 use heartsay_proto::ages::{self, Age};
 use heartsay_proto::gossip;
 
 use crate::Instant;
-use crate::detection::probe::Probe;
+use crate::effect::Effect;
+use crate::gossip::Gossip;
 use crate::identity::Heartbeat;
 use crate::io::Rejected;
-use crate::node::Node;
 use crate::roster::claim::{SHORTEST_INTERVAL_MS, heartbeat_limit};
 use crate::roster::heartbeat_track::{HeartbeatTrack, IntervalDivider};
 use crate::roster::member::Member;
 use crate::roster::shard::Shard;
+use crate::transport::context::Context;
 
 /// What is the same for all members of a page.
-struct AgeMerge<'a> {
+struct AgeMerge<'a, F> {
     now: Instant,
     unix_ms: u64,
     /// When the other side spoke, on its own line; see [`crate::roster::heartbeat_track::nominal`].
@@ -32,29 +32,29 @@ struct AgeMerge<'a> {
     config: &'a DetectorConfig,
     /// When the acceptable pause of those is over who are heard now.
     pause_over: Option<Instant>,
-    probes: &'a BTreeMap<u64, Probe>,
+    is_probed: &'a F,
 }
 
-impl Node {
+impl Gossip {
     /// Takes the heartbeats of a page, told at `nominal`.
-    pub(crate) fn take_ages(
+    pub fn take_ages(
         &mut self,
         now: Instant,
+        ctx: &mut Context<'_>,
         nominal: i64,
         page: &gossip::Page,
+        is_probed: &impl Fn(u64) -> bool,
     ) -> Result<(), Rejected> {
-        let (mut ages, mut newer) =
-            (core::mem::take(&mut self.gossip.ages), core::mem::take(&mut self.gossip.candidates));
-        let decoded = ages::decode(&page.ages, self.roster.page_len(page.bits, page.prefix), &mut ages);
+        let (mut ages, mut newer) = (core::mem::take(&mut self.ages), core::mem::take(&mut self.candidates));
+        let decoded = ages::decode(&page.ages, ctx.roster.page_len(page.bits, page.prefix), &mut ages);
         // Those whose heartbeat may change what is thought of them.
         let mut spoke = Vec::new();
         if decoded.is_ok() {
-            let config = &self.core.config.detector;
-            let (unix_ms, pause_over) = (self.core.unix_ms(now), config.pause_over(now));
-            let age_merge =
-                AgeMerge { now, unix_ms, nominal, config, pause_over, probes: &self.detection.probes };
-            let (own, mut rest) = (self.roster.place(self.core.me), ages.as_mut_slice());
-            for (number, shard, range) in self.roster.parts_mut(page.bits, page.prefix) {
+            let config = &ctx.core.config.detector;
+            let (unix_ms, pause_over) = (ctx.core.unix_ms(now), config.pause_over(now));
+            let age_merge = AgeMerge { now, unix_ms, nominal, config, pause_over, is_probed };
+            let (own, mut rest) = (ctx.roster.place(ctx.core.me), ages.as_mut_slice());
+            for (number, shard, range) in ctx.roster.parts_mut(page.bits, page.prefix) {
                 let (here, beyond) = rest.split_at_mut_checked(range.len()).unwrap_or_default();
                 rest = beyond;
                 // Nobody else tells us how often we have beaten.
@@ -65,12 +65,12 @@ impl Node {
                 age_merge.take(shard, range, here, &mut newer, &mut spoke);
             }
         }
-        (self.gossip.ages, self.gossip.candidates) = (ages, newer);
+        (self.ages, self.candidates) = (ages, newer);
         for (hash, heartbeat) in spoke {
-            if let Some(mut member) = self.roster.get_mut(hash) {
-                member.advance(now, heartbeat, &self.core.config.detector);
+            if let Some(mut member) = ctx.roster.get_mut(hash) {
+                member.advance(now, heartbeat, &ctx.core.config.detector);
             }
-            self.after_heartbeat(now, hash);
+            ctx.effect(Effect::Heartbeat(hash));
         }
         Ok(decoded?)
     }
@@ -85,7 +85,7 @@ pub struct Candidate {
     beyond: i64,
 }
 
-impl AgeMerge<'_> {
+impl<F: Fn(u64) -> bool> AgeMerge<'_, F> {
     /// Takes the heartbeats of a range of a shard. Those of members that may have something to refute come out in
     /// `spoke` and are not taken.
     fn take(
@@ -112,7 +112,7 @@ impl AgeMerge<'_> {
                 continue;
             }
             let hash = || shard.index.get(range.start + at).map_or(0, |entry| entry.hash);
-            if !track.is_unmarked() || (!self.probes.is_empty() && self.probes.contains_key(&hash())) {
+            if !track.is_unmarked() || (self.is_probed)(hash()) {
                 spoke.push((hash(), heartbeat));
             } else {
                 member.beat(self.now, steps, track.interval_ms(), self.config);

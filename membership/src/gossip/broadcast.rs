@@ -12,11 +12,20 @@
 //! is used up, news waits until it suffices for all four calls and gathers in the
 //! same datagrams: told to one alone, each would be known to too few.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use heartsay_proto::gossip;
+
 use crate::Instant;
+use crate::gossip::Gossip;
+use crate::roster::member::Member;
+use crate::roster::peers::{self, is_other};
+use crate::roster::standing::Status;
+use crate::transport::context::Context;
 use crate::transport::token_bucket::TokenBucket;
+use crate::transport::wire::{self, Detail};
 
 /// Subjects that are news, and when to tell of them.
 #[derive(Debug)]
@@ -133,6 +142,100 @@ impl Broadcast {
     /// `datagrams` have left.
     pub fn spend(&mut self, now: Instant, datagrams: usize) {
         self.budget.take(now, datagrams);
+    }
+}
+
+impl Gossip {
+    /// Tells a few others what is new, as much as the budget allows.
+    pub fn pass_on_news(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        let (second, first): (Vec<Due>, Vec<Due>) =
+            self.broadcast.due(now).into_iter().partition(|d| d.wave > 0);
+        if !first.is_empty() {
+            let targets = self.anybody(ctx, self.broadcast.fanout());
+            self.pass_on(now, ctx, &first, &targets);
+        }
+        // Smaller: together they make seven, see broadcast.rs.
+        let fanout = self.broadcast.fanout().saturating_sub(1).max(1);
+        if second.is_empty() {
+            return;
+        }
+        if self.broadcast.affords(now, fanout) {
+            let targets = self.those_in_turn(now, ctx, fanout);
+            self.pass_on(now, ctx, &second, &targets);
+        } else {
+            second.into_iter().for_each(|news| self.broadcast.put_back(now, news));
+        }
+    }
+
+    /// Some at random, the suspect only when there is nobody else: they hear of it from those who probe them.
+    fn anybody(&mut self, ctx: &mut Context<'_>, count: usize) -> Vec<SocketAddr> {
+        let me = ctx.core.me;
+        let alive = |m: &Member| m.status == Status::Alive && m.hash() != me;
+        let mut some = peers::sample(ctx.roster, &mut ctx.core.rng, count, alive);
+        if some.is_empty() {
+            some = peers::sample(ctx.roster, &mut ctx.core.rng, count, |m| is_other(m, me));
+        }
+        some.into_iter().map(|m| m.incarnation.address()).collect()
+    }
+
+    /// Those to whom the tournament of peers.rs sends us in the next slots.
+    fn those_in_turn(&self, now: Instant, ctx: &Context<'_>, count: usize) -> Vec<SocketAddr> {
+        let slot = ctx.core.slot_clock.slot(now);
+        let mut some: Vec<SocketAddr> = (slot..)
+            .skip(1)
+            .take(count)
+            .filter_map(|s| peers::for_slot(ctx.roster, ctx.core.me, s, |m| m.status == Status::Alive))
+            .map(|m| m.incarnation.address())
+            .collect();
+        some.sort_unstable();
+        some.dedup();
+        some
+    }
+
+    fn pass_on(&mut self, now: Instant, ctx: &mut Context<'_>, due: &[Due], targets: &[SocketAddr]) {
+        let mut left_out: Option<Vec<Due>> = None;
+        for some in ctx.alike(targets) {
+            let Some(mut filler) = some.first().and_then(|to| ctx.filler(*to, 0, None)) else { continue };
+            let mut rest = Vec::new();
+            for news in due {
+                let claim = some.first().and_then(|to| self.news_claim(now, ctx, *to, *news));
+                if let Some(claim) = claim
+                    && filler.try_claim(claim).is_err()
+                {
+                    rest.push(*news);
+                }
+            }
+            let packet = filler.finish();
+            if !packet.claims.is_empty() {
+                self.broadcast.spend(now, some.len());
+                ctx.core.stats.bursts += some.len() as u64;
+                ctx.send_to_each(&some, &packet);
+            }
+            // What fits no short datagram is not told anew to those who have it: exchanges settle that.
+            left_out.get_or_insert(rest);
+        }
+        for news in left_out.into_iter().flatten() {
+            self.broadcast.put_back(now, news);
+        }
+    }
+
+    fn news_claim(
+        &self,
+        now: Instant,
+        ctx: &Context<'_>,
+        to: SocketAddr,
+        news: Due,
+    ) -> Option<gossip::Claim> {
+        match ctx.roster.get(news.subject) {
+            Some(member) => {
+                let detail = if news.full { Detail::Latest } else { Detail::Thin };
+                Some(ctx.claim(now, to, member, detail))
+            }
+            None => {
+                let generation = ctx.roster.tombstones().generation(news.subject)?;
+                Some(wire::write_forgotten(news.subject, generation))
+            }
+        }
     }
 }
 

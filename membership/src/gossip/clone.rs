@@ -22,9 +22,11 @@ use heartsay_proto::gossip;
 use heartsay_proto::gossip::packet::Body;
 
 use crate::Instant;
+use crate::effect::Effect;
+use crate::gossip::Gossip;
 use crate::identity::Generation;
-use crate::node::Node;
 use crate::roster::incarnation::Incarnation;
+use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::wire::{self, Detail};
 
@@ -37,15 +39,15 @@ pub struct SuspectedClone {
     last: Instant,
 }
 
-impl Node {
+impl Gossip {
     /// Somebody tells of a later life of our name and host, at another address.
-    pub(crate) fn hear_of_twin(&mut self, now: Instant, incarnation: &Incarnation) {
+    pub fn hear_of_twin(&mut self, now: Instant, ctx: &mut Context<'_>, incarnation: &Incarnation) {
         let (generation, address) = (incarnation.generation, incarnation.address());
-        if self.gossip.taken_for_past.is_some_and(|(at, last)| at == address && generation > last) {
-            self.past_is_lived(now, incarnation);
+        if self.taken_for_past.is_some_and(|(at, last)| at == address && generation > last) {
+            self.past_is_lived(ctx, incarnation);
             return;
         }
-        match &mut self.gossip.clone_suspect {
+        match &mut self.clone_suspect {
             // A twin that begins anew while it is asked is still the same.
             Some(known) if now.since(known.last) < ASK_AGAIN * 4 => {
                 if known.address == address {
@@ -53,14 +55,14 @@ impl Node {
                 }
             }
             Some(_) | None => {
-                self.gossip.clone_suspect = Some(SuspectedClone { generation, address, asked: 0, last: now });
-                self.ask_clone(now);
+                self.clone_suspect = Some(SuspectedClone { generation, address, asked: 0, last: now });
+                self.ask_clone(now, ctx);
             }
         }
     }
 
-    fn ask_clone(&mut self, now: Instant) {
-        let Some(clone_suspect) = &mut self.gossip.clone_suspect else { return };
+    fn ask_clone(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        let Some(clone_suspect) = &mut self.clone_suspect else { return };
         (clone_suspect.asked, clone_suspect.last) = (clone_suspect.asked + 1, now);
         let to = clone_suspect.address;
         let request = Request {
@@ -70,83 +72,87 @@ impl Node {
             deadline: now + ASK_AGAIN,
             kind: RequestKind::CloneProbe,
         };
-        let seq = self.transport.requests.open(request);
-        self.say_to_clone(now, to, seq, false);
+        let seq = ctx.transport.requests.open(request);
+        self.say_to_clone(now, ctx, to, seq, false);
     }
 
     /// Who we are, without our state: whoever asks may have given a wrong address.
-    fn say_to_clone(&mut self, now: Instant, to: SocketAddr, seq: u32, answer: bool) {
-        let mut packet =
-            self.packet(seq, Some(Body::Twin(gossip::Twin { began: self.core.began_as, answer })));
-        packet.claims.push(wire::write_claim(now, self.roster.myself(), Detail::Full, 0, 0));
-        self.send(to, &packet);
+    fn say_to_clone(&mut self, now: Instant, ctx: &mut Context<'_>, to: SocketAddr, seq: u32, answer: bool) {
+        let mut packet = ctx.packet(seq, Some(Body::Twin(gossip::Twin { began: ctx.core.began_as, answer })));
+        packet.claims.push(wire::write_claim(now, ctx.roster.myself(), Detail::Full, 0, 0));
+        ctx.send(to, &packet);
     }
 
     /// A question was not answered in time.
-    pub(crate) fn clone_unanswered(&mut self, now: Instant) {
-        match &self.gossip.clone_suspect {
-            Some(clone_suspect) if clone_suspect.asked < ASKED => self.ask_clone(now),
-            Some(_) => self.clone_is_past(now),
+    pub fn clone_unanswered(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        match &self.clone_suspect {
+            Some(clone_suspect) if clone_suspect.asked < ASKED => self.ask_clone(now, ctx),
+            Some(_) => self.clone_is_past(ctx),
             None => {}
         }
     }
 
     /// Nobody lives that life any more.
-    pub(crate) fn clone_is_past(&mut self, now: Instant) {
-        let Some(clone_suspect) = self.gossip.clone_suspect.take() else { return };
-        self.gossip.taken_for_past = Some((clone_suspect.address, clone_suspect.generation));
-        if clone_suspect.generation >= self.roster.myself().incarnation.generation {
-            self.begin_anew(now, clone_suspect.generation);
+    pub fn clone_is_past(&mut self, ctx: &mut Context<'_>) {
+        let Some(clone_suspect) = self.clone_suspect.take() else { return };
+        self.taken_for_past = Some((clone_suspect.address, clone_suspect.generation));
+        if clone_suspect.generation >= ctx.roster.myself().incarnation.generation {
+            ctx.effect(Effect::BeginAnew(clone_suspect.generation));
         }
     }
 
     /// Somebody whom we do not reach has raised the life that we took for our past.
-    fn past_is_lived(&mut self, now: Instant, incarnation: &Incarnation) {
-        if self.roster.myself().incarnation.address() > incarnation.address() {
-            self.refuse(now, incarnation.host_id, incarnation.address(), incarnation.generation);
+    fn past_is_lived(&mut self, ctx: &mut Context<'_>, incarnation: &Incarnation) {
+        if ctx.roster.myself().incarnation.address() > incarnation.address() {
+            ctx.effect(held_by(incarnation));
         } else {
-            self.gossip.taken_for_past = Some((incarnation.address(), incarnation.generation));
-            self.begin_anew(now, incarnation.generation);
+            self.taken_for_past = Some((incarnation.address(), incarnation.generation));
+            ctx.effect(Effect::BeginAnew(incarnation.generation));
         }
     }
 
     /// Another life of our name and host speaks for itself.
-    pub(crate) fn on_twin(
+    pub fn on_twin(
         &mut self,
         now: Instant,
+        ctx: &mut Context<'_>,
         from: SocketAddr,
         (sender, seq): (u64, u32),
         said: gossip::Twin,
         claims: Vec<gossip::Claim>,
     ) {
         let incarnation = claims.into_iter().find_map(|claim| wire::read_claim(now, claim).ok()?.incarnation);
-        let myself = &self.roster.myself().incarnation;
+        let myself = &ctx.roster.myself().incarnation;
         let is_twin = |incarnation: &Incarnation| {
             incarnation.tag == sender
                 && incarnation.hash == myself.hash
                 && incarnation.host_id == myself.host_id
                 && incarnation.address() != myself.address()
-                && self.core.generation_is_plausible(now, incarnation.generation)
+                && ctx.core.generation_is_plausible(now, incarnation.generation)
         };
         let Some(incarnation) = incarnation.filter(is_twin) else { return };
         if !said.answer {
-            self.say_to_clone(now, from, seq, true);
-            self.hear_of_twin(now, &incarnation);
+            self.say_to_clone(now, ctx, from, seq, true);
+            self.hear_of_twin(now, ctx, &incarnation);
             return;
         }
-        if self.transport.requests.get(seq).is_none_or(|request| request.kind != RequestKind::CloneProbe) {
+        if ctx.transport.requests.get(seq).is_none_or(|request| request.kind != RequestKind::CloneProbe) {
             return;
         }
-        self.transport.requests.answered(seq);
-        self.gossip.clone_suspect = None;
-        let mine = (self.core.began_as, self.roster.myself().incarnation.address());
+        ctx.transport.requests.answered(seq);
+        self.clone_suspect = None;
+        let mine = (ctx.core.began_as, ctx.roster.myself().incarnation.address());
         let other = (said.began, incarnation.address());
         if mine > other {
-            self.refuse(now, incarnation.host_id, incarnation.address(), incarnation.generation);
-        } else if incarnation.generation >= self.roster.myself().incarnation.generation {
-            self.begin_anew(now, incarnation.generation);
+            ctx.effect(held_by(&incarnation));
+        } else if incarnation.generation >= ctx.roster.myself().incarnation.generation {
+            ctx.effect(Effect::BeginAnew(incarnation.generation));
         }
     }
+}
+
+fn held_by(other: &Incarnation) -> Effect {
+    Effect::NameHeld { holder: other.host_id, address: other.address(), generation: other.generation }
 }
 
 /// From one question to the next, and how many: two seconds in all, the acceptable pause by default. A twin answers

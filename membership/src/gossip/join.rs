@@ -15,10 +15,12 @@ use std::collections::{BTreeSet, VecDeque};
 use rand::RngExt;
 
 use crate::Instant;
+use crate::effect::Effect;
+use crate::gossip::Gossip;
 use crate::identity::is_reachable;
-use crate::node::Node;
 use crate::roster::peers;
 use crate::roster::peers::is_other;
+use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
 
 /// How far we are with finding the others.
@@ -199,103 +201,97 @@ impl Join {
     }
 }
 
-impl Node {
+impl Gossip {
     /// Calls the seeds that are not members in good standing, and some remembered peers; until somebody has answered, all.
-    pub(crate) fn step_join(&mut self, now: Instant) {
-        if now < self.gossip.join.next() {
+    pub fn step_join(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        if now < self.join.next() {
             return;
         }
-        if self.gossip.leave.is_some() {
-            self.gossip.join.dial_at = Instant::NEVER;
+        if self.leave.is_some() {
+            self.join.dial_at = Instant::NEVER;
             return;
         }
         // Whoever found us first may know only a part: while we look, members are called too.
-        let looking = self.gossip.join.phase == Phase::Looking;
-        let mut missing = core::mem::take(&mut self.gossip.join.missing);
+        let looking = self.join.phase == Phase::Looking;
+        let mut missing = core::mem::take(&mut self.join.missing);
         missing.clear();
         missing.extend(
-            self.gossip
-                .join
-                .remembered
-                .iter()
-                .map(|peer| peer.address)
-                .chain(self.gossip.join.seeds.iter().copied()),
+            self.join.remembered.iter().map(|peer| peer.address).chain(self.join.seeds.iter().copied()),
         );
         missing.sort_unstable();
         missing.dedup();
         if !looking {
-            for member in self.roster.iter().filter(|member| member.is_present()) {
+            for member in ctx.roster.iter().filter(|member| member.is_present()) {
                 if let Ok(place) = missing.binary_search(&member.incarnation.address()) {
                     missing.remove(place);
                 }
             }
         }
-        let mut calls = self.gossip.join.seeds_in_turn(|seed| missing.binary_search(&seed).is_ok());
-        if looking && self.gossip.join.seeds.is_empty() {
+        let mut calls = self.join.seeds_in_turn(|seed| missing.binary_search(&seed).is_ok());
+        if looking && self.join.seeds.is_empty() {
             // Nobody says where others are; whoever has found us knows.
-            let me = self.core.me;
-            let found = peers::sample(&self.roster, &mut self.core.rng, 1, |m| is_other(m, me));
+            let me = ctx.core.me;
+            let found = peers::sample(ctx.roster, &mut ctx.core.rng, 1, |m| is_other(m, me));
             calls.extend(found.into_iter().map(|m| m.incarnation.address()));
         }
-        calls.extend(self.gossip.join.remembered_in_turn(looking, &missing));
-        self.gossip.join.missing = missing;
+        calls.extend(self.join.remembered_in_turn(looking, &missing));
+        self.join.missing = missing;
         for to in calls {
-            self.dial(now, to);
+            self.dial(now, ctx, to);
         }
-        let doubled = 1 << self.gossip.join.attempts.min(MOST_DOUBLINGS);
-        self.gossip.join.attempts = self.gossip.join.attempts.saturating_add(1);
+        let doubled = 1 << self.join.attempts.min(MOST_DOUBLINGS);
+        self.join.attempts = self.join.attempts.saturating_add(1);
         let pause = if looking {
             (FIRST_REDIAL * doubled).min(SLOWEST_REDIAL)
         } else {
-            (SLOWEST_REDIAL * doubled).min(self.core.config.rejoin_interval)
+            (SLOWEST_REDIAL * doubled).min(ctx.core.config.rejoin_interval)
         };
         // Jitter of a tenth: a thousand newcomers do not call in step.
-        self.gossip.join.dial_at = now + pause.mul_f64(self.core.rng.random_range(0.9..1.1));
+        self.join.dial_at = now + pause.mul_f64(ctx.core.rng.random_range(0.9..1.1));
     }
 
     /// Calls at an address of which we do not know who lives there.
-    pub(crate) fn dial(&mut self, now: Instant, to: SocketAddr) {
-        if to == self.roster.myself().incarnation.address() {
+    pub fn dial(&mut self, now: Instant, ctx: &mut Context<'_>, to: SocketAddr) {
+        if to == ctx.roster.myself().incarnation.address() {
             return;
         }
-        let deadline = now + self.core.patience(None) * 2;
+        let deadline = now + ctx.core.patience(None) * 2;
         let request = Request { subject: None, to, sent: now, deadline, kind: RequestKind::Dial };
-        let seq = self.transport.requests.open(request);
-        self.core.stats.exchanges += 1;
-        self.take_turn(to);
-        if self.gossip.join.phase == Phase::Looking {
-            self.send_syn(now, to, seq, true);
+        let seq = ctx.transport.requests.open(request);
+        ctx.core.stats.exchanges += 1;
+        ctx.take_turn(to);
+        if self.join.phase == Phase::Looking {
+            self.send_syn(now, ctx, to, seq, true);
         } else {
-            self.send_short_syn(now, to, seq);
+            self.send_short_syn(now, ctx, to, seq);
         }
     }
 
     /// Somebody answered our call: ask for the roster, unless we have it. `from`: whom to ask; nobody when
     /// whoever answered is busy and has named others.
-    pub(crate) fn dial_answered(&mut self, now: Instant, from: Option<SocketAddr>) {
-        if self.gossip.join.phase == Phase::Looking {
-            self.gossip.join.phase = Phase::Pulling;
-            self.gossip.join.attempts = 0;
-            self.pull_everything(now, from);
+    pub fn dial_answered(&mut self, now: Instant, ctx: &mut Context<'_>, from: Option<SocketAddr>) {
+        if self.join.phase == Phase::Looking {
+            self.join.phase = Phase::Pulling;
+            self.join.attempts = 0;
+            self.pull_everything(now, ctx, from);
         }
     }
 
     /// All members that somebody knows have been pulled.
-    pub(crate) fn pulled(&mut self, now: Instant) {
-        if self.gossip.join.phase == Phase::Pulling {
-            self.gossip.join.phase = Phase::Filling { until: now + COMPLETE_WITHIN };
+    pub fn pulled(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        if self.join.phase == Phase::Pulling {
+            self.join.phase = Phase::Filling { until: now + COMPLETE_WITHIN };
         }
-        self.completed(now);
+        self.completed(now, ctx);
     }
 
     /// Joined is who has the states too of those whom it knows, or has waited for them for long enough.
-    pub(crate) fn completed(&mut self, now: Instant) {
-        if let Phase::Filling { until } = self.gossip.join.phase
-            && (self.gossip.remainders.is_empty() || now >= until)
+    pub fn completed(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        if let Phase::Filling { until } = self.join.phase
+            && (self.remainders.is_empty() || now >= until)
         {
-            self.gossip.join.phase = Phase::Joined;
-            self.detection.footing.has_joined();
-            self.tell_of_joining();
+            self.join.phase = Phase::Joined;
+            ctx.effect(Effect::Complete);
         }
     }
 }

@@ -6,11 +6,13 @@ use heartsay_proto::gossip;
 use heartsay_proto::gossip::packet::Body;
 
 use crate::Instant;
+use crate::effect::Effect;
+use crate::gossip::Gossip;
 use crate::io::{Event, MemberEventKind};
-use crate::node::Node;
 use crate::roster::peers;
 use crate::roster::peers::is_other;
 use crate::roster::standing::{Marks, Restart, Status};
+use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::wire::Detail;
 
@@ -30,64 +32,64 @@ impl Leave {
     }
 }
 
-impl Node {
+impl Gossip {
     /// Marks ourselves as left, or as back within a time, tells a few peers who must confirm, and everybody by burst.
-    pub(crate) fn say_good_bye(&mut self, now: Instant, back_within: Option<Duration>) {
-        let me = self.core.me;
-        if let Some(mut myself) = self.roster.get_mut(me) {
+    pub fn say_good_bye(&mut self, now: Instant, ctx: &mut Context<'_>, back_within: Option<Duration>) {
+        let me = ctx.core.me;
+        if let Some(mut myself) = ctx.roster.get_mut(me) {
             let restart = back_within.map(|within| Restart::of(now, myself.heartbeat, within));
             myself.mark(&Marks { left: restart.is_none(), restart, ..Marks::default() });
         }
         if back_within.is_some() {
-            self.roster.set_status(now, me, Status::Restarting);
+            ctx.roster.set_status(now, me, Status::Restarting);
         } else {
-            self.roster.set_status(now, me, Status::Left);
-            self.report(me, MemberEventKind::Left, &[], "asked to leave");
+            ctx.roster.set_status(now, me, Status::Left);
+            ctx.report(me, MemberEventKind::Left, &[], "asked to leave");
         }
-        self.detection.probes.clear();
-        self.gossip.broadcast.news(now, me, false);
-        self.gossip.leave = Some(Leave {
+        ctx.effect(Effect::Leaving);
+        self.broadcast.news(now, me, false);
+        self.leave = Some(Leave {
             asked: 0,
             acknowledged: 0,
-            deadline: now + self.core.config.leave_timeout,
+            deadline: now + ctx.core.config.leave_timeout,
             tick: now,
             done: false,
         });
-        self.tell_good_bye(now);
+        self.tell_good_bye(now, ctx);
     }
 
-    pub(crate) fn good_bye_heard(&mut self) {
-        if let Some(leave) = &mut self.gossip.leave {
+    pub fn good_bye_heard(&mut self) {
+        if let Some(leave) = &mut self.leave {
             leave.acknowledged += 1;
         }
     }
 
-    pub(crate) fn step_leave(&mut self, now: Instant) {
-        let Some(leave) = self.gossip.leave.as_mut().filter(|leave| now >= leave.next()) else { return };
-        let others = self.roster.iter().filter(|m| is_other(m, self.core.me)).count();
+    pub fn step_leave(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        let Some(leave) = self.leave.as_mut().filter(|leave| now >= leave.next()) else { return };
+        let others = ctx.roster.iter().filter(|m| is_other(m, ctx.core.me)).count();
         // The first look comes one tick after the start: both waves of the burst have left by then.
         if leave.acknowledged >= CONFIRMATIONS.min(others) || now >= leave.deadline {
             leave.done = true;
             let (acknowledged, asked) = (leave.acknowledged, leave.asked);
-            self.emit(Event::LeaveDone { acknowledged, asked });
+            ctx.emit(Event::LeaveDone { acknowledged, asked });
         } else {
-            self.tell_good_bye(now);
+            self.tell_good_bye(now, ctx);
         }
     }
 
-    fn tell_good_bye(&mut self, now: Instant) {
-        let me = self.core.me;
-        let targets: Vec<_> = peers::sample(&self.roster, &mut self.core.rng, ASKED, |m| is_other(m, me))
+    fn tell_good_bye(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        let me = ctx.core.me;
+        let targets: Vec<_> = peers::sample(ctx.roster, &mut ctx.core.rng, ASKED, |m| is_other(m, me))
             .into_iter()
             .map(|m| (m.hash(), m.incarnation.address()))
             .collect();
-        if let Some(leave) = &mut self.gossip.leave {
+        if let Some(leave) = &mut self.leave {
             leave.asked += targets.len();
             leave.tick = now + TICK;
         }
         for (subject, to) in targets {
-            let deadline = now + self.core.patience(self.roster.get(subject));
-            let seq = self.transport.requests.open(Request {
+            let deadline = now + ctx.core.patience(ctx.roster.get(subject));
+            let seq = ctx.transport.requests.open(Request {
                 subject: Some(subject),
                 to,
                 sent: now,
@@ -95,9 +97,9 @@ impl Node {
                 kind: RequestKind::Leave,
             });
             let body = Body::Ping(gossip::Ping { subject, ..Default::default() });
-            let Some(mut filler) = self.filler(to, seq, Some(body)) else { return };
-            let _ = filler.try_claim(self.claim(now, to, self.roster.myself(), Detail::Thin));
-            self.send(to, &filler.finish());
+            let Some(mut filler) = ctx.filler(to, seq, Some(body)) else { return };
+            let _ = filler.try_claim(ctx.claim(now, to, ctx.roster.myself(), Detail::Thin));
+            ctx.send(to, &filler.finish());
         }
     }
 }

@@ -14,7 +14,6 @@ pub mod restart;
 pub mod rounds;
 
 use core::net::SocketAddr;
-use std::collections::VecDeque;
 
 use heartsay_proto::ages::Age;
 
@@ -22,7 +21,7 @@ use crate::Instant;
 use crate::config::Config;
 use crate::identity::Generation;
 use ages::Candidate;
-use anti_entropy::{AGREEMENT, Reply};
+use anti_entropy::Reply;
 use broadcast::Broadcast;
 use clone::SuspectedClone;
 use join::Join;
@@ -41,10 +40,6 @@ pub struct Gossip {
     pub leave: Option<Leave>,
     /// When the time is over of the first of those who restart.
     pub restarts_end: Instant,
-    /// Until then not everybody knows our address, which has changed.
-    pub introduce_until: Instant,
-    /// Of the last peers that said what they see, whether they see what we see.
-    pub agreement: VecDeque<(u64, bool)>,
     /// Where in the roster the next exchange goes on that could not carry all pages.
     pub page_cursor: u32,
     /// When rosters were last seen to differ.
@@ -73,9 +68,6 @@ impl Gossip {
             remainders: Remainders::new(),
             leave: None,
             restarts_end: Instant::NEVER,
-            introduce_until: Instant::EPOCH,
-            // One more while the oldest makes room.
-            agreement: VecDeque::with_capacity(AGREEMENT + 1),
             page_cursor: 0,
             unrest_at: now,
             ages: Vec::new(),

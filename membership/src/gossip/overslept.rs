@@ -12,41 +12,31 @@
 //! owner's wall clock at its start. That of a host without a clock of its own is wrong by years, and a host that was
 //! suspended beats on behind its line; both live.
 
-use core::time::Duration;
-
 use crate::Instant;
+use crate::effect::Effect;
+use crate::gossip::Gossip;
 use crate::io::MemberEventKind;
-use crate::node::Node;
 use crate::roster::member::Member;
+use crate::transport::context::Context;
 
-impl Node {
-    /// We were away for so long.
-    pub(crate) fn note_absence(&mut self, now: Instant, away: Duration) {
-        let (remembered, _) = self.core.config.tombstones;
-        if away >= remembered {
-            self.core.heard_after = now + self.core.config.interval * GONE_ROUND;
-        }
-    }
-
+impl Gossip {
     /// Once per round: after a long sleep, drops those of whom nothing was heard since.
-    pub(crate) fn drop_unheard(&mut self, now: Instant) {
-        let slept = self.core.heard_after != Instant::EPOCH;
-        if !slept || now < self.core.heard_after + self.core.config.interval * UNHEARD {
+    pub fn drop_unheard(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        let slept = ctx.core.heard_after != Instant::EPOCH;
+        if !slept || now < ctx.core.heard_after + ctx.core.config.interval * UNHEARD {
             return;
         }
         let unheard: Vec<u64> =
-            self.roster.iter().filter(|m| !self.core.vouches_for(m)).map(Member::hash).collect();
+            ctx.roster.iter().filter(|m| !ctx.core.vouches_for(m)).map(Member::hash).collect();
         for hash in unheard {
-            self.report(hash, MemberEventKind::Forgotten, &[], "not heard of since we slept");
-            self.roster.remove(hash);
-            self.detection.probes.remove(&hash);
+            ctx.report(hash, MemberEventKind::Forgotten, &[], "not heard of since we slept");
+            ctx.roster.remove(hash);
+            ctx.effect(Effect::Ended(hash));
         }
-        self.core.heard_after = Instant::EPOCH;
-        self.recount(now);
+        ctx.core.heard_after = Instant::EPOCH;
+        ctx.effect(Effect::Recount);
     }
 }
 
-/// Rounds in which what other sleepers know of the dead has gone round: several times what news needs.
-const GONE_ROUND: u32 = 10;
 /// Rounds more after which who lives has been heard of: heartbeats are under way for six at 1,000 members.
 const UNHEARD: u32 = 15;

@@ -19,14 +19,15 @@ use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{Message, gossip};
 
 use crate::Instant;
+use crate::gossip::Gossip;
 use crate::io::Rejected;
-use crate::node::Node;
 use crate::roster::member::{Member, touch_cold};
 use crate::roster::peers;
 use crate::roster::peers::is_other;
+use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::token_bucket::TokenBucket;
-use crate::transport::wire::Detail;
+use crate::transport::wire::{Detail, SHARE};
 
 /// The parts of the roster that are being pulled, if any are.
 #[derive(Debug)]
@@ -85,63 +86,69 @@ impl Pulls {
     }
 }
 
-impl Node {
+impl Gossip {
     /// Begins with one question to whoever answered first, or else to anybody; the answer says how much there is.
-    pub(crate) fn pull_everything(&mut self, now: Instant, from: Option<SocketAddr>) {
-        self.begin_pull(now, 1, from);
+    pub fn pull_everything(&mut self, now: Instant, ctx: &mut Context<'_>, from: Option<SocketAddr>) {
+        self.begin_pull(now, ctx, 1, from);
     }
 
     /// Pulls what others have and we lack, when that is much.
-    pub(crate) fn step_pulls(&mut self, now: Instant) {
-        if now < self.gossip.pulls.again_at {
+    pub fn step_pulls(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        if now < self.pulls.again_at {
             return;
         }
-        self.gossip.pulls.again_at = Instant::NEVER;
-        if self.gossip.leave.is_some() || !self.gossip.pulls.parts.is_empty() {
+        self.pulls.again_at = Instant::NEVER;
+        if self.leave.is_some() || !self.pulls.parts.is_empty() {
             return;
         }
-        self.begin_pull(now, if self.roster.len() < WORTH_SHARING { 1 } else { PARTS }, None);
+        self.begin_pull(now, ctx, if ctx.roster.len() < WORTH_SHARING { 1 } else { PARTS }, None);
     }
 
     /// Answers with as much as fits one datagram.
-    pub(crate) fn on_pull(&mut self, now: Instant, from: SocketAddr, seq: u32, pull: &gossip::Pull) {
-        if !self.gossip.pulls.served.take(now, 1) {
+    pub fn on_pull(
+        &mut self,
+        now: Instant,
+        ctx: &mut Context<'_>,
+        from: SocketAddr,
+        seq: u32,
+        pull: &gossip::Pull,
+    ) {
+        if !self.pulls.served.take(now, 1) {
             return;
         }
-        let members = u32::try_from(self.roster.len()).unwrap_or(u32::MAX);
+        let members = u32::try_from(ctx.roster.len()).unwrap_or(u32::MAX);
         // Written with the longest `next`, so that correcting it cannot make the packet grow.
         let supply = gossip::Supply { from: pull.from, next: u64::MAX, members };
-        let Some(mut filler) = self.filler(from, seq, Some(Body::Supply(supply))) else { return };
+        let Some(mut filler) = ctx.filler(from, seq, Some(Body::Supply(supply))) else { return };
         let have = Have::of(&pull.have);
         let missing =
-            self.roster.between(pull.from, pull.until).filter(|(tag, _)| !have.contains(short(*tag)));
+            ctx.roster.between(pull.from, pull.until).filter(|(tag, _)| !have.contains(short(*tag)));
         let mut next = 0;
         let share = if pull.brief { SHARE } else { usize::MAX };
         for member in fetched(missing.map(|(_, member)| member)) {
-            if filler.try_claim(self.claim_with(now, from, member, Detail::Full, share)).is_err() {
+            if filler.try_claim(ctx.claim_with(now, from, member, Detail::Full, share)).is_err() {
                 next = member.hash();
                 break;
             }
         }
         let mut packet = filler.finish();
         packet.body = Some(Body::Supply(gossip::Supply { from: pull.from, next, members }));
-        self.send(from, &packet);
+        ctx.send(from, &packet);
     }
 
     /// A part of the roster arrived.
-    pub(crate) fn on_supply(
+    pub fn on_supply(
         &mut self,
         now: Instant,
+        ctx: &mut Context<'_>,
         from: SocketAddr,
-        sender: Option<u64>,
-        seq: u32,
+        request: &Request,
         supply: &gossip::Supply,
     ) -> Result<(), Rejected> {
-        let request = self.answered(now, seq, sender).ok_or(Rejected::Unexpected { what: "supply" })?;
         let RequestKind::Pull { part: place, until } = request.kind else {
             return Err(Rejected::Unexpected { what: "supply" });
         };
-        let Some(part) = self.gossip.pulls.parts.get_mut(place) else { return Ok(()) };
+        let Some(part) = self.pulls.parts.get_mut(place) else { return Ok(()) };
         // Only forward, or a hostile peer could keep us pulling for ever.
         let forward = supply.next > part.next && (until == 0 || supply.next < until);
         if forward {
@@ -152,84 +159,84 @@ impl Node {
             part.done = true;
         }
         let finished = part.done;
-        if !finished && self.share_the_rest(place, supply.members) {
+        if !finished && self.share_the_rest(ctx, place, supply.members) {
             // Whoever answered first is called by everybody: ask others for the rest.
-            self.pull_parts(now, None);
+            self.pull_parts(now, ctx, None);
         } else if !finished {
-            self.pull(now, place, Some(from));
+            self.pull(now, ctx, place, Some(from));
         }
-        if self.gossip.pulls.parts.iter().all(|part| part.done) {
-            self.gossip.pulls.parts.clear();
-            if self.roster.len() > self.gossip.pulls.known {
+        if self.pulls.parts.iter().all(|part| part.done) {
+            self.pulls.parts.clear();
+            if ctx.roster.len() > self.pulls.known {
                 // As long as there is something to be gained.
-                self.gossip.pulls.behind(now);
+                self.pulls.behind(now);
             }
-            self.pulled(now);
+            self.pulled(now, ctx);
         }
         Ok(())
     }
 
     /// No answer: ask somebody else for the same part.
-    pub(crate) fn pull_unanswered(&mut self, now: Instant, part: usize) {
-        if self.gossip.pulls.parts.get(part).is_some_and(|part| !part.done) {
-            self.pull(now, part, None);
+    pub fn pull_unanswered(&mut self, now: Instant, ctx: &mut Context<'_>, part: usize) {
+        if self.pulls.parts.get(part).is_some_and(|part| !part.done) {
+            self.pull(now, ctx, part, None);
         }
     }
 
     /// Splits what is left of a large roster among several members.
-    fn share_the_rest(&mut self, place: usize, members: u32) -> bool {
-        let missing = usize::try_from(members).unwrap_or(usize::MAX).saturating_sub(self.roster.len());
-        let Some(part) = self.gossip.pulls.parts.get(place) else { return false };
-        if self.gossip.pulls.parts.len() > 1 || missing < WORTH_SHARING {
+    fn share_the_rest(&mut self, ctx: &mut Context<'_>, place: usize, members: u32) -> bool {
+        let missing = usize::try_from(members).unwrap_or(usize::MAX).saturating_sub(ctx.roster.len());
+        let Some(part) = self.pulls.parts.get(place) else { return false };
+        if self.pulls.parts.len() > 1 || missing < WORTH_SHARING {
             return false;
         }
-        self.gossip.pulls.parts = split(part.next, PARTS);
+        self.pulls.parts = split(part.next, PARTS);
         true
     }
 
-    fn begin_pull(&mut self, now: Instant, parts: u64, from: Option<SocketAddr>) {
-        (self.gossip.pulls.began, self.gossip.pulls.known) = (now, self.roster.len());
-        self.gossip.pulls.parts = split(0, parts);
-        self.pull_parts(now, from);
+    fn begin_pull(&mut self, now: Instant, ctx: &mut Context<'_>, parts: u64, from: Option<SocketAddr>) {
+        (self.pulls.began, self.pulls.known) = (now, ctx.roster.len());
+        self.pulls.parts = split(0, parts);
+        self.pull_parts(now, ctx, from);
     }
 
-    fn pull_parts(&mut self, now: Instant, from: Option<SocketAddr>) {
-        for part in 0..self.gossip.pulls.parts.len() {
-            self.pull(now, part, from);
+    fn pull_parts(&mut self, now: Instant, ctx: &mut Context<'_>, from: Option<SocketAddr>) {
+        for part in 0..self.pulls.parts.len() {
+            self.pull(now, ctx, part, from);
         }
     }
 
-    fn pull(&mut self, now: Instant, place: usize, from: Option<SocketAddr>) {
-        let me = self.core.me;
-        let Some(part) = self.gossip.pulls.parts.get(place).copied() else { return };
+    fn pull(&mut self, now: Instant, ctx: &mut Context<'_>, place: usize, from: Option<SocketAddr>) {
+        let me = ctx.core.me;
+        let Some(part) = self.pulls.parts.get(place).copied() else { return };
         let to = from.or_else(|| {
-            let known = peers::sample(&self.roster, &mut self.core.rng, 1, |m| is_other(m, me));
-            known.first().map(|m| m.incarnation.address()).or_else(|| self.gossip.join.first_seed())
+            let known = peers::sample(ctx.roster, &mut ctx.core.rng, 1, |m| is_other(m, me));
+            known.first().map(|m| m.incarnation.address()).or_else(|| self.join.first_seed())
         });
         let Some(to) = to else {
-            self.gossip.pulls.parts.clear();
-            self.gossip.join.look_again();
+            self.pulls.parts.clear();
+            self.join.look_again();
             return;
         };
         // Who we are comes first. Of the rest we name whom we have, and the more of our state the fewer they are.
-        let detail = if self.is_new(now) { Detail::Full } else { Detail::Thin };
-        let introduction = self.claim_with(now, to, self.roster.myself(), detail, 0).encoded_len();
-        let room = self.packet_limit(to).saturating_sub(QUESTION + introduction);
-        let (have, until) = self.have(part, (room / SHORT).min(NAMED));
-        let deadline = now + self.core.patience(None);
+        let detail = if self.is_new(now, ctx.core, ctx.membership) { Detail::Full } else { Detail::Thin };
+        let introduction = ctx.claim_with(now, to, ctx.roster.myself(), detail, 0).encoded_len();
+        let room = ctx.packet_limit(to).saturating_sub(QUESTION + introduction);
+        let (have, until) = self.have(ctx, part, (room / SHORT).min(NAMED));
+        let deadline = now + ctx.core.patience(None);
         let kind = RequestKind::Pull { part: place, until };
-        let seq = self.transport.requests.open(Request { subject: None, to, sent: now, deadline, kind });
+        let seq = ctx.transport.requests.open(Request { subject: None, to, sent: now, deadline, kind });
         let pull = gossip::Pull { from: part.next, until, have, brief: true };
-        let Some(mut filler) = self.filler(to, seq, Some(Body::Pull(pull))) else { return };
+        let Some(mut filler) = ctx.filler(to, seq, Some(Body::Pull(pull))) else { return };
         let share = filler.left().saturating_sub(introduction + CLAIM);
-        let _ = filler.try_claim(self.claim_with(now, to, self.roster.myself(), detail, share));
-        self.send(to, &filler.finish());
+        let _ = filler.try_claim(ctx.claim_with(now, to, ctx.roster.myself(), detail, share));
+        ctx.send(to, &filler.finish());
     }
 
     /// What we have of a part: at most `named` of them, and where the next question begins.
-    fn have(&self, part: Part, named: usize) -> (Bytes, u64) {
-        let me = self.roster.myself().tag();
-        let mut mine = self.roster.between(part.next, part.until).filter(|(tag, _)| *tag != me);
+    fn have(&self, ctx: &Context<'_>, part: Part, named: usize) -> (Bytes, u64) {
+        let me = ctx.roster.myself().tag();
+        let mut mine = ctx.roster.between(part.next, part.until).filter(|(tag, _)| *tag != me);
         let mut have = Vec::with_capacity(named * SHORT);
         for (tag, _) in mine.by_ref().take(named) {
             let [.., a, b, c] = tag.to_be_bytes();
@@ -319,9 +326,6 @@ const NAMED: usize = 256;
 const QUESTION: usize = 80;
 /// What a claim's versions, length and number of its field take.
 const CLAIM: usize = 40;
-/// Bytes of each state that come with a record, so that longer ones do not keep the others waiting: three or four records share
-/// a datagram then, and of most members it is everything. The rest comes by remainder.rs.
-pub const SHARE: usize = 256;
 /// From the beginning of one pull to that of the next, at least: the time in
 /// which what others pull meanwhile changes the picture. Honest guess.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -15,82 +15,65 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::borrow::Cow;
-
-use heartsay_proto::{Message, gossip};
 
 use crate::Instant;
-use crate::gossip::pull::SHARE;
+use crate::effect::Effect;
+use crate::gossip::Gossip;
 use crate::io::Event;
-use crate::node::Node;
 use crate::roster::state::KeyChange;
-use crate::transport::wire::{self, Detail};
+use crate::transport::context::Context;
 
-impl Node {
+impl Gossip {
     /// Others reach us at `address` from now on.
-    pub(crate) fn readdress(&mut self, now: Instant, address: SocketAddr) {
-        let me = self.core.me;
-        let old = self.roster.myself().incarnation.address();
-        let Some(mut myself) = self.roster.get_mut(me).filter(|_| address != old) else { return };
+    pub fn readdress(&mut self, now: Instant, ctx: &mut Context<'_>, address: SocketAddr) {
+        let me = ctx.core.me;
+        let old = ctx.roster.myself().incarnation.address();
+        let Some(mut myself) = ctx.roster.get_mut(me).filter(|_| address != old) else { return };
         let incarnation = myself.incarnation.moved(address);
         let generation = incarnation.generation;
         myself.begin_life(incarnation.into());
-        self.core.tag = myself.tag();
+        ctx.core.tag = myself.tag();
         drop(myself);
-        self.detection.footing.begin_anew();
+        ctx.effect(Effect::Renewed);
         // Answers that go to the earlier address are lost: nobody is to be blamed.
-        self.transport.requests.forgive_all();
-        self.core.recovering_until = now + RECOVERY;
-        self.gossip.introduce_until = now + INTRODUCED_FOR;
-        self.gossip.eager_at = now;
-        self.gossip.join.drop_address(address);
-        self.gossip.broadcast.news(now, me, true);
-        self.emit(Event::Readdressed { address, generation });
-        self.report_move(me, old, address);
+        ctx.transport.requests.forgive_all();
+        ctx.core.recovering_until = now + RECOVERY;
+        ctx.transport.introduce_until = now + INTRODUCED_FOR;
+        self.eager_at = now;
+        self.join.drop_address(address);
+        self.broadcast.news(now, me, true);
+        ctx.emit(Event::Readdressed { address, generation });
+        self.report_move(ctx, me, old, address);
     }
 
     /// Another member has gone on at another address.
-    pub(crate) fn follow_to(&mut self, now: Instant, subject: u64, old: SocketAddr, pass_on: bool) {
-        let Some(new) = self.roster.get(subject).map(|member| member.incarnation.address()) else { return };
-        self.gossip.unrest_at = now;
-        self.detection.probes.remove(&subject);
-        self.transport.requests.forgive(subject);
-        self.report_move(subject, old, new);
+    pub fn follow_to(
+        &mut self,
+        now: Instant,
+        ctx: &mut Context<'_>,
+        subject: u64,
+        old: SocketAddr,
+        pass_on: bool,
+    ) {
+        let Some(new) = ctx.roster.get(subject).map(|member| member.incarnation.address()) else { return };
+        self.unrest_at = now;
+        ctx.effect(Effect::Ended(subject));
+        ctx.transport.requests.forgive(subject);
+        self.report_move(ctx, subject, old, new);
         if pass_on {
-            self.gossip.broadcast.news(now, subject, true);
+            self.broadcast.news(now, subject, true);
         }
-        self.refresh(now, subject, "it is at another address now");
+        ctx.refresh(subject, "it is at another address now");
     }
 
-    fn report_move(&mut self, subject: u64, old: SocketAddr, new: SocketAddr) {
+    fn report_move(&mut self, ctx: &mut Context<'_>, subject: u64, old: SocketAddr, new: SocketAddr) {
         let change = KeyChange { key: ADDRESS.to_owned(), before: Some(old.to_string().into_bytes()) };
-        self.report_update(subject, vec![change], format!("its address changed from {old} to {new}"));
-    }
-
-    /// The same packet with our record beside it, while not everybody knows our address.
-    pub(crate) fn introduced<'a>(
-        &self,
-        to: SocketAddr,
-        packet: &'a gossip::Packet,
-    ) -> Cow<'a, gossip::Packet> {
-        let introduced = |claim: &gossip::Claim| claim.subject == self.core.me && claim.body.is_some();
-        if self.core.last_call >= self.gossip.introduce_until || packet.claims.iter().any(introduced) {
-            return Cow::Borrowed(packet);
-        }
-        let room = self.packet_limit(to).saturating_sub(packet.encoded_len() + CLAIM_HEADER);
-        // With as much state as most members have: who has not known us should not have to ask for it. Longer ones are asked for.
-        let claim = wire::write_claim(self.core.last_call, self.roster.myself(), Detail::Full, room, SHARE);
-        if claim.encoded_len() > room {
-            return Cow::Borrowed(packet);
-        }
-        let mut packet = packet.clone();
-        packet.claims.push(claim);
-        Cow::Owned(packet)
+        ctx.report_update(subject, vec![change], format!("its address changed from {old} to {new}"));
     }
 
     /// For the first moments of a life, and at a new address, not everybody knows us.
-    pub(crate) fn introduces_itself(&self, now: Instant) -> bool {
-        self.is_new(now) || now < self.gossip.introduce_until
+    pub fn introduces_itself(&self, now: Instant, ctx: &Context<'_>) -> bool {
+        self.is_new(now, ctx.core, ctx.membership) || now < ctx.transport.introduce_until
     }
 }
 
@@ -100,5 +83,3 @@ const ADDRESS: &str = "address";
 const INTRODUCED_FOR: Duration = Duration::from_secs(3);
 /// As after a stall: what was asked from the earlier address stays unanswered. Honest guess.
 const RECOVERY: Duration = Duration::from_millis(500);
-/// Tag (two bytes from 16 on) and length of a claim in its packet.
-const CLAIM_HEADER: usize = 5;

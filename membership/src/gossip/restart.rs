@@ -7,56 +7,53 @@
 //! heartbeat, counts down wherever it is known, and is cut to a minute.
 
 use crate::Instant;
-use crate::detection::witnesses;
-use crate::node::Node;
+use crate::effect::Effect;
+use crate::gossip::Gossip;
+use crate::roster::Roster;
 use crate::roster::claim::Claim;
-use crate::roster::peers::is_other;
 use crate::roster::standing::{Marks, Restart, Status};
+use crate::transport::context::Context;
 
-impl Node {
+impl Gossip {
     /// What is known of `subject` has changed: if it restarts, its time will have to be watched.
-    pub(crate) fn watch_restart(&mut self, subject: u64) {
-        let Some(member) = self.roster.get(subject).filter(|m| m.hash() != self.core.me) else { return };
+    pub fn watch_restart(&mut self, roster: &Roster, subject: u64) {
+        let Some(member) = roster.get(subject).filter(|m| m.hash() != roster.myself().hash()) else { return };
         if let Some(restart) = member.marks().restart.filter(Restart::lasts) {
-            self.gossip.restarts_end = self.gossip.restarts_end.min(restart.until);
+            self.restarts_end = self.restarts_end.min(restart.until);
         }
-    }
-
-    /// Whether `claim` speaks against a member that restarts without knowing that it does.
-    pub(crate) fn is_unaware_of_restart(&self, claim: &Claim) -> bool {
-        let marks = &claim.standing.marks;
-        marks.restart.is_none()
-            && (marks.down.is_some() || !marks.accusations.is_empty())
-            && self.roster.get(claim.subject).is_some_and(|m| {
-                m.status == Status::Restarting && m.incarnation.generation == claim.generation
-            })
     }
 
     /// The time of some is over: from now on their silence counts.
-    pub(crate) fn end_restarts(&mut self, now: Instant) {
-        self.gossip.restarts_end = Instant::NEVER;
-        if self.roster.census().restarting == 0 {
+    pub fn end_restarts(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        self.restarts_end = Instant::NEVER;
+        if ctx.roster.census().restarting == 0 {
             return;
         }
         let restarting =
-            self.roster.iter().filter(|m| m.status == Status::Restarting && m.hash() != self.core.me);
+            ctx.roster.iter().filter(|m| m.status == Status::Restarting && m.hash() != ctx.core.me);
         let waits = restarting.filter_map(|m| Some((m.hash(), m.marks().restart?)));
         let (over, others): (Vec<_>, Vec<_>) = waits.partition(|(_, restart)| restart.until <= now);
-        self.gossip.restarts_end =
-            others.iter().map(|(_, restart)| restart.until).min().unwrap_or(Instant::NEVER);
+        self.restarts_end = others.iter().map(|(_, restart)| restart.until).min().unwrap_or(Instant::NEVER);
         for (hash, restart) in over {
-            if let Some(mut member) = self.roster.get_mut(hash) {
+            if let Some(mut member) = ctx.roster.get_mut(hash) {
                 let restart = Some(Restart { until: Instant::EPOCH, ..restart });
                 member.mark(&Marks { restart, ..Marks::default() });
                 // It was silent with our leave.
                 let waited = now.since(member.since());
                 member.detector.shift(now, waited);
             }
-            self.refresh(now, hash, "it did not come back in the time that it asked for");
-            let watched = self.roster.get(hash).is_some_and(|m| is_other(m, self.core.me));
-            if watched && witnesses::is_one(&self.roster, hash, self.core.config.witnesses, self.core.me) {
-                self.begin_probe(now, hash, now, None);
-            }
+            ctx.refresh(hash, "it did not come back in the time that it asked for");
+            ctx.effect(Effect::RestartOver(hash));
         }
     }
+}
+
+/// Whether `claim` speaks against a member that restarts without knowing that it does.
+pub fn is_unaware(roster: &Roster, claim: &Claim) -> bool {
+    let marks = &claim.standing.marks;
+    marks.restart.is_none()
+        && (marks.down.is_some() || !marks.accusations.is_empty())
+        && roster
+            .get(claim.subject)
+            .is_some_and(|m| m.status == Status::Restarting && m.incarnation.generation == claim.generation)
 }

@@ -26,17 +26,20 @@ impl Node {
                 Ok(())
             }
             Command::Join(addresses) => {
+                let (gossip, mut ctx) = self.gossip();
                 for address in addresses.into_iter().filter(|address| is_reachable(*address)) {
-                    self.dial(now, address);
+                    gossip.dial(now, &mut ctx, address);
                 }
                 Ok(())
             }
             Command::Leave => {
-                self.say_good_bye(now, None);
+                let (gossip, mut ctx) = self.gossip();
+                gossip.say_good_bye(now, &mut ctx, None);
                 Ok(())
             }
             Command::Restart(within) => {
-                self.say_good_bye(now, Some(within));
+                let (gossip, mut ctx) = self.gossip();
+                gossip.say_good_bye(now, &mut ctx, Some(within));
                 Ok(())
             }
             Command::Forget(name) => self.forget(now, &name),
@@ -46,11 +49,13 @@ impl Node {
             }
             Command::Readdress(address) if !is_reachable(address) => Err(Rejected::Address { address }),
             Command::Readdress(address) => {
-                self.readdress(now, address);
+                let (gossip, mut ctx) = self.gossip();
+                gossip.readdress(now, &mut ctx, address);
                 Ok(())
             }
             Command::Beat(beat) => {
-                self.suspend(now, !beat);
+                let (gossip, mut ctx) = self.gossip();
+                gossip.suspend(now, &mut ctx, !beat);
                 Ok(())
             }
             Command::Agreed(names) => {
@@ -83,7 +88,7 @@ impl Node {
         myself.restamp();
         drop(myself);
         self.gossip.broadcast.news(now, me, true);
-        self.report_update(me, changed, "its own change");
+        self.context().report_update(me, changed, "its own change");
         Ok(())
     }
 
@@ -93,9 +98,9 @@ impl Node {
         if member.is_present() || member.status == Status::Restarting {
             return Err(Rejected::StillHere { name: name.clone(), status: member.status });
         }
-        self.report(hash, MemberEventKind::Forgotten, &[], "an operator asked for it");
+        self.context().report(hash, MemberEventKind::Forgotten, &[], "an operator asked for it");
         self.roster.bury(now, hash);
-        self.detection.probes.remove(&hash);
+        self.detection.forget(hash);
         self.gossip.broadcast.news(now, hash, false);
         Ok(())
     }

@@ -6,19 +6,18 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use bytes::Bytes;
 use heartsay_proto::gossip::packet::Body;
-use heartsay_proto::{Budget, decode_into, encode_packet, gossip, open, seal};
-use rand::Rng;
+use heartsay_proto::{Budget, decode_into, gossip, open};
 
 use crate::Instant;
-use crate::config::HEADER;
+use crate::detection::indirect_probe;
+use crate::gossip::anti_entropy::Sender;
 use crate::identity::Generation;
-use crate::io::{Output, Rejected, Transmit};
+use crate::io::Rejected;
 use crate::node::Node;
-use crate::roster::member::Member;
+use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
-use crate::transport::wire;
+use crate::transport::sending::AnswerExtras;
 
 impl Node {
     pub(crate) fn on_datagram(
@@ -48,7 +47,7 @@ impl Node {
         let refused = self.on_claims(now, from, &mut packet);
         let sender = self.roster.by_tag(packet.sender);
         if let Some(sender) = sender {
-            self.hear_longest(now, from, packet.longest);
+            self.context().hear_longest(now, from, packet.longest);
             self.heard(now, sender, packet.heartbeat);
             self.core.slot_clock.hear(now - self.way(sender), packet.beat);
         }
@@ -84,20 +83,17 @@ impl Node {
         match packet.body {
             None => Ok(()),
             Some(Body::Exchange(exchange)) => {
-                let header = (packet.sender, packet.heartbeat, packet.view);
-                // Its own claim, and those of others whom to ask.
+                // Its own claim, and those of others to ask.
                 let names_others = packet.claims.len() > 1;
-                let known = if exchange.step == 2 {
-                    self.on_ack(now, from, sender, seq, names_others)
-                } else {
-                    Ok(())
-                };
-                let result = known.and_then(|()| self.on_exchange(now, from, sender, header, seq, &exchange));
+                let (tag, heartbeat, view) = (packet.sender, packet.heartbeat, packet.view);
+                let sender = Sender { address: from, tag, member: sender, heartbeat, view };
+                let result = self.on_exchange(now, sender, seq, names_others, &exchange);
                 self.transport.scratch.has_come(exchange);
                 result
             }
             Some(Body::Pull(pull)) => {
-                self.on_pull(now, from, seq, &pull);
+                let (gossip, mut ctx) = self.gossip();
+                gossip.on_pull(now, &mut ctx, from, seq, &pull);
                 Ok(())
             }
             Some(Body::Supply(supply)) => self.on_supply(now, from, sender, seq, &supply),
@@ -107,110 +103,90 @@ impl Node {
             }
             Some(Body::Pong(_)) => self.on_pong(now, seq, sender),
             Some(Body::ProbeRequest(request)) => {
-                self.on_probe_request(now, from, seq, &request);
+                indirect_probe::probe(now, &mut self.context(), from, seq, &request);
                 Ok(())
             }
-            Some(Body::ProbeReport(report)) => self.on_probe_report(now, seq, told, &report),
+            Some(Body::ProbeReport(report)) => {
+                let (detection, mut ctx) = self.detection();
+                detection.on_probe_report(now, &mut ctx, seq, told, &report)
+            }
             Some(Body::Refusal(refusal)) => {
                 self.on_refusal(now, &refusal, &packet.claims);
                 Ok(())
             }
             Some(Body::Twin(said)) => {
-                self.on_twin(now, from, (packet.sender, seq), said, packet.claims);
+                let (gossip, mut ctx) = self.gossip();
+                gossip.on_twin(now, &mut ctx, from, (packet.sender, seq), said, packet.claims);
                 Ok(())
             }
         }
+    }
+
+    /// One step of a peer's exchange with us.
+    fn on_exchange(
+        &mut self,
+        now: Instant,
+        from: Sender,
+        seq: u32,
+        names_others: bool,
+        exchange: &gossip::Exchange,
+    ) -> Result<(), Rejected> {
+        if exchange.step == 2 {
+            self.on_ack(now, from.address, from.member, seq, names_others)?;
+        }
+        let (gossip, mut ctx) = self.gossip();
+        let mut comparison = gossip.begin(now, &mut ctx, from, exchange);
+        let pages = if comparison.over { &[] } else { exchange.pages.as_slice() };
+        for page in pages {
+            let membership = self.own_membership();
+            let Self { core, roster, transport, effects, gossip, detection, .. } = self;
+            let mut ctx = Context { core, roster, transport, membership, effects };
+            let is_probed = |subject| detection.is_probing(subject);
+            let same = gossip.hear_page(now, &mut ctx, comparison.nominal, page, &is_probed)?;
+            // A refuted member is in good standing when the page is compared.
+            self.settle(now);
+            let (gossip, mut ctx) = self.gossip();
+            gossip.compare_page(now, &mut ctx, &mut comparison, page, same);
+        }
+        let (gossip, mut ctx) = self.gossip();
+        let reply = gossip.end(now, &mut ctx, comparison, exchange);
+        self.settle(now);
+        let answers = exchange.step == 1 && self.core.suspended.is_none();
+        let extras =
+            if answers { self.extras(now, from.address, from.member) } else { AnswerExtras::default() };
+        let (gossip, mut ctx) = self.gossip();
+        gossip.answer(now, &mut ctx, from.address, (seq, exchange.step), reply, extras);
+        Ok(())
+    }
+
+    fn on_ping(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        sender: Option<u64>,
+        seq: u32,
+        ping: &gossip::Ping,
+    ) {
+        if !indirect_probe::is_to_answer(&self.context(), seq, ping) {
+            return;
+        }
+        // A sender that we do not know is told no more than that we are here.
+        let about = if sender.is_some() { ping.about.as_slice() } else { &[] };
+        let silences = self.quorum.silences(now, about, self.core.config.fence);
+        let extras = self.extras(now, from, sender);
+        indirect_probe::answer_ping(now, &mut self.context(), from, seq, ping, silences, extras);
+    }
+
+    /// What an answer to `asker` says beside that which it asked.
+    fn extras(&mut self, now: Instant, to: SocketAddr, asker: Option<u64>) -> AnswerExtras {
+        let lease = self.acknowledge(now, asker);
+        let (detection, ctx) = self.detection();
+        AnswerExtras { lease, claim: detection.what_stands_against(now, &ctx, to, asker) }
     }
 
     /// How long a datagram of `sender` was under way, about.
     fn way(&self, sender: u64) -> Duration {
         let path = self.roster.get(sender).and_then(|member| member.path.rtt.smoothed());
         path.or(self.core.paths.smoothed()).unwrap_or_default() / 2
-    }
-
-    /// A packet of ours around `body`.
-    pub(crate) fn packet(&self, seq: u32, body: Option<Body>) -> gossip::Packet {
-        let myself = self.roster.myself();
-        gossip::Packet {
-            sender: myself.tag(),
-            heartbeat: myself.heartbeat,
-            seq,
-            view: 0,
-            beat: 0,
-            lease: None,
-            longest: 0,
-            body,
-            claims: Vec::new(),
-        }
-    }
-
-    /// Seals and queues a datagram, unless that is more than may leave now.
-    pub(crate) fn send(&mut self, to: SocketAddr, packet: &gossip::Packet) {
-        self.send_to_each(&[to], packet);
-    }
-
-    /// The same datagram to several with paths alike. With a key each is sealed by itself.
-    pub(crate) fn send_to_each(&mut self, targets: &[SocketAddr], packet: &gossip::Packet) {
-        let Some((last, others)) = targets.split_last() else { return };
-        let mut packet = self.introduced(*last, packet);
-        let longest = self.longest(*last);
-        if longest != 0 {
-            packet.to_mut().longest = longest;
-        }
-        let packet = &*packet;
-        encode_packet(packet, &mut self.transport.bytes);
-        let mut frame = self.sealed();
-        for to in others {
-            let next = if self.core.config.keyring.is_empty() { frame.clone() } else { self.sealed() };
-            self.queue(*to, packet, core::mem::replace(&mut frame, next));
-        }
-        self.queue(*last, packet, frame);
-    }
-
-    fn queue(&mut self, to: SocketAddr, packet: &gossip::Packet, frame: Bytes) {
-        if !self.transport.egress.passes(self.core.last_call, packet, frame.len()) {
-            self.core.stats.datagrams_held_back += 1;
-            return;
-        }
-        self.note_length(self.core.last_call, to, packet, frame.len());
-        self.core.stats.datagrams_sent += 1;
-        self.core.stats.bytes_sent += frame.len() as u64;
-        self.core.stats.claims_sent += packet.claims.len() as u64;
-        self.out.push_back(Output::Transmit(Transmit { to, bytes: frame }));
-    }
-
-    /// The frame around what was encoded last.
-    fn sealed(&mut self) -> Bytes {
-        let mut nonce = [0; 24];
-        if !self.core.config.keyring.is_empty() {
-            self.core.rng.fill_bytes(&mut nonce);
-        }
-        let mut frame = Vec::new();
-        seal(&self.transport.bytes, &self.core.config.cluster, &self.core.config.keyring, nonce, &mut frame);
-        frame.into()
-    }
-
-    /// A claim about `member` that fits a packet of its own to `to`.
-    pub(crate) fn claim(
-        &self,
-        now: Instant,
-        to: SocketAddr,
-        member: &Member,
-        detail: wire::Detail,
-    ) -> gossip::Claim {
-        self.claim_with(now, to, member, detail, usize::MAX)
-    }
-
-    /// The same with at most `share` bytes of its state.
-    pub(crate) fn claim_with(
-        &self,
-        now: Instant,
-        to: SocketAddr,
-        member: &Member,
-        detail: wire::Detail,
-        share: usize,
-    ) -> gossip::Claim {
-        let detail = if self.core.vouches_for(member) { detail } else { wire::Detail::Thin };
-        wire::write_claim(now, member, detail, self.packet_limit(to).saturating_sub(HEADER), share)
     }
 }

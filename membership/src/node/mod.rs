@@ -1,18 +1,21 @@
 //! The machine: takes one input at a time, hands it to the part that knows,
 //! and keeps the one timer.
 
+mod answers;
 mod apply;
 mod command;
 mod dispatch;
+mod effects;
+mod own_claims;
 mod query;
 pub(crate) mod quorum;
+mod status;
 mod timers;
 
 pub use query::{AccuserView, MemberSummary, MemberView};
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rand::RngExt;
@@ -21,6 +24,7 @@ use crate::Instant;
 use crate::config::Config;
 use crate::core::{Core, clock_ms};
 use crate::detection::Detection;
+use crate::effect::Effect;
 use crate::gossip::Gossip;
 use crate::identity::{Generation, Identity, is_reachable};
 use crate::io::{Event, Input, Output, Rejected};
@@ -54,11 +58,12 @@ pub enum IdentityError {
 pub struct Node {
     pub(crate) core: Core,
     pub(crate) roster: Roster,
-    pub(crate) out: VecDeque<Output>,
     pub(crate) gossip: Gossip,
     pub(crate) detection: Detection,
     pub(crate) quorum: QuorumService,
     pub(crate) transport: Transport,
+    /// What the parts have asked of one another, to be carried out.
+    effects: Vec<Effect>,
 }
 
 impl Node {
@@ -100,7 +105,7 @@ impl Node {
             transport: Transport::new(now, &config, first_request),
             core,
             roster: Roster::new(member, &config),
-            out: VecDeque::new(),
+            effects: Vec::new(),
         })
     }
 
@@ -123,7 +128,7 @@ impl Node {
                 Ok(())
             }
             Input::TooLong { to } => {
-                self.on_too_long(now, to);
+                self.context().on_too_long(now, to);
                 Ok(())
             }
             Input::Timeout => {
@@ -134,12 +139,13 @@ impl Node {
                 let unix_ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
                 let offset_ms = unix_ms.saturating_sub(clock_ms(now));
                 let ahead_ms = u64::try_from(offset_ms.saturating_sub(self.core.unix_offset_ms)).unwrap_or(0);
-                self.note_absence(now, Duration::from_millis(ahead_ms));
+                self.core.note_absence(now, Duration::from_millis(ahead_ms));
                 self.core.unix_offset_ms = offset_ms;
                 Ok(())
             }
             Input::Command(command) => self.on_command(now, command),
         };
+        self.settle(now);
         if let Err(rejected) = &result {
             *self.core.stats.rejected.entry(rejected.reason()).or_default() += 1;
         }
@@ -148,7 +154,7 @@ impl Node {
 
     /// The next thing for the world to do. Ends with [`Output::Timeout`].
     pub fn poll_output(&mut self) -> Output {
-        match self.out.pop_front() {
+        match self.transport.out.pop_front() {
             Some(output) => output,
             None => {
                 self.core.promised = self.next_wake_up();
@@ -158,7 +164,7 @@ impl Node {
     }
 
     pub(crate) fn emit(&mut self, event: Event) {
-        self.out.push_back(Output::Event(event));
+        self.context().emit(event);
     }
 
     /// We were not called for long: shift every "since", so that nobody is blamed for our own absence.
@@ -166,7 +172,7 @@ impl Node {
         let expected = self.core.promised.max(self.core.last_call);
         let Some(away) = self.core.health.stall(now, expected) else { return };
         self.core.stats.stalls += 1;
-        self.note_absence(now, away);
+        self.core.note_absence(now, away);
         self.core.recovering_until = now + RECOVERY;
         self.transport.requests.shift(away);
         self.roster.shift(now, away);

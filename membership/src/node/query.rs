@@ -8,6 +8,7 @@ use heartsay_detector::Detector;
 
 use crate::Instant;
 use crate::detection::case::CaseView;
+use crate::detection::outside::Outside;
 use crate::detection::verdict::SuspectShare;
 use crate::identity::{Generation, Heartbeat, HostId, Name, Version};
 use crate::node::Node;
@@ -16,6 +17,7 @@ use crate::roster::member::Member;
 use crate::roster::standing::{ACCUSERS_TO_KEEP_OUT, Accusation, Evidence, Status};
 use crate::roster::{Census, Roster};
 use crate::stats::Stats;
+use crate::transport::path_limits::NarrowPath;
 
 /// One member as this node sees it at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,7 +146,10 @@ impl Node {
     #[must_use]
     pub fn member(&self, now: Instant, name: &Name) -> Option<MemberView> {
         let member = self.roster.get(fingerprint::of_name(name))?;
-        Some(MemberView { case: self.case(now, member), ..self.view_of(now, member) })
+        Some(MemberView {
+            case: self.detection.case(now, &self.core, &self.roster, member),
+            ..self.view_of(now, member)
+        })
     }
 
     /// A quick look over everybody known, in the order of the roster.
@@ -165,8 +170,8 @@ impl Node {
             local_health: self.core.health.score(self.core.last_call),
             isolated: self.detection.suspect_share == SuspectShare::Most,
             tombstones: self.roster.tombstones().len(),
-            peers_agreeing: self.peers_heard().filter(|agrees| *agrees).count(),
-            peers_known: self.peers_heard().count(),
+            peers_agreeing: self.detection.footing.peers_heard(&self.roster).filter(|agrees| *agrees).count(),
+            peers_known: self.detection.footing.peers_heard(&self.roster).count(),
             values_too_long: self.values_too_long(),
             seeds_heard: self.gossip.join.seeds_heard(),
             narrow_paths: self.transport.path_limits.count(),
@@ -183,7 +188,7 @@ impl Node {
     /// Whether the first complete view has been seen (or nobody is to be found), and nobody else has our name.
     #[must_use]
     pub fn is_joined(&self) -> bool {
-        self.gossip.join.is_joined() && !self.detection.footing.is_refused()
+        self.own_membership().is_joined()
     }
 
     /// Whether the good-bye was said until the next life only.
@@ -196,6 +201,18 @@ impl Node {
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.gossip.leave.is_some()
+    }
+
+    /// Why the others do not count this node as a member; `None`: as far as it knows, they do.
+    #[must_use]
+    pub fn outside(&self) -> Option<Outside> {
+        self.detection.outside(&self.roster)
+    }
+
+    /// The paths on which long datagrams get lost while short ones arrive.
+    #[must_use]
+    pub fn narrow_paths(&self) -> Vec<NarrowPath> {
+        self.transport.path_limits.narrow(&self.core.config, &self.roster)
     }
 
     fn values_too_long(&self) -> usize {

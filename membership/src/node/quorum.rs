@@ -6,13 +6,13 @@ use heartsay_proto::gossip;
 use heartsay_proto::gossip::packet::Body;
 
 use crate::Instant;
+use crate::detection::Detection;
 use crate::detection::verdict::SuspectShare;
 use crate::identity::Name;
 use crate::io::{Event, MemberEventKind};
 use crate::node::Node;
 use crate::quorum::otherwise::Stated;
 use crate::quorum::{Context, Effect, Quorum, QuorumService, QuorumStatus};
-use crate::roster::member::Member;
 use crate::roster::state::QUORUM_KEY;
 use crate::transport::requests::RequestKind;
 
@@ -33,7 +33,7 @@ impl Node {
     /// Members that are here and were told of another electorate than we were, by name.
     #[must_use]
     pub fn told_otherwise(&self, now: Instant) -> Vec<(Name, Stated)> {
-        self.quorum.told_otherwise(&self.quorum_context(now), self.is_taken_in())
+        self.quorum.told_otherwise(&self.quorum_context(now), self.detection.footing.is_taken_in())
     }
 
     /// Somebody came or went: count again, once for many that do so together.
@@ -46,13 +46,14 @@ impl Node {
     pub(crate) fn count_presence(&mut self, now: Instant) {
         let census = self.roster.census();
         let others = (census.alive + census.suspect).saturating_sub(1);
-        let share = SuspectShare::of(self.silent_members(), others);
+        let share = SuspectShare::of(self.detection.silent_members(&self.roster), others);
         let was = core::mem::replace(&mut self.detection.suspect_share, share);
         if (was == SuspectShare::Most) != (share == SuspectShare::Most) {
             self.emit(Event::Isolated(share == SuspectShare::Most));
         }
         self.with_quorum(now, QuorumService::count);
-        self.replace_witness(now);
+        let accused = self.detection.accused(&self.roster);
+        self.each(now, accused, Detection::probe_as_witness);
     }
 
     /// Counts the proofs again.
@@ -81,13 +82,9 @@ impl Node {
 
     /// What we say of quorum to `asker`: to say it is to acknowledge it as a member.
     pub(crate) fn acknowledge(&mut self, now: Instant, asker: Option<u64>) -> Option<gossip::Lease> {
-        let counts = asker.and_then(|asker| self.roster.get(asker)).is_some_and(|asker| self.counts(asker));
+        let counts =
+            asker.and_then(|asker| self.roster.get(asker)).is_some_and(|asker| self.detection.counts(asker));
         self.with_quorum(now, |quorum, context| quorum.acknowledge(context, asker, counts))
-    }
-
-    /// Whether a member counts for anything here: it is neither down nor gone, nor about to be put out.
-    pub(crate) fn counts(&self, member: &Member) -> bool {
-        member.is_present() && !self.detection.damping.has_notice(member)
     }
 
     /// Whether a member that is down is fenced now and was not before.
@@ -106,16 +103,17 @@ impl Node {
         let (leaving, joined) = (gossip.leave.is_some(), gossip.join.is_joined());
         let result = call(quorum, &Context { now, core, roster, leaving, joined, told_out, outside });
         for effect in self.quorum.take_effects() {
-            self.carry_out(now, effect);
+            self.carry_out_for_quorum(now, effect);
         }
         result
     }
 
-    fn carry_out(&mut self, now: Instant, effect: Effect) {
+    fn carry_out_for_quorum(&mut self, now: Instant, effect: Effect) {
         match effect {
             Effect::Ask(elector) => {
                 if let Some(to) = self.roster.get(elector).map(|member| member.incarnation.address()) {
-                    self.ping(now, elector, to, RequestKind::Lease);
+                    let about = self.quorum.ask_about(&mut self.core.rng);
+                    self.context().ping_about(now, elector, to, RequestKind::Lease, about);
                 }
             }
             Effect::Event(event) => self.emit(event),
@@ -129,7 +127,7 @@ impl Node {
             Effect::Count => self.count_presence(now),
             Effect::Fenced(subject) => {
                 let reason = "a majority has acknowledged nothing of it for longer than its lease";
-                self.report(subject, MemberEventKind::Fenced, &[], reason);
+                self.report_verdict(subject, MemberEventKind::Fenced, &[], reason);
             }
         }
     }

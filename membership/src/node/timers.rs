@@ -1,9 +1,11 @@
 //! The timers of a node: one table that says when each part wants to be called, and what is done then.
 
 use crate::Instant;
-use crate::detection::probe::Probe;
+use crate::detection::Detection;
+use crate::gossip::Gossip;
 use crate::gossip::leave::Leave;
 use crate::node::Node;
+use crate::transport::context::Context;
 
 /// One reason to be called.
 struct Timer {
@@ -16,30 +18,62 @@ struct Timer {
 /// All of them, in the order in which those that are due at one moment run.
 const TIMERS: [Timer; 17] = [
     Timer { name: "round", due: |node| node.gossip.next_round, run: Node::round },
-    Timer { name: "eager exchange", due: |node| node.gossip.eager_at, run: Node::eager_exchange },
+    Timer {
+        name: "eager exchange",
+        due: |node| node.gossip.eager_at,
+        run: |node, now| node.in_gossip(now, Gossip::eager_exchange),
+    },
     Timer { name: "unanswered", due: |node| node.transport.requests.next(), run: Node::expire_requests },
-    Timer { name: "probes", due: Node::probes_due, run: Node::step_probes },
+    Timer { name: "probes", due: |node| node.detection.probes_due(), run: Node::step_probes },
     Timer {
         name: "extra probes",
         due: |node| node.detection.extra_probes.next(),
-        run: Node::step_extra_probes,
+        run: |node, now| node.in_detection(now, Detection::step_extra_probes),
     },
-    Timer { name: "testimony", due: |node| node.detection.testify_at, run: Node::testify },
-    Timer { name: "join", due: |node| node.gossip.join.next(), run: Node::step_join },
-    Timer { name: "pulls", due: |node| node.gossip.pulls.next(), run: Node::step_pulls },
-    Timer { name: "long states", due: |node| node.gossip.remainders.next(), run: Node::step_remainders },
-    Timer { name: "joined", due: |node| node.gossip.join.complete_by(), run: Node::completed },
+    Timer {
+        name: "testimony",
+        due: |node| node.detection.testify_at,
+        run: |node, now| node.in_detection(now, Detection::testify),
+    },
+    Timer {
+        name: "join",
+        due: |node| node.gossip.join.next(),
+        run: |node, now| node.in_gossip(now, Gossip::step_join),
+    },
+    Timer {
+        name: "pulls",
+        due: |node| node.gossip.pulls.next(),
+        run: |node, now| node.in_gossip(now, Gossip::step_pulls),
+    },
+    Timer {
+        name: "long states",
+        due: |node| node.gossip.remainders.next(),
+        run: |node, now| node.in_gossip(now, Gossip::step_remainders),
+    },
+    Timer {
+        name: "joined",
+        due: |node| node.gossip.join.complete_by(),
+        run: |node, now| node.in_gossip(now, Gossip::completed),
+    },
     Timer { name: "path limits", due: |node| node.transport.path_limits.next(), run: Node::step_path_limits },
     Timer {
         name: "leave",
         due: |node| node.gossip.leave.as_ref().map_or(Instant::NEVER, Leave::next),
-        run: Node::step_leave,
+        run: |node, now| node.in_gossip(now, Gossip::step_leave),
     },
-    Timer { name: "restarts", due: |node| node.gossip.restarts_end, run: Node::end_restarts },
+    Timer {
+        name: "restarts",
+        due: |node| node.gossip.restarts_end,
+        run: |node, now| node.in_gossip(now, Gossip::end_restarts),
+    },
     Timer { name: "recount", due: |node| node.quorum.recount_at, run: Node::count_presence },
     Timer { name: "renew lease", due: |node| node.quorum.voting.renew_at(), run: Node::renew_lease },
     Timer { name: "judge quorum", due: |node| node.quorum.voting.settles_at(), run: Node::judge_quorum },
-    Timer { name: "news", due: |node| node.gossip.broadcast.next(), run: Node::pass_on_news },
+    Timer {
+        name: "news",
+        due: |node| node.gossip.broadcast.next(),
+        run: |node, now| node.in_gossip(now, Gossip::pass_on_news),
+    },
 ];
 
 impl Node {
@@ -58,7 +92,71 @@ impl Node {
         TIMERS.iter().map(|timer| (timer.due)(self)).min().unwrap_or(Instant::NEVER)
     }
 
-    fn probes_due(&self) -> Instant {
-        self.detection.probes.values().map(Probe::next).min().unwrap_or(Instant::NEVER)
+    fn in_gossip(&mut self, now: Instant, step: fn(&mut Gossip, Instant, &mut Context<'_>)) {
+        let (gossip, mut ctx) = self.gossip();
+        step(gossip, now, &mut ctx);
+        self.settle(now);
+    }
+
+    fn in_detection(&mut self, now: Instant, step: fn(&mut Detection, Instant, &mut Context<'_>)) {
+        let (detection, mut ctx) = self.detection();
+        step(detection, now, &mut ctx);
+        self.settle(now);
+    }
+
+    /// Once per slot: a heartbeat and exchanges, a look at all members, and housekeeping.
+    fn round(&mut self, now: Instant) {
+        self.in_gossip(now, Gossip::round);
+        if self.roster.is_leaving() {
+            return;
+        }
+        self.look_at_silence(now);
+        self.look_at_links(now);
+        self.in_detection(now, Detection::look_at_ourselves);
+        self.quorum.recount_at = now;
+        self.in_gossip(now, Gossip::tidy);
+    }
+
+    fn step_probes(&mut self, now: Instant) {
+        let due = self.detection.due(now);
+        self.each(now, due, Detection::step_probe);
+    }
+
+    fn look_at_silence(&mut self, now: Instant) {
+        let (detection, mut ctx) = self.detection();
+        let surprising = detection.surprising(now, &mut ctx);
+        self.each(now, surprising, Detection::ask_after);
+        let (detection, mut ctx) = self.detection();
+        let unheard = detection.unheard(now, &mut ctx);
+        self.each(now, unheard, Detection::ask_after);
+    }
+
+    fn look_at_links(&mut self, now: Instant) {
+        self.in_detection(now, Detection::count_flaps);
+        let on_notice = self.detection.on_notice();
+        self.each(now, on_notice, Detection::judge_link);
+        let recorded = self.detection.recorded();
+        self.each(now, recorded, Detection::look_at_link);
+    }
+
+    /// A step of the detection for each of some members, and what comes of it before the next one.
+    pub(super) fn each(
+        &mut self,
+        now: Instant,
+        subjects: Vec<u64>,
+        step: fn(&mut Detection, Instant, &mut Context<'_>, u64),
+    ) {
+        for subject in subjects {
+            let (detection, mut ctx) = self.detection();
+            step(detection, now, &mut ctx, subject);
+            self.settle(now);
+        }
+    }
+
+    fn step_path_limits(&mut self, now: Instant) {
+        let membership = self.own_membership();
+        let Self { core, roster, transport, effects, gossip, .. } = self;
+        let mut ctx = Context { core, roster, transport, membership, effects };
+        ctx.step_path_limits(now, |seed| gossip.join.has_heard(seed));
     }
 }

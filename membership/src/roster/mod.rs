@@ -132,6 +132,11 @@ impl Roster {
         self.get(self.me).expect("we are in our own roster")
     }
 
+    /// Whether we have said good-bye, for good or until the next incarnation.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.myself().status, Status::Left | Status::Restarting)
+    }
+
     /// The names of those that are known.
     pub fn names(&self, hashes: &[u64]) -> Vec<Name> {
         hashes

@@ -1,14 +1,19 @@
 //! What leaves and arrives: claims on the wire, open requests, budgets, path limits.
 
+pub mod context;
 pub mod egress;
 pub mod path_limits;
 pub mod requests;
 pub mod scratch;
+pub mod sending;
 pub mod token_bucket;
 pub mod wire;
 
+use std::collections::VecDeque;
+
 use crate::Instant;
 use crate::config::Config;
+use crate::io::Output;
 use egress::EgressLimiter;
 use path_limits::PathLimits;
 use requests::Requests;
@@ -25,6 +30,10 @@ pub struct Transport {
     /// Reused for the body of what comes and goes, and for a page of it.
     pub bytes: Vec<u8>,
     pub scratch: Scratch,
+    /// What the driver has yet to take.
+    pub out: VecDeque<Output>,
+    /// Until then not all members know our address, which has changed: datagrams introduce us.
+    pub introduce_until: Instant,
 }
 
 impl Transport {
@@ -35,6 +44,8 @@ impl Transport {
             path_limits: PathLimits::new(),
             bytes: Vec::new(),
             scratch: Scratch::new(),
+            out: VecDeque::new(),
+            introduce_until: Instant::EPOCH,
         }
     }
 }

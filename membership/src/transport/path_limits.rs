@@ -21,12 +21,14 @@ use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{Budget, Message, gossip};
 
 use crate::Instant;
+use crate::config::Config;
 use crate::identity::Name;
 use crate::io::Event;
-use crate::node::Node;
+use crate::roster::Roster;
 use crate::roster::member::Member;
 use crate::roster::peers;
 use crate::roster::peers::is_other;
+use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
 
 /// A path on which long datagrams get lost while short ones arrive.
@@ -117,6 +119,20 @@ impl PathLimits {
         narrow >= if joined { SEVERAL } else { 1 } && self.paths.iter().all(|path| path.found != Found::Whole)
     }
 
+    /// The paths on which long datagrams get lost while short ones arrive.
+    pub fn narrow(&self, config: &Config, roster: &Roster) -> Vec<NarrowPath> {
+        let name =
+            |to| roster.iter().find(|m| m.incarnation.address() == to).map(|m| m.incarnation.name.clone());
+        let view = |path: &Path| NarrowPath {
+            to: path.to,
+            name: name(path.to),
+            passes: FLOOR,
+            lost: config.datagram.limit(),
+            told: matches!(path.found, Found::Told { .. }),
+        };
+        self.paths.iter().filter(|path| path.is_shown()).map(view).collect()
+    }
+
     /// How many are known to be narrow.
     pub fn count(&self) -> usize {
         self.paths.iter().filter(|path| path.is_shown()).count()
@@ -192,11 +208,11 @@ impl Path {
     }
 }
 
-impl Node {
+impl Context<'_> {
     /// Room for a packet inside a datagram to `to`.
-    pub(crate) fn packet_limit(&self, to: SocketAddr) -> usize {
+    pub fn packet_limit(&self, to: SocketAddr) -> usize {
         let (whole, keyring) = (self.core.config.datagram, &self.core.config.keyring);
-        if self.transport.path_limits.is_short(to, self.is_joined()) {
+        if self.transport.path_limits.is_short(to, self.membership.is_joined()) {
             Budget::new(FLOOR).unwrap_or(whole).for_frame(keyring).saturating_sub(LONGEST_FIELD)
         } else {
             whole.for_frame(keyring)
@@ -204,13 +220,13 @@ impl Node {
     }
 
     /// What to say of the path in a datagram to `to`.
-    pub(crate) fn longest(&self, to: SocketAddr) -> u32 {
-        let narrow = self.transport.path_limits.is_to_tell(to, self.is_joined());
+    pub fn longest(&self, to: SocketAddr) -> u32 {
+        let narrow = self.transport.path_limits.is_to_tell(to, self.membership.is_joined());
         if narrow { u32::try_from(FLOOR).unwrap_or(0) } else { 0 }
     }
 
     /// The same addresses by what a datagram to them looks like, those that take most first.
-    pub(crate) fn alike(&self, targets: &[SocketAddr]) -> Vec<Vec<SocketAddr>> {
+    pub fn alike(&self, targets: &[SocketAddr]) -> Vec<Vec<SocketAddr>> {
         let mut groups: Vec<((usize, u32), Vec<SocketAddr>)> = Vec::new();
         for to in targets {
             let looks = (self.packet_limit(*to), self.longest(*to));
@@ -224,13 +240,7 @@ impl Node {
     }
 
     /// A datagram of `length` bytes leaves.
-    pub(crate) fn note_length(
-        &mut self,
-        now: Instant,
-        to: SocketAddr,
-        packet: &gossip::Packet,
-        length: usize,
-    ) {
+    pub fn note_length(&mut self, now: Instant, to: SocketAddr, packet: &gossip::Packet, length: usize) {
         if length <= FLOOR {
             return;
         }
@@ -252,7 +262,7 @@ impl Node {
     }
 
     /// A question to `request` was answered.
-    pub(crate) fn note_passage(&mut self, now: Instant, seq: u32, request: &Request) {
+    pub fn note_passage(&mut self, now: Instant, seq: u32, request: &Request) {
         let limits = &mut self.transport.path_limits;
         if limits.paths.is_empty() {
             return;
@@ -272,7 +282,7 @@ impl Node {
     }
 
     /// Calls at a seed that does not answer are short by turns: it may be that long ones do not arrive.
-    pub(crate) fn take_turn(&mut self, to: SocketAddr) {
+    pub fn take_turn(&mut self, to: SocketAddr) {
         if let Some(path) = self.transport.path_limits.get_mut(to)
             && path.doubts >= SHORT_AFTER
             && path.found == Found::Nothing
@@ -282,26 +292,26 @@ impl Node {
     }
 
     /// A question that is answered at length was not answered.
-    pub(crate) fn doubt_answers(&mut self, now: Instant, from: SocketAddr) {
+    pub fn doubt_answers(&mut self, now: Instant, from: SocketAddr) {
         if self.core.config.datagram.limit() > FLOOR {
             self.transport.path_limits.doubt(now, from, 1);
         }
     }
 
     /// Both sides know the same: what was sent has arrived.
-    pub(crate) fn note_agreement_with(&mut self, from: SocketAddr) {
+    pub fn note_agreement_with(&mut self, from: SocketAddr) {
         self.transport.path_limits.arrived(from);
     }
 
     /// A router says that a datagram to `to` was too long for it.
-    pub(crate) fn on_too_long(&mut self, now: Instant, to: SocketAddr) {
+    pub fn on_too_long(&mut self, now: Instant, to: SocketAddr) {
         if self.core.config.datagram.limit() > FLOOR {
             self.transport.path_limits.doubt(now, to, DOUBTFUL);
         }
     }
 
     /// What the other side says of the path to us.
-    pub(crate) fn hear_longest(&mut self, now: Instant, from: SocketAddr, longest: u32) {
+    pub fn hear_longest(&mut self, now: Instant, from: SocketAddr, longest: u32) {
         let limits = &mut self.transport.path_limits;
         if longest == 0 {
             if let Some(Found::Told { shown, .. }) = limits.get(from).map(|path| path.found) {
@@ -325,7 +335,7 @@ impl Node {
     }
 
     /// Measures the next path that is due.
-    pub(crate) fn step_path_limits(&mut self, now: Instant) {
+    pub fn step_path_limits(&mut self, now: Instant, has_heard: impl Fn(SocketAddr) -> bool) {
         if now < self.transport.path_limits.next() {
             return;
         }
@@ -359,12 +369,12 @@ impl Node {
                 self.transport.path_limits.paths.retain(|path| path.to != to);
                 self.tell_of_path(to, false);
             }
-            (Found::Narrow { measured: false }, None) if self.is_joined() => {
+            (Found::Narrow { measured: false }, None) if self.membership.is_joined() => {
                 self.transport.path_limits.paths.retain(|path| path.to != to);
             }
             (Found::Narrow { measured: false }, None) => self.look_again(to, now + PAUSE),
             (Found::Nothing | Found::Whole, None) => {
-                let heard = self.gossip.join.has_heard(to);
+                let heard = has_heard(to);
                 let Some(path) = self.transport.path_limits.get_mut(to) else { return };
                 path.next = Instant::NEVER;
                 if path.short_passes || heard {
@@ -422,7 +432,7 @@ impl Node {
     }
 
     /// The answer to a measurement is no longer than a datagram may be.
-    pub(crate) fn fit_padding(&mut self, now: Instant, packet: &mut gossip::Packet) {
+    pub fn fit_padding(&mut self, now: Instant, packet: &mut gossip::Packet) {
         let affordable = self.transport.egress.affords(now, self.core.config.datagram.limit());
         let over = packet.encoded_len().saturating_sub(self.longest_packet());
         if let Some(Body::Pong(pong)) = &mut packet.body {
@@ -433,7 +443,7 @@ impl Node {
     }
 
     /// The answer to a measurement is here.
-    pub(crate) fn path_probe_answered(&mut self, now: Instant, to: SocketAddr, long: bool) {
+    pub fn path_probe_answered(&mut self, now: Instant, to: SocketAddr, long: bool) {
         let Some(path) = self.transport.path_limits.get_mut(to) else { return };
         if !long {
             path.short_passes = true;
@@ -447,7 +457,7 @@ impl Node {
     }
 
     /// The long one of a measurement did not come back.
-    pub(crate) fn path_probe_lost(&mut self, now: Instant, to: SocketAddr) {
+    pub fn path_probe_lost(&mut self, now: Instant, to: SocketAddr) {
         let Some(path) = self.transport.path_limits.get_mut(to) else { return };
         if core::mem::take(&mut path.short_passes) {
             path.lost += 1;
@@ -485,7 +495,7 @@ impl Node {
         }
         let me = self.core.me;
         let unknown = |m: &Member| is_other(m, me) && limits.get(m.incarnation.address()).is_none();
-        let another = peers::sample(&self.roster, &mut self.core.rng, 1, unknown);
+        let another = peers::sample(self.roster, &mut self.core.rng, 1, unknown);
         if let Some(to) = another.first().map(|m| m.incarnation.address()) {
             self.transport.path_limits.doubt(now, to, DOUBTFUL);
         }
@@ -493,22 +503,6 @@ impl Node {
 
     fn tell_of_path(&mut self, to: SocketAddr, narrow: bool) {
         self.emit(Event::PathLimited { to, narrow });
-    }
-
-    /// The paths on which long datagrams get lost while short ones arrive.
-    #[must_use]
-    pub fn narrow_paths(&self) -> Vec<NarrowPath> {
-        let name = |to| {
-            self.roster.iter().find(|m| m.incarnation.address() == to).map(|m| m.incarnation.name.clone())
-        };
-        let view = |path: &Path| NarrowPath {
-            to: path.to,
-            name: name(path.to),
-            passes: FLOOR,
-            lost: self.core.config.datagram.limit(),
-            told: matches!(path.found, Found::Told { .. }),
-        };
-        self.transport.path_limits.paths.iter().filter(|path| path.is_shown()).map(view).collect()
     }
 }
 

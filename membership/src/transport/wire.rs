@@ -225,3 +225,6 @@ const VERSIONS_TOLD: usize = 3;
 const THIN: usize = 44;
 /// Longer silences need not be told apart; keeps a hostile number from mattering.
 const LONGEST_SILENCE: Duration = Duration::from_secs(600);
+/// Bytes of each state that come with a record, so that longer ones do not keep the others waiting: three or four records share
+/// a datagram then, and of most members it is everything. The rest comes by remainder.rs.
+pub const SHARE: usize = 256;

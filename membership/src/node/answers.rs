@@ -1,0 +1,171 @@
+//! Answers to our questions, and questions without an answer: each goes to the part that asked.
+
+use core::net::SocketAddr;
+
+use heartsay_proto::gossip;
+
+use crate::Instant;
+use crate::detection::indirect_probe::{self, ProbeOutcome};
+use crate::io::Rejected;
+use crate::node::Node;
+use crate::roster::member::Member;
+use crate::transport::requests::{Request, RequestKind};
+
+impl Node {
+    /// An answer to question `seq` came from `sender`: the path is measured, and a probe of the sender ends. An answer counts
+    /// only if its incarnation is the one we asked: a process at the address of a dead member, under its name or another,
+    /// must not keep it alive.
+    pub(crate) fn answered(&mut self, now: Instant, seq: u32, sender: Option<u64>) -> Option<Request> {
+        let asked = self.transport.requests.get(seq)?;
+        if asked.subject.is_some() && asked.subject != sender || asked.kind == RequestKind::CloneProbe {
+            return None;
+        }
+        let request = self.transport.requests.answered(seq)?;
+        let (detection, mut ctx) = self.detection();
+        ctx.note_passage(now, seq, &request);
+        detection.on_answer(now, &mut ctx, &request);
+        self.settle(now);
+        Some(request)
+    }
+
+    /// A peer answered step 1 of our exchange.
+    pub(crate) fn on_ack(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        sender: Option<u64>,
+        seq: u32,
+        names_others: bool,
+    ) -> Result<(), Rejected> {
+        let Some(request) = self.answered(now, seq, sender) else {
+            // From another incarnation than was asked: who it is comes out of the exchange.
+            let stays_open = self.transport.requests.get(seq).is_some();
+            return if stays_open { Ok(()) } else { Err(Rejected::Unexpected { what: "ack" }) };
+        };
+        if request.kind == RequestKind::Dial {
+            let (gossip, mut ctx) = self.gossip();
+            gossip.dial_answered(now, &mut ctx, Some(from).filter(|_| !names_others));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_pong(&mut self, now: Instant, seq: u32, sender: Option<u64>) -> Result<(), Rejected> {
+        let request = self.answered(now, seq, sender).ok_or(Rejected::Unexpected { what: "pong" })?;
+        match (request.kind, request.subject) {
+            (RequestKind::OnBehalf { asker, seq }, Some(subject)) => {
+                indirect_probe::report(now, &mut self.context(), asker, seq, subject, ProbeOutcome::Answered);
+            }
+            (RequestKind::Leave, _) => self.gossip.good_bye_heard(),
+            (RequestKind::PathProbe { long }, _) => self.context().path_probe_answered(now, request.to, long),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_supply(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        sender: Option<u64>,
+        seq: u32,
+        supply: &gossip::Supply,
+    ) -> Result<(), Rejected> {
+        let request = self.answered(now, seq, sender).ok_or(Rejected::Unexpected { what: "supply" })?;
+        let (gossip, mut ctx) = self.gossip();
+        gossip.on_supply(now, &mut ctx, from, &request, supply)
+    }
+
+    /// Questions whose time is up.
+    pub(crate) fn expire_requests(&mut self, now: Instant) {
+        for request in self.transport.requests.expired(now) {
+            self.detection.footing.unanswered();
+            self.unanswered(now, &request);
+        }
+    }
+
+    fn unanswered(&mut self, now: Instant, request: &Request) {
+        let (detection, mut ctx) = self.detection();
+        match (request.kind, request.subject) {
+            (RequestKind::Exchange | RequestKind::ExtraProbe | RequestKind::Probe, Some(subject)) => {
+                detection.on_silence(now, &mut ctx, subject, request);
+            }
+            (RequestKind::LinkProbe, Some(subject)) => {
+                detection.look_unanswered(&mut ctx, subject, request.sent);
+            }
+            (RequestKind::OnBehalf { asker, seq }, Some(subject)) => {
+                indirect_probe::report(now, &mut ctx, asker, seq, subject, ProbeOutcome::Silent);
+            }
+            (RequestKind::Indirect { helper }, subject) => {
+                detection.helper_silent(now, &mut ctx, helper, subject);
+            }
+            (RequestKind::Pull { part, .. }, _) => {
+                ctx.doubt_answers(now, request.to);
+                let (gossip, mut ctx) = self.gossip();
+                gossip.pull_unanswered(now, &mut ctx, part);
+            }
+            (RequestKind::PathProbe { long: true }, _) => ctx.path_probe_lost(now, request.to),
+            (RequestKind::CloneProbe, _) => {
+                let (gossip, mut ctx) = self.gossip();
+                gossip.clone_unanswered(now, &mut ctx);
+            }
+            // Electors are asked again by the lease itself.
+            (
+                RequestKind::Exchange
+                | RequestKind::ExtraProbe
+                | RequestKind::Probe
+                | RequestKind::LinkProbe
+                | RequestKind::OnBehalf { .. },
+                None,
+            )
+            | (
+                RequestKind::Leave
+                | RequestKind::Dial
+                | RequestKind::Lease
+                | RequestKind::PathProbe { long: false },
+                _,
+            ) => {}
+        }
+        self.settle(now);
+    }
+
+    /// The kernel of the host at `to` says that no process listens there.
+    pub(crate) fn on_refused(&mut self, now: Instant, to: SocketAddr) {
+        self.core.stats.refusals += 1;
+        for request in self.transport.requests.refused(to) {
+            // What a helper's host refuses says nothing of the member that it was asked about.
+            let asked = request.subject.filter(|_| !matches!(request.kind, RequestKind::Indirect { .. }));
+            let incarnation = asked.and_then(|subject| self.roster.get(subject)).map(Member::tag);
+            if incarnation.is_some_and(|tag| self.detection.refusals.says_nothing(now, tag)) {
+                self.unanswered(now, &request);
+                continue;
+            }
+            self.refused(now, &request);
+            self.settle(now);
+        }
+    }
+
+    fn refused(&mut self, now: Instant, request: &Request) {
+        let (detection, mut ctx) = self.detection();
+        match (request.kind, request.subject) {
+            (RequestKind::OnBehalf { asker, seq }, Some(subject)) => {
+                indirect_probe::report(now, &mut ctx, asker, seq, subject, ProbeOutcome::Refused);
+                detection.refused_by(now, &mut ctx, subject, request.sent);
+            }
+            (
+                RequestKind::Exchange
+                | RequestKind::ExtraProbe
+                | RequestKind::Probe
+                | RequestKind::LinkProbe
+                | RequestKind::Lease,
+                Some(subject),
+            ) => detection.refused_by(now, &mut ctx, subject, request.sent),
+            (RequestKind::PathProbe { long: true }, _) => ctx.path_probe_lost(now, request.to),
+            (RequestKind::CloneProbe, _) => {
+                let (gossip, mut ctx) = self.gossip();
+                gossip.clone_is_past(&mut ctx);
+            }
+            // Dials come again in their time, and a good-bye is for any peer that is there.
+            _ => {}
+        }
+    }
+}

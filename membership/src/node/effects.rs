@@ -1,0 +1,83 @@
+//! What one part asks of the others, carried out.
+
+use crate::Instant;
+use crate::detection::Detection;
+use crate::effect::Effect;
+use crate::gossip::Gossip;
+use crate::node::Node;
+use crate::transport::context::{Context, OwnMembership};
+
+impl Node {
+    /// What a part is called with.
+    pub(crate) fn context(&mut self) -> Context<'_> {
+        let membership = self.own_membership();
+        let Self { core, roster, transport, effects, .. } = self;
+        Context { core, roster, transport, membership, effects }
+    }
+
+    /// The gossip, and what it is called with.
+    pub(crate) fn gossip(&mut self) -> (&mut Gossip, Context<'_>) {
+        let membership = self.own_membership();
+        let Self { core, roster, transport, effects, gossip, .. } = self;
+        (gossip, Context { core, roster, transport, membership, effects })
+    }
+
+    /// The failure detection, and what it is called with.
+    pub(crate) fn detection(&mut self) -> (&mut Detection, Context<'_>) {
+        let membership = self.own_membership();
+        let Self { core, roster, transport, effects, detection, .. } = self;
+        (detection, Context { core, roster, transport, membership, effects })
+    }
+
+    pub(super) fn own_membership(&self) -> OwnMembership {
+        OwnMembership { complete: self.gossip.join.is_joined(), refused: self.detection.footing.is_refused() }
+    }
+
+    /// Carries out what the parts have asked for since the last time, and what comes of that.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        while !self.effects.is_empty() {
+            // What an effect asks for comes before what was waiting.
+            let waiting = self.effects.split_off(1);
+            let effect = self.effects.pop();
+            if let Some(effect) = effect {
+                self.carry_out(now, effect);
+            }
+            self.effects.extend(waiting);
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, effect: Effect) {
+        match effect {
+            Effect::Refresh { subject, reason } => self.refresh(now, subject, reason),
+            Effect::Heartbeat(subject) => self.after_heartbeat(now, subject),
+            Effect::Ended(subject) => self.detection.forget(subject),
+            Effect::RestartOver(subject) => {
+                let (detection, mut ctx) = self.detection();
+                detection.watch_after_restart(now, &mut ctx, subject);
+            }
+            Effect::Witness(subject) => {
+                let (detection, mut ctx) = self.detection();
+                detection.probe_as_witness(now, &mut ctx, subject);
+            }
+            Effect::Judge(subject) => {
+                let (detection, mut ctx) = self.detection();
+                detection.judge(now, &mut ctx, subject);
+            }
+            Effect::News { subject, full } => self.gossip.broadcast.news(now, subject, full),
+            Effect::Recount => self.recount(now),
+            Effect::JudgeQuorum => self.judge_quorum(now),
+            Effect::Agreement { peer, agrees } => self.detection.footing.note_agreement(peer, agrees),
+            Effect::NameHeld { holder, address, generation } => {
+                let (detection, mut ctx) = self.detection();
+                detection.refuse(now, &mut ctx, holder, address, generation);
+            }
+            Effect::BeginAnew(above) => self.begin_anew(now, above),
+            Effect::Renewed => self.detection.footing.begin_anew(),
+            Effect::Leaving => self.detection.probes.clear(),
+            Effect::Complete => {
+                let (detection, mut ctx) = self.detection();
+                detection.on_complete(&mut ctx);
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What a part is called with: what it may read and change, the way out, and a place for what others are to do.
+
+use std::borrow::Cow;
+
+use crate::core::Core;
+use crate::effect::Effect;
+use crate::io::{Event, MemberEvent, MemberEventKind, Output};
+use crate::roster::Roster;
+use crate::roster::state::{KeyChange, QUORUM_KEY};
+use crate::transport::Transport;
+
+/// What a part is called with, beside the time.
+#[derive(Debug)]
+pub struct Context<'a> {
+    pub core: &'a mut Core,
+    pub roster: &'a mut Roster,
+    pub transport: &'a mut Transport,
+    /// How far this node had come with joining when the part was called.
+    pub membership: OwnMembership,
+    /// What other parts are to do, in this order; `node` carries it out.
+    pub effects: &'a mut Vec<Effect>,
+}
+
+/// How far a node has come with joining.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnMembership {
+    /// It has seen a complete view, or there is no other member to be found.
+    pub complete: bool,
+    /// Peers refuse its name or its clock.
+    pub refused: bool,
+}
+
+impl OwnMembership {
+    pub fn is_joined(self) -> bool {
+        self.complete && !self.refused
+    }
+}
+
+impl Context<'_> {
+    /// Asks for something that another part does.
+    pub fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// The claims about a member have changed: its status is to follow.
+    pub fn refresh(&mut self, subject: u64, reason: impl Into<Cow<'static, str>>) {
+        self.effect(Effect::Refresh { subject, reason: reason.into() });
+    }
+
+    /// Tells programs.
+    pub fn emit(&mut self, event: Event) {
+        self.transport.out.push_back(Output::Event(event));
+    }
+
+    /// Tells programs of a change of one member's entry.
+    pub fn report(
+        &mut self,
+        subject: u64,
+        kind: MemberEventKind,
+        by: &[u64],
+        reason: impl Into<Cow<'static, str>>,
+    ) {
+        if let Some(event) = self.member_event(subject, kind, by, reason) {
+            self.emit(Event::Member(event));
+        }
+    }
+
+    /// Tells programs of values of a member's state that have changed, unless only the protocol itself is concerned.
+    pub fn report_update(
+        &mut self,
+        subject: u64,
+        mut changed: Vec<KeyChange>,
+        reason: impl Into<Cow<'static, str>>,
+    ) {
+        changed.retain(|change| change.key != QUORUM_KEY);
+        if changed.is_empty() {
+            return;
+        }
+        if let Some(event) = self.member_event(subject, MemberEventKind::Update, &[], reason) {
+            self.emit(Event::Member(MemberEvent { changed, ..event }));
+        }
+    }
+
+    /// An event about a member as it is now. Whether it is fenced is not said: the quorum service knows.
+    pub fn member_event(
+        &self,
+        subject: u64,
+        kind: MemberEventKind,
+        by: &[u64],
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Option<MemberEvent> {
+        let member = self.roster.get(subject)?;
+        let event = MemberEvent {
+            kind,
+            name: member.incarnation.name.clone(),
+            generation: member.incarnation.generation,
+            heartbeat: member.heartbeat,
+            status: member.status,
+            fenced: None,
+            by: self.roster.names(by),
+            changed: Vec::new(),
+            reason: reason.into(),
+        };
+        tracing::debug!(name = %event.name, ?kind, status = %event.status, reason = &*event.reason, "member");
+        Some(event)
+    }
+}

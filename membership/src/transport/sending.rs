@@ -1,0 +1,188 @@
+//! What leaves: a packet of ours, claims in it, the frame around it, and the way through every budget.
+
+use core::net::SocketAddr;
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use heartsay_proto::gossip::packet::Body;
+use heartsay_proto::{Filler, Message, encode_packet, gossip, seal};
+use rand::Rng;
+
+use crate::Instant;
+use crate::config::HEADER;
+use crate::io::{Output, Transmit};
+use crate::roster::member::Member;
+use crate::transport::context::Context;
+use crate::transport::requests::{Request, RequestKind};
+use crate::transport::wire::{self, Detail, SHARE};
+
+/// What an answer says beside that which was asked.
+#[derive(Debug, Default)]
+pub struct AnswerExtras {
+    /// What we say of quorum: to say it is to acknowledge the asker as a member.
+    pub lease: Option<gossip::Lease>,
+    /// What we hold against the asker: it may not have heard.
+    pub claim: Option<gossip::Claim>,
+}
+
+impl Context<'_> {
+    /// A packet of ours around `body`.
+    pub fn packet(&self, seq: u32, body: Option<Body>) -> gossip::Packet {
+        let myself = self.roster.myself();
+        gossip::Packet {
+            sender: myself.tag(),
+            heartbeat: myself.heartbeat,
+            seq,
+            view: 0,
+            beat: 0,
+            lease: None,
+            longest: 0,
+            body,
+            claims: Vec::new(),
+        }
+    }
+
+    /// Seals and queues a datagram, unless that is more than may leave now.
+    pub fn send(&mut self, to: SocketAddr, packet: &gossip::Packet) {
+        self.send_to_each(&[to], packet);
+    }
+
+    /// The same datagram to several with paths alike. With a key each is sealed by itself.
+    pub fn send_to_each(&mut self, targets: &[SocketAddr], packet: &gossip::Packet) {
+        let Some((last, others)) = targets.split_last() else { return };
+        let mut packet = self.introduced(*last, packet);
+        let longest = self.longest(*last);
+        if longest != 0 {
+            packet.to_mut().longest = longest;
+        }
+        let packet = &*packet;
+        encode_packet(packet, &mut self.transport.bytes);
+        let mut frame = self.sealed();
+        for to in others {
+            let next = if self.core.config.keyring.is_empty() { frame.clone() } else { self.sealed() };
+            self.queue(*to, packet, core::mem::replace(&mut frame, next));
+        }
+        self.queue(*last, packet, frame);
+    }
+
+    fn queue(&mut self, to: SocketAddr, packet: &gossip::Packet, frame: Bytes) {
+        if !self.transport.egress.passes(self.core.last_call, packet, frame.len()) {
+            self.core.stats.datagrams_held_back += 1;
+            return;
+        }
+        self.note_length(self.core.last_call, to, packet, frame.len());
+        self.core.stats.datagrams_sent += 1;
+        self.core.stats.bytes_sent += frame.len() as u64;
+        self.core.stats.claims_sent += packet.claims.len() as u64;
+        self.transport.out.push_back(Output::Transmit(Transmit { to, bytes: frame }));
+    }
+
+    /// The frame around what was encoded last.
+    fn sealed(&mut self) -> Bytes {
+        let mut nonce = [0; 24];
+        if !self.core.config.keyring.is_empty() {
+            self.core.rng.fill_bytes(&mut nonce);
+        }
+        let mut frame = Vec::new();
+        seal(&self.transport.bytes, &self.core.config.cluster, &self.core.config.keyring, nonce, &mut frame);
+        frame.into()
+    }
+
+    /// A claim about `member` that fits a packet of its own to `to`.
+    pub fn claim(&self, now: Instant, to: SocketAddr, member: &Member, detail: Detail) -> gossip::Claim {
+        self.claim_with(now, to, member, detail, usize::MAX)
+    }
+
+    /// The same with at most `share` bytes of its state.
+    pub fn claim_with(
+        &self,
+        now: Instant,
+        to: SocketAddr,
+        member: &Member,
+        detail: Detail,
+        share: usize,
+    ) -> gossip::Claim {
+        let detail = if self.core.vouches_for(member) { detail } else { Detail::Thin };
+        wire::write_claim(now, member, detail, self.packet_limit(to).saturating_sub(HEADER), share)
+    }
+
+    /// A packet to `to` in the making, around `body`.
+    pub fn filler(&self, to: SocketAddr, seq: u32, body: Option<Body>) -> Option<Filler> {
+        Filler::new(self.packet(seq, body), self.packet_limit(to)).ok()
+    }
+
+    /// Sends claims about `subjects`, as many as fit one datagram.
+    pub fn tell(&mut self, now: Instant, to: SocketAddr, subjects: &[u64], detail: Detail) {
+        let Some(mut filler) = self.filler(to, 0, None) else { return };
+        for subject in subjects {
+            let claim = match (self.roster.get(*subject), self.roster.tombstones().generation(*subject)) {
+                (Some(member), _) => self.claim(now, to, member, detail),
+                (None, Some(generation)) => wire::write_forgotten(*subject, generation),
+                (None, None) => continue,
+            };
+            if filler.try_claim(claim).is_err() {
+                break;
+            }
+        }
+        let packet = filler.finish();
+        if !packet.claims.is_empty() {
+            self.send(to, &packet);
+        }
+    }
+
+    /// A ping that tells the subject what it is accused of, so that it can refute in its answer.
+    pub fn ping(&mut self, now: Instant, subject: u64, to: SocketAddr, kind: RequestKind) {
+        self.ping_about(now, subject, to, kind, Vec::new());
+    }
+
+    /// The same, with a question about the silence of others.
+    pub fn ping_about(
+        &mut self,
+        now: Instant,
+        subject: u64,
+        to: SocketAddr,
+        kind: RequestKind,
+        about: Vec<u64>,
+    ) {
+        // A pause that we forgive is no bad link.
+        let look = kind == RequestKind::LinkProbe;
+        let patience = if look {
+            self.core.config.acceptable_pause
+        } else {
+            self.core.patience(self.roster.get(subject))
+        };
+        let deadline = now + patience;
+        let request = Request { subject: Some(subject), to, sent: now, deadline, kind };
+        let seq = self.transport.requests.open(request);
+        let body = Body::Ping(gossip::Ping { subject, about, ..Default::default() });
+        let Some(mut filler) = self.filler(to, seq, Some(body)) else { return };
+        if let Some(member) = self.roster.get(subject)
+            && member.is_marked()
+        {
+            // Beside a question to an elector it may have no room; probes say it.
+            let _ = filler.try_claim(self.claim(now, to, member, Detail::Thin));
+        }
+        self.core.stats.probes += 1;
+        self.send(to, &filler.finish());
+    }
+
+    /// The same packet with our record beside it, while not everybody knows our address.
+    pub fn introduced<'a>(&self, to: SocketAddr, packet: &'a gossip::Packet) -> Cow<'a, gossip::Packet> {
+        let introduced = |claim: &gossip::Claim| claim.subject == self.core.me && claim.body.is_some();
+        if self.core.last_call >= self.transport.introduce_until || packet.claims.iter().any(introduced) {
+            return Cow::Borrowed(packet);
+        }
+        let room = self.packet_limit(to).saturating_sub(packet.encoded_len() + CLAIM_HEADER);
+        // With as much state as most members have: who has not known us should not have to ask for it. Longer ones are asked for.
+        let claim = wire::write_claim(self.core.last_call, self.roster.myself(), Detail::Full, room, SHARE);
+        if claim.encoded_len() > room {
+            return Cow::Borrowed(packet);
+        }
+        let mut packet = packet.clone();
+        packet.claims.push(claim);
+        Cow::Owned(packet)
+    }
+}
+
+/// Tag (two bytes from 16 on) and length of a claim in its packet.
+const CLAIM_HEADER: usize = 5;
