@@ -77,7 +77,7 @@ pub struct Evidence {
     pub mean_seconds: f64,
     pub deviation_seconds: f64,
     pub samples: u32,
-    /// φ above which silence alone accuses.
+    /// φ of silence from which the member is asked directly; silence alone never accuses.
     pub phi_threshold: f64,
     /// Round trip of direct contact.
     pub rtt_seconds: Option<f64>,

@@ -241,7 +241,7 @@ fn why_tells_the_case_in_sentences() {
         "doubts itself",
         "advanced 4.2s ago",
         "every 1.00 s ± 50.0 ms (learnt from 87 steps)",
-        "φ is 6.2; silence alone accuses at 8.0",
+        "φ is 6.2; from 8.0 on it is asked directly. Silence alone never accuses.",
         "Direct contact from here fails",
         "What would change this: a heartbeat above 812 clears it.",
         "Probably them: this agent is well",

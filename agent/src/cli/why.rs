@@ -204,7 +204,7 @@ fn silence(member: &Member, evidence: &Evidence) -> String {
     let surprise = match member.status.as_str() {
         "down" | "left" => String::new(),
         _ => format!(
-            " Surprise φ is {:.1}; silence alone accuses at {:.1}.",
+            " Surprise φ is {:.1}; from {:.1} on it is asked directly. Silence alone never accuses.",
             member.phi, evidence.phi_threshold
         ),
     };
