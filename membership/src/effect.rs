@@ -24,10 +24,6 @@ pub enum Effect {
     Ended(u64),
     /// The time is over that a member asked for to restart: its silence counts again.
     RestartOver(u64),
-    /// There may be a witness too few against a member: probe it if we are drawn.
-    Witness(u64),
-    /// What is said against a suspect may suffice for a verdict.
-    Judge(u64),
     /// There is something new about a member: spread it.
     News {
         /// Hash of its name.

@@ -396,7 +396,8 @@ impl Detection {
             record.first.get_or_insert(if penalty_beats < STRETCH { basis } else { 0 });
         }
         self.tell_of_link(now, ctx, subject);
-        self.judge_link(now, ctx, subject);
+        self.give_notice(now, ctx, subject);
+        self.judge_soon(now, subject);
     }
 
     fn tell_of_link(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
@@ -415,16 +416,24 @@ impl Detection {
     /// Do enough witnesses in good standing find it unfit? Then it has notice, and after the acceptable pause it is out
     /// until the heartbeat up to which enough of them want it out.
     pub fn judge_link(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        if let Some(basis) = self.give_notice(now, ctx, subject) {
+            self.put_out(ctx, subject, basis);
+        }
+    }
+
+    /// A member that enough witnesses find unfit has notice from now on. Returns up to which heartbeat it is to be out, once
+    /// the notice is over.
+    pub fn give_notice(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) -> Option<Heartbeat> {
         let Some(basis) = self.unfit_until(ctx, subject) else {
             self.damping.notices.remove(&subject);
-            return;
+            return None;
         };
-        let Some(member) = ctx.roster.get(subject) else { return };
+        let member = ctx.roster.get(subject)?;
         // Whoever is out already is acknowledged by nobody, and stays out for longer without notice.
         if member.is_present() {
             let since = match self.damping.notices.get(&subject) {
                 Some((tag, since)) if *tag == member.tag() => *since,
-                _ if self.damping.notices.len() >= MOST => return,
+                _ if self.damping.notices.len() >= MOST => return None,
                 _ => {
                     self.damping.notices.insert(subject, (member.tag(), now));
                     ctx.effect(Effect::News { subject, full: false });
@@ -433,9 +442,13 @@ impl Detection {
             };
             let noticed = now.since(since) >= ctx.core.config.acceptable_pause;
             if !noticed || self.suspect_share != SuspectShare::Few || now < ctx.core.recovering_until {
-                return;
+                return None;
             }
         }
+        Some(basis)
+    }
+
+    fn put_out(&mut self, ctx: &mut Context<'_>, subject: u64, basis: Heartbeat) {
         self.damping.notices.remove(&subject);
         let Some(member) = ctx.roster.get(subject) else { return };
         let (was_out, beats) = (!member.is_present(), basis - member.heartbeat);

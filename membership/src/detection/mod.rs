@@ -11,7 +11,7 @@ pub mod testimony;
 pub mod verdict;
 pub mod witnesses;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
 use crate::config::Config;
@@ -37,6 +37,9 @@ pub struct Detection {
     pub extra_probes: ExtraProbes,
     /// When the witnesses are told what has been found out.
     pub testify_at: Instant,
+    /// Members about whom a verdict may be due, and when to look: at the next time-out.
+    to_judge: BTreeSet<u64>,
+    pub judge_at: Instant,
     /// How many others look silent at once.
     pub suspect_share: SuspectShare,
     /// Until then the unheard are asked, as many were silent a moment ago.
@@ -54,6 +57,8 @@ impl Detection {
             probe_budget: TokenBucket::new(now, config.probe_rate),
             extra_probes: ExtraProbes::new(),
             testify_at: Instant::NEVER,
+            to_judge: BTreeSet::new(),
+            judge_at: Instant::NEVER,
             suspect_share: SuspectShare::Few,
             look_until: now,
             footing: Footing::new(now),

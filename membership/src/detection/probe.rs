@@ -16,7 +16,6 @@ use heartsay_detector::Case;
 
 use crate::Instant;
 use crate::detection::Detection;
-use crate::effect::Effect;
 use crate::identity::Heartbeat;
 use crate::roster::member::Member;
 use crate::roster::peers;
@@ -358,7 +357,7 @@ impl Detection {
             // Said again, and without the doubt if that has gone by now.
             self.accuse(now, ctx, subject, probe.raised);
         }
-        ctx.effect(Effect::Judge(subject));
+        self.judge_soon(now, subject);
     }
 }
 

@@ -17,9 +17,22 @@ use crate::transport::wire::Detail;
 impl Detection {
     /// Accusations against a member have changed.
     pub fn hear_testimony(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
-        self.judge_link(now, ctx, subject);
-        ctx.effect(Effect::Witness(subject));
-        ctx.effect(Effect::Judge(subject));
+        self.give_notice(now, ctx, subject);
+        self.probe_as_witness(now, ctx, subject);
+        self.judge_soon(now, subject);
+    }
+
+    /// What is said against a member may suffice for a verdict. It is given at the next time-out, so after all that waits to
+    /// be received: a refutation among it comes first.
+    pub fn judge_soon(&mut self, now: Instant, subject: u64) {
+        self.to_judge.insert(subject);
+        self.judge_at = self.judge_at.min(now);
+    }
+
+    /// The members whose case is due for a verdict.
+    pub fn take_to_judge(&mut self) -> Vec<u64> {
+        self.judge_at = Instant::NEVER;
+        core::mem::take(&mut self.to_judge).into_iter().collect()
     }
 
     /// The accused whose witnesses may have fallen silent too: the next ones in the draw look in their place.

@@ -55,14 +55,6 @@ impl Node {
                 let (detection, mut ctx) = self.detection();
                 detection.watch_after_restart(now, &mut ctx, subject);
             }
-            Effect::Witness(subject) => {
-                let (detection, mut ctx) = self.detection();
-                detection.probe_as_witness(now, &mut ctx, subject);
-            }
-            Effect::Judge(subject) => {
-                let (detection, mut ctx) = self.detection();
-                detection.judge(now, &mut ctx, subject);
-            }
             Effect::News { subject, full } => self.gossip.broadcast.news(now, subject, full),
             Effect::Recount => self.recount(now),
             Effect::JudgeQuorum => self.judge_quorum(now),

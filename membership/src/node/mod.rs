@@ -112,7 +112,8 @@ impl Node {
     /// Takes one input.
     ///
     /// # Errors
-    /// Why the input was not taken, for the log; it is counted, and the node goes on.
+    /// What was refused, for the log; it is counted, and the node goes on. Of a datagram with several claims the others were
+    /// taken; of any other input nothing was.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), Rejected> {
         let now = now.max(self.core.last_call);
         self.notice_stall(now);

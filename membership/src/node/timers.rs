@@ -16,7 +16,7 @@ struct Timer {
 }
 
 /// All of them, in the order in which those that are due at one moment run.
-const TIMERS: [Timer; 17] = [
+const TIMERS: [Timer; 18] = [
     Timer { name: "round", due: |node| node.gossip.next_round, run: Node::round },
     Timer {
         name: "eager exchange",
@@ -35,6 +35,7 @@ const TIMERS: [Timer; 17] = [
         due: |node| node.detection.testify_at,
         run: |node, now| node.in_detection(now, Detection::testify),
     },
+    Timer { name: "verdicts", due: |node| node.detection.judge_at, run: Node::judge },
     Timer {
         name: "join",
         due: |node| node.gossip.join.next(),
@@ -120,6 +121,15 @@ impl Node {
     fn step_probes(&mut self, now: Instant) {
         let due = self.detection.due(now);
         self.each(now, due, Detection::step_probe);
+    }
+
+    /// Verdicts are given here and nowhere else: on a time-out, when all that waited has been received.
+    fn judge(&mut self, now: Instant) {
+        let subjects = self.detection.take_to_judge();
+        self.each(now, subjects, |detection, now, ctx, subject| {
+            detection.judge_link(now, ctx, subject);
+            detection.judge(now, ctx, subject);
+        });
     }
 
     fn look_at_silence(&mut self, now: Instant) {
