@@ -115,7 +115,8 @@ pub enum Event {
     /// The agreed roster has changed: these vote from now on, by name. To be kept for the next start and handed back by
     /// [`Command::Agreed`]; empty when none is to be kept.
     Agreed(Vec<Name>),
-    /// First complete view of the cluster after the start.
+    /// First complete view of the cluster after the start. It always comes: a node that has no other member to look for has a
+    /// complete view in its first round.
     Joined {
         /// Members in the view, this one included.
         members: usize,

@@ -150,3 +150,25 @@ fn one_refused_claim_does_not_stop_the_others_of_its_datagram() {
     assert_eq!(story.told().0, [MemberEventKind::Join, MemberEventKind::Join]);
     assert_eq!(story.node.stats().rejected["far-future"], 1);
 }
+
+#[test]
+fn a_member_with_no_other_to_look_for_has_joined_once() {
+    let now = Instant::EPOCH + Duration::from_secs(10);
+    let mut story = Story { now, node: node(0, now), others: Vec::new() };
+    let mut joined = Vec::new();
+    for _ in 0..50 {
+        story.now += Duration::from_millis(100);
+        story.node.handle(story.now, Input::Timeout).unwrap();
+        if story.now == now + Duration::from_secs(3) {
+            story.hand(&introduction(1, now)).unwrap();
+        }
+        loop {
+            match story.node.poll_output() {
+                Output::Event(Event::Joined { members }) => joined.push(members),
+                Output::Event(_) | Output::Transmit(_) => {}
+                Output::Timeout(_) => break,
+            }
+        }
+    }
+    assert_eq!(joined, [1]);
+}

@@ -39,6 +39,8 @@ pub struct Join {
     phase: Phase,
     /// Those of them from which anything at all has come.
     heard: Vec<SocketAddr>,
+    /// It was told that the roster is complete.
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -73,6 +75,7 @@ impl Join {
             attempts: 0,
             phase: Phase::Alone,
             heard: Vec::new(),
+            told: false,
         }
     }
 
@@ -291,8 +294,20 @@ impl Gossip {
             && (self.remainders.is_empty() || now >= until)
         {
             self.join.phase = Phase::Joined;
-            ctx.effect(Effect::Complete);
+            self.tell_complete(ctx);
         }
+    }
+
+    /// A node that has no other member to look for, or was found by one, has a complete roster too.
+    pub fn complete_without_looking(&mut self, ctx: &mut Context<'_>) {
+        if !self.join.told && self.join.is_joined() {
+            self.tell_complete(ctx);
+        }
+    }
+
+    fn tell_complete(&mut self, ctx: &mut Context<'_>) {
+        self.join.told = true;
+        ctx.effect(Effect::Complete);
     }
 }
 

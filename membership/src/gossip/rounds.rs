@@ -27,6 +27,7 @@ impl Gossip {
             return;
         }
         ctx.core.beat_once(now, ctx.roster);
+        self.complete_without_looking(ctx);
         for call in 0..ctx.core.config.exchanges {
             if let Some(peer) = self.whom_to_call(ctx, slot, call) {
                 self.open_exchange(now, ctx, peer);
