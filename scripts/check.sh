@@ -43,20 +43,25 @@ skipped() {
 }
 
 check_scripts() {
-    local script
-    for script in scripts/*.sh .ci/run; do
+    local script missing=0
+    for script in scripts/*.sh scripts/*/*.sh .ci/run; do
         bash -n "$script"
     done
     if command -v shellcheck >/dev/null; then
-        shellcheck scripts/*.sh .ci/run
+        shellcheck scripts/*.sh scripts/*/*.sh .ci/run
     else
         skipped "shellcheck is not installed"
     fi
     if command -v python3 >/dev/null; then
-        python3 -c 'import ast, sys; [ast.parse(open(each).read(), each) for each in sys.argv[1:]]' scripts/*.py
+        python3 -c 'import ast, sys; [ast.parse(open(each).read(), each) for each in sys.argv[1:]]' scripts/*/*.py
     else
         skipped "python3 is not installed"
     fi
+    # Pages and comments name no script that is not there. Dated results name what there was.
+    while read -r script; do
+        [[ -e $script ]] || { echo "$script is named and is not there:" && missing=1 && git grep -nF "$script"; }
+    done < <(git grep -ohE 'scripts/[a-z/-]+\.(sh|py)' -- ':!docs/results' | sort -u)
+    return "$missing"
 }
 
 check_format() {

@@ -1,5 +1,5 @@
 //! Real agents whose network is not there yet, changes, or has IPv6 only: each in a network namespace, all on one bridge
-//! (`scripts/netns.sh`). Says so and passes where that cannot be had: not root, no iproute2, no right to make namespaces.
+//! (`scripts/cluster/netns.sh`). Says so and passes where that cannot be had: not root, no iproute2, no right to make namespaces.
 
 #![allow(
     clippy::unwrap_used,

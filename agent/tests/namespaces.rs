@@ -1,5 +1,5 @@
 //! Real agents on a network that can be cut: each in a network namespace, all
-//! on one bridge (`scripts/netns.sh`). Says so and passes where that cannot be
+//! on one bridge (`scripts/cluster/netns.sh`). Says so and passes where that cannot be
 //! had: not root, no iproute2 or nftables, no right to make namespaces.
 
 #![allow(
@@ -85,6 +85,6 @@ fn a_member_that_is_cut_off_is_fenced_when_its_own_lease_is_over() {
     network.wait("quorum everywhere", |network| (1..=3).all(|i| network.quorum(i) == "held"));
 }
 
-/// Well past the verdicts; `scripts/acceptance.py` cuts for longer.
+/// Well past the verdicts; `scripts/ci/acceptance.py` cuts for longer.
 const PARTITION: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release -p heartsay-membership --example rounds                 allocations at 1,000 members
 //! cargo run --release -p heartsay-membership --example rounds record 300 FILE
-//! valgrind --tool=callgrind target/release/examples/rounds replay FILE        see scripts/bench-compare.sh
+//! valgrind --tool=callgrind target/release/examples/rounds replay FILE        see scripts/measure/bench-compare.sh
 //! ```
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_precision_loss)]

@@ -1,4 +1,4 @@
-//! Hosts for the tests: each a network namespace, all on one bridge (`scripts/netns.sh`), with agents in some or all of
+//! Hosts for the tests: each a network namespace, all on one bridge (`scripts/cluster/netns.sh`), with agents in some or all of
 //! them. Says so on standard error and gives none where that cannot be had: not root, no iproute2 or nftables, no right to
 //! make namespaces.
 
@@ -62,9 +62,9 @@ impl Network {
         }
     }
 
-    /// `scripts/netns.sh` with this verb.
+    /// `scripts/cluster/netns.sh` with this verb.
     pub fn script(&self, verb: &[&str]) -> Result<(), Output> {
-        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/netns.sh"));
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/cluster/netns.sh"));
         command.args(verb).env("HEARTSAY_NETNS", &self.prefix).env("HEARTSAY_NETNS_DIR", self.files());
         let output = command.env("HEARTSAY_BIN", env!("CARGO_BIN_EXE_heartsay")).output().unwrap();
         if output.status.success() { Ok(()) } else { Err(output) }

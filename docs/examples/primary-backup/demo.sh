@@ -38,7 +38,7 @@ main() {
 }
 
 net() {
-    "$ROOT/scripts/netns.sh" "$@"
+    "$ROOT/scripts/cluster/netns.sh" "$@"
 }
 
 node() {

@@ -2,16 +2,16 @@
 # Fuzzes what a peer can send. Needs a C++ compiler and crates.io, and neither nightly nor cargo-fuzz
 # (with which `cargo fuzz run` in proto and membership does the same).
 #
-#   scripts/fuzz.sh                 a minute of each target
-#   scripts/fuzz.sh node 600        ten minutes of one
-#   scripts/fuzz.sh node FILE       one finding again
+#   scripts/ci/fuzz.sh                 a minute of each target
+#   scripts/ci/fuzz.sh node 600        ten minutes of one
+#   scripts/ci/fuzz.sh node FILE       one finding again
 #
 # An execution of node is a life of many inputs; how many were handled is said every million.
 #
 # Targets: decode (datagrams and packets), ages (the digest coder), node (a member that is handed
 # anything in any order). Corpora and findings are kept in target/fuzz.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 declare -A CRATE=([decode]=proto [ages]=proto [node]=membership)
 # What cargo-fuzz passes, less the address sanitizer: the crates deny unsafe code.

@@ -2,8 +2,8 @@
 # A cluster of real agents on this machine's loopback addresses, without root.
 # Runs until Ctrl-C, then stops them all and removes what they wrote.
 #
-#   scripts/cluster.sh 32                       32 agents
-#   scripts/cluster.sh 8 --interval 500ms       flags after the number go to every agent
+#   scripts/cluster/cluster.sh 32                       32 agents
+#   scripts/cluster/cluster.sh 8 --interval 500ms       flags after the number go to every agent
 #
 # For a story about a cluster rather than a cluster: heartsay dev
 set -euo pipefail
@@ -21,7 +21,7 @@ main() {
         exit 2
     fi
     shift
-    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
     heartsay=${HEARTSAY_BIN:-$root/target/release/heartsay}
     if [[ ! -x $heartsay ]]; then
         echo "cluster.sh: no $heartsay; build it with: cargo build --release" >&2

@@ -2,9 +2,9 @@
 """Checks on real agents, on this machine, what they must do and what they must refuse.
 
     cargo build --release
-    scripts/acceptance.py                          everything, about two minutes
-    scripts/acceptance.py --only leave --repeat 20 one experiment
-    scripts/acceptance.py --json > result.json
+    scripts/ci/acceptance.py                          everything, about two minutes
+    scripts/ci/acceptance.py --only leave --repeat 20 one experiment
+    scripts/ci/acceptance.py --json > result.json
 
 Agents run on loopback addresses of their own (127.x.y.z). The exit code is 1 if something is not as
 it should be, 2 if it could not be measured. Everything started is ended, by process id.
@@ -15,6 +15,9 @@ import argparse
 import os
 import signal
 import sys
+from pathlib import Path
+
+sys.path += [str(Path(__file__).resolve().parents[1] / room) for room in ("cluster", "measure")]
 
 import refusals
 import report as reporting

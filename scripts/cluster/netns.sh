@@ -3,13 +3,13 @@
 # them on one bridge, which can be cut like a switch whose cables are pulled.
 # Needs root, iproute2 and nftables. Nothing outside the namespaces is touched.
 #
-#   scripts/netns.sh up 10 [FLAGS...]   network and agents that expect 10; FLAGS go to each
-#   scripts/netns.sh status             what each agent sees
-#   scripts/netns.sh cut 8,9,10         these talk to each other only, the rest too
-#   scripts/netns.sh heal               undo all cuts
-#   scripts/netns.sh down               stop and remove everything
+#   scripts/cluster/netns.sh up 10 [FLAGS...]   network and agents that expect 10; FLAGS go to each
+#   scripts/cluster/netns.sh status             what each agent sees
+#   scripts/cluster/netns.sh cut 8,9,10         these talk to each other only, the rest too
+#   scripts/cluster/netns.sh heal               undo all cuts
+#   scripts/cluster/netns.sh down               stop and remove everything
 #
-#   scripts/netns.sh net 10             the network alone, without agents
+#   scripts/cluster/netns.sh net 10             the network alone, without agents
 #
 # Namespaces are called $HEARTSAY_NETNS-1 ... (default heartsay-1 ...), member i has the
 # address 10.77.0.i. Files are in $HEARTSAY_NETNS_DIR (default /tmp/$HEARTSAY_NETNS).
@@ -135,7 +135,7 @@ address() {
 
 binary() {
     local root
-    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
     local heartsay=${HEARTSAY_BIN:-$root/target/release/heartsay}
     [[ -x $heartsay ]] || fail "no $heartsay; build it with: cargo build --release"
     echo "$heartsay"

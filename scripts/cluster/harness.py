@@ -18,7 +18,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PORT = 4327
 
 
@@ -304,7 +304,7 @@ class Namespaces:
     def run(self, *verb):
         """One verb of netns.sh; the moment before it."""
         moment = time.monotonic()
-        done = subprocess.run([ROOT / "scripts/netns.sh", *verb], env=self.env, capture_output=True, text=True)
+        done = subprocess.run([ROOT / "scripts/cluster/netns.sh", *verb], env=self.env, capture_output=True, text=True)
         if done.returncode == 3:
             raise Impossible(done.stderr.strip())
         if done.returncode != 0:

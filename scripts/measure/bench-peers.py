@@ -15,6 +15,9 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "cluster"))
 
 import report as reporting
 from harness import ROOT, Agent, Impossible, Island, Lab, Missed, Trouble, end_on_signals, environment, follow, idle, say, settle_arguments

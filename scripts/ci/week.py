@@ -2,8 +2,8 @@
 """A week of whoever runs five hosts, in some minutes: what one types, what one sees, and whether it came out right.
 
     cargo build --release
-    scripts/week.py                  the whole week, as root
-    scripts/week.py --new OTHER      the binary that Friday's upgrade brings (default: the same once more)
+    scripts/ci/week.py                  the whole week, as root
+    scripts/ci/week.py --new OTHER      the binary that Friday's upgrade brings (default: the same once more)
 
 Five hosts are five network namespaces on one bridge (netns.sh), with a key, an electorate of five, zones and tags.
 Prometheus with the shipped alerts and HAProxy run beside them if they are installed; what is not is named as SKIPPED.
@@ -21,6 +21,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "cluster"))
 
 from harness import ROOT, Impossible, Lab, Missed, Namespaces, Trouble, end_on_signals, environment, key_file
 
@@ -238,11 +240,11 @@ class Company:
             self.wrong.append(f"m{i} did not come back with the new keys")
 
     def cut(self, who):
-        print(f"  # scripts/netns.sh cut {who}", flush=True)
+        print(f"  # scripts/cluster/netns.sh cut {who}", flush=True)
         return self.network.run("cut", who)
 
     def heal(self):
-        print("  # scripts/netns.sh heal", flush=True)
+        print("  # scripts/cluster/netns.sh heal", flush=True)
         return self.network.run("heal")
 
     def run_guarded(self, i):

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Instructions of two commits side by side. Counts, not times: they are the same on a busy machine.
 #
-#   scripts/bench-compare.sh main            main against what is committed here
-#   scripts/bench-compare.sh BASE HEAD       two commits
-#   MEMBERS=1000 scripts/bench-compare.sh main
+#   scripts/measure/bench-compare.sh main            main against what is committed here
+#   scripts/measure/bench-compare.sh BASE HEAD       two commits
+#   MEMBERS=1000 scripts/measure/bench-compare.sh main
 #
 # Each commit records what a member of a quiet cluster (300 by default) is handed from its start on,
 # and lives through it once more under valgrind (membership/examples/rounds.rs, the newer one for
 # both). Counted are instructions per input of a kind, the join as a whole.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 # Functions of the example, one for each row.
 ROWS=(live_join live_syn live_ack live_round live_other ages_encode ages_decode)

@@ -2,10 +2,10 @@
 """Measures real agents on this machine against their targets: experiments R1 to R9.
 
     cargo build --release
-    scripts/measure-real.py                                everything but R7, about half an hour
-    scripts/measure-real.py --only R1 --agents 32,64,128   one experiment, at these sizes
-    scripts/measure-real.py --only R3 --seconds 600        the full ten minutes of loss
-    scripts/measure-real.py --only R2 --json > R2.json
+    scripts/measure/measure-real.py                                everything but R7, about half an hour
+    scripts/measure/measure-real.py --only R1 --agents 32,64,128   one experiment, at these sizes
+    scripts/measure/measure-real.py --only R3 --seconds 600        the full ten minutes of loss
+    scripts/measure/measure-real.py --only R2 --json > R2.json
 
 One configuration serves all of them: that which ships. Agents run on loopback addresses of their own
 (127.x.y.z). What needs packets dropped (R2, R3) runs them in one network namespace, R8 in one each
@@ -20,6 +20,9 @@ import resource
 import signal
 import sys
 import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "cluster"))
 
 import report as reporting
 from harness import (

@@ -4,7 +4,7 @@ host is down, against how many healthy members are called down when eight of 128
 
     heartsay-sim compare-detectors crash --seeds 10        the tables of that page
     heartsay-sim compare-detectors threshold --seeds 10
-    scripts/plot-detectors.py docs/results/detectors.md > docs/results/detectors.svg
+    scripts/measure/plot-detectors.py docs/results/detectors.md > docs/results/detectors.svg
 """
 
 import math

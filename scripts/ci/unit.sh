@@ -2,7 +2,7 @@
 # The shipped unit under a real systemd: boots Debian in systemd-nspawn, installs heartsay by the very lines of
 # docs/operations.md, and looks at what operators rely on. As root; says so and passes where it cannot run.
 #
-#   scripts/unit.sh [target/release/heartsay]
+#   scripts/ci/unit.sh [target/release/heartsay]
 #
 # HEARTSAY_UNIT_ROOT: where the Debian root is kept for the next run (default: below TMPDIR). It is made by debootstrap from the
 # mirror that apt uses here.
@@ -17,7 +17,7 @@ main() {
         inside
         return
     fi
-    cd "$(dirname "${BASH_SOURCE[0]}")/.."
+    cd "$(dirname "${BASH_SOURCE[0]}")/../.."
     local heartsay=${1:-target/release/heartsay} tool
     [[ $EUID -eq 0 ]] || skip "needs root"
     for tool in systemd-nspawn debootstrap nsenter apt-get; do
@@ -28,13 +28,13 @@ main() {
     WORK=$(mktemp -d)
     trap clean_up EXIT
     install -D -m 755 "$heartsay" "$WORK/src/target/release/heartsay"
-    install -D -m 755 scripts/unit.sh "$WORK/src/scripts/unit.sh"
+    install -D -m 755 scripts/ci/unit.sh "$WORK/src/scripts/ci/unit.sh"
     mkdir -p "$WORK/src/agent"
     cp -r agent/packaging "$WORK/src/agent/"
     cp -r docs "$WORK/src/"
     boot
     timeout "$LIMIT" nsenter -t "$LEADER" -m -u -i -n -p -- \
-        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb bash /src/scripts/unit.sh inside
+        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb bash /src/scripts/ci/unit.sh inside
 }
 
 skip() {

@@ -2,8 +2,8 @@
 """Draws the picture of the README: the screen of a real `heartsay dev` at the moment when a death is known to all.
 
     cargo build --release
-    scripts/draw-dev.py > docs/dev.svg
-    scripts/draw-dev.py path/to/heartsay > docs/dev.svg
+    scripts/measure/draw-dev.py > docs/dev.svg
+    scripts/measure/draw-dev.py path/to/heartsay > docs/dev.svg
 
 Standard library only.
 """

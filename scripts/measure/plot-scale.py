@@ -4,14 +4,14 @@
     for n in 32 64 128 256 512 1000; do
         heartsay-sim run quiet --nodes $n --seed 1 -o json --lenient > quiet-$n.json
     done
-    scripts/plot-scale.py law quiet-*.json > docs/scale-law.svg
+    scripts/measure/plot-scale.py law quiet-*.json > docs/scale-law.svg
 
     heartsay-sim run many-crashes --seed 1 --series -o json --lenient > crashes.json
     heartsay-sim run mass-restart --seed 1 --series -o json --lenient > restart.json
-    scripts/plot-scale.py peaks crashes.json restart.json > docs/scale-peaks.svg
+    scripts/measure/plot-scale.py peaks crashes.json restart.json > docs/scale-peaks.svg
 
     heartsay-sim sweep crash --over protocol.exchanges=1,2,3,4 --over nodes=32,128,512 --seeds 20 -o json > calls.json
-    scripts/plot-scale.py exchanges calls.json > docs/results/exchanges.svg
+    scripts/measure/plot-scale.py exchanges calls.json > docs/results/exchanges.svg
 """
 
 import argparse
