@@ -123,7 +123,7 @@ check_test() {
     rm "$said"
 }
 
-# The first command that anybody types, with the binary that the tests have built.
+# The first command of a newcomer, with the binary that the tests have built.
 check_smoke() {
     local heartsay=${CARGO_TARGET_DIR:-target}/debug/heartsay
     [[ -x $heartsay ]] || cargo build --locked

@@ -16,7 +16,7 @@
 //! Evidence that is independent adds up in phi, which is why a path's failure rate
 //! ([`RttEstimator::surprise`]) is given in the same unit.
 //!
-//! **Weak spot.** The tail. Nobody has seen the silence that comes once in 100 million, so beyond phi 2 or 3
+//! **Weak spot.** The tail. No observer has seen the silence that comes once in 100 million, so beyond phi 2 or 3
 //! the number tells about the assumed curve, not about the world: real pauses (a garbage collection, a moved
 //! virtual machine) come from another distribution than jitter. Hence a forgiven pause beside the curve, a
 //! floor under the deviation, two curves to choose from ([`Tail`]), and the rule that silence is evidence and
@@ -28,7 +28,7 @@
 //! *Lifeguard*, DSN-W 2018.
 //!
 //! **What this crate never knows**: what time it is (every call is told), who the member is, what a datagram
-//! looks like, what others think, and whether anybody is dead.
+//! looks like, what others think, and whether a member is dead.
 //!
 //! ```
 //! use heartsay_detector::{Detector, DetectorConfig, Instant};

@@ -10,10 +10,10 @@
 /// says it. In a network that loses everything evenly the answer is "not surprising at all".
 ///
 /// *Assumed*: that contacts fail independently of one another. They do not during an outage, so the caller takes
-/// one sample per sign of life at the most: an outage, however long, is one unanswered contact.
+/// at most one sample per sign of life: an outage, however long, is one unanswered contact.
 ///
 /// *Weak spot*: 32 contacts tell half from nothing, not 5 % from 1 %. And it takes at least [`ENOUGH`](Self::ENOUGH)
-/// of the others to say anything, so in a cluster of two it says nothing for ever.
+/// of the others to say anything, so in a cluster of two it never says anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkRecord {
     /// One bit per contact, the newest lowest; set: unanswered.
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_loses_everywhere_accuses_nobody() {
+    fn a_network_that_loses_everywhere_accuses_no_link() {
         for lost in 0..=32 {
             assert!(record(32, lost).surprise_beside(&record(32, lost)) < 0.4, "{lost}");
         }

@@ -14,8 +14,8 @@ pub struct LocalHealthConfig {
     /// host, far below the acceptable pause of 2 s (honest guess). Smaller forgives members silences that
     /// were theirs; greater blames them for ours.
     pub stall: Duration,
-    /// One point is forgotten for each such time without bad news. Default 5 s, some rounds: for those who
-    /// have nobody left to probe; others recover by answered probes (honest guess). At least 1 µs is used.
+    /// One point is forgotten for each such time without bad news. Default 5 s, some rounds: for a member
+    /// with no other left to probe; others recover by answered probes (honest guess). At least 1 µs is used.
     pub decay: Duration,
     /// Score from which we are impaired, 1 to 8. Default 3: more than two unlucky coincidences (honest
     /// guess).
@@ -35,7 +35,7 @@ impl Default for LocalHealthConfig {
 
 /// Our own lateness stretches our patience with others (Lifeguard's *local health multiplier*, DSN-W 2018).
 ///
-/// *Picture*: whoever has a cold should not complain that the soup has no taste.
+/// *Picture*: a man with a cold should not complain that the soup has no taste.
 ///
 /// *Rule*: a score from 0 (well) to 8. One point for each sign that we are slow or cut off, one off for each
 /// probe answered in time, and for time without bad news. An unanswered probe costs what an answered one
@@ -89,14 +89,14 @@ impl LocalHealth {
         self.blame(now, beyond(usual));
     }
 
-    /// We were accused and had to refute it: somebody did not hear us in time.
+    /// We were accused and had to refute it: a peer did not hear us in time.
     pub fn accused(&mut self, now: Instant) {
         self.blame(now, POINT);
     }
 
     /// We asked to be woken at `expected` and it is `now`. When that is so late that we were away rather than
     /// slow, says for how long: the caller shifts every "last heard" by that much and drains its inbox before
-    /// it judges anybody.
+    /// it judges any member.
     #[must_use = "silence during a stall is ours and must be taken off"]
     pub fn stall(&mut self, now: Instant, expected: Instant) -> Option<Duration> {
         let away = now.since(expected);
@@ -137,7 +137,7 @@ impl LocalHealth {
 
 /// What a lost probe says against ourselves where the share `usual` is lost anyway.
 fn beyond(usual: f32) -> u16 {
-    // Of a whole point at the most, and what is not a number counts as nothing usual.
+    // Never more than a whole point; what is not a number counts as no usual loss.
     let beyond = f32::from(POINT) * (1.0 - usual.clamp(0.0, 1.0));
     (0..=POINT).rev().find(|part| f32::from(*part) <= beyond).unwrap_or(POINT)
 }

@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn nobody_is_overdue_before_the_moment_until_which_it_is_calm(config in config(), life in life(), part in 0.0..1.0_f64) {
+    fn a_member_is_not_overdue_before_calm_until(config in config(), life in life(), part in 0.0..1.0_f64) {
         let (detector, _) = lived(&life, &config);
         let last = detector.last();
         let calm = detector.calm_until(config.pause_over(last));

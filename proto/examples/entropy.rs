@@ -3,7 +3,7 @@
 //! `cargo run --release -p heartsay-proto --example entropy`
 //!
 //! First on ages as gossip makes them: members raise their heartbeats once a round and call
-//! whoever stands a random number of places further on; syn and ack get lost. Then on normal
+//! the member a random number of places further on; syn and ack get lost. Then on normal
 //! distributions of known shape, with members left out.
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::cast_possible_truncation)]

@@ -1,7 +1,7 @@
 //! Heartbeats of a page in a few bits each.
 //!
-//! A class of which everybody is about six: saying "six, give or take" once, and then
-//! only who differs and by how much. Sender and receiver predict each member's heartbeat
+//! A class of six-year-olds: say "six, give or take" once, and then only which children
+//! differ and by how much. Sender and receiver predict each member's heartbeat
 //! from the same references; what is sent is the *age*, predicted less actual heartbeat,
 //! in rounds. In a cluster of 1,000 it is about normal(6, 1.3), in a small one
 //! normal(2, 1). That has 2.0 to 2.4 bits of information per member, and this coder
@@ -22,13 +22,13 @@
 //! end     zero bits up to a whole byte
 //! ```
 //!
-//! Width 0 has one symbol only and spends nothing on it: everybody equal, or everybody
+//! Width 0 has one symbol only and spends nothing on it: all members equal, or all
 //! left out. Rank is the symbol that says "left out"; those from there on move up by one.
 //!
 //! *Weak spot.* A member far from its page (a skewed clock) costs 15 to 49 bits: dear, but
 //! exact. *The one licence*: an age more than 2^31 - 256 rounds (68 years of seconds) from
 //! the page's middle, or 2^40 from the line, is left out. The coder may omit, it never alters. *Road not taken*:
-//! arithmetic coding, which would save 5 to 9 % at the very most (a few bytes a page) and
+//! arithmetic coding, which would save 5 to 9 % (a few bytes a page) and
 //! cost several times the time and code.
 
 use core::fmt;
@@ -57,7 +57,7 @@ impl Age {
         if rounds.unsigned_abs() <= Self::FARTHEST.unsigned_abs() { Self(rounds) } else { Self::LEFT_OUT }
     }
 
-    /// Rounds behind if anything is said, and some number if not: for whoever asks [`rounds`](Self::rounds) later.
+    /// Rounds behind if anything is said, and some number if not: for a caller that asks [`rounds`](Self::rounds) later.
     #[must_use]
     pub const fn rounds_or_any(self) -> i64 {
         self.0
@@ -94,7 +94,7 @@ pub fn encode(ages: &[Age], out: &mut Vec<u8>) {
     if code.width > 0 {
         let words = spread.words(code);
         for &age in ages {
-            // Nearly all are near, and of those a look at the list is all that is to be done.
+            // Nearly all are near, and for those one lookup is enough.
             match words.get(place(spread.centre, age)) {
                 Some(&(word, length)) if length > 0 => bits.put(word, length),
                 _ => bits = spread.write_far(code, age, bits),
@@ -127,7 +127,7 @@ fn read(bytes: &[u8], count: usize, out: &mut Vec<Age>) -> Result<(), DecodeErro
         let code = Code::read_header(&mut bits)?;
         let glance = Glance::of(code);
         out.resize(count, Age::LEFT_OUT);
-        // Nearly all symbols are short, and of those a look at the list is all that is to be done, four to a window.
+        // Nearly all symbols are short, and for those one lookup is enough, four to a window.
         let (fours, rest) = out.as_chunks_mut::<4>();
         for four in fours {
             let (mut window, mut taken, mut all_short) = (bits.window(), 0, true);

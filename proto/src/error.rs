@@ -4,8 +4,8 @@ use thiserror::Error;
 
 /// Why a datagram, or a part of one, was not taken.
 ///
-/// *Did state change?* Never: decoding only reads, and whoever gets this error has
-/// nothing but the datagram to drop. *Whose fault, and is it normal?* Each variant says
+/// *Did state change?* Never: decoding only reads, and the caller
+/// just drops the datagram. *Whose fault, and is it normal?* Each variant says
 /// so. [`reason`](Self::reason) names it in metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -28,7 +28,7 @@ pub enum DecodeError {
     Oversized {
         /// Bytes that arrived.
         length: usize,
-        /// Bytes that we take at the most.
+        /// Most bytes that we take.
         limit: usize,
     },
     /// A frame version that we do not know. Normal during an upgrade that changes the
@@ -42,8 +42,8 @@ pub enum DecodeError {
     /// means that a seed list or an address is wrong.
     #[error("datagram of another cluster")]
     OtherCluster,
-    /// A plain frame, but we hold a key. The sender lacks the key, or somebody without
-    /// one tries to speak. Normal only while a first key is rolled out.
+    /// A plain frame, but we hold a key. The sender lacks the key, or a stranger
+    /// tries to speak. Normal only while a first key is rolled out.
     #[error("plain datagram, but this agent has a key")]
     PlainButKeyed,
     /// A sealed frame, but we hold no key. Our own configuration lacks the key. Normal

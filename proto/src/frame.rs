@@ -2,9 +2,9 @@
 //!
 //! A sealed envelope with the family crest on it. The crest (cluster tag) lets a
 //! stranger's letter be set aside unread; the seal proves that the writer has the
-//! family's ring. *Weak spot*: one ring for the whole family. Whoever has the key can
-//! speak as anybody, and the same letter can be handed in twice: it then tells old
-//! marks, which merging ignores. *Road not taken*: AES-GCM with 96-bit
+//! family's ring. *Weak spot*: one ring for the whole family. Every holder of the key
+//! can speak as any member, and the same letter can be delivered twice: its marks are old
+//! then, and merging ignores them. *Road not taken*: AES-GCM with 96-bit
 //! nonces, whose random nonces run out of safety when many hosts share one key for
 //! years; 192 random bits never do.
 //!

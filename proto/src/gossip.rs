@@ -11,7 +11,7 @@ pub struct Packet {
     /// made, which is what the ages of a page are counted from.
     #[prost(uint64, tag = "2")]
     pub heartbeat: u64,
-    /// Chosen by whoever asks, repeated by whoever answers. 0: no answer expected.
+    /// Chosen by the asker, repeated in the answer. 0: no answer expected.
     #[prost(uint32, tag = "3")]
     pub seq: u32,
     /// Fingerprint of the sender's whole view (identities and standings), for
@@ -149,7 +149,7 @@ pub struct Want {
     #[prost(bool, tag = "3")]
     pub known: bool,
 }
-/// What somebody says about one life of one member. Every field only ever
+/// What a member says about one life of one member. Every field only ever
 /// grows inside a life, so merging is taking the larger, field by field.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Claim {
@@ -171,7 +171,7 @@ pub struct Claim {
     pub down: u64,
     #[prost(message, repeated, tag = "6")]
     pub accusations: ::prost::alloc::vec::Vec<Accusation>,
-    /// Nobody keeps this life any more (operator or age). Final for this life.
+    /// This life is no longer kept (operator or age). Final for this life.
     #[prost(bool, tag = "7")]
     pub forgotten: bool,
     /// Identity. Left out where the receiver knows this life.
@@ -208,7 +208,7 @@ pub struct Claim {
 pub struct Body {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// 16 random bytes that the host keeps for ever.
+    /// 16 random bytes that the host keeps as long as it lives.
     #[prost(bytes = "bytes", tag = "2")]
     pub host_id: ::prost::bytes::Bytes,
     /// 4 or 16 bytes.

@@ -5,7 +5,7 @@
 //! understood.
 //!
 //! ```text
-//!            header, readable by anybody
+//!            header, in the clear
 //!   0      2         3        4             8
 //!   ┌──────┬─────────┬────────┬─────────────┐
 //!   │ "hs" │ version │ key id │ cluster tag │   tag: first 4 bytes of a SHA-256

@@ -113,7 +113,7 @@ fn age_beyond_the_reach_is_left_out_and_the_others_stay() {
 #[test]
 fn age_beyond_the_farthest_is_refused() {
     let page = |base: i64, symbol: &str| {
-        // Width 1, nobody left out, base in 64 bits of zigzag.
+        // Width 1, no member left out, base in 64 bits of zigzag.
         let zigzag = base.cast_unsigned() << 1;
         decoded(&reference::pack(&format!("001 0 1 111111 {zigzag:064b} {symbol}")), 1)
     };

@@ -8,7 +8,7 @@
 
 Agents run on loopback addresses of their own (127.x.y.z). The exit code is 1 if something is not as
 it should be, 2 if it could not be measured. Everything started is ended, by process id.
-How fast agents are and what they cost is the matter of measure-real.py.
+How fast agents are and what they cost: scripts/measure/measure-real.py.
 """
 
 import argparse
@@ -46,11 +46,11 @@ def leave(lab, report, args):
         downs += sum(w.count("member-down", {name}, left) for w in others)
         watch.restart()
         leaver.start()
-        follow(watches, lambda w: w.alive() == args.agents, 30, "everybody is back")
+        follow(watches, lambda w: w.alive() == args.agents, 30, "all are back")
         idle(watches, 1)
     report.times(f"left at {len(watches) - 1} others, {args.repeat} good-byes", times, worst=1.0)
-    report.none("called down by somebody", downs)
-    report.row("exit codes of those who left", shown(codes), 0, codes == {0})
+    report.none("called down", downs)
+    report.row("exit codes of those that left", shown(codes), 0, codes == {0})
 
 
 EXPERIMENTS = {

@@ -102,7 +102,7 @@ def hostile(lab, report, args):
         stray = {k: v for k, v in counts.items() if k not in reasons}
         report.row(f"{agent.name}: refused for other reasons", shown(stray) if stray else "none")
         strangers = {m["name"] for m in agent.get("/v1/members")["members"]} - {agent.name}
-        report.row(f"{agent.name}: who got in", shown(strangers) or "nobody", "nobody", not strangers)
+        report.row(f"{agent.name}: who got in", shown(strangers) or "none", "none", not strangers)
 
 
 def startup(lab, report, args):

@@ -238,7 +238,7 @@ restarts_without_an_alarm() {
     heartsay wait --for joined --timeout 20s >/dev/null
     timeout 60 heartsay --socket /run/other.sock watch -o jsonl >/tmp/events &
     local watch=$!
-    soon "somebody watches" test -s /tmp/events
+    soon "the stream has a reader" test -s /tmp/events
     good "heartsay restart comes back" heartsay restart
     good "by way of systemd" test "$(systemctl show -P NRestarts heartsay)" = 1
     soon "the watcher sees the restart" grep -q '"member-restart"' /tmp/events

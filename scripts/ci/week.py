@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A week of whoever runs five hosts, in some minutes: what one types, what one sees, and whether it came out right.
+"""A week of an operator of five hosts, in some minutes: what they type, what they see, and whether it came out right.
 
     cargo build --release
     scripts/ci/week.py                  the whole week, as root
@@ -81,7 +81,7 @@ def tuesday(company):
     company.show(1, "members")
     company.show(1, "why", "m3")
     company.check("four of five hold quorum", all(company.quorum(i) == "held" for i in HOSTS if i != 3))
-    company.check("nobody else is down", all(company.sees(i, f"m{j}") == "alive" for i in (1, 2, 4, 5) for j in (1, 2, 4, 5)))
+    company.check("no other is down", all(company.sees(i, f"m{j}") == "alive" for i in (1, 2, 4, 5) for j in (1, 2, 4, 5)))
     company.expect_alert("MemberDown", True)
     company.expect_served({2, 4, 5})
 
@@ -112,7 +112,7 @@ def thursday(company):
         for i in HOSTS:
             company.take_new_keys(i)
         company.check(f"after '{step}' all see five alive", company.soon(lambda: all(company.alive(i) == 5 for i in HOSTS)))
-    company.check("nobody was called down by it", company.downs() == since)
+    company.check("no member was called down by it", company.downs() == since)
     company.check("all five hold quorum", company.soon(lambda: all(company.quorum(i) == "held" for i in HOSTS)))
     company.remark("An agent that still has the old key is left outside, and the others say why.")
     stranger = company.agent(6, "m6", keyring=company.write_keyring([old], "keyring-old"))
@@ -136,7 +136,7 @@ def friday(company):
         agent.start()
         company.check(f"m{i} is joined", company.heartsay(i, "wait", "--for", "joined && alive>=5", "--timeout", "30s").ok)
     company.show(2, "version")
-    company.check("nobody was called down by it", company.downs() == since)
+    company.check("no member was called down by it", company.downs() == since)
     company.check("all five hold quorum", company.soon(lambda: all(company.quorum(i) == "held" for i in HOSTS)))
     company.expect_served({2, 3, 4, 5})
 
@@ -190,7 +190,7 @@ class Company:
         self.prometheus = self.haproxy = False
 
     def __enter__(self):
-        # One more than they are five: somebody tries to join on Thursday.
+        # One more than the five: a sixth tries to join on Thursday.
         self.network = Namespaces(self.lab, 6)
         if self.new is None:
             self.new = str(self.lab.dir / "heartsay-new")
@@ -306,7 +306,7 @@ class Company:
         )
         self.spawn(1, "haproxy", "-db", "-f", config)
         self.check("HAProxy runs", self.soon(admin.exists))
-        # All that ties the two together: after each event, who is alive and a web server takes calls, and nobody else.
+        # All that ties the two together: after each event, a web server takes calls if it is alive, and only then.
         follow = self.lab.dir / "follow"
         follow.write_text(
             "#!/bin/sh\n"
@@ -354,7 +354,7 @@ class Company:
         return self.get(i, "/v1/quorum").get("quorum")
 
     def downs(self):
-        """How often each log tells that somebody was called down."""
+        """How often each log tells that a member was called down."""
         return {i: self.agents[i].log.read_text(errors="replace").count("member-down") for i in self.agents}
 
     def metric(self, i, series):

@@ -64,7 +64,7 @@ END
 
 stop() {
     trap '' INT TERM
-    # Good-byes would be told to nobody who stays.
+    # No good-byes: no member stays to hear them.
     {
         ((${#pids[@]} == 0)) || kill -KILL "${pids[@]}" || true
         wait || true

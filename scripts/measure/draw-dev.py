@@ -56,7 +56,7 @@ def recorded(command):
 
 
 def read(terminal):
-    """Some bytes; none when nobody has the other side open any more, which Linux tells as an error."""
+    """Some bytes; none when the other side is closed, which Linux tells as an error."""
     try:
         return os.read(terminal, 65536)
     except OSError:

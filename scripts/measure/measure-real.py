@@ -80,7 +80,7 @@ def vanish(lab, report, args):
 
 
 def loss(lab, report, args):
-    """A share of all datagrams is lost: nobody should be called down."""
+    """A share of all datagrams is lost: no member should be called down."""
     seconds = args.seconds or 45
     for count in sizes(args, 32, 64, 128):
         for percent in args.loss:
@@ -222,7 +222,7 @@ def thousand(lab, report, args):
             report.times(f"{kills}, as read here", down)
             well = {agent.name for agent in agents} - {victim.name for victim in victims}
             wrong = sum(w.count("member-down", well) for w in watches)
-            report.none(f"N={count}: anybody else called down", wrong)
+            report.none(f"N={count}: others called down", wrong)
 
 
 def partition(lab, report, args):
@@ -256,7 +256,7 @@ def partition(lab, report, args):
         report.times(f"{what}: the {few} say lost", lost)
         report.times(f"{what}: the {few} are down at the others", gone)
         early = max(lost) < min(gone)
-        report.row(f"{what}: lost is said before anybody is called down", f"{min(gone) - max(lost):+.2f} s", "> 0", early)
+        report.row(f"{what}: lost is said before the first is called down", f"{min(gone) - max(lost):+.2f} s", "> 0", early)
         report.none(f"{what}: the {count - few} ever without quorum", wobbles)
         report.times(f"{what}: one view after the heal", [t - healed for t in one], worst=2.0)
         report.times(f"{what}: quorum held again at the {few} after the heal", held)
@@ -377,10 +377,10 @@ def timeline(watches, cut, healed, away, one):
 
 
 def bring_back(victim, watches, count):
-    """Starts the victim again; everybody sees everybody afterwards."""
+    """Starts the victim again; all see all afterwards."""
     next(w for w in watches if w.agent is victim).restart()
     victim.start()
-    follow(watches, lambda w: w.alive() == count, 30, "everybody is back")
+    follow(watches, lambda w: w.alive() == count, 30, "all are back")
     idle(watches, 2)
 
 
