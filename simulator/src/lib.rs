@@ -43,6 +43,7 @@ pub mod recording;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod shapes;
 pub mod sim_rng;
 pub mod swarm;
 pub mod trace;

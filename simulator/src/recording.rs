@@ -1,6 +1,6 @@
 //! What pictures need and measures do not: who was believed to be what, and when.
 
-use heartsay_membership::{Instant, Status};
+use heartsay_membership::{Instant, Quorum, Status};
 
 use crate::oracle::Belief;
 
@@ -17,6 +17,21 @@ pub struct Recording {
     pub phi: Vec<(f32, f32)>,
     /// What the observer of the pair believed of its subject from then on.
     pub verdicts: Vec<(f32, Belief)>,
+    /// The cuts, and what members said of quorum and of one another, in order.
+    pub story: Vec<(Instant, Told)>,
+}
+
+/// One line of a story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The network is cut.
+    Cut,
+    /// A cut heals.
+    Healed,
+    /// A member says this of quorum.
+    Quorum(usize, Quorum),
+    /// This observer calls a member down.
+    Down(usize),
 }
 
 /// One member over time.
@@ -153,6 +168,11 @@ impl Recording {
         }
         self.cuts[cut].side = side.to_vec();
         turn(&mut self.cuts[cut].bands, now, "cut", on);
+        self.tell(now, if on { Told::Cut } else { Told::Healed });
+    }
+
+    pub(crate) fn tell(&mut self, now: Instant, line: Told) {
+        self.story.push((now, line));
     }
 
     pub(crate) fn sample(&mut self, now: Instant, phi: f64) {

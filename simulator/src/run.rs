@@ -126,6 +126,17 @@ pub fn run_one(scenario: &Scenario, seed: u64, log: Option<Log>) -> Result<Run, 
     Ok(Run::of(seed, ended))
 }
 
+/// Runs one seed and records it. `tick` is told of every virtual second.
+///
+/// # Errors
+/// Settings that the machine does not take.
+pub fn film(scenario: &Scenario, seed: u64, tick: &dyn Fn()) -> Result<(Run, Recording), String> {
+    let world = World::new(scenario, seed, Trace::new(None))?.recorded(None);
+    let mut ended = world.run(&|_| tick());
+    let recording = ended.recording.take().unwrap_or_default();
+    Ok((Run::of(seed, ended), recording))
+}
+
 /// Runs one seed and records what pictures need; with phi of `pair` (observer, subject), or of the pair
 /// that shows the trouble best.
 ///

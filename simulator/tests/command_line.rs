@@ -153,3 +153,61 @@ fn a_reader_that_goes_away_is_no_failure() {
         assert!(rest.status.success() && err.is_empty() && !line.is_empty(), "{arguments:?}: {err}");
     }
 }
+
+#[test]
+fn results_prints_a_row_per_experiment_and_json_holds_the_same() {
+    let arguments = ["results", "--only", "S1, 1 % loss", "--skip", "128", "--skip", "1000", "--seeds", "1"];
+    let (code, out, err) = sim(&arguments);
+    assert_eq!(code, 0, "{err}");
+    let rows: Vec<&str> = out.lines().filter(|line| line.starts_with("| S1")).collect();
+    assert_eq!(rows.len(), 2, "{out}");
+    assert!(
+        rows[0].contains("down median / p99") && rows[0].contains("`run crash-lossy --nodes 8 --seeds 1`")
+    );
+    assert!(err.contains("2 of 2  S1, 1 % loss: run crash-lossy --nodes 32 --seeds 1"), "{err}");
+    let (code, out, err) = sim(&[&arguments[..], &["-o", "json"]].concat());
+    assert_eq!(code, 0, "{err}");
+    let page: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((&page["schema"], &page["rows"][0]["nodes"]), (&"heartsay-sim-results/1".into(), &8.into()));
+    let measured = page["rows"][0]["measured"].as_str().expect("words");
+    assert!(rows[0].contains(measured), "{measured} is not in {}", rows[0]);
+}
+
+#[test]
+fn results_says_which_row_was_given_up_and_goes_on() {
+    let (code, out, err) =
+        sim(&["results", "--only", "S2", "--only", "S9", "--seeds", "1", "--limit", "1ms"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(out.matches("| S2 | not finished in time |").count(), 2, "{out}");
+    assert!(out.contains("## S9: one link") && out.contains("not finished in 1ms"), "{out}");
+}
+
+#[test]
+fn results_lists_its_experiments_and_refuses_a_name_that_there_is_not() {
+    let (code, out, _) = sim(&["results", "--list"]);
+    assert_eq!(code, 0);
+    assert!(
+        out.contains("heartsay-sim run crash --nodes 8 --seeds 30") && out.contains("S9: one link"),
+        "{out}"
+    );
+    let (code, _, err) = sim(&["results", "--only", "S99"]);
+    assert!(code == 1 && err.contains("--list"), "{err}");
+}
+
+#[test]
+fn shapes_prints_the_table_of_the_quorum_page() {
+    let arguments = ["shapes", "--only", "three-way", "--most", "9", "--seeds", "2"];
+    let (code, out, err) = sim(&arguments);
+    assert_eq!(code, 0, "{out}{err}");
+    let page = include_str!("../../docs/quorum.md");
+    let head = out.lines().next().expect("a head");
+    assert!(page.contains(head), "docs/quorum.md has another head than {head}");
+    assert!(out.contains("| three-way | 9 | 2 |") && out.contains("no such side"), "{out}");
+    let (_, out, _) = sim(&[&arguments[..], &["-o", "json"]].concat());
+    let shapes: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(
+        (&shapes["schema"], &shapes["shapes"][0]["seeds"]),
+        (&"heartsay-sim-shapes/1".into(), &2.into())
+    );
+    assert_eq!(sim(&["shapes", "--only", "circle"]).0, 1);
+}

@@ -1,4 +1,4 @@
-//! Every shipped scenario runs; the quick ones keep their limits. Long runs: `scripts/results.sh`.
+//! Every shipped scenario runs; the quick ones keep their limits. Long runs: `heartsay-sim results`.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 

@@ -8,7 +8,7 @@ use super::{Choice, Outcome, Output, run::with_bar, table::number};
 #[derive(clap::Args)]
 pub(super) struct Detectors {
     #[command(flatten)]
-    choice: Choice,
+    pub(super) choice: Choice,
     /// How many seeds, from 1 on
     #[arg(long, short, default_value_t = 3)]
     seeds: u64,

@@ -8,7 +8,9 @@ mod compare;
 mod detectors;
 mod one_link;
 mod report;
+mod results;
 mod run;
+mod shapes;
 mod swarm;
 mod sweep;
 mod table;
@@ -44,6 +46,8 @@ enum Verb {
     CompareDetectors(detectors::Detectors),
     /// Mistakes against detection time of single detectors on one lossy link
     OneLink(one_link::OneLink),
+    Shapes(shapes::Shapes),
+    Results(results::Results),
     /// Measure the simulator itself: virtual seconds per second, memory
     Bench(bench::Bench),
     /// List the shipped scenarios
@@ -113,6 +117,8 @@ pub(crate) fn main() -> ExitCode {
         Verb::Compare(compare) => compare.go(),
         Verb::CompareDetectors(detectors) => detectors.go(),
         Verb::OneLink(one_link) => one_link.go(),
+        Verb::Shapes(shapes) => shapes.go(),
+        Verb::Results(results) => results.go(),
         Verb::Bench(bench) => bench.go(),
         Verb::List => list(),
         Verb::Show { scenario } => show(&scenario),

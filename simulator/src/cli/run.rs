@@ -15,7 +15,7 @@ use super::{Choice, Outcome, Output, out::Out, table};
 #[derive(clap::Args)]
 pub(super) struct Run {
     #[command(flatten)]
-    choice: Choice,
+    pub(super) choice: Choice,
     /// How many seeds, from 1 on
     #[arg(long, short, default_value_t = 5, conflicts_with = "seed")]
     seeds: u64,

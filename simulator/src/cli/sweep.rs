@@ -10,7 +10,7 @@ use super::{Choice, Outcome, Output, bench::Stopwatch, run::bar, table::number};
 #[derive(clap::Args)]
 pub(super) struct Sweep {
     #[command(flatten)]
-    choice: Choice,
+    pub(super) choice: Choice,
     /// A key and its values, as in network.loss=0,0.01,0.1; several make a grid
     #[arg(long, value_name = "KEY=V1,V2,…", required = true)]
     over: Vec<String>,

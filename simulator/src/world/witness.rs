@@ -9,6 +9,7 @@ use crate::checks::{Quorums, Safety};
 use crate::host::owners_word;
 use crate::host::would_say_held;
 use crate::oracle::{Belief, GRACE, Life};
+use crate::recording::Told;
 use crate::trace::WORLD;
 
 impl World {
@@ -22,6 +23,7 @@ impl World {
                 self.trace
                     .say(now, name.as_str(), || format!("quorum {:?}: {}", status.quorum, status.reason));
                 if own {
+                    self.record(|film| film.tell(now, Told::Quorum(host, status.quorum)));
                     // Before, for one that says late that it has lost; after, for one that says too soon that it holds.
                     self.check_sides();
                     self.quorums.says(&mut self.violations, now, host, &status);
@@ -72,6 +74,9 @@ impl World {
     fn note_member(&mut self, observer: usize, name: &Name, own: bool, event: &MemberEvent) {
         let now = self.now;
         self.trace.member(now, observer, name.as_str(), event);
+        if event.kind == MemberEventKind::Down && event.status == Status::Down {
+            self.record(|film| film.tell(now, Told::Down(observer)));
+        }
         let hosts = &self.hosts;
         let claim = (&event.name, event.generation, event.heartbeat);
         let owner = |host: usize| owners_word(hosts, host);
