@@ -66,44 +66,42 @@ pub struct Range {
 /// All shapes, in the order of the table.
 #[must_use]
 pub fn shapes() -> Vec<Shape> {
-    let few = |nodes: usize| (nodes * 3 / 10).max(1);
+    let first = |count: usize| vec![(0..count).collect()];
+    let few = |nodes: usize| first((nodes * 3 / 10).max(1));
     let mut all = Vec::new();
     for nodes in [5, 10, 32, 128] {
-        all.push(Shape::new("half", nodes, &[0..nodes / 2]));
-        all.push(Shape::new("minority", nodes, &[0..few(nodes)]));
+        all.push(Shape::new("half", nodes, first(nodes / 2)));
+        all.push(Shape::new("minority", nodes, few(nodes)));
     }
     for nodes in [9, 32] {
-        all.push(Shape::new("three-way", nodes, &[0..nodes / 3, nodes / 3..2 * nodes / 3]));
+        let third = nodes / 3;
+        all.push(Shape::new(
+            "three-way",
+            nodes,
+            vec![(0..third).collect(), (third..2 * nodes / 3).collect()],
+        ));
     }
     for nodes in [5, 32] {
-        all.push(Shape { sets: &["fault.0.one-way=true"], ..Shape::new("one-way", nodes, &[0..few(nodes)]) });
-        all.push(Shape::new("one isolated", nodes, &[0..1]));
+        all.push(Shape { sets: &["fault.0.one-way=true"], ..Shape::new("one-way", nodes, few(nodes)) });
+        all.push(Shape::new("one isolated", nodes, first(1)));
     }
     for (nodes, hubs) in HUBS {
-        let name = "hub: all that ask for the others";
-        all.push(Shape::new(name, nodes, &hubs.map(|hub| hub..hub + 1)).joined());
+        all.push(Shape::new("hub: all that ask for the others", nodes, vec![hubs.to_vec()]));
     }
     for nodes in [5, 10] {
-        let plain = Shape::new("flapping, 3 s on and 4 s off", nodes, &[0..few(nodes)]);
+        let plain = Shape::new("flapping, 3 s on and 4 s off", nodes, few(nodes));
         all.push(Shape { sets: &FLAPPING, ..plain });
     }
-    all.push(Shape::new("minority", 1000, &[0..300]));
+    all.push(Shape::new("minority", 1000, first(300)));
     all
 }
 
 impl Shape {
     /// These sides, and one of the rest.
-    fn new(name: &'static str, nodes: usize, sides: &[core::ops::Range<usize>]) -> Self {
-        let rest = (0..nodes).filter(|member| !sides.iter().any(|side| side.contains(member))).collect();
-        let sides = sides.iter().map(|side| side.clone().collect()).chain([rest]).collect();
+    fn new(name: &'static str, nodes: usize, mut sides: Vec<Vec<usize>>) -> Self {
+        let named = sides.concat();
+        sides.push((0..nodes).filter(|member| !named.contains(member)).collect());
         Self { name, nodes, sides, sets: &[] }
-    }
-
-    /// All sides but that of the rest as one.
-    fn joined(mut self) -> Self {
-        let rest = self.sides.pop().unwrap_or_default();
-        self.sides = vec![self.sides.concat(), rest];
-        self
     }
 
     fn flaps(&self) -> bool {
@@ -281,7 +279,7 @@ mod tests {
     #[test]
     fn a_story_is_timed_from_the_cut_and_from_the_heal() {
         let (held, lost) = (Quorum::Held, Quorum::Lost);
-        let shape = Shape::new("minority", 5, &[0..1]);
+        let shape = Shape::new("minority", 5, vec![vec![0]]);
         let seen = seen(
             &shape,
             &[
@@ -316,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_side_without_a_majority_says_lost_and_holds_again_after_the_heal() {
-        let shape = Shape::new("half", 5, &[0..2]);
+        let shape = Shape::new("half", 5, vec![vec![0, 1]]);
         let outcome = shape.run(&[1], &|| {}).expect("runs");
         let lost = outcome.lost.expect("two are without a majority");
         assert!((0.5..1.5).contains(&lost.min) && lost.max < 1.5, "{outcome:?}");

@@ -42,65 +42,20 @@ pub enum Verdict {
 /// Compares the measures of all seeds together, `s`, with the scenario's limits. `each`: those of every seed alone.
 #[must_use]
 pub fn judge(budget: &Budget, s: &Summary, each: &[&Summary]) -> Vec<Line> {
-    let span = |limit: Option<Span>| limit.map(|limit| limit.0.as_secs_f64());
-    let count = |limit: Option<u64>| limit.map(|limit| limit as f64);
-    // What some never did has no slowest.
-    let all = |max: f64, missing: u64| (missing == 0).then_some(max);
-    let missed = (s.down.missing) as f64;
-    let lines = [
-        ("suspect-mean", span(budget.suspect_mean), Some(s.suspect.mean)),
-        ("suspect-p99", span(budget.suspect_p99), Some(s.suspect.p99)),
-        ("down-median", span(budget.down_median), Some(s.down.median)),
-        ("down-p99", span(budget.down_p99), Some(s.down.p99)),
-        ("down-max", span(budget.down_max), all(s.down.max, s.down.missing)),
-        ("first-down-median", span(budget.first_down_median), Some(s.down_first.median)),
-        ("fenced-max", span(budget.fenced_max), all(s.fenced.max, s.fenced.missing)),
-        ("missed", count(budget.missed), Some(missed)),
-        ("false-positives", count(budget.false_positives), Some(s.false_positives as f64)),
-        (
-            "false-positives-by-healthy",
-            count(budget.false_positives_by_healthy),
-            Some(s.false_positives_by_healthy as f64),
-        ),
-        ("false-suspicions", count(budget.false_suspicions), Some(s.false_suspicions as f64)),
-        ("healthy-evicted", count(budget.healthy_evicted), Some(s.healthy_evicted as f64)),
-        ("removed-max", span(budget.removed_max), all(s.removed.max, s.removed.missing)),
-        ("removed-again", count(budget.removed_again), Some(s.removed_again as f64)),
-        ("healthy-removed", count(budget.healthy_removed), Some(s.healthy_removed as f64)),
-        ("called-down", count(budget.called_down), Some(s.called_down as f64)),
-        ("ghosts-gone", span(budget.ghosts_gone), all(s.ghosts_gone.max, s.ghosts_gone.missing)),
-        ("needless-evictions", count(budget.needless_evictions), Some(s.needless_evictions as f64)),
-        ("quorum-held", count(budget.quorum_held), Some(s.quorum[0] as f64)),
-        ("divergence", budget.divergence, Some(s.divergence)),
-        ("formation", span(budget.formation), all(s.formation.max, s.formation.missing)),
-        ("newcomer-full", span(budget.newcomer_full), all(s.newcomer_full.max, s.newcomer_full.missing)),
-        ("newcomer-known", span(budget.newcomer_known), Some(s.newcomer_known.max)),
-        ("states", span(budget.states), all(s.states.max, s.states.missing)),
-        (
-            "newcomer-states",
-            span(budget.newcomer_states),
-            all(s.newcomer_states.max, s.newcomer_states.missing),
-        ),
-        ("agreement", span(budget.agreement), all(s.agreement.max, s.agreement.missing)),
-        ("bytes-mean", budget.bytes_mean, Some(s.bytes.mean)),
-        ("bytes-p99", budget.bytes_p99, Some(s.bytes.p99)),
-        ("bytes-peak", budget.bytes_peak, Some(s.bytes_peak)),
-    ];
-    let lines =
-        lines.into_iter().filter_map(|(key, limit, measured)| limit.map(|limit| (key, limit, measured)));
-    lines
-        .map(|(key, limit, measured)| {
-            let estimate = estimated(key);
-            let doubt = estimate.and_then(|estimate| doubt(each, estimate));
-            let by_chance = |over: f64| estimate.is_some() && doubt.is_none_or(|doubt| over <= doubt);
-            let verdict = match measured.map(|measured| measured - limit) {
-                Some(over) if over <= 0.0 => Verdict::Kept,
-                Some(over) if by_chance(over) => Verdict::Unsure,
-                _ => Verdict::Broken,
-            };
-            Line { key, measured, limit, doubt, verdict, kept: verdict != Verdict::Broken }
-        })
-        .collect()
+    let given = LIMITS.iter().filter_map(|(key, limit, measured)| Some((key, limit(budget)?, measured(s))));
+    given.map(|(key, limit, measured)| line(key, limit, measured, each)).collect()
+}
+
+fn line(key: &'static str, limit: f64, measured: Option<f64>, each: &[&Summary]) -> Line {
+    let estimate = estimated(key);
+    let doubt = estimate.and_then(|estimate| doubt(each, estimate));
+    let by_chance = |over: f64| estimate.is_some() && doubt.is_none_or(|doubt| over <= doubt);
+    let verdict = match measured.map(|measured| measured - limit) {
+        Some(over) if over <= 0.0 => Verdict::Kept,
+        Some(over) if by_chance(over) => Verdict::Unsure,
+        _ => Verdict::Broken,
+    };
+    Line { key, measured, limit, doubt, verdict, kept: verdict != Verdict::Broken }
 }
 
 /// What is an estimate, as the others are not: the moments of few deaths are drawn.
@@ -126,6 +81,58 @@ fn doubt(each: &[&Summary], estimate: fn(&Summary) -> &Spread) -> Option<f64> {
     let variance = means().map(|m| (m - mean).powi(2)).sum::<f64>() / (count - 1.0);
     Some(2.0 * (variance / count).sqrt())
 }
+
+fn seconds(limit: Option<Span>) -> Option<f64> {
+    limit.map(|limit| limit.0.as_secs_f64())
+}
+
+/// What some never did has no slowest.
+fn slowest(spread: &Spread) -> Option<f64> {
+    (spread.missing == 0).then_some(spread.max)
+}
+
+/// A key of `[budget]`, its limit, and what is measured against it.
+type Limit = (&'static str, fn(&Budget) -> Option<f64>, fn(&Summary) -> Option<f64>);
+
+const LIMITS: [Limit; 29] = [
+    ("suspect-mean", |b| seconds(b.suspect_mean), |s| Some(s.suspect.mean)),
+    ("suspect-p99", |b| seconds(b.suspect_p99), |s| Some(s.suspect.p99)),
+    ("down-median", |b| seconds(b.down_median), |s| Some(s.down.median)),
+    ("down-p99", |b| seconds(b.down_p99), |s| Some(s.down.p99)),
+    ("down-max", |b| seconds(b.down_max), |s| slowest(&s.down)),
+    ("first-down-median", |b| seconds(b.first_down_median), |s| Some(s.down_first.median)),
+    ("fenced-max", |b| seconds(b.fenced_max), |s| slowest(&s.fenced)),
+    ("missed", |b| b.missed.map(|most| most as f64), |s| Some(s.down.missing as f64)),
+    ("false-positives", |b| b.false_positives.map(|most| most as f64), |s| Some(s.false_positives as f64)),
+    (
+        "false-positives-by-healthy",
+        |b| b.false_positives_by_healthy.map(|most| most as f64),
+        |s| Some(s.false_positives_by_healthy as f64),
+    ),
+    ("false-suspicions", |b| b.false_suspicions.map(|most| most as f64), |s| Some(s.false_suspicions as f64)),
+    ("healthy-evicted", |b| b.healthy_evicted.map(|most| most as f64), |s| Some(s.healthy_evicted as f64)),
+    ("removed-max", |b| seconds(b.removed_max), |s| slowest(&s.removed)),
+    ("removed-again", |b| b.removed_again.map(|most| most as f64), |s| Some(s.removed_again as f64)),
+    ("healthy-removed", |b| b.healthy_removed.map(|most| most as f64), |s| Some(s.healthy_removed as f64)),
+    ("called-down", |b| b.called_down.map(|most| most as f64), |s| Some(s.called_down as f64)),
+    ("ghosts-gone", |b| seconds(b.ghosts_gone), |s| slowest(&s.ghosts_gone)),
+    (
+        "needless-evictions",
+        |b| b.needless_evictions.map(|most| most as f64),
+        |s| Some(s.needless_evictions as f64),
+    ),
+    ("quorum-held", |b| b.quorum_held.map(|most| most as f64), |s| Some(s.quorum[0] as f64)),
+    ("divergence", |b| b.divergence, |s| Some(s.divergence)),
+    ("formation", |b| seconds(b.formation), |s| slowest(&s.formation)),
+    ("newcomer-full", |b| seconds(b.newcomer_full), |s| slowest(&s.newcomer_full)),
+    ("newcomer-known", |b| seconds(b.newcomer_known), |s| Some(s.newcomer_known.max)),
+    ("states", |b| seconds(b.states), |s| slowest(&s.states)),
+    ("newcomer-states", |b| seconds(b.newcomer_states), |s| slowest(&s.newcomer_states)),
+    ("agreement", |b| seconds(b.agreement), |s| slowest(&s.agreement)),
+    ("bytes-mean", |b| b.bytes_mean, |s| Some(s.bytes.mean)),
+    ("bytes-p99", |b| b.bytes_p99, |s| Some(s.bytes.p99)),
+    ("bytes-peak", |b| b.bytes_peak, |s| Some(s.bytes_peak)),
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! `sweep`: a scenario for every combination of parameters.
 
 use anyhow::anyhow;
-use heartsay_simulator::measure::{Measures, Summary};
+use heartsay_simulator::measure::{Measures, Spread, Summary};
 use heartsay_simulator::run::{self, Report};
 use heartsay_simulator::scenario;
 
@@ -117,34 +117,40 @@ fn print(axes: &[Axis], reports: &[Report], all: &Summary) {
         "bytes/s",
         "checks"
     );
-    let time = |count: u64, value: f64| if count > 0 { number(value) } else { "-".to_owned() };
     for report in reports {
-        let s = &report.summary;
-        let first = if s.down_first.count > 0 { &s.down_first } else { &s.stalled_down_first };
-        say!(
-            "{:<width$}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>7}{:>6}{:>9}{:>9}{:>7}",
-            name(report),
-            time(s.suspect.count, s.suspect.mean),
-            time(s.suspect.count, s.suspect.p99),
-            time(first.count, first.median),
-            time(s.down.count, s.down.median),
-            time(s.down.count, s.down.p99),
-            time(s.down.count, s.down.max),
-            s.down.missing,
-            s.false_positives,
-            s.false_positives_by_healthy,
-            s.needless_evictions,
-            number(s.bytes.mean),
-            if report.sound() { "ok" } else { "BROKEN" }
-        );
+        say!("{:<width$}{}", name(report), cells(report));
     }
     let runs: usize = reports.iter().map(|report| report.runs.len()).sum();
     say!("\n{runs} runs of {} together:", reports.first().map_or("", |report| &report.scenario));
+    together(all);
+}
+
+fn cells(report: &Report) -> String {
+    let s = &report.summary;
+    let first = if s.down_first.count > 0 { &s.down_first } else { &s.stalled_down_first };
+    format!(
+        "{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>7}{:>6}{:>9}{:>9}{:>7}",
+        time(&s.suspect, s.suspect.mean),
+        time(&s.suspect, s.suspect.p99),
+        time(first, first.median),
+        time(&s.down, s.down.median),
+        time(&s.down, s.down.p99),
+        time(&s.down, s.down.max),
+        s.down.missing,
+        s.false_positives,
+        s.false_positives_by_healthy,
+        s.needless_evictions,
+        number(s.bytes.mean),
+        if report.sound() { "ok" } else { "BROKEN" }
+    )
+}
+
+fn together(all: &Summary) {
     for (label, s) in
         [("down, the first observer", &all.down_first), ("impaired called down", &all.stalled_down_first)]
     {
         if s.count + s.missing > 0 {
-            let [median, p99, p999] = [s.median, s.p99, s.p999].map(|value| time(s.count, value));
+            let [median, p99, p999] = [s.median, s.p99, s.p999].map(|value| time(s, value));
             say!(
                 "  {label}: median {median} s, p99 {p99}, p99.9 {p999}; {} times, {} never",
                 s.count,
@@ -159,6 +165,11 @@ fn print(axes: &[Axis], reports: &[Report], all: &Summary) {
         all.healthy_evicted,
         all.needless_evictions
     );
+}
+
+/// A figure of a distribution, if that has values.
+fn time(s: &Spread, value: f64) -> String {
+    if s.count > 0 { number(value) } else { "-".to_owned() }
 }
 
 /// Layout of the JSON.

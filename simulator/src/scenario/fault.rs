@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{Span, Who};
 
 /// One piece of trouble. Which keys a kind takes is checked.
+///
+/// One flat struct, as its fields are the keys of a `[[fault]]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Fault {

@@ -36,6 +36,8 @@ impl Default for Check {
 }
 
 /// Limits on the measures, over all seeds of a run together.
+///
+/// One flat struct, as its fields are the keys of `[budget]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Budget {

@@ -9,6 +9,8 @@ use super::{Span, Who};
 
 /// Settings of the machine that differ from the shipped profile. Same names and
 /// meanings as in the machine's `Config`.
+///
+/// One flat struct, as its fields are the keys of `[protocol]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Protocol {

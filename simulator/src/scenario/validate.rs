@@ -1,144 +1,79 @@
 //! The questions that types cannot ask: combinations that make no sense.
+//!
+//! Most are one line of a table: a rule looks at one thing and says what is wrong with it, if anything is.
 
 use super::load::{hint, nearest};
+use super::network::{Link, Zone};
 use super::{Fault, Network, Protocol, Scenario, What, Who};
 use crate::models::Baseline;
 
+/// What is wrong with one thing, if it is.
+type Rule<T> = fn(&T) -> Option<String>;
+
+/// A key, and something about its value.
+type Key<T> = (&'static str, fn(&T) -> bool);
+
 pub(super) fn check(s: &Scenario) -> Result<(), String> {
-    if s.nodes == 0 {
-        return Err("nodes = 0: a cluster has at least one member".to_owned());
-    }
-    if s.nodes > MOST_NODES {
-        return Err(format!("nodes = {}: at most {MOST_NODES} members are simulated", s.nodes));
-    }
-    if s.duration.0.is_zero() {
-        return Err("duration = \"0s\": nothing would happen".to_owned());
-    }
-    if s.start.contacts == 0 && s.nodes > 1 {
-        return Err("start.contacts = 0: nobody would ever meet".to_owned());
-    }
-    if s.start.over.0 >= s.duration.0 {
-        return Err(format!("start.over {} does not fit the duration {}", s.start.over, s.duration));
-    }
-    if let Some(every) = s.start.every
-        && every.0.saturating_mul(s.nodes as u32 - 1) >= s.duration.0
-    {
-        return Err(format!(
-            "start.every {every}: the last of {} members would start after the end",
-            s.nodes
-        ));
-    }
-    if s.start.state > MOST_STATE {
-        return Err(format!("start.state = {}: a member says at most {MOST_STATE} bytes", s.start.state));
-    }
-    if s.machine != Baseline::Heartsay {
-        if s.start.every.is_some() {
-            let machine = s.machine.word();
-            return Err(format!(
-                "machine = {machine:?} is a model of a detector: it knows its cluster and cannot be joined one by one"
-            ));
-        }
-        let strange = |f: &&Fault| {
-            matches!(
-                f.what,
-                What::Restart
-                    | What::CrashLoop
-                    | What::Leave
-                    | What::Join
-                    | What::Churn
-                    | What::DuplicateName
-            ) || f.back_after.is_some()
-        };
-        if let Some(fault) = s.faults.iter().find(strange) {
-            let (machine, what) = (s.machine.word(), fault.what.word());
-            return Err(format!(
-                "machine = {machine:?} is a model of a detector, not of a membership: it knows no {what:?} (nor a return)"
-            ));
-        }
-    }
-    if s.measure.every.0.is_zero() {
-        return Err("measure.every must not be zero".to_owned());
-    }
+    keep(&SCENARIO, s)?;
+    check_machine(s)?;
     s.protocol.config(s.nodes).map_err(|why| format!("protocol: {why}"))?;
-    let n = &s.network;
-    let shares =
-        [("loss", n.loss), ("duplicate", n.duplicate), ("reorder", n.reorder), ("corrupt", n.corrupt)];
-    for (key, share) in shares {
-        share_is_sane(&format!("network.{key}"), share)?;
-    }
-    if n.bandwidth.is_some_and(|b| b <= 0.0 || !b.is_finite()) {
-        return Err("network.bandwidth must be above zero".to_owned());
-    }
-    for path in &n.paths {
-        share_is_sane("network.path.loss", path.loss)?;
-        for zone in &path.between {
-            if !n.zones.iter().any(|z| z.name == *zone) {
-                let names = n.zones.iter().map(|z| z.name.as_str());
-                return Err(format!(
-                    "network.path names the zone {zone:?}, which is not defined{}",
-                    hint(nearest(zone, names).as_deref())
-                ));
-            }
-        }
-    }
-    check_network(n)?;
+    check_network(&s.network)?;
     check_protocol(&s.protocol)?;
-    let limits = [
-        ("divergence", s.budget.divergence),
-        ("bytes-mean", s.budget.bytes_mean),
-        ("bytes-p99", s.budget.bytes_p99),
-        ("bytes-peak", s.budget.bytes_peak),
-    ];
-    if let Some((key, limit)) =
-        limits.into_iter().find(|(_, limit)| limit.is_some_and(|l| l.is_nan() || l < 0.0))
-    {
-        return Err(format!("budget.{key} = {}: never kept", limit.unwrap_or_default()));
-    }
+    check_budget(s)?;
     for (i, fault) in s.faults.iter().enumerate() {
         check_fault(s, fault).map_err(|why| format!("fault {} ({}): {why}", i + 1, fault.what.word()))?;
     }
     Ok(())
 }
 
-fn check_network(n: &Network) -> Result<(), String> {
-    if n.mtu < LEAST_MTU {
-        return Err(format!("network.mtu = {}: IPv4 promises {LEAST_MTU} bytes", n.mtu));
+/// The first rule that is broken is the complaint.
+fn keep<T>(rules: &[Rule<T>], of: &T) -> Result<(), String> {
+    rules.iter().find_map(|rule| rule(of)).map_or(Ok(()), Err)
+}
+
+/// Models of other detectors know less than the real machine.
+fn check_machine(s: &Scenario) -> Result<(), String> {
+    if s.machine == Baseline::Heartsay {
+        return Ok(());
     }
-    if let Some(burst) = n.burst {
-        if burst.good.0.is_zero() || burst.bad.0.is_zero() {
-            return Err("network.burst: good and bad times must not be zero".to_owned());
+    let machine = s.machine.word();
+    if s.start.every.is_some() {
+        return Err(format!(
+            "machine = {machine:?} is a model of a detector: it knows its cluster and cannot be joined one by one"
+        ));
+    }
+    let strange = |f: &&Fault| BEYOND_MODELS.contains(&f.what) || f.back_after.is_some();
+    match s.faults.iter().find(strange) {
+        Some(fault) => Err(format!(
+            "machine = {machine:?} is a model of a detector, not of a membership: it knows no {:?} (nor a return)",
+            fault.what.word()
+        )),
+        None => Ok(()),
+    }
+}
+
+fn check_network(n: &Network) -> Result<(), String> {
+    keep(&NETWORK, n)?;
+    for path in &n.paths {
+        share_is_sane("network.path.loss", path.loss)?;
+        let strange = path.between.iter().find(|zone| !n.zones.iter().any(|z| z.name == **zone));
+        if let Some(zone) = strange {
+            let names = n.zones.iter().map(|z| z.name.as_str());
+            let hint = hint(nearest(zone, names).as_deref());
+            return Err(format!("network.path names the zone {zone:?}, which is not defined{hint}"));
         }
-        share_is_sane("network.burst.loss", burst.loss)?;
     }
     for (i, zone) in n.zones.iter().enumerate() {
-        if !(zone.weight > 0.0 && zone.weight.is_finite()) {
-            return Err(format!("network.zone {:?}: a weight is above zero", zone.name));
-        }
+        keep(&ZONE, zone)?;
         if n.zones.iter().take(i).any(|other| other.name == zone.name) {
             return Err(format!("network.zone {:?} is there twice", zone.name));
         }
     }
-    for link in &n.links {
-        share_is_sane("network.link.loss", link.loss.unwrap_or(0.0))?;
-        if let Some(mtu) = link.mtu.filter(|mtu| *mtu < LEAST_MTU) {
-            return Err(format!("network.link.mtu = {mtu}: IPv4 promises {LEAST_MTU} bytes"));
-        }
-    }
-    Ok(())
+    n.links.iter().try_for_each(|link| keep(&LINK, link))
 }
 
 fn check_protocol(p: &Protocol) -> Result<(), String> {
-    if p.interval.is_some_and(|interval| interval.0.is_zero()) {
-        return Err("protocol.interval must not be zero".to_owned());
-    }
-    let counts = [
-        ("exchanges", p.exchanges.map(|calls| calls as usize)),
-        ("witnesses", p.witnesses),
-        ("fanout", p.fanout),
-        ("missed", p.missed.map(|missed| missed as usize)),
-        ("max-members", p.max_members),
-    ];
-    if let Some((key, _)) = counts.into_iter().find(|(_, count)| *count == Some(0)) {
+    if let Some((key, _)) = PROTOCOL_NOT_ZERO.iter().find(|(_, is_zero)| is_zero(p)) {
         return Err(format!("protocol.{key} must not be zero"));
     }
     if p.phi_threshold.is_some_and(|phi| !(phi > 0.0 && phi.is_finite())) {
@@ -147,38 +82,61 @@ fn check_protocol(p: &Protocol) -> Result<(), String> {
     Ok(())
 }
 
-fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
-    if f.at.0 >= s.duration.0 {
-        return Err(format!("at {} lies after the end of the run ({})", f.at, s.duration));
-    }
-    if let Some(over) = f.over.filter(|over| f.at.0 + over.0 > s.duration.0) {
-        return Err(format!("at {} and over {over} reach beyond the end of the run ({})", f.at, s.duration));
-    }
-    if let Some(within) = f.within.filter(|within| f.at.0 + within.0 >= s.duration.0) {
-        return Err(format!(
-            "at {} and within {within} reach beyond the end of the run ({})",
-            f.at, s.duration
-        ));
-    }
-    let given = [
-        ("who", f.who.is_some()),
-        ("for", f.lasts.is_some()),
-        ("on", f.on.is_some()),
-        ("off", f.off.is_some()),
-        ("over", f.over.is_some()),
-        ("every", f.every.is_some()),
-        ("back-after", f.back_after.is_some()),
-        ("send", f.send.is_some()),
-        ("receive", f.receive.is_some()),
-        ("share", f.share.is_some()),
-        ("by", f.by.is_some()),
-        ("ppm", f.ppm.is_some()),
-        ("work", f.work.is_some()),
-        ("from", f.from.is_some()),
-        ("to", f.to.is_some()),
-        ("sides", f.sides.is_some()),
+fn check_budget(s: &Scenario) -> Result<(), String> {
+    let limits = [
+        ("divergence", s.budget.divergence),
+        ("bytes-mean", s.budget.bytes_mean),
+        ("bytes-p99", s.budget.bytes_p99),
+        ("bytes-peak", s.budget.bytes_peak),
     ];
-    let (needs, takes): (&[&str], &[&str]) = match f.what {
+    let mut given = limits.into_iter().filter_map(|(key, limit)| Some((key, limit?)));
+    match given.find(|(_, limit)| limit.is_nan() || *limit < 0.0) {
+        Some((key, limit)) => Err(format!("budget.{key} = {limit}: never kept")),
+        None => Ok(()),
+    }
+}
+
+fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
+    check_times(s, f)?;
+    check_keys(f)?;
+    keep(&FAULT, f)?;
+    check_sides(s, f)?;
+    check_members(s, f)
+}
+
+/// It begins before the end of the run.
+fn check_times(s: &Scenario, f: &Fault) -> Result<(), String> {
+    let (at, end) = (f.at, s.duration);
+    if at.0 >= end.0 {
+        return Err(format!("at {at} lies after the end of the run ({end})"));
+    }
+    if let Some(over) = f.over.filter(|over| at.0 + over.0 > end.0) {
+        return Err(format!("at {at} and over {over} reach beyond the end of the run ({end})"));
+    }
+    if let Some(within) = f.within.filter(|within| at.0 + within.0 >= end.0) {
+        return Err(format!("at {at} and within {within} reach beyond the end of the run ({end})"));
+    }
+    Ok(())
+}
+
+/// Its kind takes the keys that are given, and those it needs are among them.
+fn check_keys(f: &Fault) -> Result<(), String> {
+    let (needs, takes) = keys(f.what);
+    for (key, is_given) in FAULT_KEYS {
+        if is_given(f) && !takes.contains(&key) {
+            let (what, takes) = (f.what.word(), takes.join(", "));
+            return Err(format!("the key `{key}` means nothing here; {what} takes {takes}"));
+        }
+        if !is_given(f) && needs.contains(&key) {
+            return Err(format!("the key `{key}` is missing"));
+        }
+    }
+    Ok(())
+}
+
+/// The keys that a kind of trouble needs, and those that it takes.
+fn keys(what: What) -> (&'static [&'static str], &'static [&'static str]) {
+    match what {
         What::Crash | What::Vanish | What::Restart => (&[], &["who", "over", "back-after"]),
         What::CrashLoop => (&["every"], &["who", "for", "every"]),
         What::Pause | What::Block => (&[], &["who", "for", "on", "off", "over"]),
@@ -193,54 +151,30 @@ fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
         What::Leave => (&[], &["who", "over", "back-after"]),
         What::Join => (&[], &["who", "over", "every"]),
         What::Churn => (&["every"], &["for", "every"]),
-    };
-    for (key, is_given) in given {
-        if is_given && !takes.contains(&key) {
-            return Err(format!(
-                "the key `{key}` means nothing here; {} takes {}",
-                f.what.word(),
-                takes.join(", ")
-            ));
-        }
-        if !is_given && needs.contains(&key) {
-            return Err(format!("the key `{key}` is missing"));
-        }
     }
-    if f.on.is_some() != f.off.is_some() {
-        return Err("`on` and `off` come together".to_owned());
-    }
-    if f.every.is_some_and(|every| every.0.is_zero()) || f.on.is_some_and(|on| on.0.is_zero()) {
-        return Err("`every` and `on` must not be zero".to_owned());
-    }
-    if f.lasts.is_some_and(|lasts| lasts.0.is_zero()) || f.off.is_some_and(|off| off.0.is_zero()) {
-        return Err("`for` and `off` must not be zero".to_owned());
-    }
-    if f.ppm.is_some_and(|ppm| ppm.unsigned_abs() > MOST_DRIFT) {
-        return Err(format!("ppm lies between -{MOST_DRIFT} and {MOST_DRIFT}"));
-    }
-    for (key, share) in [("send", f.send), ("receive", f.receive), ("share", f.share)] {
-        share_is_sane(key, share.unwrap_or(0.0))?;
-    }
-    if f.what == What::Lossy && f.send.is_none() && f.receive.is_none() {
-        return Err("one of `send` and `receive` is needed".to_owned());
-    }
-    if f.sides.as_ref().is_some_and(|sides| sides.len() < 2 || sides.len() > 200) {
-        return Err("a partition has 2 to 200 sides".to_owned());
-    }
+}
+
+/// Each side of a cut has members, and no member is on two.
+fn check_sides(s: &Scenario, f: &Fault) -> Result<(), String> {
     if let Some(sides) = &f.sides {
         // The last side takes the rest.
         let (most, rest) = (sides.iter().map(|side| side.count(s.nodes)), sides.len() - 1);
         if most.take(rest).sum::<usize>() >= s.nodes {
-            return Err("the sides leave nobody for the last of them".to_owned());
+            return Err("the sides leave no member for the last of them".to_owned());
         }
         named_apart(sides)?;
     }
     if let (Some(from), Some(to)) = (&f.from, &f.to) {
         if matches!(from, Who::All) {
-            return Err("`from` everybody leaves nobody who could hear them or not".to_owned());
+            return Err("`from` all leaves no member for the other side".to_owned());
         }
         named_apart(&[from.clone(), to.clone()])?;
     }
+    Ok(())
+}
+
+/// There are as many members as are asked for, of these names.
+fn check_members(s: &Scenario, f: &Fault) -> Result<(), String> {
     if let (What::Join, Some(Who::Count(k))) = (f.what, &f.who)
         && s.nodes + k > MOST_NODES
     {
@@ -252,11 +186,9 @@ fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
                 return Err(format!("{k} members are asked for; the cluster has {}", s.nodes));
             }
             Who::Named(names) => {
-                for name in names {
-                    let number = name.strip_prefix('n').and_then(|n| n.parse::<usize>().ok());
-                    if number.is_none_or(|n| n >= s.nodes) {
-                        return Err(format!("no member is called {name:?}; they are n0 to n{}", s.nodes - 1));
-                    }
+                let number = |name: &str| name.strip_prefix('n').and_then(|n| n.parse::<usize>().ok());
+                if let Some(name) = names.iter().find(|name| number(name).is_none_or(|n| n >= s.nodes)) {
+                    return Err(format!("no member is called {name:?}; they are n0 to n{}", s.nodes - 1));
                 }
             }
             Who::Count(_) | Who::Share(_) | Who::All => {}
@@ -287,6 +219,145 @@ fn share_is_sane(key: &str, share: f64) -> Result<(), String> {
     }
 }
 
+/// What is wrong with the first of these shares that is none.
+fn shares(shares: &[(&str, f64)]) -> Option<String> {
+    shares.iter().find_map(|(key, share)| share_is_sane(key, *share).err())
+}
+
+fn unless(good: bool, complaint: impl FnOnce() -> String) -> Option<String> {
+    (!good).then(complaint)
+}
+
+const SCENARIO: [Rule<Scenario>; 8] = [
+    |s| unless(s.nodes > 0, || "nodes = 0: a cluster has at least one member".to_owned()),
+    |s| {
+        unless(s.nodes <= MOST_NODES, || {
+            format!("nodes = {}: at most {MOST_NODES} members are simulated", s.nodes)
+        })
+    },
+    |s| unless(!s.duration.0.is_zero(), || "duration = \"0s\": nothing would happen".to_owned()),
+    |s| {
+        unless(s.start.contacts > 0 || s.nodes == 1, || {
+            "start.contacts = 0: the members would never meet".to_owned()
+        })
+    },
+    |s| {
+        unless(s.start.over.0 < s.duration.0, || {
+            format!("start.over {} does not fit the duration {}", s.start.over, s.duration)
+        })
+    },
+    |s| {
+        let every = s.start.every?;
+        unless(every.0.saturating_mul(s.nodes as u32 - 1) < s.duration.0, || {
+            format!("start.every {every}: the last of {} members would start after the end", s.nodes)
+        })
+    },
+    |s| {
+        unless(s.start.state <= MOST_STATE, || {
+            format!("start.state = {}: a member says at most {MOST_STATE} bytes", s.start.state)
+        })
+    },
+    |s| unless(!s.measure.every.0.is_zero(), || "measure.every must not be zero".to_owned()),
+];
+
+const NETWORK: [Rule<Network>; 5] = [
+    |n| {
+        shares(&[
+            ("network.loss", n.loss),
+            ("network.duplicate", n.duplicate),
+            ("network.reorder", n.reorder),
+            ("network.corrupt", n.corrupt),
+        ])
+    },
+    |n| {
+        unless(n.bandwidth.is_none_or(|b| b > 0.0 && b.is_finite()), || {
+            "network.bandwidth must be above zero".to_owned()
+        })
+    },
+    |n| unless(n.mtu >= LEAST_MTU, || format!("network.mtu = {}: IPv4 promises {LEAST_MTU} bytes", n.mtu)),
+    |n| {
+        unless(n.burst.is_none_or(|burst| !burst.good.0.is_zero() && !burst.bad.0.is_zero()), || {
+            "network.burst: good and bad times must not be zero".to_owned()
+        })
+    },
+    |n| shares(&[("network.burst.loss", n.burst.map_or(0.0, |burst| burst.loss))]),
+];
+
+const ZONE: [Rule<Zone>; 1] = [|zone| {
+    unless(zone.weight > 0.0 && zone.weight.is_finite(), || {
+        format!("network.zone {:?}: a weight is above zero", zone.name)
+    })
+}];
+
+const LINK: [Rule<Link>; 2] = [
+    |link| shares(&[("network.link.loss", link.loss.unwrap_or(0.0))]),
+    |link| {
+        let mtu = link.mtu?;
+        unless(mtu >= LEAST_MTU, || format!("network.link.mtu = {mtu}: IPv4 promises {LEAST_MTU} bytes"))
+    },
+];
+
+const PROTOCOL_NOT_ZERO: [Key<Protocol>; 6] = [
+    ("interval", |p| p.interval.is_some_and(|interval| interval.0.is_zero())),
+    ("exchanges", |p| p.exchanges == Some(0)),
+    ("witnesses", |p| p.witnesses == Some(0)),
+    ("fanout", |p| p.fanout == Some(0)),
+    ("missed", |p| p.missed == Some(0)),
+    ("max-members", |p| p.max_members == Some(0)),
+];
+
+const FAULT: [Rule<Fault>; 7] = [
+    |f| unless(f.on.is_some() == f.off.is_some(), || "`on` and `off` come together".to_owned()),
+    |f| {
+        let zero = [f.every, f.on].into_iter().flatten().any(|span| span.0.is_zero());
+        unless(!zero, || "`every` and `on` must not be zero".to_owned())
+    },
+    |f| {
+        let zero = [f.lasts, f.off].into_iter().flatten().any(|span| span.0.is_zero());
+        unless(!zero, || "`for` and `off` must not be zero".to_owned())
+    },
+    |f| {
+        unless(f.ppm.is_none_or(|ppm| ppm.unsigned_abs() <= MOST_DRIFT), || {
+            format!("ppm lies between -{MOST_DRIFT} and {MOST_DRIFT}")
+        })
+    },
+    |f| {
+        let [send, receive, share] = [f.send, f.receive, f.share].map(Option::unwrap_or_default);
+        shares(&[("send", send), ("receive", receive), ("share", share)])
+    },
+    |f| {
+        unless(f.what != What::Lossy || f.send.is_some() || f.receive.is_some(), || {
+            "one of `send` and `receive` is needed".to_owned()
+        })
+    },
+    |f| {
+        let sides = f.sides.as_ref()?;
+        unless((2..=MOST_SIDES).contains(&sides.len()), || format!("a partition has 2 to {MOST_SIDES} sides"))
+    },
+];
+
+const FAULT_KEYS: [Key<Fault>; 16] = [
+    ("who", |f| f.who.is_some()),
+    ("for", |f| f.lasts.is_some()),
+    ("on", |f| f.on.is_some()),
+    ("off", |f| f.off.is_some()),
+    ("over", |f| f.over.is_some()),
+    ("every", |f| f.every.is_some()),
+    ("back-after", |f| f.back_after.is_some()),
+    ("send", |f| f.send.is_some()),
+    ("receive", |f| f.receive.is_some()),
+    ("share", |f| f.share.is_some()),
+    ("by", |f| f.by.is_some()),
+    ("ppm", |f| f.ppm.is_some()),
+    ("work", |f| f.work.is_some()),
+    ("from", |f| f.from.is_some()),
+    ("to", |f| f.to.is_some()),
+    ("sides", |f| f.sides.is_some()),
+];
+
+/// Trouble with a membership, which models do not have.
+const BEYOND_MODELS: [What; 6] =
+    [What::Restart, What::CrashLoop, What::Leave, What::Join, What::Churn, What::DuplicateName];
 /// Member numbers fit 16 bits in the models' encoding.
 const MOST_NODES: usize = 65_535;
 /// Of the machine's 8,192, with room for a zone and for quorum.
@@ -295,3 +366,5 @@ const MOST_STATE: usize = 8000;
 const LEAST_MTU: usize = 68;
 /// A clock that runs at half or one and a half times the speed: far beyond any quartz.
 const MOST_DRIFT: u64 = 500_000;
+/// Sides are numbered in 8 bits.
+const MOST_SIDES: usize = 200;

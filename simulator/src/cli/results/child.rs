@@ -14,7 +14,7 @@ pub(super) enum Ended {
     /// It ended by itself.
     Said {
         /// Its standard output.
-        json: String,
+        out: String,
         /// Its exit code; -1 if a signal ended it.
         code: i32,
     },
@@ -48,7 +48,7 @@ pub(super) fn run(command: &str, more: &[&str], limit: Duration) -> anyhow::Resu
     // The other end of its pipe is closed, so that it ends.
     let _ = reader.join();
     Ok(match said {
-        Ok(text) => Ended::Said { json: text?, code: status.code().unwrap_or(-1) },
+        Ok(text) => Ended::Said { out: text?, code: status.code().unwrap_or(-1) },
         Err(_) => Ended::Late,
     })
 }
@@ -57,8 +57,8 @@ impl Ended {
     /// What it said, for a page.
     pub(super) fn text(self, limit: Span) -> String {
         match self {
-            Self::Said { json, code: 0 | 1 } => json.trim_end().to_owned(),
-            Self::Said { json, code } => format!("{}failed with exit code {code}", json),
+            Self::Said { out, code: 0 | 1 } => out.trim_end().to_owned(),
+            Self::Said { out, code } => format!("{out}failed with exit code {code}"),
             Self::Late => format!("not finished in {limit}"),
         }
     }

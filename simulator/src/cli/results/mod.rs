@@ -115,7 +115,7 @@ impl Results {
         let seconds = watch.elapsed().as_secs();
         let (result, failed) = match ended {
             Ended::Late => (None, Some("not finished in time".to_owned())),
-            Ended::Said { json, code } => match measured::read(row.measure, &json) {
+            Ended::Said { out, code } => match measured::read(row.measure, &out) {
                 Ok(result) => (Some(result), None),
                 Err(_) => (None, Some(format!("failed with exit code {code}"))),
             },
