@@ -169,7 +169,6 @@ impl World {
     fn begin_cut(&mut self, fault: usize, sides: &[Vec<usize>], one_way: bool, until: Instant) {
         let side_of = self.sides(sides);
         let cut = self.network.plan_cut(side_of, one_way);
-        self.cut_since.push(self.now);
         self.turn_cut(fault, cut, true, until);
     }
 
@@ -195,9 +194,6 @@ impl World {
     fn turn_cut(&mut self, fault: usize, cut: usize, on: bool, until: Instant) {
         let now = self.now;
         self.network.set_cut(cut, on, now);
-        if on {
-            self.cut_since[cut] = now;
-        }
         let sides = &self.network.cuts()[cut].side;
         if let Some(film) = &mut self.recording {
             film.cut(now, cut, sides, on);

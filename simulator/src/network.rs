@@ -84,11 +84,18 @@ pub struct Cut {
     pub one_way: bool,
     /// Whether it is in force.
     pub active: bool,
+    /// When it was last put in force.
+    pub since: Instant,
     /// When it was last lifted.
     pub lifted: Instant,
 }
 
 impl Cut {
+    /// One that is not yet in force.
+    fn planned(side: Vec<u8>, one_way: bool) -> Self {
+        Self { side, one_way, active: false, since: Instant::EPOCH, lifted: Instant::EPOCH }
+    }
+
     /// Side of a member.
     #[must_use]
     pub fn side(&self, member: usize) -> u8 {
@@ -207,14 +214,16 @@ impl Network {
 
     /// Adds a cut, not yet in force, and says its number.
     pub fn plan_cut(&mut self, side: Vec<u8>, one_way: bool) -> usize {
-        self.cuts.push(Cut { side, one_way, active: false, lifted: Instant::EPOCH });
+        self.cuts.push(Cut::planned(side, one_way));
         self.cuts.len() - 1
     }
 
     /// Puts a cut in force or lifts it.
     pub fn set_cut(&mut self, cut: usize, active: bool, now: Instant) {
         let cut = &mut self.cuts[cut];
-        if cut.active && !active {
+        if active {
+            cut.since = now;
+        } else if cut.active {
             cut.lifted = now;
         }
         cut.active = active;
@@ -222,7 +231,7 @@ impl Network {
 
     /// Adds a filter that refuses what would have to cross a cut of this shape, not yet in force, and says its number.
     pub fn plan_filter(&mut self, side: Vec<u8>, one_way: bool) -> usize {
-        self.filters.push(Cut { side, one_way, active: false, lifted: Instant::EPOCH });
+        self.filters.push(Cut::planned(side, one_way));
         self.filters.len() - 1
     }
 

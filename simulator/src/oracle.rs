@@ -227,6 +227,12 @@ impl Board {
         }
     }
 
+    /// Members whose process runs.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
     /// Whether the process of `member` runs.
     #[must_use]
     pub fn is_up(&self, member: usize) -> bool {

@@ -110,12 +110,11 @@ impl Quorums {
         out: &mut Violations,
         at: Instant,
         network: &Network,
-        since: &[Instant],
         within: Duration,
         acts: impl Fn(usize) -> bool,
     ) {
-        for (cut, since) in network.cuts().iter().zip(since) {
-            if !cut.active || at.since(*since) < within || !cut.divides(network.members()) {
+        for cut in network.cuts() {
+            if !cut.active || at.since(cut.since) < within || !cut.divides(network.members()) {
                 continue;
             }
             let mut holders = (0..self.says.len()).filter(|&m| self.held(m) && acts(m));
@@ -193,17 +192,17 @@ mod tests {
             quorums.says(&mut out, late, 3, &status(Quorum::Lost, 1));
             quorums.says(&mut out, late, 0, &status(Quorum::Held, 3));
             quorums.says(&mut out, late, 2, &status(Quorum::Lost, 2));
-            quorums.sides(&mut out, late, &network, &[Instant::EPOCH], second, acts);
+            quorums.sides(&mut out, late, &network, second, acts);
             quorums.verdict(&mut out, late, 0, 2, acts);
             assert_eq!((out.count, quorums.count()), (0, [1, 2, 0]));
 
             quorums.says(&mut out, late, 2, &status(Quorum::Held, 3));
-            quorums.sides(&mut out, Instant::EPOCH, &network, &[Instant::EPOCH], second, acts);
+            quorums.sides(&mut out, Instant::EPOCH, &network, second, acts);
             assert_eq!(out.count, 0, "too early to say");
-            quorums.sides(&mut out, late, &network, &[Instant::EPOCH], second, |m| m == 0);
+            quorums.sides(&mut out, late, &network, second, |m| m == 0);
             quorums.verdict(&mut out, late, 0, 2, |m| m == 0);
             assert_eq!(out.count, 0, "its proof has run out while it slept");
-            quorums.sides(&mut out, late, &network, &[Instant::EPOCH], second, acts);
+            quorums.sides(&mut out, late, &network, second, acts);
             quorums.verdict(&mut out, late, 0, 2, acts);
             quorums.says(&mut out, late, 3, &status(Quorum::Held, 2));
             let rules = ["two-quorums", "quorum-overlap", "quorum-arithmetic"];

@@ -35,7 +35,7 @@ impl Latencies {
                 all.add(&episode);
             }
         }
-        all.joins = runs.iter().flat_map(|m| &m.newcomer_known).map(|t| f64::from(*t)).collect();
+        all.joins = runs.iter().flat_map(|m| &m.forming.newcomer_known).map(|t| f64::from(*t)).collect();
         for list in [&mut all.suspect, &mut all.down, &mut all.spread, &mut all.joins] {
             list.sort_by(f64::total_cmp);
         }

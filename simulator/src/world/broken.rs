@@ -33,11 +33,15 @@ fn until(world: &mut World, second: u64) {
 fn a_table_that_holds_what_no_event_told_is_seen() {
     let mut world = world();
     until(&mut world, 10);
-    assert_eq!(world.violations.count, 0, "{:?}", world.violations);
+    assert_eq!(world.judge.violations().count, 0, "{:?}", world.judge.violations());
     // As if the machine had never told that it knows n2.
     world.board.set(world.now, 0, 2, Belief::Unknown);
     until(&mut world, 12);
-    assert!(world.violations.broke("view-without-event"), "seed {SEED}: {:?}", world.violations);
+    assert!(
+        world.judge.violations().broke("view-without-event"),
+        "seed {SEED}: {:?}",
+        world.judge.violations()
+    );
 }
 
 /// Always wants to be woken at once, and never does anything.
@@ -90,5 +94,5 @@ fn a_machine_that_wakes_without_end_is_seen_and_does_not_hang_the_world() {
     let process = world.hosts[1].process.as_mut().expect("runs");
     process.node = Machine::playing(Box::new(Restless), part, Instant::EPOCH);
     until(&mut world, 12);
-    assert!(world.violations.broke("spins"), "seed {SEED}: {:?}", world.violations);
+    assert!(world.judge.violations().broke("spins"), "seed {SEED}: {:?}", world.judge.violations());
 }

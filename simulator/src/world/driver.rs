@@ -5,7 +5,6 @@ use core::time::Duration;
 use heartsay_membership::{Command, Input, Instant, Output, Transmit};
 
 use super::{SimEvent, World};
-use crate::checks::Safety;
 use crate::host::{Packet, number};
 use crate::network::HEADER;
 
@@ -110,7 +109,7 @@ impl World {
             }
         };
         process.spins = if kind == TIMEOUT && wants <= now { process.spins + 1 } else { 0 };
-        let patient = Safety::spins(&mut self.violations, now, host, process.spins);
+        let patient = self.judge.spins(now, host, process.spins);
         process.wants = if patient { wants } else { now + Duration::from_millis(1) };
         let size = process.node.members();
         let h = &mut self.hosts[host];
@@ -121,15 +120,15 @@ impl World {
         }
         self.arm(host);
         let names = self.oracle.members().len();
-        Safety::size(&mut self.violations, now, self.hosts[host].name.as_str(), size, names);
+        self.judge.size(now, &self.hosts[host].name, size, names);
         for event in events.drain(..) {
             self.note(host, event);
         }
         self.events = events;
         if self.config.fence {
-            self.check_fences(host);
+            self.judge.fences(now, host, &self.hosts);
         }
-        if self.scenario.check.every_step {
+        if self.judge.is_thorough() {
             self.inspect(host, false);
         }
     }
@@ -164,8 +163,7 @@ impl World {
 
     fn depart(&mut self, host: usize, transmit: Transmit) {
         let h = &mut self.hosts[host];
-        let limit = self.config.datagram.limit();
-        Safety::datagram(&mut self.violations, self.now, h.name.as_str(), transmit.bytes.len(), limit);
+        self.judge.datagram(self.now, &h.name, transmit.bytes.len());
         if h.blocked > 0 {
             h.outbox.push((transmit.to, transmit.bytes));
         } else {
@@ -178,7 +176,7 @@ impl World {
         let size = transmit.bytes.len();
         h.second.bytes += (size + HEADER) as u32;
         h.second.datagrams += 1;
-        self.over |= !Safety::calm(&mut self.violations, self.now, host, h.second.datagrams);
+        self.judge.sent(self.now, host, h.second.datagrams);
         let work = h.work;
         let Some(to) = number(transmit.to).filter(|&to| to < self.hosts.len()) else { return };
         if self.network.refuses(host, to) {
@@ -202,6 +200,6 @@ const DATAGRAM: u8 = 1;
 const REFUSED: u8 = 2;
 const TIMEOUT: u8 = 3;
 const WALL_CLOCK: u8 = 4;
-pub(super) const COMMAND: u8 = 5;
+const COMMAND: u8 = 5;
 /// Linux' default `rmem_default`.
 const SOCKET_BUFFER: usize = 212_992;

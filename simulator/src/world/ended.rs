@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use heartsay_membership::Stats;
+
 use super::World;
-use crate::checks::{Violations, liveness};
+use crate::checks::Violations;
+use crate::host::Host;
 use crate::measure::Measures;
-use crate::models::Baseline;
 use crate::recording::Recording;
 
 /// What a run leaves behind.
@@ -30,65 +32,62 @@ pub struct Ended {
 
 impl World {
     pub(super) fn finish(mut self) -> Ended {
-        let now = self.now;
-        let check = self.scenario.check.clone();
         // A scenario that begins trouble must leave time for the calm to be judged.
-        self.measures.agreement = liveness(&mut self.violations, now, self.calm, &self.board, &check);
-        self.measures.ghosts_gone =
-            (self.board.ghosts() == 0).then(|| self.board.haunted_until().since(self.calm).as_secs_f64());
-        if self.scenario.machine != Baseline::Heartsay {
-            // The rules are the real machine's; a model is measured, not checked.
-            self.violations = Violations::default();
-        }
-        self.measures.quorum = self.quorums.count();
-        self.measures.view_sizes = self.view_sizes.into_iter().collect();
-        let newcomers = self.marks.iter().filter_map(|m| m.newcomer.as_ref());
-        self.measures.newcomers_lost = newcomers.filter(|n| !n.full).count() as u64;
-        if self.scenario.start.state > 0 {
-            for (marks, _) in
-                self.marks.iter().zip(&self.hosts).filter(|(m, h)| !m.stated && h.process.is_some())
-            {
-                self.measures.stateless[usize::from(marks.newcomer.is_some())] += 1;
-            }
-        }
-        let mut counters = BTreeMap::new();
-        let processes = self.hosts.iter().filter_map(|h| h.process.as_ref());
-        for node in processes.filter_map(|process| process.node.real()) {
-            let s = node.stats();
-            for (key, value) in [
-                ("rounds", s.rounds),
-                ("exchanges", s.exchanges),
-                ("probes", s.probes),
-                ("probes-unanswered", s.probes_unanswered),
-                ("probe-requests", s.probe_requests),
-                ("nacks", s.nacks),
-                ("refusals", s.refusals),
-                ("bursts", s.bursts),
-                ("claims-sent", s.claims_sent),
-                ("claims-received", s.claims_received),
-                ("stale-claims", s.stale_claims),
-                ("suspicions-raised", s.suspicions_raised),
-                ("suspicions-refuted", s.suspicions_refuted),
-                ("refutations-of-self", s.refutations_of_self),
-                ("verdicts", s.verdicts),
-                ("stalls", s.stalls),
-                ("pages-equal", s.pages_equal),
-                ("pages-unequal", s.pages_unequal),
-                ("isolated", u64::from(s.isolated)),
-                ("tombstones", s.tombstones as u64),
-            ] {
-                *counters.entry(key).or_default() += value;
-            }
-        }
+        let agreement = self.judge.liveness(self.now, self.calm, &self.board);
+        let haunted = self.board.haunted_until().since(self.calm).as_secs_f64();
+        let (quorum, violations) = self.judge.finish();
+        let stateful = |host: &Host| self.scenario.start.state > 0 && host.process.is_some();
+        let stateful = self.hosts.iter().enumerate().filter(|(_, host)| stateful(host));
+        let mut measures = self.meter.finish(stateful.map(|(member, _)| member));
+        measures.agreement = agreement;
+        measures.ghosts_gone = (self.board.ghosts() == 0).then_some(haunted);
+        measures.quorum = quorum;
         Ended {
-            measures: self.measures,
-            violations: self.violations,
+            measures,
+            violations,
             trace: self.trace.hash(),
             inputs: self.trace.inputs(),
             lost: self.network.lost,
             rejected: self.rejected,
-            counters,
+            counters: counters(&self.hosts),
             recording: self.recording,
         }
     }
+}
+
+/// The counters of all machines that run, summed.
+fn counters(hosts: &[Host]) -> BTreeMap<&'static str, u64> {
+    let mut counters = BTreeMap::new();
+    let processes = hosts.iter().filter_map(|host| host.process.as_ref());
+    for node in processes.filter_map(|process| process.node.real()) {
+        for (key, value) in counted(&node.stats()) {
+            *counters.entry(key).or_default() += value;
+        }
+    }
+    counters
+}
+
+fn counted(s: &Stats) -> [(&'static str, u64); 20] {
+    [
+        ("rounds", s.rounds),
+        ("exchanges", s.exchanges),
+        ("probes", s.probes),
+        ("probes-unanswered", s.probes_unanswered),
+        ("probe-requests", s.probe_requests),
+        ("nacks", s.nacks),
+        ("refusals", s.refusals),
+        ("bursts", s.bursts),
+        ("claims-sent", s.claims_sent),
+        ("claims-received", s.claims_received),
+        ("stale-claims", s.stale_claims),
+        ("suspicions-raised", s.suspicions_raised),
+        ("suspicions-refuted", s.suspicions_refuted),
+        ("refutations-of-self", s.refutations_of_self),
+        ("verdicts", s.verdicts),
+        ("stalls", s.stalls),
+        ("pages-equal", s.pages_equal),
+        ("pages-unequal", s.pages_unequal),
+        ("isolated", u64::from(s.isolated)),
+        ("tombstones", s.tombstones as u64),
+    ]
 }

@@ -1,29 +1,29 @@
 //! The made-up world: takes the next thing from the queue, sets the clock, hands it in, drains.
 //!
-//! One file per idea: `driver` is the loop between queue and machines, `process` begins and ends lives,
-//! `witness` writes down what members say, `survey` looks at the world from time to time, `ended` is
-//! what a run leaves behind.
+//! [`World`] knows all parts and carries what happens from one to the other. Two parts have state and rules of their own
+//! and see no world: `judge` (what must hold) and `meter` (how well it goes). The files of `World` itself: `driver` is the
+//! loop between queue and machines, `process` begins and ends lives, `witness` writes down what members say, `survey`
+//! looks at the world from time to time, `ended` is what a run leaves behind.
 
 #[cfg(test)]
 mod broken;
 mod driver;
 mod ended;
-mod marks;
+mod judge;
+mod meter;
 mod process;
 mod survey;
 mod witness;
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use heartsay_membership::{Config, Event, Instant};
 
-use crate::checks::{Quorums, Safety, Violations};
 use crate::faults::FaultAction;
 use crate::host::{Host, Packet};
-use crate::measure::Measures;
 use crate::network::{Arrival, Network};
 use crate::oracle::{Board, Oracle};
 use crate::queue::Queue;
@@ -32,7 +32,8 @@ use crate::scenario::Scenario;
 use crate::sim_rng::{Seed, SimRng};
 use crate::trace::{Trace, WORLD};
 pub use ended::Ended;
-use marks::Marks;
+use judge::Judge;
+use meter::Meter;
 
 /// One run in progress.
 pub struct World {
@@ -45,26 +46,17 @@ pub struct World {
     pub(crate) scenario: Scenario,
     pub(crate) dice: SimRng,
     pub(crate) trace: Trace,
-    pub(crate) quorums: Quorums,
-    pub(crate) cut_since: Vec<Instant>,
-    pub(crate) measures: Measures,
-    pub(crate) violations: Violations,
-    pub(crate) live: usize,
     pub(crate) recording: Option<Recording>,
+    judge: Judge,
+    meter: Meter,
     config: Arc<Config>,
     seed: Seed,
-    safety: Safety,
-    marks: Vec<Marks>,
+    /// When the last trouble came or went.
     calm: Instant,
-    formed_from: Instant,
-    unformed: usize,
-    view_sizes: BTreeSet<usize>,
-    sampled: Instant,
     rejected: BTreeMap<&'static str, u64>,
+    /// Empty between uses, kept for their room.
     arrivals: Vec<Arrival>,
     events: Vec<Event>,
-    /// What happens would go on for ever.
-    over: bool,
 }
 
 /// What the queue holds.
@@ -98,6 +90,7 @@ impl World {
     /// Settings that the machine does not take.
     pub fn new(scenario: &Scenario, seed: u64, trace: Trace) -> Result<Self, String> {
         let seed = Seed(seed);
+        let config = Arc::new(scenario.protocol.config(scenario.nodes)?);
         let mut world = Self {
             now: Instant::EPOCH,
             queue: Queue::new(),
@@ -108,25 +101,15 @@ impl World {
             scenario: scenario.clone(),
             dice: seed.dice("faults", 0),
             trace,
-            quorums: Quorums::default(),
-            cut_since: Vec::new(),
-            measures: Measures::default(),
-            violations: Violations::default(),
-            live: 0,
             recording: None,
-            config: Arc::new(scenario.protocol.config(scenario.nodes)?),
+            judge: Judge::new(scenario, &config),
+            meter: Meter::new(scenario.nodes),
+            config,
             seed,
-            safety: Safety::default(),
-            marks: Vec::new(),
             calm: Instant::EPOCH,
-            formed_from: Instant::EPOCH,
-            unformed: scenario.nodes,
-            view_sizes: BTreeSet::new(),
-            sampled: Instant::EPOCH,
             rejected: BTreeMap::new(),
             arrivals: Vec::new(),
             events: Vec::new(),
-            over: false,
         };
         world.plan();
         Ok(world)
@@ -156,7 +139,7 @@ impl World {
                 progress(at.since(Instant::EPOCH));
             }
             self.step(happening);
-            if self.over {
+            if self.judge.sees_storm() {
                 return self.finish();
             }
         }
@@ -198,7 +181,7 @@ impl World {
                 None if member < start.contacts => Duration::ZERO,
                 None => dice.within(start.over.0),
             };
-            self.formed_from = self.formed_from.max(Instant::EPOCH + at);
+            self.meter.will_start(Instant::EPOCH + at);
             self.queue.push(Instant::EPOCH + at, SimEvent::FaultAction(FaultAction::Start(member)));
         }
         for (i, fault) in self.scenario.faults.iter().enumerate() {

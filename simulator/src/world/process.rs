@@ -2,14 +2,10 @@
 
 use core::time::Duration;
 
-use heartsay_membership::{Command, HostId, Identity, Input, Instant, Name, Node};
+use heartsay_membership::{Command, Generation, HostId, Identity, Instant, Name, Node};
 
 use super::World;
-use super::driver::COMMAND;
-use super::marks::{Marks, Newcomer};
-use crate::bits::Members;
 use crate::host::{Clock, Host, Inbox, Process, Sent, address};
-use crate::measure::Episode;
 use crate::models::{Baseline, GENERATION, Machine, Part};
 use crate::oracle::{Belief, Life};
 use crate::sim_rng::Seed;
@@ -31,7 +27,7 @@ impl World {
         if let Some(recording) = &mut self.recording {
             recording.add();
         }
-        self.marks.push(Marks::default());
+        self.meter.add();
         if host >= self.scenario.nodes {
             self.network.add();
         }
@@ -70,71 +66,73 @@ impl World {
             return;
         }
         self.calm = self.now;
-        let now = self.now;
+        let remembers = self.hosts[host].stored > 0;
+        let (node, generation) = match self.machine(host) {
+            Ok(machine) => machine,
+            Err(why) => return self.judge.no_start(self.now, &why),
+        };
+        let h = &mut self.hosts[host];
+        let clock = Clock::new(self.now, 0, h.wall.ppm());
+        h.process = Some(Box::new(Process { node, clock, armed: None, wants: Instant::NEVER, spins: 0 }));
+        self.enter(host, generation);
+        self.introduce(host, remembers);
+    }
+
+    /// A machine for the next life of `host`, and its generation.
+    fn machine(&mut self, host: usize) -> Result<(Machine, Generation), String> {
         let zone = self.network.zone(host).map(str::to_owned);
         let (h, scenario) = (&mut self.hosts[host], &self.scenario);
-        let unix_ms = h.wall.read(now) / 1000;
-        let remembers = h.stored > 0;
+        let unix_ms = h.wall.read(self.now) / 1000;
         h.stored = unix_ms.max(h.stored + 1);
-        let part = (scenario.machine != Baseline::Heartsay).then_some(Part {
-            me: host,
-            nodes: scenario.nodes,
-            settle: scenario.start.over.0,
-            pause: self.config.acceptable_pause,
-        });
-        let generation = if part.is_some() { GENERATION } else { h.stored };
         let life_seed = self.seed.number("node", (host as u64) << 32 | h.lives);
         h.lives += 1;
         h.silent = false;
-        h.started = now;
+        h.started = self.now;
         h.second = Sent::default();
+        if scenario.machine != Baseline::Heartsay {
+            let part = Part {
+                me: host,
+                nodes: scenario.nodes,
+                settle: scenario.start.over.0,
+                pause: self.config.acceptable_pause,
+            };
+            let dice = Seed(life_seed).dice("model", 0);
+            return Ok((Machine::model(scenario.machine, part, dice, Instant::EPOCH), GENERATION));
+        }
+        let zone = zone.map(|zone| ("zone".to_owned(), zone.into_bytes()));
+        let tags = tags(scenario.start.state, self.config.datagram.limit() / 3);
         let identity = Identity {
             name: h.name.clone(),
             host_id: h.host_id,
-            generation,
+            generation: h.stored,
             address: h.address,
-            state: zone
-                .map(|zone| ("zone".to_owned(), zone.into_bytes()))
-                .into_iter()
-                .chain(tags(scenario.start.state, self.config.datagram.limit() / 3))
-                .collect(),
+            state: zone.into_iter().chain(tags).collect(),
         };
-        let clock = Clock::new(now, 0, h.wall.ppm());
-        let node = if let Some(part) = part {
-            Ok(Machine::model(self.scenario.machine, part, Seed(life_seed).dice("model", 0), Instant::EPOCH))
-        } else {
-            let node = Node::new(identity, self.config.clone(), life_seed, Instant::EPOCH);
-            node.map(|node| Machine::Real(Box::new(node)))
-        };
-        let node = match node {
-            Ok(node) => node,
-            Err(error) => {
-                self.violations.add(now, "no-start", || error.to_string());
-                return;
-            }
-        };
-        h.process = Some(Box::new(Process { node, clock, armed: None, wants: Instant::NEVER, spins: 0 }));
-        let (subject, life, name) = (h.subject, h.lives, h.name.to_string());
-        self.trace.say(now, &name, || format!("starts, generation {generation}"));
+        let node = Node::new(identity, self.config.clone(), life_seed, Instant::EPOCH);
+        let node = node.map_err(|error| error.to_string())?;
+        Ok((Machine::Real(Box::new(node)), h.stored))
+    }
+
+    /// A life has begun: it is told to all that keep books.
+    fn enter(&mut self, host: usize, generation: Generation) {
+        let (now, subject) = (self.now, self.hosts[host].subject);
+        self.trace.say(now, self.hosts[host].name.as_str(), || format!("starts, generation {generation}"));
         self.oracle.truth(subject).lives.push(Life { generation, host, heartbeat: 0 });
         self.record(|film| film.trouble(now, subject, GONE, false));
         if subject == host {
             self.board.set_up(now, host, true);
             let truth = self.oracle.truth(host);
             (truth.up, truth.started) = (true, true);
-            self.live += 1;
-            let marks = &mut self.marks[host];
-            marks.episode = None;
-            marks.stated = false;
-            if now > self.formed_from {
-                marks.newcomer =
-                    Some(Newcomer { since: now, generation, full: false, known: Members::default() });
-            }
+            self.meter.started(now, host, generation);
         }
+    }
+
+    /// Tells a new process the time and whom to dial, as its agent would.
+    fn introduce(&mut self, host: usize, remembers: bool) {
         let contacts = self.scenario.start.contacts.min(self.scenario.nodes);
         let mut seeds: Vec<usize> = (0..contacts).filter(|&c| c != host).collect();
         if (0..contacts).all(|c| c == host || self.oracle.members()[c].is_over()) {
-            // Whoever starts a member when all contacts are gone for good names somebody who is there.
+            // When all contacts are gone for good, the operator of a new member names one that is there.
             let up: Vec<usize> =
                 (0..self.hosts.len()).filter(|&m| m != host && self.board.is_up(m)).collect();
             seeds.extend(up.get(self.dice.below(up.len())));
@@ -144,17 +142,15 @@ impl World {
         } else {
             Vec::new()
         };
-        self.tell_time(host, life);
+        self.tell_time(host, self.hosts[host].lives);
         let agreed = self.hosts[host].agreed.clone();
         if !agreed.is_empty() {
-            self.hand(host, COMMAND, Input::Command(Command::Agreed(agreed)), &[]);
+            self.command(host, Command::Agreed(agreed));
         }
         if !remembered.is_empty() {
-            let remembered = remembered.into_iter().map(address).collect();
-            self.hand(host, COMMAND, Input::Command(Command::Remembered(remembered)), &[]);
+            self.command(host, Command::Remembered(remembered.into_iter().map(address).collect()));
         }
-        let seeds = seeds.into_iter().map(address).collect();
-        self.hand(host, COMMAND, Input::Command(Command::Seeds(seeds)), &[]);
+        self.command(host, Command::Seeds(seeds.into_iter().map(address).collect()));
     }
 
     /// Ends the process on `host`. `silent`: the host is gone with it.
@@ -171,8 +167,7 @@ impl World {
             life.heartbeat = life.heartbeat.max(heartbeat);
         }
         self.trace.say(self.now, name.as_str(), || if silent { "vanishes".into() } else { "stops".into() });
-        self.safety.forget(host);
-        self.quorums.ended(host);
+        self.judge.ended(host);
         if subject == host {
             if let Some(film) = &mut self.recording {
                 for other in (0..self.hosts.len()).filter(|other| *other != host) {
@@ -182,15 +177,7 @@ impl World {
             }
             self.board.set_up(self.now, host, false);
             self.oracle.truth(host).up = false;
-            self.live -= 1;
-            self.marks[host].newcomer = None;
-            for episode in &mut self.measures.episodes {
-                if self.now.since(episode.onset) < EXCUSABLE
-                    && episode.down.get(host).is_some_and(|t| *t < 0.0)
-                {
-                    episode.excuse(host);
-                }
-            }
+            self.meter.stopped(self.now, host);
         }
     }
 
@@ -198,8 +185,7 @@ impl World {
     pub(crate) fn open_episode(&mut self, subject: usize, fatal: bool) {
         let observers =
             (0..self.hosts.len()).filter(|&o| o != subject && self.oracle.members()[o].up).collect();
-        self.marks[subject].episode = Some(self.measures.episodes.len());
-        self.measures.episodes.push(Episode::new(subject, self.now, fatal, observers));
+        self.meter.open_episode(self.now, subject, fatal, observers);
     }
 }
 
@@ -212,9 +198,7 @@ fn tags(bytes: usize, value: usize) -> impl Iterator<Item = (String, Vec<u8>)> {
     })
 }
 
-/// An observer that dies this soon after a death need not have noticed it.
-const EXCUSABLE: Duration = Duration::from_secs(60);
-/// 2026-01-01 00:00 UTC: the virtual clocks begin here, for ever.
+/// 2026-01-01 00:00 UTC: the wall clocks of every run begin here.
 const UNIX_BASE_US: u64 = 1_767_225_600_000_000;
 /// Peers that a restarted member dials besides its contacts, as an agent does from its disk.
 const REMEMBERED: usize = 3;
