@@ -1,4 +1,4 @@
-//! The yardstick: so many heartbeats missed.
+//! The fixed time-out: so many heartbeats missed.
 
 use core::time::Duration;
 
@@ -32,7 +32,7 @@ impl FixedConfig {
 
 /// The fixed time-out of one member: 8 bytes, nothing learnt.
 ///
-/// For those who want to know in advance, to the millisecond, and as the yardstick that the others must beat.
+/// For those who want to know in advance, to the millisecond, and as the baseline that the others must beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fixed {
     last: Instant,

@@ -31,13 +31,13 @@ impl Members {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// Whether there is nobody.
+    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.words.iter().all(|word| *word == 0)
     }
 
-    /// Everybody, in order.
+    /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = usize> {
         self.words.iter().enumerate().flat_map(|(i, word)| {
             (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| i * 64 + bit)

@@ -12,7 +12,7 @@ use crate::world::{SimEvent, World};
 pub(crate) enum FaultAction {
     /// A process starts.
     Start(usize),
-    /// Trouble number so-and-so of the scenario begins.
+    /// The trouble of this number in the scenario begins.
     Begin(usize),
     /// A process ends.
     Stop { fault: usize, member: usize },
@@ -362,7 +362,7 @@ impl World {
     }
 }
 
-/// An absence of this length must be noticed by everybody before its end.
+/// An absence of this length must be noticed by all before its end.
 const NOTICEABLE: Duration = Duration::from_secs(30);
 /// A process under a supervisor is back this soon (systemd's default is 100 ms; images must load).
 const RESTART: Duration = Duration::from_millis(500);

@@ -57,7 +57,7 @@ pub struct Lost {
     pub mtu: u64,
     /// Before a full link.
     pub queue: u64,
-    /// At a host where nobody listened.
+    /// At a host where no process listened.
     pub nobody: u64,
     /// In the full socket buffer of a member that stands still or lags.
     pub buffer: u64,
@@ -102,7 +102,7 @@ impl Cut {
         self.side.get(member).copied().unwrap_or(0)
     }
 
-    /// Whether everybody stands on some side, so that nobody joins two of them.
+    /// Whether each member stands on some side, so that none joins two of them.
     #[must_use]
     pub fn divides(&self, members: usize) -> bool {
         (0..members).all(|member| self.side(member) != 0)
@@ -171,8 +171,8 @@ impl Network {
         network
     }
 
-    /// Makes room for one more member. It joins the zones in turn; where a cut leaves nobody out, it stands beside some
-    /// other member, as a host does, and does not join the sides.
+    /// Makes room for one more member. It joins the zones in turn. Where a cut leaves no member out, it stands on the side of
+    /// some other member, as a host does, and does not join the sides.
     pub fn add(&mut self) {
         let members = self.edges.len();
         if !self.rules.zones.is_empty() {
@@ -347,7 +347,7 @@ impl Network {
         Some(wait + takes)
     }
 
-    /// A two-state chain in continuous time, moved on only when somebody looks:
+    /// A two-state chain in continuous time, moved on only when it is looked at:
     /// the chance of having changed over `dt` has a closed form.
     fn in_bad_time(&mut self, now: Instant, from: usize, to: usize, burst: Burst) -> bool {
         let (good, bad) = (burst.good.0.as_secs_f64(), burst.bad.0.as_secs_f64());
@@ -482,7 +482,7 @@ mod tests {
         network.set_cut(part, true, Instant::EPOCH);
         (0..40).for_each(|_| network.add());
         assert!(network.cuts()[whole].divides(network.members()));
-        assert_eq!(network.cuts()[part].side(8), 0, "a cut of a path concerns nobody else");
+        assert_eq!(network.cuts()[part].side(8), 0, "a cut of a path concerns no other member");
         let near = (8..48).filter(|m| network.cuts()[whole].side(*m) == 1).count();
         assert!((8..32).contains(&near), "{near} of 40 beside the first four of eight");
         let reached = |network: &mut Network, from| carried(network, 0, from, 20).len();

@@ -1,18 +1,18 @@
 //! One link, one detector: mistake rate against detection time, on a week of heartbeats.
 //!
 //! The question of Chen, Toueg and Aguilera (*On the quality of service of failure detectors*, 2002) and of
-//! Hayashibara's figures: whoever waits longer errs less; which curve lies lowest? The trace is generated to
+//! Hayashibara's figures: a detector that waits longer errs less; which curve lies lowest? The trace is generated to
 //! the published shape of the WAN trace of Hayashibara 2004 (beats of 100 ms, delays with jitter, 0.4 %
 //! lost in 814 bursts a week, a few of them very long), not the recording itself. Each detector is alone on
 //! the link: no probes, no witnesses.
 //!
 //! Heartbeats alone cannot do better than a deadline after the expected arrival: nothing else is known. Nor
 //! can questions over the same link: an answer takes a round trip, the next heartbeat half of one, and the same
-//! bursts swallow both. What is left is to ask somebody else. So beside the detectors stands their quorum: three
+//! bursts swallow both. What is left is to ask another observer. So beside the detectors stands their quorum: three
 //! of five observers, each with a link and bursts of its own. Its correlated twin, five observers behind one
 //! uplink, is the single link again.
 //!
-//! *Whole beats* is not ours nor anybody's, but what was tried to do better: a silence can end only when a heartbeat
+//! *Whole beats* is an experiment of ours to do better: a silence can end only when a heartbeat
 //! is due, so a deadline between two of them gives away time and saves no mistake. It waits for the expected arrival
 //! of the beat so many beats later and one deviation of its delay; for a share of a beat, it waits for one more at
 //! that share of the beats.

@@ -127,7 +127,7 @@ impl Row {
         self.belief.get(subject).copied().unwrap_or_default()
     }
 
-    /// A row is as long as the cluster, one byte per member, once its owner knows anybody.
+    /// A row is as long as the cluster, one byte per member, once its owner knows another.
     fn put(&mut self, subject: usize, belief: Belief, members: usize) {
         if subject >= self.belief.len() {
             self.belief.reserve_exact(members - self.belief.len());
@@ -157,7 +157,7 @@ impl Belief {
         }
     }
 
-    /// Whether it was called down. (Who said good-bye was not.)
+    /// Whether it was called down. (A member that said good-bye was not.)
     #[must_use]
     pub fn down(self) -> bool {
         self == Self::Is(Status::Down)
@@ -364,7 +364,7 @@ mod tests {
             board.add();
             board.set_up(at(0), member, true);
         }
-        assert_eq!(board.wrong(), 6, "nobody knows anybody");
+        assert_eq!(board.wrong(), 6, "no member knows another");
         for (o, s) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
             board.set(at(5), o, s, Belief::Is(Status::Alive));
         }

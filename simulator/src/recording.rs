@@ -11,7 +11,7 @@ pub struct Recording {
     pub lanes: Vec<Lane>,
     /// Every cut of the network.
     pub cuts: Vec<CutBands>,
-    /// Whose phi of whom was sampled: (observer, subject).
+    /// The pair whose phi was sampled: (observer, subject).
     pub pair: Option<(usize, usize)>,
     /// Phi of the pair: (seconds, phi), every 100 ms while the observer runs and knows the subject.
     pub phi: Vec<(f32, f32)>,

@@ -147,7 +147,7 @@ pub fn record(scenario: &Scenario, seed: u64, pair: Option<(usize, usize)>) -> R
     let first = |pair| go(pair).map(|ended: Ended| ended.recording.unwrap_or_default());
     match pair {
         Some(pair) => first(Some(pair)),
-        // Who will be struck is known only afterwards; the same seed strikes the same again.
+        // Which member is struck is known only afterwards; the same seed strikes the same again.
         None => first(first(None)?.telling_pair()),
     }
 }

@@ -1,4 +1,4 @@
-//! Scenarios that nobody chose: drawn from a seed, judged by safety and liveness.
+//! Scenarios that a seed draws, judged by safety and liveness.
 
 use crate::scenario::{Problem, Scenario, parse};
 use crate::sim_rng::{Seed, SimRng};
@@ -94,8 +94,8 @@ fn fence(seed: u64, nodes: Option<usize>) -> String {
     text
 }
 
-/// Safety alone: who flaps is kept out for longer than these scenarios last, and whether all agree in the end, the other
-/// theme asks.
+/// Safety alone: a member that flaps is kept out for longer than these scenarios last. Whether all agree in the end is
+/// asked by the other theme.
 ///
 /// Cuts of every shape, one after the other, with pauses and restarts, while clocks run up to 1 % fast or slow.
 fn quorum(seed: u64, nodes: Option<usize>) -> String {
@@ -123,7 +123,7 @@ fn quorum(seed: u64, nodes: Option<usize>) -> String {
     for _ in 0..2 + dice.below(3) {
         at += WHOLE_MS + dice.below(4_000);
         let lasts = 500 + dice.below(9_000);
-        // At most two thirds: of three members, somebody is left for the other side.
+        // At most two thirds: of three members, one is left for the other side.
         let share = 10 + dice.below(56);
         let sides = match dice.below(6) {
             0 => "\"34%\", \"33%\", \"33%\"".to_owned(),

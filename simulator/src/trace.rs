@@ -93,7 +93,7 @@ impl Trace {
             return;
         }
         let micros = at.as_micros();
-        // Nobody to tell when the reader has gone; the run goes on.
+        // When the reader has gone, the run goes on.
         let _ = writeln!(log.out, "{:>6}.{:06} {name:<6} {}", micros / 1_000_000, micros % 1_000_000, line());
     }
 
@@ -104,7 +104,7 @@ impl Trace {
     }
 }
 
-/// In the log, the name of what happens to everybody.
+/// In the log, the name of what happens to all members.
 pub const WORLD: &str = "*";
 const EVENT: u8 = 100;
 const SENT: u8 = 101;

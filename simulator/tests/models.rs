@@ -1,4 +1,4 @@
-//! The yardsticks agree with what is printed about what they are models of, within stated tolerance.
+//! The baselines agree with what is printed about their originals, within stated tolerance.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 

@@ -126,7 +126,7 @@ fn newcomers_are_timed_and_those_who_leave_are_gone() {
 }
 
 #[test]
-fn a_twin_with_the_same_name_displaces_nobody() {
+fn a_twin_with_the_same_name_displaces_no_member() {
     let run = go("[[fault]]\nat = '20s'\nwhat = 'duplicate-name'\nwho = 'n3'");
     assert_eq!(run.violations.count, 0, "{:?}", run.violations);
     assert_eq!(run.summary.false_positives, 0);

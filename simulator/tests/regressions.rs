@@ -24,7 +24,7 @@ fn keeps(seed: u64, theme: Theme) {
 }
 
 #[test]
-fn a_newcomer_finds_somebody_though_all_contacts_are_gone_for_good() {
+fn a_newcomer_finds_a_member_though_all_contacts_are_gone_for_good() {
     holds(26);
 }
 
@@ -67,7 +67,7 @@ fn a_deaf_member_refutes_with_its_next_beat_and_not_with_the_one_after() {
 }
 
 #[test]
-fn whoever_is_silent_together_with_all_its_callers_is_looked_for() {
+fn a_member_that_falls_silent_with_all_its_callers_is_found() {
     let sets = ["fault.0.who=28", "fault.0.for=\"8192ms\"", "duration=\"32s\""];
     let first = measured("threshold", 5, &sets).stalled_down_first;
     assert!(first.missing == 0 && first.max < 4.5, "{first:?}");

@@ -22,7 +22,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A leftover in the temporary folder harms nobody.
+        // A leftover in the temporary folder does no harm.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -137,7 +137,7 @@ fn recording_does_not_change_what_happens() {
         World::new(&scenario, 5, Trace::new(None)).expect("starts").recorded(Some((0, 3))).run(&|_| {});
     assert_eq!(format!("{:016x}", recorded.trace), run_one(&scenario, 5, None).expect("runs").trace);
     let film = record(&scenario, 5, None).expect("runs");
-    let (_, subject) = film.pair.expect("somebody is struck");
+    let (_, subject) = film.pair.expect("a member is struck");
     assert_eq!(film.lanes[subject].bands[0].what, "gone");
     assert!(film.phi.iter().any(|(_, phi)| *phi > 0.0) && film.lanes.len() == 8);
 }

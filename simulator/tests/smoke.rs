@@ -54,7 +54,7 @@ fn every_shipped_scenario_is_read_and_runs_without_breaking_a_rule() {
         let scenario = shortened(name);
         let report = run(&scenario, &[1], &[], &|| {}).expect("runs");
         assert_eq!(report.scenario, name, "a scenario is called as its file");
-        assert!(report.summary.formation.count > 0, "{name}: nobody ever saw anybody");
+        assert!(report.summary.formation.count > 0, "{name}: no member ever saw another");
         assert!(report.sound(), "{name}: {:?}", report.runs[0].violations);
     }
 }
@@ -85,7 +85,7 @@ fn a_block_shorter_than_the_acceptable_pause_is_forgiven() {
 }
 
 #[test]
-fn members_that_stall_again_and_again_call_nobody_down() {
+fn members_that_stall_again_and_again_call_none_down() {
     keeps_its_limits(
         "stall",
         &[1],
@@ -94,7 +94,7 @@ fn members_that_stall_again_and_again_call_nobody_down() {
 }
 
 #[test]
-fn whoever_has_behaved_for_as_long_as_was_asked_is_not_called_down_for_it_again() {
+fn a_member_let_in_after_its_penalty_is_not_called_down_at_once() {
     // A quarter is blocked for 8 of every 24 s, and kept out until long after. Before 2026-11-28, 55 times one of them was
     // called down in the moment that it was let in: accusers that were let in themselves had asked for more.
     let sets = ["nodes=24", "fault.0.who=\"25%\"", "fault.0.on=\"8192ms\"", "fault.0.off=\"16384ms\""];
@@ -102,7 +102,7 @@ fn whoever_has_behaved_for_as_long_as_was_asked_is_not_called_down_for_it_again(
 }
 
 #[test]
-fn a_link_that_is_cut_evicts_nobody() {
+fn a_link_that_is_cut_evicts_no_member() {
     keeps_its_limits("one-link", &[1, 2], &["nodes=24", "duration=\"60s\""]);
 }
 
@@ -137,14 +137,14 @@ fn joins_under_loss_all_succeed() {
 }
 
 #[test]
-fn a_filter_that_refuses_for_a_living_member_makes_nobody_suspect() {
+fn a_filter_that_refuses_for_a_living_member_makes_none_suspect_it() {
     keeps_its_limits("refuse", &[1, 2], &[]);
     keeps_its_limits("refuse-out", &[1, 2], &[]);
 }
 
 #[test]
 fn under_heavy_loss_a_dead_member_is_down_as_soon_as_without() {
-    // Before 2026-11-28 accusers doubted themselves for what the network lost: 10 s on the average, 18 s at the most.
+    // Before 2026-11-28 accusers doubted themselves for what the network lost: 10 s on average, at most 18 s.
     keeps_its_limits(
         "crash",
         &[1, 2, 3, 4],

@@ -1,9 +1,8 @@
 //! Limits on the measures.
 //!
-//! Most measures are what they are: the same seeds give the same. A mean or a median over deaths is an estimate besides: how
-//! soon before somebody's turn to call a host dies is chance (0 to 1.1 s of a detection of 0.7 s), and few seeds have few
-//! deaths. So such a limit is broken only by more than the doubt that the seeds leave, and what lies between is said to be
-//! unsure.
+//! Most measures are what they are: the same seeds give the same. A mean or a median over deaths is also an estimate: how
+//! long before the next scheduled contact a host dies is chance (0 to 1.1 s of a detection of 0.7 s), and few seeds have
+//! few deaths. Such a limit is broken only by more than the doubt that the seeds leave; what lies between is called unsure.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! After the calm: everybody knows the truth, within a bound.
+//! After the calm: all members know the truth, within a bound.
 
 use core::time::Duration;
 

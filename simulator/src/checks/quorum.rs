@@ -21,8 +21,8 @@ impl Quorums {
         }
         self.says[member] = Some(status.quorum);
         let Some(expected) = status.expected else { return };
-        // Of an electorate that follows the cluster half is enough with the lowest name; and whoever was lent its proof may
-        // have another roster than the lender, whose votes it tells.
+        // In an electorate that follows the cluster, half with the lowest name is enough; and a member that was lent its proof
+        // may have another roster than the lender, whose votes it reports.
         let follows = status.agreed.is_some();
         let majority = status.needed > expected / 2 || follows && status.needed * 2 == expected;
         let enough = status.present >= status.needed || follows;
@@ -57,7 +57,7 @@ impl Quorums {
     }
 
     /// `observer` calls `subject` down, which lives beyond a cut. `acts`: the subject, asked now, would still say held.
-    /// Whoever acts on that verdict must be sure that the subject no longer does.
+    /// A member that acts on that verdict must be sure that the subject no longer does.
     pub fn verdict(
         &self,
         out: &mut Violations,
@@ -74,7 +74,7 @@ impl Quorums {
     }
 
     /// `observer` has had `subject`, which runs, for down for so long that its lease must be over. `acts`: asked now, it
-    /// would say held. Whoever is out must not act beside those who put it out.
+    /// would say held. A member that is out must not act beside those that put it out.
     pub fn put_out(
         out: &mut Violations,
         at: Instant,

@@ -1,4 +1,4 @@
-//! After each step: nobody speaks for somebody else, nothing goes back, nothing is too large.
+//! After each step: no member speaks for another, nothing goes back, nothing is too large.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ pub struct Safety {
 /// One row of a member's table, as the checks need it.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Whom it is about.
+    /// The member that it is about.
     pub subject: usize,
     /// Which life.
     pub generation: Generation,
@@ -94,7 +94,7 @@ impl Safety {
         *known = now;
     }
 
-    /// `observer`'s table holds what its events never told: whoever lives by the events is misled.
+    /// `observer`'s table holds what its events never told: a reader of the events is misled.
     pub fn told(out: &mut Violations, at: Instant, observer: usize, row: &Row, told: Belief) {
         if told != row.belief {
             out.add(at, "view-without-event", || {
@@ -167,8 +167,8 @@ mod tests {
         let (mut oracle, name) = oracle();
         let mut out = Violations::default();
         Safety::claim(&mut out, Instant::EPOCH, "n1", (&name, 101, 0), &mut oracle, |_| None);
-        let nobody = Name::new("nobody").expect("sound");
-        Safety::claim(&mut out, Instant::EPOCH, "n1", (&nobody, 1, 0), &mut oracle, |_| None);
+        let stranger = Name::new("stranger").expect("sound");
+        Safety::claim(&mut out, Instant::EPOCH, "n1", (&stranger, 1, 0), &mut oracle, |_| None);
         assert!(out.broke("invented-generation") && out.broke("invented-name"));
     }
 

@@ -4,18 +4,18 @@ use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Stdout, Write};
 use std::process::exit;
 
-/// `println!` that ends the program quietly when nobody reads on.
+/// `println!` that ends the program quietly when its reader has gone.
 macro_rules! say {
     () => { say!("") };
     ($($word:tt)*) => { $crate::cli::out::line(format_args!($($word)*)) };
 }
 
-/// `print!` that ends the program quietly when nobody reads on.
+/// `print!` that ends the program quietly when its reader has gone.
 macro_rules! put {
     ($($word:tt)*) => { $crate::cli::out::write(format_args!($($word)*)) };
 }
 
-/// Standard output that ends the program quietly when nobody reads on.
+/// Standard output that ends the program quietly when its reader has gone.
 pub(super) struct Out(Stdout);
 
 impl Out {

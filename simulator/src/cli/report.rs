@@ -19,7 +19,7 @@ pub(super) struct Report {
     /// The seed whose pictures over time are drawn
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Whose phi of whom, as in n3,n7; default: a healthy member and the first that is struck
+    /// The pair whose phi is drawn, as in n3,n7; default: a healthy member and the first that is struck
     #[arg(long, value_name = "OBSERVER,SUBJECT", value_parser = pair)]
     phi: Option<(usize, usize)>,
     /// Draw a sweep too, as in protocol.phi-threshold=6,8,12; twice makes a map

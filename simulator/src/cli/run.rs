@@ -106,7 +106,7 @@ impl Replay {
     }
 }
 
-/// Runs with a progress bar, if somebody is looking.
+/// Runs with a progress bar, if standard error is a terminal.
 pub(super) fn with_bar(scenario: &Scenario, seeds: &[u64], sets: &[String]) -> anyhow::Result<Report> {
     let length = seeds.len() as u64 * scenario.duration.0.as_secs();
     let bar = bar(&scenario.name, length)?;
@@ -115,7 +115,7 @@ pub(super) fn with_bar(scenario: &Scenario, seeds: &[u64], sets: &[String]) -> a
     report
 }
 
-/// A bar over `length` virtual seconds; hidden when nobody is looking.
+/// A bar over `length` virtual seconds; hidden where standard error is no terminal.
 pub(super) fn bar(name: &str, length: u64) -> anyhow::Result<ProgressBar> {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(length) } else { ProgressBar::hidden() };
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} virtual s, {eta} left")?;

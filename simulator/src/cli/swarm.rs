@@ -1,4 +1,4 @@
-//! `swarm`: seeds nobody chose.
+//! `swarm`: scenarios that seeds draw.
 
 use std::io::Write as _;
 

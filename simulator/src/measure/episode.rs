@@ -7,7 +7,7 @@ use crate::bits::Members;
 /// One thing to be detected.
 #[derive(Clone, Debug)]
 pub struct Episode {
-    /// Whom it befell.
+    /// The member that it befell.
     pub subject: usize,
     /// When.
     pub onset: Instant,

@@ -1,4 +1,4 @@
-//! Yardsticks: other people's failure detectors, as small models in the same world.
+//! Baselines: other people's failure detectors, as small models in the same world.
 //!
 //! They are **models, not the products**: written from the papers and from memberlist's published rules, to
 //! meet the same faults on the same network with the same seeds as the real machine. They know from the
@@ -82,8 +82,8 @@ pub(crate) enum Machine {
 }
 
 impl Machine {
-    pub(crate) fn model(yardstick: Baseline, part: Part, dice: SimRng, now: Instant) -> Self {
-        let model: Box<dyn Model> = match yardstick {
+    pub(crate) fn model(baseline: Baseline, part: Part, dice: SimRng, now: Instant) -> Self {
+        let model: Box<dyn Model> = match baseline {
             Baseline::Swim | Baseline::Heartsay => Box::new(swim::Swim::new(part, false, dice)),
             Baseline::Lifeguard => Box::new(swim::Swim::new(part, true, dice)),
             Baseline::Fixed => Box::new(beats::Beats::new(part, beats::Rule::Fixed)),

@@ -119,7 +119,7 @@ fn choose(film: &Recording) -> Vec<usize> {
     let telling = members.iter().filter(|m| doubt(**m) > (false, 0)).count();
     let count = if telling == 0 { FEW } else { (telling + FEW / 2).min(MOST) };
     let mut chosen: Vec<usize> = if let Some(cut) = film.cuts.first().filter(|_| telling > MOST) {
-        // Everybody is doubted by the other side: the same number from each.
+        // Each member is doubted by the other side: the same number from each.
         let sides = usize::from(cut.side.iter().copied().max().unwrap_or(1)).max(1);
         let side =
             |s: usize| members.iter().filter(move |m| usize::from(cut.side[**m]) == s).take(FEW * 2 / sides);

@@ -18,12 +18,12 @@ pub(super) struct Latencies {
 }
 
 impl Latencies {
-    /// Those of deaths; where nobody died, those of members in trouble.
+    /// Those of deaths; where no member died, those of members in trouble.
     pub(super) fn of(runs: &[&Measures]) -> Self {
         let fatal = runs.iter().any(|m| m.episodes.iter().any(|e| e.fatal));
         let mut all = Self { fatal, ..Self::default() };
         for run in runs {
-            // Who is in trouble itself hears of others' late: that is not what is asked.
+            // An observer in trouble hears late of the others' trouble: that is not what is asked.
             let mut troubled: Vec<usize> =
                 run.episodes.iter().filter(|e| !e.fatal).map(|e| e.subject).collect();
             troubled.sort_unstable();

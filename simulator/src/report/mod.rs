@@ -183,7 +183,7 @@ impl Page<'_> {
                 "With 28 bytes of headers.",
             );
             let picture = traffic::tables(&run.measures, seconds);
-            let caption = "A ghost: a member that does not run and is in somebody's view. Tables also hold the dead \
+            let caption = "A ghost: a member that does not run and is still in the view of another. Tables also hold the dead \
                            until they are forgotten.";
             figure(out, &format!("Tables over time (seed {})", self.seed), &picture, caption);
         }

@@ -194,7 +194,7 @@ impl Chart {
         }
     }
 
-    /// The finished picture; `title` is read out by those who do not see it.
+    /// The finished picture; `title` is read out to readers who do not see it.
     pub(super) fn finish(self, title: &str) -> String {
         let (width, height, title) = (self.width, self.height, escape(title));
         format!(

@@ -15,7 +15,7 @@ pub(super) fn bytes(run: &Measures, seconds: f64) -> String {
     chart(run, seconds, "bytes/s", &lines, "Bytes sent over time")
 }
 
-/// Sizes of tables, and members of which somebody has not heard that they are gone.
+/// Sizes of tables, and members that are gone and still in the view of another.
 pub(super) fn tables(run: &Measures, seconds: f64) -> String {
     let lines: [Line; 3] = [
         ("largest table", |s| f64::from(s.table_max)),

@@ -14,10 +14,10 @@ pub struct Fault {
     pub what: What,
     /// When it begins, from the start of the run.
     pub at: Span,
-    /// It begins at a random moment of this span after `at`, the same for all whom it befalls (`over`: each at
-    /// its own). Members beat in rounds; trouble does not wait for them. Default: exactly at `at`.
+    /// It begins at a random moment of this span after `at`, the same for all members it strikes (`over`: each at
+    /// its own). Members act in rounds; trouble does not wait for them. Default: exactly at `at`.
     pub within: Option<Span>,
-    /// Whom it befalls. Default: one member.
+    /// The members it strikes. Default: one.
     pub who: Option<Who>,
     /// How they are drawn: `random` (default), or `neighbours`: consecutive
     /// numbers, as if on one host or behind one switch.
@@ -98,7 +98,7 @@ pub enum What {
     Lossy,
     /// Some do not hear some others.
     Cut,
-    /// A packet filter answers *port unreachable* for some whom some others call, though they live.
+    /// A packet filter answers *port unreachable* to some members that call some others, though those run.
     Refuse,
     /// The cluster falls apart into sides.
     Partition,

@@ -61,7 +61,7 @@ pub struct Budget {
     pub false_positives_by_healthy: Option<u64>,
     /// A faultless member suspected, per observer.
     pub false_suspicions: Option<u64>,
-    /// Faultless members called down by anybody.
+    /// Faultless members called down by any observer.
     pub healthy_evicted: Option<u64>,
     /// Until most members hold an impaired one for down, the slowest; broken too if one never was.
     pub removed_max: Option<Span>,
@@ -74,7 +74,7 @@ pub struct Budget {
     pub healthy_removed: Option<u64>,
     /// Running members called down, per observer, whatever their trouble.
     pub called_down: Option<u64>,
-    /// From the end of the trouble until nobody has one in its view that does not run, the slowest seed.
+    /// From the end of the trouble until no view has a member that does not run, the slowest seed.
     pub ghosts_gone: Option<Span>,
     /// Called down and back within 10 s.
     pub needless_evictions: Option<u64>,
@@ -86,7 +86,7 @@ pub struct Budget {
     pub formation: Option<Span>,
     /// From a newcomer's start to its own full view, the slowest.
     pub newcomer_full: Option<Span>,
-    /// From a newcomer's start until everybody knows it, the slowest.
+    /// From a newcomer's start until all know it, the slowest.
     pub newcomer_known: Option<Span>,
     /// From the last start of the first members until each has the whole state of all, the slowest.
     pub states: Option<Span>,

@@ -72,7 +72,7 @@ pub struct Start {
     pub over: Span,
     /// Instead: one member after the other, this far apart.
     pub every: Option<Span>,
-    /// The first so many members are the seed addresses of everybody. Default 3.
+    /// The first so many members are the seed addresses of all. Default 3.
     pub contacts: usize,
     /// Each member's wall clock is off by a random amount up to this, either way. Default 500 ms.
     pub clock_offset: Span,

@@ -80,7 +80,7 @@ pub enum Who {
     Count(usize),
     /// This share of the cluster (`"10%"`), rounded to the nearest, at least one.
     Share(f64),
-    /// Everybody (`"all"`).
+    /// All members (`"all"`).
     All,
     /// These (`"n7"` or `["n7", "n9"]`).
     Named(Vec<String>),

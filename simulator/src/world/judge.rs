@@ -48,7 +48,7 @@ impl Judge {
         &self.violations
     }
 
-    /// Datagrams answer datagrams without end: the run would last for ever.
+    /// Datagrams answer datagrams without end: the run would never end.
     pub(super) fn sees_storm(&self) -> bool {
         self.storm
     }

@@ -1,4 +1,4 @@
-//! Claims on their way to everybody: piggybacked, gossiped, exchanged in full.
+//! Claims on their way to all members: piggybacked, gossiped, exchanged in full.
 
 use core::time::Duration;
 
@@ -8,7 +8,7 @@ use super::wire::{Claim, Kind, put};
 use super::{Peer, Swim};
 use crate::models::Stage;
 
-/// A claim on its way to everybody.
+/// A claim on its way to all members.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct News {
     pub(super) claim: Claim,

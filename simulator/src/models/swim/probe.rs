@@ -19,7 +19,7 @@ pub(super) struct Probe {
     pub(super) nacks: u32,
 }
 
-/// A probe made for somebody else.
+/// A probe made for another member.
 pub(super) struct Relay {
     pub(super) origin: usize,
     pub(super) origin_sequence: u32,
@@ -101,7 +101,7 @@ impl Swim {
     }
 }
 
-/// Protocol periods, all in step, until anybody probes one member that failed: SWIM's own model of its
+/// Protocol periods, all in step, until the first probe of one member that failed: SWIM's own model of its
 /// first detection, drawn `trials` times with the model's own choice of targets.
 #[must_use]
 pub fn swim_periods_to_first_probe(nodes: usize, trials: usize, dice: &SimRng) -> f64 {

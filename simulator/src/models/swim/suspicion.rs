@@ -51,6 +51,10 @@ mod tests {
         assert!((seconds(0) - 6.0 * least).abs() < 1e-6);
         assert!((seconds(1) - (6.0 * least - 5.0 * least * 2f64.ln() / 3f64.ln())).abs() < 1e-6);
         assert!((seconds(2) - least).abs() < 1e-6 && (seconds(9) - least).abs() < 1e-6);
-        assert_eq!(patience(false, 128, 0), memberlist_suspicion(128), "plain SWIM waits for nobody");
+        assert_eq!(
+            patience(false, 128, 0),
+            memberlist_suspicion(128),
+            "plain SWIM waits for no confirmation"
+        );
     }
 }
