@@ -5,7 +5,7 @@
 //! address that has moved. So every name is asked again, soon while something is
 //! wrong and once a minute when all is well, and what comes of it is shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +23,7 @@ use crate::daemon::srv;
 use crate::event_log::EventLog;
 use crate::settings::DEFAULT_PORT;
 use crate::types;
+use heartsay_tokio::{LastGood, Resolved};
 
 /// The configured seeds and what came of them.
 #[derive(Debug)]
@@ -123,7 +124,7 @@ impl Seeds {
     }
 
     /// Notes what came of each seed; warns of what is new. Whether all went well.
-    fn note(&self, results: &[Resolved], good: &Good, event_log: &EventLog) -> bool {
+    fn note(&self, results: &[Resolved], good: &LastGood, event_log: &EventLog) -> bool {
         let mut shown = self.shown.lock();
         // They may have been replaced while these were looked up.
         for seed in &mut *shown {
@@ -137,12 +138,12 @@ impl Seeds {
         drop(shown);
         for (name, result) in results {
             let sentence = result.as_ref().err().map(|e| {
-                let kept = good.0.get(name).map(|last| kept(last)).unwrap_or_default();
+                let kept = good.of(name).map(kept).unwrap_or_default();
                 format!("seed {name} cannot be resolved: {e}{kept}")
             });
             match (event_log.condition(&condition_of(name), sentence), result) {
                 (true, Err(e)) => {
-                    let kept = good.0.get(name).map(|last| kept(last)).unwrap_or_default();
+                    let kept = good.of(name).map(kept).unwrap_or_default();
                     warn!(seed = name, error = e, "a seed cannot be resolved{kept}; trying again for ever");
                 }
                 (true, Ok(addresses)) => {
@@ -177,7 +178,7 @@ impl Keeper {
     pub(crate) async fn keep(mut self) {
         let mut told: Option<BTreeSet<SocketAddr>> = None;
         let mut names: Vec<String> = Vec::new();
-        let mut good = Good::default();
+        let mut good = LastGood::default();
         let mut pause = FIRST_PAUSE;
         loop {
             let shown = self.seeds.shown().into_iter().map(|seed| seed.name).collect();
@@ -275,31 +276,6 @@ impl Keeper {
         Ok(())
     }
 }
-
-/// The last good answer for each seed. A name server that fails for a moment says nothing about where the seeds are.
-#[derive(Debug, Default)]
-struct Good(BTreeMap<String, Vec<SocketAddr>>);
-
-impl Good {
-    /// Takes what is good, and puts the last good answer in the place of what failed. Of other seeds nothing is kept.
-    fn fill(&mut self, results: Vec<Resolved>) -> Vec<Resolved> {
-        self.0.retain(|name, _| results.iter().any(|(seed, _)| seed == name));
-        let filled = results.into_iter().map(|(name, result)| {
-            let result = match result {
-                Ok(found) => {
-                    self.0.insert(name.clone(), found.clone());
-                    Ok(found)
-                }
-                Err(e) => self.0.get(&name).cloned().ok_or(e),
-            };
-            (name, result)
-        });
-        filled.collect()
-    }
-}
-
-/// A seed and what came of it.
-type Resolved = (String, Result<Vec<SocketAddr>, String>);
 
 /// What people are told of addresses that are used though the name cannot be resolved.
 fn kept(last: &[SocketAddr]) -> String {
@@ -413,7 +389,7 @@ mod tests {
             vec![("n1".to_owned(), result.map(|n| vec![at(n)]).map_err(str::to_owned))]
         };
         let (seeds, event_log) = (Seeds::new(&["n1".to_owned()], at(9).ip()), EventLog::new());
-        let mut good = Good::default();
+        let mut good = LastGood::default();
         let mut answer = |result: Vec<Resolved>| {
             let well = seeds.note(&result, &good, &event_log);
             (well, good.fill(result).remove(0).1)
@@ -429,8 +405,6 @@ mod tests {
         }
         assert_eq!(answer(one(Ok(2))), (true, Ok(vec![at(2)])));
         assert!(event_log.conditions().is_empty());
-        assert_eq!(good.fill(Vec::new()), []);
-        assert!(good.0.is_empty(), "a seed that is dropped is forgotten");
     }
 
     #[test]

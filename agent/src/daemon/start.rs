@@ -11,6 +11,7 @@ mod signals;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +19,10 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use axum::Json;
 use axum::extract::State;
-use heartsay_membership::{Command, Electorate, Identity, Name, Node};
+use heartsay_membership::{Command, Config, Electorate, Identity, Name, Node};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -31,9 +33,10 @@ use crate::api::socket::Socket;
 use crate::api::{self, About, App, Context, Reload};
 use crate::daemon::advertise::Advertiser;
 use crate::daemon::driver::{
-    Driver, LoopState, Mismatches, Notice, Persistence, Request, Scope, ServiceWatchdog,
+    Driver, LoopState, Mismatches, Notice, Reporter, Request, Scope, ServiceWatchdog, disk_report,
 };
 use crate::daemon::hooks::{self, Hooks, Runs};
+use crate::daemon::log::Log;
 use crate::daemon::notify;
 use crate::daemon::seeds::{self, Keeper, Seeds};
 use crate::daemon::telemetry::{self, Telemetry};
@@ -42,8 +45,9 @@ use crate::event_log::EventLog;
 use crate::settings::{self, AgentArgs, Settings};
 use crate::types::Reloaded;
 use heartsay_tokio::clock::{self, Clock};
-use heartsay_tokio::net::{self, Udp};
+use heartsay_tokio::net;
 use heartsay_tokio::store::{Peer, Store};
+use heartsay_tokio::{Persistence, Shell};
 use signals::{Signals, Wish};
 
 /// Runs an agent until it is told to stop: `heartsay agent`.
@@ -99,9 +103,9 @@ struct Agent {
     /// Resolves when the protocol thread ends; broken when it panicked.
     protocol: oneshot::Receiver<anyhow::Result<()>>,
     /// The socket API; never ends by itself.
-    api: tokio::task::JoinHandle<()>,
+    api: JoinHandle<()>,
     /// Runs hooks; ends after `stopping`, when none runs any more.
-    hooks: tokio::task::JoinHandle<()>,
+    hooks: JoinHandle<()>,
     joined: watch::Sender<bool>,
     /// The others wait for our next life.
     restarts: bool,
@@ -113,134 +117,42 @@ impl Agent {
     /// Takes every lock and every address first; then the first datagram leaves.
     async fn start(args: AgentArgs, settings: Settings, telemetry: Telemetry) -> anyhow::Result<Self> {
         let clock = Arc::new(Clock::start());
-        let (socket, unix) = Socket::bind(&settings.socket, settings.socket_mode, settings.socket_group)?;
-        let udp = bind::when_there(|| net::bind(settings.bind)).await?;
-        let local = udp.local_addr().context("cannot read the address of the UDP socket")?;
-        let tcp = match settings.http_listen {
-            Some(at) => Some(bind::when_there(|| listen(at)).await?),
-            None => None,
-        };
+        let Doors { socket, unix, udp, local, tcp } = Doors::open(&settings).await?;
         let store = Store::open(&settings.state_dir, clock.unix_ms())?;
         let store = Arc::new(store.of_cluster(settings.machine.cluster.id()));
         let seeds = Arc::new(Seeds::new(&settings.seeds, local.ip()));
-        let mut advertise = Advertiser::new(settings.advertise.clone(), local);
-        let found = seeds.resolve_soon(&settings.seeds).await;
-        advertise.look(seeds::towards(settings.seeds.iter(), &found));
-        let own = advertise.own();
-        let random = u128::from_be_bytes(clock::entropy()?);
-        let seed = u64::try_from(random & u128::from(u64::MAX)).unwrap_or_default();
-        let me = Identity {
-            name: settings.name.clone(),
-            host_id: store.host_id(),
-            generation: store.generation(),
-            address: own,
-            state: settings::initial_state(&settings),
-        };
-        info!(
-            version = env!("CARGO_PKG_VERSION"),
-            name = %me.name,
-            cluster = settings.machine.cluster.id(),
-            bind = %local,
-            advertise = %own,
-            host_id = %me.host_id,
-            generation = me.generation,
-            seed,
-            socket = %settings.socket.display(),
-            "heartsay agent"
-        );
-        for variable in settings::unknown_variables() {
-            warn!("{variable}");
-        }
-        if settings.machine.keyring.is_empty() {
-            info!("no key file: datagrams are neither encrypted nor authenticated");
-        }
-        if let Some(advice) = settings.machine.electorate.as_ref().and_then(Electorate::advice) {
-            info!("{advice}");
-        }
-        let event_log = Arc::new(EventLog::new());
-        let (requests, inbox) = mpsc::channel(REQUESTS);
-        let (notices, told) = mpsc::unbounded_channel();
-        let (wishes, reloads) = mpsc::channel(1);
-        let about = About {
-            generation: me.generation,
-            cluster: settings.machine.cluster.id().to_owned(),
-            profile: settings.profile_word().to_owned(),
-            bind: local.to_string(),
-            started: clock.stamp(clock.now()),
-            keys: settings.machine.keyring.keys().iter().map(|key| key.id().get()).collect(),
-            phi_threshold: settings.machine.detector.threshold(),
-            admin_group: settings.admin_group,
-        };
-        let mismatches = Mismatches::new(&about.cluster, &about.keys);
-        let app = App(Arc::new(Context {
-            requests: requests.clone(),
-            event_log: Arc::clone(&event_log),
-            clock: Arc::clone(&clock),
-            seeds: Arc::clone(&seeds),
-            settings: RwLock::new(settings.shown.clone()),
-            about,
-            hook_runs: Arc::new(Runs::default()),
-            on_socket: Arc::new(Admission::new(ON_SOCKET)),
-            over_tcp: Arc::new(Admission::new(OVER_TCP)),
-            reloads: wishes,
-            log: telemetry.log().clone(),
-            stopping: CancellationToken::new(),
-        }));
-        let hooks = Hooks {
-            commands: settings.hooks.clone(),
-            time_limit: settings.hook_timeout,
-            environment: vec![
-                ("HEARTSAY_SELF", me.name.to_string()),
-                ("HEARTSAY_SOCKET", settings.socket.display().to_string()),
-            ],
-        };
-        let hooks = tokio::spawn(hooks::keep(
-            hooks,
-            Arc::clone(&event_log),
-            Arc::clone(&app.0.hook_runs),
-            app.0.stopping.clone(),
-        ));
+        let advertise = advertiser(&settings, &seeds, local).await;
+        let me = identity(&settings, &store, advertise.own());
+        let seed = draw_seed()?;
+        say_what_starts(&settings, &me, local, seed);
+        let (app, inbox, reloads) = app(&settings, &me, local, seeds, clock, telemetry.log().clone());
+        let hooks = spawn_hooks(&settings, &app, &me);
         let remembered = store.peers();
         let addresses = sample(&remembered);
-        let machine = settings.machine.clone();
-        let protocol = spawn_protocol({
-            let event_log = Arc::clone(&event_log);
-            let beat_within = settings.beat_within;
-            move || {
-                let now = clock.now();
-                Ok(Driver {
-                    service_watchdog: ServiceWatchdog::new(beat_within, now),
-                    node: Node::new(me, machine, seed, now)?,
-                    udp: Udp::new(udp)?,
-                    state: LoopState::first(now),
-                    mismatches,
-                    persistence: Persistence::new(now, store, remembered),
-                    clock,
-                    event_log,
-                    requests: inbox,
-                    notices,
-                })
-            }
-        })?;
-        let socket = Arc::new(socket);
-        let unix = renewal::door(&socket, unix, Arc::clone(&event_log))?;
-        let api = serve(&app, unix, tcp)?;
-        let (joined, has_joined) = watch::channel(false);
-        let keeper = Keeper {
-            seeds,
-            event_log,
-            requests: requests.clone(),
-            advertise,
-            remembered: addresses,
-            joined: has_joined,
+        let (notices, told) = mpsc::unbounded_channel();
+        let machine = Machine {
+            app: app.clone(),
+            me,
+            config: settings.machine.clone(),
+            seed,
+            udp,
+            store,
+            remembered,
+            beat_within: settings.beat_within,
+            inbox,
+            notices,
         };
-        tokio::spawn(keeper.keep());
+        let protocol = spawn_protocol(move || machine.driver())?;
+        let socket = Arc::new(socket);
+        let unix = renewal::door(&socket, unix, Arc::clone(&app.0.event_log))?;
+        let api = serve(&app, unix, tcp)?;
+        let joined = spawn_keeper(&app, advertise, addresses);
         Ok(Self {
             args,
             settings,
             telemetry,
+            requests: app.0.requests.clone(),
             app,
-            requests,
             notices: told,
             reloads,
             taken: mpsc::unbounded_channel(),
@@ -522,6 +434,180 @@ impl Contested {
     }
 }
 
+/// Everything that is bound at the start.
+struct Doors {
+    socket: Socket,
+    unix: UnixListener,
+    udp: std::net::UdpSocket,
+    /// Where `udp` is bound.
+    local: SocketAddr,
+    tcp: Option<std::net::TcpListener>,
+}
+
+impl Doors {
+    async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let (socket, unix) = Socket::bind(&settings.socket, settings.socket_mode, settings.socket_group)?;
+        let udp = bind::when_there(|| net::bind(settings.bind)).await?;
+        let local = udp.local_addr().context("cannot read the address of the UDP socket")?;
+        let tcp = match settings.http_listen {
+            Some(at) => Some(bind::when_there(|| listen(at)).await?),
+            None => None,
+        };
+        Ok(Self { socket, unix, udp, local, tcp })
+    }
+}
+
+/// Knows where others reach this host, as far as the seeds tell by now.
+async fn advertiser(settings: &Settings, seeds: &Seeds, local: SocketAddr) -> Advertiser {
+    let mut advertise = Advertiser::new(settings.advertise.clone(), local);
+    let found = seeds.resolve_soon(&settings.seeds).await;
+    advertise.look(seeds::towards(settings.seeds.iter(), &found));
+    advertise
+}
+
+fn identity(settings: &Settings, store: &Store, address: SocketAddr) -> Identity {
+    Identity {
+        name: settings.name.clone(),
+        host_id: store.host_id(),
+        generation: store.generation(),
+        address,
+        state: settings::initial_state(settings),
+    }
+}
+
+fn draw_seed() -> anyhow::Result<u64> {
+    let random = u128::from_be_bytes(clock::entropy()?);
+    Ok(u64::try_from(random & u128::from(u64::MAX)).unwrap_or_default())
+}
+
+fn say_what_starts(settings: &Settings, me: &Identity, local: SocketAddr, seed: u64) {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        name = %me.name,
+        cluster = settings.machine.cluster.id(),
+        bind = %local,
+        advertise = %me.address,
+        host_id = %me.host_id,
+        generation = me.generation,
+        seed,
+        socket = %settings.socket.display(),
+        "heartsay agent"
+    );
+    for variable in settings::unknown_variables() {
+        warn!("{variable}");
+    }
+    if settings.machine.keyring.is_empty() {
+        info!("no key file: datagrams are neither encrypted nor authenticated");
+    }
+    if let Some(advice) = settings.machine.electorate.as_ref().and_then(Electorate::advice) {
+        info!("{advice}");
+    }
+}
+
+/// What the parts of the process share, and the two queues that are filled through it.
+fn app(
+    settings: &Settings,
+    me: &Identity,
+    local: SocketAddr,
+    seeds: Arc<Seeds>,
+    clock: Arc<Clock>,
+    log: Log,
+) -> (App, mpsc::Receiver<Request>, mpsc::Receiver<Reload>) {
+    let (requests, inbox) = mpsc::channel(REQUESTS);
+    let (wishes, reloads) = mpsc::channel(1);
+    let about = About {
+        generation: me.generation,
+        cluster: settings.machine.cluster.id().to_owned(),
+        profile: settings.profile_word().to_owned(),
+        bind: local.to_string(),
+        started: clock.stamp(clock.now()),
+        keys: settings.machine.keyring.keys().iter().map(|key| key.id().get()).collect(),
+        phi_threshold: settings.machine.detector.threshold(),
+        admin_group: settings.admin_group,
+    };
+    let context = Context {
+        requests,
+        event_log: Arc::new(EventLog::new()),
+        clock,
+        seeds,
+        settings: RwLock::new(settings.shown.clone()),
+        about,
+        hook_runs: Arc::new(Runs::default()),
+        on_socket: Arc::new(Admission::new(ON_SOCKET)),
+        over_tcp: Arc::new(Admission::new(OVER_TCP)),
+        reloads: wishes,
+        log,
+        stopping: CancellationToken::new(),
+    };
+    (App(Arc::new(context)), inbox, reloads)
+}
+
+fn spawn_hooks(settings: &Settings, app: &App, me: &Identity) -> JoinHandle<()> {
+    let hooks = Hooks {
+        commands: settings.hooks.clone(),
+        time_limit: settings.hook_timeout,
+        environment: vec![
+            ("HEARTSAY_SELF", me.name.to_string()),
+            ("HEARTSAY_SOCKET", settings.socket.display().to_string()),
+        ],
+    };
+    let context = &app.0;
+    let (event_log, runs) = (Arc::clone(&context.event_log), Arc::clone(&context.hook_runs));
+    tokio::spawn(hooks::keep(hooks, event_log, runs, context.stopping.clone()))
+}
+
+/// Keeps the machine told of seeds and addresses. Returns what the keeper is told: whether others have been found.
+fn spawn_keeper(app: &App, advertise: Advertiser, remembered: Vec<SocketAddr>) -> watch::Sender<bool> {
+    let (joined, has_joined) = watch::channel(false);
+    let keeper = Keeper {
+        seeds: Arc::clone(&app.0.seeds),
+        event_log: Arc::clone(&app.0.event_log),
+        requests: app.0.requests.clone(),
+        advertise,
+        remembered,
+        joined: has_joined,
+    };
+    tokio::spawn(keeper.keep());
+    joined
+}
+
+/// What the driver is made of, on the thread that runs it.
+struct Machine {
+    app: App,
+    me: Identity,
+    config: Config,
+    seed: u64,
+    udp: std::net::UdpSocket,
+    store: Arc<Store>,
+    /// Peers of an earlier life.
+    remembered: Vec<Peer>,
+    beat_within: Option<Duration>,
+    inbox: mpsc::Receiver<Request>,
+    notices: mpsc::UnboundedSender<Notice>,
+}
+
+impl Machine {
+    fn driver(self) -> anyhow::Result<Driver> {
+        let Context { clock, event_log, about, .. } = &*self.app.0;
+        let now = clock.now();
+        let node = Node::new(self.me, self.config, self.seed, now)?;
+        let report = disk_report(Arc::clone(event_log));
+        Ok(Driver {
+            shell: Shell::new(node, self.udp, Arc::clone(clock))?,
+            requests: self.inbox,
+            reporter: Reporter {
+                clock: Arc::clone(clock),
+                event_log: Arc::clone(event_log),
+                notices: self.notices,
+                service_watchdog: ServiceWatchdog::new(self.beat_within, now),
+                mismatches: Mismatches::new(&about.cluster, &about.keys),
+                persistence: Persistence::new(now, self.store, self.remembered, report),
+                state: LoopState::first(now),
+            },
+        })
+    }
+}
+
 /// Runs the driver that `make` makes on a thread of its own. The answer comes
 /// when it ends, and breaks when it panics.
 fn spawn_protocol(
@@ -542,11 +628,7 @@ fn spawn_protocol(
     Ok(end)
 }
 
-fn serve(
-    app: &App,
-    unix: Renewed,
-    tcp: Option<std::net::TcpListener>,
-) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+fn serve(app: &App, unix: Renewed, tcp: Option<std::net::TcpListener>) -> anyhow::Result<JoinHandle<()>> {
     let router = api::router(app.clone());
     let servers = TaskTracker::new();
     let unix = servers.spawn(api::server::serve(unix, router.clone(), app.clone()));

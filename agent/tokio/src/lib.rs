@@ -33,12 +33,17 @@
 pub mod clock;
 mod member;
 pub mod net;
+mod persistence;
 mod readiness;
 mod seeds;
+mod shell;
 #[cfg(test)]
 #[path = "../../tests/skipped/mod.rs"]
 mod skipped;
 pub mod store;
 
 pub use member::{CommandError, Member, Options, SpawnError, View};
+pub use persistence::{Persistence, Report};
 pub use readiness::readable;
+pub use seeds::{LastGood, Resolved};
+pub use shell::{Observer, Shell};

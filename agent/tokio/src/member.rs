@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heartsay_membership::{
-    Command, Config, Event, HostId, Identity, IdentityError, Input, Instant, MemberView, Name, Node, Output,
-    QuorumStatus, Rejected, Status, is_reachable,
+    Command, Config, Event, HostId, Identity, IdentityError, Instant, MemberView, Name, Node, QuorumStatus,
+    Rejected, Status, is_reachable,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::clock::{self, Clock};
-use crate::net::{self, SocketError, Udp};
-use crate::seeds::Seeds;
-use crate::store::{Peer, Store};
+use crate::net;
+use crate::persistence::Persistence;
+use crate::seeds::{self, LastGood};
+use crate::shell::{Observer, Shell};
+use crate::store::Store;
 
 /// How to start a member.
 #[derive(Clone, Debug)]
@@ -127,11 +129,11 @@ impl Member {
     /// # Errors
     /// The name, the address, the state directory or the socket; nothing is left behind but the state directory.
     pub async fn spawn(config: Config, options: Options) -> Result<Self, SpawnError> {
-        let clock = Clock::start();
+        let clock = Arc::new(Clock::start());
         let socket = net::bind(options.bind).map_err(SpawnError::Host)?;
         let bound = socket.local_addr().map_err(|error| SpawnError::Host(error.into()))?;
-        let mut seeds = Seeds::new(options.seeds);
-        let addresses = seeds.look_up().await;
+        let mut good = LastGood::default();
+        let addresses = seeds::look_up(&options.seeds, &mut good).await;
         let address = match options.advertise {
             Some(address) if address.port() == 0 => SocketAddr::new(address.ip(), bound.port()),
             Some(address) => address,
@@ -153,30 +155,27 @@ impl Member {
         let seed = u64::try_from(random >> 64).unwrap_or_default();
         let rejoin = config.rejoin_interval;
         let node = Node::new(me, config, seed, clock.now())?;
-        let udp = Udp::new(socket).map_err(SpawnError::Host)?;
         let (requests, inbox) = mpsc::channel(QUEUE);
         let (events, _) = broadcast::channel(EVENTS);
         let (show, view) = watch::channel(look(&node, clock.now()));
         let (resolved, lookups) = mpsc::channel(1);
-        let shell = Shell {
-            wake: clock.now(),
-            node,
-            udp,
-            clock,
-            store: store.map(Arc::new),
-            agreed: 0,
-            writes: JoinSet::new(),
-            show,
+        let shell = Shell::new(node, socket, Arc::clone(&clock)).map_err(SpawnError::Host)?;
+        let peers = store.as_ref().map(Store::peers).unwrap_or_default();
+        let remembered = peers.iter().map(|peer| peer.address).collect();
+        let keep = |store| Persistence::new(clock.now(), Arc::new(store), peers, Arc::new(report));
+        let outlet = Outlet {
+            persistence: store.map(keep),
+            view: show,
             events: events.clone(),
-            buffer: vec![0; BUFFER],
             changed: false,
             ended: false,
         };
+        let member = Task { shell, clock, outlet, remembered, seeds: addresses, inbox, lookups };
         let task = tokio::spawn(async move {
             // Ends with this task, also when that is aborted.
             let mut resolver = JoinSet::new();
-            resolver.spawn(keep_resolving(seeds, rejoin, resolved));
-            if let Err(error) = shell.run(addresses, inbox, lookups).await {
+            resolver.spawn(keep_resolving(options.seeds, good, rejoin, resolved));
+            if let Err(error) = member.run().await {
                 warn!(%error, "the member has lost its socket");
             }
         });
@@ -246,188 +245,95 @@ impl Drop for Member {
     }
 }
 
-/// The machine and its world.
-struct Shell {
-    node: Node,
-    udp: Udp,
-    clock: Clock,
-    store: Option<Arc<Store>>,
-    /// How many agreed rosters were handed to the disk.
-    agreed: u64,
-    /// What is on its way to the disk.
-    writes: JoinSet<()>,
-    show: watch::Sender<View>,
-    events: broadcast::Sender<Event>,
-    buffer: Vec<u8>,
-    wake: Instant,
-    changed: bool,
-    ended: bool,
+/// What runs as a task.
+struct Task {
+    shell: Shell,
+    clock: Arc<Clock>,
+    outlet: Outlet,
+    /// Where members of an earlier life were.
+    remembered: Vec<SocketAddr>,
+    seeds: Vec<SocketAddr>,
+    inbox: mpsc::Receiver<Request>,
+    lookups: mpsc::Receiver<Vec<SocketAddr>>,
 }
 
-impl Shell {
-    async fn run(
-        mut self,
-        seeds: Vec<SocketAddr>,
-        mut inbox: mpsc::Receiver<Request>,
-        mut lookups: mpsc::Receiver<Vec<SocketAddr>>,
-    ) -> io::Result<()> {
-        self.begin(seeds);
-        let mut clock_told = self.clock.now();
-        while !self.ended {
-            let wake = self.clock.deadline(self.wake);
+impl Task {
+    async fn run(mut self) -> io::Result<()> {
+        self.begin();
+        while !self.outlet.ended {
             tokio::select! {
                 biased;
-                request = inbox.recv() => match request {
+                request = self.inbox.recv() => match request {
                     Some((command, reply)) => {
-                        // Whoever asked may be gone by now.
-                        let _ = reply.send(self.hand_in(Input::Command(command)));
+                        // The caller may have gone.
+                        let _ = reply.send(self.shell.command(command, &mut self.outlet));
                     }
                     None => return Ok(()),
                 },
-                Some(seeds) = lookups.recv() => drop(self.hand_in(Input::Command(Command::Seeds(seeds)))),
-                ready = self.udp.ready() => ready?,
-                () = tokio::time::sleep_until(wake) => {}
+                Some(seeds) = self.lookups.recv() => self.tell(Command::Seeds(seeds)),
+                ready = self.shell.ready(Instant::NEVER) => ready?,
             }
-            // What has come is read before the time is told: it may be the answer that was waited for.
-            for _ in 0..BACKLOG {
-                if self.read_inbox()? {
-                    break;
-                }
-            }
+            self.shell.turn(&mut self.outlet)?;
             let now = self.clock.now();
-            if now >= self.wake {
-                drop(self.hand_in(Input::Timeout));
+            if let Some(persistence) = &mut self.outlet.persistence {
+                persistence.tend(self.shell.node(), now);
             }
-            if now.since(clock_told) >= MINUTE {
-                clock_told = now;
-                let unix_ms = self.clock.unix_ms();
-                drop(self.hand_in(Input::WallClock { unix_ms }));
-                self.keep_peers();
-            }
-            if std::mem::take(&mut self.changed) {
-                self.show.send_replace(look(&self.node, self.clock.now()));
+            if std::mem::take(&mut self.outlet.changed) {
+                self.outlet.view.send_replace(look(self.shell.node(), now));
             }
         }
-        while self.writes.join_next().await.is_some() {}
+        if let Some(persistence) = self.outlet.persistence {
+            report("peers", persistence.end(self.shell.node()).await);
+        }
         Ok(())
     }
 
-    fn begin(&mut self, seeds: Vec<SocketAddr>) {
-        let unix_ms = self.clock.unix_ms();
-        drop(self.hand_in(Input::WallClock { unix_ms }));
-        if let Some(store) = self.store.clone() {
-            let peers = store.peers().into_iter().map(|peer| peer.address).collect();
-            let agreed = store.agreed();
-            drop(self.hand_in(Input::Command(Command::Remembered(peers))));
-            drop(self.hand_in(Input::Command(Command::Agreed(agreed))));
-        }
-        drop(self.hand_in(Input::Command(Command::Seeds(seeds))));
-    }
-
-    /// Hands one thing in, and takes out all that comes of it.
-    fn hand_in(&mut self, input: Input<'_>) -> Result<(), Rejected> {
-        let now = self.clock.now();
-        let result = self.node.handle(now, input);
-        self.drain();
-        result
-    }
-
-    /// Reads refusals and some datagrams. Whether none is left.
-    fn read_inbox(&mut self) -> io::Result<bool> {
-        for _ in 0..BATCH {
-            match self.udp.socket_error() {
-                // A refusal from somewhere unknown is no news to anybody.
-                Some(SocketError::Refused { to }) => drop(self.hand_in(Input::Refused { to })),
-                Some(SocketError::Failed { to, failure }) => self.failed(to, failure),
-                None => break,
+    /// What is known from earlier, and where to look for others.
+    fn begin(&mut self) {
+        self.shell.tell_wall_clock(&mut self.outlet);
+        if let Some(persistence) = &mut self.outlet.persistence {
+            let agreed = persistence.agreed(self.shell.node(), self.clock.now());
+            if !agreed.is_empty() {
+                self.tell(Command::Agreed(agreed));
             }
         }
-        for _ in 0..BATCH {
-            let Some((from, length)) = self.udp.receive(&mut self.buffer)? else { return Ok(true) };
-            let bytes = self.buffer.get(..length).unwrap_or_default();
-            if let Err(rejected) = self.node.handle(self.clock.now(), Input::Datagram { from, bytes }) {
-                debug!(%from, %rejected, "a datagram was refused");
-            }
-            self.drain();
-        }
-        Ok(false)
+        let (remembered, seeds) = (std::mem::take(&mut self.remembered), std::mem::take(&mut self.seeds));
+        self.tell(Command::Remembered(remembered));
+        self.tell(Command::Seeds(seeds));
     }
 
-    fn drain(&mut self) {
-        loop {
-            match self.node.poll_output() {
-                Output::Transmit(datagram) => {
-                    if let Err(failure) = self.udp.send(datagram.to, &datagram.bytes) {
-                        self.failed(datagram.to, failure);
-                    }
-                }
-                Output::Event(event) => self.tell(event),
-                Output::Timeout(when) => break self.wake = when,
-            }
-        }
+    /// Refused only while leaving, when it does not matter any more.
+    fn tell(&mut self, command: Command) {
+        let _ = self.shell.command(command, &mut self.outlet);
     }
+}
 
-    fn failed(&mut self, to: SocketAddr, failure: net::SendFailure) {
-        debug!(%to, why = failure.hint, "a datagram does not get through");
-        if failure.label == net::TOO_LARGE {
-            // Only noted; nothing comes of it now.
-            drop(self.node.handle(self.clock.now(), Input::TooLong { to }));
-        }
-    }
+/// Where the events of the machine go: to readers, and what the next life has to know to the disk.
+struct Outlet {
+    persistence: Option<Persistence>,
+    view: watch::Sender<View>,
+    events: broadcast::Sender<Event>,
+    /// The view differs from the one that was shown.
+    changed: bool,
+    /// The good-bye is over.
+    ended: bool,
+}
 
-    fn tell(&mut self, event: Event) {
+impl Observer for Outlet {
+    fn event(&mut self, node: &Node, _: Instant, event: Event) {
         self.changed = true;
-        self.keep(&event);
+        if let Some(persistence) = &mut self.persistence {
+            persistence.note(node, &event);
+        }
         self.ended |= matches!(event, Event::LeaveDone { .. });
-        // Nobody may be listening.
+        // There may be no reader.
         let _ = self.events.send(event);
     }
+}
 
-    /// What the next life has to know goes to the disk, beside the loop: a slow one never holds it up.
-    fn keep(&mut self, event: &Event) {
-        let Some(store) = self.store.clone() else { return };
-        match event {
-            Event::GenerationRaised(generation) | Event::Readdressed { generation, .. } => {
-                let generation = *generation;
-                self.write(move || store.save_generation(generation));
-            }
-            Event::GenerationReset(generation) => {
-                let generation = *generation;
-                self.write(move || store.reset_generation(generation));
-            }
-            Event::Agreed(names) => {
-                self.agreed += 1;
-                let (turn, names) = (self.agreed, names.clone());
-                self.write(move || store.save_agreed(turn, &names));
-            }
-            Event::Joined { .. } | Event::LeaveDone { .. } => self.keep_peers(),
-            Event::Member(_)
-            | Event::Quorum(_)
-            | Event::Outside(_)
-            | Event::NameRefused { .. }
-            | Event::ClockRefused
-            | Event::PathLimited { .. }
-            | Event::Isolated(_)
-            | Event::Stalled(_) => {}
-        }
-    }
-
-    fn keep_peers(&mut self) {
-        let Some(store) = self.store.clone() else { return };
-        let me = self.node.me();
-        let others = self.node.summaries().filter(|m| m.name != me && m.status != Status::Left);
-        let peers: Vec<Peer> =
-            others.map(|m| Peer { name: m.name.to_string(), address: m.address }).collect();
-        self.write(move || store.save_peers(&peers));
-    }
-
-    fn write(&mut self, write: impl FnOnce() -> io::Result<()> + Send + 'static) {
-        while self.writes.try_join_next().is_some() {}
-        self.writes.spawn_blocking(move || {
-            if let Err(error) = write() {
-                warn!(%error, "the state directory cannot be written; the next start may have to wait for its own name");
-            }
-        });
+fn report(what: &'static str, written: io::Result<()>) {
+    if let Err(error) = written {
+        warn!(%error, what, "the state directory cannot be written; the next start may have to wait for its own name");
     }
 }
 
@@ -450,23 +356,22 @@ fn reached_at(bound: SocketAddr, seeds: &[SocketAddr]) -> Option<SocketAddr> {
     Some(SocketAddr::new(here.ip().to_canonical(), bound.port())).filter(|address| is_reachable(*address))
 }
 
-/// Looks the seeds up again, as long as somebody wants to know.
-async fn keep_resolving(mut seeds: Seeds, every: Duration, resolved: mpsc::Sender<Vec<SocketAddr>>) {
+/// Looks the seeds up again until the member has ended.
+async fn keep_resolving(
+    seeds: Vec<String>,
+    mut good: LastGood,
+    every: Duration,
+    resolved: mpsc::Sender<Vec<SocketAddr>>,
+) {
     while !seeds.is_empty() {
         tokio::time::sleep(every).await;
-        let found = seeds.look_up().await;
+        let found = seeds::look_up(&seeds, &mut good).await;
         if resolved.send(found).await.is_err() {
             return;
         }
     }
 }
 
-/// One byte more than any datagram may have, so that a longer one is seen to be.
-const BUFFER: usize = 1_473;
-/// Datagrams between two looks at the requests, and batches before the time is told regardless.
-const BATCH: usize = 256;
-const BACKLOG: usize = 16;
 /// Commands that wait, and events that a slow reader may be behind.
 const QUEUE: usize = 64;
 const EVENTS: usize = 1_024;
-const MINUTE: Duration = Duration::from_secs(60);

@@ -61,7 +61,7 @@ pub fn bind(address: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
 
 /// A bound UDP socket that knows about refusals and losses.
 #[derive(Debug)]
-pub struct Udp {
+pub(crate) struct Udp {
     socket: UdpSocket,
     local: SocketAddr,
     /// Control messages land here.
@@ -72,7 +72,7 @@ pub struct Udp {
 
 /// What a kernel, ours or another, says about a datagram of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SocketError {
+pub(crate) enum SocketError {
     /// The kernel at `to` says that nobody listens there.
     Refused {
         /// Where the datagram was going.
@@ -102,7 +102,7 @@ impl Udp {
     ///
     /// # Errors
     /// There is no reactor, or the socket is broken.
-    pub fn new(socket: std::net::UdpSocket) -> anyhow::Result<Self> {
+    pub(crate) fn new(socket: std::net::UdpSocket) -> anyhow::Result<Self> {
         let socket = UdpSocket::from_std(socket).context("cannot watch the UDP socket")?;
         let local = socket.local_addr().context("cannot read the address of the UDP socket")?;
         Ok(Self { socket, local, control: vec![0; CONTROL_BYTES], overflow: 0 })
@@ -110,8 +110,7 @@ impl Udp {
 
     /// Datagrams that the kernel dropped because we read too slowly, as far as
     /// the datagrams read after them tell.
-    #[must_use]
-    pub fn overflow(&self) -> u32 {
+    pub(crate) fn overflow(&self) -> u32 {
         self.overflow
     }
 
@@ -119,7 +118,7 @@ impl Udp {
     ///
     /// # Errors
     /// The reactor is gone.
-    pub async fn ready(&self) -> io::Result<()> {
+    pub(crate) async fn ready(&self) -> io::Result<()> {
         self.socket.ready(Interest::READABLE | Interest::ERROR).await.map(drop)
     }
 
@@ -128,7 +127,7 @@ impl Udp {
     ///
     /// # Errors
     /// The socket is broken. Complaints are not errors here.
-    pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<(SocketAddr, usize)>> {
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<(SocketAddr, usize)>> {
         // Bounded, so that a flood of refusals cannot hold us here.
         for _ in 0..MOST_PENDING {
             let fd = self.socket.as_raw_fd();
@@ -156,7 +155,7 @@ impl Udp {
     }
 
     /// Takes the next entry off the error queue.
-    pub fn socket_error(&mut self) -> Option<SocketError> {
+    pub(crate) fn socket_error(&mut self) -> Option<SocketError> {
         loop {
             let fd = self.socket.as_raw_fd();
             let control = &mut self.control;
@@ -186,7 +185,7 @@ impl Udp {
     ///
     /// # Errors
     /// It did not leave this host, and why.
-    pub fn send(&self, to: SocketAddr, bytes: &[u8]) -> Result<(), SendFailure> {
+    pub(crate) fn send(&self, to: SocketAddr, bytes: &[u8]) -> Result<(), SendFailure> {
         let target = match (self.local, to) {
             (SocketAddr::V6(_), SocketAddr::V4(to)) => {
                 SocketAddr::new(IpAddr::V6(to.ip().to_ipv6_mapped()), to.port())

@@ -119,7 +119,7 @@ impl Store {
     ///
     /// # Errors
     /// Disk full or gone; the old value stays.
-    pub fn save_generation(&self, generation: Generation) -> io::Result<()> {
+    pub(crate) fn save_generation(&self, generation: Generation) -> io::Result<()> {
         let mut written = self.written.lock();
         // Two raises may come here in any order.
         let saved = match generation > *written {
@@ -134,7 +134,7 @@ impl Store {
     ///
     /// # Errors
     /// Disk full or gone; the old value stays.
-    pub fn reset_generation(&self, generation: Generation) -> io::Result<()> {
+    pub(crate) fn reset_generation(&self, generation: Generation) -> io::Result<()> {
         let mut written = self.written.lock();
         let saved = replace(&self.dir.join(GENERATION), &[generation.to_string()]);
         // What could not be written of the life before is written no more.
@@ -147,7 +147,7 @@ impl Store {
     ///
     /// # Errors
     /// Disk full or gone; the old list stays.
-    pub fn save_peers(&self, peers: &[Peer]) -> io::Result<()> {
+    pub(crate) fn save_peers(&self, peers: &[Peer]) -> io::Result<()> {
         let lines = peers.iter().map(|peer| format!("{} {}", peer.name, peer.address));
         let lines: Vec<String> = self.header().chain(lines).collect();
         let _alone = self.written.lock();
@@ -160,7 +160,7 @@ impl Store {
     ///
     /// # Errors
     /// Disk full or gone; the old roster stays.
-    pub fn save_agreed(&self, turn: u64, names: &[Name]) -> io::Result<()> {
+    pub(crate) fn save_agreed(&self, turn: u64, names: &[Name]) -> io::Result<()> {
         let mut last = self.agreed.lock();
         // Writers may come here in any order.
         if turn <= *last {
@@ -179,7 +179,7 @@ impl Store {
 
     /// Whether something could not be written.
     #[must_use]
-    pub fn is_behind(&self) -> bool {
+    pub(crate) fn is_behind(&self) -> bool {
         let behind = self.behind.lock();
         behind.generation.is_some() || behind.peers || behind.agreed.is_some()
     }
@@ -189,7 +189,7 @@ impl Store {
     ///
     /// # Errors
     /// Disk full or gone.
-    pub fn restore(&self) -> io::Result<()> {
+    pub(crate) fn restore(&self) -> io::Result<()> {
         let written = self.written.lock();
         let path = self.dir.join(IDENTITY);
         if path.try_exists()? {
@@ -208,7 +208,7 @@ impl Store {
     ///
     /// # Errors
     /// Disk still full or gone.
-    pub fn catch_up(&self) -> io::Result<()> {
+    pub(crate) fn catch_up(&self) -> io::Result<()> {
         let Behind { generation, agreed, .. } = self.behind.lock().clone();
         generation.map_or(Ok(()), |generation| self.save_generation(generation))?;
         agreed.map_or(Ok(()), |(turn, names)| self.save_agreed(turn, &names))
@@ -232,7 +232,7 @@ impl Store {
     /// The roster last agreed on. Empty when there was none, or when not all of it can be read: a part of a roster would
     /// be one that is too easily held.
     #[must_use]
-    pub fn agreed(&self) -> Vec<Name> {
+    pub(crate) fn agreed(&self) -> Vec<Name> {
         let path = self.dir.join(AGREED);
         let whole = |lines: &[String]| {
             let Some((count, names)) = lines.split_first() else { return Some(Vec::new()) };

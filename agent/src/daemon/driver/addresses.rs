@@ -7,21 +7,20 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use heartsay_membership::{HostId, Instant, Name, Status};
+use heartsay_membership::{HostId, Instant, Name, Node, Status};
 use tracing::warn;
 
-use super::Driver;
+use super::Reporter;
 
-impl Driver {
+impl Reporter {
     /// Looks whether any two share an address, some time after somebody came, went or moved.
-    pub(super) fn look_at_addresses(&mut self, now: Instant) {
+    pub(super) fn look_at_addresses(&mut self, node: &Node, now: Instant) {
         let recent = self.state.addresses.is_some_and(|last| now.since(last) < ADDRESSES_EVERY);
         if recent || !self.state.addresses_stale {
             return;
         }
         (self.state.addresses, self.state.addresses_stale) = (Some(now), false);
-        let present =
-            || self.node.summaries().filter(|m| matches!(m.status, Status::Alive | Status::Suspect));
+        let present = || node.summaries().filter(|m| matches!(m.status, Status::Alive | Status::Suspect));
         let addresses = at_one_address(present().map(|member| (member.address, member.name)));
         let hosts = copied(present().map(|member| (member.host_id, member.name)));
         for (condition, sentence) in [("addresses", addresses), ("host ids", hosts)] {

@@ -1,196 +1,218 @@
 //! What becomes of the machine's events: a line of the log, a line of the stream, a condition that stays until it is over.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use heartsay_membership::{
-    Census, Event, Instant, MemberEvent, MemberEventKind, Name, NarrowPath, OutsideReason,
+    Census, Event, Generation, Instant, MemberEvent, MemberEventKind, Name, NarrowPath, Node, Outside,
+    OutsideReason, QuorumStatus,
 };
 use tracing::{error, info, warn};
 
-use super::{Driver, Farewell, Notice};
+use super::{Farewell, Notice, Reporter};
 use crate::daemon::notify;
 use crate::show;
 use crate::types::WatchLine;
 
-impl Driver {
-    pub(super) fn tell_event(&mut self, now: Instant, event: Event) {
-        let line = WatchLine { time: self.clock.stamp(now), ..WatchLine::default() };
-        let ours =
-            |reason: String| WatchLine { kind: "self".to_owned(), reason: Some(reason), ..line.clone() };
+impl Reporter {
+    pub(super) fn tell_event(&mut self, node: &Node, now: Instant, event: Event) {
         match event {
-            Event::Member(event) => {
-                log_member(&event);
-                self.persistence.changed |= event.name != *self.node.me();
-                let line = self.member_line(now, event, line);
-                self.event_log.publish(line);
-                self.state.status_stale = true;
-                self.state.addresses_stale = true;
-            }
-            Event::Quorum(status) => {
-                let quorum = show::quorum(&self.clock, &status);
-                info!(quorum = %status.quorum, present = status.present, needed = status.needed, reason = status.reason, "quorum");
-                let (kind, reason) = ("quorum".to_owned(), Some(status.reason));
-                self.event_log.publish(WatchLine { kind, reason, quorum: Some(quorum), ..line });
-                self.state.status_stale = true;
-            }
+            Event::Member(event) => self.tell_of_member(node, now, event),
+            Event::Quorum(status) => self.tell_of_quorum(now, status),
             Event::Agreed(names) => {
                 let sentence = match names.len() {
                     0 => "no roster is agreed on any more".to_owned(),
                     count => format!("agreed roster: {count} members"),
                 };
                 info!("{sentence}");
-                self.persistence.agree(names, &self.event_log);
-                self.event_log.publish(ours(sentence));
+                self.tell_of_ourselves(now, sentence);
             }
             Event::Joined { members } => {
                 info!(members, "joined");
-                self.event_log.publish(ours(format!("joined: {members} members in the view")));
+                self.tell_of_ourselves(now, format!("joined: {members} members in the view"));
             }
-            // Told as what we are outside for.
+            // Readers of events are told by the event that says what we are outside for.
             Event::NameRefused { holder, address, .. } => {
                 let _ = self.notices.send(Notice::NameRefused { holder, address });
             }
-            Event::Outside(outside) => {
-                let reason = outside.as_ref().map(|outside| outside.reason);
-                if !matches!(reason, Some(OutsideReason::NameRefused { .. })) {
-                    let _ = self.notices.send(Notice::NameAccepted);
-                }
-                let line = match outside {
-                    Some(outside) => {
-                        warn!("{outside}");
-                        let by = outside.by.iter().map(ToString::to_string).collect();
-                        let status = Some(outside.reason.word().to_owned());
-                        WatchLine { status, by: Some(by), ..ours(outside.to_string()) }
-                    }
-                    None => {
-                        let sentence = "the others count this agent as a member again";
-                        info!("{sentence}");
-                        WatchLine { status: Some(show::IN.to_owned()), ..ours(sentence.to_owned()) }
-                    }
-                };
-                self.event_log.publish(line);
-                self.state.status_stale = true;
-            }
-            Event::ClockRefused => {
-                let sentence = format!(
-                    "clock: peers say that this host's ({}) is more than a day ahead of theirs, and do not take this agent \
-                     in: set it (timedatectl set-ntp true, or chronyc makestep); the agent then joins by itself",
-                    self.clock.stamp(now)
-                );
-                self.state.clock_refused = Some(now);
-                if self.event_log.condition("clock", Some(sentence.clone())) {
-                    error!("{sentence}");
-                    self.event_log.publish(ours(sentence));
-                }
-            }
+            Event::Outside(outside) => self.tell_whether_outside(now, outside),
+            Event::ClockRefused => self.tell_of_refused_clock(now),
             Event::GenerationRaised(generation) => {
                 info!(generation, "a later life of this name was known; our generation was raised above it");
-                self.persistence.raise(generation, &self.event_log);
             }
-            Event::GenerationReset(generation) => {
-                let sentence = "this life was numbered by a clock more than a day ahead, and peers refused it; the clock is \
-                                right now, so a new life begins: nothing is to be done";
-                warn!(generation, "{sentence}");
-                self.persistence.reset(generation, &self.event_log);
-                self.state.clock_refused = None;
-                self.event_log.condition("clock", None);
-                self.event_log.publish(ours(sentence.to_owned()));
-            }
-            Event::PathLimited { to, narrow } => {
-                let sentence = path_sentence(&self.node.narrow_paths());
-                self.event_log.condition("path MTU", sentence.clone());
-                match sentence.filter(|_| narrow) {
-                    Some(sentence) => {
-                        warn!(%to, "{sentence}");
-                        self.event_log.publish(ours(sentence));
-                    }
-                    None => {
-                        info!(%to, "long datagrams pass again");
-                        self.event_log.publish(ours(format!("path MTU: long datagrams to {to} pass again")));
-                    }
-                }
-            }
+            Event::GenerationReset(generation) => self.tell_of_reset(now, generation),
+            Event::PathLimited { to, narrow } => self.tell_of_path(node, now, to, narrow),
             Event::Readdressed { address, generation } => {
-                let sentence =
-                    format!("the address of this member is {address} now, in generation {generation}");
                 info!(%address, generation, "the others are told of another address");
-                self.persistence.raise(generation, &self.event_log);
-                self.event_log.publish(ours(sentence));
+                self.tell_of_ourselves(
+                    now,
+                    format!("the address of this member is {address} now, in generation {generation}"),
+                );
             }
-            Event::Isolated(isolated) => {
-                let sentence = "most others look silent at once: probably it is this host; verdicts are held";
-                self.event_log.condition("isolated", isolated.then(|| sentence.to_owned()));
-                if isolated {
-                    warn!("{sentence}");
-                    self.event_log.publish(ours(sentence.to_owned()));
-                } else {
-                    info!("no longer isolated");
-                    self.event_log.publish(ours("no longer isolated".to_owned()));
-                }
-            }
+            Event::Isolated(isolated) => self.tell_whether_isolated(now, isolated),
             Event::Stalled(time) => {
                 self.service_watchdog.forgive(time);
                 let sentence =
                     format!("this agent was not running for {time:?}; all waits were extended by it");
                 warn!("{sentence}");
-                self.event_log.publish(ours(sentence));
+                self.tell_of_ourselves(now, sentence);
             }
             Event::LeaveDone { acknowledged, asked } => {
-                let restarts = self.node.is_restarting();
-                let what = if restarts { "restarting" } else { "left" };
-                info!(acknowledged, asked, "{what}");
-                self.event_log.publish(ours(format!("{what}: {acknowledged} of {asked} peers acknowledged")));
-                let farewell = Farewell { acknowledged, asked };
-                for waiting in self.state.farewells.drain(..) {
-                    let _ = waiting.send(farewell);
-                }
-                let _ = self.notices.send(Notice::Left { restarts });
+                self.tell_of_good_bye(node, now, Farewell { acknowledged, asked });
             }
         }
     }
 
-    fn member_line(&self, now: Instant, event: MemberEvent, line: WatchLine) -> WatchLine {
-        let mut line = WatchLine {
-            kind: kind_word(event.kind).to_owned(),
-            generation: Some(event.generation),
-            status: Some(event.status.to_string()),
-            fenced: event.fenced,
-            by: Some(event.by.iter().map(ToString::to_string).collect()),
-            changed: (event.kind == MemberEventKind::Update).then(|| keys(&event)),
-            before: (event.kind == MemberEventKind::Update).then(|| before(&event)),
-            reason: Some(event.reason.into_owned()),
-            ..line
-        };
-        // Who is new or different is described; the rest is known already.
-        if matches!(event.kind, MemberEventKind::Join | MemberEventKind::Restart | MemberEventKind::Update)
-            && let Some(member) = self.node.member(now, &event.name)
-        {
-            line.address = Some(member.address.to_string());
-            line.zone = show::zone(&member);
-            line.tags = Some(show::tags(&member));
-        }
-        line.name = Some(event.name.to_string());
-        line
+    fn tell_of_member(&mut self, node: &Node, now: Instant, event: MemberEvent) {
+        log_member(&event);
+        let line = WatchLine { time: self.clock.stamp(now), ..member_line(node, now, event) };
+        self.event_log.publish(line);
+        self.state.status_stale = true;
+        self.state.addresses_stale = true;
     }
 
-    pub(super) fn tell_status(&mut self, now: Instant) {
-        let looking = self.node.members() == 1 && !self.node.is_joined();
+    fn tell_of_quorum(&mut self, now: Instant, status: QuorumStatus) {
+        let quorum = Some(show::quorum(&self.clock, &status));
+        info!(quorum = %status.quorum, present = status.present, needed = status.needed, reason = status.reason, "quorum");
+        let (kind, time, reason) = ("quorum".to_owned(), self.clock.stamp(now), Some(status.reason));
+        self.event_log.publish(WatchLine { kind, time, reason, quorum, ..WatchLine::default() });
+        self.state.status_stale = true;
+    }
+
+    fn tell_whether_outside(&mut self, now: Instant, outside: Option<Outside>) {
+        let reason = outside.as_ref().map(|outside| outside.reason);
+        if !matches!(reason, Some(OutsideReason::NameRefused { .. })) {
+            let _ = self.notices.send(Notice::NameAccepted);
+        }
+        let line = match outside {
+            Some(outside) => {
+                warn!("{outside}");
+                let by = outside.by.iter().map(ToString::to_string).collect();
+                let status = Some(outside.reason.word().to_owned());
+                WatchLine { status, by: Some(by), ..self.own_line(now, outside.to_string()) }
+            }
+            None => {
+                let sentence = "the others count this agent as a member again";
+                info!("{sentence}");
+                WatchLine { status: Some(show::IN.to_owned()), ..self.own_line(now, sentence.to_owned()) }
+            }
+        };
+        self.event_log.publish(line);
+        self.state.status_stale = true;
+    }
+
+    fn tell_of_refused_clock(&mut self, now: Instant) {
+        let sentence = format!(
+            "clock: peers say that this host's ({}) is more than a day ahead of theirs, and do not take this agent \
+             in: set it (timedatectl set-ntp true, or chronyc makestep); the agent then joins by itself",
+            self.clock.stamp(now)
+        );
+        self.state.clock_refused = Some(now);
+        if self.event_log.condition("clock", Some(sentence.clone())) {
+            error!("{sentence}");
+            self.tell_of_ourselves(now, sentence);
+        }
+    }
+
+    fn tell_of_reset(&mut self, now: Instant, generation: Generation) {
+        let sentence = "this life was numbered by a clock more than a day ahead, and peers refused it; the clock is \
+                        right now, so a new life begins: nothing is to be done";
+        warn!(generation, "{sentence}");
+        self.state.clock_refused = None;
+        self.event_log.condition("clock", None);
+        self.tell_of_ourselves(now, sentence.to_owned());
+    }
+
+    fn tell_of_path(&self, node: &Node, now: Instant, to: SocketAddr, narrow: bool) {
+        let sentence = path_sentence(&node.narrow_paths());
+        self.event_log.condition("path MTU", sentence.clone());
+        match sentence.filter(|_| narrow) {
+            Some(sentence) => {
+                warn!(%to, "{sentence}");
+                self.tell_of_ourselves(now, sentence);
+            }
+            None => {
+                info!(%to, "long datagrams pass again");
+                self.tell_of_ourselves(now, format!("path MTU: long datagrams to {to} pass again"));
+            }
+        }
+    }
+
+    fn tell_whether_isolated(&self, now: Instant, isolated: bool) {
+        let sentence = "most others look silent at once: probably it is this host; verdicts are held";
+        self.event_log.condition("isolated", isolated.then(|| sentence.to_owned()));
+        if isolated {
+            warn!("{sentence}");
+            self.tell_of_ourselves(now, sentence.to_owned());
+        } else {
+            info!("no longer isolated");
+            self.tell_of_ourselves(now, "no longer isolated".to_owned());
+        }
+    }
+
+    fn tell_of_good_bye(&mut self, node: &Node, now: Instant, farewell: Farewell) {
+        let Farewell { acknowledged, asked } = farewell;
+        let restarts = node.is_restarting();
+        let what = if restarts { "restarting" } else { "left" };
+        info!(acknowledged, asked, "{what}");
+        self.tell_of_ourselves(now, format!("{what}: {acknowledged} of {asked} peers acknowledged"));
+        for waiting in self.state.farewells.drain(..) {
+            let _ = waiting.send(farewell);
+        }
+        let _ = self.notices.send(Notice::Left { restarts });
+    }
+
+    pub(super) fn tell_of_ourselves(&self, now: Instant, reason: String) {
+        self.event_log.publish(self.own_line(now, reason));
+    }
+
+    fn own_line(&self, now: Instant, reason: String) -> WatchLine {
+        let (kind, time) = ("self".to_owned(), self.clock.stamp(now));
+        WatchLine { kind, time, reason: Some(reason), ..WatchLine::default() }
+    }
+
+    pub(super) fn tell_status(&mut self, node: &Node, now: Instant) {
+        let looking = node.members() == 1 && !node.is_joined();
         self.state.status_stale |= looking != self.state.looking;
         let recent = self.state.status.is_some_and(|last| now.since(last) < STATUS_EVERY);
         if recent || !self.state.status_stale || !self.state.status_wanted {
             return;
         }
         (self.state.status, self.state.status_stale, self.state.looking) = (Some(now), false, looking);
-        let (Census { alive, suspect, down, .. }, quorum) =
-            (self.node.census(), self.node.quorum(now).quorum);
-        let out = match self.node.outside() {
+        let (Census { alive, suspect, down, .. }, quorum) = (node.census(), node.quorum(now).quorum);
+        let out = match node.outside() {
             Some(outside) => format!("{}; ", outside.reason.word()),
             None if looking => "looking for other members; ".to_owned(),
             None => String::new(),
         };
         notify::status(&format!("{out}{alive} alive, {suspect} suspect, {down} down; quorum {quorum}"));
     }
+}
+
+fn member_line(node: &Node, now: Instant, event: MemberEvent) -> WatchLine {
+    let update = event.kind == MemberEventKind::Update;
+    let mut line = WatchLine {
+        kind: kind_word(event.kind).to_owned(),
+        generation: Some(event.generation),
+        status: Some(event.status.to_string()),
+        fenced: event.fenced,
+        by: Some(event.by.iter().map(ToString::to_string).collect()),
+        changed: update.then(|| keys(&event)),
+        before: update.then(|| before(&event)),
+        reason: Some(event.reason.into_owned()),
+        ..WatchLine::default()
+    };
+    // A member that is new or different is described; readers know the rest.
+    if matches!(event.kind, MemberEventKind::Join | MemberEventKind::Restart | MemberEventKind::Update)
+        && let Some(member) = node.member(now, &event.name)
+    {
+        line.address = Some(member.address.to_string());
+        line.zone = show::zone(&member);
+        line.tags = Some(show::tags(&member));
+    }
+    line.name = Some(event.name.to_string());
+    line
 }
 
 /// What people are told of paths that take short datagrams only.

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use heartsay_membership::{Instant, Name, Stated};
+use heartsay_membership::{Instant, Name, Node, Stated};
 use tracing::{info, warn};
 
-use super::Driver;
+use super::Reporter;
 
-impl Driver {
+impl Reporter {
     /// Looks whether all were told the same about who votes.
-    pub(super) fn look_at_electorates(&mut self, now: Instant) {
+    pub(super) fn look_at_electorates(&mut self, node: &Node, now: Instant) {
         if self.state.electorates.is_some_and(|last| now.since(last) < EVERY) {
             return;
         }
         self.state.electorates = Some(now);
-        let ours = self.node.quorum(now).electorate;
-        let said = sentence(ours.as_deref(), &self.node.told_otherwise(now));
+        let ours = node.quorum(now).electorate;
+        let said = sentence(ours.as_deref(), &node.told_otherwise(now));
         if self.event_log.condition("expected", said.clone()) {
             match said {
                 Some(said) => warn!("{said}"),

@@ -1,0 +1,171 @@
+//! What the agent makes of everything that happens in its machine: log, events, conditions, counters, and what goes to the disk.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use heartsay_membership::{Event, Instant, Node, Rejected, Status};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
+
+use super::far_future::FarFuture;
+use super::send_failures::SendFailures;
+use super::{Farewell, Loss, Mismatches, Notice, ServiceWatchdog};
+use crate::daemon::notify::{self, Watchdog};
+use crate::daemon::telemetry::Refusals;
+use crate::event_log::EventLog;
+use heartsay_tokio::clock::Clock;
+use heartsay_tokio::net::SendFailure;
+use heartsay_tokio::{Observer, Persistence, Report};
+
+/// Told of everything that happens in the machine; tells the process, the log and the readers of events.
+pub(crate) struct Reporter {
+    /// The machine's time.
+    pub(crate) clock: Arc<Clock>,
+    /// Where events go.
+    pub(crate) event_log: Arc<EventLog>,
+    /// Where the process is told.
+    pub(crate) notices: mpsc::UnboundedSender<Notice>,
+    /// Whether the local service beats.
+    pub(crate) service_watchdog: ServiceWatchdog,
+    /// Senders with another key or cluster.
+    pub(crate) mismatches: Mismatches,
+    /// What is kept between lives.
+    pub(crate) persistence: Persistence,
+    /// What is remembered between two turns.
+    pub(crate) state: LoopState,
+}
+
+/// What the loop remembers between two turns.
+#[derive(Debug)]
+pub(crate) struct LoopState {
+    pub(super) status: Option<Instant>,
+    pub(super) status_stale: bool,
+    pub(super) status_wanted: bool,
+    pub(super) addresses: Option<Instant>,
+    pub(super) addresses_stale: bool,
+    /// What the status line said of it last.
+    pub(super) looking: bool,
+    pub(super) joined: bool,
+    failures: SendFailures,
+    /// When the electorates that the others state were last compared with ours.
+    pub(super) electorates: Option<Instant>,
+    /// When peers last refused our clock.
+    pub(super) clock_refused: Option<Instant>,
+    /// Lives that begin more than a day after now, by our clock, and are not taken in.
+    pub(super) far_future: FarFuture,
+    pub(super) loss: Loss,
+    refusals: Refusals,
+    pub(super) farewells: Vec<oneshot::Sender<Farewell>>,
+    watchdog: Watchdog,
+}
+
+impl LoopState {
+    /// Before the first turn.
+    #[must_use]
+    pub(crate) fn first(now: Instant) -> Self {
+        Self {
+            status: None,
+            status_stale: true,
+            status_wanted: notify::wanted(),
+            addresses: None,
+            addresses_stale: false,
+            looking: false,
+            joined: false,
+            failures: SendFailures::default(),
+            electorates: None,
+            clock_refused: None,
+            far_future: FarFuture::default(),
+            loss: Loss::default(),
+            refusals: Refusals::default(),
+            farewells: Vec::new(),
+            watchdog: Watchdog::from_environment(now),
+        }
+    }
+}
+
+impl Observer for Reporter {
+    fn event(&mut self, node: &Node, now: Instant, event: Event) {
+        self.persistence.note(node, &event);
+        self.tell_event(node, now, event);
+    }
+
+    fn rejected(&mut self, node: &Node, now: Instant, from: SocketAddr, why: &Rejected) {
+        self.state.refusals.note(now, from, why);
+        if let Rejected::FarFuture { name, ahead_ms } = why {
+            self.note_far_future(node, now, name, *ahead_ms);
+        }
+        self.mismatches.note(now, from, why, &self.event_log);
+    }
+
+    fn sent(&mut self, now: Instant, to: SocketAddr) {
+        self.state.failures.sent(now, to);
+    }
+
+    fn failed(&mut self, now: Instant, to: SocketAddr, failure: SendFailure) {
+        *self.state.loss.failures.entry(failure.label).or_default() += 1;
+        self.state.failures.note(now, to, failure);
+        let hint = failure.hint;
+        if self.event_log.condition("send", self.state.failures.sentence()) {
+            warn!(%to, "datagrams to {to} do not get through: {hint}");
+        }
+    }
+
+    fn refused(&mut self, to: SocketAddr) {
+        self.state.failures.arrived(to);
+    }
+}
+
+impl Reporter {
+    /// Everything that is looked at now and then.
+    pub(super) fn tend(&mut self, node: &Node) {
+        let now = self.clock.now();
+        self.look_at_clocks(node, now);
+        self.look_at_failures(node, now);
+        self.mismatches.look(now, &self.event_log);
+        self.persistence.tend(node, now);
+        self.state.watchdog.pet(now);
+        self.tell_status(node, now);
+        self.look_at_addresses(node, now);
+        self.look_at_electorates(node, now);
+    }
+
+    /// The machine also calls itself joined when there is no other member to look for.
+    pub(super) fn look_whether_joined(&mut self, node: &Node) {
+        if !self.state.joined && node.is_joined() && node.members() > 1 {
+            self.state.joined = true;
+            let _ = self.notices.send(Notice::Joined);
+        }
+    }
+
+    fn look_at_failures(&mut self, node: &Node, now: Instant) {
+        if !self.state.failures.due(now) {
+            return;
+        }
+        let members: BTreeSet<SocketAddr> =
+            node.summaries().filter(|m| m.status != Status::Left).map(|m| m.address).collect();
+        self.state.failures.look(now, |at| members.contains(&at));
+        let sentence = self.state.failures.sentence();
+        let over = sentence.is_none();
+        if self.event_log.condition("send", sentence) && over {
+            info!("datagrams get through everywhere again");
+        }
+    }
+}
+
+/// The report of a write to the state directory, as a condition that stays until a write succeeds.
+pub(crate) fn disk_report(event_log: Arc<EventLog>) -> Report {
+    Arc::new(move |what, written| match written {
+        Ok(()) => {
+            if event_log.condition("disk", None) {
+                info!("the state directory can be written again");
+            }
+        }
+        Err(e) => {
+            let sentence = format!("the state directory cannot be written ({what}: {e}); going on without");
+            if event_log.condition("disk", Some(sentence.clone())) {
+                warn!("{sentence}");
+            }
+        }
+    })
+}

@@ -1,0 +1,183 @@
+//! Peers, generation and agreed roster on their way to the disk.
+//!
+//! The [store](crate::store) writes and waits for the disk; this keeps the loop from waiting with it, and decides what is
+//! worth writing when.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heartsay_membership::{Event, Instant, Name, Node, Status};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::store::{Peer, Store};
+
+/// What a member leaves for its next life, written beside the loop so that a slow disk never holds it up.
+pub struct Persistence {
+    store: Arc<Store>,
+    /// Told how each write went.
+    report: Report,
+    /// Known from earlier lives and not seen in this one; kept for a day, so that a start during an outage does not forget
+    /// where to look.
+    remembered: Vec<Peer>,
+    /// The peers differ from those that were written.
+    changed: bool,
+    /// When the peers were last handed to the disk.
+    last: Instant,
+    /// That write.
+    saving: Option<AbortHandle>,
+    /// How many agreed rosters were handed to the disk.
+    turn: u64,
+    /// What is on its way to the disk.
+    writes: JoinSet<()>,
+}
+
+/// Is told what was written (`"peers"`, `"generation"`, `"agreed roster"`) and how that went, on the thread that wrote.
+pub type Report = Arc<dyn Fn(&'static str, io::Result<()>) + Send + Sync>;
+
+impl Persistence {
+    /// For `store`, with the peers of earlier lives. Writes at once what could not be written at the start.
+    #[must_use]
+    pub fn new(now: Instant, store: Arc<Store>, remembered: Vec<Peer>, report: Report) -> Self {
+        let mut this = Self {
+            store,
+            report,
+            remembered,
+            changed: false,
+            last: now,
+            saving: None,
+            turn: 0,
+            writes: JoinSet::new(),
+        };
+        if this.store.is_behind() {
+            this.write("generation", |_| Ok(()));
+        }
+        this
+    }
+
+    /// What of an event the next life has to know goes to the disk at once: a restart must not go back to an earlier
+    /// generation or roster.
+    pub fn note(&mut self, node: &Node, event: &Event) {
+        match event {
+            Event::GenerationRaised(generation) | Event::Readdressed { generation, .. } => {
+                let generation = *generation;
+                self.write("generation", move |store| store.save_generation(generation));
+            }
+            Event::GenerationReset(generation) => {
+                let generation = *generation;
+                self.write_only("generation", move |store| store.reset_generation(generation));
+            }
+            Event::Agreed(names) => self.agree(names.clone()),
+            Event::Member(event) => self.changed |= event.name != *node.me(),
+            Event::Quorum(_)
+            | Event::Joined { .. }
+            | Event::LeaveDone { .. }
+            | Event::Outside(_)
+            | Event::NameRefused { .. }
+            | Event::ClockRefused
+            | Event::PathLimited { .. }
+            | Event::Isolated(_)
+            | Event::Stalled(_) => {}
+        }
+    }
+
+    /// Saves the peers when that is due. Wanted now and then, for instance at each wake-up of the node.
+    pub fn tend(&mut self, node: &Node, now: Instant) {
+        let wanted = if self.changed || self.store.is_behind() { SAVE_EVERY } else { LOOK_EVERY };
+        let idle = self.saving.as_ref().is_none_or(AbortHandle::is_finished);
+        if now.since(self.last) < wanted || !idle {
+            return;
+        }
+        if now > Instant::EPOCH + REMEMBERED_FOR {
+            self.remembered.clear();
+        }
+        (self.changed, self.last) = (false, now);
+        let peers = self.peers(node);
+        self.saving = Some(self.write("peers", move |store| save(store, &peers)));
+    }
+
+    /// The roster that an earlier life agreed on, if this one follows such a roster. If it does not, the old one is dropped:
+    /// it would be out of date when it is wanted again.
+    pub fn agreed(&mut self, node: &Node, now: Instant) -> Vec<Name> {
+        let names = self.store.agreed();
+        let follows = node.quorum(now).agreed.is_some();
+        if !follows && !names.is_empty() {
+            self.agree(Vec::new());
+        }
+        if follows { names } else { Vec::new() }
+    }
+
+    /// At the end: saves the peers, and waits until all is written.
+    ///
+    /// # Errors
+    /// The peers could not be saved.
+    pub async fn end(mut self, node: &Node) -> io::Result<()> {
+        let (peers, store) = (self.peers(node), Arc::clone(&self.store));
+        let saved = tokio::task::spawn_blocking(move || save(&store, &peers)).await;
+        while self.writes.join_next().await.is_some() {}
+        saved.map_err(io::Error::other)?
+    }
+
+    fn agree(&mut self, names: Vec<Name>) {
+        self.turn += 1;
+        let turn = self.turn;
+        self.write("agreed roster", move |store| store.save_agreed(turn, &names));
+    }
+
+    /// All peers in the view, and those of earlier lives that are not in it.
+    fn peers(&self, node: &Node) -> Vec<Peer> {
+        let me = node.me();
+        let others = node.summaries().filter(|member| member.name != me && member.status != Status::Left);
+        let seen = others.map(|member| Peer { name: member.name.to_string(), address: member.address });
+        with_remembered(seen.collect(), &self.remembered)
+    }
+
+    /// Writes beside the loop, and then what could not be written before.
+    fn write(
+        &mut self,
+        what: &'static str,
+        write: impl FnOnce(&Store) -> io::Result<()> + Send + 'static,
+    ) -> AbortHandle {
+        self.write_only(what, move |store| write(store).and_then(|()| store.catch_up()))
+    }
+
+    fn write_only(
+        &mut self,
+        what: &'static str,
+        write: impl FnOnce(&Store) -> io::Result<()> + Send + 'static,
+    ) -> AbortHandle {
+        while self.writes.try_join_next().is_some() {}
+        let (store, report) = (Arc::clone(&self.store), Arc::clone(&self.report));
+        self.writes.spawn_blocking(move || report(what, write(&store)))
+    }
+}
+
+impl fmt::Debug for Persistence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Persistence").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// Together with what was removed from the state directory meanwhile.
+fn save(store: &Store, peers: &[Peer]) -> io::Result<()> {
+    store.restore()?;
+    store.save_peers(peers)
+}
+
+fn with_remembered(mut seen: Vec<Peer>, remembered: &[Peer]) -> Vec<Peer> {
+    let names: BTreeSet<&str> = seen.iter().map(|peer| peer.name.as_str()).collect();
+    let unseen: Vec<Peer> =
+        remembered.iter().filter(|old| !names.contains(old.name.as_str())).cloned().collect();
+    seen.extend(unseen);
+    seen
+}
+
+/// How often a changing list of peers is written, and how soon after the start at the earliest: while many start together,
+/// each has a new peer every moment, and all wait for one disk.
+const SAVE_EVERY: Duration = Duration::from_secs(10);
+/// How often an unchanged list is looked at, and the state directory with it. What has not changed is not written.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// As long as the cluster itself remembers who is down.
+const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
