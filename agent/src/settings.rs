@@ -19,9 +19,10 @@ use std::time::Duration;
 use heartsay_membership::{
     Config, Electorate, HostId, Identity, IdentityError, Instant, Name, Node, Profile, StateError,
 };
-use heartsay_proto::{Budget, Cluster};
+use heartsay_proto::Cluster;
 use nix::unistd::Gid;
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::filter::Targets;
 
 use crate::daemon::advertise::{self, Advertise};
 use crate::types::WatchLine;
@@ -57,30 +58,51 @@ pub(crate) struct Settings {
     pub(crate) http_listen: Option<SocketAddr>,
     /// How often the local service has to beat.
     pub(crate) beat_within: Option<Duration>,
-    /// Shell commands by occasion.
-    pub(crate) hooks: BTreeMap<&'static str, String>,
-    /// How long one may run.
-    pub(crate) hook_timeout: Duration,
+    /// Commands to run.
+    pub(crate) hooks: HookSettings,
     /// Host id, generation, peers.
     pub(crate) state_dir: PathBuf,
     /// Unix socket of the API.
-    pub(crate) socket: PathBuf,
-    /// Its permissions.
-    pub(crate) socket_mode: u32,
-    /// Its group, where it is not the agent's own.
-    pub(crate) socket_group: Option<Gid>,
-    /// Whose members may write.
-    pub(crate) admin_group: Option<Gid>,
+    pub(crate) socket: SocketSettings,
     /// Good-bye on SIGTERM and SIGINT.
     pub(crate) leave_on_terminate: bool,
     /// Patience with another holder of our name.
     pub(crate) duplicate_name_timeout: Duration,
-    /// `info`, or a list of targets.
-    pub(crate) log_level: tracing_subscriber::filter::Targets,
-    /// JSON instead of text.
-    pub(crate) log_json: bool,
+    /// The agent's log.
+    pub(crate) log: LogSettings,
     /// Every setting as text with its origin.
     pub(crate) shown: Vec<Shown>,
+}
+
+/// What runs on which occasion.
+#[derive(Clone, Debug)]
+pub(crate) struct HookSettings {
+    /// Shell commands by occasion.
+    pub(crate) commands: BTreeMap<&'static str, String>,
+    /// How long one may run.
+    pub(crate) time_limit: Duration,
+}
+
+/// Where the API is, and for whom.
+#[derive(Clone, Debug)]
+pub(crate) struct SocketSettings {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Its permissions.
+    pub(crate) mode: u32,
+    /// Its group, where it is not the agent's own.
+    pub(crate) group: Option<Gid>,
+    /// Whose members may write.
+    pub(crate) admin_group: Option<Gid>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct LogSettings {
+    /// `info`, or a list of targets.
+    pub(crate) level: Targets,
+    /// JSON instead of text.
+    pub(crate) json: bool,
 }
 
 impl Settings {
@@ -267,6 +289,7 @@ pub(crate) fn initial_state(settings: &Settings) -> Vec<(String, Vec<u8>)> {
     version.into_iter().chain(zone).chain(tags).collect()
 }
 
+/// Reads every setting, also after one that is wrong, so that all errors are found. The order is that of `config show`.
 fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let cluster = r.need("cluster", None, |text| Cluster::new(text));
     let profile = r.need("profile", None, values::profile);
@@ -274,60 +297,25 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let name = r.need("name", values::host_name(), values::name);
     let zone = r.read("zone", None, |text| Ok::<_, String>(text.to_owned()));
     let tags = r.table("tags");
-    let bind = r.need("bind", Some(values::default_bind().to_owned()), |text| {
-        values::address(text, DEFAULT_PORT).and_then(values::of_a_host)
-    });
+    let bind =
+        r.need("bind", Some(values::default_bind().to_owned()), |text| values::listen(text, DEFAULT_PORT));
     let advertise = r.read("advertise", None, str::parse::<Advertise>);
     let seeds = r.seeds();
     let keyring = r.keyring();
-    let datagram = r.need("datagram_size", None, |text| {
-        let size: usize = text.parse().map_err(|_| "is not a number of bytes".to_owned())?;
-        Budget::new(size).map_err(|e| e.to_string())
-    });
-    let http_listen = r.read("http_listen", None, |text| {
-        values::address(text, DEFAULT_PORT + 1).and_then(values::of_a_host)
-    });
+    let datagram = r.need("datagram_size", None, values::datagram_size);
+    let http_listen = r.read("http_listen", None, |text| values::listen(text, DEFAULT_PORT + 1));
     let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
     let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
     let electorate = r.read("expected", None, values::electorate);
-    let fence = r.need("fence", None, |text| {
-        let fence = values::truth(text)?;
-        match &electorate {
-            Ok(electorate) => {
-                let machine = Config { fence, electorate: electorate.clone(), ..base.clone() };
-                machine.check_fence().map(|()| fence).map_err(|e| e.to_string())
-            }
-            // It is wrong in itself, and said to be.
-            Err(Failed) => Ok(fence),
-        }
-    });
-    let beat_within = r.read("beat_within", None, |text| match humantime::parse_duration(text) {
-        Ok(within) if (SHORTEST_INTERVAL..=LONGEST).contains(&within) => Ok(within),
-        Ok(_) => Err("is outside 50ms to 10m".to_owned()),
-        Err(e) => Err(format!("is no duration ({e})")),
-    });
-    let hooks = r.hooks();
-    let hook_timeout = r.duration("hook_timeout", None, SHORTEST_INTERVAL..=LONGEST);
+    let fence = fence(r, &base, electorate.as_ref());
+    let beat_within = r.read("beat_within", None, beat_within);
+    let hooks = hooks(r);
     let state_dir = r.need("state_dir", values::default_state_dir(), values::path);
-    let socket = default_socket().map(|path| path.display().to_string());
-    let socket =
-        r.need("socket", socket, |text| values::socket(text.strip_prefix("unix://").unwrap_or(text)));
-    let socket_mode =
-        r.need("socket_mode", None, |text| match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
-            Ok(mode) if mode <= 0o777 => Ok(mode),
-            _ => Err("is not an octal mode such as 0660"),
-        });
-    let socket_group = r.group("socket_group");
-    let admin_group = r.group("admin_group");
+    let socket = socket(r);
     let leave_on_terminate = r.need("leave_on_terminate", None, values::truth);
     let leave_timeout = r.duration("leave_timeout", Some(base.leave_timeout), Duration::ZERO..=LONGEST);
     let duplicate_name_timeout = r.duration("duplicate_name_timeout", None, Duration::ZERO..=LONGEST);
-    let log_level = r.need("log_level", None, crate::daemon::telemetry::targets);
-    let log_json = r.need("log_format", None, |text| match text {
-        "text" => Ok(false),
-        "json" => Ok(true),
-        _ => Err(not_one_of("is neither text nor json", text, &["text", "json"])),
-    });
+    let log = log(r);
     Ok(Settings {
         name: name?,
         zone: zone?,
@@ -349,18 +337,65 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
         http_listen: http_listen?,
         beat_within: beat_within?,
         hooks: hooks?,
-        hook_timeout: hook_timeout?,
         state_dir: state_dir?,
         socket: socket?,
-        socket_mode: socket_mode?,
-        socket_group: socket_group?,
-        admin_group: admin_group?,
         leave_on_terminate: leave_on_terminate?,
         duplicate_name_timeout: duplicate_name_timeout?,
-        log_level: log_level?,
-        log_json: log_json?,
+        log: log?,
         shown: std::mem::take(&mut r.shown),
     })
+}
+
+/// A fence needs an electorate that allows one.
+fn fence(
+    r: &mut Reader,
+    base: &Config,
+    electorate: Result<&Option<Electorate>, &Failed>,
+) -> Result<bool, Failed> {
+    r.need("fence", None, |text| {
+        let fence = values::truth(text)?;
+        match electorate {
+            Ok(electorate) => {
+                let machine = Config { fence, electorate: electorate.clone(), ..base.clone() };
+                machine.check_fence().map(|()| fence).map_err(|e| e.to_string())
+            }
+            // The electorate is wrong in itself, and said to be.
+            Err(Failed) => Ok(fence),
+        }
+    })
+}
+
+fn beat_within(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(within) if (SHORTEST_INTERVAL..=LONGEST).contains(&within) => Ok(within),
+        Ok(_) => Err("is outside 50ms to 10m".to_owned()),
+        Err(e) => Err(format!("is no duration ({e})")),
+    }
+}
+
+fn hooks(r: &mut Reader) -> Result<HookSettings, Failed> {
+    let commands = r.hooks();
+    let time_limit = r.duration("hook_timeout", None, SHORTEST_INTERVAL..=LONGEST);
+    Ok(HookSettings { commands: commands?, time_limit: time_limit? })
+}
+
+fn socket(r: &mut Reader) -> Result<SocketSettings, Failed> {
+    let usual = default_socket().map(|path| path.display().to_string());
+    let path = r.need("socket", usual, values::socket);
+    let mode = r.need("socket_mode", None, values::mode);
+    let group = r.group("socket_group");
+    let admin_group = r.group("admin_group");
+    Ok(SocketSettings { path: path?, mode: mode?, group: group?, admin_group: admin_group? })
+}
+
+fn log(r: &mut Reader) -> Result<LogSettings, Failed> {
+    let level = r.need("log_level", None, crate::daemon::telemetry::targets);
+    let json = r.need("log_format", None, |text| match text {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        _ => Err(not_one_of("is neither text nor json", text, &["text", "json"])),
+    });
+    Ok(LogSettings { level: level?, json: json? })
 }
 
 /// The machine itself is the judge of sizes: it is pure, so one can be made

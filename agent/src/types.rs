@@ -150,7 +150,7 @@ pub struct Accusation {
     pub since: String,
 }
 
-/// `GET /v1/self`.
+/// `GET /v1/self`. As many fields as the JSON object has, which is a contract.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SelfInfo {
     pub member: Member,

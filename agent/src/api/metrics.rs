@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use heartsay_membership::{OutsideReason, Quorum, Rejected};
+use heartsay_membership::{OutsideReason, Quorum, Rejected, Stats};
 use heartsay_proto::DecodeError;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -65,26 +65,36 @@ type Labels = [(&'static str, String); 1];
 /// # Errors
 /// Not in practice: writing to a string.
 pub(crate) fn encode(snapshot: &Snapshot, context: &Context, format: Format) -> Result<String, fmt::Error> {
-    let (events, seeds) = (context.event_log.counts(), context.seeds.shown());
     let cluster = [("cluster".into(), context.about.cluster.clone().into())];
     let mut registry = Registry::with_prefix_and_labels("heartsay", cluster.into_iter());
-    let r = &mut registry;
-    let (stats, loss) = (&snapshot.stats, &snapshot.loss);
+    members(&mut registry, snapshot);
+    standing(&mut registry, snapshot, context);
+    health(&mut registry, snapshot, context);
+    traffic(&mut registry, snapshot);
+    protocol(&mut registry, &snapshot.stats);
+    process(&mut registry, context);
+    let mut out = String::new();
+    text::encode(&mut out, &registry)?;
+    match format {
+        Format::OpenMetrics => Ok(out),
+        Format::Text => as_text(&out),
+    }
+}
 
-    let members = show::counts(&snapshot.members).into_iter();
-    gauges(
-        r,
-        "members",
-        "Members in the view, by status",
-        "status",
-        members.map(|(s, n)| (s, signed(n as u64))),
-    );
+/// The view, and what it means for quorum.
+fn members(r: &mut Registry, snapshot: &Snapshot) {
+    let members = show::counts(&snapshot.members).into_iter().map(|(s, n)| (s, signed(n as u64)));
+    gauges(r, "members", "Members in the view, by status", "status", members);
     let quorums = [Quorum::Held, Quorum::Lost, Quorum::Unsettled];
     let now = snapshot.quorum.quorum;
     let quorums = quorums.into_iter().map(|q| (q.to_string(), i64::from(q == now)));
     gauges(r, "quorum", "1 for the state that quorum is in", "state", quorums);
     gauge(r, "quorum_present", "Members that count for quorum", u64::from(snapshot.quorum.present));
     gauge(r, "quorum_needed", "Members needed for quorum", u64::from(snapshot.quorum.needed));
+}
+
+/// Whether this agent counts as a member.
+fn standing(r: &mut Registry, snapshot: &Snapshot, context: &Context) {
     let nobody_to_find = context.seeds.nobody_else() && snapshot.outside.is_none();
     gauge(
         r,
@@ -95,70 +105,87 @@ pub(crate) fn encode(snapshot: &Snapshot, context: &Context, format: Format) -> 
     let why = snapshot.outside.as_ref().map(|outside| outside.reason.word());
     let reasons =
         OutsideReason::WORDS.into_iter().map(|word| (word.to_owned(), i64::from(why == Some(word))));
-    gauges(
-        r,
-        "outside",
-        "1 for the reason why the others do not count this agent as a member",
-        "reason",
-        reasons,
-    );
+    let help = "1 for the reason why the others do not count this agent as a member";
+    gauges(r, "outside", help, "reason", reasons);
     let beating = !snapshot.service_watchdog.is_closed();
     gauge(r, "beating", "0 while the local service does not beat in time", u64::from(beating));
-    gauge(r, "isolated", "1 while most others look silent at once", u64::from(stats.isolated));
-    gauge(r, "local_health_score", "Doubt in ourselves: 0 well, 8 impaired", u64::from(stats.local_health));
-    gauge(r, "view_peers", "Peers heard lately", stats.peers_known as u64);
-    gauge(r, "view_peers_agreeing", "Peers heard lately whose view is ours", stats.peers_agreeing as u64);
-    gauge(r, "tombstones", "Forgotten lives remembered as such", stats.tombstones as u64);
-    let failing = seeds.iter().filter(|seed| seed.error.is_some()).count();
-    gauge(r, "seeds_unresolved", "Seeds that cannot be resolved", failing as u64);
-    gauge(r, "conditions", "Problems that status shows", context.event_log.conditions().len() as u64);
-    gauge(
-        r,
-        "paths_narrow",
-        "Paths on which long datagrams get lost and short ones arrive",
-        stats.narrow_paths as u64,
-    );
+}
+
+/// How well this agent sees and hears.
+fn health(r: &mut Registry, snapshot: &Snapshot, context: &Context) {
+    let (stats, seeds) = (&snapshot.stats, context.seeds.shown());
+    let unresolved = seeds.iter().filter(|seed| seed.error.is_some()).count();
+    let conditions = context.event_log.conditions().len();
+    for (name, help, value) in [
+        ("isolated", "1 while most others look silent at once", u64::from(stats.isolated)),
+        ("local_health_score", "Doubt in ourselves: 0 well, 8 impaired", u64::from(stats.local_health)),
+        ("view_peers", "Peers heard lately", stats.peers_known as u64),
+        ("view_peers_agreeing", "Peers heard lately whose view is ours", stats.peers_agreeing as u64),
+        ("tombstones", "Forgotten lives remembered as such", stats.tombstones as u64),
+        ("seeds_unresolved", "Seeds that cannot be resolved", unresolved as u64),
+        ("conditions", "Problems that status shows", conditions as u64),
+        (
+            "paths_narrow",
+            "Paths on which long datagrams get lost and short ones arrive",
+            stats.narrow_paths as u64,
+        ),
+    ] {
+        gauge(r, name, help, value);
+    }
     let phi = snapshot.members.iter().map(|m| m.phi).filter(|phi| phi.is_finite()).fold(0.0, f64::max);
     r.register("phi_max", "Highest surprise at anybody's silence", ConstGauge::new(phi));
-    let lag = ConstGauge::new(loss.lag.as_secs_f64());
+    let lag = ConstGauge::new(snapshot.loss.lag.as_secs_f64());
     r.register_with_unit("event_loop_lag", "How late the last timer was", Unit::Seconds, lag);
+}
 
-    counter(r, "datagrams_sent", "Datagrams sent", stats.datagrams_sent);
-    counter(
-        r,
-        "datagrams_held_back",
-        "Datagrams not sent, to stay within the byte budget",
-        stats.datagrams_held_back,
-    );
-    counter(r, "datagrams_received", "Datagrams received", stats.datagrams_received);
-    counter(r, "sent_bytes", "UDP payload sent", stats.bytes_sent);
-    counter(r, "received_bytes", "UDP payload received", stats.bytes_received);
+/// What leaves and arrives, and what does not.
+fn traffic(r: &mut Registry, snapshot: &Snapshot) {
+    let (stats, loss) = (&snapshot.stats, &snapshot.loss);
+    let held_back = "Datagrams not sent, to stay within the byte budget";
+    for (name, help, value) in [
+        ("datagrams_sent", "Datagrams sent", stats.datagrams_sent),
+        ("datagrams_held_back", held_back, stats.datagrams_held_back),
+        ("datagrams_received", "Datagrams received", stats.datagrams_received),
+        ("sent_bytes", "UDP payload sent", stats.bytes_sent),
+        ("received_bytes", "UDP payload received", stats.bytes_received),
+    ] {
+        counter(r, name, help, value);
+    }
     let reasons = DecodeError::REASONS.into_iter().chain(Rejected::REASONS);
     let dropped = from_zero(reasons, stats.rejected.iter().map(|(reason, n)| (*reason, *n)));
     counters(r, "datagrams_dropped", "Datagrams received and refused", "reason", dropped);
     let lost = from_zero(net::SEND_FAILURES, loss.failures.iter().map(|(reason, n)| (*reason, *n)));
     counters(r, "datagrams_undelivered", "Datagrams that a kernel would not deliver", "reason", lost);
     counter(r, "socket_overflow", "Datagrams the kernel dropped unread", u64::from(loss.overflow));
-    counter(r, "rounds", "Heartbeats", stats.rounds);
-    counter(r, "exchanges", "Exchanges begun", stats.exchanges);
-    counter(r, "probes", "Direct probes sent", stats.probes);
-    counter(
-        r,
-        "contacts_unanswered",
-        "Probes and exchanges without an answer in time",
-        stats.probes_unanswered,
-    );
-    counter(r, "probe_requests", "Probes asked of helpers", stats.probe_requests);
-    counter(r, "nacks", "Helpers that heard nothing either", stats.nacks);
-    counter(r, "refusals", "Ports found closed", stats.refusals);
-    counter(r, "bursts", "News relayed at once", stats.bursts);
-    counter(r, "claims_sent", "Claims sent", stats.claims_sent);
-    counter(r, "claims_received", "Claims received", stats.claims_received);
-    counter(r, "suspicions_raised", "Suspicions raised by this agent", stats.suspicions_raised);
-    counter(r, "false_suspicions", "Suspicions undone by a newer heartbeat", stats.suspicions_refuted);
-    counter(r, "refutations", "Accusations of ourselves answered", stats.refutations_of_self);
-    counter(r, "verdicts", "Verdicts in which this agent took part", stats.verdicts);
-    counter(r, "stalls", "Times this agent was not scheduled", stats.stalls);
+}
+
+/// The machine's own counters.
+fn protocol(r: &mut Registry, stats: &Stats) {
+    let unanswered = "Probes and exchanges without an answer in time";
+    for (name, help, value) in [
+        ("rounds", "Heartbeats", stats.rounds),
+        ("exchanges", "Exchanges begun", stats.exchanges),
+        ("probes", "Direct probes sent", stats.probes),
+        ("contacts_unanswered", unanswered, stats.probes_unanswered),
+        ("probe_requests", "Probes asked of helpers", stats.probe_requests),
+        ("nacks", "Helpers that heard nothing either", stats.nacks),
+        ("refusals", "Ports found closed", stats.refusals),
+        ("bursts", "News relayed at once", stats.bursts),
+        ("claims_sent", "Claims sent", stats.claims_sent),
+        ("claims_received", "Claims received", stats.claims_received),
+        ("suspicions_raised", "Suspicions raised by this agent", stats.suspicions_raised),
+        ("false_suspicions", "Suspicions undone by a newer heartbeat", stats.suspicions_refuted),
+        ("refutations", "Accusations of ourselves answered", stats.refutations_of_self),
+        ("verdicts", "Verdicts in which this agent took part", stats.verdicts),
+        ("stalls", "Times this agent was not scheduled", stats.stalls),
+    ] {
+        counter(r, name, help, value);
+    }
+}
+
+/// What the process around the machine has done.
+fn process(r: &mut Registry, context: &Context) {
+    let events = context.event_log.counts();
     let to = |kind: &'static str| kind.strip_prefix("member-").unwrap_or(kind);
     let transitions = MEMBER_EVENTS.map(|kind| (to(kind), events.get(kind).copied().unwrap_or(0)));
     counters(r, "state_transitions", "Changes of members, by kind", "to", transitions);
@@ -173,13 +200,6 @@ pub(crate) fn encode(snapshot: &Snapshot, context: &Context, format: Format) -> 
     counter(r, "log_lines_dropped", "Lines of the log that nobody will read", context.log.dropped());
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     r.register("build", "What is running", build);
-
-    let mut out = String::new();
-    text::encode(&mut out, &registry)?;
-    match format {
-        Format::OpenMetrics => Ok(out),
-        Format::Text => as_text(&out),
-    }
 }
 
 /// OpenMetrics as text format 0.0.4. There a counter is called what its samples are called, units are not said, and

@@ -66,7 +66,7 @@ pub(crate) async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(errors.exit_code()));
         }
     };
-    let telemetry = telemetry::start(settings.log_level.clone(), settings.log_json)?;
+    let telemetry = telemetry::start(settings.log.level.clone(), settings.log.json)?;
     // Heard from the first moment on: a stop during the start is a stop.
     let mut signals = Signals::listen()?;
     let log = telemetry.log().clone();
@@ -349,7 +349,7 @@ impl Agent {
         if fresh.seeds != self.settings.seeds {
             self.app.0.seeds.replace(&fresh.seeds);
         }
-        self.telemetry.set_level(fresh.log_level.clone());
+        self.telemetry.set_level(fresh.log.level.clone());
         let shown = settings::in_force(&self.settings.shown, fresh.shown);
         self.app.0.settings.write().clone_from(&shown);
         self.settings.shown = shown;
@@ -446,7 +446,8 @@ struct Doors {
 
 impl Doors {
     async fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let (socket, unix) = Socket::bind(&settings.socket, settings.socket_mode, settings.socket_group)?;
+        let (socket, unix) =
+            Socket::bind(&settings.socket.path, settings.socket.mode, settings.socket.group)?;
         let udp = bind::when_there(|| net::bind(settings.bind)).await?;
         let local = udp.local_addr().context("cannot read the address of the UDP socket")?;
         let tcp = match settings.http_listen {
@@ -490,7 +491,7 @@ fn say_what_starts(settings: &Settings, me: &Identity, local: SocketAddr, seed: 
         host_id = %me.host_id,
         generation = me.generation,
         seed,
-        socket = %settings.socket.display(),
+        socket = %settings.socket.path.display(),
         "heartsay agent"
     );
     for variable in settings::unknown_variables() {
@@ -523,7 +524,7 @@ fn app(
         started: clock.stamp(clock.now()),
         keys: settings.machine.keyring.keys().iter().map(|key| key.id().get()).collect(),
         phi_threshold: settings.machine.detector.threshold(),
-        admin_group: settings.admin_group,
+        admin_group: settings.socket.admin_group,
     };
     let context = Context {
         requests,
@@ -544,11 +545,11 @@ fn app(
 
 fn spawn_hooks(settings: &Settings, app: &App, me: &Identity) -> JoinHandle<()> {
     let hooks = Hooks {
-        commands: settings.hooks.clone(),
-        time_limit: settings.hook_timeout,
+        commands: settings.hooks.commands.clone(),
+        time_limit: settings.hooks.time_limit,
         environment: vec![
             ("HEARTSAY_SELF", me.name.to_string()),
-            ("HEARTSAY_SOCKET", settings.socket.display().to_string()),
+            ("HEARTSAY_SOCKET", settings.socket.path.display().to_string()),
         ],
     };
     let context = &app.0;

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use heartsay_membership::{Electorate, ElectorateError, Name, Profile};
-use heartsay_proto::Keyring;
+use heartsay_proto::{Budget, Keyring};
 use nix::unistd::{Gid, Group, Uid};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -88,6 +88,25 @@ pub(super) fn of_a_host(address: SocketAddr) -> Result<SocketAddr, String> {
     Ok(address)
 }
 
+/// An address of this host to listen on.
+pub(super) fn listen(text: &str, port: u16) -> Result<SocketAddr, String> {
+    address(text, port).and_then(of_a_host)
+}
+
+/// A number of bytes that a datagram may have.
+pub(super) fn datagram_size(text: &str) -> Result<Budget, String> {
+    let size: usize = text.parse().map_err(|_| "is not a number of bytes".to_owned())?;
+    Budget::new(size).map_err(|e| e.to_string())
+}
+
+/// Permissions of a file.
+pub(super) fn mode(text: &str) -> Result<u32, &'static str> {
+    match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("is not an octal mode such as 0660"),
+    }
+}
+
 /// A name that people can tell from others by reading it.
 pub(super) fn name(text: &str) -> Result<Name, String> {
     match text.chars().find(|c| !escape::shows(*c)) {
@@ -103,8 +122,9 @@ pub(super) fn path(text: &str) -> Result<PathBuf, &'static str> {
     if text.is_empty() { Err("is empty") } else { Ok(PathBuf::from(text)) }
 }
 
-/// A path at which there can be a socket.
+/// A path at which there can be a socket, also written as a URL.
 pub(super) fn socket(text: &str) -> Result<PathBuf, String> {
+    let text = text.strip_prefix("unix://").unwrap_or(text);
     let path = path(text)?;
     if text.len() > LONGEST_SOCKET {
         let bytes = text.len();

@@ -227,30 +227,30 @@ fn choose(
     towards: Towards<'_>,
     sight: Sight<'_>,
 ) -> Result<(IpAddr, &'static str), String> {
-    let usable: Vec<&Interface> =
-        sight.interfaces.iter().filter(|i| i.is_usable() && (sight.v6 || i.address.is_ipv4())).collect();
-    // IPv4 before IPv6, and otherwise as the kernel names them.
-    let first = |fit: &dyn Fn(&Interface) -> bool| -> Option<IpAddr> {
-        let mut fitting: Vec<IpAddr> = usable.iter().filter(|i| fit(i)).map(|i| i.address).collect();
-        fitting.sort_by_key(IpAddr::is_ipv6);
-        present.filter(|ip| fitting.contains(ip)).or(fitting.first().copied())
-    };
+    let usable = sight.interfaces.iter().filter(|i| i.is_usable() && (sight.v6 || i.address.is_ipv4()));
+    let candidates = Candidates { usable: usable.collect(), present };
     match rule {
-        Some(Advertise::Interface(name)) => {
-            return first(&|i| i.name == *name).map(|ip| (ip, "that of the interface")).ok_or_else(|| {
-                format!("the interface {name} (advertise) has no address for others; waiting for one")
-            });
+        Some(rule) => candidates.by_rule(rule),
+        None => {
+            if let Some(found) = by_seeds(present, towards, sight).or_else(|| candidates.by_route(sight)) {
+                return Ok(found);
+            }
+            if towards.any {
+                return Err("this host has no address yet at which others could reach it; waiting for one (or give --advertise)"
+                    .to_owned());
+            }
+            let only = "only the loopback interface is there: no other host can reach this agent";
+            if present.is_some() { Err(only.to_owned()) } else { Ok((loopback(true), only)) }
         }
-        Some(Advertise::Network(network)) => {
-            return first(&|i| network.contains(&i.address))
-                .map(|ip| (ip, "the one in the network"))
-                .ok_or_else(|| {
-                    format!("no interface has an address in {network} (advertise); waiting for one")
-                });
-        }
-        Some(Advertise::Address(at)) => return Ok((at.ip(), "as configured")),
-        None => {}
     }
+}
+
+/// The source address towards a seed on another host, or, where all seeds are here, towards one of them.
+fn by_seeds(
+    present: Option<IpAddr>,
+    towards: Towards<'_>,
+    sight: Sight<'_>,
+) -> Option<(IpAddr, &'static str)> {
     let ours = |ip: IpAddr| sight.interfaces.iter().any(|i| i.address == ip);
     let mut elsewhere: Vec<SocketAddr> =
         towards.seeds.iter().copied().filter(|at| !at.ip().is_loopback()).collect();
@@ -259,29 +259,58 @@ fn choose(
     let sources: Vec<IpAddr> =
         elsewhere.iter().filter_map(|at| (sight.source)(*at)).filter(|ip| host::can_be_told(*ip)).collect();
     if let Some(ip) = present.filter(|ip| sources.contains(ip)).or(sources.first().copied()) {
-        return Ok((ip, "the way to a seed begins there"));
+        return Some((ip, "the way to a seed begins there"));
     }
-    if towards.here {
+    towards.here.then(|| {
         let ip = towards.seeds.iter().find_map(|at| (sight.source)(*at)).unwrap_or(loopback(true));
-        return Ok((ip, "all seeds are on this host"));
+        (ip, "all seeds are on this host")
+    })
+}
+
+/// Interfaces with an address for others, and the address that they know now.
+struct Candidates<'a> {
+    usable: Vec<&'a Interface>,
+    present: Option<IpAddr>,
+}
+
+impl Candidates<'_> {
+    fn by_rule(&self, rule: &Advertise) -> Result<(IpAddr, &'static str), String> {
+        match rule {
+            Advertise::Interface(name) => {
+                self.first(|i| i.name == *name).map(|ip| (ip, "that of the interface")).ok_or_else(|| {
+                    format!("the interface {name} (advertise) has no address for others; waiting for one")
+                })
+            }
+            Advertise::Network(network) => self
+                .first(|i| network.contains(&i.address))
+                .map(|ip| (ip, "the one in the network"))
+                .ok_or_else(|| {
+                    format!("no interface has an address in {network} (advertise); waiting for one")
+                }),
+            Advertise::Address(at) => Ok((at.ip(), "as configured")),
+        }
     }
-    let fit = |i: &Interface| !i.is_for_containers();
-    if let Some(ip) = present.filter(|ip| usable.iter().any(|i| i.address == *ip && fit(i))) {
-        return Ok((ip, "this host still has it"));
+
+    /// Without a hint from seeds: the address of before, else that of the default route, else that of an interface.
+    fn by_route(&self, sight: Sight<'_>) -> Option<(IpAddr, &'static str)> {
+        let fit = |i: &Interface| !i.is_for_containers();
+        if let Some(ip) = self.present.filter(|ip| self.usable.iter().any(|i| i.address == *ip && fit(i))) {
+            return Some((ip, "this host still has it"));
+        }
+        let defaults = ANYWHERE.iter().filter(|at| sight.v6 || at.is_ipv4());
+        if let Some(ip) = defaults.filter_map(|at| (sight.source)(*at)).find(|ip| host::can_be_told(*ip)) {
+            return Some((ip, "the default route begins there"));
+        }
+        let why = "that of the first interface; give --advertise if others reach this host elsewhere";
+        self.first(fit).map(|ip| (ip, why))
     }
-    let defaults = ANYWHERE.iter().filter(|at| sight.v6 || at.is_ipv4());
-    if let Some(ip) = defaults.filter_map(|at| (sight.source)(*at)).find(|ip| host::can_be_told(*ip)) {
-        return Ok((ip, "the default route begins there"));
+
+    /// The present address if it fits; else IPv4 before IPv6, and otherwise as the kernel names them.
+    fn first(&self, fit: impl Fn(&Interface) -> bool) -> Option<IpAddr> {
+        let mut fitting: Vec<IpAddr> = self.usable.iter().filter(|i| fit(i)).map(|i| i.address).collect();
+        fitting.sort_by_key(IpAddr::is_ipv6);
+        self.present.filter(|ip| fitting.contains(ip)).or(fitting.first().copied())
     }
-    if let Some(ip) = first(&fit) {
-        return Ok((ip, "that of the first interface; give --advertise if others reach this host elsewhere"));
-    }
-    if towards.any {
-        return Err("this host has no address yet at which others could reach it; waiting for one (or give --advertise)"
-            .to_owned());
-    }
-    let only = "only the loopback interface is there: no other host can reach this agent";
-    if present.is_some() { Err(only.to_owned()) } else { Ok((loopback(true), only)) }
 }
 
 fn loopback(v4: bool) -> IpAddr {
