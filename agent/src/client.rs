@@ -215,7 +215,7 @@ impl Watch {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    /// Nobody to speak to. Nothing was changed, or not known to be.
+    /// No agent to speak to. Nothing was changed, or not known to be.
     #[error("{}", unreachable_text(socket, why))]
     Unreachable {
         /// Where we tried.
@@ -226,7 +226,7 @@ pub(crate) enum ClientError {
     /// The agent said no. The caller's fault, as its text explains.
     #[error("{}", escape(&.0.detail))]
     Refused(Problem),
-    /// Somebody answered, but not as the contract says.
+    /// An answer came, but not as the contract says.
     #[error("{} does not answer like a heartsay agent: {what}", socket.display())]
     Broken {
         /// Where.
@@ -272,11 +272,11 @@ pub(crate) enum Unreachable {
     Absent,
     /// The file is there, and not for us.
     Denied,
-    /// The file is there, and nobody listens behind it.
+    /// The file is there, and no process listens behind it.
     Refused,
     /// The file is there, and is something else.
     NoSocket,
-    /// Somebody listens and does not answer within this time.
+    /// A process listens and does not answer within this time.
     Silent(Duration),
     /// The connection ended before the answer did.
     Closed,

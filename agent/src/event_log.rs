@@ -1,8 +1,8 @@
-//! What the agent has to tell, for whoever listens: events with a rising
+//! What the agent has to tell its readers: events with a rising
 //! index, and conditions an operator should know of.
 //!
-//! One writer, the driver. Readers take what they have missed and go; nobody
-//! holds a lock while writing to anybody. A reader that was away for longer
+//! One writer, the driver. Readers take what they have missed and go; no
+//! lock is held while a reader is written to. A reader that was away for longer
 //! than the ring lasts is told so ([`Missed::Gone`]) and starts over with a
 //! snapshot: there is no silent gap.
 

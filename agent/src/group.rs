@@ -96,12 +96,12 @@ impl Group {
     /// Sends a signal to every process of the group.
     pub(crate) fn signal(&self, signal: Signal) {
         if !self.ended {
-            // Fails when all of them are gone, and then there is nobody to tell.
+            // Fails when all of them are gone, and then none is left to tell.
             let _ = killpg(self.id, signal);
         }
     }
 
-    /// Ends whoever of the group still runs: asks, waits for `grace`, kills. How the leader ended.
+    /// Ends the processes of the group that still run: asks, waits for `grace`, kills. How the leader ended.
     ///
     /// # Errors
     /// The leader did not even die when killed, which only a broken device or file system explains.
@@ -111,7 +111,7 @@ impl Group {
         self.signal(Signal::SIGCONT);
         if tokio::time::timeout(grace, self.gone()).await.is_err() {
             self.signal(Signal::SIGKILL);
-            // Dead processes whose new parent does not look after them count as there: not for ever.
+            // Dead processes whose new parent does not look after them count as there. Do not wait for them without end.
             let _ = tokio::time::timeout(LAST, self.gone()).await;
         }
         self.ended = true;
@@ -119,11 +119,11 @@ impl Group {
         dead.unwrap_or_else(|_| Err(io::Error::other("it does not die")))
     }
 
-    /// Waits until nobody of the group is left.
+    /// Waits until no process of the group is left.
     async fn gone(&mut self) {
         let _ = self.leader.wait().await;
         while killpg(self.id, None).is_ok() {
-            // Those that the system has made children of ours, as it does for process 1, would count as there for ever.
+            // Dead children that the system has given to us, as it does to process 1, would always count as there.
             let group = Pid::from_raw(-self.id.as_raw());
             while !matches!(waitpid(group, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive) | Err(_)) {
             }
@@ -138,8 +138,8 @@ impl Drop for Group {
     }
 }
 
-/// Buries dead children that nobody else waits for: process 1 of a container inherits every orphan there, and one that is
-/// not waited for stays as a zombie. Leaves `leader` and `keeper` to those who have started them.
+/// Buries dead children that no other code waits for: process 1 of a container inherits every orphan there, and one that is
+/// not waited for stays as a zombie. Leaves `leader` and `keeper` to the code that has started them.
 pub(crate) async fn bury(leader: Option<Pid>, mut keeper: Option<&mut Child>) -> Infallible {
     // Before the first look, so that no death falls between.
     let Ok(mut deaths) = signal(SignalKind::child()) else { return std::future::pending().await };
@@ -151,7 +151,7 @@ pub(crate) async fn bury(leader: Option<Pid>, mut keeper: Option<&mut Child>) ->
             None => drop(deaths.recv().await),
             Some(pid) if Some(pid) == leader => tokio::time::sleep(LOOK).await,
             Some(pid) if Some(pid.as_raw()) == kept => {
-                // Its own handle must know that there is nobody to be killed any more.
+                // Its own handle must know that there is nothing to kill any more.
                 let _ = keeper.as_mut().map(|keeper| keeper.try_wait());
             }
             Some(pid) => drop(waitpid(pid, Some(WaitPidFlag::WNOHANG))),
@@ -198,7 +198,7 @@ fn start_keeper() -> io::Result<Child> {
 pub(crate) const KEEPER: &str = "keep-process-group";
 /// Between the keeper's asking and killing: five seconds, as `exec --grace`.
 const KEEPER_LOOKS: u32 = 500;
-/// Between two looks whether somebody of the group is left.
+/// Between two looks whether any process of the group is left.
 const LOOK: Duration = Duration::from_millis(10);
 /// What the system may take to end a killed process.
 const LAST: Duration = Duration::from_secs(1);

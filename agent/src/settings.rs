@@ -191,7 +191,7 @@ pub(crate) fn check(args: &AgentArgs) -> Result<Vec<String>, SettingsErrors> {
     Ok(warnings)
 }
 
-/// A sentence for each `HEARTSAY_*` variable that nobody reads, which is a typing error most of the time.
+/// A sentence for each `HEARTSAY_*` variable that is not read, which is a typing error most of the time.
 #[must_use]
 pub(crate) fn unknown_variables() -> Vec<String> {
     unknown_among(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
@@ -417,7 +417,7 @@ fn judge(settings: &Settings) -> Result<(), StateError> {
 
 /// Under this, timers of a busy host are coarser than what they measure.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
-/// Longer than anybody should wait for anything here; the wire ends at it too.
+/// Longer than any wait here should be; the wire ends at it too.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// Of each variable that is ours.
@@ -432,7 +432,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_variable_that_nobody_reads_is_named_with_the_one_that_was_meant() {
+    fn a_variable_that_is_not_read_is_named_with_the_one_that_was_meant() {
         let names = [
             "PATH",
             "HEARTSAY_SEED",

@@ -269,8 +269,8 @@ fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }
 
-/// JSON knows no infinity; nobody reads beyond a thousand digits of surprise,
-/// nor the thousandth part of one.
+/// JSON knows no infinity, and neither a phi above a thousand nor its
+/// thousandth part tells a reader anything.
 fn finite(phi: f64) -> f64 {
     if phi.is_nan() { 0.0 } else { (phi.clamp(0.0, 1000.0) * 1000.0).round() / 1000.0 }
 }

@@ -15,7 +15,7 @@ pub struct Members {
     pub me: String,
     /// Index of the last event that this view includes; resume a watch from here.
     pub index: u64,
-    /// Everybody known, sorted by name.
+    /// All known members, sorted by name.
     pub members: Vec<Member>,
 }
 
@@ -45,7 +45,7 @@ pub struct Member {
     /// Its host refuses this agent's datagrams though it lives: a packet filter.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub refused: bool,
-    /// Names of those who accuse it.
+    /// Names of members that accuse it.
     pub accusers: Vec<String>,
     /// Several witnesses find that it loses far more than others, though it lives.
     #[serde(default)]
@@ -101,7 +101,7 @@ pub struct Case {
     /// Its own evidence, all together, in decimal digits: from 5 it accuses, from 8 it testifies.
     pub phi: f64,
     pub pieces: Vec<Piece>,
-    /// Who is asked to look.
+    /// Members that are asked to look.
     pub witnesses: Vec<String>,
     /// Testimonies that a verdict needs, and those that count so far.
     pub needed: usize,
@@ -182,7 +182,7 @@ pub struct SelfInfo {
     /// Counts by status.
     pub counts: BTreeMap<String, usize>,
     pub quorum: Quorum,
-    /// How the local service has to beat; `null` where nobody asks it to.
+    /// How the local service has to beat; `null` where it need not.
     #[serde(default)]
     pub beat: Option<Beat>,
     /// Seeds as configured, each with its last resolution or error.
@@ -198,7 +198,7 @@ pub struct Outside {
     /// `refused` (another living host has its name), `clock` (this host's is more than a day ahead), `kept-out` (its witnesses find it unfit), `down` (it gives no sign
     /// of life, by command) or `unanswered`.
     pub why: String,
-    /// Who says so, where somebody does.
+    /// Members that say so, if any do.
     pub by: Vec<String>,
     /// RFC 3339: since when it has known.
     pub since: String,
@@ -253,7 +253,7 @@ pub struct Quorum {
     /// RFC 3339. While held: unless renewed, quorum is lost at this moment.
     #[serde(default)]
     pub until: Option<String>,
-    /// Seconds left until then. Count them from the moment at which you asked, by a clock that nobody sets: so they never last
+    /// Seconds left until then. Count them from the moment at which you asked, by a clock that is never set: so they never last
     /// longer than the proof. `null` without a proof, and in lines of the stream, which may be read long after.
     #[serde(default)]
     pub left_seconds: Option<f64>,
@@ -317,7 +317,7 @@ pub struct WatchLine {
     pub reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<Quorum>,
-    /// With `snapshot`: everybody.
+    /// With `snapshot`: all members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<Vec<Member>>,
 }
@@ -368,7 +368,7 @@ pub struct RestartRequest {
     pub within_seconds: f64,
 }
 
-/// How long the others wait unless somebody says otherwise, here and in `heartsay restart`: a process begins within two seconds,
+/// How long the others wait by default, here and in `heartsay restart`: a process begins within two seconds,
 /// and one that failed is tried again by the shipped unit within five.
 fn usual_restart() -> f64 {
     15.0

@@ -19,7 +19,7 @@ use network::Network;
 use skipped::skipped;
 
 #[test]
-fn a_host_that_gets_another_address_is_updated_everywhere_and_missed_by_nobody() {
+fn a_host_that_gets_another_address_is_updated_everywhere_and_never_missed() {
     let Some(mut network) = Network::bare(4, "move") else { return };
     for i in 1..=4 {
         network.agent(i, &["--seed", "10.77.0.1", "--seed", "10.77.0.2", "--expected", "4"]);
@@ -79,7 +79,7 @@ fn an_address_that_comes_after_the_start_is_waited_for_and_that_of_containers_is
 }
 
 #[test]
-fn the_own_name_at_127_0_1_1_makes_nobody_advertise_loopback() {
+fn the_own_name_at_127_0_1_1_makes_no_agent_advertise_loopback() {
     let Some(mut network) = Network::bare(2, "debian") else { return };
     for i in 1..=2 {
         let other = 3 - i;
@@ -180,11 +180,11 @@ fn datagrams_that_do_not_get_through_are_said_by_address_until_they_do_or_the_me
     for i in [4, 2, 1] {
         network.post(i, "/v1/forget", "{\"name\":\"m3\"}");
     }
-    network.wait("who has gone is named no more", |n| n.conditions(1) == "[]");
+    network.wait("a member that has gone is named no more", |n| n.conditions(1) == "[]");
 }
 
 #[test]
-fn a_name_server_that_dies_takes_nobodys_address_away() {
+fn a_name_server_that_dies_takes_no_address_away() {
     if Command::new("dnsmasq").arg("--version").output().is_err() {
         skipped("no dnsmasq");
         return;

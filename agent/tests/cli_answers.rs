@@ -166,7 +166,7 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
 }
 
 #[test]
-fn members_can_be_filtered_and_nobody_is_a_no() {
+fn members_can_be_filtered_and_an_empty_list_is_a_no() {
     let fake = Fake::start();
     let names = |args: &[&str]| {
         let output = fake.heartsay(&[&["members", "-o", "jsonl"], args].concat());
@@ -344,7 +344,7 @@ fn quorum_is_an_exit_code() {
 }
 
 #[test]
-fn whoever_asks_hears_why_quorum_is_not_held() {
+fn a_question_about_quorum_is_answered_with_why_it_is_not_held() {
     let fake = Fake::start();
     let reason = "more votes than stated";
     fake.state.reason.lock().unwrap().clone_from(&reason.to_owned());
@@ -364,7 +364,7 @@ fn whoever_asks_hears_why_quorum_is_not_held() {
 }
 
 #[test]
-fn the_answer_of_quorum_is_the_code_also_when_nobody_reads_it() {
+fn the_answer_of_quorum_is_the_code_also_without_a_reader() {
     let fake = Fake::start();
     for (word, ends) in [("held", 0), ("lost", 4)] {
         fake.set_quorum(word);
@@ -403,7 +403,7 @@ fn a_key_file_is_listed_without_its_keys() {
 // Changes.
 
 #[test]
-fn join_says_who_answered_or_that_nobody_did() {
+fn join_says_which_members_answered_or_that_none_did() {
     let fake = Fake::start();
     let output = fake.heartsay(&["join", "seed-1:4327", "--timeout", "2s"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
@@ -1039,7 +1039,7 @@ impl Fake {
         self.state.log.send_modify(|log| log.1 = true);
     }
 
-    /// Blocks until somebody follows the stream.
+    /// Blocks until a client follows the stream.
     fn once_watched(&self) {
         self.watched.recv_timeout(Duration::from_secs(20)).unwrap();
     }
@@ -1130,7 +1130,7 @@ fn on_terminal(mut command: Command, columns: u16, colour: bool) -> String {
     // Its own end of the terminal, so that reading ends with the child.
     drop(command);
     let mut shown = Vec::new();
-    // Ends with an error where nobody holds the other side any more.
+    // Ends with an error once the other side is closed.
     let _ = std::fs::File::from(terminal.master).read_to_end(&mut shown);
     child.wait().unwrap();
     String::from_utf8(shown).unwrap().replace("\r\n", "\n")
@@ -1244,7 +1244,7 @@ async fn watch(State(state): State<Arc<FakeState>>, Query(query): Query<Vec<(Str
         drop(over);
         Some((Ok(line), (None, log, at + 1)))
     });
-    // Nobody needs to know, mostly.
+    // Most tests do not listen.
     let _ = state.watchers.lock().unwrap().send(());
     Body::from_stream(lines).into_response()
 }
@@ -1354,7 +1354,7 @@ fn myself() -> Value {
     })
 }
 
-/// `none`: nobody is said to vote.
+/// `none`: there is no electorate.
 fn quorum(word: &str) -> Value {
     if word == "none" {
         return json!({ "quorum": "lost", "present": 3, "needed": 0, "expected": null, "reason": "", "since": TIME });

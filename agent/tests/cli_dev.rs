@@ -1,4 +1,4 @@
-//! `dev`: the first command anybody types.
+//! `dev`: the first command that a new user types.
 
 #![allow(
     clippy::unwrap_used,
@@ -73,7 +73,7 @@ fn quiet_and_kept() {
 }
 
 #[test]
-fn an_interrupt_stops_everybody_in_good_order() {
+fn an_interrupt_stops_all_agents_in_good_order() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let dir = tempfile::tempdir().unwrap();
         let mut child = dev(&dir, &["--nodes", "3", "--kill-after", "1h"]).spawn().unwrap();
@@ -117,7 +117,7 @@ fn the_play_ends_with_its_audience_also_when_nothing_happens() {
     }
     let _ = child.kill();
     let _ = child.wait();
-    panic!("it plays on for nobody");
+    panic!("it plays on without a reader");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn the_unit_is_never_given_up_and_stays_stopped_when_that_is_meant() {
     assert_eq!((of("Type"), of("TimeoutStartSec")), (vec!["notify"], vec![]));
     // Mounted into a container, it shows the socket of the next life too.
     assert_eq!(of("RuntimeDirectoryPreserve"), ["yes"]);
-    // In a user namespace all groups of all callers are nobody's.
+    // In a user namespace all groups of all callers show as "nobody".
     assert_eq!(of("PrivateUsers"), [""; 0]);
 }
 

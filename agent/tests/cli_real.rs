@@ -48,7 +48,7 @@ fn one_agent_alone_answers_every_question() {
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("no member is called b"), "{}", stderr(&output));
     let output = a.run(&["forget", "a"]);
-    assert_eq!(code(&output), 1, "nobody forgets itself: {}", stdout(&output));
+    assert_eq!(code(&output), 1, "a member does not forget itself: {}", stdout(&output));
     let output = a.run(&["watch", "--since", "999999999"]);
     assert_ne!(code(&output), 0, "an index from the future: {}", stdout(&output));
 }

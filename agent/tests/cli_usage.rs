@@ -1,4 +1,4 @@
-//! The command line without any agent: help, usage errors, and how it says that nobody is there.
+//! The command line without any agent: help, usage errors, and how it says that no agent is there.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -66,7 +66,7 @@ fn an_agent_is_not_ready_before_it_has_found_a_seed() {
 }
 
 #[test]
-fn an_unresolvable_seed_is_shown_and_fatal_to_nobody() {
+fn an_unresolvable_seed_is_shown_and_not_fatal() {
     let agent = plan("a").seed("no-such-host.invalid").start();
     agent.wait_for("the seed is told", |agent| {
         let me = agent.get("/v1/self");
@@ -125,7 +125,7 @@ fn a_watch_from_elsewhere_in_time_is_gone() {
 }
 
 #[test]
-fn a_watch_speaks_sse_to_whoever_asks_for_it() {
+fn a_watch_speaks_sse_on_request() {
     let agent = plan("a").start();
     let mut watch = agent.watch("", "Accept: text/event-stream\r\n");
     assert!(watch.headers.contains("text/event-stream"), "{}", watch.headers);
@@ -186,7 +186,7 @@ fn a_watch_can_be_narrowed_to_types_statuses_and_tags() {
 }
 
 #[test]
-fn watchers_and_idle_connections_keep_nobody_else_out() {
+fn watchers_and_idle_connections_keep_no_other_client_out() {
     let agent = plan("a").flags(&["--expected", "1", "--beat-within", "10m"]).start();
     agent.wait_for("quorum is held", |agent| agent.get("/v1/quorum")["quorum"] == "held");
     let mut watches: Vec<_> = (0..256).map(|_| agent.watch("", "")).collect();
@@ -211,7 +211,7 @@ fn watchers_and_idle_connections_keep_nobody_else_out() {
         .status()
         .unwrap();
     assert_eq!(guarded.code(), Some(0));
-    // None of those who were there pays for it, but for the idle.
+    // No earlier client pays for it, but for the idle ones.
     for watch in &mut watches {
         watch.until("member-update", "a");
     }
@@ -254,7 +254,7 @@ fn a_connection_too_many_is_answered_at_once() {
 fn a_reader_that_falls_behind_is_told_so_and_gets_a_new_snapshot() {
     let agent = plan("a").start();
     let mut slow = agent.watch("", "");
-    // Whoever wants one type has missed lines of it all the same.
+    // A reader of one type has missed lines of it all the same.
     let mut narrow = agent.watch("?type=member-update", "");
     assert_eq!(narrow.line()["type"], "idle");
     let mut last = slow.line()["index"].as_u64().unwrap();
@@ -404,14 +404,14 @@ fn others_may_read_and_only_admins_may_change() {
         // In a place that any user may enter.
         let program = agent.plan.dir().join("heartsay");
         fs::copy(env!("CARGO_BIN_EXE_heartsay"), &program).unwrap();
-        let as_nobody = |args: &[&str]| {
+        let as_another_user = |args: &[&str]| {
             let mut command = Command::new("setpriv");
             command.args(["--reuid=65534", "--regid=65534", &format!("--groups={groups}")]);
             command.arg(&program).arg("--socket").arg(agent.plan.socket()).args(args);
             command.current_dir("/").output().unwrap()
         };
-        assert!(as_nobody(&["members"]).status.success());
-        let output = as_nobody(&["tags", "set", "x=y"]);
+        assert!(as_another_user(&["members"]).status.success());
+        let output = as_another_user(&["tags", "set", "x=y"]);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.success(), may_change, "{said}");
         assert!(may_change || said.contains("may read only"), "{said}");

@@ -22,7 +22,7 @@ fn sigterm_says_good_bye_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn without_leave_on_terminate_nobody_is_told() {
+fn without_leave_on_terminate_no_member_is_told() {
     let a = plan("a").start();
     let mut b = plan("b").seed(&a.address()).flags(&["--leave-on-terminate=false"]).start();
     a.wait_status("b", "alive");
@@ -34,7 +34,8 @@ fn without_leave_on_terminate_nobody_is_told() {
 }
 
 #[test]
-fn whoever_stops_with_quorum_in_hand_runs_the_hook_of_its_loss_and_a_second_signal_does_not_wait_for_it() {
+fn an_agent_that_stops_while_it_holds_quorum_runs_the_hook_of_its_loss_and_a_second_signal_does_not_wait_for_it()
+ {
     let (quick, slow) = (plan("a"), plan("b"));
     let (said, begun) = (quick.dir().join("said"), slow.dir().join("begun"));
     let hook = |script: &str| format!("on_quorum_lost={script}");
@@ -55,7 +56,7 @@ fn whoever_stops_with_quorum_in_hand_runs_the_hook_of_its_loss_and_a_second_sign
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_a_good_bye_that_nobody_hears() {
+fn a_second_signal_does_not_wait_for_a_good_bye_without_an_answer() {
     let a = plan("a").start();
     let mut b = plan("b").seed(&a.address()).flags(&["--leave-timeout", "10m"]).start();
     b.wait_status("a", "alive");
@@ -69,7 +70,7 @@ fn a_second_signal_does_not_wait_for_a_good_bye_that_nobody_hears() {
 }
 
 #[test]
-fn a_good_bye_that_nobody_hears_ends_in_time() {
+fn a_good_bye_without_an_answer_ends_in_time() {
     let a = plan("a").start();
     let mut b = plan("b").seed(&a.address()).flags(&["--leave-timeout", "300ms"]).start();
     b.wait_status("a", "alive");
@@ -164,7 +165,7 @@ fn a_reload_that_the_machine_refuses_is_refused_as_a_whole_and_other_keys_in_the
     write("[tags]\nrole = \"web\"\n");
     let (config, key_file) = (config.to_str().unwrap(), keys.to_str().unwrap());
     let agent = agent.flags(&["--config", config, "--key-file", key_file, "--expected", "3"]).start();
-    // Fits by itself, but not beside what was set by hand meanwhile: 64 keys at the most.
+    // Fits by itself, but not beside what was set by hand meanwhile: at most 64 keys.
     let many: Vec<String> = (0..60).map(|n| format!("\"t{n}\":\"x\"")).collect();
     assert_eq!(agent.post("/v1/tags", &format!("{{\"set\":{{{}}}}}", many.join(","))).status, 200);
     write(
@@ -223,7 +224,7 @@ fn expected_that_differs_is_named_with_its_figures_until_all_agree() {
     a.wait_for("both are named", |a| said(a).contains("(b: 5, c: other voters, fence or acceptable_pause)"));
     b.wait_for("so are they there", |b| said(b).starts_with("5 here") && said(b).contains("a: 2"));
     drop(c);
-    a.wait_for("who has gone is named no more", |a| said(a).contains("(b: 5)"));
+    a.wait_for("a member that has gone is named no more", |a| said(a).contains("(b: 5)"));
     fs::write(&config, "expected = 5\n").unwrap();
     assert_eq!(a.post("/v1/reload", "").status, 200);
     a.wait_for("they agree", |a| said(a).is_empty());
@@ -387,7 +388,7 @@ fn a_refused_name_is_seen_everywhere_and_told_once() {
 fn peers_of_the_last_life_are_found_again_without_any_seed() {
     let a = plan("a").start();
     let b = plan("b").flags(&[]).start();
-    // Nobody is configured to know anybody: only an operator's word joins them.
+    // Neither is configured to know the other: only an operator's word joins them.
     let body = format!(r#"{{"seeds":["{}"],"timeout_seconds":20}}"#, a.address());
     assert_eq!(b.post("/v1/join", &body).json()["joined"], true);
     let mut b = b;
@@ -482,7 +483,7 @@ fn the_service_manager_is_told_how_it_goes() {
     manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut agent = agent
         .variable("NOTIFY_SOCKET", path.to_str().unwrap())
-        // The first of its cluster: the other seed is not up yet, and nobody knows when it will be.
+        // The first of its cluster: the other seed is not up yet, and may come at any time.
         .seed(&format!("{}:4327", own_ip()))
         // Half a second apart; the loop comes by each second at the latest.
         .variable("WATCHDOG_USEC", "1000000")
@@ -516,7 +517,7 @@ fn the_service_manager_is_told_how_it_goes() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_nobody_up() {
+fn a_log_without_a_reader_holds_up_nothing() {
     let mut agent = plan("a").start_unread();
     let lost = || agent.get("/v1/stats")["log_lines_dropped"].as_u64() > Some(0);
     // Two lines each; a pipe holds some hundred of them.
@@ -528,5 +529,5 @@ fn a_log_that_nobody_reads_holds_nobody_up() {
     let rounds = agent.get("/v1/stats")["rounds"].as_u64();
     agent.wait_for("it goes on", |a| a.get("/v1/stats")["rounds"].as_u64() > rounds.map(|n| n + 2));
     agent.signal(Signal::SIGTERM);
-    assert_eq!(agent.wait().code(), Some(0), "its last words wait for nobody");
+    assert_eq!(agent.wait().code(), Some(0), "its last words wait for no reader");
 }

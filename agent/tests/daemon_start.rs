@@ -1,5 +1,5 @@
 //! What keeps an agent from starting is told in words, with the right exit code,
-//! and costs nobody anything.
+//! and costs the others nothing.
 
 mod daemon;
 

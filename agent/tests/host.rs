@@ -39,7 +39,7 @@ fn a_socket_that_is_removed_under_a_running_agent_is_there_again() {
 }
 
 #[test]
-fn a_socket_of_somebody_else_is_left_alone_and_taken_back_when_that_is_gone() {
+fn a_socket_of_another_program_is_left_alone_and_taken_back_when_that_is_gone() {
     let a = plan("a").start();
     let socket = a.plan.socket();
     fs::remove_file(&socket).unwrap();
@@ -81,7 +81,7 @@ fn an_agent_starts_on_a_disk_that_is_read_only_and_catches_up_when_it_is_not() {
 }
 
 #[test]
-fn a_host_that_moves_to_another_cluster_remembers_nobody_of_the_old_one() {
+fn a_host_that_moves_to_another_cluster_remembers_no_member_of_the_old_one() {
     let a = Life::start("old", "a", &[]);
     let seed = a.me()["member"]["address"].as_str().unwrap().to_owned();
     let b = Life::start("old", "b", &["--seed", &seed]);

@@ -22,10 +22,10 @@ use network::{Network, now};
 #[test]
 fn the_smaller_side_of_a_partition_knows_it_and_one_view_returns_without_a_restart() {
     let Some(network) = Network::of(10, "partition") else { return };
-    let everybody = 1..=10;
-    network.wait("all ten see ten", |network| everybody.clone().all(|i| network.sees_alive(i, 10)));
-    network.wait("all ten hold quorum", |network| everybody.clone().all(|i| network.quorum(i) == "held"));
-    let before: Vec<_> = everybody.clone().map(|i| network.generations(i)).collect();
+    let all = 1..=10;
+    network.wait("all ten see ten", |network| all.clone().all(|i| network.sees_alive(i, 10)));
+    network.wait("all ten hold quorum", |network| all.clone().all(|i| network.quorum(i) == "held"));
+    let before: Vec<_> = all.clone().map(|i| network.generations(i)).collect();
 
     network.script(&["cut", "8,9,10"]).expect("cut");
     let cut = now();
@@ -40,15 +40,15 @@ fn the_smaller_side_of_a_partition_knows_it_and_one_view_returns_without_a_resta
         }
         for i in 8..=10 {
             assert_eq!(network.quorum(i), "lost", "m{i} is with the three");
-            assert!(network.with(i, "down").is_empty(), "m{i} is cut off itself, and judges nobody");
+            assert!(network.with(i, "down").is_empty(), "m{i} is cut off itself, and judges no member");
         }
         thread::sleep(PAUSE);
     }
 
     network.script(&["heal"]).expect("heal");
-    network.wait("one view", |network| everybody.clone().all(|i| network.sees_alive(i, 10)));
-    network.wait("quorum everywhere", |network| everybody.clone().all(|i| network.quorum(i) == "held"));
-    let after: Vec<_> = everybody.map(|i| network.generations(i)).collect();
+    network.wait("one view", |network| all.clone().all(|i| network.sees_alive(i, 10)));
+    network.wait("quorum everywhere", |network| all.clone().all(|i| network.quorum(i) == "held"));
+    let after: Vec<_> = all.map(|i| network.generations(i)).collect();
     assert_eq!(before, after, "the same lives as before");
 }
 
@@ -64,7 +64,7 @@ fn a_member_that_is_cut_off_is_called_down_and_comes_back() {
             [1, 2, 4, 5].iter().all(|i| network.with(*i, "down") == [3])
         });
         network.wait("it has lost quorum", |network| network.quorum(3) == "lost");
-        assert!(network.with(3, "down").is_empty(), "it blames nobody for its own silence");
+        assert!(network.with(3, "down").is_empty(), "it blames no other for its own silence");
         network.script(&["heal"]).expect("heal");
         network.wait("it is back", |network| (1..=5).all(|i| network.sees_alive(i, 5)));
         assert_eq!(network.generations(1), before, "it was not restarted");

@@ -116,7 +116,7 @@ fn a_service_that_does_not_beat_is_called_down_by_the_others_and_comes_back_with
 }
 
 #[test]
-fn an_agent_that_is_upgraded_is_missed_by_nobody_while_it_is_away() {
+fn an_agent_that_is_upgraded_is_not_missed_while_it_is_away() {
     let a = plan("a").start();
     let mut b = plan("b").seed(&a.address()).start();
     let c = plan("c").seed(&a.address()).start();
@@ -128,8 +128,8 @@ fn an_agent_that_is_upgraded_is_missed_by_nobody_while_it_is_away() {
     let mut watches = [a.watch("", ""), c.watch("", "")];
     let before = b.get("/v1/self")["member"]["generation"].clone();
     let mut verb = heartsay(&b, &["restart", "--within", "50s"]).stderr(Stdio::inherit()).spawn().unwrap();
-    assert_eq!(b.wait().code(), Some(75), "for whoever starts it again");
-    // Nobody does, for longer than the acceptable pause: the port is closed, and refusals convict without any pause.
+    assert_eq!(b.wait().code(), Some(75), "for the service manager that starts it again");
+    // It is not started again for longer than the acceptable pause: the port is closed, and refusals convict without any pause.
     let rounds = || a.get("/v1/stats")["rounds"].as_u64().unwrap();
     let until = rounds() + 4;
     a.wait_for("four rounds have gone by", |_| rounds() >= until);
@@ -165,7 +165,7 @@ fn hooks_run_with_the_event_and_never_hold_the_agent_up() {
     let regained = format!("on_quorum_regained=echo yes > {}", path("regained").display());
     let down = format!("on_member_down=cat > {}; echo $HEARTSAY_NAME is gone", path("down").display());
     let hooks = [&lost, &regained, &down].map(|hook| ["--hook", hook]).concat();
-    // This one would fill the lane and hang for ever.
+    // This one would fill the lane and hang without end.
     let slow = ["--hook", "on_event=sleep 1000", "--hook-timeout", "30s", "--expected", "2"];
     let a = plan("a").flags(&hooks).flags(&slow).start();
     let mut b = plan("b").flags(&["--expected", "2"]).seed(&a.address()).start();

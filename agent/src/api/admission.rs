@@ -57,7 +57,7 @@ struct Seat {
 pub(crate) struct Place {
     admission: Arc<Admission>,
     number: u64,
-    /// Fires when somebody else needs the place.
+    /// Fires when another client needs the place.
     pub(crate) leave: CancellationToken,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Place {
 pub(crate) struct StreamPlace(Arc<Admission>);
 
 impl Admission {
-    /// With nobody connected.
+    /// Without connections.
     #[must_use]
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
@@ -152,7 +152,7 @@ impl Place {
     }
 
     fn note(&self, idle_since: Option<Instant>) {
-        // Gone when somebody else has got the place.
+        // Gone when another client has got the place.
         if let Some(seat) = self.admission.seats.lock().taken.get_mut(&self.number) {
             seat.idle_since = idle_since;
         }

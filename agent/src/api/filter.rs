@@ -54,7 +54,7 @@ impl MemberFilter {
 
 /// The same with `type=member-down`, for the event stream. Repeated types widen.
 ///
-/// Most events do not say the tags of their member, so those who have the wanted ones are remembered: from the
+/// Most events do not say the tags of their member, so members that have the wanted ones are remembered: from the
 /// view at the beginning, and from each event that tells tags.
 #[derive(Debug, Default)]
 pub(super) struct LineFilter {

@@ -2,7 +2,7 @@
 //!
 //! Made anew for each scrape from the counters of machine and driver; nothing is
 //! counted twice. No series per peer: N agents with N series each would be the
-//! largest thing in anybody's Prometheus. Each series exists from the start, as 0: a
+//! largest part of a Prometheus. Each series exists from the start, as 0: a
 //! rate needs a value before the first event.
 
 use std::collections::BTreeMap;
@@ -95,12 +95,12 @@ fn members(r: &mut Registry, snapshot: &Snapshot) {
 
 /// Whether this agent counts as a member.
 fn standing(r: &mut Registry, snapshot: &Snapshot, context: &Context) {
-    let nobody_to_find = context.seeds.nobody_else() && snapshot.outside.is_none();
+    let none_to_find = context.seeds.are_only_us() && snapshot.outside.is_none();
     gauge(
         r,
         "joined",
-        "1 after the first complete view, or where nobody is to be looked for, while the others count this agent as a member",
-        u64::from(snapshot.joined || nobody_to_find),
+        "1 after the first complete view, or where there is no other member to look for, while the others count this agent as a member",
+        u64::from(snapshot.joined || none_to_find),
     );
     let why = snapshot.outside.as_ref().map(|outside| outside.reason.word());
     let reasons =
@@ -133,7 +133,7 @@ fn health(r: &mut Registry, snapshot: &Snapshot, context: &Context) {
         gauge(r, name, help, value);
     }
     let phi = snapshot.members.iter().map(|m| m.phi).filter(|phi| phi.is_finite()).fold(0.0, f64::max);
-    r.register("phi_max", "Highest surprise at anybody's silence", ConstGauge::new(phi));
+    r.register("phi_max", "Highest surprise (phi) at the silence of a member", ConstGauge::new(phi));
     let lag = ConstGauge::new(snapshot.loss.lag.as_secs_f64());
     r.register_with_unit("event_loop_lag", "How late the last timer was", Unit::Seconds, lag);
 }
@@ -197,7 +197,7 @@ fn process(r: &mut Registry, context: &Context) {
     gauge(r, "api_streams", "Event streams among them", sum(1));
     let refused = [("connections", sum(2)), ("streams", sum(3))];
     counters(r, "api_refused", "Connections and streams beyond what is served at a time", "what", refused);
-    counter(r, "log_lines_dropped", "Lines of the log that nobody will read", context.log.dropped());
+    counter(r, "log_lines_dropped", "Lines of the log that were lost", context.log.dropped());
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     r.register("build", "What is running", build);
 }

@@ -1,6 +1,6 @@
 //! HTTP/1.1 and JSON on the Unix socket: what the agent knows, for any program.
 //!
-//! Reads for whoever can open the socket; changes for root, the agent's own
+//! Reads for every user who can open the socket; changes for root, the agent's own
 //! user and the admin group, by the credentials the kernel gives for the other
 //! end. A TCP listener, if one is configured, answers reads only. Every error is
 //! a problem document (RFC 9457).
@@ -63,9 +63,9 @@ pub(crate) struct Context {
     pub(crate) about: About,
     /// What hooks have done so far.
     pub(crate) hook_runs: Arc<Runs>,
-    /// Who is connected to the socket.
+    /// Connections to the socket.
     pub(crate) on_socket: Arc<Admission>,
-    /// Who is connected over TCP.
+    /// Connections over TCP.
     pub(crate) over_tcp: Arc<Admission>,
     /// The way to the process around the driver.
     pub(crate) reloads: mpsc::Sender<Reload>,
@@ -116,9 +116,9 @@ impl App {
         answer.await.map_err(|_| stopping())
     }
 
-    /// In the cluster and counted there, or alone because nobody said where others are.
+    /// In the cluster and counted there, or alone because no seed says where others are.
     pub(crate) fn has_joined(&self, snapshot: &Snapshot) -> bool {
-        snapshot.joined || (snapshot.outside.is_none() && self.0.seeds.nobody_else())
+        snapshot.joined || (snapshot.outside.is_none() && self.0.seeds.are_only_us())
     }
 }
 
@@ -164,5 +164,5 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Largest request body, in bytes: more seeds or tags than anybody has.
+/// Largest request body, in bytes: more seeds or tags than any agent has.
 const BODY_LIMIT: usize = 64 * 1024;

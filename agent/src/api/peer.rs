@@ -1,4 +1,4 @@
-//! Who is at the other end of a Unix socket, by the kernel's word alone.
+//! The user at the other end of a Unix socket, by the kernel's word alone.
 //!
 //! The groups are those that the process had when it connected (`SO_PEERGROUPS`, see unix(7)): a group that its unit gave
 //! it counts although no user database says so, and no look-up can hang on a network that is down.

@@ -98,7 +98,7 @@ impl From<Rejected> for Problem {
     }
 }
 
-/// Refuses a query where nobody would read it.
+/// Refuses a query where none is read.
 pub(super) async fn no_query(request: Request, next: Next) -> Response {
     let uri = request.uri();
     match uri.query() {

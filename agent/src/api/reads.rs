@@ -37,7 +37,7 @@ pub(super) async fn members(
             }
         }
     }
-    let snapshot = app.look(Scope::Everybody).await?;
+    let snapshot = app.look(Scope::All).await?;
     let members = snapshot.members.iter().filter(|view| filter.takes(view));
     let members = members.map(|view| one(&app, view, evidence)).collect();
     Ok(Json(Members { me: snapshot.me.to_string(), index: snapshot.index, members }))
@@ -57,7 +57,7 @@ pub(super) async fn member(
 }
 
 pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Problem> {
-    let snapshot = app.look(Scope::Everybody).await?;
+    let snapshot = app.look(Scope::All).await?;
     let myself = snapshot.members.iter().find(|view| view.is_self);
     let myself = myself.ok_or_else(|| Problem::unavailable("this agent is not in its own view"))?;
     let about = &app.0.about;
@@ -88,13 +88,13 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
 }
 
 pub(super) async fn quorum(State(app): State<App>) -> Result<Json<Quorum>, Problem> {
-    let snapshot = app.look(Scope::Nobody).await?;
+    let snapshot = app.look(Scope::None).await?;
     Ok(Json(show::quorum_at(&app.0.clock, snapshot.at, &snapshot.quorum)))
 }
 
 /// Counters since the start, flat: a number by name, and refusals and losses by reason.
 pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let Snapshot { stats, loss, known, .. } = app.look(Scope::Nobody).await?;
+    let Snapshot { stats, loss, known, .. } = app.look(Scope::None).await?;
     Ok(Json(json!({
         "members": known,
         "datagrams_sent": stats.datagrams_sent,
@@ -148,7 +148,7 @@ pub(super) async fn version() -> Json<Version> {
 }
 
 pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
-    let snapshot = app.look(Scope::Everybody).await?;
+    let snapshot = app.look(Scope::All).await?;
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::wanted(accept.unwrap_or_default());
     let text = crate::api::metrics::encode(&snapshot, &app.0, format)
@@ -158,12 +158,12 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
 
 /// Answered by way of the protocol loop, so that it says something about it.
 pub(super) async fn livez(State(app): State<App>) -> Result<Json<Word>, Problem> {
-    app.look(Scope::Nobody).await?;
+    app.look(Scope::None).await?;
     Ok(Json(Word { status: "live" }))
 }
 
 pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Word>, Problem> {
-    let snapshot = app.look(Scope::Nobody).await?;
+    let snapshot = app.look(Scope::None).await?;
     if snapshot.leaving {
         return Err(Problem::unavailable("this agent is leaving"));
     }

@@ -72,7 +72,7 @@ async fn keep(socket: Weak<Socket>, to: watch::Sender<Arc<UnixListener>>, event_
                 // All watches of this user are in use, usually.
                 Err(_) => tokio::time::sleep(LOOK).await,
             }
-            // Let whoever removes a whole directory finish.
+            // Let the removal of a whole directory finish.
             tokio::time::sleep(PAUSE).await;
             continue;
         }
@@ -115,7 +115,7 @@ fn watch_file(path: &Path) -> nix::Result<Inotify> {
 const CONDITION: &str = "socket";
 /// Honest guess: longer than `rm -rf` takes, short for a probe of a container.
 const PAUSE: Duration = Duration::from_secs(1);
-/// While somebody else's file is in the way.
+/// While a file of another program is in the way.
 const RETRY: Duration = Duration::from_secs(10);
 /// Where the kernel does not tell.
 const LOOK: Duration = Duration::from_secs(60);

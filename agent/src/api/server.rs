@@ -149,7 +149,7 @@ impl Door for UnixListener {
     }
 }
 
-/// Over TCP nobody may change anything.
+/// Over TCP nothing may be changed.
 impl Door for TcpListener {
     type Stream = TcpStream;
 
@@ -177,7 +177,7 @@ pub(crate) async fn time_limit(request: Request, next: Next) -> Response {
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 /// Reading the body included.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// After the stop, and for those who are refused.
+/// After the stop, and for connections that are refused.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Refused at the same time.
 const REFUSALS: usize = 32;

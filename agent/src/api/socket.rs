@@ -1,7 +1,7 @@
 //! The Unix socket itself: never stolen from a living agent, never left behind.
 //!
 //! A lock beside the socket settles who may have it; what lies at the path is
-//! removed only by the holder, and only when nobody answers there.
+//! removed only by the holder, and only when no process answers there.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -61,14 +61,14 @@ impl Socket {
         file_id(&self.path).is_some_and(|file| file == self.held.lock().file)
     }
 
-    /// Binds the path once more, after somebody removed the file.
+    /// Binds the path once more, after the file was removed.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
     pub(crate) fn renew(&self) -> anyhow::Result<UnixListener> {
         make_directory(&self.path)?;
         let mut held = self.held.lock();
-        // Whoever cleaned up may have removed the lock too, and another agent may have it by now.
+        // The lock may have been removed with it, and another agent may hold it by now.
         let locked = held.lock.metadata().map(|lock| (lock.dev(), lock.ino())).ok();
         if locked.is_none() || file_id(&lock_path(&self.path)) != locked {
             held.lock = lock(&self.path)?;
@@ -85,7 +85,7 @@ fn make_directory(path: &Path) -> anyhow::Result<()> {
     made.with_context(|| format!("cannot make the directory of the socket {}; give --socket", path.display()))
 }
 
-/// Nobody can connect before it listens, and so not before its permissions are set.
+/// No client can connect before it listens, and so not before its permissions are set.
 fn listen(path: &Path, mode: u32, group: Option<Gid>) -> anyhow::Result<(FileId, UnixListener)> {
     let shown = path.display();
     clear(path)?;
@@ -279,11 +279,11 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_somebody_replaced_is_left_alone() {
+    fn a_socket_that_was_replaced_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let (socket, _listener) = Socket::bind(&path(&dir), 0o600, None).unwrap();
         fs::remove_file(path(&dir)).unwrap();
-        fs::write(path(&dir), "somebody else's").unwrap();
+        fs::write(path(&dir), "of another program").unwrap();
         drop(socket);
         assert!(path(&dir).exists());
     }

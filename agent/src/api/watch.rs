@@ -1,7 +1,7 @@
 //! `GET /v1/watch`: a snapshot, then every change, each with a rising index.
 //!
 //! The stream pulls: it takes from the ring what its reader has missed when the
-//! reader has room for more, so a slow reader costs nobody anything. One that
+//! reader has room for more, so a slow reader costs the others nothing. One that
 //! fell out of the ring is told `lagged` and gets a fresh snapshot.
 
 use std::collections::VecDeque;
@@ -50,7 +50,7 @@ pub(super) async fn watch(
         ))
     })?;
     if since.is_some() && !filter.takes_all() {
-        filter.begin(&app.look(Scope::Everybody).await?.members);
+        filter.begin(&app.look(Scope::All).await?.members);
     }
     let follower = Follower {
         changes: app.0.event_log.subscribe(),
@@ -98,10 +98,10 @@ enum Style {
 /// What goes out before further events.
 #[derive(Debug)]
 enum Due {
-    /// A snapshot, for those who want that type.
+    /// A snapshot, for readers that want that type.
     Beginning,
     Lagged,
-    /// For everybody: whoever has missed lines can tell what they said from nothing else.
+    /// For every filter: a reader that has missed lines can learn what they said from nothing else.
     Snapshot,
 }
 
@@ -157,7 +157,7 @@ impl Follower {
     }
 
     async fn snapshot(&mut self) -> Option<Bytes> {
-        let snapshot = self.app.look(Scope::Everybody).await.ok()?;
+        let snapshot = self.app.look(Scope::All).await.ok()?;
         let clock = &self.app.0.clock;
         self.at = snapshot.index;
         self.filter.begin(&snapshot.members);

@@ -24,12 +24,12 @@ use crate::types::{
     RestartRequest, TagsRequest,
 };
 
-/// Who is at the other end of a connection.
+/// The other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
     /// A process of this host, by the kernel's word.
     Local(Peer),
-    /// Somebody over TCP.
+    /// A client over TCP.
     Remote,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for Caller {
 }
 
 impl Caller {
-    /// Root, the agent's own user, and whoever is in the admin group.
+    /// Root, the agent's own user, and members of the admin group.
     pub(crate) fn may_change(&self, admins: Option<Gid>) -> bool {
         let Self::Local(peer) = self else { return false };
         peer.uid.is_root() || peer.uid == Uid::effective() || admins.is_some_and(|group| peer.is_in(group))
@@ -73,13 +73,13 @@ pub(super) async fn join(
     if addresses.is_empty() {
         return Err(Problem::bad_request(errors.join("; ")));
     }
-    let before = app.look(Scope::Nobody).await?.index;
+    let before = app.look(Scope::None).await?.index;
     let mut changes = app.0.event_log.subscribe();
     app.ask(|reply| Request::Command(Command::Join(addresses.clone()), reply)).await??;
     let patience = Duration::try_from_secs_f64(timeout_seconds).unwrap_or_default().min(LONGEST_WAIT);
     let answered = async {
         loop {
-            let snapshot = app.look(Scope::Everybody).await?;
+            let snapshot = app.look(Scope::All).await?;
             if has_answered(&snapshot, &addresses, before) || changes.changed().await.is_err() {
                 return Ok::<_, Problem>(());
             }
@@ -89,7 +89,7 @@ pub(super) async fn join(
         Ok(result) => result.map(|()| true)?,
         Err(_) => false,
     };
-    let members = app.look(Scope::Everybody).await?.members.len();
+    let members = app.look(Scope::All).await?.members.len();
     let dialled = addresses.iter().map(ToString::to_string).collect();
     Ok(Json(JoinResponse { dialled, joined, members }))
 }
@@ -181,13 +181,13 @@ pub(super) async fn tags(
     let delete = delete.into_iter().map(|key| (format!("tag/{key}"), None));
     let changes = set.chain(delete).collect();
     app.ask(|reply| Request::Command(Command::Set(changes), reply)).await??;
-    let snapshot = app.look(Scope::Everybody).await?;
+    let snapshot = app.look(Scope::All).await?;
     let myself = snapshot.members.iter().find(|view| view.is_self);
     let myself = myself.ok_or_else(|| Problem::unavailable("this agent is not in its own view"))?;
     Ok(Json(show::member(&app.0.clock, myself)))
 }
 
-/// A dialled address is a member's now, or somebody came in meanwhile: a seed
+/// A dialled address is a member's now, or a member came in meanwhile: a seed
 /// may know itself by another address than we do.
 fn has_answered(snapshot: &Snapshot, dialled: &[SocketAddr], before: u64) -> bool {
     let others = || snapshot.members.iter().filter(|view| !view.is_self);

@@ -40,5 +40,5 @@ fn stop_with_stdin() {
     std::process::exit(1);
 }
 
-/// Above the longest good-bye of any profile; then there is nobody left to be polite to.
+/// Above the longest good-bye of any profile; after that no member listens any more.
 const GOOD_BYE: Duration = Duration::from_secs(20);

@@ -38,7 +38,7 @@ pub(super) struct All(pub(super) Vec<Condition>);
 pub(super) enum Condition {
     /// `alive{role=web}>=3`: how many members have a status, or are known at all.
     Count {
-        /// `None` counts everybody.
+        /// `None` counts all members.
         status: Option<&'static str>,
         /// Tags that they must have, all of them.
         tags: Vec<WantedTag>,
@@ -239,7 +239,7 @@ fn member_condition(text: &str) -> Result<Condition, String> {
     Ok(Condition::Member { name: name.to_owned(), status })
 }
 
-/// `Some(None)` for everybody, `None` for what cannot be counted.
+/// `Some(None)` for all members, `None` for what cannot be counted.
 fn countable(text: &str) -> Option<Option<&'static str>> {
     if text == "members" { Some(None) } else { word(text).map(Some) }
 }

@@ -35,7 +35,7 @@ pub(super) struct Exec {
     /// reload to bring one. Without this, that ends with code 125 at once.
     #[arg(long)]
     wait: bool,
-    /// How long to wait for quorum at the start [default: for ever].
+    /// How long to wait for quorum at the start [default: without limit].
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     timeout: Option<Duration>,
     /// How long the command and its offspring may take to stop after SIGTERM; then SIGKILL.
@@ -112,7 +112,7 @@ impl Exec {
 #[derive(Clone, Debug)]
 struct Sight {
     held: bool,
-    /// Nobody is said to vote, so that it will never be held.
+    /// There is no electorate, so quorum will never be held.
     never: bool,
     /// How often it was seen not to be held: a loss shows even when it was short.
     lost: u64,
@@ -122,7 +122,7 @@ struct Sight {
 }
 
 impl Sight {
-    /// Held, by a proof that is still good: whoever stood still may have seen it long ago.
+    /// Held, by a proof that is still good: after a pause of this process, what it saw may be old.
     fn holds(&self, now: Instant) -> bool {
         self.held && self.until.is_none_or(|until| now < until)
     }
@@ -134,7 +134,7 @@ impl Default for Sight {
     }
 }
 
-/// Follows what the agent says, over its restarts, for as long as anybody wants to know.
+/// Follows what the agent says, over its restarts, for as long as there is a receiver.
 async fn keep_watch(client: Client, clock: Arc<Clock>, to: watch::Sender<Sight>) {
     let news = Notify::new();
     loop {
@@ -151,8 +151,8 @@ async fn keep_watch(client: Client, clock: Arc<Clock>, to: watch::Sender<Sight>)
     }
 }
 
-/// A loss counts at once. That quorum is held counts from an answer: a line of the stream may have waited, and nobody knows
-/// for how long.
+/// A loss counts at once. That quorum is held counts from an answer: a line of the stream may have waited, for an
+/// unknown time.
 async fn follow(client: &Client, news: &Notify, to: &watch::Sender<Sight>) -> ClientError {
     let mut watch = loop {
         match client.watch("").await {
@@ -221,7 +221,7 @@ enum Start {
     TimeUp,
     /// It cannot be held.
     Never,
-    /// Somebody does not want it any more.
+    /// A signal ended it.
     Ended(Signal),
 }
 
@@ -260,7 +260,7 @@ async fn wait_for_quorum(
             if sight.never && !always {
                 return Start::Never;
             }
-            // Whoever has started us sees that nothing runs, and wants to know why; not the same again and again.
+            // The user sees that nothing runs, and wants to know why; each reason is told once.
             if told.len() > MOST_TOLD {
                 told.clear();
             }
@@ -268,7 +268,7 @@ async fn wait_for_quorum(
                 say(&format!("waiting for quorum: {}", sight.why));
             }
             if quorum.changed().await.is_err() {
-                // Nobody watches any more.
+                // The watch has ended.
                 return Start::TimeUp;
             }
         }
@@ -316,8 +316,8 @@ async fn attend(group: &mut Group, signals: &mut mpsc::Receiver<Signal>) -> io::
     }
 }
 
-/// Those that are passed on, as they come. Not those that whoever started us has had ignored, as `nohup` does: they are
-/// ignored by the command, too.
+/// Signals that are passed on, as they come. Not those that were ignored when this program was started, as `nohup` does:
+/// the command ignores them, too.
 pub(super) fn signals() -> anyhow::Result<mpsc::Receiver<Signal>> {
     let (to, from) = mpsc::channel(16);
     let ignored = ignored();
@@ -370,7 +370,7 @@ end it, and HUP, USR1 and USR2 are ignored: there is no command that could have 
 container it buries orphans.
 
 This is advisory. It stops the command soon after this agent sees that quorum is lost; it cannot stop what this host \
-cannot stop (a machine that stands still, a request that is under way), nor prove that nobody else has begun to act. \
+cannot stop (a machine that stands still, a request that is under way), nor prove that no other host has begun to act. \
 Where acting twice does harm, have the resource itself check a fencing token. If this process is killed with SIGKILL, \
 a second one that waits beside it stops the group, with 5 s between SIGTERM and SIGKILL; a command that has made a \
 session of its own (setsid, a daemon) is out of reach.

@@ -13,7 +13,7 @@ Exit codes:
   0    done
   1    error: the agent refused, or something failed
   2    usage: the command line, or a setting, makes no sense
-  3    no agent: nobody answers at the socket
+  3    no agent: none answers at the socket
   4    no: nothing matched, no quorum
   75   to be started again: the agent, after `restart`
   124  time is up: `wait`, `join`, `exec --timeout`, `restart --within`
@@ -35,7 +35,7 @@ pub(super) enum Exit {
     Code(ExitCode),
 }
 
-/// Whoever read our output has gone away: no reason to say anything.
+/// The reader of our output has gone: no reason to say anything.
 #[derive(Debug, thiserror::Error)]
 #[error("the reader of our output has gone")]
 pub(super) struct ReaderGone;
@@ -63,6 +63,6 @@ pub(super) fn code(result: anyhow::Result<Exit>) -> ExitCode {
 
 /// One remark on stderr, in the program's name.
 pub(super) fn say(text: &str) {
-    // A closed stderr leaves nobody to tell.
+    // Nothing can be said on a closed stderr.
     let _ = writeln!(anstream::stderr(), "heartsay: {}", escape_lines(text));
 }

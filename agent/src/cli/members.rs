@@ -1,4 +1,4 @@
-//! `members` and `phi`: everybody at a glance.
+//! `members` and `phi`: all members at a glance.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -93,9 +93,9 @@ impl List {
         let tags = self.tag.iter().map(|tag| format!("tag={}", segment(&tag.to_string())));
         let filter: Vec<String> = statuses.chain(tags).collect();
         let answer = client.get(&format!("/v1/members?{}", filter.join("&"))).await?;
-        let nobody = client.read::<Members>(&answer)?.members.is_empty();
+        let empty = client.read::<Members>(&answer)?.members.is_empty();
         output.show_list(&answer, Some("members"), |members| self.table(members, output))?;
-        if nobody {
+        if empty {
             say("no member matches");
             return Ok(Exit::No);
         }

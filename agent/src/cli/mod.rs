@@ -158,7 +158,7 @@ fn ask(verb: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit>
 fn drive(verb: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(verb);
-    // Name look-ups may hang for long; nobody waits for them any more.
+    // Name look-ups may hang for long; they are not waited for.
     runtime.shutdown_background();
     result
 }

@@ -123,7 +123,7 @@ pub(super) fn fit_to_show<T: DeserializeOwned>(answer: &Value) -> anyhow::Result
     Ok(T::deserialize(escape_all(answer))?)
 }
 
-/// An answer that nobody reads is an answer all the same: the exit code says it.
+/// An answer without a reader is an answer all the same: the exit code says it.
 fn read_or_not(printed: anyhow::Result<()>) -> anyhow::Result<()> {
     match printed {
         Err(error) if error.is::<ReaderGone>() => Ok(()),

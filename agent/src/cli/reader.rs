@@ -1,4 +1,4 @@
-//! Whether anybody still reads what we print: a program that says nothing for hours would not learn it by writing.
+//! Whether our output still has a reader: a program that says nothing for hours would not learn it by writing.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -7,14 +7,14 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::oneshot;
 
-/// Returns when standard output is a pipe of which nobody holds the other end any more. For ever waiting otherwise: a
-/// file has no reader, and a socket or a terminal that is gone is noticed by writing.
+/// Returns when standard output is a pipe whose other end is closed. Otherwise it never returns: a file has no reader, and
+/// a socket or a terminal that is gone is noticed by writing.
 pub(super) async fn gone() {
     let (to, from) = oneshot::channel();
     // A thread, since not everything that may be standard output can be waited for by the runtime. It ends with the process.
     let watching = std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
         if is_closed() {
-            // Nobody waits any more: then nobody needs to know.
+            // Fails when the receiver is gone, which then does not need to know.
             let _ = to.send(());
         }
     });

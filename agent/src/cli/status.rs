@@ -72,12 +72,12 @@ fn why_not(quorum: &Quorum) -> &str {
     if quorum.quorum == "held" { "" } else { &quorum.reason }
 }
 
-/// Whether anybody is said to vote: without, quorum is never held.
+/// Whether there is an electorate: without one, quorum is never held.
 pub(super) fn has_electorate(quorum: &Quorum) -> bool {
     quorum.electorate.is_some() || quorum.expected.is_some()
 }
 
-/// What there is to say where nobody votes.
+/// What there is to say without an electorate.
 pub(super) const NO_ELECTORATE: &str =
     "this agent has no electorate, so quorum is never held; set \"expected\" (docs/quorum.md)";
 

@@ -61,7 +61,7 @@ struct Waiting<'a> {
     picture: Option<Picture>,
     /// Why there is no agent just now.
     trouble: Option<ClientError>,
-    /// Names of which it was said that nobody is called so.
+    /// Names that no member has, as was said already.
     told: BTreeSet<String>,
 }
 
@@ -131,7 +131,7 @@ impl Waiting<'_> {
                 (Condition::Member { name, .. } | Condition::Fenced(name), _) => name,
                 (Condition::Count { .. } | Condition::Quorum | Condition::Joined, _) => continue,
             };
-            // Before the whole view is there, nobody is unknown for certain.
+            // Before the whole view is there, no name is unknown for certain.
             if picture.joined && !picture.members.contains_key(name) && self.told.insert(name.clone()) {
                 let nearest = nearest(name, picture.members.keys());
                 let meant = nearest.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
@@ -210,14 +210,14 @@ Conditions:
   alive{role=web}>=3   the same of those with this tag; {role}: with any value;
                        {role=web,rack=1}: with both. No value holds , or }
   quorum               this agent stands on the side that may act. An error
-                       where nobody votes
+                       without an electorate
   joined               this agent has had its first complete view
   n3=down              a member has a status. member:n3=down, where n3 could be
                        taken for a word of ours
   fenced(n3)           the lease that a member had has run out for certain. An
                        error without a fence
-Quote them: the shell takes > for itself. A name that nobody has, once this agent has joined, is told on standard \
-error; the waiting goes on, also over a restart of the agent.
+Quote them: the shell takes > for itself. A name that no member has, once this agent has joined, is told on \
+standard error; the waiting goes on, also over a restart of the agent.
 
 Exit codes:
   0    all of them hold
@@ -226,7 +226,7 @@ Exit codes:
   124  not within --timeout
   141  the reader of the output has gone before";
 
-/// What the one answer may take where nobody wants to wait.
+/// What the one answer may take where no waiting is wanted.
 const ONE_ANSWER: Duration = Duration::from_secs(10);
 /// As of a program that SIGPIPE has ended.
 const READER_GONE: u8 = 141;

@@ -45,7 +45,7 @@ pub(super) struct Follow {
     /// HEARTSAY_EVENT, _INDEX, _NAME, _STATUS, _FENCED, _CHANGED, _REASON, _QUORUM and _SOCKET in its environment.
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
-    /// With --exec: how long one run may take before it is ended with all its offspring [default: for ever].
+    /// With --exec: how long one run may take before it is ended with all its offspring [default: without limit].
     #[arg(long, requires = "exec", value_parser = humantime::parse_duration, value_name = "TIME")]
     timeout: Option<Duration>,
     /// End with the agent, with code 3, instead of looking for it again.
@@ -180,7 +180,7 @@ impl Follow {
             show(&raw, output)?;
             let is_wanted = match line.kind.as_str() {
                 "idle" | "lagged" => false,
-                // It always comes; to a command only where somebody asked for it.
+                // It always comes; a command gets it only on request.
                 "snapshot" => self.wants_snapshot(),
                 _ => true,
             };

@@ -157,9 +157,9 @@ impl Driver {
             me: node.me().clone(),
             known: node.members(),
             members: match scope {
-                Scope::Nobody => Vec::new(),
+                Scope::None => Vec::new(),
                 Scope::One(name) => node.member(now, name).into_iter().collect(),
-                Scope::Everybody => node.view(now),
+                Scope::All => node.view(now),
             },
             quorum: node.quorum(now),
             stats: node.stats(),

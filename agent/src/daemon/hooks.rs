@@ -67,7 +67,7 @@ pub(crate) fn occasion(name: &str) -> Option<&'static str> {
     OCCASIONS.into_iter().find(|known| *known == name)
 }
 
-/// Runs hooks until `stop`, and then the last one: whoever ends with quorum in hand has it no more. Ends when no hook
+/// Runs hooks until `stop`, and then the last one: an agent that ends while it holds quorum loses it. Ends when no hook
 /// runs any more.
 pub(crate) async fn keep(hooks: Hooks, event_log: Arc<EventLog>, runs: Arc<Runs>, stop: CancellationToken) {
     if hooks.commands.is_empty() {
@@ -272,7 +272,7 @@ async fn run(command: &str, job: &Job, hooks: &Hooks, stop: &CancellationToken) 
         Some(status) => status?,
         None => group.end(GRACE).await.map(|_| None)?,
     };
-    // Who has left the group may keep the pipe open for ever.
+    // A process that has left the group may keep the pipe open without end.
     let abort = listening.abort_handle();
     let _ = tokio::time::timeout(GRACE, listening).await;
     abort.abort();

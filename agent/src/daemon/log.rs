@@ -1,7 +1,7 @@
 //! Lines on their way to standard error, which may be read slowly or not at all.
 //!
 //! A full pipe, a stopped terminal or a journal under pressure would hold up
-//! whoever writes to it, the protocol among them. So lines wait in a bounded
+//! every writer, the protocol among them. So lines wait in a bounded
 //! queue for a thread that does nothing else; beyond it they are dropped, and
 //! the next line that gets through says how many.
 
@@ -56,7 +56,7 @@ impl Log {
         Ok(Self { to, dropped })
     }
 
-    /// Lines that nobody will read.
+    /// Lines that were lost.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -69,7 +69,7 @@ impl Log {
                 let _ = is_done.recv_timeout(PATIENCE);
                 return;
             }
-            // The queue is full; perhaps somebody reads.
+            // The queue is full; perhaps it is still read.
             std::thread::sleep(PATIENCE / TRIES);
         }
     }
@@ -97,7 +97,7 @@ impl MakeWriter<'_> for Log {
     }
 }
 
-/// Writes until nobody is left to send. A line that cannot be written, as on a full disk, is lost too.
+/// Writes until no sender is left. A line that cannot be written, as on a full disk, is lost too.
 fn write_all(mut out: impl Write, form: Form, items: &Receiver<Item>, dropped: &AtomicU64) {
     let mut told = 0;
     while let Ok(item) = items.recv() {
@@ -125,7 +125,7 @@ fn shown(line: Vec<u8>, form: Form) -> Vec<u8> {
         return line;
     }
     let text = String::from_utf8_lossy(&line);
-    // A line end within is somebody's word; the last one is the formatter's.
+    // A line end within belongs to a value that is logged; the last one is the formatter's.
     let (text, end) = text.strip_suffix('\n').map_or((text.as_ref(), ""), |text| (text, "\n"));
     let text = text.replace('\n', "\\n");
     let text = if form == Form::Text { escape(&text).into_owned() } else { escape_painted(&text) };
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_writes_to_a_log_that_nobody_reads_does_not_wait_and_the_loss_is_told() {
+    fn a_writer_to_a_log_without_a_reader_does_not_wait_and_the_loss_is_told() {
         let paper = Paper::default();
         let mut log = Log::start(paper.clone(), Form::Text).unwrap();
         {

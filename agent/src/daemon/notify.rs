@@ -38,7 +38,7 @@ pub(crate) fn status(line: &str) {
     tell(&[NotifyState::Status(line)]);
 }
 
-/// Whether anybody listens; spares making lines that nobody reads.
+/// Whether a service manager listens; spares making lines without a reader.
 #[must_use]
 pub(crate) fn wanted() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()

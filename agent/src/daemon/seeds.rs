@@ -1,4 +1,4 @@
-//! Seeds: names resolved again and again, for ever, never fatally.
+//! Seeds: names that are resolved again and again. A failure is never fatal.
 //!
 //! Halves of a cluster that never meet again are the commonest trouble of
 //! gossip: a seed that could not be resolved at the start and was forgotten, an
@@ -30,7 +30,7 @@ use heartsay_tokio::{LastGood, Resolved};
 pub(crate) struct Seeds {
     family: Family,
     shown: Mutex<Vec<types::Seed>>,
-    /// Resolved, and nobody but ourselves among them.
+    /// They are resolved, and only we are among them.
     only_us: AtomicBool,
     replaced: Notify,
 }
@@ -70,9 +70,9 @@ impl Seeds {
         self.replaced.notify_one();
     }
 
-    /// Nobody said where others are, or the seeds are ourselves: we are the first.
+    /// There are no seeds, or only we are among them: this agent is the first.
     #[must_use]
-    pub(crate) fn nobody_else(&self) -> bool {
+    pub(crate) fn are_only_us(&self) -> bool {
         self.only_us.load(Ordering::Relaxed)
     }
 
@@ -173,8 +173,8 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Resolves the seeds for ever, and tells the machine whenever their addresses or ours change. Our own addresses are left
-    /// out: a name of all members has them too. Ends when nobody listens any more.
+    /// Resolves the seeds again and again, and tells the machine whenever their addresses or ours change. Our own addresses
+    /// are left out: a name of all members has them too. Ends when the machine has ended.
     pub(crate) async fn keep(mut self) {
         let mut told: Option<BTreeSet<SocketAddr>> = None;
         let mut names: Vec<String> = Vec::new();
@@ -237,7 +237,7 @@ impl Keeper {
             .any(|(_, result)| result.as_ref().map_or(true, |found| found.iter().any(|at| !is_us(*at))));
         self.seeds.only_us.store(!others, Ordering::Relaxed);
         if told.is_none() && self.advertise.missing().is_some() {
-            // Whoever is called is told our address, and there is none yet.
+            // A call tells our address, and there is none yet.
             return Ok(moved);
         }
         let remembered = std::mem::take(&mut self.remembered);
@@ -256,7 +256,7 @@ impl Keeper {
                     .filter(|at| set.contains(at) && !seeds.contains(at))
                     .collect();
                 if !srv::is_service(name) && some.len() > 1 {
-                    // Not everybody calls the first of a thousand first.
+                    // Otherwise a thousand agents would all call the first address first.
                     let first = usize::from(random()) * some.len() / 256;
                     some.rotate_left(first);
                 }

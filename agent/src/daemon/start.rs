@@ -52,7 +52,7 @@ use signals::{Signals, Wish};
 
 /// Runs an agent until it is told to stop: `heartsay agent`.
 ///
-/// 0 after a good-bye, 75 after one until the next life, 2 for settings that make no sense, 1 for everything else.
+/// 0 after a good-bye, 75 after one until the next life, 2 for settings that make no sense, 1 for any other failure.
 ///
 /// # Errors
 /// Whatever kept it from running, in words for people.
@@ -98,7 +98,7 @@ struct Agent {
     taken: (mpsc::UnboundedSender<Taken>, mpsc::UnboundedReceiver<Taken>),
     /// That is still to come.
     reloading: bool,
-    /// Who has asked for another since; `None`: a signal.
+    /// Requests for another since then; `None`: by a signal.
     asked: VecDeque<Option<Reload>>,
     /// Resolves when the protocol thread ends; broken when it panicked.
     protocol: oneshot::Receiver<anyhow::Result<()>>,
@@ -168,9 +168,8 @@ impl Agent {
     }
 
     async fn supervise(mut self, mut signals: Signals) -> anyhow::Result<ExitCode> {
-        // Answered by the protocol itself. Whether anybody else is there yet is no part of it: the first host of a
-        // cluster is ready alone.
-        if self.app.look(Scope::Nobody).await.is_ok() {
+        // The protocol itself answers. Other members need not be there yet: the first host of a cluster is ready alone.
+        if self.app.look(Scope::None).await.is_ok() {
             notify::ready();
         }
         let mut stop = Stop::No;
@@ -363,7 +362,7 @@ impl Agent {
     fn dump(&self) {
         let app = self.app.clone();
         tokio::spawn(async move {
-            let Ok(snapshot) = app.look(Scope::Everybody).await else { return };
+            let Ok(snapshot) = app.look(Scope::All).await else { return };
             info!(members = snapshot.members.len(), quorum = %snapshot.quorum.quorum, reason = snapshot.quorum.reason, index = snapshot.index, "state");
             for condition in app.0.event_log.conditions() {
                 info!(condition, "state");
@@ -676,7 +675,7 @@ async fn until(limit: Option<tokio::time::Instant>) {
 
 /// Every watcher of a host and as many questions beside them; far below the usual limit of 1,024 descriptors.
 const ON_SOCKET: Limits = Limits { connections: 512, reserved: 16, streams: 256 };
-/// Scrapers and a few watchers. Nothing can be changed there, so nothing is kept for those who would.
+/// Scrapers and a few watchers. Nothing can be changed there, so no place is kept for changes.
 const OVER_TCP: Limits = Limits { connections: 64, reserved: 0, streams: 32 };
 /// Wishes for a reload that may wait for another.
 const RELOADS: usize = 16;

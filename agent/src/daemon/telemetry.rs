@@ -1,7 +1,7 @@
 //! What the agent writes to its log.
 //!
 //! Text for people or JSON for machines, on standard error. Datagrams that
-//! were refused are counted, and told at a bounded rate: whoever floods us with
+//! were refused are counted, and told at a bounded rate: a flood of
 //! rubbish must not flood the log.
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ pub(crate) struct Telemetry {
 impl Telemetry {
     /// From now on, write this much.
     pub(crate) fn set_level(&self, targets: Targets) {
-        // Fails only when the subscriber is gone, and then nobody reads.
+        // Fails only when the subscriber is gone, and then there is no reader.
         let _ = self.level.reload(targets);
     }
 
@@ -43,7 +43,7 @@ impl Telemetry {
 /// Starts logging for the whole process.
 ///
 /// # Errors
-/// Somebody else has started it before, or the system has no thread to give.
+/// It has been started before, or the system has no thread to give.
 pub(crate) fn start(targets: Targets, json: bool) -> anyhow::Result<Telemetry> {
     let colour = !json && std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let form = match (json, colour) {
@@ -104,7 +104,7 @@ impl Refusals {
     pub(crate) fn note(&mut self, now: Instant, from: SocketAddr, why: &Rejected) {
         let reason = why.reason();
         if let Some(count) = self.0.due(now, reason) {
-            // Late answers and repeats are part of any network; the rest is somebody's fault.
+            // Late answers and repeats are part of any network; the rest is a fault.
             if matches!(why, Rejected::Unexpected { .. }) {
                 debug!(reason, count, %from, "datagram refused: {why}");
             } else {

@@ -20,7 +20,7 @@ pub(crate) enum Origin {
     Env(&'static str),
     /// In a file, on this line (counted from 1).
     File(PathBuf, usize),
-    /// By nobody.
+    /// Nowhere.
     Default,
 }
 
@@ -164,7 +164,7 @@ impl clap::FromArgMatches for AgentArgs {
             let mut values: Vec<String> =
                 matches.get_many::<String>(row.flag).into_iter().flatten().cloned().collect();
             if matches!(origin, Origin::Env(_)) {
-                // An empty variable is one that somebody's template left blank.
+                // An empty variable is one that a template left blank.
                 values.retain(|value| !value.is_empty());
                 if matches!(row.kind, Kind::Many | Kind::Table) {
                     let parts = values.iter().flat_map(|v| v.split(',')).map(str::trim);

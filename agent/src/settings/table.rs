@@ -18,7 +18,7 @@ pub(crate) struct Row {
     pub(crate) heading: &'static str,
     /// How many values, and of what shape.
     pub(crate) kind: Kind,
-    /// What holds when nobody says anything.
+    /// What holds when nothing is given.
     pub(crate) default: Default,
     /// One or two sentences.
     pub(crate) help: &'static str,
@@ -39,7 +39,7 @@ pub(crate) enum Kind {
     Switch,
 }
 
-/// Where a value comes from when nobody gave one.
+/// Where a value comes from when none was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Default {
     /// This text, as if it had been written in the file.
@@ -155,7 +155,7 @@ pub(crate) const ROWS: &[Row] = &[
         kind: Kind::Many,
         default: Default::Found("none: the first of its cluster"),
         help: "Where other members may be found; repeat for more: HOST, HOST:PORT, or a service whose SRV records say both \
-               (_heartsay._udp.example.org). Names are resolved again for ever.",
+               (_heartsay._udp.example.org). Names are resolved again and again.",
         reload: true,
     },
     Row {
@@ -248,7 +248,7 @@ pub(crate) const ROWS: &[Row] = &[
         kind: Kind::Switch,
         default: Default::Text("false"),
         help: "Whether to look after the leases of members that are down, so that events say when a lease has run out \
-               for certain (fenced). Nine electors at the most. The same on all members.",
+               for certain (fenced). At most nine electors. The same on all members.",
         reload: false,
     },
     Row {

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::escape;
 
-/// Where the socket is unless somebody says otherwise; `None` for a user
+/// Where the socket is by default; `None` for a user
 /// without a runtime directory.
 #[must_use]
 pub(crate) fn default_socket() -> Option<PathBuf> {
@@ -80,7 +80,7 @@ pub(super) fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
         .map_err(|_| "is not IP:PORT".to_owned())
 }
 
-/// An address to listen on. A multicast group can be bound, and nobody answers from it.
+/// An address to listen on. A multicast group can be bound, and no answer comes from it.
 pub(super) fn of_a_host(address: SocketAddr) -> Result<SocketAddr, String> {
     if address.ip().is_multicast() || address.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return Err("is the address of many; give one of this host".to_owned());
@@ -133,7 +133,7 @@ pub(super) fn socket(text: &str) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// What is in a key file, and whether it is open to everybody.
+/// What is in a key file, and whether all users can read it.
 pub(super) fn key_text(file: &str) -> Result<(Vec<u8>, u32), String> {
     let text = std::fs::read(file).map_err(|e| format!("cannot be read: {e}"))?;
     let mode = std::fs::metadata(file).map_err(|e| format!("cannot be examined: {e}"))?.permissions().mode();
@@ -200,7 +200,7 @@ pub(super) fn host_name() -> Option<String> {
     nix::unistd::gethostname().ok()?.into_string().ok()
 }
 
-/// Where the state lives unless somebody says otherwise.
+/// Where the state is kept by default.
 pub(super) fn default_state_dir() -> Option<String> {
     if Uid::effective().is_root() {
         return Some("/var/lib/heartsay".to_owned());
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_what_nobody_sees_is_refused() {
+    fn a_name_with_an_invisible_character_is_refused() {
         assert!(name("db-1").is_ok() && name("dбé-东").is_ok());
         for text in ["db\u{200b}-1", "\u{202e}1-bd", "db\u{feff}", "a b"] {
             assert!(name(text).is_err(), "{text:?}");

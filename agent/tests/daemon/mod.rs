@@ -35,7 +35,7 @@ pub struct Plan {
     variables: Vec<(String, String)>,
 }
 
-/// Nobody else's loopback address, as far as chance can tell.
+/// A random loopback address, most likely of no other test.
 pub fn own_ip() -> IpAddr {
     let mut random = [0; 3];
     getrandom::fill(&mut random).unwrap();
@@ -110,7 +110,7 @@ impl Plan {
         agent
     }
 
-    /// Starts it with a log that nobody reads, and that is full soon.
+    /// Starts it with a log that is not read, and that is full soon.
     pub fn start_unread(self) -> Agent {
         fs::write(self.log_path(), "").unwrap();
         let child = self.command().stderr(Stdio::piped()).spawn().unwrap();

@@ -88,7 +88,7 @@ impl Network {
         assert!(self.ip_if_it_can(i, words), "ip {words}");
     }
 
-    /// What is in this file of /etc, for those who start in the namespace from now on.
+    /// What is in this file of /etc, for programs that start in the namespace from now on.
     pub fn file(&self, i: usize, name: &str, text: &str) {
         let dir = self.etc(i);
         fs::create_dir_all(&dir).unwrap();

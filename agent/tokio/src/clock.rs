@@ -2,8 +2,8 @@
 //!
 //! Everything else gets its time as a value: the machine in microseconds since
 //! the start of this process, people as RFC 3339. The time is that since the host
-//! was started, sleep included: to whoever slept, the proofs from before are as
-//! old as they are to everybody else. Moments become wall time by one offset,
+//! was started, sleep included: for a host that slept, a proof from before is as
+//! old as it is for the other hosts. Moments become wall time by one offset,
 //! which is set anew only when the wall clock was really moved, so that a moment
 //! reads the same each time it is shown. It is looked at for each moment shown:
 //! a reader compares it with the same wall clock.
@@ -56,7 +56,7 @@ impl Clock {
         let unix_us = wall_clock_us();
         let offset = unix_us.saturating_sub(signed(before.as_micros()));
         let was = self.epoch_unix_us.load(Ordering::Relaxed);
-        // Whoever was not scheduled between the two looks has compared nothing.
+        // If this thread was not scheduled between the two looks, they cannot be compared.
         let at_once = micros(self.now().since(before)) < SET_RATHER_THAN_DRIFTED / 2;
         let set = offset.abs_diff(was) > SET_RATHER_THAN_DRIFTED && (at_once || was == 0);
         if set
@@ -81,15 +81,15 @@ impl Clock {
         self.epoch_unix_us.load(Ordering::Relaxed)
     }
 
-    /// When tokio has to wake somebody who waits for `when`. Moments past
+    /// When tokio has to wake a task that waits for `when`. Moments past
     /// `HORIZON` from now wait that long at most; waking early is harmless. While the
-    /// host sleeps, tokio's time stands still: whoever wakes has to look at this clock.
+    /// host sleeps, tokio's time stands still: a task that wakes has to look at this clock.
     #[must_use]
     pub fn deadline(&self, when: Instant) -> tokio::time::Instant {
         self.after(when.since(self.now()).min(HORIZON))
     }
 
-    /// The moment `wait` from now, for those who wait on tokio.
+    /// The moment `wait` from now, as tokio's timers take it.
     #[must_use]
     pub fn after(&self, wait: Duration) -> tokio::time::Instant {
         monotonic() + wait
@@ -153,7 +153,7 @@ fn signed(micros: u64) -> i64 {
 }
 
 /// Slewing moves a clock by at most half a millisecond per second, so between
-/// two looks a minute apart by 30 ms; more than 100 ms was set by somebody. In µs.
+/// two looks a minute apart by 30 ms; more than 100 ms means that it was set. In µs.
 const SET_RATHER_THAN_DRIFTED: u64 = 100_000;
 /// Longest wait handed to tokio.
 const HORIZON: Duration = Duration::from_secs(3600);

@@ -26,7 +26,10 @@
 //! What the shell does for its machine: it reads *port unreachable* off the socket's error queue; it hands in all
 //! datagrams that are there before it tells the time, so that no verdict is given over a full inbox; its clock runs on
 //! while the host sleeps; it resolves the seeds again and again; it keeps host id, generation, peers and the agreed
-//! roster on disk. The agent `heartsay` uses the same parts.
+//! roster on disk.
+//!
+//! A program that wants to do more between two turns of the loop takes the parts: [`Shell`] with an [`Observer`], and
+//! [`Persistence`] over a [`store`]. [`Member`] and the agent `heartsay` are both built on them.
 //!
 //! Linux only: the error queue and `CLOCK_BOOTTIME` are Linux's.
 

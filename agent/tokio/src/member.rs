@@ -93,12 +93,12 @@ pub struct View {
     pub members: Vec<MemberView>,
     /// Whether this side may act, with the reason.
     pub quorum: QuorumStatus,
-    /// Whether others have taken this member in, or nobody is to be looked for.
+    /// Whether others have taken this member in, or there is none to look for.
     pub joined: bool,
 }
 
 impl View {
-    /// Those against whom nothing speaks.
+    /// Members that are not suspected of anything.
     pub fn alive(&self) -> impl Iterator<Item = &MemberView> {
         self.members.iter().filter(|member| member.status == Status::Alive)
     }
@@ -341,7 +341,7 @@ fn look(node: &Node, now: Instant) -> View {
     View { members: node.view(now), quorum: node.quorum(now), joined: node.is_joined() }
 }
 
-/// Where others reach somebody who listens at `bound`.
+/// Where others reach a member that listens at `bound`.
 fn reached_at(bound: SocketAddr, seeds: &[SocketAddr]) -> Option<SocketAddr> {
     if is_reachable(bound) {
         return Some(bound);

@@ -1,6 +1,6 @@
 //! The UDP socket: options, datagrams in and out, and what kernels say about them.
 //!
-//! A datagram to a port where nobody listens is answered by the other host's
+//! A datagram to a port where no process listens is answered by the other host's
 //! kernel (*port unreachable*), and ours keeps that answer on the socket's error
 //! queue together with the address it was going to (`IP_RECVERR`, see ip(7)).
 //! That is the cheapest and surest evidence that a process is gone.
@@ -26,7 +26,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tracing::{info, warn};
 
-/// Binds `address` without sharing it with anybody.
+/// Binds `address` without sharing it.
 ///
 /// # Errors
 /// The address is taken, not ours, or not allowed.
@@ -73,7 +73,7 @@ pub(crate) struct Udp {
 /// What a kernel, ours or another, says about a datagram of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SocketError {
-    /// The kernel at `to` says that nobody listens there.
+    /// The kernel at `to` says that no process listens there.
     Refused {
         /// Where the datagram was going.
         to: SocketAddr,
@@ -114,7 +114,7 @@ impl Udp {
         self.overflow
     }
 
-    /// Waits until there is something to read: a datagram or a complaint.
+    /// Waits until there is something to read: a datagram or an error.
     ///
     /// # Errors
     /// The reactor is gone.
@@ -126,7 +126,7 @@ impl Udp {
     /// A longer one is cut to the buffer.
     ///
     /// # Errors
-    /// The socket is broken. Complaints are not errors here.
+    /// The socket is broken. What a kernel says of a datagram is no error here.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<(SocketAddr, usize)>> {
         // Bounded, so that a flood of refusals cannot hold us here.
         for _ in 0..MOST_PENDING {
@@ -194,7 +194,7 @@ impl Udp {
         };
         let socket = SockRef::from(&self.socket);
         let mut failure = None;
-        // The first failure may be a complaint about an earlier datagram.
+        // The first failure may concern an earlier datagram.
         for _ in 0..=1 {
             match socket.send_to(bytes, &target.into()) {
                 Ok(_) => return Ok(()),
@@ -230,7 +230,7 @@ fn size_buffers(socket: &Socket) {
     }
 }
 
-/// Errors that a socket reports to whoever comes next, once.
+/// Errors that a socket reports once, with the next operation.
 fn may_concern_another(e: &io::Error) -> bool {
     matches!(
         e.raw_os_error(),
@@ -298,7 +298,7 @@ pub const SEND_FAILURES: [&str; 10] = [
 /// Label of the obstacle that says something about datagrams of this length only.
 pub const TOO_LARGE: &str = "too-large";
 
-/// IPv4 in IPv6 clothes is IPv4 to everybody above.
+/// An IPv4 address inside an IPv6 one is shown as IPv4.
 fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
     if let Some(v4) = address.as_sockaddr_in() {
         return Some(SocketAddr::new(v4.ip().into(), v4.port()));
@@ -339,7 +339,7 @@ mod tests {
         }
     }
 
-    async fn next_complaint(udp: &mut Udp) -> SocketError {
+    async fn next_error(udp: &mut Udp) -> SocketError {
         loop {
             if let Some(socket_error) = udp.socket_error() {
                 return socket_error;
@@ -353,7 +353,7 @@ mod tests {
         Udp::new(bind(at.parse()?)?)
     }
 
-    fn nobody(ip: &str) -> SocketAddr {
+    fn closed_port(ip: &str) -> SocketAddr {
         std::net::UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap()
     }
 
@@ -364,9 +364,9 @@ mod tests {
                 crate::skipped::skipped(format!("{ip} is not on this host"));
                 continue;
             };
-            let gone = nobody(ip);
+            let gone = closed_port(ip);
             udp.send(gone, b"anybody?").unwrap();
-            assert_eq!(within(next_complaint(&mut udp)).await, SocketError::Refused { to: gone });
+            assert_eq!(within(next_error(&mut udp)).await, SocketError::Refused { to: gone });
             assert_eq!(udp.socket_error(), None);
         }
     }
@@ -382,9 +382,9 @@ mod tests {
         other.send_to(b"hello", here).unwrap();
         let mut buffer = [0; 16];
         assert_eq!(within(next(&mut udp, &mut buffer)).await, (other.local_addr().unwrap(), 5));
-        let gone = nobody("127.0.0.1");
+        let gone = closed_port("127.0.0.1");
         udp.send(gone, b"anybody?").unwrap();
-        assert_eq!(within(next_complaint(&mut udp)).await, SocketError::Refused { to: gone });
+        assert_eq!(within(next_error(&mut udp)).await, SocketError::Refused { to: gone });
     }
 
     #[tokio::test]
@@ -392,7 +392,7 @@ mod tests {
         let mut udp = udp("127.0.0.1:0").unwrap();
         let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         other.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let gone: Vec<_> = (0..8).map(|_| nobody("127.0.0.1")).collect();
+        let gone: Vec<_> = (0..8).map(|_| closed_port("127.0.0.1")).collect();
         for to in &gone {
             udp.send(*to, b"anybody?").unwrap();
             udp.send(other.local_addr().unwrap(), b"hello").unwrap();

@@ -9,8 +9,8 @@ use tokio::io::unix::AsyncFd;
 /// Waits until there is something to read from `fd`, which does not block, and closes it.
 ///
 /// # Errors
-/// It is of a kind that nobody can wait for, or the system has no room.
-#[expect(deprecated, reason = "not sound with descriptors of somebody else; this one is owned")]
+/// It is of a kind that cannot be waited for, or the system has no room.
+#[expect(deprecated, reason = "not sound with borrowed descriptors; this one is owned")]
 pub async fn readable(fd: OwnedFd) -> io::Result<()> {
     AsyncFd::with_interest(fd, Interest::READABLE)?.readable().await.map(drop)
 }

@@ -103,7 +103,7 @@ impl Store {
         self
     }
 
-    /// Who this host is, for ever.
+    /// Which host this is, in every life.
     #[must_use]
     pub fn host_id(&self) -> HostId {
         self.host_id
@@ -184,7 +184,7 @@ impl Store {
         behind.generation.is_some() || behind.peers || behind.agreed.is_some()
     }
 
-    /// Makes anew what somebody has removed while this agent runs. Without its host id the next life would be that of
+    /// Makes anew what was removed while this agent runs. Without its host id the next life would be that of
     /// another host, and its name refused.
     ///
     /// # Errors
@@ -276,7 +276,7 @@ impl Store {
     }
 }
 
-/// Where somebody was last known to be.
+/// Where a member was last known to be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Peer {
     /// Its name.
@@ -413,7 +413,7 @@ fn replace(path: &Path, lines: &[String]) -> io::Result<()> {
 }
 
 /// The same, but which of the two is there after a power loss is open until the directory, too, is on disk.
-/// Whoever reads sees the old or the new whole. Returns whether they differ.
+/// A reader sees the old or the new, whole. Returns whether they differ.
 fn put(path: &Path, lines: &[String]) -> io::Result<bool> {
     // One name for the draft: the lock makes us the only writer, and a crash
     // leaves at most one behind.
@@ -603,7 +603,7 @@ mod tests {
         assert_eq!((store.peers(), store.agreed()), (peers.to_vec(), names.to_vec()));
     }
 
-    /// Where the draft of a file cannot be made, it cannot be written, whoever one is.
+    /// Where the draft of a file cannot be made, the file cannot be written, not even by root.
     fn block(dir: &Path, file: &str) -> PathBuf {
         let draft = dir.join(file).with_extension("new");
         fs::create_dir(&draft).unwrap();

@@ -39,7 +39,7 @@ pub(super) struct Sight {
 #[derive(Debug)]
 enum News {
     /// The stream has begun, or begins again.
-    Everybody(Vec<Entry>),
+    All(Vec<Entry>),
     /// One member changed.
     One(Entry),
     /// One member is gone from the view.
@@ -65,7 +65,7 @@ pub(super) struct Board {
 }
 
 impl Board {
-    /// Nobody sees anybody.
+    /// Before any agent sees another.
     pub(super) fn new(names: impl Iterator<Item = String>) -> Self {
         let numbers: BTreeMap<String, usize> = names.enumerate().map(|(i, name)| (name, i)).collect();
         let size = numbers.len();
@@ -100,7 +100,7 @@ impl Board {
                 let number = self.numbers.get(name).copied();
                 number.and_then(|n| self.set(sight.observer, n, Default::default())).into_iter().collect()
             }
-            News::Everybody(entries) => entries.iter().filter_map(|e| self.put(sight.observer, e)).collect(),
+            News::All(entries) => entries.iter().filter_map(|e| self.put(sight.observer, e)).collect(),
             News::Blind => {
                 if let Some(view) = self.views.get_mut(sight.observer) {
                     view.fill(Default::default());
@@ -158,7 +158,7 @@ pub(super) async fn observe(observer: usize, socket: PathBuf, to: mpsc::Sender<S
     }
 }
 
-/// Ends well when nobody wants to know any more.
+/// Ends well when the receiver is gone.
 async fn follow(
     observer: usize,
     client: &Client,
@@ -172,7 +172,7 @@ async fn follow(
         let at = Instant::now();
         let line: Line = watch.read(&raw)?;
         let news = match line {
-            Line { members: Some(members), .. } => News::Everybody(members),
+            Line { members: Some(members), .. } => News::All(members),
             Line { kind, name: Some(name), .. } if kind == "member-forgotten" => News::Forgotten(name),
             Line { name: Some(name), status: Some(status), generation: Some(generation), .. } => {
                 News::One(Entry { name, status, generation })
@@ -222,7 +222,7 @@ mod tests {
         let mut board = board();
         for observer in 0..2 {
             assert!(!board.complete());
-            let all = News::Everybody(vec![entry("n1", "alive", 1), entry("n2", "alive", 1)]);
+            let all = News::All(vec![entry("n1", "alive", 1), entry("n2", "alive", 1)]);
             assert_eq!(board.take(&sight(observer, all)), [0, 1]);
         }
         assert!(board.complete());
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_gone_sees_nobody() {
+    fn an_agent_that_is_gone_sees_no_member() {
         let mut board = board();
         board.take(&sight(0, News::One(entry("n1", "alive", 1))));
         board.take(&sight(0, News::Blind));

@@ -40,7 +40,7 @@ pub(super) struct Node {
 }
 
 impl Cluster {
-    /// Prepares directory and addresses; starts nobody.
+    /// Prepares directory and addresses; starts no agent.
     pub(super) fn new(size: usize, keep: bool) -> anyhow::Result<Self> {
         let dir = playground(keep)?;
         let program = std::env::current_exe().context("cannot find this program's own file")?;
@@ -71,7 +71,7 @@ impl Cluster {
     /// Starts a node that does not run.
     pub(super) fn start(&mut self, index: usize) -> anyhow::Result<()> {
         let seed = self.nodes.first().map(|n| n.address.to_string()).unwrap_or_default();
-        // That everybody has heard of everybody is N² lines, which nobody reads of many.
+        // All agents together log N² lines about one another; of many agents that is too much to read.
         let log_level = if self.nodes.len() > TALKATIVE { "warn" } else { "info" };
         let Some(node) = self.nodes.get_mut(index) else { bail!("there is no node {index}") };
         fs::create_dir_all(&node.state)?;
@@ -120,8 +120,8 @@ impl Cluster {
         })
     }
 
-    /// Asks everybody to leave and waits; who does not within `bound` is killed.
-    /// Returns the names of those who did not stop cleanly.
+    /// Asks all agents to leave and waits; one that does not within `bound` is killed.
+    /// Returns the names of agents that did not stop cleanly.
     pub(super) async fn stop(&mut self, bound: Duration) -> Vec<String> {
         for node in &self.nodes {
             if let Some(pid) = node.pid().and_then(|p| p.try_into().ok()) {

@@ -42,7 +42,7 @@ pub(super) struct Dev {
 }
 
 impl Dev {
-    /// Plays, until the story is told or somebody interrupts.
+    /// Plays, until the story is told or the user interrupts.
     pub(super) async fn run(self, output: &Output) -> anyhow::Result<Exit> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;

@@ -39,7 +39,7 @@ pub(super) enum Step<'a> {
     GoingOn,
     /// Something else changed.
     Changed { by: &'a str, member: &'a str, status: &'a str },
-    /// Everybody is asked to leave.
+    /// All agents are asked to leave.
     Stopping { nodes: usize },
 }
 
@@ -211,7 +211,7 @@ impl Stage {
         }
     }
 
-    /// Rows are members, columns are those who see them.
+    /// Rows are members, columns are the agents that see them.
     fn matrix(&self, board: &Board, nodes: &[Node]) -> String {
         let bold = Style::new().bold();
         let observers: String = nodes.iter().map(|n| format!("{:>4}", n.name)).collect();
@@ -326,7 +326,7 @@ fn write(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Up to this many agents everybody's view of everybody fits on a screen.
+/// Up to this many agents a matrix of all views fits on a screen.
 const MATRIX: usize = 16;
 /// Columns of the matrix before the marks.
 const MATRIX_WIDTH: usize = 52;

@@ -41,7 +41,7 @@ pub(super) struct Told {
     pub(super) restart: Option<Spread>,
 }
 
-/// How a time is spread over those who measured it; in seconds.
+/// How a time is spread over the agents that measured it; in seconds.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub(super) struct Spread {
     /// How many measured it.
@@ -58,7 +58,7 @@ pub(super) struct Spread {
 pub(super) struct Failed(pub(super) String);
 
 impl Story {
-    /// Sets the scene; nobody runs yet.
+    /// Sets the scene; no agent runs yet.
     pub(super) fn new(cluster: Cluster, stage: Stage) -> Self {
         let (to_us, sights) = mpsc::channel(QUEUE);
         let board = Board::new(cluster.nodes().iter().map(|n| n.name.clone()));
@@ -75,7 +75,7 @@ impl Story {
         }
     }
 
-    /// Tells it all; without `once` it then goes on showing what happens for ever.
+    /// Tells it all; without `once` it then goes on showing what happens until it is stopped.
     pub(super) async fn tell(&mut self, kill_after: Duration, once: bool) -> anyhow::Result<()> {
         self.meet().await?;
         self.pass(kill_after).await?;
@@ -92,7 +92,7 @@ impl Story {
         Ok(())
     }
 
-    /// Asks everybody to leave, and waits for it.
+    /// Asks all agents to leave, and waits for it.
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
         self.stage.step(&Step::Stopping { nodes: self.board.size() })?;
         self.observers.abort_all();
@@ -243,7 +243,7 @@ impl Story {
         Ok(())
     }
 
-    /// Shows what happens, whoever causes it.
+    /// Shows what happens from now on.
     async fn go_on(&mut self) -> anyhow::Result<()> {
         self.stage.step(&Step::GoingOn)?;
         loop {
@@ -298,7 +298,7 @@ impl Story {
         }
     }
 
-    /// Nobody but the victim may be called down.
+    /// Only the victim may be called down.
     fn expect_well(&self, observer: usize, member: usize) -> anyhow::Result<()> {
         match self.board.look(observer, member) {
             (Look::Down | Look::Left, _) => {

@@ -19,8 +19,8 @@ impl Interface {
         self.up && can_be_told(self.address)
     }
 
-    /// Made for containers or virtual machines on this host: its address is the same on many hosts, and nobody else
-    /// reaches it.
+    /// Made for containers or virtual machines on this host: its address is the same on many hosts, and no
+    /// other host reaches it.
     pub(crate) fn is_for_containers(&self) -> bool {
         FOR_CONTAINERS.iter().any(|start| self.name.starts_with(start))
     }

@@ -185,8 +185,8 @@ impl Advertiser {
         changed
     }
 
-    /// Waits until the address may have to be another one. Several changes in a row are one. Whoever stops waiting and waits
-    /// again misses nothing.
+    /// Waits until the address may have to be another one. Several changes in a row are one. The future may
+    /// be dropped and called again; nothing is missed.
     pub(crate) async fn changed(&mut self) {
         let due = match (self.due, &mut self.changes) {
             (Some(due), _) => due,

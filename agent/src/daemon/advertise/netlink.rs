@@ -1,6 +1,6 @@
 //! The kernel's word that addresses or routes of this host have changed (rtnetlink(7)).
 //!
-//! What has changed is not read: whoever hears of it looks at the whole. At rest nothing comes, and nothing is done.
+//! The content of a message is not read: each one means to look at everything again. At rest none comes, and nothing is done.
 
 use std::io;
 use std::os::fd::AsRawFd;

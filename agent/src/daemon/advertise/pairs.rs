@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::Advertise;
 use crate::daemon::seeds;
 
-/// Why nobody could reach this agent with these settings.
+/// Why no other host could reach this agent with these settings.
 pub(crate) fn impossible(rule: Option<&Advertise>, bind: SocketAddr, seeds: &[String]) -> Option<String> {
     let rule = rule?;
     let (ip, wildcard) = (bind.ip(), bind.ip().is_unspecified());
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_with_which_nobody_could_be_reached_are_named() {
+    fn pairs_with_which_no_agent_could_be_reached_are_named() {
         for (rule, bind, seeds) in [
             ("127.0.0.1", "0.0.0.0:1", &["10.0.0.1"][..]),
             ("127.0.0.1", "[::]:1", &["127.0.0.1", "db-1"]),

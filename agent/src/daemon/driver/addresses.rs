@@ -1,7 +1,7 @@
 //! Two members at one address: one of them is told wrong where it is, or two hosts have one address. And two members with
 //! one host id: a host was copied with its state directory and given another name.
 //!
-//! Only somebody who sees both can tell; the two themselves see that the others come and go.
+//! Only a third member, which sees both, can tell; the two themselves see that the others come and go.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tracing::warn;
 use super::Reporter;
 
 impl Reporter {
-    /// Looks whether any two share an address, some time after somebody came, went or moved.
+    /// Looks whether any two share an address, some time after a member came, went or moved.
     pub(super) fn look_at_addresses(&mut self, node: &Node, now: Instant) {
         let recent = self.state.addresses.is_some_and(|last| now.since(last) < ADDRESSES_EVERY);
         if recent || !self.state.addresses_stale {
@@ -50,7 +50,7 @@ fn copied<'a>(members: impl Iterator<Item = (HostId, &'a Name)>) -> Option<Strin
     ))
 }
 
-/// Those who share what nobody should share, in pairs.
+/// Members that share what no two members should share, in pairs.
 fn shared<'a, T: Ord>(
     members: impl Iterator<Item = (T, &'a Name)>,
     show: impl Fn(&T) -> String,

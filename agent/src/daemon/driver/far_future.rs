@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use heartsay_membership::{FARTHEST_START_MS as DAY_MS, Generation, Instant, Name};
 
-/// Those who were refused and still would be.
+/// Lives that were refused and still would be.
 #[derive(Debug, Default)]
 pub(crate) struct FarFuture {
-    /// When each was last heard of, too: one that is heard no more has been set right, or has gone.
+    /// With the time at which each was last heard of: one that is heard no more has been set right, or has gone.
     lives: BTreeMap<Name, (Generation, Instant)>,
 }
 
@@ -25,7 +25,7 @@ impl FarFuture {
         !full && self.lives.insert(name.clone(), (generation, now)).is_none()
     }
 
-    /// The clock was looked at: forgets those who would be taken in now, or are not heard any more.
+    /// The clock was looked at: forgets those that would be taken in now, or are not heard any more.
     pub(crate) fn look(&mut self, now: Instant, unix_ms: u64) {
         self.lives.retain(|_, (generation, last)| {
             *generation > unix_ms.saturating_add(DAY_MS) && now.since(*last) < OVER
@@ -64,7 +64,7 @@ mod tests {
     const AT: Instant = Instant::EPOCH;
 
     #[test]
-    fn who_is_not_heard_any_more_has_been_set_right() {
+    fn a_life_that_is_not_heard_any_more_has_been_set_right() {
         let mut far = FarFuture::default();
         far.note(AT, &Name::new("n1").unwrap(), 1_003 * DAY_MS);
         far.look(AT + Duration::from_secs(179), 1_000 * DAY_MS);

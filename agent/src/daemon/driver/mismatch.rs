@@ -1,7 +1,7 @@
 //! Datagrams that this agent must refuse because its key or its cluster is another: an operator's slip, which
 //! looks like a dead network from either side. So it is said in words, with the addresses.
 //!
-//! Weak spot: the sender's address is not proven, so that anybody may have this said. It is a hint and moves no verdict.
+//! Weak spot: the sender's address is not proven, so that any host can cause this condition. It is a hint and moves no verdict.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

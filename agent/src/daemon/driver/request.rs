@@ -32,11 +32,11 @@ pub(crate) enum Request {
 #[derive(Debug)]
 pub(crate) enum Scope {
     /// No members.
-    Nobody,
+    None,
     /// One member.
     One(Name),
-    /// Everybody.
-    Everybody,
+    /// All members.
+    All,
 }
 
 /// The view at one moment, consistent in itself and with the event index.
@@ -58,7 +58,7 @@ pub(crate) struct Snapshot {
     pub(crate) stats: Stats,
     /// The driver's counters.
     pub(crate) loss: Loss,
-    /// A complete view with somebody else in it has been had, and the others count us as a member.
+    /// This agent has had a complete view with another member in it, and the others count it as a member.
     pub(crate) joined: bool,
     /// Why they do not.
     pub(crate) outside: Option<Outside>,
@@ -91,7 +91,7 @@ pub(crate) struct Farewell {
 /// What the process around the loop must know.
 #[derive(Debug)]
 pub(crate) enum Notice {
-    /// There is somebody else in a complete view.
+    /// A complete view has another member in it.
     Joined,
     /// Another living host holds our name.
     NameRefused {
@@ -100,7 +100,7 @@ pub(crate) enum Notice {
         /// Where.
         address: SocketAddr,
     },
-    /// Nobody refuses our name any more.
+    /// Our name is refused no more.
     NameAccepted,
     /// The good-bye is over.
     Left {

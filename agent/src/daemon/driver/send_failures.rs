@@ -1,8 +1,8 @@
-//! Whose datagrams do not get through, from the first complaint until they do again.
+//! Addresses to which datagrams do not get through, from the first error until they do again.
 //!
-//! A complaint names its address; that nobody complains names none. So it is over for an address once datagrams have been
-//! leaving for it for a while and none has come to grief, once the process there refuses one, which it must have got for
-//! that, once the member that was there has gone or moved, and once nothing is sent there any more.
+//! An error names its address; success names none. So the trouble with an address is over once datagrams have left for it
+//! for a while without an error, once the process there refuses one (then it must have got it), once the member that was
+//! there has gone or moved, or once nothing is sent there any more.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,11 +23,11 @@ pub(crate) struct SendFailures {
 #[derive(Debug)]
 struct Trouble {
     failure: SendFailure,
-    /// The last complaint.
+    /// The last error.
     last: Instant,
     /// When a datagram first left for it since then.
     left: Option<Instant>,
-    /// Somebody in the view was there.
+    /// A member in the view was there.
     member: bool,
 }
 
@@ -59,7 +59,7 @@ impl SendFailures {
         self.at.remove(&to);
     }
 
-    /// Forgets what is over; `is_member` says whether somebody in the view is at an address.
+    /// Forgets what is over; `is_member` says whether a member in the view is at an address.
     pub(crate) fn look(&mut self, now: Instant, is_member: impl Fn(SocketAddr) -> bool) {
         self.at.retain(|to, trouble| {
             let there = is_member(*to);
@@ -94,9 +94,9 @@ impl SendFailures {
 
 /// A look over ten thousand members takes about a millisecond.
 const EVERY: Duration = Duration::from_secs(1);
-/// Longer than a kernel takes to find out that nobody answers for an address: three tries, a second apart.
+/// Longer than a kernel takes to find out that no host answers for an address: three tries, a second apart.
 const WELL: Duration = Duration::from_secs(5);
-/// Whoever is called at all is called twice in this time, be it as a seed.
+/// An address that is called at all is called twice in this time, be it as a seed.
 const OVER: Duration = Duration::from_secs(150);
 /// More than are read.
 const MOST: usize = 256;
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_that_comes_later_than_its_datagram_counts() {
+    fn an_error_that_comes_later_than_its_datagram_counts() {
         let mut failures = trouble();
         for s in (1..60).step_by(3) {
             failures.sent(at(s), to(1));

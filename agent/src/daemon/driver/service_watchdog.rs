@@ -19,7 +19,7 @@ pub(crate) struct ServiceWatchdog {
 }
 
 impl ServiceWatchdog {
-    /// The first beat is due `within` that time from now; `None`: nobody has to beat.
+    /// The first beat is due `within` that time from now; `None`: no service has to beat.
     #[must_use]
     pub(crate) fn new(within: Option<Duration>, now: Instant) -> Self {
         Self { within, last: now, closed: false }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_has_to_beat_the_gate_never_closes() {
+    fn without_a_service_that_has_to_beat_the_gate_never_closes() {
         let mut service_watchdog = ServiceWatchdog::new(None, at(0));
         assert!(!service_watchdog.look(at(1_000_000)));
         assert_eq!(service_watchdog.due(), Instant::NEVER);

@@ -1,6 +1,6 @@
 //! Binding to an address that is not there yet: at boot an agent may be quicker than the network.
 //!
-//! To exit would leave the waiting to whoever starts us, and such a one gives up after some quick exits.
+//! An exit would leave the waiting to the service manager, which gives up after some quick exits.
 
 use std::io;
 use std::time::Duration;
