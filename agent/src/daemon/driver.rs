@@ -63,7 +63,8 @@ impl Driver {
             self.look_at_service();
             self.reporter.look_whether_joined(self.shell.node());
         }
-        if let Err(e) = self.reporter.persistence.end(self.shell.node()).await {
+        let saved = tokio::time::timeout(LAST_WRITES, self.reporter.persistence.end(self.shell.node())).await;
+        if let Err(e) = saved.unwrap_or_else(|elapsed| Err(elapsed.into())) {
             warn!(error = %e, "the list of peers could not be saved");
         }
         Ok(())
@@ -175,3 +176,6 @@ impl Driver {
         self.reporter.clock.now()
     }
 }
+
+/// For what is still to be written at the end. A broken disk may hang; the agent does not hang with it.
+const LAST_WRITES: Duration = Duration::from_secs(5);

@@ -273,9 +273,9 @@ impl Task {
                 Some(seeds) = self.lookups.recv() => self.tell(Command::Seeds(seeds)),
                 ready = self.shell.ready(Instant::NEVER) => ready?,
             }
-            self.shell.turn(&mut self.outlet)?;
+            let time_was_told = self.shell.turn(&mut self.outlet)?.is_some();
             let now = self.clock.now();
-            if let Some(persistence) = &mut self.outlet.persistence {
+            if time_was_told && let Some(persistence) = &mut self.outlet.persistence {
                 persistence.tend(self.shell.node(), now);
             }
             if std::mem::take(&mut self.outlet.changed) {

@@ -181,3 +181,33 @@ const SAVE_EVERY: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// As long as the cluster itself remembers who is down.
 const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use heartsay_membership::{Cluster, Config, Identity, Profile};
+
+    #[tokio::test]
+    async fn the_next_life_knows_the_peers_and_the_generation_of_this_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path(), 1_000).unwrap());
+        let me = Identity {
+            name: Name::new("n1").unwrap(),
+            host_id: store.host_id(),
+            generation: store.generation(),
+            address: "127.0.0.1:4327".parse().unwrap(),
+            state: Vec::new(),
+        };
+        let config = Config::new(Cluster::new("test").unwrap(), Profile::Local);
+        let node = Node::new(me, config, 1, Instant::EPOCH).unwrap();
+        let old = vec![Peer { name: "n2".to_owned(), address: "127.0.0.2:4327".parse().unwrap() }];
+        let written: Report = Arc::new(|what, result| assert!(result.is_ok(), "{what}: {result:?}"));
+        let mut persistence = Persistence::new(Instant::EPOCH, store, old.clone(), written);
+        persistence.note(&node, &Event::GenerationRaised(5_000));
+        persistence.end(&node).await.unwrap();
+        let next = Store::open(dir.path(), 1_000).unwrap();
+        assert_eq!(next.peers(), old, "not seen in this life, and kept");
+        assert_eq!(next.generation(), 5_001);
+    }
+}
