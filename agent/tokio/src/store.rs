@@ -47,7 +47,7 @@ impl Store {
     /// and begins a life: a generation above every earlier one and at least
     /// `unix_ms`, on disk before this returns. Where the disk is full or read-only
     /// and the host id can be read, the life begins all the same, and is to be
-    /// written [later](Self::catch_up): that is no time to lose a host.
+    /// written later: that is no time to lose a host.
     ///
     /// # Errors
     /// The directory cannot be made, locked, or, but for that, written.
