@@ -8,7 +8,7 @@ use heartsay_membership::{
     Census, Event, Generation, Instant, MemberEvent, MemberEventKind, Name, NarrowPath, Node, Outside,
     OutsideReason, QuorumStatus,
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{Farewell, Notice, Reporter};
 use crate::daemon::notify;
@@ -28,6 +28,8 @@ impl Reporter {
                 info!("{sentence}");
                 self.tell_of_ourselves(now, sentence);
             }
+            // The agent may still be looking its seeds up, which the node does not know.
+            Event::Joined { members: 1 } => debug!("no address of another member is known"),
             Event::Joined { members } => {
                 info!(members, "joined");
                 self.tell_of_ourselves(now, format!("joined: {members} members in the view"));
