@@ -11,13 +11,10 @@ use std::time::{Duration, Instant as Clock};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use heartsay_detector::{Detector, DetectorConfig};
 use heartsay_membership::{Instant, Node};
-
-mod support;
-
-use support::transcript::{Kind, Transcript};
+use heartsay_testkit::recording::{Kind, Recording};
 
 fn inputs(c: &mut Criterion) {
-    let transcript = Transcript::record(MEMBERS, Duration::from_secs(15));
+    let recording = Recording::new(MEMBERS, Duration::from_secs(15));
     let mut group = c.benchmark_group("1,000 members");
     group.throughput(Throughput::Elements(MEMBERS as u64)).sample_size(20);
     for (name, kinds) in [
@@ -28,14 +25,14 @@ fn inputs(c: &mut Criterion) {
     ] {
         // A whole round is counted by its beginning.
         let counted = *kinds.first().unwrap();
-        let mut life = Life::new(&transcript);
+        let mut life = Life::new(&recording);
         group.bench_function(name, |b| b.iter_custom(|times| life.time(kinds, counted, times)));
     }
-    let mut node = transcript.node();
-    for line in &transcript.lines {
+    let mut node = recording.node();
+    for line in &recording.lines {
         line.live_through(&mut node);
     }
-    let now = transcript.lines.last().unwrap().at;
+    let now = recording.lines.last().unwrap().at;
     group.bench_function("view for programs", |b| b.iter(|| node.view(now)));
     group.bench_function("summaries", |b| b.iter(|| node.summaries().map(|g| g.heartbeat).sum::<u64>()));
 }
@@ -61,24 +58,24 @@ fn silence(c: &mut Criterion) {
     }
 }
 
-/// A member going through its transcript, from the start again when it has come to the end.
+/// A member that lives through its recording, and begins again at the end.
 struct Life<'a> {
-    transcript: &'a Transcript,
+    recording: &'a Recording,
     node: Node,
     next: usize,
 }
 
 impl<'a> Life<'a> {
-    fn new(transcript: &'a Transcript) -> Self {
-        Self { transcript, node: transcript.node(), next: 0 }
+    fn new(recording: &'a Recording) -> Self {
+        Self { recording, node: recording.node(), next: 0 }
     }
 
     /// The time that inputs of these kinds take, until `times` of kind `counted` have come.
     fn time(&mut self, kinds: &[Kind], counted: Kind, times: u64) -> Duration {
         let (mut seen, mut total) = (0, Duration::ZERO);
         while seen < times {
-            let Some(line) = self.transcript.lines.get(self.next) else {
-                *self = Self::new(self.transcript);
+            let Some(line) = self.recording.lines.get(self.next) else {
+                *self = Self::new(self.recording);
                 continue;
             };
             self.next += 1;

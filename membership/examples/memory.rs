@@ -20,13 +20,9 @@ use std::time::Duration;
 use heartsay_membership::{Config, Input, Instant, Node};
 use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::gossip::{self, Claim, Entry, Packet};
-use heartsay_proto::{Budget, Filler, Keyring, encode_packet, seal};
-
-#[path = "../benches/support/mod.rs"]
-mod support;
-
-use support::World;
-use support::allocations::{self, Counting};
+use heartsay_proto::{Budget, Filler, Keyring};
+use heartsay_testkit::allocations::{self, Counting};
+use heartsay_testkit::{DAWN_MS, hosts, packets, recording};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -43,13 +39,13 @@ fn main() {
 
 fn live(members: usize, seconds: u64) {
     let before = allocations::held();
-    let mut world = World::start(members, &support::config());
+    let mut world = hosts::world(members, &hosts::config());
     println!("| seconds | of three keys each, B per member |");
     println!("|---:|---:|");
     let mut passed = 0;
     for until in [10, 60, seconds / 2, seconds].into_iter().filter(|until| *until <= seconds) {
-        world.run(Duration::from_secs(until.saturating_sub(passed)), |_, _, _| {});
-        assert!(world.is_complete());
+        world.run_with(Duration::from_secs(until.saturating_sub(passed)), |_, _, _| {});
+        assert!(hosts::is_complete(&world));
         passed = until.max(passed);
         let pairs = (members * (members - 1)) as f64;
         println!("| {passed} | {:.0} |", (allocations::held() - before) as f64 / pairs);
@@ -57,17 +53,17 @@ fn live(members: usize, seconds: u64) {
 }
 
 fn told() {
-    let base = held(1, 0, 1, &support::config());
+    let base = held(1, 0, 1, &hosts::config());
     println!("A node that knows nobody: {base:.0} B\n");
     println!("| members | state of each | a node of its own, B per member | shared bodies, B per pair |");
     println!("|---:|---|---:|---:|");
     for members in [1_000, 10_000] {
         for keys in [0, 3] {
-            let alone = (held(members, keys, 1, &support::config()) - base) / (members - 1) as f64;
-            let shared = World::shared();
+            let alone = (held(members, keys, 1, &hosts::config()) - base) / (members - 1) as f64;
+            let shared = hosts::shared();
             let four = held(members, keys, 4, &shared);
             drop(shared);
-            let shared = World::shared();
+            let shared = hosts::shared();
             let one = held(members, keys, 1, &shared);
             let pair = (four - one) / (3 * members) as f64;
             println!("| {members} | {keys} keys | {alone:.0} | {pair:.0} |");
@@ -83,15 +79,11 @@ fn held(members: usize, keys: usize, nodes: usize, config: &Config) -> f64 {
     let before = allocations::held();
     let mut all: Vec<Node> = Vec::with_capacity(nodes);
     for _ in 0..nodes {
-        let mut node = support::node(0, config, start);
-        for input in support::greeting(0, start) {
-            node.handle(start, input).unwrap();
-            support::drain(&mut node);
-        }
+        let mut node = recording::started(0, config, start);
         for bytes in &datagrams {
             let from = "10.9.9.9:999".parse().unwrap();
             node.handle(start, Input::Datagram { from, bytes }).unwrap();
-            support::drain(&mut node);
+            recording::drain(&mut node);
         }
         assert_eq!(node.members(), members);
         all.push(node);
@@ -109,20 +101,12 @@ fn claim(index: usize, keys: usize) -> Claim {
         version: 1 + i as u64,
         deleted: false,
     };
+    let address = ([10, 1, (index >> 8) as u8, index as u8], 7_946);
     Claim {
         subject: 0,
-        generation: support::DAWN_MS,
+        generation: DAWN_MS,
         heartbeat: 7,
-        body: Some(gossip::Body {
-            name: format!("host-{index:05}.example.net"),
-            host_id: (index as u128).to_be_bytes().to_vec().into(),
-            ip: vec![10, 1, (index >> 8) as u8, index as u8].into(),
-            port: 7_946,
-            ref_unix_ms: support::DAWN_MS,
-            ref_heartbeat: 0,
-            interval_ms: 1_000,
-            moves: 0,
-        }),
+        body: Some(packets::body(&hosts::name(index), index as u128, address.into(), DAWN_MS)),
         entries: ["zone", "role", "version"].into_iter().take(keys).enumerate().map(entry).collect(),
         version: keys as u64,
         ..Claim::default()
@@ -139,12 +123,7 @@ fn supply(claims: &[Claim], config: &Config) -> Vec<Vec<u8>> {
     };
     let filler = || Filler::new(packet(), Budget::default().for_frame(&Keyring::empty())).unwrap();
     let (mut datagrams, mut open) = (Vec::new(), filler());
-    let close = |open: Filler| {
-        let (mut body, mut frame) = (Vec::new(), Vec::new());
-        encode_packet(&open.finish(), &mut body);
-        seal(&body, &config.cluster, &config.keyring, [0; 24], &mut frame);
-        frame
-    };
+    let close = |open: Filler| packets::datagram(&open.finish(), config);
     for claim in claims {
         if let Err(claim) = open.try_claim(claim.clone()) {
             datagrams.push(close(std::mem::replace(&mut open, filler())));

@@ -15,12 +15,8 @@ use std::time::Duration;
 
 use heartsay_membership::Node;
 use heartsay_proto::ages::{self, Age};
-
-#[path = "../benches/support/mod.rs"]
-mod support;
-
-use support::allocations::{self, Counting};
-use support::transcript::{Kind, Line, Transcript};
+use heartsay_testkit::allocations::{self, Counting};
+use heartsay_testkit::recording::{Kind, Line, Recording};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -30,23 +26,23 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["record", members, file] => {
-            let transcript = Transcript::record(members.parse().expect("a number of members"), QUIET);
-            transcript.write(&mut BufWriter::new(File::create(file).unwrap())).unwrap();
+            let recording = Recording::new(members.parse().expect("a number of members"), QUIET);
+            recording.write(&mut BufWriter::new(File::create(file).unwrap())).unwrap();
         }
-        ["replay", file] => replay(&Transcript::read(&mut File::open(file).unwrap()).unwrap()),
-        [] => replay(&Transcript::record(1_000, QUIET)),
-        [members] => replay(&Transcript::record(members.parse().expect("a number of members"), QUIET)),
+        ["replay", file] => replay(&Recording::read(&mut File::open(file).unwrap()).unwrap()),
+        [] => replay(&Recording::new(1_000, QUIET)),
+        [members] => replay(&Recording::new(members.parse().expect("a number of members"), QUIET)),
         _ => panic!("rounds [MEMBERS] | record MEMBERS FILE | replay FILE"),
     }
 }
 
-fn replay(transcript: &Transcript) {
-    println!("{} members, {} s of quiet\n", transcript.members, QUIET.as_secs());
+fn replay(recording: &Recording) {
+    println!("{} members, {} s of quiet\n", recording.members, QUIET.as_secs());
     println!("| kind | inputs | datagrams out | allocations per input | of them not for output |");
     println!("|---|---:|---:|---:|---:|");
-    let mut node = transcript.node();
+    let mut node = recording.node();
     let mut sums: BTreeMap<Kind, [u64; 3]> = BTreeMap::new();
-    for line in &transcript.lines {
+    for line in &recording.lines {
         let before = allocations::taken();
         let sent = match line.kind {
             Kind::Join => live_join(line, &mut node),
@@ -72,7 +68,7 @@ fn replay(transcript: &Transcript) {
             each(taken) - each(out)
         );
     }
-    code(transcript.members);
+    code(recording.members);
 }
 
 // Not inlined, so that a profile by function is one by kind.

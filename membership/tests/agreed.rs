@@ -7,13 +7,11 @@
     reason = "a test may stop at the first surprise"
 )]
 
-mod common;
-
-use common::World;
 use heartsay_membership::{Command, Config, Event, FenceError, Name, Quorum, QuorumStatus};
+use heartsay_testkit::{World, config};
 
 fn following(electorate: &str) -> Config {
-    Config { electorate: Some(electorate.parse().unwrap()), ..World::config() }
+    Config { electorate: Some(electorate.parse().unwrap()), ..config() }
 }
 
 /// `n1` to `nN`, all of whom have agreed on one another, hold quorum, and have done so for long.
@@ -31,7 +29,7 @@ fn cluster(count: u128) -> World {
 }
 
 fn status(world: &World, name: &str) -> QuorumStatus {
-    world.nodes[name].node.quorum(world.now)
+    world.node(name).quorum(world.now)
 }
 
 fn quorum(world: &World, name: &str) -> Quorum {
@@ -45,13 +43,13 @@ fn list(world: &World, name: &str) -> Vec<String> {
 /// How often `name` has said that it does not hold quorum.
 fn laments(world: &World, name: &str) -> usize {
     let lost = |e: &Event| matches!(e, Event::Quorum(status) if status.quorum != Quorum::Held);
-    world.nodes[name].events.iter().filter(|(_, e)| lost(e)).count()
+    world.events(name).iter().filter(|(_, e)| lost(e)).count()
 }
 
 /// What `name` has told its driver to keep, last.
 fn kept(world: &World, name: &str) -> Option<Vec<Name>> {
     let of = |e: &Event| if let Event::Agreed(names) = e { Some(names.clone()) } else { None };
-    world.nodes[name].events.iter().rev().find_map(|(_, e)| of(e))
+    world.events(name).iter().rev().find_map(|(_, e)| of(e))
 }
 
 fn cut(world: &mut World, here: &[&str], there: &[&str]) {
@@ -192,11 +190,9 @@ fn twelve_of_whom_three_ask_for_all_follow_too() {
     assert!(gone.iter().all(|name| list(&world, name).len() == 12 && quorum(&world, name) == Quorum::Lost));
     world.forget_events();
     world.heal();
-    world.wait(120.0, |w| {
-        w.nodes.keys().all(|name| list(w, name).len() == 12 && quorum(w, name) == Quorum::Held)
-    });
+    world.wait(120.0, |w| w.names().all(|name| list(w, name).len() == 12 && quorum(w, name) == Quorum::Held));
     world.run(20.0);
     let lost = |e: &Event| matches!(e, Event::Quorum(status) if status.quorum == Quorum::Lost);
-    let losses = world.nodes.values().flat_map(|place| &place.events).filter(|(_, e)| lost(e)).count();
+    let losses = world.all_events().filter(|e| lost(e)).count();
     assert_eq!(losses, 0, "neither those who held it, nor those who hold it again");
 }

@@ -7,18 +7,16 @@
     reason = "a test may stop at the first surprise"
 )]
 
-mod common;
-
 use std::time::Duration;
 
-use common::World;
 use heartsay_membership::{
-    Command, Config, Electorate, Event, FenceError, Instant, MemberEventKind, Name, Quorum, Status,
+    Command, Config, Electorate, Event, FenceError, Instant, MemberEventKind, Quorum, Status,
 };
+use heartsay_testkit::{World, config};
 
 /// All vote, and a fence is kept.
 fn fenced(votes: u32) -> Config {
-    Config { fence: true, electorate: Some(Electorate::expected(votes)), ..World::config() }
+    Config { fence: true, electorate: Some(Electorate::expected(votes)), ..config() }
 }
 
 /// `n1` to `nN`, all of whom hold quorum.
@@ -27,14 +25,14 @@ fn cluster(count: u128, config: &Config) -> World {
     for i in 1..=count {
         world.start_as(&format!("n{i}"), i, &["n1"], config.clone());
     }
-    world.wait(10.0, |w| w.nodes.keys().all(|name| quorum(w, name) == Quorum::Held));
+    world.wait(10.0, |w| w.names().all(|name| quorum(w, name) == Quorum::Held));
     world.run(5.0);
     world.forget_events();
     world
 }
 
 fn quorum(world: &World, name: &str) -> Quorum {
-    world.nodes[name].node.quorum(world.now).quorum
+    world.node(name).quorum(world.now).quorum
 }
 
 /// What `observer` was told of `subject`: when, which event, and whether it is fenced.
@@ -43,11 +41,11 @@ fn told(world: &World, observer: &str, subject: &str) -> Vec<(Instant, MemberEve
         let Event::Member(m) = event else { return None };
         (m.name.as_str() == subject && m.fenced.is_some()).then_some((*at, m.kind, m.fenced))
     };
-    world.nodes[observer].events.iter().filter_map(about).collect()
+    world.events(observer).iter().filter_map(about).collect()
 }
 
 fn shown(world: &World, observer: &str, subject: &str) -> Option<bool> {
-    world.nodes[observer].node.member(world.now, &Name::new(subject).unwrap()).unwrap().fenced
+    world.member(observer, subject).unwrap().fenced
 }
 
 #[test]
@@ -139,7 +137,7 @@ fn whoever_keeps_no_fence_does_not_count_for_those_who_do() {
     world.run(10.0);
     assert_eq!(quorum(&world, "n1"), Quorum::Held);
     assert_eq!(quorum(&world, "n3"), Quorum::Lost);
-    let status = world.nodes["n3"].node.quorum(world.now);
+    let status = world.node("n3").quorum(world.now);
     assert!(status.reason.contains("told of another electorate"), "{}", status.reason);
 }
 
@@ -153,7 +151,7 @@ fn more_than_nine_electors_are_refused() {
     let mut world = World::new();
     world.start_as("n1", 1, &[], fenced(10));
     world.run(3.0);
-    let status = world.nodes["n1"].node.quorum(world.now);
+    let status = world.node("n1").quorum(world.now);
     assert_eq!(status.quorum, Quorum::Lost);
     assert!(status.reason.contains("9 electors at the most"), "{}", status.reason);
 }

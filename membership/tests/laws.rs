@@ -7,21 +7,20 @@
 )]
 
 #[path = "../../proto/tests/common/mod.rs"]
-mod packets;
+mod any;
 
 use std::net::SocketAddr;
 
+use any::any_packet;
 use heartsay_membership::{
-    AccuserView, Command, Config, HostId, Identity, Input, Instant, MemberView, Name, Node, Output, Profile,
-    Rejected, Status, Transmit,
+    AccuserView, Command, Config, HostId, Input, Instant, MemberView, Node, Output, Rejected, Status,
+    Transmit,
 };
-use heartsay_proto::gossip::{Accusation, Claim, Packet};
-use heartsay_proto::{Budget, Cluster, DecodeError, Keyring, decode_packet, encode_packet, open, seal};
-use packets::any_packet;
+use heartsay_proto::gossip::{Accusation, Claim};
+use heartsay_proto::{Budget, DecodeError, Keyring, decode_packet, open};
+use heartsay_testkit::{DAWN_MS, Start, packets};
 use proptest::collection::vec;
 use proptest::prelude::*;
-
-const DAWN_MS: u64 = 1_700_000_000_000;
 
 proptest! {
     /// Merging is commutative, associative and idempotent where each name has one host: any order of the same claims, with
@@ -128,7 +127,8 @@ proptest! {
         let before = (node.view_fingerprint(), node.members());
         let mut refused = 0;
         for (noise, in_a_frame) in &datagrams {
-            let result = hand(&mut node, &if *in_a_frame { framed(noise, &Keyring::empty()) } else { noise.clone() });
+            let framed = || packets::framed(noise, &config(1200));
+            let result = hand(&mut node, &if *in_a_frame { framed() } else { noise.clone() });
             // In a frame it can be a packet that says nothing which anybody understands.
             prop_assert!(result.is_err() || *in_a_frame, "{noise:?}");
             refused += u64::from(result.is_err());
@@ -144,7 +144,7 @@ proptest! {
         let mut node = node(1200);
         let mut refused = 0;
         for (at, packet) in packets.iter().enumerate() {
-            refused += u64::from(hand(&mut node, &framed(&encoded(packet), &Keyring::empty())).is_err());
+            refused += u64::from(hand(&mut node, &packets::datagram(packet, &config(1200))).is_err());
             refused += u64::from(tell(&mut node, &[introduction(at, 0, 0)]).is_err());
             let _ = node.handle(Instant::from_micros(2_000_000), Input::Timeout);
             drain(&mut node, 1200, &Keyring::empty());
@@ -189,26 +189,16 @@ fn a_view_of_65535_members_still_fits_its_datagrams() {
 }
 
 fn config(limit: usize) -> Config {
-    let mut config = Config::new(Cluster::new("laws").unwrap(), Profile::Lan);
-    config.datagram = Budget::new(limit).unwrap();
-    config
+    Config { datagram: Budget::new(limit).unwrap(), ..heartsay_testkit::config() }
 }
 
 fn node(limit: usize) -> Node {
-    let mut config = config(limit);
-    config.max_members = CAP;
-    node_with(config)
+    node_with(Config { max_members: CAP, ..config(limit) })
 }
 
 fn node_with(config: Config) -> Node {
-    let identity = Identity {
-        name: Name::new("me").unwrap(),
-        host_id: HostId(1),
-        generation: DAWN_MS,
-        address: "10.0.0.1:4327".parse().unwrap(),
-        state: vec![("zone".into(), b"a".to_vec())],
-    };
-    Node::new(identity, config, 42, Instant::from_micros(1_000_000)).unwrap()
+    let start = Start::new("me").at("10.0.0.1:4327".parse().unwrap()).generation(DAWN_MS).config(config);
+    start.node(1, 42, Instant::from_micros(1_000_000)).0
 }
 
 /// Claims about a few names and lives, so that they meet.
@@ -235,18 +225,11 @@ fn introduction(who: usize, life: u64, keys: usize) -> Claim {
             deleted: false,
         })
         .collect();
+    let name = format!("member-with-quite-a-long-name-{who}");
+    let address = ([10, 1, (who >> 8) as u8, who as u8], 4327);
     Claim {
         generation: DAWN_MS + life,
-        body: Some(heartsay_proto::gossip::Body {
-            name: format!("member-with-quite-a-long-name-{who}"),
-            host_id: vec![u8::try_from(who % 251).unwrap(); 16].into(),
-            ip: vec![10, 1, (who >> 8) as u8, (who & 255) as u8].into(),
-            port: 4327,
-            ref_unix_ms: DAWN_MS,
-            ref_heartbeat: 0,
-            interval_ms: 1000,
-            moves: 0,
-        }),
+        body: Some(packets::body(&name, 10 + who as u128, address.into(), DAWN_MS)),
         version: keys as u64,
         entries,
         ..Claim::default()
@@ -267,21 +250,8 @@ fn with_marks_of(claim: &Claim, about: Claim) -> Claim {
     Claim { heartbeat, left, down, restart_ms, accusations: accusations.clone(), ..about }
 }
 
-fn encoded(packet: &Packet) -> Vec<u8> {
-    let mut body = Vec::new();
-    encode_packet(packet, &mut body);
-    body
-}
-
-fn framed(body: &[u8], keyring: &Keyring) -> Vec<u8> {
-    let mut frame = Vec::new();
-    seal(body, &Cluster::new("laws").unwrap(), keyring, [3; 24], &mut frame);
-    frame
-}
-
 fn tell(node: &mut Node, claims: &[Claim]) -> Result<(), Rejected> {
-    let packet = Packet { sender: 99, heartbeat: 1, claims: claims.to_vec(), ..Packet::default() };
-    hand(node, &framed(&encoded(&packet), &Keyring::empty()))
+    hand(node, &packets::datagram(&packets::telling(claims.to_vec()), &config(1200)))
 }
 
 fn hand(node: &mut Node, bytes: &[u8]) -> Result<(), Rejected> {
@@ -302,13 +272,7 @@ fn fill(node: &mut Node, config: &Config, members: usize, keys: usize) {
     let from: SocketAddr = "10.0.0.2:4327".parse().unwrap();
     for who in 0..members {
         let keys = if who % 7 == 0 { keys } else { 0 };
-        let mut claim = introduction(who, 0, keys);
-        // 16 bits of the counter make the names differ beyond 65,536 too.
-        if let Some(body) = &mut claim.body {
-            body.host_id = (who as u128 + 10).to_be_bytes().to_vec().into();
-        }
-        let packet = Packet { sender: 99, claims: vec![claim], ..Packet::default() };
-        let frame = framed(&encoded(&packet), &config.keyring);
+        let frame = packets::datagram(&packets::telling(vec![introduction(who, 0, keys)]), config);
         let _ = node.handle(now, Input::Datagram { from, bytes: &frame });
         while !matches!(node.poll_output(), Output::Timeout(_)) {}
     }
@@ -317,7 +281,7 @@ fn fill(node: &mut Node, config: &Config, members: usize, keys: usize) {
 
 /// Takes everything out, checks lengths, and that what leaves can be read by those who have the key, and by no other.
 fn drain(node: &mut Node, limit: usize, keyring: &Keyring) -> usize {
-    let cluster = Cluster::new("laws").unwrap();
+    let cluster = config(limit).cluster;
     let mut sent = 0;
     loop {
         match node.poll_output() {

@@ -2,15 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
-mod common;
-
 use std::net::SocketAddr;
 
-use common::World;
 use heartsay_membership::{
-    Command, Event, HostId, Identity, Input, Instant, MemberEventKind, Name, NarrowPath, Node, Output,
-    Rejected,
+    Command, Event, Input, Instant, MemberEventKind, NarrowPath, Node, Output, Rejected,
 };
+use heartsay_testkit::{Start, World};
 
 /// What a tunnel of 600 bytes leaves of an IPv4 packet.
 const TUNNEL: usize = 572;
@@ -21,7 +18,7 @@ fn much() -> Vec<(String, Vec<u8>)> {
 }
 
 fn narrow_paths(world: &World, name: &str) -> Vec<NarrowPath> {
-    world.nodes[name].node.narrow_paths()
+    world.node(name).narrow_paths()
 }
 
 #[test]
@@ -32,17 +29,17 @@ fn who_is_behind_a_narrow_path_joins_and_everybody_has_everything() {
         world.start(&format!("n{i}"), &["n1"]);
     }
     world.wait(10.0, World::agree);
-    world.narrow.insert("n5".into(), TUNNEL);
+    world.wire.narrow.insert("n5".into(), TUNNEL);
     world.start("n5", &["n1"]);
-    let took = world.wait(60.0, |w| w.agree() && w.nodes["n5"].node.is_joined());
+    let took = world.wait(60.0, |w| w.agree() && w.node("n5").is_joined());
     assert!(took < 20.0, "took {took}");
-    assert_eq!(world.nodes["n5"].node.stats().seeds_heard, 1);
+    assert_eq!(world.node("n5").stats().seeds_heard, 1);
     world.run(10.0);
     let found = narrow_paths(&world, "n5");
     assert!(found.iter().any(|path| !path.told), "{found:?}");
     assert!(found.iter().all(|path| path.passes == 512 && path.lost == 1200), "{found:?}");
     for i in 1..=5 {
-        assert_eq!(world.events(&format!("n{i}"), MemberEventKind::Suspect), 0);
+        assert_eq!(world.count(&format!("n{i}"), MemberEventKind::Suspect), 0);
     }
 }
 
@@ -50,12 +47,12 @@ fn who_is_behind_a_narrow_path_joins_and_everybody_has_everything() {
 fn news_too_long_for_a_path_that_has_become_narrow_goes_in_pieces() {
     let mut world = World::cluster(5);
     world.run(5.0);
-    world.narrow.insert("n5".into(), TUNNEL);
+    world.wire.narrow.insert("n5".into(), TUNNEL);
     let tags = much().into_iter().map(|(key, value)| (key, Some(value))).collect();
     world.command("n1", Command::Set(tags)).unwrap();
     let took = world.wait(60.0, World::agree);
     assert!(took < 30.0, "took {took}");
-    let n5 = world.nodes["n5"].address;
+    let n5 = world.address("n5");
     let names = |w: &World| (1..5).any(|i| narrow_paths(w, &format!("n{i}")).iter().any(|p| p.to == n5));
     assert!(names(&world));
     // From then on nobody sends it anything long but to measure again.
@@ -64,11 +61,11 @@ fn news_too_long_for_a_path_that_has_become_narrow_goes_in_pieces() {
     world.command("n1", Command::Set(tags)).unwrap();
     world.wait(30.0, World::agree);
     // When the path is mended, that is found out.
-    world.narrow.clear();
+    world.wire.narrow.clear();
     world.run(620.0 * 2.0);
     for name in ["n1", "n2", "n3", "n4", "n5"] {
         assert_eq!(narrow_paths(&world, name), [], "{name}");
-        let last = world.nodes[name].events.iter().rev().find_map(|(_, event)| {
+        let last = world.events(name).iter().rev().find_map(|(_, event)| {
             if let Event::PathLimited { narrow, .. } = event { Some(*narrow) } else { None }
         });
         assert_ne!(last, Some(true), "{name}");
@@ -79,7 +76,7 @@ fn news_too_long_for_a_path_that_has_become_narrow_goes_in_pieces() {
 fn where_nothing_long_is_sent_nothing_is_measured() {
     let mut world = World::cluster(5);
     world.run(60.0);
-    assert!(world.sent.iter().all(|(_, _, length)| *length <= 512));
+    assert!(world.sent.iter().all(|sent| sent.bytes <= 512));
 }
 
 #[test]
@@ -92,7 +89,7 @@ fn much_news_on_whole_paths_finds_none_narrow() {
     }
     let limited = |e: &Event| matches!(e, Event::PathLimited { .. });
     world.wait(30.0, World::agree);
-    assert!(world.nodes.values().flat_map(|p| &p.events).all(|(_, e)| !limited(e)));
+    assert!(!world.all_events().any(limited));
 }
 
 /// Everything that `node` sends until it wants to wait, and until when.
@@ -109,21 +106,13 @@ fn drain(node: &mut Node) -> (Vec<(SocketAddr, Vec<u8>)>, Instant) {
 
 #[test]
 fn a_seed_that_is_ourselves_is_dropped_without_a_word_and_a_real_echo_is_refused() {
-    let address: SocketAddr = "10.0.0.1:4327".parse().unwrap();
     let (alias, source) = ("127.0.1.1:4327".parse().unwrap(), "127.0.0.1:4327".parse().unwrap());
-    let me = Identity {
-        name: Name::new("n1").unwrap(),
-        host_id: HostId(1),
-        generation: common::DAWN_MS,
-        address,
-        state: Vec::new(),
-    };
     let mut now = Instant::EPOCH;
-    let mut node = Node::new(me, World::config(), 7, now).unwrap();
+    let (mut node, _) = Start::new("n1").node(1, 7, now);
     node.handle(now, Input::Command(Command::Seeds(vec![alias]))).unwrap();
     let mut calls = Vec::new();
     let mut wake = drain(&mut node).1;
-    while wake < now + core::time::Duration::from_secs(120) && now.as_micros() < 300_000_000 {
+    while wake < now + std::time::Duration::from_secs(120) && now.as_micros() < 300_000_000 {
         now = now.max(wake);
         node.handle(now, Input::Timeout).unwrap();
         let (sent, next) = drain(&mut node);

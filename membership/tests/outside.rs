@@ -7,18 +7,16 @@
     reason = "a test may stop at the first surprise"
 )]
 
-mod common;
-
-use common::World;
 use heartsay_membership::{
-    Config, Electorate, Event, HostId, Identity, MemberEventKind, Name, Node, OutsideReason, Quorum, Status,
+    Command, Config, Electorate, Event, HostId, MemberEventKind, OutsideReason, Quorum, Status,
 };
+use heartsay_testkit::{Start, World, config};
 
 /// Nodes `n1` to `nN` that all vote, given ten seconds to settle.
 fn voters(count: u32) -> World {
     let mut world = World::new();
     for i in 1..=count {
-        world.start_as(&format!("n{i}"), i.into(), &["n1"], config(count));
+        world.start_as(&format!("n{i}"), i.into(), &["n1"], voting(count));
     }
     world.run(30.0);
     assert!((1..=count).all(|i| quorum(&world, &format!("n{i}")) == Quorum::Held));
@@ -26,22 +24,22 @@ fn voters(count: u32) -> World {
     world
 }
 
-fn config(count: u32) -> Config {
+fn voting(count: u32) -> Config {
     let electorate: Electorate = count.to_string().parse().unwrap();
-    Config { electorate: Some(electorate), ..World::config() }
+    Config { electorate: Some(electorate), ..config() }
 }
 
 fn quorum(world: &World, name: &str) -> Quorum {
-    world.nodes[name].node.quorum(world.now).quorum
+    world.node(name).quorum(world.now).quorum
 }
 
 /// The word for why `name` believes that it is out.
 fn outside(world: &World, name: &str) -> Option<&'static str> {
-    world.nodes[name].node.outside().map(|outside| outside.reason.word())
+    world.node(name).outside().map(|outside| outside.reason.word())
 }
 
-/// Nine of ten datagrams to `name` are lost, without a lot: the wire is cut nine tenths of each second, while all that it
-/// sends arrives. Whenever `never` holds, the test fails.
+/// Nine of ten datagrams to `name` are lost, while all that it sends arrives, until `until` holds. `never` must not hold
+/// meanwhile.
 fn deafen(
     world: &mut World,
     name: &str,
@@ -49,27 +47,18 @@ fn deafen(
     never: impl Fn(&World) -> bool,
     until: impl Fn(&World) -> bool,
 ) {
-    let others: Vec<String> = world.nodes.keys().filter(|other| *other != name).cloned().collect();
-    for step in 0..seconds * 100 {
-        // A tenth of the time, in pieces of 10 ms.
-        if step.wrapping_mul(2_654_435_761) >> 16 & 0xff >= 26 {
-            world.cut.extend(others.iter().map(|other| (other.clone(), name.to_owned())));
-        } else {
-            world.heal();
-        }
-        world.run(0.01);
+    world.wire.loss = world.others(name).into_iter().map(|other| ((other, name.to_owned()), 0.9)).collect();
+    world.wait(f64::from(seconds), |world| {
         assert!(!never(world), "{world:?}");
-        if until(world) {
-            return;
-        }
-    }
-    panic!("not within {seconds} s: {world:?}");
+        until(world)
+    });
+    world.wire.loss.clear();
 }
 
 /// Somebody who holds quorum has n2 for down, and n2 would say that it holds it too.
 fn two_would_act(world: &World) -> bool {
     quorum(world, "n2") == Quorum::Held
-        && world.nodes.keys().any(|other| {
+        && world.names().any(|other| {
             other != "n2"
                 && world.status(other, "n2") == Some(Status::Down)
                 && quorum(world, other) == Quorum::Held
@@ -81,27 +70,23 @@ fn who_is_kept_out_learns_it_and_holds_no_quorum_from_before_the_verdict_on() {
     for count in [3, 5, 9] {
         let mut world = voters(count);
         deafen(&mut world, "n2", 120, two_would_act, |w| outside(w, "n2") == Some("kept-out"));
-        let told = world.nodes["n2"].node.outside().unwrap();
+        let told = world.node("n2").outside().unwrap();
         assert!(
             matches!(told.reason, OutsideReason::KeptOut { beats: 1..=61 }) && told.by.len() >= 2,
             "{told:?}"
         );
         assert!(told.to_string().contains("keep this member out"), "{told}");
-        let status = world.nodes["n2"].node.quorum(world.now);
+        let status = world.node("n2").quorum(world.now);
         assert_eq!(status.quorum, Quorum::Lost);
         assert!(status.reason.contains("keep this member out"), "{}", status.reason);
         let said = |e: &Event| matches!(e, Event::Outside(Some(_)));
-        assert_eq!(world.nodes["n2"].events.iter().filter(|(_, e)| said(e)).count(), 1, "told once");
+        assert_eq!(world.events("n2").iter().filter(|(_, e)| said(e)).count(), 1, "told once");
         world.heal();
         world.wait(150.0, |w| outside(w, "n2").is_none() && w.all_say("n2", Status::Alive));
         world.wait(10.0, |w| quorum(w, "n2") == Quorum::Held);
         let back = |e: &Event| matches!(e, Event::Outside(None));
-        assert_eq!(
-            world.nodes["n2"].events.iter().filter(|(_, e)| back(e)).count(),
-            1,
-            "and once when it is over"
-        );
-        for other in world.nodes.keys().filter(|other| *other != "n2") {
+        assert_eq!(world.events("n2").iter().filter(|(_, e)| back(e)).count(), 1, "and once when it is over");
+        for other in world.names().filter(|other| *other != "n2") {
             assert_eq!(quorum(&world, other), Quorum::Held);
         }
     }
@@ -110,10 +95,10 @@ fn who_is_kept_out_learns_it_and_holds_no_quorum_from_before_the_verdict_on() {
 #[test]
 fn who_rests_holds_no_quorum_when_it_is_called_down() {
     let mut world = voters(3);
-    world.command("n2", heartsay_membership::Command::Beat(false)).unwrap();
+    world.command("n2", Command::Beat(false)).unwrap();
     world.wait(8.0, |w| w.all_say("n2", Status::Down));
     world.wait(2.0, |w| quorum(w, "n2") == Quorum::Lost && outside(w, "n2") == Some("down"));
-    world.command("n2", heartsay_membership::Command::Beat(true)).unwrap();
+    world.command("n2", Command::Beat(true)).unwrap();
     world.wait(5.0, |w| quorum(w, "n2") == Quorum::Held && outside(w, "n2").is_none());
 }
 
@@ -121,7 +106,7 @@ fn who_rests_holds_no_quorum_when_it_is_called_down() {
 fn a_mute_member_knows_that_nobody_answers_it() {
     let mut world = voters(5);
     for other in ["n1", "n3", "n4", "n5"] {
-        world.cut.insert(("n2".into(), other.into()));
+        world.wire.cut.insert(("n2".into(), other.into()));
     }
     world.wait(2.0, |w| quorum(w, "n2") == Quorum::Lost);
     world.wait(15.0, |w| outside(w, "n2") == Some("unanswered"));
@@ -140,25 +125,25 @@ fn of_two_the_one_that_is_left_is_not_out() {
 
 /// A second process of the name `n3`, under another key of this little world. It comes with the given host id.
 fn twin(world: &mut World, host: u128, config: Config) {
-    let address = "10.0.0.99:4099".parse().unwrap();
-    world.start_under("twin", "n3", host, address, &["n1"], config);
+    let twin = Start::new("n3").key("twin").host(host).at("10.0.0.99:4099".parse().unwrap());
+    world.add(twin.seeds(&["n1"]).config(config));
 }
 
 fn refusals(world: &World, name: &str) -> usize {
-    world.nodes[name].events.iter().filter(|(_, e)| matches!(e, Event::NameRefused { .. })).count()
+    world.events(name).iter().filter(|(_, e)| matches!(e, Event::NameRefused { .. })).count()
 }
 
 #[test]
 fn a_refused_name_has_not_joined_holds_no_quorum_and_is_told_so_once() {
     let mut world = voters(3);
-    twin(&mut world, 999, config(3));
+    twin(&mut world, 999, voting(3));
     for _ in 0..200 {
         world.run(0.1);
         assert_ne!(quorum(&world, "twin"), Quorum::Held);
         let joined = |e: &Event| matches!(e, Event::Joined { .. });
-        assert!(!world.nodes["twin"].events.iter().any(|(_, e)| joined(e)));
+        assert!(!world.events("twin").iter().any(|(_, e)| joined(e)));
     }
-    assert!(!world.nodes["twin"].node.is_joined());
+    assert!(!world.node("twin").is_joined());
     assert_eq!((outside(&world, "twin"), refusals(&world, "twin")), (Some("refused"), 1));
     assert_eq!(
         (refusals(&world, "n3"), quorum(&world, "n3")),
@@ -166,7 +151,7 @@ fn a_refused_name_has_not_joined_holds_no_quorum_and_is_told_so_once() {
         "the first is not disturbed"
     );
     world.kill("n3");
-    world.wait(15.0, |w| w.nodes["twin"].node.is_joined() && quorum(w, "twin") == Quorum::Held);
+    world.wait(15.0, |w| w.node("twin").is_joined() && quorum(w, "twin") == Quorum::Held);
     assert_eq!(outside(&world, "twin"), None);
 }
 
@@ -174,17 +159,16 @@ fn a_refused_name_has_not_joined_holds_no_quorum_and_is_told_so_once() {
 fn of_a_copied_state_directory_the_later_process_gives_way_without_a_storm() {
     for count in [2, 3, 7] {
         let mut world = voters(count.max(3));
-        twin(&mut world, 3, config(count.max(3)));
+        twin(&mut world, 3, voting(count.max(3)));
         world.wait(3.0, |w| outside(w, "twin") == Some("refused"));
         world.run(20.0);
         assert_eq!((outside(&world, "twin"), refusals(&world, "twin")), (Some("refused"), 1));
-        assert!(!world.nodes["twin"].node.is_joined());
+        assert!(!world.node("twin").is_joined());
         assert_eq!((outside(&world, "n3"), refusals(&world, "n3")), (None, 0));
-        let others = world.nodes.keys().filter(|n| !["n3", "twin"].contains(&n.as_str())).count();
-        assert!(world.events("n3", MemberEventKind::Restart) <= 2 * others, "once there and once back");
-        let name = Name::new("n3").unwrap();
-        let seen = world.nodes["n1"].node.member(world.now, &name).unwrap();
-        assert_eq!((seen.address, seen.status), (world.nodes["n3"].address, Status::Alive));
+        let others = world.names().filter(|n| !["n3", "twin"].contains(n)).count();
+        assert!(world.count("n3", MemberEventKind::Restart) <= 2 * others, "once there and once back");
+        let seen = world.member("n1", "n3").unwrap();
+        assert_eq!((seen.address, seen.status), (world.address("n3"), Status::Alive));
         assert_eq!((quorum(&world, "n3"), quorum(&world, "twin")), (Quorum::Held, Quorum::Lost));
     }
 }
@@ -195,16 +179,13 @@ fn a_host_that_restarts_elsewhere_with_its_state_directory_is_no_twin() {
     let elsewhere = "10.0.0.98:4098".parse().unwrap();
     world.kill("n3");
     world.run(0.2);
-    world.start_at("n3", 3, elsewhere, &["n1"], config(5));
-    let moved = |w: &World| {
-        let name = Name::new("n3").unwrap();
-        let at = |p: &common::Place| p.node.member(w.now, &name).is_some_and(|m| m.address == elsewhere);
-        w.nodes.values().all(at)
-    };
-    world.wait(1.0, |w| w.nodes["n3"].node.is_joined() && moved(w));
+    world.add(Start::new("n3").host(3).at(elsewhere).seeds(&["n1"]).config(voting(5)));
+    let moved =
+        |w: &World| w.names().all(|by| w.member(by, "n3").is_some_and(|seen| seen.address == elsewhere));
+    world.wait(1.0, |w| w.node("n3").is_joined() && moved(w));
     world.run(10.0);
     assert_eq!((outside(&world, "n3"), refusals(&world, "n3")), (None, 0));
-    assert_eq!((quorum(&world, "n3"), world.events("n3", MemberEventKind::Restart)), (Quorum::Held, 4));
+    assert_eq!((quorum(&world, "n3"), world.count("n3", MemberEventKind::Restart)), (Quorum::Held, 4));
 }
 
 #[test]
@@ -212,30 +193,21 @@ fn who_comes_back_with_a_slow_clock_at_another_address_begins_anew_above_its_own
     // The old address answers nothing, or refuses.
     for silent in [true, false] {
         let mut world = voters(3);
-        let before = world.nodes["n3"].node.own().generation;
+        let before = world.node("n3").own().generation;
         if silent {
             world.stop("n3");
-            let old = world.nodes.remove("n3").unwrap();
-            world.nodes.insert("past".into(), old);
+            world.rename("n3", "past");
             ["n1", "n2"].iter().for_each(|other| world.cut_between("past", other));
             world.cut_between("past", "n3");
         } else {
             world.kill("n3");
         }
-        world.start_at("n3", 3, "10.0.0.98:4098".parse().unwrap(), &["n1"], config(3));
-        let identity = Identity {
-            name: Name::new("n3").unwrap(),
-            host_id: HostId(3),
-            generation: before - 3_600_000,
-            address: world.nodes["n3"].address,
-            state: Vec::new(),
-        };
-        let seed = world.nodes["n1"].address;
-        world.nodes.get_mut("n3").unwrap().node = Node::new(identity, config(3), 1, world.now).unwrap();
-        world.command("n3", heartsay_membership::Command::Seeds(vec![seed])).unwrap();
+        let elsewhere = "10.0.0.98:4098".parse().unwrap();
+        let start = Start::new("n3").host(3).at(elsewhere).seeds(&["n1"]).config(voting(3));
+        world.add(start.generation(before - 3_600_000));
         let raised = |w: &World| {
             let raised = |e: &Event| matches!(e, Event::GenerationRaised(g) if *g == before + 1);
-            w.nodes["n3"].events.iter().any(|(_, e)| raised(e))
+            w.events("n3").iter().any(|(_, e)| raised(e))
         };
         world.wait(6.0, raised);
         world.wait(6.0, |w| w.status("n1", "n3") == Some(Status::Alive) && quorum(w, "n3") == Quorum::Held);
@@ -252,7 +224,7 @@ fn told(world: &World, name: &str) -> Vec<&'static str> {
         let name = matches!(event, Event::NameRefused { .. }).then_some("name");
         name.or_else(|| matches!(event, Event::Joined { .. }).then_some("joined"))
     };
-    world.nodes[name].events.iter().filter_map(|(_, event)| word(event)).collect()
+    world.events(name).iter().filter_map(|(_, event)| word(event)).collect()
 }
 
 #[test]
@@ -263,19 +235,19 @@ fn clones_that_reach_only_others_do_not_raise_their_lives_for_ever() {
             // The copy was there first.
             world.kill("n3");
             world.run(1.0);
-            world.start_as("n3", 3, &["n1"], config(3));
+            world.start_as("n3", 3, &["n1"], voting(3));
             world.run(20.0);
         }
         world.cut_between("n3", "twin");
-        twin(&mut world, 3, config(3));
+        twin(&mut world, 3, voting(3));
         world.run(60.0);
         let refused: Vec<&str> =
             ["n3", "twin"].into_iter().filter(|n| outside(&world, n) == Some("refused")).collect();
         assert_eq!(refused, ["twin"], "the one with the higher address: {world:?}");
         assert_eq!((refusals(&world, "twin"), refusals(&world, "n3")), (1, 0));
-        let generation = world.nodes["n3"].node.own().generation;
+        let generation = world.node("n3").own().generation;
         world.run(60.0);
-        assert_eq!(world.nodes["n3"].node.own().generation, generation, "nobody is raised any more");
+        assert_eq!(world.node("n3").own().generation, generation, "nobody is raised any more");
         assert_eq!((quorum(&world, "n3"), quorum(&world, "twin")), (Quorum::Held, Quorum::Lost));
         world.kill("n3");
         world.wait(30.0, |w| outside(w, "twin").is_none() && quorum(w, "twin") == Quorum::Held);
@@ -287,7 +259,7 @@ fn whoever_was_refused_joins_when_it_is_in_whatever_came_between() {
     // Straight in; unanswered first, being cut off.
     for cut in [false, true] {
         let mut world = voters(3);
-        twin(&mut world, 999, config(3));
+        twin(&mut world, 999, voting(3));
         world.wait(3.0, |w| outside(w, "twin") == Some("refused"));
         if cut {
             ["n1", "n2", "n3"].iter().for_each(|other| world.cut_between("twin", other));
@@ -303,7 +275,7 @@ fn whoever_was_refused_joins_when_it_is_in_whatever_came_between() {
             &["name", "refused", "in", "joined"]
         };
         assert_eq!(told(&world, "twin"), expected);
-        assert!(world.nodes["twin"].node.is_joined());
+        assert!(world.node("twin").is_joined());
     }
 }
 
@@ -311,7 +283,7 @@ fn whoever_was_refused_joins_when_it_is_in_whatever_came_between() {
 fn whoever_was_in_and_is_unanswered_does_not_join_again() {
     let mut world = voters(5);
     for other in ["n1", "n3", "n4", "n5"] {
-        world.cut.insert(("n2".into(), other.into()));
+        world.wire.cut.insert(("n2".into(), other.into()));
     }
     world.wait(15.0, |w| outside(w, "n2") == Some("unanswered"));
     world.heal();
@@ -323,20 +295,14 @@ fn whoever_was_in_and_is_unanswered_does_not_join_again() {
 fn two_clusters(first_is_here: bool) -> World {
     let mut world = World::new();
     let here =
-        |world: &mut World| (1..=3).for_each(|i| world.start_as(&format!("n{i}"), i, &["n1"], config(6)));
+        |world: &mut World| (1..=3).for_each(|i| world.start_as(&format!("n{i}"), i, &["n1"], voting(6)));
     let there = |world: &mut World| {
-        let others: Vec<String> = world.nodes.keys().cloned().collect();
         for (a, b) in ["n4", "n5", "twin"].iter().flat_map(|a| ["n1", "n2", "n3"].map(|b| (*a, b))) {
             world.cut_between(a, b);
         }
-        (4..=5).for_each(|i| world.start_as(&format!("n{i}"), i, &["n4"], config(6)));
-        let kept = world.nodes.remove("n3");
-        let address = "10.0.0.99:4099".parse().unwrap();
-        world.start_at("n3", 999, address, &["n4"], config(6));
-        let twin = world.nodes.remove("n3").unwrap();
-        world.nodes.insert("twin".into(), twin);
-        world.nodes.extend(kept.map(|kept| ("n3".to_owned(), kept)));
-        assert!(others.iter().all(|other| world.nodes.contains_key(other)));
+        (4..=5).for_each(|i| world.start_as(&format!("n{i}"), i, &["n4"], voting(6)));
+        let twin = Start::new("n3").key("twin").host(999).at("10.0.0.99:4099".parse().unwrap());
+        world.add(twin.seeds(&["n4"]).config(voting(6)));
     };
     if first_is_here {
         here(&mut world);
@@ -358,13 +324,11 @@ fn of_two_clusters_that_meet_with_a_holder_of_one_name_each_the_first_keeps_it()
     for first_is_here in [true, false] {
         let mut world = two_clusters(first_is_here);
         let (first, later) = if first_is_here { ("n3", "twin") } else { ("twin", "n3") };
-        assert!(
-            ["n3", "twin"].iter().all(|n| outside(&world, n).is_none() && world.nodes[*n].node.is_joined())
-        );
+        assert!(["n3", "twin"].iter().all(|n| outside(&world, n).is_none() && world.node(n).is_joined()));
         world.forget_events();
         world.heal();
-        let seed = world.nodes["n4"].address;
-        world.command("n1", heartsay_membership::Command::Seeds(vec![seed])).unwrap();
+        let seed = world.address("n4");
+        world.command("n1", Command::Seeds(vec![seed])).unwrap();
         let host = HostId(if first_is_here { 3 } else { 999 });
         for _ in 0..300 {
             world.run(0.1);
@@ -372,9 +336,8 @@ fn of_two_clusters_that_meet_with_a_holder_of_one_name_each_the_first_keeps_it()
         }
         assert_eq!((outside(&world, first), outside(&world, later)), (None, Some("refused")), "{world:?}");
         assert_eq!((told(&world, first), told(&world, later)), (vec![], vec!["name", "refused"]));
-        let name = Name::new("n3").unwrap();
         for other in ["n1", "n2", "n4", "n5"] {
-            let seen = world.nodes[other].node.member(world.now, &name).unwrap();
+            let seen = world.member(other, "n3").unwrap();
             assert_eq!((seen.host_id, seen.status), (host, Status::Alive), "at {other}");
         }
         world.wait(10.0, |w| quorum(w, first) == Quorum::Held && quorum(w, later) == Quorum::Lost);
@@ -388,17 +351,13 @@ fn of_two_clusters_that_meet_with_a_holder_of_one_name_each_the_first_keeps_it()
 fn of_two_that_are_alone_under_one_name_the_later_gives_way_whoever_calls() {
     for later_calls in [true, false] {
         let mut world = World::new();
-        world.start_as("n3", 3, &[], config(2));
+        world.start_as("n3", 3, &[], voting(2));
         world.run(1.0);
-        let address = "10.0.0.99:4099".parse().unwrap();
-        let first = world.nodes.remove("n3").unwrap();
-        world.start_at("n3", 2, address, &[], config(2));
-        let later = world.nodes.remove("n3").unwrap();
-        world.nodes.insert("twin".into(), later);
-        world.nodes.insert("n3".into(), first);
+        let later = Start::new("n3").key("twin").host(2).at("10.0.0.99:4099".parse().unwrap());
+        world.add(later.config(voting(2)));
         let (caller, called) = if later_calls { ("twin", "n3") } else { ("n3", "twin") };
-        let seed = world.nodes[called].address;
-        world.command(caller, heartsay_membership::Command::Seeds(vec![seed])).unwrap();
+        let seed = world.address(called);
+        world.command(caller, Command::Seeds(vec![seed])).unwrap();
         world.run(20.0);
         assert_eq!((outside(&world, "n3"), outside(&world, "twin")), (None, Some("refused")), "{world:?}");
         assert_eq!((refusals(&world, "n3"), refusals(&world, "twin")), (0, 1));
@@ -408,10 +367,10 @@ fn of_two_that_are_alone_under_one_name_the_later_gives_way_whoever_calls() {
 #[test]
 fn a_host_that_is_renamed_votes_under_its_new_name_and_takes_quorum_from_nobody() {
     let mut world = voters(3);
-    let address = world.nodes["n3"].address;
+    let address = world.address("n3");
     world.kill("n3");
     world.run(0.3);
-    world.start_at("renamed", 3, address, &["n1"], config(3));
+    world.add(Start::new("renamed").host(3).at(address).seeds(&["n1"]).config(voting(3)));
     world.run(15.0);
     assert_eq!(world.status("n1", "n3"), Some(Status::Down));
     for name in ["n1", "n2", "renamed"] {
@@ -419,11 +378,11 @@ fn a_host_that_is_renamed_votes_under_its_new_name_and_takes_quorum_from_nobody(
             quorum(&world, name),
             Quorum::Held,
             "{name}: {}",
-            world.nodes[name].node.quorum(world.now).reason
+            world.node(name).quorum(world.now).reason
         );
     }
     // A fourth host is one too many, whoever is down.
-    world.start_as("n4", 4, &["n1"], config(3));
+    world.start_as("n4", 4, &["n1"], voting(3));
     world.run(15.0);
     assert_ne!(quorum(&world, "n1"), Quorum::Held);
 }

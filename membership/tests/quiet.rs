@@ -1,24 +1,19 @@
 //! What a member of a quiet cluster takes from the heap.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "a test with the helpers of the benches")]
-
 use std::time::Duration;
 
-#[path = "../benches/support/mod.rs"]
-mod support;
-
-use support::allocations::{self, Counting};
-use support::transcript::{Kind, Transcript};
+use heartsay_testkit::allocations::{self, Counting};
+use heartsay_testkit::recording::{Kind, Recording};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn in_the_quiet_memory_is_taken_for_what_leaves_and_for_nothing_else() {
-    let transcript = Transcript::record(60, Duration::from_secs(20));
-    let mut node = transcript.node();
+    let recording = Recording::new(60, Duration::from_secs(20));
+    let mut node = recording.node();
     let mut seen = [0; 3];
-    for line in &transcript.lines {
+    for line in &recording.lines {
         let before = allocations::taken();
         let sent = line.live_through(&mut node);
         let taken = allocations::taken() - before;

@@ -7,40 +7,32 @@
     reason = "a test may stop at the first surprise"
 )]
 
-mod common;
-
-use std::net::SocketAddr;
-
-use common::{DAWN_MS, World};
 use heartsay_membership::{
-    Command, Config, Electorate, Event, HostId, Input, KeyChange, MemberEventKind, MemberView, Name, Quorum,
-    Status,
+    Config, Electorate, Event, HostId, Input, KeyChange, MemberEventKind, MemberView, Quorum, Status,
 };
-use heartsay_proto::gossip::{Accusation, Body, Claim, Packet};
-use heartsay_proto::{Keyring, encode_packet, seal};
+use heartsay_proto::gossip::{Accusation, Body, Claim};
+use heartsay_testkit::{DAWN_MS, Start, World, config, packets};
 
 const NEW: &str = "10.0.7.7:4007";
 
 fn seen(world: &World, by: &str, subject: &str) -> MemberView {
-    world.nodes[by].node.member(world.now, &Name::new(subject).unwrap()).unwrap()
+    world.member(by, subject).unwrap()
 }
 
 /// The host of `who` has the address `to`, and its agent is told so.
 fn readdress(world: &mut World, who: &str, to: &str) {
-    let to: SocketAddr = to.parse().unwrap();
-    world.nodes.get_mut(who).unwrap().address = to;
-    world.command(who, Command::Readdress(to)).unwrap();
+    world.readdress(who, to.parse().unwrap());
 }
 
 fn everybody_has(world: &World, who: &str, address: &str) -> bool {
-    world.nodes.keys().all(|by| seen(world, by, who).address.to_string() == address)
+    world.names().all(|by| seen(world, by, who).address.to_string() == address)
 }
 
 /// What others were told of `who`, each kind once and in order.
 fn told(world: &World, who: &str) -> Vec<MemberEventKind> {
-    let others = world.nodes.iter().filter(|(name, _)| *name != who);
+    let others = world.names().filter(|name| *name != who);
     let mut kinds: Vec<MemberEventKind> = others
-        .flat_map(|(_, place)| &place.events)
+        .flat_map(|name| world.events(name))
         .filter_map(|(_, event)| {
             let Event::Member(event) = event else { return None };
             (event.name.as_str() == who).then_some(event.kind)
@@ -54,8 +46,7 @@ fn told(world: &World, who: &str) -> Vec<MemberEventKind> {
 fn voting(count: u32) -> World {
     let mut world = World::new();
     for i in 1..=count {
-        let config =
-            Config { electorate: Some(Electorate::expected(count)), fence: count <= 9, ..World::config() };
+        let config = Config { electorate: Some(Electorate::expected(count)), fence: count <= 9, ..config() };
         world.start_as(&format!("n{i}"), u128::from(i), &["n1"], config);
     }
     world.run(20.0);
@@ -83,18 +74,18 @@ fn a_member_that_moves_is_found_at_its_new_address_at_once_and_missed_by_nobody(
             after.heartbeat
         );
         assert_eq!(after.reachable, Some(true));
-        for (name, place) in &world.nodes {
+        for name in world.names() {
             let about_others =
                 |event: &Event| !matches!(event, Event::Member(event) if event.name.as_str() == "n2");
             let others: Vec<&Event> =
-                place.events.iter().map(|(_, event)| event).filter(|e| about_others(e)).collect();
+                world.events(name).iter().map(|(_, event)| event).filter(|e| about_others(e)).collect();
             let own =
                 [Event::Readdressed { address: NEW.parse().unwrap(), generation: before.generation + 1 }];
             let expected: Vec<&Event> = if name == "n2" { own.iter().collect() } else { Vec::new() };
             assert_eq!(others, expected, "at {name}: quorum is held all the time, nobody is suspected");
         }
         assert_eq!(told(&world, "n2"), [MemberEventKind::Update]);
-        assert_eq!(world.events("n2", MemberEventKind::Update), count as usize, "once at each");
+        assert_eq!(world.count("n2", MemberEventKind::Update), count as usize, "once at each");
     }
 }
 
@@ -102,12 +93,12 @@ fn a_member_that_moves_is_found_at_its_new_address_at_once_and_missed_by_nobody(
 fn the_update_says_what_changed() {
     let mut world = World::cluster(3);
     world.forget_events();
-    let old = world.nodes["n2"].address;
+    let old = world.address("n2");
     readdress(&mut world, "n2", NEW);
     world.run(1.0);
-    for place in world.nodes.values() {
-        let told: Vec<_> = place
-            .events
+    for name in world.names() {
+        let told: Vec<_> = world
+            .events(name)
             .iter()
             .filter_map(|(_, event)| {
                 let Event::Member(event) = event else { return None };
@@ -126,14 +117,14 @@ fn who_was_called_down_before_it_had_an_address_again_is_back_at_once() {
     // Its old address is gone: nobody is there any more, and it reaches nobody.
     world.vanish("n2");
     let gone =
-        |w: &World| w.nodes.keys().filter(|n| *n != "n2").all(|by| w.status(by, "n2") == Some(Status::Down));
+        |w: &World| w.names().filter(|n| *n != "n2").all(|by| w.status(by, "n2") == Some(Status::Down));
     world.wait(6.0, gone);
     world.run(20.0);
     world.heal();
     world.forget_events();
     readdress(&mut world, "n2", NEW);
     world.wait(2.0, |w| everybody_has(w, "n2", NEW) && w.all_say("n2", Status::Alive));
-    world.wait(20.0, |w| w.nodes["n2"].node.quorum(w.now).quorum == Quorum::Held);
+    world.wait(20.0, |w| w.node("n2").quorum(w.now).quorum == Quorum::Held);
     assert_eq!(told(&world, "n2"), [MemberEventKind::Alive, MemberEventKind::Update]);
 }
 
@@ -187,8 +178,8 @@ fn a_restart_after_a_move_is_a_restart() {
     world.kill("n2");
     world.run(0.2);
     world.forget_events();
-    world.start_at("n2", 2, NEW.parse().unwrap(), &["n1"], World::config());
-    world.wait(2.0, |w| w.events("n2", MemberEventKind::Restart) == 3);
+    world.add(Start::new("n2").host(2).at(NEW.parse().unwrap()).seeds(&["n1"]));
+    world.wait(2.0, |w| w.count("n2", MemberEventKind::Restart) == 3);
     assert!(world.all_say("n2", Status::Alive));
 }
 
@@ -201,7 +192,7 @@ fn a_move_to_where_it_is_already_changes_nothing() {
     readdress(&mut world, "n2", &address);
     world.run(2.0);
     assert_eq!(seen(&world, "n1", "n2").generation, before.generation);
-    assert_eq!(world.events("n2", MemberEventKind::Update), 0);
+    assert_eq!(world.count("n2", MemberEventKind::Update), 0);
 }
 
 /// A later life of n2 at another address, as somebody tells it to n1.
@@ -212,28 +203,17 @@ fn told_of_later_life(world: &mut World, later: u64, moves: u32) {
 /// The same with what others say against it.
 fn told_of_accused_life(world: &mut World, later: u64, moves: u32, accusations: Vec<Accusation>) {
     let known = seen(world, "n1", "n2");
+    let body = packets::body("n2", known.host_id.0, NEW.parse().unwrap(), known.generation);
     let claim = Claim {
         generation: known.generation + later,
         heartbeat: known.heartbeat,
-        body: Some(Body {
-            name: "n2".into(),
-            host_id: known.host_id.0.to_be_bytes().to_vec().into(),
-            ip: vec![10, 0, 7, 7].into(),
-            port: 4007,
-            ref_unix_ms: known.generation,
-            ref_heartbeat: 0,
-            interval_ms: 1000,
-            moves,
-        }),
+        body: Some(Body { moves, ..body }),
         accusations,
         ..Claim::default()
     };
-    let packet = Packet { sender: 1, claims: vec![claim], ..Packet::default() };
-    let (mut body, mut frame) = (Vec::new(), Vec::new());
-    encode_packet(&packet, &mut body);
-    seal(&body, &World::config().cluster, &Keyring::empty(), [0; 24], &mut frame);
-    let from = "10.0.0.3:4003".parse().unwrap();
-    world.hand("n1", Input::Datagram { from, bytes: &frame }).unwrap();
+    let bytes = packets::datagram(&packets::telling(vec![claim]), &config());
+    let from = world.address("n3");
+    world.hand("n1", Input::Datagram { from, bytes: &bytes }).unwrap();
 }
 
 #[test]
@@ -247,7 +227,7 @@ fn only_the_record_of_the_later_life_tells_a_move_from_a_restart() {
         assert_eq!(seen(&world, "n1", "n2").host_id, HostId(2));
         assert!(seen(&world, "n1", "n2").generation >= DAWN_MS);
         told_of_later_life(&mut world, later, moves);
-        assert_eq!(world.events("n2", kind), 1, "{later} later, {moves} moves");
+        assert_eq!(world.count("n2", kind), 1, "{later} later, {moves} moves");
         assert_eq!(seen(&world, "n1", "n2").state.is_empty(), kind == Restart);
     }
 }
@@ -259,7 +239,7 @@ fn who_is_accused_at_its_new_address_is_looked_at_by_whoever_hears_both_at_once(
         let basis = seen(&world, "n1", "n2").heartbeat;
         let accusation = Accusation { by: 7, basis, kind: 1, silent_ms: 100, weak: false };
         told_of_accused_life(&mut world, 1, 1, Vec::from_iter(accused.then_some(accusation)));
-        let asked = world.calls.contains(&("n1".to_owned(), NEW.parse().unwrap()));
+        let asked = world.sent.iter().any(|sent| sent.from == "n1" && sent.to.to_string() == NEW);
         assert_eq!(asked, accused, "in the same moment");
     }
 }

@@ -7,24 +7,22 @@
     reason = "a test may stop at the first surprise"
 )]
 
-mod common;
-
 use std::time::Duration;
 
-use common::World;
-use heartsay_membership::{Command, Electorate, Event, MemberEventKind, Name, Quorum, Status};
+use heartsay_membership::{Command, Electorate, Event, MemberEventKind, Quorum, Status};
+use heartsay_testkit::{World, config};
 
 const FIVE: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
 
 #[test]
 fn five_are_upgraded_one_after_another_and_the_others_see_five_restarts_and_nothing_else() {
-    let mut config = World::config();
+    let mut config = config();
     config.electorate = Some(Electorate::expected(5));
     let mut world = World::new();
     for (host, name) in (1..).zip(FIVE) {
         world.start_as(name, host, &["n1", "n2"], config.clone());
     }
-    world.wait(20.0, |w| w.nodes.values().all(|p| p.node.quorum(w.now).quorum == Quorum::Held));
+    world.wait(20.0, |w| w.nodes().all(|node| node.quorum(w.now).quorum == Quorum::Held));
     world.run(10.0);
     world.forget_events();
     for (host, name) in (1..).zip(FIVE) {
@@ -33,10 +31,10 @@ fn five_are_upgraded_one_after_another_and_the_others_see_five_restarts_and_noth
         world.run(4.0);
         assert!(world.all_say(name, Status::Restarting), "{world:?}");
         world.start_as(name, host, &["n1", "n2"], config.clone());
-        world.wait(2.0, |w| w.all_say(name, Status::Alive) && w.nodes[name].node.members() == 5);
+        world.wait(2.0, |w| w.all_say(name, Status::Alive) && w.node(name).members() == 5);
         world.run(8.0);
-        for (other, place) in world.nodes.iter().filter(|(other, _)| *other != name) {
-            let seen: Vec<_> = place.events.iter().map(|(_, event)| event).collect();
+        for other in world.others(name) {
+            let seen: Vec<_> = world.events(&other).iter().map(|(_, event)| event).collect();
             let restart = |e: &Event| matches!(e, Event::Member(m) if m.name.as_str() == name && m.kind == MemberEventKind::Restart);
             assert!(matches!(seen[..], [only] if restart(only)), "{other} of {name}: {seen:?}");
         }
@@ -53,7 +51,7 @@ fn who_does_not_come_back_in_its_time_is_called_down_right_after_it() {
     world.kill("n5");
     world.run(14.0);
     assert!(world.all_say("n5", Status::Restarting), "{world:?}");
-    assert!(world.nodes.values().all(|p| p.events.is_empty()), "{world:?}");
+    assert_eq!(world.all_events().count(), 0, "{world:?}");
     world.wait(2.0, |w| w.all_say("n5", Status::Down));
 }
 
@@ -95,12 +93,11 @@ fn who_was_away_when_it_was_said_hears_of_it_before_it_can_call_it_down() {
     world.forget_events();
     world.run(5.0);
     assert!(world.all_say("n5", Status::Restarting), "{world:?}");
-    assert_eq!(world.events("n5", MemberEventKind::Down), 0);
+    assert_eq!(world.count("n5", MemberEventKind::Down), 0);
     // A newcomer hears how long is left, and not that it begins now.
     world.start("n6", &["n1"]);
     world.run(1.0);
-    let name = Name::new("n5").unwrap();
-    let left = world.nodes["n6"].node.member(world.now, &name).unwrap().restarting.unwrap();
+    let left = world.member("n6", "n5").unwrap().restarting.unwrap();
     assert!(left > Duration::from_secs(8) && left < Duration::from_millis(8_850), "{left:?}");
 }
 
@@ -118,9 +115,8 @@ fn who_restarts_is_nobodys_witness_and_others_still_call_down_the_dead() {
 /// The member says that it is back within so many seconds, and knows that others have heard it.
 fn announce(world: &mut World, name: &str, within: u64) {
     world.command(name, Command::Restart(Duration::from_secs(within))).unwrap();
-    let done =
-        |w: &World| w.nodes[name].events.iter().any(|(_, event)| matches!(event, Event::LeaveDone { .. }));
+    let done = |w: &World| w.events(name).iter().any(|(_, event)| matches!(event, Event::LeaveDone { .. }));
     world.wait(1.2, done);
-    assert_eq!(world.events(name, MemberEventKind::Left), 0);
-    world.nodes.get_mut(name).unwrap().events.clear();
+    assert_eq!(world.count(name, MemberEventKind::Left), 0);
+    world.forget_events_of(name);
 }

@@ -7,13 +7,11 @@
     reason = "a test may stop at the first surprise"
 )]
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use common::World;
 use heartsay_membership::{Command, Status};
+use heartsay_testkit::World;
 
 /// Addresses at which nobody is.
 fn dead(count: u16) -> Vec<SocketAddr> {
@@ -21,13 +19,13 @@ fn dead(count: u16) -> Vec<SocketAddr> {
 }
 
 fn sees(world: &World, who: &str, count: usize) -> bool {
-    world.nodes[who].node.census().alive as usize == count
+    world.node(who).census().alive as usize == count
 }
 
 /// Datagrams that `who` has sent to addresses where nobody is, and their bytes.
 fn wasted(world: &World, who: &str) -> (usize, usize) {
-    let sent = world.sent.iter().filter(|(from, to, _)| from == who && to.is_empty());
-    sent.fold((0, 0), |(count, bytes), (.., length)| (count + 1, bytes + length))
+    let sent = world.sent.iter().filter(|sent| sent.from == who && sent.receiver.is_none());
+    sent.fold((0, 0), |(count, bytes), sent| (count + 1, bytes + sent.bytes))
 }
 
 #[test]
@@ -36,7 +34,7 @@ fn a_newcomer_finds_its_one_seed_at_once_however_many_dead_peers_it_remembers() 
         let mut world = World::cluster(3);
         world.start("n4", &["n1"]);
         world.command("n4", Command::Remembered(dead(count))).unwrap();
-        let took = world.wait(1.0, |w| w.nodes["n4"].node.is_joined() && sees(w, "n4", 4));
+        let took = world.wait(1.0, |w| w.node("n4").is_joined() && sees(w, "n4", 4));
         assert!(took < 0.1, "{count}: {took}");
     }
 }
@@ -49,8 +47,7 @@ fn members_that_all_restart_at_new_addresses_meet_at_once_though_they_remember_t
         world.start(&name, &["n1"]);
         world.command(&name, Command::Remembered(dead(60))).unwrap();
     }
-    let took =
-        world.wait(2.0, |w| w.nodes.iter().all(|(name, place)| place.node.is_joined() && sees(w, name, 30)));
+    let took = world.wait(2.0, |w| w.names().all(|name| w.node(name).is_joined() && sees(w, name, 30)));
     assert!(took < 1.0, "{took}");
 }
 
@@ -60,15 +57,15 @@ fn the_first_member_has_joined_when_somebody_has_found_it_though_all_that_it_rem
     world.start("n1", &[]);
     world.command("n1", Command::Remembered(dead(3))).unwrap();
     world.run(5.0);
-    assert!(!world.nodes["n1"].node.is_joined(), "it looks for those whom it remembers");
+    assert!(!world.node("n1").is_joined(), "it looks for those whom it remembers");
     world.start("n2", &["n1"]);
-    world.wait(2.0, |w| w.nodes["n1"].node.is_joined() && sees(w, "n1", 2));
+    world.wait(2.0, |w| w.node("n1").is_joined() && sees(w, "n1", 2));
 }
 
 #[test]
 fn without_any_seed_a_remembered_peer_leads_back() {
     let mut world = World::cluster(3);
-    let peer = world.nodes["n2"].address;
+    let peer = world.address("n2");
     world.start("n4", &[]);
     world.command("n4", Command::Remembered(dead(9).into_iter().chain([peer]).collect())).unwrap();
     world.wait(5.0, |w| sees(w, "n4", 4));
@@ -87,9 +84,9 @@ fn islands_meet_as_soon_as_the_seeds_of_one_are_told_their_new_addresses() {
     world.start("n12", &["n11"]);
     world.run(60.0);
     assert!(sees(&world, "n3", 4) && sees(&world, "n11", 2), "two islands");
-    let seeds = vec![world.nodes["n11"].address, world.nodes["n12"].address];
+    let seeds = vec![world.address("n11"), world.address("n12")];
     world.command("n3", Command::Seeds(seeds)).unwrap();
-    let took = world.wait(5.0, |w| w.nodes.keys().all(|name| sees(w, name, 6)));
+    let took = world.wait(5.0, |w| w.names().all(|name| sees(w, name, 6)));
     assert!(took < 1.0, "{took}");
 }
 
@@ -98,7 +95,7 @@ fn new_seeds_of_a_joined_member_are_called_again_soon_where_calls_are_lost() {
     let mut world = World::cluster(3);
     world.start("n8", &[]);
     world.cut_between("n2", "n8");
-    world.command("n2", Command::Seeds(vec![world.nodes["n8"].address])).unwrap();
+    world.command("n2", Command::Seeds(vec![world.address("n8")])).unwrap();
     world.run(1.5);
     world.heal();
     world.wait(4.0, |w| sees(w, "n8", 4));
@@ -109,7 +106,7 @@ fn dead_seeds_and_remembered_peers_cost_a_joined_member_a_few_short_calls_a_minu
     let mut world = World::cluster(3);
     let seeds: Vec<SocketAddr> = (1..=3).map(|i| SocketAddr::from(([10, 8, 0, 0], i))).collect();
     world
-        .command("n2", Command::Seeds(seeds.iter().copied().chain([world.nodes["n1"].address]).collect()))
+        .command("n2", Command::Seeds(seeds.iter().copied().chain([world.address("n1")]).collect()))
         .unwrap();
     world.command("n2", Command::Remembered(dead(20))).unwrap();
     // Until the pauses have grown.
@@ -138,7 +135,7 @@ fn of_a_name_with_a_thousand_addresses_a_few_are_called_at_once_and_all_in_time(
     world.run(150.0);
     // Each address where nobody is has its own port, which is how the wire tells them apart.
     let called: BTreeSet<SocketAddr> =
-        world.calls.iter().filter(|(from, _)| from == "n1").map(|(_, to)| *to).collect();
+        world.sent.iter().filter(|sent| sent.from == "n1").map(|sent| sent.to).collect();
     assert_eq!(called.len(), 1000);
 }
 
@@ -149,13 +146,13 @@ fn whoever_has_nobody_left_to_pull_from_does_not_pull_for_ever() {
     world.run(5.0);
     world.start("n2", &["n1"]);
     // The answer to its call is all that comes back.
-    while !world.sent.iter().any(|(from, to, _)| from == "n1" && to == "n2") {
+    while !world.sent.iter().any(|sent| sent.from == "n1" && sent.receiver.as_deref() == Some("n2")) {
         world.run(0.000_1);
     }
     world.kill("n1");
     world.run(0.01);
-    assert!(!world.nodes["n2"].node.is_joined());
+    assert!(!world.node("n2").is_joined());
     world.command("n2", Command::Seeds(Vec::new())).unwrap();
     world.run(20.0);
-    assert!(world.nodes["n2"].node.is_joined(), "as if it had never had a seed");
+    assert!(world.node("n2").is_joined(), "as if it had never had a seed");
 }

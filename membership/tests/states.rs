@@ -7,13 +7,11 @@
     reason = "a test may stop at the first surprise"
 )]
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::World;
-use heartsay_membership::{Command, Config, Event, MemberEvent, MemberEventKind, Name, Rejected, StateError};
+use heartsay_membership::{Command, Config, Event, MemberEvent, MemberEventKind, Rejected, StateError};
 use heartsay_proto::{Budget, Key, Keyring};
+use heartsay_testkit::{World, config};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -49,7 +47,7 @@ proptest! {
         acts in vec((vec((0_usize..90, any::<bool>(), 0_usize..120), 1..40), 0_usize..4, 0_u32..8), 1..12),
         small in any::<bool>(),
     ) {
-        let config = if small { small_datagrams() } else { World::config() };
+        let config = if small { small_datagrams() } else { config() };
         let mut world = World::new();
         for i in 1..=4 {
             world.start_as(&format!("n{i}"), i, &["n1"], config.clone());
@@ -82,7 +80,7 @@ fn a_newcomer_has_joined_when_it_has_the_states_of_all_and_that_is_soon() {
     world.run(5.0);
     assert!(complete(&world), "all at once, and all have it");
     world.start("n61", &["n1"]);
-    let took = world.wait(3.0, |w| w.nodes["n61"].node.is_joined());
+    let took = world.wait(3.0, |w| w.node("n61").is_joined());
     assert!(took < 1.0, "{took}");
     for i in 1..=60 {
         assert_eq!(tags(&world, "n61", &format!("n{i}")).len(), 12);
@@ -98,14 +96,14 @@ fn who_cannot_get_a_state_has_joined_after_a_while_all_the_same() {
     world.start("n4", &[]);
     world.cut_between("n4", "n2");
     world.cut_between("n4", "n3");
-    let seed = world.nodes["n1"].address;
-    world.cut.insert(("n4".into(), "n1".into()));
+    let seed = world.address("n1");
+    world.wire.cut.insert(("n4".into(), "n1".into()));
     world.command("n4", Command::Seeds(vec![seed])).unwrap();
     world.run(0.2);
-    world.cut.remove(&("n4".into(), "n1".into()));
-    world.wait(5.0, |w| w.nodes["n4"].node.members() == 4);
+    world.wire.cut.remove(&("n4".into(), "n1".into()));
+    world.wait(5.0, |w| w.node("n4").members() == 4);
     world.cut_between("n4", "n1");
-    world.wait(40.0, |w| w.nodes["n4"].node.is_joined());
+    world.wait(40.0, |w| w.node("n4").is_joined());
 }
 
 #[test]
@@ -123,7 +121,7 @@ fn a_change_of_a_long_state_is_everywhere_at_once() {
 #[test]
 fn an_update_says_which_values_changed_and_there_is_none_for_what_the_protocol_says() {
     let mut world = World::new();
-    let mut config = World::config();
+    let mut config = config();
     config.electorate = Some("3".parse().unwrap());
     for i in 1..=3 {
         world.start_as(&format!("n{i}"), i, &["n1"], config.clone());
@@ -132,8 +130,8 @@ fn an_update_says_which_values_changed_and_there_is_none_for_what_the_protocol_s
     world.forget_events();
     set(&mut world, "n1", [("tag/role".into(), Some("web".into())), ("zone".into(), Some("b".into()))]);
     world.run(5.0);
-    for (name, place) in &world.nodes {
-        let updates: Vec<_> = updates(&place.events);
+    for name in world.names() {
+        let updates = updates(&world, name);
         let [update] = updates.as_slice() else { panic!("at {name}: {updates:?}") };
         let changed = update.changed.iter().map(|c| (c.key.as_str(), c.before.as_deref()));
         assert_eq!(changed.collect::<Vec<_>>(), [("tag/role", None), ("zone", Some(b"a".as_ref()))]);
@@ -146,16 +144,16 @@ fn an_update_says_which_values_changed_and_there_is_none_for_what_the_protocol_s
     world.run(5.0);
     world.heal();
     world.run(20.0);
-    let quorum = |place: &common::Place| place.events.iter().any(|(_, e)| matches!(e, Event::Quorum(_)));
-    assert!(world.nodes.values().all(quorum), "it was lost");
-    assert!(world.nodes.values().all(|place| updates(&place.events).is_empty()));
+    let quorum = |name| world.events(name).iter().any(|(_, e)| matches!(e, Event::Quorum(_)));
+    assert!(world.names().all(quorum), "it was lost");
+    assert!(world.names().all(|name| updates(&world, name).is_empty()));
 }
 
 #[test]
 fn what_the_setter_takes_arrives_everywhere_at_any_size_of_datagrams_and_none_is_too_large() {
     for limit in [512, 700, 1200, 1472] {
         for sealed in [false, true] {
-            let mut config = World::config();
+            let mut config = config();
             config.datagram = Budget::new(limit).unwrap();
             if sealed {
                 config.keyring = Keyring::new(vec![Key::from_bytes([7; 32])]);
@@ -209,12 +207,12 @@ fn whose_datagrams_are_small_passes_on_what_fits_and_says_how_much_does_not() {
     let tag = |key: &str, bytes: usize| (key.to_owned(), Some("x".repeat(bytes)));
     set(&mut world, "n2", [tag("tag/a", 1), tag("tag/long", 700), tag("tag/z", 2)]);
     world.wait(3.0, complete);
-    assert_eq!(world.nodes["n1"].node.stats().values_too_long, 1);
-    assert_eq!(world.nodes["n2"].node.stats().values_too_long, 0);
+    assert_eq!(world.node("n1").stats().values_too_long, 1);
+    assert_eq!(world.node("n2").stats().values_too_long, 0);
     // A third that hears nothing of n2 itself.
     world.start("n3", &["n1"]);
     world.cut_between("n2", "n3");
-    world.wait(3.0, |w| w.nodes["n3"].node.members() == 3 && tags(w, "n3", "n2").len() == 2);
+    world.wait(3.0, |w| w.node("n3").members() == 3 && tags(w, "n3", "n2").len() == 2);
     let told: Vec<String> = tags(&world, "n3", "n2").into_keys().collect();
     assert_eq!(told, ["tag/a", "tag/z"]);
     world.heal();
@@ -222,7 +220,7 @@ fn whose_datagrams_are_small_passes_on_what_fits_and_says_how_much_does_not() {
 }
 
 fn small_datagrams() -> Config {
-    Config { datagram: Budget::new(512).unwrap(), ..World::config() }
+    Config { datagram: Budget::new(512).unwrap(), ..config() }
 }
 
 /// As much as a member may say.
@@ -237,22 +235,23 @@ fn set(world: &mut World, name: &str, changes: impl IntoIterator<Item = (String,
 }
 
 fn tags(world: &World, observer: &str, subject: &str) -> BTreeMap<String, Vec<u8>> {
-    let member = world.nodes[observer].node.member(world.now, &Name::new(subject).unwrap());
-    let state = member.map(|member| member.state).unwrap_or_default();
+    let state = world.member(observer, subject).map(|member| member.state).unwrap_or_default();
     state.into_iter().filter(|(key, _)| key.starts_with("tag/")).collect()
 }
 
 /// Everybody shows of everybody what it says of itself.
 fn complete(world: &World) -> bool {
-    let names = || world.nodes.keys();
+    let names = || world.names();
     names().all(|subject| {
         let own = tags(world, subject, subject);
         names().all(|observer| tags(world, observer, subject) == own)
     })
 }
 
-fn updates(events: &[(heartsay_membership::Instant, Event)]) -> Vec<&MemberEvent> {
-    let members =
-        events.iter().filter_map(|(_, event)| if let Event::Member(it) = event { Some(it) } else { None });
+fn updates<'a>(world: &'a World, name: &str) -> Vec<&'a MemberEvent> {
+    let members = world
+        .events(name)
+        .iter()
+        .filter_map(|(_, event)| if let Event::Member(it) = event { Some(it) } else { None });
     members.filter(|event| event.kind == MemberEventKind::Update).collect()
 }

@@ -7,27 +7,24 @@
     reason = "a test may stop at the first surprise"
 )]
 
-mod common;
-
-use bytes::Bytes;
-use common::World;
 use heartsay_membership::{Command, Config, Event, Input, MemberEventKind, Name, Rejected, Status};
 use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::gossip::{Packet, Pull};
-use heartsay_proto::{Cluster, Keyring, encode_packet, seal};
+use heartsay_proto::{Cluster, Keyring, seal};
+use heartsay_testkit::{DAWN_MS, Start, World, config, packets, unix_ms};
 
 #[test]
 fn who_is_found_by_its_own_seed_before_it_finds_it_has_joined_too() {
     let mut world = World::new();
     world.start("n2", &[]);
-    let address = world.nodes["n2"].address;
+    let address = world.address("n2");
     world.kill("n2");
     world.start("n1", &[]);
     world.command("n1", Command::Seeds(vec![address])).unwrap();
     world.run(3.0);
-    assert!(!world.nodes["n1"].node.is_joined(), "nobody answers yet");
+    assert!(!world.node("n1").is_joined(), "nobody answers yet");
     world.start("n2", &["n1"]);
-    world.wait(35.0, |w| w.nodes.values().all(|place| place.node.is_joined()));
+    world.wait(35.0, |w| w.nodes().all(|node| node.is_joined()));
 }
 
 #[test]
@@ -36,8 +33,8 @@ fn thirty_two_nodes_started_together_see_each_other_within_a_second() {
     for i in 1..=32 {
         world.start(&format!("n{i}"), &["n1"]);
     }
-    world.wait(1.0, |w| w.agree() && w.nodes.values().all(|p| p.node.members() == 32));
-    assert!(world.nodes.values().all(|p| p.node.is_joined()));
+    world.wait(1.0, |w| w.agree() && w.nodes().all(|node| node.members() == 32));
+    assert!(world.nodes().all(|node| node.is_joined()));
 }
 
 #[test]
@@ -45,8 +42,8 @@ fn in_the_calm_nobody_is_ever_suspected() {
     let mut world = World::cluster(10);
     world.forget_events();
     world.run(120.0);
-    for (name, place) in &world.nodes {
-        assert_eq!(place.events, [], "at {name}");
+    for name in world.names() {
+        assert_eq!(world.events(name), [], "at {name}");
     }
     assert!(world.agree());
 }
@@ -55,9 +52,9 @@ fn in_the_calm_nobody_is_ever_suspected() {
 fn a_heartbeat_is_raised_by_its_owner_alone_and_is_everywhere_a_slot_later() {
     let mut world = World::cluster(8);
     world.run(30.0);
-    for place in world.nodes.values() {
-        for seen in place.node.view(world.now) {
-            let own = world.nodes[seen.name.as_str()].node.member(world.now, &seen.name).unwrap().heartbeat;
+    for node in world.nodes() {
+        for seen in node.view(world.now) {
+            let own = world.node(seen.name.as_str()).own().heartbeat;
             assert!(seen.heartbeat <= own, "nobody's heartbeat is raised but by its owner");
             assert!(own - seen.heartbeat <= 1, "{} lags by {}", seen.name, own - seen.heartbeat);
         }
@@ -72,7 +69,7 @@ fn those_who_vanish_together_are_found_together_however_many_of_their_callers_ar
         world.vanish(name);
         world.stop(name);
     }
-    let left: Vec<String> = world.nodes.keys().filter(|n| !gone.contains(&n.as_str())).cloned().collect();
+    let left: Vec<String> = world.names().filter(|n| !gone.contains(n)).map(str::to_owned).collect();
     let seen = |w: &World, status| {
         gone.iter().filter(|name| left.iter().all(|by| w.status(by, name) >= Some(status))).count()
     };
@@ -89,8 +86,7 @@ fn when_the_witnesses_of_a_dead_member_die_too_others_stand_in() {
     world.vanish("n7");
     world.stop("n7");
     world.wait(1.5, |w| w.status("n1", "n7") == Some(Status::Suspect));
-    let name = Name::new("n7").unwrap();
-    let witnesses = world.nodes["n1"].node.member(world.now, &name).unwrap().case.unwrap().witnesses;
+    let witnesses = world.member("n1", "n7").unwrap().case.unwrap().witnesses;
     let gone: Vec<String> =
         witnesses.iter().map(|w| w.as_str().to_owned()).filter(|w| w != "n1").take(4).collect();
     for name in &gone {
@@ -98,8 +94,8 @@ fn when_the_witnesses_of_a_dead_member_die_too_others_stand_in() {
         world.stop(name);
     }
     let took = world.wait(5.0, |w| {
-        let left = w.nodes.keys().filter(|n| !gone.contains(n) && *n != "n7");
-        left.into_iter().all(|by| w.status(by, "n7") == Some(Status::Down))
+        let mut left = w.names().filter(|n| !gone.iter().any(|gone| gone == n) && *n != "n7");
+        left.all(|by| w.status(by, "n7") == Some(Status::Down))
     });
     assert!(took < 4.5, "{took}");
 }
@@ -107,7 +103,7 @@ fn when_the_witnesses_of_a_dead_member_die_too_others_stand_in() {
 #[test]
 fn who_joins_when_a_member_is_already_suspect_looks_for_itself() {
     let mut world = World::cluster(3);
-    let before = world.nodes["n2"].node.member(world.now, &Name::new("n2").unwrap()).unwrap();
+    let host = world.node("n2").own().host_id.0;
     world.vanish("n1");
     world.stop("n1");
     world.wait(2.0, |w| w.status("n3", "n1") == Some(Status::Suspect));
@@ -120,7 +116,7 @@ fn who_joins_when_a_member_is_already_suspect_looks_for_itself() {
         "its case is complete, and one word more is needed"
     );
     world.kill("n2");
-    world.start_as("n2", before.host_id.0, &["n3"], World::config());
+    world.start_as("n2", host, &["n3"], config());
     world.wait(0.1, |w| w.status("n2", "n1") == Some(Status::Suspect));
     // Nobody accuses it anew in the presence of the newcomer.
     world.command("n3", Command::Leave).unwrap();
@@ -132,20 +128,14 @@ fn a_member_that_rests_is_called_down_though_it_hears_and_speaks_and_comes_back_
     for count in [3, 10] {
         let mut world = World::cluster(count);
         world.command("n2", Command::Beat(false)).unwrap();
-        let others = |w: &World, status| {
-            w.nodes.iter().filter(|(name, _)| *name != "n2").all(|(_, place)| {
-                place.node.member(w.now, &Name::new("n2").unwrap()).unwrap().status == status
-            })
-        };
-        let took = world.wait(5.0, |w| others(w, Status::Down));
+        let took = world.wait(5.0, |w| w.all_say("n2", Status::Down));
         assert!(took > 2.0, "not before the acceptable pause, but after {took} s");
         world.run(30.0);
-        assert!(others(&world, Status::Down), "and it stays down, whatever it hears");
-        let present =
-            world.nodes["n2"].node.view(world.now).iter().filter(|m| m.status == Status::Alive).count();
+        assert!(world.all_say("n2", Status::Down), "and it stays down, whatever it hears");
+        let present = world.node("n2").view(world.now).iter().filter(|m| m.status == Status::Alive).count();
         assert_eq!(present, count, "its own view is true, and it accuses nobody");
         world.command("n2", Command::Beat(true)).unwrap();
-        let back = world.wait(2.0, |w| others(w, Status::Alive));
+        let back = world.wait(2.0, |w| w.all_say("n2", Status::Alive));
         assert!(back < 0.1, "back after {back} s");
     }
 }
@@ -158,10 +148,10 @@ fn a_process_that_pauses_for_a_second_is_not_called_down() {
     world.run(1.0);
     world.resume("n3");
     world.run(5.0);
-    assert_eq!(world.events("n3", MemberEventKind::Down), 0);
+    assert_eq!(world.count("n3", MemberEventKind::Down), 0);
     assert!(world.all_say("n3", Status::Alive));
     for other in ["n1", "n2", "n4", "n10"] {
-        assert_eq!(world.events(other, MemberEventKind::Suspect), 0, "the sleeper does not blame {other}");
+        assert_eq!(world.count(other, MemberEventKind::Suspect), 0, "the sleeper does not blame {other}");
     }
 }
 
@@ -170,11 +160,8 @@ fn a_newcomer_asks_those_whom_a_busy_seed_names() {
     for busy in [false, true] {
         let mut world = World::cluster(40);
         if busy {
-            let pull = Pull { from: 0, until: 0, have: Bytes::new(), brief: false };
-            let packet = Packet { sender: 99, body: Some(Body::Pull(pull)), ..Packet::default() };
-            let (mut body, mut frame) = (Vec::new(), Vec::new());
-            encode_packet(&packet, &mut body);
-            seal(&body, &World::config().cluster, &Keyring::empty(), [0; 24], &mut frame);
+            let packet = Packet { body: Some(Body::Pull(Pull::default())), ..packets::telling(Vec::new()) };
+            let frame = packets::datagram(&packet, &config());
             let from = "10.0.0.99:4099".parse().unwrap();
             for _ in 0..300 {
                 let _ = world.hand("n1", Input::Datagram { from, bytes: &frame });
@@ -182,12 +169,12 @@ fn a_newcomer_asks_those_whom_a_busy_seed_names() {
         }
         world.sent.clear();
         world.start("n41", &["n1"]);
-        let took = world.wait(1.0, |w| w.nodes["n41"].node.members() == 41);
+        let took = world.wait(1.0, |w| w.node("n41").members() == 41);
         let by_the_seed: usize = world
             .sent
             .iter()
-            .filter(|(by, to, _)| by == "n1" && to == "n41")
-            .map(|(_, _, bytes)| bytes)
+            .filter(|sent| sent.from == "n1" && sent.receiver.as_deref() == Some("n41"))
+            .map(|sent| sent.bytes)
             .sum();
         assert_eq!(by_the_seed > 600, !busy, "{by_the_seed} bytes");
         assert!(took < 0.1);
@@ -197,11 +184,11 @@ fn a_newcomer_asks_those_whom_a_busy_seed_names() {
 #[test]
 fn who_comes_to_the_address_of_a_dead_member_does_not_answer_for_it() {
     let mut world = World::cluster(6);
-    let address = world.nodes["n3"].address;
+    let address = world.address("n3");
     world.kill("n3");
-    world.start_at("n9", 9, address, &["n1"], World::config());
-    world.wait(4.5, |w| w.nodes.keys().all(|by| by == "n9" || w.status(by, "n3") == Some(Status::Down)));
-    assert!(world.nodes.keys().all(|by| world.status(by, "n9") == Some(Status::Alive)));
+    world.add(Start::new("n9").at(address).seeds(&["n1"]));
+    world.wait(4.5, |w| w.names().all(|by| by == "n9" || w.status(by, "n3") == Some(Status::Down)));
+    assert!(world.names().all(|by| world.status(by, "n9") == Some(Status::Alive)));
 }
 
 /// Six, of whom n5 is cut off while n3 dies and another host, 999, takes over its name.
@@ -212,7 +199,7 @@ fn taken_over_while_one_is_away() -> World {
     }
     world.kill("n3");
     world.wait(8.0, |w| OTHERS.iter().all(|by| w.status(by, "n3") == Some(Status::Down)));
-    world.start_as("n3", 999, &["n1"], World::config());
+    world.start_as("n3", 999, &["n1"], config());
     world.wait(3.0, |w| OTHERS.iter().all(|by| w.status(by, "n3") == Some(Status::Alive)));
     world
 }
@@ -221,7 +208,7 @@ const OTHERS: [&str; 4] = ["n1", "n2", "n4", "n6"];
 
 /// The host that n5 holds for n3.
 fn holder(world: &World) -> u128 {
-    world.nodes["n5"].node.member(world.now, &Name::new("n3").unwrap()).unwrap().host_id.0
+    world.member("n5", "n3").unwrap().host_id.0
 }
 
 #[test]
@@ -243,7 +230,7 @@ fn who_alone_missed_the_end_of_a_host_comes_to_follow_the_living_heir_of_its_nam
     assert_eq!(world.status("n5", "n3"), Some(Status::Suspect), "it may have been a moment's doubt");
     assert_ne!(holder(&world), 999);
     world.wait(40.0, |w| holder(w) == 999 && w.agree());
-    let refused = world.nodes["n3"].events.iter().any(|(_, e)| matches!(e, Event::NameRefused { .. }));
+    let refused = world.events("n3").iter().any(|(_, e)| matches!(e, Event::NameRefused { .. }));
     assert!(!refused, "one refuses, and most agree");
 }
 
@@ -280,12 +267,11 @@ fn who_comes_and_goes_stays_out_the_third_time() {
         world.heal();
         world.run(10.0);
     }
-    let by_others =
-        world.nodes.keys().filter(|o| *o != "n3").all(|o| world.status(o, "n3") == Some(Status::Down));
-    assert!(by_others, "{world:?}");
-    let downs = world.nodes.iter().filter(|(o, _)| *o != "n3").map(|(_, p)| {
+    assert!(world.all_say("n3", Status::Down), "{world:?}");
+    let others = world.others("n3");
+    let downs = others.iter().map(|other| {
         let about = |e: &Event| matches!(e, Event::Member(m) if m.name.as_str() == "n3" && m.kind == MemberEventKind::Down);
-        p.events.iter().filter(|(_, e)| about(e)).count()
+        world.events(other).iter().filter(|(_, e)| about(e)).count()
     });
     assert_eq!(downs.max(), Some(3), "called down at three cuts, then no more");
     world.wait(480.0, |w| w.all_say("n3", Status::Alive));
@@ -314,9 +300,9 @@ fn a_seed_that_comes_late_is_still_found() {
     world.start("n2", &[]);
     world.command("n2", Command::Seeds(vec![seed])).unwrap();
     world.run(30.0);
-    assert!(!world.nodes["n2"].node.is_joined());
-    world.start_at("n1", 50, seed, &[], World::config());
-    world.wait(3.0, |w| w.agree() && w.nodes["n2"].node.is_joined());
+    assert!(!world.node("n2").is_joined());
+    world.add(Start::new("n1").at(seed));
+    world.wait(3.0, |w| w.agree() && w.node("n2").is_joined());
 }
 
 #[test]
@@ -333,38 +319,25 @@ fn a_newcomer_whose_seed_dies_while_it_is_asked_does_not_storm_its_host() {
     let sent = world.sent.len() - before;
     // 9,819 when a refusal was a reason to ask again at once.
     assert!(sent < 50, "{sent} datagrams in five seconds to a host that refuses them");
-    world.start_as("n1", 1, &["n2"], World::config());
-    world.wait(3.0, |w| w.agree() && w.nodes["n2"].node.is_joined());
+    world.start_as("n1", 1, &["n2"], config());
+    world.wait(3.0, |w| w.agree() && w.node("n2").is_joined());
 }
 
 #[test]
 fn an_earlier_life_that_was_numbered_ahead_is_outlived() {
     let mut world = World::cluster(3);
     // The clock of n2's host was ahead in an earlier life that others remember.
-    let ahead = common::DAWN_MS + 3_600_000;
-    let address = world.nodes["n2"].address;
-    let old = world.nodes.remove("n2").unwrap();
-    let identity = heartsay_membership::Identity {
-        name: Name::new("n2").unwrap(),
-        host_id: heartsay_membership::HostId(2),
-        generation: ahead,
-        address,
-        state: Vec::new(),
-    };
-    drop(old);
+    let ahead = DAWN_MS + 3_600_000;
+    world.kill("n2");
     world.run(0.1);
-    world.start_at("n2", 2, address, &["n1"], World::config());
-    world.nodes.get_mut("n2").unwrap().node =
-        heartsay_membership::Node::new(identity, World::config(), 1, world.now).unwrap();
-    let seed = world.nodes["n1"].address;
-    world.command("n2", Command::Seeds(vec![seed])).unwrap();
+    world.add(Start::new("n2").host(2).seeds(&["n1"]).generation(ahead));
     world.run(3.0);
     world.kill("n2");
     world.run(0.1);
-    world.start_as("n2", 2, &["n1"], World::config());
+    world.start_as("n2", 2, &["n1"], config());
     world.run(5.0);
     let raised = |e: &Event| matches!(e, Event::GenerationRaised(g) if *g > ahead);
-    assert!(world.nodes["n2"].events.iter().any(|(_, e)| raised(e)));
+    assert!(world.events("n2").iter().any(|(_, e)| raised(e)));
     assert!(world.all_say("n2", Status::Alive));
     assert!(world.agree());
 }
@@ -372,18 +345,8 @@ fn an_earlier_life_that_was_numbered_ahead_is_outlived() {
 #[test]
 fn whoever_lives_too_far_in_the_future_is_refused_by_name() {
     let mut world = World::cluster(3);
-    let identity = heartsay_membership::Identity {
-        name: Name::new("dreamer").unwrap(),
-        host_id: heartsay_membership::HostId(77),
-        generation: common::DAWN_MS + 3 * 24 * 3_600_000,
-        address: "10.0.0.77:4077".parse().unwrap(),
-        state: Vec::new(),
-    };
-    world.start_at("dreamer", 77, identity.address, &["n1"], World::config());
-    world.nodes.get_mut("dreamer").unwrap().node =
-        heartsay_membership::Node::new(identity, World::config(), 1, world.now).unwrap();
-    let seed = world.nodes["n1"].address;
-    world.command("dreamer", Command::Seeds(vec![seed])).unwrap();
+    let dreamer = Start::new("dreamer").at("10.0.0.77:4077".parse().unwrap()).seeds(&["n1"]);
+    world.add(dreamer.generation(DAWN_MS + 3 * DAY_MS));
     world.run(3.0);
     assert!(
         world
@@ -391,71 +354,44 @@ fn whoever_lives_too_far_in_the_future_is_refused_by_name() {
             .iter()
             .any(|(_, r)| matches!(r, Rejected::FarFuture { name, .. } if name.as_str() == "dreamer"))
     );
-    assert!(world.nodes["dreamer"].events.iter().any(|(_, e)| *e == Event::ClockRefused));
+    assert!(world.events("dreamer").iter().any(|(_, e)| *e == Event::ClockRefused));
     assert_eq!(world.status("n1", "dreamer"), None);
 }
 
 #[test]
 fn who_was_numbered_by_a_clock_that_is_right_again_begins_a_life_of_now_by_itself() {
     let mut world = World::cluster(3);
-    let address = "10.0.0.9:4009".parse().unwrap();
-    let identity = heartsay_membership::Identity {
-        name: Name::new("n9").unwrap(),
-        host_id: heartsay_membership::HostId(9),
-        generation: common::DAWN_MS + 3 * 24 * 3_600_000,
-        address,
-        state: Vec::new(),
-    };
-    world.start_at("n9", 9, address, &[], World::config());
-    world.nodes.get_mut("n9").unwrap().node =
-        heartsay_membership::Node::new(identity, World::config(), 1, world.now).unwrap();
-    let seed = world.nodes["n1"].address;
-    world.command("n9", Command::Seeds(vec![seed])).unwrap();
+    world.add(Start::new("n9").seeds(&["n1"]).generation(DAWN_MS + 3 * DAY_MS));
     world.run(3.0);
     let reset = |e: &Event| matches!(e, Event::GenerationReset(_));
-    assert!(!world.nodes["n9"].events.iter().any(|(_, e)| reset(e)), "its clock is still wrong");
+    assert!(!world.events("n9").iter().any(|(_, e)| reset(e)), "its clock is still wrong");
     assert_eq!(world.status("n1", "n9"), None);
-    let out = |w: &World| w.nodes["n9"].node.outside().map(|outside| outside.reason.word());
+    let out = |w: &World| w.node("n9").outside().map(|outside| outside.reason.word());
     assert_eq!(out(&world), Some("clock"), "it knows that nobody takes it in");
-    assert!(!world.nodes["n9"].node.is_joined());
-    let unix_ms = common::DAWN_MS + world.now.as_micros() / 1000;
+    assert!(!world.node("n9").is_joined());
+    let unix_ms = unix_ms(world.now);
     world.hand("n9", Input::WallClock { unix_ms }).unwrap();
     world.wait(5.0, |w| w.all_say("n9", Status::Alive) && w.agree());
-    world.wait(15.0, |w| out(w).is_none() && w.nodes["n9"].node.is_joined());
-    let refused = |w: &World| w.nodes["n9"].events.iter().filter(|(_, e)| *e == Event::ClockRefused).count();
+    world.wait(15.0, |w| out(w).is_none() && w.node("n9").is_joined());
+    let refused = |w: &World| w.events("n9").iter().filter(|(_, e)| *e == Event::ClockRefused).count();
     let before = refused(&world);
     world.run(10.0);
     assert_eq!(refused(&world), before, "refusals of the old life count no more");
-    let resets = world.nodes["n9"].events.iter().filter(|(_, e)| reset(e)).count();
+    let resets = world.events("n9").iter().filter(|(_, e)| reset(e)).count();
     assert_eq!(resets, 1);
-    assert!(world.nodes["n9"].node.own().generation <= unix_ms + 5_000);
+    assert!(world.node("n9").own().generation <= unix_ms + 5_000);
 }
 
 #[test]
 fn one_peer_with_a_clock_far_behind_does_not_make_the_others_doubt_theirs() {
     let mut world = World::cluster(5);
     world.run(10.0);
-    let address = "10.0.0.9:4009".parse().unwrap();
-    world.start_at("n9", 9, address, &["n1"], World::config());
-    let behind_ms = common::DAWN_MS - 3 * 24 * 3_600_000;
-    let identity = heartsay_membership::Identity {
-        name: Name::new("n9").unwrap(),
-        host_id: heartsay_membership::HostId(9),
-        generation: behind_ms,
-        address,
-        state: Vec::new(),
-    };
-    world.nodes.get_mut("n9").unwrap().node =
-        heartsay_membership::Node::new(identity, World::config(), 1, world.now).unwrap();
-    world.hand("n9", Input::WallClock { unix_ms: behind_ms }).unwrap();
-    let seed = world.nodes["n1"].address;
-    world.command("n9", Command::Seeds(vec![seed])).unwrap();
+    world.add(Start::new("n9").seeds(&["n1"]).clock(DAWN_MS - 3 * DAY_MS));
     world.forget_events();
     world.run(20.0);
     for name in ["n1", "n2", "n3", "n4", "n5"] {
-        let place = &world.nodes[name];
-        assert!(!place.events.iter().any(|(_, e)| *e == Event::ClockRefused), "{name}");
-        assert_eq!(place.node.outside(), None, "{name}");
+        assert!(!world.events(name).iter().any(|(_, e)| *e == Event::ClockRefused), "{name}");
+        assert_eq!(world.node(name).outside(), None, "{name}");
     }
 }
 
@@ -464,24 +400,13 @@ fn a_member_whose_clock_jumped_a_year_ahead_is_told_so_without_a_storm() {
     let mut world = World::cluster(5);
     world.kill("n3");
     world.run(2.0);
-    let (address, seed) = (world.nodes["n2"].address, world.nodes["n1"].address);
     world.kill("n2");
     world.run(0.2);
-    let identity = heartsay_membership::Identity {
-        name: Name::new("n2").unwrap(),
-        host_id: heartsay_membership::HostId(2),
-        generation: common::DAWN_MS + 365 * 24 * 3_600_000,
-        address,
-        state: Vec::new(),
-    };
-    world.start_at("n2", 2, address, &["n1"], World::config());
-    world.nodes.get_mut("n2").unwrap().node =
-        heartsay_membership::Node::new(identity, World::config(), 1, world.now).unwrap();
-    world.command("n2", Command::Seeds(vec![seed])).unwrap();
+    world.add(Start::new("n2").host(2).seeds(&["n1"]).generation(DAWN_MS + 365 * DAY_MS));
     let before = world.sent.len();
     world.run(5.0);
-    assert!(world.nodes["n2"].events.iter().any(|(_, e)| *e == Event::ClockRefused));
-    let by = |name: &str| world.sent[before..].iter().filter(|(from, ..)| from == name).count();
+    assert!(world.events("n2").iter().any(|(_, e)| *e == Event::ClockRefused));
+    let by = |name: &str| world.sent[before..].iter().filter(|sent| sent.from == name).count();
     for name in ["n1", "n2", "n4", "n5"] {
         assert!(by(name) < 200, "{name} sent {} datagrams in five seconds", by(name));
     }
@@ -490,7 +415,7 @@ fn a_member_whose_clock_jumped_a_year_ahead_is_told_so_without_a_storm() {
 #[test]
 fn garbage_is_counted_by_reason_and_changes_nothing() {
     let mut world = World::cluster(3);
-    let before = world.nodes["n1"].node.view_fingerprint();
+    let before = world.node("n1").view_fingerprint();
     let noise = [0xa5; 9000];
     let frame = |cluster: &str, body: &[u8]| {
         let mut frame = Vec::new();
@@ -508,40 +433,40 @@ fn garbage_is_counted_by_reason_and_changes_nothing() {
         (frame("story", &noise[..60]), "malformed"),
         (damaged, "bad-checksum"),
     ] {
-        let count = |w: &World| w.nodes["n1"].node.stats().rejected.get(reason).copied().unwrap_or(0);
+        let count = |w: &World| w.node("n1").stats().rejected.get(reason).copied().unwrap_or(0);
         let counted = count(&world);
         let from = "10.0.0.66:1".parse().unwrap();
         assert!(world.hand("n1", Input::Datagram { from, bytes: &bytes }).is_err());
         assert_eq!(count(&world), counted + 1, "{reason}");
     }
-    assert_eq!(world.nodes["n1"].node.view_fingerprint(), before);
-    assert_eq!(world.nodes["n1"].node.stats().rejected.values().sum::<u64>(), 7);
+    assert_eq!(world.node("n1").view_fingerprint(), before);
+    assert_eq!(world.node("n1").stats().rejected.values().sum::<u64>(), 7);
 }
 
 #[test]
 fn whoever_is_asked_by_everybody_stays_within_its_byte_budget_and_alive() {
     let mut world = World::new();
-    let config = Config { byte_rate: 5_000, ..World::config() };
+    let config = Config { byte_rate: 5_000, ..config() };
     world.start_as("n1", 1, &[], config);
     for i in 2..=40 {
         world.start(&format!("n{i}"), &["n1"]);
     }
     let began = world.sent.len();
-    world.wait(20.0, |w| w.agree() && w.nodes.values().all(|p| p.node.members() == 40));
+    world.wait(20.0, |w| w.agree() && w.nodes().all(|node| node.members() == 40));
     let elapsed = (world.now.as_micros() - 1_000_000) as f64 / 1e6;
     let bytes: usize =
-        world.sent[began..].iter().filter(|(from, ..)| from == "n1").map(|(.., length)| length + 28).sum();
+        world.sent[began..].iter().filter(|sent| sent.from == "n1").map(|sent| sent.bytes + 28).sum();
     assert!(bytes as f64 <= 5_000.0 * (4.0 + elapsed), "{bytes} B in {elapsed} s");
-    assert!(world.nodes["n1"].node.stats().datagrams_held_back > 0, "the budget was never used up");
+    assert!(world.node("n1").stats().datagrams_held_back > 0, "the budget was never used up");
     world.forget_events();
     world.run(30.0);
-    let events: Vec<_> = world.nodes.values().flat_map(|place| &place.events).collect();
+    let events: Vec<_> = world.all_events().collect();
     assert!(events.is_empty(), "and nobody took it for dead: {events:?}");
 }
 
 /// Names of those who are accused of something at anybody, though nothing is wrong with them any more.
 fn accused(world: &World) -> Vec<String> {
-    let views = world.nodes.values().flat_map(|place| place.node.view(world.now));
+    let views = world.nodes().flat_map(|node| node.view(world.now));
     views
         .filter(|m| m.status == Status::Alive && !m.accusers.is_empty())
         .map(|m| m.name.to_string())
@@ -553,7 +478,7 @@ fn no_accusation_outlives_its_basis_after_a_one_way_cut() {
     let mut world = World::cluster(6);
     world.run(20.0);
     for from in ["n4", "n5", "n6"] {
-        world.cut.extend(["n1", "n2", "n3"].map(|to| (from.to_owned(), to.to_owned())));
+        world.wire.cut.extend(["n1", "n2", "n3"].map(|to| (from.to_owned(), to.to_owned())));
     }
     world.run(10.0);
     assert_ne!(accused(&world), Vec::<String>::new(), "somebody is accused while it lasts");
@@ -569,11 +494,11 @@ fn who_hears_nothing_makes_no_healthy_member_suspect_to_others() {
     let mut world = World::cluster(8);
     world.forget_events();
     let deaf = (1..8).map(|i| (format!("n{i}"), "n8".to_owned()));
-    world.cut.extend(deaf);
+    world.wire.cut.extend(deaf);
     world.run(10.0);
-    world.nodes.remove("n8");
+    world.kill("n8");
     for i in 1..8 {
-        assert_eq!(world.events(&format!("n{i}"), MemberEventKind::Suspect), 0, "n{i} is well");
+        assert_eq!(world.count(&format!("n{i}"), MemberEventKind::Suspect), 0, "n{i} is well");
     }
 }
 
@@ -582,12 +507,12 @@ fn a_filter_that_refuses_for_a_living_member_accuses_nobody_and_its_death_is_kno
     for refused in [&["n1"][..], &["n1", "n2"]] {
         let mut world = World::cluster(10);
         world.forget_events();
-        world.refused.extend(refused.iter().map(|from| ((*from).to_owned(), "n9".to_owned())));
+        world.wire.refused.extend(refused.iter().map(|from| ((*from).to_owned(), "n9".to_owned())));
         world.run(60.0);
         for kind in [MemberEventKind::Suspect, MemberEventKind::Down] {
-            assert_eq!(world.events("n9", kind), 0, "{kind:?}");
+            assert_eq!(world.count("n9", kind), 0, "{kind:?}");
         }
-        let seen = world.nodes["n1"].node.member(world.now, &Name::new("n9").unwrap()).unwrap();
+        let seen = world.member("n1", "n9").unwrap();
         assert_eq!((seen.reachable, seen.refused), (Some(false), true), "it is shown as what it is");
         world.kill("n9");
         world.wait(2.5, |w| w.all_say("n9", Status::Down));
@@ -598,11 +523,11 @@ fn a_filter_that_refuses_for_a_living_member_accuses_nobody_and_its_death_is_kno
 fn a_wrong_address_where_a_kernel_refuses_puts_nobody_in_and_out() {
     let mut world = World::cluster(6);
     let all = (1..6).map(|i| (format!("n{i}"), "n6".to_owned()));
-    world.refused.extend(all);
+    world.wire.refused.extend(all);
     world.run(10.0);
     world.forget_events();
     world.run(50.0);
-    let again = world.events("n6", MemberEventKind::Down) + world.events("n6", MemberEventKind::Suspect);
+    let again = world.count("n6", MemberEventKind::Down) + world.count("n6", MemberEventKind::Suspect);
     assert!(again <= 10, "at most put out once by each, as of no use to anybody: {again}");
 }
 
@@ -611,7 +536,7 @@ fn who_slept_longer_than_the_dead_are_remembered_does_not_bring_them_back() {
     let mut world = World::new();
     let seconds = std::time::Duration::from_secs;
     for i in 1..=5 {
-        let mut config = World::config();
+        let mut config = config();
         (config.forget_down_after, config.forget_left_after) = (seconds(20), seconds(10));
         config.tombstones = (seconds(60), 100);
         world.start_as(&format!("n{i}"), i, &["n1", "n2"], config);
@@ -625,21 +550,21 @@ fn who_slept_longer_than_the_dead_are_remembered_does_not_bring_them_back() {
     world.run(2.0);
     world.kill("n5");
     world.run(200.0);
-    assert_eq!(world.nodes["n2"].node.members(), 2, "n1, n4 and n5 are forgotten");
+    assert_eq!(world.node("n2").members(), 2, "n1, n4 and n5 are forgotten");
     world.forget_events();
     world.resume("n1");
     world.run(60.0);
     for gone in ["n4", "n5"] {
         for kind in [MemberEventKind::Join, MemberEventKind::Suspect, MemberEventKind::Down] {
-            let told = world.nodes.iter().filter(|(name, _)| *name != "n1");
-            let events = told.flat_map(|(_, place)| &place.events);
+            let others = world.others("n1");
+            let events = others.iter().flat_map(|other| world.events(other));
             let about =
                 |e: &Event| matches!(e, Event::Member(m) if m.name.as_str() == gone && m.kind == kind);
             assert_eq!(events.filter(|(_, e)| about(e)).count(), 0, "{gone}: {kind:?}");
         }
     }
     for awake in ["n1", "n2", "n3"] {
-        assert_eq!(world.nodes[awake].node.members(), 3, "{awake}");
+        assert_eq!(world.node(awake).members(), 3, "{awake}");
     }
 }
 
@@ -649,11 +574,13 @@ fn a_suspended_host_keeps_whom_it_hears_again_and_drops_the_others() {
     world.vanish("n4");
     world.stop("n4");
     world.wait(6.0, |w| w.status("n1", "n4") == Some(Status::Down));
-    let five_days_on = common::DAWN_MS + world.now.as_micros() / 1000 + 5 * 24 * 3_600_000;
+    let five_days_on = unix_ms(world.now) + 5 * DAY_MS;
     world.hand("n1", Input::WallClock { unix_ms: five_days_on }).unwrap();
     world.forget_events();
     world.run(35.0);
-    assert_eq!(world.nodes["n1"].node.members(), 4, "n2 and n3 still tell of n4");
-    assert_eq!(world.events("n2", MemberEventKind::Forgotten), 0);
-    assert_eq!(world.events("n4", MemberEventKind::Forgotten), 1);
+    assert_eq!(world.node("n1").members(), 4, "n2 and n3 still tell of n4");
+    assert_eq!(world.count("n2", MemberEventKind::Forgotten), 0);
+    assert_eq!(world.count("n4", MemberEventKind::Forgotten), 1);
 }
+
+const DAY_MS: u64 = 24 * 3_600_000;

@@ -7,13 +7,13 @@
 #
 # Each commit records what a member of a quiet cluster (300 by default) is handed from its start on,
 # and lives through it once more under valgrind (membership/examples/rounds.rs, the newer one for
-# both). Counted are instructions per input of a kind, the join as a whole.
+# both; it builds on commits from 02706b9 on). Counted are instructions per input of a kind, the join as a whole.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 # Functions of the example, one for each row.
 ROWS=(live_join live_syn live_ack live_round live_other ages_encode ages_decode)
-HARNESS=(membership/examples/rounds.rs membership/benches membership/Cargo.toml)
+HARNESS=(membership/examples/rounds.rs membership/benches membership/testkit membership/Cargo.toml)
 
 main() {
     local base=${1:?usage: bench-compare.sh BASE [HEAD]} head=${2:-HEAD}

@@ -1,4 +1,5 @@
-//! A member inside a program of one's own: the code of docs/embed.md and of the README, word for word.
+//! A member inside another program: the code of docs/embed.md and of the README, word for word. It leans on no test
+//! support, because it shows that these lines suffice.
 
 use std::error::Error;
 use std::io;

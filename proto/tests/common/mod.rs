@@ -1,4 +1,5 @@
-//! Any valid packet, piece by piece.
+//! Any valid packet, piece by piece. It names every field of the wire, so it is no part of `heartsay-testkit`, which also
+//! builds against older revisions; the laws of the membership include this file.
 
 #![allow(unreachable_pub, dead_code, reason = "each test takes what it needs")]
 

@@ -9,7 +9,7 @@ use heartsay_membership::{
 use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{Budget, Keyring, decode_packet, open};
 
-use super::{DAWN_MS, World};
+use heartsay_testkit::{DAWN_MS, World, config};
 
 /// Since the beginning of the story.
 pub fn seconds(at: Instant) -> String {
@@ -79,7 +79,7 @@ fn after_dawn(generation: u64) -> String {
 
 pub fn kind(datagram: &[u8]) -> String {
     let mut scratch = Vec::new();
-    let opened = open(datagram, &World::config().cluster, &Keyring::empty(), Budget::MAX, &mut scratch);
+    let opened = open(datagram, &config().cluster, &Keyring::empty(), Budget::MAX, &mut scratch);
     let packet = decode_packet(opened.unwrap().0).unwrap();
     let kind = match &packet.body {
         Some(Body::Exchange(exchange)) => match exchange.step {
@@ -105,12 +105,13 @@ pub fn kind(datagram: &[u8]) -> String {
 }
 
 pub fn member(world: &World, by: &str, subject: &str) -> Option<MemberView> {
-    world.nodes.get(by)?.node.member(world.now, &Name::new(subject).ok()?)
+    let name = Name::new(subject).ok()?;
+    if world.has(by) { world.node(by).member(world.now, &name) } else { None }
 }
 
 pub fn view(world: &World, name: &str) -> String {
     let mut out = String::new();
-    for member in world.nodes[name].node.view(world.now) {
+    for member in world.node(name).view(world.now) {
         let _ = write!(out, "{} {:<10} heartbeat {:<3}", member.name, shown(&member), member.heartbeat);
         if member.is_self {
             out += " itself";
@@ -137,7 +138,7 @@ fn shown(member: &MemberView) -> String {
 }
 
 pub fn quorum(world: &World, name: &str) -> String {
-    let status = world.nodes[name].node.quorum(world.now);
+    let status = world.node(name).quorum(world.now);
     format!("{} since {}: {}\n", status.quorum, seconds(status.since), status.reason)
 }
 
@@ -184,7 +185,7 @@ pub fn why(world: &World, by: &str, subject: &str) -> Result<String, String> {
 }
 
 pub fn traffic(world: &World, name: &str) -> String {
-    let stats = world.nodes[name].node.stats();
+    let stats = world.node(name).stats();
     let mut out = format!("{} datagrams, {} bytes sent", stats.datagrams_sent, stats.bytes_sent);
     for (reason, count) in &stats.rejected {
         let _ = write!(out, "; {count} refused: {reason}");

@@ -35,22 +35,22 @@
     reason = "a test may stop at the first surprise"
 )]
 
-mod common;
+mod telling;
 
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use common::telling::{kind, member, of_event, quorum, seconds, traffic, view, why};
-use common::{Fate, Said, World};
 use heartsay_membership::{Command, Config, Electorate, Input, Instant, MemberView, Name, Rejected, Status};
-use heartsay_proto::gossip::{self, Claim, Packet};
-use heartsay_proto::{Keyring, encode_packet, seal};
+use heartsay_proto::gossip::Claim;
+use heartsay_testkit::{Fate, SEED, Said, Start, World, config, packets};
+use telling::{kind, member, of_event, quorum, seconds, traffic, view, why};
 
 #[test]
 fn every_transcript_says_what_comes_of_its_commands() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
     let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "txt"));
     files.sort();
     assert!(files.len() >= 10, "only {files:?}");
     let mut stale = String::new();
@@ -80,7 +80,7 @@ fn a_transcript_that_says_something_else_is_stale() {
 
 /// The text with what comes of its commands today in place of what it says.
 fn played(file: &str, text: &str) -> String {
-    let mut stage = Stage { world: World::new(), told: 0 };
+    let mut stage = Stage { world: World::with_seed(SEED), told: 0 };
     let mut out = String::new();
     for (at, line) in (1..).zip(text.lines()) {
         if let Some(command) = line.strip_prefix("> ") {
@@ -153,24 +153,24 @@ impl Stage {
         let mut words = Words(line.split_whitespace().collect());
         let answer = match words.next("a command")? {
             "afresh" => {
-                (self.world, self.told) = (World::new(), 0);
+                (self.world, self.told) = (World::with_seed(SEED), 0);
                 String::new()
             }
             "start" => self.start(&mut words)?,
             "cluster" => self.cluster(&mut words)?,
             "run" => self.run(&mut words)?,
-            "cut" => self.each_way(&mut words, |world, pair| world.cut.insert(pair))?,
-            "refuse" => self.each_way(&mut words, |world, pair| world.refused.insert(pair))?,
+            "cut" => self.each_way(&mut words, |world, pair| world.wire.cut.insert(pair))?,
+            "refuse" => self.each_way(&mut words, |world, pair| world.wire.refused.insert(pair))?,
             "heal" => {
                 self.world.heal();
-                self.world.refused.clear();
+                self.world.wire.refused.clear();
                 String::new()
             }
             "set" => self.set(&mut words)?,
             "forge" => self.forge(&mut words)?,
             verb => {
                 let name = words.next("a name")?;
-                if !self.world.nodes.contains_key(name) {
+                if !self.world.has(name) {
                     return Err(format!("{name} does not run"));
                 }
                 self.of_one(verb, name, &mut words)?
@@ -216,12 +216,12 @@ impl Stage {
     }
 
     fn start(&mut self, words: &mut Words<'_>) -> Result<String, String> {
-        let mut config = Config { fence: words.flag("fence"), ..World::config() };
+        let mut config = Config { fence: words.flag("fence"), ..config() };
         if let Some(votes) = words.value("expected") {
             config.electorate = Some(votes.parse::<Electorate>().map_err(|e| e.to_string())?);
         }
         let seeds: Vec<&str> = words.value("seeds").map_or(Vec::new(), |seeds| seeds.split(',').collect());
-        self.world.state = vec![("zone".into(), words.value("zone").unwrap_or("a").into())];
+        let state = vec![("zone".into(), words.value("zone").unwrap_or("a").into())];
         let (key, host) = (words.value("as"), words.number("host")?);
         let name = words.next("a name")?;
         let index: u8 = name.trim_start_matches('n').parse().map_err(|_| "names are n1, n2, ...")?;
@@ -229,7 +229,8 @@ impl Stage {
         // A second process of a name lives elsewhere.
         let net = u8::from(key.is_some());
         let address = format!("10.0.{net}.{index}:{}", 4000 + u16::from(index)).parse().unwrap();
-        self.world.start_under(key.unwrap_or(name), name, host.into(), address, &seeds, config);
+        let start = Start::new(name).key(key.unwrap_or(name)).host(host.into()).at(address).seeds(&seeds);
+        self.world.add(start.config(config).state(state));
         Ok(String::new())
     }
 
@@ -296,7 +297,7 @@ impl Stage {
             // The same each time, and like nothing in particular.
             let byte = |at: u64| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56).to_le_bytes()[0];
             let noise: Vec<u8> = (1..=noise).map(byte).collect();
-            if words.flag("framed") { framed(&noise) } else { noise }
+            if words.flag("framed") { packets::framed(&noise, &config()) } else { noise }
         } else {
             let (_claim, _about) = (words.flag("claim"), words.flag("about"));
             let subject = words.next("about whom")?;
@@ -309,9 +310,7 @@ impl Stage {
                 down: if words.flag("down") { known.heartbeat + 1 } else { 0 },
                 ..claim(&known, life)
             };
-            let mut body = Vec::new();
-            encode_packet(&Packet { sender: 1, claims: vec![claim], ..Packet::default() }, &mut body);
-            framed(&body)
+            packets::datagram(&packets::telling(vec![claim]), &config())
         };
         let from = "10.0.9.9:4999".parse().unwrap();
         let result = self.world.hand(words.next("to whom")?, Input::Datagram { from, bytes: &bytes });
@@ -378,27 +377,12 @@ fn time(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
-fn framed(body: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::new();
-    seal(body, &World::config().cluster, &Keyring::empty(), [0; 24], &mut frame);
-    frame
-}
-
 /// About the life that is known, or one that began so many milliseconds later.
 fn claim(known: &MemberView, later: u64) -> Claim {
-    let std::net::IpAddr::V4(ip) = known.address.ip() else { panic!("{}", known.address) };
+    let generation = known.generation + later;
     Claim {
-        generation: known.generation + later,
-        body: Some(gossip::Body {
-            name: known.name.to_string(),
-            host_id: known.host_id.0.to_be_bytes().to_vec().into(),
-            ip: ip.octets().to_vec().into(),
-            port: known.address.port().into(),
-            ref_unix_ms: known.generation + later,
-            ref_heartbeat: 0,
-            interval_ms: 1000,
-            moves: 0,
-        }),
+        generation,
+        body: Some(packets::body(known.name.as_str(), known.host_id.0, known.address, generation)),
         ..Claim::default()
     }
 }

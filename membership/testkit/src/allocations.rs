@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// To be made the global allocator by whoever wants to count.
+/// The allocator that counts: a program makes it its `#[global_allocator]`.
 pub struct Counting;
 
 static TAKEN: AtomicU64 = AtomicU64::new(0);
