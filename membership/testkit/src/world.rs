@@ -121,12 +121,17 @@ impl World {
     /// Nodes `n1` to `nN`, all with `n1` as their seed, given five seconds to meet.
     #[must_use]
     pub fn cluster(count: usize) -> Self {
-        let mut world = Self::new();
+        Self::new().filled(count)
+    }
+
+    /// The same in a world that is there already.
+    #[must_use]
+    pub fn filled(mut self, count: usize) -> Self {
         for i in 1..=count {
-            world.start(&format!("n{i}"), &["n1"]);
+            self.start(&format!("n{i}"), &["n1"]);
         }
-        world.run(5.0);
-        world
+        self.run(5.0);
+        self
     }
 
     /// Starts a node with the usual configuration.
