@@ -1,4 +1,4 @@
-//! What holds for every detector, every rhythm and every configuration.
+//! What holds for every detector, every rhythm of heartbeats and every configuration.
 
 use heartsay_detector::{Detector, DetectorConfig, FixedConfig, Instant, PhiAccrual, PhiConfig, Tail};
 use proptest::prelude::*;
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn a_member_is_not_overdue_before_calm_until(config in config(), life in life(), part in 0.0..1.0_f64) {
+    fn phi_stays_below_the_threshold_until_the_predicted_moment(config in config(), life in life(), part in 0.0..1.0_f64) {
         let (detector, _) = lived(&life, &config);
         let last = detector.last();
         let calm = detector.calm_until(config.pause_over(last));

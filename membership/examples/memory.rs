@@ -5,13 +5,13 @@
 //! cargo run --release -p heartsay-membership --example memory live 1000 600    so many, after so many seconds of quiet
 //! ```
 //!
-//! By default one node is told of all the others by the datagrams with which a newcomer is supplied; all bytes
-//! count that the process then holds beyond what a node holds that knows nobody, as the allocator
-//! rounds them. With `Interner::shared()` several nodes are told the same, and what each one more holds is divided by
-//! the members: the price of a pair of observer and member.
+//! By default one node is told of all the others by the datagrams with which a newcomer is supplied. Counted are the bytes
+//! that the process then holds beyond those of a node that knows only itself, as the allocator rounds them. With
+//! `Interner::shared()` several nodes are told the same, and what each further one holds is divided by the members: the
+//! price of a pair of observer and member.
 //!
-//! Alive, a cluster of nodes that share nothing goes its way, and all that they hold, buffers included, is divided by the
-//! pairs: room for newcomers has been given back, and whoever was met is remembered.
+//! With `live` a cluster of nodes that share nothing runs, and all that they hold, buffers included, is divided by the pairs.
+//! By then room for newcomers has been given back, and members that were met are remembered.
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
@@ -54,7 +54,7 @@ fn live(members: usize, seconds: u64) {
 
 fn told() {
     let base = held(1, 0, 1, &hosts::config());
-    println!("A node that knows nobody: {base:.0} B\n");
+    println!("A node that knows only itself: {base:.0} B\n");
     println!("| members | state of each | a node of its own, B per member | shared bodies, B per pair |");
     println!("|---:|---|---:|---:|");
     for members in [1_000, 10_000] {
@@ -93,7 +93,7 @@ fn held(members: usize, keys: usize, nodes: usize, config: &Config) -> f64 {
     held as f64
 }
 
-/// A member as a host with a long name is.
+/// A member with a long name.
 fn claim(index: usize, keys: usize) -> Claim {
     let entry = |(i, key): (usize, &str)| Entry {
         key: key.into(),

@@ -93,7 +93,7 @@ fn of_two_the_one_with_the_lower_name_goes_on_and_the_other_does_not() {
 }
 
 #[test]
-fn whoever_says_good_bye_is_off_the_roster_at_once_and_nobody_loses_quorum() {
+fn a_member_that_leaves_is_off_the_roster_at_once_and_the_others_keep_quorum() {
     let mut world = cluster(4);
     world.command("n3", Command::Leave).unwrap();
     world.run(1.0);
@@ -106,7 +106,7 @@ fn whoever_says_good_bye_is_off_the_roster_at_once_and_nobody_loses_quorum() {
 }
 
 #[test]
-fn a_newcomer_is_on_the_roster_after_a_while_and_losers_are_taken_in_again() {
+fn a_newcomer_is_on_the_roster_after_a_while_and_a_loser_is_taken_in_again() {
     let mut world = cluster(3);
     world.start_as("n4", 4, &["n1"], following("last-agreed"));
     world.run(1.0);
@@ -179,7 +179,7 @@ fn a_fence_and_an_electorate_that_follows_the_cluster_exclude_one_another() {
 }
 
 #[test]
-fn twelve_of_whom_three_ask_for_all_follow_too() {
+fn an_electorate_follows_a_cluster_of_twelve() {
     let mut world = cluster(12);
     let gone = ["n8", "n9", "n10", "n11", "n12"];
     let left = ["n1", "n2", "n3", "n4", "n5", "n6", "n7"];

@@ -22,7 +22,7 @@ fn narrow_paths(world: &World, name: &str) -> Vec<NarrowPath> {
 }
 
 #[test]
-fn who_is_behind_a_narrow_path_joins_and_everybody_has_everything() {
+fn a_member_behind_a_narrow_path_joins_and_all_agree() {
     let mut world = World::new();
     world.state = much();
     for i in 1..=4 {
@@ -55,12 +55,14 @@ fn news_too_long_for_a_path_that_has_become_narrow_goes_in_pieces() {
     let n5 = world.address("n5");
     let names = |w: &World| (1..5).any(|i| narrow_paths(w, &format!("n{i}")).iter().any(|p| p.to == n5));
     assert!(names(&world));
-    // From then on nobody sends it anything long but to measure again.
+    // From then on only short datagrams go there.
     world.sent.clear();
     let tags = much().into_iter().map(|(key, _)| (key, Some(vec![b'w'; 200]))).collect();
     world.command("n1", Command::Set(tags)).unwrap();
     world.wait(30.0, World::agree);
-    // When the path is mended, that is found out.
+    let long: Vec<_> = world.sent.iter().filter(|sent| sent.to == n5 && sent.bytes > TUNNEL).collect();
+    assert!(long.is_empty(), "{long:?}");
+    // Once the path is mended, a measurement shows it.
     world.wire.narrow.clear();
     world.run(620.0 * 2.0);
     for name in ["n1", "n2", "n3", "n4", "n5"] {
@@ -126,7 +128,7 @@ fn a_seed_that_is_ourselves_is_dropped_without_a_word_and_a_real_echo_is_refused
         wake = wake.min(drain(&mut node).1);
     }
     assert_eq!(calls.len(), 1, "one call, and it is known who lives there");
-    assert!(node.is_joined(), "nobody else is to be found");
+    assert!(node.is_joined(), "there are no others to be found");
     assert_eq!(node.stats().rejected.get("echo"), None);
     let again = node.handle(now, Input::Datagram { from: source, bytes: &calls[0] });
     assert!(matches!(again, Err(Rejected::Echo { .. })));

@@ -1,4 +1,4 @@
-//! Who is out must not say that it is in: members that are put out, refused, unanswered, or copied.
+//! A member that is out must not say that it is in: members that are put out, refused, unanswered, or copied.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,7 +12,7 @@ use heartsay_membership::{
 };
 use heartsay_testkit::{Start, World, config};
 
-/// Nodes `n1` to `nN` that all vote, given ten seconds to settle.
+/// Nodes `n1` to `nN` that all vote and hold quorum.
 fn voters(count: u32) -> World {
     let mut world = World::new();
     for i in 1..=count {
@@ -55,7 +55,7 @@ fn deafen(
     world.wire.loss.clear();
 }
 
-/// Somebody who holds quorum has n2 for down, and n2 would say that it holds it too.
+/// A holder of quorum has called n2 down, and n2 would say that it holds quorum too.
 fn two_would_act(world: &World) -> bool {
     quorum(world, "n2") == Quorum::Held
         && world.names().any(|other| {
@@ -66,7 +66,7 @@ fn two_would_act(world: &World) -> bool {
 }
 
 #[test]
-fn who_is_kept_out_learns_it_and_holds_no_quorum_from_before_the_verdict_on() {
+fn a_member_that_is_kept_out_learns_it_and_has_lost_quorum_before_the_verdict() {
     for count in [3, 5, 9] {
         let mut world = voters(count);
         deafen(&mut world, "n2", 120, two_would_act, |w| outside(w, "n2") == Some("kept-out"));
@@ -93,7 +93,7 @@ fn who_is_kept_out_learns_it_and_holds_no_quorum_from_before_the_verdict_on() {
 }
 
 #[test]
-fn who_rests_holds_no_quorum_when_it_is_called_down() {
+fn a_suspended_member_holds_no_quorum_when_it_is_called_down() {
     let mut world = voters(3);
     world.command("n2", Command::Beat(false)).unwrap();
     world.wait(8.0, |w| w.all_say("n2", Status::Down));
@@ -103,7 +103,7 @@ fn who_rests_holds_no_quorum_when_it_is_called_down() {
 }
 
 #[test]
-fn a_mute_member_knows_that_nobody_answers_it() {
+fn a_mute_member_knows_that_it_is_unanswered() {
     let mut world = voters(5);
     for other in ["n1", "n3", "n4", "n5"] {
         world.wire.cut.insert(("n2".into(), other.into()));
@@ -115,7 +115,7 @@ fn a_mute_member_knows_that_nobody_answers_it() {
 }
 
 #[test]
-fn of_two_the_one_that_is_left_is_not_out() {
+fn the_last_of_two_is_not_out() {
     let mut world = voters(2);
     world.kill("n2");
     world.wait(15.0, |w| w.status("n1", "n2") == Some(Status::Down));
@@ -189,7 +189,7 @@ fn a_host_that_restarts_elsewhere_with_its_state_directory_is_no_twin() {
 }
 
 #[test]
-fn who_comes_back_with_a_slow_clock_at_another_address_begins_anew_above_its_own_past() {
+fn a_member_back_with_a_slow_clock_at_another_address_begins_above_its_own_past() {
     // The old address answers nothing, or refuses.
     for silent in [true, false] {
         let mut world = voters(3);
@@ -228,7 +228,7 @@ fn told(world: &World, name: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn clones_that_reach_only_others_do_not_raise_their_lives_for_ever() {
+fn clones_that_do_not_reach_one_another_stop_raising_their_generations() {
     for first_is_lower in [true, false] {
         let mut world = voters(3);
         if !first_is_lower {
@@ -247,7 +247,7 @@ fn clones_that_reach_only_others_do_not_raise_their_lives_for_ever() {
         assert_eq!((refusals(&world, "twin"), refusals(&world, "n3")), (1, 0));
         let generation = world.node("n3").own().generation;
         world.run(60.0);
-        assert_eq!(world.node("n3").own().generation, generation, "nobody is raised any more");
+        assert_eq!(world.node("n3").own().generation, generation, "its generation is not raised any more");
         assert_eq!((quorum(&world, "n3"), quorum(&world, "twin")), (Quorum::Held, Quorum::Lost));
         world.kill("n3");
         world.wait(30.0, |w| outside(w, "twin").is_none() && quorum(w, "twin") == Quorum::Held);
@@ -255,7 +255,7 @@ fn clones_that_reach_only_others_do_not_raise_their_lives_for_ever() {
 }
 
 #[test]
-fn whoever_was_refused_joins_when_it_is_in_whatever_came_between() {
+fn a_refused_member_joins_once_its_name_is_free() {
     // Straight in; unanswered first, being cut off.
     for cut in [false, true] {
         let mut world = voters(3);
@@ -280,7 +280,7 @@ fn whoever_was_refused_joins_when_it_is_in_whatever_came_between() {
 }
 
 #[test]
-fn whoever_was_in_and_is_unanswered_does_not_join_again() {
+fn a_joined_member_that_was_unanswered_does_not_join_again() {
     let mut world = voters(5);
     for other in ["n1", "n3", "n4", "n5"] {
         world.wire.cut.insert(("n2".into(), other.into()));
@@ -348,7 +348,7 @@ fn of_two_clusters_that_meet_with_a_holder_of_one_name_each_the_first_keeps_it()
 }
 
 #[test]
-fn of_two_that_are_alone_under_one_name_the_later_gives_way_whoever_calls() {
+fn of_two_that_are_alone_under_one_name_the_later_gives_way() {
     for later_calls in [true, false] {
         let mut world = World::new();
         world.start_as("n3", 3, &[], voting(2));
@@ -365,7 +365,7 @@ fn of_two_that_are_alone_under_one_name_the_later_gives_way_whoever_calls() {
 }
 
 #[test]
-fn a_host_that_is_renamed_votes_under_its_new_name_and_takes_quorum_from_nobody() {
+fn a_renamed_host_is_one_vote_and_the_others_keep_quorum() {
     let mut world = voters(3);
     let address = world.address("n3");
     world.kill("n3");
@@ -381,7 +381,7 @@ fn a_host_that_is_renamed_votes_under_its_new_name_and_takes_quorum_from_nobody(
             world.node(name).quorum(world.now).reason
         );
     }
-    // A fourth host is one too many, whoever is down.
+    // A fourth host is one too many, though a member is down.
     world.start_as("n4", 4, &["n1"], voting(3));
     world.run(15.0);
     assert_ne!(quorum(&world, "n1"), Quorum::Held);

@@ -9,7 +9,7 @@ use heartsay_testkit::recording::{Kind, Recording};
 static ALLOCATOR: Counting = Counting;
 
 #[test]
-fn in_the_quiet_memory_is_taken_for_what_leaves_and_for_nothing_else() {
+fn in_a_quiet_cluster_memory_is_taken_only_for_datagrams_that_leave() {
     let recording = Recording::new(60, Duration::from_secs(20));
     let mut node = recording.node();
     let mut seen = [0; 3];

@@ -43,7 +43,7 @@ fn five_are_upgraded_one_after_another_and_the_others_see_five_restarts_and_noth
 }
 
 #[test]
-fn who_does_not_come_back_in_its_time_is_called_down_right_after_it() {
+fn a_member_that_is_not_back_in_its_time_is_called_down_right_after_it() {
     let mut world = World::cluster(5);
     world.run(10.0);
     world.forget_events();
@@ -56,7 +56,7 @@ fn who_does_not_come_back_in_its_time_is_called_down_right_after_it() {
 }
 
 #[test]
-fn a_host_that_vanishes_while_it_restarts_has_the_pause_of_anybody_when_its_time_is_over() {
+fn a_host_that_vanishes_while_it_restarts_is_down_a_usual_pause_after_its_time() {
     let mut world = World::cluster(5);
     world.run(10.0);
     announce(&mut world, "n5", 3);
@@ -70,7 +70,7 @@ fn a_host_that_vanishes_while_it_restarts_has_the_pause_of_anybody_when_its_time
 }
 
 #[test]
-fn a_restart_without_an_end_is_waited_for_a_minute_at_most() {
+fn a_restart_is_waited_for_a_minute_at_most() {
     let mut world = World::cluster(5);
     world.run(10.0);
     announce(&mut world, "n5", 1_000_000);
@@ -81,7 +81,7 @@ fn a_restart_without_an_end_is_waited_for_a_minute_at_most() {
 }
 
 #[test]
-fn who_was_away_when_it_was_said_hears_of_it_before_it_can_call_it_down() {
+fn a_member_that_missed_the_announcement_of_a_restart_hears_of_it_before_a_verdict() {
     let mut world = World::cluster(5);
     world.run(10.0);
     for other in ["n1", "n2", "n3", "n5"] {
@@ -102,7 +102,7 @@ fn who_was_away_when_it_was_said_hears_of_it_before_it_can_call_it_down() {
 }
 
 #[test]
-fn who_restarts_is_nobodys_witness_and_others_still_call_down_the_dead() {
+fn a_restarting_member_is_no_witness_and_the_dead_are_still_called_down() {
     let mut world = World::cluster(3);
     world.run(10.0);
     announce(&mut world, "n2", 30);

@@ -1,4 +1,4 @@
-//! Seeds and remembered peers: who is called, how soon and how often.
+//! Seeds and remembered peers: which of them are called, how soon and how often.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use heartsay_membership::{Command, Status};
 use heartsay_testkit::World;
 
-/// Addresses at which nobody is.
+/// Addresses without a node.
 fn dead(count: u16) -> Vec<SocketAddr> {
     (1..=count).map(|i| SocketAddr::from(([10, 9, 0, 0], i))).collect()
 }
@@ -22,7 +22,7 @@ fn sees(world: &World, who: &str, count: usize) -> bool {
     world.node(who).census().alive as usize == count
 }
 
-/// Datagrams that `who` has sent to addresses where nobody is, and their bytes.
+/// Datagrams that `who` has sent to addresses without a node, and their bytes.
 fn wasted(world: &World, who: &str) -> (usize, usize) {
     let sent = world.sent.iter().filter(|sent| sent.from == who && sent.receiver.is_none());
     sent.fold((0, 0), |(count, bytes), sent| (count + 1, bytes + sent.bytes))
@@ -52,12 +52,12 @@ fn members_that_all_restart_at_new_addresses_meet_at_once_though_they_remember_t
 }
 
 #[test]
-fn the_first_member_has_joined_when_somebody_has_found_it_though_all_that_it_remembers_is_dead() {
+fn the_first_member_has_joined_when_it_is_found_though_all_that_it_remembers_is_dead() {
     let mut world = World::new();
     world.start("n1", &[]);
     world.command("n1", Command::Remembered(dead(3))).unwrap();
     world.run(5.0);
-    assert!(!world.node("n1").is_joined(), "it looks for those whom it remembers");
+    assert!(!world.node("n1").is_joined(), "it looks for the peers that it remembers");
     world.start("n2", &["n1"]);
     world.wait(2.0, |w| w.node("n1").is_joined() && sees(w, "n1", 2));
 }
@@ -117,7 +117,7 @@ fn dead_seeds_and_remembered_peers_cost_a_joined_member_a_few_short_calls_a_minu
     assert!((4 * 9..=4 * 12).contains(&calls), "three seeds and one peer a minute: {calls}");
     assert!(bytes / calls < 200, "{bytes} bytes in {calls} calls");
     assert_eq!(world.status("n1", "n2"), Some(Status::Alive));
-    // Each remembered peer is called ten times and then struck out; the seeds are called for ever.
+    // Each remembered peer is called ten times and then dropped; the seeds are called without end.
     world.run(200.0 * 66.0);
     world.sent.clear();
     world.run(600.0);
@@ -133,14 +133,13 @@ fn of_a_name_with_a_thousand_addresses_a_few_are_called_at_once_and_all_in_time(
     world.run(0.01);
     assert_eq!(wasted(&world, "n1").0, 8);
     world.run(150.0);
-    // Each address where nobody is has its own port, which is how the wire tells them apart.
     let called: BTreeSet<SocketAddr> =
         world.sent.iter().filter(|sent| sent.from == "n1").map(|sent| sent.to).collect();
     assert_eq!(called.len(), 1000);
 }
 
 #[test]
-fn whoever_has_nobody_left_to_pull_from_does_not_pull_for_ever() {
+fn a_newcomer_whose_only_peer_dies_stops_pulling_and_has_joined() {
     let mut world = World::new();
     world.start("n1", &[]);
     world.run(5.0);

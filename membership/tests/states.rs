@@ -16,7 +16,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 #[test]
-fn of_many_tags_renamed_at_once_none_of_the_old_ones_stays_anywhere() {
+fn many_tags_renamed_at_once_leave_no_old_one_behind() {
     for count in [33, 63] {
         let mut world = World::cluster(4);
         set(&mut world, "n1", (0..count).map(|i| (format!("tag/k{i}"), Some("v".into()))));
@@ -40,10 +40,10 @@ fn of_many_tags_renamed_at_once_none_of_the_old_ones_stays_anywhere() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Whatever is set and deleted while whoever is cut off: in the end all show what the owner says, and views that
-    /// are called equal are equal.
+    /// Keys are set and deleted while members are cut off. In the end all show what the owner says, and views that are called
+    /// equal are equal.
     #[test]
-    fn whatever_is_missed_in_between_the_end_is_the_same(
+    fn all_states_agree_in_the_end_whatever_was_missed(
         acts in vec((vec((0_usize..90, any::<bool>(), 0_usize..120), 1..40), 0_usize..4, 0_u32..8), 1..12),
         small in any::<bool>(),
     ) {
@@ -72,7 +72,7 @@ proptest! {
 }
 
 #[test]
-fn a_newcomer_has_joined_when_it_has_the_states_of_all_and_that_is_soon() {
+fn a_newcomer_has_joined_when_it_has_the_states_of_all() {
     let mut world = World::cluster(60);
     for i in 1..=60 {
         set(&mut world, &format!("n{i}"), long_state());
@@ -88,11 +88,11 @@ fn a_newcomer_has_joined_when_it_has_the_states_of_all_and_that_is_soon() {
 }
 
 #[test]
-fn who_cannot_get_a_state_has_joined_after_a_while_all_the_same() {
+fn a_newcomer_that_cannot_get_a_state_has_joined_after_a_while() {
     let mut world = World::cluster(3);
     set(&mut world, "n2", long_state());
     world.wait(5.0, complete);
-    // Nobody has the rest of n2's state but those whom it cannot hear.
+    // Only members that it cannot hear have the rest of n2's state.
     world.start("n4", &[]);
     world.cut_between("n4", "n2");
     world.cut_between("n4", "n3");
@@ -119,7 +119,7 @@ fn a_change_of_a_long_state_is_everywhere_at_once() {
 }
 
 #[test]
-fn an_update_says_which_values_changed_and_there_is_none_for_what_the_protocol_says() {
+fn an_update_says_which_values_changed_and_a_change_of_quorum_is_none() {
     let mut world = World::new();
     let mut config = config();
     config.electorate = Some("3".parse().unwrap());
@@ -150,7 +150,7 @@ fn an_update_says_which_values_changed_and_there_is_none_for_what_the_protocol_s
 }
 
 #[test]
-fn what_the_setter_takes_arrives_everywhere_at_any_size_of_datagrams_and_none_is_too_large() {
+fn what_a_member_may_say_arrives_everywhere_at_any_size_of_datagrams() {
     for limit in [512, 700, 1200, 1472] {
         for sealed in [false, true] {
             let mut config = config();
@@ -183,7 +183,7 @@ fn what_the_setter_takes_arrives_everywhere_at_any_size_of_datagrams_and_none_is
                 set(&mut world, &name, [("tag/a".into(), value(100)), ("tag/z".into(), value(200))]);
             }
             world.wait(5.0, complete);
-            // Everything else that there is to say: deaths, accusations, good-byes, and what hostile peers hear.
+            // Everything else that is said: deaths, accusations, good-byes.
             world.vanish("n3");
             world.kill("n4");
             world.stop("n6");
@@ -199,7 +199,7 @@ fn what_the_setter_takes_arrives_everywhere_at_any_size_of_datagrams_and_none_is
 }
 
 #[test]
-fn whose_datagrams_are_small_passes_on_what_fits_and_says_how_much_does_not() {
+fn a_member_with_small_datagrams_passes_on_what_fits_and_counts_the_rest() {
     let mut world = World::new();
     world.start_as("n1", 1, &[], small_datagrams());
     world.start("n2", &["n1"]);
@@ -239,7 +239,7 @@ fn tags(world: &World, observer: &str, subject: &str) -> BTreeMap<String, Vec<u8
     state.into_iter().filter(|(key, _)| key.starts_with("tag/")).collect()
 }
 
-/// Everybody shows of everybody what it says of itself.
+/// All members show of each member what it says of itself.
 fn complete(world: &World) -> bool {
     let names = || world.names();
     names().all(|subject| {

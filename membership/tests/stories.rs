@@ -14,7 +14,7 @@ use heartsay_proto::{Cluster, Keyring, seal};
 use heartsay_testkit::{DAWN_MS, Sent, Start, World, config, packets, unix_ms};
 
 #[test]
-fn who_is_found_by_its_own_seed_before_it_finds_it_has_joined_too() {
+fn a_member_has_joined_when_its_own_seed_has_found_it() {
     let mut world = World::new();
     world.start("n2", &[]);
     let address = world.address("n2");
@@ -22,7 +22,7 @@ fn who_is_found_by_its_own_seed_before_it_finds_it_has_joined_too() {
     world.start("n1", &[]);
     world.command("n1", Command::Seeds(vec![address])).unwrap();
     world.run(3.0);
-    assert!(!world.node("n1").is_joined(), "nobody answers yet");
+    assert!(!world.node("n1").is_joined(), "it is unanswered so far");
     world.start("n2", &["n1"]);
     world.wait(35.0, |w| w.nodes().all(|node| node.is_joined()));
 }
@@ -38,7 +38,7 @@ fn thirty_two_nodes_started_together_see_each_other_within_a_second() {
 }
 
 #[test]
-fn in_the_calm_nobody_is_ever_suspected() {
+fn in_a_quiet_cluster_nothing_happens() {
     let mut world = World::cluster(10);
     world.forget_events();
     world.run(120.0);
@@ -55,14 +55,14 @@ fn a_heartbeat_is_raised_by_its_owner_alone_and_is_everywhere_a_slot_later() {
     for node in world.nodes() {
         for seen in node.view(world.now) {
             let own = world.node(seen.name.as_str()).own().heartbeat;
-            assert!(seen.heartbeat <= own, "nobody's heartbeat is raised but by its owner");
+            assert!(seen.heartbeat <= own, "only the owner raises a heartbeat");
             assert!(own - seen.heartbeat <= 1, "{} lags by {}", seen.name, own - seen.heartbeat);
         }
     }
 }
 
 #[test]
-fn those_who_vanish_together_are_found_together_however_many_of_their_callers_are_among_them() {
+fn members_that_vanish_together_are_found_together() {
     let gone = ["n3", "n4", "n5", "n6", "n7", "n8"];
     let mut world = World::cluster(26);
     for name in gone {
@@ -76,12 +76,12 @@ fn those_who_vanish_together_are_found_together_however_many_of_their_callers_ar
     let first = world.wait(1.5, |w| seen(w, Status::Suspect) > 0);
     let others = world.wait(2.0, |w| seen(w, Status::Suspect) == gone.len());
     let down = first + others + world.wait(4.0, |w| seen(w, Status::Down) == gone.len());
-    assert!(others < 0.8, "nobody waits for the round after: {others}");
+    assert!(others < 0.8, "they are not found in the round after: {others}");
     assert!(down < 4.0, "{down}");
 }
 
 #[test]
-fn when_the_witnesses_of_a_dead_member_die_too_others_stand_in() {
+fn when_the_witnesses_of_a_dead_member_die_others_replace_them() {
     let mut world = World::cluster(24);
     world.vanish("n7");
     world.stop("n7");
@@ -101,7 +101,7 @@ fn when_the_witnesses_of_a_dead_member_die_too_others_stand_in() {
 }
 
 #[test]
-fn who_joins_when_a_member_is_already_suspect_looks_for_itself() {
+fn a_newcomer_probes_a_member_that_is_already_suspect() {
     let mut world = World::cluster(3);
     let host = world.node("n2").own().host_id.0;
     world.vanish("n1");
@@ -118,13 +118,13 @@ fn who_joins_when_a_member_is_already_suspect_looks_for_itself() {
     world.kill("n2");
     world.start_as("n2", host, &["n3"], config());
     world.wait(0.1, |w| w.status("n2", "n1") == Some(Status::Suspect));
-    // Nobody accuses it anew in the presence of the newcomer.
+    // No new accusation is heard by the newcomer.
     world.command("n3", Command::Leave).unwrap();
     world.wait(5.0, |w| w.status("n2", "n1") == Some(Status::Down));
 }
 
 #[test]
-fn a_member_that_rests_is_called_down_though_it_hears_and_speaks_and_comes_back_with_its_next_beat() {
+fn a_suspended_member_is_called_down_and_comes_back_with_its_next_beat() {
     for count in [3, 10] {
         let mut world = World::cluster(count);
         world.command("n2", Command::Beat(false)).unwrap();
@@ -133,7 +133,7 @@ fn a_member_that_rests_is_called_down_though_it_hears_and_speaks_and_comes_back_
         world.run(30.0);
         assert!(world.all_say("n2", Status::Down), "and it stays down, whatever it hears");
         let present = world.node("n2").view(world.now).iter().filter(|m| m.status == Status::Alive).count();
-        assert_eq!(present, count, "its own view is true, and it accuses nobody");
+        assert_eq!(present, count, "its own view is true, and it accuses no member");
         world.command("n2", Command::Beat(true)).unwrap();
         let back = world.wait(2.0, |w| w.all_say("n2", Status::Alive));
         assert!(back < 0.5, "back after {back} s");
@@ -182,7 +182,7 @@ fn sent_by_the_seed_to_a_newcomer(seed: u64, busy: bool) -> usize {
 }
 
 #[test]
-fn who_comes_to_the_address_of_a_dead_member_does_not_answer_for_it() {
+fn a_member_at_the_address_of_a_dead_one_does_not_answer_for_it() {
     let mut world = World::cluster(6);
     let address = world.address("n3");
     world.kill("n3");
@@ -212,18 +212,18 @@ fn holder(world: &World) -> u128 {
 }
 
 #[test]
-fn who_still_waits_for_the_first_of_two_dead_hosts_of_a_name_follows_the_others() {
+fn a_member_that_suspects_the_first_of_two_dead_hosts_of_a_name_follows_the_others() {
     let mut world = taken_over_while_one_is_away();
     world.kill("n3");
     world.wait(8.0, |w| OTHERS.iter().all(|by| w.status(by, "n3") == Some(Status::Down)));
-    assert_ne!(world.status("n5", "n3"), Some(Status::Down), "one alone calls nobody down");
+    assert_ne!(world.status("n5", "n3"), Some(Status::Down), "one alone does not call it down");
     world.heal();
     world.wait(20.0, |w| w.all_say("n3", Status::Down));
     assert_eq!(holder(&world), 999);
 }
 
 #[test]
-fn who_alone_missed_the_end_of_a_host_comes_to_follow_the_living_heir_of_its_name() {
+fn a_member_that_missed_the_end_of_a_host_comes_to_follow_the_heir_of_its_name() {
     let mut world = taken_over_while_one_is_away();
     // The heir has joined, and knows that most see it.
     world.run(1.0);
@@ -240,8 +240,8 @@ fn a_forgotten_member_is_gone_everywhere_and_does_not_come_back() {
     let mut world = World::cluster(5);
     let name = Name::new("n3").unwrap();
     assert!(matches!(world.command("n1", Command::Forget(name.clone())), Err(Rejected::StillHere { .. })));
-    let nobody = Name::new("nobody").unwrap();
-    assert_eq!(world.command("n1", Command::Forget(nobody.clone())), Err(Rejected::UnknownMember(nobody)));
+    let unknown = Name::new("n99").unwrap();
+    assert_eq!(world.command("n1", Command::Forget(unknown.clone())), Err(Rejected::UnknownMember(unknown)));
     world.kill("n3");
     world.wait(3.0, |w| w.all_say("n3", Status::Down));
     // One member does not hear of it now, and would bring it back later.
@@ -258,7 +258,7 @@ fn a_forgotten_member_is_gone_everywhere_and_does_not_come_back() {
 }
 
 #[test]
-fn who_comes_and_goes_stays_out_the_third_time() {
+fn a_member_that_comes_and_goes_stays_out_the_third_time() {
     let mut world = World::cluster(10);
     world.run(20.0);
     world.forget_events();
@@ -325,7 +325,7 @@ fn a_newcomer_whose_seed_dies_while_it_is_asked_does_not_storm_its_host() {
 }
 
 #[test]
-fn an_earlier_life_that_was_numbered_ahead_is_outlived() {
+fn a_member_begins_above_an_earlier_life_that_was_numbered_ahead() {
     let mut world = World::cluster(3);
     // The clock of n2's host was ahead in an earlier life that others remember.
     let ahead = DAWN_MS + 3_600_000;
@@ -344,7 +344,7 @@ fn an_earlier_life_that_was_numbered_ahead_is_outlived() {
 }
 
 #[test]
-fn whoever_lives_too_far_in_the_future_is_refused_by_name() {
+fn a_generation_too_far_in_the_future_is_refused() {
     let mut world = World::cluster(3);
     let dreamer = Start::new("dreamer").at("10.0.0.77:4077".parse().unwrap()).seeds(&["n1"]);
     world.add(dreamer.generation(DAWN_MS + 3 * DAY_MS));
@@ -360,7 +360,7 @@ fn whoever_lives_too_far_in_the_future_is_refused_by_name() {
 }
 
 #[test]
-fn who_was_numbered_by_a_clock_that_is_right_again_begins_a_life_of_now_by_itself() {
+fn a_member_whose_clock_is_right_again_resets_its_generation() {
     let mut world = World::cluster(3);
     world.add(Start::new("n9").seeds(&["n1"]).generation(DAWN_MS + 3 * DAY_MS));
     world.run(3.0);
@@ -368,7 +368,7 @@ fn who_was_numbered_by_a_clock_that_is_right_again_begins_a_life_of_now_by_itsel
     assert!(!world.events("n9").iter().any(|(_, e)| reset(e)), "its clock is still wrong");
     assert_eq!(world.status("n1", "n9"), None);
     let out = |w: &World| w.node("n9").outside().map(|outside| outside.reason.word());
-    assert_eq!(out(&world), Some("clock"), "it knows that nobody takes it in");
+    assert_eq!(out(&world), Some("clock"), "it knows that it is not taken in");
     assert!(!world.node("n9").is_joined());
     let unix_ms = unix_ms(world.now);
     world.hand("n9", Input::WallClock { unix_ms }).unwrap();
@@ -445,7 +445,7 @@ fn garbage_is_counted_by_reason_and_changes_nothing() {
 }
 
 #[test]
-fn whoever_is_asked_by_everybody_stays_within_its_byte_budget_and_alive() {
+fn a_seed_that_all_ask_stays_within_its_byte_budget_and_alive() {
     let mut world = World::new();
     let config = Config { byte_rate: 5_000, ..config() };
     world.start_as("n1", 1, &[], config);
@@ -462,10 +462,10 @@ fn whoever_is_asked_by_everybody_stays_within_its_byte_budget_and_alive() {
     world.forget_events();
     world.run(30.0);
     let events: Vec<_> = world.all_events().collect();
-    assert!(events.is_empty(), "and nobody took it for dead: {events:?}");
+    assert!(events.is_empty(), "and it was not taken for dead: {events:?}");
 }
 
-/// Names of those who are accused of something at anybody, though nothing is wrong with them any more.
+/// Members that are alive and still accused of something, at any observer.
 fn accused(world: &World) -> Vec<String> {
     let views = world.nodes().flat_map(|node| node.view(world.now));
     views
@@ -482,16 +482,16 @@ fn no_accusation_outlives_its_basis_after_a_one_way_cut() {
         world.wire.cut.extend(["n1", "n2", "n3"].map(|to| (from.to_owned(), to.to_owned())));
     }
     world.run(10.0);
-    assert_ne!(accused(&world), Vec::<String>::new(), "somebody is accused while it lasts");
+    assert_ne!(accused(&world), Vec::<String>::new(), "members are accused while it lasts");
     world.heal();
-    // The longest that anybody asks after one such episode: the shortest stretch, and the cut's own length.
+    // The longest that an accuser asks after one such episode: the shortest penalty, and the length of the cut.
     world.run(75.0);
     assert_eq!(accused(&world), Vec::<String>::new());
     assert!(world.agree());
 }
 
 #[test]
-fn who_hears_nothing_makes_no_healthy_member_suspect_to_others() {
+fn a_deaf_member_makes_no_healthy_member_suspect() {
     let mut world = World::cluster(8);
     world.forget_events();
     let deaf = (1..8).map(|i| (format!("n{i}"), "n8".to_owned()));
@@ -504,7 +504,7 @@ fn who_hears_nothing_makes_no_healthy_member_suspect_to_others() {
 }
 
 #[test]
-fn a_filter_that_refuses_for_a_living_member_accuses_nobody_and_its_death_is_known_as_soon_as_ever() {
+fn a_filter_that_refuses_for_a_living_member_does_not_accuse_it_and_its_death_is_found_in_time() {
     for refused in [&["n1"][..], &["n1", "n2"]] {
         let mut world = World::cluster(10);
         world.forget_events();
@@ -521,7 +521,7 @@ fn a_filter_that_refuses_for_a_living_member_accuses_nobody_and_its_death_is_kno
 }
 
 #[test]
-fn a_wrong_address_where_a_kernel_refuses_puts_nobody_in_and_out() {
+fn a_member_with_a_wrong_address_is_put_out_once_at_most() {
     let mut world = World::cluster(6);
     let all = (1..6).map(|i| (format!("n{i}"), "n6".to_owned()));
     world.wire.refused.extend(all);
@@ -533,7 +533,7 @@ fn a_wrong_address_where_a_kernel_refuses_puts_nobody_in_and_out() {
 }
 
 #[test]
-fn who_slept_longer_than_the_dead_are_remembered_does_not_bring_them_back() {
+fn a_member_that_slept_longer_than_the_dead_are_remembered_does_not_bring_them_back() {
     let mut world = World::new();
     let seconds = std::time::Duration::from_secs;
     for i in 1..=5 {
@@ -570,7 +570,7 @@ fn who_slept_longer_than_the_dead_are_remembered_does_not_bring_them_back() {
 }
 
 #[test]
-fn a_suspended_host_keeps_whom_it_hears_again_and_drops_the_others() {
+fn a_host_that_overslept_keeps_the_members_that_it_hears_of_again() {
     let mut world = World::cluster(4);
     world.vanish("n4");
     world.stop("n4");

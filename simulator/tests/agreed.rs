@@ -48,13 +48,13 @@ fn the_last_of_five_holds_nothing_when_the_one_that_decides_the_tie_went_before(
 }
 
 #[test]
-fn two_that_are_stated_hold_nothing_where_two_that_were_agreed_on_do() {
+fn two_of_a_stated_electorate_hold_nothing_where_two_of_an_agreed_one_hold_quorum() {
     let report = shipped(&[1, 2], &["protocol.expected=all"]);
     assert_eq!(report.summary.quorum, [0, 2, 0]);
 }
 
 #[test]
-fn of_the_sides_of_one_cut_one_holds_at_most_and_all_do_some_time_after_it() {
+fn one_side_of_a_cut_holds_quorum_at_most_and_all_hold_it_after_the_cut() {
     for nodes in 2..=8_usize {
         for with in 1..nodes {
             let side: Vec<String> = (0..with).map(|m| format!("\"n{m}\"")).collect();

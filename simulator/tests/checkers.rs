@@ -26,7 +26,7 @@ fn agreement_later_than_allowed_is_late() {
 }
 
 #[test]
-fn a_cluster_whose_datagrams_all_vanish_never_forms() {
+fn a_cluster_that_loses_all_datagrams_never_forms() {
     let report = go("quiet", &["nodes=4", "network.loss=1.0", "duration=20s"]);
     assert_eq!(report.summary.formation.missing, 1);
     assert!(report.runs[0].violations.broke("no-agreement"));
@@ -56,7 +56,7 @@ fn a_member_whose_clock_is_far_too_slow_holds_a_lease_when_it_is_fenced() {
 }
 
 #[test]
-fn one_that_is_put_out_and_whose_clock_is_far_too_slow_holds_quorum_beside_those_who_put_it_out() {
+fn a_member_that_is_put_out_and_has_a_far_too_slow_clock_holds_quorum_beside_the_others() {
     // Beyond the promise: its proof of 1.4 s lasts 2.8 s, and it is out 2 to 3 s after the last one was given.
     let slow = "\n[[fault]]\nwhat = \"clock-drift\"\nat = \"5s\"\nwho = \"n1\"\nppm = -500000\n";
     let text = include_str!("../scenarios/deaf-of-three.toml").to_owned() + slow;

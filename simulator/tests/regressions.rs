@@ -24,17 +24,17 @@ fn keeps(seed: u64, theme: Theme) {
 }
 
 #[test]
-fn a_newcomer_finds_a_member_though_all_contacts_are_gone_for_good() {
+fn a_newcomer_finds_the_cluster_though_all_its_contacts_are_gone_for_good() {
     holds(26);
 }
 
 #[test]
-fn a_restarted_member_that_dials_in_vain_is_found_by_those_who_know_its_old_life() {
+fn a_restarted_member_that_dials_in_vain_is_found_by_members_that_know_its_old_life() {
     holds(274);
 }
 
 #[test]
-fn who_leaves_while_a_dial_is_due_does_not_spin() {
+fn a_member_that_leaves_while_a_dial_is_due_does_not_spin() {
     holds(601);
     holds(903);
 }
@@ -67,7 +67,7 @@ fn a_deaf_member_refutes_with_its_next_beat_and_not_with_the_one_after() {
 }
 
 #[test]
-fn a_member_that_falls_silent_with_all_its_callers_is_found() {
+fn a_member_that_is_silent_together_with_all_its_callers_is_looked_for() {
     let sets = ["fault.0.who=28", "fault.0.for=\"8192ms\"", "duration=\"32s\""];
     let first = measured("threshold", 5, &sets).stalled_down_first;
     assert!(first.missing == 0 && first.max < 4.5, "{first:?}");

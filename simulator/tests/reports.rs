@@ -81,7 +81,7 @@ fn a_page_needs_no_network_and_is_the_same_twice() {
 }
 
 #[test]
-fn results_are_a_recipe_and_a_page_says_when_this_build_cooks_otherwise() {
+fn a_page_says_when_this_build_gives_another_trace() {
     let folder = Folder::new("recipe");
     let (_, json, _) = sim(&["run", "crash", "--nodes", "6", "--seeds", "1", "-o", "json", "--lenient"]);
     std::fs::write(folder.file("same.json"), &json).expect("writable");
@@ -95,7 +95,7 @@ fn results_are_a_recipe_and_a_page_says_when_this_build_cooks_otherwise() {
 }
 
 #[test]
-fn wrong_wishes_are_refused_with_a_reason() {
+fn wrong_arguments_are_refused_with_a_reason() {
     for (arguments, words) in [
         (&["report", "crahs"] as &[&str], "did you mean `crash`?"),
         (&["report", "crash", "--phi", "n1"], "write two members"),

@@ -85,7 +85,7 @@ fn a_block_shorter_than_the_acceptable_pause_is_forgiven() {
 }
 
 #[test]
-fn members_that_stall_again_and_again_call_none_down() {
+fn members_that_stall_again_and_again_do_not_call_others_down() {
     keeps_its_limits(
         "stall",
         &[1],
@@ -94,7 +94,7 @@ fn members_that_stall_again_and_again_call_none_down() {
 }
 
 #[test]
-fn a_member_let_in_after_its_penalty_is_not_called_down_at_once() {
+fn a_member_that_has_behaved_for_as_long_as_was_asked_is_not_called_down_again() {
     // A quarter is blocked for 8 of every 24 s, and kept out until long after. Before 2026-11-28, 55 times one of them was
     // called down in the moment that it was let in: accusers that were let in themselves had asked for more.
     let sets = ["nodes=24", "fault.0.who=\"25%\"", "fault.0.on=\"8192ms\"", "fault.0.off=\"16384ms\""];
@@ -102,7 +102,7 @@ fn a_member_let_in_after_its_penalty_is_not_called_down_at_once() {
 }
 
 #[test]
-fn a_link_that_is_cut_evicts_no_member() {
+fn a_cut_link_does_not_evict_its_ends() {
     keeps_its_limits("one-link", &[1, 2], &["nodes=24", "duration=\"60s\""]);
 }
 
@@ -137,14 +137,14 @@ fn joins_under_loss_all_succeed() {
 }
 
 #[test]
-fn a_filter_that_refuses_for_a_living_member_makes_none_suspect_it() {
+fn a_filter_that_refuses_for_a_living_member_makes_no_member_suspect() {
     keeps_its_limits("refuse", &[1, 2], &[]);
     keeps_its_limits("refuse-out", &[1, 2], &[]);
 }
 
 #[test]
 fn under_heavy_loss_a_dead_member_is_down_as_soon_as_without() {
-    // Before 2026-11-28 accusers doubted themselves for what the network lost: 10 s on average, at most 18 s.
+    // Before 2026-11-28 accusers doubted themselves for what the network lost: 10 s on average, up to 18 s.
     keeps_its_limits(
         "crash",
         &[1, 2, 3, 4],
