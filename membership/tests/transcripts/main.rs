@@ -22,9 +22,11 @@
 //! stop NAME, continue NAME        the process is not scheduled; datagrams wait for it
 //! leave NAME              a good-bye; `restart NAME TIME`: back within that time; `forget NAME at NAME`
 //! beat NAME on|off        whether the service beside it is well
+//! move NAME to ADDRESS    its host has another address, and it is told so
 //! set NAME KEY=VALUE ...  its own state; `KEY=` deletes
 //! forge claim about NAME to NAME [left] [down] [heartbeat=+N] [life=+N]     a stranger tells it so
 //! forge noise=BYTES to NAME [framed]      random bytes; framed: inside a frame that is right
+//! replay NAME to NAME     a stranger sends the first datagram again that is listed above between the two
 //! view NAME, quorum NAME, why NAME about NAME, traffic NAME     ask it
 //! ```
 
@@ -168,6 +170,7 @@ impl Stage {
             }
             "set" => self.set(&mut words)?,
             "forge" => self.forge(&mut words)?,
+            "replay" => self.replay(&mut words)?,
             verb => {
                 let name = words.next("a name")?;
                 if !self.world.has(name) {
@@ -202,6 +205,11 @@ impl Stage {
                 words.flag("at");
                 let by = words.next("a name")?;
                 return Ok(outcome(world.command(by, Command::Forget(Name::new(name).unwrap()))));
+            }
+            "move" => {
+                words.flag("to");
+                let address = words.next("an address")?;
+                world.readdress(name, address.parse().map_err(|e| format!("{address}: {e}"))?);
             }
             "view" => return Ok(view(world, name)),
             "quorum" => return Ok(quorum(world, name)),
@@ -312,8 +320,22 @@ impl Stage {
             };
             packets::datagram(&packets::telling(vec![claim]), &config())
         };
-        let from = "10.0.9.9:4999".parse().unwrap();
+        let from = STRANGER.parse().unwrap();
         let result = self.world.hand(words.next("to whom")?, Input::Datagram { from, bytes: &bytes });
+        Ok(if result.is_ok() { "taken".to_owned() } else { outcome(result) })
+    }
+
+    fn replay(&mut self, words: &mut Words<'_>) -> Result<String, String> {
+        words.flag("to");
+        let (from, to) = (words.next("a name")?, words.next("to whom")?);
+        let old = self.world.journal.iter().find_map(|(_, sender, said)| match said {
+            Said::Datagram { receiver, bytes, .. } => {
+                (sender == from && receiver.as_deref() == Some(to)).then(|| bytes.clone())
+            }
+            Said::Event(_) => None,
+        });
+        let bytes = old.ok_or("no such datagram is listed")?;
+        let result = self.world.hand(to, Input::Datagram { from: STRANGER.parse().unwrap(), bytes: &bytes });
         Ok(if result.is_ok() { "taken".to_owned() } else { outcome(result) })
     }
 
@@ -386,3 +408,6 @@ fn claim(known: &MemberView, later: u64) -> Claim {
         ..Claim::default()
     }
 }
+
+/// A host that is no member.
+const STRANGER: &str = "10.0.9.9:4999";
