@@ -9,21 +9,15 @@ use heartsay_proto::{encode_packet, seal};
 /// The packet as a member with this configuration would send it.
 #[must_use]
 pub fn datagram(packet: &Packet, config: &Config) -> Vec<u8> {
-    framed(&encoded(packet), config)
+    let mut body = Vec::new();
+    encode_packet(packet, &mut body);
+    framed(&body, config)
 }
 
 /// A packet that says nothing but these claims.
 #[must_use]
 pub fn telling(claims: Vec<Claim>) -> Packet {
     Packet { sender: 99, heartbeat: 1, claims, ..Packet::default() }
-}
-
-/// A packet without its frame.
-#[must_use]
-pub fn encoded(packet: &Packet) -> Vec<u8> {
-    let mut body = Vec::new();
-    encode_packet(packet, &mut body);
-    body
 }
 
 /// Any bytes inside a frame that is right.
