@@ -9,7 +9,7 @@
 use core::time::Duration;
 
 use heartsay_membership::{
-    Cluster, Command, Config, Event, HostId, Identity, Input, Instant, MemberEventKind, Name, Node, Output,
+    Cluster, Command, Config, Event, HostId, Identity, Input, Instant, Interner, MemberEventKind, Name, Node, Output,
     Profile, Rejected, Status,
 };
 use heartsay_proto::gossip::{Accusation, Claim, Packet};
@@ -84,6 +84,10 @@ fn config() -> Config {
 }
 
 fn node(i: u8, now: Instant) -> Node {
+    node_with(config(), i, now)
+}
+
+fn node_with(config: Config, i: u8, now: Instant) -> Node {
     let me = Identity {
         name: Name::new(&format!("n{i}")).unwrap(),
         host_id: HostId(i.into()),
@@ -91,7 +95,7 @@ fn node(i: u8, now: Instant) -> Node {
         address: ([10, 0, 0, i + 1], 4327).into(),
         state: Vec::new(),
     };
-    Node::new(me, config(), 7, now).unwrap()
+    Node::new(me, config, 7, now).unwrap()
 }
 
 /// What another member says of itself when it calls.
@@ -171,4 +175,30 @@ fn a_member_with_no_other_to_look_for_has_joined_once() {
         }
     }
     assert_eq!(joined, [1]);
+}
+
+#[test]
+fn records_kept_once_for_many_nodes_change_nothing_that_leaves() {
+    let now = Instant::EPOCH + Duration::from_secs(10);
+    let shared = Config { interner: Interner::shared(), ..config() };
+    let leaves = |config: &Config| {
+        let mut left = Vec::new();
+        for i in [0, 5] {
+            let mut story = Story { now, node: node_with(config.clone(), i, now), others: Vec::new() };
+            for other in 1..5 {
+                story.hand(&introduction(other, now)).unwrap();
+            }
+            for _ in 0..20 {
+                story.now += Duration::from_millis(100);
+                story.node.handle(story.now, Input::Timeout).unwrap();
+                while let output @ (Output::Event(_) | Output::Transmit(_)) = story.node.poll_output() {
+                    left.push(format!("{output:?}"));
+                }
+            }
+        }
+        left
+    };
+    let alone = leaves(&config());
+    assert!(alone.len() > 20);
+    assert_eq!(leaves(&shared), alone);
 }
