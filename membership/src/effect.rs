@@ -1,34 +1,34 @@
-//! What one part asks of the others.
+//! Effects: what one part asks of another.
 //!
-//! A part never calls another one. It writes down what is to be done, and `node` carries that out after the call, in
-//! the order in which it was asked for; what an effect asks for in its turn comes before what was waiting.
+//! A part never calls another one. It pushes an effect, and `node` carries the effects out after the call, in the order
+//! in which they were pushed. An effect's own effects run before the ones that were already waiting.
 
 use core::net::SocketAddr;
 use std::borrow::Cow;
 
 use crate::identity::{Generation, HostId};
 
-/// Something that another part, or several, are to do.
+/// Work for another part, or for several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The claims about a member have changed: its status is to follow, and a change of it is told.
+    /// The claims about a member have changed: bring its status in line and report a change.
     Refresh {
         /// Hash of its name.
         subject: u64,
-        /// In one sentence, for people.
+        /// One sentence for people.
         reason: Cow<'static, str>,
     },
-    /// A member's heartbeat has advanced: what was held against it may be void.
+    /// A member's heartbeat has advanced, which may void what was held against it.
     Heartbeat(u64),
-    /// An incarnation has ended, or the member is gone: nothing is held against it any more.
+    /// An incarnation has ended, or the member is gone: drop what was held against it.
     Ended(u64),
-    /// The time is over that a member asked for to restart: its silence counts again.
+    /// The time that a member asked for to restart is over: its silence counts again.
     RestartOver(u64),
-    /// There is something new about a member: spread it.
+    /// There is news about a member: spread it.
     News {
         /// Hash of its name.
         subject: u64,
-        /// The receivers may not know this incarnation: tell everything.
+        /// The receivers may not know this incarnation: send the full record.
         full: bool,
     },
     /// Members came, went, or fell silent: count soon.
@@ -39,23 +39,23 @@ pub enum Effect {
     Agreement {
         /// Hash of its name.
         peer: u64,
-        /// Both see the same.
+        /// Both have the same view.
         agrees: bool,
     },
-    /// Our name is held by another living host.
+    /// Another live host holds our name.
     NameHeld {
         /// That host.
         holder: HostId,
-        /// Where it lives.
+        /// Its address.
         address: SocketAddr,
         /// Its generation.
         generation: Generation,
     },
-    /// Begin an incarnation of our own above this generation.
+    /// Begin an own incarnation above this generation.
     BeginAnew(Generation),
-    /// Our own incarnation is another one now: verdicts against the last one are void.
+    /// Our own incarnation has been replaced: verdicts against the last one are void.
     Renewed,
-    /// We have said good-bye: no member is probed any more.
+    /// We have said good-bye: stop probing.
     Leaving,
     /// The roster is complete.
     Complete,

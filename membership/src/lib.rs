@@ -10,10 +10,9 @@
 //!                  └────────────────────────────┘
 //! ```
 //!
-//! **The contract.** Hand in one [`Input`] with the time, then call
-//! [`Node::poll_output`] until it says [`Output::Timeout`]; only then wait.
-//! Hand in all datagrams that are already there before a
-//! [`Input::Timeout`], so that no verdict is given over a full inbox.
+//! **The contract.** Hand in one [`Input`] with the time, then call [`Node::poll_output`] until it says
+//! [`Output::Timeout`]; only then wait. Hand in all datagrams that have already arrived before an [`Input::Timeout`],
+//! so that no verdict is given while answers wait in the inbox.
 //!
 //! ```
 //! use heartsay_membership::{
@@ -22,9 +21,9 @@
 //!
 //! let me = Identity {
 //!     name: Name::new("n1")?,
-//!     // `HostId::random` at the first start; kept after that.
+//! `HostId::random` at the first start; the same one at later starts.
 //!     host_id: HostId(0x0123_4567_89ab_cdef),
-//!     // `next_generation` of the one that was kept and the wall clock.
+//! `next_generation` of the last generation and the wall clock.
 //!     generation: 1_700_000_000_000,
 //!     address: "192.0.2.1:4327".parse()?,
 //!     state: vec![("zone".into(), b"a".to_vec())],
@@ -49,23 +48,21 @@
 //! `examples/udp.rs` runs three nodes over real sockets; the crate `heartsay-tokio` is the same loop with everything
 //! that a service needs around it.
 //!
-//! **Invariants.** A member's heartbeat and generation are raised by nobody
-//! but its owner. Merging claims is commutative, associative and idempotent
-//! within one incarnation. No datagram is longer than [`Config::datagram`].
-//! Tables are bounded by the roster's cap. Nothing that a peer sends panics.
+//! **Invariants.** Only its owner raises a member's heartbeat and generation. Merging claims is commutative,
+//! associative and idempotent within one incarnation. No datagram is longer than [`Config::datagram`]. The roster's cap
+//! bounds all tables. Nothing that a peer sends causes a panic.
 //!
-//! **What this crate never knows**: a clock, a socket, a thread, a file, or
-//! any randomness but that of the seed it was given. Same inputs, same
-//! outputs.
+//! **What this crate never knows**: a clock, a socket, a thread, a file, or any randomness except the seed it was
+//! given. Same inputs, same outputs.
 //!
 //! # Rooms
 //!
 //! - `roster`: who is known, and the order of claims. Sends nothing.
-//! - `gossip`: who learns what.
-//! - `detection`: who is silent.
-//! - `quorum`: who may act. A part with its own state and rules that is told what it needs (`node` does that) and
-//!   answers with effects.
-//! - `transport`: what leaves and arrives.
+//! - `gossip`: how members learn of one another and of changes.
+//! - `detection`: which members are silent, and the verdict on them.
+//! - `quorum`: which side may act. It has its own state and rules; `node` hands it what it needs and carries out its
+//!   effects.
+//! - `transport`: what leaves and what arrives.
 //! - `core`: settings, identity, clocks, randomness, own health; read by all.
 //! - `node`: owns the parts, takes the inputs, keeps the one table of timers.
 //!

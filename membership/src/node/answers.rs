@@ -1,4 +1,5 @@
-//! Answers to our questions, and questions without an answer: each goes to the part that asked.
+//! What happens with an answer to one of our requests, and with a request that stays unanswered. Each is handed to the
+//! part that sent the request.
 
 use core::net::SocketAddr;
 
@@ -12,9 +13,9 @@ use crate::roster::member::Member;
 use crate::transport::requests::{Request, RequestKind};
 
 impl Node {
-    /// An answer to question `seq` came from `sender`: the path is measured, and a probe of the sender ends. An answer counts
-    /// only if its incarnation is the one we asked: a process at the address of a dead member, under its name or another,
-    /// must not keep it alive.
+    /// An answer to request `seq` came from `sender`. It measures the path and ends a probe of the sender. An answer
+    /// counts only if its incarnation is the one we asked: a process at the address of a dead member, under its name or
+    /// another, must not keep that member alive.
     pub(crate) fn answered(&mut self, now: Instant, seq: u32, sender: Option<u64>) -> Option<Request> {
         let asked = self.transport.requests.get(seq)?;
         if asked.subject.is_some() && asked.subject != sender || asked.kind == RequestKind::CloneProbe {
@@ -38,7 +39,8 @@ impl Node {
         names_others: bool,
     ) -> Result<(), Rejected> {
         let Some(request) = self.answered(now, seq, sender) else {
-            // From another incarnation than was asked: who it is comes out of the exchange.
+            // The answer comes from another incarnation than the one we asked. The exchange itself will tell which one
+            // it is.
             let stays_open = self.transport.requests.get(seq).is_some();
             return if stays_open { Ok(()) } else { Err(Rejected::Unexpected { what: "ack" }) };
         };
@@ -75,7 +77,7 @@ impl Node {
         gossip.on_supply(now, &mut ctx, from, &request, supply)
     }
 
-    /// Questions whose time is up.
+    /// Requests whose time is up.
     pub(crate) fn expire_requests(&mut self, now: Instant) {
         for request in self.transport.requests.expired(now) {
             self.detection.footing.unanswered();
@@ -108,7 +110,7 @@ impl Node {
                 let (gossip, mut ctx) = self.gossip();
                 gossip.clone_unanswered(now, &mut ctx);
             }
-            // Electors are asked again by the lease itself.
+            // The lease asks the electors again by itself.
             (
                 RequestKind::Exchange
                 | RequestKind::ExtraProbe
@@ -132,7 +134,7 @@ impl Node {
     pub(crate) fn on_refused(&mut self, now: Instant, to: SocketAddr) {
         self.core.stats.refusals += 1;
         for request in self.transport.requests.refused(to) {
-            // What a helper's host refuses says nothing of the member that it was asked about.
+            // A refusal by a helper's host says nothing about the member that the helper was asked to probe.
             let asked = request.subject.filter(|_| !matches!(request.kind, RequestKind::Indirect { .. }));
             let incarnation = asked.and_then(|subject| self.roster.get(subject)).map(Member::tag);
             if incarnation.is_some_and(|tag| self.detection.refusals.says_nothing(now, tag)) {
@@ -164,7 +166,7 @@ impl Node {
                 let (gossip, mut ctx) = self.gossip();
                 gossip.clone_is_past(&mut ctx);
             }
-            // Dials come again in their time, and a good-bye is for any peer that is there.
+            // A dial is repeated when its time comes, and a good-bye may go to any peer that is there.
             _ => {}
         }
     }

@@ -1,4 +1,5 @@
-//! What others say: take it, report it, pass it on, set it right.
+//! What a node does with the claims of others: merge them, report the change, pass it on, and correct a sender that is
+//! out of date.
 
 use core::net::SocketAddr;
 use std::borrow::Cow;
@@ -19,19 +20,18 @@ use crate::transport::requests::RequestKind;
 use crate::transport::wire::{self, Detail};
 
 impl Node {
-    /// Takes the claims of a datagram. One that is refused does not stop the
-    /// others; the first refusal is what is told.
+    /// Takes the claims of a datagram. A refused claim does not stop the others; the first refusal is the one returned.
     pub(crate) fn on_claims(
         &mut self,
         now: Instant,
         from: SocketAddr,
         packet: &mut gossip::Packet,
     ) -> Result<(), Rejected> {
-        // Those of a refusal, and of a twin, are looked at once more.
+        // The claims of a refusal, and of a twin, are needed once more below.
         let sender = packet.sender;
         let again =
             matches!(packet.body, Some(gossip::packet::Body::Refusal(_) | gossip::packet::Body::Twin(_)));
-        // What a newcomer pulls is old news to everybody else.
+        // What a newcomer pulls is old news to all others.
         let pass_on = !matches!(packet.body, Some(gossip::packet::Body::Supply(_)));
         let mut first_refusal = Ok(());
         let mut outdated = Vec::new();
@@ -49,7 +49,7 @@ impl Node {
                 let own_word =
                     claim.incarnation.as_ref().is_some_and(|incarnation| incarnation.tag == sender);
                 let result = self.take_claim(now, claim, pass_on, own_word);
-                // A refusal is not refused in its turn, without end.
+                // A refusal is never refused in turn, or the two sides would go on without end.
                 if let Err(refused) = &result
                     && own_word
                     && !again
@@ -69,7 +69,7 @@ impl Node {
                 }
             }
         }
-        // Whoever refuses our life shows the one that it has instead. To answer that with ours would be refused
+        // A peer that refuses our incarnation shows the one it holds instead. Answering with ours would be refused
         // again, without end.
         if !again {
             self.set_right(now, from, &outdated);
@@ -84,7 +84,7 @@ impl Node {
         let Some(mut member) = self.roster.get_mut(sender) else { return };
         let path = &mut member.path;
         path.heard(now);
-        // That we hear it does not say that it hears us: only an answer does.
+        // Hearing a member does not prove that it hears us; only an answer does.
         let doubtful = !*path.reachable.get_or_insert(true);
         let to = member.incarnation.address();
         let newer = heartbeat <= limit && member.advance(now, heartbeat, &self.core.config.detector);
@@ -97,7 +97,7 @@ impl Node {
         }
     }
 
-    /// `own_word`: it comes straight from the life that it is about.
+    /// `own_word`: the claim comes straight from the incarnation that it describes.
     fn take_claim(
         &mut self,
         now: Instant,
@@ -110,7 +110,7 @@ impl Node {
         if subject == self.core.me {
             let mine = self.roster.myself().incarnation.host_id;
             return match claim.incarnation.as_ref().filter(|incarnation| incarnation.host_id != mine) {
-                // Never answered with our own record: it would be refused again, without end.
+                // Never answer with our own record: it would be refused again, without end.
                 Some(incarnation) => self.hear_of_our_name(now, incarnation, &claim, own_word),
                 None => Ok(self.hear_of_ourselves(now, &claim)),
             };
@@ -170,7 +170,7 @@ impl Node {
         Ok(change)
     }
 
-    /// Others have dropped a member. `forgets`: as we knew it.
+    /// Others have dropped a member. `forgets`: its name and generation as we knew them.
     fn on_forgotten(&mut self, now: Instant, subject: u64, forgets: Option<(Name, Generation)>) {
         self.gossip.unrest_at = now;
         self.recount(now);
@@ -195,7 +195,7 @@ impl Node {
         self.detection.forget(subject);
         self.transport.requests.forgive(subject);
         self.context().report(subject, kind, &[], reason);
-        // A flood of newcomers is not for bursts: pulls bring each of them once.
+        // A flood of newcomers is not broadcast: pulls bring each of them once.
         if pass_on && !self.gossip.broadcast.is_saturated() {
             self.gossip.broadcast.news(now, subject, true);
         }
@@ -211,14 +211,15 @@ impl Node {
         self.settle(now);
     }
 
-    /// We know an incarnation from now on. What others say against it may be complete, so that nothing more is said.
+    /// We know an incarnation from now on. The accusations against it may already be complete, so that no further claim
+    /// would trigger a verdict.
     fn hear_first_testimony(&mut self, now: Instant, subject: u64) {
         if self.roster.get(subject).is_some_and(Member::is_marked) {
             self.hear_testimony(now, subject);
         }
     }
 
-    /// Answers claims that we know better with what we know.
+    /// Answers outdated claims with what we know.
     fn set_right(&mut self, now: Instant, from: SocketAddr, outdated: &[u64]) {
         if !outdated.is_empty() {
             self.context().tell(now, from, outdated, Detail::Full);
@@ -240,7 +241,7 @@ impl Node {
         self.emit(Event::Member(event));
     }
 
-    /// Tells a newcomer why it was not taken in.
+    /// Tells a newcomer why it was refused.
     fn refuse_newcomer(&mut self, now: Instant, to: SocketAddr, subject: u64, refused: &Rejected) {
         let reason = match refused {
             Rejected::DuplicateName { .. } => DUPLICATE_NAME,
@@ -284,8 +285,8 @@ impl Node {
         Ok(())
     }
 
-    /// What is said of a link ends with its basis, which the accused does not go beyond, so it lies no further ahead than
-    /// a witness may ask.
+    /// Testimony about a link ends with its basis. The accused does not beat beyond that, so a basis further ahead than
+    /// a witness may set is dropped.
     fn drop_endless_testimony(&self, now: Instant, claim: &mut Claim) {
         let accusations = &mut claim.standing.marks.accusations;
         if accusations.iter().all(Accusation::of_silence) {

@@ -1,4 +1,4 @@
-//! What the program or the operator of this host asks of the machine.
+//! Commands from the program or the operator of this host.
 
 use crate::Instant;
 use crate::identity::{Name, is_reachable};
@@ -106,7 +106,7 @@ impl Node {
     }
 }
 
-/// What the protocol keeps in the record is not for users.
+/// Users must not set the keys that the protocol itself keeps in the record.
 pub fn check_not_ours(key: &str) -> Result<(), StateError> {
     if key == QUORUM_KEY { Err(StateError::Reserved { key: key.to_owned() }) } else { Ok(()) }
 }

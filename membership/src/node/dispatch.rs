@@ -1,7 +1,7 @@
-//! What comes in a datagram and what leaves in one.
+//! Takes a datagram apart and hands each piece to the part it concerns.
 //!
-//! Picture: a letter. The envelope is opened or sealed here (frame, key, checksum), the stamp paid for, and what lies inside
-//! goes to whoever it concerns: news first, then the greeting in the head, then the body.
+//! Picture: a letter. The envelope is opened or sealed here (frame, key, checksum) and the stamp is paid for. The
+//! contents are handed on in a fixed order: first the news (claims), then the greeting in the head, then the body.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -43,7 +43,7 @@ impl Node {
         }
         self.core.stats.claims_received += packet.claims.len() as u64;
         let told = packet.claims.first().map(|claim| (claim.subject, claim.generation));
-        // News first: a newcomer is known by its own claim before its request is looked at.
+        // News first: a newcomer's own claim makes it known before its request is looked at.
         let refused = self.on_claims(now, from, &mut packet);
         let sender = self.roster.by_tag(packet.sender);
         if let Some(sender) = sender {
@@ -54,8 +54,8 @@ impl Node {
         refused.and(self.on_body(now, from, sender, told, packet))
     }
 
-    /// A datagram of our own came back. A seed that is ourselves, under whichever address, does that at our call: a name that
-    /// stands for all members stands for us too. Then it is no seed, and nothing to speak of.
+    /// One of our own datagrams came back. A seed address that is our own does that when we dial it: a name that stands
+    /// for all members stands for us too. Such an address is dropped from the seeds, and there is nothing to report.
     fn on_echo(&mut self, from: SocketAddr, seq: u32) -> Result<(), Rejected> {
         self.gossip.join.drop_address(from);
         match self.transport.requests.get(seq).copied() {
@@ -83,7 +83,7 @@ impl Node {
         match packet.body {
             None => Ok(()),
             Some(Body::Exchange(exchange)) => {
-                // Its own claim, and those of others to ask.
+                // The sender's own claim, and claims about other members that we may ask.
                 let names_others = packet.claims.len() > 1;
                 let (tag, heartbeat, view) = (packet.sender, packet.heartbeat, packet.view);
                 let sender = Sender { address: from, tag, member: sender, heartbeat, view };
@@ -143,7 +143,7 @@ impl Node {
             let mut ctx = Context { core, roster, transport, membership, effects };
             let is_probed = |subject| detection.is_probing(subject);
             let same = gossip.hear_page(now, &mut ctx, comparison.nominal, page, &is_probed)?;
-            // A refuted member is in good standing when the page is compared.
+            // A member that this page refutes counts as alive when the page is compared.
             self.settle(now);
             let (gossip, mut ctx) = self.gossip();
             gossip.compare_page(now, &mut ctx, &mut comparison, page, same);
@@ -170,21 +170,21 @@ impl Node {
         if !indirect_probe::is_to_answer(&self.context(), seq, ping) {
             return;
         }
-        // A sender that we do not know is told no more than that we are here.
+        // A sender that we do not know learns only that we are here.
         let about = if sender.is_some() { ping.about.as_slice() } else { &[] };
         let silences = self.quorum.silences(now, about, self.core.config.fence);
         let extras = self.extras(now, from, sender);
         indirect_probe::answer_ping(now, &mut self.context(), from, seq, ping, silences, extras);
     }
 
-    /// What an answer to `asker` says beside that which it asked.
+    /// What an answer to `asker` carries beside what was asked.
     fn extras(&mut self, now: Instant, to: SocketAddr, asker: Option<u64>) -> AnswerExtras {
         let lease = self.acknowledge(now, asker);
         let (detection, ctx) = self.detection();
         AnswerExtras { lease, claim: detection.what_stands_against(now, &ctx, to, asker) }
     }
 
-    /// How long a datagram of `sender` was under way, about.
+    /// How long a datagram from `sender` was under way, approximately.
     fn way(&self, sender: u64) -> Duration {
         let path = self.roster.get(sender).and_then(|member| member.path.rtt.smoothed());
         path.or(self.core.paths.smoothed()).unwrap_or_default() / 2

@@ -1,4 +1,4 @@
-//! What one part asks of the others, carried out.
+//! Carries out the effects by which one part asks for the work of another.
 
 use crate::Instant;
 use crate::detection::Detection;
@@ -8,21 +8,21 @@ use crate::node::Node;
 use crate::transport::context::{Context, OwnMembership};
 
 impl Node {
-    /// What a part is called with.
+    /// The context that a part is called with.
     pub(crate) fn context(&mut self) -> Context<'_> {
         let membership = self.own_membership();
         let Self { core, roster, transport, effects, .. } = self;
         Context { core, roster, transport, membership, effects }
     }
 
-    /// The gossip, and what it is called with.
+    /// The gossip part and its context.
     pub(crate) fn gossip(&mut self) -> (&mut Gossip, Context<'_>) {
         let membership = self.own_membership();
         let Self { core, roster, transport, effects, gossip, .. } = self;
         (gossip, Context { core, roster, transport, membership, effects })
     }
 
-    /// The failure detection, and what it is called with.
+    /// The failure detection part and its context.
     pub(crate) fn detection(&mut self) -> (&mut Detection, Context<'_>) {
         let membership = self.own_membership();
         let Self { core, roster, transport, effects, detection, .. } = self;
@@ -33,10 +33,10 @@ impl Node {
         OwnMembership { complete: self.gossip.join.is_joined(), refused: self.detection.footing.is_refused() }
     }
 
-    /// Carries out what the parts have asked for since the last time, and what comes of that.
+    /// Carries out the pending effects, and the effects that these cause in turn.
     pub(crate) fn settle(&mut self, now: Instant) {
         while !self.effects.is_empty() {
-            // What an effect asks for comes before what was waiting.
+            // The effects that an effect causes run before the ones that were already waiting.
             let waiting = self.effects.split_off(1);
             let effect = self.effects.pop();
             if let Some(effect) = effect {

@@ -1,5 +1,5 @@
-//! The machine: takes one input at a time, hands it to the part that knows,
-//! and keeps the one timer.
+//! [`Node`], the state machine. It takes one input at a time, hands it to the part responsible, and keeps the one table
+//! of timers.
 
 mod answers;
 mod apply;
@@ -36,13 +36,13 @@ use crate::roster::standing::Standing;
 use crate::roster::state::{State, StateError};
 use crate::transport::Transport;
 
-/// Why nobody can be this member. The caller's fault; nothing was made.
+/// Why a node with this identity cannot be made. The caller's fault; nothing was made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// What it says about itself breaks a limit.
+    /// The initial state breaks a limit.
     #[error("bad state: {0}")]
     State(#[from] StateError),
-    /// Others cannot reach it there.
+    /// Others could not reach this address.
     #[error("no member can be reached at {address}: give the address of one host, and a port")]
     Address {
         /// The refused address.
@@ -62,18 +62,18 @@ pub struct Node {
     pub(crate) detection: Detection,
     pub(crate) quorum: QuorumService,
     pub(crate) transport: Transport,
-    /// What the parts have asked of one another, to be carried out.
+    /// What the parts have asked of one another and `node` has not yet carried out.
     effects: Vec<Effect>,
 }
 
 impl Node {
     /// A node that knows only itself.
     ///
-    /// `seed` feeds all its randomness; the identity is mixed in, so that two
-    /// nodes with one seed do not act in step, nor use one nonce twice.
+    /// `seed` feeds all its randomness. The identity is mixed in, so that two nodes with one seed neither act in step
+    /// nor use one nonce twice.
     ///
     /// # Errors
-    /// The initial state breaks a limit, or nobody could reach the address.
+    /// The initial state breaks a limit, or no peer could reach the address.
     pub fn new(
         me: Identity,
         config: impl Into<Arc<Config>>,
@@ -112,13 +112,13 @@ impl Node {
     /// Takes one input.
     ///
     /// # Errors
-    /// What was refused, for the log; it is counted, and the node goes on. Of a datagram with several claims the others were
-    /// taken; of any other input nothing was.
+    /// What was refused, for the log. It is counted, and the node goes on. If one of several claims in a datagram was refused,
+    /// the others were taken; of any other input nothing was taken.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), Rejected> {
         let now = now.max(self.core.last_call);
         self.notice_stall(now);
         self.core.last_call = now;
-        // Before anything else: whoever slept through the end of its proof must not act on it.
+        // First of all: a node that slept through the end of its proof must not act on it.
         if self.quorum.voting.has_run_out(now) {
             self.judge_quorum(now);
         }
@@ -153,7 +153,7 @@ impl Node {
         result
     }
 
-    /// The next thing for the world to do. Ends with [`Output::Timeout`].
+    /// The next action for the driver. Ends with [`Output::Timeout`].
     pub fn poll_output(&mut self) -> Output {
         match self.transport.out.pop_front() {
             Some(output) => output,
@@ -168,7 +168,8 @@ impl Node {
         self.context().emit(event);
     }
 
-    /// We were not called for long: shift every "since", so that nobody is blamed for our own absence.
+    /// We were not called for a long time. Every "since" moves forward, so that no member is blamed for our own
+    /// absence.
     fn notice_stall(&mut self, now: Instant) {
         let expected = self.core.promised.max(self.core.last_call);
         let Some(away) = self.core.health.stall(now, expected) else { return };
@@ -183,21 +184,21 @@ impl Node {
         self.emit(Event::Stalled(away));
     }
 
-    /// Later life of ourselves: somebody knew a later one than this.
+    /// Begins an incarnation above `above`: a peer knew a later one of ours than the present one.
     pub(crate) fn begin_anew(&mut self, now: Instant, above: Generation) {
         let generation = above.saturating_add(1);
         self.begin_life(now, generation);
         self.emit(Event::GenerationRaised(generation));
     }
 
-    /// The same on the line of heartbeats that we have: it says since when we have held our name.
+    /// The same on our present heartbeat schedule, which proves how long we have held our name.
     pub(crate) fn begin_above(&mut self, now: Instant, other: Generation) {
         let generation = other.saturating_add(1);
         self.begin_life_on(now, generation, self.roster.myself().incarnation.schedule);
         self.emit(Event::GenerationRaised(generation));
     }
 
-    /// Another life of ours, without leaving the roster.
+    /// Begins another incarnation of ours without leaving the roster.
     pub(crate) fn begin_life(&mut self, now: Instant, generation: Generation) {
         let schedule = Schedule { unix_ms: generation, ..self.roster.myself().incarnation.schedule };
         self.begin_life_on(now, generation, schedule);
@@ -218,6 +219,6 @@ impl Node {
     }
 }
 
-/// After a stall nobody is accused or judged for so long: the time that answers
-/// need which were under way. Honest guess.
+/// After a stall, no member is accused or judged for this long: the time that the answers under way then still need.
+/// Honest guess.
 const RECOVERY: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! What others say of ourselves: accusations, verdicts, later incarnations, and other holders of our name.
+//! Claims of others about this node: accusations, verdicts, later incarnations, and other holders of our name.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -18,7 +18,7 @@ use crate::roster::standing::Status;
 use crate::transport::wire;
 
 impl Node {
-    /// Somebody speaks about us.
+    /// A claim about this node.
     pub(super) fn hear_of_ourselves(&mut self, now: Instant, claim: &Claim) -> Change {
         let me = self.core.me;
         let myself = self.roster.myself();
@@ -27,7 +27,7 @@ impl Node {
             return Change::Stale;
         }
         if self.gossip.leave.is_some() {
-            // Whoever goes, or restarts, begins no other life any more.
+            // A node that leaves or restarts begins no further incarnation.
             return Change::Same;
         }
         let gone = claim.forgotten || claim.standing.marks.left;
@@ -40,7 +40,7 @@ impl Node {
         let (detection, mut ctx) = self.detection();
         detection.hear_verdict(now, &mut ctx, &claim.standing.marks);
         self.settle(now);
-        // A verdict that keeps us out is lived through; accusations of silence are answered.
+        // A verdict that quarantines us has to be sat out; accusations of silence are answered.
         let down = claim.standing.marks.down.filter(|_| !claim.standing.marks.is_kept_out());
         let accused = claim.standing.marks.of_silence().map(|a| a.basis).chain(down).max();
         let Some(basis) = accused else { return Change::Same };
@@ -52,7 +52,7 @@ impl Node {
         if basis >= heartbeat && plausible {
             self.core.beat_above(now, &mut self.roster, basis);
             self.core.stats.refutations_of_self += 1;
-            // Accusers that doubt themselves have made nobody think ill of us.
+            // Accusers that doubt themselves have changed no other member's view of us.
             if down.is_some() || claim.standing.marks.that_count().next().is_some() {
                 self.core.health.accused(now);
                 self.gossip.broadcast.news(now, me, false);
@@ -61,7 +61,8 @@ impl Node {
         Change::Stale
     }
 
-    /// A later life of ours that we do not remember, or an end that we did not make. Somebody may live it elsewhere.
+    /// The claim tells of a later incarnation of ours that we do not remember, or of an end that we did not announce.
+    /// Another process may run it elsewhere.
     fn hear_of_later_life(&mut self, now: Instant, claim: &Claim) {
         let status = claim.standing.status();
         let present =
@@ -78,7 +79,7 @@ impl Node {
                 gossip.hear_of_twin(now, &mut ctx, incarnation);
                 self.settle(now);
             }
-            // Where it is lived is not told; the next claim in full tells.
+            // The claim does not say where that incarnation runs; the next full claim will.
             None if present && claim.incarnation.is_none() => {}
             None => {
                 self.begin_anew(now, claim.generation);
@@ -87,7 +88,7 @@ impl Node {
         }
     }
 
-    /// Another host has our name.
+    /// Another host uses our name.
     pub(super) fn hear_of_our_name(
         &mut self,
         now: Instant,
@@ -99,15 +100,15 @@ impl Node {
         let (later, first) = (claim.generation > myself.generation, myself.is_before(other));
         let plausible = self.core.generation_is_plausible(now, claim.generation);
         match claim.standing.status() {
-            // It is gone: the name is free, and our life has to begin after its.
+            // The other host is gone. The name is free, and our incarnation has to begin after its last one.
             Status::Down | Status::Left => {
                 if later && plausible {
                     self.begin_anew(now, claim.generation);
                     self.name_free(now);
                 }
             }
-            // It comes to us, and nobody is known to hold it for a member. Where somebody holds us for one, it gives way;
-            // of two that are alone, the later.
+            // The other host contacts us itself, and no peer is known to hold it for a member. If a peer holds us for a
+            // member, the other host gives way. If both are alone, the later one gives way.
             Status::Alive | Status::Restarting | Status::Suspect if own_word => {
                 if first || self.roster.iter().any(|m| is_other(m, me)) {
                     let (name, newcomer) = (other.name.clone(), other.host_id);
@@ -115,8 +116,9 @@ impl Node {
                 }
                 self.name_held(now, other.host_id, other.address(), claim.generation);
             }
-            // Others hold it for a member. Whoever has just arrived gives way. Otherwise two clusters have met, each with a
-            // holder: the first begins anew above the other, which then hears of a later life that was here before it.
+            // Others hold that host for a member. If we have just arrived, we give way. Otherwise two clusters have
+            // met, each with a holder of the name. The earlier holder begins anew above the other, and the other then
+            // hears of a later incarnation that was here before it.
             Status::Alive | Status::Restarting | Status::Suspect if later => {
                 if first && !self.gossip.is_new(now, &self.core, self.own_membership()) {
                     if plausible {
@@ -131,7 +133,7 @@ impl Node {
         Ok(Change::Same)
     }
 
-    /// Others do not take us in.
+    /// Others do not accept us as a member.
     pub(crate) fn on_refusal(&mut self, now: Instant, refusal: &gossip::Refusal, claims: &[gossip::Claim]) {
         match refusal.reason {
             DUPLICATE_NAME => {
@@ -151,17 +153,18 @@ impl Node {
                 }
             }
             FAR_FUTURE => self.on_clock_refused(now),
-            // Of a full cluster the seeds' own log tells; reasons of later versions say nothing to us.
+            // A full cluster is reported in the seeds' own logs. Reasons of later versions mean nothing to us.
             _ => {}
         }
     }
 
-    /// Our life lies more than a day ahead of somebody's clock. If it lies so far ahead of ours too, our clock was wrong when
-    /// the life was numbered, and is right now: nobody has taken that life in, so we begin another one.
+    /// Our generation lies more than a day ahead of a peer's clock. If it is that far ahead of our own clock too, our
+    /// clock was wrong when the generation was chosen and is right now. No peer has accepted that incarnation, so we
+    /// begin another one.
     fn on_clock_refused(&mut self, now: Instant) {
         if self.core.generation_is_plausible(now, self.roster.myself().incarnation.generation) {
-            // What was sent before another life began is still being refused.
-            // And a single peer with a clock far behind is not the cluster.
+            // Datagrams sent before the new incarnation are still being refused. And a single peer with a clock far
+            // behind is not the cluster.
             let under_way = self.core.reset_at.is_some_and(|at| now.since(at) <= UNDER_WAY);
             if !under_way && !self.detection.footing.is_taken_in() {
                 self.emit(Event::ClockRefused);
@@ -177,7 +180,7 @@ impl Node {
         self.emit(Event::GenerationReset(generation));
     }
 
-    /// Another living host has our name.
+    /// Another live host has our name.
     fn name_held(&mut self, now: Instant, holder: HostId, address: SocketAddr, generation: Generation) {
         let (detection, mut ctx) = self.detection();
         detection.refuse(now, &mut ctx, holder, address, generation);
@@ -192,5 +195,5 @@ impl Node {
     }
 }
 
-/// Longer than a question and its answer are under way.
+/// Longer than a request and its answer are under way.
 const UNDER_WAY: Duration = Duration::from_secs(5);

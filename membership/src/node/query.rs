@@ -1,4 +1,4 @@
-//! What programs and people are shown of the machine's view.
+//! Read-only queries: what programs and people see of the node's view.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -26,77 +26,78 @@ pub struct MemberView {
     pub name: Name,
     /// The host it runs on.
     pub host_id: HostId,
-    /// Unix milliseconds at which this life began.
+    /// Unix milliseconds at which this incarnation began.
     pub generation: Generation,
     /// Highest heartbeat known.
     pub heartbeat: Heartbeat,
-    /// What it is.
+    /// Alive, suspect, down and so on.
     pub status: Status,
-    /// Where it gossips.
+    /// Its gossip address.
     pub address: SocketAddr,
-    /// What it says about itself.
+    /// Its key-value state.
     pub state: BTreeMap<String, Vec<u8>>,
-    /// Of a member that is down: whether its lease has run out for certain. `None`: no fence is kept, or it is not down.
+    /// For a member that is down: whether its lease has certainly run out. `None`: the fence is off, or the member is
+    /// not down.
     pub fenced: Option<bool>,
-    /// Since when it has this status.
+    /// When it took this status.
     pub since: Instant,
-    /// Surprise at its silence, in decimal digits; 0 for ourselves.
+    /// Suspicion level from its silence (φ: 1 means odds of 1 in 10, 2 of 1 in 100); 0 for ourselves.
     pub phi: f64,
-    /// Learnt mean time between its heartbeats, per step.
+    /// Learnt mean time between its heartbeats, per heartbeat.
     pub mean_interval: Duration,
     /// Learnt deviation of the silences between arrivals.
     pub deviation: Duration,
-    /// How many arrivals that rests on.
+    /// How many arrivals the two learnt figures rest on.
     pub samples: u32,
-    /// Since its heartbeat last advanced in our view.
+    /// Time since its heartbeat last advanced in our view.
     pub silence: Duration,
     /// Whether direct contact works; `None`: never tried.
     pub reachable: Option<bool>,
-    /// Its host refuses our datagrams though it lives: a packet filter, on this path or at one of its ends.
+    /// Its host refuses our datagrams although it runs: a packet filter, on this path or at one of its ends.
     pub refused: bool,
     /// Smoothed round trip of direct contact.
     pub rtt: Option<Duration>,
     /// When it last spoke to us directly.
     pub last_direct: Option<Instant>,
-    /// Who accuses it.
+    /// The accusations against it.
     pub accusers: Vec<AccuserView>,
-    /// Called down as of this heartbeat; a newer one brings it back.
+    /// A verdict: down as of this heartbeat. A newer heartbeat brings it back.
     pub verdict: Option<Heartbeat>,
-    /// Several witnesses find that it loses far more than others, though it lives.
+    /// Several witnesses find that it loses far more datagrams than others, although it runs.
     pub degraded: bool,
-    /// Kept out, though it may live, until its heartbeat is above this.
+    /// Quarantined, even if it runs, until its heartbeat is above this.
     pub kept_out: Option<Heartbeat>,
-    /// What there is against it; only when one member is asked for.
+    /// The evidence against it; filled in only when one member is asked for.
     pub case: Option<CaseView>,
-    /// It said that it restarts: for so much longer nobody asks after it.
+    /// It announced a restart: for this much longer it is not probed.
     pub restarting: Option<Duration>,
     /// This is the node itself.
     pub is_self: bool,
 }
 
-/// The little of a member that a look over all of them needs; copies nothing.
+/// The few fields that a pass over all members needs; copies nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberSummary<'a> {
     /// Its name.
     pub name: &'a Name,
-    /// Unix milliseconds at which this life began.
+    /// Unix milliseconds at which this incarnation began.
     pub generation: Generation,
     /// Highest heartbeat known.
     pub heartbeat: Heartbeat,
-    /// What it is.
+    /// Alive, suspect, down and so on.
     pub status: Status,
-    /// Where it gossips.
+    /// Its gossip address.
     pub address: SocketAddr,
     /// Version of its state.
     pub version: Version,
-    /// On which host it runs.
+    /// The host it runs on.
     pub host_id: HostId,
 }
 
 /// One accusation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccuserView {
-    /// Name of the accuser; of one that we do not know, its hash in hexadecimal.
+    /// Name of the accuser, or its hash in hexadecimal if we do not know the accuser.
     pub by: String,
     /// Any heartbeat above this cancels it.
     pub basis: Heartbeat,
@@ -104,9 +105,9 @@ pub struct AccuserView {
     pub refused: bool,
     /// The silence has lasted longer than the acceptable pause.
     pub proven: bool,
-    /// It speaks of a bad link, not of silence: alive, but losing far more than others.
+    /// Evidence of a bad link, not of silence: the member is alive but loses far more than others.
     pub degraded: bool,
-    /// The same, so that it should be kept out until the basis.
+    /// The same, and bad enough to quarantine it until the basis.
     pub unfit: bool,
     /// The accuser doubts itself.
     pub weak: bool,
@@ -114,7 +115,7 @@ pub struct AccuserView {
     pub since: Instant,
 }
 
-/// Questions, none of which changes anything.
+/// Queries. None of them changes anything.
 impl Node {
     /// Our own name.
     #[must_use]
@@ -128,13 +129,13 @@ impl Node {
         self.roster.len()
     }
 
-    /// How many of them have which status; counted already, whatever the size.
+    /// How many members have each status. The counts are kept up to date, so this costs the same at any size.
     #[must_use]
     pub fn census(&self) -> Census {
         self.roster.census()
     }
 
-    /// Everybody known, sorted by name.
+    /// All known members, sorted by name.
     #[must_use]
     pub fn view(&self, now: Instant) -> Vec<MemberView> {
         let mut all: Vec<_> = self.roster.iter().map(|m| self.view_of(now, m)).collect();
@@ -152,18 +153,18 @@ impl Node {
         })
     }
 
-    /// A quick look over everybody known, in the order of the roster.
+    /// A cheap pass over all known members, in the order of the roster.
     pub fn summaries(&self) -> impl Iterator<Item = MemberSummary<'_>> {
         self.roster.iter().map(summary)
     }
 
-    /// What we say of ourselves.
+    /// The summary of this node itself.
     #[must_use]
     pub fn own(&self) -> MemberSummary<'_> {
         summary(self.roster.myself())
     }
 
-    /// What was done so far.
+    /// Counters since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
@@ -185,13 +186,14 @@ impl Node {
         self.roster.fingerprint()
     }
 
-    /// Whether the first complete view has been seen (or nobody is to be found), and nobody else has our name.
+    /// Whether the first complete view has been seen (or there is no other member to find), and no other host has our
+    /// name.
     #[must_use]
     pub fn is_joined(&self) -> bool {
         self.own_membership().is_joined()
     }
 
-    /// Whether the good-bye was said until the next life only.
+    /// Whether the good-bye announced only a restart.
     #[must_use]
     pub fn is_restarting(&self) -> bool {
         self.roster.myself().status == Status::Restarting
@@ -203,13 +205,13 @@ impl Node {
         self.gossip.leave.is_some()
     }
 
-    /// Why the others do not count this node as a member; `None`: as far as it knows, they do.
+    /// Why the others do not count this node as a member. `None`: as far as it knows, they do.
     #[must_use]
     pub fn outside(&self) -> Option<Outside> {
         self.detection.outside(&self.roster)
     }
 
-    /// The paths on which long datagrams get lost while short ones arrive.
+    /// The paths that lose long datagrams while short ones arrive.
     #[must_use]
     pub fn narrow_paths(&self) -> Vec<NarrowPath> {
         self.transport.path_limits.narrow(&self.core.config, &self.roster)
@@ -217,7 +219,7 @@ impl Node {
 
     fn values_too_long(&self) -> usize {
         let capacity = self.core.config.capacity();
-        // With datagrams of the usual size nobody's state is looked through.
+        // With datagrams of the usual size no state can be too long, so none is looked at.
         if capacity.is_ample() { 0 } else { self.roster.iter().map(|m| m.state.too_long(capacity)).sum() }
     }
 
@@ -279,7 +281,7 @@ fn summary(member: &Member) -> MemberSummary<'_> {
     }
 }
 
-/// More than one witness says so.
+/// Whether more than one witness says so.
 fn degraded(member: &Member) -> bool {
     let of_link = |a: &&Accusation| a.kind.is_of_link() && !a.weak && a.basis >= member.heartbeat;
     member.marks().accusations.iter().filter(of_link).count() >= ACCUSERS_TO_KEEP_OUT

@@ -1,4 +1,4 @@
-//! The quorum service in the node: what it is told, and what it has done.
+//! Connects the quorum service to the node: hands it what it needs and carries out its effects.
 
 use core::time::Duration;
 
@@ -17,32 +17,33 @@ use crate::roster::state::QUORUM_KEY;
 use crate::transport::requests::RequestKind;
 
 impl Node {
-    /// Whether our side has the majority. Exact at `now`: a proof that has run out since the last call counts no more.
+    /// Whether our side has the majority. Exact at `now`: a proof that has run out since the last call no longer
+    /// counts.
     #[must_use]
     pub fn quorum(&self, now: Instant) -> QuorumStatus {
         self.quorum.status(&self.quorum_context(now))
     }
 
-    /// Whether what the electors have said so far proves, at `now`, that the lease of `name` has run out. Asked of
-    /// anybody that is suspect or down; to be told needs the verdict too.
+    /// Whether the electors' answers so far prove, at `now`, that the lease of `name` has run out. Can be asked of any
+    /// suspect or down member; a fence event needs the verdict too.
     #[must_use]
     pub fn lease_ran_out(&self, now: Instant, name: &Name) -> bool {
         self.quorum.lease_ran_out(&self.quorum_context(now), name)
     }
 
-    /// Members that are here and were told of another electorate than we were, by name.
+    /// Present members that were configured with another electorate than ours, by name.
     #[must_use]
     pub fn told_otherwise(&self, now: Instant) -> Vec<(Name, Stated)> {
         self.quorum.told_otherwise(&self.quorum_context(now), self.detection.footing.is_taken_in())
     }
 
-    /// Somebody came or went: count again, once for many that do so together.
+    /// A member came or went: count again soon, once for many changes at a time.
     pub(crate) fn recount(&mut self, now: Instant) {
         let pause = if self.gossip.broadcast.is_saturated() { IN_A_FLOOD } else { self.core.config.coalesce };
         self.quorum.recount_at = self.quorum.recount_at.min(now + pause);
     }
 
-    /// Counts who is here, for quorum and for the doubt of ourselves.
+    /// Counts the present members, for the quorum and for the doubt about ourselves.
     pub(crate) fn count_presence(&mut self, now: Instant) {
         let census = self.roster.census();
         let others = (census.alive + census.suspect).saturating_sub(1);
@@ -61,12 +62,12 @@ impl Node {
         self.with_quorum(now, QuorumService::judge);
     }
 
-    /// Asks the electors whose word is due.
+    /// Asks the electors whose vote is due for renewal.
     pub(crate) fn renew_lease(&mut self, now: Instant) {
         self.with_quorum(now, QuorumService::renew);
     }
 
-    /// An answer to a question of ours may say what its sender knows of quorum.
+    /// An answer to one of our requests may carry its sender's vote.
     pub(crate) fn hear_answer(&mut self, now: Instant, sender: u64, packet: &gossip::Packet) {
         let answers = match &packet.body {
             Some(Body::Pong(_)) => true,
@@ -80,19 +81,19 @@ impl Node {
         }
     }
 
-    /// What we say of quorum to `asker`: to say it is to acknowledge it as a member.
+    /// Our vote for `asker`. Sending it acknowledges the asker as a member.
     pub(crate) fn acknowledge(&mut self, now: Instant, asker: Option<u64>) -> Option<gossip::Lease> {
         let counts =
             asker.and_then(|asker| self.roster.get(asker)).is_some_and(|asker| self.detection.counts(asker));
         self.with_quorum(now, |quorum, context| quorum.acknowledge(context, asker, counts))
     }
 
-    /// Whether a member that is down is fenced now and was not before.
+    /// Whether a down member has just become fenced.
     pub(crate) fn enclose(&mut self, now: Instant, subject: u64) -> bool {
         self.with_quorum(now, |quorum, context| quorum.enclose(context, subject))
     }
 
-    /// Calls the service, and does what it asks for.
+    /// Calls the service and carries out its effects.
     pub(crate) fn with_quorum<R>(
         &mut self,
         now: Instant,
@@ -120,7 +121,7 @@ impl Node {
             Effect::TellStatus => self.emit(Event::Quorum(self.quorum(now))),
             Effect::Say(quorum) => {
                 let value = (quorum == Quorum::Lost).then(|| quorum.to_string().into_bytes());
-                // A record without room for one more key stays as it is: the operator's keys come first.
+                // If the record has no room for one more key, it stays as it is: the operator's keys come first.
                 let _ = self.set_state(now, &[(QUORUM_KEY.to_owned(), value)]);
             }
             Effect::Recount => self.recount(now),
@@ -138,12 +139,13 @@ impl Node {
         Context { now, core: &self.core, roster: &self.roster, leaving, joined, told_out, outside }
     }
 
-    /// Whether somebody has told us that we do not count, and in words why.
+    /// Whether a peer has told us that we do not count, and why, in words.
     fn told_out(&self) -> (bool, Option<String>) {
         let told_out = self.detection.footing.is_told_out();
         (told_out, self.outside().filter(|_| told_out).map(|outside| outside.to_string()))
     }
 }
 
-/// From a change to the count while hundreds come at once: with an electorate, a count looks for all its electors.
+/// Delay from a change to the count while hundreds of changes arrive: with an electorate, each count looks up all its
+/// electors.
 const IN_A_FLOOD: Duration = Duration::from_millis(200);

@@ -1,4 +1,4 @@
-//! The status of a member follows what is said of it, and each change of it is told.
+//! Derives a member's status from the claims about it, and reports each change.
 
 use std::borrow::Cow;
 
@@ -8,21 +8,21 @@ use crate::node::Node;
 use crate::roster::standing::{Evidence, Status};
 
 impl Node {
-    /// Its heartbeat advanced: what was held against it may be void.
+    /// A member's heartbeat advanced, which may void what was held against it.
     pub(crate) fn after_heartbeat(&mut self, now: Instant, hash: u64) {
         let (detection, mut ctx) = self.detection();
         detection.close_refuted_probe(now, &mut ctx, hash);
         self.refresh(now, hash, "a newer heartbeat refutes it");
     }
 
-    /// Brings a member's status in line with its marks, and tells of the change.
+    /// Brings a member's status in line with its marks, and reports the change.
     pub(crate) fn refresh(&mut self, now: Instant, hash: u64, reason: impl Into<Cow<'static, str>>) {
         let Some(member) = self.roster.get(hash) else { return };
         let (before, after, since) = (member.status, member.standing(), member.since());
         if before == after {
             return;
         }
-        // Those who accuse it of what it is now.
+        // The accusers behind the present status.
         let out = member.marks().is_kept_out();
         let by: Vec<u64> =
             member.marks().accusations.iter().filter(|a| out || a.counts()).map(|a| a.by).collect();
@@ -33,13 +33,13 @@ impl Node {
             self.transport.requests.forgive(hash);
             self.gossip.watch_restart(&self.roster, hash);
         }
-        // For whoever only routes to it nothing has changed.
+        // For a program that only routes to the member nothing has changed.
         let unseen = matches!(
             (before, after),
             (Status::Alive, Status::Restarting) | (Status::Restarting, Status::Alive)
         );
         if unseen {
-            // The end of a restart is seen by everybody alike.
+            // All members see the end of a restart by themselves.
             if after == Status::Restarting {
                 self.gossip.broadcast.news(now, hash, false);
             }
@@ -58,7 +58,7 @@ impl Node {
             self.quorum.fence.open(hash);
         }
         if after == Status::Down {
-            // Asked about since it was suspect: the answers may be enough by now.
+            // Electors have been asked about it since it became suspect, so their answers may suffice by now.
             self.enclose(now, hash);
         }
         if matches!(after, Status::Down | Status::Left) {
@@ -70,7 +70,7 @@ impl Node {
         detection.on_status(now, &mut ctx, hash, (before, since), after);
     }
 
-    /// Tells programs of a change of one member's status, and of a verdict whether the member is fenced.
+    /// Reports a change of one member's status; with a verdict, also whether the member is fenced.
     pub(crate) fn report_verdict(
         &mut self,
         hash: u64,
@@ -85,7 +85,7 @@ impl Node {
         self.emit(Event::Member(event));
     }
 
-    /// Why a member's marks mean what they mean, in one sentence.
+    /// The reason for a member's status, in one sentence.
     pub(super) fn reason_for(&self, subject: u64) -> Cow<'static, str> {
         let Some(member) = self.roster.get(subject) else { return "".into() };
         let marks = member.marks();

@@ -1,4 +1,4 @@
-//! The timers of a node: one table that says when each part wants to be called, and what is done then.
+//! The timers of a node: one table with the due time of each part's timer and the step it runs.
 
 use crate::Instant;
 use crate::detection::Detection;
@@ -7,7 +7,7 @@ use crate::gossip::leave::Leave;
 use crate::node::Node;
 use crate::transport::context::Context;
 
-/// One reason to be called.
+/// One reason to wake up.
 struct Timer {
     /// For the trace.
     name: &'static str,
@@ -15,7 +15,7 @@ struct Timer {
     run: fn(&mut Node, Instant),
 }
 
-/// All of them, in the order in which those that are due at one moment run.
+/// All timers. Those that are due at the same moment run in this order.
 const TIMERS: [Timer; 18] = [
     Timer { name: "round", due: |node| node.gossip.next_round, run: Node::round },
     Timer {
@@ -78,7 +78,7 @@ const TIMERS: [Timer; 18] = [
 ];
 
 impl Node {
-    /// Runs what is due.
+    /// Runs the timers that are due.
     pub(super) fn on_timeout(&mut self, now: Instant) {
         for timer in &TIMERS {
             if now >= (timer.due)(self) {
@@ -88,7 +88,7 @@ impl Node {
         }
     }
 
-    /// When the first is due.
+    /// When the first timer is due.
     pub(super) fn next_wake_up(&self) -> Instant {
         TIMERS.iter().map(|timer| (timer.due)(self)).min().unwrap_or(Instant::NEVER)
     }
@@ -149,7 +149,7 @@ impl Node {
         self.each(now, recorded, Detection::look_at_link);
     }
 
-    /// A step of the detection for each of some members, and what comes of it before the next one.
+    /// Runs a detection step for each of these members, and its effects before the next member.
     pub(super) fn each(
         &mut self,
         now: Instant,

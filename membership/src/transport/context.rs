@@ -1,4 +1,5 @@
-//! What a part is called with: what it may read and change, the way out, and a place for what others are to do.
+//! The context that a part is called with: what it may read and change, the way out, and the list of effects for other
+//! parts.
 
 use std::borrow::Cow;
 
@@ -17,14 +18,14 @@ pub struct Context<'a> {
     pub transport: &'a mut Transport,
     /// How far this node had come with joining when the part was called.
     pub membership: OwnMembership,
-    /// What other parts are to do, in this order; `node` carries it out.
+    /// Effects for other parts, in this order; `node` carries them out.
     pub effects: &'a mut Vec<Effect>,
 }
 
 /// How far a node has come with joining.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OwnMembership {
-    /// It has seen a complete view, or there is no other member to be found.
+    /// It has seen a complete view, or there is no other member to find.
     pub complete: bool,
     /// Peers refuse its name or its clock.
     pub refused: bool,
@@ -37,22 +38,22 @@ impl OwnMembership {
 }
 
 impl Context<'_> {
-    /// Asks for something that another part does.
+    /// Asks another part for work.
     pub fn effect(&mut self, effect: Effect) {
         self.effects.push(effect);
     }
 
-    /// The claims about a member have changed: its status is to follow.
+    /// The claims about a member have changed: its status must follow.
     pub fn refresh(&mut self, subject: u64, reason: impl Into<Cow<'static, str>>) {
         self.effect(Effect::Refresh { subject, reason: reason.into() });
     }
 
-    /// Tells programs.
+    /// Reports an event to programs.
     pub fn emit(&mut self, event: Event) {
         self.transport.out.push_back(Output::Event(event));
     }
 
-    /// Tells programs of a change of one member's entry.
+    /// Reports a change of one member's entry to programs.
     pub fn report(
         &mut self,
         subject: u64,
@@ -65,7 +66,7 @@ impl Context<'_> {
         }
     }
 
-    /// Tells programs of values of a member's state that have changed, unless only the protocol itself is concerned.
+    /// Reports changed values of a member's state to programs, unless only the protocol's own keys changed.
     pub fn report_update(
         &mut self,
         subject: u64,
@@ -81,7 +82,8 @@ impl Context<'_> {
         }
     }
 
-    /// An event about a member as it is now. Whether it is fenced is not said: the quorum service knows.
+    /// An event about a member as it is now. It does not say whether the member is fenced; the quorum service knows
+    /// that.
     pub fn member_event(
         &self,
         subject: u64,
