@@ -1,10 +1,10 @@
-//! Hearsay: the heartbeats that somebody tells of a page of members on whom both sides agree.
+//! Merges the heartbeats that a peer reports for a page of members on which both sides agree.
 //!
-//! Picture: a roll that is read out. Whoever listens follows with a finger on its own list and looks up only where a
-//! higher number is read than stands there.
+//! Picture: a list of numbers is read out. The listener follows with a finger on its own list and stops only where the
+//! number read is higher than its own.
 //!
-//! Twice a second each member listens to the heartbeats of all others, so this is where an agent, and a simulator of
-//! thousands of them, spends its time.
+//! Each member hears the heartbeats of all others twice a second, so an agent, and a simulator of thousands of agents,
+//! spends most of its time here.
 
 use core::ops::Range;
 
@@ -27,16 +27,16 @@ use crate::transport::context::Context;
 struct AgeMerge<'a, F> {
     now: Instant,
     unix_ms: u64,
-    /// When the other side spoke, on its own line; see [`crate::roster::heartbeat_track::nominal`].
+    /// When the other side spoke, on its own clock; see [`crate::roster::heartbeat_track::nominal`].
     nominal: i64,
     config: &'a DetectorConfig,
-    /// When the acceptable pause of those is over who are heard now.
+    /// When the acceptable pause of a member heard now will be over.
     pause_over: Option<Instant>,
     is_probed: &'a F,
 }
 
 impl Gossip {
-    /// Takes the heartbeats of a page, told at `nominal`.
+    /// Takes the heartbeats of a page, reported at `nominal`.
     pub fn take_ages(
         &mut self,
         now: Instant,
@@ -47,7 +47,7 @@ impl Gossip {
     ) -> Result<(), Rejected> {
         let (mut ages, mut newer) = (core::mem::take(&mut self.ages), core::mem::take(&mut self.candidates));
         let decoded = ages::decode(&page.ages, ctx.roster.page_len(page.bits, page.prefix), &mut ages);
-        // Those whose heartbeat may change what is thought of them.
+        // Members whose new heartbeat may change their status.
         let mut spoke = Vec::new();
         if decoded.is_ok() {
             let config = &ctx.core.config.detector;
@@ -57,7 +57,7 @@ impl Gossip {
             for (number, shard, range) in ctx.roster.parts_mut(page.bits, page.prefix) {
                 let (here, beyond) = rest.split_at_mut_checked(range.len()).unwrap_or_default();
                 rest = beyond;
-                // Nobody else tells us how often we have beaten.
+                // Our own heartbeat is never taken from others.
                 let own = own.filter(|own| own.0 == number).and_then(|own| own.1.checked_sub(range.start));
                 if let Some(own) = own.and_then(|own| here.get_mut(own)) {
                     *own = Age::LEFT_OUT;
@@ -76,18 +76,18 @@ impl Gossip {
     }
 }
 
-/// A heartbeat that is news.
+/// A heartbeat newer than the one we know.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Candidate {
-    /// Whose, by the place in the range.
+    /// Whose it is: the place in the range.
     at: usize,
-    /// By how many milliseconds it goes [`beyond`](HeartbeatTrack::beyond) what we know.
+    /// How many milliseconds it lies [`beyond`](HeartbeatTrack::beyond) what we know.
     beyond: i64,
 }
 
 impl<F: Fn(u64) -> bool> AgeMerge<'_, F> {
-    /// Takes the heartbeats of a range of a shard. Those of members that may have something to refute come out in
-    /// `spoke` and are not taken.
+    /// Takes the heartbeats of a range of a shard. Members whose heartbeat may refute something are returned in `spoke`
+    /// instead of being taken.
     fn take(
         &self,
         shard: &mut Shard,
@@ -103,7 +103,8 @@ impl<F: Fn(u64) -> bool> AgeMerge<'_, F> {
             let (Some(track), Some(member)) = (tracks.get_mut(at), members.get_mut(at)) else { break };
             let told = ages.get(at).and_then(|age| age.rounds());
             let Some((steps, _)) = track.steps(beyond, &mut divider).zip(told) else { continue };
-            // What can have been beaten since it was last heard needs no look at its life.
+            // A step that fits into the silence since the last heartbeat is plausible without a look at the
+            // incarnation.
             let silence = self.now.micros_since(member.detector.last());
             let heartbeat = member.heartbeat.saturating_add(steps);
             if steps.saturating_mul(SHORTEST_INTERVAL_MS * 1000) > silence
@@ -123,13 +124,13 @@ impl<F: Fn(u64) -> bool> AgeMerge<'_, F> {
     }
 }
 
-/// Finds those of whom a newer heartbeat is told than we know.
+/// Finds the members whose reported heartbeat is newer than the one we know.
 ///
-/// Two things keep a processor waiting, and each is kept out of the way of the other. Whether it is news is as good as
-/// a coin, which nobody guesses: all are written down, and the next one over those that are no news. And what we know of
-/// a member has to be fetched from far: the fetching is done for all before anything is done with it, so that they
-/// come together (`heartsay-sim bench --nodes 1000`: five percent less of all its time).
-// By itself, so that what it counts with is kept in registers.
+/// The code avoids two stalls of the processor. Whether a heartbeat is news is unpredictable, so there is no branch:
+/// each place is written down, and the next one overwrites it if it was no news. And the record of a member is a cache
+/// miss, so all records are touched before any of them is used, and the misses overlap (`heartsay-sim bench --nodes
+/// 1000`: five percent less of all its time).
+// A function of its own, so that its counters stay in registers.
 #[inline(never)]
 fn find_newer<'a>(
     nominal: i64,
@@ -144,13 +145,13 @@ fn find_newer<'a>(
     let mut count = 0;
     for (at, (age, track)) in ages.iter().zip(tracks).enumerate() {
         let Some(place) = newer.get_mut(count) else { break };
-        // Of one that is left out this is some number, and is not looked at.
+        // For an age that was left out the value is meaningless, and is not looked at.
         (place.at, place.beyond) = (at, track.beyond(nominal, *age));
         count += usize::from(place.beyond >= 0);
     }
     let newer = newer.get_mut(..count).unwrap_or_default();
     for member in newer.iter().filter_map(|news| members.get(news.at)) {
-        // Both ends of its band, as it may lie in two lines.
+        // Touch both ends of the record, as it may lie in two cache lines.
         core::hint::black_box((member.heartbeat, member.first_beat_at()));
     }
     newer

@@ -1,16 +1,16 @@
-//! Exchange: two members compare what they know, in pages, and settle what differs.
+//! Anti-entropy: in an exchange two members compare what they know, page by page, and settle the differences.
 //!
-//! Picture: two clerks with card indexes. They first compare the sums on the
-//! shards. Drawers with equal sums hold the same cards, so the numbers on the
-//! cards (heartbeats) can be read out without names. Drawers with unequal sums
-//! are compared by their parts, small parts card by card, and only the cards
-//! that differ are copied. Each answer is finer than what it answers, so the
-//! conversation ends by itself. (Range-based set reconciliation: Meyer, 2023.)
+//! Picture: two clerks compare their card indexes. They first compare a checksum of each drawer. Drawers with equal
+//! checksums hold the same cards, so the numbers on the cards can be read out without names. Drawers with unequal
+//! checksums are compared part by part, small parts card by card, and only cards that differ are copied.
 //!
-//! Heartbeats travel as ages: both sides know the line on which a member's
-//! heartbeats lie, so they predict the same value for the sender's nominal
-//! time and only the difference is coded (heartsay_proto::ages). Exact values
-//! come out, and no clocks need to agree: skew costs bits, not truth.
+//! Rule: a drawer is a page (a range of name hashes), the checksum a range digest, the number on a card a heartbeat.
+//! Each answer is finer than the step that it answers, so an exchange ends by itself. (Range-based set reconciliation:
+//! Meyer, 2023.)
+//!
+//! Heartbeats travel as ages. Both sides know each member's heartbeat schedule, so both predict the same value for the
+//! sender's nominal time, and only the difference is coded (heartsay_proto::ages). The decoded values are exact, and no
+//! clocks need to agree: skew costs bits, not correctness.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -36,10 +36,10 @@ use crate::transport::requests::{Request, RequestKind};
 use crate::transport::sending::AnswerExtras;
 use crate::transport::wire::{self, Detail};
 
-/// Answers to one step, gathered before they are cut to a datagram.
+/// The answer to one step, gathered before it is cut to a datagram.
 #[derive(Debug, Default)]
 pub struct Reply {
-    /// What the pages and lists take, about: more than fits need not be made.
+    /// Approximate size of the pages and lists: no more are made than fit.
     bytes: usize,
     pages: Vec<gossip::Page>,
     lists: Vec<gossip::List>,
@@ -62,7 +62,7 @@ impl Reply {
         self.pages.is_empty() && self.lists.is_empty() && self.wants.is_empty() && self.claims.is_empty()
     }
 
-    /// To be filled again.
+    /// The same reply, emptied for reuse.
     fn emptied(mut self) -> Self {
         self.bytes = 0;
         self.pages.clear();
@@ -73,13 +73,13 @@ impl Reply {
     }
 }
 
-/// Who sent a datagram, by its head.
+/// The sender of a datagram, as its head says.
 #[derive(Clone, Copy, Debug)]
 pub struct Sender {
     pub address: SocketAddr,
-    /// Its incarnation.
+    /// Id of its incarnation.
     pub tag: u64,
-    /// The member whose incarnation that is, if we know it.
+    /// The member to which that incarnation belongs, if we know it.
     pub member: Option<u64>,
     pub heartbeat: u64,
     /// Fingerprint of its view; 0: not said.
@@ -91,13 +91,13 @@ pub struct Sender {
 pub struct Comparison {
     from: Sender,
     step: u32,
-    /// Nominal time of the sender, on which all its ages are counted.
+    /// Nominal time of the sender, to which all its ages refer.
     pub nominal: i64,
-    /// Both sides see the same, as far as compared.
+    /// Both sides hold the same, as far as compared.
     agrees: bool,
-    /// Unequal pages of all exchanges before.
+    /// Unequal pages of all earlier exchanges.
     unequal: u64,
-    /// There is nothing to compare: we do not know the sender, or it knows only itself.
+    /// Nothing to compare: we do not know the sender, or the sender knows only itself.
     pub over: bool,
     reply: Reply,
 }
@@ -115,7 +115,7 @@ impl Gossip {
         self.send_syn(now, ctx, to, seq, knock);
     }
 
-    /// Step 1: our pages, as many as fit. `introduce`: the receiver may not know us.
+    /// Step 1: as many of our pages as fit. `introduce`: the receiver may not know us.
     pub fn send_syn(
         &mut self,
         now: Instant,
@@ -136,7 +136,7 @@ impl Gossip {
             // A claim too large for the datagram is left out: the peer will ask.
             let _ = filler.try_claim(ctx.claim(now, to, ctx.roster.myself(), Detail::Full));
         }
-        // Those that do not fit come first next time.
+        // Pages that do not fit come first next time.
         let pages = 1_u32 << bits;
         for i in 0..pages {
             let prefix = (self.page_cursor.wrapping_add(i)) % pages;
@@ -148,7 +148,7 @@ impl Gossip {
         send_exchange(ctx, to, filler.finish());
     }
 
-    /// Step 1 for an address where perhaps nobody is: who we are, and one sum over all that we know.
+    /// Step 1 for an address where perhaps no member is: who we are, and one digest of all that we know.
     pub fn send_short_syn(&mut self, now: Instant, ctx: &mut Context<'_>, to: SocketAddr, seq: u32) {
         let sums = ctx.roster.sums(0, 0);
         let mut exchange = ctx.transport.scratch.leaving(1);
@@ -179,7 +179,7 @@ impl Gossip {
         let unequal = ctx.core.stats.pages_unequal;
         let mut comparison = Comparison { from, step, nominal: 0, agrees, unequal, over: false, reply };
         let Some(sender) = from.member else {
-            // We do not know this incarnation, so its ages mean nothing to us: ask who it is.
+            // We do not know this incarnation and cannot read its ages: ask who it is.
             comparison.reply.wants.push(gossip::Want { tag: from.tag, since: 0, known: false });
             return Comparison { over: true, ..comparison };
         };
@@ -194,9 +194,9 @@ impl Gossip {
         comparison
     }
 
-    /// Takes the heartbeats of a page, if both sides mean the same members by it. Returns whether they also said the same
-    /// of them before; `None`: they are not the same members. `is_probed` tells of which members a newer heartbeat may end
-    /// a probe.
+    /// Takes the heartbeats of a page, if both sides mean the same members by it. Returns whether both sides also held
+    /// the same claims about them before; `None` if the members differ. `is_probed` tells for which members a newer
+    /// heartbeat may end a probe.
     ///
     /// # Errors
     /// The page cannot be read.
@@ -218,7 +218,7 @@ impl Gossip {
         Ok(Some(mine.stamps == page.stamps))
     }
 
-    /// Compares a page whose heartbeats have been taken. `same`: as [`Self::hear_page`] returned.
+    /// Compares a page whose heartbeats have been taken. `same`: the result of [`Self::hear_page`].
     pub fn compare_page(
         &mut self,
         now: Instant,
@@ -247,13 +247,13 @@ impl Gossip {
         }
         if comparison.step == 1 {
             let mut answer = self.page(ctx, page.bits, page.prefix);
-            // When the heartbeats taken just now have settled it, they do so on the other side too.
+            // If the heartbeats just taken have settled the difference, they settle it on the other side too.
             answer.stamps = if same { page.stamps } else { answer.stamps };
             reply.page(answer);
         }
     }
 
-    /// Ends the comparison: what is to be answered.
+    /// Ends the comparison and returns the answer.
     pub fn end(
         &mut self,
         now: Instant,
@@ -286,7 +286,8 @@ impl Gossip {
         ctx.roster.len() > 2 && matches!(exchange.pages.as_slice(), [p] if p.bits == 0 && p.lives == alone)
     }
 
-    /// Whoever is called by many newcomers at once names a few others, so that they need not all wait for its answers.
+    /// Names a few other members to a newcomer while many newcomers ask us, so that they need not all wait for our
+    /// answers.
     fn refer(&mut self, now: Instant, ctx: &mut Context<'_>, newcomer: u64, reply: &mut Reply) {
         if !self.pulls.is_busy(now) {
             return;
@@ -299,9 +300,9 @@ impl Gossip {
         reply.claims.extend(core::iter::once(me).chain(named).map(|hash| (hash, Detail::Full)));
     }
 
-    /// How finely to cut the roster for a syn. While all agree, pages are as large as a datagram allows, and
-    /// their sums cost next to nothing. Around a change they are small: of those that are unequal, the
-    /// heartbeats are lost to the exchange.
+    /// How finely a syn divides the roster. In the calm, pages are as large as a datagram allows, and their digests
+    /// cost next to nothing. Around a change pages are small, because an exchange cannot carry the heartbeats of an
+    /// unequal page.
     fn syn_bits(&self, now: Instant, ctx: &Context<'_>) -> u32 {
         let fine = ctx.roster.page_bits();
         let set_next_check = now.since(self.unrest_at) >= CALM;
@@ -312,7 +313,7 @@ impl Gossip {
         }
     }
 
-    /// An unequal page is answered by its parts, a small one by its list.
+    /// Answers an unequal page by its parts, and a small one by its list.
     fn refine(&mut self, ctx: &mut Context<'_>, bits: u32, prefix: u32, reply: &mut Reply) {
         let members = ctx.roster.page_len(bits, prefix);
         if members <= LEAF || bits + CHILD_BITS > DEEPEST {
@@ -324,14 +325,14 @@ impl Gossip {
         }
     }
 
-    /// Somebody's list against ours.
+    /// Compares a peer's list with ours.
     fn on_list(&mut self, ctx: &mut Context<'_>, list: &gossip::List, reply: &mut Reply) {
         let mine = ctx.roster.page(list.bits, list.prefix);
         let lines = list.versions.iter().copied().zip(list.standings.iter().copied());
         if list.lives != 0 {
             let lives = ctx.roster.sums(list.bits, list.prefix).lives;
             if lives != list.lives || mine.clone().count() != list.versions.len() {
-                // The roster has changed since; the next exchange finds out.
+                // The roster has changed since; the next exchange will find the difference.
                 return;
             }
             for (member, (version, standing)) in mine.zip(lines) {
@@ -360,7 +361,7 @@ impl Gossip {
         if comparison.tell {
             reply.claims.push((hash, Detail::Since(version)));
         }
-        // What is on its way is not asked for twice.
+        // Do not ask twice for a state that is already on its way.
         if comparison.ask && hash != ctx.core.me && !self.remainders.has(hash) {
             reply.wants.push(gossip::Want { tag: member.tag(), since: member.state.version(), known: true });
         }
@@ -375,7 +376,7 @@ impl Gossip {
         }
     }
 
-    /// Sends what is to be said, cut to one datagram. What is cut off comes up again in a later exchange.
+    /// Sends the answer, cut to one datagram. What is cut off comes up again in a later exchange.
     pub fn answer(
         &mut self,
         now: Instant,
@@ -385,13 +386,13 @@ impl Gossip {
         mut reply: Reply,
         extras: AnswerExtras,
     ) {
-        // An answer is a sign of life.
+        // An answer is a sign of life, and a suspended member gives none.
         let suspended = step == 1 && ctx.core.suspended.is_some();
         if suspended || step >= LAST_STEP || (reply.is_empty() && step != 1) {
             self.reply = reply.emptied();
             return;
         }
-        // Only the ack answers the number that the syn came with.
+        // Only the ack repeats the request number of the syn.
         let seq = if step == 1 { seq } else { 0 };
         let exchange = ctx.transport.scratch.leaving(step + 1);
         let mut packet = ctx.packet(seq, Some(Body::Exchange(exchange)));
@@ -453,23 +454,23 @@ impl Gossip {
         gossip::List { tags: Vec::new(), lives, ..self.list_by_tag(ctx, bits, prefix) }
     }
 
-    /// For the first moments of an incarnation, not all members know it.
+    /// In the first moments of an incarnation, not all members know it.
     pub fn is_new(&self, now: Instant, core: &Core, membership: OwnMembership) -> bool {
         !membership.is_joined() || self.is_young(now, core)
     }
 }
 
-/// Fills a datagram with an answer, in the order of what matters.
+/// Fills a datagram with an answer, most important parts first.
 fn fill(now: Instant, ctx: &Context<'_>, to: SocketAddr, filler: &mut Filler, reply: &mut Reply) {
-    // Wants first: they are short and bring what we lack. Each part then
-    // takes what is left; a part that does not fit is skipped, not the rest.
+    // Wants first: they are short and bring what we lack. Each further kind takes the room that is left. An item that
+    // does not fit is skipped, not the rest.
     for want in reply.wants.drain(..) {
         if filler.try_want(want).is_err() {
             break;
         }
     }
     for page in reply.pages.drain(..) {
-        // A page that is too long with heartbeats may fit without.
+        // A page that is too long with its heartbeats may fit without them.
         if let Err(page) = filler.try_page(page)
             && filler.try_page(gossip::Page { ages: Bytes::new(), ..page }).is_err()
         {
@@ -484,7 +485,7 @@ fn fill(now: Instant, ctx: &Context<'_>, to: SocketAddr, filler: &mut Filler, re
         }
     }
     for list in reply.lists.drain(..) {
-        // Skipping one leaves the others their chance.
+        // A list that does not fit leaves the others their chance.
         let _ = filler.try_list(list);
     }
 }
@@ -494,13 +495,13 @@ fn send_exchange(ctx: &mut Context<'_>, to: SocketAddr, packet: gossip::Packet) 
     ctx.transport.scratch.has_left(packet);
 }
 
-/// Members named to a newcomer by whoever is busy: one of them may be gone, and all together hold the newcomers
-/// together from the first moment on.
+/// Members that a busy member names to a newcomer. One of them may be gone, and three links per newcomer keep all
+/// newcomers connected from the first moment.
 const REFERRED: usize = 3;
-/// A part with at most so many members is told as a list: about nine bytes each.
+/// A part with at most this many members is sent as a list: about nine bytes each.
 const LEAF: usize = 24;
-/// A page whose members are the same but not what is said of them is answered
-/// by a list of at most so many, two bytes each, or by its parts.
+/// Limit for a page with the same members but different claims. Up to this many are answered by a list, two bytes each;
+/// more, by the parts of the page.
 const LISTED: usize = 256;
 /// From the last sign that rosters differ to larger pages: several times what a change takes to spread.
 const CALM: Duration = Duration::from_secs(3);

@@ -1,16 +1,13 @@
-//! News, passed on at once.
+//! Epidemic broadcast: passes news about members on at once.
 //!
-//! Picture: whoever hears something new tells four others right away, drawn by
-//! lot, and a moment later three more, then falls silent about it. Four calls
-//! by everybody leave 2 % without the news (fixed point of 1 - e^-4x). The
-//! other three go by the tournament of `peers.rs`, so that everybody gets
-//! exactly three of them: whoever is still without the news would have to be
-//! missed by all three. The next exchange tells those.
+//! Rule: a member that hears news tells four random others right away and three more a moment later, and then stops.
+//! Four calls by every member leave 2 % without the news (fixed point of 1 - e^-4x). The other three calls follow the
+//! tournament schedule of `peers.rs`, in which each member is called exactly three times: a member still without the
+//! news would have to be missed by all three. The next exchange brings the news to the rest.
 //!
-//! What waits to be told is kept by subject, the newest word wins, so the
-//! queue is never longer than the roster. A budget bounds the datagrams. While it
-//! is used up, news waits until it suffices for all four calls and gathers in the
-//! same datagrams: told to one alone, each would be known to too few.
+//! The queue is keyed by subject and the newest entry wins, so it is never longer than the roster. A budget bounds the
+//! datagrams. When it is used up, news waits until it suffices for all four calls, and gathers in the same datagrams
+//! meanwhile. Sent to a single peer at a time, each piece of news would be known to too few.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -27,11 +24,11 @@ use crate::transport::context::Context;
 use crate::transport::token_bucket::TokenBucket;
 use crate::transport::wire::{self, Detail};
 
-/// Subjects that are news, and when to tell of them.
+/// Subjects with news, and when to send it.
 #[derive(Debug)]
 pub struct Broadcast {
     waiting: BTreeMap<u64, News>,
-    /// The earliest of their times.
+    /// The earliest due time of them.
     earliest: Instant,
     budget: TokenBucket,
     coalesce: Duration,
@@ -46,14 +43,14 @@ struct News {
     full: bool,
 }
 
-/// A subject whose turn it is.
+/// A subject whose news is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
     /// Name hash.
     pub subject: u64,
     /// First or second wave.
     pub wave: u8,
-    /// The receivers may not know this life: tell everything.
+    /// The receivers may not know this incarnation: send the full record.
     pub full: bool,
 }
 
@@ -64,10 +61,10 @@ impl Broadcast {
         Self { waiting: BTreeMap::new(), earliest: Instant::NEVER, budget, coalesce, fanout }
     }
 
-    /// There is something new about `subject`.
+    /// There is news about `subject`.
     ///
-    /// The busier we are, by what waits and by what has left lately, the longer it is held back: one event leaves
-    /// after the time to coalesce, while in a mass start a thousand events share the datagrams of ten.
+    /// The busier we are (by the waiting news and the datagrams sent lately), the longer news is held back. A single
+    /// event leaves after the time to coalesce, while in a mass start a thousand events share the datagrams of ten.
     pub fn news(&mut self, now: Instant, subject: u64, full: bool) {
         let fresh = News { due: now + self.pause(now), wave: 0, full };
         self.waiting
@@ -80,27 +77,27 @@ impl Broadcast {
         self.earliest = self.earliest.min(fresh.due);
     }
 
-    /// More waits than can be told soon: who can, should spread it by other means.
+    /// More news waits than can be sent soon. Callers that have other means should use them.
     pub fn is_saturated(&self) -> bool {
         self.waiting.len() >= FLOOD
     }
 
-    /// When [`Self::due`] will have something to say.
+    /// When [`Self::due`] will next return something.
     pub fn next(&self) -> Instant {
         self.earliest.max(self.budget.next(self.fanout))
     }
 
-    /// Peers that the first wave is told to.
+    /// How many peers the first wave goes to.
     pub fn fanout(&self) -> usize {
         self.fanout
     }
 
-    /// Takes out the subjects whose turn it is, if the budget allows a whole wave.
+    /// Takes out the subjects that are due, if the budget allows a whole wave.
     pub fn due(&mut self, now: Instant) -> Vec<Due> {
         if !self.affords(now, self.fanout) {
             return Vec::new();
         }
-        // What would be due a moment later rides along.
+        // News that would be due a moment later leaves in the same datagrams.
         let until = now + self.pause(now);
         let due: Vec<Due> = self
             .waiting
@@ -126,7 +123,7 @@ impl Broadcast {
         self.budget.available(now) >= datagrams
     }
 
-    /// From a piece of news to its datagrams.
+    /// Delay from a piece of news to its datagrams.
     fn pause(&mut self, now: Instant) -> Duration {
         let waiting = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
         self.coalesce * (1 + waiting.max(self.budget.used(now)).min(BUSIEST))
@@ -139,14 +136,14 @@ impl Broadcast {
         self.earliest = self.earliest.min(again.due);
     }
 
-    /// `datagrams` have left.
+    /// `datagrams` have been sent.
     pub fn spend(&mut self, now: Instant, datagrams: usize) {
         self.budget.take(now, datagrams);
     }
 }
 
 impl Gossip {
-    /// Tells a few others what is new, as much as the budget allows.
+    /// Sends what is due to a few peers, as far as the budget allows.
     pub fn pass_on_news(&mut self, now: Instant, ctx: &mut Context<'_>) {
         let (second, first): (Vec<Due>, Vec<Due>) =
             self.broadcast.due(now).into_iter().partition(|d| d.wave > 0);
@@ -154,7 +151,7 @@ impl Gossip {
             let targets = self.anybody(ctx, self.broadcast.fanout());
             self.pass_on(now, ctx, &first, &targets);
         }
-        // Smaller: together they make seven, see broadcast.rs.
+        // The second wave is one smaller: seven calls together, as the head of this file says.
         let fanout = self.broadcast.fanout().saturating_sub(1).max(1);
         if second.is_empty() {
             return;
@@ -167,7 +164,8 @@ impl Gossip {
         }
     }
 
-    /// Some at random, the suspect only when there is nobody else: they hear of it from those who probe them.
+    /// Random peers. A suspect is taken only if there is no other member: it hears the news from the members that probe
+    /// it.
     fn anybody(&mut self, ctx: &mut Context<'_>, count: usize) -> Vec<SocketAddr> {
         let me = ctx.core.me;
         let alive = |m: &Member| m.status == Status::Alive && m.hash() != me;
@@ -178,7 +176,7 @@ impl Gossip {
         some.into_iter().map(|m| m.incarnation.address()).collect()
     }
 
-    /// Those to whom the tournament of peers.rs sends us in the next slots.
+    /// The peers that the tournament schedule of `peers.rs` gives us in the next slots.
     fn those_in_turn(&self, now: Instant, ctx: &Context<'_>, count: usize) -> Vec<SocketAddr> {
         let slot = ctx.core.slot_clock.slot(now);
         let mut some: Vec<SocketAddr> = (slot..)
@@ -211,7 +209,7 @@ impl Gossip {
                 ctx.core.stats.bursts += some.len() as u64;
                 ctx.send_to_each(&some, &packet);
             }
-            // What fits no short datagram is not told anew to those who have it: exchanges settle that.
+            // News that fits no short datagram is not sent again to peers that already have it: exchanges settle that.
             left_out.get_or_insert(rest);
         }
         for news in left_out.into_iter().flatten() {
@@ -239,14 +237,14 @@ impl Gossip {
     }
 }
 
-/// Subjects waiting beyond which news is held back no longer: eleven times the time to coalesce.
+/// Number of waiting subjects beyond which news is not held back any longer: eleven times the time to coalesce.
 const BUSIEST: u32 = 10;
-/// Two datagrams of newcomers. Honest guess.
+/// Two datagrams' worth of newcomers. Honest guess.
 const FLOOD: usize = 32;
-/// Times that one node tells of one piece of news.
+/// How many times one node sends one piece of news.
 const WAVES: u8 = 2;
-/// From the first wave to the second: longer than a LAN needs for the first to
-/// have spread, far shorter than a round. Honest guess.
+/// From the first wave to the second: longer than the first needs to spread in a LAN, far shorter than a round. Honest
+/// guess.
 const SECOND_WAVE: Duration = Duration::from_millis(150);
 #[cfg(test)]
 mod tests {
@@ -268,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_news_about_the_same_subject_takes_the_place_of_the_old() {
+    fn newer_news_replaces_the_old_about_the_same_subject() {
         let mut broadcast = Broadcast::new(at(0), 50, Duration::from_millis(10), 4);
         broadcast.news(at(0), 7, true);
         broadcast.news(at(5), 7, false);
@@ -276,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_stay_within_the_budget_whatever_happens() {
+    fn datagrams_stay_within_the_budget() {
         let mut broadcast = Broadcast::new(at(0), 50, Duration::from_millis(10), 4);
         let mut sent = 0;
         for ms in 0..10_000 {

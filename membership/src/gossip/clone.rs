@@ -1,19 +1,20 @@
-//! Two processes with one host id and one name: a machine was cloned with its state directory.
+//! Detects two processes with one host id and one name, as after cloning a machine with its state directory.
 //!
-//! Picture: two people come with the same passport. Each looks whether the other is real before one of them gives way;
-//! a passport that was renewed leaves an old number behind, but nobody who carries it.
+//! Picture: two people with the same passport number. Each first checks that the other is real; a renewed passport
+//! leaves an old number behind, but no second person.
 //!
-//! A later life of ours than this one is usually our own past: the clock was set back, or the state directory comes from
-//! a backup. Then nobody lives it any more, and we begin anew above it. So whoever hears of another life of its own
-//! name and host *at another address* first asks there. No answer: it was our past. An answer, from the life itself: a
-//! twin. Of two twins the process that began later gives way, like any newcomer with a name that is taken; the other
-//! begins anew above its generation, and is the member again.
+//! Usually a later incarnation of ours than the present one is our own past: the clock was set back, or the state
+//! directory comes from a backup. Then no process runs it any more, and we begin anew above it. So a member that hears
+//! of another incarnation of its own name and host *at another address* first asks there. No answer means that it was
+//! our past. An answer from the incarnation itself means a twin. Of two twins, the process that began later gives way,
+//! like any newcomer with a taken name. The other begins anew above its generation and is the member again.
 //!
-//! Twins that reach only others, and not one another, would take each other for their past without end. But nobody begins a
-//! past anew: whoever hears that the life which it took for one has been raised since knows that somebody lives it. As the two cannot
-//! compare when they began, the one with the higher address gives way then.
+//! Twins that reach other members but not each other would each take the other for its past, without end. But a past
+//! incarnation never begins anew: if its generation is raised afterwards, a process must be running it. As the two
+//! cannot compare when they began, the one with the higher address then gives way.
 //!
-//! Weak spot: when a process began is told by its host's clock. The twin with the slower clock may be the one that stays.
+//! Weak spot: each host's own clock tells when its process began. So the twin with the slower clock may be the one that
+//! stays.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -30,7 +31,7 @@ use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::wire::{self, Detail};
 
-/// Another life of our name and host, of which we do not know yet whether anybody lives it.
+/// Another incarnation of our name and host, while we do not know whether a process runs it.
 #[derive(Clone, Copy, Debug)]
 pub struct SuspectedClone {
     generation: Generation,
@@ -40,7 +41,7 @@ pub struct SuspectedClone {
 }
 
 impl Gossip {
-    /// Somebody tells of a later life of our name and host, at another address.
+    /// A claim tells of a later incarnation of our name and host at another address.
     pub fn hear_of_twin(&mut self, now: Instant, ctx: &mut Context<'_>, incarnation: &Incarnation) {
         let (generation, address) = (incarnation.generation, incarnation.address());
         if self.taken_for_past.is_some_and(|(at, last)| at == address && generation > last) {
@@ -48,7 +49,7 @@ impl Gossip {
             return;
         }
         match &mut self.clone_suspect {
-            // A twin that begins anew while it is asked is still the same.
+            // A twin that begins anew while we ask it is still the same twin.
             Some(known) if now.since(known.last) < ASK_AGAIN * 4 => {
                 if known.address == address {
                     known.generation = known.generation.max(generation);
@@ -76,14 +77,14 @@ impl Gossip {
         self.say_to_clone(now, ctx, to, seq, false);
     }
 
-    /// Who we are, without our state: whoever asks may have given a wrong address.
+    /// Sends who we are, without our state: the address may be wrong.
     fn say_to_clone(&mut self, now: Instant, ctx: &mut Context<'_>, to: SocketAddr, seq: u32, answer: bool) {
         let mut packet = ctx.packet(seq, Some(Body::Twin(gossip::Twin { began: ctx.core.began_as, answer })));
         packet.claims.push(wire::write_claim(now, ctx.roster.myself(), Detail::Full, 0, 0));
         ctx.send(to, &packet);
     }
 
-    /// A question was not answered in time.
+    /// A request to a suspected twin was not answered in time.
     pub fn clone_unanswered(&mut self, now: Instant, ctx: &mut Context<'_>) {
         match &self.clone_suspect {
             Some(clone_suspect) if clone_suspect.asked < ASKED => self.ask_clone(now, ctx),
@@ -92,7 +93,7 @@ impl Gossip {
         }
     }
 
-    /// Nobody lives that life any more.
+    /// No process runs that incarnation any more.
     pub fn clone_is_past(&mut self, ctx: &mut Context<'_>) {
         let Some(clone_suspect) = self.clone_suspect.take() else { return };
         self.taken_for_past = Some((clone_suspect.address, clone_suspect.generation));
@@ -101,7 +102,7 @@ impl Gossip {
         }
     }
 
-    /// Somebody whom we do not reach has raised the life that we took for our past.
+    /// The incarnation that we took for our past has been raised by a process that we do not reach.
     fn past_is_lived(&mut self, ctx: &mut Context<'_>, incarnation: &Incarnation) {
         if ctx.roster.myself().incarnation.address() > incarnation.address() {
             ctx.effect(held_by(incarnation));
@@ -111,7 +112,7 @@ impl Gossip {
         }
     }
 
-    /// Another life of our name and host speaks for itself.
+    /// Another incarnation of our name and host speaks for itself.
     pub fn on_twin(
         &mut self,
         now: Instant,
@@ -155,7 +156,8 @@ fn held_by(other: &Incarnation) -> Effect {
     Effect::NameHeld { holder: other.host_id, address: other.address(), generation: other.generation }
 }
 
-/// From one question to the next, and how many: two seconds in all, the acceptable pause by default. A twin answers
-/// within a round trip, and a restart at a new address, whose old life is dead, is not asked about at all.
+/// Time from one request to the next, and their number: two seconds in all, the acceptable pause by default. A twin
+/// answers within a round trip. A restart at a new address is not asked about at all, because its old incarnation is
+/// dead.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 const ASKED: u32 = 8;

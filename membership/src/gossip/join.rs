@@ -1,12 +1,13 @@
-//! Finding the others: seeds are called for ever, and peers of an earlier life beside them.
+//! Finds the other members: dials the seeds, for as long as the node runs, and peers remembered from an earlier run.
 //!
-//! Picture: the numbers on the wall and the old address book. The numbers on the wall are called first and every time; on the
-//! side one leafs through the book, and strikes out who never answers.
+//! Picture: the emergency numbers on the wall and the old address book. The numbers on the wall are called first and
+//! every time. Beside them one works through the book and strikes out the entries that never answer.
 //!
-//! Rule: while nobody has answered, all seeds are called ([`SEEDS_AT_ONCE`] at a time), and with them two remembered peers;
-//! after 50 ms, doubling to 1 s. Once somebody has, the seeds that are not members in good standing are called after 1 s,
-//! doubling to [`Config::rejoin_interval`](crate::Config::rejoin_interval), with one remembered peer. Addresses that are new
-//! are called at once. So a member at rest sends at most nine short calls a minute, whatever it was told.
+//! Rule: until the first answer, all seeds are called ([`SEEDS_AT_ONCE`] at a time), and two remembered peers with
+//! them; after 50 ms, doubling to 1 s. After that, the seeds that are not members in good standing are called after 1
+//! s, doubling to [`Config::rejoin_interval`](crate::Config::rejoin_interval), with one remembered peer. New addresses
+//! are called at once. So a member at rest sends at most nine short calls a minute, however many addresses it was
+//! given.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -23,21 +24,21 @@ use crate::roster::peers::is_other;
 use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
 
-/// How far we are with finding the others.
+/// How far the search for other members has come.
 #[derive(Debug)]
 pub struct Join {
-    /// Where the operator says that others are.
+    /// Addresses of other members, given by the operator.
     seeds: Vec<SocketAddr>,
-    /// Which of them is called next.
+    /// The seed to be called next.
     turn: usize,
-    /// Where others were in an earlier life of ours, the next to be called first.
+    /// Addresses of members in an earlier run, the next one to call first.
     remembered: VecDeque<Remembered>,
-    /// Those of both that are no members, sorted; reused.
+    /// Seeds and remembered peers that are not members, sorted; reused.
     missing: Vec<SocketAddr>,
     dial_at: Instant,
     attempts: u32,
     phase: Phase,
-    /// Those of them from which anything at all has come.
+    /// The seeds from which anything at all has come.
     heard: Vec<SocketAddr>,
     /// It was told that the roster is complete.
     told: bool,
@@ -52,13 +53,13 @@ struct Remembered {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nobody but ourselves is known and nobody is to be looked for.
+    /// No other member is known, and there is no address to call.
     Alone,
-    /// Nobody has answered yet.
+    /// No answer yet.
     Looking,
     /// The roster is being pulled.
     Pulling,
-    /// The roster is here, and of some of its members a part of the state. Not longer than until then.
+    /// The roster is here, but part of some members' states is missing. Waited for until this time at the latest.
     Filling { until: Instant },
     /// A complete view was seen.
     Joined,
@@ -91,7 +92,7 @@ impl Join {
         if self.is_empty() { Instant::NEVER } else { self.dial_at }
     }
 
-    /// Until when states are waited for.
+    /// Until when missing states are waited for.
     pub fn complete_by(&self) -> Instant {
         match self.phase {
             Phase::Filling { until } => until,
@@ -99,7 +100,7 @@ impl Join {
         }
     }
 
-    /// Replaces the seeds. Those that are new are called first.
+    /// Replaces the seeds. New ones are called first.
     pub fn set_seeds(&mut self, now: Instant, seeds: Vec<SocketAddr>, mine: SocketAddr) {
         let known: BTreeSet<SocketAddr> = self.seeds.iter().copied().collect();
         let others = seeds.into_iter().filter(|seed| *seed != mine && is_reachable(*seed));
@@ -112,7 +113,7 @@ impl Join {
         self.settle_phase();
     }
 
-    /// Replaces the peers of an earlier life.
+    /// Replaces the peers remembered from an earlier run.
     pub fn set_remembered(&mut self, now: Instant, peers: Vec<SocketAddr>, mine: SocketAddr) {
         let others: BTreeSet<SocketAddr> =
             peers.into_iter().filter(|peer| *peer != mine && is_reachable(*peer)).collect();
@@ -123,7 +124,7 @@ impl Join {
         self.settle_phase();
     }
 
-    /// That address is our own.
+    /// This address is our own.
     pub fn drop_address(&mut self, address: SocketAddr) {
         self.seeds.retain(|seed| *seed != address);
         self.remembered.retain(|peer| peer.address != address);
@@ -134,7 +135,7 @@ impl Join {
         self.seeds.is_empty() && self.remembered.is_empty()
     }
 
-    /// The seeds to be called now, of those for which `fit` holds.
+    /// The seeds to call now, among those that satisfy `fit`.
     fn seeds_in_turn(&mut self, fit: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
         let count = self.seeds.len();
         let places = (0..count).map(|i| self.turn.wrapping_add(i) % count);
@@ -144,9 +145,9 @@ impl Join {
         due.into_iter().map(|(_, seed)| seed).collect()
     }
 
-    /// The remembered peers to be called now. Once we have joined, those that are members, as `missing` tells, and those
-    /// that never answer are dropped; but where no seed is given, nobody else could lead to a part of the cluster
-    /// that is cut off.
+    /// The remembered peers to call now. Once we have joined, entries are dropped that are members (not in `missing`)
+    /// or never answer. Without seeds they are kept: nothing else could lead back to a part of the cluster that was cut
+    /// off.
     fn remembered_in_turn(&mut self, looking: bool, missing: &[SocketAddr]) -> Vec<SocketAddr> {
         if !looking {
             let alone = self.seeds.is_empty();
@@ -175,19 +176,19 @@ impl Join {
         self.heard.contains(&from)
     }
 
-    /// From how many seeds something has come since the start.
+    /// How many seeds have sent us something since the start.
     pub fn seeds_heard(&self) -> usize {
         self.heard.len()
     }
 
-    /// Somebody was heard of while nobody was looked for: others found us.
+    /// A member was heard of while we did not look for any: others found us.
     pub fn heard_of_somebody(&mut self) {
         if self.phase == Phase::Alone {
             self.phase = Phase::Joined;
         }
     }
 
-    /// Nobody is left who could tell us the roster.
+    /// No peer is left that could send us the roster.
     pub fn look_again(&mut self) {
         if self.phase == Phase::Pulling {
             self.phase = Phase::Looking;
@@ -205,7 +206,8 @@ impl Join {
 }
 
 impl Gossip {
-    /// Calls the seeds that are not members in good standing, and some remembered peers; until somebody has answered, all.
+    /// Calls the seeds that are not members in good standing and some remembered peers; until the first answer, all of
+    /// them.
     pub fn step_join(&mut self, now: Instant, ctx: &mut Context<'_>) {
         if now < self.join.next() {
             return;
@@ -214,7 +216,7 @@ impl Gossip {
             self.join.dial_at = Instant::NEVER;
             return;
         }
-        // Whoever found us first may know only a part: while we look, members are called too.
+        // The member that found us first may know only a part of the cluster: while we look, members are called too.
         let looking = self.join.phase == Phase::Looking;
         let mut missing = core::mem::take(&mut self.join.missing);
         missing.clear();
@@ -232,7 +234,7 @@ impl Gossip {
         }
         let mut calls = self.join.seeds_in_turn(|seed| missing.binary_search(&seed).is_ok());
         if looking && self.join.seeds.is_empty() {
-            // Nobody says where others are; whoever has found us knows.
+            // We have no address to call; the member that found us knows the others.
             let me = ctx.core.me;
             let found = peers::sample(ctx.roster, &mut ctx.core.rng, 1, |m| is_other(m, me));
             calls.extend(found.into_iter().map(|m| m.incarnation.address()));
@@ -253,7 +255,7 @@ impl Gossip {
         self.join.dial_at = now + pause.mul_f64(ctx.core.rng.random_range(0.9..1.1));
     }
 
-    /// Calls at an address of which we do not know who lives there.
+    /// Calls an address without knowing which member is there.
     pub fn dial(&mut self, now: Instant, ctx: &mut Context<'_>, to: SocketAddr) {
         if to == ctx.roster.myself().incarnation.address() {
             return;
@@ -270,8 +272,8 @@ impl Gossip {
         }
     }
 
-    /// Somebody answered our call: ask for the roster, unless we have it. `from`: whom to ask; nobody when
-    /// whoever answered is busy and has named others.
+    /// A call was answered: ask for the roster, unless we have it. `from`: the peer to ask; `None` if the answering
+    /// peer is busy and has named others.
     pub fn dial_answered(&mut self, now: Instant, ctx: &mut Context<'_>, from: Option<SocketAddr>) {
         if self.join.phase == Phase::Looking {
             self.join.phase = Phase::Pulling;
@@ -280,7 +282,7 @@ impl Gossip {
         }
     }
 
-    /// All members that somebody knows have been pulled.
+    /// All members that a peer knows have been pulled.
     pub fn pulled(&mut self, now: Instant, ctx: &mut Context<'_>) {
         if self.join.phase == Phase::Pulling {
             self.join.phase = Phase::Filling { until: now + COMPLETE_WITHIN };
@@ -288,7 +290,7 @@ impl Gossip {
         self.completed(now, ctx);
     }
 
-    /// Joined is who has the states too of those whom it knows, or has waited for them for long enough.
+    /// We have joined once the states of all known members are here, or have been waited for long enough.
     pub fn completed(&mut self, now: Instant, ctx: &mut Context<'_>) {
         if let Phase::Filling { until } = self.join.phase
             && (self.remainders.is_empty() || now >= until)
@@ -311,19 +313,19 @@ impl Gossip {
     }
 }
 
-/// Seeds that are called at once. Plenty for a list that people write; of a name with a thousand addresses so many at a time
-/// find somebody unless nearly all are dead.
+/// Seeds that are called at once. Plenty for a hand-written list. Of a name with a thousand addresses, eight at a time
+/// find a live one unless nearly all are dead.
 const SEEDS_AT_ONCE: usize = 8;
-/// Remembered peers that are called with them while nobody has answered.
+/// Remembered peers that are called with them until the first answer.
 const REMEMBERED_AT_ONCE: usize = 2;
 /// Calls after which a peer that is in no view is not called again: ten minutes, if it is the only one.
 const USELESS: u32 = 10;
-/// From a full roster to joined at most, however much of the states is missing: three times what 500 members with 8 KiB each
-/// may take. Honest guess.
+/// Longest time from a full roster to joined, however much of the states is missing: three times what 500 members with
+/// 8 KiB each may take. Honest guess.
 const COMPLETE_WITHIN: Duration = Duration::from_secs(30);
-/// Pauses between calls while nobody has answered: doubling from 50 ms to 1 s,
-/// so that agents that are started together meet in the first moments.
+/// Pauses between calls until the first answer: doubling from 50 ms to 1 s, so that agents started together meet in the
+/// first moments.
 const FIRST_REDIAL: Duration = Duration::from_millis(50);
 const SLOWEST_REDIAL: Duration = Duration::from_secs(1);
-/// More would be beyond all pauses.
+/// Further doublings would exceed all pauses.
 const MOST_DOUBLINGS: u32 = 10;

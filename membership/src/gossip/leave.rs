@@ -1,4 +1,4 @@
-//! Saying good-bye, for good or until the next life, and making sure that somebody heard it.
+//! Says good-bye, for good or for a restart, and makes sure that other members heard it.
 
 use core::time::Duration;
 
@@ -33,7 +33,7 @@ impl Leave {
 }
 
 impl Gossip {
-    /// Marks ourselves as left, or as back within a time, tells a few peers who must confirm, and everybody by burst.
+    /// Marks ourselves as left, or as restarting for a time, asks a few peers for confirmation, and broadcasts it.
     pub fn say_good_bye(&mut self, now: Instant, ctx: &mut Context<'_>, back_within: Option<Duration>) {
         let me = ctx.core.me;
         if let Some(mut myself) = ctx.roster.get_mut(me) {
@@ -67,7 +67,7 @@ impl Gossip {
     pub fn step_leave(&mut self, now: Instant, ctx: &mut Context<'_>) {
         let Some(leave) = self.leave.as_mut().filter(|leave| now >= leave.next()) else { return };
         let others = ctx.roster.iter().filter(|m| is_other(m, ctx.core.me)).count();
-        // The first look comes one tick after the start: both waves of the burst have left by then.
+        // The first check comes one tick after the start: both waves of the broadcast have left by then.
         if leave.acknowledged >= CONFIRMATIONS.min(others) || now >= leave.deadline {
             leave.done = true;
             let (acknowledged, asked) = (leave.acknowledged, leave.asked);
@@ -104,8 +104,8 @@ impl Gossip {
     }
 }
 
-/// So many peers are told directly, and so many must confirm.
+/// This many peers are told directly, and this many must confirm.
 const ASKED: usize = 6;
 const CONFIRMATIONS: usize = 3;
-/// From one look at the confirmations to the next; others are asked when too few have come.
+/// From one check of the confirmations to the next; other peers are asked when too few have come.
 const TICK: Duration = Duration::from_millis(200);

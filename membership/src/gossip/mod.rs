@@ -1,4 +1,5 @@
-//! Who learns what: rounds, comparisons, pulls, broadcasts, and how a member comes, goes and moves.
+//! Gossip: how members learn of one another and of changes, by rounds, comparisons, pulls and broadcasts; also how a
+//! member joins, leaves and moves.
 
 pub mod ages;
 pub mod anti_entropy;
@@ -35,25 +36,25 @@ pub struct Gossip {
     pub broadcast: Broadcast,
     pub join: Join,
     pub pulls: Pulls,
-    /// What is still to come of long states.
+    /// The missing parts of long states.
     pub remainders: Remainders,
     pub leave: Option<Leave>,
-    /// When the time is over of the first of those who restart.
+    /// When the first of the announced restarts runs out of time.
     pub restarts_end: Instant,
-    /// Where in the roster the next exchange goes on that could not carry all pages.
+    /// Page of the roster at which the next exchange continues, if the last could not carry all pages.
     pub page_cursor: u32,
     /// When rosters were last seen to differ.
     pub unrest_at: Instant,
     /// Reused for coding and decoding pages.
     pub ages: Vec<Age>,
-    /// The members of a shard that a page says have beaten since.
+    /// The members of a shard for which a page reports newer heartbeats; reused.
     pub candidates: Vec<Candidate>,
-    /// Another life of our name and host, while we ask whether somebody lives it.
+    /// Another incarnation of our name and host, while we ask whether a process runs it.
     pub clone_suspect: Option<SuspectedClone>,
-    /// Where such a life was that nobody seemed to live, and its generation.
+    /// Address and generation of such an incarnation that no process seemed to run.
     pub taken_for_past: Option<(SocketAddr, Generation)>,
     pub next_round: Instant,
-    /// The next of the extra exchanges of a newcomer.
+    /// When a newcomer makes its next extra exchange.
     pub eager_at: Instant,
     /// Reused for the answer to an exchange; empty.
     pub reply: Reply,

@@ -1,16 +1,17 @@
-//! After a long sleep: those whom we know may be long forgotten by all others.
+//! After a long sleep: drops members that all others may have forgotten long ago.
 //!
-//! Picture: a sailor home from years at sea. He gives nobody the news of the village before he has been through it once.
+//! Picture: a sailor comes home after years at sea. Before telling old news of the village, he first asks which of it
+//! still holds.
 //!
-//! Rule: who was away for longer than tombstones last, by its own clock or by the wall clock (a suspended host's own
-//! clock stands still), says of a member no more than marks until it has heard it again: marks bring nobody into a
-//! roster who is not there. Members not heard of by [`UNHEARD`] are dropped, without a stone: if they live, others tell of
-//! them, or they do. Only beats after the first [`GONE_ROUND`] rounds count, as another sleeper may know later ones of the
-//! dead than we do.
+//! Rule: a node may have been away for longer than tombstones last, by its own clock or by the wall clock (the own
+//! clock of a suspended host stands still). Until it has heard a member again, it then passes on only marks about that
+//! member: marks alone never add a member to a roster. Members not heard of within [`UNHEARD`] rounds are dropped,
+//! without a tombstone: if they are alive, others or they themselves report it. Only heartbeats after the first
+//! `GONE_ROUND` rounds count, because another node that slept may hold later heartbeats of dead members than we do.
 //!
-//! Road not taken: to refuse a life whose heartbeat is far behind its line, whoever tells of it. The line is drawn by the
-//! owner's wall clock at its start. That of a host without a clock of its own is wrong by years, and a host that was
-//! suspended beats on behind its line; both live.
+//! Road not taken: to refuse an incarnation whose heartbeat is far behind its schedule. The owner sets the schedule by
+//! its wall clock at its start. A host without a battery-backed clock is wrong by years, and a host that was suspended
+//! continues behind its schedule; both are alive.
 
 use crate::Instant;
 use crate::effect::Effect;
@@ -20,7 +21,7 @@ use crate::roster::member::Member;
 use crate::transport::context::Context;
 
 impl Gossip {
-    /// Once per round: after a long sleep, drops those of whom nothing was heard since.
+    /// Once per round: after a long sleep, drops the members that have not been heard of since.
     pub fn drop_unheard(&mut self, now: Instant, ctx: &mut Context<'_>) {
         let slept = ctx.core.heard_after != Instant::EPOCH;
         if !slept || now < ctx.core.heard_after + ctx.core.config.interval * UNHEARD {
@@ -38,5 +39,5 @@ impl Gossip {
     }
 }
 
-/// Rounds more after which who lives has been heard of: heartbeats are under way for six at 1,000 members.
+/// Further rounds, after which every live member has been heard of: heartbeats take up to six rounds at 1,000 members.
 const UNHEARD: u32 = 15;

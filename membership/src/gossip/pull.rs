@@ -1,15 +1,13 @@
-//! Getting much of the roster at once: as a newcomer, or when a whole page of
-//! somebody's differs from ours.
+//! Pulls much of the roster at once: as a newcomer, or when a whole page of a peer differs from ours.
 //!
-//! Picture: copying a colleague's card index. One asks shard by shard, "I
-//! have these already", and gets the rest; several colleagues do a part each.
-//! Between two who both know half, that doubles what each knows, so that a
-//! thousand who start together know each other after a handful of such rounds,
-//! and everybody is sent each card about once (push-pull: Demers et al.,
-//! "Epidemic Algorithms for Replicated Database Maintenance", 1987).
+//! Picture: copying a colleague's card index. One asks drawer by drawer, says "I have these already", and gets the
+//! rest; several colleagues do a part each.
 //!
-//! An exchange settles small differences and costs nothing in the quiet; a pull
-//! settles large ones.
+//! Between two members that each know half, a pull doubles what each knows. So a thousand members that start together
+//! know each other after a handful of such rounds, and each record is sent to each member about once (push-pull: Demers
+//! et al., "Epidemic Algorithms for Replicated Database Maintenance", 1987).
+//!
+//! An exchange settles small differences and costs nothing in the calm; a pull settles large ones.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -29,13 +27,13 @@ use crate::transport::requests::{Request, RequestKind};
 use crate::transport::token_bucket::TokenBucket;
 use crate::transport::wire::{Detail, SHARE};
 
-/// The parts of the roster that are being pulled, if any are.
+/// The parts of the roster that are being pulled, if any.
 #[derive(Debug)]
 pub struct Pulls {
     parts: Vec<Part>,
-    /// When to begin again, because much differed from what somebody else has.
+    /// When to begin again, because much of a peer's roster differed from ours.
     again_at: Instant,
-    /// When it last did.
+    /// When such a difference was last seen.
     behind_at: Instant,
     began: Instant,
     /// Members known at that time.
@@ -64,18 +62,18 @@ impl Pulls {
         }
     }
 
-    /// When to look at [`Node::step_pulls`] again.
+    /// When `step_pulls` is next due.
     pub fn next(&self) -> Instant {
         self.again_at
     }
 
-    /// Somebody's pages differ from ours in many places.
+    /// A peer's pages differ from ours in many places.
     pub fn behind(&mut self, now: Instant) {
         self.behind_at = now;
         self.again_at = self.again_at.min((self.began + PAUSE).max(now + AT_ONCE));
     }
 
-    /// Whether many ask us for theirs.
+    /// Whether many peers are pulling from us.
     pub fn is_busy(&mut self, now: Instant) -> bool {
         self.served.used(now) > 0
     }
@@ -87,12 +85,13 @@ impl Pulls {
 }
 
 impl Gossip {
-    /// Begins with one question to whoever answered first, or else to anybody; the answer says how much there is.
+    /// Begins with one request to `from`, the first peer that answered, or else to any member. The answer says how much
+    /// there is.
     pub fn pull_everything(&mut self, now: Instant, ctx: &mut Context<'_>, from: Option<SocketAddr>) {
         self.begin_pull(now, ctx, 1, from);
     }
 
-    /// Pulls what others have and we lack, when that is much.
+    /// Pulls what others have and we lack, if that is much.
     pub fn step_pulls(&mut self, now: Instant, ctx: &mut Context<'_>) {
         if now < self.pulls.again_at {
             return;
@@ -149,7 +148,7 @@ impl Gossip {
             return Err(Rejected::Unexpected { what: "supply" });
         };
         let Some(part) = self.pulls.parts.get_mut(place) else { return Ok(()) };
-        // Only forward, or a hostile peer could keep us pulling for ever.
+        // Only forward, or a hostile peer could keep us pulling without end.
         let forward = supply.next > part.next && (until == 0 || supply.next < until);
         if forward {
             part.next = supply.next;
@@ -160,7 +159,7 @@ impl Gossip {
         }
         let finished = part.done;
         if !finished && self.share_the_rest(ctx, place, supply.members) {
-            // Whoever answered first is called by everybody: ask others for the rest.
+            // All newcomers call the peer that answered first, so ask others for the rest.
             self.pull_parts(now, ctx, None);
         } else if !finished {
             self.pull(now, ctx, place, Some(from));
@@ -168,7 +167,7 @@ impl Gossip {
         if self.pulls.parts.iter().all(|part| part.done) {
             self.pulls.parts.clear();
             if ctx.roster.len() > self.pulls.known {
-                // As long as there is something to be gained.
+                // Continue as long as the pulls bring something.
                 self.pulls.behind(now);
             }
             self.pulled(now, ctx);
@@ -176,14 +175,14 @@ impl Gossip {
         Ok(())
     }
 
-    /// No answer: ask somebody else for the same part.
+    /// No answer: ask another member for the same part.
     pub fn pull_unanswered(&mut self, now: Instant, ctx: &mut Context<'_>, part: usize) {
         if self.pulls.parts.get(part).is_some_and(|part| !part.done) {
             self.pull(now, ctx, part, None);
         }
     }
 
-    /// Splits what is left of a large roster among several members.
+    /// Divides the rest of a large roster among several members.
     fn share_the_rest(&mut self, ctx: &mut Context<'_>, place: usize, members: u32) -> bool {
         let missing = usize::try_from(members).unwrap_or(usize::MAX).saturating_sub(ctx.roster.len());
         let Some(part) = self.pulls.parts.get(place) else { return false };
@@ -218,7 +217,8 @@ impl Gossip {
             self.join.look_again();
             return;
         };
-        // Who we are comes first. Of the rest we name whom we have, and the more of our state the fewer they are.
+        // Our own claim comes first. The rest of the room names the members that we have; the more of our state we
+        // send, the fewer they are.
         let detail = if self.is_new(now, ctx.core, ctx.membership) { Detail::Full } else { Detail::Thin };
         let introduction = ctx.claim_with(now, to, ctx.roster.myself(), detail, 0).encoded_len();
         let room = ctx.packet_limit(to).saturating_sub(QUESTION + introduction);
@@ -233,7 +233,7 @@ impl Gossip {
         ctx.send(to, &filler.finish());
     }
 
-    /// What we have of a part: at most `named` of them, and where the next question begins.
+    /// What we have of a part: at most `named` members, and where the next request begins.
     fn have(&self, ctx: &Context<'_>, part: Part, named: usize) -> (Bytes, u64) {
         let me = ctx.roster.myself().tag();
         let mut mine = ctx.roster.between(part.next, part.until).filter(|(tag, _)| *tag != me);
@@ -246,8 +246,8 @@ impl Gossip {
     }
 }
 
-/// The same members, a datagram's worth at a time, of whom all that is to be told has been touched: it lies far away, and so
-/// is on its way together.
+/// Yields the same members, but touches the records of a whole datagram's worth before the first is used: they are
+/// cache misses, and so the misses overlap.
 fn fetched<'a>(members: impl Iterator<Item = &'a Member>) -> impl Iterator<Item = &'a Member> {
     let mut members = members.fuse();
     core::iter::from_fn(move || {
@@ -271,10 +271,10 @@ fn split(first: u64, parts: u64) -> Vec<Part> {
         .collect()
 }
 
-/// What an asker has, by short tags.
+/// The members that an asker has, by short tags.
 ///
-/// A roster is gone through for each question, and nearly none of it is named; so a bit for each, by the lowest bits of its
-/// tag, says no at once.
+/// Each request goes through the roster, and names almost none of it. So one bit per tag, chosen by its lowest bits,
+/// rules most members out at once.
 struct Have {
     bits: [u64; 64],
     shorts: Vec<u32>,
@@ -302,7 +302,7 @@ impl Have {
     }
 }
 
-/// The part of a tag that says "I have it", as a number.
+/// The bytes of a tag that a request sends to say "I have it", as a number.
 fn short(tag: u64) -> u32 {
     let [.., a, b, c] = tag.to_be_bytes();
     read_short(&[a, b, c])
@@ -312,27 +312,27 @@ fn read_short(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |short, byte| short << 8 | u32::from(*byte))
 }
 
-/// About as many as are told in one datagram.
+/// Approximate number of members in one datagram.
 const TOLD: usize = 16;
 /// Bytes of a tag that are sent.
 const SHORT: usize = 3;
-/// Parts that a large roster is pulled in at once.
+/// Parts in which a large roster is pulled at once.
 const PARTS: u64 = 4;
-/// Fewer missing members than this are pulled in one go.
+/// With fewer missing members than this, the rest is pulled in one go.
 const WORTH_SHARING: usize = 64;
-/// Members that one question names as known at most: 768 bytes.
+/// Most members that one request names as known: 768 bytes.
 const NAMED: usize = 256;
-/// What a question takes beside the members that it names and the claim about who asks: at most 46 bytes of head, 30 of body.
+/// What a request takes beside the named members and the claim about the asker: at most 46 bytes of head, 30 of body.
 const QUESTION: usize = 80;
-/// What a claim's versions, length and number of its field take.
+/// What a claim's versions, length and field number take.
 const CLAIM: usize = 40;
-/// From the beginning of one pull to that of the next, at least: the time in
-/// which what others pull meanwhile changes the picture. Honest guess.
+/// Shortest time from the beginning of one pull to that of the next: what others pull meanwhile changes the picture.
+/// Honest guess.
 const PAUSE: Duration = Duration::from_millis(200);
 /// From the discovery of a difference to the pull: others are just discovering theirs.
 const AT_ONCE: Duration = Duration::from_millis(10);
-/// So long after a large difference more may come.
+/// For this long after a large difference, more may come.
 const CAUGHT_UP: Duration = Duration::from_secs(1);
-/// Answers per second, sustained, with peaks of four times as many: 0.6 MB/s
-/// and 2.4 MB in one second, under the 5 MB/s that a seed may be asked for.
+/// Answers per second, sustained, with peaks of four times as many: 0.6 MB/s and 2.4 MB in one second, under the 5 MB/s
+/// that a seed may be asked for.
 const SERVED_RATE: u32 = 500;

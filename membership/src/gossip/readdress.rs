@@ -1,16 +1,17 @@
-//! A member whose address changes while its process goes on.
+//! Changes a member's address while its process goes on.
 //!
-//! Picture: somebody moves house. It is the same person, so nobody mourns and nobody is born; the neighbours need the
-//! new address at once, and whoever rang at the old door must not call the person dead.
+//! Picture: a person moves house. It stays the same person; the neighbours need the new address at once, and silence at
+//! the old door proves nothing.
 //!
-//! Rule: the address is part of a life, so the member begins the next life (generation + 1) at the new address, and its
-//! heartbeat, its state and its quorum proofs go on. The record of the later life says how many lives right before it were
-//! of the same process ([`Incarnation::moves`]). Who knows one of these keeps heartbeat and state and reports an update. Who knows an
-//! earlier process, or does not read that number, sees a restart.
+//! Rule: the address is part of an incarnation. So the member begins the next incarnation (generation + 1) at the new
+//! address, and its heartbeat, its state and its quorum proofs go on. The record of the later incarnation says how many
+//! incarnations right before it belong to the same process ([`Incarnation::moves`]). A member that knows one of these
+//! keeps heartbeat and state and reports an update. A member that knows an earlier process, or does not read that
+//! number, sees a restart.
 //!
-//! What was said against the earlier life, and the round trips measured to its address, are void as with a restart.
+//! Claims against the earlier incarnation, and the round trips measured to its address, are void, as with a restart.
 //!
-//! Weak spot: news of the change may be lost. So for its first moments at the new address every datagram of the member
+//! Weak spot: news of the change may be lost. So in its first moments at the new address, every datagram of the member
 //! carries its record, if there is room.
 
 use core::net::SocketAddr;
@@ -35,7 +36,7 @@ impl Gossip {
         ctx.core.tag = myself.tag();
         drop(myself);
         ctx.effect(Effect::Renewed);
-        // Answers that go to the earlier address are lost: nobody is to be blamed.
+        // Answers sent to the earlier address are lost; their senders are not to blame.
         ctx.transport.requests.forgive_all();
         ctx.core.recovering_until = now + RECOVERY;
         ctx.transport.introduce_until = now + INTRODUCED_FOR;
@@ -46,7 +47,7 @@ impl Gossip {
         self.report_move(ctx, me, old, address);
     }
 
-    /// Another member has gone on at another address.
+    /// Another member goes on at another address.
     pub fn follow_to(
         &mut self,
         now: Instant,
@@ -71,7 +72,7 @@ impl Gossip {
         ctx.report_update(subject, vec![change], format!("its address changed from {old} to {new}"));
     }
 
-    /// For the first moments of a life, and at a new address, not everybody knows us.
+    /// In the first moments of an incarnation, and at a new address, not all members know us.
     pub fn introduces_itself(&self, now: Instant, ctx: &Context<'_>) -> bool {
         self.is_new(now, ctx.core, ctx.membership) || now < ctx.transport.introduce_until
     }
@@ -79,7 +80,7 @@ impl Gossip {
 
 /// What an update calls the address, beside the keys of the state.
 const ADDRESS: &str = "address";
-/// For so long a member at a new address introduces itself and exchanges more often: as long as a newcomer does.
+/// How long a member at a new address introduces itself and exchanges more often: as long as a newcomer does.
 const INTRODUCED_FOR: Duration = Duration::from_secs(3);
-/// As after a stall: what was asked from the earlier address stays unanswered. Honest guess.
+/// As after a stall: requests sent from the earlier address stay unanswered. Honest guess.
 const RECOVERY: Duration = Duration::from_millis(500);

@@ -1,13 +1,15 @@
-//! The rest of long states: what did not fit beside a record, fetched at once.
+//! Fetches the rest of long states: what did not fit beside a record.
 //!
-//! Picture: a parcel that comes in several boxes. Each box says up to which number it goes and how many
-//! there are, so whoever gets one knows what to ask for. The sender is asked first, who has all of it; if it does not
-//! answer, anybody else. All wait in one line and go to its end with each box, so that those
-//! of whom we have least come first.
+//! Picture: a parcel in several boxes. Each box says up to which number it goes and how many there are, so the receiver
+//! knows what to ask for.
 //!
-//! A question is a want in a step 3 that no step 2 came before, which every agent answers. How many are open at
-//! once grows with each answer and halves with each that stays away (AIMD, as TCP's window), so that neither a
-//! slow host nor a narrow path is flooded.
+//! Rule: the sender of the first part is asked first, because it has all of it; if it does not answer, any other
+//! member. The states wait in one queue and go to its end with each part that arrives, so the states of which we have
+//! least come first.
+//!
+//! A request is a want in an exchange step 3 without a step 2 before it, which every agent answers. The number of open
+//! requests grows with each answer and halves with each one that is missing (AIMD, as TCP's window), so neither a slow
+//! host nor a narrow path is flooded.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -24,28 +26,29 @@ use crate::roster::standing::Status;
 use crate::transport::context::Context;
 use crate::transport::wire::Detail;
 
-/// Members of whose state we have a part, by name hash. Each of them waits in the line or is being asked for, never both.
+/// Members of whose state we have only a part, by name hash. Each is either in the queue or being asked for, never
+/// both.
 #[derive(Debug)]
 pub struct Remainders {
     lacking: BTreeMap<u64, Remainder>,
-    /// Those that wait for their turn.
+    /// Those that wait in the queue.
     line: VecDeque<u64>,
-    /// Those that were asked for, and until when an answer is waited for.
+    /// Those that were asked for, and the deadline of the answer.
     asked: Vec<(u64, Instant)>,
     /// How many may be asked for at once.
     window: usize,
 }
 
-/// What there is of one state.
+/// How much of one state is here.
 #[derive(Clone, Copy, Debug)]
 struct Remainder {
-    /// Of which life.
+    /// Tag of the incarnation.
     tag: u64,
-    /// The version that somebody has.
+    /// The version that a peer has.
     newest: Version,
     /// The version that we have.
     version: Version,
-    /// Questions without gain.
+    /// Requests that brought nothing.
     vain: u32,
 }
 
@@ -54,7 +57,7 @@ impl Remainders {
         Self { lacking: BTreeMap::new(), line: VecDeque::new(), asked: Vec::new(), window: FIRST_WINDOW }
     }
 
-    /// Whether all that is known to exist is here.
+    /// Whether no known state is incomplete.
     pub fn is_empty(&self) -> bool {
         self.lacking.is_empty()
     }
@@ -64,12 +67,12 @@ impl Remainders {
         self.lacking.contains_key(&hash)
     }
 
-    /// When to look at [`Node::step_remainders`] again.
+    /// When `step_remainders` is next due.
     pub fn next(&self) -> Instant {
         self.asked.iter().map(|(_, deadline)| *deadline).min().unwrap_or(Instant::NEVER)
     }
 
-    /// Nobody has more of it, or nobody answers. Whether it was being asked for.
+    /// No member has more of it, or none answers. Returns whether it was being asked for.
     fn give_up(&mut self, hash: u64) -> bool {
         let asked = self.close(hash);
         if self.lacking.remove(&hash).is_some()
@@ -81,14 +84,14 @@ impl Remainders {
         asked
     }
 
-    /// Takes a question off the list of those that are open.
+    /// Closes an open request.
     fn close(&mut self, hash: u64) -> bool {
         let open = self.asked.len();
         self.asked.retain(|(asked, _)| *asked != hash);
         self.asked.len() < open
     }
 
-    /// Who is next to be asked for.
+    /// The member whose state is to be asked for next.
     fn call(&mut self) -> Option<u64> {
         if self.asked.len() >= self.window {
             return None;
@@ -98,7 +101,7 @@ impl Remainders {
 }
 
 impl Gossip {
-    /// A claim about `subject` was taken, by somebody who has its state up to version `newest`.
+    /// A claim about `subject` was taken, from a sender that has its state up to version `newest`.
     pub fn note_rest(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64, newest: Version) {
         let known = ctx.roster.get(subject).map(|member| (member.tag(), member.state.version()));
         let rest = self.remainders.lacking.get(&subject).copied();
@@ -126,13 +129,13 @@ impl Gossip {
             self.remainders.window = (self.remainders.window + 1).min(LARGEST_WINDOW);
             self.remainders.line.push_back(subject);
         } else if rest.is_none() && (before.is_none() || self.remainders.close(subject)) {
-            // What was asked of an earlier life stays unanswered.
+            // A request for an earlier incarnation stays unanswered.
             self.remainders.line.push_back(subject);
         }
         self.fill_up(now, ctx);
     }
 
-    /// Answers that have stayed away are asked for elsewhere.
+    /// Asks elsewhere for parts whose answer is overdue.
     pub fn step_remainders(&mut self, now: Instant, ctx: &mut Context<'_>) {
         let late: Vec<u64> =
             self.remainders.asked.extract_if(.., |(_, until)| *until <= now).map(|(hash, _)| hash).collect();
@@ -144,7 +147,7 @@ impl Gossip {
             let Some(rest) = self.remainders.lacking.get_mut(&hash) else { continue };
             rest.vain += 1;
             if rest.vain >= TRIES {
-                // An exchange will bring it when somebody can be reached who has it.
+                // An exchange will bring it when a member that has it can be reached.
                 self.remainders.give_up(hash);
             } else {
                 self.remainders.line.push_back(hash);
@@ -153,7 +156,7 @@ impl Gossip {
         self.fill_up(now, ctx);
     }
 
-    /// Asks for as many as may be asked for.
+    /// Asks for as many as the window allows.
     fn fill_up(&mut self, now: Instant, ctx: &mut Context<'_>) {
         if self.leave.is_none() {
             while let Some(hash) = self.remainders.call() {
@@ -178,24 +181,25 @@ impl Gossip {
             let others = peers::sample(ctx.roster, &mut ctx.core.rng, 1, other);
             others.first().map(|m| m.incarnation.address())
         });
-        // Nobody else to ask: that counts as a question in vain, at the same pace.
+        // There is no other member to ask: that counts as a request in vain, at the same pace.
         self.remainders.asked.push((hash, now + (ctx.core.patience(None) * 2).max(SHORTEST_WAIT)));
         let Some(to) = to else { return };
         let exchange = gossip::Exchange { step: 3, wants: vec![want], ..gossip::Exchange::default() };
         let Some(mut filler) = ctx.filler(to, 0, Some(Body::Exchange(exchange))) else { return };
         if self.is_new(now, ctx.core, ctx.membership) {
-            // Whoever does not know us answers nothing.
+            // A peer that does not know us answers nothing.
             let _ = filler.try_claim(ctx.claim_with(now, to, ctx.roster.myself(), Detail::Full, 0));
         }
         ctx.send(to, &filler.finish());
     }
 }
 
-/// Questions open at once, at first and at least.
+/// Fewest requests open at once, and the first number.
 const FIRST_WINDOW: usize = 4;
-/// At most: 38 kB on their way to us, well under the 208 KiB of a socket's buffer as kernels count (2.3 kB each).
+/// Most: 38 kB on their way to us, well under the 208 KiB of a socket's buffer as kernels count (2.3 kB each).
 const LARGEST_WINDOW: usize = 32;
 /// Longer than a busy host takes to answer. Honest guess.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
-/// Half of them to the owner, half to anybody: with a loss of three in ten both ways, one in 200 fails so often.
+/// Half of them to the owner, half to other members: with three in ten datagrams lost both ways, one state in 200 fails
+/// so often.
 const TRIES: u32 = 8;

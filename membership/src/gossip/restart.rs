@@ -1,10 +1,9 @@
-//! Members that said that they restart: waited for, and looked at when their time is over.
+//! Members that announced a restart: no probes until their time is over, then normal watching again.
 //!
-//! Picture: "back in five minutes" on a shop's door. Nobody rings, and nobody calls the police; when the five minutes are
-//! over, those who look after the shop ring as always.
+//! Picture: "back in five minutes" on a shop's door. Until then no one rings; afterwards all ring as always.
 //!
-//! Weak spot: whoever dies in that time is missed that much later. So the time is the owner's own word, given once and for one
-//! heartbeat, counts down wherever it is known, and is cut to a minute.
+//! Weak spot: a member that dies in that time is missed that much later. So the time is the owner's own claim, given
+//! once and for one heartbeat. It counts down wherever it is known, and is cut to a minute.
 
 use crate::Instant;
 use crate::effect::Effect;
@@ -15,7 +14,7 @@ use crate::roster::standing::{Marks, Restart, Status};
 use crate::transport::context::Context;
 
 impl Gossip {
-    /// What is known of `subject` has changed: if it restarts, its time will have to be watched.
+    /// The claims about `subject` have changed: if it restarts, its deadline has to be watched.
     pub fn watch_restart(&mut self, roster: &Roster, subject: u64) {
         let Some(member) = roster.get(subject).filter(|m| m.hash() != roster.myself().hash()) else { return };
         if let Some(restart) = member.marks().restart.filter(Restart::lasts) {
@@ -23,7 +22,7 @@ impl Gossip {
         }
     }
 
-    /// The time of some is over: from now on their silence counts.
+    /// The time of some members is over: from now on their silence counts.
     pub fn end_restarts(&mut self, now: Instant, ctx: &mut Context<'_>) {
         self.restarts_end = Instant::NEVER;
         if ctx.roster.census().restarting == 0 {
@@ -38,7 +37,7 @@ impl Gossip {
             if let Some(mut member) = ctx.roster.get_mut(hash) {
                 let restart = Some(Restart { until: Instant::EPOCH, ..restart });
                 member.mark(&Marks { restart, ..Marks::default() });
-                // It was silent with our leave.
+                // It was allowed to be silent.
                 let waited = now.since(member.since());
                 member.detector.shift(now, waited);
             }
@@ -48,7 +47,7 @@ impl Gossip {
     }
 }
 
-/// Whether `claim` speaks against a member that restarts without knowing that it does.
+/// Whether `claim` speaks against a restarting member and its sender does not know of the restart.
 pub fn is_unaware(roster: &Roster, claim: &Claim) -> bool {
     let marks = &claim.standing.marks;
     marks.restart.is_none()

@@ -38,7 +38,7 @@ impl Gossip {
         }
     }
 
-    /// What is done once per round with the roster itself.
+    /// Housekeeping of the roster, once per round.
     pub fn tidy(&mut self, now: Instant, ctx: &mut Context<'_>) {
         self.drop_unheard(now, ctx);
         if ctx.core.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
@@ -46,16 +46,17 @@ impl Gossip {
         }
     }
 
-    /// The first comes at the hour of whom it calls, the others with it.
+    /// The peer for one call of the slot. The round starts at the time of the first call's pair; the other calls are
+    /// sent with it.
     fn whom_to_call(&self, ctx: &Context<'_>, slot: u64, call: u32) -> Option<u64> {
         let turn = slot.saturating_mul(u64::from(ctx.core.config.exchanges)).saturating_add(u64::from(call));
         peers::for_slot(ctx.roster, ctx.core.me, turn, Member::is_present).map(Member::hash)
     }
 
-    /// Stops to give signs of life, or begins again.
+    /// Suspends our heartbeat, or resumes it.
     ///
-    /// We still speak, so that our own view stays true: the others count what
-    /// we say of anybody else, but without a newer heartbeat it does not speak for us.
+    /// While suspended we still speak, so that our own view stays true. Others take what we say about other members,
+    /// but without a newer heartbeat our datagrams are no sign of life of ours.
     pub fn suspend(&mut self, now: Instant, ctx: &mut Context<'_>, rest: bool) {
         if rest {
             ctx.core.suspended.get_or_insert(0);
@@ -68,18 +69,19 @@ impl Gossip {
         }
     }
 
-    /// In the first moments of its life, when not everybody has heard of it.
+    /// Whether we are in the first moments of an incarnation, when not all members have heard of it.
     pub fn is_young(&self, now: Instant, core: &Core) -> bool {
         let age = now.since(core.started);
         age < EAGER_TIME || (age < LONGEST_YOUTH && self.pulls.is_behind(now))
     }
 
-    /// A newcomer talks more often for its first moments, so that it is known everywhere at once. Others do so
-    /// once, when newcomers have ceased to come: whoever missed one of many has most likely heard of another.
+    /// A newcomer exchanges more often in its first moments, so that all members know it soon. Other members make one
+    /// extra exchange when newcomers have ceased to come: a member that missed one of many has most likely heard of
+    /// another.
     pub fn eager_exchange(&mut self, now: Instant, ctx: &mut Context<'_>) {
         let lively = self.is_young(now, ctx.core) || now < ctx.transport.introduce_until;
         self.eager_at = if lively { now + ctx.core.config.interval / EAGER_FACTOR } else { Instant::NEVER };
-        // While much is missing, pulls bring it, and a comparison of everything would only say so.
+        // While much is missing, pulls bring it, and a comparison of everything would only repeat that.
         if self.leave.is_some() || ctx.core.stats.rounds == 0 || self.pulls.is_behind(now) {
             return;
         }
@@ -92,7 +94,7 @@ impl Gossip {
         }
     }
 
-    /// Somebody has come whom we did not know.
+    /// A member has come that we did not know.
     pub fn note_newcomer(&mut self, now: Instant, ctx: &mut Context<'_>) {
         if !self.is_young(now, ctx.core) {
             let soon = ctx.core.config.interval.mul_f64(ctx.core.rng.random_range(AFTERMATH));
@@ -101,7 +103,7 @@ impl Gossip {
     }
 
     fn keep_house(&mut self, now: Instant, ctx: &mut Context<'_>) {
-        // Where the census knows of none, no card is read for it.
+        // If the census counts no gone members, no record is read.
         let census = ctx.roster.census();
         if census.down + census.left > 0 {
             self.drop_the_long_gone(now, ctx);
@@ -132,14 +134,14 @@ impl Gossip {
     }
 }
 
-/// In a mass start it lasts until the views are alike, but not longer than this.
+/// In a mass start, the longest time of extra exchanges; they end when the views are alike.
 const LONGEST_YOUTH: Duration = Duration::from_secs(30);
-/// So many times as often.
+/// How many times as often.
 const EAGER_FACTOR: u32 = 5;
-/// From the last newcomer to a look at what was missed, in intervals: when news has spread (broadcast.rs), and not
-/// everybody at once.
+/// From the last newcomer to the extra exchange, in intervals: long enough for the news to have spread (broadcast.rs),
+/// and spread out so that members do not all do it at once.
 const AFTERMATH: core::ops::Range<f64> = 0.2..0.4;
-/// House is kept once in so many rounds.
+/// Rounds from one housekeeping to the next.
 const HOUSEKEEPING_ROUNDS: u64 = 10;
-/// Who has neither come nor gone for so long is not expected to soon.
+/// After this long without a member coming or going, none is expected soon.
 const SETTLED: Duration = Duration::from_secs(30);

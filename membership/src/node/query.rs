@@ -41,7 +41,7 @@ pub struct MemberView {
     pub fenced: Option<bool>,
     /// When it took this status.
     pub since: Instant,
-    /// Suspicion level from its silence (φ: 1 means odds of 1 in 10, 2 of 1 in 100); 0 for ourselves.
+    /// Suspicion level φ from its silence: −log10 of the probability of so long a silence; 0 for ourselves.
     pub phi: f64,
     /// Learnt mean time between its heartbeats, per heartbeat.
     pub mean_interval: Duration,
