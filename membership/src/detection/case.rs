@@ -1,4 +1,4 @@
-//! The case against one member, told to people: each piece, who gave it, and what is missing.
+//! The case against one member, for people: each piece of evidence, its source, and what is missing for a verdict.
 
 use core::time::Duration;
 
@@ -12,28 +12,28 @@ use crate::roster::Roster;
 use crate::roster::member::Member;
 use crate::roster::standing::Status;
 
-/// What there is against a member, and how far it is from a verdict.
+/// The evidence against a member, and how far it is from a verdict.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CaseView {
     /// What this node has found out itself.
     pub pieces: Vec<PieceView>,
-    /// All of it together, in decimal digits; from 5 we accuse, from 8 we testify.
+    /// All of it together, as φ; from 5 we accuse, from 8 we testify.
     pub phi: f64,
     /// Names of the witnesses, as drawn from this node's roster.
     pub witnesses: Vec<Name>,
     /// Testimonies that a verdict needs.
     pub needed: usize,
-    /// Accusers in good standing and sure of themselves that have proven the silence, refusals included.
+    /// Accusers that have proven the silence (refusals included), are in good standing and do not doubt themselves.
     pub proven: usize,
     /// Accusers that were refused by the member's kernel.
     pub refused: usize,
-    /// Accusers that find it unfit, though it lives.
+    /// Accusers that find the member unfit although it runs.
     pub unfit: usize,
     /// How much longer the silence has to last for a verdict by silence.
     pub pause_left: Duration,
     /// Any heartbeat above this closes the case.
     pub basis: Option<Heartbeat>,
-    /// Too many others are silent for a quick verdict, or we have just been away.
+    /// No quick verdict for now: too many other members are silent, or this node has just been away.
     pub held: bool,
 }
 
@@ -42,13 +42,13 @@ pub struct CaseView {
 pub struct PieceView {
     /// What it is.
     pub kind: PieceKind,
-    /// What it is worth, in decimal digits, within its cap.
+    /// What it is worth, as φ, within its cap.
     pub phi: f64,
-    /// How many of it.
+    /// How many contacts it rests on.
     pub count: u32,
-    /// Who gave it; empty: this node itself.
+    /// The witnesses that gave it; empty: this node itself.
     pub by: Vec<Name>,
-    /// The first and the last of it.
+    /// When the first and the last contact was.
     pub first: Instant,
     /// See `first`.
     pub last: Instant,
@@ -65,14 +65,14 @@ pub enum PieceKind {
     Indirect,
     /// The kernel of its host refuses datagrams.
     Refused,
-    /// Looks at its link; `count` of the last 32 stayed unanswered though it lived.
+    /// Probes of its link; `count` of the last 32 stayed unanswered although it was alive.
     Link,
-    /// Returns from "down", of late.
+    /// Recent returns from "down".
     Flaps,
 }
 
 impl Detection {
-    /// The case against `member`; `None` when there is nothing against it.
+    /// The case against `member`; `None` if there is nothing against it.
     pub fn case(&self, now: Instant, core: &Core, roster: &Roster, member: &Member) -> Option<CaseView> {
         let hash = member.hash();
         if hash == core.me || member.status == Status::Left {

@@ -1,15 +1,16 @@
-//! Several are silent: who else?
+//! Extra probes: when several members are silent at once, asks which others are.
 //!
-//! Picture: a ship's mate who misses two hands calls the roll at once, and does not wait to come across the
-//! others in their turn.
+//! Picture: two hands are missing on deck, and the mate calls the whole roll at once instead of waiting to meet each
+//! man in turn.
 //!
-//! Rule: when somebody turns suspect while somebody else is, each member asks [`CALLS`] others, one after the
-//! other: those whom the tournament of `peers.rs` gives it next. Everybody is asked by exactly one at a time, as
-//! in a round; whose caller is silent too has another one at the next call, and each newly suspected begins the
-//! calls anew. So members that fall silent together are found in some tenths of a second however many they are,
-//! and a cut shows whole before anybody is judged.
+//! Rule: when a member turns suspect while another one is, each member asks [`CALLS`] others, one after the other: the
+//! next ones in its tournament schedule (`peers.rs`). As in a round, each member is asked by exactly one other at a
+//! time. If that one is silent too, the next call comes from another, and each new suspicion begins the calls anew. So
+//! members that fall silent together are found within some tenths of a second, however many they are, and a cut is seen
+//! in full before any verdict.
 //!
-//! Weak spot: where much is lost anyway an unanswered call says little and would only make work; there,
+//! Weak spot: where much is lost anyway, an unanswered call says little and would only cause work. There each member
+//! waits for its regular turn ([`LOSSY`]).
 //! everybody waits for the turn ([`LOSSY`]).
 
 use crate::Instant;
@@ -20,14 +21,14 @@ use crate::roster::standing::Status;
 use crate::transport::context::Context;
 use crate::transport::requests::RequestKind;
 
-/// The calls of the roll, done and to do.
+/// The extra probes sent and still to send.
 #[derive(Clone, Copy, Debug)]
 pub struct ExtraProbes {
     /// When the next is due.
     next: Instant,
     /// How many are to follow.
     left: u32,
-    /// In which slot the last was, and how many of its slot it was.
+    /// The slot of the last call, and its number within that slot.
     slot: u64,
     calls: u64,
 }
@@ -43,7 +44,7 @@ impl ExtraProbes {
 }
 
 impl Detection {
-    /// Somebody has become suspect: if it is not the only one, others are asked.
+    /// A member has become suspect: if it is not the only one, others are asked.
     pub fn begin_extra_probes(&mut self, now: Instant, ctx: &mut Context<'_>) {
         if ctx.roster.census().suspect >= TOGETHER {
             self.extra_probes.left = CALLS;
@@ -51,7 +52,7 @@ impl Detection {
         }
     }
 
-    /// One call, when it is due.
+    /// Makes one call, when it is due.
     pub fn step_extra_probes(&mut self, now: Instant, ctx: &mut Context<'_>) {
         if now < self.extra_probes.next() {
             return;
@@ -76,13 +77,13 @@ impl Detection {
     }
 }
 
-/// So many suspects have something in common.
+/// From this many suspects on, they probably have a common cause.
 const TOGETHER: u32 = 2;
-/// Calls after a suspicion. With a quarter of all members silent, one in four calls has a silent caller, so
-/// three leave one in sixty unasked.
+/// Calls after a suspicion. With a quarter of all members silent, one in four calls has a silent caller, so three calls
+/// leave one member in sixty unasked.
 const CALLS: u32 = 3;
-/// Calls of one member per interval, at most. Four: an unanswered one has become a suspicion within a quarter
-/// of a second on a LAN (50 ms for the answer, as much for the helpers').
+/// Most calls of one member per interval. With four, an unanswered call becomes a suspicion within a quarter of a
+/// second on a LAN (50 ms for the answer, as much for the helpers').
 const A_ROUND: u32 = 4;
-/// Share of unanswered contacts above which an unanswered call is worth less than a digit.
+/// Share of unanswered contacts above which an unanswered call is worth less than φ 1.
 const LOSSY: f32 = 0.1;

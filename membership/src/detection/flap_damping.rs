@@ -1,41 +1,33 @@
-//! Gray members: those that live and are no use.
+//! Flap damping: keeps gray members out, which are alive but of no use.
 //!
-//! Picture: a lamp with a loose contact. Nobody minds one flicker. One that
-//! flickers all evening is unscrewed, and goes back in after it has burnt on
-//! the bench for a while.
+//! Picture: a lamp with a loose contact. One flicker does not matter. A lamp that flickers all evening is unscrewed,
+//! and goes back in after it has burnt on the bench for a while.
 //!
-//! Two things speak against a member that keeps refuting.
+//! Two kinds of evidence count against a member that keeps refuting.
 //!
-//! *Its link.* Witnesses of a member that was accused again and again look at
-//! it once a round. A look counts against it only when a later heartbeat shows
-//! that it was alive when asked, so an outage, however long, is two bad looks;
-//! and only as far as our links to everybody else are better at the same time
-//! (heartsay_detector::LinkRecord). So neither a lossy network nor our own bad
-//! link makes a member gray.
+//! *Its link.* Witnesses of a member that was accused repeatedly probe its link once a round. A probe counts against
+//! the member only when a later heartbeat shows that it was alive when asked, so an outage, however long, counts as two
+//! lost probes. And it counts only as far as our links to all others are better at the same time
+//! (heartsay_detector::LinkRecord). So neither a lossy network nor our own bad link makes a member gray.
 //!
-//! *Its comings and goings.* Each return from "down" is a flap, forgotten with
-//! a half-life. Who goes down again while two are remembered stays out for a
-//! stretch, which doubles with each further flap.
+//! *Its flaps.* Each return from "down" is a flap, forgotten with a half-life. A member that goes down again while two
+//! are remembered stays out for a penalty, which doubles with each further flap.
 //!
-//! Rule: a witness testifies "unfit as of heartbeat *h + stretch*". A quorum of
-//! witnesses in good standing makes that a verdict, by the ordinary order of
-//! claims: down until a heartbeat above the basis. Nothing else is needed to
-//! merge it. While the member behaves badly, the basis moves on; when it has
-//! behaved for the stretch, its own heartbeat lets it in. The accused does not
-//! refute this by jumping ahead, and since one accuser is never enough
-//! (`ACCUSERS_TO_KEEP_OUT`), one sick witness keeps nobody out.
+//! Rule: a witness testifies "unfit as of heartbeat *h + penalty*". A quorum of witnesses in good standing makes that a
+//! verdict, by the ordinary order of claims: down until a heartbeat above the basis. Merging needs nothing else. While
+//! the member behaves badly, the basis moves on; when it has behaved for the penalty, its own heartbeat lets it in.
+//! Until then it is quarantined (`kept out` in the interface). The accused does not refute this by jumping ahead. Since
+//! one accuser is never enough (`ACCUSERS_TO_KEEP_OUT`), one faulty witness quarantines no member.
 //!
-//! A member that is put out while it runs may hold quorum, and acts on it. So
-//! the verdict has *notice*: as soon as enough witnesses find the member unfit,
-//! word goes to everybody, and who hears it acknowledges the member no more
-//! (fence.rs). The verdict follows after the acceptable pause. By then the
-//! member's lease, 0.7 of that, has run out.
+//! A member that is quarantined while it runs may hold quorum, and act on it. So the verdict has *notice*: as soon as
+//! enough witnesses find the member unfit, that news is spread, and each member that hears it stops acknowledging the
+//! accused (fence.rs). The verdict follows after the acceptable pause. By then the member's lease, 0.7 of that pause,
+//! has run out.
 //!
-//! Weak spots: in a cluster of two, nobody is a witness beside the other, so
-//! nothing is damped. Who can forge frames of two members can keep out a third
-//! (so can it say its good-bye): use a key.
+//! Weak spots: in a cluster of two, no member is a witness beside the other, so nothing is damped. A sender that can
+//! forge frames of two members can quarantine a third (it can also forge its good-bye): use a key.
 //!
-//! Road not taken: removing whoever is accused often. Under 30 % of loss that
+//! Road not taken: to remove a member that is accused often. Under 30 % of loss that is every member.
 //! is everybody.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -54,42 +46,42 @@ use crate::transport::context::Context;
 use crate::transport::requests::RequestKind;
 use crate::transport::wire::Detail;
 
-/// What there is against members that are not simply dead: only for those with
-/// something against them, and at most [`MOST`].
+/// The evidence against members that are not simply dead. A record exists only for a member with something against it,
+/// and there are at most [`MOST`].
 #[derive(Debug, Default)]
 pub struct Damping {
     records: BTreeMap<u64, Record>,
-    /// What became of our first contacts with everybody else.
+    /// The outcome of our first contacts with all other members.
     others: LinkRecord,
-    /// Who came back lately, not yet counted as flaps.
+    /// Recent returns, not yet counted as flaps.
     returns: Vec<(Instant, u64)>,
-    /// When those came back last who had stayed out for a stretch, in the time that a testimony lasts.
+    /// When each member last returned from a penalty, for as long as a testimony lasts.
     returned: BTreeMap<u64, Instant>,
-    /// Members that enough witnesses find unfit and that are not out yet: which life, and since when we know.
+    /// Members that enough witnesses find unfit and that are not out yet: the incarnation, and since when we know.
     notices: BTreeMap<u64, (u64, Instant)>,
 }
 
-/// One life of one member.
+/// The record of one incarnation of one member.
 #[derive(Clone, Debug)]
 pub struct Record {
     tag: u64,
     /// Since when there is something against it.
     pub since: Instant,
-    /// Our looks at it.
+    /// The outcome of our link probes.
     pub link: LinkRecord,
     /// Recent suspicions, fading.
     alarms: f32,
     /// Recent returns from "down", fading.
     pub flaps: f32,
-    /// Looks that stayed unanswered, each with the heartbeat above which any proves that it was
-    /// alive when asked; the oldest first.
+    /// Unanswered link probes, oldest first. Each holds the heartbeat above which any later one proves that the member
+    /// was alive when asked.
     missed: VecDeque<Heartbeat>,
-    /// Looks unanswered without a gap, and since when.
+    /// Unanswered link probes in a row, and since when.
     gap: u32,
     gap_since: Instant,
     /// When the witnesses are told again.
     tell_at: Instant,
-    /// Up to where our first testimony against it goes, if it asks for the short stretch; 0 of one that asks for more.
+    /// Basis of our first testimony against it, if that asks for the short penalty; 0 if it asks for more.
     first: Option<Heartbeat>,
 }
 
@@ -118,13 +110,13 @@ impl Record {
         self.alarms >= ALARMS || self.link.lost() > 0 || !self.missed.is_empty()
     }
 
-    /// Good behaviour for as long as we remember, and no flap to speak of.
+    /// Whether it has behaved for as long as we remember, with no flap worth counting.
     fn is_forgotten(&self) -> bool {
         let quiet = self.link.contacts() == 0 || self.link.answered_in_a_row() >= FORGIVEN;
         quiet && self.alarms < 0.5 && self.flaps < 0.1
     }
 
-    /// Beats of good behaviour that are asked for.
+    /// Beats of good behaviour that we ask for.
     fn penalty_beats(&self) -> Heartbeat {
         if self.first.is_none() && self.flaps < FLAPPING {
             return FIRST_STRETCH;
@@ -140,12 +132,12 @@ impl Record {
 }
 
 impl Damping {
-    /// The record of a member, where there is something against it.
+    /// The record of a member, if there is something against it.
     pub fn record(&self, subject: u64) -> Option<&Record> {
         self.records.get(&subject)
     }
 
-    /// How bad its link is beside our others, in digits.
+    /// How much worse its link is than our others, as φ.
     pub fn surprise(&self, record: &Record) -> f64 {
         record.link.surprise_beside(&self.others)
     }
@@ -154,13 +146,14 @@ impl Damping {
         self.records.remove(&subject);
     }
 
-    /// Whether enough witnesses find it unfit, so that it is about to be put out.
+    /// Whether enough witnesses find it unfit, so that it is about to be quarantined.
     pub fn has_notice(&self, member: &Member) -> bool {
         self.notices.get(&member.hash()).is_some_and(|(tag, _)| *tag == member.tag())
     }
 
-    /// Whether what `accusation` says of `subject` has not been served. Whoever was let in has behaved for as long as a
-    /// quorum asked; and what an accuser saw before it was let in itself, it saw over its own bad link.
+    /// Whether `accusation` still counts against `subject`. A readmitted member has behaved for as long as a quorum
+    /// asked, so what began before that is discarded. The same holds for what an accuser saw before its own
+    /// readmission: it saw that over its own bad link.
     fn stands(&self, subject: &Member, accusation: &Accusation) -> bool {
         let since = |member: u64| self.returned.get(&member).is_none_or(|at| accusation.began >= *at);
         since(accusation.by) && (!subject.is_present() || since(subject.hash()))
@@ -180,7 +173,7 @@ impl Damping {
 }
 
 impl Detection {
-    /// A first contact with a member in good standing had this end.
+    /// Notes the outcome of a first contact with a member in good standing.
     pub fn note_outcome(&mut self, subject: u64, answered: bool) {
         if self.damping.records.contains_key(&subject) {
             return;
@@ -192,7 +185,7 @@ impl Detection {
         }
     }
 
-    /// The status of a member has changed; `before`: which it had, and since when.
+    /// The status of a member has changed. `before`: the earlier status, and since when.
     pub fn on_status(
         &mut self,
         now: Instant,
@@ -210,7 +203,7 @@ impl Detection {
         }
     }
 
-    /// It has become suspect, or goes down: what we remember of it may speak.
+    /// A member has become suspect or goes down: its record may count against it now.
     pub fn note_trouble(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64, status: Status) {
         let Some(member) = ctx.roster.get(subject) else { return };
         match status {
@@ -228,7 +221,7 @@ impl Detection {
         }
     }
 
-    /// It was down since `since` and is back.
+    /// A member that was down since `since` is back.
     pub fn note_return(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64, since: Instant) {
         if self.damping.returns.len() < MOST {
             self.damping.returns.push((now, subject));
@@ -244,7 +237,7 @@ impl Detection {
         }
     }
 
-    /// A look was answered.
+    /// A link probe was answered.
     pub fn look_answered(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let impaired = ctx.core.health.impaired(now);
         if let Some(record) = self.damping.records.get_mut(&subject).filter(|_| !impaired) {
@@ -252,7 +245,7 @@ impl Detection {
         }
     }
 
-    /// A look was not answered within the acceptable pause.
+    /// A link probe was not answered within the acceptable pause.
     pub fn look_unanswered(&mut self, ctx: &mut Context<'_>, subject: u64, sent: Instant) {
         let Some(member) = ctx.roster.get(subject) else { return };
         let basis = ctx.core.heartbeat_by(ctx.roster, member, sent);
@@ -269,17 +262,17 @@ impl Detection {
         }
     }
 
-    /// The members that are about to be put out.
+    /// The members that are about to be quarantined.
     pub fn on_notice(&self) -> Vec<u64> {
         self.damping.notices.keys().copied().collect()
     }
 
-    /// The members whose link we look at.
+    /// The members whose link we probe.
     pub fn recorded(&self) -> Vec<u64> {
         self.damping.records.keys().copied().collect()
     }
 
-    /// Once per round: counts what the last look has shown, looks again, testifies.
+    /// Once per round: counts the outcome of the last probe, probes again, testifies.
     pub fn look_at_link(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let (impaired, busy) = (ctx.core.health.impaired(now), self.suspect_share != SuspectShare::Few);
         let kept = ctx.roster.get(subject).filter(|m| m.status != Status::Left);
@@ -294,11 +287,11 @@ impl Detection {
             let before = record.missed.len();
             record.missed.retain(|basis| member.heartbeat <= *basis);
             if !impaired {
-                // It may all have been one outage, which is not the same as many bad looks.
+                // All of it may have been one outage, which is not the same as many lost probes.
                 let explained = (before - record.missed.len()).min(PER_SIGN);
                 (0..explained).for_each(|_| record.link.unanswered());
-                // Would have been called down, had it not been out already; unless its
-                // link explains it, which is judged by itself.
+                // It would have been called down, had it not been out already. The exception is a silence that its bad
+                // link explains, which counts by itself.
                 let surprise = f64::from(record.gap) * PER_LOOK;
                 relapse = member.status == Status::Down
                     && surprise >= OUTAGE
@@ -334,13 +327,14 @@ impl Detection {
         }
         let surprise = self.damping.surprise(&record);
         let unfit = match first {
-            // What happened in the spell itself is served; what counts is whether the next one has begun.
+            // The lost probes of the first episode are covered by the penalty; what counts is whether the next one has
+            // begun.
             Some(basis) => {
                 let nearly_over = basis < by_now.saturating_add(NEARLY_OVER);
                 let bad = surprise >= REMEMBERED && record.link.answered_in_a_row() < GOOD_AGAIN;
                 kept_out && nearly_over && bad
             }
-            // Whoever is out comes in when its link is good, not when it is for a moment a little less bad.
+            // A quarantined member is let in when its link is good, not when it is a little less bad for a moment.
             None => surprise >= if kept_out { DEGRADED } else { UNFIT } || (relapse && kept_out),
         };
         if unfit {
@@ -363,7 +357,7 @@ impl Detection {
         }
     }
 
-    /// Says it to the other witnesses, when it is news or the basis has come near.
+    /// Testifies to the other witnesses, when that is news or the basis has come near.
     fn testify_of_link(
         &mut self,
         now: Instant,
@@ -375,7 +369,7 @@ impl Detection {
         let me = ctx.core.me;
         let Some(member) = ctx.roster.get(subject) else { return };
         let by_now = ctx.core.heartbeat_by(ctx.roster, member, now);
-        // What it has served is said anew.
+        // A testimony whose penalty has expired is made anew.
         let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
         let said = said.filter(|a| self.damping.stands(member, a));
         if said.is_some_and(|a| a.basis >= by_now.saturating_add(penalty_beats / 2)) {
@@ -413,23 +407,23 @@ impl Detection {
         }
     }
 
-    /// Do enough witnesses in good standing find it unfit? Then it has notice, and after the acceptable pause it is out
-    /// until the heartbeat up to which enough of them want it out.
+    /// Gives the verdict "unfit" if enough witnesses in good standing say so. The member first has notice. After the
+    /// acceptable pause it is out, until the heartbeat up to which enough of them want it out.
     pub fn judge_link(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         if let Some(basis) = self.give_notice(now, ctx, subject) {
             self.put_out(ctx, subject, basis);
         }
     }
 
-    /// A member that enough witnesses find unfit has notice from now on. Returns up to which heartbeat it is to be out, once
-    /// the notice is over.
+    /// Gives notice to a member that enough witnesses find unfit. Once the notice is over, returns the heartbeat up to which
+    /// the member is to be out.
     pub fn give_notice(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) -> Option<Heartbeat> {
         let Some(basis) = self.unfit_until(ctx, subject) else {
             self.damping.notices.remove(&subject);
             return None;
         };
         let member = ctx.roster.get(subject)?;
-        // Whoever is out already is acknowledged by nobody, and stays out for longer without notice.
+        // No member acknowledges a quarantined one, so its penalty grows without notice.
         if member.is_present() {
             let since = match self.damping.notices.get(&subject) {
                 Some((tag, since)) if *tag == member.tag() => *since,
@@ -456,7 +450,7 @@ impl Detection {
             member.mark(&Marks { down: Some(basis), ..Marks::default() });
         }
         if was_out {
-            // It stays out for longer: no change of status, but others should know.
+            // The penalty grows: that is no change of status, but others should know.
             ctx.effect(Effect::News { subject, full: false });
             return;
         }
@@ -466,7 +460,7 @@ impl Detection {
         ctx.refresh(subject, reason);
     }
 
-    /// The heartbeat up to which enough witnesses in good standing want it out, where that is news.
+    /// The heartbeat up to which enough witnesses in good standing want it out, if that is news.
     fn unfit_until(&self, ctx: &Context<'_>, subject: u64) -> Option<Heartbeat> {
         let member = ctx.roster.get(subject)?;
         let marks = member.marks();
@@ -485,7 +479,7 @@ impl Detection {
         (!marks.left && basis >= member.heartbeat && marks.down < Some(basis)).then_some(basis)
     }
 
-    /// Returns that came alone are flaps; when many come back together, it was not they.
+    /// Counts returns that came alone as flaps. When many members return together, the cause was not theirs.
     pub fn count_flaps(&mut self, now: Instant, ctx: &mut Context<'_>) {
         let returns = &self.damping.returns;
         if returns.first().is_none_or(|(at, _)| now.since(*at) < ctx.core.config.interval * TOGETHER) {
@@ -493,7 +487,7 @@ impl Detection {
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let others = ctx.roster.iter().filter(|m| m.is_present() && m.hash() != ctx.core.me).count();
-        // One that comes back again and again is one.
+        // A member that returns several times counts once.
         let members: BTreeSet<u64> = returns.iter().map(|(_, subject)| *subject).collect();
         let alone = SuspectShare::of(count(members.len()), count(others)) == SuspectShare::Few;
         for (_, subject) in core::mem::take(&mut self.damping.returns) {
@@ -507,64 +501,66 @@ impl Detection {
     }
 }
 
-/// Members remembered at most; more trouble than that is not about single members.
+/// Most members remembered; more trouble than that is not about single members.
 const MOST: usize = 256;
-/// φ of a link from which it is shown, and from which its owner is out: as an
-/// accusation and a testimony of silence (probe.rs). Once out, it stays so from the first of the two: of 200
-/// members that lost four fifths of what they sent, three were let in for some seconds by the second.
+/// φ of a link from which it is reported as degraded, and from which its owner is quarantined: as for an accusation and
+/// a testimony of silence (probe.rs). Once out, the first of the two keeps it out. With the second, three of 200
+/// members that lost four fifths of what they sent were let in for some seconds.
 const DEGRADED: f64 = 5.0;
 const UNFIT: f64 = 8.0;
 /// Beats for which "degraded" is said.
 const DEGRADED_FOR: Heartbeat = 30;
-/// Suspicions, fading with a half-life of 10 rounds, from which witnesses look: one,
-/// for a round or two; then only while there is something to see.
+/// Suspicions, fading with a half-life of 10 rounds, from which witnesses probe the link: one suspicion, for a round or
+/// two; after that only while there is something to see.
 const ALARMS: f32 = 0.9;
 const ALARMS_FADE: f32 = 0.933;
 /// Flaps fade with a half-life of 120 rounds: "again" means within a few minutes. Honest guess.
 const FLAPS_FADE: f32 = 0.994_24;
-/// Flaps remembered from which going down again is damped: two in the last minutes. Two outages in
-/// a minute may have the same cause (a switch that reboots twice); the third is a habit.
+/// Number of remembered flaps from which going down again is damped: two in the last minutes. Two outages in a minute
+/// may have the same cause (a switch that reboots twice); the third is a habit.
 const FLAPPING: f32 = 1.5;
-/// Beats of good behaviour before a member is let in again, from the second time on, doubling with each
-/// flap up to the longest. One minute forgives a reboot of a switch and is three
-/// times the period of the on-and-off faults of the Rapid paper; honest guesses.
+/// The penalty from the second time on: beats of good behaviour before a member is let in again. It doubles with each
+/// flap, up to the longest. One minute forgives a reboot of a switch and is three times the period of the on-and-off
+/// faults of the Rapid paper; honest guesses.
 const STRETCH: Heartbeat = 60;
-/// The same for the first time, not prolonged by what is remembered of the spell. Who is deaf for 20 s is accused in its
-/// eleventh second, and so in again some 30 s after the end (`run deaf-once`). Of the good half of the Rapid paper's fault, 20 s, and
-/// seven until three witnesses have seen the next bad one and everybody knows, that is what is needed lest somebody comes in
-/// between two spells: with 36, two of 24 did (`run gray-deaf`).
+/// The penalty for the first time, which the lost probes of the first episode do not prolong. A member that is deaf for
+/// 20 s is accused in its eleventh second, so it is in again some 30 s after the end (`run deaf-once`). The fault of
+/// the Rapid paper has a good half of 20 s, and it takes seven more until three witnesses have seen the next bad half
+/// and all members know. That needs a penalty of 40, so that no member is let in between two episodes: with 36, two of
+/// 24 were (`run gray-deaf`).
 const FIRST_STRETCH: Heartbeat = 40;
-/// Beats before the end of the first stretch from which a link that is bad again is asked for the full one: the good half of an
-/// on-and-off fault is over by then, and there is time to tell the others.
+/// Beats before the end of the first penalty from which a link that is bad again brings the full one. The good half of
+/// an on-and-off fault is over by then, and there is time to tell the others.
 const NEARLY_OVER: Heartbeat = 12;
-/// Bad again: fewer looks than this answered in a row (of a link that loses half, so many are once in 250), and so much worse
-/// than our other links, the first spell included. After 20 s without and 20 s with answers that is φ 2 to 4, as not every witness
-/// has looked from the beginning.
+/// Bad again means two things: fewer probes than this answered in a row (a link that loses half answers so many once in
+/// 250 times), and a link worse than our others by this φ, the first episode included. After 20 s without and 20 s with
+/// answers that is φ 2 to 4, as not every witness has probed from the beginning.
 const GOOD_AGAIN: u8 = 8;
 const REMEMBERED: f64 = 1.5;
 const LONGEST_STRETCH: Heartbeat = 240;
-/// Beats ahead up to which a testimony of others is taken: their longest stretch, and as much again, as they may know of
-/// later beats than we.
+/// How many beats ahead a testimony of others may lie: their longest penalty, and as much again, as they may know later
+/// beats than we do.
 pub const FARTHEST_TESTIMONY: Heartbeat = 2 * LONGEST_STRETCH;
-/// Rounds out after which a member has served what was said of it: less than the first stretch, as it has notice and may have been down
-/// before it was kept out. Who refutes a verdict at once has served nothing.
+/// Rounds out after which a member's penalty has expired. Less than the first penalty, because the member has notice
+/// and may have been down before it was quarantined. A member that refutes a verdict at once has not waited at all.
 const SERVED: u32 = 30;
-/// Rounds for which a testimony can speak: the longest stretch, and a minute for beats that come late.
+/// Rounds for which a testimony can count: the longest penalty, and a minute for beats that come late.
 const TESTIMONY_LASTS: u32 = 300;
-/// Unanswered looks that wait for a sign of life: what was unanswered longer ago says nothing of the link.
+/// Unanswered link probes that wait for a sign of life. Older ones say nothing about the link.
 const LOOKS_PENDING: usize = 8;
-/// Unanswered looks that count for one sign of life. One: a link that loses four fifths takes 32 s to be
-/// found, as signs of life are rare on it too; two: 19 s (`run gray-send`); more would make much of an outage.
+/// Unanswered link probes that count for one sign of life. With one, a link that loses four fifths takes 32 s to be
+/// found, as signs of life are rare on it too; with two, 19 s (`run gray-send`); more would give an outage too much
+/// weight.
 const PER_SIGN: usize = 2;
-/// Looks answered in a row after which nothing is held against a link.
+/// Link probes answered in a row after which nothing is held against a link.
 const FORGIVEN: u8 = 24;
 /// Rounds within which returns count as together: a heal is known everywhere in one or two.
 const TOGETHER: u32 = 3;
-/// A member that is kept out and silent for so many acceptable pauses may be dead: no more looks.
+/// A quarantined member that has been silent for this many acceptable pauses may be dead: no more link probes.
 const GIVEN_UP: u32 = 15;
 /// Rounds after which testimony that has led to nothing is repeated.
 const TELL_AGAIN: u32 = 3;
-/// Digits that each look without an answer is worth in an outage, and those that make one: as in probe.rs
-/// at a failure rate of 2 %.
+/// φ that each unanswered link probe is worth in an outage, and the sum that makes an outage: as in probe.rs at a
+/// failure rate of 2 %.
 const PER_LOOK: f64 = 1.7;
 const OUTAGE: f64 = 5.0;

@@ -1,4 +1,4 @@
-//! Probing for somebody else, and being probed.
+//! Indirect probes (SWIM's ping-req): asks helpers to probe a member, probes on behalf of others, and answers probes.
 
 use core::net::SocketAddr;
 use std::collections::BTreeSet;
@@ -19,12 +19,12 @@ use crate::transport::sending::AnswerExtras;
 use crate::transport::wire::{self, Detail};
 
 impl Detection {
-    /// Whether a member counts for anything here: it is neither down nor gone, nor about to be put out.
+    /// Whether a member counts here: it is neither down nor left, nor about to be quarantined.
     pub fn counts(&self, member: &Member) -> bool {
         member.is_present() && !self.damping.has_notice(member)
     }
 
-    /// What we hold against a member that asks us: it may not have heard.
+    /// Our accusations against a member that asks us, which may not have heard of them.
     pub fn what_stands_against(
         &self,
         now: Instant,
@@ -37,7 +37,7 @@ impl Detection {
         accused.then(|| ctx.claim(now, to, asker, Detail::Thin))
     }
 
-    /// A helper has not even said that it heard nothing.
+    /// A helper has not even sent a nack.
     pub fn helper_silent(&mut self, now: Instant, ctx: &mut Context<'_>, helper: u64, subject: Option<u64>) {
         let alive = ctx.roster.get(helper).is_some_and(|m| m.status == Status::Alive);
         if alive && !self.is_doubted(helper) {
@@ -61,7 +61,7 @@ impl Detection {
                 .map(|m| (m.hash(), m.incarnation.address()))
                 .collect();
         for (helper, to) in helpers {
-            // The helper waits for its own answer first: twice the patience.
+            // The helper waits for its own answer first, which takes up to twice the patience.
             let deadline = now + ctx.core.patience(ctx.roster.get(helper)) * 3;
             let kind = RequestKind::Indirect { helper };
             let seq = ctx.transport.requests.open(Request {
@@ -99,8 +99,8 @@ impl Detection {
         ctx.core.health.probe_answered(now);
         let outcome = ProbeOutcome::read(report.outcome);
         match outcome.ok_or(Rejected::Unexpected { what: "probe outcome" })? {
-            // The answer's heartbeat came along as a claim and has ended the probe if it is news.
-            // Of another life than ours it is no answer: somebody else may have come to that name.
+            // The answer's heartbeat came along as a claim and ends the probe if it is newer. An answer from another
+            // incarnation than ours does not count: another process may have taken the name.
             ProbeOutcome::Answered => {
                 let incarnation =
                     ctx.roster.get(subject).map(|member| (subject, member.incarnation.generation));
@@ -126,7 +126,7 @@ impl Detection {
     }
 }
 
-/// Whether a ping asks for an answer of ours.
+/// Whether this ping is for us and we may answer it.
 pub fn is_to_answer(ctx: &Context<'_>, seq: u32, ping: &gossip::Ping) -> bool {
     ping.subject == ctx.core.me && seq != 0 && ctx.core.suspended.is_none()
 }
@@ -144,10 +144,10 @@ pub fn answer_ping(
     let padding = ping.padding.clone();
     let mut packet = ctx.packet(seq, Some(Body::Pong(gossip::Pong { silences, padding })));
     packet.lease = extras.lease;
-    // What measures a path has no room for anything else.
+    // A ping that measures a path has no room for anything else.
     if let Some(claim) = extras.claim.filter(|_| ping.padding.is_empty()) {
         let Ok(mut filler) = Filler::new(packet, ctx.packet_limit(from)) else { return };
-        // Without room for it the answer itself still counts.
+        // If there is no room, the answer itself still counts.
         let _ = filler.try_claim(claim);
         packet = filler.finish();
     }
@@ -155,7 +155,7 @@ pub fn answer_ping(
     ctx.send(from, &packet);
 }
 
-/// A member asks us to probe another one for it.
+/// Probes another member on behalf of `asker`.
 pub fn probe(
     now: Instant,
     ctx: &mut Context<'_>,
@@ -163,7 +163,7 @@ pub fn probe(
     seq: u32,
     request: &gossip::ProbeRequest,
 ) {
-    // Only members that we know, at the address that we know: no peer makes us call strangers.
+    // Only members that we know, at the address that we know: a peer cannot make us call strangers.
     let Some(member) = ctx.roster.get(request.subject) else { return };
     let to = member.incarnation.address();
     if request.subject != ctx.core.me && seq != 0 {
@@ -171,7 +171,7 @@ pub fn probe(
     }
 }
 
-/// Tells a member what became of the probe that it asked for.
+/// Reports the outcome of a probe to the member that asked for it.
 pub fn report(
     now: Instant,
     ctx: &mut Context<'_>,
@@ -190,7 +190,7 @@ pub fn report(
     ctx.send(asker, &filler.finish());
 }
 
-/// What became of a probe on behalf of another member; the numbers are those on the wire.
+/// The outcome of a probe on behalf of another member; the numbers are those on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeOutcome {
     /// No answer in time: a nack.

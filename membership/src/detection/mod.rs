@@ -1,4 +1,5 @@
-//! Who is silent: probes, witnesses, verdicts, and what a node concludes about itself.
+//! Failure detection: probes silent members, draws witnesses, gives verdicts, and tells a node when the others do not
+//! count it as a member.
 
 pub mod case;
 pub mod extra_probes;
@@ -28,21 +29,21 @@ use verdict::SuspectShare;
 #[derive(Debug)]
 pub struct Detection {
     pub probes: BTreeMap<u64, Probe>,
-    /// What there is against members that live and are no use.
+    /// The evidence against gray members: alive, but of no use.
     pub damping: Damping,
     pub refusals: Refusals,
-    /// Bounds the probes, whatever happens.
+    /// Bounds the number of probes, whatever happens.
     pub probe_budget: TokenBucket,
-    /// Calls out of turn, while several are silent.
+    /// Probes out of turn, while several members are silent.
     pub extra_probes: ExtraProbes,
-    /// When the witnesses are told what has been found out.
+    /// When our testimony is next sent to the witnesses.
     pub testify_at: Instant,
     /// Members about whom a verdict may be due, and when to look: at the next time-out.
     to_judge: BTreeSet<u64>,
     pub judge_at: Instant,
-    /// How many others look silent at once.
+    /// How much of the cluster looks silent at once.
     pub suspect_share: SuspectShare,
-    /// Until then the unheard are asked, as many were silent a moment ago.
+    /// Until then unheard members are probed out of turn, because many were silent a moment ago.
     pub look_until: Instant,
     /// Whether the others count us as a member.
     pub footing: Footing,
@@ -65,7 +66,7 @@ impl Detection {
         }
     }
 
-    /// Whether we probe this member, so that a newer heartbeat of it is news.
+    /// Whether we probe this member, so that a newer heartbeat ends a probe.
     pub fn is_probing(&self, subject: u64) -> bool {
         !self.probes.is_empty() && self.probes.contains_key(&subject)
     }
@@ -75,12 +76,12 @@ impl Detection {
         self.probes.values().map(Probe::next).min().unwrap_or(Instant::NEVER)
     }
 
-    /// An incarnation has ended: nothing is held against the next one, or there is none.
+    /// An incarnation has ended: drop the probe of it.
     pub fn forget(&mut self, subject: u64) {
         self.probes.remove(&subject);
     }
 
-    /// A member did not come back from its restart in time: its witnesses look.
+    /// A member did not come back from its restart in time: its witnesses probe it.
     pub fn watch_after_restart(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         if self.is_witness(ctx, subject) {
             self.begin_probe(now, ctx, subject, now, None);

@@ -1,18 +1,23 @@
-//! Whether the others count us as a member, as far as we can know.
+//! Tells a node whether the others count it as a member, as far as it can know.
 //!
-//! Picture: a club whose door does not open any more. A notice on it says why, or nobody answers the bell. Either way,
-//! whoever stands outside does not speak for the club.
+//! Picture: the door of a club no longer opens. Either a notice on it says why, or no answer comes to the bell. Either
+//! way the person outside does not speak for the club.
 //!
-//! Three things tell us. *A refusal*: another living host has our name, or our clock lies in the others' future. *A verdict*: a claim about our own life that says
-//! down, and that we do not refute ([`crate::detection::flap_damping`]) or cannot (we rest by command). *Silence*: others are there, and
-//! of all that we ask nothing is answered. Each ends by itself: with most peers seeing our life under our name, with a
-//! heartbeat above the verdict's, with an answer.
+//! A node can learn it in three ways:
 //!
-//! While one of the first two lasts we hold no quorum and lend no proof, whatever old answers would prove; of the third
-//! the lease knows first.
+//! - *A refusal*: another live host has its name, or its clock lies in the others' future.
+//! - *A verdict*: a claim about its present incarnation says down, and the node does not refute that
+//!   ([`crate::detection::flap_damping`]) or cannot, because its heartbeat is suspended by command.
+//! - *Silence*: other members exist, and none of its requests is answered.
 //!
-//! Weak spot: a claim. Who can forge the accusations of two members can make us believe that we are out, as it can make
-//! everybody else: use a key.
+//! Each state ends by itself: a refusal when most peers see this incarnation under its name, a verdict with a heartbeat
+//! above the verdict's, silence with an answer.
+//!
+//! While a refusal or a verdict lasts, the node holds no quorum and lends no vote, whatever older answers would prove.
+//! Of silence, the lease knows first.
+//!
+//! Weak spot: claims. A sender that can forge the accusations of two members can make a node believe that it is out,
+//! just as it can make all others believe so. A key prevents that.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -31,44 +36,44 @@ use crate::roster::peers::is_other;
 use crate::roster::standing::Marks;
 use crate::transport::context::Context;
 
-/// Why the others do not count this node as a member, and since when it knows.
+/// Why the others do not count this node as a member, and since when it has known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outside {
     /// Why.
     pub reason: OutsideReason,
-    /// Who says so, by name, of those that we know.
+    /// The members that say so, by name, as far as we know them.
     pub by: Vec<Name>,
-    /// Since when this node has known.
+    /// When this node learned it.
     pub since: Instant,
 }
 
 /// Why the others do not count a node as a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutsideReason {
-    /// Its name is held by another living host, or by a copy of it.
+    /// Another live host, or a copy of this one, holds its name.
     NameRefused {
         /// The host that holds the name.
         holder: HostId,
-        /// Where it lives.
+        /// The address of that host.
         address: SocketAddr,
         /// Its generation.
         generation: Generation,
     },
-    /// Its clock is more than a day ahead of the others', so that its life begins in their future.
+    /// Its clock is more than a day ahead of the others', so that its incarnation begins in their future.
     ClockAhead,
-    /// Its witnesses find it unfit, though it runs.
+    /// Its witnesses find it unfit although it runs.
     KeptOut {
         /// Heartbeats until it is let in, if it behaves.
         beats: u64,
     },
-    /// It was called down, and does not refute that while it rests.
+    /// A verdict says that it is down, and it does not refute that while its heartbeat is suspended.
     Down,
-    /// Others are there, and for long none of them has answered.
+    /// Other members exist, and none of them has answered for a long time.
     Unanswered,
 }
 
 impl OutsideReason {
-    /// All words of [`Self::word`].
+    /// All values of [`Self::word`].
     pub const WORDS: [&str; 5] = ["refused", "clock", "kept-out", "down", "unanswered"];
 
     /// Short stable word for labels and status lines.
@@ -110,22 +115,22 @@ impl fmt::Display for Outside {
     }
 }
 
-/// What this node knows of that.
+/// What this node knows about that.
 #[derive(Debug)]
 pub struct Footing {
     refused: Option<Refused>,
-    /// When our clock was refused last.
+    /// When our clock was last refused.
     clock: Option<Instant>,
     verdict: Option<Verdict>,
-    /// Questions without an answer since the last that had one, and when that was.
+    /// Requests without an answer since the last answer, and when that came.
     in_vain: u32,
     answered_at: Instant,
-    /// Of the last peers that said what they see, whether they see what we see.
+    /// For the last peers that compared views with us: whether theirs is the same.
     agreement: VecDeque<(u64, bool)>,
-    /// As last told.
+    /// As last reported.
     told: Option<&'static str>,
     since: Instant,
-    /// That we have joined is to be told as soon as we are not out.
+    /// "Joined" is to be reported as soon as we are not out.
     joins: bool,
 }
 
@@ -152,7 +157,7 @@ impl Footing {
             verdict: None,
             in_vain: 0,
             answered_at: now,
-            // One more while the oldest makes room.
+            // One more, because a new entry comes in before the oldest goes out.
             agreement: VecDeque::with_capacity(AGREEMENT + 1),
             told: None,
             since: now,
@@ -165,7 +170,7 @@ impl Footing {
         self.refused.is_some() || self.clock.is_some()
     }
 
-    /// Whether somebody has told us that we do not count.
+    /// Whether a peer has told us that we do not count.
     pub fn is_told_out(&self) -> bool {
         self.is_refused() || self.verdict.is_some()
     }
@@ -179,13 +184,13 @@ impl Footing {
         }
     }
 
-    /// Whether most peers that we have compared with lately see the cluster as we do, so with our incarnation under our
-    /// name: then one that still waits for the end of an earlier holder has no say.
+    /// Whether most peers that compared views with us lately see the cluster as we do, and so our incarnation under our
+    /// name. A single peer that still waits for the end of an earlier holder then has no say.
     pub fn is_taken_in(&self) -> bool {
         self.agreement.iter().filter(|(_, agrees)| *agrees).count() * 2 > self.agreement.len()
     }
 
-    /// Whether they agree, of those that said so lately and are still there.
+    /// Whether they agree, for each peer that compared views lately and is still present.
     pub fn peers_heard(&self, roster: &Roster) -> impl Iterator<Item = bool> {
         let there = |hash: &u64| roster.get(*hash).is_some_and(Member::is_present);
         self.agreement.iter().filter(move |(peer, _)| there(peer)).map(|(_, agrees)| *agrees)
@@ -195,7 +200,7 @@ impl Footing {
         (self.in_vain, self.answered_at) = (0, now);
     }
 
-    /// A new life has no verdict against it.
+    /// A new incarnation has no verdict against it.
     pub fn begin_anew(&mut self) {
         self.verdict = None;
     }
@@ -206,7 +211,7 @@ impl Footing {
 }
 
 impl Detection {
-    /// Why the others do not count this node as a member; `None`: as far as it knows, they do.
+    /// Why the others do not count this node as a member. `None`: as far as it knows, they do.
     #[must_use]
     pub fn outside(&self, roster: &Roster) -> Option<Outside> {
         let footing = &self.footing;
@@ -226,7 +231,7 @@ impl Detection {
         Some(Outside { reason, by, since: footing.since })
     }
 
-    /// Another living host has our name, or has had it since before us.
+    /// Another live host has our name, or has had it since before us.
     pub fn refuse(
         &mut self,
         now: Instant,
@@ -238,17 +243,17 @@ impl Detection {
         let fresh = Refused { holder, address, generation, last: now };
         let known = self.footing.refused.replace(fresh);
         if known.is_none_or(|known| known.holder != holder || known.address != address) {
-            // What peers said of the view before says nothing about our name.
+            // Earlier agreement on the view says nothing about our name.
             self.footing.agreement.clear();
             self.footing.told = None;
-            // Who is refused has not joined, so it joins when that is over, whatever keeps it out in between.
+            // A refused node has not joined. It joins when the refusal is over, whatever keeps it out in between.
             self.footing.joins |= ctx.membership.complete;
             ctx.emit(Event::NameRefused { holder, address, generation });
             self.look_at_ourselves(now, ctx);
         }
     }
 
-    /// Our clock lies more than a day ahead of that of peers.
+    /// Our clock lies more than a day ahead of the clocks of peers.
     pub fn refuse_clock(&mut self, now: Instant, ctx: &mut Context<'_>) {
         if self.footing.clock.replace(now).is_none() {
             self.footing.joins |= ctx.membership.complete;
@@ -263,12 +268,12 @@ impl Detection {
         }
     }
 
-    /// Somebody says this of our present life. Of verdicts we note those that we live through.
+    /// A claim about our present incarnation. Notes the verdicts that we do not refute.
     pub fn hear_verdict(&mut self, now: Instant, ctx: &mut Context<'_>, marks: &Marks) {
         let Some(until) = marks.down else { return };
         let heartbeat = ctx.roster.myself().heartbeat;
         let kept_out = marks.is_kept_out();
-        // No witness asks for more; a liar's word, or a clock far ahead, does not keep us out for ever.
+        // No witness asks for more, so a false claim, or one by a clock far ahead, cannot keep us out for good.
         if !(heartbeat..=heartbeat.saturating_add(FARTHEST_TESTIMONY)).contains(&until)
             || !(kept_out || ctx.core.suspended.is_some())
             || self.footing.verdict.as_ref().is_some_and(|known| known.until > until)
@@ -276,13 +281,13 @@ impl Detection {
             return;
         }
         let against = marks.accusations.iter().filter(|a| kept_out || a.of_silence());
-        // One accuser may speak of the silence and of the link.
+        // One accuser may accuse by silence and by link.
         let by: BTreeSet<u64> = against.map(|a| a.by).collect();
         self.footing.verdict = Some(Verdict { until, kept_out, by: by.into_iter().collect() });
         self.look_at_ourselves(now, ctx);
     }
 
-    /// Once per round, and when something of it has changed.
+    /// Runs once per round, and when one of the reasons has changed.
     pub fn look_at_ourselves(&mut self, now: Instant, ctx: &mut Context<'_>) {
         let heartbeat = ctx.roster.myself().heartbeat;
         if self.footing.verdict.as_ref().is_some_and(|verdict| heartbeat > verdict.until) {
@@ -318,7 +323,7 @@ impl Detection {
         self.tell_of_joining(ctx);
     }
 
-    /// Once, and not while we are refused or otherwise out.
+    /// Reports "joined" once, and not while we are refused or otherwise out.
     fn tell_of_joining(&mut self, ctx: &mut Context<'_>) {
         let is_in = self.footing.told.is_none() && !self.footing.is_refused();
         if is_in && ctx.membership.complete && core::mem::take(&mut self.footing.joins) {
@@ -326,7 +331,7 @@ impl Detection {
         }
     }
 
-    /// Whether nobody answers, though somebody is there who has not been called down.
+    /// Whether no request is answered although a member is there that is not down.
     fn is_unanswered(&self, now: Instant, ctx: &Context<'_>) -> bool {
         let me = ctx.core.me;
         self.footing.in_vain >= IN_VAIN
@@ -335,11 +340,11 @@ impl Detection {
     }
 }
 
-/// A refusal comes with every exchange; after so long without one nobody refuses any more.
+/// A refusal comes with every exchange; after this long without one, no peer refuses us any more.
 const STILL_REFUSED: Duration = Duration::from_secs(10);
-/// Acceptable pauses without any answer, and questions in vain, from which we say so: where half of all datagrams are
-/// lost, one of four questions is answered, and twenty in a row are not once in 300 times. Honest guesses.
+/// Acceptable pauses without any answer, and unanswered requests, after which we report it. Where half of all datagrams
+/// are lost, one request in four is answered, and twenty in a row fail less than once in 300 times. Honest guesses.
 const UNANSWERED_FOR: u32 = 5;
 const IN_VAIN: u32 = 20;
-/// The last words of so many peers on the view are remembered.
+/// How many peers' last comparison of views is remembered.
 const AGREEMENT: usize = 40;

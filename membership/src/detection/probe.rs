@@ -1,14 +1,12 @@
-//! Somebody did not answer: gather proof, at once.
+//! Probes a member that did not answer, and gathers evidence at once.
 //!
-//! One unanswered contact is no verdict. It makes us ask again, directly and
-//! through helpers, and count surprise: each contact that stays unanswered is
-//! worth −log10 of how often our contacts stay unanswered anyway. Five digits
-//! accuse; eight, and a silence longer than the acceptable pause, testify. So
-//! a lossy network asks for more proof by itself.
+//! One unanswered contact is no verdict. It makes us ask again, directly and through helpers, and add up suspicion:
+//! each unanswered contact is worth −log10 of the share of our contacts that stay unanswered anyway. A sum of φ 5
+//! accuses. A sum of φ 8, with a silence longer than the acceptable pause, testifies. So a lossy network asks for more
+//! evidence by itself.
 //!
-//! An accusation is *as of a heartbeat*: the highest that the accused can have
-//! had when the silence began. Heartbeats still under way from before do not
-//! refute it; any later one does.
+//! An accusation is *as of a heartbeat*, its basis: the highest heartbeat that the accused can have had when the
+//! silence began. Heartbeats still under way from before do not refute it; any later one does.
 
 use core::time::Duration;
 
@@ -27,24 +25,24 @@ use crate::transport::requests::{Request, RequestKind};
 /// What we have gathered about one silent member.
 #[derive(Clone, Copy, Debug)]
 pub struct Probe {
-    /// Which life.
+    /// The tag of its incarnation.
     tag: u64,
     /// When the first contact left that stayed unanswered.
     pub(crate) began: Instant,
-    /// Any heartbeat above this ends it.
+    /// Any heartbeat above this ends the probe.
     pub(crate) basis: Heartbeat,
-    /// What we have against it.
+    /// The evidence against it.
     pub(crate) case: Case,
-    /// The last helpers that heard nothing either, the newest first; 0: none.
+    /// The last helpers that did not hear it either, newest first; 0: none.
     pub(crate) helpers: [u64; HELPERS_NAMED],
     attempts: u32,
     next: Instant,
-    /// The strongest accusation made of it, and when it was last told.
+    /// The strongest accusation that we made, and when it was last sent.
     pub(crate) raised: Option<Evidence>,
     pub(crate) told: Instant,
-    /// There is testimony that the witnesses have not been told.
+    /// There is testimony that the witnesses have not received.
     pub(crate) to_tell: bool,
-    /// When the kernel of its host first refused us; of the case once it is believed, see refusals.rs.
+    /// When the kernel of its host first refused us. Becomes part of the case once it is believed, see refusals.rs.
     refused: Option<Instant>,
     /// Helpers that were refused since.
     helpers_refused: u32,
@@ -55,7 +53,7 @@ impl Probe {
         self.next
     }
 
-    /// We were away: that time was not its silence.
+    /// We were away: that time does not count as its silence.
     pub fn shift(&mut self, by: Duration) {
         self.began += by;
         self.next += by;
@@ -85,7 +83,7 @@ impl Probe {
 }
 
 impl Detection {
-    /// A question was answered by the incarnation that was asked: measures the path, and ends what the silence began.
+    /// A request was answered by the incarnation that was asked: measures the path, and ends what the silence began.
     pub fn on_answer(&mut self, now: Instant, ctx: &mut Context<'_>, request: &Request) {
         self.footing.answered(now);
         let rtt = now.since(request.sent);
@@ -129,8 +127,9 @@ impl Detection {
         ctx.roster.overdue(now, &ctx.core.config.detector)
     }
 
-    /// While many look silent and for some time after, a few of those not heard of lately are asked without waiting for
-    /// their turn, so that a cut shows whole and soon, although the caller of a silent member may be silent too.
+    /// While many members look silent, and for some time after, returns a few that have not been heard of lately. They
+    /// are asked out of turn, because the regular caller of a silent member may be silent too; so a cut is soon seen in
+    /// full.
     pub fn unheard(&mut self, now: Instant, ctx: &mut Context<'_>) -> Vec<u64> {
         if now < ctx.core.recovering_until {
             return Vec::new();
@@ -149,7 +148,7 @@ impl Detection {
         some.into_iter().map(Member::hash).collect()
     }
 
-    /// A member is asked whether it lives, from now on.
+    /// Begins to probe a member.
     pub fn ask_after(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         self.begin_probe(now, ctx, subject, now, None);
     }
@@ -159,8 +158,7 @@ impl Detection {
         self.probes.iter().filter(|(_, probe)| probe.next <= now).map(|(subject, _)| *subject).collect()
     }
 
-    /// A heartbeat above the basis came in, by whatever way: the member lives,
-    /// though perhaps we cannot reach it.
+    /// A heartbeat above the basis came in, on whatever path. The member is alive, though perhaps we cannot reach it.
     pub fn close_refuted_probe(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let Some(probe) = self.probes.get(&subject) else { return };
         let Some(mut member) = ctx.roster.get_mut(subject) else { return };
@@ -175,7 +173,7 @@ impl Detection {
         }
     }
 
-    /// It lives.
+    /// The member is alive.
     fn close_probe(&mut self, now: Instant, subject: u64) {
         if let Some(probe) = self.probes.remove(&subject)
             && probe.refused.is_some()
@@ -184,15 +182,15 @@ impl Detection {
         }
     }
 
-    /// A question to a member was not answered in time.
+    /// A request to a member was not answered in time.
     pub fn on_silence(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64, request: &Request) {
         let doubted = self.is_doubted(subject);
         let Some(mut member) = ctx.roster.get_mut(subject) else { return };
         if !member.is_present() {
             return;
         }
-        // Whom we accuse ourselves, if only weakly, teaches us nothing more about ourselves: else the dead would keep us
-        // in doubt, and the doubt the dead alive.
+        // A member that we accuse, if only weakly, teaches us nothing more about ourselves. Otherwise the dead would
+        // keep us in doubt, and the doubt would keep the dead alive.
         let first = request.kind.is_first() && member.status == Status::Alive && !doubted;
         let path = &mut member.path;
         let beyond_reach = path.reachable == Some(false);
@@ -217,7 +215,7 @@ impl Detection {
         }
     }
 
-    /// The kernel of a member's host refused a question that left at `sent`.
+    /// The kernel of a member's host refused a request that left at `sent`.
     pub fn refused_by(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64, sent: Instant) {
         if ctx.roster.is_leaving() {
             return;
@@ -238,7 +236,7 @@ impl Detection {
         self.believe_refusal(now, ctx, subject);
     }
 
-    /// A refusal counts when two helpers were refused too, or none of them has heard the member in time.
+    /// A refusal counts when two helpers were refused too, or no helper has heard the member in time.
     pub fn believe_refusal(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let waits = ctx.transport.requests.waits_for_helpers(subject);
         let Some(probe) = self.probes.get_mut(&subject) else { return };
@@ -259,13 +257,14 @@ impl Detection {
         }
     }
 
-    /// A helper asked at `asked` has heard it: it lives, and the silence, or the refusal, is the path's.
+    /// A helper asked at `asked` has heard it: the member is alive, and the silence, or the refusal, is a fault of the
+    /// path.
     pub fn helper_heard(&mut self, now: Instant, ctx: &mut Context<'_>, asked: Instant, subject: u64) {
         let since = self.probes.get(&subject).map(|probe| probe.refused.unwrap_or(probe.began));
         if since.is_none_or(|since| asked < since) {
             return;
         }
-        // No suspicion, and yet a reason to look at its link (flap_damping.rs).
+        // That is no suspicion, and yet a reason to probe its link (flap_damping.rs).
         self.note_trouble(now, ctx, subject, Status::Suspect);
         if let Some(mut member) = ctx.roster.get_mut(subject) {
             member.path.reachable = Some(false);
@@ -307,7 +306,7 @@ impl Detection {
         self.step_probe(now, ctx, subject);
     }
 
-    /// Asks again, and now and then through helpers.
+    /// Asks again, from time to time through helpers too.
     pub fn step_probe(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let Some(probe) = self.probes.get(&subject).copied() else { return };
         let Some(member) = ctx.roster.get(subject).filter(|m| m.is_present() && m.tag() == probe.tag) else {
@@ -315,13 +314,13 @@ impl Detection {
             return;
         };
         let to = member.incarnation.address();
-        // Enough is known: only look now and then whether it is back.
+        // There is enough evidence: probe only now and then, to notice a return.
         let enough = probe.case.phi() >= TESTIFY || probe.raised == Some(Evidence::Proven);
         let pause = match enough {
             true => SLOW_STEP,
             false => ctx.core.patience(Some(member)).clamp(SHORTEST_STEP, LONGEST_STEP),
         };
-        // A refusal needs no repetition, and beyond the budget everybody waits a turn.
+        // A refusal needs no repetition. Beyond the budget a probe waits for its next step.
         let ask = probe.case.refused.is_none() && self.probe_budget.take(now, 1);
         if ask {
             ctx.ping(now, subject, to, RequestKind::Probe);
@@ -333,14 +332,14 @@ impl Detection {
         }
         if let Some(probe) = self.probes.get_mut(&subject) {
             probe.attempts += u32::from(ask);
-            // The pause's end is when silence becomes proof: look at it then.
+            // The end of the pause is when silence becomes proof: step again at that time.
             let proof = probe.began + ctx.core.config.acceptable_pause;
             probe.next = if now < proof { (now + pause).min(proof) } else { now + pause };
         }
         self.rescore(now, ctx, subject);
     }
 
-    /// Does what we have amount to more than what we have said?
+    /// Accuses if the evidence amounts to more than the last accusation.
     pub fn rescore(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         if now < ctx.core.recovering_until {
             return;
@@ -354,36 +353,37 @@ impl Detection {
         if evidence > probe.raised {
             self.accuse(now, ctx, subject, evidence);
         } else if probe.raised.is_some() && now.since(probe.told) >= TELL_AGAIN {
-            // Said again, and without the doubt if that has gone by now.
+            // Repeat the accusation, and drop the doubt if it has passed by now.
             self.accuse(now, ctx, subject, probe.raised);
         }
         self.judge_soon(now, subject);
     }
 }
 
-/// Surprise that accuses: one in 100,000 such silences is innocent.
+/// φ that accuses: one in 100,000 such silences is innocent.
 pub const ACCUSE: f64 = 5.0;
-/// Surprise that testifies: φ 8, as the field's detectors use it.
+/// φ that testifies: 8, as the field's detectors use it.
 pub const TESTIFY: f64 = 8.0;
-/// Bounds on the time from one question to the next: often enough to have
-/// eight answers missing within the acceptable pause, seldom enough to bound a storm.
+/// Bounds on the time from one request to the next: often enough that eight answers can be missing within the
+/// acceptable pause, seldom enough to bound a storm.
 const SHORTEST_STEP: Duration = Duration::from_millis(100);
 const LONGEST_STEP: Duration = Duration::from_millis(250);
-/// With enough evidence at hand the questions only look for a return.
+/// With enough evidence, requests only look for a return.
 const SLOW_STEP: Duration = Duration::from_millis(500);
-/// How many are looked at in a round while many look silent, and from which
-/// silence on: beyond the usual time between two heartbeats of any member.
+/// How many members are asked in a round while many look silent, and from which silence on: beyond the usual time
+/// between two heartbeats of any member.
 const LOOKS: usize = 5;
 pub const UNHEARD: Duration = Duration::from_millis(2500);
-/// So many at least, and an eighth of the cluster, are many; and how long after the last look at them others may still
-/// show: what the callers of five slots in a row could have seen.
+/// This many, and at least an eighth of the cluster, are many. After the last time that so many were silent, others may
+/// still show for this long: what the callers of five slots in a row could have seen.
 const SEVERAL: u32 = 2;
 const LOOK_ON: Duration = Duration::from_secs(5);
-/// Helpers are asked at the first question and at each fourth after it.
+/// Helpers are asked at the first request and at each fourth after it.
 const HELPERS_EVERY: u32 = 4;
-/// Refused helpers that confirm a refusal, without waiting for the others: the filter of one of them is not the member's.
+/// Refused helpers that confirm a refusal without waiting for the others: two, because a filter near one helper says
+/// nothing about the member.
 const HELPERS_REFUSED: u32 = 2;
-/// Helpers of whom a case keeps the names.
+/// Helpers whose names a case keeps.
 pub const HELPERS_NAMED: usize = 4;
 /// Testimony is repeated to the witnesses while the case is open.
 const TELL_AGAIN: Duration = Duration::from_millis(500);

@@ -1,28 +1,28 @@
-//! Paths whose refusals were disproved: a filter speaks there, not the member's kernel.
+//! Remembers the paths on which a refusal was disproved: there a packet filter answers, not the member's kernel.
 //!
-//! Picture: a porter says that nobody lives here. The tenant comes down the stairs. From then on the porter's word is
-//! worth no more than a bell that nobody answers.
+//! Picture: a porter says that no such tenant lives here, and then the tenant comes down the stairs. From then on the
+//! porter's word counts no more than an unanswered bell.
 //!
-//! Rule: a refusal is believed when the helpers, asked at once, do not hear the member either. One of them hears it, it
-//! answers us after all, or its next heartbeat comes by way of others: then the refusal was the path's. From there on a
-//! refusal over this path is a contact without an answer, until none has come for [`TRUSTED_AGAIN`].
+//! Rule: a refusal is believed if the helpers, asked at once, do not hear the member either. It is disproved if a
+//! helper hears the member, if the member answers us after all, or if its next heartbeat arrives through others. From
+//! then on a refusal on this path counts as a contact without an answer, until none has come for [`TRUSTED_AGAIN`].
 //!
-//! Weak spot: when the process behind such a path does die, we find it by its silence only, and so two seconds later; the
-//! others find it as always.
+//! Weak spot: when the process behind such a path does die, we find out by its silence only, and so two seconds later.
+//! The other members find out as always.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::Instant;
 
-/// When a refusal that says nothing came last, by the tag of the life at the other end.
+/// When the last untrusted refusal came, by the tag of the incarnation at the other end.
 #[derive(Debug, Default)]
 pub struct Refusals {
     disproved: BTreeMap<u64, Instant>,
 }
 
 impl Refusals {
-    /// A refusal by the life `tag` was disproved.
+    /// A refusal by the incarnation `tag` was disproved.
     pub fn disprove(&mut self, now: Instant, tag: u64) {
         self.disproved.retain(|_, at| now.since(*at) < TRUSTED_AGAIN);
         if self.disproved.len() < MOST || self.disproved.contains_key(&tag) {
@@ -30,7 +30,8 @@ impl Refusals {
         }
     }
 
-    /// A refusal came from where the life `tag` is. Whether it says nothing of it.
+    /// A refusal came from the address of the incarnation `tag`. Returns whether it says nothing about that
+    /// incarnation.
     pub fn says_nothing(&mut self, now: Instant, tag: u64) -> bool {
         let Some(at) = self.disproved.get_mut(&tag) else { return false };
         if now.since(*at) >= TRUSTED_AGAIN {
@@ -41,16 +42,16 @@ impl Refusals {
         true
     }
 
-    /// Whether refusals from there were disproved of late.
+    /// Whether refusals from there were disproved recently.
     pub fn is_disproved(&self, now: Instant, tag: u64) -> bool {
         self.disproved.get(&tag).is_some_and(|at| now.since(*at) < TRUSTED_AGAIN)
     }
 }
 
-/// Without a refusal for so long, the filter is taken to be gone: a few turns of the schedule of calls among a hundred
-/// members. Honest guess: too short costs the helpers' questions once more, too long a slower word about a death.
+/// After this long without a refusal the filter is taken to be gone: a few turns of the call schedule among a hundred
+/// members. Honest guess. Too short costs another round of questions to helpers, too long delays the news of a death.
 const TRUSTED_AGAIN: Duration = Duration::from_secs(300);
-/// Paths remembered at most; more of them are our own filter, and each is then found out anew.
+/// Most paths remembered. More of them mean a filter at our own end, and then each refusal is checked by helpers anew.
 const MOST: usize = 256;
 
 #[cfg(test)]
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disproved_path_is_trusted_again_when_no_refusal_has_come_for_long() {
+    fn a_disproved_path_is_trusted_again_after_a_long_time_without_a_refusal() {
         let mut refusals = Refusals::default();
         let at = |s| Instant::EPOCH + Duration::from_secs(s);
         assert!(!refusals.says_nothing(at(1), 7));

@@ -1,4 +1,4 @@
-//! The case against a member: what we testify, what others do, and the verdict.
+//! Testimony against a member: sends ours, takes that of others, and gives the verdict.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -22,8 +22,8 @@ impl Detection {
         self.judge_soon(now, subject);
     }
 
-    /// What is said against a member may suffice for a verdict. It is given at the next time-out, so after all that waits to
-    /// be received: a refutation among it comes first.
+    /// The accusations against a member may suffice for a verdict, which is given at the next time-out. By then all datagrams
+    /// that are waiting have been received, a refutation among them too.
     pub fn judge_soon(&mut self, now: Instant, subject: u64) {
         self.to_judge.insert(subject);
         self.judge_at = self.judge_at.min(now);
@@ -35,7 +35,8 @@ impl Detection {
         core::mem::take(&mut self.to_judge).into_iter().collect()
     }
 
-    /// The accused whose witnesses may have fallen silent too: the next ones in the draw look in their place.
+    /// The accused members whose witnesses may have fallen silent too: the next ones in the draw replace those
+    /// witnesses.
     pub fn accused(&self, roster: &Roster) -> Vec<u64> {
         if roster.census().suspect < 2 {
             return Vec::new();
@@ -44,15 +45,15 @@ impl Detection {
         roster.entries().filter_map(suspect).collect()
     }
 
-    /// Looks for ourselves, if we are drawn to the accused and do not look already.
+    /// Probes the accused, if we are drawn as a witness and do not probe it already.
     pub fn probe_as_witness(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let Some(member) = ctx.roster.get(subject).filter(|m| m.is_present()) else { return };
-        // Whoever doubts itself is worth a look too.
+        // An accusation by a member that doubts itself is worth a probe too.
         let Some(basis) = member.marks().of_silence().map(|a| a.basis).max() else { return };
         if self.probes.contains_key(&subject) || !self.is_witness(ctx, subject) {
             return;
         }
-        // Only who is sure of itself is believed about when the silence began.
+        // The beginning of the silence is taken only from accusers that do not doubt themselves.
         let began = member.marks().that_count().map(|a| a.began).min().unwrap_or(now);
         self.begin_probe(now, ctx, subject, began, Some(basis));
     }
@@ -62,8 +63,8 @@ impl Detection {
         let Some(probe) = self.probes.get_mut(&subject) else { return };
         probe.raised = evidence;
         let probe = *probe;
-        // Whoever has heard nobody since the silence began may be the one who is
-        // cut off, provided that there is somebody in good standing to be heard.
+        // A node that has heard no member since the silence began may itself be cut off, provided that a member in good
+        // standing is there to be heard.
         let heard_anybody = ctx.core.last_heard >= probe.began;
         let anybody = ctx.roster.iter().any(|m| {
             m.status == Status::Alive && ![me, subject].contains(&m.hash()) && !self.is_doubted(m.hash())
@@ -91,12 +92,12 @@ impl Detection {
         self.will_testify(now, ctx, subject);
     }
 
-    /// Whether we accuse it, sure of ourselves or not.
+    /// Whether we accuse it, weakly or not.
     pub fn is_doubted(&self, subject: u64) -> bool {
         self.probes.get(&subject).is_some_and(|probe| probe.raised.is_some())
     }
 
-    /// How many members look silent from here: the suspect, and those that we accuse while we doubt ourselves.
+    /// How many members look silent from here: the suspects, and the members that we accuse while we doubt ourselves.
     pub fn silent_members(&self, roster: &Roster) -> u32 {
         let accused = self.probes.iter().filter(|(_, probe)| probe.raised.is_some());
         let alive = |hash: &u64| roster.get(*hash).is_some_and(|m| m.status == Status::Alive);
@@ -104,7 +105,7 @@ impl Detection {
         roster.census().suspect.saturating_add(u32::try_from(doubted).unwrap_or(u32::MAX))
     }
 
-    /// Testimony goes straight to those who are to decide, in one datagram to each.
+    /// Sends testimony straight to the members that decide, in one datagram to each.
     pub fn testify(&mut self, now: Instant, ctx: &mut Context<'_>) {
         self.testify_at = Instant::NEVER;
         let mut by_witness: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
@@ -138,7 +139,7 @@ impl Detection {
         }
     }
 
-    /// Gives the verdict on a suspect, if what is said against it suffices.
+    /// Gives the verdict on a suspect, if the accusations suffice.
     pub fn judge(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let Some(member) = ctx.roster.get(subject) else { return };
         if member.status != Status::Suspect {
@@ -183,6 +184,6 @@ impl Detection {
     }
 }
 
-/// Cases that one set of datagrams tells of, and the pause before the next set.
+/// Cases in one set of datagrams, and the pause before the next set.
 const TESTIMONIES: usize = 32;
 const TESTIFY_AGAIN: Duration = Duration::from_millis(100);

@@ -1,32 +1,32 @@
-//! The decision, pure and apart from its timers and effects.
+//! The decision whether a suspect is down: a pure function, apart from timers and effects.
 
 use core::time::Duration;
 
 use crate::detection::witnesses::{self, Testimony};
 
-/// What to make of an accused member.
+/// The decision about an accused member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Not enough yet.
+    /// Not enough evidence yet.
     Hold,
-    /// Enough of those who could know say that it is gone.
+    /// Enough witnesses say that it is gone.
     Down,
 }
 
-/// How much of the cluster is accused at the same time.
+/// The share of the cluster that is suspect at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SuspectShare {
     /// One, or a few.
     #[default]
     Few,
-    /// Two or more, and over a quarter of the cluster: perhaps a switch, perhaps a cut that is still showing.
+    /// Two or more, and over a quarter of the cluster: perhaps a failed switch, perhaps a cut that is still showing.
     Many,
-    /// Over half of the others: probably it is us who are cut off.
+    /// Over half of the others: probably we are the ones cut off.
     Most,
 }
 
 impl SuspectShare {
-    /// Of `others` members beside ourselves that were not down or left, so many are suspect.
+    /// `suspect` members out of `others`, the members beside ourselves that are not down or left.
     pub fn of(suspect: u32, others: u32) -> Self {
         if others >= 3 && suspect.saturating_mul(2) > others {
             Self::Most
@@ -38,33 +38,33 @@ impl SuspectShare {
     }
 }
 
-/// What the judge knows beside the testimony.
+/// What the decision takes into account beside the testimony.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances {
-    /// Since the first contact that stayed unanswered.
+    /// Time since the first contact that stayed unanswered.
     pub silence: Duration,
     /// The pause that a healthy process may take.
     pub acceptable_pause: Duration,
-    /// How many others look silent too.
+    /// How much of the cluster looks silent.
     pub suspect_share: SuspectShare,
     /// We were away a moment ago and have not caught up.
     pub recovering: bool,
 }
 
-/// *Silence is evidence, never proof.* One word from the kernel that the
-/// process is gone needs a second one; mere silence needs a majority of the
-/// witnesses, each with a silence of its own beyond the acceptable pause.
+/// *Silence is evidence, never proof.* A refusal by the kernel, which says that the process is gone, needs a second
+/// one. Mere silence needs a majority of the witnesses, each of which has seen a silence longer than the acceptable
+/// pause.
 ///
-/// The more members look silent at once, the longer one waits, since it may be
-/// us; but not for ever: the last survivor of a cluster may be right.
+/// The more members look silent at once, the longer the decision waits, because the fault may be ours. But it does not
+/// wait without end: the last survivor of a cluster may be right.
 pub fn decide(testimony: Testimony, circumstances: Circumstances) -> Verdict {
     let Circumstances { silence, acceptable_pause, suspect_share, recovering } = circumstances;
     if recovering || testimony.needed == 0 {
         return Verdict::Hold;
     }
     let patience = patience(acceptable_pause, suspect_share);
-    // A kernel that answers is a host that we reach, so being cut off does not
-    // explain it; but a filter in front of most hosts may refuse for all of them.
+    // A kernel that answers is a host that we reach, so a cut does not explain the refusal. But a filter in front of
+    // most hosts may refuse for all of them.
     let refused =
         testimony.refused >= testimony.needed.min(witnesses::REFUSED) && suspect_share != SuspectShare::Most;
     let silent = testimony.proven >= testimony.needed && silence >= patience;
@@ -81,12 +81,10 @@ pub fn patience(acceptable_pause: Duration, suspect_share: SuspectShare) -> Dura
         }
 }
 
-/// Acceptable pauses to wait while many are silent. Three: by then nearly all
-/// accusations of a cut have arrived, and it shows for what it is (measured
-/// with the scenario `partition`).
+/// Acceptable pauses to wait while many are silent. Three: by then nearly all accusations of a cut have arrived, and
+/// the cut is recognized (measured with the scenario `partition`).
 const PATIENCE_WITH_MANY: u32 = 3;
-/// Acceptable pauses to wait while most are silent. Long enough for the usual
-/// outage of a switch to pass; honest guess.
+/// Acceptable pauses to wait while most are silent. Long enough for the usual outage of a switch to pass; honest guess.
 const PATIENCE_WITH_MOST: u32 = 5;
 
 #[cfg(test)]
@@ -130,13 +128,13 @@ mod tests {
     }
 
     #[test]
-    fn whoever_seems_cut_off_waits_longer_but_not_for_ever() {
+    fn a_node_that_seems_cut_off_waits_longer_but_not_without_end() {
         assert_eq!(verdict(3, 0, 3, 9, SuspectShare::Most), Verdict::Hold);
         assert_eq!(verdict(3, 0, 3, 10, SuspectShare::Most), Verdict::Down);
     }
 
     #[test]
-    fn many_silent_at_once_make_everybody_wait_a_little() {
+    fn many_silent_members_at_once_make_the_verdict_wait() {
         assert_eq!(verdict(3, 0, 3, 5, SuspectShare::Many), Verdict::Hold);
         assert_eq!(verdict(3, 0, 3, 6, SuspectShare::Many), Verdict::Down);
         assert_eq!(SuspectShare::of(1, 1), SuspectShare::Few, "one of two");
@@ -148,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_decided_in_the_moment_after_a_stall() {
+    fn no_verdict_right_after_a_stall() {
         let testimony = Testimony { proven: 5, refused: 5, needed: 3, ..Testimony::default() };
         let circumstances = Circumstances {
             silence: PAUSE * 9,

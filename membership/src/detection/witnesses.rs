@@ -1,17 +1,13 @@
-//! Who watches whom.
+//! Draws the witnesses of each member: the few members that check an accusation against it.
 //!
-//! Each member has a few witnesses, the same ones in everybody's eyes: those
-//! whom rendezvous hashing draws to it (Thaler and Ravishankar, 1998). When it
-//! is accused, they look for themselves. That bounds the probes that one
-//! accusation can cause, and gives independent, named accusers. Where members
-//! say in which zone they are, each witness comes from another one as far as
-//! there are zones, so that no switch or proxy speaks for a quorum.
+//! Rule: rendezvous hashing draws them (Thaler and Ravishankar, 1998), so all members with the same roster agree on the
+//! witnesses of a member. When the member is accused, its witnesses probe it themselves. That bounds the probes that
+//! one accusation can cause, and gives independent, named accusers. Where members have a zone, each witness comes from
+//! a different one as far as there are zones, so that no single switch or proxy makes up a quorum of witnesses.
 //!
-//! Weak spot: rosters that differ (churn, news under way) draw differently. A
-//! newcomer displaces one witness of five at the most, so two draws that
-//! differ by one member share four; testimony counts whoever gives it, so a
-//! witness too many does no harm, and one too few is made up for by the first
-//! accusers.
+//! Weak spot: members whose rosters differ (churn, news under way) draw differently. A newcomer displaces at most one
+//! witness of five, so two draws that differ by one member share four. Testimony counts from any member, so a witness
+//! too many does no harm, and the first accusers make up for one too few.
 
 use core::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -22,9 +18,9 @@ use crate::roster::fingerprint;
 use crate::roster::member::Member;
 use crate::roster::standing::{Evidence, Status};
 
-/// The `count` members in good standing that are drawn to `subject`: first the one drawn most strongly of each
-/// zone, then the second of each, and so on. Who has no zone counts as of one zone; so without zones the order is
-/// that of the draw alone.
+/// The `count` members in good standing that are drawn for `subject`: first the strongest draw of each zone, then the
+/// second of each, and so on. Members without a zone count as one zone, so without zones the order is that of the draw
+/// alone.
 pub fn of(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
     if !roster.is_zoned() {
         return strongest(roster, subject, count);
@@ -46,8 +42,8 @@ pub fn of(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
     order.into_iter().take(count).map(|(_, Reverse((_, hash)))| hash).collect()
 }
 
-/// The same where nobody says its zone. In a cut a thousand members ask this about hundreds of others twice a second;
-/// no card is read for it.
+/// The same for a cluster without zones. In a cut, a thousand members ask this about hundreds of others twice a second,
+/// so no record is read.
 fn strongest(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
     let mut drawn: Vec<(u64, u64)> = Vec::with_capacity(count + 1);
     for hash in roster.alive().filter(|hash| *hash != subject) {
@@ -56,7 +52,7 @@ fn strongest(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
     drawn.into_iter().map(|(_, hash)| hash).collect()
 }
 
-/// Takes in one more pull, of which the `count` strongest are kept, strongest first.
+/// Adds one draw to the list of the `count` strongest, strongest first.
 fn draw(drawn: &mut Vec<(u64, u64)>, pull: (u64, u64), count: usize) {
     let place = drawn.partition_point(|other| *other > pull);
     if place < count {
@@ -65,8 +61,8 @@ fn draw(drawn: &mut Vec<(u64, u64)>, pull: (u64, u64), count: usize) {
     }
 }
 
-/// Whether `observer`, in good standing, is one of the `count` drawn to `subject`.
-/// Stops looking as soon as enough others of its own zone are drawn more strongly.
+/// Whether `observer`, in good standing, is one of the `count` drawn for `subject`. Stops looking as soon as enough
+/// others of its own zone are drawn more strongly.
 pub fn is_one(roster: &Roster, subject: u64, count: usize, observer: u64) -> bool {
     let fit = |m: &&Member| m.status == Status::Alive && m.hash() != subject;
     let Some(zone_of_observer) = roster.get(observer).filter(fit).map(zone) else { return false };
@@ -84,7 +80,7 @@ fn zone(member: &Member) -> &[u8] {
     member.zone().unwrap_or_default()
 }
 
-/// Members in good standing that could testify about `subject`, ourselves included.
+/// How many members in good standing could testify about `subject`, ourselves included.
 fn able(roster: &Roster, subject: u64) -> usize {
     let itself = roster.get(subject).is_some_and(|m| m.status == Status::Alive);
     usize::try_from(roster.census().alive).unwrap_or(usize::MAX) - usize::from(itself)
@@ -95,26 +91,26 @@ pub fn needed(roster: &Roster, subject: u64, witnesses: usize) -> usize {
     able(roster, subject).min(witnesses) / 2 + 1
 }
 
-/// What the accusers of one member have said, counted.
+/// The accusations against one member, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Testimony {
-    /// Sure of themselves, and their silence is proven or was refused.
+    /// Accusers that do not doubt themselves and whose evidence is a proven silence or a refusal.
     pub proven: usize,
-    /// Sure of themselves, and refused by the host's kernel.
+    /// Accusers that do not doubt themselves and were refused by the host's kernel.
     pub refused: usize,
-    /// Sure of themselves, and they find it unfit though it lives.
+    /// Accusers that do not doubt themselves and find the member unfit although it runs.
     pub unfit: usize,
     /// Members in good standing that could testify, ourselves included.
     pub able: usize,
-    /// How many must, at most [`crate::Config::witnesses`] of them being asked.
+    /// How many must testify, of at most [`crate::Config::witnesses`] that are asked.
     pub needed: usize,
-    /// The heartbeat as of which a verdict would be given: the highest that enough of the accusers reach, so that
-    /// any above it leaves too few of them.
+    /// The heartbeat as of which a verdict would be given: the highest that enough of the accusers reach. Any heartbeat
+    /// above it leaves too few accusers.
     pub basis: Option<Heartbeat>,
 }
 
 impl Testimony {
-    /// Counts those accusations whose makers are themselves in good standing.
+    /// Counts the accusations by members that are themselves in good standing.
     pub fn against(subject: &Member, roster: &Roster, witnesses: usize) -> Self {
         let needed = needed(roster, subject.hash(), witnesses);
         let mut testimony = Self { able: able(roster, subject.hash()), needed, ..Self::default() };
@@ -148,7 +144,7 @@ fn reached_by(mut bases: Vec<Heartbeat>, count: usize) -> Option<Heartbeat> {
     bases.get(count.checked_sub(1)?).copied()
 }
 
-/// Refusals that make a verdict: the kernel's word, and a second one.
+/// Refusals that make a verdict: that of one kernel, and a second one.
 pub const REFUSED: usize = 2;
 
 #[cfg(test)]
@@ -173,7 +169,7 @@ mod tests {
             let entry = Entry { value: Some(zone.as_bytes().to_vec().into()), version: 1 };
             Some(Delta { until: 1, newest: 1, entries: vec![(ZONE.into(), entry)], ..Delta::default() })
         };
-        // Whoever holds the roster is not drawn by anybody: it has left.
+        // The owner of the roster has left, so that it is never drawn.
         let me = Standing { marks: Marks { left: true, ..Marks::default() }, ..Standing::default() };
         let me = Member::new(Instant::EPOCH, Arc::new(incarnation(count)), me, State::default(), &config);
         let mut roster = Roster::new(me, &config);
@@ -187,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_that_is_said_later_counts_from_then_on() {
+    fn a_zone_that_is_set_later_counts_from_then_on() {
         let (mut roster, hashes) = members(70, &[]);
         assert!(!roster.is_zoned());
         let config = Config::new(Cluster::new("draw").unwrap(), Profile::Lan);
@@ -220,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_knows_who_is_a_witness_and_the_draw_is_that_of_the_hash_without_zones() {
+    fn all_members_agree_on_the_witnesses_and_without_zones_the_hash_alone_draws_them() {
         for zones in [&[][..], &["a", "b", "c"]] {
             let (roster, hashes) = members(40, zones);
             for subject in &hashes {
@@ -239,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_small_cluster_everybody_is_a_witness_and_a_majority_decides() {
+    fn in_a_small_cluster_all_members_are_witnesses_and_a_majority_decides() {
         for (count, quorum) in [(2, 1), (3, 2), (4, 2), (5, 3), (6, 3), (50, 3)] {
             let (roster, hashes) = members(count, &["a", "b"]);
             assert_eq!(of(&roster, hashes[0], 5).len(), (count - 1).min(5));
@@ -248,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_is_as_of_the_heartbeat_that_enough_of_the_accusers_reach() {
+    fn a_verdict_is_as_of_the_heartbeat_that_enough_accusers_reach() {
         let (mut roster, hashes) = members(40, &[]);
         let accusation = |by: usize, basis, kind| Accusation {
             by: hashes[by],
@@ -276,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_accused_and_the_dead_are_no_witnesses_and_the_next_in_the_draw_is() {
+    fn the_accused_and_the_dead_are_no_witnesses_and_the_next_in_the_draw_replaces_them() {
         let (mut roster, hashes) = members(40, &["a", "b", "c"]);
         let drawn = of(&roster, hashes[0], 5);
         roster.get_mut(drawn[1]).unwrap().status = Status::Suspect;

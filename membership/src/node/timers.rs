@@ -123,7 +123,7 @@ impl Node {
         self.each(now, due, Detection::step_probe);
     }
 
-    /// Verdicts are given here and nowhere else: on a time-out, when all that waited has been received.
+    /// Verdicts are given here and nowhere else: on a time-out, when all waiting datagrams have been received.
     fn judge(&mut self, now: Instant) {
         let subjects = self.detection.take_to_judge();
         self.each(now, subjects, |detection, now, ctx, subject| {
