@@ -1,4 +1,4 @@
-//! Settings of the machine. Every default says where it comes from and what moving it trades.
+//! Settings of a node. Each default says where it comes from and what moving it trades.
 
 use core::time::Duration;
 
@@ -10,29 +10,28 @@ use crate::quorum::{Electorate, FenceError, MOST_ELECTORS};
 use crate::roster::state::Capacity;
 use crate::transport::wire::longest_entry;
 
-/// Everything the machine can be told before it starts.
+/// All settings of a node, fixed at its start.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Cluster id; datagrams of any other cluster are refused.
     pub cluster: Cluster,
     /// Keys; empty: datagrams are checksummed, not encrypted.
     pub keyring: Keyring,
-    /// Largest datagram, in bytes of UDP payload. 1,200: the largest that every
-    /// IPv6 path takes unfragmented with room for tunnels (RFC 9000, 14.1).
+    /// Largest datagram, in bytes of UDP payload. 1,200: the largest that every IPv6 path takes unfragmented with room
+    /// for tunnels (RFC 9000, 14.1).
     pub datagram: Budget,
     /// One heartbeat and one exchange per interval. 1 s: the field's habit
     /// (SWIM, serf, Cassandra); halving it doubles the bytes and takes about a
     /// quarter second off the first notice.
     pub interval: Duration,
-    /// Members called in each round. 1: what more cost in bytes buys little (docs/results/exchanges.md).
+    /// Members called in each round. 1: more would cost bytes and gain little (docs/results/exchanges.md).
     pub exchanges: u32,
-    /// How long a healthy process may be silent without being called down.
-    /// 2 s: covers garbage collections and scheduling gaps seen in the field;
-    /// no verdict by silence can come earlier.
+    /// How long a healthy process may be silent without being called down. 2 s covers garbage collections and
+    /// scheduling gaps seen in the field; no verdict by silence can come earlier.
     pub acceptable_pause: Duration,
     /// Number of helpers asked for an indirect probe. 3: SWIM and memberlist.
     pub helpers: usize,
-    /// Witnesses per member. 5: a majority of three survives two bad ones.
+    /// Witnesses per member. 5: a majority of three survives two faulty ones.
     pub witnesses: usize,
     /// Peers told at once when news arrives. 4: reaches 98 % of any cluster
     /// (fixed point of 1 - e^-4x); exchanges carry it to the rest.
@@ -40,44 +39,44 @@ pub struct Config {
     /// News is collected this long before it is relayed, so that a burst of
     /// events shares datagrams. 10 ms: honest guess, far under a round.
     pub coalesce: Duration,
-    /// Burst datagrams per second, sustained; short peaks may use four times as
-    /// many. 50: 60 kB/s at most even while everything changes.
+    /// Broadcast datagrams per second, sustained; short peaks may use four times as many. 50: 60 kB/s at most even
+    /// while everything changes.
     pub burst_rate: u32,
-    /// Probe datagrams per second, sustained, with peaks of four times as many.
-    /// 50: eight cases at once at full speed; more wait for their turn.
+    /// Probe datagrams per second, sustained, with peaks of four times as many. 50: eight cases at once at full speed;
+    /// more cases wait for their turn.
     pub probe_rate: u32,
-    /// All bytes per second that leave, headers of IP and UDP included: sustained, with peaks of four times as
-    /// many at once, so at most five times as many in any second. 1 MB: a quiet member of 10,000 sends less than
-    /// a hundredth of it. Less slows down a mass start, in which a seed is asked for most: with half of it 2,000
-    /// members saw one another after 4.9 s instead of 2.7 (simulator, `bootstrap`).
+    /// Limit on all bytes per second that leave, headers of IP and UDP included: sustained, with peaks of four times as
+    /// many at once, so at most five times as many in any second. 1 MB: a quiet member of 10,000 sends less than a
+    /// hundredth of it. Less slows down a mass start, in which seeds are asked most: with half of it 2,000 members saw
+    /// one another after 4.9 s instead of 2.7 (simulator, `bootstrap`).
     pub byte_rate: u32,
-    /// Waits for answers, and how often paths fail.
+    /// How long to wait for answers, and how failing paths are learnt.
     pub rtt: RttConfig,
     /// How heartbeat silence is judged. Its φ starts a probe; it never accuses by itself.
     pub detector: DetectorConfig,
-    /// What we take for trouble of our own.
+    /// What counts as trouble of this node itself.
     pub local_health: LocalHealthConfig,
     /// A member that is down is dropped after this long. 24 h, as serf's reconnect time-out.
     pub forget_down_after: Duration,
     /// A member that has left is dropped after this long.
     pub forget_left_after: Duration,
-    /// How long, and how many, dropped lives are remembered so that they do not come back.
+    /// How long, and how many, dropped incarnations are remembered so that they do not come back.
     pub tombstones: (Duration, usize),
-    /// Seeds that are not in the view are dialled this often, for ever.
+    /// How often seeds that are not in the view are dialled, without end.
     pub rejoin_interval: Duration,
     /// How long a good-bye waits for acknowledgements.
     pub leave_timeout: Duration,
-    /// Who votes. `None`: no quorum is kept.
+    /// The electors. `None`: no quorum is kept.
     pub electorate: Option<Electorate>,
-    /// Whether the lease of a member that is down is looked after, so that `down` can say `fenced`. Nobody borrows a
-    /// proof then and everybody asks all electors, of whom there may be nine at the most. The same on all members:
-    /// those without do not count for those with it.
+    /// Whether the lease of a down member is tracked, so that `down` can say `fenced`. Votes are not relayed then: each
+    /// member asks all electors itself, of which there may be at most nine. Must be the same on all members: members
+    /// without it do not count for those with it.
     pub fence: bool,
     /// How long a majority must be proven without a gap before quorum is held; larger clusters add to it.
     pub quorum_settle: Duration,
     /// Most members that the roster takes.
     pub max_members: usize,
-    /// Where bodies of records are shared by all nodes of one process. The default shares nothing.
+    /// Where nodes of one process share the bodies of records. The default shares nothing.
     pub interner: Interner,
 }
 
@@ -126,8 +125,8 @@ impl Config {
         };
         match profile {
             Profile::Lan => lan,
-            // Loopback has no loss and no distance, but hosts that run many
-            // agents are busy: the waits shrink, the acceptable pause stays.
+            // Loopback has no loss and no distance, but hosts that run many agents are busy: the waits shrink, the
+            // acceptable pause stays.
             Profile::Local => Self { rtt: RttConfig::local(), ..lan },
             Profile::Wan => Self {
                 acceptable_pause: Duration::from_secs(4),
@@ -141,18 +140,19 @@ impl Config {
 
     /// How long a proof of the majority is good: seven tenths of the acceptable pause.
     ///
-    /// Nobody is called down by silence before the whole pause is over, so the other three tenths are what clocks
-    /// may differ by, and a cut may hide behind losses, before the loser of a cut could still hold quorum while it is
-    /// called down (docs/quorum.md). Not a setting: another ratio would break the promise or make quorum flap.
+    /// No verdict by silence comes before the whole pause is over. The other three tenths cover the difference between
+    /// clocks and the time that a cut may hide behind losses. Beyond that, the losing side of a cut could still hold
+    /// quorum while it is called down (docs/quorum.md). Not a setting: another ratio would break the promise or make
+    /// quorum flap.
     #[must_use]
     pub fn lease(&self) -> Duration {
         self.acceptable_pause * 7 / 10
     }
 
-    /// Why the fence cannot be kept with this electorate.
+    /// Checks that the fence works with this electorate.
     ///
     /// # Errors
-    /// Nobody votes, or who does changes by itself, or more members may than all can ask.
+    /// There is no electorate, it changes by itself, or it has more electors than every member can ask.
     pub fn check_fence(&self) -> Result<(), FenceError> {
         match &self.electorate {
             _ if !self.fence => Ok(()),
@@ -170,16 +170,16 @@ impl Config {
         self.datagram.for_frame(&self.keyring).saturating_sub(HEADER)
     }
 
-    /// What one datagram can tell of a state.
+    /// How much of a state one datagram can carry.
     pub(crate) fn capacity(&self) -> Capacity {
         Capacity { entry: longest_entry(self.claim_room()), datagram: self.datagram.limit() }
     }
 
-    /// With a fence, leases of one length only count for one another.
+    /// With a fence, only leases of equal length count for one another.
     pub(crate) fn fence_mark(&self) -> Option<Duration> {
         self.fence.then(|| self.lease())
     }
 }
 
-/// What a packet has beside one claim, at most: its own fields, and a body without lists.
+/// Most bytes that a packet has beside one claim: its own fields, and a body without lists.
 pub(crate) const HEADER: usize = 88;

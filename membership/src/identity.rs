@@ -1,4 +1,4 @@
-//! Who a member is: the name it was given, the host it runs on, the life it lives.
+//! The identity of a member: its name, its host, and its incarnation.
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
@@ -8,19 +8,19 @@ use heartsay_proto::is_word;
 use rand::{Rng, RngExt};
 use smol_str::SmolStr;
 
-/// Who a node is.
+/// The identity of a node at its start.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// Unique in the cluster.
     pub name: Name,
     /// Made once per host and kept.
     pub host_id: HostId,
-    /// Unix milliseconds at the start, above every earlier life of the name.
+    /// Unix milliseconds at the start, above every earlier incarnation of the name.
     pub generation: Generation,
-    /// Where others reach it. With the unspecified address (`0.0.0.0`, `::`) it is not known yet: nobody takes the member in
-    /// before [`Command::Readdress`](crate::Command::Readdress) says it.
+    /// Where others reach it. The unspecified address (`0.0.0.0`, `::`) means that it is not known yet: no peer accepts
+    /// the member before [`Command::Readdress`](crate::Command::Readdress) sets it.
     pub address: SocketAddr,
-    /// What it says about itself at the start.
+    /// Its key-value state at the start.
     pub state: Vec<(String, Vec<u8>)>,
 }
 
@@ -31,8 +31,8 @@ pub struct Identity {
 pub struct Name(SmolStr);
 
 impl Name {
-    /// Longest name, in bytes. Room for a fully qualified host name in
-    /// practice, and for several records in one datagram.
+    /// Longest name, in bytes. In practice that holds a fully qualified host name, and several records fit one
+    /// datagram.
     pub const MAX_BYTES: usize = 128;
 
     /// Checks and takes a name.
@@ -81,7 +81,7 @@ impl FromStr for Name {
     }
 }
 
-/// Why a text is no name. The caller's or a peer's fault; nothing was changed.
+/// Why a text is not a name. The caller's or a peer's fault; nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// No characters at all.
@@ -105,12 +105,12 @@ pub enum NameError {
 ///
 /// Tells a restart (same host) from two hosts that claim one name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-// Aligned like a number half as long: what holds one is not rounded up to 16 bytes.
+// Aligned like a number of half its size, so that a struct with one is not padded to 16 bytes.
 #[repr(Rust, packed(8))]
 pub struct HostId(pub u128);
 
 impl HostId {
-    /// A new one, for the first start on a host. To be kept and used by every later life.
+    /// A new id for the first start on a host. Keep it and use it for every later run.
     ///
     /// `rng` must be as good as the operating system's: two hosts with one id are taken for copies of each other.
     pub fn random(rng: &mut impl Rng) -> Self {
@@ -139,20 +139,20 @@ impl fmt::Debug for HostId {
     }
 }
 
-/// One life of a name: Unix milliseconds at its start, always above the life before.
+/// The number of an incarnation: Unix milliseconds at its start, always above the incarnation before.
 pub type Generation = u64;
 
-/// The generation of the next life: the wall clock's, and above the last one that was kept.
+/// The generation of the next incarnation: the wall clock's time, and above the last generation that was kept.
 ///
 /// Keep it before the node starts, and again whenever [`Event::GenerationRaised`](crate::Event::GenerationRaised),
-/// [`Event::Readdressed`](crate::Event::Readdressed) or [`Event::GenerationReset`](crate::Event::GenerationReset) says
-/// another one.
+/// [`Event::Readdressed`](crate::Event::Readdressed) or [`Event::GenerationReset`](crate::Event::GenerationReset)
+/// reports another one.
 #[must_use]
 pub fn next_generation(kept: Option<Generation>, unix_ms: u64) -> Generation {
     kept.map_or(unix_ms, |kept| unix_ms.max(kept.saturating_add(1)))
 }
 
-/// Whether a member can be at `address`: one host, and a port.
+/// Whether `address` can be a member's: one host, and a port.
 #[must_use]
 pub fn is_reachable(address: SocketAddr) -> bool {
     let one_host = match address.ip() {
@@ -162,7 +162,7 @@ pub fn is_reachable(address: SocketAddr) -> bool {
     one_host && address.port() != 0
 }
 
-/// Bumped by its owner once per round; evidence of life, and what refutes.
+/// Raised by its owner once per round; evidence of life, and what refutes an accusation.
 pub type Heartbeat = u64;
 
 /// Stamp of a change in a member's own state; grows by one per change.
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generation_is_above_the_last_one_whatever_the_clock_says() {
+    fn a_generation_is_above_the_last_one_whatever_the_clock_shows() {
         assert_eq!(next_generation(None, 5_000), 5_000);
         assert_eq!(next_generation(Some(5_000), 9_000), 9_000);
         assert_eq!(next_generation(Some(5_000), 100), 5_001);

@@ -1,13 +1,13 @@
-//! Plain counters of one life of the machine.
+//! Counters of one node since its start.
 
 use std::collections::BTreeMap;
 
-/// What the machine has done since it started. Counters only grow.
+/// What the node has done since it started. Counters only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Datagrams handed to the driver.
     pub datagrams_sent: u64,
-    /// Datagrams that would have left, but for [`Config::byte_rate`](crate::Config::byte_rate).
+    /// Datagrams that the limit [`Config::byte_rate`](crate::Config::byte_rate) held back.
     pub datagrams_held_back: u64,
     /// Datagrams handed in, refused ones included.
     pub datagrams_received: u64,
@@ -15,7 +15,7 @@ pub struct Stats {
     pub bytes_sent: u64,
     /// UDP payload received, in bytes.
     pub bytes_received: u64,
-    /// Rounds lived through.
+    /// Rounds so far.
     pub rounds: u64,
     /// Exchanges opened.
     pub exchanges: u64,
@@ -25,27 +25,27 @@ pub struct Stats {
     pub probes_unanswered: u64,
     /// Requests to helpers.
     pub probe_requests: u64,
-    /// Helpers' answers that they are well but heard nothing.
+    /// Helpers' nacks: the helper is well but did not hear the member.
     pub nacks: u64,
     /// Datagrams that a peer's kernel refused.
     pub refusals: u64,
-    /// Datagrams that carried news at once.
+    /// Datagrams that passed news on at once.
     pub bursts: u64,
     /// Claims sent.
     pub claims_sent: u64,
     /// Claims received.
     pub claims_received: u64,
-    /// Claims received that we knew better.
+    /// Claims received that were older than what we know.
     pub stale_claims: u64,
-    /// Accusations that we raised.
+    /// Accusations that we made.
     pub suspicions_raised: u64,
     /// Members seen to refute an accusation or a verdict.
     pub suspicions_refuted: u64,
     /// Accusations against ourselves that we refuted.
     pub refutations_of_self: u64,
-    /// Verdicts that we pronounced.
+    /// Verdicts that we gave.
     pub verdicts: u64,
-    /// Times that we were not scheduled for long.
+    /// Times when this process was not scheduled for long.
     pub stalls: u64,
     /// Pages compared and found equal.
     pub pages_equal: u64,
@@ -55,17 +55,17 @@ pub struct Stats {
     pub rejected: BTreeMap<&'static str, u64>,
     /// 0 well .. 8 impaired.
     pub local_health: u8,
-    /// Most others look silent: verdicts are held.
+    /// Most other members look silent: verdicts are held.
     pub isolated: bool,
-    /// Dropped lives still remembered.
+    /// Dropped incarnations that are still remembered.
     pub tombstones: usize,
-    /// Of the last peers that said what they see, how many see what we see.
+    /// How many of the last peers that compared views with us see what we see.
     pub peers_agreeing: usize,
-    /// How many that were.
+    /// How many peers that were.
     pub peers_known: usize,
-    /// Values of others that are too long for our datagrams: members with larger ones pass them on.
+    /// Values of other members that are too long for our datagrams: members with larger ones pass them on.
     pub values_too_long: usize,
-    /// Seeds from which anything came while we looked for the others.
+    /// Seeds that sent us anything while we looked for the others.
     pub seeds_heard: usize,
     /// Paths on which long datagrams get lost while short ones arrive.
     pub narrow_paths: usize,

@@ -1,4 +1,4 @@
-//! What every part may read: the settings, who we are, the clocks, the randomness, and how well we ourselves do.
+//! The core that every part may read: settings, identity, clocks, randomness, and this node's own health.
 
 pub mod own_heartbeat;
 pub mod slot_clock;
@@ -23,35 +23,35 @@ use crate::stats::Stats;
 /// What every part may read.
 #[derive(Debug)]
 pub struct Core {
-    /// Of all nodes in one process the same, if they like.
+    /// May be shared by all nodes in one process.
     pub config: Arc<Config>,
     pub me: u64,
-    /// That of our present life.
+    /// The tag of our present incarnation.
     pub tag: u64,
     pub rng: ChaCha8Rng,
     pub health: LocalHealth,
-    /// All our paths taken together: round trips and how often nothing comes back.
+    /// All our paths taken together: round trips, and how often no answer comes back.
     pub paths: RttEstimator,
     pub stats: Stats,
-    /// When anybody else last spoke to us.
+    /// When any other member last spoke to us.
     pub last_heard: Instant,
-    /// Until then we are catching up after a stall, and judge nobody.
+    /// Until then we are catching up after a stall and give no verdicts.
     pub recovering_until: Instant,
-    /// The generation with which this process began; it may have begun anew since.
+    /// The generation with which this process began; it may have been raised since.
     pub began_as: Generation,
     pub started: Instant,
-    /// Who was heard after this is known to have lived since our last long sleep; `EPOCH`: there was none of late.
+    /// A member heard after this has certainly been alive since our last long sleep; `EPOCH`: no such sleep recently.
     pub heard_after: Instant,
-    /// When a life numbered by a wrong clock was given up for another one.
+    /// When an incarnation numbered by a wrong clock was replaced by another.
     pub reset_at: Option<Instant>,
     /// Wall clock minus our clock, in milliseconds.
     pub unix_offset_ms: i64,
-    /// By command, nothing that we send is a sign of life. The heartbeat as of
-    /// which we were accused meanwhile.
+    /// Set by command: nothing that we send is a sign of life. Holds the highest heartbeat as of which we were accused
+    /// meanwhile.
     pub suspended: Option<Heartbeat>,
-    /// Our step among all others, and when the next round is due.
+    /// Which slot it is, in step with all others, and when the next round is due.
     pub slot_clock: SlotClock,
-    /// By how many heartbeats we are ahead of our slots, having gone beyond accusations.
+    /// How many heartbeats we are ahead of our slots, from refuting accusations.
     pub heartbeat_bias: u64,
     /// When the driver last called, and when we had asked to be called.
     pub last_call: Instant,
@@ -59,8 +59,8 @@ pub struct Core {
 }
 
 impl Core {
-    /// `seed` feeds all randomness of the node; the identity is mixed in, so that two nodes with one seed do not act in
-    /// step, nor use one nonce twice. `hash` and `tag` are those of its name and of its first life.
+    /// `seed` feeds all randomness of the node. The identity is mixed in, so that two nodes with one seed neither act
+    /// in step nor use one nonce twice. `hash` is that of its name, `tag` that of its first incarnation.
     pub fn new(
         now: Instant,
         me: &Identity,
@@ -99,19 +99,19 @@ impl Core {
         clock_ms(now).saturating_add(self.unix_offset_ms).max(0).unsigned_abs()
     }
 
-    /// Whether a life may have begun then. Guarded against our own clock, never against what was stored: a member that has
-    /// been up for a year is not from the future.
+    /// Whether an incarnation may have begun at `generation`. Compared with our own clock, never with a stored value: a
+    /// member that has been up for a year is not from the future.
     pub fn generation_is_plausible(&self, now: Instant, generation: Generation) -> bool {
         generation <= self.unix_ms(now).saturating_add(FARTHEST_START_MS)
     }
 
-    /// The highest heartbeat that may be believed of a member.
+    /// The highest heartbeat that is plausible for a member.
     pub fn plausible_heartbeat(&self, now: Instant, roster: &Roster, hash: u64) -> Heartbeat {
         let generation = roster.get(hash).map_or(0, |m| m.incarnation.generation);
         heartbeat_limit(self.unix_ms(now), generation)
     }
 
-    /// We were away for so long.
+    /// We were away for this long.
     pub fn note_absence(&mut self, now: Instant, away: Duration) {
         let (remembered, _) = self.config.tombstones;
         if away >= remembered {
@@ -119,28 +119,29 @@ impl Core {
         }
     }
 
-    /// Whether what we know of a member is no older than our last long sleep.
+    /// Whether our knowledge of a member is newer than our last long sleep.
     pub fn vouches_for(&self, member: &Member) -> bool {
         self.heard_after == Instant::EPOCH
             || member.hash() == self.me
             || member.detector.last() > self.heard_after
     }
 
-    /// The highest heartbeat that a member can have had at `at`. An accusation is based on this, so that
-    /// heartbeats still under way from before do not refute it, and the first one made after it does: whoever
-    /// cannot hear us, and so cannot refute in answer, refutes by beating on.
+    /// The highest heartbeat that a member can have had at `at`. An accusation is based on it. So heartbeats still
+    /// under way from before do not refute it, and the first one made after it does. A member that cannot hear us, and
+    /// so cannot refute in an answer, refutes by its further heartbeats.
     ///
-    /// All beat once in a slot ([`crate::core::slot_clock`]), so whatever arrived in the slot in which it was made, the first by burst
-    /// or any by a call, tells in which slot each was made.
+    /// All members beat once per slot ([`crate::core::slot_clock`]). So one arrival in the slot of its heartbeat (the
+    /// first by broadcast, or any by a call) tells the slot of every heartbeat.
     pub fn heartbeat_by(&self, roster: &Roster, member: &Member, at: Instant) -> Heartbeat {
         let line = &member.incarnation.schedule;
         let interval = micros_of(line.interval_ms);
         let mut first_beat_at = member.first_beat_at();
         if roster.exceeds_one_exchange() {
-            // Where exchanges carry a part of the roster at a time, the quickest arrival so far may be many rounds
-            // old, and whoever happens to know a newer heartbeat would hold the dead for alive. So wall clocks are
-            // believed: of a member whose clock is behind, the basis is so much too high, and it refutes by going
-            // beyond it at once. A life begins with a beat, so its beats are one ahead of its line.
+            // If an exchange carries only a part of the roster, the quickest arrival so far may be many rounds old, and
+            // a member that happens to know a newer heartbeat would take the dead for alive. So wall clocks are
+            // believed here. For a member whose clock is behind, the basis is too high by that much, and it refutes by
+            // going beyond it at once. An incarnation begins with a heartbeat, so its heartbeats are one ahead of its
+            // schedule.
             let begun = signed(line.unix_ms_of(0)).saturating_sub(self.unix_offset_ms).saturating_mul(1000);
             first_beat_at = first_beat_at.min(begun.saturating_sub(interval));
         }
@@ -157,15 +158,15 @@ impl Core {
     }
 }
 
-/// Rounds in which what other sleepers know of the dead has gone round: several times what news needs.
+/// Rounds in which what other sleepers know of dead members has spread: several times what news needs.
 const GONE_ROUND: u32 = 10;
 
-/// Our own clock in milliseconds.
+/// This node's clock in milliseconds.
 pub fn clock_ms(now: Instant) -> i64 {
     i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX)
 }
 
-/// Spreads a seed and an identity over the 256 bits that the generator wants.
+/// Spreads a seed and an identity over the 256 bits that the generator needs.
 fn expand(seed: u64, me: &Identity) -> [u8; 32] {
     use core::hash::Hasher;
     let mut bytes = [0; 32];

@@ -1,4 +1,4 @@
-//! Our own heartbeat: one in each slot.
+//! Raises this node's own heartbeat, once in each slot.
 
 use core::time::Duration;
 
@@ -8,16 +8,16 @@ use crate::identity::Heartbeat;
 use crate::roster::Roster;
 
 impl Core {
-    /// Raises our heartbeat with our first action in each slot: one for the start and one for each slot since, however many
-    /// were missed. So a peer that has seen one of them knows when the others are due ([`Core::heartbeat_by`]).
+    /// Raises our heartbeat with our first action in each slot: one for the start and one for each slot since, however
+    /// many were missed. So a peer that has seen one heartbeat knows when the others are due ([`Core::heartbeat_by`]).
     pub fn beat_once(&self, now: Instant, roster: &mut Roster) {
-        // After a good-bye nothing may say that we are still here.
+        // After a good-bye nothing may suggest that we are still here.
         if self.suspended.is_none() && !roster.is_leaving() {
             self.raise_heartbeat(roster, self.due(now).saturating_add(self.heartbeat_bias));
         }
     }
 
-    /// Raises our heartbeat above `basis`. All later ones are as much ahead.
+    /// Raises our heartbeat above `basis`. All later ones stay as far ahead.
     pub fn beat_above(&mut self, now: Instant, roster: &mut Roster, basis: Heartbeat) {
         let heartbeat = roster.myself().heartbeat.max(basis).saturating_add(1);
         self.heartbeat_bias = self.heartbeat_bias.max(heartbeat.saturating_sub(self.due(now)));
@@ -30,8 +30,9 @@ impl Core {
         }
     }
 
-    /// How many heartbeats our incarnation has had time for. Before our slots are those of the others, slots come and go,
-    /// and only whole intervals count: a beat too few is made up for, one too many would seem early to all.
+    /// How many heartbeats our incarnation has had time for. Until our slots are in step with the others', slots come
+    /// and go, and only whole intervals count. A heartbeat too few is made up for; one too many would seem early to
+    /// all.
     fn due(&self, now: Instant) -> Heartbeat {
         let age = now.since(self.started);
         let slots = if age >= EAGER_TIME {
@@ -44,5 +45,5 @@ impl Core {
     }
 }
 
-/// For so long a newcomer talks more often, and its slots may still move.
+/// For this long a newcomer exchanges more often, and its slots may still move.
 pub const EAGER_TIME: Duration = Duration::from_secs(3);

@@ -1,28 +1,25 @@
-//! Keeping step: which slot it is, and when in it a member is called.
+//! The slot clock: which slot it is, and when within a slot each member is called.
 //!
-//! Picture: a milk round that all members do together. Everybody is on the
-//! list once a day, at its own hour, and whoever has its house that day comes
-//! at that hour.
+//! Picture: a delivery round with a fixed time for each house. Each house is visited once a day at its own time, by a
+//! different driver each day.
 //!
-//! Time is cut into slots of one interval. In each slot the tournament of
-//! `peers.rs` sends exactly one caller to everybody, and the caller comes when
-//! the *called* one's hash says. So everybody is called once per interval,
-//! always at the same moment of it: a silent member is noticed within one
-//! interval, and a thousand agents that share a machine do not all want it at
-//! once, as they would if rounds began together.
+//! Rule: time is cut into slots of one interval. In each slot the tournament schedule of `peers.rs` assigns exactly one
+//! caller to each member, and the *called* member's hash determines the time of the call within the slot (its phase).
+//! So each member is called once per interval, always at the same phase. A silent member is noticed within one
+//! interval, and a thousand agents that share a machine do not all want it at once, as they would if all rounds began
+//! together.
 //!
-//! Rule for the common time: half-way towards a time that is within half an
-//! interval of ours, and all the way to one that is further ahead (those
-//! behind come to us). So the members meet, whatever their wall clocks say.
+//! The common time: move half-way towards a time within half an interval of ours, and all the way to one that is
+//! further ahead; a member that is behind moves to us. So the members get into step, whatever their wall clocks say.
 //!
-//! Weak spot: a member with a fast clock pulls all others along. When rounds
-//! begin and how heartbeats are counted depends on this time, nothing else.
+//! Weak spot: a member with a fast clock pulls all others along. Only the beginning of rounds and the counting of
+//! heartbeats depend on this time.
 
 use core::time::Duration;
 
 use crate::Instant;
 
-/// Our idea of the cluster's time.
+/// This node's estimate of the cluster's time.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotClock {
     /// Cluster time minus our clock, in milliseconds.
@@ -31,21 +28,21 @@ pub struct SlotClock {
 }
 
 impl SlotClock {
-    /// Starts from the wall clock: with clocks kept by NTP everybody is in step at once.
+    /// Starts from the wall clock: with clocks kept by NTP all members are in step at once.
     ///
-    /// A little ahead of it. Many start at whole seconds; if slots began there, too, half of the others would hear of
-    /// their first beat in the slot after.
+    /// The start is a little ahead of the wall clock. Many nodes start at whole seconds. If slots began there too, half
+    /// of the others would hear their first heartbeat one slot late.
     pub fn new(offset_ms: i64, interval_ms: u32) -> Self {
         let interval_ms = i64::from(interval_ms.max(1));
         Self { offset_ms: offset_ms.saturating_add(interval_ms / 10), interval_ms }
     }
 
-    /// Our time, as it is said to others. Never 0.
+    /// Our time as sent to others. Never 0.
     pub fn say(&self, now: Instant) -> u32 {
         u32::try_from(self.units(now)).unwrap_or(0).saturating_add(1)
     }
 
-    /// Somebody said its time.
+    /// A peer sent its time.
     pub fn hear(&mut self, now: Instant, said: u32) {
         let Some(theirs) = said.checked_sub(1) else { return };
         let ahead = (i64::from(theirs) - self.units(now)).rem_euclid(WRAP);
@@ -70,7 +67,7 @@ impl SlotClock {
         now + wait + interval.mul_f64(phase(whom))
     }
 
-    /// When the slot began that holds `at`, both in microseconds of our clock.
+    /// The beginning of the slot that contains `at`, both in microseconds of our clock.
     pub fn slot_of(&self, at: i64) -> i64 {
         let late = at.saturating_add(self.offset_ms.saturating_mul(1000));
         at.saturating_sub(late.rem_euclid(self.interval_us()))
@@ -89,7 +86,7 @@ impl SlotClock {
     }
 }
 
-/// At what moment of a slot, as a share of it, a member is called.
+/// The phase of a member: when in each slot it is called, as a share of the slot.
 fn phase(hash: u64) -> f64 {
     // The half of the hash by which the roster is not sorted.
     let [.., a, b, c, d] = hash.to_be_bytes();
@@ -97,13 +94,12 @@ fn phase(hash: u64) -> f64 {
     PHASES.start + (PHASES.end - PHASES.start) * even
 }
 
-/// The hours at which members are called. Not near the edges of a slot, where clocks that differ a little, or a timer
-/// that is late, would put a call into another one; and not so wide that whoever calls early in one slot and late in
-/// the next leaves more than 1.6 intervals between: a member that cannot hear refutes by its calls alone, and the
-/// acceptable pause is two.
+/// The phases at which members are called. They stay away from the edges of a slot, where slightly different clocks or
+/// a late timer would put a call into another slot. And they are narrow enough that a member that calls early in one
+/// slot and late in the next leaves at most 1.6 intervals between. A member that cannot hear refutes by its calls
+/// alone, and the acceptable pause is two intervals.
 const PHASES: core::ops::Range<f64> = 0.2..0.8;
-/// Units in which the time is said, and where they begin again: three bytes on
-/// the wire, five hours.
+/// Unit of the time as sent, and where it wraps around: three bytes on the wire, five hours.
 const UNIT_MS: i64 = 10;
 const WRAP: i64 = 1 << 21;
 
@@ -134,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_is_called_at_its_own_hour_of_each_slot_whoever_calls() {
+    fn each_member_is_called_at_its_own_phase_by_any_caller() {
         let beats =
             [SlotClock::new(150, 1000), SlotClock::new(149, 1000), SlotClock::new(1_700_000_000_150, 1000)];
         for (whom, phase) in [(0, 200), (u64::from(u32::MAX), 800), (1 << 31, 500)] {
@@ -151,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hours_are_spread_evenly() {
+    fn the_phases_are_spread_evenly() {
         let mut phases: Vec<f64> =
             (0..1000_u64).map(|i| phase(i.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
         phases.sort_by(f64::total_cmp);
@@ -162,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_the_one_that_holds_the_moment() {
+    fn a_slot_contains_its_moment() {
         let beat = SlotClock::new(150, 1000);
         assert_eq!([750_000, 1_250_000, 1_749_999].map(|at| beat.slot_of(at)), [750_000; 3]);
         assert_eq!([1_750_000, 0, -250_001].map(|at| beat.slot_of(at)), [1_750_000, -250_000, -1_250_000]);
@@ -170,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_was_not_said_is_not_heard() {
+    fn a_time_that_was_not_sent_is_ignored() {
         let mut beat = SlotClock::new(0, 1000);
         beat.hear(at(5), 0);
         assert_eq!(beat.time_ms(at(5)), 105);

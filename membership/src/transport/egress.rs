@@ -1,11 +1,11 @@
-//! The last gate: what leaves, in bytes per second, whatever happens.
+//! The egress limiter: bounds the bytes per second that leave, whatever the cause.
 //!
-//! News, probes and pulls have budgets of their own, each a cause's. Answers have none: their number is up
-//! to those who ask. So everything that leaves goes through here, and what is too much is not sent, as if
-//! the network had lost it; all that matters is said again.
+//! News, probes and pulls have budgets of their own. Answers have none: their number depends on the peers that ask. So
+//! everything that leaves passes this limiter, and what exceeds it is not sent, as if the network had lost it.
+//! Everything that matters is sent again later.
 //!
-//! Picture: a reservoir behind a dam. A large event may drain three quarters of it at once; the last quarter
-//! is for signs of life and probes, so that nobody is called down for answering questions.
+//! Picture: a reservoir behind a dam. A large event may drain three quarters of it at once. The last quarter is kept
+//! for signs of life and probes, so that no member is called down because it was busy answering requests.
 
 use heartsay_proto::gossip::Packet;
 use heartsay_proto::gossip::packet::Body;
@@ -13,11 +13,11 @@ use heartsay_proto::gossip::packet::Body;
 use crate::Instant;
 use crate::transport::token_bucket::TokenBucket;
 
-/// Bytes that may leave.
+/// The bytes that may leave.
 #[derive(Debug)]
 pub struct EgressLimiter {
     bytes: TokenBucket,
-    /// What is kept for signs of life.
+    /// The part kept for signs of life.
     reserve: usize,
 }
 
@@ -26,12 +26,12 @@ impl EgressLimiter {
         Self { bytes: TokenBucket::new(now, rate), reserve: usize::try_from(rate).unwrap_or(usize::MAX) }
     }
 
-    /// Whether so many bytes could leave now and what is kept for signs of life would stay.
+    /// Whether this many bytes could leave now without touching the reserve.
     pub fn affords(&mut self, now: Instant, bytes: usize) -> bool {
         self.bytes.available(now) >= bytes.saturating_add(self.reserve)
     }
 
-    /// Whether a datagram of `length` bytes around `packet` may leave; then it is paid for.
+    /// Takes the budget for a datagram of `length` bytes around `packet`. Returns whether it may leave.
     pub fn passes(&mut self, now: Instant, packet: &Packet, length: usize) -> bool {
         let cost = length + HEADERS;
         let kept = if is_sign_of_life(packet) { 0 } else { self.reserve };
@@ -39,7 +39,7 @@ impl EgressLimiter {
     }
 }
 
-/// Everything but that which carries records, and could come from anybody else.
+/// Everything except datagrams that carry records, which could come from any other member.
 fn is_sign_of_life(packet: &Packet) -> bool {
     match &packet.body {
         Some(Body::Exchange(exchange)) => exchange.step <= 2,
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn no_second_carries_more_than_five_times_the_rate_and_signs_of_life_pass_last() {
+    fn no_second_exceeds_five_times_the_rate_and_signs_of_life_use_the_last_bytes() {
         let at = |ms| Instant::EPOCH + Duration::from_millis(ms);
         let mut egress = EgressLimiter::new(at(0), 100_000);
         let (records, incarnation) =

@@ -1,4 +1,4 @@
-//! What leaves and arrives: claims on the wire, open requests, budgets, path limits.
+//! Transport: claims on the wire, open requests, budgets for what leaves, and the length limit of each path.
 
 pub mod context;
 pub mod egress;
@@ -19,20 +19,20 @@ use path_limits::PathLimits;
 use requests::Requests;
 use scratch::Scratch;
 
-/// State of what leaves and arrives at one node.
+/// State of the transport of one node.
 #[derive(Debug)]
 pub struct Transport {
     pub requests: Requests,
-    /// Bounds all that leaves.
+    /// Bounds all bytes that leave.
     pub egress: EgressLimiter,
-    /// How long a datagram may be on which path.
+    /// How long a datagram may be on each path.
     pub path_limits: PathLimits,
-    /// Reused for the body of what comes and goes, and for a page of it.
+    /// Reused for the bodies of datagrams in both directions, and for a page of one.
     pub bytes: Vec<u8>,
     pub scratch: Scratch,
-    /// What the driver has yet to take.
+    /// Outputs that the driver has yet to take.
     pub out: VecDeque<Output>,
-    /// Until then not all members know our address, which has changed: datagrams introduce us.
+    /// Until then not all members know our new address: datagrams introduce us.
     pub introduce_until: Instant,
 }
 

@@ -1,17 +1,19 @@
-//! How long a datagram may be on the way to each address.
+//! Path limits: finds out how long a datagram may be on the way to each address.
 //!
-//! Picture: a low bridge. Bicycles come back, lorries do not, and nobody puts up a sign: a tunnel takes
-//! less than the network behind it, and the message that says so is filtered on its way. To the protocol that looks like loss
-//! of some datagrams, always the same ones: a newcomer's roster, a long tag. So it is measured (packetization
-//! layer path MTU discovery, RFC 8899): datagrams of [`FLOOR`] bytes are taken to pass everywhere; where longer ones
-//! leave and nothing shows that they arrive, a padded ping and a bare one leave together, and so does the pong come back. If
-//! only the bare one comes back, several times, the path is *narrow*: both sides keep to the floor, and ask again
-//! every ten minutes.
+//! Picture: a low bridge. Bicycles come back, lorries do not, and there is no sign.
 //!
-//! Costs nothing where nothing long is sent, and nothing where what is long is answered.
+//! A tunnel may carry less than the network behind it, and the message that says so may be filtered. To the protocol
+//! that looks like the loss of some datagrams, always the same ones: a newcomer's roster, a long tag. So the path is
+//! measured (packetization layer path MTU discovery, RFC 8899).
 //!
-//! Weak spot: one floor and no search for the exact size in between. *Road not taken*: halving the interval, as
-//! RFC 8899 does; it buys bytes on a path that should be mended anyway.
+//! Rule: datagrams of [`FLOOR`] bytes are assumed to pass everywhere. If longer ones leave and nothing shows that they
+//! arrive, a padded ping and a bare one leave together, and their pongs come back alike. If only the bare one comes
+//! back, several times, the path is *narrow*: both sides keep to the floor, and measure again every ten minutes.
+//!
+//! This costs nothing while nothing long is sent, and nothing while long datagrams are answered.
+//!
+//! Weak spot: one floor and no search for the exact size in between. *Road not taken*: halving the interval, as RFC
+//! 8899 does. It gains bytes on a path that should be repaired anyway.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -36,7 +38,7 @@ use crate::transport::requests::{Request, RequestKind};
 pub struct NarrowPath {
     /// The address at its other end.
     pub to: SocketAddr,
-    /// Who lives there, if that is known.
+    /// The member there, if known.
     pub name: Option<Name>,
     /// Bytes of a datagram that was seen to pass.
     pub passes: usize,
@@ -46,44 +48,44 @@ pub struct NarrowPath {
     pub told: bool,
 }
 
-/// What is known of the ways to a few addresses; empty while nothing is doubtful.
+/// What is known about the paths to a few addresses; empty while no path is in doubt.
 #[derive(Debug)]
 pub struct PathLimits {
     paths: Vec<Path>,
-    /// Long questions under way.
+    /// Long requests under way.
     asked: VecDeque<(u32, SocketAddr)>,
-    /// No path is measured before.
+    /// No path is measured before then.
     pause_until: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Path {
     to: SocketAddr,
-    /// Long datagrams that left since anything showed that they arrive.
+    /// Long datagrams sent since anything showed that they arrive.
     doubts: u8,
-    /// A short question was answered since.
+    /// A short request was answered since.
     short_passes: bool,
-    /// The next call at this address, of which nothing is known, is a short one.
+    /// The next call to this address, about which nothing is known, is a short one.
     short_turn: bool,
-    /// Padded pings lost in a row: beside a bare one that came back, and with it.
+    /// Padded pings lost in a row: alone, while the bare one came back, and together with the bare one.
     lost: u8,
     vain: u8,
     found: Found,
-    /// When something is to be done about it.
+    /// When the next step for this path is due.
     next: Instant,
 }
 
-/// What a measurement has shown.
+/// The outcome of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     Nothing,
-    /// Long ones pass.
+    /// Long datagrams pass.
     Whole,
-    /// Only short ones do. `measured`: by pings; else a seed answered only short calls.
+    /// Only short ones pass. `measured`: shown by pings; otherwise a seed answered only short calls.
     Narrow {
         measured: bool,
     },
-    /// The other side says so, since then. `shown`: for long enough to be no guess of a newcomer.
+    /// The other side has said so since then. `shown`: for too long to be a newcomer's guess.
     Told {
         since: Instant,
         shown: bool,
@@ -101,19 +103,20 @@ impl PathLimits {
 
     /// Whether datagrams to `to` have to be short.
     fn is_short(&self, to: SocketAddr, joined: bool) -> bool {
-        // A test of a `Vec` for nearly everybody.
+        // For nearly all nodes this is one test of an empty `Vec`.
         !self.paths.is_empty()
             && (self.is_our_own(joined)
                 || self.get(to).is_some_and(|path| path.is_narrow() || path.short_turn))
     }
 
-    /// Whether the other side is to be told.
+    /// Whether to tell the other side.
     fn is_to_tell(&self, to: SocketAddr, joined: bool) -> bool {
         !self.paths.is_empty()
             && (self.is_our_own(joined) || self.get(to).is_some_and(|path| path.is_found_narrow()))
     }
 
-    /// Whether it is our own link: several paths are narrow and none is whole. A newcomer takes the first for all.
+    /// Whether the limit lies in our own link: several paths are narrow and none is whole. A newcomer concludes that
+    /// from the first narrow path.
     fn is_our_own(&self, joined: bool) -> bool {
         let narrow = self.paths.iter().filter(|path| path.is_found_narrow()).count();
         narrow >= if joined { SEVERAL } else { 1 } && self.paths.iter().all(|path| path.found != Found::Whole)
@@ -133,7 +136,7 @@ impl PathLimits {
         self.paths.iter().filter(|path| path.is_shown()).map(view).collect()
     }
 
-    /// How many are known to be narrow.
+    /// How many paths are known to be narrow.
     pub fn count(&self) -> usize {
         self.paths.iter().filter(|path| path.is_shown()).count()
     }
@@ -149,7 +152,7 @@ impl PathLimits {
     fn entry(&mut self, to: SocketAddr) -> Option<&mut Path> {
         if self.get(to).is_none() {
             if self.paths.len() >= MOST {
-                // The oldest of those that would be missed least.
+                // Drops the oldest entry of the least useful kind.
                 let place = self.paths.iter().position(|path| !path.is_narrow()).unwrap_or(0);
                 self.paths.remove(place);
             }
@@ -158,11 +161,11 @@ impl PathLimits {
         self.get_mut(to)
     }
 
-    /// Something long left, and nothing says yet whether it arrives.
+    /// Something long left, and nothing shows yet whether it arrives.
     fn doubt(&mut self, now: Instant, to: SocketAddr, doubts: u8) {
         let Some(path) = self.entry(to).filter(|path| !path.is_narrow()) else { return };
         path.doubts = path.doubts.saturating_add(doubts);
-        // A path that was whole a moment ago is measured again when that time is over.
+        // A path that was whole a moment ago is measured again only when that time is over.
         if path.doubts >= DOUBTFUL && path.found == Found::Nothing {
             path.next = path.next.min(now);
         }
@@ -198,7 +201,7 @@ impl Path {
         self.is_found_narrow() || matches!(self.found, Found::Told { .. })
     }
 
-    /// Worth telling people: more than the guess of a newcomer.
+    /// Worth showing to people: more than a newcomer's guess.
     fn is_shown(&self) -> bool {
         matches!(self.found, Found::Narrow { measured: true } | Found::Told { shown: true, .. })
     }
@@ -219,13 +222,13 @@ impl Context<'_> {
         }
     }
 
-    /// What to say of the path in a datagram to `to`.
+    /// The value of `longest` in a datagram to `to`.
     pub fn longest(&self, to: SocketAddr) -> u32 {
         let narrow = self.transport.path_limits.is_to_tell(to, self.membership.is_joined());
         if narrow { u32::try_from(FLOOR).unwrap_or(0) } else { 0 }
     }
 
-    /// The same addresses by what a datagram to them looks like, those that take most first.
+    /// Groups the addresses by what a datagram to them looks like, largest room first.
     pub fn alike(&self, targets: &[SocketAddr]) -> Vec<Vec<SocketAddr>> {
         let mut groups: Vec<((usize, u32), Vec<SocketAddr>)> = Vec::new();
         for to in targets {
@@ -246,7 +249,7 @@ impl Context<'_> {
         }
         let limits = &mut self.transport.path_limits;
         match &packet.body {
-            // If an answer is lost, whoever asked notices; a measurement speaks for itself.
+            // A lost answer is noticed by the member that asked; a measurement has its own evaluation.
             Some(Body::Supply(_) | Body::Pong(_) | Body::ProbeReport(_)) => {}
             Some(Body::Exchange(exchange)) if exchange.step == 2 => {}
             Some(Body::Ping(ping)) if !ping.padding.is_empty() => {}
@@ -261,7 +264,7 @@ impl Context<'_> {
         }
     }
 
-    /// A question to `request` was answered.
+    /// `request` was answered.
     pub fn note_passage(&mut self, now: Instant, seq: u32, request: &Request) {
         let limits = &mut self.transport.path_limits;
         if limits.paths.is_empty() {
@@ -272,7 +275,7 @@ impl Context<'_> {
             limits.arrived(request.to);
         } else if let Some(path) = limits.get_mut(request.to) {
             path.short_passes = true;
-            // Where nobody is known, there is nobody to ping: the calls themselves have measured it.
+            // With no member known there is no member to ping: the calls themselves have measured the path.
             if request.kind == RequestKind::Dial && path.found == Found::Nothing && path.doubts >= SHORT_AFTER
             {
                 path.found = Found::Narrow { measured: false };
@@ -281,7 +284,7 @@ impl Context<'_> {
         }
     }
 
-    /// Calls at a seed that does not answer are short by turns: it may be that long ones do not arrive.
+    /// Calls to a seed that does not answer are alternately short and long, because the long ones may not arrive.
     pub fn take_turn(&mut self, to: SocketAddr) {
         if let Some(path) = self.transport.path_limits.get_mut(to)
             && path.doubts >= SHORT_AFTER
@@ -291,14 +294,14 @@ impl Context<'_> {
         }
     }
 
-    /// A question that is answered at length was not answered.
+    /// A request whose answer is long was not answered.
     pub fn doubt_answers(&mut self, now: Instant, from: SocketAddr) {
         if self.core.config.datagram.limit() > FLOOR {
             self.transport.path_limits.doubt(now, from, 1);
         }
     }
 
-    /// Both sides know the same: what was sent has arrived.
+    /// Both sides know the same, so what was sent has arrived.
     pub fn note_agreement_with(&mut self, from: SocketAddr) {
         self.transport.path_limits.arrived(from);
     }
@@ -310,7 +313,7 @@ impl Context<'_> {
         }
     }
 
-    /// What the other side says of the path to us.
+    /// The other side's report on the path to us.
     pub fn hear_longest(&mut self, now: Instant, from: SocketAddr, longest: u32) {
         let limits = &mut self.transport.path_limits;
         if longest == 0 {
@@ -347,14 +350,14 @@ impl Context<'_> {
         let member =
             self.roster.iter().find(|m| m.incarnation.address() == to && is_other(m, me)).map(Member::hash);
         match (path.found, member) {
-            // The time that it counted for is over.
+            // The report has expired.
             (Found::Told { shown, .. }, _) => {
                 self.transport.path_limits.paths.retain(|path| path.to != to);
                 if shown {
                     self.tell_of_path(to, false);
                 }
             }
-            // Kept beside narrow ones, to tell that it is not our own link.
+            // Kept beside narrow ones, because it shows that our own link is not the cause.
             (Found::Whole, _) if path.doubts < DOUBTFUL => {
                 if self.transport.path_limits.paths.iter().any(Path::is_found_narrow) {
                     self.look_again(to, now + WHOLE_FOR);
@@ -391,10 +394,10 @@ impl Context<'_> {
         }
     }
 
-    /// One bare ping and one as long as any datagram.
+    /// Sends one bare ping and one as long as a datagram may be.
     fn measure_path(&mut self, now: Instant, subject: u64, to: SocketAddr) {
         if !self.transport.egress.affords(now, self.core.config.datagram.limit() * 2) {
-            // Held back by ourselves, it would look lost.
+            // A ping that our own limiter holds back would look lost.
             self.transport.path_limits.pause_until = now + PAUSE;
             return;
         }
@@ -402,7 +405,7 @@ impl Context<'_> {
         self.transport.path_limits.pause_until = now + PAUSE;
         if let Some(path) = self.transport.path_limits.get_mut(to) {
             path.short_passes = false;
-            // If the end of this one is not heard of.
+            // In case the end of this measurement is never reported.
             path.next = now + PAUSE * 10;
         }
         for long in [false, true] {
@@ -426,23 +429,23 @@ impl Context<'_> {
         }
     }
 
-    /// Room for a packet inside a datagram that measures a path, beside what may be said of it.
+    /// Room for a packet in a datagram that measures a path, beside the other fields it may carry.
     fn longest_packet(&self) -> usize {
         self.core.config.datagram.for_frame(&self.core.config.keyring).saturating_sub(LONGEST_FIELD)
     }
 
-    /// The answer to a measurement is no longer than a datagram may be.
+    /// Cuts the answer to a measurement to the length that a datagram may have.
     pub fn fit_padding(&mut self, now: Instant, packet: &mut gossip::Packet) {
         let affordable = self.transport.egress.affords(now, self.core.config.datagram.limit());
         let over = packet.encoded_len().saturating_sub(self.longest_packet());
         if let Some(Body::Pong(pong)) = &mut packet.body {
-            // Better a short answer than one that we hold back ourselves.
+            // A short answer is better than one that our own limiter holds back.
             let length = if affordable { pong.padding.len().saturating_sub(over) } else { 0 };
             pong.padding.truncate(length);
         }
     }
 
-    /// The answer to a measurement is here.
+    /// A measurement was answered.
     pub fn path_probe_answered(&mut self, now: Instant, to: SocketAddr, long: bool) {
         let Some(path) = self.transport.path_limits.get_mut(to) else { return };
         if !long {
@@ -456,7 +459,7 @@ impl Context<'_> {
         }
     }
 
-    /// The long one of a measurement did not come back.
+    /// The long ping of a measurement did not come back.
     pub fn path_probe_lost(&mut self, now: Instant, to: SocketAddr) {
         let Some(path) = self.transport.path_limits.get_mut(to) else { return };
         if core::mem::take(&mut path.short_passes) {
@@ -467,14 +470,14 @@ impl Context<'_> {
         let known = path.found == Found::Narrow { measured: true };
         if path.lost < ENOUGH && path.vain < ENOUGH * 2 {
             path.next = now;
-            // What has begun is finished without a pause.
+            // Continue a measurement that has begun without a pause.
             self.transport.path_limits.pause_until = now;
             return;
         }
         let narrow = path.lost >= ENOUGH || path.is_found_narrow();
         *path = Path::new(to);
         if !narrow {
-            // It answers nothing at all: that is for others to find out.
+            // It answers nothing at all: that is for the failure detection.
             self.transport.path_limits.arrived(to);
             return;
         }
@@ -486,7 +489,7 @@ impl Context<'_> {
         self.compare_with_another(now);
     }
 
-    /// Whether it is our own link or that one path, another one shows.
+    /// Measures another path, to tell whether our own link or only this path is narrow.
     fn compare_with_another(&mut self, now: Instant) {
         let limits = &self.transport.path_limits;
         let narrow = limits.paths.iter().filter(|path| path.is_found_narrow()).count();
@@ -512,27 +515,28 @@ fn zeros(length: usize) -> bytes::Bytes {
 
 /// Bytes of a datagram that passes everywhere: [`Budget::MIN`] says why.
 const FLOOR: usize = Budget::MIN;
-/// Of `longest` in a packet: a tag and two bytes of number.
+/// Size of the field `longest` in a packet: a tag and two bytes of number.
 const LONGEST_FIELD: usize = 3;
-/// Of `padding` in a ping: a tag, two bytes of length, and one more for the ping's own.
+/// Size of the head of `padding` in a ping: a tag, two bytes of length, and one more for the ping's own length.
 const PADDING_HEAD: usize = 4;
-/// Long datagrams without a sign that they arrive, from which on a path is measured: two waves of news and
-/// two exchanges, so that under usual loss hardly any is.
+/// Long datagrams without a sign that they arrive, after which a path is measured: two waves of news and two exchanges,
+/// so that usual loss hardly ever causes a measurement.
 const DOUBTFUL: u8 = 4;
 /// Long calls without an answer, after which every other one is short: a second of calling.
 const SHORT_AFTER: u8 = 2;
-/// Padded pings lost, each beside a bare one that came back, that say narrow. RFC 8899 takes three (`MAX_PROBES`); with
-/// four, three hundred measurements at 10 % loss and seventy at 30 % find one path narrow that is not, until they are repeated.
+/// Padded pings lost, each beside a bare one that came back, after which a path counts as narrow. RFC 8899 takes three
+/// (`MAX_PROBES`). With four, three hundred measurements at 10 % loss and seventy at 30 % find one path narrow by
+/// mistake, until it is measured again.
 const ENOUGH: u8 = 4;
-/// A path found narrow is measured again (RFC 8899, `PMTU_RAISE_TIMER`).
+/// A path found narrow is measured again after this time (RFC 8899, `PMTU_RAISE_TIMER`).
 const AGAIN: Duration = Duration::from_secs(600);
-/// So long nothing is held against a path that was whole. Honest guess.
+/// For this long a path that was whole is not doubted. Honest guess.
 const WHOLE_FOR: Duration = Duration::from_secs(60);
-/// A newcomer's guess is measured within some seconds; what is said for longer is shown to people.
+/// A newcomer's guess is measured within some seconds; a report that lasts longer is shown to people.
 const NO_GUESS: Duration = Duration::from_secs(10);
 /// Between measurements of two paths: they cost at most 2.5 kB/s.
 const PAUSE: Duration = Duration::from_secs(1);
-/// So many narrow ones, none of them whole, are our own link.
+/// This many narrow paths, with no whole one, mean that our own link is narrow.
 const SEVERAL: usize = 3;
-/// Paths remembered, and long questions under way.
+/// Most paths remembered, and most long requests under way.
 const MOST: usize = 64;

@@ -1,13 +1,13 @@
-//! Questions that are under way: every expected answer is a probe.
+//! The open requests: each expected answer is also a probe of the member that should answer.
 
 use crate::Instant;
 use core::net::SocketAddr;
 use std::collections::BTreeSet;
 
-/// A question sent and not yet answered.
+/// A request sent and not yet answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
-    /// Whom it is to; `None` for an address of which we do not know who lives there.
+    /// The member asked; `None` for an address whose member is unknown.
     pub subject: Option<u64>,
     pub to: SocketAddr,
     pub sent: Instant,
@@ -15,22 +15,22 @@ pub struct Request {
     pub kind: RequestKind,
 }
 
-/// What the question was for.
+/// The purpose of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestKind {
     /// The exchange of a round.
     Exchange,
-    /// A call out of turn, as several others are silent.
+    /// A call out of turn, because several other members are silent.
     ExtraProbe,
     /// A direct probe of a member under suspicion.
     Probe,
-    /// A look at a link that may be bad.
+    /// A probe of a link that may be bad.
     LinkProbe,
-    /// A question to an elector, for the proof that it hears us.
+    /// A request to an elector, for the proof that it hears us.
     Lease,
-    /// A probe that we make for somebody else.
+    /// A probe on behalf of another member.
     OnBehalf {
-        /// Who asked.
+        /// The member that asked for it.
         asker: SocketAddr,
         /// The number to answer with.
         seq: u32,
@@ -42,32 +42,33 @@ pub enum RequestKind {
     },
     /// Our good-bye.
     Leave,
-    /// Whether somebody lives another life of our own name and host.
+    /// Whether a process runs another incarnation of our own name and host.
     CloneProbe,
     /// A call at a seed's address.
     Dial,
-    /// A ping that measures how long a datagram may be on the way.
+    /// A ping that measures how long a datagram may be on this path.
     PathProbe {
-        /// Padded to the longest; else the bare one beside it.
+        /// Padded to the full length; otherwise the bare ping beside it.
         long: bool,
     },
     /// A request for a part of the roster.
     Pull {
-        /// Which part.
+        /// The part.
         part: usize,
-        /// Up to which hash it asked.
+        /// The hash up to which it asked.
         until: u64,
     },
 }
 
 impl RequestKind {
-    /// Asked of whoever's turn it is, not because of a doubt: its end tells how good our paths are.
+    /// Whether it went to a member in its regular turn, not because of a doubt: its outcome shows how good our paths
+    /// are.
     pub fn is_first(self) -> bool {
         matches!(self, Self::Exchange | Self::ExtraProbe)
     }
 }
 
-/// The questions under way, in the order in which they were asked.
+/// The open requests, in the order in which they were sent.
 #[derive(Debug)]
 pub struct Requests {
     open: Vec<(u32, Request)>,
@@ -75,13 +76,13 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Numbers start at a random place, so that a late answer to an earlier
-    /// life of ours fits no question of this one.
+    /// Numbers start at a random place, so that a late answer to an earlier incarnation of ours matches no request of
+    /// this one.
     pub fn new(start: u32) -> Self {
         Self { open: Vec::new(), last: start }
     }
 
-    /// Notes a question and gives its number. 0 is never given: it means "no answer expected".
+    /// Notes a request and returns its number, which is never 0: 0 means "no answer expected".
     pub fn open(&mut self, request: Request) -> u32 {
         self.last = self.last.wrapping_add(1).max(1);
         if self.open.len() >= MOST {
@@ -91,7 +92,7 @@ impl Requests {
         self.last
     }
 
-    /// The question that an answer with this number belongs to.
+    /// Takes out the request that an answer with this number belongs to.
     pub fn answered(&mut self, seq: u32) -> Option<Request> {
         let place = self.place(seq)?;
         Some(self.open.remove(place).1)
@@ -101,7 +102,7 @@ impl Requests {
         self.open.get(self.place(seq)?).map(|(_, request)| request)
     }
 
-    /// Nobody is to be blamed if questions to a life of `subject` that is over stay unanswered.
+    /// An incarnation of `subject` is over: the requests to it may stay unanswered without blame.
     pub fn forgive(&mut self, subject: u64) {
         let own = |kind| {
             matches!(
@@ -114,13 +115,13 @@ impl Requests {
         }
     }
 
-    /// The same of all questions.
+    /// The same for all requests.
     pub fn forgive_all(&mut self) {
         let subjects: BTreeSet<u64> = self.open.iter().filter_map(|(_, request)| request.subject).collect();
         subjects.into_iter().for_each(|subject| self.forgive(subject));
     }
 
-    /// Takes out the questions whose time is up.
+    /// Takes out the requests whose time is up.
     pub fn expired(&mut self, now: Instant) -> Vec<Request> {
         if self.open.is_empty() {
             self.open.shrink_to(USUAL);
@@ -128,14 +129,14 @@ impl Requests {
         self.open.extract_if(.., |(_, c)| c.deadline <= now).map(|(_, c)| c).collect()
     }
 
-    /// Takes out the questions that were sent to `to`. Pulls wait for their time-out all the same: they are asked again
-    /// then, and whoever refuses at once would be asked again at once, a thousand times a second.
+    /// Takes out the requests that were sent to `to`. Pulls wait for their time-out all the same. They are repeated
+    /// then, and an address that refuses at once would otherwise be asked a thousand times a second.
     pub fn refused(&mut self, to: SocketAddr) -> Vec<Request> {
         let ends = |request: &Request| request.to == to && !matches!(request.kind, RequestKind::Pull { .. });
         self.open.extract_if(.., |(_, c)| ends(c)).map(|(_, c)| c).collect()
     }
 
-    /// Whether a helper has yet to say what it has heard of `subject`.
+    /// Whether a helper has yet to report on `subject`.
     pub fn waits_for_helpers(&self, subject: u64) -> bool {
         let helps = |(_, c): &(u32, Request)| {
             matches!(c.kind, RequestKind::Indirect { .. }) && c.subject == Some(subject)
@@ -147,7 +148,7 @@ impl Requests {
         self.open.iter().map(|(_, c)| c.deadline).min().unwrap_or(Instant::NEVER)
     }
 
-    /// We were away for a while; nobody can be blamed for that.
+    /// We were away for a while, and no member is to blame for that: deadlines move forward.
     pub fn shift(&mut self, by: core::time::Duration) {
         for (_, request) in &mut self.open {
             request.deadline += by;
@@ -159,7 +160,7 @@ impl Requests {
     }
 }
 
-/// Far more than a healthy node has open; bounds what a flood of requests can make us keep.
+/// Far more than a healthy node has open; bounds what a flood of requests makes us keep.
 const MOST: usize = 4096;
-/// Room that is kept when all is answered.
+/// Room that is kept when nothing is open.
 const USUAL: usize = 64;

@@ -1,15 +1,14 @@
-//! What a node uses again and again, so that in the quiet a datagram takes nothing from the heap
-//! but what it leaves with.
+//! Reused buffers: in the calm, a datagram allocates nothing on the heap except the bytes that are sent.
 
 use bytes::{Bytes, BytesMut};
 use heartsay_proto::{emptied, gossip};
 
-/// Buffers of one node. What is lent need not come back: the next one is then new.
+/// Buffers of one node. A buffer that was lent need not come back: the next one is then new.
 #[derive(Debug)]
 pub struct Scratch {
-    /// Cut into pieces from the front; whole again when nobody holds one.
+    /// Pieces are cut from the front; all of it is free again when no piece is held.
     bytes: BytesMut,
-    /// Empty, with room: one that comes and one that leaves.
+    /// Empty, with room: one for an exchange that arrives and one for an exchange that leaves.
     coming: gossip::Exchange,
     leaving: gossip::Exchange,
 }
@@ -20,30 +19,30 @@ impl Scratch {
         Self { bytes: BytesMut::with_capacity(PIECES), coming, leaving }
     }
 
-    /// A copy to be sliced and dropped soon: whoever keeps a slice keeps all that was copied.
+    /// A copy to be sliced and dropped soon: holding one slice keeps the whole copy alive.
     pub fn copy(&mut self, bytes: &[u8]) -> Bytes {
-        // From the front again, if nobody holds a piece.
+        // Starts from the front again, if no piece is held.
         let _ = self.bytes.try_reclaim(PIECES);
         self.bytes.extend_from_slice(bytes);
         self.bytes.split().freeze()
     }
 
-    /// An exchange to be filled by what comes.
+    /// A buffer for an exchange that arrives.
     pub fn coming(&mut self) -> gossip::Exchange {
         core::mem::take(&mut self.coming)
     }
 
-    /// An exchange to be filled with what leaves.
+    /// A buffer for an exchange that leaves.
     pub fn leaving(&mut self, step: u32) -> gossip::Exchange {
         gossip::Exchange { step, ..core::mem::take(&mut self.leaving) }
     }
 
-    /// Takes back what had come.
+    /// Takes the buffer of an arrived exchange back.
     pub fn has_come(&mut self, exchange: gossip::Exchange) {
         self.coming = emptied(exchange);
     }
 
-    /// Takes back what has left.
+    /// Takes the buffer of a sent packet back.
     pub fn has_left(&mut self, packet: gossip::Packet) {
         if let Some(gossip::packet::Body::Exchange(exchange)) = packet.body {
             self.leaving = emptied(exchange);
@@ -51,7 +50,7 @@ impl Scratch {
     }
 }
 
-/// Room for a datagram that came and for the pages of one that leaves.
+/// Room for a datagram that arrives and for the pages of one that leaves.
 const PIECES: usize = 2560;
 
 #[cfg(test)]
@@ -59,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_lies_where_the_last_one_lay_unless_somebody_holds_that() {
+    fn a_copy_reuses_the_place_of_the_last_one_unless_that_is_still_held() {
         let mut buffers = Scratch::new();
         let place = |bytes: &Bytes| bytes.as_ptr();
         let first = place(&buffers.copy(&[1; 2000]));

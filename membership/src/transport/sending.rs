@@ -1,4 +1,4 @@
-//! What leaves: a packet of ours, claims in it, the frame around it, and the way through every budget.
+//! Builds and sends packets: our head, the claims in it, the frame around it, and the way through every budget.
 
 use core::net::SocketAddr;
 use std::borrow::Cow;
@@ -16,17 +16,17 @@ use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::wire::{self, Detail, SHARE};
 
-/// What an answer says beside that which was asked.
+/// What an answer carries beside what was asked.
 #[derive(Debug, Default)]
 pub struct AnswerExtras {
-    /// What we say of quorum: to say it is to acknowledge the asker as a member.
+    /// Our vote. Sending it acknowledges the asker as a member.
     pub lease: Option<gossip::Lease>,
-    /// What we hold against the asker: it may not have heard.
+    /// Our accusations against the asker, which may not have heard of them.
     pub claim: Option<gossip::Claim>,
 }
 
 impl Context<'_> {
-    /// A packet of ours around `body`.
+    /// A packet from us around `body`.
     pub fn packet(&self, seq: u32, body: Option<Body>) -> gossip::Packet {
         let myself = self.roster.myself();
         gossip::Packet {
@@ -42,12 +42,13 @@ impl Context<'_> {
         }
     }
 
-    /// Seals and queues a datagram, unless that is more than may leave now.
+    /// Seals and queues a datagram, unless the limiter holds it back.
     pub fn send(&mut self, to: SocketAddr, packet: &gossip::Packet) {
         self.send_to_each(&[to], packet);
     }
 
-    /// The same datagram to several with paths alike. With a key each is sealed by itself.
+    /// Sends the same datagram to several addresses whose path limits are equal. With a key each copy is sealed
+    /// separately.
     pub fn send_to_each(&mut self, targets: &[SocketAddr], packet: &gossip::Packet) {
         let Some((last, others)) = targets.split_last() else { return };
         let mut packet = self.introduced(*last, packet);
@@ -77,7 +78,7 @@ impl Context<'_> {
         self.transport.out.push_back(Output::Transmit(Transmit { to, bytes: frame }));
     }
 
-    /// The frame around what was encoded last.
+    /// The last encoded packet in its frame.
     fn sealed(&mut self) -> Bytes {
         let mut nonce = [0; 24];
         if !self.core.config.keyring.is_empty() {
@@ -93,7 +94,7 @@ impl Context<'_> {
         self.claim_with(now, to, member, detail, usize::MAX)
     }
 
-    /// The same with at most `share` bytes of its state.
+    /// The same with at most `share` bytes of the member's state.
     pub fn claim_with(
         &self,
         now: Instant,
@@ -106,7 +107,7 @@ impl Context<'_> {
         wire::write_claim(now, member, detail, self.packet_limit(to).saturating_sub(HEADER), share)
     }
 
-    /// A packet to `to` in the making, around `body`.
+    /// A packet to `to` around `body`, to be filled.
     pub fn filler(&self, to: SocketAddr, seq: u32, body: Option<Body>) -> Option<Filler> {
         Filler::new(self.packet(seq, body), self.packet_limit(to)).ok()
     }
@@ -130,7 +131,7 @@ impl Context<'_> {
         }
     }
 
-    /// A ping that tells the subject what it is accused of, so that it can refute in its answer.
+    /// A ping with the accusations against the subject, so that its answer can refute them.
     pub fn ping(&mut self, now: Instant, subject: u64, to: SocketAddr, kind: RequestKind) {
         self.ping_about(now, subject, to, kind, Vec::new());
     }
@@ -144,7 +145,7 @@ impl Context<'_> {
         kind: RequestKind,
         about: Vec<u64>,
     ) {
-        // A pause that we forgive is no bad link.
+        // An acceptable pause is not evidence of a bad link.
         let look = kind == RequestKind::LinkProbe;
         let patience = if look {
             self.core.config.acceptable_pause
@@ -159,21 +160,22 @@ impl Context<'_> {
         if let Some(member) = self.roster.get(subject)
             && member.is_marked()
         {
-            // Beside a question to an elector it may have no room; probes say it.
+            // Beside a question to an elector there may be no room for it; probes carry it.
             let _ = filler.try_claim(self.claim(now, to, member, Detail::Thin));
         }
         self.core.stats.probes += 1;
         self.send(to, &filler.finish());
     }
 
-    /// The same packet with our record beside it, while not everybody knows our address.
+    /// The same packet with our record beside it, while not all members know our address.
     pub fn introduced<'a>(&self, to: SocketAddr, packet: &'a gossip::Packet) -> Cow<'a, gossip::Packet> {
         let introduced = |claim: &gossip::Claim| claim.subject == self.core.me && claim.body.is_some();
         if self.core.last_call >= self.transport.introduce_until || packet.claims.iter().any(introduced) {
             return Cow::Borrowed(packet);
         }
         let room = self.packet_limit(to).saturating_sub(packet.encoded_len() + CLAIM_HEADER);
-        // With as much state as most members have: who has not known us should not have to ask for it. Longer ones are asked for.
+        // With as much state as most members have, so that a member new to us need not ask for it. The rest of a longer
+        // state has to be asked for.
         let claim = wire::write_claim(self.core.last_call, self.roster.myself(), Detail::Full, room, SHARE);
         if claim.encoded_len() > room {
             return Cow::Borrowed(packet);

@@ -29,7 +29,7 @@ impl TokenBucket {
         usize::try_from(self.tokens / 1000).unwrap_or(usize::MAX)
     }
 
-    /// How many may leave at once when it is full.
+    /// How many may leave at once when the bucket is full.
     pub fn size(&self) -> usize {
         usize::try_from(self.per_second * PEAK).unwrap_or(usize::MAX)
     }
@@ -41,7 +41,7 @@ impl TokenBucket {
         u32::try_from(used.saturating_mul(10) / most.max(1)).unwrap_or(10)
     }
 
-    /// Takes `count` tokens, or none when there are not that many.
+    /// Takes `count` tokens, or none if there are fewer.
     pub fn take(&mut self, now: Instant, count: usize) -> bool {
         let fits = self.available(now) >= count;
         if fits {
@@ -57,7 +57,7 @@ impl TokenBucket {
     }
 }
 
-/// Bucket size, in seconds of the rate: a quiet node may answer one large event at once.
+/// Size of the bucket, in seconds of the rate: a quiet node may answer one large event at once.
 const PEAK: u64 = 4;
 
 #[cfg(test)]

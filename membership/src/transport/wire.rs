@@ -1,4 +1,4 @@
-//! Between claims on the wire and claims in the domain, and nothing else.
+//! Translates claims between the wire and the domain, and nothing else.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -16,16 +16,16 @@ use crate::roster::member::Member;
 use crate::roster::standing::{Accusation, Evidence, Marks, Restart, Standing};
 use crate::roster::state::{Delta, ENTRY_OVERHEAD, Entry};
 
-/// How much of a member to tell.
+/// How much of a member a claim carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// Marks only: for those who know the life.
+    /// Marks only: for receivers that know the incarnation.
     Thin,
-    /// Marks and the state after a version: for those who know the life.
+    /// Marks and the state after a version: for receivers that know the incarnation.
     Since(u64),
-    /// Everything: for those who may not know it.
+    /// Everything: for receivers that may not know the incarnation.
     Full,
-    /// Everything but old changes, where not all fit: what has just changed, for those who know the rest.
+    /// Everything, but without the oldest changes if not all fit: the latest changes, for receivers that know the rest.
     Latest,
 }
 
@@ -39,7 +39,7 @@ pub fn read_claim(now: Instant, claim: gossip::Claim) -> Result<Claim, Rejected>
     let marks = Marks { left: claim.left, down: claim.down.checked_sub(1), restart, accusations };
     let mut standing = Standing { heartbeat: claim.heartbeat, ..Standing::default() };
     if marks != Marks::default() {
-        // Through the order of claims, so that what was read keeps its rules.
+        // Merged by the order of claims, so that the result keeps its rules.
         standing.join(&Standing { marks, ..standing.clone() });
     }
     let newest = claim.newest.max(claim.version);
@@ -60,7 +60,7 @@ pub fn read_claim(now: Instant, claim: gossip::Claim) -> Result<Claim, Rejected>
     })
 }
 
-/// What we say about `member`: at most `room` bytes in all, and `share` of its state.
+/// Our claim about `member`: at most `room` bytes in all, and `share` of them for its state.
 pub fn write_claim(
     now: Instant,
     member: &Member,
@@ -82,7 +82,7 @@ pub fn write_claim(
     if matches!(detail, Detail::Full | Detail::Latest) {
         claim.body = Some(write_life(&member.incarnation));
     }
-    // Nearly never: the weakest of many accusations are left to the next datagram.
+    // Nearly never needed: the weakest of many accusations wait for the next datagram.
     while !claim.accusations.is_empty() && claim.encoded_len() > room {
         claim.accusations.pop();
     }
@@ -91,7 +91,7 @@ pub fn write_claim(
         Detail::Since(version) => version,
         Detail::Full | Detail::Latest => 0,
     };
-    // What is not there needs no room, and most have nothing.
+    // A missing part needs no room, and most claims have none.
     let more = !member.state.is_known_to(since);
     let versions = VERSIONS_TOLD * (1 + length(member.state.version()));
     let room = if more { room.saturating_sub(claim.encoded_len() + versions).min(share) } else { 0 };
@@ -105,7 +105,7 @@ pub fn write_claim(
     claim
 }
 
-/// "Nobody keeps this life any more."
+/// Says that no member keeps a record of this incarnation any more.
 pub fn write_forgotten(subject: u64, generation: Generation) -> gossip::Claim {
     gossip::Claim { subject, generation, forgotten: true, ..gossip::Claim::default() }
 }
@@ -118,7 +118,7 @@ pub fn write_ip(address: SocketAddr) -> Bytes {
     }
 }
 
-/// An address from the wire; `None` for what [`heartsay_proto::decode_packet`] would have refused.
+/// An address from the wire; `None` for one that [`heartsay_proto::decode_packet`] would have refused.
 pub fn read_address(ip: &[u8], port: u32) -> Option<SocketAddr> {
     let port = u16::try_from(port).ok()?;
     let ip = match ip.len() {
@@ -143,7 +143,7 @@ fn read_life(generation: Generation, body: &gossip::Body) -> Result<Incarnation,
     };
     let mut incarnation =
         Incarnation::new(name, HostId(u128::from_be_bytes(host_id)), generation, address, schedule);
-    // A count beyond what is ever said says nothing.
+    // A count too large for the field means nothing.
     incarnation.moves = u8::try_from(body.moves).unwrap_or(0);
     Ok(incarnation)
 }
@@ -192,7 +192,7 @@ fn write_accusation(now: Instant, accusation: &Accusation) -> gossip::Accusation
     gossip::Accusation { by: accusation.by, basis: accusation.basis, kind, weak: accusation.weak, silent_ms }
 }
 
-/// Rounded up, so that a time that goes round does not become shorter by that alone.
+/// Rounded up, so that passing the time on does not shorten it.
 fn write_restart(now: Instant, restart: Restart) -> u32 {
     let left_ms = restart.until.micros_since(now).div_ceil(1000);
     u32::try_from(left_ms).unwrap_or(u32::MAX).saturating_add(1)
@@ -208,8 +208,8 @@ fn write_entry((key, entry): (SmolStr, Entry)) -> gossip::Entry {
     gossip::Entry { key: key.into(), value: entry.value.unwrap_or_default(), version: entry.version, deleted }
 }
 
-/// Longest key and value together that a claim of at most `room` bytes can tell to those who know the life: beside many
-/// accusations it has to wait.
+/// Longest key and value together that fit a claim of at most `room` bytes to a receiver that knows the incarnation.
+/// Beside many accusations the entry has to wait.
 pub fn longest_entry(room: usize) -> usize {
     room.saturating_sub(THIN + VERSIONS_TOLD * (1 + length(Version::MAX)) + ENTRY_OVERHEAD)
 }
@@ -219,12 +219,12 @@ fn length(number: u64) -> usize {
     (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-/// A claim tells at most so many: from which on, up to which, and the newest.
+/// Versions in a claim, at most three: from which, up to which, and the newest.
 const VERSIONS_TOLD: usize = 3;
 /// A claim without identity, accusations and state, at most.
 const THIN: usize = 44;
-/// Longer silences need not be told apart; keeps a hostile number from mattering.
+/// Longer silences need not be told apart; the bound makes a hostile number harmless.
 const LONGEST_SILENCE: Duration = Duration::from_secs(600);
-/// Bytes of each state that come with a record, so that longer ones do not keep the others waiting: three or four records share
-/// a datagram then, and of most members it is everything. The rest comes by remainder.rs.
+/// Bytes of each state that come with a record. The limit keeps long states from delaying the others: three or four
+/// records share a datagram, and for most members it is the whole state. The rest is fetched by remainder.rs.
 pub const SHARE: usize = 256;
