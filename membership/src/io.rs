@@ -1,7 +1,7 @@
-//! What goes into the machine and what comes out.
+//! The interface of the node: inputs, commands, outputs, events and refusals.
 //!
-//! The whole contract: *hand in one input with the time, then call
-//! `poll_output` until it says [`Output::Timeout`]; only then wait.*
+//! The whole contract: *hand in one input with the time, then call `poll_output` until it says [`Output::Timeout`];
+//! only then wait.*
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -17,7 +17,7 @@ use crate::quorum::{Electorate, QuorumStatus};
 use crate::roster::standing::Status;
 use crate::roster::state::{KeyChange, StateError};
 
-/// One thing that happened in the world.
+/// One thing that happened outside the node.
 #[derive(Debug)]
 pub enum Input<'a> {
     /// A datagram arrived.
@@ -27,7 +27,7 @@ pub enum Input<'a> {
         /// The whole frame, as received.
         bytes: &'a [u8],
     },
-    /// The kernel of the host at `to` answered that nobody listens there.
+    /// The kernel of the host at `to` answered that no process listens there.
     Refused {
         /// Where our datagram was going.
         to: SocketAddr,
@@ -37,62 +37,64 @@ pub enum Input<'a> {
         /// Where our datagram was going.
         to: SocketAddr,
     },
-    /// The time asked for by [`Output::Timeout`] has come. Harmless when early.
+    /// The time given by [`Output::Timeout`] has come. Harmless when early.
     Timeout,
-    /// What the wall clock says now. Wanted at the start and about once a minute.
+    /// The present time of the wall clock. Needed at the start and about once a minute.
     WallClock {
         /// Unix time in milliseconds.
         unix_ms: u64,
     },
-    /// A wish of the operator or of the program around the machine.
+    /// A request by the operator or by the program around the node.
     Command(Command),
 }
 
-/// A wish of the operator.
+/// A request by the operator or the program.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Addresses at which the operator says that other members are, as resolved right now and best first. Replaces those of
-    /// before. They are called first and every time. Those at which nobody can be ([`is_reachable`](crate::is_reachable))
-    /// are left out, here and in the other commands that take addresses.
+    /// The operator's addresses of other members, as resolved right now and best first. They replace the earlier ones.
+    /// Seeds are called first, and every time. Addresses at which no member can be
+    /// ([`is_reachable`](crate::is_reachable)) are left out, here and in the other commands that take addresses.
     Seeds(Vec<SocketAddr>),
-    /// Addresses of peers of an earlier life. Replaces those of before. They are called beside the seeds, and dropped when
-    /// they never answer.
+    /// Addresses of peers from an earlier run. They replace the earlier ones. They are called beside the seeds, and
+    /// dropped if they never answer.
     Remembered(Vec<SocketAddr>),
     /// Dial these addresses at once, in addition to the seeds.
     Join(Vec<SocketAddr>),
     /// Say good-bye; answered by [`Event::LeaveDone`].
     Leave,
-    /// Say that this life ends and the next begins within this time, at most a minute, in which the others wait and raise no
-    /// alarm; answered by [`Event::LeaveDone`].
+    /// Announce that this incarnation ends and the next begins within this time, at most a minute. The others wait for
+    /// that time and raise no alarm. Answered by [`Event::LeaveDone`].
     Restart(Duration),
-    /// Drop a member that is down or has left, everywhere.
+    /// Drop a member that is down or has left, on all members.
     Forget(Name),
     /// Change the member's own state. `None` deletes the key.
     Set(Vec<(String, Option<Vec<u8>>)>),
-    /// The member is reached at this address from now on. It begins a later life there, in which its heartbeat, state and
-    /// quorum go on; the others report an update. Answered by [`Event::Readdressed`], unless nothing has changed.
+    /// From now on the member is reached at this address. It begins a later incarnation there, in which its heartbeat,
+    /// state and quorum go on; the others report an update. Answered by [`Event::Readdressed`], unless nothing has
+    /// changed.
     Readdress(SocketAddr),
-    /// Whether to beat. `false` when that for which this member stands is out of
-    /// order: its heartbeat stands still and questions stay unanswered, so that
-    /// the others call it down although its agent runs. `true` brings it back.
+    /// Whether to beat. `false` suspends the heartbeat, for when the service that this member stands for is out of
+    /// order: the heartbeat stands still and requests stay unanswered, so that the others call the member down although
+    /// its agent runs. `true` resumes it.
     Beat(bool),
-    /// Who votes from now on; `None`: no quorum kept. The only way to change what was stated. Until all members have been
-    /// told the same, none of them counts the votes of those told otherwise.
+    /// The electorate from now on; `None`: no quorum is kept. The only way to change the electorate of a running node.
+    /// Until all members have been given the same one, members with different electorates do not count each other's
+    /// votes.
     Expect(Option<Electorate>),
-    /// The roster that an earlier life of this member had agreed on, from [`Event::Agreed`]. Without an electorate that
-    /// follows the cluster, or once this life has agreed on one, it changes nothing.
+    /// The roster that an earlier run of this member had agreed on, from [`Event::Agreed`]. It changes nothing if the
+    /// electorate does not follow the cluster, or if this run has already agreed on a roster.
     Agreed(Vec<Name>),
 }
 
-/// One thing for the world to do.
+/// One thing for the driver to do.
 #[derive(Debug)]
 #[must_use]
 pub enum Output {
     /// Send this datagram.
     Transmit(Transmit),
-    /// Something changed that a program or a person may care about.
+    /// A change that a program or a person may care about.
     Event(Event),
-    /// Nothing more now; call again with [`Input::Timeout`] at this time.
+    /// Nothing more for now; call again with [`Input::Timeout`] at this time.
     Timeout(Instant),
 }
 
@@ -105,15 +107,15 @@ pub struct Transmit {
     pub bytes: Bytes,
 }
 
-/// What changed in the view, or about ourselves.
+/// A change in the view, or of this node itself.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A member's entry changed.
     Member(MemberEvent),
     /// Quorum was gained, lost, or became unclear.
     Quorum(QuorumStatus),
-    /// The agreed roster has changed: these vote from now on, by name. To be kept for the next start and handed back by
-    /// [`Command::Agreed`]; empty when none is to be kept.
+    /// The agreed roster has changed: these members vote from now on, by name. Keep it for the next start and hand it
+    /// back by [`Command::Agreed`]; empty when there is none to keep.
     Agreed(Vec<Name>),
     /// First complete view of the cluster after the start. It always comes: a node that has no other member to look for has a
     /// complete view in its first round.
@@ -121,47 +123,48 @@ pub enum Event {
         /// Members in the view, this one included.
         members: usize,
     },
-    /// The others do not count us as a member any more, and why; `None`: they do again.
+    /// The others no longer count us as a member, and why; `None`: they do again.
     Outside(Option<Outside>),
-    /// Our name is held by another living host, or by a copy of ours; we are not taken in. Said once for each.
+    /// Our name is held by another live host, or by a copy of ours, and we are not accepted. Reported once for each
+    /// holder.
     NameRefused {
         /// The host that holds the name.
         holder: HostId,
-        /// Where it lives.
+        /// The address of that host.
         address: SocketAddr,
         /// Its generation.
         generation: Generation,
     },
-    /// Peers say that our clock is more than a day ahead of theirs; they do not take us in.
+    /// Peers say that our clock is more than a day ahead of theirs, and do not accept us.
     ClockRefused,
-    /// Somebody knew a later life of ours than this one: the generation was
-    /// raised above it and must be kept for the next start.
+    /// A peer knew a later incarnation of ours than this one. The generation was raised above it and must be kept for
+    /// the next start.
     GenerationRaised(Generation),
     /// Our address has changed, and with it our generation, which must be kept for the next start.
     Readdressed {
-        /// Where others reach us from now on.
+        /// The address at which others reach us from now on.
         address: SocketAddr,
-        /// That of the life at this address.
+        /// The generation of the incarnation at this address.
         generation: Generation,
     },
-    /// Our life lay more than a day ahead of our own clock and of that of peers, who refused it: another one has begun,
-    /// now. This number must replace the one that is kept, though it is lower.
+    /// Our generation lay more than a day ahead of our own clock and of the clocks of peers, who refused it. Another
+    /// incarnation has begun now. This number must replace the kept one, although it is lower.
     GenerationReset(Generation),
-    /// Long datagrams to and from this address get lost while short ones arrive, or no longer so; all of them:
-    /// [`Node::narrow_paths`](crate::Node::narrow_paths).
+    /// Long datagrams to and from this address get lost while short ones arrive, or no longer do.
+    /// [`Node::narrow_paths`](crate::Node::narrow_paths) lists all such paths.
     PathLimited {
         /// The address at the other end.
         to: SocketAddr,
-        /// Whether it is so.
+        /// Whether the path is narrow now.
         narrow: bool,
     },
-    /// Most others look silent at once: probably it is us. Verdicts are held.
+    /// Most other members look silent at once, probably because we are cut off. Verdicts are held.
     Isolated(bool),
     /// We were not scheduled for this long; all waiting times were extended by it.
     Stalled(Duration),
-    /// The good-bye, or the word that we restart, was acknowledged by `acknowledged` of `asked` peers, or time is up.
+    /// The good-bye, or the announced restart, was acknowledged by `acknowledged` of `asked` peers, or its time is up.
     LeaveDone {
-        /// Peers that said they have it.
+        /// Peers that have confirmed it.
         acknowledged: usize,
         /// Peers that were told directly.
         asked: usize,
@@ -173,17 +176,17 @@ pub enum Event {
 pub struct MemberEvent {
     /// What happened.
     pub kind: MemberEventKind,
-    /// Whom it concerns.
+    /// The member.
     pub name: Name,
-    /// Which life.
+    /// Its incarnation.
     pub generation: Generation,
     /// The highest heartbeat known.
     pub heartbeat: Heartbeat,
     /// Status after the change.
     pub status: Status,
-    /// With `Down` and `Fenced`, where a fence is kept: whether its lease has run out for certain.
+    /// With `Down` and `Fenced`, if a fence is kept: whether the member's lease has certainly run out.
     pub fenced: Option<bool>,
-    /// Accusers or deciders, by name; empty where nobody in particular.
+    /// Names of the accusers or of the members that decided; empty if there are none.
     pub by: Vec<Name>,
     /// With `Update`: which values changed.
     pub changed: Vec<KeyChange>,
@@ -196,59 +199,59 @@ pub struct MemberEvent {
 pub enum MemberEventKind {
     /// A name that was not in the view.
     Join,
-    /// Accused, not yet judged.
+    /// Accused, no verdict yet.
     Suspect,
-    /// Accusation or verdict undone by a newer heartbeat.
+    /// A newer heartbeat has cancelled the accusation or the verdict.
     Alive,
-    /// Called down.
+    /// A verdict says that it is down.
     Down,
     /// Said good-bye.
     Left,
-    /// A later life of a known name.
+    /// A later incarnation of a known name.
     Restart,
-    /// Its state (zone, tags) changed; what the protocol keeps there for itself is no update.
+    /// Its state (zone, tags) changed. A change of the protocol's own keys is no update.
     Update,
     /// Dropped from the view.
     Forgotten,
-    /// It is down, and by now its lease has run out for certain.
+    /// It is down, and by now its lease has certainly run out.
     Fenced,
 }
 
-/// Why an input was not taken. The machine's state is as before; the driver
-/// logs, counts, and goes on.
+/// Why an input, or one claim of a datagram, was refused. What was refused has changed nothing; the driver logs it,
+/// counts it, and goes on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    /// Not a datagram of ours. A peer's, or the network's fault; normal at a low rate.
+    /// Not a datagram of this protocol and cluster. A peer's or the network's fault; normal at a low rate.
     #[error("datagram not understood: {0}")]
     Decode(#[from] DecodeError),
     /// A name that breaks the rules. A peer's fault.
     #[error("bad name: {0}")]
     Name(#[from] NameError),
-    /// A value over its limit. The caller's, or a peer's fault.
+    /// A value over its limit. The caller's or a peer's fault.
     #[error("bad state: {0}")]
     State(#[from] StateError),
-    /// A life that begins more than a day in our future.
+    /// An incarnation that begins more than a day in our future.
     #[error("generation of {name} lies {ahead_ms} ms ahead of our clock")]
     FarFuture {
-        /// Whose.
+        /// Its name.
         name: Name,
-        /// By how much.
+        /// By how many milliseconds.
         ahead_ms: u64,
     },
-    /// More heartbeats than its life can have had. A peer's fault.
+    /// More heartbeats than the incarnation can have had. A peer's fault.
     #[error("implausible heartbeat for member {subject:016x}")]
     Implausible {
         /// Name hash of the member.
         subject: u64,
     },
-    /// Name held by another living host. An operator's fault (cloned image, two hosts of one name).
+    /// A name held by another live host. An operator's fault (cloned image, two hosts with one name).
     #[error("{name} is held by host {holder}, which is alive; host {newcomer} was refused")]
     DuplicateName {
         /// The contested name.
         name: Name,
-        /// Who holds it.
+        /// The host that holds it.
         holder: HostId,
-        /// Who wants it.
+        /// The host that wants it.
         newcomer: HostId,
     },
     /// More members than the configured cap.
@@ -256,28 +259,28 @@ pub enum Rejected {
     Full {
         /// Configured cap.
         cap: usize,
-        /// Who did not fit.
+        /// The member that did not fit.
         name: Name,
     },
-    /// An answer to nothing we asked, or a datagram seen before.
+    /// An answer without an open request, or a datagram seen before.
     #[error("stale or unexpected {what}")]
     Unexpected {
         /// Kind of message.
         what: &'static str,
     },
-    /// A datagram that claims to come from ourselves.
+    /// A datagram with our own incarnation as its sender.
     #[error("a datagram carries our own life tag but came from {from}")]
     Echo {
         /// Where it came from.
         from: SocketAddr,
     },
-    /// A command names nobody in the view.
+    /// A command names a member that is not in the view.
     #[error("no member is called {0}")]
     UnknownMember(Name),
     /// Only members that are down or have left can be forgotten.
     #[error("{name} is {status}; only a member that is down or has left can be forgotten")]
     StillHere {
-        /// Who.
+        /// The member.
         name: Name,
         /// Its status.
         status: Status,
@@ -314,8 +317,8 @@ impl Rejected {
         }
     }
 
-    /// The words of [`reason`](Self::reason) for datagrams that were understood and refused; before it come those of
-    /// [`DecodeError::REASONS`].
+    /// The values of [`reason`](Self::reason) for datagrams that were understood and refused. The values for datagrams
+    /// that were not understood are [`DecodeError::REASONS`].
     pub const REASONS: [&'static str; 7] =
         ["bad-state", "far-future", "implausible", "duplicate-name", "full", "unexpected", "echo"];
 }

@@ -1,11 +1,11 @@
-//! A claim: what a member says about one incarnation of another, in the words of the roster.
+//! A claim: what one member says about one incarnation of another, in the roster's terms.
 
 use crate::identity::Generation;
 use crate::roster::incarnation::Incarnation;
 use crate::roster::standing::Standing;
 use crate::roster::state::Delta;
 
-/// What somebody says about one life of one member.
+/// A statement about one incarnation of one member.
 #[derive(Clone, Debug)]
 pub struct Claim {
     pub subject: u64,
@@ -16,11 +16,12 @@ pub struct Claim {
     pub delta: Option<Delta>,
 }
 
-/// More heartbeats than the shortest interval allows since the life began, clocks a day apart.
+/// Upper bound on heartbeats: as many as the shortest interval allows since the incarnation began, for clocks a day
+/// apart.
 pub fn heartbeat_limit(unix_ms: u64, generation: u64) -> u64 {
     unix_ms.saturating_add(FARTHEST_START_MS).saturating_sub(generation) / SHORTEST_INTERVAL_MS + (1 << 20)
 }
 
-/// A life that begins later than so many milliseconds from now is refused: one of the two clocks is wrong.
+/// An incarnation that begins later than this many milliseconds from now is refused: one of the two clocks is wrong.
 pub const FARTHEST_START_MS: u64 = 24 * 3600 * 1000;
 pub const SHORTEST_INTERVAL_MS: u64 = 10;

@@ -1,9 +1,8 @@
-//! Stable 64-bit hashes: of names, of lives, of standings.
+//! Stable 64-bit hashes of names, incarnations and standings.
 //!
-//! SipHash-1-3 with fixed keys, because every agent must come to the same
-//! value. Keys differ by purpose, so that one kind never passes for another.
-//! Fingerprints of pages are wrapping sums of these: order does not matter,
-//! and a page's sum follows from its members.
+//! All of them are SipHash-1-3 with fixed keys, because every agent must compute the same value. The keys differ by
+//! purpose, so that a hash of one kind never passes for another. Fingerprints of pages are wrapping sums of these
+//! hashes: order does not matter, and a page's sum follows from its members.
 
 use core::hash::Hasher;
 use core::net::IpAddr;
@@ -15,16 +14,15 @@ use crate::roster::incarnation::Incarnation;
 use crate::roster::member::Member;
 use crate::roster::standing::Status;
 
-/// Where a name stands in the roster.
+/// The hash by which the roster is sorted.
 pub fn of_name(name: &Name) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(0, NAME);
     hasher.write(name.as_str().as_bytes());
     hasher.finish()
 }
 
-/// Tag of one life of one member: everything that never changes in it, in the
-/// lower half; the upper half is that of the name's hash, so that tags are
-/// found and sorted like names.
+/// Tag of one incarnation of one member. The lower half is a hash of everything that never changes in it. The upper
+/// half is that of the name's hash, so that tags are found and sorted like names.
 pub fn of_life(incarnation: &Incarnation) -> u64 {
     let [host_low, host_high] = halves(incarnation.host_id.0);
     let schedule = incarnation.schedule;
@@ -42,7 +40,7 @@ pub fn of_life(incarnation: &Incarnation) -> u64 {
     (incarnation.hash & UPPER) | (hasher.finish() & !UPPER)
 }
 
-/// Stamp of what is said about a life beside its heartbeat: state version and standing.
+/// Stamp of the claims about an incarnation except its heartbeat: state version and standing.
 pub fn of_standing(member: &Member) -> u32 {
     let mut hasher = SipHasher13::new_with_keys(member.incarnation.tag, STANDING);
     hasher.write_u64(member.state.version());
@@ -51,16 +49,16 @@ pub fn of_standing(member: &Member) -> u32 {
     u32::from_le_bytes([a, b, c, d])
 }
 
-/// Standing as one number, as it travels in a list: 0 alive, otherwise
-/// 4 * basis + 0 restarting, 1 suspect, 2 down, 3 left.
+/// Standing as one number, as it travels in a list: 0 alive, otherwise 4 * basis + 0 restarting, 1 suspect, 2 down, 3
+/// left.
 pub fn standing_code(member: &Member) -> u64 {
     let marks = member.marks();
     match member.standing() {
         Status::Alive => 0,
-        // Never that of the alive.
+        // Never 0, the code of an alive member.
         Status::Restarting => marks.restart.map_or(0, |word| word.basis).max(1).wrapping_mul(4),
         Status::Suspect => {
-            // Who accuses may differ from view to view; that it is accused should not.
+            // The accusers may differ from view to view; that the member is accused should not.
             let basis = marks.that_count().map(|a| a.basis).max().unwrap_or(0);
             basis.wrapping_mul(4).wrapping_add(1)
         }
@@ -69,14 +67,14 @@ pub fn standing_code(member: &Member) -> u64 {
     }
 }
 
-/// How much `observer` is drawn to watch `subject`: rendezvous hashing.
+/// How strongly `observer` is drawn as a witness of `subject`: rendezvous hashing.
 pub fn of_pair(subject: u64, observer: u64) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(subject, PAIR);
     hasher.write_u64(observer);
     hasher.finish()
 }
 
-/// Mark of a key of a member's state.
+/// Mark of a key in a member's state.
 pub fn of_key(key: &str) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(0, KEY);
     hasher.write(key.as_bytes());

@@ -1,8 +1,12 @@
-//! When a member's newest heartbeat was due, and until when nobody need worry: all that a round reads of most members.
+//! Heartbeat tracks: when a member's newest heartbeat was due, and until when its silence needs no check. A round reads
+//! nothing else of most members.
 //!
-//! Picture: a nurse's chart with one line a bed. Pages of heartbeats are written and read a thousand
-//! lines at a time, several times a second, and once a second somebody asks who is silent; so the lines lie
-//! together, and the band of a member is looked at only when its line says so.
+//! Picture: a ward chart with one line for each bed. It is read many times a day; a patient's file is fetched only when
+//! the chart says so.
+//!
+//! Pages of heartbeats are written and read a thousand members at a time, several times a second, and once a second all
+//! members are checked for silence. So the tracks lie together in memory, and the member itself is read only if its
+//! track requires it.
 
 use heartsay_proto::ages::Age;
 
@@ -12,39 +16,39 @@ use crate::roster::incarnation::Schedule;
 use crate::roster::member::{Member, signed};
 use crate::roster::standing::Status;
 
-/// The newest heartbeat of a member as a time on its line ([`Schedule`]), and whether it beats at all.
+/// The newest heartbeat of a member as a time in its [`Schedule`], and whether the member still beats.
 ///
-/// Sixteen bytes: of a thousand members 250 lines of cache.
+/// Sixteen bytes: the tracks of a thousand members fill 250 cache lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(Rust, packed(4))]
 pub struct HeartbeatTrack {
     /// When its newest heartbeat was due, in milliseconds of its owner's wall clock.
     due_ms: i64,
-    /// Milliseconds between heartbeats, and in the three lowest bits how it stands. Zero milliseconds: heartbeats so
-    /// far off that they cannot be counted here; pages then leave it out, which the coder may.
+    /// Milliseconds between heartbeats, and in the three lowest bits the standing. Zero milliseconds: the heartbeats
+    /// are too far off to be counted here, and pages leave the member out, which the coder allows.
     packed: u32,
-    /// Before this moment its silence surprises nobody, in [`TICK`]s of our clock: a bound, and often much too early.
+    /// Before this moment, in [`TICK`]s of our clock, its silence is not surprising: a bound, and often much too early.
     next_check: u32,
 }
 
-/// The interval of the one before, ready to divide by: most members beat at the same one, and a multiplication takes a
-/// third of a division's time. (Lemire, Kaser and Kurz, Faster remainder by direct computation, 2019: with 64 bits of the
-/// reciprocal, rounded up, the quotient of any two numbers of 32 bits is exact.)
+/// The interval of the last track, ready for division. Most members have the same interval, and a multiplication takes
+/// a third of a division's time. (Lemire, Kaser and Kurz, Faster remainder by direct computation, 2019: with 64 bits of
+/// the reciprocal, rounded up, the quotient of any two numbers of 32 bits is exact.)
 #[derive(Clone, Copy, Debug)]
 pub struct IntervalDivider {
-    /// As in a track, less what does not matter of how it stands.
+    /// The packed field of that track, without the bits that do not matter here.
     halved: u32,
-    /// 2^64 by the interval, rounded up.
+    /// 2^64 divided by the interval, rounded up.
     reciprocal: u64,
 }
 
 impl IntervalDivider {
-    /// Before the first.
+    /// The value before the first track.
     pub const UNKNOWN: Self = Self { halved: u32::MAX, reciprocal: 0 };
 
-    /// Of one with an interval of two milliseconds or more.
+    /// For a track with an interval of two milliseconds or more.
     fn of(track: HeartbeatTrack) -> Self {
-        // By two at the least, 2^64 divided and rounded up is below 2^64.
+        // The divisor is at least two, so 2^64 divided by it and rounded up is below 2^64.
         let reciprocal = u64::MAX / u64::from(track.interval_ms().max(2)) + 1;
         Self { halved: track.packed >> GONE_BIT, reciprocal }
     }
@@ -65,7 +69,7 @@ impl HeartbeatTrack {
         };
         let mut track = Self::at(&member.incarnation.schedule, member.heartbeat, stands);
         if !member.has_history() {
-            // Only its next heartbeat can give it one.
+            // Only its next heartbeat can give it a history.
             track.no_check_until_heard();
         }
         track
@@ -93,7 +97,7 @@ impl HeartbeatTrack {
         self.packed & STANDS == ALIVE
     }
 
-    /// Restarting, down or left: it beats no more.
+    /// Whether it is restarting, down or left, and so beats no more.
     pub fn is_gone(self) -> bool {
         self.packed & STANDS == GONE
     }
@@ -102,24 +106,24 @@ impl HeartbeatTrack {
         self.packed >> STANDS_BITS
     }
 
-    /// Whether nobody need ask the detector. `now` in [`TICK`]s.
+    /// Whether the detector need not be asked. `now` in [`TICK`]s.
     pub fn needs_no_check(self, now: u64) -> bool {
         now < self.next_check.into()
     }
 
     /// Before `until` the detector need not be asked.
     pub fn set_next_check(&mut self, until: Instant) {
-        // Beyond what fits it is asked each time.
+        // A time that does not fit means a check every time.
         self.next_check = u32::try_from(ticks(until)).unwrap_or(0);
     }
 
-    /// Whatever happens, the detector need not be asked before the member is heard again.
+    /// The detector need not be asked before the member is heard again.
     pub fn no_check_until_heard(&mut self) {
         self.next_check = u32::MAX;
     }
 
-    /// How many heartbeats it is behind its line at `unix_ms` of its time ([`nominal`]), negative when it is ahead.
-    /// Nothing is said of one that beats no more.
+    /// How many heartbeats it is behind its schedule at `unix_ms` of its time ([`nominal`]); negative when it is ahead.
+    /// A member that beats no more is left out.
     pub fn age(self, unix_ms: i64, divider: &mut IntervalDivider) -> Age {
         if self.packed >> GONE_BIT != divider.halved {
             let interval = self.interval_ms();
@@ -138,15 +142,15 @@ impl HeartbeatTrack {
         }
     }
 
-    /// By how many milliseconds the heartbeat of a member that is `age` rounds behind its line at `unix_ms` of its time
-    /// ([`nominal`]) goes beyond what we know; negative when it is not news. Any number when nothing is said of it.
+    /// How many milliseconds a reported heartbeat lies beyond the one we know. The report says that the member is `age`
+    /// rounds behind its schedule at `unix_ms` of its time ([`nominal`]). Negative when that is not news; meaningless
+    /// when the age was left out.
     pub fn beyond(self, unix_ms: i64, age: Age) -> i64 {
         let rounds = age.rounds_or_any().wrapping_add(1).wrapping_mul(self.interval_ms().into());
         (unix_ms - self.due_ms).wrapping_sub(rounds)
     }
 
-    /// By how many heartbeats a member is ahead that is so many milliseconds [`beyond`](Self::beyond) what we know.
-    /// `None`: it is not.
+    /// The number of heartbeats in so many milliseconds [`beyond`](Self::beyond) what we know. `None`: no news.
     pub fn steps(self, beyond: i64, divider: &mut IntervalDivider) -> Option<u64> {
         let (beyond, interval) = (u64::try_from(beyond).ok()?, u64::from(self.interval_ms()));
         if interval < 2 {
@@ -155,7 +159,7 @@ impl HeartbeatTrack {
         if self.packed >> GONE_BIT != divider.halved {
             *divider = IntervalDivider::of(self);
         }
-        // Whether it is one or several nobody can guess, so there is no short way for one.
+        // One or several is unpredictable, so there is no shortcut for one.
         let more = match u32::try_from(beyond) {
             Ok(beyond) => divider.divide(beyond),
             Err(_) => beyond / interval,
@@ -163,9 +167,9 @@ impl HeartbeatTrack {
         Some(more + 1)
     }
 
-    /// So many heartbeats more, as they came out of [`steps`](Self::steps).
+    /// Adds as many heartbeats as [`steps`](Self::steps) returned.
     pub fn advance(&mut self, steps: u64) {
-        // No further than where the line is at the time told, less the age told: overflows nothing.
+        // The result is at most the schedule at the reported time less the reported age, so nothing overflows.
         self.due_ms += steps.cast_signed() * i64::from(self.interval_ms());
     }
 }
@@ -181,12 +185,13 @@ fn due_ms(schedule: &Schedule, heartbeat: Heartbeat) -> Option<i64> {
     begun.checked_add(beats.checked_mul(schedule.interval_ms.max(1).into())?)
 }
 
-/// A time on a member's line from which ages are counted, as both ends of a conversation have it: its own when it spoke.
+/// The time in a member's schedule from which ages are counted, equal at both ends of an exchange: the member's own
+/// time when it spoke.
 pub fn nominal(schedule: &Schedule, heartbeat: Heartbeat) -> i64 {
     signed(schedule.unix_ms_of(heartbeat)).min(FARTHEST_MS.cast_signed())
 }
 
-/// How a member stands, as a track says it: that it beats no more is a bit of its own.
+/// Standing of a member in its track. That it beats no more is a bit of its own.
 const STANDS_BITS: u32 = 3;
 const STANDS: u32 = (1 << STANDS_BITS) - 1;
 const ALIVE: u32 = 0;
@@ -194,11 +199,11 @@ const ACCUSED: u32 = 1;
 const SUSPECT: u32 = 2;
 const GONE_BIT: u32 = 2;
 const GONE: u32 = 1 << GONE_BIT;
-/// Times beyond that are left out: 36 million years after 1970.
+/// Later times are left out: 36 million years after 1970.
 const FARTHEST_MS: u64 = 1 << 60;
-/// More than the wire lets pass.
+/// More than the wire allows.
 const LONGEST_INTERVAL_MS: u32 = 1 << 20;
-/// Microseconds in a tick, as a power of two: 66 ms. Eight years of them fit.
+/// Microseconds in a tick, as a power of two: 66 ms. Eight years of ticks fit.
 const TICK: u32 = 16;
 
 #[cfg(test)]
@@ -220,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_is_what_the_line_says_less_what_is_known() {
+    fn an_age_is_the_schedule_less_the_known_heartbeat() {
         for unix_ms in [0, 997_899, 997_900, 999_999, 1_000_000, 1_000_699, 1_000_700, 9_000_000, 1 << 49] {
             for heartbeat in [0, 3, 4, 1_000] {
                 let line = 3 + (unix_ms - 1_000_000_i64).div_euclid(700);
@@ -235,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_is_exact_whatever_was_divided_by_before() {
+    fn an_age_is_exact_after_any_earlier_division() {
         let mut divider = IntervalDivider::UNKNOWN;
         let ends = |around: i64| [around - 1, around, around + 1];
         let intervals =
@@ -252,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_told_an_age_finds_the_heartbeat_that_it_was_made_of() {
+    fn a_reported_age_gives_back_the_heartbeat_that_it_was_made_of() {
         for unix_ms in [900_000, 1_000_000, 1_000_699, 1_000_700, 1 << 49] {
             for (known, told) in [(0, 0), (3, 4), (4, 3), (5, 5), (7, 9), (2, 1_000)] {
                 let age = age(track(&REFERENCE, told), unix_ms).unwrap();
@@ -266,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn who_beats_no_more_is_left_out_and_heard_all_the_same() {
+    fn a_member_that_beats_no_more_is_left_out_but_still_heard() {
         let gone = HeartbeatTrack::at(&REFERENCE, 3, GONE);
         assert_eq!(age(gone, 1_000_000), None);
         assert_eq!(ahead(gone, 1_000_000, -2), Some(2));
@@ -295,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_calm_until_the_tick_before_the_moment_and_never_longer() {
+    fn no_check_is_needed_until_the_tick_before_the_moment_and_never_longer() {
         let mut track = track(&REFERENCE, 3);
         for until in [0, 65_535, 65_536, 3_000_000, 1 << 47, (1 << 48) - 1, 1 << 48, u64::MAX] {
             track.set_next_check(Instant::from_micros(until));
@@ -306,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_sixteen_bytes() {
+    fn a_track_takes_sixteen_bytes() {
         assert_eq!(size_of::<HeartbeatTrack>(), 16);
     }
 }

@@ -1,4 +1,4 @@
-//! One life of a member, from a start to its end, and the line on which its heartbeats lie.
+//! One incarnation of a member, from a start to its end, and the schedule of its heartbeats.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -6,23 +6,23 @@ use core::time::Duration;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::roster::fingerprint;
 
-/// What never changes during one life of a member.
+/// What never changes during one incarnation of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incarnation {
     pub name: Name,
     pub host_id: HostId,
     pub generation: Generation,
-    /// Together its address; a `SocketAddr` takes twice as much.
+    /// Together its address; a `SocketAddr` takes twice as much room.
     ip: IpAddr,
     port: u16,
     pub schedule: Schedule,
-    /// How many lives right before this one, each one generation lower, were of the same process, which has only
-    /// moved to another address. Not part of the tag: earlier agents do not know it.
+    /// How many incarnations right before this one, each one generation lower, belong to the same process, which only
+    /// moved to another address. Not part of the tag, because earlier agents do not know this field.
     pub moves: u8,
     /// Hash of the name: the key and the order of the roster.
     pub hash: u64,
-    /// Upper half of the name's hash, then a hash of all of the above: equal
-    /// tags mean the same life, and tags sort like names.
+    /// The upper half of the name's hash, then a hash of all of the above. Equal tags mean the same incarnation, and
+    /// tags sort like names.
     pub tag: u64,
 }
 
@@ -41,36 +41,36 @@ impl Incarnation {
         incarnation
     }
 
-    /// The next life of the same process, at another address. Its heartbeats go on.
+    /// The next incarnation of the same process, at another address. Its heartbeats go on.
     pub fn moved(&self, address: SocketAddr) -> Self {
         let generation = self.generation.saturating_add(1);
         let incarnation = Self::new(self.name.clone(), self.host_id, generation, address, self.schedule);
-        // Past the last that can be said it looks like a restart, once.
+        // The count wraps after the largest value of the field; the member then once looks restarted.
         Self { moves: self.moves.wrapping_add(1), ..incarnation }
     }
 
-    /// Whether this is a later life of the same process as `earlier`.
+    /// Whether this is a later incarnation of the same process as `earlier`.
     pub fn continues(&self, earlier: &Self) -> bool {
         let later = self.generation.checked_sub(earlier.generation);
         self.host_id == earlier.host_id && later.is_some_and(|by| (1..=u64::from(self.moves)).contains(&by))
     }
 
-    /// Whether it has held its name for longer than `other`, of another host, as everybody can tell.
+    /// Whether it has held its name for longer than `other`, of another host. All members come to the same answer.
     pub fn is_before(&self, other: &Self) -> bool {
         let since = |incarnation: &Self| (incarnation.schedule.unix_ms, incarnation.host_id);
         since(self) < since(other)
     }
 
-    /// Where others reach it.
+    /// Its gossip address.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port)
     }
 }
 
-/// The line on which a member's heartbeats lie, in its own wall-clock time.
+/// A member's heartbeat schedule, in its own wall-clock time.
 ///
-/// Both ends of a conversation know it, so both predict the same heartbeat for
-/// the same nominal time, and only the difference (the age, in rounds) travels.
+/// Both ends of an exchange know it. So both predict the same heartbeat for the same nominal time, and only the
+/// difference (the age, in rounds) travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(Rust, packed(4))]
 pub struct Schedule {
@@ -81,7 +81,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Time on the line at which `heartbeat` is due.
+    /// The time at which `heartbeat` is due.
     pub fn unix_ms_of(&self, heartbeat: Heartbeat) -> u64 {
         let beats = i128::from(heartbeat) - i128::from(self.heartbeat);
         let ms = i128::from(self.unix_ms).saturating_add(beats.saturating_mul(i128::from(self.interval_ms)));
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_life_continues_those_of_its_own_process_and_no_others() {
+    fn an_incarnation_continues_its_own_process_and_no_other() {
         let schedule = Schedule { unix_ms: 1_000, heartbeat: 0, interval_ms: 1000 };
         let at = |last| SocketAddr::from(([10, 0, 0, last], 4327));
         let incarnation = |host, generation| {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_is_due_on_a_line_that_begins_with_the_life() {
+    fn a_heartbeat_is_due_by_a_schedule_that_begins_with_the_incarnation() {
         let schedule = Schedule { unix_ms: 1_000_000, heartbeat: 3, interval_ms: 1000 };
         assert_eq!(
             [3, 77, 0].map(|heartbeat| schedule.unix_ms_of(heartbeat)),

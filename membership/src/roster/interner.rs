@@ -1,9 +1,8 @@
-//! Bodies of records that never change, kept once however many hold them.
+//! Interns the immutable bodies of records: equal ones are kept once, however many nodes hold them.
 //!
-//! An agent is alone in its process and shares with nobody but itself. The
-//! simulator runs thousands of nodes that all know the same lives: there, one
-//! copy serves all (10,000 members seen by 10,000 would otherwise be 14 GB of
-//! equal names and addresses).
+//! An agent is alone in its process and shares nothing. The simulator runs thousands of nodes that all know the same
+//! incarnations, and there one copy serves all (10,000 members seen by 10,000 would otherwise be 14 GB of equal names
+//! and addresses).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,20 +10,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::roster::incarnation::Incarnation;
 use crate::roster::state::State;
 
-/// Where equal bodies are found. Clones are the same place.
+/// A table of equal bodies. Clones are the same table.
 ///
-/// Sharing is never seen from outside: a body is only shared after it was
-/// compared. It keeps the last body of every life until it is dropped.
+/// Sharing has no visible effect: a body is only shared after it was compared. The table keeps the last body of every
+/// incarnation until it is dropped.
 #[derive(Clone, Debug, Default)]
 pub struct Interner {
     table: Option<Arc<Mutex<Table>>>,
 }
 
-/// The last bodies of each life, by its tag.
+/// The last bodies of each incarnation, by its tag.
 type Table = BTreeMap<u64, (Arc<Incarnation>, State)>;
 
 impl Interner {
-    /// A place to be shared by all nodes that get a clone of it. The default shares nothing.
+    /// A table to be shared by all nodes that get a clone of it. The default shares nothing.
     #[must_use]
     pub fn shared() -> Self {
         Self { table: Some(Arc::default()) }
@@ -47,7 +46,7 @@ impl Interner {
         }
     }
 
-    /// The state of `incarnation` has changed: perhaps somebody else holds the same.
+    /// The state of `incarnation` has changed: another node may hold the same one.
     pub(crate) fn intern_state(&self, incarnation: &Incarnation, state: &mut State) {
         let Some(table) = &self.table else { return };
         let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,10 @@
-//! One entry of the roster: a life, what is said of it, and what we ourselves have seen of it.
+//! A member of the roster: its incarnation, the claims about it, and what this node itself has seen of it.
 //!
-//! Picture: a patient's wrist band and file. Whoever looks after a thousand each second
-//! walks along the bands; the file is fetched when there is something to write. A round reads
+//! Picture: a patient's wrist band and file. A nurse with a thousand patients walks along the bands; a file is fetched
+//! only to write in it.
+//!
+//! [`Member`] is the band, the hot half, and [`MemberCold`] the file, the cold half. A round reads only the hot half of
+//! members about which only the heartbeat is news.
 //! nothing but the band of members of whom there is no news but their heartbeat.
 
 use core::hint::black_box;
@@ -18,35 +21,34 @@ use crate::roster::incarnation::Incarnation;
 use crate::roster::standing::{Marks, Standing, Status, UNMARKED};
 use crate::roster::state::State;
 
-/// A member as one observer keeps it: its band, and by way of it the file.
-// In this order: who fetches a band touches both its ends (ages.rs).
+/// A member as one observer keeps it: the hot half, with a pointer to the cold half.
+// In this order, because a prefetch touches both ends (ages.rs).
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Member {
     /// Highest heartbeat known.
     pub heartbeat: Heartbeat,
-    /// Silence of the heartbeat in the merged view.
+    /// The silence of the heartbeat in the merged view.
     pub detector: Detector,
-    /// Our local time, in microseconds, of its heartbeat 0: the earliest that
-    /// the arrivals of late allow.
+    /// The time of its heartbeat 0 on our clock, in microseconds: the earliest that recent arrivals allow.
     first_beat_at: i64,
     cold: Box<MemberCold>,
 }
 
-/// What is seldom read of a member.
-// What is smaller than a word shares one with a moment: 56 bytes, the most that a chunk of 64 holds.
+/// The half of a member that is seldom read.
+// Fields smaller than a word share one with a moment: 56 bytes, the most that an allocation of 64 holds.
 #[derive(Clone, Debug)]
 pub struct MemberCold {
     pub incarnation: Arc<Incarnation>,
     pub state: State,
-    /// Nothing, of nearly all.
+    /// `None` for nearly all members.
     marks: Option<Box<Marks>>,
     pub path: Path,
-    /// Since when the status is what it is.
+    /// When it took this status.
     since: CompactInstant,
-    /// Status as last reported. Set by `Roster::set_status`, which keeps count.
+    /// Status as last reported. Set by `Roster::set_status`, which keeps the census.
     pub status: Status,
-    /// Stamp of what is said about it: pages add them up.
+    /// Stamp of the claims about it; pages add the stamps up.
     pub stamp: u32,
 }
 
@@ -88,7 +90,7 @@ impl From<CompactInstant> for Instant {
     }
 }
 
-/// The band has the file's words.
+/// The hot half gives access to the cold half.
 impl Deref for Member {
     type Target = MemberCold;
 
@@ -136,8 +138,7 @@ impl Member {
         member
     }
 
-    /// To be called after any change of marks or state; heartbeats of a member
-    /// in good standing need it not.
+    /// Call it after any change of marks or state. Heartbeats of a member in good standing do not need it.
     pub fn restamp(&mut self) {
         self.stamp = fingerprint::of_standing(self);
     }
@@ -150,27 +151,27 @@ impl Member {
         self.incarnation.tag
     }
 
-    /// Where it says that it is, so that witnesses may come from elsewhere.
+    /// The zone in its state, so that witnesses can come from other zones.
     pub fn zone(&self) -> Option<&[u8]> {
         self.state.get(ZONE)
     }
 
-    /// Since when the status is what it is.
+    /// When it took its status.
     pub fn since(&self) -> Instant {
         self.since.into()
     }
 
-    /// What is reported of it from now on.
+    /// Sets the status that is reported from now on.
     pub fn report(&mut self, now: Instant, status: Status) {
         (self.status, self.since) = (status, now.into());
     }
 
-    /// What was said of it beside its heartbeat.
+    /// The claims about it except its heartbeat.
     pub fn marks(&self) -> &Marks {
         self.marks.as_deref().unwrap_or(&UNMARKED)
     }
 
-    /// Whether anything was said of it that no heartbeat has cancelled.
+    /// Whether there are claims about it that no heartbeat has cancelled.
     pub fn is_marked(&self) -> bool {
         self.marks.is_some()
     }
@@ -180,7 +181,7 @@ impl Member {
         self.marks().status(self.heartbeat)
     }
 
-    /// Takes marks in, by THE order of claims. True if any of them was news.
+    /// Merges marks by THE order of claims. True if any of them was news.
     pub fn mark(&mut self, marks: &Marks) -> bool {
         if self.marks.is_none() && *marks == UNMARKED {
             return false;
@@ -199,26 +200,26 @@ impl Member {
         self.restamp();
     }
 
-    /// Begins another life of ours, without leaving the roster.
+    /// Begins another incarnation of this node, without leaving the roster.
     pub fn begin_life(&mut self, incarnation: Arc<Incarnation>) {
         self.incarnation = incarnation;
         self.keep(Marks::default());
     }
 
-    /// Goes on in a later life of the same process, with this state: what was measured on the path to its earlier
-    /// address, and said against it there, is void.
+    /// Continues in a later incarnation of the same process, with this state. The measurements on the path to its
+    /// earlier address, and the claims against it there, are void.
     pub fn follow(&mut self, incarnation: Arc<Incarnation>, state: State, config: &Config) {
         self.state = state;
         (self.path.rtt, self.path.reachable) = (RttEstimator::new(&config.rtt), None);
         self.begin_life(incarnation);
     }
 
-    /// Alive, or accused and not judged: takes part in the cluster.
+    /// Whether it is alive, or suspect, and so takes part in the cluster.
     pub fn is_present(&self) -> bool {
         matches!(self.status, Status::Alive | Status::Suspect)
     }
 
-    /// Takes a heartbeat that is news; false when it is none.
+    /// Takes a heartbeat if it is news; false if it is not.
     pub fn advance(&mut self, now: Instant, heartbeat: Heartbeat, detector: &DetectorConfig) -> bool {
         let Some(steps) = heartbeat.checked_sub(self.heartbeat).filter(|s| *s > 0) else {
             return false;
@@ -232,7 +233,7 @@ impl Member {
         true
     }
 
-    /// Takes so many more heartbeats, on its band alone: of a member that has nothing to refute.
+    /// Takes this many more heartbeats in the hot half only, for a member that has nothing to refute.
     pub fn beat(&mut self, now: Instant, steps: u64, interval_ms: u32, detector: &DetectorConfig) {
         let before = self.detector.last();
         self.heartbeat = self.heartbeat.saturating_add(steps);
@@ -240,8 +241,8 @@ impl Member {
         self.anchor(before, now, interval_ms);
     }
 
-    /// Whether enough of its heartbeats were seen to be surprised by a silence. A
-    /// newcomer's first ones come quickly, by burst and by its own calls.
+    /// Whether enough of its heartbeats were seen to judge a silence. A newcomer's first ones come quickly, by
+    /// broadcast and by its own calls.
     pub fn has_history(&self) -> bool {
         match &self.detector {
             Detector::Phi(phi) => phi.samples() >= RHYTHM,
@@ -249,15 +250,15 @@ impl Member {
         }
     }
 
-    /// Our local time, in microseconds, of its heartbeat 0: the earliest that the arrivals of late allow.
+    /// The time of its heartbeat 0 on our clock, in microseconds: the earliest that recent arrivals allow.
     pub fn first_beat_at(&self) -> i64 {
         self.first_beat_at
     }
 
-    /// Takes in the arrival of its heartbeat at `now`; the one before it came at `before`.
+    /// Takes the arrival of its heartbeat at `now`; the one before arrived at `before`.
     ///
-    /// What arrived quickest is forgotten little by little, as clocks drift: if theirs is slow, a line that is never moved
-    /// would one day say that beats which are yet to be made were made long ago.
+    /// The quickest arrival is forgotten gradually, because clocks drift. If the member's clock is slow, an estimate
+    /// that never moves would one day claim that future heartbeats were made long ago.
     fn anchor(&mut self, before: Instant, now: Instant, interval_ms: u32) {
         let beats = i64::try_from(self.heartbeat).ok();
         let beaten = beats.and_then(|beats| beats.checked_mul(micros_of(interval_ms)));
@@ -268,7 +269,7 @@ impl Member {
     }
 }
 
-/// Touches what is to be read of some members: their files, and then their lives.
+/// Touches what will be read of some members: their cold halves, and then their incarnations.
 pub fn touch_cold(members: &[&Member]) {
     members.iter().for_each(|member| _ = black_box(member.stamp));
     members.iter().for_each(|member| _ = black_box(member.hash()));
@@ -286,7 +287,7 @@ pub fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Key of the state in which a member says its zone.
+/// Key of the state that holds a member's zone.
 pub const ZONE: &str = "zone";
 /// Intervals from which a rhythm is known. With fewer, everybody who has just met
 /// everybody asks after all of them once the first hurry is over (simulator,
