@@ -289,14 +289,13 @@ pub fn signed(value: u64) -> i64 {
 
 /// Key of the state that holds a member's zone.
 pub const ZONE: &str = "zone";
-/// Intervals from which a rhythm is known. With fewer, everybody who has just met
-/// everybody asks after all of them once the first hurry is over (simulator,
-/// `quiet` at 500 members: 160 needless probes each).
+/// Number of intervals that make a history. With fewer, members that have just met would all probe each other once the
+/// first exchanges are over (simulator, `quiet` at 500 members: 160 needless probes each).
 const RHYTHM: u32 = 8;
-/// Of the time that passes, one part in so many is added to the quickest arrival: 122 in a million, more than the
+/// This fraction of the time that passes is added to the quickest arrival: 122 in a million, which is more than the
 /// clocks of two hosts drift apart, and half a second between two direct calls in the largest clusters.
 const FORGET: u64 = 8192;
-/// The last that a [`CompactInstant`] can say.
+/// The last moment that a [`CompactInstant`] can hold.
 const LATEST_MICROS: u64 = (1 << 56) - 1;
 
 #[cfg(test)]
@@ -311,15 +310,15 @@ mod tests {
     use crate::roster::incarnation::Schedule;
 
     #[test]
-    fn a_band_is_shorter_than_a_line_of_cache_and_its_file_is_small() {
+    fn the_hot_half_is_shorter_than_a_cache_line_and_the_cold_half_is_small() {
         assert_eq!(size_of::<Member>(), 48);
-        // Sizes at which the allocator rounds up by nothing; a life has two counters in front (memory.rs).
+        // At these sizes the allocator wastes nothing; an incarnation has two counters in front (memory.rs).
         assert!(size_of::<MemberCold>() <= 56, "{}", size_of::<MemberCold>());
         assert!(size_of::<Incarnation>() <= 104, "{}", size_of::<Incarnation>());
     }
 
     #[test]
-    fn a_moment_is_told_again_and_none_is_later_than_the_last() {
+    fn a_moment_survives_compaction_and_none_is_later_than_the_last() {
         for micros in [0, 1, 1 << 32, LATEST_MICROS] {
             assert_eq!(
                 Instant::from(CompactInstant::from(Instant::from_micros(micros))),
@@ -330,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn the_quickest_arrival_counts_until_a_clock_may_have_drifted_away_from_it() {
+    fn the_quickest_arrival_counts_until_a_clock_may_have_drifted() {
         let config = Config::new(Cluster::new("line").unwrap(), Profile::Lan);
         let schedule = Schedule { unix_ms: 1, heartbeat: 0, interval_ms: 1000 };
         let incarnation =
@@ -339,7 +338,7 @@ mod tests {
         let at = |s: f64| Instant::EPOCH + Duration::from_secs_f64(s);
         let mut member = Member::new(at(1.1), Arc::new(incarnation), standing, State::default(), &config);
         assert_eq!(member.first_beat_at(), 100_000);
-        // Its clock is slow by a part in 10,000, and as the network has it most beats come late and a few at once.
+        // Its clock is slow by one part in 10,000, and the network delivers most heartbeats late and a few at once.
         let late = |beat: i32| if beat % 50 == 0 { 0.1 } else { 2.3 };
         let beats = (2..100_000).map(|beat| f64::from(beat) * 1.0001 + late(beat));
         for (beat, heard) in (2..).zip(beats) {

@@ -1,13 +1,14 @@
-//! Who is in the cluster: the members, sorted by the hash of their name.
+//! The roster: the members of the cluster, sorted by the hash of their name.
 //!
-//! Everybody who knows the same lives has them in the same order, and any
-//! range of hashes (a page) has the same sum of tags (its fingerprint). So two
-//! sides find out in eight bytes whether they mean the same members, and can
-//! then speak of them by position.
+//! All members that know the same incarnations have them in the same order, and any range of hashes (a page) has the
+//! same sum of tags (its fingerprint). So two sides find out in eight bytes whether they mean the same members, and can
+//! then name them by position.
 //!
-//! Picture: a card index. Each shard holds an equal range of hashes; there are
-//! twice as many when they get too full. A page of the wire is some shards, or part of one. A newcomer moves the cards
-//! of one shard only (`shard.rs`).
+//! Picture: a card index whose drawers each hold an equal range of hashes, and which gets twice as many drawers when
+//! they are too full.
+//!
+//! A drawer is a shard. A page on the wire is several shards, or a part of one. A newcomer moves the entries of one
+//! shard only (`shard.rs`).
 
 pub mod claim;
 pub mod fingerprint;
@@ -46,9 +47,9 @@ use crate::roster::tombstones::Tombstones;
 /// The members, ourselves included.
 #[derive(Debug)]
 pub struct Roster {
-    /// Our own name.
+    /// The hash of our own name.
     me: u64,
-    /// `1 << bits` of them, by the first `bits` bits of the hash.
+    /// `1 << bits` shards, by the first `bits` bits of the hash.
     shards: Vec<Shard>,
     bits: u32,
     len: usize,
@@ -58,46 +59,46 @@ pub struct Roster {
     interner: Interner,
 }
 
-/// How many members have which status, the node itself included.
+/// How many members have each status, this node included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Nothing speaks against them.
+    /// Nothing counts against them.
     pub alive: u32,
-    /// They said that they restart.
+    /// They announced a restart.
     pub restarting: u32,
-    /// Accused, and not judged yet.
+    /// Accused, without a verdict yet.
     pub suspect: u32,
-    /// Judged.
+    /// A verdict says that they are down.
     pub down: u32,
     /// Said good-bye, and not forgotten yet.
     pub left: u32,
 }
 
-/// What taking a claim has done.
+/// The effect of a claim on the roster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing that we did not know.
+    /// Nothing new.
     Same,
-    /// We know better, and the one who said it should be told.
+    /// We know better, and its sender should be told.
     Stale,
-    /// It is about a life that we do not know, and does not say enough to take it in.
+    /// It is about an incarnation that we do not know, and does not say enough to add it.
     Unknown,
-    /// The member was dropped, or a stone set for one we never had.
+    /// The member was dropped, or a tombstone set for one that we never had.
     Forgotten,
     /// A name that we did not have.
     New,
-    /// A later life of a name that we had.
+    /// A later incarnation of a name that we had.
     Restarted,
-    /// A later life of the same process, which is at another address now.
+    /// A later incarnation of the same process, now at another address.
     Moved {
-        /// Where it was.
+        /// The earlier address.
         from: SocketAddr,
     },
-    /// The same life; what of it changed.
+    /// The same incarnation; what of it changed.
     Changed {
         /// Its heartbeat advanced.
         heartbeat: bool,
-        /// Something of its state is new to us, and may be to others.
+        /// Part of its state is new to us, and may be to others.
         state: bool,
         /// Values of its state that changed.
         values: Vec<KeyChange>,
@@ -132,12 +133,12 @@ impl Roster {
         self.get(self.me).expect("we are in our own roster")
     }
 
-    /// Whether we have said good-bye, for good or until the next incarnation.
+    /// Whether we have said good-bye, for good or for a restart.
     pub fn is_leaving(&self) -> bool {
         matches!(self.myself().status, Status::Left | Status::Restarting)
     }
 
-    /// The names of those that are known.
+    /// The names of those hashes that are known.
     pub fn names(&self, hashes: &[u64]) -> Vec<Name> {
         hashes
             .iter()
@@ -146,7 +147,7 @@ impl Roster {
             .collect()
     }
 
-    /// Whether there are more members than one exchange speaks of.
+    /// Whether there are more members than one exchange can cover.
     pub fn exceeds_one_exchange(&self) -> bool {
         self.len > COARSE * 2
     }
@@ -160,24 +161,25 @@ impl Roster {
         self.shards.iter().flat_map(|shard| &shard.members)
     }
 
-    /// Everybody with the hash of the name.
+    /// All members, each with the hash of its name.
     pub fn entries(&self) -> impl Iterator<Item = (u64, &Member)> {
         self.shards.iter().flat_map(|shard| shard.hashes().zip(&shard.members))
     }
 
-    /// The hashes of those in good standing.
+    /// The hashes of the members in good standing.
     pub fn alive(&self) -> impl Iterator<Item = u64> {
         let shards = self.shards.iter();
         let all = shards.flat_map(|shard| shard.index.iter().zip(&shard.tracks));
         all.filter(|(_, track)| track.is_alive()).map(|(entry, _)| entry.hash)
     }
 
-    /// Whether anybody has said in which zone it is.
+    /// Whether any member has ever set a zone.
     pub fn is_zoned(&self) -> bool {
         self.shards.iter().any(|shard| shard.zoned)
     }
 
-    /// The hashes of those present whose silence has become surprising. It is of members with a rhythm only.
+    /// The hashes of present members whose silence has become surprising. Only members with enough history are
+    /// considered.
     pub fn overdue(&mut self, now: Instant, config: &DetectorConfig) -> Vec<u64> {
         let mut overdue = Vec::new();
         let ticks = heartbeat_track::ticks(now);
@@ -187,7 +189,7 @@ impl Roster {
                     continue;
                 }
                 if !member.has_history() {
-                    // Only its next heartbeat can give it one.
+                    // Only its next heartbeat can give it a history.
                     track.no_check_until_heard();
                 } else if member.detector.is_overdue(now, config) {
                     overdue.push(member.hash());
@@ -199,7 +201,7 @@ impl Roster {
         overdue
     }
 
-    /// Takes our own absence off everybody's silence.
+    /// Subtracts our own absence from the silence of all members.
     pub fn shift(&mut self, now: Instant, away: Duration) {
         for member in self.shards.iter_mut().flat_map(|shard| &mut shard.members) {
             member.detector.shift(now, away);
@@ -217,8 +219,8 @@ impl Roster {
         shard.member_mut(shard.find(hash).ok()?)
     }
 
-    /// Touches all that will be looked for, step by step: what lies far away is then on its way together, and is not waited for
-    /// one by one.
+    /// Touches, step by step, all that the lookups of these hashes will read. The cache misses then overlap instead of
+    /// being waited for one by one.
     pub fn touch(&self, hashes: &[u64]) {
         for hash in hashes {
             if let Some(shard) = self.shards.get(self.shard_of(*hash)) {
@@ -246,7 +248,7 @@ impl Roster {
         None
     }
 
-    /// The member whose life has this tag, by its hash.
+    /// The member whose incarnation has this tag, by the hash of its name.
     pub fn by_tag(&self, tag: u64) -> Option<u64> {
         // Tags share the upper half with the hash by which the roster is sorted.
         let shard = self.shards.get(self.shard_of(tag))?;
@@ -255,7 +257,7 @@ impl Roster {
         same.find(|entry| entry.tag() == tag).map(|entry| entry.hash)
     }
 
-    /// Gives a member another status.
+    /// Sets a member's status.
     pub fn set_status(&mut self, now: Instant, hash: u64, status: Status) {
         let Some(mut member) = self.get_mut(hash) else { return };
         let before = member.status;
@@ -275,18 +277,18 @@ impl Roster {
         self.parts(bits, prefix).flat_map(|(shard, range)| shard.members.get(range).unwrap_or_default())
     }
 
-    /// Their tracks, shard by shard.
+    /// The tracks of those members, shard by shard.
     pub fn tracks(&self, bits: u32, prefix: u32) -> impl Iterator<Item = &[HeartbeatTrack]> {
         self.parts(bits, prefix).map(|(shard, range)| shard.tracks.get(range).unwrap_or_default())
     }
 
-    /// How many they are.
+    /// The number of those members.
     pub fn page_len(&self, bits: u32, prefix: u32) -> usize {
         self.parts(bits, prefix).map(|(_, range)| range.len()).sum()
     }
 
-    /// The shards of a page with their numbers and the places of its members, to note heartbeats of those in good
-    /// standing, which no index entry speaks of. For everything else there is [`Self::get_mut`].
+    /// The shards of a page, their numbers, and the places of the page's members in them. For noting heartbeats of
+    /// members in good standing, which do not change the index. Anything else needs [`Self::get_mut`].
     pub fn parts_mut(
         &mut self,
         bits: u32,
@@ -307,7 +309,7 @@ impl Roster {
         Some((number, self.shards.get(number)?.find(hash).ok()?))
     }
 
-    /// Sums over a page.
+    /// Digest of a page.
     pub fn sums(&self, bits: u32, prefix: u32) -> RangeDigest {
         let part = |(shard, range): (&Shard, Range<usize>)| {
             if range.len() == shard.index.len() {
@@ -333,17 +335,16 @@ impl Roster {
         &self.tombstones
     }
 
-    /// One fingerprint of everything: who, and in what standing.
+    /// One fingerprint of everything: the members and their standings.
     pub fn fingerprint(&self) -> u64 {
         let page = self.sums(0, 0);
         page.lives ^ u64::from(page.stamps).rotate_left(32)
     }
 
-    /// Takes a claim about somebody else. The statuses before and after are
-    /// the caller's to compare and to report.
+    /// Applies a claim about another member. The caller compares the statuses before and after, and reports the change.
     ///
     /// # Errors
-    /// A name held by another living host, a full roster, a value over its limit; nothing was changed.
+    /// The name is held by another live host, the roster is full, or a value is over its limit; nothing was changed.
     pub fn apply(&mut self, now: Instant, claim: Claim, config: &Config) -> Result<Change, Rejected> {
         let buried = self.tombstones.generation(claim.subject);
         if claim.forgotten {
@@ -394,13 +395,13 @@ impl Roster {
         if let Some(incarnation) = &claim.incarnation
             && incarnation.tag != member.tag()
         {
-            // Two lives of one name began in the same millisecond. Whoever came first stays.
+            // Two incarnations of one name began in the same millisecond. The first to arrive stays.
             return Err(duplicate(&member, incarnation.host_id));
         }
         merge(now, &mut member, &claim, config, interner)
     }
 
-    /// Drops a member and remembers that it is gone.
+    /// Drops a member and sets a tombstone for it.
     pub fn bury(&mut self, now: Instant, hash: u64) -> Option<Member> {
         let member = self.remove(hash)?;
         self.tombstones.bury(now, hash, member.incarnation.generation);
@@ -419,7 +420,7 @@ impl Roster {
         Some(member)
     }
 
-    /// Gives back the room that was kept for newcomers.
+    /// Gives back the room that was reserved for newcomers.
     pub fn fit(&mut self) {
         self.shards.iter_mut().for_each(Shard::fit);
     }
@@ -443,7 +444,7 @@ impl Roster {
         }
     }
 
-    /// Takes a newcomer in, at the place of its shard where it belongs.
+    /// Inserts a newcomer at its place in its shard.
     fn insert(
         &mut self,
         now: Instant,
@@ -466,7 +467,7 @@ impl Roster {
         Ok(Change::New)
     }
 
-    /// More shards when they are too full, fewer when they are nearly empty.
+    /// Doubles the shards when they are too full, and halves them when they are nearly empty.
     fn resize(&mut self) {
         while self.len > SHARD << self.bits {
             self.bits += 1;
@@ -486,7 +487,7 @@ impl Roster {
         shard_of(self.bits, hash)
     }
 
-    /// The shards that a page covers, and of each the places that belong to the page.
+    /// The shards that a page covers, and in each the places that belong to the page.
     fn parts(&self, bits: u32, prefix: u32) -> impl Iterator<Item = (&Shard, Range<usize>)> + Clone {
         let (shards, from, to) = self.span(bits, prefix);
         let shards = self.shards.get(shards).unwrap_or_default();
@@ -527,20 +528,20 @@ impl Census {
     }
 }
 
-/// Which side knows more, from what a list says of one life.
+/// Which side knows more about one incarnation, by the entry in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Comparison {
-    /// We know something that they do not.
+    /// We know something that the other side does not.
     pub tell: bool,
-    /// They know something that we do not.
+    /// The other side knows something that we do not.
     pub ask: bool,
 }
 
-/// Compares what we hold with a line of their list.
+/// Compares our record with an entry of the other side's list.
 pub fn compare(member: &Member, version: u64, standing: u64) -> Comparison {
     let mine = standing_code(member);
     let state = member.state.version().cmp(&version);
-    // An accusation or verdict based on a heartbeat that we have seen surpassed is no news.
+    // An accusation or verdict whose basis is below a heartbeat that we know is no news.
     let basis: Heartbeat = standing / 4;
     let theirs_is_news =
         standing != 0 && standing != mine && (standing % 4 == 3 || basis >= member.heartbeat);
@@ -550,7 +551,7 @@ pub fn compare(member: &Member, version: u64, standing: u64) -> Comparison {
     }
 }
 
-/// Goes on with a later life of the same process.
+/// Continues with a later incarnation of the same process.
 fn follow(
     now: Instant,
     member: &mut Member,
@@ -595,7 +596,7 @@ fn merge(
     if heartbeat || state || standing {
         return Ok(Change::Changed { heartbeat, state, values, standing });
     }
-    // Whoever still holds against it what a heartbeat has refuted should hear the heartbeat.
+    // If the sender still holds something that a heartbeat has refuted, it should learn the heartbeat.
     let refuted = claim.standing.heartbeat < member.heartbeat && claim.standing.status() != member.standing();
     Ok(if refuted { Change::Stale } else { Change::Same })
 }
@@ -608,10 +609,12 @@ fn first_state(delta: Option<&Delta>) -> Result<State, Rejected> {
     Ok(state)
 }
 
-/// Whether another host's life of its name is refused. Of one that is suspect not for ever: whoever tells of another has
-/// seen ours down, and nobody may be left to agree with us that it is. At once, when the other is down too and takes nothing
-/// from anybody; or else when ours has had all the time that there is to refute. If it lives, it begins anew when it hears of
-/// the other.
+/// Whether the holder keeps its name against an incarnation of another host.
+///
+/// A suspect does not keep it without end: the sender of the other's claim has seen the holder down, and perhaps no
+/// member is left to agree with us on a verdict. It loses the name at once if the other is down too, and so takes
+/// nothing from a live host. Otherwise it loses the name after all the time that a refutation may need. If the holder
+/// is alive, it begins anew when it hears of the other.
 fn keeps_its_name(now: Instant, member: &Member, other: &Standing) -> bool {
     match member.status {
         Status::Alive | Status::Restarting => true,
@@ -631,11 +634,11 @@ fn duplicate(holder: &Member, newcomer: HostId) -> Rejected {
     }
 }
 
-/// So long a suspect keeps its name against a host that lives: several times what a verdict takes where there is anybody to
-/// give it, and what a refutation takes under any loss that we stand.
+/// How long a suspect keeps its name against a live host: several times what a verdict takes if there are members to
+/// give it, and what a refutation takes under any loss that the protocol tolerates.
 const NAME_KEPT: Duration = Duration::from_secs(30);
-/// Most members of a page on average: the fingerprints then cost at most a
-/// bit per member, and a page of them in the worst coding fits half a datagram.
+/// Most members of a page on average: the fingerprints then cost at most a bit per member, and a page in the worst
+/// coding fits half a datagram.
 const PAGE: usize = 192;
-/// Most members of a page, on average, while all agree: about 550 bytes of heartbeats.
+/// Most members of a page, on average, while all sides agree: about 550 bytes of heartbeats.
 pub const COARSE: usize = 1800;

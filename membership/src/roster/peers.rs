@@ -1,18 +1,18 @@
-//! Whom to talk to next.
+//! Chooses the peer to call next, by a round-robin tournament schedule.
 //!
-//! Picture: a round-robin tournament. In slot `s` everybody talks to whoever
-//! stands `shift(s)` places further on in the roster. All who share roster and
-//! clock use the same shift, so in each slot everybody is called upon exactly
-//! once; and since the shifts of one epoch (`n - 1` slots) are a permutation
-//! of `1..n`, everybody calls everybody once per epoch, whatever the others do.
+//! Rule: in slot `s` each member calls the one that stands `shift(s)` places further on in the roster. Members with the
+//! same roster and the same slot use the same shift, so each member is called exactly once per slot. The shifts of one
+//! epoch (`n - 1` slots) are a permutation of `1..n`, so each member calls each other one once per epoch, whatever the
+//! others do.
 //!
-//! Bound: with `n` members a given peer is contacted by us again after at most
-//! `2 (n - 1)` slots, and after exactly `n - 1` while the roster stands still.
+//! Bound: with `n` members we contact a given peer again after at most `2 (n - 1)` slots, and after exactly `n - 1`
+//! while the roster does not change.
 //!
-//! All agree on the slot, and each is called at an hour of its own (slot_clock.rs), so
-//! that a member is called once per interval and its silence noticed within one.
+//! All members agree on the slot, and each is called at its own phase of it (slot_clock.rs). So a member is called once
+//! per interval, and its silence is noticed within one.
 //!
-//! Weak spot: with rosters that differ, or out of step, the calls in a slot are
+//! Weak spot: where rosters differ, or members are out of step, the calls of a slot are only as even as random ones.
+//! The bound per caller stays.
 //! only as even as random ones. The bound per caller stays.
 
 use rand::{Rng, RngExt};
@@ -21,7 +21,7 @@ use crate::roster::Roster;
 use crate::roster::member::Member;
 use crate::roster::standing::Status;
 
-/// Rank that stands `shift(slot)` places after ours, among `n`; `None` when alone.
+/// The rank `shift(slot)` places after ours, among `n` members; `None` if we are alone.
 pub fn rank_for(slot: u64, mine: usize, n: usize) -> Option<usize> {
     let others = u64::try_from(n).ok()?.checked_sub(1).filter(|others| *others > 0)?;
     let step = coprime_near_golden(others);
@@ -31,19 +31,19 @@ pub fn rank_for(slot: u64, mine: usize, n: usize) -> Option<usize> {
     Some((mine + shift) % n)
 }
 
-/// The peer for this slot: the one at its rank, or the next one after it for which `fit` holds.
+/// The peer for this slot: the member at its rank, or the next one after it that satisfies `fit`.
 pub fn for_slot(roster: &Roster, me: u64, slot: u64, fit: impl Fn(&Member) -> bool) -> Option<&Member> {
     let n = roster.len();
     let first = rank_for(slot, roster.rank(me)?, n)?;
     (0..n).filter_map(|i| roster.at((first + i) % n)).find(|m| fit(m) && m.hash() != me)
 }
 
-/// Whether the member may be spoken to at all.
+/// Whether the member is another one than `me`, and present.
 pub fn is_other(member: &Member, me: u64) -> bool {
     member.is_present() && member.hash() != me
 }
 
-/// Up to `count` different members for which `fit` holds, evenly at random.
+/// Up to `count` different members that satisfy `fit`, chosen uniformly at random.
 pub fn sample<'a>(
     roster: &'a Roster,
     rng: &mut impl Rng,
@@ -52,7 +52,7 @@ pub fn sample<'a>(
 ) -> Vec<&'a Member> {
     let n = roster.len();
     let mut chosen: Vec<&Member> = Vec::with_capacity(count);
-    // Drawing beats scanning while most members fit; the scan covers the rest.
+    // Random draws are faster than a scan while most members fit; the scan covers the rest.
     for _ in 0..count.saturating_mul(4) {
         if chosen.len() == count || n == 0 {
             return chosen;
@@ -72,9 +72,8 @@ pub fn sample<'a>(
     chosen
 }
 
-/// Whether to knock at a member that is down in this round, and at whom. The
-/// whole cluster together knocks about twice a round at each, so that halves
-/// meet again at once and a dead host draws no crowd.
+/// A down member to call in this round, if any. All members together call each down member about twice a round, so that
+/// the halves of a cut meet again at once and a dead host draws no crowd.
 pub fn knock<'a>(roster: &'a Roster, rng: &mut impl Rng) -> Option<&'a Member> {
     let census = roster.census();
     let (down, present) = (census.down, census.alive + census.suspect);
@@ -108,7 +107,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn everybody_is_called_exactly_once_in_each_slot() {
+    fn each_member_is_called_exactly_once_in_each_slot() {
         for n in [2, 3, 5, 32, 129] {
             for slot in 0..300 {
                 let called: BTreeSet<_> = (0..n).map(|mine| rank_for(slot, mine, n).unwrap()).collect();
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_calls_everybody_once_per_epoch() {
+    fn each_member_calls_each_other_once_per_epoch() {
         for n in [2_usize, 3, 7, 32, 100, 1000] {
             let epoch = u64::try_from(n).unwrap() - 1;
             for start in [0, 1_700_000_000, u64::MAX - 5000] {
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_alone_calls_nobody() {
+    fn a_member_alone_calls_no_peer() {
         assert_eq!(rank_for(5, 0, 1), None);
         assert_eq!(rank_for(5, 0, 0), None);
     }

@@ -1,8 +1,11 @@
-//! A shard of the roster: the members of one range of hashes, with their digest and their heartbeat tracks.
+//! A shard of the roster: the members of one range of hashes, with their index, their digest and their heartbeat
+//! tracks.
 //!
-//! Picture: index cards. The index entry of a card says who it is about and the stamp of what is written on it, so that a
-//! search, or a digest of the shard, reads index entries and no cards. A card is taken out to be written on; when it is put
-//! back, its index entry and the digest of the shard follow.
+//! Picture: a drawer of index cards with a list on its front. The list gives each card's name and a checksum of its
+//! text, so one can search, or compare drawers, without touching the cards.
+//!
+//! An index entry is a line of that list. To change a member it is taken out as a [`MemberMut`]; when that is dropped,
+//! its index entry and the digest of the shard follow.
 
 use core::hint::black_box;
 use core::ops::{Deref, DerefMut, Range};
@@ -12,32 +15,33 @@ use crate::roster::heartbeat_track::HeartbeatTrack;
 use crate::roster::member::Member;
 use crate::roster::standing::Status;
 
-/// A range of the roster, with its sums.
+/// A range of the roster, with its digest.
 #[derive(Debug)]
 pub struct Shard {
     /// First and last hash that belong here.
     from: u64,
     to: u64,
-    /// One for each of the members, in the same order.
+    /// One entry for each member, in the same order.
     pub index: Vec<IndexEntry>,
     pub tracks: Vec<HeartbeatTrack>,
     pub members: Vec<Member>,
-    /// Of all index entries.
+    /// The digest of all index entries.
     pub sums: RangeDigest,
-    /// Whether any of the members has ever said in which zone it is.
+    /// Whether any of its members has ever set a zone.
     pub zoned: bool,
 }
 
-/// Who a card is about, and the stamp of what it says.
+/// The member that an entry stands for, and the stamp of its claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexEntry {
     pub hash: u64,
-    /// Lower half of the tag; the upper one is that of the hash.
+    /// Lower half of the tag; the upper half is that of the hash.
     incarnation: u32,
     stamp: u32,
 }
 
-/// A member taken out to be written on. When it is put back, its index entry, its track and the sums of its shard follow.
+/// A member taken out to be changed. When it is put back, its index entry, its track and the digest of its shard
+/// follow.
 #[derive(Debug)]
 pub struct MemberMut<'a> {
     entry: &'a mut IndexEntry,
@@ -45,21 +49,21 @@ pub struct MemberMut<'a> {
     member: &'a mut Member,
     sums: &'a mut RangeDigest,
     zoned: &'a mut bool,
-    /// What the track was made of.
+    /// What the track was made from.
     was: (Heartbeat, Status, bool),
 }
 
-/// Sums over a page.
+/// Digest of a page: sums over its members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RangeDigest {
-    /// Of the tags: who.
+    /// Sum of the tags: which incarnations.
     pub lives: u64,
-    /// Of the stamps: in what standing and with what state.
+    /// Sum of the stamps: their standing and state.
     pub stamps: u32,
 }
 
 impl Shard {
-    /// The only one of a roster, with its first member.
+    /// The only shard of a roster, with its first member.
     pub fn new(member: Member) -> Self {
         let entry = IndexEntry::of(&member);
         Self {
@@ -85,11 +89,11 @@ impl Shard {
         Some(MemberMut { entry, track, member, sums: &mut self.sums, zoned: &mut self.zoned, was })
     }
 
-    /// Where a member is, or where it would stand.
+    /// The place of a member, or the place where it would be inserted.
     ///
-    /// Hashes are spread evenly, so a member stands nearly where its hash says. Around that place the search
-    /// widens by steps that double: two lines of cache where halving the whole would read five, and never
-    /// many more steps than halving if somebody chose names for their hashes.
+    /// Hashes are spread evenly, so a member is close to where its hash says. Around that place the search widens by
+    /// steps that double. That reads two cache lines where a binary search of the whole shard would read five. Even if
+    /// names are chosen for their hashes, it never takes many more steps than a binary search.
     pub fn find(&self, hash: u64) -> Result<usize, usize> {
         let index = self.index.as_slice();
         let guess = self.guess(hash);
@@ -113,7 +117,7 @@ impl Shard {
         }
     }
 
-    /// Where a member should stand by its hash.
+    /// The place of a member as its hash suggests.
     fn guess(&self, hash: u64) -> usize {
         // How far along the shard, in parts of 2^32.
         let along = (hash.saturating_sub(self.from) << (self.to - self.from).leading_zeros()) >> 32;
@@ -130,7 +134,7 @@ impl Shard {
         black_box((self.tracks.get(guess).copied(), self.members.get(guess).map(|member| member.heartbeat)));
     }
 
-    /// Places of the members from hash `from` up to and including `to`.
+    /// Places of the members with hashes from `from` up to and including `to`.
     pub fn between(&self, from: u64, to: u64) -> Range<usize> {
         if from <= self.from && self.to <= to {
             return 0..self.index.len();
@@ -139,7 +143,7 @@ impl Shard {
         start..self.index.partition_point(|entry| entry.hash <= to).max(start)
     }
 
-    /// Puts a member in where it is to stand, as [`find`](Self::find) has said.
+    /// Inserts a member at the place that [`find`](Self::find) returned.
     pub fn put(&mut self, place: usize, member: Member) {
         let entry = IndexEntry::of(&member);
         if self.members.len() == self.members.capacity() {
@@ -162,7 +166,7 @@ impl Shard {
         self.members.remove(place)
     }
 
-    /// Gives back room for newcomers, if it is much.
+    /// Gives back room reserved for newcomers, if it is much.
     pub fn fit(&mut self) {
         let few = self.members.len() + 8;
         if self.members.capacity() > few {
@@ -194,7 +198,7 @@ impl Shard {
         [part(self.from, lower, middle), part(lower + 1, self.to, usize::MAX)]
     }
 
-    /// Takes in the shard that comes after it.
+    /// Appends the shard that comes after it.
     pub fn append(&mut self, mut after: Self) {
         self.to = after.to;
         self.index.append(&mut after.index);
@@ -205,8 +209,8 @@ impl Shard {
     }
 }
 
-/// With room for all that are to come: a thousand rosters that grow in step, each by its own many sizes, would leave a
-/// third of the memory in holes of sizes that nobody asks for any more.
+/// With room for all that will come. Otherwise a thousand rosters that grow in step, each through its own many sizes,
+/// would leave a third of the memory in holes of sizes that are never asked for again.
 fn roomy<T>(items: impl Iterator<Item = T>) -> Vec<T> {
     let mut all = Vec::with_capacity(ROOM);
     all.extend(items);
@@ -256,7 +260,7 @@ impl Drop for MemberMut<'_> {
     }
 }
 
-/// What a track is made of, beside what never changes.
+/// What a track is made from, beside what never changes.
 fn made_of(member: &Member) -> (Heartbeat, Status, bool) {
     (member.heartbeat, member.status, member.is_marked())
 }
@@ -266,7 +270,7 @@ impl RangeDigest {
         index.iter().map(|entry| entry.sums()).fold(Self::default(), Self::plus)
     }
 
-    /// Of a member of whom nothing is said, by its tag.
+    /// The digest of one member without claims, by its tag.
     pub fn of_one(tag: u64) -> Self {
         Self { lives: spread(tag), stamps: 0 }
     }
@@ -280,22 +284,22 @@ impl RangeDigest {
     }
 }
 
-/// Tags are structured (their upper half is the name's); a multiplication and
-/// a shift make their sum depend on every bit.
+/// Tags are structured (their upper half is the name's). A multiplication and a shift make their sum depend on every
+/// bit.
 fn spread(tag: u64) -> u64 {
     let mixed = tag.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
-/// Most members of a shard on average. A newcomer moves half of them, 6 kB. Where a thousand nodes share a cache
-/// everything is read from far, and the longer what lies together, the more of it is fetched ahead of time
-/// (`heartsay-sim bench --nodes 1000`, relative: 80: 1, 160: 0.92, 320: 0.91, 640: 0.95).
+/// Most members of a shard on average. A newcomer moves half of them, 6 kB. If a thousand nodes share a cache, every
+/// read is a miss, and the longer the block that lies together, the more of it is prefetched (`heartsay-sim bench
+/// --nodes 1000`, relative: 80: 1, 160: 0.92, 320: 0.91, 640: 0.95).
 pub const SHARD: usize = 160;
-/// First step of a search: a member stands some six places from where its hash says.
+/// First step of a search: a member is about six places from where its hash says.
 const NEARBY: usize = 6;
-/// What a shard holds before it has to grow: eight kilobytes of members.
+/// Members that a shard holds before it has to grow: eight kilobytes of them.
 const ROOM: usize = 170;
-/// By so many it then grows: another two kilobytes of members.
+/// How many more it then has room for: another two kilobytes of members.
 const MORE: usize = 42;
 
 #[cfg(test)]
@@ -309,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_finds_what_halving_finds_however_the_hashes_are_spread() {
+    fn a_search_finds_what_a_binary_search_finds_however_the_hashes_are_spread() {
         let even: Vec<u64> = (0..90).map(|i| i << 57 | 5).collect();
         let crowded: Vec<u64> = (0..90).map(|i| if i < 80 { i } else { i << 57 }).collect();
         let squares: Vec<u64> = (0..60).map(|i| 1 << i).collect();

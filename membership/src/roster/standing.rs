@@ -1,22 +1,19 @@
-//! What is said of one life of a member, and THE order of claims.
+//! The mergeable claims about one incarnation of a member, and THE order of claims.
 //!
-//! Picture: every claim about one life of a member is a set of high-water
-//! marks. Merging two claims is taking the higher mark of each kind, so it
-//! does not matter who says what, how often, or in which order. The status is
-//! read off the marks:
+//! Rule: the claims about one incarnation are a set of high-water marks. Merging two claims takes the higher mark of
+//! each kind, so it does not matter who makes a claim, how often, or in which order. The marks determine the status:
 //!
-//! 1. *left* is the owner's own word and final for this life;
+//! 1. *left* is the owner's own claim and final for this incarnation;
 //! 2. a verdict "down as of heartbeat h" holds while no heartbeat above h is known;
-//! 3. so does the owner's own word that it restarts, until its time is over;
+//! 3. so does the owner's own claim that it restarts, until its time is over;
 //! 4. so does an accusation of silence, unless its maker doubts itself;
 //! 5. otherwise the member is alive.
 //!
-//! A higher generation is another life and replaces all of it. There is no
-//! incarnation number: a newer heartbeat is what refutes.
+//! A higher generation is another incarnation and replaces all of it. There is no separate incarnation number as in
+//! SWIM: a newer heartbeat is what refutes.
 //!
-//! Weak spot: a heartbeat cannot be taken back, so a forged high one hides a
-//! death. Frames are authenticated when a key is set, and a heartbeat beyond
-//! what the generation's age allows is refused.
+//! Weak spot: a heartbeat cannot be taken back, so a forged high one hides a death. Frames are authenticated when a key
+//! is set, and a heartbeat beyond what the generation's age allows is refused.
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -25,17 +22,17 @@ use core::time::Duration;
 use crate::Instant;
 use crate::identity::Heartbeat;
 
-/// What a member is, as one observer sees it.
+/// The status of a member, as one observer sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
-    /// Nothing speaks against it.
+    /// Nothing counts against it.
     Alive,
-    /// Its own word: its process ends and begins again, within a stated time. Takes no part meanwhile, and nobody accuses it.
-    /// For whoever only routes to it, it is alive, and is shown so.
+    /// Its own claim: its process ends and begins again within a stated time. Meanwhile it takes no part, and is not
+    /// accused. For a program that only routes to it, it is alive, and is shown so.
     Restarting,
-    /// Accused by somebody, not judged yet: stop routing to it, do not take over from it.
+    /// Accused, without a verdict yet: stop routing to it, do not take over from it.
     Suspect,
-    /// Judged by a quorum of witnesses; a newer heartbeat brings it back.
+    /// A quorum of witnesses has called it down; a newer heartbeat brings it back.
     Down,
     /// Said good-bye.
     Left,
@@ -52,51 +49,51 @@ impl fmt::Display for Status {
     }
 }
 
-/// The high-water marks of one life.
+/// The high-water marks of one incarnation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Highest heartbeat known.
     pub heartbeat: Heartbeat,
-    /// What was said against it.
+    /// The marks beside the heartbeat.
     pub marks: Marks,
 }
 
-/// What was said of a life beside its heartbeat.
+/// The claims about an incarnation except its heartbeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     /// The owner said good-bye.
     pub left: bool,
-    /// Called down as of this heartbeat.
+    /// Verdict: down as of this heartbeat.
     pub down: Option<Heartbeat>,
-    /// The owner said that it restarts.
+    /// The owner announced a restart.
     pub restart: Option<Restart>,
     /// Accusations that no heartbeat has cancelled, by accuser; bounded.
     pub accusations: Vec<Accusation>,
 }
 
-/// "I end here, and a later life of mine begins soon": the owner's own word.
+/// The owner's own claim: "this incarnation ends here, and the next begins soon".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restart {
-    /// Its last heartbeat. Any above this cancels it.
+    /// Its last heartbeat. Any above this cancels the restart.
     pub basis: Heartbeat,
-    /// Until then nobody asks after it, on the clock of whoever holds this value. `EPOCH`: that time is over.
+    /// Until then it is not probed, by the clock of the node that holds this value. `EPOCH`: that time is over.
     pub until: Instant,
 }
 
 impl Restart {
-    /// The word of somebody whose last heartbeat is `basis`. More than [`LONGEST_RESTART`] is not granted to anybody.
+    /// The claim of a member whose last heartbeat is `basis`. More than [`LONGEST_RESTART`] is never granted.
     pub fn of(now: Instant, basis: Heartbeat, within: Duration) -> Self {
         let until = if within.is_zero() { Instant::EPOCH } else { now + within.min(LONGEST_RESTART) };
         Self { basis, until }
     }
 
-    /// Whether its time is not over yet.
+    /// Whether its time is not yet over.
     pub fn lasts(&self) -> bool {
         self.until != Instant::EPOCH
     }
 }
 
-/// "I have evidence that it is silent", as of a heartbeat.
+/// A claim "I have evidence that it is silent", as of a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accusation {
     /// Name hash of the accuser.
@@ -107,17 +104,17 @@ pub struct Accusation {
     pub kind: Evidence,
     /// The accuser doubts itself.
     pub weak: bool,
-    /// When the silence began, on the clock of whoever holds this value.
+    /// When the silence began, by the clock of the node that holds this value.
     pub began: Instant,
 }
 
-/// What an accuser has seen. Later ones are stronger.
+/// What an accuser has seen. Later variants are stronger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Evidence {
-    /// It lives, but loses far more of our contacts than others do.
+    /// It is alive, but loses far more of our contacts than others do.
     Degraded,
-    /// The same, so much or so often that it should stay out until its basis
-    /// has passed in good behaviour; see flap_damping.rs.
+    /// The same, so much or so often that it should stay out until its basis has passed in good behaviour; see
+    /// flap_damping.rs.
     Unfit,
     /// Contacts, direct and indirect, stayed unanswered.
     Silent,
@@ -128,7 +125,7 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// About the quality of the link, not about silence: makes nobody suspect.
+    /// Whether it concerns the quality of the link and not silence. Such evidence makes no member suspect.
     pub fn is_of_link(self) -> bool {
         match self {
             Self::Degraded | Self::Unfit => true,
@@ -143,9 +140,9 @@ impl Standing {
         self.marks.status(self.heartbeat)
     }
 
-    /// THE order of claims about one life: the higher mark of each kind.
-    /// Commutative, associative, idempotent (tests/laws.rs), but for one thing: of "degraded" and "unfit" by one accuser
-    /// only the stronger is kept, so which of them is left when a heartbeat cancels that one depends on the order.
+    /// THE order of claims about one incarnation: the higher mark of each kind. Commutative, associative, idempotent
+    /// (tests/laws.rs), with one exception. Of "degraded" and "unfit" by one accuser only the stronger is kept, so
+    /// which of them remains after a heartbeat cancels that one depends on the order.
     pub fn join(&mut self, other: &Self) {
         self.heartbeat = self.heartbeat.max(other.heartbeat);
         self.marks.join(self.heartbeat, &other.marks);
@@ -153,7 +150,7 @@ impl Standing {
 }
 
 impl Marks {
-    /// The status of a life with these marks whose highest heartbeat is `heartbeat`.
+    /// The status of an incarnation with these marks whose highest heartbeat is `heartbeat`.
     pub fn status(&self, heartbeat: Heartbeat) -> Status {
         match self {
             Self { left: true, .. } => Status::Left,
@@ -166,12 +163,12 @@ impl Marks {
         }
     }
 
-    /// The same order, of what is said beside the heartbeat, as of the highest one known.
+    /// The same order for the marks alone, as of the highest heartbeat known.
     pub fn join(&mut self, heartbeat: Heartbeat, other: &Self) {
         self.left |= other.left;
         self.down = self.down.max(other.down);
         self.restart = later(self.restart, other.restart);
-        // What a heartbeat has cancelled takes nothing's place.
+        // A cancelled accusation does not displace another one.
         self.accusations.retain(|a| a.basis >= heartbeat);
         for accusation in other.accusations.iter().filter(|a| a.basis >= heartbeat) {
             match self.accusations.iter_mut().find(|mine| mine.key() == accusation.key()) {
@@ -182,11 +179,11 @@ impl Marks {
         self.tidy(heartbeat);
     }
 
-    /// Drops what a heartbeat has cancelled and keeps the strongest few accusations.
+    /// Drops what a heartbeat has cancelled, and keeps the strongest few accusations.
     pub fn tidy(&mut self, heartbeat: Heartbeat) {
         self.down = self.down.filter(|basis| *basis >= heartbeat);
         self.restart = self.restart.filter(|word| word.basis >= heartbeat);
-        // Who has said good-bye is accused of nothing any more.
+        // A member that has said good-bye is not accused any more.
         self.accusations.retain(|a| a.basis >= heartbeat && !self.left);
         self.accusations.sort_unstable_by(|a, b| {
             let of_link = a.kind.is_of_link().cmp(&b.kind.is_of_link());
@@ -200,13 +197,13 @@ impl Marks {
         self.accusations.iter().filter(|a| a.of_silence())
     }
 
-    /// Those of them that make a member suspect.
+    /// The accusations of silence that make a member suspect.
     pub fn that_count(&self) -> impl Iterator<Item = &Accusation> {
         self.accusations.iter().filter(|a| a.counts())
     }
 
-    /// Called down until a heartbeat that is still to come, by the word of more
-    /// than one witness: the accused lives through it and does not refute.
+    /// Whether more than one witness calls it down until a heartbeat that is still to come. The accused sits that out
+    /// and does not refute it.
     pub fn is_kept_out(&self) -> bool {
         self.down.is_some_and(|basis| {
             let unfit = |a: &&Accusation| a.kind == Evidence::Unfit && !a.weak && a.basis >= basis;
@@ -215,7 +212,7 @@ impl Marks {
     }
 }
 
-/// Nothing was said of it.
+/// No marks at all.
 pub static UNMARKED: Marks = Marks { left: false, down: None, restart: None, accusations: Vec::new() };
 
 impl Accusation {
@@ -223,19 +220,19 @@ impl Accusation {
         !self.kind.is_of_link()
     }
 
-    /// Whether it makes its subject suspect: of silence, and its maker does not doubt itself.
+    /// Whether it makes its subject suspect: it is of silence, and its maker does not doubt itself.
     pub fn counts(&self) -> bool {
         self.of_silence() && !self.weak
     }
 
-    /// One accuser may say one thing of the silence and one of the link.
+    /// One accuser may make one accusation of silence and one about the link.
     fn key(&self) -> (u64, bool) {
         (self.by, self.kind.is_of_link())
     }
 }
 
-/// Of two words that a member restarts, the one with the newer basis; of one basis, the time that is over first: what was
-/// under way for longer says less of the time that is left.
+/// Of two announced restarts, the one with the newer basis. With equal bases, the time that ends first: a claim that
+/// was under way for longer says less about the time that is left.
 fn later(a: Option<Restart>, b: Option<Restart>) -> Option<Restart> {
     let (Some(mine), Some(theirs)) = (a, b) else { return a.or(b) };
     match mine.basis.cmp(&theirs.basis) {
@@ -245,24 +242,24 @@ fn later(a: Option<Restart>, b: Option<Restart>) -> Option<Restart> {
     }
 }
 
-/// Of two accusations by one accuser, the one that says more: the newer basis,
-/// then the one that is sure of itself, then the stronger evidence, then the longer silence.
+/// Of two accusations by one accuser, the one that says more: the newer basis, then the one whose maker does not doubt
+/// itself, then the stronger evidence, then the longer silence.
 fn stronger(a: Accusation, b: Accusation) -> Accusation {
     let key = |x: &Accusation| {
-        // Of a link, "unfit" stands until its basis has passed.
+        // About a link, "unfit" stands until its basis has passed.
         let gravest = if x.kind.is_of_link() { x.kind } else { Evidence::Degraded };
         (gravest, x.basis, !x.weak, x.kind, core::cmp::Reverse(x.began))
     };
     if key(&b) > key(&a) { b } else { a }
 }
 
-/// Accusations kept per member: of silence those of the five witnesses and of
-/// some who came first, and what the witnesses say of the link.
+/// Accusations kept per member: of silence, those of the five witnesses and of some early accusers; and what the
+/// witnesses say about the link.
 pub const MAX_ACCUSATIONS: usize = 12;
-/// The longest that anybody is waited for by its own word: the start of a host takes about a minute, and whoever needs longer
-/// is better called down. Honest guess.
+/// The longest restart that is waited for. The start of a host takes about a minute, and a member that needs longer is
+/// better called down. Honest guess.
 pub const LONGEST_RESTART: Duration = Duration::from_secs(60);
-/// One witness alone keeps nobody out, not even where one is a majority.
+/// A single witness never quarantines a member, not even where one is a majority.
 pub const ACCUSERS_TO_KEEP_OUT: usize = 2;
 
 #[cfg(test)]
@@ -285,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_heartbeat_has_cancelled_takes_nothings_place() {
+    fn a_cancelled_accusation_displaces_no_other() {
         let of_link =
             |kind, basis| said(Accusation { by: 7, basis, kind, weak: false, began: Instant::EPOCH });
         let degraded = Standing { heartbeat: 22, ..of_link(Evidence::Degraded, 22) };
@@ -310,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accusation_that_comes_after_its_refutation_says_nothing() {
+    fn an_accusation_that_comes_after_its_refutation_has_no_effect() {
         let mut standing = Standing { heartbeat: 13, ..Standing::default() };
         standing.join(&accused(10, 12));
         assert_eq!(standing.status(), Status::Alive);
@@ -321,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn one_accuser_keeps_nobody_out_and_two_do() {
+    fn one_accuser_quarantines_no_member_and_two_do() {
         let mut standing = down(10, 70);
         assert!(!standing.marks.is_kept_out(), "a verdict far ahead without anybody who gave it");
         standing.join(&said(unfit(7, 70)));
@@ -336,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_link_makes_nobody_suspect_and_hides_no_silence() {
+    fn a_bad_link_makes_no_member_suspect_and_hides_no_silence() {
         let mut standing = Standing { heartbeat: 10, ..said(unfit(7, 70)) };
         assert_eq!(standing.status(), Status::Alive);
         let silent = Accusation { kind: Evidence::Proven, ..unfit(7, 11) };
@@ -357,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_word_of_a_restart_stands_above_accusations_and_below_verdicts() {
+    fn an_announced_restart_stands_above_accusations_and_below_verdicts() {
         let mut standing = accused(10, 12);
         standing.join(&restarts(10, 15));
         assert_eq!(standing.status(), Status::Restarting);
@@ -384,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn who_doubts_itself_makes_nobody_suspect_and_takes_nothing_back_that_it_was_sure_of() {
+    fn an_accuser_that_doubts_itself_makes_no_member_suspect_and_withdraws_nothing() {
         let weak = Accusation { kind: Evidence::Proven, weak: true, ..unfit(7, 11) };
         let mut standing = Standing { heartbeat: 10, ..said(weak) };
         assert_eq!(standing.status(), Status::Alive);
@@ -397,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_said_good_bye_is_accused_of_nothing() {
+    fn a_member_that_has_said_good_bye_is_accused_of_nothing() {
         let mut standing = Standing { heartbeat: 10, ..said(unfit(7, 70)) };
         standing.join(&Standing { marks: Marks { left: true, ..Marks::default() }, ..Standing::default() });
         assert_eq!(standing.marks.accusations, []);

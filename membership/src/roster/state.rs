@@ -1,26 +1,24 @@
-//! The versioned key-value state that a member tells about itself.
+//! The versioned key-value state that a member publishes about itself.
 //!
-//! Picture: a notice board per member. Only its owner pins notes, each stamped
-//! with the next number of one counter. Whoever knows the board up to number
-//! 17 asks for "beyond 17" and gets the newer notes, oldest first, as many as
-//! fit. (Scuttlebutt: van Renesse et al., "Efficient Reconciliation and Flow
-//! Control for Anti-Entropy Protocols", 2008.)
+//! Picture: a notice board per member. Only its owner pins notes on it, each stamped with the next number of one
+//! counter. A reader that knows the board up to number 17 asks for "beyond 17" and gets the newer notes, oldest first,
+//! as many as fit. (Scuttlebutt: van Renesse et al., "Efficient Reconciliation and Flow Control for Anti-Entropy
+//! Protocols", 2008.)
 //!
-//! A board is read now and then, changes seldom, and there are thousands of
-//! them: so it is kept as one string of bytes, which a change writes anew.
+//! A state is read now and then, changes seldom, and there are thousands of them. So it is kept as one string of bytes,
+//! which a change writes anew.
 //!
 //! ```text
 //!   version │ key length, key │ value length + 1, value │ version │ key length, …
 //!           └────────────── one note; 0: deleted ───────────────┘   by key
 //! ```
 //!
-//! A deletion is a note too, so that readers who missed it hear of it. But notes
-//! of deletions are bounded, and deletions are not: so whoever tells of changes with
-//! gaps between their versions also says which keys live, and the reader drops the
+//! A deletion is a note too, so that a reader that missed it learns of it. But the notes of deletions are bounded, and
+//! deletions are not. So a delta with gaps between its versions also lists the live keys, and the reader drops the
 //! others. No deletion is lost, however many there are.
 //!
-//! Weak spot: which keys live is told by five bytes of their hashes. A deleted key stays
-//! if one in a million millions coincides.
+//! Weak spot: the live keys are listed by five bytes of their hashes. A deleted key stays if one in a million millions
+//! coincides.
 
 use bytes::Bytes;
 use heartsay_proto::is_word;
@@ -30,29 +28,29 @@ use triomphe::ThinArc;
 use crate::identity::Version;
 use crate::roster::fingerprint;
 
-/// What one member says about itself. Clones share the bytes.
+/// What one member publishes about itself. Clones share the bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    /// As drawn above, numbers in groups of seven bits (LEB128). `None`: nothing was ever said.
+    /// As drawn above, numbers in groups of seven bits (LEB128). `None`: nothing was ever set.
     board: Option<ThinArc<(), u8>>,
 }
 
-/// One note, on the board or about to be pinned there.
+/// One note, on the board or about to be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Note<'a> {
     key: &'a str,
     /// `None`: deleted.
     value: Option<&'a [u8]>,
-    /// Number of the change that made it so.
+    /// Version of the change that made it so.
     version: Version,
 }
 
-/// What a key became.
+/// The new value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// `None`: deleted.
     pub value: Option<Bytes>,
-    /// Number of the change that made it so.
+    /// Version of the change that made it so.
     pub version: Version,
 }
 
@@ -63,24 +61,24 @@ pub struct Delta {
     pub since: Version,
     /// The version that the reader has afterwards.
     pub until: Version,
-    /// The version that the teller has.
+    /// The version that the sender has.
     pub newest: Version,
-    /// Changes with versions in `since + 1 ..= until`, and some beyond that are ahead of their turn.
+    /// Changes with versions in `since + 1 ..= until`, and some beyond that, sent ahead of their turn.
     pub entries: Vec<(SmolStr, Entry)>,
-    /// Marks of the keys that live and are not among the entries: others up to `until` are deleted. `None`: not said.
+    /// Marks of the live keys that are not among the entries: other keys up to `until` are deleted. `None`: not said.
     pub kept: Option<Bytes>,
 }
 
-/// A key whose value is another one now.
+/// A key whose value has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyChange {
-    /// The key; that it is there no more shows in the state.
+    /// The key; the state shows whether it still exists.
     pub key: String,
     /// Its value before; `None`: it had none.
     pub before: Option<Vec<u8>>,
 }
 
-/// What merging a delta has done.
+/// The result of merging a delta.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Merged {
     /// A newer version is known now.
@@ -89,7 +87,7 @@ pub struct Merged {
     pub changes: Vec<KeyChange>,
 }
 
-/// What one datagram can tell of a state.
+/// How much of a state one datagram can carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Longest key and value together.
@@ -99,7 +97,7 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// Whether it takes whatever any member may say.
+    /// Whether it holds the largest entry that any member may set.
     pub fn is_ample(self) -> bool {
         self.entry >= MAX_KEY + MAX_VALUE
     }
@@ -123,8 +121,7 @@ impl State {
         self.notes().filter_map(|note| Some((note.key, note.value?)))
     }
 
-    /// Sets (or with `None` deletes) keys of our own state. All or nothing.
-    /// Returns what has changed.
+    /// Sets (or with `None` deletes) keys of our own state. All or nothing. Returns what has changed.
     ///
     /// # Errors
     /// A key or value over its limit, or too much in total.
@@ -164,9 +161,9 @@ impl State {
         Ok(changes)
     }
 
-    /// Everything after version `since`, oldest change first, as long as it stays within `room` bytes.
+    /// All changes after version `since`, oldest first, as long as they fit `room` bytes.
     ///
-    /// A change too long for that even by itself does not hide those after it: they are told ahead of their turn.
+    /// A change too long to fit even by itself does not hide those after it: they are sent ahead of their turn.
     #[must_use]
     pub fn delta(&self, since: Version, room: usize) -> Delta {
         let newest = self.version();
@@ -174,7 +171,7 @@ impl State {
         newer.sort_by_key(|note| note.version);
         let mut delta = Delta { since, until: since.min(newest), newest, ..Delta::default() };
         let marks = if since == 0 { 0 } else { self.room_for_marks() };
-        // Whether all was told so far, and whether versions are missing in between.
+        // Whether all changes so far were included, and whether versions are missing in between.
         let (mut whole, mut gaps) = (since < newest, false);
         let mut left = room;
         for note in &newer {
@@ -193,7 +190,7 @@ impl State {
             let size = note.told();
             let fits = size <= left;
             if whole {
-                // What does not fit ends what is complete.
+                // A change that does not fit ends the complete part.
                 delta.until = if fits { note.version } else { note.version - 1 };
                 whole = fits;
             }
@@ -221,7 +218,7 @@ impl State {
         self.version() <= since && self.notes().all(|note| note.version <= since)
     }
 
-    /// The newest changes that fit into `room` bytes, for those who have all before them.
+    /// The newest changes that fit `room` bytes, for readers that have all before them.
     #[must_use]
     pub fn latest(&self, room: usize) -> Delta {
         let mut notes: Vec<Note<'_>> = self.notes().collect();
@@ -246,7 +243,7 @@ impl State {
         self.notes().filter(|note| note.size() > capacity.entry).count()
     }
 
-    /// Takes what another side knows of this member's state. A delta with a gap before it does not bring it forward.
+    /// Merges what another member knows of this state. A delta with a gap before it does not advance the version.
     ///
     /// # Errors
     /// A key or value over its limit: a peer's fault, nothing was changed.
@@ -262,7 +259,7 @@ impl State {
             check_value(key, entry.value.as_deref())?;
         }
         let mut next: Vec<Note<'_>> = self.notes().collect();
-        // From zero, and not all: for those who have nothing.
+        // It starts from zero and is not complete: useful only to a reader that has nothing.
         let fresh = delta.since == 0 && delta.kept.is_none() && delta.has_gaps();
         let until = if forward && (!fresh || known == 0) { delta.until } else { known };
         if until > known && (fresh || delta.kept.is_some()) {
@@ -286,7 +283,7 @@ impl State {
         Ok(Merged { advanced: until > known, changes })
     }
 
-    /// The same state as `other`, so that one of the two can go.
+    /// Shares the bytes of `other` if the two are equal. Returns whether they are.
     pub fn share(&mut self, other: &Self) -> bool {
         let same = self == other;
         if same {
@@ -295,7 +292,7 @@ impl State {
         same
     }
 
-    /// Which values are others in `next`, by key.
+    /// The keys whose values differ in `next`.
     fn changes_to(&self, next: &Self) -> Vec<KeyChange> {
         let change = |key: &str, before: Option<&[u8]>| KeyChange {
             key: key.to_owned(),
@@ -311,12 +308,12 @@ impl State {
         changes
     }
 
-    /// What the marks of all living keys take, at most.
+    /// Most bytes that the marks of all live keys take.
     fn room_for_marks(&self) -> usize {
         MARKS_OVERHEAD + MARK * self.iter().count()
     }
 
-    /// Marks of the living keys that are not among `entries`.
+    /// Marks of the live keys that are not among `entries`.
     fn marks_beside(&self, entries: &[(SmolStr, Entry)]) -> Bytes {
         let mut marks = Vec::new();
         for (key, _) in self.iter().filter(|(key, _)| entries.iter().all(|(told, _)| told != key)) {
@@ -343,7 +340,7 @@ impl State {
         self.board.as_ref().map_or(&[], |board| &board.slice)
     }
 
-    /// By key.
+    /// All notes, sorted by key.
     fn notes(&self) -> impl Iterator<Item = Note<'_>> {
         let mut rest = self.board();
         let _ = take_number(&mut rest);
@@ -358,7 +355,7 @@ impl State {
 }
 
 impl Delta {
-    /// Whether some version between its ends is not among the entries: changed again later, or deleted and forgotten.
+    /// Whether a version between its ends is not among the entries: changed again later, or deleted and forgotten.
     fn has_gaps(&self) -> bool {
         let within = |entry: &Entry| self.since < entry.version && entry.version <= self.until;
         let told = self.entries.iter().filter(|(_, entry)| within(entry)).count() as u64;
@@ -367,23 +364,23 @@ impl Delta {
 }
 
 impl Note<'_> {
-    /// What counts of it towards [`MAX_BYTES`].
+    /// Its share of [`MAX_BYTES`].
     fn size(&self) -> usize {
         self.key.len() + self.value.map_or(0, <[u8]>::len)
     }
 
-    /// What it takes in a datagram, at most.
+    /// Most bytes that it takes in a datagram.
     fn told(&self) -> usize {
         ENTRY_OVERHEAD + self.size()
     }
 
-    /// What it takes on a board, at most.
+    /// Most bytes that it takes on a board.
     fn room(&self) -> usize {
         self.size() + 3 * LONGEST_NUMBER
     }
 }
 
-/// Where the note of a key is, or where it would stand.
+/// The place of a key's note, or the place where it would be inserted.
 fn find(notes: &[Note<'_>], key: &str) -> Result<usize, usize> {
     notes.binary_search_by(|note| note.key.cmp(key))
 }
@@ -399,7 +396,7 @@ fn pin<'a>(notes: &mut Vec<Note<'a>>, note: Note<'a>) {
     }
 }
 
-/// Takes the room for marks before the first gap. Without that room nothing beyond the gap can be told.
+/// Reserves the room for marks before the first gap. Without that room nothing beyond the gap can be sent.
 fn bridge(gaps: &mut bool, gap: bool, left: &mut usize, marks: usize) -> bool {
     if !gap || *gaps {
         return true;
@@ -410,7 +407,7 @@ fn bridge(gaps: &mut bool, gap: bool, left: &mut usize, marks: usize) -> bool {
     *gaps
 }
 
-/// By what of a key it is said that it lives.
+/// The bytes of a key's hash that mark it as live.
 fn mark(key: &str) -> [u8; MARK] {
     let [_, _, _, mark @ ..] = fingerprint::of_key(key).to_be_bytes();
     mark
@@ -425,7 +422,7 @@ fn size(notes: &[Note<'_>]) -> usize {
     notes.iter().map(Note::size).sum()
 }
 
-/// Deletions are remembered, as far as there is room, for those who know of nothing else.
+/// Deletions are remembered, as far as there is room, for readers that know nothing of them yet.
 fn drop_old_deletions(notes: &mut Vec<Note<'_>>) {
     let deletions = |notes: &[Note<'_>]| notes.iter().filter(|note| note.value.is_none()).count();
     while deletions(notes) > MAX_DELETIONS || size(notes) > MAX_BYTES {
@@ -434,8 +431,8 @@ fn drop_old_deletions(notes: &mut Vec<Note<'_>>) {
     }
 }
 
-/// An honest owner keeps within the limits, and what its readers have yet to drop within twice as much. First goes what
-/// is ahead of its turn and comes again, then, of a hostile one, the oldest.
+/// An honest owner keeps within the limits, and a reader that has yet to drop keys needs at most twice as much. Beyond
+/// that, entries ahead of their turn are dropped first, because they come again; then, from a hostile peer, the oldest.
 fn keep_bounds(notes: &mut Vec<Note<'_>>, version: Version) {
     while notes.len() > 2 * MAX_KEYS + MAX_DELETIONS || size(notes) > 2 * MAX_BYTES {
         let ahead = notes.iter().enumerate().max_by_key(|(_, note)| note.version);
@@ -445,7 +442,7 @@ fn keep_bounds(notes: &mut Vec<Note<'_>>, version: Version) {
     }
 }
 
-/// Where the oldest of those stands that are meant.
+/// The place of the oldest note that satisfies `which`.
 fn oldest(notes: &[Note<'_>], which: impl Fn(&Note<'_>) -> bool) -> Option<usize> {
     let meant = notes.iter().enumerate().filter(|(_, note)| which(note));
     meant.min_by_key(|(_, note)| note.version).map(|(place, _)| place)
@@ -475,13 +472,13 @@ fn take_number(board: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// `bytes`, and before them their length and `more`.
+/// Appends the length of `bytes` plus `more`, and then `bytes`.
 fn put_bytes(board: &mut Vec<u8>, more: u64, bytes: &[u8]) {
     put_number(board, bytes.len() as u64 + more);
     board.extend_from_slice(bytes);
 }
 
-/// What was put with the same `more`; inside, `None` where a number below it stands.
+/// Reads what was put with the same `more`; the inner `None` stands for a number below it.
 fn take_bytes<'a>(board: &mut &'a [u8], more: u64) -> Option<Option<&'a [u8]>> {
     let Some(length) = take_number(board)?.checked_sub(more) else { return Some(None) };
     let (bytes, rest) = board.split_at_checked(usize::try_from(length).ok()?)?;
@@ -501,7 +498,7 @@ pub enum StateError {
     /// A value must fit one datagram with room to spare.
     #[error("value of {key:?} has {bytes} bytes; at most {MAX_VALUE} are allowed")]
     Value {
-        /// Whose value.
+        /// The key of the value.
         key: String,
         /// Its size.
         bytes: usize,
@@ -511,16 +508,16 @@ pub enum StateError {
         "key {key:?} and its value have {bytes} bytes; datagrams of {datagram} bytes take at most {most}; make it shorter, or datagram_size larger on all members"
     )]
     Fit {
-        /// Whose value.
+        /// The key of the value.
         key: String,
         /// Size of both.
         bytes: usize,
-        /// What fits.
+        /// The most that fits.
         most: usize,
         /// The configured size of datagrams.
         datagram: usize,
     },
-    /// A key that the protocol keeps for itself.
+    /// A key that is reserved for the protocol.
     #[error("key {key:?} is the protocol's own; another name, perhaps with a prefix, is free")]
     Reserved {
         /// The key.
@@ -564,7 +561,7 @@ const MAX_VALUE: usize = 768;
 const MAX_KEYS: usize = 64;
 /// Most deletions that are remembered: as many as one change can make.
 const MAX_DELETIONS: usize = MAX_KEYS;
-/// Bytes of a mark: of 64 keys and 64 deletions two coincide once in 270 million times.
+/// Bytes of a mark: among 64 keys and 64 deletions, two coincide once in 270 million times.
 const MARK: usize = 5;
 /// Upper bound of what the encoding adds to all marks.
 const MARKS_OVERHEAD: usize = 3;
@@ -575,7 +572,7 @@ pub const ENTRY_OVERHEAD: usize = 22;
 /// Bytes of the largest number on a board.
 const LONGEST_NUMBER: usize = 10;
 
-/// Key that the protocol keeps in the record of a member: it says "lost" while the member has lost quorum.
+/// Key that the protocol keeps in a member's record: its value is "lost" while the member has lost quorum.
 pub const QUORUM_KEY: &str = "quorum";
 
 #[cfg(test)]
@@ -638,7 +635,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delta_with_a_gap_before_it_is_true_and_brings_nobody_forward() {
+    fn a_delta_with_a_gap_before_it_is_true_but_advances_no_reader() {
         let mut owner = State::default();
         set(&mut owner, "a", "1");
         set(&mut owner, "b", "2");
@@ -650,7 +647,7 @@ mod tests {
     }
 
     #[test]
-    fn no_deletion_is_lost_however_many_there_are_and_in_how_small_pieces_they_are_told() {
+    fn no_deletion_is_lost_however_many_there_are_and_however_small_the_pieces() {
         for (old, room) in [(33, 1000), (64, 1000), (64, 345), (64, 350)] {
             let mut owner = State::default();
             for i in 0..old {
@@ -667,7 +664,7 @@ mod tests {
                 owner.set(&gone.chain(new).collect::<Vec<_>>(), AMPLE).unwrap();
             }
             catch_up(&mut behind, &owner, room);
-            // By way of somebody who has learnt it in pieces, and by what a burst tells.
+            // Through a reader that has learnt it in pieces, and by a broadcast.
             let mut third = early.clone();
             catch_up(&mut third, &behind, room);
             early.merge(&owner.latest(room)).unwrap();
@@ -676,7 +673,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_rewritten_while_others_are_deleted_does_not_vanish_in_between() {
+    fn a_key_rewritten_while_others_are_deleted_does_not_vanish_in_between() {
         let mut owner = State::default();
         for i in 0..40 {
             set(&mut owner, &format!("k{i}"), &"v".repeat(100));
@@ -698,7 +695,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_nothing_is_told_from_the_beginning_and_who_has_something_is_not_misled() {
+    fn a_new_reader_is_told_from_the_beginning_and_another_is_not_misled() {
         let mut owner = State::default();
         for i in 0..20 {
             set(&mut owner, &format!("k{i}"), &"v".repeat(100));
@@ -710,7 +707,7 @@ mod tests {
             set(&mut owner, "a", "1");
             delete(&mut owner, &["a"]);
         }
-        // A part of it from zero says nothing of what was deleted.
+        // A part of it from zero says nothing about deletions.
         let part = owner.delta(0, 1000);
         assert!(part.until < owner.version() && part.kept.is_none());
         let whole = State { board: reader.board.clone() };
@@ -731,7 +728,7 @@ mod tests {
         assert_eq!(reader.version(), 1);
         assert_eq!(tags(&reader), [("a", b"1".as_ref()), ("zzz", b"2")]);
         assert_eq!(owner.too_long(Capacity { entry: 300, datagram: 512 }), 1);
-        // Whoever can tell all of it then does.
+        // A sender with room for all of it then sends it.
         catch_up(&mut reader, &owner, 1000);
     }
 
@@ -750,7 +747,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_a_datagram_is_refused_with_its_size() {
+    fn an_entry_too_long_for_a_datagram_is_refused_with_its_size() {
         let mut state = State::default();
         let small = Capacity { entry: 300, datagram: 512 };
         let error = state.set(&[("tag/a".into(), Some(vec![b'x'; 296]))], small).unwrap_err();
@@ -762,7 +759,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ahead_of_its_turn_goes_first_when_a_peer_says_too_much() {
+    fn entries_ahead_of_their_turn_are_dropped_first_when_a_peer_sends_too_much() {
         let mut reader = State::default();
         let entries = |keys: core::ops::Range<u64>, by: u64| {
             let entry = |i: u64| Entry { value: Some(Bytes::from_static(&[b'v'; 700])), version: i + by };
@@ -778,7 +775,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_refused_whole() {
+    fn a_change_over_a_limit_is_refused_whole() {
         let mut state = State::default();
         set(&mut state, "fine", "yes");
         let before = state.clone();
@@ -794,7 +791,7 @@ mod tests {
     }
 
     #[test]
-    fn a_board_gives_back_what_was_pinned_and_little_is_added() {
+    fn a_board_returns_what_was_set_with_little_overhead() {
         let mut state = State::default();
         let long = "x".repeat(300);
         for (key, value) in [("zone", "a"), ("empty", ""), ("long", &long), ("gone", "soon")] {
@@ -840,8 +837,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Any deltas of an owner's history, in any order, any number of times, from any room: nobody is misled, and whoever
-        /// is at the owner's version has what the owner has.
+        /// Any deltas of an owner's history, in any order, any number of times, with any room: no reader is misled, and
+        /// a reader at the owner's version has what the owner has.
         #[test]
         fn any_order_of_deltas_ends_in_the_same_state(
             history in vec(vec((0_usize..70, any::<bool>(), 0_usize..60), 1..30), 1..12),
@@ -853,7 +850,7 @@ mod tests {
                 let change = |(key, lives, length): (usize, bool, usize)| {
                     (format!("key{key}"), lives.then(|| vec![b'v'; length]))
                 };
-                // What is too much is refused whole.
+                // A change over a limit is refused whole.
                 let _ = owner.set(&changes.into_iter().map(change).collect::<Vec<_>>(), AMPLE);
                 owners.push(owner);
             }
@@ -869,7 +866,7 @@ mod tests {
                 if let Some(owner) = owners.iter().find(|owner| owner.version() == reader.version()) {
                     let now = owners.last().unwrap();
                     for (key, value) in owner.iter() {
-                        // What was changed again since may be missing, or be newer.
+                        // A key that was changed again since may be missing, or be newer.
                         let same = reader.get(key) == Some(value);
                         prop_assert!(same || now.get(key) != Some(value) || owner.version() < now.version());
                     }

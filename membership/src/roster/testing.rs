@@ -1,4 +1,4 @@
-//! Members for tests of the parts: `n0`, `n1`, …, of one host, with a heartbeat each second.
+//! Test members `n0`, `n1`, …, of one host, with a heartbeat each second.
 
 use crate::identity::{HostId, Name};
 use crate::roster::claim::Claim;

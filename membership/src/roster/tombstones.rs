@@ -1,5 +1,4 @@
-//! Lives that nobody keeps any more, remembered for a while so that a late
-//! claim does not bring them back.
+//! Tombstones: incarnations that were dropped, remembered for a while so that a late claim does not bring them back.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -24,7 +23,7 @@ impl Tombstones {
         self.stones.len()
     }
 
-    /// Remembers that `generation` of `subject`, and every life before, is gone.
+    /// Remembers that `generation` of `subject`, and every incarnation before it, is gone.
     pub fn bury(&mut self, now: Instant, subject: u64, generation: Generation) {
         let stone = self.stones.entry(subject).or_insert((generation, now));
         *stone = (stone.0.max(generation), now);
@@ -35,12 +34,12 @@ impl Tombstones {
         }
     }
 
-    /// The last life of `subject` that is gone.
+    /// The last incarnation of `subject` that is gone.
     pub fn generation(&self, subject: u64) -> Option<Generation> {
         self.stones.get(&subject).map(|(generation, _)| *generation)
     }
 
-    /// Forgets what is older than the time kept.
+    /// Forgets tombstones older than the time kept.
     pub fn age(&mut self, now: Instant) {
         let keep = self.keep;
         self.stones.retain(|_, (_, at)| now.since(*at) < keep);
@@ -52,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stones_are_bounded_in_number_and_in_time() {
+    fn tombstones_are_bounded_in_number_and_in_time() {
         let mut stones = Tombstones::new((Duration::from_secs(10), 3));
         let at = |s| Instant::EPOCH + Duration::from_secs(s);
         for i in 0..5 {
