@@ -68,7 +68,7 @@ pub struct Config {
     pub leave_timeout: Duration,
     /// The electors. `None`: no quorum is kept.
     pub electorate: Option<Electorate>,
-    /// Whether the lease of a down member is tracked, so that `down` can say `fenced`. Votes are not relayed then: each
+    /// Whether the lease of a down member is tracked, so that `down` can say `fenced`. Proofs are not lent then: each
     /// member asks all electors itself, of which there may be at most nine. Must be the same on all members: members
     /// without it do not count for those with it.
     pub fence: bool,

@@ -21,9 +21,9 @@
 //!
 //! let me = Identity {
 //!     name: Name::new("n1")?,
-//! `HostId::random` at the first start; the same one at later starts.
+//!     // `HostId::random` at the first start; the same one at later starts.
 //!     host_id: HostId(0x0123_4567_89ab_cdef),
-//! `next_generation` of the last generation and the wall clock.
+//!     // `next_generation` of the last generation and the wall clock.
 //!     generation: 1_700_000_000_000,
 //!     address: "192.0.2.1:4327".parse()?,
 //!     state: vec![("zone".into(), b"a".to_vec())],
@@ -70,13 +70,14 @@
 //!
 //! | paper | here |
 //! |---|---|
-//! | anti-entropy, digest, delta (Demers and others; Scuttlebutt) | `gossip/anti_entropy.rs`: an exchange compares range digests, a claim carries a delta of a member's state |
-//! | incarnation (SWIM) | an incarnation is one run of a member's process; its id is the tag, its number the [`Generation`] |
+//! | anti-entropy, digest (Demers and others) | `gossip/anti_entropy.rs`: an exchange compares range digests |
+//! | delta (Scuttlebutt) | `roster/state.rs`: a claim carries a delta of a member's state |
+//! | incarnation (SWIM) | one run of a member's process; its id is the tag, its number the [`Generation`] |
 //! | infection-style dissemination (SWIM), rumor mongering | `gossip/broadcast.rs` |
 //! | ping, ping-req, nack (SWIM, Lifeguard) | `detection/probe.rs`, `detection/indirect_probe.rs` |
 //! | suspicion (SWIM) | an accusation; [`Status::Suspect`] while one counts |
-//! | local health (Lifeguard) | `LocalHealth` of the detector crate, in `core.rs` |
-//! | phi accrual (Hayashibara and others) | `Detector` of the detector crate; φ starts a probe, it never accuses alone |
+//! | local health (Lifeguard) | `LocalHealth` of the detector crate, in `core` |
+//! | phi accrual (Hayashibara and others) | `Detector` of the detector crate; φ starts a probe, never accuses alone |
 //! | rendezvous hashing (Thaler and Ravishankar) | `detection/witnesses.rs`: who watches whom |
 //! | lease (Gray and Cheriton) | `quorum/lease.rs`: how long the proof of a majority is good |
 

@@ -11,7 +11,6 @@
 //!
 //! Weak spot: where much is lost anyway, an unanswered call says little and would only cause work. There each member
 //! waits for its regular turn ([`LOSSY`]).
-//! everybody waits for the turn ([`LOSSY`]).
 
 use crate::Instant;
 use crate::detection::Detection;

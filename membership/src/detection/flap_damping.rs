@@ -28,7 +28,6 @@
 //! forge frames of two members can quarantine a third (it can also forge its good-bye): use a key.
 //!
 //! Road not taken: to remove a member that is accused often. Under 30 % of loss that is every member.
-//! is everybody.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

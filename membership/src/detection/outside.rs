@@ -13,7 +13,7 @@
 //! Each state ends by itself: a refusal when most peers see this incarnation under its name, a verdict with a heartbeat
 //! above the verdict's, silence with an answer.
 //!
-//! While a refusal or a verdict lasts, the node holds no quorum and lends no vote, whatever older answers would prove.
+//! While a refusal or a verdict lasts, the node holds no quorum and lends no proof, whatever older answers would prove.
 //! Of silence, the lease knows first.
 //!
 //! Weak spot: claims. A sender that can forge the accusations of two members can make a node believe that it is out,

@@ -1,23 +1,29 @@
-//! The electorate that follows the cluster: the roster that was last agreed on, as one member keeps it.
+//! The agreed roster: the electorate that follows the cluster (`last-agreed`), as one member keeps it.
 //!
-//! Picture: a club whose list of members hangs on the wall. A meeting with a majority of the list may change the list;
-//! a smaller one may not, however sure it is that the others are dead.
+//! Picture: a club whose list of members hangs on the wall. A meeting with a majority of the list may change it; a
+//! smaller one may not, however sure it is that the others are dead.
 //!
-//! Rules. *Found*: the first list is whoever has been seen together for a while, unless somebody there has a list without
-//! us; where some hold quorum, it is those. *Grow*: while quorum is held, members that stay are added, one at a time.
-//! *Shrink*: while quorum is held, whoever is down is struck off; whoever says good-bye is struck off by all at once, since it
-//! says itself that it votes no more. Suspicion and being forgotten change nothing. *Tie*: half of the list is a majority when
-//! the lowest name is in it, once the list has lasted. *Mutual*: a member counts for those on its own list, and for nobody
-//! else. *Begin again*: whoever hears from holders of quorum that it was struck off throws its own list away.
+//! Rules:
 //!
-//! Why two sides of one cut never both hold: the smaller one has no quorum, by the clock, before the larger one can
-//! call anybody down, and so cannot shrink its list. Lists that differ only by members that are gone for good agree:
-//! of *n* votes without *d* one side needs half of *n - d* among those that are left, and two sides cannot both find that.
-//! Lists that differ by one newcomer agree, as majorities of *n* and *n + 1* share a vote where no tie is decided. And
-//! whoever was struck off finds nobody who counts with it when it is back.
+//! - *Found*: the first roster consists of the members that have been seen together for a while, unless one of them has
+//!   a roster without us. If some of them hold quorum, it consists of those.
+//! - *Grow*: while quorum is held, members that stay are added, one at a time.
+//! - *Shrink*: while quorum is held, members that are down are struck off. A member that says good-bye is struck off by
+//!   all at once, because it says itself that it no longer votes. Suspicion and being forgotten change nothing.
+//! - *Tie*: half of the roster is a majority if the lowest name is in that half and the roster has lasted.
+//! - *Mutual*: a member counts only for members on its own roster.
+//! - *Begin again*: a member that hears from holders of quorum that it was struck off discards its own roster.
 //!
-//! Weak spot: each member changes its own list when it sees why, and no two at the same moment. Whoever was struck off
-//! here, lives, and still counts over there makes two majorities that share nobody (docs/decisions.md).
+//! Why two sides of one cut never both hold quorum: the smaller side has lost quorum, by the clock, before the larger
+//! one can call any member down, so it cannot shrink its roster. Rosters that differ only by *d* members that are gone
+//! for good agree: of *n* votes one side needs more than half of the *n - d* that are left (or half with the lowest
+//! name), and two sides cannot both have that. Rosters that differ by one newcomer agree, because majorities of *n* and
+//! of *n + 1* share a vote where no tie is decided. And a member that was struck off finds no member that counts with
+//! it when it is back.
+//!
+//! Weak spot: each member changes its own roster when it sees the reason, and no two do so at the same moment. A member
+//! that was struck off on one side, is alive, and still counts on the other makes two majorities possible that share no
+//! member (docs/decisions.md).
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -27,60 +33,60 @@ use crate::identity::Name;
 use crate::quorum::{AgreedRoster, Ballot, majority};
 use crate::roster::standing::Status;
 
-/// The agreed roster of one member, and who may be next.
+/// The agreed roster of one member, and the candidates for it.
 #[derive(Clone, Debug)]
 pub struct RosterTracker {
-    /// By hash, as rosters are sorted. Empty: nothing is agreed on yet.
+    /// By hash, as rosters are sorted. Empty: no roster is agreed on yet.
     names: BTreeMap<u64, Name>,
     since: Instant,
-    /// So many make a first roster.
+    /// Number of members that make a first roster.
     first: usize,
-    /// Those not in it that are alive, and since when we have seen them so.
+    /// Live members that are not in it, and since when we have seen them alive.
     waiting: BTreeMap<u64, Instant>,
-    /// When somebody last came to those who wait, or went. Matters to a first roster.
+    /// When the set of waiting members last changed. Matters to a first roster.
     unrest: Instant,
-    /// What those who are alive said last.
+    /// The last reply of each live member.
     words: BTreeMap<u64, VoteReply>,
-    /// When it last grew, and by whom.
+    /// When it last grew, and the member that was added.
     grown: Instant,
     newest: Option<u64>,
-    /// How long it has lasted since.
+    /// How mature it is since it last grew.
     lasted: Maturity,
 }
 
-/// How long a roster has lasted since it grew: with quorum, and by what was proven, not by the time that passed.
+/// How long a roster has lasted since it grew, counting only proven time with quorum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Maturity {
-    /// Others may not have added the newest yet.
+    /// Others may not have added the newest member yet.
     New,
-    /// For the settling time: they have.
+    /// It has lasted for the settling time: all others have added the newest member.
     Known,
-    /// For [`CALM`] settling times: the newest itself has caught up.
+    /// It has lasted for [`CALM`] settling times: the newest member itself has caught up.
     Calm,
 }
 
-/// What a member says about us when it answers.
+/// What a member's answer says about us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VoteReply {
-    /// It counts with us, and has no roster yet, or has only begun to look for the others.
+    /// It counts with us, and has no roster yet or has only begun to look for the others.
     Open,
     /// It counts with us, and has lost quorum.
     Lost,
-    /// It counts with us, and holds quorum with so many votes present.
+    /// It counts with us, and holds quorum with this many votes present.
     Holds { present: u32 },
-    /// It does not, for whatever reason.
+    /// It does not count with us, for whatever reason.
     Refuses,
-    /// It does not, and it holds quorum: its roster is without us, or not for long with us.
+    /// It does not count with us, and it holds quorum: we are not on its roster, or not for long enough.
     StruckOff,
 }
 
 impl VoteReply {
-    /// Whether it has a roster, and with it none can be founded: it is without us, or without quorum.
+    /// Whether it has a roster without us, or one without quorum, and so cannot help to found one.
     fn refuses(self) -> bool {
         matches!(self, Self::Lost | Self::Refuses | Self::StruckOff)
     }
 
-    /// The votes present, from whoever holds quorum and counts with us.
+    /// The votes present, if it holds quorum and counts with us.
     fn present(self) -> Option<u32> {
         match self {
             Self::Holds { present } => Some(present),
@@ -89,7 +95,7 @@ impl VoteReply {
     }
 }
 
-/// The circumstances under which one looks at the view.
+/// The circumstances of a look at the view.
 #[derive(Clone, Copy, Debug)]
 pub struct RosterContext {
     pub now: Instant,
@@ -99,11 +105,11 @@ pub struct RosterContext {
     pub held: Option<Instant>,
     /// As of when a majority was last proven.
     pub proven: Instant,
-    /// Votes that hear us by our own count; `None` where we live on what others lend us.
+    /// Votes that hear us by our own count; `None` if our proof is a borrowed one.
     pub present: Option<u32>,
-    /// How long somebody must have been seen alive, and the view have been as it is.
+    /// How long a member must have been alive, and the view unchanged.
     pub settle: Duration,
-    /// Others are looked for, and nobody has answered.
+    /// Others are being looked for, and none has answered.
     pub searching: bool,
 }
 
@@ -124,19 +130,20 @@ impl RosterTracker {
         agreed
     }
 
-    /// Takes what an earlier life of ours had agreed on, unless this one has agreed already. Returns whether it did.
+    /// Takes the roster that an earlier run of ours had agreed on, unless this run has one already. Returns whether it
+    /// did.
     pub fn recall(&mut self, now: Instant, names: BTreeMap<u64, Name>) -> bool {
         let takes = self.names.is_empty() && !names.is_empty();
         if takes {
             (self.names, self.since) = (names, now);
-            // It may have been written while it grew.
+            // It may have been written down while it grew.
             (self.grown, self.newest, self.lasted) = (now, None, Maturity::New);
         }
         takes
     }
 
-    /// Whether we count with `member`. While nothing is agreed on, with everybody; with a newcomer once the others, too,
-    /// have had the time to add it.
+    /// Whether we count with `member`. Without a roster we count with all members; with the newest one only when the
+    /// others, too, have had the time to add it.
     pub fn counts_with(&self, member: u64) -> bool {
         self.names.is_empty()
             || self.has(member) && (self.lasted > Maturity::New || self.newest != Some(member))
@@ -146,13 +153,14 @@ impl RosterTracker {
         self.names.contains_key(&member)
     }
 
-    /// `member` has answered. `held`: whether quorum is held here. Returns whether the roster was thrown away.
+    /// `member` has answered. `held`: whether we hold quorum. Returns whether the roster was discarded.
     pub fn answered(&mut self, now: Instant, member: u64, word: VoteReply, held: bool) -> bool {
         self.words.insert(member, word);
         if word != VoteReply::StruckOff || held || !self.has(member) {
             return false;
         }
-        // Those who hold quorum have gone on without us, and who else was struck off we cannot know. One alone may be behind.
+        // The holders of quorum have gone on without us, and we cannot know whom else they struck off. A single one may
+        // be behind.
         let on_it = || self.words.iter().filter(|(hash, _)| self.has(**hash)).map(|(_, word)| *word);
         let without = on_it().filter(|word| *word == VoteReply::StruckOff).count();
         let with = on_it().filter(|word| matches!(word, VoteReply::Holds { .. })).count();
@@ -170,7 +178,7 @@ impl RosterTracker {
         self.words.get(&member).is_some_and(|word| !matches!(word, VoteReply::Holds { .. }))
     }
 
-    /// Another number of members makes a first roster; what is agreed on stays.
+    /// Changes the number of members that make a first roster; an agreed roster stays.
     pub fn ask_for(&mut self, first: u32) {
         self.first = usize::try_from(first).unwrap_or(usize::MAX).max(1);
     }
@@ -183,14 +191,14 @@ impl RosterTracker {
         self.names.iter().map(|(hash, name)| (*hash, name))
     }
 
-    /// Those who may be added soon, as far as they are worth asking: in a first roster some stand for all.
+    /// Members that may be added soon and are worth asking: for a first roster a few stand for all.
     pub fn waiting(&self) -> impl Iterator<Item = u64> {
         let most = if self.names.is_empty() { ASKED } else { usize::MAX };
         self.waiting.keys().copied().take(most)
     }
 
-    /// Brings it in line with the view. `view`: everybody else and ourselves; `hears`: whether a member has answered us
-    /// lately that we count for it. Returns whether the roster has changed.
+    /// Brings the roster in line with the view. `view`: all members, ourselves included. `hears`: whether a member has
+    /// lately answered that we count for it. Returns whether the roster has changed.
     pub fn follow<'a>(
         &mut self,
         look: RosterContext,
@@ -199,7 +207,7 @@ impl RosterTracker {
     ) -> bool {
         let before = self.names.len();
         for (hash, _, status) in view.clone() {
-            // At once and by everybody, whether there is a majority or not: it says itself that it votes no more.
+            // All members do this at once, with a majority or without: the member says itself that it no longer votes.
             let gone = status == Status::Left || status == Status::Down && look.held.is_some();
             if gone && self.names.remove(&hash).is_some() {
                 tracing::debug!(%status, "out of the agreed roster");
@@ -208,10 +216,10 @@ impl RosterTracker {
         let shrunk = self.names.len() != before;
         self.wait(look.now, view.clone());
         if shrunk && self.names.is_empty() {
-            // None is left, and the next is a first one again.
+            // No member is left, and the next roster is a first one again.
             self.unrest = look.now;
         }
-        // By what is proven, not by the time: the last proof before a cut is good for a while after it.
+        // By proven time: the last proof before a cut is good for a while after it.
         let with_quorum = look.held.map_or(Duration::ZERO, |since| look.proven.since(since.max(self.grown)));
         self.lasted = self.lasted.max(match with_quorum {
             long if long >= look.settle * CALM => Maturity::Calm,
@@ -233,14 +241,14 @@ impl RosterTracker {
     pub fn next(&self, look: RosterContext) -> Instant {
         if self.names.is_empty() {
             let enough = self.waiting.len() >= self.first && !look.searching;
-            // If it has settled and is not founded, somebody has not answered yet.
+            // If it has settled and is not founded, a member has not answered yet.
             return if enough {
                 (self.unrest + look.settle).max(look.now + ONCE_MORE)
             } else {
                 Instant::NEVER
             };
         }
-        // While quorum is lost nobody is added, and when it is back one looks anyway.
+        // While quorum is lost no member is added, and its return causes a look anyway.
         let Some(held) = look.held else { return Instant::NEVER };
         let grown = held.max(self.grown);
         let at = match (self.lasted, self.waiting.values().min()) {
@@ -252,14 +260,14 @@ impl RosterTracker {
         at.max(look.now + ONCE_MORE)
     }
 
-    /// Each has one vote, in the view or not.
+    /// Each member of the roster has one vote, in the view or not.
     pub fn ballot(&self) -> Ballot {
         let votes = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
         let lowest = self.names.iter().min_by_key(|(_, name)| *name).map(|(hash, _)| *hash);
         Ballot {
             votes,
             needed: majority(votes),
-            // A newcomer that not everybody has on the list yet could make a half here, where the others see a majority.
+            // A newcomer that not all members have added yet could make a half here, while the others see a majority.
             tie: lowest.filter(|_| self.lasted == Maturity::Calm && votes.is_multiple_of(2)),
             electors: self.names.keys().map(|hash| (*hash, 1)).collect(),
             fault: None,
@@ -293,7 +301,7 @@ impl RosterTracker {
         format!("no roster is agreed on yet: {what}")
     }
 
-    /// Notes who is alive and not in it.
+    /// Notes the live members that are not in the roster.
     fn wait<'a>(&mut self, now: Instant, view: impl Iterator<Item = (u64, &'a Name, Status)>) {
         let (mut waiting, mut words) = (BTreeMap::new(), BTreeMap::new());
         for (hash, _, status) in view {
@@ -310,15 +318,17 @@ impl RosterTracker {
         (self.waiting, self.words) = (waiting, words);
     }
 
-    /// What those said last who wait.
+    /// The last replies of the waiting members.
     fn newcomers(&self) -> impl Iterator<Item = VoteReply> {
         self.words.iter().filter(|(hash, _)| self.waiting.contains_key(hash)).map(|(_, word)| *word)
     }
 
-    /// The first roster: everybody who is alive, if they have been for long and none of them has a roster without us.
-    /// Otherwise a few that are started beyond a cut would make one of their own, with the help of those who lost. Where
-    /// some hold quorum, it is those and ourselves: others that are new have not been added by all of them yet. Unless most
-    /// of those whom they count are as new as we are.
+    /// Founds the first roster: all live members, if they have been alive for long and none of them has a roster
+    /// without us. Otherwise a few members started beyond a cut would found one of their own, with the help of members
+    /// that lost quorum.
+    ///
+    /// If some members hold quorum, the roster consists of those and ourselves, because not all of them have added the
+    /// other new members yet. The exception is when most of the members that they count are as new as we are.
     fn found<'a>(
         &mut self,
         look: RosterContext,
@@ -326,7 +336,7 @@ impl RosterTracker {
         hears: impl Fn(u64) -> bool,
     ) -> bool {
         let settled = look.now >= self.unrest + look.settle && !look.searching;
-        // Where somebody holds quorum, only the word of those who do matters.
+        // If any member holds quorum, only the replies of the holders matter.
         let said = |hash: u64| self.words.get(&hash).copied();
         let holders = self.newcomers().filter_map(VoteReply::present);
         let (count, present) =
@@ -338,7 +348,7 @@ impl RosterTracker {
         if !settled || !welcome || self.waiting.len() < self.first {
             return false;
         }
-        // With fewer than half of those whom the holders count, the roster would be one that is too easily held.
+        // A roster with fewer than half of the members that the holders count would be held too easily.
         let all = present.is_none_or(|present| count.saturating_add(1).saturating_mul(2) <= present);
         let holds = |hash: u64| hash == look.me || said(hash).and_then(VoteReply::present).is_some();
         let takes = |hash: &u64| self.waiting.contains_key(hash) && (all || holds(*hash));
@@ -349,8 +359,8 @@ impl RosterTracker {
         !self.names.is_empty()
     }
 
-    /// One more: the lowest name of those who have stayed. Not before everybody, the last one too, has had the time to catch
-    /// up, and not if its vote would be missed at once.
+    /// Adds one more member: the lowest name among those that have stayed. Not before all members, the newest included,
+    /// have had the time to catch up, and not if its vote would be missing at once.
     fn add<'a>(
         &mut self,
         look: RosterContext,
@@ -363,7 +373,7 @@ impl RosterTracker {
         let needed = majority(u32::try_from(self.names.len()).unwrap_or(u32::MAX).saturating_add(1));
         let enough =
             |hash: u64| look.present.is_none_or(|present| present + u32::from(hears(hash)) >= needed);
-        // A majority must have been there when it was due, not only when we last heard: after a cut there may be none.
+        // The majority must be proven for the time when the member was due: after a cut there may be none.
         let ripe =
             |hash: &u64| self.waiting.get(hash).is_some_and(|since| look.proven >= *since + look.settle);
         let next = view.filter(|(hash, _, _)| ripe(hash) && enough(*hash)).min_by_key(|(_, name, _)| *name);
@@ -374,13 +384,14 @@ impl RosterTracker {
     }
 }
 
-/// After so many settling times everybody has the same roster: one until all have added a newcomer, one until it holds
-/// quorum itself, and two, since it started that much later, until it has caught up with whom the others have added.
+/// After this many settling times all members have the same roster. One passes until all have added a newcomer, one
+/// until the newcomer holds quorum itself. Two more pass, as it started that much later, until it has caught up with
+/// the members that the others have added.
 const CALM: u32 = 4;
-/// So many of a first roster are asked whether we count for them, before there is one. Of more, the answers of every
-/// round tell.
+/// With a roster yet to be founded, this many members are asked directly whether we count for them. For more, the
+/// answers of each round tell.
 const ASKED: usize = 16;
-/// When to look again after whoever is due has not answered: a question has been asked twice by then.
+/// When to look again if a due member has not answered: by then a request has been sent twice.
 const ONCE_MORE: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
@@ -390,7 +401,7 @@ mod tests {
 
     const SETTLE: Duration = Duration::from_secs(2);
 
-    /// A roster, the view it looks at, and the time.
+    /// A roster, the view it follows, and the time.
     struct Club {
         agreed: RosterTracker,
         view: BTreeMap<&'static str, Status>,
@@ -407,7 +418,7 @@ mod tests {
             Self { agreed, view, now: Instant::EPOCH, held: None, searching: false, deaf: "" }
         }
 
-        /// One that has agreed on all these, and holds quorum.
+        /// A club that has agreed on all these, and holds quorum.
         fn agreed(names: &[&'static str]) -> Self {
             let mut club = Self::of(1, names);
             club.after(0);
@@ -438,7 +449,7 @@ mod tests {
             }
         }
 
-        /// Time passes, then one looks. Whether the roster has changed.
+        /// Lets time pass, and looks at the view. Returns whether the roster has changed.
         fn after(&mut self, ms: u64) -> bool {
             self.now += Duration::from_millis(ms);
             let named: Vec<(Name, Status)> =
@@ -460,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_roster_is_whoever_has_been_seen_together_for_the_settling_time() {
+    fn a_first_roster_is_all_members_seen_together_for_the_settling_time() {
         let mut club = Club::of(3, &["a", "b"]);
         club.after(0);
         assert!(!club.after(9000), "two are not three");
@@ -474,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_agrees_on_a_first_roster_while_it_looks_for_the_others() {
+    fn a_node_that_looks_for_the_others_agrees_on_no_first_roster() {
         let mut club = Club::of(1, &["a"]);
         club.searching = true;
         club.after(0);
@@ -486,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_founds_where_somebody_has_a_roster_without_us() {
+    fn no_roster_is_founded_beside_a_member_that_has_one_without_us() {
         let mut club = Club::of(2, &["a", "b", "c"]);
         let b = fingerprint::of_name(&Name::new("b").unwrap());
         club.after(0);
@@ -503,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_stays_is_added_while_quorum_is_held() {
+    fn a_member_that_stays_is_added_while_quorum_is_held() {
         let mut club = Club::agreed(&["a", "b", "c"]);
         club.holds(false);
         club.becomes("d", Status::Alive);
@@ -536,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_added_whose_vote_would_be_missed_at_once() {
+    fn a_member_whose_vote_would_be_missing_at_once_is_not_added() {
         let mut club = Club::agreed(&["a"]);
         club.deaf = "b";
         club.becomes("b", Status::Alive);
@@ -562,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_counts_with_those_on_its_own_list_and_with_the_newest_once_it_has_lasted() {
+    fn a_member_counts_with_its_own_roster_and_with_the_newest_once_it_has_lasted() {
         let mut club = Club::of(2, &["a", "b"]);
         let hash = |name: &str| fingerprint::of_name(&Name::new(name).unwrap());
         assert!(club.agreed.counts_with(hash("x")), "while there is none");
@@ -579,7 +590,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_hears_from_a_holder_on_its_own_list_that_it_was_struck_off_begins_again() {
+    fn a_member_that_holders_on_its_roster_have_struck_off_begins_again() {
         let mut club = Club::agreed(&["a", "b", "c"]);
         let hash = |name: &str| fingerprint::of_name(&Name::new(name).unwrap());
         let now = club.now;
@@ -605,7 +616,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_called_down_with_quorum_is_struck_off_and_nobody_without() {
+    fn a_down_member_is_struck_off_with_quorum_and_not_without() {
         let mut club = Club::agreed(&["a", "b", "c", "d", "e"]);
         assert!(!club.becomes("d", Status::Suspect), "a suspicion is no verdict");
         club.holds(false);
@@ -620,7 +631,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_says_good_bye_is_struck_off_at_once_with_quorum_or_without() {
+    fn a_member_that_says_good_bye_is_struck_off_at_once_with_quorum_or_without() {
         let mut club = Club::agreed(&["a", "b", "c"]);
         club.holds(false);
         assert!(club.becomes("b", Status::Left));
@@ -642,7 +653,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_life_agreed_on_holds_until_the_view_says_otherwise() {
+    fn the_roster_of_an_earlier_run_holds_until_the_view_says_otherwise() {
         let mut club = Club::of(3, &["a"]);
         let named =
             |names: [&str; 3]| names.map(|n| Name::new(n).unwrap()).map(|n| (fingerprint::of_name(&n), n));
@@ -654,8 +665,9 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_differ_by_members_that_are_gone_leave_no_two_majorities() {
-        // Everybody who lives has struck off some of the dead, each others. All of whom, and all cuts among the living.
+    fn rosters_that_differ_by_members_that_are_gone_leave_no_two_majorities() {
+        // Each live member has struck off some of the dead, each a different choice. All choices, and all cuts among
+        // the live.
         let names: Vec<Name> = (0..7).map(|i| Name::new(&format!("n{i}")).unwrap()).collect();
         let has = |mask: u32, i: usize| mask >> i & 1 == 1;
         let holds = |list: u32, side: u32| {
@@ -670,7 +682,7 @@ mod tests {
         let all = 0b111_1111_u32;
         for alive in 1..=all {
             let dead = all & !alive;
-            // Subsets of the dead that this side and that side still count.
+            // Subsets of the dead that the one side and the other still count.
             let subsets = |of: u32| (0..=of).filter(move |s| s & !of == 0);
             for side in subsets(alive).filter(|side| *side != 0 && *side != alive) {
                 for (here, there) in

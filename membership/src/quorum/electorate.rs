@@ -1,9 +1,8 @@
-//! Who votes, with what weight, and how many votes are needed.
+//! The electorate: which members vote, with what weight, and how many votes are needed.
 //!
-//! The electorate is stated by the operator. It is never "those whom I see
-//! now": every minority sees itself as a majority of itself. The one that
-//! follows the cluster follows it by rules that a minority cannot use
-//! ([`super::Agreed`]), and promises less.
+//! The operator states the electorate. It is never "the members that I see now": every minority is a majority of the
+//! members that it sees. The electorate that follows the cluster ([`super::Agreed`]) does so by rules that a minority
+//! cannot use, and promises less.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -20,39 +19,40 @@ use crate::roster::fingerprint;
 use crate::roster::member::Member;
 use crate::roster::standing::Status;
 
-/// Who votes. All members must be told the same; answers of a member that was told
-/// otherwise do not count.
+/// The members that vote. It must be the same on all members; answers from a member with a different electorate do not
+/// count.
 ///
 /// As text: `5`, `role=voter:3`, `7*weight`, `role=voter:7*weight`, `a,b,c:2`, `last-agreed` or `last-agreed:5`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Electorate {
-    /// So many votes, whoever has them. More than twice the majority less one must never run.
+    /// This many votes, whichever members have them. The votes that run at one time must stay below twice the majority.
     Expected {
-        /// All votes there are.
+        /// The number of all votes.
         votes: u32,
         /// Only members whose tag has this value vote.
         tag: Option<(String, String)>,
-        /// The tag in which a member says its number of votes; without one each has one.
+        /// The tag that holds a member's number of votes; `None`: one vote each.
         weight: Option<String>,
     },
     /// These members, each with its votes.
     Voters(BTreeMap<Name, u32>),
-    /// The roster that was last agreed on, one vote each: it grows by who stays, and shrinks by good-byes and by verdicts
-    /// made with quorum. Half of it with the lowest name is a majority. Promises less than the others (docs/quorum.md).
+    /// The roster that was last agreed on, one vote each. It grows by members that stay, and shrinks by good-byes and
+    /// by verdicts made with quorum. Half of it with the lowest name is a majority. Promises less than the others
+    /// (docs/quorum.md).
     LastAgreed {
-        /// So many members must be seen together before there is a first roster.
+        /// How many members must be seen together before there is a first roster.
         first: u32,
     },
 }
 
 impl Electorate {
-    /// `votes` members, whoever they are.
+    /// `votes` votes, whichever members have them.
     #[must_use]
     pub fn expected(votes: u32) -> Self {
         Self::Expected { votes, tag: None, weight: None }
     }
 
-    /// All votes that were stated; `None`: as many as were last agreed on.
+    /// The number of votes as stated; `None`: as many as the agreed roster has members.
     #[must_use]
     pub fn votes(&self) -> Option<u32> {
         match self {
@@ -62,13 +62,13 @@ impl Electorate {
         }
     }
 
-    /// Votes that make a majority: two sets with so many each always share a voter. `None`: that depends on the roster.
+    /// Votes that make a majority: two sets of this many always share a voter. `None`: depends on the agreed roster.
     #[must_use]
     pub fn needed(&self) -> Option<u32> {
         self.votes().map(majority)
     }
 
-    /// What an operator should know of this choice.
+    /// What an operator should know about this choice.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
         match self.votes() {
@@ -82,7 +82,7 @@ impl Electorate {
         }
     }
 
-    /// How many members may have a vote, as far as it is known before any is seen. Votes by tag can be in few hands.
+    /// Upper bound on the number of electors, as far as known before any is seen. Weighted votes can be in few hands.
     pub(crate) fn most_electors(&self) -> usize {
         match self {
             Self::Expected { weight: Some(_), .. } | Self::LastAgreed { .. } => 1,
@@ -91,7 +91,7 @@ impl Electorate {
         }
     }
 
-    /// Of an electorate that follows the cluster: how many make a first roster.
+    /// For an electorate that follows the cluster: the size of a first roster.
     pub(crate) fn follows(&self) -> Option<u32> {
         match self {
             Self::LastAgreed { first } => Some(*first),
@@ -99,7 +99,7 @@ impl Electorate {
         }
     }
 
-    /// Equal on members that were told the same; never 0. `fence`: how long their leases are, where they keep one.
+    /// Equal on members with the same electorate; never 0. `fence`: the length of their leases, if they keep a fence.
     pub(crate) fn mark(&self, fence: Option<Duration>) -> u32 {
         self.hash(&fence.map_or(Vec::new(), |length| length.as_micros().to_le_bytes().to_vec()))
     }
@@ -118,12 +118,12 @@ impl Electorate {
         u32::try_from(hash >> 32).unwrap_or(0).max(1)
     }
 
-    /// In the place of the mark, where the electorate follows the cluster: "I hold quorum, and do not count with you".
+    /// Sent instead of the mark, if the electorate follows the cluster: "I hold quorum, and do not count with you".
     pub(crate) fn struck_off(&self) -> u32 {
         self.follows().map_or(0, |_| self.hash(b"struck off"))
     }
 
-    /// Who of `roster` votes, and what stands against counting their votes. `agreed`: the roster that was last agreed on.
+    /// The electors in `roster`, and any fault that prevents counting their votes. `agreed`: the agreed roster.
     pub(crate) fn ballot(&self, roster: &Roster, agreed: Option<&RosterTracker>) -> Ballot {
         let votes = self.votes().unwrap_or(0);
         let mut ballot = Ballot { votes, needed: majority(votes), ..Ballot::default() };
@@ -158,7 +158,7 @@ impl Electorate {
         ballot
     }
 
-    /// Named voters that `roster` does not know.
+    /// Named voters that `roster` does not contain.
     pub(crate) fn unknown<'a>(&'a self, roster: &'a Roster) -> impl Iterator<Item = &'a Name> {
         let voters = match self {
             Self::Voters(voters) => Some(voters),
@@ -171,7 +171,7 @@ impl Electorate {
     }
 }
 
-/// Members whose host goes on under another name: it was renamed and started again. They never vote again, and the
+/// Members whose host goes on under another name, because it was renamed and restarted. They never vote again; the
 /// host's vote is that of its new name.
 struct Renamed(BTreeSet<(HostId, SocketAddr)>);
 
@@ -185,7 +185,7 @@ impl Renamed {
         Self(here.map(place).collect())
     }
 
-    /// One socket has one process, so whoever answers at that address as that host has taken its place.
+    /// One socket belongs to one process, so the member at that address and host has taken its place.
     fn has(&self, member: &Member) -> bool {
         matches!(member.status, Status::Down | Status::Restarting) && self.0.contains(&place(member))
     }
@@ -200,7 +200,7 @@ fn place(member: &Member) -> (HostId, SocketAddr) {
 pub struct Ballot {
     pub votes: u32,
     pub needed: u32,
-    /// Whoever has this one needs no more than half of the votes.
+    /// With this elector, half of the votes is enough.
     pub tie: Option<u64>,
     /// Name hash and votes, in the order of the roster.
     pub electors: Vec<(u64, u32)>,
@@ -209,7 +209,7 @@ pub struct Ballot {
 }
 
 impl Ballot {
-    /// Whether so many votes are a majority; `tie`: the one that decides a tie is among them.
+    /// Whether `votes` are a majority; `tie`: the elector that decides a tie is among them.
     pub fn suffices(&self, votes: u32, tie: bool) -> bool {
         votes >= self.needed || tie && votes.saturating_mul(2) == self.votes
     }
@@ -237,21 +237,22 @@ fn votes_of(member: &Member, tag: Option<&(String, String)>, weight: Option<&str
         return 0;
     }
     let Some(weight) = weight else { return 1 };
-    // No weight said, no vote: whoever forgets it must not outvote those who said it.
+    // Without a weight there is no vote: a member that lacks it must not outvote members that have one.
     let said = value(weight).and_then(|v| core::str::from_utf8(v).ok()?.parse::<u32>().ok());
     said.unwrap_or(0).min(MOST_VOTES)
 }
 
-/// Why a text states no electorate.
+/// Why a text is not an electorate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ElectorateError {
     /// Nothing to count.
     #[error("an electorate needs at least one vote")]
     Empty,
-    /// A number that is none, or too large.
+    /// Not a number, or one that is too large.
     #[error("{0:?} is not a number of votes (1 to {MOST_VOTES})")]
     Votes(String),
-    /// A voter without a name, as where a variable of a template was empty: the others alone would have a majority too easily.
+    /// A voter without a name, for example from an empty variable in a template: the others alone would have a majority
+    /// too easily.
     #[error("a name is missing between commas, or before the first or after the last")]
     Gap,
     /// A voter named twice.
@@ -260,7 +261,7 @@ pub enum ElectorateError {
     /// A voter whose name breaks the rules.
     #[error("bad name: {0}")]
     Name(#[from] NameError),
-    /// Neither the word alone nor with a number of members.
+    /// Neither the word alone nor the word with a number of members.
     #[error(
         "write last-agreed, or last-agreed:MEMBERS, where so many must be seen together before a first roster is agreed on"
     )]
@@ -362,15 +363,15 @@ fn number(text: &str) -> Result<u32, ElectorateError> {
 }
 
 const LAST_AGREED: &str = "last-agreed";
-/// Members of a first roster where no number is given. Three: the fewest of which one can be lost and more than half are
-/// left; and one that starts before its network is up, or with wrong seeds, does not agree with itself. Two groups that
-/// are started apart still can, each within itself, unless more than half of all are asked for.
+/// Size of a first roster if no number is given. Three is the fewest of which one can be lost with more than half left.
+/// And a node that starts before its network is up, or with wrong seeds, does not agree with itself. Two groups that
+/// are started apart can still each agree within themselves, unless more than half of all members are required.
 const FIRST: u32 = 3;
 /// The weaker promise in one sentence.
 const WEAKER: &str = "last-agreed follows the cluster and promises less than a stated electorate: the two sides of one cut \
                       of a settled cluster never both hold quorum, but while a change of the roster is still spreading, \
                       or when groups are started apart, both may";
-/// Tags stand in a member's state under this prefix.
+/// Prefix of tags in a member's state.
 pub const TAG: &str = "tag/";
 /// More than any cluster has members; keeps sums far from overflow.
 const MOST_VOTES: u32 = 1_000_000;
@@ -380,7 +381,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_electorate_is_written_as_it_is_read() {
+    fn an_electorate_parses_as_it_is_written() {
         let follows = ["last-agreed", "last-agreed:1", "last-agreed:5", "a,last-agreed", "last-agreed-7"];
         for text in
             ["5", "role=voter:3", "7*weight", "role=voter:7*weight", "a,b,c:2"].into_iter().chain(follows)
@@ -400,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn what_states_no_electorate_is_refused_with_the_reason() {
+    fn a_text_that_is_no_electorate_is_refused_with_the_reason() {
         use ElectorateError as E;
         let of = |text: &str| text.parse::<Electorate>().unwrap_err();
         assert_eq!(of("0"), E::Empty);
@@ -435,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_lets_it_follow_the_cluster_is_told_that_it_promises_less() {
+    fn an_electorate_that_follows_the_cluster_is_said_to_promise_less() {
         let advice = "last-agreed".parse::<Electorate>().unwrap().advice().unwrap();
         assert!(advice.contains("promises less") && advice.contains("one cut"), "{advice}");
     }

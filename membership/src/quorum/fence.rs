@@ -1,16 +1,17 @@
-//! Has the lease of a silent member run out for certain?
+//! The proof of a fence: has the lease of a silent member certainly run out?
 //!
-//! Picture: a diver's air is counted from the last answered knock. Whoever stands on deck cannot see the diver's
-//! gauge, but can ask everybody who might have answered a knock when they last did. If enough of them answered none
-//! for longer than the air lasts, the diver is up or will never act.
+//! Picture: a diver's air is counted from the last answered knock. The crew on deck cannot see the diver's gauge, but
+//! it can ask each person who might have answered a knock when that last happened. If enough of them answered none for
+//! longer than the air lasts, the diver is up or will never act.
 //!
-//! Each elector notes when it last acknowledged whom ([`Acknowledged`]). An observer asks them for how long they have
-//! acknowledged nothing of a member, and keeps the answers as spans of its own clock ([`NonGrantSpans`]). A span in which
-//! *q* votes together acknowledged nothing shares an elector with every majority; when it is longer than a lease, the
-//! lease has run out inside it. Nobody promises anything and nothing is kept on disk: a silence is a fact, and stays one.
+//! Rule: each elector notes when it last acknowledged each member ([`Acknowledged`]). An observer asks the electors for
+//! how long they have acknowledged nothing of a member, and keeps the answers as spans of its own clock
+//! ([`NonGrantSpans`]). A span in which *q* votes together acknowledged nothing shares an elector with every majority.
+//! If it is longer than a lease, the lease has run out inside it. No promise is made and nothing is kept on disk: a
+//! past silence is a fact, and stays one.
 //!
-//! Weak spot: votes. It rests on the member's own answers alone, so with a fence nobody borrows a proof, everybody
-//! asks all electors, and the electorate has to be small (docs/quorum.md, section 6).
+//! Weak spot: it needs votes in few hands. It rests on the member's own answers alone. So with a fence proofs are not
+//! lent, each member asks all electors, and the electorate has to be small (docs/quorum.md, section 6).
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -18,11 +19,12 @@ use std::collections::BTreeMap;
 use crate::Instant;
 use crate::quorum::Ballot;
 
-/// When a node last acknowledged whom: answered a question of theirs with a lease.
+/// When a node last acknowledged each member, that is, answered a request of it with a lease.
 #[derive(Clone, Debug)]
 pub struct Acknowledged {
     last: BTreeMap<u64, Instant>,
-    /// Of what was before, nothing can be said: another life of ours may have acknowledged, or somebody was forgotten.
+    /// Nothing is known about the time before: an earlier incarnation of ours may have acknowledged, or a member was
+    /// forgotten.
     floor: Instant,
 }
 
@@ -35,12 +37,12 @@ impl Acknowledged {
         self.last.insert(member, now);
     }
 
-    /// Since when nothing of `member` has been acknowledged, for certain.
+    /// Since when nothing of `member` has certainly been acknowledged.
     pub fn none_since(&self, member: u64) -> Instant {
         self.last.get(&member).copied().unwrap_or(self.floor).max(self.floor)
     }
 
-    /// Forgets those who are not in the roster any more, and with them what was before.
+    /// Forgets members that are no longer in the roster, and with them the time before.
     pub fn keep(&mut self, known: impl Fn(u64) -> bool) {
         let floor = &mut self.floor;
         self.last.retain(|member, at| {
@@ -53,7 +55,7 @@ impl Acknowledged {
     }
 }
 
-/// From then to then, on our clock, an elector acknowledged nothing.
+/// A span of our clock in which an elector acknowledged nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
     from: Instant,
@@ -67,10 +69,10 @@ pub struct NonGrantSpans {
 }
 
 impl NonGrantSpans {
-    /// `elector` answered, at `now`, a question that left at `sent`: so long it has acknowledged nothing.
+    /// `elector` answered, at `now`, a request that left at `sent`: it has acknowledged nothing for `silent`.
     ///
-    /// It spoke at some moment between the two. So at the latest its silence began `silent` before `now`, and at the
-    /// earliest it has lasted until `sent`. Its clock may be fast and ours slow: a fiftieth is taken off.
+    /// The elector spoke at some moment between the two. So its silence began at the latest `silent` before `now`, and
+    /// lasted at least until `sent`. Its clock may be fast and ours slow, so a fiftieth is taken off.
     pub fn testify(&mut self, elector: u64, sent: Instant, now: Instant, silent: Duration) {
         let told = Span { from: now - silent * 49 / 50, to: sent };
         if told.from >= told.to {
@@ -85,8 +87,8 @@ impl NonGrantSpans {
         };
     }
 
-    /// Whether the lease of `subject`, good for `length`, has run out, so that it cannot have another one yet.
-    /// `own`: ourselves, and since when we have acknowledged nothing.
+    /// Whether the lease of `subject`, of length `length`, has run out without a new one being possible yet. `own`: our
+    /// own hash, and since when we have acknowledged nothing.
     pub fn prove(
         &self,
         now: Instant,
@@ -98,8 +100,8 @@ impl NonGrantSpans {
         if ballot.fault.is_some() {
             return false;
         }
-        // Who held a lease until the end of a span holds the next one a settling time later at the earliest, which is
-        // never less than a lease; clocks are off by two hundredths at the most.
+        // A member that held a lease until the end of a span holds the next one a settling time later at the earliest,
+        // which is never less than a lease. Clocks are off by at most two hundredths.
         let fresh = length * 49 / 50;
         let mut spans: Vec<(Span, u32)> = ballot
             .electors
@@ -132,13 +134,13 @@ fn beyond(length: Duration) -> Duration {
     length * 103 / 100
 }
 
-/// The case for a fence around one member.
+/// The evidence for a fence around one member.
 #[derive(Clone, Debug)]
 pub struct FenceEvidence {
-    /// Which life of it is silent.
+    /// The incarnation that is silent.
     pub tag: u64,
     pub silences: NonGrantSpans,
-    /// Proven; true for as long as the member stays down.
+    /// Proven; stays true for as long as the member stays down.
     pub fenced: bool,
 }
 
@@ -154,20 +156,21 @@ pub enum FenceError {
     /// No electorate is stated.
     #[error("a fence needs to be told who votes: state `expected`")]
     Nobody,
-    /// Who votes changes by itself.
+    /// The electorate changes by itself.
     #[error(
         "a fence needs an electorate that stays as it was stated, and last-agreed follows the cluster: state a number or names"
     )]
     Follows,
-    /// So many electors there may be.
+    /// More electors than the limit.
     #[error("a fence takes {MOST_ELECTORS} electors at the most, of whom everybody asks each; here are {0}")]
     TooMany(usize),
 }
 
-/// Everybody asks every elector twice in the life of a lease, so there may be this many of them: nine cost each member
+/// Most electors of a fence. Each member asks each elector twice in the life of a lease: nine electors cost each member
 /// 2 kB/s, and a majority of nine survives the loss of four.
 pub const MOST_ELECTORS: usize = 9;
-/// A question about silences asks about so many at once: it stays within the smallest datagram, its answer too.
+/// How many members one question about silences may name: it stays within the smallest datagram, and so does its
+/// answer.
 pub const MOST_ABOUT: usize = 8;
 
 #[cfg(test)]
@@ -190,7 +193,7 @@ mod tests {
         Ballot { votes: 5, needed: 3, electors: (1..=5).map(|e| (e, 1)).collect(), ..Ballot::default() }
     }
 
-    /// 2 and 3 say at 9.99 s that they have been silent since 8 s, about.
+    /// At 9.99 s, 2 and 3 say that they have been silent since about 8 s.
     fn silences() -> NonGrantSpans {
         let mut silences = NonGrantSpans::default();
         for elector in [2, 3] {
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_subject_does_not_vouch_for_itself_and_neither_does_a_stranger() {
+    fn neither_the_subject_nor_a_stranger_vouches_for_it() {
         let mut silences = NonGrantSpans::default();
         for elector in [SUBJECT, 2, 77] {
             silences.testify(elector, at(9_980), at(10_000), ms(9_000));
@@ -250,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_join_to_one_silence_unless_something_was_acknowledged_between_them() {
+    fn answers_join_to_one_silence_unless_an_acknowledgement_lies_between() {
         let mut silences = silences();
         for elector in [2, 3] {
             silences.testify(elector, at(11_000), at(11_010), ms(1_100));
@@ -273,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_vouches_for_the_time_before_its_start_or_for_those_it_has_forgotten() {
+    fn no_elector_vouches_for_the_time_before_its_start_or_for_forgotten_members() {
         let mut acknowledged = Acknowledged::new(at(100));
         assert_eq!(acknowledged.none_since(9), at(100));
         acknowledged.note(9, at(500));

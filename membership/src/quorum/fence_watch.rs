@@ -1,8 +1,8 @@
-//! The fence: whether the lease of a member that is down has run out for certain.
+//! Watches the fence: keeps track of whether the lease of each silent member has certainly run out.
 //!
-//! Two parts in one exchange of words. As an elector we note whom we acknowledge, and say for how long we have
-//! acknowledged nothing of whom we are asked about. As an observer we ask all electors about those who are silent, in
-//! the questions that keep our own lease anyway. The rule is in [`crate::quorum`], the proof in docs/quorum.md.
+//! A node plays two roles. As an elector it notes which members it acknowledges, and answers for how long it has
+//! acknowledged nothing of a member. As an observer it asks all electors about silent members, in the requests that
+//! keep its own lease anyway. The rule is in [`crate::quorum`], the proof in docs/quorum.md.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -33,12 +33,12 @@ impl Fence {
         Self { acknowledged: Acknowledged::new(now), around: BTreeMap::new(), hurry_until: now }
     }
 
-    /// The member is back, or gone for good.
+    /// The member is back, or gone for good: drops the evidence.
     pub fn open(&mut self, member: u64) {
         self.around.remove(&member);
     }
 
-    /// Somebody has just fallen silent, and there is something to be asked about it.
+    /// Whether a member has recently fallen silent and electors are still to be asked about it.
     pub fn hurries(&self, now: Instant) -> bool {
         now < self.hurry_until && self.around.values().any(|enclosure| !enclosure.fenced)
     }
@@ -50,9 +50,10 @@ impl Fence {
 }
 
 impl QuorumService {
-    /// Our answer to a question of `asker` says what we can prove. That is to acknowledge it: only whoever is in our
-    /// roster with this very life, and is neither down nor about to be put out. So the lease of whoever lives and is
-    /// put out ends before the verdict. Where the electorate follows the cluster, only those who are on our own roster.
+    /// The lease part of our answer to `asker`. Sending it acknowledges the asker. Only a member that is in our roster
+    /// with this very incarnation, is not down, and is not about to be quarantined is acknowledged. So the lease of a
+    /// live member that is quarantined ends before the verdict. If the electorate follows the cluster, only members of
+    /// our own agreed roster are acknowledged.
     pub fn acknowledge(
         &mut self,
         ctx: &Context<'_>,
@@ -69,7 +70,7 @@ impl QuorumService {
         self.say_lease(ctx)
     }
 
-    /// For how long we have acknowledged nothing of those that a ping is about.
+    /// For how long we have acknowledged nothing of the members in `about`.
     pub fn silences(&self, now: Instant, about: &[u64], fence: bool) -> Vec<gossip::Silence> {
         if !fence {
             return Vec::new();
@@ -82,7 +83,7 @@ impl QuorumService {
         about.iter().take(MOST_ABOUT).map(silence).collect()
     }
 
-    /// About whom to ask the electors. Of more than a question takes, some.
+    /// The members to ask the electors about; a random part of them if one request cannot hold all.
     pub fn ask_about(&self, rng: &mut impl Rng) -> Vec<u64> {
         let mut about: Vec<u64> =
             self.fence.around.iter().filter(|(_, e)| !e.fenced).map(|(hash, _)| *hash).collect();
@@ -94,7 +95,7 @@ impl QuorumService {
         about
     }
 
-    /// An elector that was asked at `sent` says for how long it has acknowledged nothing of some.
+    /// An elector that was asked at `sent` says for how long it has acknowledged nothing of some members.
     pub fn hear_silences(&mut self, ctx: &Context<'_>, elector: u64, sent: Instant, body: Option<&Body>) {
         let Some(Body::Pong(pong)) = body.filter(|_| ctx.core.config.fence) else { return };
         for said in &pong.silences {
@@ -107,8 +108,8 @@ impl QuorumService {
         }
     }
 
-    /// Whether what the electors have said so far proves, by now, that the lease of `name` has run out. Asked of
-    /// anybody that is suspect or down; to be told needs the verdict too.
+    /// Whether the electors' answers so far prove, by now, that the lease of `name` has run out. Can be asked about any
+    /// suspect or down member; a fence event needs the verdict too.
     pub fn lease_ran_out(&self, ctx: &Context<'_>, name: &Name) -> bool {
         let subject = fingerprint::of_name(name);
         let own = (ctx.core.me, self.fence.acknowledged.none_since(subject));
@@ -117,7 +118,7 @@ impl QuorumService {
         })
     }
 
-    /// Whether a member that is down is fenced now and was not before.
+    /// Whether a down member has just become fenced.
     pub fn enclose(&mut self, ctx: &Context<'_>, subject: u64) -> bool {
         let Some(member) = ctx.roster.get(subject).filter(|m| m.status == Status::Down) else {
             return false;
@@ -130,7 +131,7 @@ impl QuorumService {
         fresh
     }
 
-    /// Keeps the silent in mind, and forgets the others.
+    /// Keeps evidence about silent members, and drops it for all others.
     pub fn look_at_fences(&mut self, ctx: &Context<'_>) {
         if !ctx.core.config.fence {
             return;
@@ -153,6 +154,6 @@ impl QuorumService {
     }
 }
 
-/// For so many leases after somebody has fallen silent electors are asked more often: it takes one until a silence is
-/// long enough, and one and a half until the verdict.
+/// For this many leases after a member has fallen silent, electors are asked more often: it takes one lease until a
+/// silence is long enough, and one and a half until the verdict.
 const HURRY: u32 = 4;

@@ -1,5 +1,5 @@
-//! The electorate that follows the cluster, in the machine: the agreed roster is brought in line with the view, members
-//! tell one another whether they count with each other, and what was agreed on is kept for the next life.
+//! Applies the electorate that follows the cluster: brings the agreed roster in line with the view, exchanges with
+//! other members who counts with whom, and keeps the agreed roster for the next run.
 //!
 //! The rules are in [`crate::quorum`], what they promise in docs/quorum.md, section 7.
 
@@ -13,7 +13,7 @@ use crate::quorum::{Context, Effect, Lease, Majority, Quorum, QuorumService, Ros
 use crate::roster::fingerprint;
 
 impl QuorumService {
-    /// Takes the roster that an earlier life of ours had agreed on.
+    /// Takes the roster that an earlier run of ours had agreed on.
     pub fn recall(&mut self, ctx: &Context<'_>, names: &[Name]) {
         let names = names.iter().map(|name| (fingerprint::of_name(name), name.clone())).collect();
         if self.voting.agreed.as_mut().is_some_and(|agreed| agreed.recall(ctx.now, names)) {
@@ -22,13 +22,13 @@ impl QuorumService {
         }
     }
 
-    /// Brings the agreed roster in line with the view, where the electorate follows the cluster.
+    /// Brings the agreed roster in line with the view, if the electorate follows the cluster.
     pub fn follow(&mut self, ctx: &Context<'_>) {
         let (length, direct) = (ctx.core.config.lease(), self.asks_everybody(ctx));
         let look = RosterContext {
             now: ctx.now,
             me: ctx.core.me,
-            // As of this moment: whoever has lost quorum strikes nobody off.
+            // As of this moment: a node that has lost quorum strikes no member off.
             held: Some(self.voting.majority.at(ctx.now))
                 .filter(|majority| majority.quorum() == Quorum::Held)
                 .map(|majority| majority.since()),
@@ -45,7 +45,7 @@ impl QuorumService {
         let changed = agreed.follow(look, view, hears);
         let begins = changed && (open || agreed.is_empty());
         if begins {
-            // Before there is a roster nothing is counted, and the chance to find the others begins with it.
+            // Before there is a roster nothing is counted. The time to find the others begins with it.
             *majority = Majority::new(ctx.now, look.settle);
         }
         self.recount_at = self.recount_at.min(agreed.next(look));
@@ -58,12 +58,12 @@ impl QuorumService {
         }
     }
 
-    /// What we say of quorum to somebody with whom we do not count, as it is not on our agreed roster, or not for long;
-    /// `None`: we do.
+    /// Our reply to a member with which we do not count, because it is not on our agreed roster or not for long enough;
+    /// `None`: we count with it.
     pub fn turn_away(&self, ctx: &Context<'_>, asker: Option<u64>) -> Option<Option<gossip::Lease>> {
         let agreed = self.voting.agreed.as_ref()?;
         let leaving = ctx.leaving;
-        // Whoever has been told of our good-bye counts without us, so nobody may count with us any more.
+        // Members that know of our good-bye count without us, so no member may count with us any more.
         if !leaving && asker.is_some_and(|asker| agreed.counts_with(asker)) {
             return None;
         }
@@ -72,20 +72,20 @@ impl QuorumService {
         Some(says_so.then_some(gossip::Lease { electorate: self.voting.struck_off, age_ms: 0, present: 0 }))
     }
 
-    /// Somebody has answered, and said whether we count for it.
+    /// A member has answered, and its answer says whether we count for it.
     pub fn take_vote(&mut self, ctx: &Context<'_>, sender: u64, word: VoteReply) {
         let Some(agreed) = &mut self.voting.agreed else { return };
         let held = self.voting.majority.at(ctx.now).quorum() == Quorum::Held;
         let helped = !agreed.is_of_no_help(sender);
         let over = agreed.answered(ctx.now, sender, word, held);
         if helped == agreed.is_of_no_help(sender) {
-            // Others may have to ask for it.
+            // Other members may have to be asked now.
             self.effects.push(Effect::Recount);
         }
         if over {
             let settle = ctx.core.config.quorum_settle;
             self.voting.majority = Majority::new(ctx.now, settle);
-            // Proofs of that roster say nothing about the next.
+            // Proofs for that roster say nothing about the next.
             self.voting.lease = Lease::default();
             self.effects.push(Effect::Event(Event::Agreed(Vec::new())));
             self.effects.push(Effect::Count);
@@ -93,17 +93,17 @@ impl QuorumService {
         }
     }
 
-    /// Whether it has said that it has no proof for us, as only members of an electorate that follows the cluster do.
+    /// Whether it has said that it has no proof for us. Only members of an electorate that follows the cluster say so.
     pub fn cannot_lend(&self, member: u64) -> bool {
         self.voting.agreed.as_ref().is_some_and(|agreed| agreed.is_of_no_help(member))
     }
 
-    /// Alone so far, though there are addresses at which others should be.
+    /// Whether we are alone so far although there are addresses at which others should be.
     pub fn is_searching(&self, ctx: &Context<'_>) -> bool {
         ctx.roster.census().alive <= 1 && !ctx.joined
     }
 
-    /// Whoever decides a tie, where there can be one.
+    /// The member that decides a tie, if there can be one.
     pub fn lowest(&self) -> Option<&Name> {
         let tie = self.voting.ballot.tie?;
         self.voting.agreed.as_ref()?.names().find(|(hash, _)| *hash == tie).map(|(_, name)| name)

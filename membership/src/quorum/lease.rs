@@ -1,18 +1,15 @@
-//! Proof that a majority hears us, and until when it is good.
+//! The lease: a proof that a majority hears this member, and until when it is good.
 //!
-//! Picture: a diver who knocks on the hull. Each answered knock proves that
-//! both directions worked *when the knock was sent*, so air is counted from
-//! then, not from when the answer came.
+//! Picture: a diver knocks on the hull. Each answered knock proves that both directions worked *when the knock was
+//! sent*, so air is counted from then, not from when the answer came.
 //!
-//! Rule: every question of ours that an elector answers proves two-way contact
-//! as of its sending. A majority is proven as of the oldest among the newest
-//! proofs that make one. Whoever has such a proof lends it in its answers,
-//! with its age; the borrower counts the age from its own question. So every
-//! proof rests on a majority that answered, however many hands it went through,
-//! and none can be younger than the truth.
+//! Rule: each request that an elector answers proves two-way contact as of its sending. A majority is proven as of the
+//! oldest of the newest proofs that make one. A member with such a proof lends it in its answers, with its age; the
+//! borrower counts the age from its own request. So every proof rests on a majority that answered, through however many
+//! members it was lent, and it never appears younger than it is.
 //!
-//! Weak spot: time. A clock that stands still keeps a proof fresh for ever; a
-//! bounded rate of the clocks is assumed (docs/quorum.md).
+//! Weak spot: time. A clock that stands still keeps a proof fresh without end; a bounded rate of the clocks is assumed
+//! (docs/quorum.md).
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -20,7 +17,7 @@ use std::collections::BTreeMap;
 use crate::Instant;
 use crate::quorum::Ballot;
 
-/// "As of then, so many votes were in two-way contact with one another."
+/// A claim "at that time, this many votes were in two-way contact with one another".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Proof {
     pub as_of: Instant,
@@ -30,19 +27,19 @@ pub struct Proof {
 /// How often an elector is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
-    /// After a question that it answered.
+    /// After a request that it answered.
     pub period: Duration,
-    /// After one that it has not.
+    /// After a request that it did not answer.
     pub retry: Duration,
-    /// After one that it has not, when it has answered none for longer than `hope`.
+    /// The same, if it has answered none for longer than `hope`.
     pub slow: Duration,
     pub hope: Duration,
 }
 
-/// What we can prove, from answers to ourselves and from answers to others.
+/// What we can prove, from answers to our own requests and from proofs that others lend us.
 #[derive(Clone, Debug, Default)]
 pub struct Lease {
-    /// By elector: when its newest answered question left, and its newest question.
+    /// For each elector, when its newest answered request left, and its newest request.
     electors: BTreeMap<u64, ElectorContact>,
     own: Option<Proof>,
     borrowed: Option<Proof>,
@@ -59,15 +56,15 @@ impl Lease {
         self.electors.entry(elector).or_default().asked = Some(at);
     }
 
-    /// An elector answered a question that left at `sent`.
+    /// An elector answered a request that left at `sent`.
     pub fn answered(&mut self, elector: u64, sent: Instant) {
         let knock = self.electors.entry(elector).or_default();
         knock.answered = knock.answered.max(Some(sent));
     }
 
-    /// Whoever answered our question of `sent` had a proof that was `age` old.
+    /// The member that answered our request of `sent` had a proof that was `age` old.
     pub fn borrow(&mut self, sent: Instant, age: Duration, present: u32) {
-        // A proof from before our own beginning cannot be told in our time.
+        // A proof from before our start cannot be expressed in our time.
         if age <= sent.since(Instant::EPOCH) {
             self.borrowed = self.borrowed.max(Some(Proof { as_of: sent - age, present }));
         }
@@ -75,7 +72,7 @@ impl Lease {
 
     /// Counts again what we can prove ourselves. Returns the votes present.
     pub fn count(&mut self, now: Instant, me: u64, ballot: &Ballot, length: Duration) -> u32 {
-        // By those asked, who are few where a few ask for all.
+        // By the electors that we asked, which are few where a few ask for all.
         let others = self.electors.iter().filter(|(elector, _)| **elector != me);
         let proven = others.filter_map(|(elector, knock)| Some((*elector, knock.answered?)));
         let mut newest: Vec<(Instant, u32, bool)> = proven
@@ -87,7 +84,8 @@ impl Lease {
         let (mut sum, mut present, mut tie, mut as_of) = (0_u32, 0_u32, false, None);
         for (at, votes, decides) in newest {
             sum = sum.saturating_add(votes);
-            // Where half is enough with one of them, that one must be part of the proof. Without it one more is needed.
+            // If half is enough with the elector that decides a tie, that elector must be part of the proof. Without it
+            // one more vote is needed.
             tie |= decides;
             if now.since(at) < length {
                 present = sum;
@@ -100,7 +98,7 @@ impl Lease {
         present
     }
 
-    /// Whether `elector` answered a question that left less than `length` ago.
+    /// Whether `elector` answered a request that left less than `length` ago.
     pub fn hears_us(&self, now: Instant, elector: u64, length: Duration) -> bool {
         let answered = self.electors.get(&elector).and_then(|knock| knock.answered);
         answered.is_some_and(|at| now.since(at) < length)
@@ -125,12 +123,12 @@ impl Lease {
         }
     }
 
-    /// Whether the newest question to `elector` is still without an answer.
+    /// Whether the newest request to `elector` is still unanswered.
     pub fn waits_for(&self, elector: u64) -> bool {
         self.electors.get(&elector).is_some_and(|knock| knock.asked > knock.answered)
     }
 
-    /// Forgets those who are not in the roster any more.
+    /// Forgets electors that are no longer in the roster.
     pub fn keep(&mut self, known: impl Fn(u64) -> bool) {
         self.electors.retain(|elector, _| known(*elector));
     }

@@ -1,4 +1,4 @@
-//! Whether the proof of a majority lasts: held, lost, or too early to say.
+//! Whether the proof of a majority lasts: quorum held, lost, or too early to say.
 
 use core::time::Duration;
 
@@ -14,7 +14,7 @@ pub struct Majority {
     until: Option<Instant>,
     /// Since when there has been a good proof without a gap.
     pub(super) proven_since: Option<Instant>,
-    /// When this electorate was set: "lost" is said only after a fair chance to find the others.
+    /// When this electorate was set: "lost" is reported only after a fair chance to find the others.
     started: Instant,
     settle: Duration,
 }
@@ -24,7 +24,7 @@ impl Majority {
         Self { quorum: Quorum::Unsettled, since: now, until: None, proven_since: None, started: now, settle }
     }
 
-    /// As it is at `now`, when nothing more was heard.
+    /// The state at `now`, if nothing more was heard.
     pub fn at(&self, now: Instant) -> Self {
         let mut then = self.clone();
         if let Some(until) = then.until.filter(|until| *until <= now) {
@@ -45,7 +45,7 @@ impl Majority {
         self.until
     }
 
-    /// The best proof is good until then. Returns whether quorum changed. `settle`: how long is long enough.
+    /// The best proof is good until `until`. Returns whether quorum changed. `settle`: how long a proof must last.
     pub fn observe(&mut self, now: Instant, until: Option<Instant>, settle: Duration) -> bool {
         self.settle = settle;
         self.until = until.filter(|until| *until > now);
@@ -65,7 +65,7 @@ impl Majority {
         changed
     }
 
-    /// When to observe again although nothing was heard: the proof runs out, or it has lasted.
+    /// When to observe again although nothing was heard: when the proof runs out, or when it has lasted.
     pub fn next(&self) -> Instant {
         let runs_out = self.until.unwrap_or(Instant::NEVER);
         match (self.quorum, self.proven_since) {

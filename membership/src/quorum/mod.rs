@@ -1,9 +1,8 @@
-//! Does our side have the majority?
+//! Quorum: decides whether our side of the cluster has the majority.
 //!
-//! Pure arithmetic with a settling time: quorum is held while a proof of the
-//! majority is young enough ([`lease`]) and has been so without a gap for a
-//! while; it is lost the moment the proof runs out, by the clock and without
-//! anybody having to say so.
+//! The decision is pure arithmetic with a settling time. Quorum is held while a proof of the majority is young enough
+//! ([`lease`]) and has been so without a gap for a while. It is lost the moment the proof runs out, by the clock,
+//! without any message.
 
 use core::fmt;
 
@@ -35,14 +34,14 @@ pub use majority::Majority;
 use fence_watch::Fence;
 use service::Voting;
 
-/// Whether this member stands on a side that may act.
+/// Whether this member is on a side that may act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Quorum {
     /// A majority of the electorate is in two-way contact, and has been for the settling time.
     Held,
-    /// No majority is.
+    /// No majority is in two-way contact.
     Lost,
-    /// Too early to say, or nobody said who votes.
+    /// Too early to say, or no electorate is configured.
     Unsettled,
 }
 
@@ -61,23 +60,23 @@ impl fmt::Display for Quorum {
 pub struct QuorumStatus {
     /// The verdict.
     pub quorum: Quorum,
-    /// Since when it has been so.
+    /// Since when.
     pub since: Instant,
-    /// Until when the proof is good that we have. While quorum is held it is renewed all the time; once this moment
-    /// has passed without, quorum is lost, whatever else was said before. `None`: no proof.
+    /// Until when our proof is good. While quorum is held the proof is renewed all the time. If this moment passes
+    /// without a renewal, quorum is lost, whatever was reported before. `None`: no proof.
     pub until: Option<Instant>,
     /// Votes in two-way contact, our own included.
     pub present: u32,
-    /// Votes needed. With an electorate that follows the cluster: half of the votes where the lowest name is among them.
+    /// Votes needed. For an electorate that follows the cluster, half of the votes if the lowest name is among them.
     pub needed: u32,
-    /// All votes there are; `None` when nobody configured an electorate. With one that follows the cluster: members of
-    /// the agreed roster, 0 while there is none.
+    /// The number of all votes; `None` if no electorate is configured. For one that follows the cluster, members of the
+    /// agreed roster, 0 while there is none.
     pub expected: Option<u32>,
     /// The electorate as it was stated.
     pub electorate: Option<String>,
-    /// Whether a fence is kept: the proof is then this member's own, and `until` the end of its lease.
+    /// Whether a fence is kept. The proof is then this member's own, and `until` is the end of its lease.
     pub fence: bool,
-    /// With an electorate that follows the cluster: who votes; nobody while no roster is agreed on.
+    /// The agreed roster of an electorate that follows the cluster; empty while none is agreed on.
     pub agreed: Option<AgreedRoster>,
     /// One sentence for people.
     pub reason: String,
@@ -86,23 +85,23 @@ pub struct QuorumStatus {
 /// The roster that was last agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgreedRoster {
-    /// By name, the one that decides a tie first.
+    /// By name, the member that decides a tie first.
     pub names: Vec<Name>,
-    /// Since when it has been so; after a restart, since then.
+    /// Since when it has been agreed on; after a restart, since the restart.
     pub since: Instant,
 }
 
-/// Who may act, as one node sees it: its own proof of a majority, what it says of it to others, and the fence.
+/// The quorum service of one node: its own proof of a majority, what it says of that to others, and the fence.
 #[derive(Debug)]
 pub struct QuorumService {
     pub voting: Voting,
     pub fence: Fence,
-    /// When to count who is here: soon after somebody's status changed.
+    /// When to count the members next: soon after a status changed.
     pub recount_at: Instant,
     effects: Vec<Effect>,
 }
 
-/// What the service sees of the rest of the node while it is called.
+/// What the service sees of the rest of the node during a call.
 #[derive(Debug)]
 pub struct Context<'a> {
     pub now: Instant,
@@ -110,9 +109,9 @@ pub struct Context<'a> {
     pub roster: &'a Roster,
     /// We have said good-bye.
     pub leaving: bool,
-    /// Others have taken us in.
+    /// Others have accepted us as a member.
     pub joined: bool,
-    /// Somebody has told us that we do not count, and in words why.
+    /// A peer has told us that we do not count, and why, in words.
     pub told_out: bool,
     pub outside: Option<String>,
 }
@@ -122,16 +121,16 @@ pub struct Context<'a> {
 pub enum Effect {
     /// Ask an elector whether it hears us.
     Ask(u64),
-    /// Tell programs.
+    /// Report an event to programs.
     Event(Event),
-    /// Tell programs how quorum stands once all before this is done.
+    /// Report the quorum status to programs, after all effects before this one are done.
     TellStatus,
-    /// Say in our own record that quorum was lost, or no longer so.
+    /// Say in our own record whether quorum is lost.
     Say(Quorum),
-    /// Count who is here, soon; or at once.
+    /// Count the members soon (`Recount`) or at once (`Count`).
     Recount,
     Count,
-    /// The lease of this member has run out for certain.
+    /// The lease of this member has certainly run out.
     Fenced(u64),
 }
 
@@ -146,7 +145,7 @@ impl QuorumService {
         }
     }
 
-    /// What came of the last call.
+    /// The effects of the last call.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         core::mem::take(&mut self.effects)
     }

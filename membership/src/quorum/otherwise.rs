@@ -1,8 +1,8 @@
-//! Members that were told of another electorate than we were, as their answers show: their votes and ours are no use to
-//! one another, and nothing else says why.
+//! Finds members that were configured with another electorate than ours. Their votes and ours do not count for each
+//! other, and nothing else shows why.
 //!
-//! An answer carries a mark of the electorate, not its words. Those that an operator is likely to have written are
-//! tried until one has that mark.
+//! An answer carries only a mark of the electorate, not its text. So the texts that an operator is likely to have
+//! written are tried until one has that mark.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -11,26 +11,26 @@ use crate::Instant;
 use crate::identity::Name;
 use crate::quorum::{Context, Electorate, QuorumService};
 
-/// What a member was told about who votes.
+/// The electorate that a member was configured with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stated {
-    /// Nothing, as it seems: it answers without a word on quorum, and counts us as a member.
+    /// None, it seems: its answers say nothing about quorum, although it counts us as a member.
     Nothing,
-    /// This.
+    /// This electorate.
     This(Electorate),
-    /// Something that cannot be told from its mark.
+    /// One that cannot be found from its mark.
     Another,
 }
 
-/// What members said last, if it is not what we would say. Bounded.
+/// The last marks of members that differ from ours. Bounded.
 #[derive(Debug, Default)]
 pub struct Otherwise {
-    /// By name hash: the mark, and since when it says that one.
+    /// By name hash: the mark, and since when the member has sent it.
     said: BTreeMap<u64, (Option<u32>, Instant)>,
 }
 
 impl Otherwise {
-    /// Somebody has answered with this mark.
+    /// A member has answered with this mark.
     pub fn note(&mut self, now: Instant, sender: u64, said: Option<u32>, ours: Option<u32>) {
         if said == ours {
             self.said.remove(&sender);
@@ -44,14 +44,14 @@ impl Otherwise {
         }
     }
 
-    /// Drops those of whom `is_there` says no.
+    /// Drops members for which `is_there` is false.
     pub fn keep(&mut self, is_there: impl Fn(u64) -> bool) {
         self.said.retain(|hash, _| is_there(*hash));
     }
 }
 
 impl QuorumService {
-    /// Members that are here and were told of another electorate than we were, by name.
+    /// Present members that were configured with another electorate than ours, by name.
     pub fn told_otherwise(&self, ctx: &Context<'_>, taken_in: bool) -> Vec<(Name, Stated)> {
         let said = &self.voting.otherwise.said;
         let mut found: Vec<(Name, Stated)> = said
@@ -60,7 +60,7 @@ impl QuorumService {
             .filter_map(|(member, (mark, since))| {
                 let stated = match mark {
                     Some(mark) => self.guess(ctx, *mark),
-                    // Who does not count us says nothing either, and tells us so.
+                    // A member that does not count us sends no mark either, and tells us so.
                     None if ctx.now.since(*since) < SILENT || !taken_in => return None,
                     None => Stated::Nothing,
                 };
@@ -90,16 +90,16 @@ impl QuorumService {
         });
         let plain = || (1..=FIGURES).map(Electorate::expected).find(is);
         let follows = || (1..=FIGURES).map(|first| Electorate::LastAgreed { first }).find(is);
-        // Ours itself is among them where only the fence differs.
+        // Our own is among the candidates, for members that differ only in the fence.
         ours.or_else(plain).or_else(follows).map_or(Stated::Another, Stated::This)
     }
 }
 
-/// Members that are remembered. More than anybody reads.
+/// Members that are remembered: more than an operator would read.
 const MOST: usize = 64;
 /// Numbers of votes that are tried.
 const FIGURES: u32 = 256;
-/// So long without a word on quorum, and it keeps none: longer than it takes to tell us that we are out.
+/// After this long without a mark a member keeps no quorum: longer than it takes to tell us that we are out.
 const SILENT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_says_the_same_again_is_forgotten_and_a_crowd_does_not_grow() {
+    fn a_member_with_our_mark_again_is_forgotten_and_a_crowd_does_not_grow() {
         let mut otherwise = Otherwise::default();
         for sender in 0..1000 {
             otherwise.note(Instant::EPOCH, sender, Some(7), Some(5));

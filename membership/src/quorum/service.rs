@@ -1,9 +1,7 @@
-//! Who is here: two-way contact with the electors for the quorum, and silence
-//! for the doubt of ourselves.
+//! The quorum service: keeps the lease by asking electors, and counts the members that are present.
 //!
-//! Electorates of up to [`DIRECT`] electors ask one another directly. In larger
-//! ones, and for members without a vote, a few electors ask all of them, and
-//! everybody else asks one of those few for its proof.
+//! Electorates of up to [`DIRECT`] electors ask one another directly. In larger ones, and for members without a vote, a
+//! few electors (the relays) ask all of them, and each other member asks one of the relays for its proof.
 
 use core::time::Duration;
 
@@ -20,31 +18,31 @@ use crate::roster::fingerprint;
 use crate::roster::member::Member;
 use crate::roster::standing::Status;
 
-/// What this node knows about quorum.
+/// What this node knows about votes.
 #[derive(Debug)]
 pub struct Voting {
     electorate: Option<Electorate>,
-    /// With an electorate that follows the cluster: how far it has followed.
+    /// For an electorate that follows the cluster: the agreed roster.
     pub agreed: Option<RosterTracker>,
-    /// How long leases are, with a fence.
+    /// The length of leases, with a fence.
     fence: Option<Duration>,
     mark: u32,
-    /// What whoever holds quorum says, in the place of that mark, to those with whom it does not count.
+    /// What a holder of quorum sends in place of that mark to members with which it does not count.
     pub struck_off: u32,
     pub ballot: Ballot,
-    /// Electors that ask all others, best first, ourselves perhaps among them.
+    /// Electors that ask all others, best first; we may be one of them.
     relays: Vec<u64>,
-    /// Whom of them we ask.
+    /// Which of them we ask.
     turn: usize,
-    /// Whom we ask directly is due then.
+    /// When the next elector that we ask directly is due.
     renew_at: Instant,
     pub lease: Lease,
     pub majority: Majority,
     /// Votes in two-way contact by our own count.
     pub present: u32,
-    /// Members that answered us and were told of another electorate, or of none.
+    /// How many members answered us with another electorate, or with none.
     mismatched: u32,
-    /// Members that were told of another electorate than we were.
+    /// Members that were configured with another electorate than ours.
     pub otherwise: Otherwise,
 }
 
@@ -80,8 +78,8 @@ impl Voting {
         }
     }
 
-    /// The operator states another electorate. What was settled before no longer counts; what was agreed on does, as long as
-    /// the electorate follows the cluster. Returns whether a roster was dropped.
+    /// The operator states another electorate. What was settled before no longer counts. An agreed roster stays as long
+    /// as the electorate follows the cluster. Returns whether a roster was dropped.
     pub fn expect(&mut self, now: Instant, electorate: Option<Electorate>, settle: Duration) -> bool {
         if electorate == self.electorate {
             return false;
@@ -100,7 +98,7 @@ impl Voting {
         }
     }
 
-    /// Whether it is still open who votes.
+    /// Whether the electorate has no members yet.
     pub fn is_open(&self) -> bool {
         self.agreed.as_ref().is_some_and(RosterTracker::is_empty)
     }
@@ -115,14 +113,14 @@ impl Voting {
         if self.electorate.is_some() { self.renew_at } else { Instant::NEVER }
     }
 
-    /// When to judge though nothing was heard.
+    /// When to judge although nothing was heard.
     pub fn settles_at(&self) -> Instant {
         if self.electorate.is_some() && !self.is_open() { self.majority.next() } else { Instant::NEVER }
     }
 }
 
 impl QuorumService {
-    /// Somebody came or went: counts who votes and who is here.
+    /// A member came or went: counts the electors and the present members.
     pub fn count(&mut self, ctx: &Context<'_>) {
         self.recount_at = Instant::NEVER;
         self.follow(ctx);
@@ -145,7 +143,7 @@ impl QuorumService {
         self.judge(ctx);
     }
 
-    /// Counts the proofs again and says so when quorum has changed.
+    /// Counts the proofs again and reports a change of quorum.
     pub fn judge(&mut self, ctx: &Context<'_>) {
         if self.voting.electorate.is_none() || self.voting.is_open() {
             return;
@@ -153,7 +151,7 @@ impl QuorumService {
         let (length, settle) = (ctx.core.config.lease(), self.settling_time(ctx));
         let voting = &mut self.voting;
         voting.present = voting.lease.count(ctx.now, ctx.core.me, &voting.ballot, length);
-        // Whoever is out holds nothing, whatever its last answers would prove.
+        // A node that does not count as a member holds no quorum, whatever its last answers would prove.
         let counts = voting.ballot.fault.is_none() && !ctx.told_out;
         let proof = voting.lease.proof().filter(|_| counts);
         let until = proof.map(|proof| proof.as_of + length);
@@ -161,7 +159,7 @@ impl QuorumService {
             let quorum = voting.majority.quorum();
             voting.mismatched = 0;
             if voting.agreed.is_some() {
-                // With quorum back, who is down and who has come may be written down.
+                // With quorum back, down members may be struck off and newcomers added.
                 self.recount_at = ctx.now;
             }
             self.effects.push(Effect::Event(Event::Quorum(self.status(ctx))));
@@ -169,7 +167,7 @@ impl QuorumService {
         }
     }
 
-    /// Asks those whose word is due.
+    /// Asks the electors that are due.
     pub fn renew(&mut self, ctx: &Context<'_>) {
         self.voting.renew_at = Instant::NEVER;
         if self.voting.electorate.is_none() || ctx.leaving {
@@ -196,14 +194,14 @@ impl QuorumService {
         self.judge(ctx);
     }
 
-    /// An answer to a question of ours: its sender heard us at `sent`, when we asked.
+    /// An answer to one of our requests: its sender heard us at `sent`, when we asked.
     pub fn hear_answer(&mut self, ctx: &Context<'_>, sender: u64, sent: Instant, packet: &gossip::Packet) {
         self.note_electorate(ctx, sender, packet.lease.map(|said| said.electorate));
         if self.voting.electorate.is_none() {
             return;
         }
         let Some(said) = packet.lease.filter(|said| said.electorate == self.voting.mark) else {
-            // A vote that was told otherwise is no vote here, or two sides could have one each.
+            // A vote from a member with another electorate does not count here, or two sides could have one each.
             self.voting.mismatched = self.voting.mismatched.saturating_add(1);
             let struck_off = packet.lease.is_some_and(|said| said.electorate == self.voting.struck_off);
             self.take_vote(ctx, sender, if struck_off { VoteReply::StruckOff } else { VoteReply::Refuses });
@@ -219,14 +217,14 @@ impl QuorumService {
             },
         );
         self.voting.lease.answered(sender, sent);
-        // With a fence a proof is one's own, or nobody could tell from outside when it ends.
-        // Nor does one borrow from anybody who is not on the agreed roster, and so may have another one.
+        // With a fence each member needs a proof of its own, or its end could not be known from outside. And no proof
+        // is borrowed from a member that is not on the agreed roster, because it may have another roster.
         let lends = !ctx.core.config.fence && self.voting.agreed.as_ref().is_none_or(|a| a.has(sender));
         if let Some(age_ms) = said.age_ms.checked_sub(1).filter(|_| lends) {
             self.voting.lease.borrow(sent, Duration::from_millis(age_ms.into()), said.present);
         }
         self.hear_silences(ctx, sender, sent, packet.body.as_ref());
-        // Whoever asks hundreds counts when it asks, not at each answer.
+        // A node that asks hundreds counts when it asks, not at each answer.
         if ctx.core.config.fence || self.voting.ballot.electors.len() <= DIRECT || !self.asks_everybody(ctx) {
             self.judge(ctx);
         }
@@ -235,12 +233,12 @@ impl QuorumService {
     fn note_electorate(&mut self, ctx: &Context<'_>, sender: u64, said: Option<u32>) {
         let voting = &mut self.voting;
         let ours = voting.electorate.as_ref().map(|_| voting.mark);
-        // With one that follows the cluster, whoever does not count with us says so by another mark, or by none.
+        // If the electorate follows the cluster, a member that does not count with us sends another mark, or none.
         let follows = voting.agreed.is_some() && said.is_none_or(|said| said == voting.struck_off);
         voting.otherwise.note(ctx.now, sender, if follows { ours } else { said }, ours);
     }
 
-    /// What our answers say of quorum.
+    /// What our answers say about quorum.
     pub fn say_lease(&self, ctx: &Context<'_>) -> Option<gossip::Lease> {
         self.voting.electorate.as_ref()?;
         let length = ctx.core.config.lease();
@@ -250,8 +248,8 @@ impl QuorumService {
             .proof()
             .filter(|proof| self.voting.ballot.fault.is_none() && ctx.now.since(proof.as_of) < length)
             .filter(|_| !ctx.told_out);
-        // Where the electorate follows the cluster, a newcomer must be able to tell who holds quorum, who has lost it, and who
-        // has only begun.
+        // If the electorate follows the cluster, a newcomer must be able to distinguish members that hold quorum, have
+        // lost it, or have only begun.
         let quorum = self.voting.agreed.as_ref().map(|_| self.voting.majority.at(ctx.now).quorum());
         let proof = proof.filter(|_| quorum != Some(Quorum::Lost));
         let present = match quorum {
@@ -260,13 +258,14 @@ impl QuorumService {
             Some(Quorum::Lost) => 1,
             Some(Quorum::Unsettled) => 0,
         };
-        // Rounded up: a proof never grows younger on its way.
+        // Rounded up: a proof never appears younger on its way.
         let age_ms =
             proof.map_or(0, |p| u32::try_from(ctx.now.since(p.as_of).as_millis()).map_or(0, |ms| ms + 2));
         Some(gossip::Lease { electorate: self.voting.mark, age_ms, present })
     }
 
-    /// Whether our side has the majority. Exact at this moment: a proof that has run out since the last call counts no more.
+    /// Whether our side has the majority. Exact at this moment: a proof that has run out since the last call no longer
+    /// counts.
     #[must_use]
     pub fn status(&self, ctx: &Context<'_>) -> QuorumStatus {
         let voting = &self.voting;
@@ -289,13 +288,13 @@ impl QuorumService {
         }
     }
 
-    /// All votes there are.
+    /// The number of all votes.
     fn votes(&self) -> Option<u32> {
         let electorate = self.voting.electorate.as_ref()?;
         Some(electorate.votes().unwrap_or(self.voting.ballot.votes))
     }
 
-    /// How many votes we need; of a half it is enough where the one that decides a tie hears us.
+    /// How many votes we need. Half is enough if the elector that decides a tie hears us.
     fn needed(&self, ctx: &Context<'_>, present: u32) -> u32 {
         let Voting { electorate: Some(electorate), ballot, lease, .. } = &self.voting else {
             return 0;
@@ -353,14 +352,14 @@ impl QuorumService {
         reason
     }
 
-    /// Larger clusters take longer to find one another. Never less than a proof is good: whoever comes back does not
-    /// hold quorum by a proof from before its return.
+    /// Larger clusters take longer to find one another. Never less than a proof is good: a member that comes back must
+    /// not hold quorum by a proof from before its return.
     pub fn settling_time(&self, ctx: &Context<'_>) -> Duration {
         let doublings = self.voting.ballot.votes.max(1).ilog2();
         ctx.core.config.quorum_settle.max(ctx.core.config.lease()) + ctx.core.config.interval * doublings / 4
     }
 
-    /// The electors that ask all others: few, the same in all eyes that see the same members.
+    /// The relays: few, and the same for all members with the same view.
     fn draw_relays(&self, ctx: &Context<'_>) -> Vec<u64> {
         let mut drawn: Vec<(bool, u64, u64)> = self
             .voting
@@ -376,20 +375,20 @@ impl QuorumService {
         drawn.into_iter().take(few).map(|(_, _, hash)| hash).collect()
     }
 
-    /// Whether there is no point in asking it for its proof.
+    /// Whether asking it for its proof is of no use.
     fn is_of_no_help(&self, ctx: &Context<'_>, member: &Member) -> bool {
         member.status != Status::Alive || member.hash() != ctx.core.me && self.cannot_lend(member.hash())
     }
 
-    /// All electors, if it is on us to ask them; otherwise one who does.
+    /// All electors, if we have to ask them ourselves; otherwise one relay.
     fn whom_to_ask(&mut self, ctx: &Context<'_>) -> Vec<u64> {
         if self.asks_everybody(ctx) || self.voting.is_open() {
-            // Those who may be added soon too, so that their answers are there by then.
+            // Also members that may be added soon, so that their answers are there by then.
             let soon = self.voting.agreed.iter().flat_map(RosterTracker::waiting);
             return self.voting.ballot.electors.iter().map(|(hash, _)| *hash).chain(soon).collect();
         }
         let whom = |voting: &Voting| voting.relays.get(voting.turn % voting.relays.len().max(1)).copied();
-        // Who did not answer in time is passed over for the next.
+        // A relay that did not answer in time is passed over for the next.
         if let Some(hash) = whom(&self.voting)
             && (hash == ctx.core.me || self.voting.lease.waits_for(hash) || self.cannot_lend(hash))
             && self.ask_at(ctx, hash) <= ctx.now
@@ -406,7 +405,7 @@ impl QuorumService {
                 && (ballot.electors.len() <= DIRECT || relays.contains(&ctx.core.me))
     }
 
-    /// When an elector is to be asked (again).
+    /// When an elector is to be asked next.
     fn ask_at(&self, ctx: &Context<'_>, elector: u64) -> Instant {
         let lease = ctx.core.config.lease();
         let pace = RetryPolicy {
@@ -423,8 +422,8 @@ impl QuorumService {
         }
     }
 
-    /// How often to ask: twice in the life of a proof, so that several losses do no harm. Not all at once, so that the
-    /// newest answers are of all ages.
+    /// How often to ask: twice in the life of a proof, so that several losses do no harm. The electors are asked at
+    /// different times, so that the newest answers have different ages.
     fn lease_period(&self, ctx: &Context<'_>, elector: u64) -> Duration {
         let often = self.fence.hurries(ctx.now) || !self.asks_everybody(ctx);
         let period = ctx.core.config.lease() / if often { 8 } else { 2 };
@@ -432,14 +431,14 @@ impl QuorumService {
     }
 }
 
-/// Up to so many electors ask one another directly. Seven are the usual most of those who replicate, and cost each
+/// Up to this many electors ask one another directly. Replicated services usually have at most seven, which costs each
 /// of them 1.3 kB/s more (`heartsay-sim run quiet --nodes 7 --set protocol.expected=all`).
 const DIRECT: usize = 7;
-/// In larger electorates so many ask all others. Three: one may be down and one beyond the cut.
+/// In larger electorates, the number of relays. Three: one may be down and one beyond the cut.
 const FEW: usize = 3;
 /// Salt of the draw.
 const COLLECTORS: u64 = 0x636f_6c6c_6563_7473;
-/// Questions that leave in one instant.
+/// Requests that leave in one instant.
 const MOST_AT_ONCE: usize = 16;
-/// Between two rounds of questions.
+/// Between two rounds of requests.
 const SHORTEST_TICK: Duration = Duration::from_millis(10);

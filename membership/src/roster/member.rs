@@ -5,7 +5,6 @@
 //!
 //! [`Member`] is the band, the hot half, and [`MemberCold`] the file, the cold half. A round reads only the hot half of
 //! members about which only the heartbeat is news.
-//! nothing but the band of members of whom there is no news but their heartbeat.
 
 use core::hint::black_box;
 use core::ops::{Deref, DerefMut};

@@ -13,7 +13,6 @@
 //!
 //! Weak spot: where rosters differ, or members are out of step, the calls of a slot are only as even as random ones.
 //! The bound per caller stays.
-//! only as even as random ones. The bound per caller stays.
 
 use rand::{Rng, RngExt};
 

@@ -1,6 +1,6 @@
-//! A few members whose electorate follows them, in made-up time: who holds quorum, and who may shrink the roster, when cuts
-//! come and go. The rules are the real ones; verdicts are plain (two seconds of silence) and every question on an uncut
-//! path is answered at once.
+//! Members whose electorate follows them, in virtual time: which side of a cut holds quorum and may shrink the roster,
+//! as cuts come and go. The rules are the real ones. Verdicts are simple (two seconds of silence), and each request on
+//! an uncut path is answered at once.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -19,14 +19,14 @@ const TICK: Duration = Duration::from_millis(100);
 const LENGTH: Duration = Duration::from_millis(1400);
 const SETTLE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(2);
-/// After a cut, until the loser must have said so: its lease, and a tick.
+/// After a cut, the time within which the losing side must report it: its lease, and a tick.
 const WITHIN: u32 = 15;
 
 struct Member {
     agreed: RosterTracker,
     lease: Lease,
     majority: Majority,
-    /// When each was last heard; `None`: never.
+    /// When each other member was last heard; `None`: never.
     heard: Vec<Option<Instant>>,
 }
 
@@ -46,9 +46,9 @@ struct World {
     now: Instant,
     names: Vec<(u64, Name)>,
     members: Vec<Option<Member>>,
-    /// On which side each stands.
+    /// The side on which each member stands.
     sides: Vec<u32>,
-    /// This one hears of no verdict.
+    /// A member that hears of no verdict.
     uninformed: Option<usize>,
 }
 
@@ -66,7 +66,7 @@ impl World {
         }
     }
 
-    /// The same, after it has agreed on everybody and all hold quorum.
+    /// The same, after all have agreed on one roster and hold quorum.
     fn settled(count: usize) -> Self {
         let mut world = Self::new(count, u32::try_from(count).unwrap());
         world.run(140);
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    /// Everybody on our side is asked, and says at once whether we count for it and what it can prove.
+    /// Asks all members on the same side, which answer at once whether we count for them and what they can prove.
     fn ask(&self, asks: usize, member: &mut Member) {
         let (now, me) = (self.now, self.names[asks].0);
         for (asked, other) in self.members.iter().enumerate() {
@@ -168,14 +168,14 @@ impl World {
         self.members[member].as_ref().is_some_and(|m| m.majority.at(self.now).quorum() == Quorum::Held)
     }
 
-    /// Whom `member` counts, by number.
+    /// The roster of `member`, by number.
     fn list(&self, member: usize) -> Vec<usize> {
         let hashes: Vec<u64> =
             self.members[member].iter().flat_map(|m| m.agreed.names()).map(|(h, _)| h).collect();
         (0..self.names.len()).filter(|m| hashes.contains(&self.names[*m].0)).collect()
     }
 
-    /// The process is gone; what it had agreed on is on its disk.
+    /// Ends the process; its agreed roster stays on its disk.
     fn kill(&mut self, member: usize) -> BTreeMap<u64, Name> {
         let gone = self.members[member].take();
         gone.iter().flat_map(|m| m.agreed.names()).map(|(hash, name)| (hash, name.clone())).collect()
@@ -187,7 +187,7 @@ impl World {
         self.members[member] = Some(fresh);
     }
 
-    /// Two that hold quorum on different sides.
+    /// Two members that hold quorum on different sides.
     fn two_quorums(&self) -> Option<(usize, usize)> {
         let holders: Vec<usize> = (0..self.names.len()).filter(|m| self.holds(*m)).collect();
         let other = |a: &usize| holders.iter().find(|b| self.sides[**b] != self.sides[*a]).map(|b| (*a, *b));
@@ -196,9 +196,9 @@ impl World {
 }
 
 #[test]
-fn of_the_two_sides_of_any_cut_one_holds_at_most_and_that_one_alone_shrinks() {
+fn at_most_one_side_of_any_cut_holds_and_only_that_one_shrinks() {
     for count in 2..=8_usize {
-        // The side of the first member, in all ways. It has the lowest name.
+        // The side of the first member, in all combinations. It has the lowest name.
         for mask in (1..1_u32 << count).step_by(2) {
             let mut world = World::settled(count);
             world.sides = (0..count).map(|m| mask >> m & 1).collect();
@@ -223,7 +223,7 @@ fn of_the_two_sides_of_any_cut_one_holds_at_most_and_that_one_alone_shrinks() {
 }
 
 #[test]
-fn five_live_on_as_three_then_two_then_the_one_with_the_lowest_name() {
+fn five_shrink_to_three_then_two_then_the_one_with_the_lowest_name() {
     let mut world = World::settled(5);
     for (gone, left) in [(vec![3, 4], vec![0, 1, 2]), (vec![2], vec![0, 1]), (vec![1], vec![0])] {
         gone.into_iter().for_each(|m| drop(world.kill(m)));
@@ -240,7 +240,7 @@ fn five_live_on_as_three_then_two_then_the_one_with_the_lowest_name() {
 }
 
 #[test]
-fn those_who_return_are_added_one_by_one_and_nobody_who_holds_loses_quorum_by_it() {
+fn members_that_return_are_added_one_by_one_and_no_holder_loses_quorum() {
     let mut world = World::settled(7);
     world.sides = vec![0, 0, 0, 0, 1, 1, 1];
     world.run(60);
@@ -254,7 +254,7 @@ fn those_who_return_are_added_one_by_one_and_nobody_who_holds_loses_quorum_by_it
 }
 
 #[test]
-fn a_restart_goes_on_with_what_was_agreed_and_all_that_restart_without_a_disk_found_anew() {
+fn a_restart_keeps_the_agreed_roster_and_a_restart_of_all_without_a_disk_founds_anew() {
     let mut world = World::settled(5);
     let disks: Vec<_> = (0..5).map(|m| world.kill(m)).collect();
     world.start(1, 5, disks[1].clone());
@@ -272,7 +272,7 @@ fn a_restart_goes_on_with_what_was_agreed_and_all_that_restart_without_a_disk_fo
 }
 
 #[test]
-fn newcomers_that_start_beside_the_losers_found_nothing() {
+fn newcomers_that_start_beside_the_losers_found_no_roster() {
     let mut world = World::settled(5);
     world.sides = vec![0, 0, 0, 1, 1];
     world.run(60);
@@ -297,7 +297,7 @@ fn newcomers_that_start_beside_the_losers_found_nothing() {
 }
 
 #[test]
-fn losers_that_are_back_find_nobody_who_counts_with_them_when_the_next_cut_comes_soon() {
+fn losers_that_are_back_find_no_member_that_counts_with_them_when_the_next_cut_comes_soon() {
     for whole in 1..60 {
         let mut world = World::settled(5);
         world.sides = vec![0, 0, 0, 1, 1];
@@ -314,7 +314,7 @@ fn losers_that_are_back_find_nobody_who_counts_with_them_when_the_next_cut_comes
 }
 
 #[test]
-fn a_cut_that_comes_while_newcomers_are_being_added_leaves_one_quorum_at_most() {
+fn a_cut_while_newcomers_are_being_added_leaves_at_most_one_quorum() {
     for (count, ticks) in (2..5_usize).flat_map(|count| (0..200).step_by(7).map(move |ticks| (count, ticks)))
     {
         let all = count + 2;
@@ -335,8 +335,9 @@ fn a_cut_that_comes_while_newcomers_are_being_added_leaves_one_quorum_at_most() 
     }
 }
 
-/// Cuts at random, six one after another; between two of them all is whole for `whole` ticks and, if `settles`, until all
-/// have the same roster again. In how many of the worlds two sides ever both held, and how often somebody was struck off.
+/// Six random cuts, one after another. Between two of them the network is whole for `whole` ticks and, if `settles`,
+/// until all members have the same roster again. Returns in how many worlds two sides ever both held quorum, and how
+/// often a member was struck off.
 fn worlds(count: u64, whole: core::ops::Range<u32>, settles: bool) -> (usize, usize) {
     let (mut broken, mut struck) = (0, 0);
     for seed in 0..count {
@@ -370,21 +371,21 @@ fn worlds(count: u64, whole: core::ops::Range<u32>, settles: bool) -> (usize, us
 }
 
 #[test]
-fn cuts_one_after_another_leave_one_quorum_at_most_if_the_cluster_has_settled_in_between() {
+fn cuts_one_after_another_leave_at_most_one_quorum_if_the_cluster_settles_in_between() {
     let (broken, struck) = worlds(300, 15..60, true);
     assert_eq!(broken, 0);
     assert!(struck > 1000, "{struck}");
 }
 
-/// A limit, kept so that nobody believes that there is none: of a thousand such worlds, six cuts each, about sixty.
+/// A known limit, tested so that it is not forgotten: of a thousand such worlds, six cuts each, about sixty.
 #[test]
 fn cuts_one_after_another_that_leave_no_time_to_settle_can_make_two_quorums() {
     assert!(worlds(100, 15..60, false).0 > 0);
 }
 
-/// Another (docs/decisions.md).
+/// Another known limit (docs/decisions.md).
 #[test]
-fn a_change_that_has_not_reached_everybody_when_the_cut_moves_makes_two_quorums() {
+fn a_change_that_has_not_reached_all_members_when_the_cut_moves_makes_two_quorums() {
     let mut world = World::settled(5);
     world.sides = vec![0, 0, 0, 1, 1];
     world.uninformed = Some(2);

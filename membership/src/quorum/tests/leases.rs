@@ -1,6 +1,7 @@
-//! Leases and fences among a few members in made-up time: paths that fail and heal one by one, answers that come late or
-//! twice, electors that start again, clocks that run up to 1 % off. No verdict is waited for: whoever hears an answer asks at
-//! once whether it proves somebody's lease to have run out, and that somebody's own clock is asked whether it has.
+//! Leases and fences among a few members in virtual time: paths that fail and heal one by one, answers that come late
+//! or twice, electors that restart, clocks that run up to 1 % off. No verdict is waited for. Each member that hears an
+//! answer asks at once whether it proves another member's lease to have run out, and that member's own clock decides
+//! whether it has.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -18,17 +19,17 @@ const MEMBERS: usize = 5;
 const END: u64 = 60_000_000;
 
 struct Member {
-    /// Millionths by which its clock is fast.
+    /// How fast its clock is, in millionths.
     ppm: i64,
     lease: Lease,
     majority: Majority,
     acknowledged: Acknowledged,
     silences: Vec<NonGrantSpans>,
-    /// Questions that left before are another life's.
+    /// Requests that left before belong to an earlier incarnation.
     born: u64,
 }
 
-/// At a moment of true time, in microseconds.
+/// Events, each at a moment of true time in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
     Ask { who: usize, whom: usize },
@@ -43,7 +44,7 @@ enum Happening {
 struct Told {
     held: u64,
     fenced: u64,
-    /// Fences around somebody who held a lease.
+    /// Fences around a member that held a lease.
     lies: u64,
 }
 
@@ -53,7 +54,7 @@ struct Rules {
     ppm: i64,
     /// The length of a lease that observers count on.
     length: Duration,
-    /// Whether electors remember nothing from before their start, as they must.
+    /// Whether electors vouch for no time before their start, as they must.
     floor: bool,
     /// Whether members lend one another their proofs, as they must not.
     lend: bool,
@@ -87,7 +88,7 @@ fn play(seed: u64, rules: Rules) -> Told {
         silences: vec![NonGrantSpans::default(); MEMBERS],
         born,
     };
-    // Nobody is asked about the time before the world.
+    // No question is about the time before the world.
     let mut members: Vec<Member> = (0..MEMBERS)
         .map(|m| begin([rules.ppm, -10_000, 0, dice.random_range(-10_000..=10_000), 10_000][m], 0, true))
         .collect();
@@ -144,7 +145,7 @@ fn play(seed: u64, rules: Rules) -> Told {
                     continue;
                 }
                 let (at, sent) = (local(member.ppm, now), local(member.ppm, sent));
-                // As the machine does it: first what has run out, then what was heard.
+                // As the node does it: first what has run out, then what was heard.
                 member.majority = member.majority.at(at);
                 member.lease.answered(whom as u64 + 1, sent);
                 if let Some(age) = lent.filter(|_| rules.lend) {
@@ -182,7 +183,7 @@ fn play_all(rules: Rules) -> Told {
 }
 
 #[test]
-fn nobody_that_holds_a_lease_can_be_proven_to_hold_none() {
+fn a_member_that_holds_a_lease_is_never_proven_to_hold_none() {
     let told = play_all(RULES);
     assert!(told.held > 10_000 && told.fenced > 1_000, "{} {}", told.held, told.fenced);
     assert_eq!(told.lies, 0);

@@ -1,4 +1,4 @@
-//! The rules of quorum tried against an adversary, in made-up time.
+//! The rules of quorum tried against an adversary, in virtual time.
 
 mod followers;
 mod leases;

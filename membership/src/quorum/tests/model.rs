@@ -1,16 +1,14 @@
-//! All that can happen to three members, tried out: the rules themselves, with
-//! time in ticks and an adversary that cuts, heals and loses as it likes.
+//! Model checking: explores all that can happen to three members under the real rules, with time in ticks and an
+//! adversary that cuts, heals and loses as it likes.
 //!
-//! In each tick everybody asks everybody. The adversary cuts the three apart
-//! and heals them as it likes, and may lose one question per tick, or one in each
-//! direction of a path; an uncut path does not lose two in a row. Whoever holds quorum calls down whoever it has
-//! not heard of for the whole patience, alone (the real verdict needs more).
-//! States are explored until no new one turns up.
+//! In each tick each member asks each other one. The adversary cuts the three apart and heals them as it likes, and may
+//! lose one request per tick, or one in each direction of a path; an uncut path does not lose two in a row. A member
+//! that holds quorum calls down, alone, each member that it has not heard of for the whole patience (the real verdict
+//! needs more). States are explored until no new one turns up.
 //!
-//! What is not promised is tried too: a cut that moves, from one shape straight
-//! to another, while somebody stands now on this side and now on that one. With
-//! a fence even that does no harm: nobody borrows, and whoever says "fenced" has
-//! asked a majority, in the same tick, for how long it acknowledged nothing.
+//! What is not promised is tried too: a cut that moves, from one shape straight to another, while a member is now on
+//! this side and now on that one. With a fence even that does no harm: proofs are not lent, and a member that says
+//! "fenced" has asked a majority, in the same tick, for how long it acknowledged nothing.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -19,21 +17,21 @@ use crate::Instant;
 use crate::quorum::{Ballot, Lease, Majority, Quorum};
 
 const MEMBERS: usize = 3;
-/// How long a proof is good, and must have been, in ticks.
+/// How long a proof is good, and must have been good, in ticks.
 const LENGTH: u8 = 3;
-/// Ages beyond this are all the same.
+/// Ages beyond this are all treated alike.
 const OLD: u8 = LENGTH + 2;
 
-/// Which members are on which side.
+/// The side of each member, for each cut.
 const WHOLE: usize = 0;
 const CUTS: [[u8; MEMBERS]; 5] = [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 2]];
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct State {
     cut: usize,
-    /// For how many ticks it has been so.
+    /// For how many ticks the cut has not changed.
     steady: u8,
-    /// By who asks and who is asked: ticks since the last question that was answered.
+    /// By asking and asked member: ticks since the last request that was answered.
     asked: [[u8; MEMBERS]; MEMBERS],
     members: [Mind; MEMBERS],
 }
@@ -51,7 +49,7 @@ struct Mind {
 #[derive(Clone, Copy, Debug)]
 struct Malice {
     cut: usize,
-    /// The question that is lost, by who asks and who is asked; the one in return too?
+    /// The request that is lost, by asking and asked member, and whether the one in return is lost too.
     lose: Option<(usize, usize, bool)>,
 }
 
@@ -78,7 +76,7 @@ impl State {
         }
     }
 
-    /// One tick; `None` when the malice is not allowed.
+    /// One tick; `None` if the malice is not allowed.
     fn step(&self, ballot: &Ballot, malice: Malice, lend: bool) -> Option<Self> {
         let mut next = self.clone();
         next.steady = if malice.cut == self.cut { older(self.steady) } else { 0 };
@@ -110,8 +108,9 @@ impl State {
         Some(next)
     }
 
-    /// Somebody is fenced and holds quorum: electors of a majority that answer whoever asks have acknowledged nothing of it
-    /// for `silence` ticks. To be acknowledged is to be answered, so the silence is the age of the last answer.
+    /// Whether a member is fenced and holds quorum: a majority of electors that answer the asker have acknowledged
+    /// nothing of it for `silence` ticks. An acknowledgement is an answer, so the silence is the age of the last
+    /// answer.
     fn broken_fence(&self, ballot: &Ballot, silence: u8) -> Option<String> {
         let fenced = |asks: usize, subject: usize| {
             let answers = |e: usize| e == asks || self.asked[asks][e] == 0;
@@ -125,13 +124,13 @@ impl State {
             .map(|(asks, subject)| format!("{asks} says that {subject} is fenced, which holds quorum"))
     }
 
-    /// What must not be.
+    /// The state that must not occur.
     fn violation(&self, patience: u8) -> Option<String> {
         let holds = |m: usize| self.members[m].quorum == Quorum::Held;
         for (judge, judged) in pairs() {
             let apart = CUTS[self.cut][judge] != CUTS[self.cut][judged];
-            // The first question of the silence left one tick after the last answered one.
-            // To be asked is to hear, too.
+            // The first request of the silence left one tick after the last answered one. Being asked counts as
+            // hearing, too.
             let down = self.asked[judge][judged].min(self.asked[judged][judge]) > patience;
             if holds(judge) && holds(judged) && down {
                 return Some(format!("{judge} calls {judged} down, and both hold quorum"));
@@ -145,7 +144,7 @@ impl State {
 }
 
 impl Mind {
-    /// The real rules, begun at the ages of this state.
+    /// Applies the real rules to the ages of this state.
     fn observe(&self, lease: &Lease) -> Self {
         let mut majority = Majority::new(now() - ticks(50), ticks(LENGTH));
         majority.quorum = self.quorum;
@@ -170,7 +169,7 @@ fn pairs() -> impl Iterator<Item = (usize, usize)> {
     (0..MEMBERS).flat_map(|a| (0..MEMBERS).map(move |b| (a, b))).filter(|(a, b)| a != b)
 }
 
-/// Everybody borrows, and verdicts come after `patience`; cuts may move or not.
+/// All members borrow, and verdicts come after `patience`; cuts may move or not.
 fn explore(votes: &[u32], patience: u8, moves: bool) -> Result<usize, String> {
     search(votes, true, moves, |state, _| state.violation(patience))
 }
@@ -180,7 +179,7 @@ fn explore_fence(votes: &[u32], silence: u8, lend: bool) -> Result<usize, String
     search(votes, lend, true, |state, ballot| state.broken_fence(ballot, silence))
 }
 
-/// Looks at everything that can be reached. Returns how many states there are, or what is wrong in the first bad one.
+/// Visits all reachable states. Returns their number, or what is wrong in the first bad one.
 fn search(
     votes: &[u32],
     lend: bool,
@@ -220,8 +219,8 @@ fn three_voters_never_overlap_whatever_is_cut_and_lost() {
 }
 
 #[test]
-fn proofs_that_are_lent_on_and_on_grow_no_younger() {
-    // One voter; the others live on what it lends, or on what they lend one another.
+fn proofs_that_are_lent_repeatedly_do_not_grow_younger() {
+    // One voter; the others rely on what it lends, or on what they lend one another.
     let states = explore(&[1, 0, 0], LENGTH, false).unwrap();
     assert!(states > 1000, "{states}");
 }
@@ -248,14 +247,15 @@ fn no_fence_is_put_around_a_member_that_holds_quorum_even_when_cuts_move() {
 }
 
 #[test]
-fn a_fence_after_a_shorter_silence_or_around_borrowed_proofs_would_lie() {
+fn a_fence_after_a_shorter_silence_or_with_borrowed_proofs_would_be_wrong() {
     assert!(explore_fence(&[1, 1, 1], LENGTH - 1, false).is_err_and(|what| what.contains("fenced")));
-    // One voter, and somebody without a vote that lends what it was lent.
+    // One voter, and a member without a vote that lends what it was lent.
     assert!(explore_fence(&[1, 0, 0], LENGTH, true).is_err_and(|what| what.contains("fenced")));
 }
 
 #[test]
 fn a_cut_that_moves_is_beyond_the_promise() {
-    // The third is with the first, then with the second: each has a majority with it, and neither hears the other.
+    // The third is first with the first, then with the second: each has a majority with it, and neither hears the
+    // other.
     assert!(explore(&[1, 1, 1], LENGTH, true).is_err_and(|what| what.contains("calls")));
 }

@@ -17,7 +17,7 @@ use crate::roster::standing::Standing;
 use crate::roster::state::State;
 use crate::roster::testing::{claim, incarnation};
 
-/// A service with what it sees: `n0`, itself, among `n1`, `n2`, ….
+/// A service with its surroundings: `n0`, itself, among `n1`, `n2`, ….
 struct World {
     now: Instant,
     core: Core,
@@ -56,7 +56,7 @@ impl World {
         world
     }
 
-    /// Calls the service, and returns what it asks for.
+    /// Calls the service, and returns its effects.
     fn call(&mut self, call: impl FnOnce(&mut QuorumService, &Context<'_>)) -> Vec<Effect> {
         let context = Context {
             now: self.now,
@@ -71,7 +71,7 @@ impl World {
         self.service.take_effects()
     }
 
-    /// These answer what was asked a moment ago, with the mark of their electorate.
+    /// These members answer what was asked a moment ago, with the mark of their electorate.
     fn answer(&mut self, who: &[usize], mark: u32) -> Vec<Effect> {
         let sent = self.now;
         self.now += Duration::from_millis(1);
@@ -99,7 +99,7 @@ impl World {
         (status.quorum, status.reason)
     }
 
-    /// Answers of two of three, for longer than it takes to settle.
+    /// Answers of two of three, for longer than the settling time.
     fn settle(&mut self) -> Vec<Effect> {
         let mark = self.mark();
         let mut effects = Vec::new();
@@ -145,7 +145,7 @@ fn it_is_lost_when_the_proof_runs_out_and_says_so_in_the_record() {
 }
 
 #[test]
-fn whoever_is_told_that_it_does_not_count_holds_nothing_whatever_its_answers_prove() {
+fn a_node_that_is_told_it_does_not_count_holds_nothing_whatever_its_answers_prove() {
     let mut world = World::new(3, 3);
     world.settle();
     world.told_out = true;
@@ -154,7 +154,7 @@ fn whoever_is_told_that_it_does_not_count_holds_nothing_whatever_its_answers_pro
 }
 
 #[test]
-fn an_answer_of_somebody_with_another_electorate_is_no_vote() {
+fn an_answer_from_a_member_with_another_electorate_is_no_vote() {
     let mut world = World::new(3, 3);
     let other = world.mark() ^ 1;
     for _ in 0..40 {
@@ -168,7 +168,7 @@ fn an_answer_of_somebody_with_another_electorate_is_no_vote() {
 }
 
 #[test]
-fn more_votes_than_stated_are_a_fault_and_nobody_holds() {
+fn more_votes_than_stated_are_a_fault_and_no_side_holds() {
     let mut world = World::new(4, 3);
     world.settle();
     let (quorum, reason) = world.quorum();
