@@ -10,7 +10,7 @@ use crate::quorum::{Electorate, FenceError, MOST_ELECTORS};
 use crate::roster::state::Capacity;
 use crate::transport::wire::longest_entry;
 
-/// All settings of a node, fixed at its start.
+/// All settings that a node gets at its start.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Cluster id; datagrams of any other cluster are refused.

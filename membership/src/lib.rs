@@ -55,7 +55,7 @@
 //! **What this crate never knows**: a clock, a socket, a thread, a file, or any randomness except the seed it was
 //! given. Same inputs, same outputs.
 //!
-//! # Rooms
+//! # Parts
 //!
 //! - `roster`: who is known, and the order of claims. Sends nothing.
 //! - `gossip`: how members learn of one another and of changes.

@@ -414,8 +414,8 @@ impl Detection {
         }
     }
 
-    /// Gives notice to a member that enough witnesses find unfit. Once the notice is over, returns the heartbeat up to which
-    /// the member is to be out.
+    /// Gives notice to a member that enough witnesses find unfit. Once the notice is over, returns the heartbeat up to
+    /// which the member is to be out.
     pub fn give_notice(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) -> Option<Heartbeat> {
         let Some(basis) = self.unfit_until(ctx, subject) else {
             self.damping.notices.remove(&subject);

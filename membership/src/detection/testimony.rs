@@ -22,8 +22,8 @@ impl Detection {
         self.judge_soon(now, subject);
     }
 
-    /// The accusations against a member may suffice for a verdict, which is given at the next time-out. By then all datagrams
-    /// that are waiting have been received, a refutation among them too.
+    /// The accusations against a member may suffice for a verdict, which is given at the next time-out. By then all
+    /// waiting datagrams have been received, among them perhaps a refutation.
     pub fn judge_soon(&mut self, now: Instant, subject: u64) {
         self.to_judge.insert(subject);
         self.judge_at = self.judge_at.min(now);

@@ -112,8 +112,8 @@ impl Node {
     /// Takes one input.
     ///
     /// # Errors
-    /// What was refused, for the log. It is counted, and the node goes on. If one of several claims in a datagram was refused,
-    /// the others were taken; of any other input nothing was taken.
+    /// What was refused, for the log. It is counted, and the node goes on. If one of several claims in a datagram was
+    /// refused, the others were taken; of any other input nothing was taken.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), Rejected> {
         let now = now.max(self.core.last_call);
         self.notice_stall(now);

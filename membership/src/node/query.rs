@@ -43,7 +43,7 @@ pub struct MemberView {
     pub since: Instant,
     /// Suspicion level φ from its silence: −log10 of the probability of so long a silence; 0 for ourselves.
     pub phi: f64,
-    /// Learnt mean time between its heartbeats, per heartbeat.
+    /// Learnt mean time from one of its heartbeats to the next.
     pub mean_interval: Duration,
     /// Learnt deviation of the silences between arrivals.
     pub deviation: Duration,

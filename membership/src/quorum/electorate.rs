@@ -1,7 +1,7 @@
 //! The electorate: which members vote, with what weight, and how many votes are needed.
 //!
 //! The operator states the electorate. It is never "the members that I see now": every minority is a majority of the
-//! members that it sees. The electorate that follows the cluster ([`super::Agreed`]) does so by rules that a minority
+//! members that it sees. The electorate that follows the cluster ([`super::agreed_roster`]) does so by rules that a minority
 //! cannot use, and promises less.
 
 use core::fmt;
