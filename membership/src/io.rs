@@ -117,8 +117,8 @@ pub enum Event {
     /// The agreed roster has changed: these members vote from now on, by name. Keep it for the next start and hand it
     /// back by [`Command::Agreed`]; empty when there is none to keep.
     Agreed(Vec<Name>),
-    /// First complete view of the cluster after the start. It always comes: a node that has no other member to look for has a
-    /// complete view in its first round.
+    /// First complete view of the cluster after the start. It always comes: a node without another member to look for
+    /// has a complete view in its first round.
     Joined {
         /// Members in the view, this one included.
         members: usize,

@@ -1,4 +1,4 @@
-//! Flap damping: keeps gray members out, which are alive but of no use.
+//! Flap damping: keeps out gray members, that is, members that are alive but of no use.
 //!
 //! Picture: a lamp with a loose contact. One flicker does not matter. A lamp that flickers all evening is unscrewed,
 //! and goes back in after it has burnt on the bench for a while.

@@ -40,7 +40,7 @@ pub struct Join {
     phase: Phase,
     /// The seeds from which anything at all has come.
     heard: Vec<SocketAddr>,
-    /// It was told that the roster is complete.
+    /// Whether the first complete roster has been reported.
     told: bool,
 }
 
@@ -300,7 +300,7 @@ impl Gossip {
         }
     }
 
-    /// A node that has no other member to look for, or was found by one, has a complete roster too.
+    /// Reports a complete roster for a node that has no other member to look for, or was found by one.
     pub fn complete_without_looking(&mut self, ctx: &mut Context<'_>) {
         if !self.join.told && self.join.is_joined() {
             self.tell_complete(ctx);

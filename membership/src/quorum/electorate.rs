@@ -1,8 +1,8 @@
 //! The electorate: which members vote, with what weight, and how many votes are needed.
 //!
 //! The operator states the electorate. It is never "the members that I see now": every minority is a majority of the
-//! members that it sees. The electorate that follows the cluster ([`super::agreed_roster`]) does so by rules that a minority
-//! cannot use, and promises less.
+//! members that it sees. The electorate that follows the cluster ([`super::agreed_roster`]) does so by rules that a
+//! minority cannot use, and promises less.
 
 use core::fmt;
 use core::net::SocketAddr;

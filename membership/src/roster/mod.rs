@@ -79,7 +79,7 @@ pub struct Census {
 pub enum Change {
     /// Nothing new.
     Same,
-    /// We know better, and its sender should be told.
+    /// We know better, and the claim's sender should be told.
     Stale,
     /// It is about an incarnation that we do not know, and does not say enough to add it.
     Unknown,
