@@ -156,7 +156,7 @@ impl Config {
     pub fn check_fence(&self) -> Result<(), FenceError> {
         match &self.electorate {
             _ if !self.fence => Ok(()),
-            None => Err(FenceError::Nobody),
+            None => Err(FenceError::NoElectorate),
             Some(electorate) if electorate.follows().is_some() => Err(FenceError::Follows),
             Some(electorate) => match electorate.most_electors() {
                 most if most > MOST_ELECTORS => Err(FenceError::TooMany(most)),

@@ -53,7 +53,8 @@
 //! bounds all tables. Nothing that a peer sends causes a panic.
 //!
 //! **What this crate never knows**: a clock, a socket, a thread, a file, or any randomness except the seed it was
-//! given. Same inputs, same outputs.
+//! given. Same inputs, same outputs. The one lock is in [`Interner::shared`], by which a program that runs many nodes
+//! keeps equal records once; it changes nothing that leaves a node, and no node has one unless the program asks.
 //!
 //! # Parts
 //!

@@ -145,7 +145,7 @@ fn a_member_without_a_fence_does_not_count_for_members_with_one() {
 fn more_than_nine_electors_are_refused() {
     assert_eq!(fenced(9).check_fence(), Ok(()));
     assert_eq!(fenced(10).check_fence(), Err(FenceError::TooMany(10)));
-    assert_eq!(Config { electorate: None, ..fenced(1) }.check_fence(), Err(FenceError::Nobody));
+    assert_eq!(Config { electorate: None, ..fenced(1) }.check_fence(), Err(FenceError::NoElectorate));
     assert_eq!(Config { fence: false, ..fenced(10) }.check_fence(), Ok(()));
     // Where the machine is told so all the same, it holds no quorum and says why.
     let mut world = World::new();

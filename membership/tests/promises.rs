@@ -1,16 +1,12 @@
 //! What the pages promise of a single call, held against a node that is handed one datagram at a time.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test may stop at the first surprise"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 use core::time::Duration;
 
 use heartsay_membership::{
-    Cluster, Command, Config, Event, HostId, Identity, Input, Instant, Interner, MemberEventKind, Name, Node, Output,
-    Profile, Rejected, Status,
+    Cluster, Command, Config, Event, HostId, Identity, Input, Instant, Interner, MemberEventKind, Name, Node,
+    Output, Profile, Rejected, Status,
 };
 use heartsay_proto::gossip::{Accusation, Claim, Packet};
 use heartsay_proto::{Budget, Keyring, decode_packet, encode_packet, open, seal};
@@ -122,7 +118,11 @@ fn a_verdict_waits_for_the_next_time_out() {
     let accusation = story.accusation();
     story.hand(&accusation).unwrap();
     let (told, wait) = story.told();
-    assert_eq!((told, wait), (vec![MemberEventKind::Suspect], Duration::ZERO), "it asks to be called at once");
+    assert_eq!(
+        (told, wait),
+        (vec![MemberEventKind::Suspect], Duration::ZERO),
+        "it asks to be called at once"
+    );
     story.node.handle(story.now, Input::Timeout).unwrap();
     assert_eq!(story.told().0, [MemberEventKind::Down]);
 }

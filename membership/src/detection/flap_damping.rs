@@ -118,11 +118,11 @@ impl Record {
     /// Beats of good behaviour that we ask for.
     fn penalty_beats(&self) -> Heartbeat {
         if self.first.is_none() && self.flaps < FLAPPING {
-            return FIRST_STRETCH;
+            return FIRST_PENALTY;
         }
-        let mut penalty_beats = STRETCH;
+        let mut penalty_beats = PENALTY;
         let mut flaps = self.flaps;
-        while flaps >= 2.0 && penalty_beats < LONGEST_STRETCH {
+        while flaps >= 2.0 && penalty_beats < LONGEST_PENALTY {
             penalty_beats *= 2;
             flaps -= 1.0;
         }
@@ -237,7 +237,7 @@ impl Detection {
     }
 
     /// A link probe was answered.
-    pub fn look_answered(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+    pub fn link_probe_answered(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let impaired = ctx.core.health.impaired(now);
         if let Some(record) = self.damping.records.get_mut(&subject).filter(|_| !impaired) {
             record.link.answered();
@@ -245,7 +245,7 @@ impl Detection {
     }
 
     /// A link probe was not answered within the acceptable pause.
-    pub fn look_unanswered(&mut self, ctx: &mut Context<'_>, subject: u64, sent: Instant) {
+    pub fn link_probe_unanswered(&mut self, ctx: &mut Context<'_>, subject: u64, sent: Instant) {
         let Some(member) = ctx.roster.get(subject) else { return };
         let basis = ctx.core.heartbeat_by(ctx.roster, member, sent);
         if let Some(record) = self.damping.records.get_mut(&subject) {
@@ -272,7 +272,7 @@ impl Detection {
     }
 
     /// Once per round: counts the outcome of the last probe, probes again, testifies.
-    pub fn look_at_link(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+    pub fn review_link(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let (impaired, busy) = (ctx.core.health.impaired(now), self.suspect_share != SuspectShare::Few);
         let kept = ctx.roster.get(subject).filter(|m| m.status != Status::Left);
         let Some(record) = self.damping.records.get_mut(&subject) else { return };
@@ -386,7 +386,7 @@ impl Detection {
         if kind == Evidence::Unfit
             && let Some(record) = self.damping.records.get_mut(&subject)
         {
-            record.first.get_or_insert(if penalty_beats < STRETCH { basis } else { 0 });
+            record.first.get_or_insert(if penalty_beats < PENALTY { basis } else { 0 });
         }
         self.tell_of_link(now, ctx, subject);
         self.give_notice(now, ctx, subject);
@@ -521,13 +521,13 @@ const FLAPPING: f32 = 1.5;
 /// The penalty from the second time on: beats of good behaviour before a member is let in again. It doubles with each
 /// flap, up to the longest. One minute forgives a reboot of a switch and is three times the period of the on-and-off
 /// faults of the Rapid paper; honest guesses.
-const STRETCH: Heartbeat = 60;
+const PENALTY: Heartbeat = 60;
 /// The penalty for the first time, which the lost probes of the first episode do not prolong. A member that is deaf for
 /// 20 s is accused in its eleventh second, so it is in again some 30 s after the end (`run deaf-once`). The fault of
 /// the Rapid paper has a good half of 20 s, and it takes seven more until three witnesses have seen the next bad half
 /// and all members know. That needs a penalty of 40, so that no member is let in between two episodes: with 36, two of
 /// 24 were (`run gray-deaf`).
-const FIRST_STRETCH: Heartbeat = 40;
+const FIRST_PENALTY: Heartbeat = 40;
 /// Beats before the end of the first penalty from which a link that is bad again brings the full one. The good half of
 /// an on-and-off fault is over by then, and there is time to tell the others.
 const NEARLY_OVER: Heartbeat = 12;
@@ -536,10 +536,10 @@ const NEARLY_OVER: Heartbeat = 12;
 /// answers that is φ 2 to 4, as not every witness has probed from the beginning.
 const GOOD_AGAIN: u8 = 8;
 const REMEMBERED: f64 = 1.5;
-const LONGEST_STRETCH: Heartbeat = 240;
+const LONGEST_PENALTY: Heartbeat = 240;
 /// How many beats ahead a testimony of others may lie: their longest penalty, and as much again, as they may know later
 /// beats than we do.
-pub const FARTHEST_TESTIMONY: Heartbeat = 2 * LONGEST_STRETCH;
+pub const FARTHEST_TESTIMONY: Heartbeat = 2 * LONGEST_PENALTY;
 /// Rounds out after which a member's penalty has expired. Less than the first penalty, because the member has notice
 /// and may have been down before it was quarantined. A member that refutes a verdict at once has not waited at all.
 const SERVED: u32 = 30;

@@ -249,7 +249,7 @@ impl Detection {
             // A refused node has not joined. It joins when the refusal is over, whatever keeps it out in between.
             self.footing.joins |= ctx.membership.complete;
             ctx.emit(Event::NameRefused { holder, address, generation });
-            self.look_at_ourselves(now, ctx);
+            self.review_own_membership(now, ctx);
         }
     }
 
@@ -257,14 +257,14 @@ impl Detection {
     pub fn refuse_clock(&mut self, now: Instant, ctx: &mut Context<'_>) {
         if self.footing.clock.replace(now).is_none() {
             self.footing.joins |= ctx.membership.complete;
-            self.look_at_ourselves(now, ctx);
+            self.review_own_membership(now, ctx);
         }
     }
 
     /// The name is free.
     pub fn accept(&mut self, now: Instant, ctx: &mut Context<'_>) {
         if self.footing.refused.take().is_some() {
-            self.look_at_ourselves(now, ctx);
+            self.review_own_membership(now, ctx);
         }
     }
 
@@ -284,11 +284,11 @@ impl Detection {
         // One accuser may accuse by silence and by link.
         let by: BTreeSet<u64> = against.map(|a| a.by).collect();
         self.footing.verdict = Some(Verdict { until, kept_out, by: by.into_iter().collect() });
-        self.look_at_ourselves(now, ctx);
+        self.review_own_membership(now, ctx);
     }
 
     /// Runs once per round, and when one of the reasons has changed.
-    pub fn look_at_ourselves(&mut self, now: Instant, ctx: &mut Context<'_>) {
+    pub fn review_own_membership(&mut self, now: Instant, ctx: &mut Context<'_>) {
         let heartbeat = ctx.roster.myself().heartbeat;
         if self.footing.verdict.as_ref().is_some_and(|verdict| heartbeat > verdict.until) {
             self.footing.verdict = None;

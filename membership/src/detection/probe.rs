@@ -100,7 +100,7 @@ impl Detection {
         ) {
             ctx.core.paths.sample(rtt);
             if request.kind == RequestKind::LinkProbe {
-                self.look_answered(now, ctx, subject);
+                self.link_probe_answered(now, ctx, subject);
             }
             if request.kind.is_first() {
                 self.note_outcome(subject, true);

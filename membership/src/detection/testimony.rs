@@ -66,11 +66,11 @@ impl Detection {
         // A node that has heard no member since the silence began may itself be cut off, provided that a member in good
         // standing is there to be heard.
         let heard_anybody = ctx.core.last_heard >= probe.began;
-        let anybody = ctx.roster.iter().any(|m| {
+        let at_random = ctx.roster.iter().any(|m| {
             m.status == Status::Alive && ![me, subject].contains(&m.hash()) && !self.is_doubted(m.hash())
         });
         // A refusal is an answer: the path works, and so do we.
-        let doubtful = (anybody && !heard_anybody) || ctx.core.health.impaired(now);
+        let doubtful = (at_random && !heard_anybody) || ctx.core.health.impaired(now);
         let weak = kind != Evidence::Refused && doubtful;
         let Some(mut member) = ctx.roster.get_mut(subject) else { return };
         member.path.reachable = Some(false);

@@ -148,7 +148,7 @@ impl Gossip {
         let (second, first): (Vec<Due>, Vec<Due>) =
             self.broadcast.due(now).into_iter().partition(|d| d.wave > 0);
         if !first.is_empty() {
-            let targets = self.anybody(ctx, self.broadcast.fanout());
+            let targets = self.at_random(ctx, self.broadcast.fanout());
             self.pass_on(now, ctx, &first, &targets);
         }
         // The second wave is one smaller: seven calls together, as the head of this file says.
@@ -157,7 +157,7 @@ impl Gossip {
             return;
         }
         if self.broadcast.affords(now, fanout) {
-            let targets = self.those_in_turn(now, ctx, fanout);
+            let targets = self.in_turn(now, ctx, fanout);
             self.pass_on(now, ctx, &second, &targets);
         } else {
             second.into_iter().for_each(|news| self.broadcast.put_back(now, news));
@@ -166,7 +166,7 @@ impl Gossip {
 
     /// Random peers. A suspect is taken only if there is no other member: it hears the news from the members that probe
     /// it.
-    fn anybody(&mut self, ctx: &mut Context<'_>, count: usize) -> Vec<SocketAddr> {
+    fn at_random(&mut self, ctx: &mut Context<'_>, count: usize) -> Vec<SocketAddr> {
         let me = ctx.core.me;
         let alive = |m: &Member| m.status == Status::Alive && m.hash() != me;
         let mut some = peers::sample(ctx.roster, &mut ctx.core.rng, count, alive);
@@ -177,7 +177,7 @@ impl Gossip {
     }
 
     /// The peers that the tournament schedule of `peers.rs` gives us in the next slots.
-    fn those_in_turn(&self, now: Instant, ctx: &Context<'_>, count: usize) -> Vec<SocketAddr> {
+    fn in_turn(&self, now: Instant, ctx: &Context<'_>, count: usize) -> Vec<SocketAddr> {
         let slot = ctx.core.slot_clock.slot(now);
         let mut some: Vec<SocketAddr> = (slot..)
             .skip(1)

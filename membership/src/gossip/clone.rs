@@ -45,7 +45,7 @@ impl Gossip {
     pub fn hear_of_twin(&mut self, now: Instant, ctx: &mut Context<'_>, incarnation: &Incarnation) {
         let (generation, address) = (incarnation.generation, incarnation.address());
         if self.taken_for_past.is_some_and(|(at, last)| at == address && generation > last) {
-            self.past_is_lived(ctx, incarnation);
+            self.past_is_alive(ctx, incarnation);
             return;
         }
         match &mut self.clone_suspect {
@@ -74,11 +74,18 @@ impl Gossip {
             kind: RequestKind::CloneProbe,
         };
         let seq = ctx.transport.requests.open(request);
-        self.say_to_clone(now, ctx, to, seq, false);
+        self.introduce_to_clone(now, ctx, to, seq, false);
     }
 
     /// Sends who we are, without our state: the address may be wrong.
-    fn say_to_clone(&mut self, now: Instant, ctx: &mut Context<'_>, to: SocketAddr, seq: u32, answer: bool) {
+    fn introduce_to_clone(
+        &mut self,
+        now: Instant,
+        ctx: &mut Context<'_>,
+        to: SocketAddr,
+        seq: u32,
+        answer: bool,
+    ) {
         let mut packet = ctx.packet(seq, Some(Body::Twin(gossip::Twin { began: ctx.core.began_as, answer })));
         packet.claims.push(wire::write_claim(now, ctx.roster.myself(), Detail::Full, 0, 0));
         ctx.send(to, &packet);
@@ -103,7 +110,7 @@ impl Gossip {
     }
 
     /// The incarnation that we took for our past has been raised by a process that we do not reach.
-    fn past_is_lived(&mut self, ctx: &mut Context<'_>, incarnation: &Incarnation) {
+    fn past_is_alive(&mut self, ctx: &mut Context<'_>, incarnation: &Incarnation) {
         if ctx.roster.myself().incarnation.address() > incarnation.address() {
             ctx.effect(held_by(incarnation));
         } else {
@@ -133,7 +140,7 @@ impl Gossip {
         };
         let Some(incarnation) = incarnation.filter(is_twin) else { return };
         if !said.answer {
-            self.say_to_clone(now, ctx, from, seq, true);
+            self.introduce_to_clone(now, ctx, from, seq, true);
             self.hear_of_twin(now, ctx, &incarnation);
             return;
         }

@@ -182,7 +182,7 @@ impl Join {
     }
 
     /// A member was heard of while we did not look for any: others found us.
-    pub fn heard_of_somebody(&mut self) {
+    pub fn found_by_another(&mut self) {
         if self.phase == Phase::Alone {
             self.phase = Phase::Joined;
         }

@@ -32,7 +32,7 @@ impl Gossip {
         let Some(mut myself) = ctx.roster.get_mut(me).filter(|_| address != old) else { return };
         let incarnation = myself.incarnation.moved(address);
         let generation = incarnation.generation;
-        myself.begin_life(incarnation.into());
+        myself.begin_incarnation(incarnation.into());
         ctx.core.tag = myself.tag();
         drop(myself);
         ctx.effect(Effect::Renewed);

@@ -42,7 +42,7 @@ impl Gossip {
     pub fn tidy(&mut self, now: Instant, ctx: &mut Context<'_>) {
         self.drop_unheard(now, ctx);
         if ctx.core.stats.rounds.is_multiple_of(HOUSEKEEPING_ROUNDS) {
-            self.keep_house(now, ctx);
+            self.keep_tables(now, ctx);
         }
     }
 
@@ -102,11 +102,11 @@ impl Gossip {
         }
     }
 
-    fn keep_house(&mut self, now: Instant, ctx: &mut Context<'_>) {
+    fn keep_tables(&mut self, now: Instant, ctx: &mut Context<'_>) {
         // If the census counts no gone members, no record is read.
         let census = ctx.roster.census();
         if census.down + census.left > 0 {
-            self.drop_the_long_gone(now, ctx);
+            self.drop_expired(now, ctx);
         }
         ctx.roster.age_tombstones(now);
         if now.since(self.unrest_at) >= SETTLED {
@@ -114,7 +114,7 @@ impl Gossip {
         }
     }
 
-    fn drop_the_long_gone(&mut self, now: Instant, ctx: &mut Context<'_>) {
+    fn drop_expired(&mut self, now: Instant, ctx: &mut Context<'_>) {
         let (down, left) = (ctx.core.config.forget_down_after, ctx.core.config.forget_left_after);
         let gone: Vec<u64> = ctx
             .roster

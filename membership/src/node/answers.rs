@@ -92,7 +92,7 @@ impl Node {
                 detection.on_silence(now, &mut ctx, subject, request);
             }
             (RequestKind::LinkProbe, Some(subject)) => {
-                detection.look_unanswered(&mut ctx, subject, request.sent);
+                detection.link_probe_unanswered(&mut ctx, subject, request.sent);
             }
             (RequestKind::OnBehalf { asker, seq }, Some(subject)) => {
                 indirect_probe::report(now, &mut ctx, asker, seq, subject, ProbeOutcome::Silent);

@@ -111,8 +111,8 @@ impl Node {
             let mine = self.roster.myself().incarnation.host_id;
             return match claim.incarnation.as_ref().filter(|incarnation| incarnation.host_id != mine) {
                 // Never answer with our own record: it would be refused again, without end.
-                Some(incarnation) => self.hear_of_our_name(now, incarnation, &claim, own_word),
-                None => Ok(self.hear_of_ourselves(now, &claim)),
+                Some(incarnation) => self.on_claim_to_our_name(now, incarnation, &claim, own_word),
+                None => Ok(self.on_own_claim(now, &claim)),
             };
         }
         self.check_plausible(now, &claim)?;
@@ -199,7 +199,7 @@ impl Node {
         if pass_on && !self.gossip.broadcast.is_saturated() {
             self.gossip.broadcast.news(now, subject, true);
         }
-        self.gossip.join.heard_of_somebody();
+        self.gossip.join.found_by_another();
         let (gossip, mut ctx) = self.gossip();
         gossip.note_newcomer(now, &mut ctx);
         self.hear_first_testimony(now, subject);

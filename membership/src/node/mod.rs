@@ -187,30 +187,30 @@ impl Node {
     /// Begins an incarnation above `above`: a peer knew a later one of ours than the present one.
     pub(crate) fn begin_anew(&mut self, now: Instant, above: Generation) {
         let generation = above.saturating_add(1);
-        self.begin_life(now, generation);
+        self.begin_incarnation(now, generation);
         self.emit(Event::GenerationRaised(generation));
     }
 
     /// The same on our present heartbeat schedule, which proves how long we have held our name.
     pub(crate) fn begin_above(&mut self, now: Instant, other: Generation) {
         let generation = other.saturating_add(1);
-        self.begin_life_on(now, generation, self.roster.myself().incarnation.schedule);
+        self.begin_incarnation_on(now, generation, self.roster.myself().incarnation.schedule);
         self.emit(Event::GenerationRaised(generation));
     }
 
     /// Begins another incarnation of ours without leaving the roster.
-    pub(crate) fn begin_life(&mut self, now: Instant, generation: Generation) {
+    pub(crate) fn begin_incarnation(&mut self, now: Instant, generation: Generation) {
         let schedule = Schedule { unix_ms: generation, ..self.roster.myself().incarnation.schedule };
-        self.begin_life_on(now, generation, schedule);
+        self.begin_incarnation_on(now, generation, schedule);
     }
 
-    fn begin_life_on(&mut self, now: Instant, generation: Generation, schedule: Schedule) {
+    fn begin_incarnation_on(&mut self, now: Instant, generation: Generation, schedule: Schedule) {
         let me = self.core.me;
         let Some(mut myself) = self.roster.get_mut(me) else { return };
         let old = &myself.incarnation;
         let incarnation =
             Incarnation::new(old.name.clone(), old.host_id, generation, old.address(), schedule);
-        myself.begin_life(incarnation.into());
+        myself.begin_incarnation(incarnation.into());
         let tag = myself.tag();
         drop(myself);
         self.core.tag = tag;

@@ -19,7 +19,7 @@ use crate::transport::wire;
 
 impl Node {
     /// A claim about this node.
-    pub(super) fn hear_of_ourselves(&mut self, now: Instant, claim: &Claim) -> Change {
+    pub(super) fn on_own_claim(&mut self, now: Instant, claim: &Claim) -> Change {
         let me = self.core.me;
         let myself = self.roster.myself();
         let (generation, heartbeat) = (myself.incarnation.generation, myself.heartbeat);
@@ -33,7 +33,7 @@ impl Node {
         let gone = claim.forgotten || claim.standing.marks.left;
         if claim.generation > generation || gone {
             if self.core.generation_is_plausible(now, claim.generation) {
-                self.hear_of_later_life(now, claim);
+                self.on_later_incarnation(now, claim);
             }
             return Change::Same;
         }
@@ -63,7 +63,7 @@ impl Node {
 
     /// The claim tells of a later incarnation of ours that we do not remember, or of an end that we did not announce.
     /// Another process may run it elsewhere.
-    fn hear_of_later_life(&mut self, now: Instant, claim: &Claim) {
+    fn on_later_incarnation(&mut self, now: Instant, claim: &Claim) {
         let status = claim.standing.status();
         let present =
             !claim.forgotten && matches!(status, Status::Alive | Status::Restarting | Status::Suspect);
@@ -89,7 +89,7 @@ impl Node {
     }
 
     /// Another host uses our name.
-    pub(super) fn hear_of_our_name(
+    pub(super) fn on_claim_to_our_name(
         &mut self,
         now: Instant,
         other: &Incarnation,
@@ -176,7 +176,7 @@ impl Node {
         }
         let generation = self.core.unix_ms(now);
         self.core.reset_at = Some(now);
-        self.begin_life(now, generation);
+        self.begin_incarnation(now, generation);
         self.emit(Event::GenerationReset(generation));
     }
 

@@ -89,8 +89,8 @@ impl Node {
     }
 
     /// Whether a down member has just become fenced.
-    pub(crate) fn enclose(&mut self, now: Instant, subject: u64) -> bool {
-        self.with_quorum(now, |quorum, context| quorum.enclose(context, subject))
+    pub(crate) fn newly_fenced(&mut self, now: Instant, subject: u64) -> bool {
+        self.with_quorum(now, |quorum, context| quorum.newly_fenced(context, subject))
     }
 
     /// Calls the service and carries out its effects.

@@ -59,7 +59,7 @@ impl Node {
         }
         if after == Status::Down {
             // Electors have been asked about it since it became suspect, so their answers may suffice by now.
-            self.enclose(now, hash);
+            self.newly_fenced(now, hash);
         }
         if matches!(after, Status::Down | Status::Left) {
             self.detection.forget(hash);

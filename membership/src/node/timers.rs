@@ -112,8 +112,8 @@ impl Node {
             return;
         }
         self.look_at_silence(now);
-        self.look_at_links(now);
-        self.in_detection(now, Detection::look_at_ourselves);
+        self.review_links(now);
+        self.in_detection(now, Detection::review_own_membership);
         self.quorum.recount_at = now;
         self.in_gossip(now, Gossip::tidy);
     }
@@ -141,12 +141,12 @@ impl Node {
         self.each(now, unheard, Detection::ask_after);
     }
 
-    fn look_at_links(&mut self, now: Instant) {
+    fn review_links(&mut self, now: Instant) {
         self.in_detection(now, Detection::count_flaps);
         let on_notice = self.detection.on_notice();
         self.each(now, on_notice, Detection::judge_link);
         let recorded = self.detection.recorded();
-        self.each(now, recorded, Detection::look_at_link);
+        self.each(now, recorded, Detection::review_link);
     }
 
     /// Runs a detection step for each of these members, and its effects before the next member.

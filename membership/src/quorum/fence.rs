@@ -155,7 +155,7 @@ impl FenceEvidence {
 pub enum FenceError {
     /// No electorate is stated.
     #[error("a fence needs to be told who votes: state `expected`")]
-    Nobody,
+    NoElectorate,
     /// The electorate changes by itself.
     #[error(
         "a fence needs an electorate that stays as it was stated, and last-agreed follows the cluster: state a number or names"

@@ -23,29 +23,29 @@ use crate::roster::standing::Status;
 pub struct Fence {
     acknowledged: Acknowledged,
     /// Members that are suspect or down.
-    around: BTreeMap<u64, FenceEvidence>,
+    pending: BTreeMap<u64, FenceEvidence>,
     /// Until then electors are asked more often.
     hurry_until: Instant,
 }
 
 impl Fence {
     pub fn new(now: Instant) -> Self {
-        Self { acknowledged: Acknowledged::new(now), around: BTreeMap::new(), hurry_until: now }
+        Self { acknowledged: Acknowledged::new(now), pending: BTreeMap::new(), hurry_until: now }
     }
 
     /// The member is back, or gone for good: drops the evidence.
     pub fn open(&mut self, member: u64) {
-        self.around.remove(&member);
+        self.pending.remove(&member);
     }
 
     /// Whether a member has recently fallen silent and electors are still to be asked about it.
     pub fn hurries(&self, now: Instant) -> bool {
-        now < self.hurry_until && self.around.values().any(|enclosure| !enclosure.fenced)
+        now < self.hurry_until && self.pending.values().any(|evidence| !evidence.fenced)
     }
 
     pub fn stands(&self, member: &Member) -> bool {
         member.status == Status::Down
-            && self.around.get(&member.hash()).is_some_and(|e| e.fenced && e.tag == member.tag())
+            && self.pending.get(&member.hash()).is_some_and(|e| e.fenced && e.tag == member.tag())
     }
 }
 
@@ -86,7 +86,7 @@ impl QuorumService {
     /// The members to ask the electors about; a random part of them if one request cannot hold all.
     pub fn ask_about(&self, rng: &mut impl Rng) -> Vec<u64> {
         let mut about: Vec<u64> =
-            self.fence.around.iter().filter(|(_, e)| !e.fenced).map(|(hash, _)| *hash).collect();
+            self.fence.pending.iter().filter(|(_, e)| !e.fenced).map(|(hash, _)| *hash).collect();
         if about.len() > MOST_ABOUT {
             let turn = rng.random_range(0..about.len());
             about.rotate_left(turn);
@@ -99,10 +99,10 @@ impl QuorumService {
     pub fn hear_silences(&mut self, ctx: &Context<'_>, elector: u64, sent: Instant, body: Option<&Body>) {
         let Some(Body::Pong(pong)) = body.filter(|_| ctx.core.config.fence) else { return };
         for said in &pong.silences {
-            let Some(enclosure) = self.fence.around.get_mut(&said.subject) else { continue };
+            let Some(evidence) = self.fence.pending.get_mut(&said.subject) else { continue };
             let silent = Duration::from_millis(said.silent_ms.into());
-            enclosure.silences.testify(elector, sent, ctx.now, silent);
-            if self.enclose(ctx, said.subject) {
+            evidence.silences.testify(elector, sent, ctx.now, silent);
+            if self.newly_fenced(ctx, said.subject) {
                 self.effects.push(Effect::Fenced(said.subject));
             }
         }
@@ -113,21 +113,21 @@ impl QuorumService {
     pub fn lease_ran_out(&self, ctx: &Context<'_>, name: &Name) -> bool {
         let subject = fingerprint::of_name(name);
         let own = (ctx.core.me, self.fence.acknowledged.none_since(subject));
-        self.fence.around.get(&subject).is_some_and(|enclosure| {
-            enclosure.silences.prove(ctx.now, subject, own, &self.voting.ballot, ctx.core.config.lease())
+        self.fence.pending.get(&subject).is_some_and(|evidence| {
+            evidence.silences.prove(ctx.now, subject, own, &self.voting.ballot, ctx.core.config.lease())
         })
     }
 
     /// Whether a down member has just become fenced.
-    pub fn enclose(&mut self, ctx: &Context<'_>, subject: u64) -> bool {
+    pub fn newly_fenced(&mut self, ctx: &Context<'_>, subject: u64) -> bool {
         let Some(member) = ctx.roster.get(subject).filter(|m| m.status == Status::Down) else {
             return false;
         };
         let proven = self.lease_ran_out(ctx, &member.incarnation.name);
         let tag = member.tag();
-        let Some(enclosure) = self.fence.around.get_mut(&subject) else { return false };
-        let fresh = proven && !enclosure.fenced && enclosure.tag == tag;
-        enclosure.fenced |= fresh;
+        let Some(evidence) = self.fence.pending.get_mut(&subject) else { return false };
+        let fresh = proven && !evidence.fenced && evidence.tag == tag;
+        evidence.fenced |= fresh;
         fresh
     }
 
@@ -140,13 +140,15 @@ impl QuorumService {
         self.fence.acknowledged.keep(|hash| roster.get(hash).is_some());
         let census = roster.census();
         if census.suspect + census.down == 0 {
-            self.fence.around.clear();
+            self.fence.pending.clear();
             return;
         }
         let silent = |m: &&Member| matches!(m.status, Status::Suspect | Status::Down);
-        self.fence.around.retain(|hash, e| roster.get(*hash).is_some_and(|m| m.tag() == e.tag && silent(&m)));
+        self.fence
+            .pending
+            .retain(|hash, e| roster.get(*hash).is_some_and(|m| m.tag() == e.tag && silent(&m)));
         for member in roster.iter().filter(silent) {
-            self.fence.around.entry(member.hash()).or_insert_with(|| {
+            self.fence.pending.entry(member.hash()).or_insert_with(|| {
                 self.fence.hurry_until = ctx.now + ctx.core.config.lease() * HURRY;
                 FenceEvidence::new(member.tag())
             });

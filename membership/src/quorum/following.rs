@@ -24,7 +24,7 @@ impl QuorumService {
 
     /// Brings the agreed roster in line with the view, if the electorate follows the cluster.
     pub fn follow(&mut self, ctx: &Context<'_>) {
-        let (length, direct) = (ctx.core.config.lease(), self.asks_everybody(ctx));
+        let (length, direct) = (ctx.core.config.lease(), self.asks_all_electors(ctx));
         let look = RosterContext {
             now: ctx.now,
             me: ctx.core.me,

@@ -225,7 +225,10 @@ impl QuorumService {
         }
         self.hear_silences(ctx, sender, sent, packet.body.as_ref());
         // A node that asks hundreds counts when it asks, not at each answer.
-        if ctx.core.config.fence || self.voting.ballot.electors.len() <= DIRECT || !self.asks_everybody(ctx) {
+        if ctx.core.config.fence
+            || self.voting.ballot.electors.len() <= DIRECT
+            || !self.asks_all_electors(ctx)
+        {
             self.judge(ctx);
         }
     }
@@ -368,7 +371,7 @@ impl QuorumService {
             .iter()
             .filter_map(|(hash, _)| ctx.roster.get(*hash))
             .filter(|m| m.is_present())
-            .map(|m| (self.is_of_no_help(ctx, m), fingerprint::of_pair(COLLECTORS, m.hash()), m.hash()))
+            .map(|m| (self.is_of_no_help(ctx, m), fingerprint::of_pair(RELAYS, m.hash()), m.hash()))
             .collect();
         drawn.sort_unstable();
         let few = if self.voting.ballot.electors.len() <= DIRECT { DIRECT } else { FEW };
@@ -382,7 +385,7 @@ impl QuorumService {
 
     /// All electors, if we have to ask them ourselves; otherwise one relay.
     fn whom_to_ask(&mut self, ctx: &Context<'_>) -> Vec<u64> {
-        if self.asks_everybody(ctx) || self.voting.is_open() {
+        if self.asks_all_electors(ctx) || self.voting.is_open() {
             // Also members that may be added soon, so that their answers are there by then.
             let soon = self.voting.agreed.iter().flat_map(RosterTracker::waiting);
             return self.voting.ballot.electors.iter().map(|(hash, _)| *hash).chain(soon).collect();
@@ -398,7 +401,7 @@ impl QuorumService {
         whom(&self.voting).into_iter().collect()
     }
 
-    pub fn asks_everybody(&self, ctx: &Context<'_>) -> bool {
+    pub fn asks_all_electors(&self, ctx: &Context<'_>) -> bool {
         let Voting { ballot, relays, .. } = &self.voting;
         ctx.core.config.fence
             || ballot.of(ctx.core.me) > 0
@@ -417,7 +420,7 @@ impl QuorumService {
         let due = self.voting.lease.due(elector, pace);
         match self.voting.lease.proof() {
             // A borrower waits until half of its proof is used up.
-            Some(proof) if !self.asks_everybody(ctx) => due.max(proof.as_of + lease / 2),
+            Some(proof) if !self.asks_all_electors(ctx) => due.max(proof.as_of + lease / 2),
             _ => due,
         }
     }
@@ -425,7 +428,7 @@ impl QuorumService {
     /// How often to ask: twice in the life of a proof, so that several losses do no harm. The electors are asked at
     /// different times, so that the newest answers have different ages.
     fn lease_period(&self, ctx: &Context<'_>, elector: u64) -> Duration {
-        let often = self.fence.hurries(ctx.now) || !self.asks_everybody(ctx);
+        let often = self.fence.hurries(ctx.now) || !self.asks_all_electors(ctx);
         let period = ctx.core.config.lease() / if often { 8 } else { 2 };
         period - period / 4 * u32::try_from(elector % 8).unwrap_or(0) / 8
     }
@@ -437,7 +440,7 @@ const DIRECT: usize = 7;
 /// In larger electorates, the number of relays. Three: one may be down and one beyond the cut.
 const FEW: usize = 3;
 /// Salt of the draw.
-const COLLECTORS: u64 = 0x636f_6c6c_6563_7473;
+const RELAYS: u64 = 0x636f_6c6c_6563_7473;
 /// Requests that leave in one instant.
 const MOST_AT_ONCE: usize = 16;
 /// Between two rounds of requests.

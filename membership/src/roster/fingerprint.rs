@@ -23,7 +23,7 @@ pub fn of_name(name: &Name) -> u64 {
 
 /// Tag of one incarnation of one member. The lower half is a hash of everything that never changes in it. The upper
 /// half is that of the name's hash, so that tags are found and sorted like names.
-pub fn of_life(incarnation: &Incarnation) -> u64 {
+pub fn of_incarnation(incarnation: &Incarnation) -> u64 {
     let [host_low, host_high] = halves(incarnation.host_id.0);
     let schedule = incarnation.schedule;
     let words =

@@ -37,7 +37,7 @@ impl Incarnation {
         let hash = fingerprint::of_name(&name);
         let (ip, port) = (address.ip(), address.port());
         let mut incarnation = Self { name, host_id, generation, ip, port, schedule, moves: 0, hash, tag: 0 };
-        incarnation.tag = fingerprint::of_life(&incarnation);
+        incarnation.tag = fingerprint::of_incarnation(&incarnation);
         incarnation
     }
 

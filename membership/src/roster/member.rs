@@ -200,7 +200,7 @@ impl Member {
     }
 
     /// Begins another incarnation of this node, without leaving the roster.
-    pub fn begin_life(&mut self, incarnation: Arc<Incarnation>) {
+    pub fn begin_incarnation(&mut self, incarnation: Arc<Incarnation>) {
         self.incarnation = incarnation;
         self.keep(Marks::default());
     }
@@ -210,7 +210,7 @@ impl Member {
     pub fn follow(&mut self, incarnation: Arc<Incarnation>, state: State, config: &Config) {
         self.state = state;
         (self.path.rtt, self.path.reachable) = (RttEstimator::new(&config.rtt), None);
-        self.begin_life(incarnation);
+        self.begin_incarnation(incarnation);
     }
 
     /// Whether it is alive, or suspect, and so takes part in the cluster.

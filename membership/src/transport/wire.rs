@@ -31,7 +31,7 @@ pub enum Detail {
 
 /// Reads a claim whose bounds were checked by [`heartsay_proto::decode_packet`].
 pub fn read_claim(now: Instant, claim: gossip::Claim) -> Result<Claim, Rejected> {
-    let incarnation = claim.body.map(|body| read_life(claim.generation, &body)).transpose()?;
+    let incarnation = claim.body.map(|body| read_incarnation(claim.generation, &body)).transpose()?;
     let subject = incarnation.as_ref().map_or(claim.subject, |incarnation| incarnation.hash);
     let accusations = claim.accusations.iter().map(|a| read_accusation(now, a)).collect();
     let within = claim.restart_ms.checked_sub(1).map(|ms| Duration::from_millis(ms.into()));
@@ -80,7 +80,7 @@ pub fn write_claim(
         ..gossip::Claim::default()
     };
     if matches!(detail, Detail::Full | Detail::Latest) {
-        claim.body = Some(write_life(&member.incarnation));
+        claim.body = Some(write_incarnation(&member.incarnation));
     }
     // Nearly never needed: the weakest of many accusations wait for the next datagram.
     while !claim.accusations.is_empty() && claim.encoded_len() > room {
@@ -129,7 +129,7 @@ pub fn read_address(ip: &[u8], port: u32) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-fn read_life(generation: Generation, body: &gossip::Body) -> Result<Incarnation, Rejected> {
+fn read_incarnation(generation: Generation, body: &gossip::Body) -> Result<Incarnation, Rejected> {
     let name = Name::new(&body.name)?;
     let malformed = Rejected::Unexpected { what: "identity" };
     let address = read_address(&body.ip, body.port)
@@ -148,7 +148,7 @@ fn read_life(generation: Generation, body: &gossip::Body) -> Result<Incarnation,
     Ok(incarnation)
 }
 
-fn write_life(incarnation: &Incarnation) -> gossip::Body {
+fn write_incarnation(incarnation: &Incarnation) -> gossip::Body {
     gossip::Body {
         name: incarnation.name.as_str().into(),
         host_id: Bytes::copy_from_slice(&incarnation.host_id.0.to_be_bytes()),
