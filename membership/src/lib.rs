@@ -93,6 +93,8 @@ mod node;
 mod quorum;
 mod roster;
 mod stats;
+#[cfg(test)]
+mod testing;
 mod transport;
 
 pub use config::{Config, Profile};

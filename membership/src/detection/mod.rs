@@ -9,6 +9,8 @@ pub mod outside;
 pub mod probe;
 pub mod refusals;
 pub mod testimony;
+#[cfg(test)]
+mod tests;
 pub mod verdict;
 pub mod witnesses;
 

@@ -158,16 +158,15 @@ mod tests {
     use crate::config::{Config, Profile};
     use crate::roster::member::ZONE;
     use crate::roster::standing::{Accusation, Marks, Standing};
-    use crate::roster::state::{Delta, Entry, State};
-    use crate::roster::testing::{claim, incarnation};
+    use crate::roster::state::State;
+    use crate::testing::{claim, incarnation, value};
 
     /// Members `n0`, `n1`, …, in zones by turns.
     fn members(count: usize, zones: &[&str]) -> (Roster, Vec<u64>) {
         let config = Config::new(Cluster::new("draw").unwrap(), Profile::Lan);
         let zone = |i: usize| {
             let zone = zones.get(i % zones.len().max(1))?;
-            let entry = Entry { value: Some(zone.as_bytes().to_vec().into()), version: 1 };
-            Some(Delta { until: 1, newest: 1, entries: vec![(ZONE.into(), entry)], ..Delta::default() })
+            Some(value(ZONE, zone.as_bytes()))
         };
         // The owner of the roster has left, so that it is never drawn.
         let me = Standing { marks: Marks { left: true, ..Marks::default() }, ..Standing::default() };

@@ -13,6 +13,8 @@ pub mod readdress;
 pub mod remainder;
 pub mod restart;
 pub mod rounds;
+#[cfg(test)]
+mod tests;
 
 use core::net::SocketAddr;
 

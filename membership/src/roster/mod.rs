@@ -20,8 +20,6 @@ pub mod peers;
 pub mod shard;
 pub mod standing;
 pub mod state;
-#[cfg(test)]
-pub mod testing;
 pub mod tombstones;
 
 use core::net::SocketAddr;

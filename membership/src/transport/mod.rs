@@ -6,6 +6,8 @@ pub mod path_limits;
 pub mod requests;
 pub mod scratch;
 pub mod sending;
+#[cfg(test)]
+mod tests;
 pub mod token_bucket;
 pub mod wire;
 

@@ -1,57 +1,26 @@
 //! The quorum service alone: a core, a roster, and answers handed in by the test.
 
 use core::time::Duration;
-use std::sync::Arc;
 
-use heartsay_proto::{Cluster, gossip};
+use heartsay_proto::gossip;
 
-use crate::Instant;
-use crate::config::{Config, Profile};
-use crate::core::Core;
-use crate::identity::Identity;
 use crate::io::Event;
 use crate::quorum::{Context, Effect, Electorate, Quorum, QuorumService};
-use crate::roster::Roster;
-use crate::roster::member::Member;
-use crate::roster::standing::Standing;
-use crate::roster::state::State;
-use crate::roster::testing::{claim, incarnation};
+use crate::testing::{Bench, hash};
 
 /// A service with its surroundings: `n0`, itself, among `n1`, `n2`, ….
 struct World {
-    now: Instant,
-    core: Core,
-    roster: Roster,
+    bench: Bench,
     service: QuorumService,
-    others: Vec<u64>,
     told_out: bool,
 }
 
 impl World {
     fn new(members: usize, expected: u32) -> Self {
-        let now = Instant::EPOCH + Duration::from_secs(10);
-        let mut config = Config::new(Cluster::new("quorum").unwrap(), Profile::Lan);
-        config.electorate = Some(Electorate::expected(expected));
-        let config = Arc::new(config);
-        let me = incarnation(0);
-        let identity = Identity {
-            name: me.name.clone(),
-            host_id: me.host_id,
-            generation: 1,
-            address: me.address(),
-            state: Vec::new(),
-        };
-        let core = Core::new(now, &identity, config.clone(), 1, (me.hash, me.tag), 1000);
-        let myself = Member::new(now, me.into(), Standing::default(), State::default(), &config);
-        let mut roster = Roster::new(myself, &config);
-        let mut others = Vec::new();
-        for i in 1..members {
-            let incarnation = incarnation(i);
-            others.push(incarnation.hash);
-            roster.apply(now, claim(incarnation, None), &config).unwrap();
-        }
-        let service = QuorumService::new(now, &config);
-        let mut world = Self { now, core, roster, service, others, told_out: false };
+        let electorate = Some(Electorate::expected(expected));
+        let bench = Bench::of(0, 1..members, |config| config.electorate = electorate);
+        let service = QuorumService::new(bench.now, &bench.core.config);
+        let mut world = Self { bench, service, told_out: false };
         world.call(QuorumService::count);
         world
     }
@@ -59,9 +28,9 @@ impl World {
     /// Calls the service, and returns its effects.
     fn call(&mut self, call: impl FnOnce(&mut QuorumService, &Context<'_>)) -> Vec<Effect> {
         let context = Context {
-            now: self.now,
-            core: &self.core,
-            roster: &self.roster,
+            now: self.bench.now,
+            core: &self.bench.core,
+            roster: &self.bench.roster,
             leaving: false,
             joined: true,
             told_out: self.told_out,
@@ -73,13 +42,13 @@ impl World {
 
     /// These members answer what was asked a moment ago, with the mark of their electorate.
     fn answer(&mut self, who: &[usize], mark: u32) -> Vec<Effect> {
-        let sent = self.now;
-        self.now += Duration::from_millis(1);
+        let sent = self.bench.now;
+        self.bench.pass(Duration::from_millis(1));
         let lease = Some(gossip::Lease { electorate: mark, age_ms: 0, present: 1 });
         let packet = gossip::Packet { lease, ..gossip::Packet::default() };
         let mut effects = Vec::new();
         for i in who {
-            let elector = self.others[*i];
+            let elector = hash(*i);
             effects
                 .extend(self.call(|service, context| service.hear_answer(context, elector, sent, &packet)));
         }
@@ -104,8 +73,8 @@ impl World {
         let mark = self.mark();
         let mut effects = Vec::new();
         for _ in 0..40 {
-            self.now += Duration::from_millis(100);
-            effects.extend(self.answer(&[0], mark));
+            self.bench.pass(Duration::from_millis(100));
+            effects.extend(self.answer(&[1], mark));
         }
         effects
     }
@@ -136,7 +105,7 @@ fn it_asks_every_elector_and_holds_once_a_majority_has_answered_for_the_settling
 fn it_is_lost_when_the_proof_runs_out_and_says_so_in_the_record() {
     let mut world = World::new(3, 3);
     world.settle();
-    world.now += world.core.config.lease();
+    world.bench.pass(world.bench.core.config.lease());
     let effects = world.call(QuorumService::judge);
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Say(Quorum::Lost))));
     let (quorum, reason) = world.quorum();
@@ -158,8 +127,8 @@ fn an_answer_from_a_member_with_another_electorate_is_no_vote() {
     let mut world = World::new(3, 3);
     let other = world.mark() ^ 1;
     for _ in 0..40 {
-        world.now += Duration::from_millis(100);
-        world.answer(&[0, 1], other);
+        world.bench.pass(Duration::from_millis(100));
+        world.answer(&[1, 2], other);
         world.call(QuorumService::judge);
     }
     let (quorum, reason) = world.quorum();

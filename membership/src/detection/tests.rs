@@ -1,0 +1,485 @@
+//! The failure detection alone: the test lets questions stay unanswered, and does what a node would about statuses.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use heartsay_proto::gossip;
+use heartsay_proto::gossip::packet::Body;
+
+use crate::Instant;
+use crate::detection::Detection;
+use crate::detection::indirect_probe::ProbeOutcome;
+use crate::detection::outside::OutsideReason;
+use crate::effect::Effect;
+use crate::identity::{Generation, Heartbeat};
+use crate::io::Event;
+use crate::roster::standing::{Accusation, Evidence, Marks, Status};
+use crate::testing::{Bench, Sent, address, hash, incarnation};
+use crate::transport::context::Context;
+use crate::transport::requests::{Request, RequestKind};
+
+/// The detection of `n0` and what it is called with.
+struct Watch {
+    bench: Bench,
+    detection: Detection,
+}
+
+impl Watch {
+    /// The others have beaten once in each of twelve slots; the thirteenth has begun.
+    fn new(members: usize) -> Self {
+        Self::with_helpers(members, 3)
+    }
+
+    /// The same with so many helpers to a probe.
+    fn with_helpers(members: usize, helpers: usize) -> Self {
+        let bench = Bench::of(0, 1..members, |config| config.helpers = helpers);
+        let detection = Detection::new(bench.now, &bench.core.config);
+        let mut watch = Self { bench, detection };
+        watch.bench.pass(MIDDLE);
+        for heartbeat in 1..=12 {
+            watch.bench.pass(SLOT);
+            (1..members).for_each(|i| watch.bench.hear(i, heartbeat));
+        }
+        assert_eq!(watch.slot(), 12);
+        watch
+    }
+
+    fn call<T>(&mut self, call: impl FnOnce(&mut Detection, Instant, &mut Context<'_>) -> T) -> T {
+        let now = self.bench.now;
+        call(&mut self.detection, now, &mut self.bench.context())
+    }
+
+    fn slot(&self) -> u64 {
+        self.bench.core.slot_clock.slot(self.bench.now)
+    }
+
+    /// The exchange of a round with `n{i}` begins, and stays unanswered.
+    fn exchange_in_vain(&mut self, i: usize) {
+        let (sent, to, kind) = (self.bench.now, address(i), RequestKind::Exchange);
+        let deadline = sent + self.bench.core.patience(None);
+        self.bench.transport.requests.open(Request { subject: Some(hash(i)), to, sent, deadline, kind });
+        self.bench.pass(deadline.since(sent));
+        self.give_up_questions();
+    }
+
+    /// Ends the questions whose time is up, except those to helpers.
+    fn give_up_questions(&mut self) {
+        for request in self.bench.transport.requests.expired(self.bench.now) {
+            if request.kind.is_first() || request.kind == RequestKind::Probe {
+                let subject = request.subject.unwrap();
+                self.call(|detection, now, ctx| detection.on_silence(now, ctx, subject, &request));
+            }
+        }
+    }
+
+    /// Probes go on for so long, and no answer comes.
+    fn probe_in_vain(&mut self, time: Duration) {
+        let end = self.bench.now + time;
+        while self.bench.now < end {
+            self.bench.pass(STEP);
+            self.give_up_questions();
+            for subject in self.detection.due(self.bench.now) {
+                self.call(|detection, now, ctx| detection.step_probe(now, ctx, subject));
+            }
+            self.settle();
+        }
+    }
+
+    /// The helpers report this outcome, and of which generation of `n1`.
+    fn report(&mut self, requests: &[Sent], outcome: ProbeOutcome, generation: Generation) {
+        let report = gossip::ProbeReport { subject: hash(1), outcome: outcome as u32 };
+        for request in requests {
+            let (seq, told) = (request.packet.seq, Some((hash(1), generation)));
+            self.call(|detection, now, ctx| detection.on_probe_report(now, ctx, seq, told, &report)).unwrap();
+        }
+    }
+
+    /// Brings the statuses in line with the claims. Returns the members whose claims have changed.
+    fn settle(&mut self) -> Vec<u64> {
+        let mut changed = Vec::new();
+        for effect in self.bench.take_effects() {
+            if let Effect::Refresh { subject, .. } = effect {
+                let status = self.bench.roster.get(subject).unwrap().standing();
+                self.bench.roster.set_status(self.bench.now, subject, status);
+                changed.push(subject);
+            }
+        }
+        changed
+    }
+
+    /// These members accuse `n1`, each as of a heartbeat. What they saw begins now.
+    fn accused(&mut self, kind: Evidence, by: &[(usize, Heartbeat)]) {
+        let began = self.bench.now;
+        let accusation = |(by, basis): &(usize, Heartbeat)| {
+            let by = hash(*by);
+            Accusation { by, basis: *basis, kind, weak: false, began }
+        };
+        self.bench.mark(1, &Marks { accusations: by.iter().map(accusation).collect(), ..Marks::default() });
+        let status = self.bench.member(1).standing();
+        self.bench.roster.set_status(began, hash(1), status);
+    }
+
+    /// Judges `n1`. Returns the heartbeat of the verdict, if there is one.
+    fn judge(&mut self) -> Option<Heartbeat> {
+        self.call(|detection, now, ctx| detection.judge(now, ctx, hash(1)));
+        self.bench.member(1).marks().down
+    }
+
+    fn accusations(&self) -> &[Accusation] {
+        &self.bench.member(1).marks().accusations
+    }
+}
+
+/// The requests to helpers among what has left.
+fn requests(sent: Vec<Sent>) -> Vec<Sent> {
+    let asks_helper = |sent: &Sent| matches!(sent.packet.body, Some(Body::ProbeRequest(_)));
+    sent.into_iter().filter(asks_helper).collect()
+}
+
+#[test]
+fn an_unanswered_exchange_begins_a_probe_and_asks_helpers() {
+    let mut watch = Watch::new(8);
+    watch.exchange_in_vain(1);
+    assert!(watch.detection.is_probing(hash(1)));
+    let sent = watch.bench.sent();
+    let pings = sent.iter().filter(|sent| matches!(sent.packet.body, Some(Body::Ping(_))));
+    assert_eq!(pings.map(|sent| sent.to).collect::<Vec<_>>(), [address(1)]);
+    let helpers: BTreeSet<_> = requests(sent).iter().map(|sent| sent.to).collect();
+    assert_eq!(helpers.len(), 3);
+    assert_eq!(watch.settle(), [], "one contact is no accusation");
+}
+
+#[test]
+fn a_silent_member_helps_in_no_probe() {
+    let mut watch = Watch::new(5);
+    watch.exchange_in_vain(1);
+    let helpers: BTreeSet<_> = requests(watch.bench.sent()).iter().map(|sent| sent.to).collect();
+    assert_eq!(helpers, BTreeSet::from([2, 3, 4].map(address)));
+    watch.detection.probes.get_mut(&hash(1)).unwrap().raised = Some(Evidence::Silent);
+    watch.exchange_in_vain(2);
+    let asks_about_another = |sent: &Sent| match &sent.packet.body {
+        Some(Body::ProbeRequest(request)) => request.subject == hash(2),
+        _ => false,
+    };
+    let sent = watch.bench.sent();
+    let helpers: BTreeSet<_> =
+        sent.iter().filter(|sent| asks_about_another(sent)).map(|sent| sent.to).collect();
+    assert_eq!(helpers, BTreeSet::from([3, 4].map(address)), "we accuse n1");
+}
+
+#[test]
+fn silence_alone_accuses_no_member() {
+    let mut watch = Watch::new(4);
+    watch.bench.pass(SLOT * 60);
+    (2..4).for_each(|i| watch.bench.hear(i, 72));
+    let surprising = watch.call(|detection, now, ctx| detection.surprising(now, ctx));
+    assert_eq!(surprising, [hash(1)]);
+    watch.call(|detection, now, ctx| detection.ask_after(now, ctx, hash(1)));
+    for _ in 0..100 {
+        // Questions leave, and it is not known yet that they stay unanswered.
+        watch.bench.pass(SLOT);
+        watch.call(|detection, now, ctx| detection.step_probe(now, ctx, hash(1)));
+    }
+    assert_eq!(watch.settle(), []);
+    let phi = watch.detection.probes[&hash(1)].case.phi();
+    assert!((2.9..=3.0).contains(&phi), "{phi}");
+}
+
+#[test]
+fn enough_unanswered_pings_accuse_as_of_the_heartbeat_that_was_due() {
+    let mut watch = Watch::with_helpers(8, 0);
+    watch.bench.pass(SLOT);
+    let began = watch.bench.now;
+    assert_eq!(watch.slot(), 13);
+    watch.exchange_in_vain(1);
+    watch.bench.core.last_heard = watch.bench.now;
+    watch.probe_in_vain(Duration::from_millis(950));
+    assert_eq!(watch.accusations(), [], "the exchange and two pings are worth 4.6");
+    watch.probe_in_vain(STEP);
+    let (by, kind) = (hash(0), Evidence::Silent);
+    assert_eq!(watch.accusations(), [Accusation { by, basis: 13, kind, weak: false, began }]);
+    assert_eq!(watch.bench.member(1).status, Status::Suspect);
+    // Beyond the acceptable pause it is proven.
+    watch.probe_in_vain(Duration::from_millis(1000));
+    assert_eq!(watch.accusations()[0].kind, Evidence::Proven);
+}
+
+#[test]
+fn a_newer_heartbeat_ends_the_probe_and_voids_the_accusation() {
+    let mut watch = Watch::with_helpers(8, 0);
+    watch.bench.pass(SLOT);
+    watch.exchange_in_vain(1);
+    watch.bench.core.last_heard = watch.bench.now;
+    watch.probe_in_vain(SLOT);
+    watch.bench.hear(1, 13);
+    watch.call(|detection, now, ctx| detection.close_refuted_probe(now, ctx, hash(1)));
+    assert!(watch.detection.is_probing(hash(1)) && watch.accusations().len() == 1, "it was under way");
+    watch.bench.hear(1, 14);
+    watch.call(|detection, now, ctx| detection.close_refuted_probe(now, ctx, hash(1)));
+    assert!(!watch.detection.is_probing(hash(1)));
+    assert_eq!(watch.accusations(), []);
+    assert_eq!(watch.bench.member(1).path.reachable, Some(false), "though not by us");
+}
+
+#[test]
+fn an_answer_of_the_member_ends_the_probe() {
+    let mut watch = Watch::new(8);
+    watch.exchange_in_vain(1);
+    let (subject, to, sent) = (Some(hash(1)), address(1), watch.bench.now);
+    let earlier = Request { subject, to, sent: Instant::EPOCH, deadline: sent, kind: RequestKind::Probe };
+    watch.call(|detection, now, ctx| detection.on_answer(now, ctx, &earlier));
+    assert!(watch.detection.is_probing(hash(1)), "asked before the silence began");
+    watch.call(|detection, now, ctx| detection.on_answer(now, ctx, &Request { sent, ..earlier }));
+    assert!(!watch.detection.is_probing(hash(1)));
+}
+
+#[test]
+fn a_verdict_needs_the_quorum_of_witnesses() {
+    let mut watch = Watch::new(8);
+    watch.accused(Evidence::Proven, &[(2, 30), (3, 31)]);
+    watch.bench.pass(SLOT * 10);
+    assert_eq!(watch.judge(), None, "two of five");
+    watch.accused(Evidence::Silent, &[(4, 32)]);
+    assert_eq!(watch.judge(), None, "the third has no proof");
+    watch.accused(Evidence::Proven, &[(4, 32)]);
+    assert_eq!(watch.judge(), Some(30), "the heartbeat that three reach");
+    assert_eq!(watch.settle(), [hash(1)]);
+    assert_eq!(watch.bench.member(1).status, Status::Down);
+}
+
+#[test]
+fn a_verdict_by_silence_needs_the_acceptable_pause() {
+    let mut watch = Watch::new(8);
+    watch.accused(Evidence::Proven, &[(2, 30), (3, 30), (4, 30), (5, 30), (6, 30)]);
+    watch.bench.pass(Duration::from_millis(1999));
+    assert_eq!(watch.judge(), None);
+    watch.bench.pass(Duration::from_millis(1));
+    assert_eq!(watch.judge(), Some(30));
+}
+
+#[test]
+fn testimony_that_suffices_is_judged_at_the_next_time_out() {
+    let mut watch = Watch::new(8);
+    watch.accused(Evidence::Proven, &[(2, 30), (3, 30), (4, 30)]);
+    watch.bench.pass(SLOT * 2);
+    watch.call(|detection, now, ctx| detection.hear_testimony(now, ctx, hash(1)));
+    assert_eq!(watch.bench.member(1).marks().down, None, "a refutation may be waiting in the socket");
+    assert_eq!(watch.detection.judge_at, watch.bench.now);
+    assert_eq!(watch.detection.take_to_judge(), [hash(1)]);
+    assert_eq!(watch.detection.judge_at, Instant::NEVER);
+}
+
+#[test]
+fn two_refusals_are_a_verdict_without_a_pause() {
+    let mut watch = Watch::new(8);
+    let sent = watch.bench.now;
+    watch.call(|detection, now, ctx| detection.refused_by(now, ctx, hash(1), sent));
+    let helpers = requests(watch.bench.sent());
+    watch.report(&helpers[..1], ProbeOutcome::Refused, 1);
+    assert_eq!(watch.settle(), [], "the other helpers may hear it");
+    watch.report(&helpers[1..2], ProbeOutcome::Refused, 1);
+    assert_eq!(watch.settle(), [hash(1)]);
+    assert_eq!(watch.accusations()[0].kind, Evidence::Refused);
+    assert_eq!(watch.judge(), None, "one member says so");
+    watch.accused(Evidence::Refused, &[(2, 12)]);
+    assert_eq!(watch.judge(), Some(12));
+}
+
+#[test]
+fn a_refusal_counts_for_nothing_when_a_helper_hears_the_member() {
+    let mut watch = Watch::new(8);
+    let (sent, tag) = (watch.bench.now, watch.bench.member(1).tag());
+    watch.call(|detection, now, ctx| detection.refused_by(now, ctx, hash(1), sent));
+    let helpers = requests(watch.bench.sent());
+    watch.report(&helpers[..1], ProbeOutcome::Answered, 2);
+    assert!(watch.detection.is_probing(hash(1)), "another incarnation has answered");
+    watch.report(&helpers[1..2], ProbeOutcome::Answered, 1);
+    assert!(!watch.detection.is_probing(hash(1)));
+    assert!(watch.detection.refusals.is_disproved(watch.bench.now, tag));
+    watch.report(&helpers[2..], ProbeOutcome::Silent, 1);
+    assert_eq!(watch.settle(), []);
+    assert_eq!(watch.accusations(), []);
+}
+
+#[test]
+fn after_a_stall_no_member_is_probed_accused_or_judged() {
+    let mut watch = Watch::with_helpers(8, 0);
+    watch.exchange_in_vain(2);
+    watch.bench.core.last_heard = watch.bench.now;
+    watch.bench.pass(SLOT * 60);
+    watch.accused(Evidence::Proven, &[(3, 90), (4, 90), (5, 90)]);
+    watch.bench.pass(SLOT * 3);
+    watch.bench.core.recovering_until = watch.bench.now + SLOT * 3;
+    assert!(watch.call(|detection, now, ctx| detection.surprising(now, ctx)).is_empty());
+    watch.exchange_in_vain(6);
+    assert!(!watch.detection.is_probing(hash(6)));
+    watch.probe_in_vain(SLOT * 2);
+    assert_eq!(watch.bench.member(2).marks(), &Marks::default());
+    assert_eq!(watch.judge(), None);
+    watch.probe_in_vain(SLOT);
+    assert!(!watch.call(|detection, now, ctx| detection.surprising(now, ctx)).is_empty());
+    assert_eq!(watch.bench.member(2).marks().accusations.len(), 1);
+    assert_eq!(watch.judge(), Some(90));
+}
+
+/// Whether our accusation of `n1` says that we doubt ourselves.
+fn accuses_weakly(mut watch: Watch, heard: bool) -> bool {
+    watch.exchange_in_vain(1);
+    if heard {
+        watch.bench.core.last_heard = watch.bench.now;
+    }
+    watch.probe_in_vain(SLOT);
+    let weak = watch.accusations()[0].weak;
+    let status = if weak { Status::Alive } else { Status::Suspect };
+    assert_eq!(watch.bench.member(1).status, status);
+    assert_eq!(watch.detection.silent_members(&watch.bench.roster), 1, "it looks silent all the same");
+    weak
+}
+
+#[test]
+fn an_accusation_is_weak_when_no_other_member_is_heard() {
+    assert!(!accuses_weakly(Watch::with_helpers(8, 0), true));
+    assert!(accuses_weakly(Watch::with_helpers(8, 0), false));
+    assert!(!accuses_weakly(Watch::with_helpers(2, 0), false), "there is no other to be heard");
+    let mut slow = Watch::with_helpers(8, 0);
+    slow.bench.core.health.timer_lag(slow.bench.now, SLOT);
+    assert!(accuses_weakly(slow, true), "our own timers are late");
+}
+
+#[test]
+fn an_unfit_member_has_notice_before_it_is_out() {
+    let mut watch = Watch::new(8);
+    let judge_link = |watch: &mut Watch| {
+        watch.call(|detection, now, ctx| detection.judge_link(now, ctx, hash(1)));
+        watch.bench.take_effects()
+    };
+    watch.accused(Evidence::Unfit, &[(2, 60), (3, 70)]);
+    assert_eq!(judge_link(&mut watch), [], "two of five");
+    watch.accused(Evidence::Unfit, &[(4, 65)]);
+    assert_eq!(judge_link(&mut watch), [Effect::News { subject: hash(1), full: false }]);
+    assert!(!watch.detection.counts(watch.bench.member(1)), "it is acknowledged no more");
+    watch.bench.pass(Duration::from_millis(1999));
+    assert_eq!(judge_link(&mut watch), []);
+    assert_eq!(watch.bench.member(1).marks().down, None);
+    watch.bench.pass(Duration::from_millis(1));
+    assert!(matches!(judge_link(&mut watch)[..], [Effect::Refresh { subject, .. }] if subject == hash(1)));
+    assert_eq!(watch.bench.member(1).marks().down, Some(60), "up to the heartbeat that three reach");
+}
+
+/// Our name is held by `n9`.
+fn refuse(watch: &mut Watch) -> Vec<Event> {
+    let holder = incarnation(9);
+    watch.call(|detection, now, ctx| {
+        detection.refuse(now, ctx, holder.host_id, holder.address(), holder.generation);
+    });
+    watch.bench.events()
+}
+
+/// Looks at ourselves. Returns the words of the reasons that programs were told.
+fn look(watch: &mut Watch) -> Vec<Option<&'static str>> {
+    watch.call(|detection, now, ctx| detection.look_at_ourselves(now, ctx));
+    outside(&watch.bench.events())
+}
+
+fn outside(events: &[Event]) -> Vec<Option<&'static str>> {
+    let mut words = Vec::new();
+    for event in events {
+        if let Event::Outside(outside) = event {
+            words.push(outside.as_ref().map(|outside| outside.reason.word()));
+        }
+    }
+    words
+}
+
+#[test]
+fn a_held_name_puts_us_out_until_most_peers_agree() {
+    let mut watch = Watch::new(8);
+    let events = refuse(&mut watch);
+    let holder = incarnation(9);
+    let (address, generation) = (holder.address(), holder.generation);
+    assert_eq!(events[0], Event::NameRefused { holder: holder.host_id, address, generation });
+    assert_eq!(outside(&events), [Some("refused")]);
+    assert_eq!(watch.bench.take_effects(), [Effect::JudgeQuorum]);
+    assert_eq!(refuse(&mut watch), [], "told once");
+    watch.detection.footing.note_agreement(hash(1), true);
+    watch.detection.footing.note_agreement(hash(2), false);
+    assert_eq!(look(&mut watch), [], "half of them is not most");
+    watch.detection.footing.note_agreement(hash(2), true);
+    assert_eq!(look(&mut watch), [None]);
+    assert_eq!(watch.bench.take_effects(), [Effect::JudgeQuorum]);
+    assert!(!watch.detection.footing.is_refused());
+}
+
+#[test]
+fn a_member_that_is_kept_out_comes_in_by_its_heartbeat() {
+    let mut watch = Watch::new(8);
+    watch.bench.core.beat_once(watch.bench.now, &mut watch.bench.roster);
+    let until = watch.bench.member(0).heartbeat + 40;
+    let unfit = |by| Accusation {
+        by: hash(by),
+        basis: until,
+        kind: Evidence::Unfit,
+        weak: false,
+        began: Instant::EPOCH,
+    };
+    let marks = Marks { down: Some(until), accusations: vec![unfit(1), unfit(2)], ..Marks::default() };
+    watch.call(|detection, now, ctx| detection.hear_verdict(now, ctx, &marks));
+    assert_eq!(outside(&watch.bench.events()), [Some("kept-out")]);
+    let said = watch.detection.outside(&watch.bench.roster).unwrap();
+    assert_eq!((said.reason, said.by.len()), (OutsideReason::KeptOut { beats: 41 }, 2));
+    watch.bench.roster.get_mut(hash(0)).unwrap().heartbeat = until;
+    assert_eq!(look(&mut watch), []);
+    watch.bench.roster.get_mut(hash(0)).unwrap().heartbeat = until + 1;
+    assert_eq!(look(&mut watch), [None]);
+}
+
+#[test]
+fn twenty_questions_and_five_pauses_without_an_answer_put_us_out() {
+    let mut watch = Watch::new(8);
+    watch.detection.footing.answered(watch.bench.now);
+    (0..19).for_each(|_| watch.detection.footing.unanswered());
+    watch.bench.pass(SLOT * 60);
+    assert_eq!(look(&mut watch), []);
+    watch.detection.footing.unanswered();
+    assert_eq!(look(&mut watch), [Some("unanswered")]);
+    watch.detection.footing.answered(watch.bench.now);
+    assert_eq!(look(&mut watch), [None]);
+    (0..20).for_each(|_| watch.detection.footing.unanswered());
+    watch.bench.pass(Duration::from_millis(9999));
+    assert_eq!(look(&mut watch), []);
+    watch.bench.pass(Duration::from_millis(1));
+    assert_eq!(look(&mut watch), [Some("unanswered")]);
+}
+
+#[test]
+fn joined_is_told_once_and_not_while_we_are_refused() {
+    let joined = |watch: &mut Watch| {
+        let events = watch.bench.events();
+        events.iter().filter(|event| **event == Event::Joined { members: 8 }).count()
+    };
+    let mut watch = Watch::new(8);
+    watch.call(|detection, _, ctx| detection.on_complete(ctx));
+    assert_eq!(joined(&mut watch), 1);
+    let mut watch = Watch::new(8);
+    watch.bench.membership.complete = false;
+    refuse(&mut watch);
+    watch.bench.membership.complete = true;
+    watch.call(|detection, _, ctx| detection.on_complete(ctx));
+    assert_eq!(joined(&mut watch), 0);
+    watch.call(|detection, now, ctx| detection.accept(now, ctx));
+    assert_eq!(joined(&mut watch), 1, "the name is free");
+    watch.detection.footing.answered(watch.bench.now);
+    (0..20).for_each(|_| watch.detection.footing.unanswered());
+    watch.bench.pass(SLOT * 10);
+    assert_eq!(look(&mut watch), [Some("unanswered")]);
+    watch.detection.footing.answered(watch.bench.now);
+    watch.call(|detection, now, ctx| detection.look_at_ourselves(now, ctx));
+    assert_eq!(joined(&mut watch), 0, "we had joined before");
+}
+
+/// From the start of a bench to the middle of the slot in which it starts.
+const MIDDLE: Duration = Duration::from_millis(400);
+/// One interval.
+const SLOT: Duration = Duration::from_secs(1);
+/// Finer than all pauses of a probe.
+const STEP: Duration = Duration::from_millis(50);
