@@ -377,7 +377,7 @@ fn refuse(watch: &mut Watch) -> Vec<Event> {
 
 /// Looks at ourselves. Returns the words of the reasons that programs were told.
 fn look(watch: &mut Watch) -> Vec<Option<&'static str>> {
-    watch.call(|detection, now, ctx| detection.look_at_ourselves(now, ctx));
+    watch.call(|detection, now, ctx| detection.review_own_membership(now, ctx));
     outside(&watch.bench.events())
 }
 
@@ -473,7 +473,7 @@ fn joined_is_told_once_and_not_while_we_are_refused() {
     watch.bench.pass(SLOT * 10);
     assert_eq!(look(&mut watch), [Some("unanswered")]);
     watch.detection.footing.answered(watch.bench.now);
-    watch.call(|detection, now, ctx| detection.look_at_ourselves(now, ctx));
+    watch.call(|detection, now, ctx| detection.review_own_membership(now, ctx));
     assert_eq!(joined(&mut watch), 0, "we had joined before");
 }
 
