@@ -5,11 +5,11 @@
 use core::time::Duration;
 
 use heartsay_membership::{
-    Cluster, Command, Config, Event, HostId, Identity, Input, Instant, Interner, MemberEventKind, Name, Node,
-    Output, Profile, Rejected, Status,
+    Command, Config, Event, Input, Instant, Interner, MemberEventKind, Name, Node, Output, Rejected, Status,
 };
 use heartsay_proto::gossip::{Accusation, Claim, Packet};
-use heartsay_proto::{Budget, Keyring, decode_packet, encode_packet, open, seal};
+use heartsay_proto::{Budget, Keyring, decode_packet, open};
+use heartsay_testkit::{DAWN_MS, SEED, Start, config, packets};
 
 /// `n0`, and what the others would say of themselves.
 struct Story {
@@ -33,7 +33,7 @@ impl Story {
     }
 
     fn hand(&mut self, packet: &Packet) -> Result<(), Rejected> {
-        let bytes = sealed(packet);
+        let bytes = packets::datagram(packet, &config());
         let from = ([10, 0, 0, 9], 4327).into();
         self.node.handle(self.now, Input::Datagram { from, bytes: &bytes })
     }
@@ -75,23 +75,15 @@ impl Story {
     }
 }
 
-fn config() -> Config {
-    Config::new(Cluster::new("promises").unwrap(), Profile::Lan)
-}
-
 fn node(i: u8, now: Instant) -> Node {
     node_with(config(), i, now)
 }
 
+/// `n0` is at the first address.
 fn node_with(config: Config, i: u8, now: Instant) -> Node {
-    let me = Identity {
-        name: Name::new(&format!("n{i}")).unwrap(),
-        host_id: HostId(i.into()),
-        generation: 1_700_000_000_000,
-        address: ([10, 0, 0, i + 1], 4327).into(),
-        state: Vec::new(),
-    };
-    Node::new(me, config, 7, now).unwrap()
+    let name = format!("n{i}");
+    let start = Start::new(&name).at(([10, 0, 0, i + 1], 4327).into()).generation(DAWN_MS).state(Vec::new());
+    start.config(config).node(i.into(), SEED, now).0
 }
 
 /// What another member says of itself when it calls.
@@ -102,13 +94,6 @@ fn introduction(i: u8, now: Instant) -> Packet {
     let mut scratch = Vec::new();
     let opened = open(&datagram.bytes, &config().cluster, &Keyring::empty(), Budget::MAX, &mut scratch);
     Packet { body: None, ..decode_packet(opened.unwrap().0).unwrap() }
-}
-
-fn sealed(packet: &Packet) -> Vec<u8> {
-    let (mut body, mut frame) = (Vec::new(), Vec::new());
-    encode_packet(packet, &mut body);
-    seal(&body, &config().cluster, &Keyring::empty(), [0; 24], &mut frame);
-    frame
 }
 
 #[test]
