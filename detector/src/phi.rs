@@ -136,8 +136,9 @@ impl PhiAccrual {
     /// heartbeat [is over](PhiConfig::pause_over).
     #[must_use]
     pub fn calm_until(&self, pause_over: Instant) -> Instant {
-        // One microsecond for what rounding may have added.
-        let mean = micros(self.history.mean()).saturating_sub(1);
+        // For what rounding may have added: a microsecond, and the last bit of the mean.
+        let mean = micros(self.history.mean());
+        let mean = mean.saturating_sub(1 + (mean >> (f32::MANTISSA_DIGITS - 1)));
         Instant::from_micros(pause_over.as_micros().saturating_add(mean))
     }
 

@@ -216,6 +216,28 @@ proptest! {
 }
 
 #[test]
+fn a_mean_of_minutes_is_not_rounded_beyond_the_silence_that_it_allows() {
+    let config = PhiConfig {
+        threshold: 140.0,
+        expected: Duration::ZERO,
+        min_deviation: Duration::ZERO,
+        acceptable_pause: Duration::ZERO,
+        ..PhiConfig::default()
+    };
+    for minutes in 1..400 {
+        let interval = Duration::from_micros(minutes * 60_000_011);
+        let mut member = PhiAccrual::new(Instant::EPOCH, &config);
+        let mut now = Instant::EPOCH;
+        for _ in 0..20 {
+            now += interval;
+            member.heartbeat(now, 1, &config);
+        }
+        let before = member.overdue_from(&config) - Duration::from_micros(1);
+        assert!(member.phi(before, &config) < config.threshold, "{interval:?}");
+    }
+}
+
+#[test]
 fn exponential_doubts_earlier_and_normal_is_sure_earlier() {
     let normal = PhiConfig { acceptable_pause: Duration::ZERO, ..PhiConfig::default() };
     let exponential = PhiConfig { tail: Tail::Exponential, ..normal };
