@@ -10,7 +10,7 @@
 //! tests with another one; a wait that fails prints it.
 //!
 //! Only tests, benches and examples depend on this crate. It uses few names of `heartsay-membership`, because
-//! `scripts/bench-compare.sh` builds it against older revisions too.
+//! `scripts/measure/bench-compare.sh` builds it against older revisions too.
 
 #![allow(
     clippy::unwrap_used,
