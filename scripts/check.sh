@@ -2,13 +2,13 @@
 # All that CI does, in the order in which mistakes are cheapest to find.
 #
 #   scripts/check.sh            everything
-#   scripts/check.sh lint       a few of them: scripts format deps purity lint alone docs test smoke scenarios
+#   scripts/check.sh lint       a few of them: scripts format deps purity rooms lint alone docs test smoke scenarios
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 PURE=(heartsay-proto heartsay-detector heartsay-membership)
 SKIPPED=()
-STEPS=(scripts format deps purity lint alone docs test smoke scenarios)
+STEPS=(scripts format deps purity rooms lint alone docs test smoke scenarios)
 # What would let a clock, a socket, a thread or the host's entropy into a pure crate.
 FORBIDDEN='tokio|mio|async-[a-z-]+|futures-[a-z]+|socket2|nix|rustix|getrandom|fastrand'
 FORBIDDEN+='|chrono|time|jiff|quanta|web-time|rayon|crossbeam-[a-z]+|parking-lot|tempfile'
@@ -94,6 +94,28 @@ check_purity() {
         fi
         echo "$crate: pure"
     done
+}
+
+# The parts of the membership crate know only what lies below them, so that there is no circle of imports and each can be
+# built alone; `node` alone knows all.
+check_rooms() {
+    local room found below=''
+    for room in roster core transport gossip detection quorum; do
+        # gossip, detection and quorum stand side by side.
+        case $room in
+            roster) below=roster ;;
+            core) below='roster|core' ;;
+            transport) below='roster|core|transport' ;;
+            *) below="roster|core|transport|$room" ;;
+        esac
+        found=$(grep -rnoE 'crate::(roster|core|transport|gossip|detection|quorum|node)\b' "membership/src/$room" |
+            grep -vE "crate::($below)$" || true)
+        if [[ -n $found ]]; then
+            echo "membership/src/$room may use: ${below//|/, }; it uses:" "$found" >&2
+            return 1
+        fi
+    done
+    echo "membership: no part imports one beside or above it"
 }
 
 check_lint() {
