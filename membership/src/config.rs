@@ -10,7 +10,7 @@ use crate::quorum::{Electorate, FenceError, MOST_ELECTORS};
 use crate::roster::state::Capacity;
 use crate::transport::wire::longest_entry;
 
-/// All settings that a node gets at its start.
+/// All settings that a node gets at its start. One flat struct, so that `Config { key, ..Config::new(…) }` sets any of them.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Cluster id; datagrams of any other cluster are refused.

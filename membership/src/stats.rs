@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// What the node has done since it started. Counters only grow.
+/// What the node has done since it started. Counters only grow. One flat struct, as each counter is one metric.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Datagrams handed to the driver.

@@ -29,6 +29,7 @@
 //!
 //! Road not taken: to remove a member that is accused often. Under 30 % of loss that is every member.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use heartsay_detector::LinkRecord;
@@ -103,6 +104,35 @@ impl Record {
     fn fade(&mut self) {
         self.alarms *= ALARMS_FADE;
         self.flaps *= FLAPS_FADE;
+    }
+
+    /// A later heartbeat shows that the member was alive when it did not answer: the lost probes count against its link,
+    /// unless our own health is `impaired`. Returns whether it would have been called down, had it not been out already; a
+    /// silence that its bad link explains counts by itself.
+    fn explain_missed(
+        &mut self,
+        now: Instant,
+        member: &Member,
+        others: &LinkRecord,
+        acceptable_pause: Duration,
+        impaired: bool,
+    ) -> bool {
+        if self.missed.front().is_none_or(|basis| member.heartbeat <= *basis) {
+            return false;
+        }
+        let before = self.missed.len();
+        self.missed.retain(|basis| member.heartbeat <= *basis);
+        let gap = core::mem::take(&mut self.gap);
+        if impaired {
+            return false;
+        }
+        // All of it may have been one outage, which is not the same as many lost probes.
+        let explained = (before - self.missed.len()).min(PER_SIGN);
+        (0..explained).for_each(|_| self.link.unanswered());
+        member.status == Status::Down
+            && f64::from(gap) * PER_LOOK >= OUTAGE
+            && now.since(self.gap_since) > acceptable_pause * 2
+            && self.link.surprise_beside(others) < DEGRADED
     }
 
     fn is_worth_a_look(&self) -> bool {
@@ -281,24 +311,8 @@ impl Detection {
             return;
         };
         record.fade();
-        let (mut relapse, others) = (false, self.damping.others);
-        if record.missed.front().is_some_and(|basis| member.heartbeat > *basis) {
-            let before = record.missed.len();
-            record.missed.retain(|basis| member.heartbeat <= *basis);
-            if !impaired {
-                // All of it may have been one outage, which is not the same as many lost probes.
-                let explained = (before - record.missed.len()).min(PER_SIGN);
-                (0..explained).for_each(|_| record.link.unanswered());
-                // It would have been called down, had it not been out already. The exception is a silence that its bad
-                // link explains, which counts by itself.
-                let surprise = f64::from(record.gap) * PER_LOOK;
-                relapse = member.status == Status::Down
-                    && surprise >= OUTAGE
-                    && now.since(record.gap_since) > ctx.core.config.acceptable_pause * 2
-                    && record.link.surprise_beside(&others) < DEGRADED;
-            }
-            record.gap = 0;
-        }
+        let (others, pause) = (self.damping.others, ctx.core.config.acceptable_pause);
+        let relapse = record.explain_missed(now, member, &others, pause, impaired);
         if relapse {
             record.flaps += 1.0;
         }

@@ -16,6 +16,7 @@ use crate::roster::Change;
 use crate::roster::claim::{Claim, heartbeat_limit};
 use crate::roster::member::Member;
 use crate::roster::standing::{Accusation, Status};
+use crate::roster::state::KeyChange;
 use crate::transport::requests::RequestKind;
 use crate::transport::wire::{self, Detail};
 
@@ -145,29 +146,43 @@ impl Node {
                 self.hear_first_testimony(now, subject);
             }
             Change::Changed { heartbeat, state, values, standing } => {
-                if *heartbeat {
-                    let (detection, mut ctx) = self.detection();
-                    detection.close_refuted_probe(now, &mut ctx, subject);
-                }
-                if *state {
-                    self.context().report_update(subject, core::mem::take(values), "its state changed");
-                    if pass_on {
-                        self.gossip.broadcast.news(now, subject, true);
-                    }
-                }
-                if *heartbeat || *standing {
-                    let reason = self.reason_for(subject);
-                    self.refresh(now, subject, reason);
-                }
-                if *standing {
-                    self.hear_testimony(now, subject);
-                }
+                let updated = state.then(|| core::mem::take(values));
+                self.on_changed(now, subject, *heartbeat, updated, *standing, pass_on);
             }
         }
         let (gossip, mut ctx) = self.gossip();
         gossip.note_rest(now, &mut ctx, subject, newest);
         self.settle(now);
         Ok(change)
+    }
+
+    /// What is known of an incarnation has changed: its heartbeat, values of its state, or what is said of it.
+    fn on_changed(
+        &mut self,
+        now: Instant,
+        subject: u64,
+        heartbeat: bool,
+        updated: Option<Vec<KeyChange>>,
+        standing: bool,
+        pass_on: bool,
+    ) {
+        if heartbeat {
+            let (detection, mut ctx) = self.detection();
+            detection.close_refuted_probe(now, &mut ctx, subject);
+        }
+        if let Some(values) = updated {
+            self.context().report_update(subject, values, "its state changed");
+            if pass_on {
+                self.gossip.broadcast.news(now, subject, true);
+            }
+        }
+        if heartbeat || standing {
+            let reason = self.reason_for(subject);
+            self.refresh(now, subject, reason);
+        }
+        if standing {
+            self.hear_testimony(now, subject);
+        }
     }
 
     /// Others have dropped a member. `forgets`: its name and generation as we knew them.

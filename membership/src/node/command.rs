@@ -18,49 +18,43 @@ impl Node {
             Command::Seeds(seeds) => {
                 let mine = self.roster.myself().incarnation.address();
                 self.gossip.join.set_seeds(now, seeds, mine);
-                Ok(())
             }
             Command::Remembered(peers) => {
                 let mine = self.roster.myself().incarnation.address();
                 self.gossip.join.set_remembered(now, peers, mine);
-                Ok(())
             }
             Command::Join(addresses) => {
                 let (gossip, mut ctx) = self.gossip();
                 for address in addresses.into_iter().filter(|address| is_reachable(*address)) {
                     gossip.dial(now, &mut ctx, address);
                 }
-                Ok(())
             }
             Command::Leave => {
                 let (gossip, mut ctx) = self.gossip();
                 gossip.say_good_bye(now, &mut ctx, None);
-                Ok(())
             }
             Command::Restart(within) => {
                 let (gossip, mut ctx) = self.gossip();
                 gossip.say_good_bye(now, &mut ctx, Some(within));
-                Ok(())
             }
-            Command::Forget(name) => self.forget(now, &name),
+            Command::Forget(name) => self.forget(now, &name)?,
             Command::Set(changes) => {
                 changes.iter().try_for_each(|(key, _)| check_not_ours(key))?;
-                self.set_state(now, &changes)
+                self.set_state(now, &changes)?;
             }
-            Command::Readdress(address) if !is_reachable(address) => Err(Rejected::Address { address }),
+            Command::Readdress(address) if !is_reachable(address) => {
+                return Err(Rejected::Address { address });
+            }
             Command::Readdress(address) => {
                 let (gossip, mut ctx) = self.gossip();
                 gossip.readdress(now, &mut ctx, address);
-                Ok(())
             }
             Command::Beat(beat) => {
                 let (gossip, mut ctx) = self.gossip();
                 gossip.suspend(now, &mut ctx, !beat);
-                Ok(())
             }
             Command::Agreed(names) => {
                 self.with_quorum(now, |quorum, context| quorum.recall(context, &names));
-                Ok(())
             }
             Command::Expect(electorate) => {
                 let dropped = self.quorum.voting.expect(now, electorate, self.core.config.quorum_settle);
@@ -69,9 +63,9 @@ impl Node {
                 }
                 self.count_presence(now);
                 self.emit(Event::Quorum(self.quorum(now)));
-                Ok(())
             }
         }
+        Ok(())
     }
 
     pub(crate) fn set_state(

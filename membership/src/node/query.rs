@@ -19,7 +19,7 @@ use crate::roster::{Census, Roster};
 use crate::stats::Stats;
 use crate::transport::path_limits::NarrowPath;
 
-/// One member as this node sees it at one moment.
+/// One member as this node sees it at one moment. One flat struct, as programs pick what they show.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemberView {
     /// Its name.
