@@ -171,7 +171,7 @@ impl Detection {
                 format!("its host refuses datagrams, say {} members", testimony.refused)
             } else {
                 format!(
-                    "silent beyond the acceptable pause, say {} of {} needed",
+                    "silent beyond the acceptable pause, say {} members, of whom {} are needed",
                     testimony.proven, testimony.needed
                 )
             };
