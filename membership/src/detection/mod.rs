@@ -70,7 +70,7 @@ impl Detection {
 
     /// Whether we probe this member, so that a newer heartbeat ends a probe.
     pub fn is_probing(&self, subject: u64) -> bool {
-        !self.probes.is_empty() && self.probes.contains_key(&subject)
+        self.probes.contains_key(&subject)
     }
 
     /// When the next step of a probe is due.

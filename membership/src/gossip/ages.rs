@@ -23,8 +23,11 @@ use crate::roster::member::Member;
 use crate::roster::shard::Shard;
 use crate::transport::context::Context;
 
+/// Whether we probe a member, so that a newer heartbeat of it is news.
+pub type IsProbed<'a> = dyn Fn(u64) -> bool + 'a;
+
 /// What is the same for all members of a page.
-struct AgeMerge<'a, F> {
+struct AgeMerge<'a> {
     now: Instant,
     unix_ms: u64,
     /// When the other side spoke, on its own clock; see [`crate::roster::heartbeat_track::nominal`].
@@ -32,7 +35,7 @@ struct AgeMerge<'a, F> {
     config: &'a DetectorConfig,
     /// When the acceptable pause of a member heard now will be over.
     pause_over: Option<Instant>,
-    is_probed: &'a F,
+    is_probed: Option<&'a IsProbed<'a>>,
 }
 
 impl Gossip {
@@ -43,7 +46,7 @@ impl Gossip {
         ctx: &mut Context<'_>,
         nominal: i64,
         page: &gossip::Page,
-        is_probed: &impl Fn(u64) -> bool,
+        is_probed: Option<&IsProbed<'_>>,
     ) -> Result<(), Rejected> {
         let (mut ages, mut newer) = (core::mem::take(&mut self.ages), core::mem::take(&mut self.candidates));
         let decoded = ages::decode(&page.ages, ctx.roster.page_len(page.bits, page.prefix), &mut ages);
@@ -85,7 +88,7 @@ pub struct Candidate {
     beyond: i64,
 }
 
-impl<F: Fn(u64) -> bool> AgeMerge<'_, F> {
+impl AgeMerge<'_> {
     /// Takes the heartbeats of a range of a shard. Members whose heartbeat may refute something are returned in `spoke`
     /// instead of being taken.
     fn take(
@@ -113,7 +116,7 @@ impl<F: Fn(u64) -> bool> AgeMerge<'_, F> {
                 continue;
             }
             let hash = || shard.index.get(range.start + at).map_or(0, |entry| entry.hash);
-            if !track.is_unmarked() || (self.is_probed)(hash()) {
+            if !track.is_unmarked() || self.is_probed.is_some_and(|is_probed| is_probed(hash())) {
                 spoke.push((hash(), heartbeat));
             } else {
                 member.beat(self.now, steps, track.interval_ms(), self.config);

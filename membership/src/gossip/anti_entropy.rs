@@ -23,6 +23,7 @@ use crate::Instant;
 use crate::core::Core;
 use crate::effect::Effect;
 use crate::gossip::Gossip;
+use crate::gossip::ages::IsProbed;
 use crate::io::Rejected;
 use crate::roster::fingerprint::standing_code;
 use crate::roster::heartbeat_track::{self, IntervalDivider};
@@ -206,7 +207,7 @@ impl Gossip {
         ctx: &mut Context<'_>,
         nominal: i64,
         page: &gossip::Page,
-        is_probed: &impl Fn(u64) -> bool,
+        is_probed: Option<&IsProbed<'_>>,
     ) -> Result<Option<bool>, Rejected> {
         let mine = ctx.roster.sums(page.bits, page.prefix);
         if mine.lives != page.lives {

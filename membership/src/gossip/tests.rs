@@ -55,7 +55,7 @@ impl Side {
                 self.call(|gossip, now, ctx| {
                     let mut comparison = gossip.begin(now, ctx, sender, &exchange);
                     for page in &exchange.pages {
-                        let same = gossip.hear_page(now, ctx, comparison.nominal, page, &|_| false).unwrap();
+                        let same = gossip.hear_page(now, ctx, comparison.nominal, page, None).unwrap();
                         gossip.compare_page(now, ctx, &mut comparison, page, same);
                     }
                     let reply = gossip.end(now, ctx, comparison, &exchange);
@@ -154,7 +154,7 @@ fn a_page_reports_only_heartbeats_that_may_refute() {
     let same = side.call(|gossip, now, ctx| {
         let comparison = gossip.begin(now, ctx, sender, &exchange);
         let is_probed = |subject| subject == hash(4);
-        gossip.hear_page(now, ctx, comparison.nominal, &exchange.pages[0], &is_probed).unwrap()
+        gossip.hear_page(now, ctx, comparison.nominal, &exchange.pages[0], Some(&is_probed)).unwrap()
     });
     assert_eq!(same, Some(false), "the same members, of whom other things were said before");
     assert_eq!([2, 3, 4].map(|i| side.bench.member(i).heartbeat), [5, 5, 5]);

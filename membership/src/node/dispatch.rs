@@ -11,6 +11,7 @@ use heartsay_proto::{Budget, decode_into, gossip, open};
 
 use crate::Instant;
 use crate::detection::indirect_probe;
+use crate::gossip::ages::IsProbed;
 use crate::gossip::anti_entropy::Sender;
 use crate::identity::Generation;
 use crate::io::Rejected;
@@ -142,7 +143,9 @@ impl Node {
             let Self { core, roster, transport, effects, gossip, detection, .. } = self;
             let mut ctx = Context { core, roster, transport, membership, effects };
             let is_probed = |subject| detection.is_probing(subject);
-            let same = gossip.hear_page(now, &mut ctx, comparison.nominal, page, &is_probed)?;
+            let is_probed: Option<&IsProbed<'_>> =
+                if detection.probes.is_empty() { None } else { Some(&is_probed) };
+            let same = gossip.hear_page(now, &mut ctx, comparison.nominal, page, is_probed)?;
             // A member that this page refutes counts as alive when the page is compared.
             self.settle(now);
             let (gossip, mut ctx) = self.gossip();
