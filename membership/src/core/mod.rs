@@ -17,6 +17,7 @@ use crate::core::slot_clock::SlotClock;
 use crate::identity::{Generation, Heartbeat, Identity};
 use crate::roster::Roster;
 use crate::roster::claim::{FARTHEST_START_MS, heartbeat_limit};
+use crate::roster::incarnation::Schedule;
 use crate::roster::member::{Member, micros, micros_of, signed};
 use crate::stats::Stats;
 
@@ -151,6 +152,14 @@ impl Core {
         let elapsed = micros(at).saturating_sub(first_beat_at).max(0);
         member.heartbeat.max(elapsed.unsigned_abs() / interval.unsigned_abs())
     }
+
+    /// The heartbeat that is due by now on a schedule, if its owner's clock agrees with ours. An incarnation begins with
+    /// a heartbeat, so its heartbeats are one ahead of its schedule.
+    pub fn heartbeat_due(&self, now: Instant, schedule: &Schedule) -> Heartbeat {
+        let elapsed_ms = self.unix_ms(now).saturating_sub(schedule.unix_ms_of(0));
+        (elapsed_ms / u64::from(schedule.interval_ms.max(1))).saturating_add(1)
+    }
+
     /// How long to wait for an answer from `member`.
     pub fn patience(&self, member: Option<&Member>) -> Duration {
         let known = member.map(|member| &member.path.rtt);

@@ -9,13 +9,13 @@ use heartsay_proto::gossip;
 use crate::Instant;
 use crate::detection::flap_damping::FARTHEST_TESTIMONY;
 use crate::gossip::restart;
-use crate::identity::{Generation, Name};
+use crate::identity::{Generation, Heartbeat, Name};
 use crate::io::{Event, MemberEvent, MemberEventKind, Rejected};
 use crate::node::Node;
 use crate::roster::Change;
 use crate::roster::claim::{Claim, heartbeat_limit};
 use crate::roster::member::Member;
-use crate::roster::standing::{Accusation, Status};
+use crate::roster::standing::{Marks, Status};
 use crate::roster::state::KeyChange;
 use crate::transport::requests::RequestKind;
 use crate::transport::wire::{self, Detail};
@@ -107,7 +107,7 @@ impl Node {
         own_word: bool,
     ) -> Result<Change, Rejected> {
         let subject = claim.subject;
-        self.drop_endless_testimony(now, &mut claim);
+        self.cut_marks_too_far_ahead(now, &mut claim);
         if subject == self.core.me {
             let mine = self.roster.myself().incarnation.host_id;
             return match claim.incarnation.as_ref().filter(|incarnation| incarnation.host_id != mine) {
@@ -300,22 +300,39 @@ impl Node {
         Ok(())
     }
 
-    /// Testimony about a link ends with its basis. The accused does not beat beyond that, so a basis further ahead than
-    /// a witness may set is dropped.
-    fn drop_endless_testimony(&self, now: Instant, claim: &mut Claim) {
-        let accusations = &mut claim.standing.marks.accusations;
-        if accusations.iter().all(Accusation::of_silence) {
+    /// Cuts away every basis further ahead than an honest witness could say. Until a member's heartbeat has passed it, an
+    /// accusation or a verdict stands wherever the member is not heard.
+    fn cut_marks_too_far_ahead(&self, now: Instant, claim: &mut Claim) {
+        let marks = &claim.standing.marks;
+        let unmarked = marks.accusations.is_empty() && marks.down.is_none();
+        // Of ourselves we know better, and must hear what others may have come to believe (own_claims.rs).
+        if unmarked || claim.subject == self.core.me {
             return;
         }
-        let by_now = self
-            .roster
-            .get(claim.subject)
-            .map_or(0, |member| self.core.heartbeat_by(&self.roster, member, now));
-        let farthest = by_now.max(claim.standing.heartbeat).saturating_add(FARTHEST_TESTIMONY);
-        accusations.retain(|a| a.of_silence() || a.basis <= farthest);
+        let known = self.roster.get(claim.subject).filter(|m| m.incarnation.generation == claim.generation);
+        let by_arrivals = known.map_or(0, |member| self.core.heartbeat_by(&self.roster, member, now));
+        let schedule = known.map(|m| &m.incarnation.schedule);
+        let schedule = schedule.or(claim.incarnation.as_ref().map(|incarnation| &incarnation.schedule));
+        let by_schedule = schedule.map_or(0, |schedule| self.core.heartbeat_due(now, schedule));
+        let by_now = by_arrivals.max(by_schedule).max(claim.standing.heartbeat);
+        let (of_silence, of_link) =
+            (by_now.saturating_add(CLOCKS_APART), by_now.saturating_add(FARTHEST_TESTIMONY));
+        let marks = &mut claim.standing.marks;
+        marks.accusations.retain(|a| a.basis <= if a.of_silence() { of_silence } else { of_link });
+        if let Some(down) = marks.down.filter(|down| *down > of_silence) {
+            let mut all = known.map_or_else(Marks::default, |member| member.marks().clone());
+            all.join(0, marks);
+            if down > of_link || !all.is_kept_out() {
+                marks.down = None;
+            }
+        }
     }
 }
 
+/// How many heartbeats an honest accuser's idea of a member's heartbeat may lie ahead of ours: two minutes at the usual
+/// interval. Its arrivals were quicker than ours (up to tens of rounds in the largest rosters), or its clock is ahead.
+/// Honest guess; more lets a forged accusation of a member that cannot hear us stand longer.
+const CLOCKS_APART: Heartbeat = 120;
 /// Reasons of a refusal on the wire.
 pub const DUPLICATE_NAME: u32 = 1;
 pub const FAR_FUTURE: u32 = 2;

@@ -6,6 +6,7 @@ use core::time::Duration;
 use heartsay_proto::gossip;
 
 use crate::Instant;
+use crate::detection::flap_damping::FARTHEST_TESTIMONY;
 use crate::identity::{Generation, HostId};
 use crate::io::{Event, Rejected};
 use crate::node::Node;
@@ -40,8 +41,11 @@ impl Node {
         let (detection, mut ctx) = self.detection();
         detection.hear_verdict(now, &mut ctx, &claim.standing.marks);
         self.settle(now);
-        // A verdict that quarantines us has to be sat out; accusations of silence are answered.
-        let down = claim.standing.marks.down.filter(|_| !claim.standing.marks.is_kept_out());
+        // A verdict that quarantines us has to be sat out, unless it lies further ahead than any witness asks for.
+        // Accusations of silence are answered.
+        let farthest = heartbeat.saturating_add(FARTHEST_TESTIMONY);
+        let kept_out = claim.standing.marks.is_kept_out();
+        let down = claim.standing.marks.down.filter(|basis| !kept_out || *basis > farthest);
         let accused = claim.standing.marks.of_silence().map(|a| a.basis).chain(down).max();
         let Some(basis) = accused else { return Change::Same };
         let plausible = basis <= self.core.plausible_heartbeat(now, &self.roster, me);

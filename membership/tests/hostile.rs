@@ -1,0 +1,184 @@
+//! Forged datagrams, as an insider can send them: what they change, and for how long.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use heartsay_membership::{Event, Heartbeat, Input, OutsideReason, Rejected, Status};
+use heartsay_proto::gossip::{Accusation, Claim, Packet};
+use heartsay_proto::{Budget, Keyring, decode_packet, open};
+use heartsay_testkit::{Said, World, config, packets};
+
+/// A cluster, and what an eavesdropper has learnt of its members.
+struct Target {
+    world: World,
+    records: BTreeMap<String, Claim>,
+}
+
+impl Target {
+    fn of(count: usize) -> Self {
+        let mut world = World::new();
+        world.listening = true;
+        let mut world = world.filled(count);
+        world.listening = false;
+        let mut records = BTreeMap::new();
+        for (_, _, said) in &world.journal {
+            let Said::Datagram { bytes, .. } = said else { continue };
+            for claim in read(bytes).claims {
+                if let Some(body) = &claim.body {
+                    records.insert(body.name.clone(), claim);
+                }
+            }
+        }
+        world.journal.clear();
+        assert_eq!(records.len(), count);
+        Self { world, records }
+    }
+
+    /// A claim about the present life of a member, without its identity.
+    fn about(&self, name: &str) -> Claim {
+        let Claim { subject, generation, .. } = self.records[name];
+        Claim { subject, generation, heartbeat: self.heartbeat(name), ..Claim::default() }
+    }
+
+    fn heartbeat(&self, name: &str) -> Heartbeat {
+        self.world.member(name, name).unwrap().heartbeat
+    }
+
+    /// The same claim with the identity of its subject.
+    fn with_identity(&self, name: &str, claim: &Claim) -> Claim {
+        Claim { body: self.records[name].body.clone(), ..claim.clone() }
+    }
+
+    fn accusation(&self, by: &str, kind: u32, basis: Heartbeat) -> Accusation {
+        Accusation { by: self.records[by].subject, basis, kind, weak: false, silent_ms: 9_000 }
+    }
+
+    /// Hands a member a datagram.
+    fn hand(&mut self, to: &str, packet: &Packet) -> Result<(), Rejected> {
+        let bytes = packets::datagram(packet, &config());
+        self.world.hand(to, Input::Datagram { from: elsewhere(), bytes: &bytes })
+    }
+
+    /// Tells members something in one datagram each. What they refuse is refused.
+    fn tell(&mut self, to: &[&str], claims: &[Claim]) {
+        for to in to {
+            let _ = self.hand(to, &packets::telling(claims.to_vec()));
+        }
+    }
+
+    /// Whether a member has said that it is out, and why it said so last.
+    fn outside(&self, name: &str) -> Option<OutsideReason> {
+        let told = self.world.events(name).iter().rev();
+        let mut told = told.filter_map(|(_, event)| match event {
+            Event::Outside(outside) => Some(outside.as_ref().map(|outside| outside.reason)),
+            _ => None,
+        });
+        told.next().flatten()
+    }
+}
+
+/// The address of an attacker.
+fn elsewhere() -> SocketAddr {
+    ([10, 66, 0, 1], 666).into()
+}
+
+fn read(bytes: &[u8]) -> Packet {
+    let mut scratch = Vec::new();
+    let (body, _) = open(bytes, &config().cluster, &Keyring::empty(), Budget::MAX, &mut scratch).unwrap();
+    decode_packet(body).unwrap()
+}
+
+const SILENT: u32 = 0;
+const PROVEN: u32 = 1;
+const DEGRADED: u32 = 3;
+const UNFIT: u32 = 4;
+/// Nearly all that the age of a life allows: 111 days of heartbeats.
+const FAR: Heartbeat = 9_600_000;
+
+#[test]
+fn a_verdict_far_ahead_that_two_invented_accusers_support_is_over_in_seconds() {
+    for (receivers, raised, identified) in [
+        (&["n2"][..], false, false),
+        (&["n2"], true, false),
+        (&["n2"], true, true),
+        (&["n1", "n2", "n3", "n4", "n5"], false, false),
+        (&["n1", "n2", "n3", "n4", "n5"], true, true),
+        (&["n2", "n3", "n4", "n5"], true, false),
+    ] {
+        let mut target = Target::of(5);
+        let about = target.about("n1");
+        let claim = Claim {
+            heartbeat: if raised { FAR } else { about.heartbeat },
+            down: 1 + FAR,
+            accusations: ["n3", "n4"].map(|by| target.accusation(by, UNFIT, FAR)).to_vec(),
+            ..about
+        };
+        let claim = if identified { target.with_identity("n1", &claim) } else { claim };
+        target.tell(receivers, &[claim]);
+        target.world.run(5.0);
+        assert!(
+            target.world.all_say("n1", Status::Alive),
+            "{receivers:?} {raised} {identified}: {:?}",
+            target.world
+        );
+        assert_eq!(target.outside("n1"), None);
+        target.world.run(30.0);
+        assert!(target.world.all_say("n1", Status::Alive), "and it stays in");
+    }
+}
+
+#[test]
+fn a_member_that_is_put_out_by_forgery_says_so_and_is_back_within_480_beats() {
+    let mut target = Target::of(5);
+    let about = target.about("n1");
+    let basis = about.heartbeat + 470;
+    let accusations = ["n3", "n4"].map(|by| target.accusation(by, UNFIT, basis)).to_vec();
+    let claim = Claim { down: 1 + basis, accusations, ..about };
+    target.tell(&["n2"], &[claim]);
+    target.world.run(5.0);
+    assert!(target.world.all_say("n1", Status::Down), "what two witnesses could have said");
+    assert!(matches!(target.outside("n1"), Some(OutsideReason::KeptOut { .. })), "{:?}", target.world);
+    target.world.run(480.0);
+    assert!(target.world.all_say("n1", Status::Alive));
+    assert_eq!(target.outside("n1"), None);
+}
+
+#[test]
+fn no_basis_lies_further_ahead_than_a_witness_could_say() {
+    // How far ahead of the heartbeat it can be, and what the roster then holds.
+    for (kind, ahead, kept) in [
+        (SILENT, 100, true),
+        (SILENT, 200, false),
+        (PROVEN, FAR / 2, false),
+        (DEGRADED, 470, true),
+        (DEGRADED, 700, false),
+        (UNFIT, 470, true),
+        (UNFIT, 700, false),
+    ] {
+        let mut target = Target::of(5);
+        let about = target.about("n1");
+        let basis = about.heartbeat + ahead;
+        let accusations = vec![target.accusation("n3", kind, basis)];
+        for claim in [
+            Claim { accusations: accusations.clone(), ..about.clone() },
+            target.with_identity("n1", &Claim { accusations, ..about.clone() }),
+        ] {
+            target.tell(&["n2"], &[claim]);
+            let accusers = target.world.member("n2", "n1").unwrap().accusers;
+            assert_eq!(accusers.iter().any(|a| a.basis == basis), kept, "{kind} {ahead}: {accusers:?}");
+        }
+        // A verdict by silence alone reaches as far as an accusation of silence.
+        let mut target = Target::of(5);
+        let about = target.about("n1");
+        target.tell(&["n2"], &[Claim { down: 1 + about.heartbeat + ahead, ..about }]);
+        let verdict = target.world.member("n2", "n1").unwrap().verdict;
+        assert_eq!(verdict.is_some(), ahead <= 120, "{ahead}");
+    }
+}
