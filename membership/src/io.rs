@@ -238,7 +238,7 @@ pub enum Rejected {
         /// By how many milliseconds.
         ahead_ms: u64,
     },
-    /// More heartbeats than the incarnation can have had. A peer's fault.
+    /// More heartbeats than the incarnation can have had, or an end of one that has not yet begun. A peer's fault.
     #[error("implausible heartbeat for member {subject:016x}")]
     Implausible {
         /// Name hash of the member.

@@ -10,10 +10,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use heartsay_membership::{Event, Heartbeat, Input, OutsideReason, Rejected, Status};
+use heartsay_membership::{Event, Generation, Heartbeat, Input, OutsideReason, Rejected, Status};
 use heartsay_proto::gossip::{Accusation, Claim, Packet};
 use heartsay_proto::{Budget, Keyring, decode_packet, open};
-use heartsay_testkit::{Said, World, config, packets};
+use heartsay_testkit::{DAWN_MS, Said, World, config, packets};
 
 /// A cluster, and what an eavesdropper has learnt of its members.
 struct Target {
@@ -180,5 +180,60 @@ fn no_basis_lies_further_ahead_than_a_witness_could_say() {
         target.tell(&["n2"], &[Claim { down: 1 + about.heartbeat + ahead, ..about }]);
         let verdict = target.world.member("n2", "n1").unwrap().verdict;
         assert_eq!(verdict.is_some(), ahead <= 120, "{ahead}");
+    }
+}
+
+/// Says that a life is not kept any more.
+fn forgotten(subject: u64, generation: Generation) -> Claim {
+    Claim { subject, generation, forgotten: true, ..Claim::default() }
+}
+
+#[test]
+fn a_name_that_lives_is_not_forgotten_by_a_claim() {
+    let everybody = ["n1", "n2", "n3", "n4", "n5"];
+    for later in [0, 1, 23 * 3600 * 1000] {
+        let mut target = Target::of(5);
+        let Claim { subject, generation, .. } = target.about("n1");
+        let claim = forgotten(subject, generation + later);
+        for _ in 0..2 {
+            target.tell(&everybody[1..], std::slice::from_ref(&claim));
+            assert!(target.world.all_say("n1", Status::Alive), "{later}: {:?}", target.world);
+        }
+        target.world.run(3.0);
+        // It hears of it too, and begins a life above the one that is said to be forgotten.
+        target.tell(&everybody[..1], std::slice::from_ref(&claim));
+        target.world.run(3.0);
+        assert!(target.world.all_say("n1", Status::Alive), "{later}: {:?}", target.world);
+        assert!(target.world.member("n2", "n1").unwrap().generation > claim.generation);
+        let raised = |(_, event): &(_, Event)| matches!(event, Event::GenerationRaised(_));
+        assert!(target.world.events("n1").iter().any(raised), "and says so");
+    }
+}
+
+#[test]
+fn a_suspect_is_not_forgotten_by_a_claim_and_a_member_that_is_down_is() {
+    let mut target = Target::of(5);
+    let Claim { subject, generation, .. } = target.about("n1");
+    target.world.vanish("n1");
+    target.world.wait(5.0, |w| w.status("n2", "n1") == Some(Status::Suspect));
+    target.tell(&["n2"], &[forgotten(subject, generation)]);
+    assert_eq!(target.world.status("n2", "n1"), Some(Status::Suspect));
+    target.world.wait(5.0, |w| w.status("n2", "n1") == Some(Status::Down));
+    target.tell(&["n2"], &[forgotten(subject, generation)]);
+    assert_eq!(target.world.status("n2", "n1"), None);
+}
+
+#[test]
+fn no_claim_keeps_a_name_out_that_a_member_does_not_know_yet() {
+    for generation in [DAWN_MS + 20 * 3600 * 1000, u64::MAX - 1, u64::MAX] {
+        let mut target = Target::of(4);
+        // The hash of a name is known to everybody who knows the name.
+        let mut next = Target::of(5);
+        next.world.run(1.0);
+        let subject = next.records["n5"].subject;
+        target.tell(&["n1", "n2", "n3", "n4"], &[forgotten(subject, generation)]);
+        target.world.start("n5", &["n1"]);
+        target.world.run(5.0);
+        assert!(target.world.all_say("n5", Status::Alive), "{generation}: {:?}", target.world);
     }
 }

@@ -97,6 +97,12 @@ impl Detection {
         self.probes.get(&subject).is_some_and(|probe| probe.raised.is_some())
     }
 
+    /// Whether we have proven its silence ourselves.
+    pub fn has_proof(&self, subject: u64) -> bool {
+        let raised = self.probes.get(&subject).and_then(|probe| probe.raised);
+        raised.is_some_and(|evidence| evidence >= Evidence::Proven)
+    }
+
     /// How many members look silent from here: the suspects, and the members that we accuse while we doubt ourselves.
     pub fn silent_members(&self, roster: &Roster) -> u32 {
         let accused = self.probes.iter().filter(|(_, probe)| probe.raised.is_some());

@@ -117,6 +117,10 @@ impl Node {
             };
         }
         self.check_plausible(now, &claim)?;
+        if claim.forgotten && self.is_here(&claim) {
+            // No answer: its sender has dropped that life and would only say so again.
+            return Ok(Change::Same);
+        }
         let forgotten = if claim.forgotten { self.roster.get(subject) } else { None };
         let forgets = forgotten.map(|m| (m.incarnation.name.clone(), m.incarnation.generation));
         let newest = claim.delta.as_ref().map_or(0, |delta| delta.newest);
@@ -183,6 +187,16 @@ impl Node {
         if standing {
             self.hear_testimony(now, subject);
         }
+    }
+
+    /// Whether a member that others have dropped is here for us: it has neither left nor been called down, and we have no
+    /// proof of its silence ourselves. If it lives, it hears from them that they have dropped it, and begins anew.
+    fn is_here(&self, forgotten: &Claim) -> bool {
+        self.roster.get(forgotten.subject).is_some_and(|member| {
+            let gone = matches!(member.status, Status::Down | Status::Left);
+            let dropped = member.incarnation.generation <= forgotten.generation;
+            dropped && !gone && !self.detection.has_proof(forgotten.subject)
+        })
     }
 
     /// Others have dropped a member. `forgets`: its name and generation as we knew them.
@@ -290,6 +304,10 @@ impl Node {
         {
             let ahead_ms = claim.generation.saturating_sub(self.core.unix_ms(now));
             return Err(Rejected::FarFuture { name: incarnation.name.clone(), ahead_ms });
+        }
+        // Without a name in it there is nothing else to refuse; and no life could ever begin above it.
+        if claim.forgotten && !self.core.generation_is_plausible(now, claim.generation) {
+            return Err(Rejected::Implausible { subject: claim.subject });
         }
         let limit = heartbeat_limit(self.core.unix_ms(now), claim.generation);
         let standing = &claim.standing;
