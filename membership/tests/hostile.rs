@@ -10,8 +10,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use heartsay_membership::{Event, Generation, Heartbeat, Input, OutsideReason, Rejected, Status};
-use heartsay_proto::gossip::{Accusation, Claim, Packet};
+use heartsay_membership::{
+    Command, Event, Generation, Heartbeat, Input, OutsideReason, Rejected, Status, Version,
+};
+use heartsay_proto::gossip::{Accusation, Claim, Entry, Packet};
 use heartsay_proto::{Budget, Keyring, decode_packet, open};
 use heartsay_testkit::{DAWN_MS, Said, World, config, packets};
 
@@ -235,5 +237,57 @@ fn no_claim_keeps_a_name_out_that_a_member_does_not_know_yet() {
         target.world.start("n5", &["n1"]);
         target.world.run(5.0);
         assert!(target.world.all_say("n5", Status::Alive), "{generation}: {:?}", target.world);
+    }
+}
+
+/// A change of one key in the name of its owner.
+fn change(claim: Claim, key: &str, value: &str, at: Version, version: Version) -> Claim {
+    let value = value.as_bytes().to_vec().into();
+    let entries = vec![Entry { key: key.into(), value, version: at, deleted: false }];
+    Claim { entries, version, since: version.saturating_sub(1), ..claim }
+}
+
+fn tag(world: &World, by: &str, subject: &str, key: &str) -> Option<String> {
+    let value = world.member(by, subject).unwrap().state.remove(key)?;
+    Some(String::from_utf8(value).unwrap())
+}
+
+#[test]
+fn an_owner_outbids_versions_that_others_invent_for_its_state() {
+    let set = |value: &str| Command::Set(vec![("tag/role".into(), Some(value.into()))]);
+    for version in [2, 3, 1000, 80_000_000, u64::MAX / 2, u64::MAX - 1, u64::MAX] {
+        for ahead in [0, 1, 40] {
+            let mut target = Target::of(5);
+            target.world.command("n1", set("db")).unwrap();
+            target.world.run(0.001);
+            let about = target.about("n1");
+            let at = version.saturating_add(ahead);
+            let claim = change(Claim { since: 0, ..about }, "tag/role", "forged", at, version);
+            target.tell(&["n2", "n3"], &[Claim { since: 0, ..claim }]);
+            target.world.run(10.0);
+            for by in ["n1", "n2", "n3", "n4", "n5"] {
+                let role = tag(&target.world, by, "n1", "tag/role");
+                assert_eq!(role.as_deref(), Some("db"), "{version}+{ahead} at {by}");
+            }
+            target.world.command("n1", set("web")).unwrap();
+            target.world.run(5.0);
+            for by in ["n1", "n2", "n3", "n4", "n5"] {
+                let role = tag(&target.world, by, "n1", "tag/role");
+                assert_eq!(role.as_deref(), Some("web"), "{version}+{ahead} at {by}");
+            }
+            assert!(target.world.agree());
+        }
+    }
+}
+
+#[test]
+fn a_key_that_others_invent_is_gone_everywhere_when_its_owner_has_heard_of_it() {
+    let mut target = Target::of(5);
+    let about = target.about("n1");
+    target.tell(&["n2", "n3"], &[change(Claim { since: 0, ..about }, "tag/evil", "1", 3, 3)]);
+    target.world.run(10.0);
+    for by in ["n1", "n2", "n3", "n4", "n5"] {
+        assert_eq!(tag(&target.world, by, "n1", "tag/evil"), None, "{by}");
+        assert_eq!(tag(&target.world, by, "n1", "zone").as_deref(), Some("a"), "{by}");
     }
 }

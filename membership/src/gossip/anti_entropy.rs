@@ -362,8 +362,10 @@ impl Gossip {
         if comparison.tell {
             reply.claims.push((hash, Detail::Since(version)));
         }
-        // Do not ask twice for a state that is already on its way.
-        if comparison.ask && hash != ctx.core.me && !self.remainders.has(hash) {
+        // Of ourselves only a state that we do not have is of interest: it was forged. Do not ask twice for a state that
+        // is already on its way.
+        let mine = hash == ctx.core.me && version <= member.state.version();
+        if comparison.ask && !mine && !self.remainders.has(hash) {
             reply.wants.push(gossip::Want { tag: member.tag(), since: member.state.version(), known: true });
         }
     }

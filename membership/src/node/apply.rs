@@ -13,7 +13,7 @@ use crate::identity::{Generation, Heartbeat, Name};
 use crate::io::{Event, MemberEvent, MemberEventKind, Rejected};
 use crate::node::Node;
 use crate::roster::Change;
-use crate::roster::claim::{Claim, heartbeat_limit};
+use crate::roster::claim::{Claim, heartbeat_limit, version_limit};
 use crate::roster::member::Member;
 use crate::roster::standing::{Marks, Status};
 use crate::roster::state::KeyChange;
@@ -108,6 +108,9 @@ impl Node {
     ) -> Result<Change, Rejected> {
         let subject = claim.subject;
         self.cut_marks_too_far_ahead(now, &mut claim);
+        let limit = version_limit(self.core.unix_ms(now), claim.generation);
+        // Only the state: what else the claim says may be true.
+        claim.delta = claim.delta.filter(|delta| delta.highest() <= limit);
         if subject == self.core.me {
             let mine = self.roster.myself().incarnation.host_id;
             return match claim.incarnation.as_ref().filter(|incarnation| incarnation.host_id != mine) {

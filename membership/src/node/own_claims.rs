@@ -16,6 +16,7 @@ use crate::roster::claim::Claim;
 use crate::roster::incarnation::Incarnation;
 use crate::roster::peers::is_other;
 use crate::roster::standing::Status;
+use crate::roster::state::Delta;
 use crate::transport::wire;
 
 impl Node {
@@ -37,6 +38,9 @@ impl Node {
                 self.on_later_incarnation(now, claim);
             }
             return Change::Same;
+        }
+        if let Some(delta) = claim.delta.as_ref().filter(|delta| myself.state.is_forged_by(delta)) {
+            self.outbid(now, delta);
         }
         let (detection, mut ctx) = self.detection();
         detection.hear_verdict(now, &mut ctx, &claim.standing.marks);
@@ -63,6 +67,16 @@ impl Node {
             }
         }
         Change::Stale
+    }
+
+    /// Others have a state of ours that we never had. Ours has to be newer, or our changes would be old news to them.
+    fn outbid(&mut self, now: Instant, forged: &Delta) {
+        let me = self.core.me;
+        let Some(mut myself) = self.roster.get_mut(me) else { return };
+        myself.state.renew_above(forged.highest());
+        myself.restamp();
+        drop(myself);
+        self.gossip.broadcast.news(now, me, true);
     }
 
     /// The claim tells of a later incarnation of ours that we do not remember, or of an end that we did not announce.

@@ -283,6 +283,39 @@ impl State {
         Ok(Merged { advanced: until > known, changes })
     }
 
+    /// Whether a claim about this state, our own, says what it never was: a version that we have not reached, or another
+    /// change than ours of the same version.
+    #[must_use]
+    pub fn is_forged_by(&self, delta: &Delta) -> bool {
+        let version = self.version();
+        let never_was = |(key, entry): &(SmolStr, Entry)| {
+            entry.version > version
+                || self.notes().any(|note| {
+                    let (same_key, same_value) = (note.key == *key, note.value == entry.value.as_deref());
+                    match note.version == entry.version {
+                        true => !same_key || !same_value,
+                        false => same_key && note.version < entry.version,
+                    }
+                })
+        };
+        delta.highest() > version || delta.entries.iter().any(never_was)
+    }
+
+    /// Makes all of it newer than `version`. A reader with anything up to that version drops the keys that are not ours,
+    /// because the versions have a gap.
+    pub fn renew_above(&mut self, version: Version) {
+        let above = version.max(self.version()).saturating_add(1);
+        let mut notes: Vec<Note<'_>> = self.notes().filter(|note| note.value.is_some()).collect();
+        notes.sort_by_key(|note| note.version);
+        let mut newest = above;
+        for note in &mut notes {
+            newest = newest.saturating_add(1);
+            note.version = newest;
+        }
+        notes.sort_by_key(|note| note.key);
+        *self = Self::of(newest, &notes);
+    }
+
     /// Shares the bytes of `other` if the two are equal. Returns whether they are.
     pub fn share(&mut self, other: &Self) -> bool {
         let same = self == other;
@@ -355,6 +388,13 @@ impl State {
 }
 
 impl Delta {
+    /// The highest version that it speaks of.
+    #[must_use]
+    pub fn highest(&self) -> Version {
+        let entries = self.entries.iter().map(|(_, entry)| entry.version);
+        entries.fold(self.until.max(self.newest), Version::max)
+    }
+
     /// Whether a version between its ends is not among the entries: changed again later, or deleted and forgotten.
     fn has_gaps(&self) -> bool {
         let within = |entry: &Entry| self.since < entry.version && entry.version <= self.until;
