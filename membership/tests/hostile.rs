@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 use heartsay_membership::{
     Command, Event, Generation, Heartbeat, Input, OutsideReason, Rejected, Status, Version,
 };
-use heartsay_proto::gossip::{Accusation, Claim, Entry, Packet};
+use heartsay_proto::gossip::packet::Body;
+use heartsay_proto::gossip::{self, Accusation, Claim, Entry, Packet};
 use heartsay_proto::{Budget, Keyring, decode_packet, open};
 use heartsay_testkit::{DAWN_MS, Said, World, config, packets};
 
@@ -290,4 +291,44 @@ fn a_key_that_others_invent_is_gone_everywhere_when_its_owner_has_heard_of_it() 
         assert_eq!(tag(&target.world, by, "n1", "tag/evil"), None, "{by}");
         assert_eq!(tag(&target.world, by, "n1", "zone").as_deref(), Some("a"), "{by}");
     }
+}
+
+/// "Your name is taken."
+fn refusal(name: &str) -> Packet {
+    let body = packets::body(name, 4711, ([10, 0, 0, 9], 4327).into(), DAWN_MS);
+    let holder = Claim { generation: DAWN_MS, body: Some(body), ..Claim::default() };
+    let refusal = gossip::Refusal { reason: 1 };
+    Packet { body: Some(Body::Refusal(refusal)), ..packets::telling(vec![holder]) }
+}
+
+#[test]
+fn a_refusal_that_nobody_was_asked_for_is_not_believed() {
+    for reason in [1, 2] {
+        let mut world = World::new();
+        world.start("n1", &[]);
+        world.start("n2", &["n1"]);
+        let mut target = Target { world, records: BTreeMap::new() };
+        let forged = Packet { body: Some(Body::Refusal(gossip::Refusal { reason })), ..refusal("n2") };
+        for _ in 0..20 {
+            let _ = target.hand("n2", &forged);
+            target.world.run(0.05);
+        }
+        assert_eq!(target.outside("n2"), None);
+        let refused = |(_, e): &(_, Event)| matches!(e, Event::NameRefused { .. } | Event::ClockRefused);
+        assert!(!target.world.events("n2").iter().any(refused), "{reason}");
+        assert!(target.world.all_say("n2", Status::Alive));
+    }
+}
+
+#[test]
+fn a_later_holder_of_a_name_is_believed_only_of_a_peer() {
+    let mut world = World::new();
+    world.start("n1", &[]);
+    world.start("n2", &["n1"]);
+    let mut target = Target { world, records: BTreeMap::new() };
+    let later = DAWN_MS + 20_000;
+    let body = packets::body("n2", 4711, ([10, 0, 0, 9], 4327).into(), DAWN_MS);
+    target.tell(&["n2"], &[Claim { generation: later, body: Some(body), ..Claim::default() }]);
+    target.world.run(1.0);
+    assert_eq!(target.outside("n2"), None);
 }

@@ -49,7 +49,7 @@ impl Node {
                 let subject = claim.subject;
                 let own_word =
                     claim.incarnation.as_ref().is_some_and(|incarnation| incarnation.tag == sender);
-                let result = self.take_claim(now, claim, pass_on, own_word);
+                let result = self.take_claim(now, from, claim, pass_on, own_word);
                 // A refusal is never refused in turn, or the two sides would go on without end.
                 if let Err(refused) = &result
                     && own_word
@@ -102,6 +102,7 @@ impl Node {
     fn take_claim(
         &mut self,
         now: Instant,
+        from: SocketAddr,
         mut claim: Claim,
         pass_on: bool,
         own_word: bool,
@@ -115,7 +116,7 @@ impl Node {
             let mine = self.roster.myself().incarnation.host_id;
             return match claim.incarnation.as_ref().filter(|incarnation| incarnation.host_id != mine) {
                 // Never answer with our own record: it would be refused again, without end.
-                Some(incarnation) => self.on_claim_to_our_name(now, incarnation, &claim, own_word),
+                Some(incarnation) => self.on_claim_to_our_name(now, from, incarnation, &claim, own_word),
                 None => Ok(self.on_own_claim(now, &claim)),
             };
         }

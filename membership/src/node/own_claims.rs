@@ -110,6 +110,7 @@ impl Node {
     pub(super) fn on_claim_to_our_name(
         &mut self,
         now: Instant,
+        from: SocketAddr,
         other: &Incarnation,
         claim: &Claim,
         own_word: bool,
@@ -142,7 +143,7 @@ impl Node {
                     if plausible {
                         self.begin_above(now, claim.generation);
                     }
-                } else {
+                } else if self.is_peer(from) {
                     self.name_held(now, other.host_id, other.address(), claim.generation);
                 }
             }
@@ -151,18 +152,34 @@ impl Node {
         Ok(Change::Same)
     }
 
-    /// Others do not accept us as a member.
-    pub(crate) fn on_refusal(&mut self, now: Instant, refusal: &gossip::Refusal, claims: &[gossip::Claim]) {
+    /// Whether a member is at this address, or a peer that we have asked.
+    fn is_peer(&self, address: SocketAddr) -> bool {
+        self.transport.requests.is_open_to(address)
+            || self.roster.iter().any(|member| member.incarnation.address() == address)
+    }
+
+    /// Others do not accept us as a member. That is believed only of a peer that we have asked: a forged refusal would
+    /// otherwise keep any newcomer out.
+    pub(crate) fn on_refusal(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        refusal: &gossip::Refusal,
+        claims: &[gossip::Claim],
+    ) -> Result<(), Rejected> {
+        if !self.transport.requests.is_open_to(from) {
+            return Err(Rejected::Unexpected { what: "refusal" });
+        }
         match refusal.reason {
             DUPLICATE_NAME => {
                 let myself = self.roster.myself();
                 let name = myself.incarnation.name.as_str();
                 let holder = claims.iter().find_map(|c| c.body.as_ref().filter(|b| b.name == name));
-                let Some(body) = holder else { return };
+                let Some(body) = holder else { return Ok(()) };
                 let (Some(address), Ok(host)) =
                     (wire::read_address(&body.ip, body.port), <[u8; 16]>::try_from(body.host_id.as_ref()))
                 else {
-                    return;
+                    return Ok(());
                 };
                 let holder = HostId(u128::from_be_bytes(host));
                 if holder != myself.incarnation.host_id && !self.detection.footing.is_taken_in() {
@@ -174,6 +191,7 @@ impl Node {
             // A full cluster is reported in the seeds' own logs. Reasons of later versions mean nothing to us.
             _ => {}
         }
+        Ok(())
     }
 
     /// Our generation lies more than a day ahead of a peer's clock. If it is that far ahead of our own clock too, our

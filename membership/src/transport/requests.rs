@@ -136,6 +136,11 @@ impl Requests {
         self.open.extract_if(.., |(_, c)| ends(c)).map(|(_, c)| c).collect()
     }
 
+    /// Whether a peer at this address has yet to answer us.
+    pub fn is_open_to(&self, to: SocketAddr) -> bool {
+        self.open.iter().any(|(_, request)| request.to == to)
+    }
+
     /// Whether a helper has yet to report on `subject`.
     pub fn waits_for_helpers(&self, subject: u64) -> bool {
         let helps = |(_, c): &(u32, Request)| {
