@@ -332,3 +332,65 @@ fn a_later_holder_of_a_name_is_believed_only_of_a_peer() {
     target.world.run(1.0);
     assert_eq!(target.outside("n2"), None);
 }
+
+#[test]
+fn an_echo_under_the_address_of_a_seed_does_not_drop_the_seed() {
+    // While it looks for others, and when it has found one.
+    for found in [false, true] {
+        let mut world = World::new();
+        world.listening = true;
+        world.start("n1", &[]);
+        world.start("n3", &[]);
+        if !found {
+            world.vanish("n2");
+            world.cut_between("n1", "n2");
+            world.cut_between("n3", "n2");
+        } else {
+            world.cut_between("n1", "n2");
+        }
+        let seed = world.address("n1");
+        world.start("n2", &["n3", "n1"]);
+        world.run(1.0);
+        // Everything that it has sent comes back, in the name of its seed, and so late that it asks no more.
+        let sent: Vec<Vec<u8>> = world
+            .journal
+            .iter()
+            .filter_map(|(_, name, said)| match said {
+                Said::Datagram { bytes, .. } if name == "n2" => Some(bytes.clone()),
+                _ => None,
+            })
+            .collect();
+        assert!(sent.len() > 3);
+        world.run(2.0);
+        for bytes in &sent {
+            let _ = world.hand("n2", Input::Datagram { from: seed, bytes });
+        }
+        world.heal();
+        let took = world.wait(65.0, |w| w.status("n2", "n1") == Some(Status::Alive));
+        assert!(took < 65.0);
+    }
+}
+
+#[test]
+fn the_last_seed_is_tried_again_though_its_call_came_back() {
+    let mut world = World::new();
+    world.listening = true;
+    world.start("n1", &[]);
+    world.cut_between("n1", "n2");
+    world.start("n2", &["n1"]);
+    let seed = world.address("n1");
+    // Whoever is on the way sends every call back.
+    for _ in 0..40 {
+        let calls = std::mem::take(&mut world.journal);
+        for (_, name, said) in calls {
+            if let Said::Datagram { bytes, .. } = said
+                && name == "n2"
+            {
+                let _ = world.hand("n2", Input::Datagram { from: seed, bytes: &bytes });
+            }
+        }
+        world.run(0.05);
+    }
+    world.heal();
+    world.wait(70.0, |w| w.status("n2", "n1") == Some(Status::Alive) && w.status("n1", "n2").is_some());
+}

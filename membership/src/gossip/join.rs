@@ -33,6 +33,8 @@ pub struct Join {
     turn: usize,
     /// Addresses of members in an earlier run, the next one to call first.
     remembered: VecDeque<Remembered>,
+    /// Addresses whose calls came back to us, and until when they are not called: most likely they are our own.
+    aside: Vec<(SocketAddr, Instant)>,
     /// Seeds and remembered peers that are not members, sorted; reused.
     missing: Vec<SocketAddr>,
     dial_at: Instant,
@@ -71,6 +73,7 @@ impl Join {
             seeds: Vec::new(),
             turn: 0,
             remembered: VecDeque::new(),
+            aside: Vec::new(),
             missing: Vec::new(),
             dial_at: now,
             attempts: 0,
@@ -85,11 +88,15 @@ impl Join {
     }
 
     pub fn first_seed(&self) -> Option<SocketAddr> {
-        self.seeds.first().copied().or_else(|| self.remembered.front().map(|peer| peer.address))
+        self.addresses().find(|address| !self.is_aside(*address))
     }
 
     pub fn next(&self) -> Instant {
-        if self.is_empty() { Instant::NEVER } else { self.dial_at }
+        if self.is_empty() {
+            self.aside.iter().map(|(_, until)| *until).min().unwrap_or(Instant::NEVER)
+        } else {
+            self.dial_at
+        }
     }
 
     /// Until when missing states are waited for.
@@ -131,8 +138,27 @@ impl Join {
         self.settle_phase();
     }
 
+    /// A call to this address came back: it is not called until then. Not longer, because a host on the way may have
+    /// sent the call back.
+    pub fn set_aside(&mut self, until: Instant, address: SocketAddr) {
+        if self.addresses().any(|known| known == address) && !self.is_aside(address) {
+            self.aside.push((address, until));
+            self.settle_phase();
+        }
+    }
+
+    fn is_aside(&self, address: SocketAddr) -> bool {
+        self.aside.iter().any(|(aside, _)| *aside == address)
+    }
+
+    /// The seeds, and then the remembered peers.
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.seeds.iter().copied().chain(self.remembered.iter().map(|peer| peer.address))
+    }
+
+    /// Whether there is no address to call.
     fn is_empty(&self) -> bool {
-        self.seeds.is_empty() && self.remembered.is_empty()
+        self.addresses().all(|address| self.is_aside(address))
     }
 
     /// The seeds to call now, among those that satisfy `fit`.
@@ -151,15 +177,20 @@ impl Join {
     fn remembered_in_turn(&mut self, looking: bool, missing: &[SocketAddr]) -> Vec<SocketAddr> {
         if !looking {
             let alone = self.seeds.is_empty();
+            let aside = &self.aside;
             self.remembered.retain(|peer| {
-                missing.binary_search(&peer.address).is_ok() && (alone || peer.calls < USELESS)
+                let is_aside = aside.iter().any(|(address, _)| *address == peer.address);
+                let missing = is_aside || missing.binary_search(&peer.address).is_ok();
+                missing && (alone || peer.calls < USELESS)
             });
         }
         let count = if looking { REMEMBERED_AT_ONCE } else { 1 }.min(self.remembered.len());
         let mut due = Vec::with_capacity(count);
         for mut peer in self.remembered.drain(..count).collect::<Vec<_>>() {
-            peer.calls = peer.calls.saturating_add(u32::from(!looking));
-            due.push(peer.address);
+            if !self.is_aside(peer.address) {
+                peer.calls = peer.calls.saturating_add(u32::from(!looking));
+                due.push(peer.address);
+            }
             self.remembered.push_back(peer);
         }
         due
@@ -213,16 +244,16 @@ impl Gossip {
             return;
         }
         if self.leave.is_some() {
+            self.join.aside.clear();
             self.join.dial_at = Instant::NEVER;
             return;
         }
+        self.join.aside.retain(|(_, until)| now < *until);
         // The member that found us first may know only a part of the cluster: while we look, members are called too.
         let looking = self.join.phase == Phase::Looking;
         let mut missing = core::mem::take(&mut self.join.missing);
         missing.clear();
-        missing.extend(
-            self.join.remembered.iter().map(|peer| peer.address).chain(self.join.seeds.iter().copied()),
-        );
+        missing.extend(self.join.addresses().filter(|address| !self.join.is_aside(*address)));
         missing.sort_unstable();
         missing.dedup();
         if !looking {

@@ -40,7 +40,7 @@ impl Node {
         self.transport.bytes = scratch;
         let mut packet = opened?;
         if packet.sender == self.core.tag {
-            return self.on_echo(from, packet.seq);
+            return self.on_echo(now, from, packet.seq);
         }
         self.core.stats.claims_received += packet.claims.len() as u64;
         let told = packet.claims.first().map(|claim| (claim.subject, claim.generation));
@@ -56,13 +56,13 @@ impl Node {
     }
 
     /// One of our own datagrams came back. A seed address that is our own does that when we dial it: a name that stands
-    /// for all members stands for us too. Such an address is dropped from the seeds, and there is nothing to report.
-    fn on_echo(&mut self, from: SocketAddr, seq: u32) -> Result<(), Rejected> {
-        self.gossip.join.drop_address(from);
+    /// for all members stands for us too. Such an address is not called for a while, and there is nothing to report.
+    /// Anything else that comes back says nothing about the address that it seems to come from.
+    fn on_echo(&mut self, now: Instant, from: SocketAddr, seq: u32) -> Result<(), Rejected> {
         match self.transport.requests.get(seq).copied() {
             Some(Request { kind: RequestKind::Dial, to, .. }) => {
                 self.transport.requests.answered(seq);
-                self.gossip.join.drop_address(to);
+                self.gossip.join.set_aside(now + self.core.config.rejoin_interval, to);
                 Ok(())
             }
             _ => Err(Rejected::Echo { from }),
