@@ -303,6 +303,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let seeds = r.seeds();
     let keyring = r.keyring();
     let datagram = r.need("datagram_size", None, values::datagram_size);
+    let max_members = r.need("max_members", None, values::max_members);
     let http_listen = r.read("http_listen", None, |text| values::listen(text, DEFAULT_PORT + 1));
     let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
     let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
@@ -323,6 +324,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
         machine: Config {
             keyring: keyring?.unwrap_or_default(),
             datagram: datagram?,
+            max_members: max_members?,
             interval: interval?,
             acceptable_pause: pause?,
             leave_timeout: leave_timeout?,

@@ -74,8 +74,13 @@ pub struct Config {
     pub fence: bool,
     /// How long a majority must be proven without a gap before quorum is held; larger clusters add to it.
     pub quorum_settle: Duration,
-    /// Most members that the roster takes.
+    /// Most members that the roster takes. Each takes up to 2.2 kB in an agent, so 65,535 fill 140 MB; a real cluster
+    /// needs no more than a few times its own size.
     pub max_members: usize,
+    /// New names per second that one source address may tell without being asked, with peaks of four times as many; all
+    /// addresses together may tell 32 times as many. Answers to our own pulls do not count. 16: a relayed datagram brings
+    /// at most a dozen newcomers, and what is refused comes with the next pull. Honest guess.
+    pub names_rate: u32,
     /// Where nodes of one process share the bodies of records. The default shares nothing.
     pub interner: Interner,
 }
@@ -121,6 +126,7 @@ impl Config {
             fence: false,
             quorum_settle: Duration::from_secs(2),
             max_members: 65_535,
+            names_rate: 16,
             interner: Interner::default(),
         };
         match profile {

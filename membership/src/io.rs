@@ -262,6 +262,13 @@ pub enum Rejected {
         /// The member that did not fit.
         name: Name,
     },
+    /// More new names than one source address, or all together, may tell without being asked. A peer's fault; in a mass
+    /// start normal, and settled by pulls.
+    #[error("{from} has told too many new names without being asked")]
+    TooManyNames {
+        /// Where they came from.
+        from: SocketAddr,
+    },
     /// An answer without an open request, or a datagram seen before.
     #[error("stale or unexpected {what}")]
     Unexpected {
@@ -308,6 +315,7 @@ impl Rejected {
             Self::Implausible { .. } => "implausible",
             Self::DuplicateName { .. } => "duplicate-name",
             Self::Full { .. } => "full",
+            Self::TooManyNames { .. } => "too-many-names",
             Self::Unexpected { .. } => "unexpected",
             Self::Echo { .. } => "echo",
             Self::UnknownMember(_) => "unknown-member",
@@ -319,6 +327,14 @@ impl Rejected {
 
     /// The values of [`reason`](Self::reason) for datagrams that were understood and refused. The values for datagrams
     /// that were not understood are [`DecodeError::REASONS`].
-    pub const REASONS: [&'static str; 7] =
-        ["bad-state", "far-future", "implausible", "duplicate-name", "full", "unexpected", "echo"];
+    pub const REASONS: [&'static str; 8] = [
+        "bad-state",
+        "far-future",
+        "implausible",
+        "duplicate-name",
+        "full",
+        "too-many-names",
+        "unexpected",
+        "echo",
+    ];
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use heartsay_membership::{
-    Command, Event, Generation, Heartbeat, Input, OutsideReason, Rejected, Status, Version,
+    Command, Config, Event, Generation, Heartbeat, Input, OutsideReason, Rejected, Status, Version,
 };
 use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::gossip::{self, Accusation, Claim, Entry, Packet};
@@ -78,12 +78,13 @@ impl Target {
 
     /// Whether a member has said that it is out, and why it said so last.
     fn outside(&self, name: &str) -> Option<OutsideReason> {
-        let told = self.world.events(name).iter().rev();
-        let mut told = told.filter_map(|(_, event)| match event {
-            Event::Outside(outside) => Some(outside.as_ref().map(|outside| outside.reason)),
-            _ => None,
-        });
-        told.next().flatten()
+        let mut reason = None;
+        for (_, event) in self.world.events(name) {
+            if let Event::Outside(outside) = event {
+                reason = outside.as_ref().map(|outside| outside.reason);
+            }
+        }
+        reason
     }
 }
 
@@ -352,14 +353,14 @@ fn an_echo_under_the_address_of_a_seed_does_not_drop_the_seed() {
         world.start("n2", &["n3", "n1"]);
         world.run(1.0);
         // Everything that it has sent comes back, in the name of its seed, and so late that it asks no more.
-        let sent: Vec<Vec<u8>> = world
-            .journal
-            .iter()
-            .filter_map(|(_, name, said)| match said {
-                Said::Datagram { bytes, .. } if name == "n2" => Some(bytes.clone()),
-                _ => None,
-            })
-            .collect();
+        let mut sent = Vec::new();
+        for (_, name, said) in &world.journal {
+            if let Said::Datagram { bytes, .. } = said
+                && name == "n2"
+            {
+                sent.push(bytes.clone());
+            }
+        }
         assert!(sent.len() > 3);
         world.run(2.0);
         for bytes in &sent {
@@ -393,4 +394,61 @@ fn the_last_seed_is_tried_again_though_its_call_came_back() {
     }
     world.heal();
     world.wait(70.0, |w| w.status("n2", "n1") == Some(Status::Alive) && w.status("n1", "n2").is_some());
+}
+
+/// Members that there are not.
+fn invented(count: usize) -> impl Iterator<Item = Claim> {
+    (0..count).map(|i| {
+        let [_, _, a, b] = u32::try_from(i).unwrap().to_be_bytes();
+        let body = packets::body(&format!("x{i}"), 1 << 64 | i as u128, ([10, 99, a, b], 1).into(), DAWN_MS);
+        Claim { generation: DAWN_MS, heartbeat: 1, body: Some(body), ..Claim::default() }
+    })
+}
+
+#[test]
+fn a_sender_of_invented_names_fills_no_roster() {
+    let mut target = Target::of(5);
+    let claims: Vec<Claim> = invented(20_000).collect();
+    for some in claims.chunks(12) {
+        target.tell(&["n2"], some);
+    }
+    let members = target.world.node("n2").members();
+    assert!(members < 200, "{members}");
+    assert!(target.world.node("n2").stats().rejected.get("too-many-names") > Some(&1000));
+    // A newcomer is taken in meanwhile.
+    target.world.start("n6", &["n2"]);
+    target.world.run(2.0);
+    assert_eq!(target.world.status("n2", "n6"), Some(Status::Alive));
+}
+
+#[test]
+fn senders_at_many_addresses_share_one_budget_for_unasked_names() {
+    let mut target = Target::of(5);
+    let claims: Vec<Claim> = invented(20_000).collect();
+    for (i, some) in claims.chunks(12).enumerate() {
+        let [_, _, a, b] = u32::try_from(i).unwrap().to_be_bytes();
+        let from = ([10, 66, a, b], 666).into();
+        let bytes = packets::datagram(&packets::telling(some.to_vec()), &config());
+        let _ = target.world.hand("n2", Input::Datagram { from, bytes: &bytes });
+    }
+    let members = target.world.node("n2").members();
+    assert!(members < 2100, "{members}");
+}
+
+#[test]
+fn what_was_asked_for_is_taken_however_much_it_is() {
+    let mut world = World::new();
+    let generous = Config { names_rate: u32::MAX, ..config() };
+    world.start_as("n1", 1, &[], generous);
+    world.run(1.0);
+    let mut target = Target { world, records: BTreeMap::new() };
+    let claims: Vec<Claim> = invented(600).collect();
+    for some in claims.chunks(12) {
+        target.tell(&["n1"], some);
+    }
+    assert_eq!(target.world.node("n1").members(), 601);
+    target.world.start("n2", &["n1"]);
+    target.world.wait(60.0, |w| w.node("n2").members() == 602);
+    let rejected = target.world.node("n2").stats().rejected;
+    assert_eq!(rejected.get("too-many-names"), None, "{rejected:?}");
 }

@@ -189,7 +189,8 @@ fn a_view_of_65535_members_still_fits_its_datagrams() {
 }
 
 fn config(limit: usize) -> Config {
-    Config { datagram: Budget::new(limit).unwrap(), ..heartsay_testkit::config() }
+    let names_rate = u32::MAX;
+    Config { datagram: Budget::new(limit).unwrap(), names_rate, ..heartsay_testkit::config() }
 }
 
 fn node(limit: usize) -> Node {

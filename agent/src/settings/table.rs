@@ -182,6 +182,17 @@ pub(crate) const ROWS: &[Row] = &[
         reload: false,
     },
     Row {
+        key: "max_members",
+        flag: "max-members",
+        env: "HEARTSAY_MAX_MEMBERS",
+        value: "N",
+        heading: NET,
+        kind: Kind::One,
+        default: Default::Text("16384"),
+        help: "Most members that this agent takes, 2 to 1000000; each takes up to 2.2 kB of memory.",
+        reload: false,
+    },
+    Row {
         key: "http_listen",
         flag: "http-listen",
         env: "HEARTSAY_HTTP_LISTEN",

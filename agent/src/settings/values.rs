@@ -99,6 +99,14 @@ pub(super) fn datagram_size(text: &str) -> Result<Budget, String> {
     Budget::new(size).map_err(|e| e.to_string())
 }
 
+/// How many members there may be.
+pub(super) fn max_members(text: &str) -> Result<usize, &'static str> {
+    match text.parse() {
+        Ok(members) if (2..=MOST_MEMBERS).contains(&members) => Ok(members),
+        _ => Err("is not a number from 2 to 1000000"),
+    }
+}
+
 /// Permissions of a file.
 pub(super) fn mode(text: &str) -> Result<u32, &'static str> {
     match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
@@ -215,6 +223,8 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Far more than one flat cluster can be; a larger number is a slip.
+const MOST_MEMBERS: usize = 1_000_000;
 const LAST_AGREED: &str = "last-agreed";
 /// As the system has it (`sun_path`), less the zero at the end.
 const LONGEST_SOCKET: usize = 107;

@@ -17,8 +17,20 @@ use crate::roster::claim::{Claim, heartbeat_limit, version_limit};
 use crate::roster::member::Member;
 use crate::roster::standing::{Marks, Status};
 use crate::roster::state::KeyChange;
-use crate::transport::requests::RequestKind;
+use crate::transport::requests::{Request, RequestKind};
 use crate::transport::wire::{self, Detail};
+
+/// Where a claim comes from.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    from: SocketAddr,
+    /// Others may not know it.
+    pass_on: bool,
+    /// It answers a pull of ours.
+    asked: bool,
+    /// It comes straight from the incarnation that it describes.
+    own_word: bool,
+}
 
 impl Node {
     /// Takes the claims of a datagram. A refused claim does not stop the others; the first refusal is the one returned.
@@ -34,6 +46,7 @@ impl Node {
             matches!(packet.body, Some(gossip::packet::Body::Refusal(_) | gossip::packet::Body::Twin(_)));
         // What a newcomer pulls is old news to all others.
         let pass_on = !matches!(packet.body, Some(gossip::packet::Body::Supply(_)));
+        let asked = !pass_on && self.transport.requests.get(packet.seq).is_some_and(Request::is_pull);
         let mut first_refusal = Ok(());
         let mut outdated = Vec::new();
         let take = |claim: &mut gossip::Claim| if again { claim.clone() } else { core::mem::take(claim) };
@@ -49,7 +62,8 @@ impl Node {
                 let subject = claim.subject;
                 let own_word =
                     claim.incarnation.as_ref().is_some_and(|incarnation| incarnation.tag == sender);
-                let result = self.take_claim(now, from, claim, pass_on, own_word);
+                let source = Source { from, pass_on, asked, own_word };
+                let result = self.take_claim(now, source, claim);
                 // A refusal is never refused in turn, or the two sides would go on without end.
                 if let Err(refused) = &result
                     && own_word
@@ -98,15 +112,8 @@ impl Node {
         }
     }
 
-    /// `own_word`: the claim comes straight from the incarnation that it describes.
-    fn take_claim(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        mut claim: Claim,
-        pass_on: bool,
-        own_word: bool,
-    ) -> Result<Change, Rejected> {
+    fn take_claim(&mut self, now: Instant, source: Source, mut claim: Claim) -> Result<Change, Rejected> {
+        let Source { from, pass_on, asked, own_word } = source;
         let subject = claim.subject;
         self.cut_marks_too_far_ahead(now, &mut claim);
         let limit = version_limit(self.core.unix_ms(now), claim.generation);
@@ -121,6 +128,9 @@ impl Node {
             };
         }
         self.check_plausible(now, &claim)?;
+        if !asked && self.is_new_name(&claim) && !self.gossip.unasked.takes(now, from) {
+            return Err(Rejected::TooManyNames { from });
+        }
         if claim.forgotten && self.is_here(&claim) {
             // No answer: its sender has dropped that life and would only say so again.
             return Ok(Change::Same);
@@ -191,6 +201,14 @@ impl Node {
         if standing {
             self.hear_testimony(now, subject);
         }
+    }
+
+    /// Whether this claim would add a name to the roster.
+    fn is_new_name(&self, claim: &Claim) -> bool {
+        claim.incarnation.is_some()
+            && !claim.forgotten
+            && self.roster.get(claim.subject).is_none()
+            && self.roster.tombstones().generation(claim.subject) < Some(claim.generation)
     }
 
     /// Whether a member that others have dropped is here for us: it has neither left nor been called down, and we have no
@@ -284,6 +302,7 @@ impl Node {
             | Rejected::Name(_)
             | Rejected::State(_)
             | Rejected::Implausible { .. }
+            | Rejected::TooManyNames { .. }
             | Rejected::Unexpected { .. }
             | Rejected::Echo { .. }
             | Rejected::UnknownMember(_)

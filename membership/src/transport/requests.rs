@@ -60,6 +60,13 @@ pub enum RequestKind {
     },
 }
 
+impl Request {
+    /// Whether it asks for a part of the roster.
+    pub fn is_pull(&self) -> bool {
+        matches!(self.kind, RequestKind::Pull { .. })
+    }
+}
+
 impl RequestKind {
     /// Whether it went to a member in its regular turn, not because of a doubt: its outcome shows how good our paths
     /// are.
