@@ -1,6 +1,6 @@
 //! The socket API from the other side: the one path from any verb to the agent.
 //!
-//! One connection per request over the Unix socket, HTTP/1.1 by hyper. What
+//! One connection per request over the Unix socket, HTTP/1.1 by hyper, or one [kept](Kept) for many. What
 //! comes back is kept as the JSON that the agent sent, so that `-o json` shows
 //! it whole, also fields that this program is too old to know.
 
@@ -69,6 +69,11 @@ impl Client {
         self.ask(Method::POST, path, body.into(), work.saturating_add(PATIENCE)).await
     }
 
+    /// A connection for many requests.
+    pub(crate) fn keep(&self) -> Kept {
+        Kept { client: self.clone(), line: None }
+    }
+
     /// Follows what happens: a snapshot first, unless the query says otherwise.
     pub(crate) async fn watch(&self, query: &str) -> Result<Watch, ClientError> {
         let path = format!("/v1/watch?{query}");
@@ -93,23 +98,57 @@ impl Client {
     ) -> Result<Value, ClientError> {
         self.patiently(patience, async {
             let response = self.send(method, path, body).await?;
-            if !response.status().is_success() {
-                return Err(self.problem(response).await);
-            }
-            let bytes = response.into_body().collect().await.map_err(|_| self.closed())?.to_bytes();
-            if bytes.is_empty() {
-                return Ok(Value::Null);
-            }
-            serde_json::from_slice(&bytes).map_err(|e| self.broken(&e))
+            self.answer(response).await
         })
         .await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.unreachable(e))?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|_| self.closed())?;
+    async fn answer(&self, response: Response<Incoming>) -> Result<Value, ClientError> {
+        if !response.status().is_success() {
+            return Err(self.problem(response).await);
+        }
+        let bytes = response.into_body().collect().await.map_err(|_| self.closed())?.to_bytes();
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).map_err(|e| self.broken(&e))
+    }
+
+    /// While the queue before the socket is full, the kernel lets those in first that wait in a blocking call.
+    async fn connect(&self) -> io::Result<UnixStream> {
+        loop {
+            match UnixStream::connect(&self.socket).await {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                connected => return connected,
+            }
+            let path = self.socket.clone();
+            let queued =
+                tokio::task::spawn_blocking(move || in_queue(&path)).await.map_err(io::Error::other)?;
+            match queued {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                connected => return connected.and_then(UnixStream::from_std),
+            }
+        }
+    }
+
+    async fn line(&self) -> Result<Sender, ClientError> {
+        let stream = self.connect().await.map_err(|e| self.unreachable(e))?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| self.closed())?;
         tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
+        self.send_on(&mut self.line().await?, method, path, body).await
+    }
+
+    async fn send_on(
+        &self,
+        line: &mut Sender,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, ClientError> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -117,7 +156,7 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|e| self.broken(&e))?;
-        sender.send_request(request).await.map_err(|_| self.closed())
+        line.send_request(request).await.map_err(|_| self.closed())
     }
 
     async fn patiently<T>(
@@ -210,6 +249,71 @@ impl Watch {
     pub(crate) fn read<T: DeserializeOwned>(&self, line: &[u8]) -> Result<T, ClientError> {
         serde_json::from_slice(line).map_err(|e| self.client.broken(&e))
     }
+}
+
+type Sender = http1::SendRequest<Full<Bytes>>;
+
+/// One connection, kept for request after request: whoever has a place need not find one each time. Made anew when the agent
+/// has closed it.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    client: Client,
+    line: Option<Sender>,
+}
+
+impl Kept {
+    /// Asks for `path`.
+    pub(crate) async fn get_within(&mut self, path: &str, patience: Duration) -> Result<Value, ClientError> {
+        self.ask(Method::GET, path, Bytes::new(), patience).await
+    }
+
+    /// Sends a wish that can be sent twice: the agent may have heard it before the connection broke.
+    pub(crate) async fn post(
+        &mut self,
+        path: &str,
+        wish: &(impl Serialize + Sync),
+    ) -> Result<Value, ClientError> {
+        let body = serde_json::to_vec(wish).map_err(|e| self.client.broken(&e))?;
+        self.ask(Method::POST, path, body.into(), PATIENCE).await
+    }
+
+    async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<Value, ClientError> {
+        let (client, line) = (self.client.clone(), &mut self.line);
+        let asked = client.patiently(patience, async {
+            if let Some(mut kept) = line.take().filter(|kept| !kept.is_closed())
+                && let Ok(response) = client.send_on(&mut kept, method.clone(), path, body.clone()).await
+            {
+                *line = Some(kept);
+                return client.answer(response).await;
+            }
+            let mut fresh = client.line().await?;
+            let response = client.send_on(&mut fresh, method, path, body).await?;
+            *line = Some(fresh);
+            client.answer(response).await
+        });
+        let answer = asked.await;
+        if !matches!(answer, Ok(_) | Err(ClientError::Refused(_))) {
+            // A late answer would be taken for that of the next question.
+            self.line = None;
+        }
+        answer
+    }
+}
+
+/// Waits in the kernel's queue, for a while: a thread that waits cannot be told to stop.
+fn in_queue(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_write_timeout(Some(QUEUE))?;
+    socket.connect(&socket2::SockAddr::unix(path)?)?;
+    socket.set_write_timeout(None)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// Why there is no answer.
@@ -337,6 +441,8 @@ fn usual_sockets() -> Vec<PathBuf> {
 /// How long a loaded machine may take to answer a question: two orders above
 /// what a busy agent was seen to need, short enough for a person. Honest guess.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// In the queue before the socket, at a time. An end of the program waits for it.
+const QUEUE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

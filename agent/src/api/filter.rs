@@ -10,6 +10,17 @@ use super::tag::WantedTag;
 use crate::show;
 use crate::types::LINE_TYPES;
 
+/// Refuses more filters than any question needs: each is compared with each member.
+pub(super) fn check_number(query: &[(String, String)]) -> Result<(), Problem> {
+    if query.len() > MOST {
+        return Err(Problem::bad_request(format!(
+            "{} filters are too many; at most {MOST} are understood",
+            query.len()
+        )));
+    }
+    Ok(())
+}
+
 /// `status=alive&tag=role=web&tag=rack`. Repeated statuses widen, repeated tags narrow.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MemberFilter {
@@ -133,6 +144,9 @@ impl LineFilter {
         before || after
     }
 }
+
+/// In one query.
+const MOST: usize = 64;
 
 #[cfg(test)]
 mod tests {

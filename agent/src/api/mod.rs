@@ -6,10 +6,12 @@
 //! a problem document (RFC 9457).
 
 pub(crate) mod admission;
+mod answer;
 pub(crate) mod renewal;
 pub(crate) mod server;
 pub(crate) mod socket;
 pub(crate) mod tag;
+pub(crate) mod views;
 
 mod filter;
 pub(crate) mod metrics;
@@ -22,16 +24,17 @@ mod writes;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
+use heartsay_membership::Name;
 use nix::unistd::Gid;
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::admission::Admission;
-use crate::daemon::driver::{Request, Scope, Snapshot};
+use self::views::Views;
+use crate::daemon::driver::{Request, Snapshot};
 use crate::daemon::hooks::Runs;
 use crate::daemon::log::Log;
 use crate::daemon::seeds::Seeds;
@@ -63,6 +66,8 @@ pub(crate) struct Context {
     pub(crate) about: About,
     /// What hooks have done so far.
     pub(crate) hook_runs: Arc<Runs>,
+    /// Views that readers share.
+    pub(crate) views: Views,
     /// Connections to the socket.
     pub(crate) on_socket: Arc<Admission>,
     /// Connections over TCP.
@@ -78,6 +83,8 @@ pub(crate) struct Context {
 /// What does not change while the agent runs.
 #[derive(Clone, Debug)]
 pub(crate) struct About {
+    /// Our name.
+    pub(crate) name: Name,
     /// Our generation at start.
     pub(crate) generation: u64,
     /// Cluster id.
@@ -100,12 +107,7 @@ pub(crate) struct About {
 pub(crate) type Reload = oneshot::Sender<Result<Reloaded, String>>;
 
 impl App {
-    /// Asks the driver for the view as it is now.
-    pub(crate) async fn look(&self, scope: Scope) -> Result<Snapshot, Problem> {
-        self.ask(|reply| Request::Look(scope, reply)).await
-    }
-
-    /// Asks the driver.
+    /// Asks the driver, at once.
     pub(crate) async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
@@ -124,6 +126,8 @@ impl App {
 
 /// All routes.
 pub(crate) fn router(app: App) -> Router {
+    let admitted =
+        |writes: Router<App>| writes.layer(middleware::from_fn_with_state(app.clone(), writes::admit));
     // What callers mean has to be understood, so a query where none is read is refused.
     let strict = Router::new()
         .route("/v1/members/{name}", get(reads::member))
@@ -132,10 +136,13 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/stats", get(stats))
         .route("/v1/config", get(reads::config))
         .route("/v1/version", get(reads::version))
-        .route("/v1/beat", post(writes::beat))
-        .route("/v1/forget", post(writes::forget))
-        .route("/v1/reload", post(writes::reload))
-        .route("/v1/tags", post(writes::tags));
+        .merge(admitted(
+            Router::new()
+                .route("/v1/beat", post(writes::beat))
+                .route("/v1/forget", post(writes::forget))
+                .route("/v1/reload", post(writes::reload))
+                .route("/v1/tags", post(writes::tags)),
+        ));
     // Not so here: scrapers, balancers and probes add what they like, and the slash.
     let lenient = Router::new()
         .route("/metrics", get(reads::metrics))
@@ -145,10 +152,12 @@ pub(crate) fn router(app: App) -> Router {
         .route("/livez/", get(reads::livez))
         .route("/readyz/", get(reads::readyz));
     // These wait for others, each with a limit of its own.
-    let patient = Router::new()
-        .route("/v1/join", post(writes::join))
-        .route("/v1/leave", post(writes::leave))
-        .route("/v1/restart", post(writes::restart));
+    let patient = admitted(
+        Router::new()
+            .route("/v1/join", post(writes::join))
+            .route("/v1/leave", post(writes::leave))
+            .route("/v1/restart", post(writes::restart)),
+    );
     let no_query = || middleware::from_fn(problem::no_query);
     let bounded = strict
         .layer(no_query())
@@ -160,9 +169,6 @@ pub(crate) fn router(app: App) -> Router {
         .merge(patient)
         .fallback(problem::unknown_path)
         .method_not_allowed_fallback(problem::wrong_method)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn(server::length_limits))
         .with_state(app)
 }
-
-/// Largest request body, in bytes: more seeds or tags than any agent has.
-const BODY_LIMIT: usize = 64 * 1024;

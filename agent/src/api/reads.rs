@@ -1,28 +1,33 @@
 //! Questions: none of these changes anything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use heartsay_membership::{MemberView, Name};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::filter::MemberFilter;
+use super::admission::Place;
+use super::answer;
+use super::filter::{self, MemberFilter};
 use super::{App, Problem};
 use crate::api::metrics::Format;
-use crate::daemon::driver::{Scope, Snapshot};
+use crate::daemon::driver::Snapshot;
 use crate::settings::Shown;
 use crate::show;
 use crate::types::{Member, Members, Quorum, SelfInfo, Version};
 
 pub(super) async fn members(
     State(app): State<App>,
+    Extension(place): Extension<Arc<Place>>,
     Query(query): Query<Vec<(String, String)>>,
-) -> Result<Json<Members>, Problem> {
+) -> Result<Response, Problem> {
+    filter::check_number(&query)?;
     let (mut filter, mut evidence) = (MemberFilter::default(), false);
     for (key, value) in &query {
         match (key.as_str(), value.as_str()) {
@@ -37,10 +42,16 @@ pub(super) async fn members(
             }
         }
     }
-    let snapshot = app.look(Scope::All).await?;
-    let members = snapshot.members.iter().filter(|view| filter.takes(view));
-    let members = members.map(|view| one(&app, view, evidence)).collect();
-    Ok(Json(Members { me: snapshot.me.to_string(), index: snapshot.index, members }))
+    let turn = place.answers().turn_soon(&place).await?;
+    let snapshot = app.whole().await?;
+    let text = turn
+        .write(move || {
+            let members = snapshot.members.iter().filter(|view| filter.takes(view));
+            let members = members.map(|view| one(&app, view, evidence)).collect();
+            answer::json(&Members { me: snapshot.me.to_string(), index: snapshot.index, members })
+        })
+        .await?;
+    Ok(turn.give(text).into_response("application/json"))
 }
 
 pub(super) async fn member(
@@ -51,13 +62,13 @@ pub(super) async fn member(
     let Path(name) = name.map_err(|e| Problem::new(e.status(), e.body_text()))?;
     let unknown = || Problem::not_found(format!("no member is called {name:?}"));
     let wanted = Name::new(&name).map_err(|_| unknown())?;
-    let snapshot = app.look(Scope::One(wanted)).await?;
+    let snapshot = app.single(wanted).await?;
     let view = snapshot.members.first().ok_or_else(unknown)?;
     Ok(Json(one(&app, view, true)))
 }
 
 pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Problem> {
-    let snapshot = app.look(Scope::All).await?;
+    let snapshot = app.whole().await?;
     let myself = snapshot.members.iter().find(|view| view.is_self);
     let myself = myself.ok_or_else(|| Problem::unavailable("this agent is not in its own view"))?;
     let about = &app.0.about;
@@ -88,13 +99,14 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
 }
 
 pub(super) async fn quorum(State(app): State<App>) -> Result<Json<Quorum>, Problem> {
-    let snapshot = app.look(Scope::None).await?;
+    let snapshot = app.brief().await?;
     Ok(Json(show::quorum_at(&app.0.clock, snapshot.at, &snapshot.quorum)))
 }
 
 /// Counters since the start, flat: a number by name, and refusals and losses by reason.
 pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let Snapshot { stats, loss, known, .. } = app.look(Scope::None).await?;
+    let snapshot = app.brief().await?;
+    let Snapshot { stats, loss, known, .. } = &*snapshot;
     Ok(Json(json!({
         "members": known,
         "datagrams_sent": stats.datagrams_sent,
@@ -148,7 +160,7 @@ pub(super) async fn version() -> Json<Version> {
 }
 
 pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
-    let snapshot = app.look(Scope::All).await?;
+    let snapshot = app.whole().await?;
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::wanted(accept.unwrap_or_default());
     let text = crate::api::metrics::encode(&snapshot, &app.0, format)
@@ -158,12 +170,12 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
 
 /// Answered by way of the protocol loop, so that it says something about it.
 pub(super) async fn livez(State(app): State<App>) -> Result<Json<Word>, Problem> {
-    app.look(Scope::None).await?;
+    app.brief().await?;
     Ok(Json(Word { status: "live" }))
 }
 
 pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Word>, Problem> {
-    let snapshot = app.look(Scope::None).await?;
+    let snapshot = app.brief().await?;
     if snapshot.leaving {
         return Err(Problem::unavailable("this agent is leaving"));
     }

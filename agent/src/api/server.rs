@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::App;
-use super::admission::{Admission, Place};
+use super::admission::{Admission, Guest, Place, Refused};
 use super::peer::Peer;
 use super::problem::Problem;
 use super::watch::Streaming;
@@ -53,23 +53,25 @@ pub(crate) async fn serve<D: Door>(door: D, router: Router, app: App) {
                 continue;
             }
         };
-        let Some(place) = admission.connection(caller.may_change(app.0.about.admin_group), app.0.clock.now())
-        else {
-            // Beyond what is refused at the same time, closing is answer enough.
-            if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
-                tasks.spawn(async move {
-                    refuse(stream).await;
-                    drop(turn);
-                });
+        let guest = Guest { origin: caller.origin(), privileged: caller.may_change(app.0.about.admin_group) };
+        let place = match admission.connection(guest, app.0.clock.now()) {
+            Ok(place) => Arc::new(place),
+            Err(refused) => {
+                // Beyond what is refused at the same time, closing is answer enough.
+                if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
+                    tasks.spawn(async move {
+                        refuse(stream, refused).await;
+                        drop(turn);
+                    });
+                }
+                continue;
             }
-            continue;
         };
-        let place = Arc::new(place);
         let router = router
             .clone()
             .layer(middleware::from_fn_with_state((app.clone(), Arc::clone(&place)), keep_place))
             .layer(Extension(caller))
-            .layer(Extension(Arc::clone(admission)));
+            .layer(Extension(Arc::clone(&place)));
         let service = TowerToHyperService::new(router);
         let stop = stop.clone();
         tasks.spawn(async move {
@@ -96,14 +98,19 @@ pub(crate) async fn serve<D: Door>(door: D, router: Router, app: App) {
 
 fn http() -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(BUFFER);
     builder
 }
 
 /// Answers one request with "not now".
-async fn refuse(stream: impl AsyncRead + AsyncWrite + Unpin) {
+async fn refuse(stream: impl AsyncRead + AsyncWrite + Unpin, refused: Refused) {
+    let detail = match refused {
+        Refused::Full(_) => "too many connections are open to this agent; ask again in a moment",
+        Refused::OfOne(_) => {
+            "too many connections are open to this agent from your user or address; close one, or ask again in a moment"
+        }
+    };
     let service = service_fn(async |_: hyper::Request<Incoming>| {
-        let detail = "too many connections are open to this agent; ask again in a moment";
         Ok::<Response<Body>, Infallible>(Problem::busy(detail).into_response())
     });
     let mut builder = http();
@@ -158,8 +165,26 @@ impl Door for TcpListener {
     }
 
     async fn open(&self) -> io::Result<(TcpStream, Caller)> {
-        Ok((self.accept().await?.0, Caller::Remote))
+        let (stream, from) = self.accept().await?;
+        Ok((stream, Caller::Remote(from.ip())))
     }
+}
+
+/// Refuses heads and queries longer than any that makes sense.
+pub(crate) async fn length_limits(request: Request, next: Next) -> Response {
+    let query = request.uri().query().map_or(0, str::len);
+    if query > QUERY_LIMIT {
+        let detail = format!("the query has {query} bytes; at most {QUERY_LIMIT} bytes are read");
+        return Problem::new(StatusCode::URI_TOO_LONG, detail).into_response();
+    }
+    let path = request.uri().path().len();
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    let head = headers.fold(path + query, usize::saturating_add);
+    if head > HEAD_LENGTH {
+        let detail = format!("the head has {head} bytes; at most {HEAD_LENGTH} bytes are read");
+        return Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, detail).into_response();
+    }
+    next.run(request).await
 }
 
 /// Gives up on handlers that take too long.
@@ -177,6 +202,12 @@ pub(crate) async fn time_limit(request: Request, next: Next) -> Response {
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 /// Reading the body included.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// Longest head that is read, and most of an answer that waits to be sent, in bytes. Beyond it hyper itself answers with 431.
+const BUFFER: usize = 96 * 1024;
+/// Longest head that is understood, in bytes: as most servers do it.
+const HEAD_LENGTH: usize = 16 * 1024;
+/// Longest query, in bytes: the most filters, each with a long tag.
+const QUERY_LIMIT: usize = 8 * 1024;
 /// After the stop, and for connections that are refused.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Refused at the same time.

@@ -18,21 +18,22 @@ use futures_util::stream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::admission::{Admission, StreamPlace};
-use super::filter::LineFilter;
+use super::admission::{Place, Refused, StreamPlace};
+use super::answer::Pieces;
+use super::filter::{self, LineFilter};
 use super::{App, Problem};
-use crate::daemon::driver::Scope;
 use crate::event_log::Missed;
 use crate::show;
 use crate::types::WatchLine;
 
 pub(super) async fn watch(
     State(app): State<App>,
-    Extension(admission): Extension<Arc<Admission>>,
+    Extension(place): Extension<Arc<Place>>,
     Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let style = if accepts_sse(&headers) { Style::Sse } else { Style::Lines };
+    filter::check_number(&query)?;
     let mut filter = LineFilter::default();
     let since = resume_point(&app, &query, &headers, &mut filter)?;
     if let Some(since) = since
@@ -43,14 +44,23 @@ pub(super) async fn watch(
             app.0.event_log.newest()
         )));
     }
-    let place = admission.stream(app.0.clock.now()).ok_or_else(|| {
-        let most = admission.most_streams();
+    let stream = place.stream(app.0.clock.now()).map_err(|refused| {
+        let (most, whose) = match refused {
+            Refused::Full(most) => (most, ""),
+            Refused::OfOne(most) => (most, " from your user or address"),
+        };
         Problem::busy(format!(
-            "{most} event streams are open to this agent, which is the most; end one, or ask later"
+            "{most} event streams are open to this agent{whose}, which is the most; end one, or ask later"
         ))
     })?;
     if since.is_some() && !filter.takes_all() {
-        filter.begin(&app.look(Scope::All).await?.members);
+        let turn = place.answers().turn_soon(&place).await?;
+        let view = app.whole().await?;
+        let begun = turn.write(move || {
+            filter.begin(&view.members);
+            filter
+        });
+        filter = begun.await?;
     }
     let follower = Follower {
         changes: app.0.event_log.subscribe(),
@@ -62,7 +72,9 @@ pub(super) async fn watch(
         style,
         filter,
         app,
-        _place: place,
+        begun: None,
+        place,
+        _stream: stream,
     };
     let body = Body::from_stream(stream::unfold(follower, |mut follower| async {
         let chunk = follower.next().await?;
@@ -116,23 +128,33 @@ struct Follower {
     idle_at: Instant,
     style: Style,
     filter: LineFilter,
-    _place: StreamPlace,
+    /// A long line on its way.
+    begun: Option<Pieces>,
+    place: Arc<Place>,
+    _stream: StreamPlace,
 }
 
 impl Follower {
     /// What to send next; waits for it. `None` when the agent stops.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if let Some(piece) = self.begun.as_mut().and_then(Pieces::next) {
+                return Some(piece);
+            }
+            self.begun = None;
             match self.due.pop_front() {
                 Some(Due::Lagged) => return Some(self.remark("lagged")),
-                Some(Due::Snapshot) => return self.snapshot().await,
+                Some(Due::Snapshot) => self.begun = Some(self.snapshot().await?),
                 Some(Due::Beginning) => {
                     let snapshot = self.snapshot().await?;
                     if self.filter.takes_type("snapshot") {
-                        return Some(snapshot);
+                        self.begun = Some(snapshot);
                     }
                 }
                 None => {}
+            }
+            if self.begun.is_some() {
+                continue;
             }
             // Seen before reading, so that an event in between wakes us again.
             self.changes.mark_unchanged();
@@ -156,23 +178,31 @@ impl Follower {
         }
     }
 
-    async fn snapshot(&mut self) -> Option<Bytes> {
-        let snapshot = self.app.look(Scope::All).await.ok()?;
-        let clock = &self.app.0.clock;
-        self.at = snapshot.index;
-        self.filter.begin(&snapshot.members);
-        let wanted = snapshot.members.iter().filter(|view| self.filter.members.takes(view));
-        let line = WatchLine {
-            kind: "snapshot".to_owned(),
-            index: snapshot.index,
-            time: clock.stamp(snapshot.at),
-            name: Some(snapshot.me.to_string()),
-            generation: Some(self.generation),
-            quorum: Some(show::quorum(clock, &snapshot.quorum)),
-            members: Some(wanted.map(|view| show::member(clock, view)).collect()),
-            ..WatchLine::default()
-        };
-        Some(self.written(&line))
+    async fn snapshot(&mut self) -> Option<Pieces> {
+        let turn = self.place.answers().turn(&self.place).await.ok()?;
+        let view = self.app.whole().await.ok()?;
+        self.at = view.index;
+        let (app, mut filter) = (self.app.clone(), std::mem::take(&mut self.filter));
+        let (generation, style, id) = (self.generation, self.style, self.id());
+        let written = turn.write(move || {
+            let clock = &app.0.clock;
+            filter.begin(&view.members);
+            let wanted = view.members.iter().filter(|view| filter.members.takes(view));
+            let line = WatchLine {
+                kind: "snapshot".to_owned(),
+                index: view.index,
+                time: clock.stamp(view.at),
+                name: Some(view.me.to_string()),
+                generation: Some(generation),
+                quorum: Some(show::quorum(clock, &view.quorum)),
+                members: Some(wanted.map(|view| show::member(clock, view)).collect()),
+                ..WatchLine::default()
+            };
+            (style.written(&id, &line), filter)
+        });
+        let (text, filter) = written.await.ok()?;
+        self.filter = filter;
+        Some(turn.give(text))
     }
 
     fn events(&mut self, lines: &[Arc<str>]) -> Bytes {
@@ -180,7 +210,7 @@ impl Follower {
         for line in lines {
             self.at += 1;
             if self.filter.takes_all() || self.filter.takes(line) {
-                self.write(&mut out, line);
+                self.style.write(&mut out, &self.id(), line);
             }
         }
         out.into()
@@ -190,22 +220,30 @@ impl Follower {
     fn remark(&self, kind: &str) -> Bytes {
         let clock = &self.app.0.clock;
         let time = clock.stamp(clock.now());
-        self.written(&WatchLine { kind: kind.to_owned(), index: self.at, time, ..WatchLine::default() })
+        let line = WatchLine { kind: kind.to_owned(), index: self.at, time, ..WatchLine::default() };
+        self.style.written(&self.id(), &line)
     }
 
-    fn written(&self, line: &WatchLine) -> Bytes {
+    /// Where a reader that has all of this goes on.
+    fn id(&self) -> String {
+        format!("{}-{}", self.generation, self.at)
+    }
+}
+
+impl Style {
+    fn written(self, id: &str, line: &WatchLine) -> Bytes {
         let mut out = String::new();
         // Text and finite numbers always serialize.
         if let Ok(json) = serde_json::to_string(line) {
-            self.write(&mut out, &json);
+            self.write(&mut out, id, &json);
         }
         out.into()
     }
 
-    fn write(&self, out: &mut String, json: &str) {
-        match self.style {
-            Style::Lines => *out += &format!("{json}\n"),
-            Style::Sse => *out += &format!("id: {}-{}\ndata: {json}\n\n", self.generation, self.at),
+    fn write(self, out: &mut String, id: &str, json: &str) {
+        match self {
+            Self::Lines => *out += &format!("{json}\n"),
+            Self::Sse => *out += &format!("id: {id}\ndata: {json}\n\n"),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Wishes: these change something, so the kernel must say who asks.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
-use axum::http::StatusCode;
+use axum::body::{self, Body, Bytes};
+use axum::extract::{Request as HttpRequest, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use heartsay_membership::{Command, LONGEST_RESTART, MemberView, Name, Status};
 use nix::unistd::{Gid, Uid};
@@ -15,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tracing::info;
 
+use super::admission::Origin;
 use super::peer::Peer;
 use super::{App, Problem};
 use crate::daemon::driver::{Request, Scope, Snapshot};
@@ -29,15 +31,15 @@ use crate::types::{
 pub(crate) enum Caller {
     /// A process of this host, by the kernel's word.
     Local(Peer),
-    /// A client over TCP.
-    Remote,
+    /// A client over TCP, at this address.
+    Remote(IpAddr),
 }
 
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(peer) => write!(f, "uid {}", peer.uid),
-            Self::Remote => f.write_str("somebody over TCP"),
+            Self::Remote(_) => f.write_str("somebody over TCP"),
         }
     }
 }
@@ -50,14 +52,56 @@ impl Caller {
     }
 }
 
-type Body = Result<Bytes, BytesRejection>;
+impl Caller {
+    /// With whom its connections are counted.
+    pub(crate) fn origin(&self) -> Origin {
+        match self {
+            Self::Local(peer) => Origin::User(peer.uid.as_raw()),
+            Self::Remote(from) => Origin::at(*from),
+        }
+    }
+}
 
-pub(super) async fn join(
+/// Before a wish is heard: whether its caller may have wishes, and then its body, whole and in time.
+pub(super) async fn admit(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    body: Body,
-) -> Result<Json<JoinResponse>, Problem> {
-    authorize(&app, &caller)?;
+    request: HttpRequest,
+    next: Next,
+) -> Response {
+    if *request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    if let Err(problem) = authorize(&app, &caller) {
+        return problem.into_response();
+    }
+    let (head, body) = request.into_parts();
+    match whole(body).await {
+        Ok(bytes) => next.run(HttpRequest::from_parts(head, Body::from(bytes))).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn whole(body: Body) -> Result<Bytes, Problem> {
+    let read = tokio::time::timeout(BODY_WITHIN, body::to_bytes(body, BODY_LIMIT)).await;
+    let late = |_| {
+        let detail = format!("the body did not come within {} s", BODY_WITHIN.as_secs());
+        Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+    };
+    read.map_err(late)?.map_err(|e| match too_long(&e) {
+        true => {
+            let detail = format!("the body is too long; at most {BODY_LIMIT} bytes are read");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        }
+        false => Problem::bad_request(format!("the body could not be read: {e}")),
+    })
+}
+
+fn too_long(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|e| e.is::<http_body_util::LengthLimitError>())
+}
+
+pub(super) async fn join(State(app): State<App>, body: Bytes) -> Result<Json<JoinResponse>, Problem> {
     let JoinRequest { seeds: wanted, timeout_seconds } = parse(body)?;
     if wanted.is_empty() {
         return Err(Problem::bad_request("seeds is empty: whom to join?"));
@@ -73,13 +117,13 @@ pub(super) async fn join(
     if addresses.is_empty() {
         return Err(Problem::bad_request(errors.join("; ")));
     }
-    let before = app.look(Scope::None).await?.index;
+    let before = app.ask(|reply| Request::Look(Scope::None, reply)).await?.index;
     let mut changes = app.0.event_log.subscribe();
     app.ask(|reply| Request::Command(Command::Join(addresses.clone()), reply)).await??;
     let patience = Duration::try_from_secs_f64(timeout_seconds).unwrap_or_default().min(LONGEST_WAIT);
     let answered = async {
         loop {
-            let snapshot = app.look(Scope::All).await?;
+            let snapshot = app.whole().await?;
             if has_answered(&snapshot, &addresses, before) || changes.changed().await.is_err() {
                 return Ok::<_, Problem>(());
             }
@@ -89,17 +133,12 @@ pub(super) async fn join(
         Ok(result) => result.map(|()| true)?,
         Err(_) => false,
     };
-    let members = app.look(Scope::All).await?.members.len();
+    let members = app.ask(|reply| Request::Look(Scope::None, reply)).await?.known;
     let dialled = addresses.iter().map(ToString::to_string).collect();
     Ok(Json(JoinResponse { dialled, joined, members }))
 }
 
-pub(super) async fn beat(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    body: Body,
-) -> Result<Json<Beat>, Problem> {
-    authorize(&app, &caller)?;
+pub(super) async fn beat(State(app): State<App>, body: Bytes) -> Result<Json<Beat>, Problem> {
     let EmptyRequest {} = parse(body)?;
     let service_watchdog = app.ask(Request::Beat).await?;
     let beat = show::beat(&app.0.clock, &service_watchdog);
@@ -110,9 +149,8 @@ pub(super) async fn beat(
 pub(super) async fn leave(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    body: Body,
+    body: Bytes,
 ) -> Result<Json<LeaveResponse>, Problem> {
-    authorize(&app, &caller)?;
     let EmptyRequest {} = parse(body)?;
     info!(%caller, "asked to leave");
     let farewell = app.ask(Request::Leave).await?;
@@ -122,9 +160,8 @@ pub(super) async fn leave(
 pub(super) async fn restart(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    body: Body,
+    body: Bytes,
 ) -> Result<Json<LeaveResponse>, Problem> {
-    authorize(&app, &caller)?;
     let RestartRequest { within_seconds } = parse(body)?;
     let within = Duration::try_from_secs_f64(within_seconds).ok();
     let Some(within) = within.filter(|within| !within.is_zero() && *within <= LONGEST_RESTART) else {
@@ -141,9 +178,8 @@ pub(super) async fn restart(
 pub(super) async fn forget(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    body: Body,
+    body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    authorize(&app, &caller)?;
     let ForgetRequest { name } = parse(body)?;
     let wanted = Name::new(&name).map_err(|e| Problem::bad_request(format!("{name:?}: {e}")))?;
     info!(%caller, name, "asked to forget");
@@ -155,9 +191,8 @@ pub(super) async fn forget(
 pub(super) async fn reload(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    body: Body,
+    body: Bytes,
 ) -> Result<Json<Reloaded>, Problem> {
-    authorize(&app, &caller)?;
     let EmptyRequest {} = parse(body)?;
     info!(%caller, "asked to reload");
     let (reply, answer) = oneshot::channel();
@@ -170,9 +205,8 @@ pub(super) async fn reload(
 pub(super) async fn tags(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    body: Body,
+    body: Bytes,
 ) -> Result<Json<Member>, Problem> {
-    authorize(&app, &caller)?;
     let TagsRequest { set, delete } = parse(body)?;
     // Keys only: a value may be long, or not for the log.
     let (keys, deleted) = (set.keys().cloned().collect::<Vec<_>>().join(","), delete.join(","));
@@ -181,8 +215,9 @@ pub(super) async fn tags(
     let delete = delete.into_iter().map(|key| (format!("tag/{key}"), None));
     let changes = set.chain(delete).collect();
     app.ask(|reply| Request::Command(Command::Set(changes), reply)).await??;
-    let snapshot = app.look(Scope::All).await?;
-    let myself = snapshot.members.iter().find(|view| view.is_self);
+    let me = app.0.about.name.clone();
+    let snapshot = app.ask(|reply| Request::Look(Scope::One(me), reply)).await?;
+    let myself = snapshot.members.first();
     let myself = myself.ok_or_else(|| Problem::unavailable("this agent is not in its own view"))?;
     Ok(Json(show::member(&app.0.clock, myself)))
 }
@@ -211,12 +246,15 @@ fn authorize(app: &App, caller: &Caller) -> Result<(), Problem> {
     Err(Problem::forbidden(format!("user {uid} may read only; changes are for {those}")))
 }
 
-fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
-    let bytes = body.map_err(|e| Problem::new(e.status(), e.body_text()))?;
-    let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+fn parse<T: DeserializeOwned>(body: Bytes) -> Result<T, Problem> {
+    let bytes: &[u8] = if body.is_empty() { b"{}" } else { &body };
     serde_json::from_slice(bytes)
         .map_err(|e| Problem::bad_request(format!("the body is not what is wanted: {e}")))
 }
 
+/// Largest request body, in bytes: more seeds or tags than any agent has.
+const BODY_LIMIT: usize = 64 * 1024;
+/// From the head of a request to the end of its body.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Longest that a join waits for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);

@@ -39,11 +39,11 @@ impl Beat {
         };
         let mut moments = tokio::time::interval(every);
         moments.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut trouble = None;
+        let (mut trouble, mut kept) = (None, client.keep());
         loop {
             moments.tick().await;
             let now = match self.well(every).await {
-                Ok(()) => match client.post("/v1/beat", &json!({}), Duration::ZERO).await {
+                Ok(()) => match kept.post("/v1/beat", &json!({})).await {
                     Ok(_) => None,
                     // It may be starting, or between two lives.
                     Err(error) if error.may_pass() => Some(error.to_string()),

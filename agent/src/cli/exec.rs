@@ -179,9 +179,11 @@ async fn follow(client: &Client, news: &Notify, to: &watch::Sender<Sight>) -> Cl
 }
 
 async fn ask(client: &Client, clock: &Clock, news: &Notify, to: &watch::Sender<Sight>) -> ClientError {
+    let (mut began, mut kept) = (clock.now(), client.keep());
     loop {
         let before = clock.now();
-        let asked = client.get_within("/v1/quorum", ANSWER).await;
+        let left = ANSWER.saturating_sub(before.since(began));
+        let asked = kept.get_within("/v1/quorum", left.max(SHORTEST)).await;
         match asked.and_then(|answer| client.read::<Quorum>(&answer)) {
             Ok(quorum) => {
                 // What was left was left after the question: so this is never later than the end of the proof.
@@ -191,6 +193,11 @@ async fn ask(client: &Client, clock: &Clock, news: &Notify, to: &watch::Sender<S
                     () = tokio::time::sleep(pause(left)) => {}
                     () = news.notified() => {}
                 }
+                began = clock.now();
+            }
+            // Too many connections: that says nothing of quorum. It counts as an answer that has not come yet.
+            Err(error) if error.is_busy() && clock.now().since(began) < ANSWER => {
+                tokio::time::sleep(RETRY).await;
             }
             Err(error) => return error,
         }

@@ -152,7 +152,8 @@ impl Driver {
     fn snapshot(&self, scope: &Scope) -> Snapshot {
         let (now, node, reporter) = (self.now(), self.shell.node(), &self.reporter);
         let outside = node.outside();
-        Snapshot {
+        let mut snapshot = Snapshot {
+            took: Duration::ZERO,
             at: now,
             index: reporter.event_log.newest(),
             me: node.me().clone(),
@@ -169,7 +170,9 @@ impl Driver {
             outside,
             leaving: node.is_leaving(),
             service_watchdog: reporter.service_watchdog,
-        }
+        };
+        snapshot.took = self.now().since(now);
+        snapshot
     }
 
     fn now(&self) -> Instant {

@@ -30,10 +30,11 @@ use tracing::{error, info, warn};
 use crate::api::admission::{Admission, Limits};
 use crate::api::renewal::{self, Renewed};
 use crate::api::socket::Socket;
+use crate::api::views::Views;
 use crate::api::{self, About, App, Context, Reload};
 use crate::daemon::advertise::Advertiser;
 use crate::daemon::driver::{
-    Driver, LoopState, Mismatches, Notice, Reporter, Request, Scope, ServiceWatchdog, disk_report,
+    Driver, LoopState, Mismatches, Notice, Reporter, Request, ServiceWatchdog, disk_report,
 };
 use crate::daemon::hooks::{self, Hooks, Runs};
 use crate::daemon::log::Log;
@@ -169,7 +170,7 @@ impl Agent {
 
     async fn supervise(mut self, mut signals: Signals) -> anyhow::Result<ExitCode> {
         // The protocol itself answers. Other members need not be there yet: the first host of a cluster is ready alone.
-        if self.app.look(Scope::None).await.is_ok() {
+        if self.app.brief().await.is_ok() {
             notify::ready();
         }
         let mut stop = Stop::No;
@@ -362,7 +363,7 @@ impl Agent {
     fn dump(&self) {
         let app = self.app.clone();
         tokio::spawn(async move {
-            let Ok(snapshot) = app.look(Scope::All).await else { return };
+            let Ok(snapshot) = app.whole().await else { return };
             info!(members = snapshot.members.len(), quorum = %snapshot.quorum.quorum, reason = snapshot.quorum.reason, index = snapshot.index, "state");
             for condition in app.0.event_log.conditions() {
                 info!(condition, "state");
@@ -516,6 +517,7 @@ fn app(
     let (requests, inbox) = mpsc::channel(REQUESTS);
     let (wishes, reloads) = mpsc::channel(1);
     let about = About {
+        name: me.name.clone(),
         generation: me.generation,
         cluster: settings.machine.cluster.id().to_owned(),
         profile: settings.profile_word().to_owned(),
@@ -533,6 +535,7 @@ fn app(
         settings: RwLock::new(settings.shown.clone()),
         about,
         hook_runs: Arc::new(Runs::default()),
+        views: Views::new(),
         on_socket: Arc::new(Admission::new(ON_SOCKET)),
         over_tcp: Arc::new(Admission::new(OVER_TCP)),
         reloads: wishes,
@@ -673,10 +676,24 @@ async fn until(limit: Option<tokio::time::Instant>) {
     }
 }
 
-/// Every watcher of a host and as many questions beside them; far below the usual limit of 1,024 descriptors.
-const ON_SOCKET: Limits = Limits { connections: 512, reserved: 16, streams: 256 };
+/// Every watcher of a host and as many questions beside them, and less than half of both for one user; far below the usual limit of 1,024 descriptors.
+const ON_SOCKET: Limits = Limits {
+    connections: 512,
+    reserved: 16,
+    connections_of_one: 192,
+    streams: 256,
+    streams_of_one: 96,
+    answers: 16,
+};
 /// Scrapers and a few watchers. Nothing can be changed there, so no place is kept for changes.
-const OVER_TCP: Limits = Limits { connections: 64, reserved: 0, streams: 32 };
+const OVER_TCP: Limits = Limits {
+    connections: 64,
+    reserved: 0,
+    connections_of_one: 32,
+    streams: 32,
+    streams_of_one: 16,
+    answers: 4,
+};
 /// Wishes for a reload that may wait for another.
 const RELOADS: usize = 16;
 /// Questions that may wait for the driver; more wait before the door.

@@ -31,6 +31,7 @@ pub struct Plan {
     socket: PathBuf,
     state_dir: PathBuf,
     bind: bool,
+    wrapper: Vec<String>,
     flags: Vec<String>,
     variables: Vec<(String, String)>,
 }
@@ -51,6 +52,7 @@ pub fn plan(name: &str) -> Plan {
         state_dir: dir.path().join("state"),
         bind: true,
         dir,
+        wrapper: Vec::new(),
         flags: Vec::new(),
         variables: Vec::new(),
     }
@@ -90,6 +92,12 @@ impl Plan {
 
     pub fn with_state_dir(mut self, dir: &Path) -> Self {
         self.state_dir = dir.to_owned();
+        self
+    }
+
+    /// Starts it by this command, which has to become the agent.
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -134,7 +142,15 @@ impl Plan {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_heartsay"));
+        let heartsay = env!("CARGO_BIN_EXE_heartsay");
+        let mut command = match self.wrapper.split_first() {
+            Some((wrapper, words)) => {
+                let mut command = Command::new(wrapper);
+                command.args(words).arg(heartsay);
+                command
+            }
+            None => Command::new(heartsay),
+        };
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HEARTSAY_")) {
             command.env_remove(name);
         }
@@ -319,7 +335,7 @@ pub fn speak(
 ) -> io::Result<Response> {
     let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
     );
     stream.write_all(head.as_bytes())?;
     // Refused bodies may not be read to the end.

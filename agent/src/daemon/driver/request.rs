@@ -44,6 +44,8 @@ pub(crate) enum Scope {
 pub(crate) struct Snapshot {
     /// When.
     pub(crate) at: Instant,
+    /// How long the loop was kept from its other work.
+    pub(crate) took: Duration,
     /// The last event that is part of it.
     pub(crate) index: u64,
     /// Our name.
