@@ -24,6 +24,7 @@ use nix::unistd::Gid;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::filter::Targets;
 
+use crate::api::peer::is_nogroup;
 use crate::daemon::advertise::{self, Advertise};
 use crate::types::WatchLine;
 pub(crate) use error::{SettingsError, SettingsErrors};
@@ -387,6 +388,10 @@ fn socket(r: &mut Reader) -> Result<SocketSettings, Failed> {
     let mode = r.need("socket_mode", None, values::mode);
     let group = r.group("socket_group");
     let admin_group = r.group("admin_group");
+    if matches!(admin_group, Ok(Some(group)) if is_nogroup(group)) {
+        let problem = "is the group of all that have no group here, and so of users nobody has chosen";
+        r.refuse("admin_group", problem, "make a group of its own");
+    }
     Ok(SocketSettings { path: path?, mode: mode?, group: group?, admin_group: admin_group? })
 }
 

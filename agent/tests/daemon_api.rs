@@ -390,7 +390,7 @@ fn others_may_read_and_only_admins_may_change() {
     // 4242 is in no database of users: what a unit's SupplementaryGroups= gives counts all the same.
     for (flags, groups, may_change) in [
         (&[][..], "4242", false),
-        (&["--admin-group", "65534"][..], "4242", true),
+        (&["--admin-group", "4244"][..], "4242", true),
         (&["--admin-group", "4242"][..], "4243", false),
         (&["--admin-group", "4242"][..], "4243,4242", true),
     ] {
@@ -402,7 +402,7 @@ fn others_may_read_and_only_admins_may_change() {
         fs::copy(env!("CARGO_BIN_EXE_heartsay"), &program).unwrap();
         let as_another_user = |args: &[&str]| {
             let mut command = Command::new("setpriv");
-            command.args(["--reuid=65534", "--regid=65534", &format!("--groups={groups}")]);
+            command.args(["--reuid=65534", "--regid=4244", &format!("--groups={groups}")]);
             command.arg(&program).arg("--socket").arg(agent.plan.socket()).args(args);
             command.current_dir("/").output().unwrap()
         };

@@ -15,7 +15,7 @@ pub(crate) mod views;
 
 mod filter;
 pub(crate) mod metrics;
-mod peer;
+pub(crate) mod peer;
 mod problem;
 mod reads;
 mod watch;

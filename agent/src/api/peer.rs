@@ -34,10 +34,39 @@ impl Peer {
         Ok(Self { uid: Uid::from_raw(peer.uid()), gid: Gid::from_raw(peer.gid()), groups })
     }
 
-    /// Whether it was in this group.
-    pub(crate) fn is_in(&self, group: Gid) -> bool {
-        self.gid == group || self.groups.contains(&group.as_raw())
+    /// Whether it was of the user that this process is of.
+    pub(crate) fn is_our_user(&self) -> bool {
+        self.uid == Uid::effective() && !means_anybody(self.uid)
     }
+
+    /// Whether it was in this group. In that of all groups that have no number here, none is.
+    pub(crate) fn is_in(&self, group: Gid) -> bool {
+        !is_nogroup(group) && (self.gid == group || self.groups.contains(&group.as_raw()))
+    }
+}
+
+/// Whether the kernel says this group also of those that have no number in this user namespace (the overflow group).
+/// Nowhere a group whose members share anything.
+pub(crate) fn is_nogroup(group: Gid) -> bool {
+    group.as_raw() == OVERFLOW || setting("/proc/sys/kernel/overflowgid") == Some(group.as_raw())
+}
+
+/// The same of a user, where there can be users without a number. Elsewhere it is a user like any other, as which an agent
+/// may run.
+fn means_anybody(user: Uid) -> bool {
+    let overflow =
+        user.as_raw() == OVERFLOW || setting("/proc/sys/kernel/overflowuid") == Some(user.as_raw());
+    overflow && !has_all_users(&std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default())
+}
+
+/// Whether a user namespace with this map has a number for each user.
+fn has_all_users(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// `None` where /proc does not show it.
+fn setting(path: &str) -> Option<u32> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// The supplementary groups of the process that connected `socket`.
@@ -68,6 +97,9 @@ fn groups(socket: &impl AsFd) -> io::Result<Vec<libc::gid_t>> {
 /// Room for the groups of nearly all processes; the kernel allows 65,536.
 const USUAL: usize = 32;
 
+/// What the kernel says of a user or group without a number, if it is not set otherwise.
+const OVERFLOW: u32 = 65_534;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +113,19 @@ mod tests {
         let own: Vec<_> = nix::unistd::getgroups().unwrap().into_iter().map(Gid::as_raw).collect();
         assert_eq!(peer.groups.to_vec(), own);
         assert!(!peer.is_in(Gid::from_raw(4_000_000_000)));
+    }
+
+    #[tokio::test]
+    async fn no_peer_is_in_the_group_of_those_without_a_number() {
+        let (a, _b) = UnixStream::pair().unwrap();
+        let everywhere =
+            Peer { gid: Gid::from_raw(OVERFLOW), groups: [OVERFLOW].into(), ..Peer::of(&a).unwrap() };
+        assert!(!everywhere.is_in(Gid::from_raw(OVERFLOW)));
+    }
+
+    #[test]
+    fn only_the_first_user_namespace_has_all_users() {
+        assert!(has_all_users("         0          0 4294967295\n"));
+        assert!(!has_all_users("         0     100000      65536\n") && !has_all_users(""));
     }
 }

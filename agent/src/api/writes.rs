@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use heartsay_membership::{Command, LONGEST_RESTART, MemberView, Name, Status};
-use nix::unistd::{Gid, Uid};
+use nix::unistd::Gid;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tracing::info;
@@ -48,7 +48,7 @@ impl Caller {
     /// Root, the agent's own user, and members of the admin group.
     pub(crate) fn may_change(&self, admins: Option<Gid>) -> bool {
         let Self::Local(peer) = self else { return false };
-        peer.uid.is_root() || peer.uid == Uid::effective() || admins.is_some_and(|group| peer.is_in(group))
+        peer.uid.is_root() || peer.is_our_user() || admins.is_some_and(|group| peer.is_in(group))
     }
 }
 
