@@ -57,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) seeds: Vec<String>,
     /// TCP address for reads.
     pub(crate) http_listen: Option<SocketAddr>,
+    /// Further names of that listener.
+    pub(crate) http_hosts: Vec<String>,
     /// How often the local service has to beat.
     pub(crate) beat_within: Option<Duration>,
     /// Commands to run.
@@ -306,6 +308,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let datagram = r.need("datagram_size", None, values::datagram_size);
     let max_members = r.need("max_members", None, values::max_members);
     let http_listen = r.read("http_listen", None, |text| values::listen(text, DEFAULT_PORT + 1));
+    let http_hosts = r.hosts();
     let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
     let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
     let electorate = r.read("expected", None, values::electorate);
@@ -338,6 +341,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
         advertise: advertise?,
         seeds: seeds?,
         http_listen: http_listen?,
+        http_hosts: http_hosts?,
         beat_within: beat_within?,
         hooks: hooks?,
         state_dir: state_dir?,

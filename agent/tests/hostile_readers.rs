@@ -215,6 +215,49 @@ fn a_caller_that_may_not_change_anything_is_told_before_its_body_is_read() {
     assert!(answer.contains(" 403 "), "{answer}");
 }
 
+/// The first line and the rest of what the agent answers to this request over TCP.
+fn over_tcp(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+#[test]
+fn a_web_page_that_calls_the_agent_by_another_name_gets_nothing() {
+    let plan = plan("a");
+    let address = format!("{}:4328", plan.ip);
+    let own = plan.ip.to_string();
+    let agent = plan.flags(&["--http-listen", &address, "--http-host", "metrics.example.net"]).start();
+    let ask = |host: &str| {
+        let head = format!("GET /v1/members HTTP/1.1\r\nConnection: close\r\nHost: {host}\r\n\r\n");
+        over_tcp(&address, &head)
+    };
+    let this_host = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    for host in [&own, &address, "localhost", "LOCALHOST:4328", "metrics.example.net:4328", &this_host] {
+        assert!(ask(host).starts_with("HTTP/1.1 200 "), "{host}: {}", ask(host));
+    }
+    for host in
+        ["evil.example", "evil.example:4328", "127.0.0.1.evil.example", "192.0.2.1", "a b", "localhost@evil"]
+    {
+        let answer = ask(host);
+        assert!(
+            answer.starts_with("HTTP/1.1 421 ") || answer.starts_with("HTTP/1.1 400 "),
+            "{host}: {answer}"
+        );
+        assert!(!answer.contains("\"members\""), "{host}: {answer}");
+    }
+    assert!(ask("evil.example").contains("http_hosts"));
+    let absolute =
+        "GET http://evil.example/v1/members HTTP/1.1\r\nConnection: close\r\nHost: localhost\r\n\r\n";
+    assert!(over_tcp(&address, absolute).starts_with("HTTP/1.1 421 "));
+    // No browser leaves it out, and some probes do.
+    assert!(over_tcp(&address, "GET /livez HTTP/1.0\r\n\r\n").contains(" 200 "));
+    assert_eq!(agent.get("/livez")["status"], "live", "on the socket every name is ours");
+}
+
 #[test]
 fn readers_over_tcp_take_no_place_of_the_socket() {
     let plan = plan("a").flags(&["--expected", "1", "--beat-within", "10m"]);

@@ -14,6 +14,7 @@ pub(crate) mod tag;
 pub(crate) mod views;
 
 mod filter;
+pub(crate) mod host;
 pub(crate) mod metrics;
 pub(crate) mod peer;
 mod problem;
@@ -85,6 +86,8 @@ pub(crate) struct Context {
 pub(crate) struct About {
     /// Our name.
     pub(crate) name: Name,
+    /// How clients over TCP may call us.
+    pub(crate) hosts: host::HostNames,
     /// Our generation at start.
     pub(crate) generation: u64,
     /// Cluster id.
@@ -170,5 +173,6 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(problem::unknown_path)
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(middleware::from_fn(server::length_limits))
+        .layer(middleware::from_fn_with_state(app.clone(), host::known_host))
         .with_state(app)
 }

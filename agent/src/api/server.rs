@@ -166,7 +166,8 @@ impl Door for TcpListener {
 
     async fn open(&self) -> io::Result<(TcpStream, Caller)> {
         let (stream, from) = self.accept().await?;
-        Ok((stream, Caller::Remote(from.ip())))
+        let at = stream.local_addr()?.ip();
+        Ok((stream, Caller::Remote { from: from.ip(), at }))
     }
 }
 

@@ -31,15 +31,20 @@ use crate::types::{
 pub(crate) enum Caller {
     /// A process of this host, by the kernel's word.
     Local(Peer),
-    /// A client over TCP, at this address.
-    Remote(IpAddr),
+    /// A client over TCP.
+    Remote {
+        /// Its address.
+        from: IpAddr,
+        /// That of ours to which it came.
+        at: IpAddr,
+    },
 }
 
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(peer) => write!(f, "uid {}", peer.uid),
-            Self::Remote(_) => f.write_str("somebody over TCP"),
+            Self::Remote { .. } => f.write_str("somebody over TCP"),
         }
     }
 }
@@ -57,7 +62,7 @@ impl Caller {
     pub(crate) fn origin(&self) -> Origin {
         match self {
             Self::Local(peer) => Origin::User(peer.uid.as_raw()),
-            Self::Remote(from) => Origin::at(*from),
+            Self::Remote { from, .. } => Origin::at(*from),
         }
     }
 }

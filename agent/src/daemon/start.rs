@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::api::admission::{Admission, Limits};
+use crate::api::host::HostNames;
 use crate::api::renewal::{self, Renewed};
 use crate::api::socket::Socket;
 use crate::api::views::Views;
@@ -518,6 +519,7 @@ fn app(
     let (wishes, reloads) = mpsc::channel(1);
     let about = About {
         name: me.name.clone(),
+        hosts: HostNames::new(&settings.http_hosts),
         generation: me.generation,
         cluster: settings.machine.cluster.id().to_owned(),
         profile: settings.profile_word().to_owned(),

@@ -139,6 +139,19 @@ impl Reader {
         })
     }
 
+    /// Names of the HTTP listener, each of which can be a name.
+    pub(super) fn hosts(&mut self) -> Result<Vec<String>, Failed> {
+        let (hosts, origin) = match self.layers.0.get("http_hosts") {
+            Some(Given { raw: Raw::Many(hosts), origin }) => (hosts.clone(), origin.clone()),
+            _ => (Vec::new(), Origin::Default),
+        };
+        self.show("http_hosts", (!hosts.is_empty()).then(|| hosts.join(",")), &origin);
+        let Some(wrong) = hosts.iter().find(|host| !values::is_host(host)) else { return Ok(hosts) };
+        let problem = format!("{wrong:?} is no host name without a port");
+        self.errors.push(SettingsError::usage("http_hosts", origin, problem, &remedy("http_hosts")));
+        Err(Failed)
+    }
+
     /// The seeds, each of which is well-formed.
     pub(super) fn seeds(&mut self) -> Result<Vec<String>, Failed> {
         let (seeds, origin) = match self.layers.0.get("seeds") {

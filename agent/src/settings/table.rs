@@ -204,6 +204,18 @@ pub(crate) const ROWS: &[Row] = &[
         reload: false,
     },
     Row {
+        key: "http_hosts",
+        flag: "http-host",
+        env: "HEARTSAY_HTTP_HOSTS",
+        value: "NAME",
+        heading: NET,
+        kind: Kind::Many,
+        default: Default::Found("none further"),
+        help: "Name by which clients call http_listen, beside its address, localhost and the name of this host; repeat for more. \
+               Requests for other names are refused, so that no web page can read here by way of a browser.",
+        reload: false,
+    },
+    Row {
         key: "profile",
         flag: "profile",
         env: "HEARTSAY_PROFILE",

@@ -141,6 +141,12 @@ pub(super) fn socket(text: &str) -> Result<PathBuf, String> {
     Ok(path)
 }
 
+/// Whether `text` can be the name or the address of a host.
+pub(super) fn is_host(text: &str) -> bool {
+    let name = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    !text.is_empty() && (name(text) || text.parse::<IpAddr>().is_ok())
+}
+
 /// What is in a key file, and whether all users can read it.
 pub(super) fn key_text(file: &str) -> Result<(Vec<u8>, u32), String> {
     let text = std::fs::read(file).map_err(|e| format!("cannot be read: {e}"))?;
