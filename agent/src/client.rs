@@ -253,7 +253,7 @@ impl Watch {
 
 type Sender = http1::SendRequest<Full<Bytes>>;
 
-/// One connection, kept for request after request: whoever has a place need not find one each time. Made anew when the agent
+/// One connection, kept for request after request, so that not each of them has to find a place. Made anew when the agent
 /// has closed it.
 #[derive(Debug)]
 pub(crate) struct Kept {

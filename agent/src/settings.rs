@@ -226,8 +226,8 @@ fn unknown_among(names: impl Iterator<Item = String>) -> Vec<String> {
 /// What is wrong with the file, without its content.
 pub(crate) fn key_ids(file: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = file.display();
-    let keyring = values::key_text(&file.to_string_lossy()).and_then(|text| values::keyring(&text));
-    let keyring = keyring.map_err(|e| anyhow::anyhow!("{shown} {e}"))?;
+    let found = values::key_file(&file.to_string_lossy()).map_err(|e| anyhow::anyhow!("{shown} {e}"))?;
+    let keyring = values::keyring(&found).map_err(|e| anyhow::anyhow!("{shown} {e}"))?;
     Ok(keyring.keys().iter().map(|key| key.id().get()).collect())
 }
 
@@ -393,7 +393,7 @@ fn socket(r: &mut Reader) -> Result<SocketSettings, Failed> {
     let group = r.group("socket_group");
     let admin_group = r.group("admin_group");
     if matches!(admin_group, Ok(Some(group)) if is_nogroup(group)) {
-        let problem = "is the group of all that have no group here, and so of users nobody has chosen";
+        let problem = "stands for every group that has no number here, and so names no users";
         r.refuse("admin_group", problem, "make a group of its own");
     }
     Ok(SocketSettings { path: path?, mode: mode?, group: group?, admin_group: admin_group? })

@@ -5,13 +5,14 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use nix::libc;
 use nix::sys::socket::{getsockopt, sockopt};
-use nix::unistd::Gid;
+use nix::unistd::{Gid, Uid};
 use parking_lot::Mutex;
 use socket2::{Domain, SockAddr, Type};
 use tracing::{info, warn};
@@ -139,13 +140,18 @@ impl Drop for Socket {
 
 fn lock(path: &Path) -> anyhow::Result<File> {
     let lock = lock_path(path);
+    let refused = || format!("cannot lock the socket {} (by {})", path.display(), lock.display());
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(0o600)
+        // Where others may make files, a link or a pipe may lie in wait.
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(&lock)
-        .with_context(|| format!("cannot lock the socket {} (by {})", path.display(), lock.display()))?;
+        .with_context(refused)?;
+    only_ours(&file).with_context(refused)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -162,6 +168,19 @@ fn lock(path: &Path) -> anyhow::Result<File> {
     let _ = file.rewind();
     let _ = writeln!(file, "{}", std::process::id());
     Ok(file)
+}
+
+/// We write to it. So it must not be a file of another user, nor one with another name.
+fn only_ours(file: &File) -> anyhow::Result<()> {
+    let found = file.metadata()?;
+    if !found.is_file() || found.nlink() > 1 {
+        bail!("it is a link, or no plain file; remove it");
+    }
+    let owner = Uid::from_raw(found.uid());
+    if !owner.is_root() && owner != Uid::effective() {
+        bail!("it belongs to user {owner}; remove it");
+    }
+    Ok(())
 }
 
 /// Removes what a dead agent left at the path.
@@ -276,6 +295,24 @@ mod tests {
         let refused = socket.renew().unwrap_err().to_string();
         assert!(refused.contains("belongs to a running process"), "{refused}");
         assert!(other.is_there() && !socket.is_there());
+    }
+
+    #[test]
+    fn a_lock_that_is_a_link_leads_to_no_other_file() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(path(&dir).parent().unwrap()).unwrap();
+        let (precious, lock) = (dir.path().join("precious"), lock_path(&path(&dir)));
+        fs::write(&precious, "content").unwrap();
+        std::os::unix::fs::symlink(&precious, &lock).unwrap();
+        assert!(Socket::bind(&path(&dir), 0o600, None).is_err());
+        fs::remove_file(&lock).unwrap();
+        fs::hard_link(&precious, &lock).unwrap();
+        let refused = format!("{:#}", Socket::bind(&path(&dir), 0o600, None).unwrap_err());
+        assert!(refused.contains("is a link"), "{refused}");
+        assert_eq!(fs::read(&precious).unwrap(), b"content");
+        fs::remove_file(&lock).unwrap();
+        nix::unistd::mkfifo(&lock, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(Socket::bind(&path(&dir), 0o600, None).is_err());
     }
 
     #[test]

@@ -11,7 +11,8 @@ use nix::unistd::Gid;
 
 use super::layers::{self, Given, Layers, Raw};
 use super::table::{self, Default};
-use super::{AgentArgs, Origin, SettingsError, Shown, values};
+use super::values::{self, KeyFileError};
+use super::{AgentArgs, Origin, SettingsError, Shown};
 use crate::daemon::hooks::{OCCASIONS, occasion};
 
 /// Marks that the error has been noted already.
@@ -207,9 +208,10 @@ impl Reader {
         let Some(file) = self.read("key_file", None, |text| Ok::<_, String>(text.to_owned()))? else {
             return Ok(None);
         };
-        let keyring = match values::key_text(&file) {
-            Ok(text) => values::keyring(&text).map_err(|e| (e, true)),
-            Err(e) => Err((e, false)),
+        let keyring = match values::key_file(&file) {
+            Ok(found) => found.check_owner().and_then(|()| values::keyring(&found)).map_err(|e| (e, true)),
+            Err(KeyFileError::Wrong(e)) => Err((e, true)),
+            Err(KeyFileError::Unreadable(e)) => Err((e, false)),
         };
         keyring.map(Some).map_err(|(e, usage)| {
             let (key, problem) = ("key_file".to_owned(), format!("{file:?}: {e}"));

@@ -1,12 +1,15 @@
 //! The shapes of single values, and defaults that are found out at start.
 
-use std::io;
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use heartsay_membership::{Electorate, ElectorateError, Name, Profile};
 use heartsay_proto::{Budget, Keyring};
+use nix::libc;
 use nix::unistd::{Gid, Group, Uid};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -147,17 +150,73 @@ pub(super) fn is_host(text: &str) -> bool {
     !text.is_empty() && (name(text) || text.parse::<IpAddr>().is_ok())
 }
 
-/// What is in a key file, and whether all users can read it.
-pub(super) fn key_text(file: &str) -> Result<(Vec<u8>, u32), String> {
-    let text = std::fs::read(file).map_err(|e| format!("cannot be read: {e}"))?;
-    let mode = std::fs::metadata(file).map_err(|e| format!("cannot be examined: {e}"))?.permissions().mode();
-    Ok((text, mode))
+/// A key file, as it was when it was opened.
+#[derive(Debug)]
+pub(super) struct KeyFile {
+    text: Vec<u8>,
+    mode: u32,
+    owner: Uid,
+}
+
+/// Reads a key file. Links are followed, as the secrets of Kubernetes need it, if they are root's or ours.
+pub(super) fn key_file(path: &str) -> Result<KeyFile, KeyFileError> {
+    let unreadable = |e: io::Error| KeyFileError::Unreadable(format!("cannot be read: {e}"));
+    let link = std::fs::symlink_metadata(path).map_err(unreadable)?;
+    if link.is_symlink() && !is_trusted(Uid::from_raw(link.uid())) {
+        return Err(KeyFileError::Wrong(format!("is a link of user {}; {OWNER}", link.uid())));
+    }
+    // A pipe would be waited for.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unreadable)?;
+    let found = file.metadata().map_err(unreadable)?;
+    if !found.is_file() {
+        return Err(KeyFileError::Wrong("is no plain file".to_owned()));
+    }
+    let mut text = Vec::new();
+    file.take(LONGEST_KEY_FILE + 1).read_to_end(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > LONGEST_KEY_FILE {
+        let detail = format!("is longer than {LONGEST_KEY_FILE} bytes, which no list of keys is");
+        return Err(KeyFileError::Wrong(detail));
+    }
+    Ok(KeyFile { text, mode: found.permissions().mode(), owner: Uid::from_raw(found.uid()) })
+}
+
+impl KeyFile {
+    /// Whether it is a file of those that this process trusts, which is what an agent needs.
+    pub(super) fn check_owner(&self) -> Result<(), String> {
+        match is_trusted(self.owner) {
+            true => Ok(()),
+            false => Err(format!("belongs to user {}; {OWNER}", self.owner)),
+        }
+    }
+}
+
+fn is_trusted(owner: Uid) -> bool {
+    owner.is_root() || owner == Uid::effective()
+}
+
+/// Why there are no keys.
+#[derive(Debug)]
+pub(super) enum KeyFileError {
+    /// That may pass.
+    Unreadable(String),
+    /// That does not.
+    Wrong(String),
+}
+
+impl fmt::Display for KeyFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Unreadable(why) | Self::Wrong(why)) = self;
+        f.write_str(why)
+    }
 }
 
 /// Reads the text of a key file. Errors name the line and never what is written there.
-pub(super) fn keyring((text, mode): &(Vec<u8>, u32)) -> Result<Keyring, String> {
+pub(super) fn keyring(KeyFile { text, mode, .. }: &KeyFile) -> Result<Keyring, String> {
     if mode & 0o007 != 0 {
         return Err(format!("is open to everybody (mode {:04o}); run chmod o-rwx on it", mode & 0o777));
+    }
+    if mode & 0o020 != 0 {
+        return Err(format!("can be changed by its group (mode {:04o}); run chmod g-w on it", mode & 0o777));
     }
     let text = std::str::from_utf8(text).map_err(|_| {
         "is no text; each line is a key in base64, as \"heartsay keygen\" writes it".to_owned()
@@ -235,6 +294,11 @@ const LAST_AGREED: &str = "last-agreed";
 /// As the system has it (`sun_path`), less the zero at the end.
 const LONGEST_SOCKET: usize = 107;
 
+/// Ends the sentence of a key file of another user.
+const OWNER: &str = "only files of root and of the user that runs the agent are taken";
+/// In bytes; a thousand keys.
+const LONGEST_KEY_FILE: u64 = 64 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,7 +340,7 @@ mod tests {
     fn a_key_file_may_begin_with_a_byte_order_mark() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), format!("\u{feff}{}=\n", "A".repeat(43))).unwrap();
-        assert!(key_text(file.path().to_str().unwrap()).and_then(|text| keyring(&text)).is_ok());
+        assert!(key_file(file.path().to_str().unwrap()).is_ok_and(|found| keyring(&found).is_ok()));
     }
 
     #[test]
