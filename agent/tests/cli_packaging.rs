@@ -26,6 +26,36 @@ fn the_example_file_explains_every_setting_and_no_other() {
 }
 
 #[test]
+fn the_unit_lets_the_agent_see_the_groups_of_its_callers() {
+    let unit = std::fs::read_to_string(packaging("heartsay.service")).unwrap();
+    // In a user namespace all of them look alike.
+    for line in unit.lines() {
+        assert!(!line.starts_with("PrivateUsers="), "{line}");
+    }
+    let manifest = std::fs::read_to_string(packaging("kubernetes.yaml")).unwrap();
+    assert!(!manifest.contains("hostUsers: false"));
+}
+
+#[test]
+fn no_example_puts_a_name_of_another_host_where_an_option_may_stand() {
+    let docs = packaging("../../docs");
+    let files = ["program.md", "operations.md", "try.md", "embed.md"].map(|name| docs.join(name));
+    for file in files.into_iter().chain([packaging("heartsay.toml"), packaging("../../README.md")]) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for variable in ["NAME", "REASON", "CHANGED"] {
+            for command in
+                ["logger", "echo", "mail", "wall", "notify-send", "heartsay why", "heartsay forget"]
+            {
+                let example = format!("{command} \"$HEARTSAY_{variable}");
+                assert!(!text.contains(&example), "{}: {example}", file.display());
+            }
+            // Not quoted is worse.
+            assert!(!text.contains(&format!(" $HEARTSAY_{variable}")), "{}: {variable}", file.display());
+        }
+    }
+}
+
+#[test]
 fn every_default_of_the_example_file_can_be_uncommented() {
     let text = std::fs::read_to_string(packaging("heartsay.toml")).unwrap();
     let dir = tempfile::tempdir().unwrap();

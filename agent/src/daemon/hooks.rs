@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::escape::escape;
 use crate::event_log::{EventLog, Missed};
 use crate::group::Group;
 use crate::show;
@@ -338,7 +339,8 @@ pub(crate) fn environment(line: &WatchLine) -> Vec<(&'static str, String)> {
         ("HEARTSAY_STATUS", text(&line.status)),
         ("HEARTSAY_FENCED", line.fenced.map(|fenced| fenced.to_string()).unwrap_or_default()),
         ("HEARTSAY_CHANGED", line.changed.as_deref().unwrap_or_default().join(" ")),
-        ("HEARTSAY_REASON", text(&line.reason)),
+        // A sentence with words of others in it. On one line, and without a zero byte, which no environment can hold.
+        ("HEARTSAY_REASON", escape(line.reason.as_deref().unwrap_or_default()).into_owned()),
         ("HEARTSAY_QUORUM", line.quorum.as_ref().map(|q| q.quorum.clone()).unwrap_or_default()),
     ]
 }
@@ -405,6 +407,13 @@ mod tests {
     fn job(name: &'static str) -> Job {
         let line = event("member-down", None);
         Job { name, index: 1, environment: environment(&line), json: "{}".into() }
+    }
+
+    #[test]
+    fn a_reason_is_one_line_in_the_environment() {
+        let reason = Some("it says \n\0\u{1b}[2J".to_owned());
+        let told = environment(&WatchLine { reason, ..event("member-down", None) });
+        assert!(told.contains(&("HEARTSAY_REASON", "it says \\n\\u{0}\\u{1b}[2J".to_owned())), "{told:?}");
     }
 
     #[tokio::test]
