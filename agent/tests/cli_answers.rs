@@ -151,11 +151,23 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
         for text in [stdout(&output), stderr(&output)] {
             let bad = text.chars().find(|c| {
                 (c.is_control() && *c != '\n')
-                    || matches!(*c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+                    || matches!(*c, '\u{61c}' | '\u{feff}' | '\u{e0041}' | '\u{fe0f}' | '\u{3164}' | '\u{2028}')
+                    || matches!(*c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
             });
             assert_eq!(bad, None, "{verb} {args:?}:\n{text:?}");
             assert!(!text.lines().any(|line| line.starts_with("FORGED")), "{verb} {args:?}:\n{text}");
         }
+    }
+    // Where we paint ourselves, others do not.
+    for verb in
+        [&["members"][..], &["status"], &["why", "n3"], &["phi"], &["quorum"], &["watch", "--no-reconnect"]]
+    {
+        let painted = fake.command(verb).env("CLICOLOR_FORCE", "1").output().unwrap();
+        let painted = stdout(&painted);
+        assert!(painted.contains("\x1b[") || verb[0] == "phi", "{verb:?} has no colours: {painted}");
+        let foreign =
+            ["\x1b]", "\x1b[2J", "\x1b[7m", "\u{9b}"].iter().find(|sequence| painted.contains(**sequence));
+        assert_eq!(foreign, None, "{verb:?}: {painted:?}");
     }
     // Programs get what was said, to the letter.
     let json = stdout(&fake.heartsay(&["members", "-o", "json"]));
@@ -1077,7 +1089,7 @@ fn poisoned(value: &Value) -> Value {
 }
 
 /// A line that is forged, an escape sequence in seven and in eight bits, and what turns or hides text.
-const DIRT: &str = "\nFORGED\r\x1b]0;owned\x07\x1b[2J\u{9b}2J\u{202e}\u{2066}\u{200b}\u{feff}\x7f";
+const DIRT: &str = "\nFORGED\r\x1b]0;owned\x07\x1b[2J\x1b[7m\u{9b}2J\u{202e}\u{2066}\u{200b}\u{feff}\u{61c}\u{e0041}\u{fe0f}\u{3164}\u{2028}\x7f";
 
 /// A command whose output is read while it runs; killed at the end.
 struct Running {
