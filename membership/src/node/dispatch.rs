@@ -111,7 +111,10 @@ impl Node {
                 let (detection, mut ctx) = self.detection();
                 detection.on_probe_report(now, &mut ctx, seq, told, &report)
             }
-            Some(Body::Refusal(refusal)) => self.on_refusal(now, from, &refusal, &packet.claims),
+            Some(Body::Refusal(refusal)) => {
+                self.on_refusal(now, from, &refusal, &packet.claims);
+                Ok(())
+            }
             Some(Body::Twin(said)) => {
                 let (gossip, mut ctx) = self.gossip();
                 gossip.on_twin(now, &mut ctx, from, (packet.sender, seq), said, packet.claims);

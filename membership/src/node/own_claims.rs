@@ -166,20 +166,21 @@ impl Node {
         from: SocketAddr,
         refusal: &gossip::Refusal,
         claims: &[gossip::Claim],
-    ) -> Result<(), Rejected> {
+    ) {
+        // Each claim about us is refused, also those that asked for nothing: another refusal answers a question.
         if !self.transport.requests.is_open_to(from) {
-            return Err(Rejected::Unexpected { what: "refusal" });
+            return;
         }
         match refusal.reason {
             DUPLICATE_NAME => {
                 let myself = self.roster.myself();
                 let name = myself.incarnation.name.as_str();
                 let holder = claims.iter().find_map(|c| c.body.as_ref().filter(|b| b.name == name));
-                let Some(body) = holder else { return Ok(()) };
+                let Some(body) = holder else { return };
                 let (Some(address), Ok(host)) =
                     (wire::read_address(&body.ip, body.port), <[u8; 16]>::try_from(body.host_id.as_ref()))
                 else {
-                    return Ok(());
+                    return;
                 };
                 let holder = HostId(u128::from_be_bytes(host));
                 if holder != myself.incarnation.host_id && !self.detection.footing.is_taken_in() {
@@ -191,7 +192,6 @@ impl Node {
             // A full cluster is reported in the seeds' own logs. Reasons of later versions mean nothing to us.
             _ => {}
         }
-        Ok(())
     }
 
     /// Our generation lies more than a day ahead of a peer's clock. If it is that far ahead of our own clock too, our
