@@ -27,10 +27,13 @@ pub enum Input<'a> {
         /// The whole frame, as received.
         bytes: &'a [u8],
     },
-    /// The kernel of the host at `to` answered that no process listens there.
+    /// An ICMP message says that no process listens at `to`. Any host can forge one, so the node verifies it: it counts
+    /// only if it quotes the datagram of a request to that address which is still open.
     Refused {
         /// Where our datagram was going.
         to: SocketAddr,
+        /// What the message quotes of the UDP payload, from its beginning. Fewer than 32 bytes prove nothing.
+        quoted: &'a [u8],
     },
     /// A router, or our own kernel, says that a datagram to `to` was longer than the path takes.
     TooLong {

@@ -27,8 +27,12 @@ pub struct Stats {
     pub probe_requests: u64,
     /// Helpers' nacks: the helper is well but did not hear the member.
     pub nacks: u64,
-    /// Datagrams that a peer's kernel refused.
+    /// Refusals by a peer's kernel that quoted an open request.
     pub refusals: u64,
+    /// Refusals that quoted no open request: forged, late, or of a datagram that expects no answer. Ignored.
+    pub refusals_unproven: u64,
+    /// Refusals that quoted too little to be verified. Ignored.
+    pub refusals_cut: u64,
     /// Datagrams that passed news on at once.
     pub bursts: u64,
     /// Claims sent.

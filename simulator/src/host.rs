@@ -60,8 +60,15 @@ pub(crate) struct Process {
 /// Something to hand to a machine.
 #[derive(Debug)]
 pub(crate) enum Packet {
-    Datagram { from: usize, bytes: Bytes },
-    Refused { to: usize },
+    Datagram {
+        from: usize,
+        bytes: Bytes,
+    },
+    /// A kernel's answer, with the beginning of the refused datagram.
+    Refused {
+        to: usize,
+        quoted: Bytes,
+    },
 }
 
 /// What has arrived and was not handled yet.

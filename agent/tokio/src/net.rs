@@ -3,7 +3,9 @@
 //! A datagram to a port where no process listens is answered by the other host's
 //! kernel (*port unreachable*), and ours keeps that answer on the socket's error
 //! queue together with the address it was going to (`IP_RECVERR`, see ip(7)).
-//! That is the cheapest and surest evidence that a process is gone.
+//! That is the cheapest and surest evidence that a process is gone, if it is true: any host can forge such a message.
+//! A true one quotes the beginning of the datagram that it is about. The quote goes to the machine, which knows what it
+//! has sent.
 //!
 //! The price: once such an answer is pending, the next send or receive on the
 //! socket fails with it, whomever it concerns. So the queue is emptied first,
@@ -73,10 +75,12 @@ pub(crate) struct Udp {
 /// What a kernel, ours or another, says about a datagram of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SocketError {
-    /// The kernel at `to` says that no process listens there.
+    /// A message says that no process listens at `to`.
     Refused {
         /// Where the datagram was going.
         to: SocketAddr,
+        /// How many bytes of that datagram it quotes.
+        quoted: usize,
     },
     /// Anything else: it did not get there, and this is why.
     Failed {
@@ -154,24 +158,26 @@ impl Udp {
         Ok(None)
     }
 
-    /// Takes the next entry off the error queue.
-    pub(crate) fn socket_error(&mut self) -> Option<SocketError> {
+    /// Takes the next entry off the error queue. What it quotes of our datagram goes into `quoted`, as far as there is
+    /// room.
+    pub(crate) fn socket_error(&mut self, quoted: &mut [u8]) -> Option<SocketError> {
         loop {
             let fd = self.socket.as_raw_fd();
             let control = &mut self.control;
             let read = self.socket.try_io(Interest::ERROR, || {
                 let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-                let message = recvmsg::<SockaddrStorage>(fd, &mut [], Some(control), flags)?;
+                let mut slices = [IoSliceMut::new(quoted)];
+                let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(control), flags)?;
                 let Some(to) = message.address.as_ref().and_then(socket_addr) else { return Ok(None) };
                 let mut note = None;
-                for message in message.cmsgs()? {
+                for control in message.cmsgs()? {
                     if let ControlMessageOwned::Ipv4RecvErr(e, _) | ControlMessageOwned::Ipv6RecvErr(e, _) =
-                        message
+                        control
                     {
                         note = Some(e);
                     }
                 }
-                Ok(note.map(|note| classify(to, &note)))
+                Ok(note.map(|note| classify(to, message.bytes, &note)))
             });
             match read {
                 Ok(Some(socket_error)) => return Some(socket_error),
@@ -247,10 +253,10 @@ fn may_concern_another(e: &io::Error) -> bool {
     )
 }
 
-fn classify(to: SocketAddr, note: &libc::sock_extended_err) -> SocketError {
+fn classify(to: SocketAddr, quoted: usize, note: &libc::sock_extended_err) -> SocketError {
     match (note.ee_origin, note.ee_type, note.ee_code) {
         (libc::SO_EE_ORIGIN_ICMP, ICMP_UNREACHABLE, ICMP_PORT)
-        | (libc::SO_EE_ORIGIN_ICMP6, ICMP6_UNREACHABLE, ICMP6_PORT) => SocketError::Refused { to },
+        | (libc::SO_EE_ORIGIN_ICMP6, ICMP6_UNREACHABLE, ICMP6_PORT) => SocketError::Refused { to, quoted },
         _ => SocketError::Failed { to, failure: failure_of(i32::try_from(note.ee_errno).ok()) },
     }
 }
@@ -335,13 +341,13 @@ mod tests {
                 return datagram;
             }
             udp.ready().await.unwrap();
-            while udp.socket_error().is_some() {}
+            while udp.socket_error(&mut []).is_some() {}
         }
     }
 
-    async fn next_error(udp: &mut Udp) -> SocketError {
+    async fn next_error(udp: &mut Udp, quoted: &mut [u8]) -> SocketError {
         loop {
-            if let Some(socket_error) = udp.socket_error() {
+            if let Some(socket_error) = udp.socket_error(quoted) {
                 return socket_error;
             }
             udp.ready().await.unwrap();
@@ -358,7 +364,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_names_the_address_that_refused() {
+    async fn a_refusal_names_the_address_that_refused_and_quotes_what_was_sent() {
         for ip in ["127.0.0.1", "::1"] {
             let Ok(mut udp) = udp(&SocketAddr::new(ip.parse().unwrap(), 0).to_string()) else {
                 crate::skipped::skipped(format!("{ip} is not on this host"));
@@ -366,8 +372,11 @@ mod tests {
             };
             let gone = closed_port(ip);
             udp.send(gone, b"anybody?").unwrap();
-            assert_eq!(within(next_error(&mut udp)).await, SocketError::Refused { to: gone });
-            assert_eq!(udp.socket_error(), None);
+            let mut quote = [0; 64];
+            let error = within(next_error(&mut udp, &mut quote)).await;
+            assert_eq!(error, SocketError::Refused { to: gone, quoted: 8 });
+            assert_eq!(&quote[..8], b"anybody?");
+            assert_eq!(udp.socket_error(&mut quote), None);
         }
     }
 
@@ -384,7 +393,13 @@ mod tests {
         assert_eq!(within(next(&mut udp, &mut buffer)).await, (other.local_addr().unwrap(), 5));
         let gone = closed_port("127.0.0.1");
         udp.send(gone, b"anybody?").unwrap();
-        assert_eq!(within(next_error(&mut udp)).await, SocketError::Refused { to: gone });
+        let mut quote = [0; 4];
+        let error = within(next_error(&mut udp, &mut quote)).await;
+        assert_eq!(
+            (error, &quote),
+            (SocketError::Refused { to: gone, quoted: 4 }, b"anyb"),
+            "as far as it fits"
+        );
     }
 
     #[tokio::test]
@@ -413,7 +428,7 @@ mod tests {
             assert_eq!(got.await.1, 5);
         }
         let mut refused = Vec::new();
-        while let Some(SocketError::Refused { to }) = udp.socket_error() {
+        while let Some(SocketError::Refused { to, .. }) = udp.socket_error(&mut []) {
             refused.push(to);
         }
         assert_eq!(refused, gone);

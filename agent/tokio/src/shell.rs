@@ -76,7 +76,7 @@ pub trait Observer {
         debug!(%to, why = failure.hint, "a datagram does not get through");
     }
 
-    /// The host at `to` got a datagram and said that no process listens there.
+    /// A message came that no process listens at `to`. Any host can forge one; the node verifies it.
     fn refused(&mut self, _to: SocketAddr) {}
 }
 
@@ -166,13 +166,15 @@ impl Shell {
     /// Reads the error queue and up to [`BATCH`] datagrams. Whether none is left.
     fn read_inbox(&mut self, observer: &mut impl Observer) -> io::Result<bool> {
         for _ in 0..BATCH {
-            let Some(error) = self.udp.socket_error() else { break };
+            let Some(error) = self.udp.socket_error(&mut self.buffer) else { break };
             let now = self.clock.now();
             match error {
-                SocketError::Refused { to } => {
+                SocketError::Refused { to, quoted } => {
                     observer.refused(to);
-                    // One from an unknown address tells the node nothing.
-                    let _ = self.hand_in(now, Input::Refused { to }, observer);
+                    let quoted = self.buffer.get(..quoted).unwrap_or(&[]);
+                    // Never an error: the node ignores one that proves nothing.
+                    let _ = self.node.handle(now, Input::Refused { to, quoted });
+                    self.drain(now, observer);
                 }
                 SocketError::Failed { to, failure } => self.failed(now, to, failure, observer),
             }

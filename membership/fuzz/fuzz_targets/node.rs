@@ -68,7 +68,12 @@ fn live(u: &mut Unstructured<'_>, handled: &mut u64) -> arbitrary::Result<()> {
                 node.handle(now, Input::Datagram { from, bytes })
             }
             11 if u.arbitrary()? => node.handle(now, Input::TooLong { to: from }),
-            11 => node.handle(now, Input::Refused { to: from }),
+            11 => {
+                // What it has just sent, or anything else.
+                let sent = cast.sent.last().filter(|_| from.port() % 2 == 0);
+                let quoted = sent.map_or(frame.as_slice(), Vec::as_slice);
+                node.handle(now, Input::Refused { to: from, quoted })
+            }
             12 => {
                 let command = command(u)?;
                 node.handle(now, Input::Command(command))

@@ -130,19 +130,31 @@ impl Node {
         self.settle(now);
     }
 
-    /// The kernel of the host at `to` says that no process listens there.
-    pub(crate) fn on_refused(&mut self, now: Instant, to: SocketAddr) {
+    /// An ICMP message says that no process listens at `to`, and quotes the datagram that was refused. A message that
+    /// quotes no open request is ignored: any host can forge it. The request then stays open until its deadline.
+    pub(crate) fn on_refused(&mut self, now: Instant, to: SocketAddr, quoted: &[u8]) {
+        let Some(head) = quoted.first_chunk() else {
+            self.core.stats.refusals_cut += 1;
+            return;
+        };
+        let Some((seq, request)) = self.transport.requests.quoted(to, head) else {
+            self.core.stats.refusals_unproven += 1;
+            return;
+        };
         self.core.stats.refusals += 1;
-        for request in self.transport.requests.refused(to) {
-            // A refusal by a helper's host says nothing about the member that the helper was asked to probe.
-            let asked = request.subject.filter(|_| !matches!(request.kind, RequestKind::Indirect { .. }));
-            let incarnation = asked.and_then(|subject| self.roster.get(subject)).map(Member::tag);
-            if incarnation.is_some_and(|tag| self.detection.refusals.says_nothing(now, tag)) {
-                self.unanswered(now, &request);
-                continue;
-            }
+        // A pull waits for its time-out all the same. It is repeated then, and an address that refuses at once would
+        // otherwise be asked a thousand times a second.
+        if matches!(request.kind, RequestKind::Pull { .. }) {
+            return;
+        }
+        self.transport.requests.answered(seq);
+        // A refusal by a helper's host says nothing about the member that the helper was asked to probe.
+        let asked = request.subject.filter(|_| !matches!(request.kind, RequestKind::Indirect { .. }));
+        let incarnation = asked.and_then(|subject| self.roster.get(subject)).map(Member::tag);
+        if incarnation.is_some_and(|tag| self.detection.refusals.says_nothing(now, tag)) {
+            self.unanswered(now, &request);
+        } else {
             self.refused(now, &request);
-            self.settle(now);
         }
     }
 

@@ -124,8 +124,8 @@ impl Node {
         }
         let result = match input {
             Input::Datagram { from, bytes } => self.on_datagram(now, from, bytes),
-            Input::Refused { to } => {
-                self.on_refused(now, to);
+            Input::Refused { to, quoted } => {
+                self.on_refused(now, to, quoted);
                 Ok(())
             }
             Input::TooLong { to } => {

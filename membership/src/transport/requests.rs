@@ -78,9 +78,23 @@ impl RequestKind {
 /// The open requests, in the order in which they were sent.
 #[derive(Debug)]
 pub struct Requests {
-    open: Vec<(u32, Request)>,
+    open: Vec<OpenRequest>,
     last: u32,
 }
+
+/// A request with its number and the first bytes of its datagram, which an ICMP message about it has to quote.
+#[derive(Clone, Copy, Debug)]
+struct OpenRequest {
+    seq: u32,
+    request: Request,
+    /// `None` if it has not left, so that no refusal of it can be true.
+    head: Option<DatagramHead>,
+}
+
+/// The first bytes of a datagram. With a key they hold the whole nonce, 24 random bytes. Without one they hold the
+/// checksum over everything, the sender's tag, and most often the number of the request too. Another host cannot guess
+/// them unless it sees the datagram.
+pub type DatagramHead = [u8; 32];
 
 impl Requests {
     /// Numbers start at a random place, so that a late answer to an earlier incarnation of ours matches no request of
@@ -95,18 +109,33 @@ impl Requests {
         if self.open.len() >= MOST {
             self.open.remove(0);
         }
-        self.open.push((self.last, request));
+        self.open.push(OpenRequest { seq: self.last, request, head: None });
         self.last
+    }
+
+    /// A datagram with this number leaves for `to`. If it is an open request of ours, and not an answer with the number
+    /// of the peer, its first bytes are kept.
+    pub fn leaves(&mut self, seq: u32, to: SocketAddr, datagram: &[u8]) {
+        let fits = |open: &&mut OpenRequest| open.seq == seq && open.request.to == to && open.head.is_none();
+        if let Some(open) = self.open.iter_mut().rev().find(fits) {
+            open.head = datagram.first_chunk().copied();
+        }
+    }
+
+    /// The request to `to` whose datagram begins like this.
+    pub fn quoted(&self, to: SocketAddr, head: &DatagramHead) -> Option<(u32, Request)> {
+        let quoted = |open: &&OpenRequest| open.request.to == to && open.head.as_ref() == Some(head);
+        self.open.iter().find(quoted).map(|open| (open.seq, open.request))
     }
 
     /// Takes out the request that an answer with this number belongs to.
     pub fn answered(&mut self, seq: u32) -> Option<Request> {
         let place = self.place(seq)?;
-        Some(self.open.remove(place).1)
+        Some(self.open.remove(place).request)
     }
 
     pub fn get(&self, seq: u32) -> Option<&Request> {
-        self.open.get(self.place(seq)?).map(|(_, request)| request)
+        self.open.get(self.place(seq)?).map(|open| &open.request)
     }
 
     /// An incarnation of `subject` is over: the requests to it may stay unanswered without blame.
@@ -117,14 +146,15 @@ impl Requests {
                 RequestKind::Exchange | RequestKind::ExtraProbe | RequestKind::Probe | RequestKind::LinkProbe
             )
         };
-        for (_, request) in self.open.iter_mut().filter(|(_, c)| c.subject == Some(subject) && own(c.kind)) {
+        let requests = self.open.iter_mut().map(|open| &mut open.request);
+        for request in requests.filter(|r| r.subject == Some(subject) && own(r.kind)) {
             request.subject = None;
         }
     }
 
     /// The same for all requests.
     pub fn forgive_all(&mut self) {
-        let subjects: BTreeSet<u64> = self.open.iter().filter_map(|(_, request)| request.subject).collect();
+        let subjects: BTreeSet<u64> = self.open.iter().filter_map(|open| open.request.subject).collect();
         subjects.into_iter().for_each(|subject| self.forgive(subject));
     }
 
@@ -133,14 +163,7 @@ impl Requests {
         if self.open.is_empty() {
             self.open.shrink_to(USUAL);
         }
-        self.open.extract_if(.., |(_, c)| c.deadline <= now).map(|(_, c)| c).collect()
-    }
-
-    /// Takes out the requests that were sent to `to`. Pulls wait for their time-out all the same. They are repeated
-    /// then, and an address that refuses at once would otherwise be asked a thousand times a second.
-    pub fn refused(&mut self, to: SocketAddr) -> Vec<Request> {
-        let ends = |request: &Request| request.to == to && !matches!(request.kind, RequestKind::Pull { .. });
-        self.open.extract_if(.., |(_, c)| ends(c)).map(|(_, c)| c).collect()
+        self.open.extract_if(.., |open| open.request.deadline <= now).map(|open| open.request).collect()
     }
 
     /// Whether a peer at this address has yet to answer us.
@@ -150,25 +173,24 @@ impl Requests {
 
     /// Whether a helper has yet to report on `subject`.
     pub fn waits_for_helpers(&self, subject: u64) -> bool {
-        let helps = |(_, c): &(u32, Request)| {
-            matches!(c.kind, RequestKind::Indirect { .. }) && c.subject == Some(subject)
-        };
-        self.open.iter().any(helps)
+        let helps =
+            |r: &Request| matches!(r.kind, RequestKind::Indirect { .. }) && r.subject == Some(subject);
+        self.open.iter().any(|open| helps(&open.request))
     }
 
     pub fn next(&self) -> Instant {
-        self.open.iter().map(|(_, c)| c.deadline).min().unwrap_or(Instant::NEVER)
+        self.open.iter().map(|open| open.request.deadline).min().unwrap_or(Instant::NEVER)
     }
 
     /// We were away for a while, and no member is to blame for that: deadlines move forward.
     pub fn shift(&mut self, by: core::time::Duration) {
-        for (_, request) in &mut self.open {
-            request.deadline += by;
+        for open in &mut self.open {
+            open.request.deadline += by;
         }
     }
 
     fn place(&self, seq: u32) -> Option<usize> {
-        self.open.iter().rposition(|(number, _)| *number == seq)
+        self.open.iter().rposition(|open| open.seq == seq)
     }
 }
 

@@ -75,6 +75,9 @@ impl Context<'_> {
         self.core.stats.datagrams_sent += 1;
         self.core.stats.bytes_sent += frame.len() as u64;
         self.core.stats.claims_sent += packet.claims.len() as u64;
+        if packet.seq != 0 {
+            self.transport.requests.leaves(packet.seq, to, &frame);
+        }
         self.transport.out.push_back(Output::Transmit(Transmit { to, bytes: frame }));
     }
 

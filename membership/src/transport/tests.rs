@@ -8,7 +8,7 @@ use heartsay_proto::gossip::packet::Body;
 
 use crate::io::Event;
 use crate::testing::{Bench, Sent, address, hash};
-use crate::transport::requests::{Request, RequestKind};
+use crate::transport::requests::{Request, RequestKind, Requests};
 use crate::transport::wire::Detail;
 
 /// Sends `to` as many records as one datagram carries.
@@ -156,15 +156,9 @@ fn the_byte_rate_holds_back_records_before_signs_of_life() {
 }
 
 #[test]
-fn a_forgiven_question_has_no_subject_and_a_refused_pull_stays_open() {
+fn a_forgiven_question_has_no_subject() {
     let mut bench = Bench::new(3);
-    let kinds = [
-        RequestKind::Exchange,
-        RequestKind::Probe,
-        RequestKind::LinkProbe,
-        RequestKind::Lease,
-        RequestKind::Pull { part: 0, until: 0 },
-    ];
+    let kinds = [RequestKind::Exchange, RequestKind::Probe, RequestKind::LinkProbe, RequestKind::Lease];
     let (sent, to) = (bench.now, address(1));
     let deadline = sent + Duration::from_millis(500);
     let requests = &mut bench.transport.requests;
@@ -173,15 +167,35 @@ fn a_forgiven_question_has_no_subject_and_a_refused_pull_stays_open() {
         requests.open(Request { subject: Some(hash(2)), to: address(2), sent, deadline, kind });
     }
     requests.forgive(hash(1));
-    let refused = requests.refused(to);
-    let blamed: Vec<RequestKind> =
-        refused.iter().filter(|request| request.subject.is_some()).map(|request| request.kind).collect();
-    assert_eq!(refused.len(), 4);
-    assert_eq!(blamed, [RequestKind::Lease], "an elector is asked whatever its incarnation");
     assert_eq!(requests.expired(sent).len(), 0);
     let expired = requests.expired(deadline);
-    let pulls = expired.iter().filter(|request| request.to == to).map(|request| request.kind);
-    assert_eq!(pulls.collect::<Vec<_>>(), [RequestKind::Pull { part: 0, until: 0 }]);
-    assert!(expired.iter().filter(|request| request.to != to).all(|request| request.subject.is_some()));
-    assert_eq!(expired.len(), 6);
+    assert_eq!(expired.len(), 8);
+    let (first, second): (Vec<&Request>, Vec<&Request>) =
+        expired.iter().partition(|request| request.to == to);
+    let blamed = first.iter().filter(|request| request.subject.is_some()).map(|request| request.kind);
+    assert_eq!(
+        blamed.collect::<Vec<_>>(),
+        [RequestKind::Lease],
+        "an elector is asked whatever its incarnation"
+    );
+    assert!(second.iter().all(|request| request.subject.is_some()));
+}
+
+#[test]
+fn only_the_first_bytes_of_an_open_request_to_that_address_identify_it() {
+    let mut bench = Bench::new(3);
+    let (sent, to) = (bench.now, address(1));
+    let requests = &mut bench.transport.requests;
+    let request = Request { subject: None, to, sent, deadline: sent, kind: RequestKind::Probe };
+    let (first, second) = (requests.open(request), requests.open(request));
+    let quoted = |requests: &Requests, to, byte| requests.quoted(to, &[byte; 32]).map(|(seq, _)| seq);
+    assert_eq!(quoted(requests, to, 0), None, "nothing has left");
+    requests.leaves(first, to, &[1; 40]);
+    requests.leaves(second, to, &[2; 40]);
+    requests.leaves(second, to, &[3; 40]);
+    assert_eq!((quoted(requests, to, 1), quoted(requests, to, 2)), (Some(first), Some(second)));
+    assert_eq!(quoted(requests, to, 3), None, "an answer of ours that bears the number of a peer");
+    assert_eq!(quoted(requests, address(2), 1), None);
+    requests.answered(first);
+    assert_eq!(quoted(requests, to, 1), None, "it has been answered");
 }

@@ -330,7 +330,7 @@ impl World {
             return;
         }
         let input = if flight.refusal {
-            Input::Refused { to: flight.from }
+            Input::Refused { to: flight.from, quoted: &flight.bytes }
         } else {
             Input::Datagram { from: flight.from, bytes: &flight.bytes }
         };

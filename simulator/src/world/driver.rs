@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
 use heartsay_membership::{Command, Input, Instant, Output, Transmit};
 
 use super::{SimEvent, World};
@@ -48,12 +49,12 @@ impl World {
         let h = &mut self.hosts[to];
         if h.process.is_none() {
             self.network.lost.nobody += 1;
-            if let Packet::Datagram { from, .. } = parcel
+            if let Packet::Datagram { from, bytes } = parcel
                 && !h.silent
                 && self.network.refusals()
                 && let Some(delay) = self.network.carry_refusal(self.now, to, from)
             {
-                self.queue.push(self.now + delay, SimEvent::Refuse { at: from, to });
+                self.queue.push(self.now + delay, SimEvent::Refuse { at: from, to, quoted: quote(&bytes) });
             }
             return;
         }
@@ -139,9 +140,9 @@ impl World {
                 let from = self.hosts[from].address;
                 self.hand(host, DATAGRAM, Input::Datagram { from, bytes: &bytes }, &bytes);
             }
-            Packet::Refused { to } => {
+            Packet::Refused { to, quoted } => {
                 let to = self.hosts[to].address;
-                self.hand(host, REFUSED, Input::Refused { to }, &[]);
+                self.hand(host, REFUSED, Input::Refused { to, quoted: &quoted }, &quoted);
             }
         }
     }
@@ -181,7 +182,8 @@ impl World {
         let Some(to) = number(transmit.to).filter(|&to| to < self.hosts.len()) else { return };
         if self.network.refuses(host, to) {
             if let Some(delay) = self.network.refuse(self.now, host, to) {
-                self.queue.push(self.now + work + delay, SimEvent::Refuse { at: host, to });
+                let quoted = quote(&transmit.bytes);
+                self.queue.push(self.now + work + delay, SimEvent::Refuse { at: host, to, quoted });
             }
             return;
         }
@@ -196,6 +198,13 @@ impl World {
     }
 }
 
+/// What a kernel quotes of a datagram that it refuses.
+fn quote(bytes: &Bytes) -> Bytes {
+    bytes.slice(..bytes.len().min(MOST_QUOTED))
+}
+
+/// Linux sends ICMP messages of up to 576 bytes; 56 of them are two IP headers, its own and that of UDP.
+const MOST_QUOTED: usize = 520;
 const DATAGRAM: u8 = 1;
 const REFUSED: u8 = 2;
 const TIMEOUT: u8 = 3;

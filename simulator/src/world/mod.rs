@@ -71,6 +71,7 @@ pub(crate) enum SimEvent {
     Refuse {
         at: usize,
         to: usize,
+        quoted: Bytes,
     },
     WallClock {
         host: usize,
@@ -152,7 +153,7 @@ impl World {
             SimEvent::Wake(host) => self.wake(host),
             SimEvent::Ready(host) => self.serve(host),
             SimEvent::Arrive { to, from, bytes } => self.arrive(to, Packet::Datagram { from, bytes }),
-            SimEvent::Refuse { at, to } => self.arrive(at, Packet::Refused { to }),
+            SimEvent::Refuse { at, to, quoted } => self.arrive(at, Packet::Refused { to, quoted }),
             SimEvent::WallClock { host, life } => self.tell_time(host, life),
             SimEvent::FaultAction(act) => self.act(act),
             SimEvent::Second => self.second(),
