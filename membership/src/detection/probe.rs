@@ -44,6 +44,8 @@ pub struct Probe {
     pub(crate) to_tell: bool,
     /// When the kernel of its host first refused us. Becomes part of the case once it is believed, see refusals.rs.
     refused: Option<Instant>,
+    /// It has refused a second request too, which left after that.
+    refused_again: bool,
     /// Helpers that were refused since.
     helpers_refused: u32,
 }
@@ -67,6 +69,12 @@ impl Probe {
                 *newest = helper;
             }
         }
+    }
+
+    /// An answer came later than the refusals.
+    fn void_refusals(&mut self) {
+        (self.refused, self.refused_again, self.helpers_refused) = (None, false, 0);
+        self.case.refused = None;
     }
 
     fn evidence(&self, now: Instant, acceptable_pause: Duration) -> Option<Evidence> {
@@ -113,8 +121,10 @@ impl Detection {
                 path.rtt.answered();
                 path.reachable = Some(true);
             }
-            if self.probes.get(&subject).is_some_and(|probe| request.sent >= probe.began) {
-                self.close_probe(now, subject);
+            match self.probes.get_mut(&subject) {
+                Some(probe) if request.sent < probe.began => probe.void_refusals(),
+                Some(_) => self.close_probe(now, subject),
+                None => {}
             }
         }
     }
@@ -223,24 +233,29 @@ impl Detection {
         let known = self.probes.get(&subject).is_some_and(|probe| probe.refused.is_none());
         self.begin_probe(now, ctx, subject, sent, None);
         if let Some(probe) = self.probes.get_mut(&subject) {
-            // One observer's refusals count once.
-            probe.refused.get_or_insert(now);
+            match probe.refused {
+                None => probe.refused = Some(now),
+                Some(first) => probe.refused_again |= sent >= first,
+            }
         }
-        // With a new case the helpers are asked anyway.
-        if known
-            && self.probe_budget.take(now, ctx.core.config.helpers)
-            && let Some(to) = ctx.roster.get(subject).map(|member| member.incarnation.address())
-        {
-            self.ask_helpers(now, ctx, subject, to);
+        // With a new case the member and the helpers are asked anyway.
+        if known && let Some(to) = ctx.roster.get(subject).map(|member| member.incarnation.address()) {
+            if self.probe_budget.take(now, 1) {
+                ctx.ping(now, subject, to, RequestKind::Probe);
+            }
+            if self.probe_budget.take(now, ctx.core.config.helpers) {
+                self.ask_helpers(now, ctx, subject, to);
+            }
         }
         self.believe_refusal(now, ctx, subject);
     }
 
-    /// A refusal counts when two helpers were refused too, or no helper has heard the member in time.
+    /// Refusals count, once for each observer, when a request was refused that left after the first refusal, and two
+    /// helpers were refused too or no helper has heard the member in time.
     pub fn believe_refusal(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let waits = ctx.transport.requests.waits_for_helpers(subject);
         let Some(probe) = self.probes.get_mut(&subject) else { return };
-        if probe.refused.is_some()
+        if probe.refused_again
             && probe.case.refused.is_none()
             && (!waits || probe.helpers_refused >= HELPERS_REFUSED)
         {
@@ -300,6 +315,7 @@ impl Detection {
                 told: Instant::EPOCH,
                 to_tell: false,
                 refused: None,
+                refused_again: false,
                 helpers_refused: 0,
             },
         );
@@ -320,7 +336,7 @@ impl Detection {
             true => SLOW_STEP,
             false => ctx.core.patience(Some(member)).clamp(SHORTEST_STEP, LONGEST_STEP),
         };
-        // A refusal needs no repetition. Beyond the budget a probe waits for its next step.
+        // A refusal that is believed needs no repetition. Beyond the budget a probe waits for its next step.
         let ask = probe.case.refused.is_none() && self.probe_budget.take(now, 1);
         if ask {
             ctx.ping(now, subject, to, RequestKind::Probe);

@@ -85,6 +85,11 @@ impl Watch {
         }
     }
 
+    /// A request to `n1` that left at `sent` is refused.
+    fn refused(&mut self, sent: Instant) {
+        self.call(|detection, now, ctx| detection.refused_by(now, ctx, hash(1), sent));
+    }
+
     /// The helpers report this outcome, and of which generation of `n1`.
     fn report(&mut self, requests: &[Sent], outcome: ProbeOutcome, generation: Generation) {
         let report = gossip::ProbeReport { subject: hash(1), outcome: outcome as u32 };
@@ -273,7 +278,8 @@ fn testimony_that_suffices_is_judged_at_the_next_time_out() {
 fn two_refusals_are_a_verdict_without_a_pause() {
     let mut watch = Watch::new(8);
     let sent = watch.bench.now;
-    watch.call(|detection, now, ctx| detection.refused_by(now, ctx, hash(1), sent));
+    watch.refused(sent);
+    watch.refused(sent);
     let helpers = requests(watch.bench.sent());
     watch.report(&helpers[..1], ProbeOutcome::Refused, 1);
     assert_eq!(watch.settle(), [], "the other helpers may hear it");
@@ -286,10 +292,45 @@ fn two_refusals_are_a_verdict_without_a_pause() {
 }
 
 #[test]
+fn a_refusal_needs_another_one_of_a_request_that_left_after_it() {
+    let mut watch = Watch::new(8);
+    let earlier = watch.bench.now;
+    watch.bench.pass(STEP);
+    watch.refused(earlier);
+    let sent = watch.bench.sent();
+    assert!(sent.iter().any(|sent| sent.to == address(1)), "it is asked again at once");
+    watch.report(&requests(sent)[..2], ProbeOutcome::Refused, 1);
+    watch.refused(earlier);
+    assert_eq!(watch.settle(), [], "both left before the first refusal");
+    watch.refused(watch.bench.now);
+    assert_eq!(watch.settle(), [hash(1)]);
+    assert_eq!(watch.accusations()[0].kind, Evidence::Refused);
+}
+
+#[test]
+fn an_answer_voids_the_refusals_that_came_before_it() {
+    let mut watch = Watch::new(8);
+    let (subject, to, sent) = (Some(hash(1)), address(1), watch.bench.now);
+    let earlier = Request { subject, to, sent, deadline: sent, kind: RequestKind::Exchange };
+    watch.bench.pass(STEP);
+    watch.refused(watch.bench.now);
+    watch.call(|detection, now, ctx| detection.on_answer(now, ctx, &earlier));
+    assert!(watch.detection.is_probing(hash(1)), "the answer may be older than the refusal");
+    watch.bench.pass(STEP);
+    watch.bench.sent();
+    watch.refused(watch.bench.now);
+    let helpers = requests(watch.bench.sent());
+    watch.report(&helpers[..2], ProbeOutcome::Refused, 1);
+    assert_eq!(watch.settle(), [], "the first refusal counts no more");
+    watch.refused(watch.bench.now);
+    assert_eq!(watch.settle(), [hash(1)]);
+}
+
+#[test]
 fn a_refusal_counts_for_nothing_when_a_helper_hears_the_member() {
     let mut watch = Watch::new(8);
     let (sent, tag) = (watch.bench.now, watch.bench.member(1).tag());
-    watch.call(|detection, now, ctx| detection.refused_by(now, ctx, hash(1), sent));
+    watch.refused(sent);
     let helpers = requests(watch.bench.sent());
     watch.report(&helpers[..1], ProbeOutcome::Answered, 2);
     assert!(watch.detection.is_probing(hash(1)), "another incarnation has answered");
