@@ -112,6 +112,27 @@ fn a_refusal_by_another_address_than_the_one_that_was_asked_is_ignored() {
     assert!(OBSERVERS.iter().all(|name| world.node(name).stats().refusals == 0));
 }
 
+#[test]
+fn a_refusal_is_void_when_the_answer_comes_after_it() {
+    let mut world = far_apart(&config());
+    let victim = world.address("n5");
+    for _ in 0..20 * 100 {
+        world.run(0.01);
+        // Who sees a datagram quotes it right.
+        for observer in &OBSERVERS[..1] {
+            if let Some(quoted) = sent(&world, observer, 0..11) {
+                world.hand(observer, Input::Refused { to: victim, quoted: &quoted }).unwrap();
+            }
+        }
+    }
+    assert!(world.node("n1").stats().refusals > 0);
+    let seen = world.member("n1", "n5").unwrap();
+    assert_eq!((seen.reachable, seen.refused), (Some(true), true), "it answers, and the path is known");
+    for kind in [MemberEventKind::Suspect, MemberEventKind::Down] {
+        assert_eq!(world.count("n5", kind), 0, "{kind:?}: {world:?}");
+    }
+}
+
 /// The time until all call `n5` down, which falls silent, after each observer had so many refusals at most.
 fn down_after(refusals: u64) -> f64 {
     let mut world = far_apart(&config());

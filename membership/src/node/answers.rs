@@ -137,17 +137,11 @@ impl Node {
             self.core.stats.refusals_cut += 1;
             return;
         };
-        let Some((seq, request)) = self.transport.requests.quoted(to, head) else {
+        let Some(request) = self.transport.requests.refused(to, head) else {
             self.core.stats.refusals_unproven += 1;
             return;
         };
         self.core.stats.refusals += 1;
-        // A pull waits for its time-out all the same. It is repeated then, and an address that refuses at once would
-        // otherwise be asked a thousand times a second.
-        if matches!(request.kind, RequestKind::Pull { .. }) {
-            return;
-        }
-        self.transport.requests.answered(seq);
         // A refusal by a helper's host says nothing about the member that the helper was asked to probe.
         let asked = request.subject.filter(|_| !matches!(request.kind, RequestKind::Indirect { .. }));
         let incarnation = asked.and_then(|subject| self.roster.get(subject)).map(Member::tag);

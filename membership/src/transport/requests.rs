@@ -89,6 +89,8 @@ struct OpenRequest {
     request: Request,
     /// `None` if it has not left, so that no refusal of it can be true.
     head: Option<DatagramHead>,
+    /// Nothing more is expected. An answer that comes all the same shows that the refusal was false.
+    refused: bool,
 }
 
 /// The first bytes of a datagram. With a key they hold the whole nonce, 24 random bytes. Without one they hold the
@@ -109,7 +111,7 @@ impl Requests {
         if self.open.len() >= MOST {
             self.open.remove(0);
         }
-        self.open.push(OpenRequest { seq: self.last, request, head: None });
+        self.open.push(OpenRequest { seq: self.last, request, head: None, refused: false });
         self.last
     }
 
@@ -122,10 +124,16 @@ impl Requests {
         }
     }
 
-    /// The request to `to` whose datagram begins like this.
-    pub fn quoted(&self, to: SocketAddr, head: &DatagramHead) -> Option<(u32, Request)> {
-        let quoted = |open: &&OpenRequest| open.request.to == to && open.head.as_ref() == Some(head);
-        self.open.iter().find(quoted).map(|open| (open.seq, open.request))
+    /// Marks the request to `to` whose datagram begins like this as refused, and returns it. Pulls wait for their
+    /// time-out all the same. They are repeated then, and an address that refuses at once would otherwise be asked a
+    /// thousand times a second.
+    pub fn refused(&mut self, to: SocketAddr, head: &DatagramHead) -> Option<Request> {
+        let quoted = |open: &&mut OpenRequest| {
+            open.request.to == to && open.head.as_ref() == Some(head) && !open.refused
+        };
+        let open = self.open.iter_mut().find(quoted)?;
+        open.refused = !matches!(open.request.kind, RequestKind::Pull { .. });
+        Some(open.request)
     }
 
     /// Takes out the request that an answer with this number belongs to.
@@ -158,12 +166,13 @@ impl Requests {
         subjects.into_iter().for_each(|subject| self.forgive(subject));
     }
 
-    /// Takes out the requests whose time is up.
+    /// Takes out the requests whose time is up, and returns those that still waited.
     pub fn expired(&mut self, now: Instant) -> Vec<Request> {
         if self.open.is_empty() {
             self.open.shrink_to(USUAL);
         }
-        self.open.extract_if(.., |open| open.request.deadline <= now).map(|open| open.request).collect()
+        let over = self.open.extract_if(.., |open| open.request.deadline <= now);
+        over.filter(|open| !open.refused).map(|open| open.request).collect()
     }
 
     /// Whether a peer at this address has yet to answer us.
@@ -175,11 +184,12 @@ impl Requests {
     pub fn waits_for_helpers(&self, subject: u64) -> bool {
         let helps =
             |r: &Request| matches!(r.kind, RequestKind::Indirect { .. }) && r.subject == Some(subject);
-        self.open.iter().any(|open| helps(&open.request))
+        self.open.iter().any(|open| !open.refused && helps(&open.request))
     }
 
     pub fn next(&self) -> Instant {
-        self.open.iter().map(|open| open.request.deadline).min().unwrap_or(Instant::NEVER)
+        let waiting = self.open.iter().filter(|open| !open.refused);
+        waiting.map(|open| open.request.deadline).min().unwrap_or(Instant::NEVER)
     }
 
     /// We were away for a while, and no member is to blame for that: deadlines move forward.

@@ -187,15 +187,35 @@ fn only_the_first_bytes_of_an_open_request_to_that_address_identify_it() {
     let (sent, to) = (bench.now, address(1));
     let requests = &mut bench.transport.requests;
     let request = Request { subject: None, to, sent, deadline: sent, kind: RequestKind::Probe };
-    let (first, second) = (requests.open(request), requests.open(request));
-    let quoted = |requests: &Requests, to, byte| requests.quoted(to, &[byte; 32]).map(|(seq, _)| seq);
-    assert_eq!(quoted(requests, to, 0), None, "nothing has left");
-    requests.leaves(first, to, &[1; 40]);
-    requests.leaves(second, to, &[2; 40]);
-    requests.leaves(second, to, &[3; 40]);
-    assert_eq!((quoted(requests, to, 1), quoted(requests, to, 2)), (Some(first), Some(second)));
-    assert_eq!(quoted(requests, to, 3), None, "an answer of ours that bears the number of a peer");
-    assert_eq!(quoted(requests, address(2), 1), None);
-    requests.answered(first);
-    assert_eq!(quoted(requests, to, 1), None, "it has been answered");
+    let refused = |requests: &mut Requests, to, byte| requests.refused(to, &[byte; 32]).is_some();
+    let seq = requests.open(request);
+    assert!(!refused(requests, to, 0), "it has not left");
+    requests.leaves(seq, to, &[1; 40]);
+    requests.leaves(seq, to, &[2; 40]);
+    assert!(!refused(requests, to, 2), "an answer of ours that bears the number of a peer");
+    assert!(!refused(requests, address(2), 1), "another address");
+    assert!(refused(requests, to, 1));
+    assert!(!refused(requests, to, 1), "once");
+    assert!(requests.answered(seq).is_some(), "an answer is still seen");
+    let answered = requests.open(request);
+    requests.leaves(answered, to, &[3; 40]);
+    requests.answered(answered);
+    assert!(!refused(requests, to, 3), "it has been answered");
+}
+
+#[test]
+fn a_refused_request_is_waited_for_no_more_and_a_refused_pull_is() {
+    let mut bench = Bench::new(3);
+    let (sent, to) = (bench.now, address(1));
+    let deadline = sent + Duration::from_millis(500);
+    let requests = &mut bench.transport.requests;
+    let (helper, pull) = (RequestKind::Indirect { helper: hash(1) }, RequestKind::Pull { part: 0, until: 0 });
+    for (byte, kind) in [(1, helper), (2, pull)] {
+        let seq = requests.open(Request { subject: Some(hash(2)), to, sent, deadline, kind });
+        requests.leaves(seq, to, &[byte; 32]);
+        assert_eq!(requests.refused(to, &[byte; 32]).map(|request| request.kind), Some(kind));
+    }
+    assert!(!requests.waits_for_helpers(hash(2)));
+    assert_eq!(requests.next(), deadline, "of the pull");
+    assert_eq!(requests.expired(deadline).iter().map(|request| request.kind).collect::<Vec<_>>(), [pull]);
 }
