@@ -18,6 +18,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::daemon::exchange;
@@ -168,6 +170,23 @@ impl Network {
         let (_, child) = self.agents.iter_mut().rfind(|(host, _)| *host == i).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// The process that was started last on host `i` gets a signal.
+    pub fn signal(&self, i: usize, signal: Signal) {
+        let (_, child) = self.agents.iter().rfind(|(host, _)| *host == i).unwrap();
+        nix::sys::signal::kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// How many ICMP messages that say "unreachable" host `i` has received.
+    pub fn unreachables(&self, i: usize) -> u64 {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace(i), "cat", "/proc/net/snmp"]);
+        let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix("Icmp: "));
+        let (names, counts) = (lines.next().unwrap(), lines.next().unwrap());
+        let mut pairs = names.split(' ').zip(counts.split(' '));
+        pairs.find(|(name, _)| *name == "InDestUnreachs").unwrap().1.parse().unwrap()
     }
 
     pub fn socket(&self, i: usize) -> PathBuf {
