@@ -177,7 +177,7 @@ impl Requests {
 
     /// Whether a peer at this address has yet to answer us.
     pub fn is_open_to(&self, to: SocketAddr) -> bool {
-        self.open.iter().any(|(_, request)| request.to == to)
+        self.open.iter().any(|open| open.request.to == to)
     }
 
     /// Whether a helper has yet to report on `subject`.
