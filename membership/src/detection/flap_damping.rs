@@ -470,7 +470,7 @@ impl Detection {
         ctx.core.stats.verdicts += 1;
         let reason =
             format!("alive, but unfit, say its witnesses: out until it has behaved for {beats} beats");
-        ctx.refresh(subject, reason);
+        ctx.ask_refresh(subject, reason);
     }
 
     /// The heartbeat up to which enough witnesses in good standing want it out, if that is news.

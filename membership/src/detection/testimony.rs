@@ -65,12 +65,12 @@ impl Detection {
         let probe = *probe;
         // A node that has heard no member since the silence began may itself be cut off, provided that a member in good
         // standing is there to be heard.
-        let heard_anybody = ctx.core.last_heard >= probe.began;
-        let at_random = ctx.roster.iter().any(|m| {
+        let heard_any = ctx.core.last_heard >= probe.began;
+        let others_alive = ctx.roster.iter().any(|m| {
             m.status == Status::Alive && ![me, subject].contains(&m.hash()) && !self.is_doubted(m.hash())
         });
         // A refusal is an answer: the path works, and so do we.
-        let doubtful = (at_random && !heard_anybody) || ctx.core.health.impaired(now);
+        let doubtful = (others_alive && !heard_any) || ctx.core.health.impaired(now);
         let weak = kind != Evidence::Refused && doubtful;
         let Some(mut member) = ctx.roster.get_mut(subject) else { return };
         member.path.reachable = Some(false);
@@ -87,7 +87,7 @@ impl Detection {
             Evidence::Proven | Evidence::Silent => "it answers neither us nor our helpers",
             Evidence::Degraded | Evidence::Unfit => "its link loses far more than others",
         };
-        ctx.refresh(subject, reason);
+        ctx.ask_refresh(subject, reason);
         ctx.effect(Effect::Recount);
         self.will_testify(now, ctx, subject);
     }
@@ -181,7 +181,7 @@ impl Detection {
                     testimony.proven, testimony.needed
                 )
             };
-            ctx.refresh(subject, reason);
+            ctx.ask_refresh(subject, reason);
         }
     }
 

@@ -306,12 +306,8 @@ impl Gossip {
     /// unequal page.
     fn syn_bits(&self, now: Instant, ctx: &Context<'_>) -> u32 {
         let fine = ctx.roster.page_bits();
-        let set_next_check = now.since(self.unrest_at) >= CALM;
-        if set_next_check {
-            (0..fine).find(|bits| ctx.roster.len() >> bits <= COARSE).unwrap_or(fine)
-        } else {
-            fine
-        }
+        let calm = now.since(self.unrest_at) >= CALM;
+        if calm { (0..fine).find(|bits| ctx.roster.len() >> bits <= COARSE).unwrap_or(fine) } else { fine }
     }
 
     /// Answers an unequal page by its parts, and a small one by its list.

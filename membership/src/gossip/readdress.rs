@@ -64,7 +64,7 @@ impl Gossip {
         if pass_on {
             self.broadcast.news(now, subject, true);
         }
-        ctx.refresh(subject, "it is at another address now");
+        ctx.ask_refresh(subject, "it is at another address now");
     }
 
     fn report_move(&mut self, ctx: &mut Context<'_>, subject: u64, old: SocketAddr, new: SocketAddr) {

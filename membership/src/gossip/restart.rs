@@ -41,7 +41,7 @@ impl Gossip {
                 let waited = now.since(member.since());
                 member.detector.shift(now, waited);
             }
-            ctx.refresh(hash, "it did not come back in the time that it asked for");
+            ctx.ask_refresh(hash, "it did not come back in the time that it asked for");
             ctx.effect(Effect::RestartOver(hash));
         }
     }

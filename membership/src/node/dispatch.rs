@@ -155,8 +155,11 @@ impl Node {
         let reply = gossip.end(now, &mut ctx, comparison, exchange);
         self.settle(now);
         let answers = exchange.step == 1 && self.core.suspended.is_none();
-        let extras =
-            if answers { self.extras(now, from.address, from.member) } else { AnswerExtras::default() };
+        let extras = if answers {
+            self.acknowledge_with_extras(now, from.address, from.member)
+        } else {
+            AnswerExtras::default()
+        };
         let (gossip, mut ctx) = self.gossip();
         gossip.answer(now, &mut ctx, from.address, (seq, exchange.step), reply, extras);
         Ok(())
@@ -176,12 +179,12 @@ impl Node {
         // A sender that we do not know learns only that we are here.
         let about = if sender.is_some() { ping.about.as_slice() } else { &[] };
         let silences = self.quorum.silences(now, about, self.core.config.fence);
-        let extras = self.extras(now, from, sender);
+        let extras = self.acknowledge_with_extras(now, from, sender);
         indirect_probe::answer_ping(now, &mut self.context(), from, seq, ping, silences, extras);
     }
 
     /// What an answer to `asker` carries beside what was asked.
-    fn extras(&mut self, now: Instant, to: SocketAddr, asker: Option<u64>) -> AnswerExtras {
+    fn acknowledge_with_extras(&mut self, now: Instant, to: SocketAddr, asker: Option<u64>) -> AnswerExtras {
         let lease = self.acknowledge(now, asker);
         let (detection, ctx) = self.detection();
         AnswerExtras { lease, claim: detection.what_stands_against(now, &ctx, to, asker) }

@@ -39,9 +39,9 @@ impl Interner {
             }
             Some(_) => (Arc::new(incarnation), state),
             None => {
-                let interner = (Arc::new(incarnation), state);
-                table.insert(interner.0.tag, interner.clone());
-                interner
+                let bodies = (Arc::new(incarnation), state);
+                table.insert(bodies.0.tag, bodies.clone());
+                bodies
             }
         }
     }

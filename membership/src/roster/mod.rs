@@ -578,10 +578,10 @@ fn merge(
 ) -> Result<Change, Rejected> {
     let mut merged = Merged::default();
     if let Some(delta) = &claim.delta {
-        let file = &mut **member;
-        merged = file.state.merge(delta)?;
+        let known = &mut **member;
+        merged = known.state.merge(delta)?;
         if merged != Merged::default() {
-            interner.intern_state(&file.incarnation, &mut file.state);
+            interner.intern_state(&known.incarnation, &mut known.state);
         }
     }
     let Merged { advanced, changes: values } = merged;

@@ -36,7 +36,7 @@ pub struct Shard {
 pub struct IndexEntry {
     pub hash: u64,
     /// Lower half of the tag; the upper half is that of the hash.
-    incarnation: u32,
+    half_tag: u32,
     stamp: u32,
 }
 
@@ -220,11 +220,11 @@ fn roomy<T>(items: impl Iterator<Item = T>) -> Vec<T> {
 impl IndexEntry {
     pub fn of(member: &Member) -> Self {
         let [.., a, b, c, d] = member.tag().to_be_bytes();
-        Self { hash: member.hash(), incarnation: u32::from_be_bytes([a, b, c, d]), stamp: member.stamp }
+        Self { hash: member.hash(), half_tag: u32::from_be_bytes([a, b, c, d]), stamp: member.stamp }
     }
 
     pub fn tag(self) -> u64 {
-        (self.hash >> 32 << 32) | u64::from(self.incarnation)
+        (self.hash >> 32 << 32) | u64::from(self.half_tag)
     }
 
     fn sums(self) -> RangeDigest {
@@ -307,7 +307,7 @@ mod tests {
     use super::*;
 
     fn shard(from: u64, to: u64, hashes: &[u64]) -> Shard {
-        let index = hashes.iter().map(|hash| IndexEntry { hash: *hash, incarnation: 0, stamp: 0 }).collect();
+        let index = hashes.iter().map(|hash| IndexEntry { hash: *hash, half_tag: 0, stamp: 0 }).collect();
         let (tracks, members) = Default::default();
         Shard { from, to, index, tracks, members, sums: RangeDigest::default(), zoned: false }
     }

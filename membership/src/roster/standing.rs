@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn one_accuser_quarantines_no_member_and_two_do() {
         let mut standing = down(10, 70);
-        assert!(!standing.marks.is_kept_out(), "a verdict far ahead without at_random who gave it");
+        assert!(!standing.marks.is_kept_out(), "a verdict far ahead, without the accusers who gave it");
         standing.join(&said(unfit(7, 70)));
         standing.join(&said(unfit(7, 75)));
         assert!(!standing.marks.is_kept_out(), "one accuser counts once");

@@ -44,7 +44,7 @@ impl Context<'_> {
     }
 
     /// The claims about a member have changed: its status must follow.
-    pub fn refresh(&mut self, subject: u64, reason: impl Into<Cow<'static, str>>) {
+    pub fn ask_refresh(&mut self, subject: u64, reason: impl Into<Cow<'static, str>>) {
         self.effect(Effect::Refresh { subject, reason: reason.into() });
     }
 

@@ -74,7 +74,7 @@ mod tests {
     fn no_second_exceeds_five_times_the_rate_and_signs_of_life_use_the_last_bytes() {
         let at = |ms| Instant::EPOCH + Duration::from_millis(ms);
         let mut egress = EgressLimiter::new(at(0), 100_000);
-        let (records, incarnation) =
+        let (records, sign_of_life) =
             (packet(Body::Supply(Supply::default())), packet(Body::Ping(Ping::default())));
         let mut seconds = [0; 10];
         for ms in 0..10_000 {
@@ -82,13 +82,13 @@ mod tests {
             while egress.passes(at(ms), &records, 1_172) {
                 *second += 1_200;
             }
-            if egress.passes(at(ms), &incarnation, 22) {
+            if egress.passes(at(ms), &sign_of_life, 22) {
                 *second += 50;
             }
         }
         assert!(seconds[0] <= 500_000, "{seconds:?}");
         assert!(seconds[1..].iter().all(|bytes| (98_000..=102_000).contains(bytes)), "{seconds:?}");
-        let lives = (0..2_000).filter(|_| egress.passes(at(10_000), &incarnation, 22)).count();
-        assert!(lives > 1_900, "the reserve is theirs: {lives}");
+        let passed = (0..2_000).filter(|_| egress.passes(at(10_000), &sign_of_life, 22)).count();
+        assert!(passed > 1_900, "the reserve is theirs: {passed}");
     }
 }
