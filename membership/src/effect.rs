@@ -1,7 +1,12 @@
 //! Effects: what one part asks of another.
 //!
-//! A part never calls another one. It pushes an effect, and `node` carries the effects out after the call, in the order
-//! in which they were pushed. An effect's own effects run before the ones that were already waiting.
+//! The parts are gossip, detection and quorum. None of them calls another. A part pushes an effect, and `node` carries
+//! the effects out after the call, in the order in which they were pushed, depth first: what an effect causes runs next,
+//! before the effects that were already waiting.
+//!
+//! Gossip and detection share the effects of this file and the context in `transport/context.rs`. Quorum has an `Effect`
+//! and a `Context` of its own (`quorum/mod.rs`), because it only reads: its context holds the core and the roster
+//! without the right to change them, and no way out. So `node` also sends its questions (`node/quorum.rs`).
 
 use core::net::SocketAddr;
 use std::borrow::Cow;
@@ -20,7 +25,7 @@ pub enum Effect {
     },
     /// A member's heartbeat has advanced, which may void what was held against it.
     Heartbeat(u64),
-    /// An incarnation has ended, or the member is gone: drop what was held against it.
+    /// An incarnation has ended, or the member is gone: drop the probe of it.
     Ended(u64),
     /// The time that a member asked for to restart is over: its silence counts again.
     RestartOver(u64),

@@ -140,6 +140,9 @@ impl fmt::Debug for HostId {
 }
 
 /// The number of an incarnation: Unix milliseconds at its start, always above the incarnation before.
+///
+/// An incarnation is one run of a member's process, or a part of it: another one begins when the address changes, or when
+/// others know a later one than the present.
 pub type Generation = u64;
 
 /// The generation of the next incarnation: the wall clock's time, and above the last generation that was kept.

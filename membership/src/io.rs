@@ -220,8 +220,8 @@ pub enum MemberEventKind {
     Fenced,
 }
 
-/// Why an input, or one claim of a datagram, was refused. What was refused has changed nothing; the driver logs it,
-/// counts it, and goes on.
+/// Why an input, or one piece of a datagram, was refused. The refused piece has changed nothing; what was taken before it
+/// from the same datagram stays taken. The driver logs it, counts it, and goes on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// Not a datagram of this protocol and cluster. A peer's or the network's fault; normal at a low rate.

@@ -58,14 +58,63 @@
 //!
 //! # Parts
 //!
-//! - `roster`: who is known, and the order of claims. Sends nothing.
+//! ```text
+//!     node        owns all of them, takes the inputs, carries out effects, keeps the one table of timers
+//!     gossip   detection   quorum        the parts: side by side, none calls another
+//!     transport
+//!     core
+//!     roster
+//! ```
+//!
+//! Each line may call the lines below it (`scripts/check.sh rooms`). A part asks the others for work by effects
+//! (`effect.rs`).
+//!
 //! - `gossip`: how members learn of one another and of changes.
 //! - `detection`: which members are silent, and the verdict on them.
-//! - `quorum`: which side may act. It has its own state and rules; `node` hands it what it needs and carries out its
+//! - `quorum`: which side may act. It only reads what lies below it; `node` sends its questions and carries out its
 //!   effects.
-//! - `transport`: what leaves and what arrives.
-//! - `core`: settings, identity, clocks, randomness, own health; read by all.
-//! - `node`: owns the parts, takes the inputs, keeps the one table of timers.
+//! - `transport`: what leaves and what arrives, open requests, and the context that gossip and
+//!   detection are called with.
+//! - `core`: settings, identity, clocks, randomness, own health, counters. Gossip, detection and
+//!   transport read and write it; quorum only reads it.
+//! - `roster`: who is known, and the order of claims. Sends nothing. `roster/mod.rs` says who may change it.
+//!
+//! # Where to begin
+//!
+//! Open these files of `node` first, in this order: `dispatch.rs` (a datagram is taken apart), `timers.rs` (everything
+//! that happens by the clock), `effects.rs` (what parts ask of one another), `status.rs` (from claims to a status and an
+//! event). Then follow these two walks.
+//!
+//! **A datagram with step 1 of an exchange, until the answer leaves:**
+//!
+//! 1. `Node::handle` notices a stall, if there was one, and calls `Node::on_datagram`, which opens the frame and decodes
+//!    the packet.
+//! 2. `Node::on_claims`: each claim goes through `take_claim` (is it plausible? is it about us?) into `Roster::apply`.
+//!    The `Change` that this returns says what is reported and passed on.
+//! 3. `Node::heard`: the heartbeat in the head proves that the sender lives.
+//! 4. `Node::on_body` → `on_exchange` → `Gossip::begin`: raises our heartbeat, as a caller expects of an answer.
+//! 5. For each page: `Gossip::hear_page` takes the heartbeats, `Node::settle` carries out what they refute, and
+//!    `Gossip::compare_page` writes what differs into the reply.
+//! 6. `Gossip::end`: answers the sender's lists and wants, and says whether both views are equal.
+//! 7. `Node::acknowledge_with_extras`: our vote, which acknowledges the asker as a member for quorum, and what stands
+//!    against the asker.
+//! 8. `Gossip::answer` cuts the reply to one datagram, and `Context::send` seals it and puts it where
+//!    [`Node::poll_output`] finds it.
+//!
+//! **From a missed answer to "down":**
+//!
+//! 1. Timer "unanswered": `Node::expire_requests` → `Detection::on_silence` → `begin_probe`.
+//! 2. `step_probe` asks again, from time to time through helpers too (`indirect_probe.rs`). Timer "probes" repeats it.
+//! 3. `rescore` adds up the evidence: φ = at most 3 for the silence + direct + indirect contacts without an answer.
+//! 4. φ ≥ 5: `accuse` marks the member and pushes `Effect::Refresh`. `Node::refresh` makes it *suspect*, reports that
+//!    and spreads the news.
+//! 5. Timer "testimony": `testify` tells the witnesses. Each of them probes the member itself (`hear_testimony` →
+//!    `probe_as_witness`) and tells the others.
+//! 6. φ ≥ 8 and a silence beyond the acceptable pause: the evidence is *proven*, and `accuse` says so.
+//! 7. Each new piece of evidence, and each testimony heard, calls `judge_soon`. Timer "verdicts", at the next time-out:
+//!    `Node::judge` → `Detection::judge` → `verdict::decide`.
+//! 8. Enough witnesses have proof: `judge` marks the verdict and pushes `Effect::Refresh`. `Node::refresh` makes the
+//!    member *down*, reports that and spreads the news. Any heartbeat above the basis brings it back.
 //!
 //! # Words of the papers
 //!
@@ -73,7 +122,7 @@
 //! |---|---|
 //! | anti-entropy, digest (Demers and others) | `gossip/anti_entropy.rs`: an exchange compares range digests |
 //! | delta (Scuttlebutt) | `roster/state.rs`: a claim carries a delta of a member's state |
-//! | incarnation (SWIM) | one run of a member's process; its id is the tag, its number the [`Generation`] |
+//! | incarnation (SWIM) | one run of a member's process, or a part of it: another begins with a new address, or above a later one that others know. Its id is the tag, its number the [`Generation`] |
 //! | infection-style dissemination (SWIM), rumor mongering | `gossip/broadcast.rs` |
 //! | ping, ping-req, nack (SWIM, Lifeguard) | `detection/probe.rs`, `detection/indirect_probe.rs` |
 //! | suspicion (SWIM) | an accusation; [`Status::Suspect`] while one counts |

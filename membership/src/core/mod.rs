@@ -1,4 +1,5 @@
-//! The core that every part may read: settings, identity, clocks, randomness, and this node's own health.
+//! The core: settings, identity, clocks, randomness, this node's own health, and its counters. Every part reads it, and
+//! all but quorum write it too: they draw random numbers, count, and learn from answers.
 
 pub mod own_heartbeat;
 pub mod slot_clock;
@@ -21,7 +22,7 @@ use crate::roster::incarnation::Schedule;
 use crate::roster::member::{Member, micros, micros_of, signed};
 use crate::stats::Stats;
 
-/// What every part may read.
+/// What the parts share beside the roster.
 #[derive(Debug)]
 pub struct Core {
     /// May be shared by all nodes in one process.

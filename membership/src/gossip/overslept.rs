@@ -5,9 +5,10 @@
 //!
 //! Rule: a node may have been away for longer than tombstones last, by its own clock or by the wall clock (the own
 //! clock of a suspended host stands still). Until it has heard a member again, it then passes on only marks about that
-//! member: marks alone never add a member to a roster. Members not heard of within [`UNHEARD`] rounds are dropped,
-//! without a tombstone: if they are alive, others or they themselves report it. Only heartbeats after the first
-//! `GONE_ROUND` rounds count, because another node that slept may hold later heartbeats of dead members than we do.
+//! member: marks alone never add a member to a roster. Heartbeats of the first ten rounds (`GONE_ROUND` in the core) do not
+//! count, because another node that slept may hold later heartbeats of dead members than we do. Members not heard of in
+//! the [`UNHEARD`] rounds after those are dropped, without a tombstone: if they are alive, others or they themselves
+//! report it.
 //!
 //! Road not taken: to refuse an incarnation whose heartbeat is far behind its schedule. The owner sets the schedule by
 //! its wall clock at its start. A host without a battery-backed clock is wrong by years, and a host that was suspended
@@ -39,5 +40,6 @@ impl Gossip {
     }
 }
 
-/// Further rounds, after which every live member has been heard of: heartbeats take up to six rounds at 1,000 members.
+/// Rounds after the first ten, by whose end every live member has been heard of: heartbeats take up to six rounds at
+/// 1,000 members.
 const UNHEARD: u32 = 15;

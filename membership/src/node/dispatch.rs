@@ -1,7 +1,8 @@
 //! Takes a datagram apart and hands each piece to the part it concerns.
 //!
-//! Picture: a letter. The envelope is opened or sealed here (frame, key, checksum) and the stamp is paid for. The
-//! contents are handed on in a fixed order: first the news (claims), then the greeting in the head, then the body.
+//! Picture: a letter. The envelope (frame, key, checksum) is opened here. The contents are handed on in a fixed order:
+//! first the news (claims), then the greeting in the head, then the body. Letters of our own are sealed in
+//! `transport/sending.rs`.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -183,7 +184,8 @@ impl Node {
         indirect_probe::answer_ping(now, &mut self.context(), from, seq, ping, silences, extras);
     }
 
-    /// What an answer to `asker` carries beside what was asked.
+    /// What an answer to `asker` carries beside what was asked. Our vote is part of it, so with this call we acknowledge
+    /// the asker as a member.
     fn acknowledge_with_extras(&mut self, now: Instant, to: SocketAddr, asker: Option<u64>) -> AnswerExtras {
         let lease = self.acknowledge(now, asker);
         let (detection, ctx) = self.detection();

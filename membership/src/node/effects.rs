@@ -33,10 +33,9 @@ impl Node {
         OwnMembership { complete: self.gossip.join.is_joined(), refused: self.detection.footing.is_refused() }
     }
 
-    /// Carries out the pending effects, and the effects that these cause in turn.
+    /// Carries out the pending effects, depth first: what an effect causes runs next.
     pub(crate) fn settle(&mut self, now: Instant) {
         while !self.effects.is_empty() {
-            // The effects that an effect causes run before the ones that were already waiting.
             let waiting = self.effects.split_off(1);
             let effect = self.effects.pop();
             if let Some(effect) = effect {

@@ -73,7 +73,8 @@ impl Node {
     /// nor use one nonce twice.
     ///
     /// # Errors
-    /// The initial state breaks a limit, or no peer could reach the address.
+    /// The initial state breaks a limit, or no peer could reach the address. An unspecified address (`0.0.0.0`, `::`)
+    /// with a port is accepted: it means that the address is not known yet.
     pub fn new(
         me: Identity,
         config: impl Into<Arc<Config>>,
@@ -112,8 +113,9 @@ impl Node {
     /// Takes one input.
     ///
     /// # Errors
-    /// What was refused, for the log. It is counted, and the node goes on. If one of several claims in a datagram was
-    /// refused, the others were taken; of any other input nothing was taken.
+    /// What was refused, for the log. It is counted, and the node goes on. A refused command has changed nothing. Of a
+    /// datagram, what was taken before the refused piece stays taken: claims, the sender's heartbeat, earlier pages. A
+    /// refused claim stops nothing else in its datagram.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), Rejected> {
         let now = now.max(self.core.last_call);
         self.notice_stall(now);

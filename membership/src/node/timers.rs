@@ -123,7 +123,8 @@ impl Node {
         self.each(now, due, Detection::step_probe);
     }
 
-    /// Verdicts are given here and nowhere else: on a time-out, when all waiting datagrams have been received.
+    /// Gives the verdicts that are due. Verdicts on gray members are also given by [`Self::review_links`], once per round.
+    /// So this node gives each verdict on a time-out, when all waiting datagrams have been received.
     fn judge(&mut self, now: Instant) {
         let subjects = self.detection.take_to_judge();
         self.each(now, subjects, |detection, now, ctx, subject| {

@@ -9,6 +9,18 @@
 //!
 //! A drawer is a shard. A page on the wire is several shards, or a part of one. A newcomer moves the entries of one
 //! shard only (`shard.rs`).
+//!
+//! **Who may change it.**
+//!
+//! - What others claim about a member enters by [`Roster::apply`] only, and only from `Node::take_claim`.
+//! - A heartbeat enters without a claim in two ways: with a datagram straight from its owner (`Node::heard`), and with a
+//!   page of an exchange (`gossip/ages.rs`).
+//! - The parts mark members through [`Roster::get_mut`]: an accusation, a verdict, what a path has shown. When the guard
+//!   that it returns is dropped, the member's index entry, its track and the digest of its shard follow.
+//! - The status of a known incarnation follows its marks in `Node::refresh` only, by [`Roster::set_status`]. Only our own
+//!   good-bye sets our own status at once (`gossip/leave.rs`).
+//! - Members go by [`Roster::bury`] (forgotten, with a tombstone) or [`Roster::remove`] (after a long sleep, without).
+//! - Quorum only reads.
 
 pub mod claim;
 pub mod fingerprint;

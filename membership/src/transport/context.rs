@@ -43,7 +43,7 @@ impl Context<'_> {
         self.effects.push(effect);
     }
 
-    /// The claims about a member have changed: its status must follow.
+    /// The claims about a member have changed: asks `node` to let its status follow.
     pub fn ask_refresh(&mut self, subject: u64, reason: impl Into<Cow<'static, str>>) {
         self.effect(Effect::Refresh { subject, reason: reason.into() });
     }
