@@ -119,16 +119,20 @@ fn every_page_of_the_documentation_is_in_its_index() {
     }
 }
 
-/// Whole lines of Rust in the documentation stand in `embed`, which is compiled and run.
+/// Whole lines of Rust in the documentation stand in `embed`, which is compiled and run, or in an example.
 #[test]
 fn the_code_in_the_documentation_is_the_code_that_runs() {
     let flush = |code: &str| code.lines().map(str::trim).collect::<Vec<_>>().join("\n");
-    let code = fs::read_to_string(root().join("agent/tests/embed/mod.rs")).unwrap();
-    let code = flush(&code);
+    let files = ["agent/tests/embed/mod.rs", "agent/tokio/examples/three.rs"].map(|file| root().join(file));
+    let code = files.map(|file| flush(&fs::read_to_string(file).unwrap())).join("\n");
     let mut seen = 0;
     for (path, text) in pages() {
         for block in text.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()) {
-            assert!(code.contains(flush(block).trim()), "{}: not in embed/mod.rs:\n{block}", path.display());
+            assert!(
+                code.contains(flush(block).trim()),
+                "{}: in no file that is compiled:\n{block}",
+                path.display()
+            );
             seen += 1;
         }
     }

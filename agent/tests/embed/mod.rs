@@ -1,5 +1,5 @@
-//! A member inside another program: the code of docs/embed.md and of the README, word for word. It leans on no test
-//! support, because it shows that these lines suffice.
+//! A member inside another program, without tokio: the code of docs/embed.md and of the README, word for word. It leans
+//! on no test support, because it shows that these lines suffice.
 
 use std::error::Error;
 use std::io;
@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use heartsay_membership::{
     Cluster, Command, Config, Event, HostId, Identity, Input, Instant, Name, Node, Output, Profile,
+    next_generation,
 };
 
 /// The contract between the machine and the world.
@@ -18,6 +19,7 @@ fn drive(
     mut tell: impl FnMut(Event),
 ) -> io::Result<()> {
     let mut buffer = [0; 1500];
+    let mut minute = now() + Duration::from_secs(60);
     loop {
         let wake = loop {
             match node.poll_output() {
@@ -29,6 +31,10 @@ fn drive(
         socket.set_read_timeout(Some(wake.since(now()).max(Duration::from_millis(1))))?;
         let handled = match socket.recv_from(&mut buffer) {
             Ok((length, from)) => node.handle(now(), Input::Datagram { from, bytes: &buffer[..length] }),
+            Err(_) if now() >= minute => {
+                minute = now() + Duration::from_secs(60);
+                node.handle(now(), Input::WallClock { unix_ms: unix_ms() })
+            }
             Err(_) => node.handle(now(), Input::Timeout),
         };
         if let Err(rejected) = handled {
@@ -37,19 +43,26 @@ fn drive(
     }
 }
 
+fn unix_ms() -> u64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A member that knows only itself.
-fn member(name: &str, host: HostId, address: SocketAddr, seed: u64) -> Result<Node, Box<dyn Error>> {
-    let unix_ms = u64::try_from(SystemTime::UNIX_EPOCH.elapsed()?.as_millis())?;
+fn member(name: &str, address: SocketAddr) -> Result<Node, Box<dyn Error>> {
     let me = Identity {
         name: Name::new(name)?,
-        host_id: host,       // 128 random bits, made once and kept
-        generation: unix_ms, // above that of every earlier start
-        address,             // where the others reach it
+        // Made once and kept.
+        host_id: HostId::random(&mut rand::rng()),
+        // Kept too: at a later start the last one stands in place of `None`.
+        generation: next_generation(None, unix_ms()),
+        // Where the others reach it.
+        address,
         state: vec![("tag/role".to_owned(), b"web".to_vec())],
     };
     let config = Config::new(Cluster::new("shop")?, Profile::Lan);
-    let mut node = Node::new(me, config, seed, Instant::EPOCH)?;
-    node.handle(Instant::EPOCH, Input::WallClock { unix_ms })?; // again once a minute
+    let mut node = Node::new(me, config, rand::random(), Instant::EPOCH)?;
+    node.handle(Instant::EPOCH, Input::WallClock { unix_ms: unix_ms() })?;
     Ok(node)
 }
 
@@ -60,10 +73,7 @@ pub fn start(
     seed: SocketAddr,
     tell: impl FnMut(Event),
 ) -> Result<(), Box<dyn Error>> {
-    let mut host = [0; 16];
-    getrandom::fill(&mut host)?;
-    let host = HostId(u128::from_be_bytes(host));
-    let mut node = member(name, host, socket.local_addr()?, getrandom::u64()?)?;
+    let mut node = member(name, socket.local_addr()?)?;
     node.handle(Instant::EPOCH, Input::Command(Command::Seeds(vec![seed])))?;
     let began = std::time::Instant::now();
     drive(&mut node, socket, || Instant::EPOCH + began.elapsed(), tell)?;

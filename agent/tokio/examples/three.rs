@@ -1,24 +1,37 @@
-//! Three members in one process: `cargo run -p heartsay-tokio --example three`.
+//! Three members in one process, and one that leaves: `cargo run -p heartsay-tokio --example three`.
 
-use heartsay_membership::{Cluster, Config, Name, Profile};
+use std::error::Error;
+use std::process::ExitCode;
+
+use heartsay_membership::{Cluster, Config, Event, MemberEventKind, Name, Profile};
 use heartsay_tokio::{Member, Options};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let config = Config::new(Cluster::new("demo")?, Profile::Local);
-    let listen = |name| {
-        Ok::<_, Box<dyn std::error::Error>>(Options {
-            bind: "127.0.0.1:0".parse()?,
-            ..Options::new(Name::new(name)?)
-        })
-    };
-    let first = Member::spawn(config.clone(), listen("n1")?).await?;
-    let seeds = vec![first.address().to_string()];
-    let second = Member::spawn(config.clone(), Options { seeds: seeds.clone(), ..listen("n2")? }).await?;
-    let third = Member::spawn(config, Options { seeds, ..listen("n3")? }).await?;
+    let n1 = Options { bind: "127.0.0.1:0".parse()?, ..Options::new(Name::new("n1")?) };
+    let first = Member::spawn(config.clone(), n1.clone()).await?;
+    let mut events = first.events();
+    let others = Options { seeds: vec![first.address().to_string()], ..n1 };
+    let n2 = Options { name: Name::new("n2")?, ..others.clone() };
+    let second = Member::spawn(config.clone(), n2).await?;
+    let n3 = Options { name: Name::new("n3")?, ..others };
+    let third = Member::spawn(config, n3).await?;
     third.view().wait_for(|view| view.alive().count() == 3).await?;
     second.leave().await?;
-    first.view().wait_for(|view| view.alive().count() == 2).await?;
-    println!("n2 has left: {:?}", first.view().borrow().member("n2").map(|member| member.status));
-    Ok(())
+    loop {
+        match events.recv().await? {
+            Event::Member(event) if event.kind == MemberEventKind::Left => {
+                println!("{} has left", event.name);
+                return Ok(());
+            }
+            event => println!("{event:?}"),
+        }
+    }
 }
