@@ -73,10 +73,10 @@
 //! - `detection`: which members are silent, and the verdict on them.
 //! - `quorum`: which side may act. It only reads what lies below it; `node` sends its questions and carries out its
 //!   effects.
-//! - `transport`: what leaves and what arrives, open requests, and the context that gossip and
-//!   detection are called with.
-//! - `core`: settings, identity, clocks, randomness, own health, counters. Gossip, detection and
-//!   transport read and write it; quorum only reads it.
+//! - `transport`: what leaves and what arrives, open requests, and the context that gossip and detection are called
+//!   with.
+//! - `core`: settings, identity, clocks, randomness, own health, counters. Gossip, detection and transport read and write
+//!   it; quorum only reads it.
 //! - `roster`: who is known, and the order of claims. Sends nothing. `roster/mod.rs` says who may change it.
 //!
 //! # Where to begin
@@ -105,7 +105,8 @@
 //!
 //! 1. Timer "unanswered": `Node::expire_requests` → `Detection::on_silence` → `begin_probe`.
 //! 2. `step_probe` asks again, from time to time through helpers too (`indirect_probe.rs`). Timer "probes" repeats it.
-//! 3. `rescore` adds up the evidence: φ = at most 3 for the silence + direct + indirect contacts without an answer.
+//! 3. `rescore` adds up the evidence: φ = min(silence, 3) + direct + indirect contacts without an answer, and more for a
+//!    refusal.
 //! 4. φ ≥ 5: `accuse` marks the member and pushes `Effect::Refresh`. `Node::refresh` makes it *suspect*, reports that
 //!    and spreads the news.
 //! 5. Timer "testimony": `testify` tells the witnesses. Each of them probes the member itself (`hear_testimony` →
