@@ -452,3 +452,22 @@ fn what_was_asked_for_is_taken_however_much_it_is() {
     let rejected = target.world.node("n2").stats().rejected;
     assert_eq!(rejected.get("too-many-names"), None, "{rejected:?}");
 }
+
+#[test]
+fn a_life_that_has_to_begin_a_day_ahead_keeps_as_many_heartbeats_as_it_has() {
+    let mut target = Target::of(5);
+    let about = target.about("n1");
+    // It refutes, and so jumps to a heartbeat for which an older life would need months.
+    let accusations = vec![target.accusation("n3", PROVEN, FAR)];
+    target.tell(&["n1"], &[Claim { accusations, ..about.clone() }]);
+    target.world.run(2.0);
+    assert!(target.heartbeat("n1") > FAR);
+    target.tell(&["n1"], &[forgotten(about.subject, about.generation + 23 * 3600 * 1000)]);
+    target.world.run(5.0);
+    assert!(target.world.all_say("n1", Status::Alive), "{:?}", target.world);
+    let before = target.world.member("n2", "n1").unwrap();
+    assert!(before.generation > about.generation && before.heartbeat > FAR);
+    target.world.run(60.0);
+    assert!(target.world.all_say("n1", Status::Alive), "{:?}", target.world);
+    assert!(target.world.member("n2", "n1").unwrap().heartbeat > before.heartbeat + 55);
+}

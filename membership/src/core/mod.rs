@@ -109,8 +109,9 @@ impl Core {
 
     /// The highest heartbeat that is plausible for a member.
     pub fn plausible_heartbeat(&self, now: Instant, roster: &Roster, hash: u64) -> Heartbeat {
-        let generation = roster.get(hash).map_or(0, |m| m.incarnation.generation);
-        heartbeat_limit(self.unix_ms(now), generation)
+        let incarnation = roster.get(hash).map(|member| &member.incarnation);
+        let generation = incarnation.map_or(0, |incarnation| incarnation.generation);
+        heartbeat_limit(self.unix_ms(now), generation, incarnation.map(|incarnation| &incarnation.schedule))
     }
 
     /// We were away for this long.

@@ -19,6 +19,7 @@ use crate::identity::Heartbeat;
 use crate::io::Rejected;
 use crate::roster::claim::{SHORTEST_INTERVAL_MS, heartbeat_limit};
 use crate::roster::heartbeat_track::{HeartbeatTrack, IntervalDivider};
+use crate::roster::incarnation::Incarnation;
 use crate::roster::member::Member;
 use crate::roster::shard::Shard;
 use crate::transport::context::Context;
@@ -89,6 +90,10 @@ pub struct Candidate {
 }
 
 impl AgeMerge<'_> {
+    fn limit(&self, incarnation: &Incarnation) -> Heartbeat {
+        heartbeat_limit(self.unix_ms, incarnation.generation, Some(&incarnation.schedule))
+    }
+
     /// Takes the heartbeats of a range of a shard. Members whose heartbeat may refute something are returned in `spoke`
     /// instead of being taken.
     fn take(
@@ -111,7 +116,7 @@ impl AgeMerge<'_> {
             let silence = self.now.micros_since(member.detector.last());
             let heartbeat = member.heartbeat.saturating_add(steps);
             if steps.saturating_mul(SHORTEST_INTERVAL_MS * 1000) > silence
-                && heartbeat > heartbeat_limit(self.unix_ms, member.incarnation.generation)
+                && heartbeat > self.limit(&member.incarnation)
             {
                 continue;
             }

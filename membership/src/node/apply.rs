@@ -14,6 +14,7 @@ use crate::io::{Event, MemberEvent, MemberEventKind, Rejected};
 use crate::node::Node;
 use crate::roster::Change;
 use crate::roster::claim::{Claim, heartbeat_limit, version_limit};
+use crate::roster::incarnation::Schedule;
 use crate::roster::member::Member;
 use crate::roster::standing::{Marks, Status};
 use crate::roster::state::KeyChange;
@@ -332,13 +333,24 @@ impl Node {
         if claim.forgotten && !self.core.generation_is_plausible(now, claim.generation) {
             return Err(Rejected::Implausible { subject: claim.subject });
         }
-        let limit = heartbeat_limit(self.core.unix_ms(now), claim.generation);
+        let limit = heartbeat_limit(self.core.unix_ms(now), claim.generation, self.schedule_of(claim));
         let standing = &claim.standing;
         let highest = standing.marks.accusations.iter().map(|a| a.basis).chain(standing.marks.down).max();
         if highest.unwrap_or(0).max(standing.heartbeat) > limit {
             return Err(Rejected::Implausible { subject: claim.subject });
         }
         Ok(())
+    }
+
+    /// The life that a claim is about, if we know it.
+    fn known_life(&self, claim: &Claim) -> Option<&Member> {
+        self.roster.get(claim.subject).filter(|m| m.incarnation.generation == claim.generation)
+    }
+
+    /// The heartbeat schedule of that life, as we know it or else as the claim says.
+    fn schedule_of<'a>(&'a self, claim: &'a Claim) -> Option<&'a Schedule> {
+        let known = self.known_life(claim).map(|member| &member.incarnation.schedule);
+        known.or(claim.incarnation.as_ref().map(|incarnation| &incarnation.schedule))
     }
 
     /// Cuts away every basis further ahead than an honest witness could say. Until a member's heartbeat has passed it, an
@@ -350,11 +362,10 @@ impl Node {
         if unmarked || claim.subject == self.core.me {
             return;
         }
-        let known = self.roster.get(claim.subject).filter(|m| m.incarnation.generation == claim.generation);
+        let known = self.known_life(claim);
         let by_arrivals = known.map_or(0, |member| self.core.heartbeat_by(&self.roster, member, now));
-        let schedule = known.map(|m| &m.incarnation.schedule);
-        let schedule = schedule.or(claim.incarnation.as_ref().map(|incarnation| &incarnation.schedule));
-        let by_schedule = schedule.map_or(0, |schedule| self.core.heartbeat_due(now, schedule));
+        let by_schedule =
+            self.schedule_of(claim).map_or(0, |schedule| self.core.heartbeat_due(now, schedule));
         let by_now = by_arrivals.max(by_schedule).max(claim.standing.heartbeat);
         let (of_silence, of_link) =
             (by_now.saturating_add(CLOCKS_APART), by_now.saturating_add(FARTHEST_TESTIMONY));

@@ -200,9 +200,12 @@ impl Node {
         self.emit(Event::GenerationRaised(generation));
     }
 
-    /// Begins another incarnation of ours without leaving the roster.
+    /// Begins another incarnation of ours without leaving the roster. Its schedule goes on from our heartbeat, which
+    /// would otherwise seem to be too high for an incarnation so young.
     pub(crate) fn begin_incarnation(&mut self, now: Instant, generation: Generation) {
-        let schedule = Schedule { unix_ms: generation, ..self.roster.myself().incarnation.schedule };
+        let myself = self.roster.myself();
+        let (heartbeat, interval_ms) = (myself.heartbeat, myself.incarnation.schedule.interval_ms);
+        let schedule = Schedule { unix_ms: generation, heartbeat, interval_ms };
         self.begin_incarnation_on(now, generation, schedule);
     }
 
@@ -212,6 +215,8 @@ impl Node {
         let old = &myself.incarnation;
         let incarnation =
             Incarnation::new(old.name.clone(), old.host_id, generation, old.address(), schedule);
+        // All others take its state from the start, and versions are bounded by the age of an incarnation too.
+        myself.state.renumber(0);
         myself.begin_incarnation(incarnation.into());
         let tag = myself.tag();
         drop(myself);

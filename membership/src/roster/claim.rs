@@ -1,7 +1,7 @@
 //! A claim: what one member says about one incarnation of another, in the roster's terms.
 
-use crate::identity::{Generation, Version};
-use crate::roster::incarnation::Incarnation;
+use crate::identity::{Generation, Heartbeat, Version};
+use crate::roster::incarnation::{Incarnation, Schedule};
 use crate::roster::standing::Standing;
 use crate::roster::state::Delta;
 
@@ -17,9 +17,13 @@ pub struct Claim {
 }
 
 /// Upper bound on heartbeats: as many as the shortest interval allows since the incarnation began, for clocks a day
-/// apart.
-pub fn heartbeat_limit(unix_ms: u64, generation: u64) -> u64 {
-    unix_ms.saturating_add(FARTHEST_START_MS).saturating_sub(generation) / SHORTEST_INTERVAL_MS + (1 << 20)
+/// apart, beyond those that the process had before. A process that has to begin another incarnation, perhaps a day ahead,
+/// keeps its heartbeat.
+pub fn heartbeat_limit(unix_ms: u64, generation: Generation, schedule: Option<&Schedule>) -> Heartbeat {
+    let begun = schedule.map_or(generation, |schedule| schedule.unix_ms.min(generation));
+    let before = schedule.map_or(0, |schedule| schedule.heartbeat.min(MOST_BEFORE));
+    let age_ms = unix_ms.saturating_add(FARTHEST_START_MS).saturating_sub(begun);
+    before + age_ms / SHORTEST_INTERVAL_MS + (1 << 20)
 }
 
 /// Upper bound on versions of a state: one change per millisecond since the incarnation began, for clocks a day apart. A
@@ -31,3 +35,5 @@ pub fn version_limit(unix_ms: u64, generation: u64) -> Version {
 /// An incarnation that begins later than this many milliseconds from now is refused: one of the two clocks is wrong.
 pub const FARTHEST_START_MS: u64 = 24 * 3600 * 1000;
 pub const SHORTEST_INTERVAL_MS: u64 = 10;
+/// Heartbeats of three centuries at the shortest interval.
+const MOST_BEFORE: Heartbeat = 1 << 40;

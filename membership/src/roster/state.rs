@@ -301,10 +301,14 @@ impl State {
         delta.highest() > version || delta.entries.iter().any(never_was)
     }
 
-    /// Makes all of it newer than `version`. A reader with anything up to that version drops the keys that are not ours,
-    /// because the versions have a gap.
+    /// Makes all of it newer than `version`, and than it was. A reader with anything up to that version drops the keys
+    /// that are not ours, because the versions have a gap.
     pub fn renew_above(&mut self, version: Version) {
-        let above = version.max(self.version()).saturating_add(1);
+        self.renumber(version.max(self.version()).saturating_add(1));
+    }
+
+    /// Numbers all of it anew, from the version after `above` on, for readers that do not have it.
+    pub fn renumber(&mut self, above: Version) {
         let mut notes: Vec<Note<'_>> = self.notes().filter(|note| note.value.is_some()).collect();
         notes.sort_by_key(|note| note.version);
         let mut newest = above;
