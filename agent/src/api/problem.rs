@@ -91,6 +91,7 @@ impl From<Rejected> for Problem {
             | Rejected::Implausible { .. }
             | Rejected::DuplicateName { .. }
             | Rejected::Full { .. }
+            | Rejected::TooManyNames { .. }
             | Rejected::Unexpected { .. }
             | Rejected::Address { .. }
             | Rejected::Echo { .. } => Self::bad_request(detail),
