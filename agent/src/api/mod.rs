@@ -174,5 +174,6 @@ pub(crate) fn router(app: App) -> Router {
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(middleware::from_fn(server::length_limits))
         .layer(middleware::from_fn_with_state(app.clone(), host::known_host))
+        .layer(middleware::from_fn_with_state(app.clone(), server::keep_place))
         .with_state(app)
 }

@@ -12,12 +12,12 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{self, Next};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -67,12 +67,14 @@ pub(crate) async fn serve<D: Door>(door: D, router: Router, app: App) {
                 continue;
             }
         };
-        let router = router
-            .clone()
-            .layer(middleware::from_fn_with_state((app.clone(), Arc::clone(&place)), keep_place))
-            .layer(Extension(caller))
-            .layer(Extension(Arc::clone(&place)));
-        let service = TowerToHyperService::new(router);
+        let inside = TowerToHyperService::new(router.clone());
+        let who = Arc::clone(&place);
+        // Not as layers, which would be built for each connection: those that come again and again would cost more.
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(caller.clone());
+            request.extensions_mut().insert(Arc::clone(&who));
+            inside.call(request)
+        });
         let stop = stop.clone();
         tasks.spawn(async move {
             let connection = http().serve_connection(TokioIo::new(stream), service);
@@ -121,7 +123,12 @@ async fn refuse(stream: impl AsyncRead + AsyncWrite + Unpin, refused: Refused) {
 
 /// A connection without a request under way may have to make room. One whose answer is made but not read
 /// counts as such, one with a stream does not.
-async fn keep_place(State((app, place)): State<(App, Arc<Place>)>, request: Request, next: Next) -> Response {
+pub(crate) async fn keep_place(
+    State(app): State<App>,
+    Extension(place): Extension<Arc<Place>>,
+    request: Request,
+    next: Next,
+) -> Response {
     place.busy();
     let response = next.run(request).await;
     if response.extensions().get::<Streaming>().is_none() {

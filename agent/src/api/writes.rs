@@ -107,7 +107,7 @@ fn too_long(error: &axum::Error) -> bool {
 }
 
 pub(super) async fn join(State(app): State<App>, body: Bytes) -> Result<Json<JoinResponse>, Problem> {
-    let JoinRequest { seeds: wanted, timeout_seconds } = parse(body)?;
+    let JoinRequest { seeds: wanted, timeout_seconds } = parse(&body)?;
     if wanted.is_empty() {
         return Err(Problem::bad_request("seeds is empty: whom to join?"));
     }
@@ -144,7 +144,7 @@ pub(super) async fn join(State(app): State<App>, body: Bytes) -> Result<Json<Joi
 }
 
 pub(super) async fn beat(State(app): State<App>, body: Bytes) -> Result<Json<Beat>, Problem> {
-    let EmptyRequest {} = parse(body)?;
+    let EmptyRequest {} = parse(&body)?;
     let service_watchdog = app.ask(Request::Beat).await?;
     let beat = show::beat(&app.0.clock, &service_watchdog);
     beat.map(Json)
@@ -156,7 +156,7 @@ pub(super) async fn leave(
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<Json<LeaveResponse>, Problem> {
-    let EmptyRequest {} = parse(body)?;
+    let EmptyRequest {} = parse(&body)?;
     info!(%caller, "asked to leave");
     let farewell = app.ask(Request::Leave).await?;
     Ok(Json(LeaveResponse { acknowledged: farewell.acknowledged, asked: farewell.asked }))
@@ -167,7 +167,7 @@ pub(super) async fn restart(
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<Json<LeaveResponse>, Problem> {
-    let RestartRequest { within_seconds } = parse(body)?;
+    let RestartRequest { within_seconds } = parse(&body)?;
     let within = Duration::try_from_secs_f64(within_seconds).ok();
     let Some(within) = within.filter(|within| !within.is_zero() && *within <= LONGEST_RESTART) else {
         return Err(Problem::bad_request(format!(
@@ -185,7 +185,7 @@ pub(super) async fn forget(
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    let ForgetRequest { name } = parse(body)?;
+    let ForgetRequest { name } = parse(&body)?;
     let wanted = Name::new(&name).map_err(|e| Problem::bad_request(format!("{name:?}: {e}")))?;
     info!(%caller, name, "asked to forget");
     app.ask(|reply| Request::Command(Command::Forget(wanted), reply)).await??;
@@ -198,7 +198,7 @@ pub(super) async fn reload(
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<Json<Reloaded>, Problem> {
-    let EmptyRequest {} = parse(body)?;
+    let EmptyRequest {} = parse(&body)?;
     info!(%caller, "asked to reload");
     let (reply, answer) = oneshot::channel();
     let stopping = || Problem::unavailable("the agent is stopping");
@@ -212,7 +212,7 @@ pub(super) async fn tags(
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<Json<Member>, Problem> {
-    let TagsRequest { set, delete } = parse(body)?;
+    let TagsRequest { set, delete } = parse(&body)?;
     // Keys only: a value may be long, or not for the log.
     let (keys, deleted) = (set.keys().cloned().collect::<Vec<_>>().join(","), delete.join(","));
     info!(%caller, set = keys, delete = deleted, "asked to change tags");
@@ -251,8 +251,8 @@ fn authorize(app: &App, caller: &Caller) -> Result<(), Problem> {
     Err(Problem::forbidden(format!("user {uid} may read only; changes are for {those}")))
 }
 
-fn parse<T: DeserializeOwned>(body: Bytes) -> Result<T, Problem> {
-    let bytes: &[u8] = if body.is_empty() { b"{}" } else { &body };
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+    let bytes: &[u8] = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(bytes)
         .map_err(|e| Problem::bad_request(format!("the body is not what is wanted: {e}")))
 }
