@@ -50,13 +50,13 @@ fn far_apart(config: &Config) -> World {
 }
 
 /// The last datagram from one node to `n5` that left within this time.
-fn sent(world: &World, from: &str, ages: std::ops::Range<u64>) -> Option<Vec<u8>> {
-    let age = |at: Instant| world.now.since(at).as_millis() as u64;
+fn sent(world: &World, from: &str, ages: std::ops::Range<u128>) -> Option<Vec<u8>> {
+    let age = |at: Instant| world.now.since(at).as_millis();
     let lines = world.journal.iter().rev().take_while(|(at, ..)| age(*at) < ages.end);
     lines.filter(|(at, name, _)| name == from && ages.contains(&age(*at))).find_map(|(_, _, said)| match said
     {
         Said::Datagram { receiver, bytes, .. } if receiver.as_deref() == Some("n5") => Some(bytes.clone()),
-        _ => None,
+        Said::Event(_) | Said::Datagram { .. } => None,
     })
 }
 

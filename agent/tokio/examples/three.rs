@@ -26,12 +26,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
     third.view().wait_for(|view| view.alive().count() == 3).await?;
     second.leave().await?;
     loop {
-        match events.recv().await? {
-            Event::Member(event) if event.kind == MemberEventKind::Left => {
-                println!("{} has left", event.name);
-                return Ok(());
-            }
-            event => println!("{event:?}"),
+        let event = events.recv().await?;
+        println!("{event:?}");
+        if matches!(event, Event::Member(event) if event.kind == MemberEventKind::Left) {
+            return Ok(());
         }
     }
 }
