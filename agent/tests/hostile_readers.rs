@@ -10,7 +10,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{IpAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -291,7 +291,9 @@ fn readers_over_tcp_take_no_place_of_the_socket() {
 /// Tells the agent of this many members, each with a tag of 200 bytes, as another member would.
 fn fill(agent: &Agent, members: u16) {
     let cluster = heartsay_proto::Cluster::new("tests").unwrap();
-    let teller = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // One address may not tell of many that the agent has not asked for.
+    let teller = |n: u16| UdpSocket::bind((IpAddr::from([127, 77, 0, n.to_be_bytes()[1]]), 0)).unwrap();
+    let tellers: Vec<_> = (1..=members.div_ceil(60)).map(teller).collect();
     let unix_ms = u64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     let claim = |n: u16| Claim {
         generation: unix_ms,
@@ -320,9 +322,9 @@ fn fill(agent: &Agent, members: u16) {
             let (mut body, mut frame) = (Vec::new(), Vec::new());
             heartsay_proto::encode_packet(&packet, &mut body);
             heartsay_proto::seal(&body, &cluster, &heartsay_proto::Keyring::empty(), [0; 24], &mut frame);
-            teller.send_to(&frame, agent.address()).unwrap();
-            if n % 64 == 0 {
-                thread::sleep(Duration::from_millis(5));
+            tellers[usize::from(n / 60)].send_to(&frame, agent.address()).unwrap();
+            if n % 16 == 0 {
+                thread::sleep(Duration::from_millis(35));
             }
         }
         known() > u64::from(members)

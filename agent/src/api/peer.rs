@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use nix::libc;
 use nix::unistd::{Gid, Uid};
@@ -48,7 +48,9 @@ impl Peer {
 /// Whether the kernel says this group also of those that have no number in this user namespace (the overflow group).
 /// Nowhere a group whose members share anything.
 pub(crate) fn is_nogroup(group: Gid) -> bool {
-    group.as_raw() == OVERFLOW || setting("/proc/sys/kernel/overflowgid") == Some(group.as_raw())
+    // Asked of the kernel once: callers come often.
+    static OTHER: LazyLock<Option<u32>> = LazyLock::new(|| setting("/proc/sys/kernel/overflowgid"));
+    group.as_raw() == OVERFLOW || *OTHER == Some(group.as_raw())
 }
 
 /// The same of a user, where there can be users without a number. Elsewhere it is a user like any other, as which an agent

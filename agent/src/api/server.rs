@@ -23,6 +23,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -67,34 +68,42 @@ pub(crate) async fn serve<D: Door>(door: D, router: Router, app: App) {
                 continue;
             }
         };
-        let inside = TowerToHyperService::new(router.clone());
-        let who = Arc::clone(&place);
-        // Not as layers, which would be built for each connection: those that come again and again would cost more.
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(caller.clone());
-            request.extensions_mut().insert(Arc::clone(&who));
-            inside.call(request)
-        });
-        let stop = stop.clone();
-        tasks.spawn(async move {
-            let connection = http().serve_connection(TokioIo::new(stream), service);
-            tokio::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = place.leave.cancelled() => Ok(()),
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(e) = ended {
-                debug!(error = %e, "a connection broke");
-            }
-        });
+        tasks.spawn(answer(stream, caller, place, router.clone(), stop.clone()));
     }
     tasks.close();
     if tokio::time::timeout(LAST_WORDS, tasks.wait()).await.is_err() {
         debug!("some clients did not read their last answer");
+    }
+}
+
+/// Answers what comes by one connection, until it ends or has to leave.
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    caller: Caller,
+    place: Arc<Place>,
+    router: Router,
+    stop: CancellationToken,
+) {
+    let router = TowerToHyperService::new(router);
+    let of_whom = Arc::clone(&place);
+    // Not as layers, which would be built for each connection: those that come again and again would cost more.
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(caller.clone());
+        request.extensions_mut().insert(Arc::clone(&of_whom));
+        router.call(request)
+    });
+    let connection = http().serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = place.leave.cancelled() => Ok(()),
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(e) = ended {
+        debug!(error = %e, "a connection broke");
     }
 }
 
