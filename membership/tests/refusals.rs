@@ -113,7 +113,7 @@ fn a_refusal_by_another_address_than_the_one_that_was_asked_is_ignored() {
 }
 
 #[test]
-fn a_refusal_is_void_when_the_answer_comes_after_it() {
+fn a_refusal_that_quotes_right_accuses_no_member_that_others_hear() {
     let mut world = far_apart(&config());
     let victim = world.address("n5");
     for _ in 0..20 * 100 {
