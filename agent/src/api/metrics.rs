@@ -170,6 +170,8 @@ fn protocol(r: &mut Registry, stats: &Stats) {
         ("probe_requests", "Probes asked of helpers", stats.probe_requests),
         ("nacks", "Helpers that heard nothing either", stats.nacks),
         ("refusals", "Ports found closed", stats.refusals),
+        ("refusals_unproven", "Refusals that quote no open request; ignored", stats.refusals_unproven),
+        ("refusals_cut", "Refusals that quote too little to be verified; ignored", stats.refusals_cut),
         ("bursts", "News relayed at once", stats.bursts),
         ("claims_sent", "Claims sent", stats.claims_sent),
         ("claims_received", "Claims received", stats.claims_received),

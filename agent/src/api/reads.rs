@@ -121,6 +121,8 @@ pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
         "probe_requests": stats.probe_requests,
         "nacks": stats.nacks,
         "refusals": stats.refusals,
+        "refusals_unproven": stats.refusals_unproven,
+        "refusals_cut": stats.refusals_cut,
         "bursts": stats.bursts,
         "claims_sent": stats.claims_sent,
         "claims_received": stats.claims_received,
