@@ -630,6 +630,16 @@ mod tests {
     }
 
     #[test]
+    fn the_most_members_are_what_was_given_and_16384_otherwise() {
+        let most = |given: &[&str]| load(&args(&[&["--cluster", "c"], given].concat()));
+        assert_eq!(most(&[]).unwrap().machine.max_members, 16_384);
+        assert_eq!(most(&["--max-members", "500"]).unwrap().machine.max_members, 500);
+        for wrong in ["1", "1000001", "many"] {
+            assert!(most(&["--max-members", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_tag_that_does_not_fit_the_datagrams_is_refused_with_both_sizes() {
         let tag = format!("big={}", "v".repeat(700));
         let small = ["--cluster", "c", "--tag", &tag, "--datagram-size", "512"];
