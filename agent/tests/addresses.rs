@@ -176,10 +176,9 @@ fn datagrams_that_do_not_get_through_are_said_by_address_until_they_do_or_the_me
     network.wait("the first is well again", |n| !says(n, 2));
     assert!(says(&network, 3), "{}", network.conditions(1));
     network.kill(3);
-    network.wait("it is down", |n| n.member(1, 3)["status"] == "down");
-    for i in [4, 2, 1] {
-        network.post(i, "/v1/forget", "{\"name\":\"m3\"}");
-    }
+    network.wait("it is down", |n| [1, 2, 4].iter().all(|i| n.member(*i, 3)["status"] == "down"));
+    // The others hear of it.
+    network.post(4, "/v1/forget", "{\"name\":\"m3\"}");
     network.wait("a member that has gone is named no more", |n| n.conditions(1) == "[]");
 }
 
