@@ -56,8 +56,8 @@ pub(crate) fn is_nogroup(group: Gid) -> bool {
 /// The same of a user, where there can be users without a number. Elsewhere it is a user like any other, as which an agent
 /// may run.
 fn means_anybody(user: Uid) -> bool {
-    let overflow =
-        user.as_raw() == OVERFLOW || setting("/proc/sys/kernel/overflowuid") == Some(user.as_raw());
+    static OTHER: LazyLock<Option<u32>> = LazyLock::new(|| setting("/proc/sys/kernel/overflowuid"));
+    let overflow = user.as_raw() == OVERFLOW || *OTHER == Some(user.as_raw());
     overflow && !has_all_users(&std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default())
 }
 

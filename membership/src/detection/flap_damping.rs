@@ -328,7 +328,7 @@ impl Detection {
         let by_now = ctx.core.heartbeat_by(ctx.roster, member, now);
         let (to, silence) = (member.incarnation.address(), member.detector.silence(now));
         let present = member.is_present();
-        if !witnesses::is_one(ctx.roster, subject, ctx.core.config.witnesses, ctx.core.me) {
+        if !self.is_witness(ctx, subject) {
             return;
         }
         let alive = present || (kept_out && silence < ctx.core.config.acceptable_pause * GIVEN_UP);
@@ -364,7 +364,7 @@ impl Detection {
         if self.suspect_share == SuspectShare::Few
             && !ctx.core.health.impaired(now)
             && now >= ctx.core.recovering_until
-            && witnesses::is_one(ctx.roster, subject, ctx.core.config.witnesses, ctx.core.me)
+            && self.is_witness(ctx, subject)
         {
             self.testify_of_link(now, ctx, subject, Evidence::Unfit, record.penalty_beats());
         }

@@ -17,7 +17,6 @@ use crate::gossip::anti_entropy::Sender;
 use crate::identity::Generation;
 use crate::io::Rejected;
 use crate::node::Node;
-use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::sending::AnswerExtras;
 
@@ -140,9 +139,7 @@ impl Node {
         let mut comparison = gossip.begin(now, &mut ctx, from, exchange);
         let pages = if comparison.over { &[] } else { exchange.pages.as_slice() };
         for page in pages {
-            let membership = self.own_membership();
-            let Self { core, roster, transport, effects, gossip, detection, .. } = self;
-            let mut ctx = Context { core, roster, transport, membership, effects };
+            let (gossip, detection, mut ctx) = self.parts();
             let is_probed = |subject| detection.is_probing(subject);
             let is_probed: Option<&IsProbed<'_>> =
                 if detection.probes.is_empty() { None } else { Some(&is_probed) };

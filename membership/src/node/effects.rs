@@ -10,23 +10,26 @@ use crate::transport::context::{Context, OwnMembership};
 impl Node {
     /// The context that a part is called with.
     pub(crate) fn context(&mut self) -> Context<'_> {
-        let membership = self.own_membership();
-        let Self { core, roster, transport, effects, .. } = self;
-        Context { core, roster, transport, membership, effects }
+        self.parts().2
     }
 
     /// The gossip part and its context.
     pub(crate) fn gossip(&mut self) -> (&mut Gossip, Context<'_>) {
-        let membership = self.own_membership();
-        let Self { core, roster, transport, effects, gossip, .. } = self;
-        (gossip, Context { core, roster, transport, membership, effects })
+        let (gossip, _, ctx) = self.parts();
+        (gossip, ctx)
     }
 
     /// The failure detection part and its context.
     pub(crate) fn detection(&mut self) -> (&mut Detection, Context<'_>) {
+        let (_, detection, ctx) = self.parts();
+        (detection, ctx)
+    }
+
+    /// Gossip and detection side by side, where one is called with an answer of the other, and the context of both.
+    pub(super) fn parts(&mut self) -> (&mut Gossip, &mut Detection, Context<'_>) {
         let membership = self.own_membership();
-        let Self { core, roster, transport, effects, detection, .. } = self;
-        (detection, Context { core, roster, transport, membership, effects })
+        let Self { core, roster, transport, effects, gossip, detection, .. } = self;
+        (gossip, detection, Context { core, roster, transport, membership, effects })
     }
 
     pub(super) fn own_membership(&self) -> OwnMembership {
@@ -59,8 +62,7 @@ impl Node {
             Effect::JudgeQuorum => self.judge_quorum(now),
             Effect::Agreement { peer, agrees } => self.detection.footing.note_agreement(peer, agrees),
             Effect::NameHeld { holder, address, generation } => {
-                let (detection, mut ctx) = self.detection();
-                detection.refuse(now, &mut ctx, holder, address, generation);
+                self.name_held(now, holder, address, generation);
             }
             Effect::BeginAnew(above) => self.begin_anew(now, above),
             Effect::Renewed => self.detection.footing.begin_anew(),

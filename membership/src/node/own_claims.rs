@@ -217,7 +217,13 @@ impl Node {
     }
 
     /// Another live host has our name.
-    fn name_held(&mut self, now: Instant, holder: HostId, address: SocketAddr, generation: Generation) {
+    pub(super) fn name_held(
+        &mut self,
+        now: Instant,
+        holder: HostId,
+        address: SocketAddr,
+        generation: Generation,
+    ) {
         let (detection, mut ctx) = self.detection();
         detection.refuse(now, &mut ctx, holder, address, generation);
         self.settle(now);

@@ -165,9 +165,7 @@ impl Node {
     }
 
     fn step_path_limits(&mut self, now: Instant) {
-        let membership = self.own_membership();
-        let Self { core, roster, transport, effects, gossip, .. } = self;
-        let mut ctx = Context { core, roster, transport, membership, effects };
+        let (gossip, _, mut ctx) = self.parts();
         ctx.step_path_limits(now, |seed| gossip.join.has_heard(seed));
     }
 }
