@@ -23,7 +23,8 @@ pub struct Packet {
     /// rounds of all members into step; nothing depends on it being right.
     #[prost(uint32, tag = "13")]
     pub beat: u32,
-    /// In answers (pong, step 2 of an exchange) of members that keep a quorum.
+    /// In answers (pong, step 2 of an exchange) of members that keep a quorum, and in
+    /// the pings of a wave.
     #[prost(message, optional, tag = "14")]
     pub lease: ::core::option::Option<Lease>,
     /// Longer datagrams between these two get lost while short ones arrive, says the
@@ -34,7 +35,7 @@ pub struct Packet {
     #[prost(message, repeated, tag = "16")]
     pub claims: ::prost::alloc::vec::Vec<Claim>,
     /// At most one body; none at all is a burst, which carries only claims.
-    #[prost(oneof = "packet::Body", tags = "5, 6, 7, 8, 9, 10, 11, 12, 19")]
+    #[prost(oneof = "packet::Body", tags = "5, 6, 7, 8, 9, 10, 11, 12, 18, 19")]
     pub body: ::core::option::Option<packet::Body>,
 }
 /// Nested message and enum types in `Packet`.
@@ -58,12 +59,15 @@ pub mod packet {
         ProbeReport(super::ProbeReport),
         #[prost(message, tag = "12")]
         Refusal(super::Refusal),
+        #[prost(message, tag = "18")]
+        Tally(super::Tally),
         #[prost(message, tag = "19")]
         Twin(super::Twin),
     }
 }
-/// What the answering side can prove about its majority. The receiver counts the
-/// age from when its question left, so that a proof never grows younger.
+/// What the sender can prove about its majority. In an answer the receiver counts
+/// the age from when its question left, so that a proof never grows younger. In the
+/// ping of a wave it counts from the answer that is named here.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Lease {
     /// Mark of the electorate that the sender was told. Votes of members told
@@ -80,6 +84,44 @@ pub struct Lease {
     /// otherwise.
     #[prost(uint32, tag = "3")]
     pub present: u32,
+    /// In the pings of a wave: 1 + the place of the relay that began it. 0: no wave.
+    #[prost(uint32, tag = "4")]
+    pub wave: u32,
+    /// In the pings of a wave: the receiver's last answer that arrived was to the ping
+    /// with a number this much lower. 0: none has arrived.
+    #[prost(uint32, tag = "5")]
+    pub answered: u32,
+    /// Milliseconds since that answer arrived, rounded down, plus 1.
+    #[prost(uint32, tag = "6")]
+    pub answered_ms: u32,
+}
+/// "Pass this wave on to one group, and tell me how many votes have answered."
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Lead {
+    /// Number of the wave.
+    #[prost(fixed32, tag = "1")]
+    pub number: u32,
+    /// The members whose hash, paired with that of the relay, leaves this remainder
+    /// when divided by `groups`. The relay itself is in none.
+    #[prost(uint32, tag = "2")]
+    pub group: u32,
+    #[prost(uint32, tag = "3")]
+    pub groups: u32,
+    /// Name hash of the relay that began the wave.
+    #[prost(fixed64, tag = "4")]
+    pub relay: u64,
+}
+/// The votes of a group that have answered a wave, the leader's own among them. Not
+/// answered.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Tally {
+    /// As in the request.
+    #[prost(fixed32, tag = "1")]
+    pub number: u32,
+    #[prost(uint32, tag = "2")]
+    pub group: u32,
+    #[prost(uint32, tag = "3")]
+    pub votes: u32,
 }
 /// One step of a reconciliation. Step 1 (syn) opens, step 2 (ack) answers,
 /// further steps settle what differs: an unequal page is answered by its
@@ -311,6 +353,9 @@ pub struct Ping {
     /// it passes. The answer is then as long.
     #[prost(bytes = "bytes", tag = "3")]
     pub padding: ::prost::bytes::Bytes,
+    /// In the ping of a wave: the receiver is to lead a group.
+    #[prost(message, optional, tag = "4")]
+    pub lead: ::core::option::Option<Lead>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Pong {

@@ -73,6 +73,7 @@ fn check(packet: &Packet) -> Result<(), DecodeError> {
             | Content::Pong(_)
             | Content::ProbeReport(_)
             | Content::Refusal(_)
+            | Content::Tally(_)
             | Content::Twin(_),
         )
         | None => {}

@@ -9,8 +9,8 @@ use std::path::Path;
 use common::any_packet;
 use heartsay_proto::ages::Age;
 use heartsay_proto::gossip::{
-    Body, Claim, Entry, Exchange, Lease, List, Packet, Page, Ping, Pong, ProbeRequest, Pull, Silence, Twin,
-    Want, packet,
+    Body, Claim, Entry, Exchange, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeRequest, Pull, Silence,
+    Tally, Twin, Want, packet,
 };
 use heartsay_proto::{
     Budget, Cluster, DecodeError, Key, Keyring, ages, decode_into, decode_packet, encode_packet, open, seal,
@@ -85,13 +85,25 @@ fn questions_about_silences_and_their_answers_keep_their_bytes() {
     golden("ping-about", &Packet { body: Some(packet::Body::Ping(ping)), ..start() }, &Keyring::empty());
     let silences =
         vec![Silence { subject: 7, silent_ms: 1_445 }, Silence { subject: u64::MAX, silent_ms: 0 }];
-    let lease = Lease { electorate: 0xA1B2_C3D4, age_ms: 301, present: 3 };
+    let lease = Lease { electorate: 0xA1B2_C3D4, age_ms: 301, present: 3, ..Lease::default() };
     let packet = Packet {
         lease: Some(lease),
         body: Some(packet::Body::Pong(Pong { silences, ..Pong::default() })),
         ..start()
     };
     golden("pong-silences", &packet, &Keyring::empty());
+}
+
+#[test]
+fn waves_and_the_votes_that_answer_them_keep_their_bytes() {
+    let lease =
+        Lease { electorate: 0xA1B2_C3D4, age_ms: 601, present: 80, wave: 1, answered: 33, answered_ms: 599 };
+    let lead = Lead { number: 0xFFFF_FFFF, group: 10, groups: 11, relay: u64::MAX };
+    let ping = Ping { subject: 42, lead: Some(lead), ..Ping::default() };
+    let packet = Packet { lease: Some(lease), body: Some(packet::Body::Ping(ping)), ..start() };
+    golden("ping-wave", &packet, &Keyring::empty());
+    let tally = Tally { number: 0xFFFF_FFFF, group: 10, votes: 7 };
+    golden("tally", &Packet { body: Some(packet::Body::Tally(tally)), ..start() }, &Keyring::empty());
 }
 
 #[test]

@@ -13,8 +13,8 @@ use std::time::Duration;
 use heartsay_membership::{Command, Config, Electorate, HostId, Identity, Input, Instant, Name, Node, Output, Profile};
 use heartsay_proto::gossip::packet::Body as Content;
 use heartsay_proto::gossip::{
-    Accusation, Body, Claim, Entry, Exchange, Lease, List, Packet, Page, Ping, Pong, ProbeReport, ProbeRequest,
-    Pull, Refusal, Silence, Supply, Twin, Want,
+    Accusation, Body, Claim, Entry, Exchange, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeReport,
+    ProbeRequest, Pull, Refusal, Silence, Supply, Tally, Twin, Want,
 };
 use heartsay_proto::{Budget, Cluster, Keyring, decode_packet, encode_packet, open, seal};
 use libfuzzer_sys::arbitrary::{self, Unstructured};
@@ -206,6 +206,15 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
             subject: tag(u)?,
             about: some(u, 12, tag)?,
             padding: some(u, 40, Unstructured::arbitrary::<u8>)?.into(),
+            lead: match u.arbitrary()? {
+                true => Some(Lead {
+                    number: u.arbitrary()?,
+                    group: u.int_in_range(0..=4)?,
+                    groups: u.int_in_range(0..=4)?,
+                    relay: tag(u)?,
+                }),
+                false => None,
+            },
         })),
         7 => Some(Content::Pong(Pong {
             silences: some(u, 12, |u| Ok(Silence { subject: tag(u)?, silent_ms: u.arbitrary()? }))?,
@@ -217,9 +226,14 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
             port: u.int_in_range(1..=65_535)?,
         })),
         _ => {
-            Some(match u.int_in_range(0..=2)? {
+            Some(match u.int_in_range(0..=3)? {
                 0 => Content::ProbeReport(ProbeReport { subject: tag(u)?, outcome: u.int_in_range(0..=4)? }),
                 1 => Content::Refusal(Refusal { reason: u.int_in_range(0..=4)? }),
+                2 => Content::Tally(Tally {
+                    number: u.arbitrary()?,
+                    group: u.int_in_range(0..=4)?,
+                    votes: u.arbitrary()?,
+                }),
                 _ => Content::Twin(Twin { began: number(u)?, answer: u.arbitrary()? }),
             })
         }
@@ -231,7 +245,14 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
         view: if u.arbitrary()? { cast.view } else { u.arbitrary()? },
         beat: u.arbitrary()?,
         lease: match u.arbitrary()? {
-            true => Some(Lease { electorate: cast.mark, age_ms: u.arbitrary()?, present: u.arbitrary()? }),
+            true => Some(Lease {
+                electorate: cast.mark,
+                age_ms: u.arbitrary()?,
+                present: u.arbitrary()?,
+                wave: u.int_in_range(0..=9)?,
+                answered: u.int_in_range(0..=9)?,
+                answered_ms: u.arbitrary()?,
+            }),
             false => None,
         },
         longest: u.int_in_range(0..=2000)?,

@@ -27,13 +27,14 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::Instant;
 use crate::detection::Detection;
 use crate::detection::flap_damping::FARTHEST_TESTIMONY;
+use crate::detection::witnesses;
 use crate::effect::Effect;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::io::Event;
 use crate::roster::Roster;
 use crate::roster::member::Member;
 use crate::roster::peers::is_other;
-use crate::roster::standing::Marks;
+use crate::roster::standing::{ACCUSERS_TO_KEEP_OUT, Evidence, Marks, Status};
 use crate::transport::context::Context;
 
 /// Why the others do not count this node as a member, and since when it has known.
@@ -122,6 +123,8 @@ pub struct Footing {
     /// When our clock was last refused.
     clock: Option<Instant>,
     verdict: Option<Verdict>,
+    /// When we last heard that enough witnesses find us unfit. The verdict follows.
+    notice: Option<Instant>,
     /// Requests without an answer since the last answer, and when that came.
     in_vain: u32,
     answered_at: Instant,
@@ -155,6 +158,7 @@ impl Footing {
             refused: None,
             clock: None,
             verdict: None,
+            notice: None,
             in_vain: 0,
             answered_at: now,
             // One more, because a new entry comes in before the oldest goes out.
@@ -170,9 +174,14 @@ impl Footing {
         self.refused.is_some() || self.clock.is_some()
     }
 
-    /// Whether a peer has told us that we do not count.
+    /// Whether a peer has told us that we do not count, or soon will not.
     pub fn is_told_out(&self) -> bool {
-        self.is_refused() || self.verdict.is_some()
+        self.is_refused() || self.verdict.is_some() || self.is_on_notice()
+    }
+
+    /// Whether enough witnesses find us unfit. The others already acknowledge us no more.
+    pub fn is_on_notice(&self) -> bool {
+        self.notice.is_some()
     }
 
     /// A peer has compared its view with ours.
@@ -202,7 +211,7 @@ impl Footing {
 
     /// A new incarnation has no verdict against it.
     pub fn begin_anew(&mut self) {
-        self.verdict = None;
+        (self.verdict, self.notice) = (None, None);
     }
 
     pub fn unanswered(&mut self) {
@@ -287,12 +296,30 @@ impl Detection {
         self.review_own_membership(now, ctx);
     }
 
+    /// A claim about our present incarnation. Enough witnesses that find us unfit put us on notice.
+    pub fn hear_notice(&mut self, now: Instant, ctx: &mut Context<'_>, marks: &Marks) {
+        let heartbeat = ctx.roster.myself().heartbeat;
+        let span = heartbeat..=heartbeat.saturating_add(FARTHEST_TESTIMONY);
+        let alive = |by: u64| ctx.roster.get(by).is_some_and(|by| by.status == Status::Alive);
+        let against = marks
+            .accusations
+            .iter()
+            .filter(|a| a.kind == Evidence::Unfit && !a.weak && span.contains(&a.basis) && alive(a.by));
+        let needed = witnesses::needed(ctx.roster, ctx.core.me, ctx.core.config.witnesses);
+        if against.count() >= needed.max(ACCUSERS_TO_KEEP_OUT) && self.footing.notice.replace(now).is_none() {
+            ctx.effect(Effect::JudgeQuorum);
+        }
+    }
+
     /// Runs once per round, and when one of the reasons has changed.
     pub fn review_own_membership(&mut self, now: Instant, ctx: &mut Context<'_>) {
         let heartbeat = ctx.roster.myself().heartbeat;
         if self.footing.verdict.as_ref().is_some_and(|verdict| heartbeat > verdict.until) {
             self.footing.verdict = None;
         }
+        // The members that gave it repeat it in their answers, until they give the verdict or take it back.
+        let lasts = |heard: &Instant| now.since(*heard) < ctx.core.config.acceptable_pause;
+        self.footing.notice = self.footing.notice.filter(lasts);
         let over = |refused: &Refused| now.since(refused.last) >= STILL_REFUSED || self.footing.is_taken_in();
         if self.footing.refused.as_ref().is_some_and(over) {
             self.footing.refused = None;

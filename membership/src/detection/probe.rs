@@ -103,6 +103,7 @@ impl Detection {
                 | RequestKind::Probe
                 | RequestKind::LinkProbe
                 | RequestKind::Lease
+                | RequestKind::Wave
                 | RequestKind::OnBehalf { .. }
                 | RequestKind::Leave
         ) {

@@ -72,6 +72,7 @@ impl Side {
             | Body::ProbeRequest(_)
             | Body::ProbeReport(_)
             | Body::Refusal(_)
+            | Body::Tally(_)
             | Body::Twin(_) => {}
         }
     }

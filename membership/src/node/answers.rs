@@ -123,6 +123,7 @@ impl Node {
                 RequestKind::Leave
                 | RequestKind::Dial
                 | RequestKind::Lease
+                | RequestKind::Wave
                 | RequestKind::PathProbe { long: false },
                 _,
             ) => {}
@@ -164,7 +165,8 @@ impl Node {
                 | RequestKind::ExtraProbe
                 | RequestKind::Probe
                 | RequestKind::LinkProbe
-                | RequestKind::Lease,
+                | RequestKind::Lease
+                | RequestKind::Wave,
                 Some(subject),
             ) => detection.refused_by(now, &mut ctx, subject, request.sent),
             (RequestKind::PathProbe { long: true }, _) => ctx.path_probe_lost(now, request.to),

@@ -81,6 +81,7 @@ impl Node {
         if let Some(sender) = sender {
             self.hear_answer(now, sender, &packet);
         }
+        let said = packet.lease;
         match packet.body {
             None => Ok(()),
             Some(Body::Exchange(exchange)) => {
@@ -99,7 +100,7 @@ impl Node {
             }
             Some(Body::Supply(supply)) => self.on_supply(now, from, sender, seq, &supply),
             Some(Body::Ping(ping)) => {
-                self.on_ping(now, from, sender, seq, &ping);
+                self.on_ping(now, from, sender, (seq, said), &ping);
                 Ok(())
             }
             Some(Body::Pong(_)) => self.on_pong(now, seq, sender),
@@ -113,6 +114,10 @@ impl Node {
             }
             Some(Body::Refusal(refusal)) => {
                 self.on_refusal(now, from, &refusal, &packet.claims);
+                Ok(())
+            }
+            Some(Body::Tally(tally)) => {
+                self.hear_tally(now, sender, tally);
                 Ok(())
             }
             Some(Body::Twin(said)) => {
@@ -168,7 +173,7 @@ impl Node {
         now: Instant,
         from: SocketAddr,
         sender: Option<u64>,
-        seq: u32,
+        (seq, said): (u32, Option<gossip::Lease>),
         ping: &gossip::Ping,
     ) {
         if !indirect_probe::is_to_answer(&self.context(), seq, ping) {
@@ -177,8 +182,16 @@ impl Node {
         // A sender that we do not know learns only that we are here.
         let about = if sender.is_some() { ping.about.as_slice() } else { &[] };
         let silences = self.quorum.silences(now, about, self.core.config.fence);
-        let extras = self.acknowledge_with_extras(now, from, sender);
+        let mut extras = self.acknowledge_with_extras(now, from, sender);
+        let wave = said.filter(|said| said.wave > 0);
+        if wave.is_some() {
+            extras.lease = extras.lease.map(|lease| self.quorum.say_mark(lease));
+        }
+        let acknowledged = extras.lease.is_some();
         indirect_probe::answer_ping(now, &mut self.context(), from, seq, ping, silences, extras);
+        if let (Some(said), Some(sender), true) = (wave, sender, acknowledged) {
+            self.hear_wave(now, sender, seq, said, ping.lead);
+        }
     }
 
     /// What an answer to `asker` carries beside what was asked. Our vote is part of it, so with this call we acknowledge

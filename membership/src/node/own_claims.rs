@@ -44,6 +44,7 @@ impl Node {
         }
         let (detection, mut ctx) = self.detection();
         detection.hear_verdict(now, &mut ctx, &claim.standing.marks);
+        detection.hear_notice(now, &mut ctx, &claim.standing.marks);
         self.settle(now);
         // A verdict that quarantines us has to be sat out, unless it lies further ahead than any witness asks for.
         // Accusations of silence are answered.

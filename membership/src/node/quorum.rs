@@ -12,9 +12,10 @@ use crate::identity::Name;
 use crate::io::{Event, MemberEventKind};
 use crate::node::Node;
 use crate::quorum::otherwise::Stated;
-use crate::quorum::{Context, Effect, Quorum, QuorumService, QuorumStatus};
+use crate::quorum::{Context, Effect, Question, Quorum, QuorumService, QuorumStatus};
 use crate::roster::state::QUORUM_KEY;
 use crate::transport::requests::RequestKind;
+use crate::transport::sending::PingExtras;
 
 impl Node {
     /// Whether our side has the majority. Exact at `now`: a proof that has run out since the last call no longer
@@ -76,15 +77,18 @@ impl Node {
         };
         let request =
             self.transport.requests.get(packet.seq).filter(|r| answers && r.subject == Some(sender));
-        if let Some(sent) = request.map(|request| request.sent) {
-            self.with_quorum(now, |quorum, context| quorum.hear_answer(context, sender, sent, packet));
+        if let Some(request) = request.copied() {
+            self.with_quorum(now, |quorum, context| quorum.hear_answer(context, sender, &request, packet));
         }
+    }
+
+    fn counts(&self, member: u64) -> bool {
+        self.roster.get(member).is_some_and(|member| self.detection.counts(member))
     }
 
     /// Our vote for `asker`. Sending it acknowledges the asker as a member.
     pub(crate) fn acknowledge(&mut self, now: Instant, asker: Option<u64>) -> Option<gossip::Lease> {
-        let counts =
-            asker.and_then(|asker| self.roster.get(asker)).is_some_and(|asker| self.detection.counts(asker));
+        let counts = asker.is_some_and(|asker| self.counts(asker));
         self.with_quorum(now, |quorum, context| quorum.acknowledge(context, asker, counts))
     }
 
@@ -111,10 +115,12 @@ impl Node {
 
     fn carry_out_for_quorum(&mut self, now: Instant, effect: Effect) {
         match effect {
-            Effect::Ask(elector) => {
-                if let Some(to) = self.roster.get(elector).map(|member| member.incarnation.address()) {
-                    let about = self.quorum.ask_about(&mut self.core.rng);
-                    self.context().ping_about(now, elector, to, RequestKind::Lease, about);
+            Effect::Ask(question) => self.ask(now, question),
+            Effect::Tell { relay, tally } => {
+                if let Some(to) = self.roster.get(relay).map(|member| member.incarnation.address()) {
+                    let mut ctx = self.context();
+                    let packet = ctx.packet(0, Some(Body::Tally(tally)));
+                    ctx.send(to, &packet);
                 }
             }
             Effect::Event(event) => self.emit(event),
@@ -133,6 +139,48 @@ impl Node {
         }
     }
 
+    /// Asks a member whether it hears us. In a wave our vote and proof go with the question.
+    fn ask(&mut self, now: Instant, question: Question) {
+        let Question { to: member, wave } = question;
+        let Some(to) = self.roster.get(member).map(|member| member.incarnation.address()) else { return };
+        let about = self.quorum.ask_about(&mut self.core.rng);
+        let Some((rank, lead)) = wave else {
+            let extras = PingExtras { about, ..PingExtras::default() };
+            self.context().ping_with(now, member, to, RequestKind::Lease, extras);
+            return;
+        };
+        let heard = self.quorum.voting.lease.last_heard(member);
+        let ago = |at| u32::try_from(now.since(at).as_millis()).map_or(0, |ms| ms.saturating_add(1));
+        let lease = self.acknowledge(now, Some(member)).map(|lease| gossip::Lease {
+            wave: rank.saturating_add(1),
+            answered_ms: heard.map_or(0, |(_, at)| ago(at)),
+            ..lease
+        });
+        let extras = PingExtras { about, lease, lead, answered: heard.map(|(number, _)| number) };
+        self.context().ping_with(now, member, to, RequestKind::Wave, extras);
+    }
+
+    /// The ping of a wave has come from `sender`, and is answered.
+    pub(crate) fn hear_wave(
+        &mut self,
+        now: Instant,
+        sender: u64,
+        number: u32,
+        said: gossip::Lease,
+        lead: Option<gossip::Lead>,
+    ) {
+        // Neither a proof nor the right to have a wave passed on comes from a member that does not count.
+        if self.counts(sender) {
+            self.with_quorum(now, |quorum, context| quorum.hear_wave(context, sender, number, said, lead));
+        }
+    }
+
+    pub(crate) fn hear_tally(&mut self, now: Instant, sender: Option<u64>, tally: gossip::Tally) {
+        if let Some(sender) = sender.filter(|sender| self.counts(*sender)) {
+            self.with_quorum(now, |quorum, context| quorum.hear_tally(context, sender, tally));
+        }
+    }
+
     fn quorum_context(&self, now: Instant) -> Context<'_> {
         let (told_out, outside) = self.told_out();
         let (leaving, joined) = (self.gossip.leave.is_some(), self.gossip.join.is_joined());
@@ -142,9 +190,13 @@ impl Node {
     /// Whether a peer has told us that we do not count, and why, in words.
     fn told_out(&self) -> (bool, Option<String>) {
         let told_out = self.detection.footing.is_told_out();
-        (told_out, self.outside().filter(|_| told_out).map(|outside| outside.to_string()))
+        let notice = || self.detection.footing.is_on_notice().then(|| ON_NOTICE.to_owned());
+        let outside = self.outside().filter(|_| told_out).map(|outside| outside.to_string());
+        (told_out, outside.or_else(notice))
     }
 }
+
+const ON_NOTICE: &str = "its witnesses find this member unfit, and the others count it no more";
 
 /// Delay from a change to the count while hundreds of changes arrive: with an electorate, each count looks up all its
 /// electors.

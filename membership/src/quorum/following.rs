@@ -24,7 +24,7 @@ impl QuorumService {
 
     /// Brings the agreed roster in line with the view, if the electorate follows the cluster.
     pub fn follow(&mut self, ctx: &Context<'_>) {
-        let (length, direct) = (ctx.core.config.lease(), self.asks_all_electors(ctx));
+        let (length, direct) = (ctx.core.config.lease(), self.counts_all_electors(ctx));
         let look = RosterContext {
             now: ctx.now,
             me: ctx.core.me,
@@ -69,7 +69,8 @@ impl QuorumService {
         }
         let holds = self.voting.majority.at(ctx.now).quorum() == Quorum::Held;
         let says_so = holds && !leaving;
-        Some(says_so.then_some(gossip::Lease { electorate: self.voting.struck_off, age_ms: 0, present: 0 }))
+        let electorate = self.voting.struck_off;
+        Some(says_so.then(|| gossip::Lease { electorate, ..gossip::Lease::default() }))
     }
 
     /// A member has answered, and its answer says whether we count for it.

@@ -31,7 +31,7 @@ pub struct RetryPolicy {
     pub period: Duration,
     /// After a request that it did not answer.
     pub retry: Duration,
-    /// The same, if it has answered none for longer than `hope`.
+    /// The same, if requests to it have stayed unanswered for longer than `hope`.
     pub slow: Duration,
     pub hope: Duration,
 }
@@ -49,11 +49,21 @@ pub struct Lease {
 struct ElectorContact {
     answered: Option<Instant>,
     asked: Option<Instant>,
+    /// When the first of the requests left that have stayed unanswered in a row.
+    silent_since: Option<Instant>,
+    /// The number of the last ping of a wave that it answered, and when the answer came.
+    heard: Option<(u32, Instant)>,
 }
 
 impl Lease {
     pub fn asked(&mut self, elector: u64, at: Instant) {
-        self.electors.entry(elector).or_default().asked = Some(at);
+        let knock = self.electors.entry(elector).or_default();
+        // A question that was lost an hour ago does not begin a silence.
+        let goes_on = knock.asked.is_some_and(|asked| at.since(asked) < IN_A_ROW);
+        if knock.asked <= knock.answered || !goes_on {
+            knock.silent_since = Some(at);
+        }
+        knock.asked = Some(at);
     }
 
     /// An elector answered a request that left at `sent`.
@@ -62,11 +72,36 @@ impl Lease {
         knock.answered = knock.answered.max(Some(sent));
     }
 
+    /// A member answered the ping of a wave, which had this number.
+    pub fn heard(&mut self, elector: u64, number: u32, now: Instant) {
+        self.electors.entry(elector).or_default().heard = Some((number, now));
+    }
+
+    /// The number of the last ping of a wave that `elector` answered, and when the answer came.
+    pub fn last_heard(&self, elector: u64) -> Option<(u32, Instant)> {
+        self.electors.get(&elector)?.heard
+    }
+
+    /// Whether `elector` has answered a request that left at `since` or later.
+    pub fn has_answered(&self, elector: u64, since: Instant) -> bool {
+        self.answered_at(elector).is_some_and(|at| at >= since)
+    }
+
+    /// When the newest request left that `elector` answered.
+    pub fn answered_at(&self, elector: u64) -> Option<Instant> {
+        self.electors.get(&elector).and_then(|knock| knock.answered)
+    }
+
+    /// A proof that others have counted for us.
+    pub fn take(&mut self, proof: Proof) {
+        self.borrowed = self.borrowed.max(Some(proof));
+    }
+
     /// The member that answered our request of `sent` had a proof that was `age` old.
     pub fn borrow(&mut self, sent: Instant, age: Duration, present: u32) {
         // A proof from before our start cannot be expressed in our time.
         if age <= sent.since(Instant::EPOCH) {
-            self.borrowed = self.borrowed.max(Some(Proof { as_of: sent - age, present }));
+            self.take(Proof { as_of: sent - age, present });
         }
     }
 
@@ -81,27 +116,28 @@ impl Lease {
             .filter(|(_, votes, _)| *votes > 0)
             .collect();
         newest.sort_unstable_by(|a, b| b.cmp(a));
-        let (mut sum, mut present, mut tie, mut as_of) = (0_u32, 0_u32, false, None);
-        for (at, votes, decides) in newest {
-            sum = sum.saturating_add(votes);
+        let (mut sum, mut tie, mut as_of) = (0_u32, false, None);
+        for (at, votes, decides) in &newest {
+            sum = sum.saturating_add(*votes);
             // If half is enough with the elector that decides a tie, that elector must be part of the proof. Without it
             // one more vote is needed.
             tie |= decides;
-            if now.since(at) < length {
-                present = sum;
-            }
             if ballot.suffices(sum, tie) && as_of.is_none() {
-                as_of = Some(at);
+                as_of = Some(*at);
             }
         }
+        // While the proof is good, electors that it does not need are asked less often.
+        let is_good = as_of.is_some_and(|at| now.since(at) < length);
+        let window = if is_good { length * 2 } else { length };
+        let there = newest.iter().take_while(|(at, ..)| now.since(*at) < window);
+        let present = there.fold(0_u32, |sum, (_, votes, _)| sum.saturating_add(*votes));
         self.own = as_of.map(|as_of| Proof { as_of, present });
         present
     }
 
     /// Whether `elector` answered a request that left less than `length` ago.
     pub fn hears_us(&self, now: Instant, elector: u64, length: Duration) -> bool {
-        let answered = self.electors.get(&elector).and_then(|knock| knock.answered);
-        answered.is_some_and(|at| now.since(at) < length)
+        self.answered_at(elector).is_some_and(|at| now.since(at) < length)
     }
 
     /// The best proof there is.
@@ -115,8 +151,9 @@ impl Lease {
         match (knock.asked, knock.answered) {
             (None, None) => Instant::EPOCH,
             (asked, Some(answered)) if asked.is_none_or(|asked| asked <= answered) => answered + pace.period,
-            (Some(asked), answered) => {
-                let silent = asked.since(answered.unwrap_or(Instant::EPOCH));
+            (Some(asked), _) => {
+                // Not since its last answer: an elector that was not asked for an hour is no worse than another.
+                let silent = asked.since(knock.silent_since.unwrap_or(asked));
                 asked + if silent > pace.hope { pace.slow } else { pace.retry }
             }
             (None, Some(answered)) => answered + pace.period,
@@ -128,11 +165,19 @@ impl Lease {
         self.electors.get(&elector).is_some_and(|knock| knock.asked > knock.answered)
     }
 
+    /// Electors of which anything is known.
+    pub fn len(&self) -> usize {
+        self.electors.len()
+    }
+
     /// Forgets electors that are no longer in the roster.
     pub fn keep(&mut self, known: impl Fn(u64) -> bool) {
         self.electors.retain(|elector, _| known(*elector));
     }
 }
+
+/// Requests that follow one another within this time are in a row.
+const IN_A_ROW: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -192,6 +237,24 @@ mod tests {
         let mut other = Lease::default();
         other.answered(3, at(400));
         assert_eq!((other.count(at(500), 2, &ballot, LENGTH), other.proof()), (2, None));
+    }
+
+    #[test]
+    fn an_elector_that_was_not_asked_for_an_hour_is_asked_again_as_soon_as_any_other() {
+        let ms = Duration::from_millis;
+        let pace = RetryPolicy { period: ms(600), retry: ms(50), slow: ms(1000), hope: ms(2800) };
+        let hour = 3_600_000;
+        let mut lease = Lease::default();
+        lease.asked(2, at(100));
+        lease.answered(2, at(100));
+        lease.asked(2, at(hour));
+        assert_eq!(lease.due(2, pace), at(hour + 50), "one lost question");
+        lease.asked(2, at(hour + 50));
+        assert_eq!(lease.due(2, pace), at(hour + 100));
+        lease.asked(2, at(hour + 2900));
+        assert_eq!(lease.due(2, pace), at(hour + 3900), "silent for longer than two leases");
+        lease.asked(2, at(2 * hour));
+        assert_eq!(lease.due(2, pace), at(2 * hour + 50), "what was lost an hour ago begins no silence");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 use core::fmt;
 
+use heartsay_proto::gossip;
+
 use crate::Instant;
 use crate::config::Config;
 use crate::core::Core;
@@ -14,6 +16,7 @@ use crate::io::Event;
 use crate::roster::Roster;
 
 mod agreed_roster;
+mod asking;
 mod electorate;
 mod fence;
 mod fence_watch;
@@ -24,12 +27,14 @@ pub mod otherwise;
 mod service;
 #[cfg(test)]
 mod tests;
+mod waves;
 
 pub use agreed_roster::{RosterContext, RosterTracker, VoteReply};
 pub use electorate::{Ballot, Electorate, ElectorateError, TAG, majority};
 pub use fence::{Acknowledged, FenceError, FenceEvidence, MOST_ABOUT, MOST_ELECTORS};
 pub use lease::{Lease, RetryPolicy};
 pub use majority::Majority;
+pub use waves::Waves;
 
 use fence_watch::Fence;
 use service::Voting;
@@ -116,11 +121,24 @@ pub struct Context<'a> {
     pub outside: Option<String>,
 }
 
+/// A question to a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    pub to: u64,
+    /// As part of a wave: the place of the relay that began it, and the group that the member is to lead.
+    pub wave: Option<(u32, Option<gossip::Lead>)>,
+}
+
 /// What the node is to do for the service, in this order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Ask an elector whether it hears us.
-    Ask(u64),
+    /// Ask a member whether it hears us.
+    Ask(Question),
+    /// Tell a relay how many votes of our group have answered its wave.
+    Tell {
+        relay: u64,
+        tally: gossip::Tally,
+    },
     /// Report an event to programs.
     Event(Event),
     /// Report the quorum status to programs, after all effects before this one are done.

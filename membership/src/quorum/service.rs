@@ -1,7 +1,6 @@
 //! The quorum service: keeps the lease by asking electors, and counts the members that are present.
 //!
-//! Electorates of up to [`DIRECT`] electors ask one another directly. In larger ones, and for members without a vote, a
-//! few electors (the relays) ask all of them, and each other member asks one of the relays for its proof.
+//! Who asks whom is in [`super::asking`].
 
 use core::time::Duration;
 
@@ -12,11 +11,9 @@ use crate::io::Event;
 use crate::quorum::otherwise::Otherwise;
 use crate::quorum::{
     Ballot, Context, Effect, Electorate, FenceError, Lease, MOST_ELECTORS, Majority, Quorum, QuorumService,
-    QuorumStatus, RetryPolicy, RosterTracker, VoteReply,
+    QuorumStatus, RosterTracker, VoteReply, Waves,
 };
-use crate::roster::fingerprint;
-use crate::roster::member::Member;
-use crate::roster::standing::Status;
+use crate::transport::requests::{Request, RequestKind};
 
 /// What this node knows about votes.
 #[derive(Debug)]
@@ -26,16 +23,19 @@ pub struct Voting {
     pub agreed: Option<RosterTracker>,
     /// The length of leases, with a fence.
     fence: Option<Duration>,
-    mark: u32,
+    pub mark: u32,
     /// What a holder of quorum sends in place of that mark to members with which it does not count.
     pub struck_off: u32,
     pub ballot: Ballot,
-    /// Electors that ask all others, best first; we may be one of them.
-    relays: Vec<u64>,
-    /// Which of them we ask.
-    turn: usize,
-    /// When the next elector that we ask directly is due.
-    renew_at: Instant,
+    pub waves: Waves,
+    /// The member that we asked last for its proof, when, and whose turn is next.
+    pub asked: Option<u64>,
+    pub asked_at: Instant,
+    pub turn: usize,
+    /// When the next question is due.
+    pub renew_at: Instant,
+    /// Since when this electorate is stated.
+    pub since: Instant,
     pub lease: Lease,
     pub majority: Majority,
     /// Votes in two-way contact by our own count.
@@ -67,9 +67,12 @@ impl Voting {
             electorate,
             fence,
             ballot: Ballot::default(),
-            relays: Vec::new(),
+            waves: Waves::new(now),
+            asked: None,
+            asked_at: Instant::EPOCH,
             turn: 0,
             renew_at: now,
+            since: now,
             lease: Lease::default(),
             majority: Majority::new(now, settle),
             present: 0,
@@ -134,7 +137,8 @@ impl QuorumService {
             } else if ctx.core.config.fence && electors > MOST_ELECTORS {
                 self.voting.ballot.fault = Some(FenceError::TooMany(electors).to_string());
             }
-            self.voting.relays = self.draw_relays(ctx);
+            self.voting.waves.relays = self.draw_relays(ctx);
+            self.voting.waves.forget(ctx.now, ctx.core.config.lease());
             let roster = ctx.roster;
             self.voting.lease.keep(|hash| roster.get(hash).is_some());
             self.voting.renew_at = self.voting.renew_at.min(ctx.now);
@@ -167,35 +171,15 @@ impl QuorumService {
         }
     }
 
-    /// Asks the electors that are due.
-    pub fn renew(&mut self, ctx: &Context<'_>) {
-        self.voting.renew_at = Instant::NEVER;
-        if self.voting.electorate.is_none() || ctx.leaving {
-            return;
-        }
-        let (mut asked, mut next) = (0, Instant::NEVER);
-        for elector in self.whom_to_ask(ctx) {
-            if elector == ctx.core.me || !ctx.roster.get(elector).is_some_and(Member::is_present) {
-                continue;
-            }
-            let due = self.ask_at(ctx, elector);
-            if due > ctx.now {
-                next = next.min(due);
-            } else if asked < MOST_AT_ONCE {
-                asked += 1;
-                self.voting.lease.asked(elector, ctx.now);
-                self.effects.push(Effect::Ask(elector));
-                next = next.min(self.ask_at(ctx, elector));
-            } else {
-                next = ctx.now;
-            }
-        }
-        self.voting.renew_at = next.max(ctx.now + SHORTEST_TICK);
-        self.judge(ctx);
-    }
-
-    /// An answer to one of our requests: its sender heard us at `sent`, when we asked.
-    pub fn hear_answer(&mut self, ctx: &Context<'_>, sender: u64, sent: Instant, packet: &gossip::Packet) {
+    /// An answer to one of our requests: its sender heard us when we asked.
+    pub fn hear_answer(
+        &mut self,
+        ctx: &Context<'_>,
+        sender: u64,
+        request: &Request,
+        packet: &gossip::Packet,
+    ) {
+        let sent = request.sent;
         self.note_electorate(ctx, sender, packet.lease.map(|said| said.electorate));
         if self.voting.electorate.is_none() {
             return;
@@ -217,19 +201,17 @@ impl QuorumService {
             },
         );
         self.voting.lease.answered(sender, sent);
-        // With a fence each member needs a proof of its own, or its end could not be known from outside. And no proof
-        // is borrowed from a member that is not on the agreed roster, because it may have another roster.
-        let lends = !ctx.core.config.fence && self.voting.agreed.as_ref().is_none_or(|a| a.has(sender));
-        if let Some(age_ms) = said.age_ms.checked_sub(1).filter(|_| lends) {
+        if request.kind == RequestKind::Wave {
+            self.voting.lease.heard(sender, packet.seq, ctx.now);
+        }
+        if let Some(age_ms) = said.age_ms.checked_sub(1).filter(|_| self.lends(ctx, sender)) {
             self.voting.lease.borrow(sent, Duration::from_millis(age_ms.into()), said.present);
         }
         self.hear_silences(ctx, sender, sent, packet.body.as_ref());
         // A node that asks hundreds counts when it asks, not at each answer.
-        if ctx.core.config.fence
-            || self.voting.ballot.electors.len() <= DIRECT
-            || !self.asks_all_electors(ctx)
-        {
+        if ctx.core.config.fence || self.voting.lease.len() <= COUNTED {
             self.judge(ctx);
+            self.follow_up(ctx);
         }
     }
 
@@ -264,7 +246,16 @@ impl QuorumService {
         // Rounded up: a proof never appears younger on its way.
         let age_ms =
             proof.map_or(0, |p| u32::try_from(ctx.now.since(p.as_of).as_millis()).map_or(0, |ms| ms + 2));
-        Some(gossip::Lease { electorate: self.voting.mark, age_ms, present })
+        Some(gossip::Lease { electorate: self.voting.mark, age_ms, present, ..gossip::Lease::default() })
+    }
+
+    /// The answer to the ping of a wave needs no proof, because its sender brings one. If the electorate follows the
+    /// cluster, the answer says how it stands with us.
+    pub fn say_mark(&self, lease: gossip::Lease) -> gossip::Lease {
+        if self.voting.agreed.is_some() {
+            return lease;
+        }
+        gossip::Lease { electorate: lease.electorate, ..gossip::Lease::default() }
     }
 
     /// Whether our side has the majority. Exact at this moment: a proof that has run out since the last call no longer
@@ -361,87 +352,7 @@ impl QuorumService {
         let doublings = self.voting.ballot.votes.max(1).ilog2();
         ctx.core.config.quorum_settle.max(ctx.core.config.lease()) + ctx.core.config.interval * doublings / 4
     }
-
-    /// The relays: few, and the same for all members with the same view.
-    fn draw_relays(&self, ctx: &Context<'_>) -> Vec<u64> {
-        let mut drawn: Vec<(bool, u64, u64)> = self
-            .voting
-            .ballot
-            .electors
-            .iter()
-            .filter_map(|(hash, _)| ctx.roster.get(*hash))
-            .filter(|m| m.is_present())
-            .map(|m| (self.is_of_no_help(ctx, m), fingerprint::of_pair(RELAYS, m.hash()), m.hash()))
-            .collect();
-        drawn.sort_unstable();
-        let few = if self.voting.ballot.electors.len() <= DIRECT { DIRECT } else { FEW };
-        drawn.into_iter().take(few).map(|(_, _, hash)| hash).collect()
-    }
-
-    /// Whether asking it for its proof is of no use.
-    fn is_of_no_help(&self, ctx: &Context<'_>, member: &Member) -> bool {
-        member.status != Status::Alive || member.hash() != ctx.core.me && self.cannot_lend(member.hash())
-    }
-
-    /// All electors, if we have to ask them ourselves; otherwise one relay.
-    fn whom_to_ask(&mut self, ctx: &Context<'_>) -> Vec<u64> {
-        if self.asks_all_electors(ctx) || self.voting.is_open() {
-            // Also members that may be added soon, so that their answers are there by then.
-            let soon = self.voting.agreed.iter().flat_map(RosterTracker::waiting);
-            return self.voting.ballot.electors.iter().map(|(hash, _)| *hash).chain(soon).collect();
-        }
-        let whom = |voting: &Voting| voting.relays.get(voting.turn % voting.relays.len().max(1)).copied();
-        // A relay that did not answer in time is passed over for the next.
-        if let Some(hash) = whom(&self.voting)
-            && (hash == ctx.core.me || self.voting.lease.waits_for(hash) || self.cannot_lend(hash))
-            && self.ask_at(ctx, hash) <= ctx.now
-        {
-            self.voting.turn = self.voting.turn.wrapping_add(1);
-        }
-        whom(&self.voting).into_iter().collect()
-    }
-
-    pub fn asks_all_electors(&self, ctx: &Context<'_>) -> bool {
-        let Voting { ballot, relays, .. } = &self.voting;
-        ctx.core.config.fence
-            || ballot.of(ctx.core.me) > 0
-                && (ballot.electors.len() <= DIRECT || relays.contains(&ctx.core.me))
-    }
-
-    /// When an elector is to be asked next.
-    fn ask_at(&self, ctx: &Context<'_>, elector: u64) -> Instant {
-        let lease = ctx.core.config.lease();
-        let pace = RetryPolicy {
-            period: self.lease_period(ctx, elector),
-            retry: ctx.core.patience(ctx.roster.get(elector)).clamp(lease / 28, lease / 8),
-            slow: ctx.core.config.interval,
-            hope: lease * 2,
-        };
-        let due = self.voting.lease.due(elector, pace);
-        match self.voting.lease.proof() {
-            // A borrower waits until half of its proof is used up.
-            Some(proof) if !self.asks_all_electors(ctx) => due.max(proof.as_of + lease / 2),
-            _ => due,
-        }
-    }
-
-    /// How often to ask: twice in the life of a proof, so that several losses do no harm. The electors are asked at
-    /// different times, so that the newest answers have different ages.
-    fn lease_period(&self, ctx: &Context<'_>, elector: u64) -> Duration {
-        let often = self.fence.hurries(ctx.now) || !self.asks_all_electors(ctx);
-        let period = ctx.core.config.lease() / if often { 8 } else { 2 };
-        period - period / 4 * u32::try_from(elector % 8).unwrap_or(0) / 8
-    }
 }
 
-/// Up to this many electors ask one another directly. Replicated services usually have at most seven, which costs each
-/// of them 1.3 kB/s more (`heartsay-sim run quiet --nodes 7 --set protocol.expected=all`).
-const DIRECT: usize = 7;
-/// In larger electorates, the number of relays. Three: one may be down and one beyond the cut.
-const FEW: usize = 3;
-/// Salt of the draw.
-const RELAYS: u64 = 0x636f_6c6c_6563_7473;
-/// Requests that leave in one instant.
-const MOST_AT_ONCE: usize = 16;
-/// Between two rounds of requests.
-const SHORTEST_TICK: Duration = Duration::from_millis(10);
+/// Up to this many electors that have answered are counted at each answer.
+const COUNTED: usize = 64;

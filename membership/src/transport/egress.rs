@@ -50,6 +50,7 @@ fn is_sign_of_life(packet: &Packet) -> bool {
             | Body::ProbeRequest(_)
             | Body::ProbeReport(_)
             | Body::Refusal(_)
+            | Body::Tally(_)
             | Body::Twin(_),
         )
         | None => true,

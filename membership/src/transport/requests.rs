@@ -28,6 +28,8 @@ pub enum RequestKind {
     LinkProbe,
     /// A request to an elector, for the proof that it hears us.
     Lease,
+    /// The same as part of a wave.
+    Wave,
     /// A probe on behalf of another member.
     OnBehalf {
         /// The member that asked for it.

@@ -25,6 +25,19 @@ pub struct AnswerExtras {
     pub claim: Option<gossip::Claim>,
 }
 
+/// What a ping carries beside its question.
+#[derive(Debug, Default)]
+pub struct PingExtras {
+    /// Members about whose silence we ask.
+    pub about: Vec<u64>,
+    /// In a wave: our vote and proof.
+    pub lease: Option<gossip::Lease>,
+    /// In a wave: the number of the last ping that the subject answered.
+    pub answered: Option<u32>,
+    /// In a wave: the group that the subject is to lead.
+    pub lead: Option<gossip::Lead>,
+}
+
 impl Context<'_> {
     /// A packet from us around `body`.
     pub fn packet(&self, seq: u32, body: Option<Body>) -> gossip::Packet {
@@ -136,18 +149,19 @@ impl Context<'_> {
 
     /// A ping with the accusations against the subject, so that its answer can refute them.
     pub fn ping(&mut self, now: Instant, subject: u64, to: SocketAddr, kind: RequestKind) {
-        self.ping_about(now, subject, to, kind, Vec::new());
+        self.ping_with(now, subject, to, kind, PingExtras::default());
     }
 
-    /// The same, with a question about the silence of others.
-    pub fn ping_about(
+    /// The same, with more beside it.
+    pub fn ping_with(
         &mut self,
         now: Instant,
         subject: u64,
         to: SocketAddr,
         kind: RequestKind,
-        about: Vec<u64>,
+        extras: PingExtras,
     ) {
+        let PingExtras { about, mut lease, answered, lead } = extras;
         // An acceptable pause is not evidence of a bad link.
         let look = kind == RequestKind::LinkProbe;
         let patience = if look {
@@ -158,8 +172,12 @@ impl Context<'_> {
         let deadline = now + patience;
         let request = Request { subject: Some(subject), to, sent: now, deadline, kind };
         let seq = self.transport.requests.open(request);
-        let body = Body::Ping(gossip::Ping { subject, about, ..Default::default() });
-        let Some(mut filler) = self.filler(to, seq, Some(body)) else { return };
+        if let Some(lease) = &mut lease {
+            lease.answered = answered.map_or(0, |number| seq.wrapping_sub(number));
+        }
+        let body = Body::Ping(gossip::Ping { subject, about, lead, ..Default::default() });
+        let packet = gossip::Packet { lease, ..self.packet(seq, Some(body)) };
+        let Ok(mut filler) = Filler::new(packet, self.packet_limit(to)) else { return };
         if let Some(member) = self.roster.get(subject)
             && member.is_marked()
         {

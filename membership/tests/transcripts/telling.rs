@@ -94,6 +94,7 @@ pub fn kind(datagram: &[u8]) -> String {
         Some(Body::ProbeRequest(_)) => "probe request".to_owned(),
         Some(Body::ProbeReport(_)) => "probe report".to_owned(),
         Some(Body::Refusal(_)) => "refusal".to_owned(),
+        Some(Body::Tally(_)) => "tally".to_owned(),
         Some(Body::Twin(_)) => "twin".to_owned(),
         None => "news".to_owned(),
     };

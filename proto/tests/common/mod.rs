@@ -4,19 +4,24 @@
 #![allow(unreachable_pub, dead_code, reason = "each test takes what it needs")]
 
 use heartsay_proto::gossip::{
-    Accusation, Body, Claim, Entry, Exchange, Lease, List, Packet, Page, Ping, Pong, ProbeReport,
-    ProbeRequest, Pull, Refusal, Silence, Supply, Twin, Want, packet,
+    Accusation, Body, Claim, Entry, Exchange, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeReport,
+    ProbeRequest, Pull, Refusal, Silence, Supply, Tally, Twin, Want, packet,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 pub fn any_packet() -> impl Strategy<Value = Packet> {
     let fixed = (any::<u64>(), number(), any::<u32>(), any::<u64>(), any::<u32>());
-    let lease = any::<(u32, u32, u32)>().prop_map(|(electorate, age_ms, present)| Lease {
-        electorate,
-        age_ms,
-        present,
-    });
+    let lease = any::<((u32, u32, u32), (u32, u32, u32))>().prop_map(
+        |((electorate, age_ms, present), (wave, answered, answered_ms))| Lease {
+            electorate,
+            age_ms,
+            present,
+            wave,
+            answered,
+            answered_ms,
+        },
+    );
     let lease = proptest::option::of(lease);
     let lease = (lease, 0_u32..2000);
     let parts = (fixed, lease, proptest::option::of(any_content()), vec(any_claim(), 0..5));
@@ -41,8 +46,13 @@ fn any_content() -> impl Strategy<Value = packet::Body> {
             |(from, until, have, brief)| packet::Body::Pull(Pull { from, until, have: have.into(), brief })
         ),
         ids.prop_map(|(from, next, members)| packet::Body::Supply(Supply { from, next, members })),
-        (any::<u64>(), vec(any::<u64>(), 0..10), vec(any::<u8>(), 0..500)).prop_map(
-            |(subject, about, padding)| packet::Body::Ping(Ping { subject, about, padding: padding.into() })
+        (any::<u64>(), vec(any::<u64>(), 0..10), vec(any::<u8>(), 0..500), any_lead()).prop_map(
+            |(subject, about, padding, lead)| packet::Body::Ping(Ping {
+                subject,
+                about,
+                padding: padding.into(),
+                lead
+            })
         ),
         (vec(any_silence(), 0..10), vec(any::<u8>(), 0..500))
             .prop_map(|(silences, padding)| packet::Body::Pong(Pong { silences, padding: padding.into() })),
@@ -50,8 +60,23 @@ fn any_content() -> impl Strategy<Value = packet::Body> {
             .prop_map(|(subject, ip, port)| packet::Body::ProbeRequest(ProbeRequest { subject, ip, port })),
         ids.prop_map(|(subject, _, outcome)| packet::Body::ProbeReport(ProbeReport { subject, outcome })),
         ids.prop_map(|(_, _, reason)| packet::Body::Refusal(Refusal { reason })),
+        any::<(u32, u32, u32)>().prop_map(|(number, group, votes)| packet::Body::Tally(Tally {
+            number,
+            group,
+            votes
+        })),
         any::<(u64, bool)>().prop_map(|(began, answer)| packet::Body::Twin(Twin { began, answer })),
     ]
+}
+
+fn any_lead() -> impl Strategy<Value = Option<Lead>> {
+    let lead = any::<(u32, u32, u32, u64)>();
+    proptest::option::of(lead.prop_map(|(number, group, groups, relay)| Lead {
+        number,
+        group,
+        groups,
+        relay,
+    }))
 }
 
 fn any_silence() -> impl Strategy<Value = Silence> {

@@ -1,0 +1,369 @@
+//! Which member asks which for a proof, and when.
+//!
+//! In small clusters, and with a fence, electors ask one another. In larger ones waves bring the proofs
+//! ([`super::waves`]), and a member asks only if none has come for a while.
+
+use core::time::Duration;
+
+use heartsay_proto::gossip;
+
+use crate::Instant;
+use crate::quorum::lease::Proof;
+use crate::quorum::service::Voting;
+use crate::quorum::waves::{self, AT_WORK, RELAYS};
+use crate::quorum::{Context, Effect, Question, QuorumService, RetryPolicy};
+use crate::roster::fingerprint;
+use crate::roster::member::Member;
+use crate::roster::standing::Status;
+
+impl QuorumService {
+    /// Asks for what is due.
+    pub fn renew(&mut self, ctx: &Context<'_>) {
+        self.voting.renew_at = Instant::NEVER;
+        if self.voting.electorate().is_none() || ctx.leaving {
+            return;
+        }
+        let next = if self.asks_all(ctx) {
+            self.ask_all(ctx)
+        } else if self.asks_directly(ctx) {
+            self.ask_a_majority(ctx)
+        } else {
+            self.step_waves(ctx).min(self.ask_a_lender(ctx))
+        };
+        self.voting.renew_at = next.max(ctx.now + SHORTEST_TICK);
+        self.judge(ctx);
+    }
+
+    /// Whether this node counts the answers of all electors itself.
+    pub fn counts_all_electors(&self, ctx: &Context<'_>) -> bool {
+        self.asks_all(ctx) || self.voting.waves.is_at_work(ctx.now, period(ctx))
+    }
+
+    /// Whether each elector is asked all the time. With a fence each member needs a proof of its own, and what all
+    /// electors say of the silent. If the electorate follows the cluster, the replies of all show whom they count with;
+    /// without a roster, a few of those that may make a first one are asked.
+    fn asks_all(&self, ctx: &Context<'_>) -> bool {
+        let few = || self.voting.ballot.electors.len() <= ALL && self.voting.ballot.of(ctx.core.me) > 0;
+        ctx.core.config.fence || self.voting.is_open() || self.voting.agreed.is_some() && few()
+    }
+
+    /// Whether electors ask one another, as many as make a majority.
+    fn asks_directly(&self, ctx: &Context<'_>) -> bool {
+        let census = ctx.roster.census();
+        let few = census.alive + census.suspect <= DIRECT;
+        few && self.voting.agreed.is_none() && self.voting.ballot.of(ctx.core.me) > 0
+    }
+
+    /// Asks all electors, each at its own time, so that the newest answers have different ages.
+    fn ask_all(&mut self, ctx: &Context<'_>) -> Instant {
+        // Also members that may be added soon, so that their answers are there by then.
+        let soon = self.voting.agreed.iter().flat_map(|agreed| agreed.waiting());
+        let electors: Vec<u64> =
+            self.voting.ballot.electors.iter().map(|(hash, _)| *hash).chain(soon).collect();
+        self.ask_those_due(ctx, electors)
+    }
+
+    fn ask_those_due(&mut self, ctx: &Context<'_>, electors: Vec<u64>) -> Instant {
+        let (mut asked, mut next) = (0, Instant::NEVER);
+        for elector in electors {
+            if !self.is_to_be_asked(ctx, elector) {
+                continue;
+            }
+            let due = self.ask_at(ctx, elector);
+            if due > ctx.now {
+                next = next.min(due);
+            } else if asked < MOST_AT_ONCE {
+                asked += 1;
+                self.ask(ctx, elector);
+                next = next.min(self.ask_at(ctx, elector));
+            } else {
+                next = ctx.now;
+            }
+        }
+        next
+    }
+
+    /// Asks as many electors as make the proof young again, once it has aged; all of them if one does not answer.
+    fn ask_a_majority(&mut self, ctx: &Context<'_>) -> Instant {
+        let length = ctx.core.config.lease();
+        let due = self.voting.lease.proof().map_or(ctx.now, |proof| proof.as_of + length * 3 / 5);
+        if due > ctx.now {
+            return due;
+        }
+        let lease = &self.voting.lease;
+        let (mut votes, mut late, mut candidates) = (self.voting.ballot.of(ctx.core.me), false, Vec::new());
+        for (elector, weight) in self.voting.ballot.electors.iter().copied() {
+            if !self.is_to_be_asked(ctx, elector) {
+                continue;
+            }
+            let waits = lease.waits_for(elector);
+            // An answer is fresh as long as a proof by it would last until the others are asked again.
+            let answered = lease.answered_at(elector).unwrap_or(Instant::EPOCH);
+            if ctx.now.since(answered) < length / 4 || waits && self.ask_at(ctx, elector) > ctx.now {
+                votes += weight;
+            } else {
+                late |= waits && ctx.now.since(answered) < length * 2;
+                candidates.push((waits, answered, elector, weight));
+            }
+        }
+        // Those that answered first, the one that was asked longest ago before the others: so all of them are asked in turn.
+        candidates.sort_unstable();
+        let mut next = ctx.now + self.pause(ctx, None);
+        for (waits, _, elector, weight) in candidates {
+            let is_enough = votes >= self.voting.ballot.needed && !late;
+            if is_enough || waits && self.ask_at(ctx, elector) > ctx.now {
+                continue;
+            }
+            votes += weight;
+            self.ask(ctx, elector);
+            next = next.min(self.ask_at(ctx, elector));
+        }
+        next
+    }
+
+    /// Asks one member for its proof, if ours has aged.
+    fn ask_a_lender(&mut self, ctx: &Context<'_>) -> Instant {
+        let length = ctx.core.config.lease();
+        let as_of = self.voting.lease.proof().map(|proof| proof.as_of);
+        let long_lost = ctx.now.since(as_of.unwrap_or(self.voting.since)) > length * 2;
+        // Each question goes to another member, so there is no need to wait until the last one is lost for certain.
+        let soon = self.pause(ctx, self.voting.asked).min(length / 14);
+        let pause = if long_lost { ctx.core.config.interval / 2 } else { soon };
+        let aged = as_of.map_or(ctx.now, |as_of| as_of + length * 37 / 50);
+        let due = aged.max(self.voting.asked_at + pause);
+        if due > ctx.now {
+            return due;
+        }
+        let lenders = self.lenders(ctx);
+        let turn = self.voting.turn.checked_rem(lenders.len()).unwrap_or(0);
+        self.voting.turn = self.voting.turn.wrapping_add(1);
+        self.voting.asked = lenders.get(turn).copied();
+        self.voting.asked_at = ctx.now;
+        if let Some(lender) = self.voting.asked {
+            self.ask(ctx, lender);
+        }
+        ctx.now + soon
+    }
+
+    /// The members to ask for a proof: the relays at work, the members that ping us in waves, the other relays.
+    fn lenders(&self, ctx: &Context<'_>) -> Vec<u64> {
+        let (first, others) = self.voting.waves.relays.split_at(AT_WORK.min(self.voting.waves.relays.len()));
+        let mut lenders: Vec<u64> = Vec::new();
+        for lender in first.iter().copied().chain(self.voting.waves.askers()).chain(others.iter().copied()) {
+            if !lenders.contains(&lender) && self.is_to_be_asked(ctx, lender) && !self.cannot_lend(lender) {
+                lenders.push(lender);
+            }
+        }
+        lenders
+    }
+
+    fn is_to_be_asked(&self, ctx: &Context<'_>, member: u64) -> bool {
+        member != ctx.core.me && ctx.roster.get(member).is_some_and(Member::is_present)
+    }
+
+    fn ask(&mut self, ctx: &Context<'_>, elector: u64) {
+        self.voting.lease.asked(elector, ctx.now);
+        self.effects.push(Effect::Ask(Question { to: elector, wave: None }));
+    }
+
+    /// How long to wait for an answer.
+    fn pause(&self, ctx: &Context<'_>, member: Option<u64>) -> Duration {
+        let lease = ctx.core.config.lease();
+        let member = member.and_then(|member| ctx.roster.get(member));
+        ctx.core.patience(member).clamp(lease / 28, lease / 8)
+    }
+
+    /// When an elector is to be asked next, where all are asked.
+    fn ask_at(&self, ctx: &Context<'_>, elector: u64) -> Instant {
+        let lease = ctx.core.config.lease();
+        let pace = RetryPolicy {
+            period: self.lease_period(ctx, elector),
+            retry: self.pause(ctx, Some(elector)),
+            slow: ctx.core.config.interval,
+            hope: lease * 2,
+        };
+        self.voting.lease.due(elector, pace)
+    }
+
+    /// How often to ask: twice in the life of a proof, so that several losses do no harm. The electors are asked at
+    /// different times, so that the newest answers have different ages.
+    fn lease_period(&self, ctx: &Context<'_>, elector: u64) -> Duration {
+        let period = ctx.core.config.lease() / if self.fence.hurries(ctx.now) { 8 } else { 2 };
+        period - period / 4 * u32::try_from(elector % 8).unwrap_or(0) / 8
+    }
+
+    /// Begins waves, passes them on, and tells relays what came back. Returns when to do so again.
+    fn step_waves(&mut self, ctx: &Context<'_>) -> Instant {
+        let (now, me, period) = (ctx.now, ctx.core.me, period(ctx));
+        self.voting.waves.tidy(now, period);
+        let step = ctx.core.config.lease() / 20;
+        if self.voting.waves.begins_at(me, period, step) <= now {
+            let members: Vec<u64> = self.members(ctx).collect();
+            let grouped = self.voting.agreed.is_none();
+            let Voting { waves, lease, .. } = &mut self.voting;
+            waves.begin((now, me, period), lease, &members, grouped);
+        }
+        let (mut room, mut next) = (MOST_AT_ONCE, self.voting.waves.begins_at(me, period, step));
+        let mut open = core::mem::take(&mut self.voting.waves.open);
+        for wave in &mut open {
+            let retry = |member| self.pause(ctx, Some(member));
+            let (due, at) = wave.step(now, &self.voting.lease, room, retry);
+            room = room.saturating_sub(due.len());
+            next = next.min(at);
+            for target in due {
+                self.voting.lease.asked(target.member, now);
+                let (number, rank, relay) = (wave.number, wave.rank, wave.relay);
+                let lead = target.lead.map(|(group, groups)| gossip::Lead { number, group, groups, relay });
+                self.effects.push(Effect::Ask(Question { to: target.member, wave: Some((rank, lead)) }));
+            }
+            next = next.min(self.tell_the_relay(ctx, wave));
+        }
+        self.voting.waves.open = open;
+        next
+    }
+
+    /// Tells the relay how many votes of our group have answered, when that is due.
+    fn tell_the_relay(&mut self, ctx: &Context<'_>, wave: &mut waves::Wave) -> Instant {
+        let Some((relay, group)) = wave.under else { return Instant::NEVER };
+        let (lease, ballot) = (&self.voting.lease, &self.voting.ballot);
+        let votes = wave.votes(ctx.core.me, lease, ballot);
+        let hold = ctx.core.config.lease() / 14;
+        let at = wave.tells_at(lease, votes, hold);
+        if at <= ctx.now && ballot.fault.is_none() {
+            wave.told = Some(votes);
+            let tally = gossip::Tally { number: wave.number, group, votes };
+            self.effects.push(Effect::Tell { relay, tally });
+        }
+        let lease = &self.voting.lease;
+        Some(wave.tells_at(lease, votes, hold)).filter(|at| *at > ctx.now).unwrap_or(Instant::NEVER)
+    }
+
+    /// The other members that are there.
+    fn members<'a>(&self, ctx: &Context<'a>) -> impl Iterator<Item = u64> + use<'a> {
+        let me = ctx.core.me;
+        ctx.roster.iter().filter(|m| m.is_present()).map(Member::hash).filter(move |hash| *hash != me)
+    }
+
+    /// The ping of a wave has come and is answered.
+    pub fn hear_wave(
+        &mut self,
+        ctx: &Context<'_>,
+        sender: u64,
+        number: u32,
+        said: gossip::Lease,
+        lead: Option<gossip::Lead>,
+    ) {
+        let Some(rank) = said.wave.checked_sub(1).filter(|_| self.voting.electorate().is_some()) else {
+            return;
+        };
+        if said.electorate != self.voting.mark {
+            return;
+        }
+        self.voting.waves.came(ctx.now, rank);
+        self.borrow_from_a_wave(ctx, sender, number, said);
+        self.voting.waves.answered(ctx.now, sender, number);
+        // Only waves of members that may begin them are passed on.
+        if let Some(lead) = lead
+            && lead.group < lead.groups
+            && self.voting.waves.relays.contains(&lead.relay)
+        {
+            let in_group = |member: &u64| {
+                *member != lead.relay && waves::group_of(lead.relay, *member, lead.groups) == lead.group
+            };
+            let group: Vec<u64> = self.members(ctx).filter(in_group).collect();
+            self.voting.waves.pass_on(ctx.now, sender, rank, lead, &group);
+        }
+        self.voting.renew_at = ctx.now;
+        self.judge(ctx);
+    }
+
+    fn borrow_from_a_wave(&mut self, ctx: &Context<'_>, sender: u64, number: u32, said: gossip::Lease) {
+        let ms = |plus_one: u32| plus_one.checked_sub(1).map(|ms| Duration::from_millis(ms.into()));
+        let (Some(age), Some(since)) = (ms(said.age_ms), ms(said.answered_ms)) else { return };
+        let Some(answered) = self.voting.waves.answered_at(sender, number.wrapping_sub(said.answered)) else {
+            return;
+        };
+        if let Some(as_of) =
+            waves::borrowed_in_a_wave(answered, since, age).filter(|_| self.lends(ctx, sender))
+        {
+            self.voting.lease.take(Proof { as_of, present: said.present });
+        }
+    }
+
+    /// A leader says how many votes of its group have answered our wave.
+    pub fn hear_tally(&mut self, ctx: &Context<'_>, leader: u64, tally: gossip::Tally) {
+        let length = ctx.core.config.lease();
+        let Some(electorate) = self.voting.electorate() else { return };
+        // With a fence each proof is its owner's own, and where the electorate follows the cluster no groups are made.
+        if ctx.core.config.fence || electorate.follows().is_some() {
+            return;
+        }
+        let voting = &mut self.voting;
+        let heard = voting.waves.hear_tally(
+            (ctx.now, length),
+            (leader, ctx.core.me),
+            tally,
+            (&voting.lease, &voting.ballot),
+        );
+        if let Some(proof) = heard {
+            self.voting.lease.take(proof);
+            self.follow_up(ctx);
+            self.judge(ctx);
+        }
+    }
+
+    /// After an answer: a first wave that has proven a majority is followed by another, and a complete group is told to
+    /// the relay.
+    pub fn follow_up(&mut self, ctx: &Context<'_>) {
+        let Voting { waves, lease, renew_at, .. } = &mut self.voting;
+        let proven = lease.proof().map_or(Instant::EPOCH, |proof| proof.as_of);
+        let to_tell =
+            |wave: &waves::Wave| wave.under.is_some() && wave.told.is_none() && wave.is_complete(lease);
+        if waves.has_proven(ctx.now, proven) || waves.open.iter().any(to_tell) {
+            *renew_at = ctx.now;
+        }
+    }
+
+    /// The relays: few, and the same for all members with the same view.
+    pub fn draw_relays(&self, ctx: &Context<'_>) -> Vec<u64> {
+        let mut drawn: Vec<(bool, u64, u64)> = self
+            .voting
+            .ballot
+            .electors
+            .iter()
+            .filter_map(|(hash, _)| ctx.roster.get(*hash))
+            .filter(|m| m.is_present())
+            .map(|m| (self.is_of_no_help(ctx, m), fingerprint::of_pair(DRAW, m.hash()), m.hash()))
+            .collect();
+        drawn.sort_unstable();
+        drawn.into_iter().take(RELAYS).map(|(_, _, hash)| hash).collect()
+    }
+
+    /// Whether asking it for its proof is of no use.
+    fn is_of_no_help(&self, ctx: &Context<'_>, member: &Member) -> bool {
+        member.status != Status::Alive || member.hash() != ctx.core.me && self.cannot_lend(member.hash())
+    }
+
+    /// Whether a proof may be borrowed from this member. With a fence each member needs a proof of its own, or its end
+    /// could not be known from outside. And no proof is borrowed from a member that is not on the agreed roster, because
+    /// it may have another roster.
+    pub fn lends(&self, ctx: &Context<'_>, member: u64) -> bool {
+        !ctx.core.config.fence && self.voting.agreed.as_ref().is_none_or(|agreed| agreed.has(member))
+    }
+}
+
+/// Time between two waves of one relay: two relays in turn renew a proof four times before it runs out.
+pub fn period(ctx: &Context<'_>) -> Duration {
+    ctx.core.config.lease() * 3 / 7
+}
+
+/// Up to this many members the electors ask one another. With more, waves cost less.
+const DIRECT: u32 = 5;
+/// Electors that ask one another all the time where the electorate follows the cluster.
+const ALL: usize = 7;
+/// Salt of the draw.
+const DRAW: u64 = 0x636f_6c6c_6563_7473;
+/// Requests that leave in one instant.
+const MOST_AT_ONCE: usize = 16;
+/// Between two rounds of requests.
+const SHORTEST_TICK: Duration = Duration::from_millis(10);
