@@ -375,12 +375,12 @@ impl Waves {
     }
 }
 
-/// The proof that a ping of a wave carries. Its sender had a proof of this `age` when the ping left, and had heard our
-/// answer of `answered` this long before (`since`). We are in two-way contact with it as of our answer, and its proof is
-/// good for us as of its own time. Both times are measured by the clock of the sender, which is up to a hundredth off,
-/// as ours is; so both are taken a fiftieth worse.
+/// As of when the proof that a ping of a wave carries is good for us. Its sender had a proof of this `age` when the ping
+/// left, and had heard our answer of `answered` for this long (`since`). We are in two-way contact with it as of our
+/// answer, and its proof is good as of its own time. The sender measured both times by its clock, which may differ from
+/// ours by two hundredths ([`DOUBT`]).
 pub fn borrowed_in_a_wave(answered: Instant, since: Duration, age: Duration) -> Option<Instant> {
-    let (since, age) = (since - since / 50, age + age / 50);
+    let (since, age) = (since - since / DOUBT, age + age / DOUBT);
     if age <= since {
         return Some(answered);
     }
@@ -455,5 +455,8 @@ const MOST_FOR_ONE: usize = 3;
 const MOST_OPEN: usize = 16;
 /// Members in a group: twice what a relay of a cluster of 10,000 members asks for.
 const MOST_IN_A_GROUP: usize = 1024;
+/// A part of each time that another clock has measured. If one clock is a hundredth fast and the other a hundredth slow,
+/// they differ by one part in 49.5.
+const DOUBT: u32 = 49;
 /// Salt of the draw of leaders.
 const LEADERS: u64 = 0x006c_6561_6465_7273;

@@ -4,3 +4,4 @@ mod followers;
 mod leases;
 mod model;
 mod service;
+mod waves;
