@@ -52,6 +52,9 @@ impl World {
             FaultAction::Clock { fault, member } => self.clock(fault, member),
             FaultAction::Leave { fault, member } => {
                 self.disturb(|| format!("n{member} is told to leave"));
+                if let Some(process) = &mut self.hosts[member].process {
+                    process.leaving = true;
+                }
                 self.command(member, Command::Leave);
                 if let Some(back) = self.scenario.faults[fault].back_after {
                     self.at(self.now + back.0, FaultAction::Start(member));

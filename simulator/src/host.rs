@@ -55,6 +55,8 @@ pub(crate) struct Process {
     pub(crate) wants: Instant,
     /// Wake-ups in a row at the same moment.
     pub(crate) spins: u32,
+    /// It was told to leave.
+    pub(crate) leaving: bool,
 }
 
 /// Something to hand to a machine.

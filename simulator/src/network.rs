@@ -4,7 +4,7 @@
 //! does. The world carries it there.
 
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use heartsay_membership::Instant;
@@ -23,6 +23,7 @@ pub struct Network {
     zone_of: Vec<u16>,
     between: Vec<Option<(Delay, f64)>>,
     links: HashMap<(u32, u32), LinkRule>,
+    dead_links: Vec<(usize, usize)>,
     bursts: HashMap<(u32, u32), BurstState>,
     edges: Vec<Edge>,
     cuts: Vec<Cut>,
@@ -153,6 +154,7 @@ impl Network {
             dice,
             zone_of: Vec::new(),
             between,
+            dead_links: dead(&links),
             links,
             bursts: HashMap::new(),
             edges: Vec::new(),
@@ -268,6 +270,32 @@ impl Network {
             let counts = cut.active || (cut.lifted > Instant::EPOCH && now.since(cut.lifted) < grace);
             counts && (cut.stops(a, b) || cut.stops(b, a))
         })
+    }
+
+    /// What tells the links of this member from those of another: its sides of all cuts and filters in force, and its zone.
+    #[must_use]
+    pub fn place(&self, member: usize) -> Vec<u8> {
+        let sides = self.barriers().map(|cut| cut.side(member));
+        let zone = self.zone_of.get(member).copied().unwrap_or(0).to_be_bytes();
+        sides.chain(zone).collect()
+    }
+
+    /// Whether both directions between two members carry anything, as far as their places say.
+    #[must_use]
+    pub fn is_two_way(&self, a: usize, b: usize) -> bool {
+        let loss = self.path(a, b).map_or(self.rules.loss, |(_, loss)| *loss);
+        loss < 1.0 && !self.barriers().any(|cut| cut.stops(a, b) || cut.stops(b, a))
+    }
+
+    /// Pairs of members, the lower number first, whose own link carries nothing in at least one direction.
+    #[must_use]
+    pub fn dead_links(&self) -> &[(usize, usize)] {
+        &self.dead_links
+    }
+
+    /// Cuts and filters in force.
+    fn barriers(&self) -> impl Iterator<Item = &Cut> {
+        self.cuts.iter().chain(&self.filters).filter(|cut| cut.active)
     }
 
     /// Judges a datagram: up to two arrivals go into `arrivals`.
@@ -406,6 +434,14 @@ fn numbers(who: &Who, nodes: usize) -> Vec<u32> {
         }
         Who::Count(_) | Who::Share(_) | Who::All => (0..who.count(nodes) as u32).collect(),
     }
+}
+
+/// Pairs with a direction in which nothing arrives, each once and in order.
+fn dead(links: &HashMap<(u32, u32), LinkRule>) -> Vec<(usize, usize)> {
+    let dead = links.iter().filter(|(_, rule)| rule.loss.is_some_and(|loss| loss >= 1.0));
+    let pairs = dead.map(|((a, b), _)| (*a.min(b) as usize, *a.max(b) as usize));
+    let pairs: BTreeSet<(usize, usize)> = pairs.collect();
+    pairs.into_iter().filter(|(a, b)| a != b).collect()
 }
 
 fn pair(from: usize, to: usize) -> (u32, u32) {

@@ -84,6 +84,12 @@ impl Truth {
         self.healthy_since = now;
     }
 
+    /// In trouble now.
+    #[must_use]
+    pub fn is_struck(&self) -> bool {
+        self.troubles > 0
+    }
+
     /// It ran and does not run any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -93,7 +99,7 @@ impl Truth {
     /// In trouble now, or less than [`GRACE`] ago.
     #[must_use]
     pub fn in_trouble(&self, now: Instant) -> bool {
-        self.troubles > 0 || (self.healthy_since > Instant::EPOCH && now.since(self.healthy_since) < GRACE)
+        self.is_struck() || (self.healthy_since > Instant::EPOCH && now.since(self.healthy_since) < GRACE)
     }
 }
 

@@ -119,6 +119,23 @@ fn sweep_prints_a_line_per_point_of_the_grid() {
 }
 
 #[test]
+fn quorum_has_rows_in_run_and_columns_in_sweep_where_members_vote() {
+    let short = ["--nodes", "5", "--duration", "60s", "--set", "fault.0.for=10s", "--seeds", "1"];
+    let (code, out, err) = sim(&[&["run", "partition"] as &[&str], &short].concat());
+    assert_eq!(code, 0, "{out}{err}");
+    for words in ["lost quorum after cut", "held it after heal", "losses of quorum by healthy members 0 in"] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    let over = ["--over", "protocol.expected=3,5"];
+    let (code, out, err) = sim(&[&["sweep", "partition"] as &[&str], &short, &over].concat());
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.lines().next().is_some_and(|head| head.ends_with("hold max")), "{out}");
+    assert!(out.contains("losses of quorum by healthy members"), "{out}");
+    let (_, out, _) = sim(&["sweep", "crash", "--nodes", "4", "--seeds", "1", "--over", "fault.0.at=20s"]);
+    assert!(!out.contains("Q losses") && !out.contains("quorum"), "none votes: {out}");
+}
+
+#[test]
 fn list_and_show_name_every_scenario() {
     let (_, list, _) = sim(&["list"]);
     for name in heartsay_simulator::scenario::shipped() {

@@ -95,6 +95,18 @@ fn a_page_says_when_this_build_gives_another_trace() {
 }
 
 #[test]
+fn a_page_says_what_became_of_quorum_where_members_vote() {
+    let folder = Folder::new("quorum");
+    let short = ["--nodes", "5", "--duration", "60s", "--set", "fault.0.for=10s", "--seeds", "1"];
+    let html = page(&[&["partition"] as &[&str], &short].concat(), &folder.file("votes.html"));
+    assert!(
+        html.contains("Losses of quorum by healthy members 0 in") && html.contains("lost quorum after cut")
+    );
+    let html = page(&["crash", "--nodes", "4", "--seeds", "1"], &folder.file("none.html"));
+    assert!(!html.contains("Losses of quorum"));
+}
+
+#[test]
 fn wrong_arguments_are_refused_with_a_reason() {
     for (arguments, words) in [
         (&["report", "crahs"] as &[&str], "did you mean `crash`?"),

@@ -87,13 +87,17 @@ fn seconds(limit: Option<Span>) -> Option<f64> {
 
 /// What some never did has no slowest.
 fn slowest(spread: &Spread) -> Option<f64> {
-    (spread.missing == 0).then_some(spread.max)
+    if_all(spread, spread.max)
+}
+
+fn if_all(spread: &Spread, figure: f64) -> Option<f64> {
+    (spread.missing == 0).then_some(figure)
 }
 
 /// A key of `[budget]`, its limit, and what is measured against it.
 type Limit = (&'static str, fn(&Budget) -> Option<f64>, fn(&Summary) -> Option<f64>);
 
-const LIMITS: [Limit; 29] = [
+const LIMITS: [Limit; 40] = [
     ("suspect-mean", |b| seconds(b.suspect_mean), |s| Some(s.suspect.mean)),
     ("suspect-p99", |b| seconds(b.suspect_p99), |s| Some(s.suspect.p99)),
     ("down-median", |b| seconds(b.down_median), |s| Some(s.down.median)),
@@ -121,6 +125,23 @@ const LIMITS: [Limit; 29] = [
         |s| Some(s.needless_evictions as f64),
     ),
     ("quorum-held", |b| b.quorum_held.map(|most| most as f64), |s| Some(s.quorum[0] as f64)),
+    ("quorum-losses", |b| b.quorum_losses.map(|most| most as f64), |s| Some(s.quorum_losses as f64)),
+    ("quorum-losses-per-1000h", |b| b.quorum_losses_per_1000h, |s| Some(s.quorum_losses_per_1000h)),
+    ("quorum-without", |b| b.quorum_without, |s| Some(s.quorum_without)),
+    ("quorum-without-share", |b| b.quorum_without_share, |s| Some(s.quorum_without_share)),
+    ("quorum-gap-max", |b| seconds(b.quorum_gap_max), |s| Some(s.quorum_gaps.max)),
+    (
+        "quorum-to-lose-p99",
+        |b| seconds(b.quorum_to_lose_p99),
+        |s| if_all(&s.quorum_to_lose, s.quorum_to_lose.p99),
+    ),
+    ("quorum-to-lose-max", |b| seconds(b.quorum_to_lose_max), |s| slowest(&s.quorum_to_lose)),
+    (
+        "quorum-to-regain-p99",
+        |b| seconds(b.quorum_to_regain_p99),
+        |s| if_all(&s.quorum_to_regain, s.quorum_to_regain.p99),
+    ),
+    ("quorum-to-regain-max", |b| seconds(b.quorum_to_regain_max), |s| slowest(&s.quorum_to_regain)),
     ("divergence", |b| b.divergence, |s| Some(s.divergence)),
     ("formation", |b| seconds(b.formation), |s| slowest(&s.formation)),
     ("newcomer-full", |b| seconds(b.newcomer_full), |s| slowest(&s.newcomer_full)),
@@ -130,6 +151,8 @@ const LIMITS: [Limit; 29] = [
     ("agreement", |b| seconds(b.agreement), |s| slowest(&s.agreement)),
     ("bytes-mean", |b| b.bytes_mean, |s| Some(s.bytes.mean)),
     ("bytes-p99", |b| b.bytes_p99, |s| Some(s.bytes.p99)),
+    ("bytes-member-median", |b| b.bytes_member_median, |s| Some(s.bytes_member.median)),
+    ("bytes-member-max", |b| b.bytes_member_max, |s| Some(s.bytes_member.max)),
     ("bytes-peak", |b| b.bytes_peak, |s| Some(s.bytes_peak)),
 ];
 
@@ -152,6 +175,41 @@ mod tests {
         summary.false_positives = 1;
         summary.formation.missing = 1;
         assert!(judge(&budget, &summary, &[&summary]).iter().all(|line| !line.kept));
+    }
+
+    #[test]
+    fn quorum_that_comes_and_goes_or_stays_too_long_breaks_its_limits() {
+        let budget = Budget {
+            quorum_losses: Some(0),
+            quorum_losses_per_1000h: Some(1.0),
+            quorum_gap_max: Some(Span::secs(1)),
+            quorum_to_lose_max: Some(Span::secs(2)),
+            quorum_to_regain_p99: Some(Span::secs(5)),
+            bytes_member_max: Some(5000.0),
+            ..Budget::default()
+        };
+        let broken = |s: &Summary| judge(&budget, s, &[s]).iter().filter(|line| !line.kept).count();
+        let spread = |max, missing| Spread { count: 9, missing, max, p99: max, ..Spread::default() };
+        let fine = Summary {
+            quorum_losses_per_1000h: 0.9,
+            quorum_gaps: spread(0.9, 0),
+            quorum_to_lose: spread(1.4, 0),
+            quorum_to_regain: spread(4.9, 0),
+            ..Summary::default()
+        };
+        assert_eq!(broken(&fine), 0);
+        let worse = Summary {
+            quorum_losses: 1,
+            quorum_losses_per_1000h: 1.1,
+            quorum_gaps: spread(1.1, 0),
+            quorum_to_lose: spread(2.1, 0),
+            quorum_to_regain: spread(5.1, 0),
+            bytes_member: spread(5001.0, 0),
+            ..Summary::default()
+        };
+        assert_eq!(broken(&worse), 6);
+        let never = Summary { quorum_to_lose: spread(1.4, 1), quorum_to_regain: spread(0.0, 1), ..fine };
+        assert_eq!(broken(&never), 2, "what never came is no fast one");
     }
 
     #[test]

@@ -101,8 +101,10 @@ fn print(axes: &[Axis], reports: &[Report], all: &Summary) {
         own.map(String::as_str).collect::<Vec<_>>().join(" ")
     };
     let width = reports.iter().map(|report| name(report).len()).max().unwrap_or(0).max(10);
+    let quorum = all.shows_quorum();
+    let heads: String = QUORUM_HEADS.iter().filter(|_| quorum).map(|head| format!("{head:>9}")).collect();
     say!(
-        "{:<width$}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>7}{:>6}{:>9}{:>9}{:>7}",
+        "{:<width$}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>7}{:>6}{:>9}{:>9}{:>7}{heads}",
         "",
         "susp mean",
         "susp p99",
@@ -118,7 +120,8 @@ fn print(axes: &[Axis], reports: &[Report], all: &Summary) {
         "checks"
     );
     for report in reports {
-        say!("{:<width$}{}", name(report), cells(report));
+        let quorum = if quorum { quorum_cells(&report.summary) } else { String::new() };
+        say!("{:<width$}{}{quorum}", name(report), cells(report));
     }
     let runs: usize = reports.iter().map(|report| report.runs.len()).sum();
     say!("\n{runs} runs of {} together:", reports.first().map_or("", |report| &report.scenario));
@@ -145,6 +148,22 @@ fn cells(report: &Report) -> String {
     )
 }
 
+/// Losses by healthy members, the same per 1,000 member-hours, member-seconds without; median and slowest of losing and
+/// regaining it.
+fn quorum_cells(s: &Summary) -> String {
+    let (lose, regain) = (&s.quorum_to_lose, &s.quorum_to_regain);
+    format!(
+        "{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
+        s.quorum_losses,
+        number(s.quorum_losses_per_1000h),
+        number(s.quorum_without),
+        time(lose, lose.median),
+        time(lose, lose.max),
+        time(regain, regain.median),
+        time(regain, regain.max)
+    )
+}
+
 fn together(all: &Summary) {
     for (label, s) in
         [("down, the first observer", &all.down_first), ("impaired called down", &all.stalled_down_first)]
@@ -165,6 +184,14 @@ fn together(all: &Summary) {
         all.healthy_evicted,
         all.needless_evictions
     );
+    if all.shows_quorum() {
+        say!(
+            "  losses of quorum by healthy members {} ({} per 1,000 member-hours), {} member-seconds without",
+            all.quorum_losses,
+            number(all.quorum_losses_per_1000h),
+            number(all.quorum_without)
+        );
+    }
 }
 
 /// A figure of a distribution, if that has values.
@@ -172,5 +199,8 @@ fn time(s: &Spread, value: f64) -> String {
     if s.count > 0 { number(value) } else { "-".to_owned() }
 }
 
+/// Losses of quorum and their rate, time without it, time to lose and to hold it again.
+const QUORUM_HEADS: [&str; 7] =
+    ["Q losses", "/1000 h", "without", "lose med", "lose max", "hold med", "hold max"];
 /// Layout of the JSON.
 const SCHEMA: &str = "heartsay-sim-sweep/1";

@@ -92,6 +92,16 @@ fn summary(s: &Summary) {
         let [held, lost, unsettled] = s.quorum;
         say!("quorum at the end: {held} members hold it, {lost} lost it, {unsettled} are unsettled");
     }
+    if s.shows_quorum() {
+        say!(
+            "losses of quorum by healthy members {} in {} member-hours ({} per 1,000); {} member-seconds without ({} %)",
+            s.quorum_losses,
+            number(s.quorum_healthy / 3600.0),
+            number(s.quorum_losses_per_1000h),
+            number(s.quorum_without),
+            number(s.quorum_without_share * 100.0)
+        );
+    }
     say!(
         "view divergence {} member-seconds; {} distinct view sizes while forming; {} datagrams/s and member; peak {} bytes/s, of a seed {}; largest table {}",
         number(s.divergence),

@@ -1,6 +1,7 @@
 //! How well it went: detection, mistakes, bytes, convergence.
 
 mod episode;
+mod quorum;
 mod spread;
 mod summary;
 
@@ -9,6 +10,7 @@ use core::time::Duration;
 use serde::Serialize;
 
 pub use episode::Episode;
+pub use quorum::QuorumFigures;
 pub use spread::Spread;
 pub use summary::Summary;
 
@@ -27,8 +29,8 @@ pub struct Measures {
     pub traffic: Traffic,
     /// Ages of heartbeats in rounds: how far views are behind the owners.
     pub ages: Vec<u16>,
-    /// Running members that hold, lost, are unsettled about quorum at the end.
-    pub quorum: [usize; 3],
+    /// What members said of quorum.
+    pub quorum: QuorumFigures,
     /// From the last trouble to agreement, seconds.
     pub agreement: Option<f64>,
     /// From the last trouble until no view had a member that does not run, seconds.
@@ -86,6 +88,8 @@ pub struct Forming {
 pub struct Traffic {
     /// Bytes sent by each running member in each second after `measure.after`.
     pub bytes: Vec<u32>,
+    /// The same per member: bytes, and seconds.
+    pub members: Vec<(u64, u32)>,
     /// Datagrams sent in the same time.
     pub datagrams: u64,
     /// Most bytes that any member sent in any second of the whole run.

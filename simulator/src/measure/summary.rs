@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Episode, Measures, Spread};
 #[cfg(doc)]
-use super::{Forming, Mistakes};
+use super::{Forming, Mistakes, QuorumFigures};
 
 /// Measures of one or several runs, as they are printed. Times in seconds.
 ///
@@ -68,12 +68,30 @@ pub struct Summary {
     pub bytes_contact: f64,
     /// Most entries that any table held.
     pub table_max: f64,
+    /// Bytes sent per second, mean of each member's whole run.
+    pub bytes_member: Spread,
     /// Datagrams sent per member and second, mean.
     pub datagrams: f64,
     /// Ages of heartbeats, rounds.
     pub age: Spread,
     /// Members that hold, lost, are unsettled about quorum at the end, over all runs.
     pub quorum: [usize; 3],
+    /// See [`QuorumFigures::losses`].
+    pub quorum_losses: u64,
+    /// The same per 1,000 member-hours of healthy members.
+    pub quorum_losses_per_1000h: f64,
+    /// See [`QuorumFigures::healthy`].
+    pub quorum_healthy: f64,
+    /// See [`QuorumFigures::without`].
+    pub quorum_without: f64,
+    /// Its share of the time of healthy members.
+    pub quorum_without_share: f64,
+    /// See [`QuorumFigures::gaps`].
+    pub quorum_gaps: Spread,
+    /// See [`QuorumFigures::to_lose`]; missing: [`QuorumFigures::never_lost`].
+    pub quorum_to_lose: Spread,
+    /// See [`QuorumFigures::to_regain`]; missing: [`QuorumFigures::never_regained`].
+    pub quorum_to_regain: Spread,
     /// From the last trouble to agreement, over runs; missing: runs that did not agree.
     pub agreement: Spread,
     /// See [`Measures::ghosts_gone`], over runs; missing: runs that ended with ghosts.
@@ -81,6 +99,12 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Whether members were asked for quorum, and any was healthy long enough to be judged or was cut off.
+    #[must_use]
+    pub fn shows_quorum(&self) -> bool {
+        self.quorum_healthy > 0.0 || self.quorum_to_lose.count + self.quorum_to_lose.missing > 0
+    }
+
     /// The distributions that have values, each with its name.
     #[must_use]
     pub fn rows(&self) -> Vec<(&'static str, &Spread)> {
@@ -102,7 +126,11 @@ impl Summary {
             ("agreement after trouble, s", &self.agreement),
             ("no ghost after trouble, s", &self.ghosts_gone),
             ("age of heartbeats, rounds", &self.age),
+            ("healthy without quorum, s", &self.quorum_gaps),
+            ("lost quorum after cut, s", &self.quorum_to_lose),
+            ("held it after heal, s", &self.quorum_to_regain),
             ("sent, bytes/s and member", &self.bytes),
+            ("  mean of each member", &self.bytes_member),
         ];
         // Where no fence is kept, none is missing.
         let shown = |name: &str, spread: &Spread| spread.count > 0 || (spread.missing > 0 && name != FENCED);
@@ -114,6 +142,9 @@ impl Summary {
     pub fn of(runs: &[&Measures]) -> Self {
         let pool = Pool(runs);
         let count = runs.len().max(1) as f64;
+        let quorum_losses = pool.sum(|m| m.quorum.losses);
+        let quorum_healthy = runs.iter().map(|m| m.quorum.healthy).sum();
+        let quorum_without = runs.iter().map(|m| m.quorum.without).sum();
         let unformed = pool.never(|m| m.forming.whole.is_some());
         let seconds_seen = runs.iter().map(|m| m.traffic.bytes.len()).sum::<usize>().max(1) as f64;
         Self {
@@ -145,9 +176,18 @@ impl Summary {
             bytes_peak: pool.most(|m| [m.traffic.peak]),
             bytes_contact: pool.most(|m| m.seconds.iter().map(|s| s.bytes_contact)),
             table_max: pool.most(|m| m.seconds.iter().map(|s| s.table_max)),
+            bytes_member: pool.members(),
             datagrams: pool.sum(|m| m.traffic.datagrams) as f64 / seconds_seen,
             age: Spread::of(runs.iter().flat_map(|m| m.ages.iter().map(|a| f64::from(*a))), 0),
-            quorum: [0, 1, 2].map(|i| runs.iter().map(|m| m.quorum[i]).sum()),
+            quorum: [0, 1, 2].map(|i| runs.iter().map(|m| m.quorum.at_end[i]).sum()),
+            quorum_losses,
+            quorum_losses_per_1000h: per(quorum_losses as f64 * 1000.0 * HOUR, quorum_healthy),
+            quorum_healthy,
+            quorum_without,
+            quorum_without_share: per(quorum_without, quorum_healthy),
+            quorum_gaps: pool.times(|m| &m.quorum.gaps, 0),
+            quorum_to_lose: pool.times(|m| &m.quorum.to_lose, pool.sum(|m| m.quorum.never_lost)),
+            quorum_to_regain: pool.times(|m| &m.quorum.to_regain, pool.sum(|m| m.quorum.never_regained)),
             agreement: pool.once(|m| m.agreement),
             ghosts_gone: pool.once(|m| m.ghosts_gone),
         }
@@ -208,6 +248,12 @@ impl<'a> Pool<'a> {
         Spread::of(seconds(self.0.iter().flat_map(|m| pick(m).iter().copied())), missing)
     }
 
+    /// The mean that each member sent, over its seconds.
+    fn members(&self) -> Spread {
+        let members = self.0.iter().flat_map(|m| &m.traffic.members).filter(|(_, seconds)| *seconds > 0);
+        Spread::of(members.map(|(bytes, seconds)| *bytes as f64 / f64::from(*seconds)), 0)
+    }
+
     fn sum(&self, pick: fn(&Measures) -> u64) -> u64 {
         self.0.iter().map(|m| pick(m)).sum()
     }
@@ -228,6 +274,11 @@ impl<'a> Pool<'a> {
     }
 }
 
+/// A rate; of no time there is none.
+fn per(amount: f64, time: f64) -> f64 {
+    if time > 0.0 { amount / time } else { 0.0 }
+}
+
 /// What is infinite never came.
 fn finite(times: impl Iterator<Item = f32>) -> Spread {
     let (come, missing): (Vec<f32>, Vec<f32>) = times.partition(|t| t.is_finite());
@@ -238,6 +289,7 @@ fn seconds(times: impl Iterator<Item = f32>) -> impl Iterator<Item = f64> {
     times.filter(|t| *t >= 0.0).map(f64::from)
 }
 
+const HOUR: f64 = 3600.0;
 const FENCED: &str = "fenced, each observer, s";
 
 #[cfg(test)]
@@ -245,6 +297,29 @@ mod tests {
     use heartsay_membership::Instant;
 
     use super::*;
+    use crate::measure::{QuorumFigures, Traffic};
+
+    #[test]
+    fn losses_of_quorum_are_per_thousand_hours_and_members_have_means_of_their_own() {
+        let one = |losses, healthy, without| Measures {
+            quorum: QuorumFigures {
+                losses,
+                healthy,
+                without,
+                never_lost: losses,
+                ..QuorumFigures::default()
+            },
+            traffic: Traffic { members: vec![(300, 3), (0, 0), (800, 2)], ..Traffic::default() },
+            ..Measures::default()
+        };
+        let summary = Summary::of(&[&one(1, 1800.0, 9.0), &one(2, 5400.0, 0.0)]);
+        assert_eq!((summary.quorum_losses, summary.quorum_losses_per_1000h), (3, 1500.0));
+        assert_eq!((summary.quorum_without, summary.quorum_without_share), (9.0, 0.00125));
+        assert_eq!(summary.quorum_to_lose.missing, 3);
+        let Spread { count, min, max, .. } = summary.bytes_member;
+        assert_eq!((count, min, max), (4, 100.0, 400.0), "one that did not run has no mean");
+        assert_eq!(Summary::of(&[&one(0, 0.0, 0.0)]).quorum_losses_per_1000h, 0.0);
+    }
 
     #[test]
     fn detection_is_timed_per_pair_first_and_last() {

@@ -200,7 +200,7 @@ impl Page<'_> {
                 }
             }
             let silent: Vec<&str> =
-                sweep::MEASURES.iter().filter(|m| !grid.shows(m)).map(|m| m.name).collect();
+                sweep::MEASURES.iter().filter(|m| grid.is_silent(m)).map(|m| m.name).collect();
             if !silent.is_empty() {
                 out.push_str(&format!("<p class=\"soft\">Zero everywhere: {}.</p>\n", silent.join(", ")));
             }
@@ -262,6 +262,16 @@ fn numbers(s: &Summary) -> String {
         short(s.divergence),
         short(s.bytes_peak)
     ));
+    if s.shows_quorum() {
+        out.push_str(&format!(
+            "<p>Losses of quorum by healthy members {} in {} member-hours ({} per 1,000); {} member-seconds without ({} %).</p>\n",
+            s.quorum_losses,
+            short(s.quorum_healthy / 3600.0),
+            short(s.quorum_losses_per_1000h),
+            short(s.quorum_without),
+            short(s.quorum_without_share * 100.0)
+        ));
+    }
     out
 }
 

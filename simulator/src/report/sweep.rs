@@ -18,14 +18,21 @@ pub struct Grid {
 pub(super) struct Measure {
     pub(super) name: &'static str,
     pub(super) of: fn(&Summary) -> f64,
+    /// Whether it means anything there.
+    applies: fn(&Summary) -> bool,
 }
 
 /// What a sweep is drawn for.
-pub(super) const MEASURES: [Measure; 4] = [
-    Measure { name: "false positives", of: |s| s.false_positives as f64 },
-    Measure { name: "needless evictions", of: |s| s.needless_evictions as f64 },
-    Measure { name: "detection (down) p99, s", of: detection },
-    Measure { name: "bytes/s and member, mean", of: |s| s.bytes.mean },
+pub(super) const MEASURES: [Measure; 5] = [
+    Measure { name: "false positives", of: |s| s.false_positives as f64, applies: |_| true },
+    Measure { name: "needless evictions", of: |s| s.needless_evictions as f64, applies: |_| true },
+    Measure { name: "detection (down) p99, s", of: detection, applies: |_| true },
+    Measure {
+        name: "losses of quorum per 1,000 h",
+        of: |s| s.quorum_losses_per_1000h,
+        applies: Summary::shows_quorum,
+    },
+    Measure { name: "bytes/s and member, mean", of: |s| s.bytes.mean, applies: |_| true },
 ];
 
 impl Grid {
@@ -38,6 +45,11 @@ impl Grid {
     /// Whether that measure is anywhere different from zero.
     pub(super) fn shows(&self, measure: &Measure) -> bool {
         self.points.iter().map(measure.of).any(|value| value != 0.0 && value.is_finite())
+    }
+
+    /// Whether that measure is zero everywhere though it means something.
+    pub(super) fn is_silent(&self, measure: &Measure) -> bool {
+        !self.shows(measure) && self.points.iter().any(measure.applies)
     }
 
     /// The measure against the first parameter, a line for each value of the second.

@@ -82,6 +82,25 @@ pub struct Budget {
     pub divergence: Option<f64>,
     /// Running members that say at the end that they hold quorum.
     pub quorum_held: Option<u64>,
+    /// Times that a healthy member lost quorum.
+    pub quorum_losses: Option<u64>,
+    /// The same per 1,000 member-hours of healthy members.
+    pub quorum_losses_per_1000h: Option<f64>,
+    /// Member-seconds without quorum of healthy members.
+    pub quorum_without: Option<f64>,
+    /// Their share of all member-seconds of healthy members.
+    pub quorum_without_share: Option<f64>,
+    /// The longest time that a healthy member was without quorum after it had lost it.
+    pub quorum_gap_max: Option<Span>,
+    /// 99th percentile of the time until a member that holds quorum without a majority within reach says lost; broken too
+    /// if one never did.
+    pub quorum_to_lose_p99: Option<Span>,
+    /// The slowest of the same.
+    pub quorum_to_lose_max: Option<Span>,
+    /// 99th percentile of the time from the heal until such a member holds quorum again; broken too if one never did.
+    pub quorum_to_regain_p99: Option<Span>,
+    /// The slowest of the same.
+    pub quorum_to_regain_max: Option<Span>,
     /// From the last start of the first members to the last full view.
     pub formation: Option<Span>,
     /// From a newcomer's start to its own full view, the slowest.
@@ -98,6 +117,10 @@ pub struct Budget {
     pub bytes_mean: Option<f64>,
     /// 99th percentile over (member, second).
     pub bytes_p99: Option<f64>,
+    /// Mean of the median member.
+    pub bytes_member_median: Option<f64>,
+    /// Mean of the member that sends most.
+    pub bytes_member_max: Option<f64>,
     /// The most that any member sent in any second of the whole run.
     pub bytes_peak: Option<f64>,
 }

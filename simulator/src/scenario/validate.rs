@@ -88,6 +88,11 @@ fn check_budget(s: &Scenario) -> Result<(), String> {
         ("bytes-mean", s.budget.bytes_mean),
         ("bytes-p99", s.budget.bytes_p99),
         ("bytes-peak", s.budget.bytes_peak),
+        ("bytes-member-median", s.budget.bytes_member_median),
+        ("bytes-member-max", s.budget.bytes_member_max),
+        ("quorum-losses-per-1000h", s.budget.quorum_losses_per_1000h),
+        ("quorum-without", s.budget.quorum_without),
+        ("quorum-without-share", s.budget.quorum_without_share),
     ];
     let mut given = limits.into_iter().filter_map(|(key, limit)| Some((key, limit?)));
     match given.find(|(_, limit)| limit.is_nan() || *limit < 0.0) {

@@ -38,10 +38,10 @@ impl World {
         let (quorum, violations) = self.judge.finish();
         let stateful = |host: &Host| self.scenario.start.state > 0 && host.process.is_some();
         let stateful = self.hosts.iter().enumerate().filter(|(_, host)| stateful(host));
-        let mut measures = self.meter.finish(stateful.map(|(member, _)| member));
+        let mut measures = self.meter.finish(self.now, stateful.map(|(member, _)| member));
         measures.agreement = agreement;
         measures.ghosts_gone = (self.board.ghosts() == 0).then_some(haunted);
-        measures.quorum = quorum;
+        measures.quorum.at_end = quorum;
         Ended {
             measures,
             violations,

@@ -3,8 +3,10 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use heartsay_membership::{Generation, Instant};
+use heartsay_membership::{Generation, Instant, Quorum};
 
+use super::quorum_meter::QuorumMeter;
+use super::standing::Standing;
 use crate::bits::Members;
 use crate::measure::{Episode, Measures, Second};
 
@@ -14,6 +16,8 @@ pub(super) struct Meter {
     marks: Vec<Marks>,
     formation: Formation,
     sampled: Instant,
+    /// Where a scenario states an electorate.
+    quorum: Option<QuorumMeter>,
 }
 
 /// What is remembered about one member.
@@ -50,15 +54,20 @@ struct Formation {
 }
 
 impl Meter {
-    pub(super) fn new(nodes: usize) -> Self {
+    /// `patience`: how long members may hold quorum without a majority; `None`: there is no electorate.
+    pub(super) fn new(nodes: usize, patience: Option<Duration>) -> Self {
         let formation =
             Formation { nodes, from: Instant::EPOCH, waiting: nodes, view_sizes: BTreeSet::new() };
-        Self { measures: Measures::default(), marks: Vec::new(), formation, sampled: Instant::EPOCH }
+        let quorum = patience.map(QuorumMeter::new);
+        Self { measures: Measures::default(), marks: Vec::new(), formation, sampled: Instant::EPOCH, quorum }
     }
 
     /// One more member, which has not started.
     pub(super) fn add(&mut self) {
         self.marks.push(Marks::default());
+        if let Some(quorum) = &mut self.quorum {
+            quorum.add();
+        }
     }
 
     /// One of the first members will start then.
@@ -94,6 +103,28 @@ impl Meter {
             if now.since(episode.onset) < EXCUSABLE && episode.down.get(member).is_some_and(|t| *t < 0.0) {
                 episode.excuse(member);
             }
+        }
+        if let Some(quorum) = &mut self.quorum {
+            quorum.ended(now, member);
+        }
+    }
+
+    /// Whether there is an electorate.
+    pub(super) fn measures_quorum(&self) -> bool {
+        self.quorum.is_some()
+    }
+
+    /// `member` stands so towards quorum.
+    pub(super) fn stands(&mut self, now: Instant, member: usize, standing: Standing) {
+        if let Some(quorum) = &mut self.quorum {
+            quorum.stands(now, member, standing);
+        }
+    }
+
+    /// `member` says this of quorum.
+    pub(super) fn says_quorum(&mut self, now: Instant, member: usize, says: Quorum) {
+        if let Some(quorum) = &mut self.quorum {
+            quorum.says(now, member, says == Quorum::Held);
         }
     }
 
@@ -226,10 +257,16 @@ impl Meter {
         self.measures.traffic.peak = self.measures.traffic.peak.max(bytes);
     }
 
-    /// What one member sent in one second that counts.
-    pub(super) fn traffic(&mut self, bytes: u32, datagrams: u32) {
-        self.measures.traffic.bytes.push(bytes);
-        self.measures.traffic.datagrams += u64::from(datagrams);
+    /// What `member` sent in one second that counts.
+    pub(super) fn traffic(&mut self, member: usize, bytes: u32, datagrams: u32) {
+        let traffic = &mut self.measures.traffic;
+        traffic.bytes.push(bytes);
+        traffic.datagrams += u64::from(datagrams);
+        if traffic.members.len() <= member {
+            traffic.members.resize(member + 1, (0, 0));
+        }
+        let (sum, seconds) = &mut traffic.members[member];
+        (*sum, *seconds) = (*sum + u64::from(bytes), *seconds + 1);
     }
 
     /// One second is over.
@@ -255,8 +292,9 @@ impl Meter {
     }
 
     /// The measures. `stateful`: members that run and whose states were asked for.
-    pub(super) fn finish(self, stateful: impl Iterator<Item = usize>) -> Measures {
-        let Self { mut measures, marks, formation, .. } = self;
+    pub(super) fn finish(self, now: Instant, stateful: impl Iterator<Item = usize>) -> Measures {
+        let Self { mut measures, marks, formation, quorum, .. } = self;
+        measures.quorum = quorum.map(|quorum| quorum.finish(now)).unwrap_or_default();
         let forming = &mut measures.forming;
         forming.view_sizes = formation.view_sizes.into_iter().collect();
         let newcomers = marks.iter().filter_map(|m| m.newcomer.as_ref());
@@ -286,7 +324,7 @@ mod tests {
     }
 
     fn meter(nodes: usize) -> Meter {
-        let mut meter = Meter::new(nodes);
+        let mut meter = Meter::new(nodes, None);
         (0..nodes).for_each(|_| meter.add());
         meter
     }
@@ -302,7 +340,7 @@ mod tests {
         meter.is_back(at(5_001), 0);
         meter.called_down(at(20_000), 0);
         meter.is_back(at(40_000), 0);
-        let mistakes = meter.finish([].into_iter()).mistakes;
+        let mistakes = meter.finish(at(0), [].into_iter()).mistakes;
         assert_eq!((mistakes.called_down, mistakes.false_positives), (4, 3));
         assert_eq!((mistakes.false_positives_by_healthy, mistakes.healthy_evicted), (1, 1));
         assert_eq!(mistakes.needless_evictions, 1, "after 20 s it was no mistake");
@@ -318,7 +356,7 @@ mod tests {
         assert!(meter.is_forming());
         assert_eq!(meter.full_view(at(1_500), 1), Some(Duration::from_millis(500)));
         assert_eq!(meter.full_view(at(1_600), 1), None);
-        let forming = meter.finish([].into_iter()).forming;
+        let forming = meter.finish(at(0), [].into_iter()).forming;
         assert_eq!((forming.whole, forming.each.len()), (Some(Duration::from_millis(500)), 2));
     }
 
@@ -332,7 +370,7 @@ mod tests {
         meter.known(at(10_500), 0, 1, 7);
         meter.known(at(10_750), 0, 1, 7);
         meter.known(at(13_000), 2, 1, 7);
-        assert_eq!(meter.finish([].into_iter()).forming.newcomer_known, [0.5, 1.0]);
+        assert_eq!(meter.finish(at(0), [].into_iter()).forming.newcomer_known, [0.5, 1.0]);
     }
 
     #[test]
@@ -342,6 +380,6 @@ mod tests {
         assert!(!meter.removed(at(1_100), 0, true), "only when they come to");
         meter.open_episode(at(1_000), 1, false, Members::default());
         assert!(!meter.removed(at(3_000), 1, true));
-        assert_eq!(meter.finish([].into_iter()).episodes[0].outs, [2.0]);
+        assert_eq!(meter.finish(at(0), [].into_iter()).episodes[0].outs, [2.0]);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`World`] knows all parts and carries what happens from one to the other. Two parts have state and rules of their own
 //! and see no world: `judge` (what must hold) and `meter` (how well it goes). The files of `World` itself: `driver` is the
-//! loop between queue and machines, `process` begins and ends lives, `witness` writes down what members say, `survey`
+//! loop between queue and machines, `process` begins and ends lives, `standing` says who could have quorum, `witness` writes down what members say, `survey`
 //! looks at the world from time to time, `ended` is what a run leaves behind.
 
 #[cfg(test)]
@@ -12,6 +12,8 @@ mod ended;
 mod judge;
 mod meter;
 mod process;
+mod quorum_meter;
+mod standing;
 mod survey;
 mod witness;
 
@@ -24,6 +26,7 @@ use heartsay_membership::{Config, Event, Instant};
 
 use crate::faults::FaultAction;
 use crate::host::{Host, Packet};
+use crate::models::Baseline;
 use crate::network::{Arrival, Network};
 use crate::oracle::{Board, Oracle};
 use crate::queue::Queue;
@@ -92,6 +95,8 @@ impl World {
     pub fn new(scenario: &Scenario, seed: u64, trace: Trace) -> Result<Self, String> {
         let seed = Seed(seed);
         let config = Arc::new(scenario.protocol.config(scenario.nodes)?);
+        let votes = scenario.machine == Baseline::Heartsay && config.electorate.is_some();
+        let patience = votes.then_some(config.acceptable_pause);
         let mut world = Self {
             now: Instant::EPOCH,
             queue: Queue::new(),
@@ -104,7 +109,7 @@ impl World {
             trace,
             recording: None,
             judge: Judge::new(scenario, &config),
-            meter: Meter::new(scenario.nodes),
+            meter: Meter::new(scenario.nodes, patience),
             config,
             seed,
             calm: Instant::EPOCH,
@@ -155,7 +160,10 @@ impl World {
             SimEvent::Arrive { to, from, bytes } => self.arrive(to, Packet::Datagram { from, bytes }),
             SimEvent::Refuse { at, to, quoted } => self.arrive(at, Packet::Refused { to, quoted }),
             SimEvent::WallClock { host, life } => self.tell_time(host, life),
-            SimEvent::FaultAction(act) => self.act(act),
+            SimEvent::FaultAction(act) => {
+                self.act(act);
+                self.stand();
+            }
             SimEvent::Second => self.second(),
             SimEvent::Sample => self.sample(),
             SimEvent::Look => self.look(),

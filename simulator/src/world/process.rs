@@ -73,7 +73,8 @@ impl World {
         };
         let h = &mut self.hosts[host];
         let clock = Clock::new(self.now, 0, h.wall.ppm());
-        h.process = Some(Box::new(Process { node, clock, armed: None, wants: Instant::NEVER, spins: 0 }));
+        let wants = Instant::NEVER;
+        h.process = Some(Box::new(Process { node, clock, armed: None, wants, spins: 0, leaving: false }));
         self.enter(host, generation);
         self.introduce(host, remembers);
     }
@@ -179,6 +180,7 @@ impl World {
             self.oracle.truth(host).up = false;
             self.meter.stopped(self.now, host);
         }
+        self.stand();
     }
 
     /// Begins to time the detection of what befalls `subject`.

@@ -46,7 +46,7 @@ impl World {
             second.table_max = second.table_max.max(size as u32);
             (bytes, entries) = (bytes + u64::from(sent.bytes), entries + size);
             if counted && now.since(h.started) >= SECOND {
-                self.meter.traffic(sent.bytes, sent.datagrams);
+                self.meter.traffic(i, sent.bytes, sent.datagrams);
             }
         }
         let up = f64::from(second.up.max(1));

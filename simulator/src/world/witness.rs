@@ -18,6 +18,7 @@ impl World {
                 self.trace
                     .say(now, name.as_str(), || format!("quorum {:?}: {}", status.quorum, status.reason));
                 if own {
+                    self.meter.says_quorum(now, host, status.quorum);
                     self.record(|film| film.tell(now, Told::Quorum(host, status.quorum)));
                     // Before, for one that says late that it has lost; after, for one that says too soon that it holds.
                     self.judge.sides(now, &self.network, &self.hosts);
@@ -36,6 +37,7 @@ impl World {
             Event::Agreed(names) => {
                 self.trace.say(now, name.as_str(), || format!("agrees on {}", listed(&names)));
                 self.hosts[host].agreed = names;
+                self.stand();
             }
             Event::LeaveDone { acknowledged, asked } => {
                 self.trace.say(now, name.as_str(), || format!("has left; {acknowledged} of {asked} know"));

@@ -27,6 +27,8 @@ pub(super) enum Measure {
     Agreement,
     /// How long members that have gone stay in tables.
     Ghosts,
+    /// Whether healthy members keep quorum, how soon it is lost and held again, and what that costs.
+    Quorum,
 }
 
 /// One line, less its name and command.
@@ -178,6 +180,7 @@ impl Measure {
                 short(s.bytes.mean),
                 short(s.bytes_peak / 1e3)
             ),
+            Self::Quorum => quorum(s),
             Self::Bytes => format!(
                 "mean / p99 {} B/s and member; {} datagrams/s",
                 spread(&s.bytes, &[MEAN, P99]),
@@ -212,6 +215,20 @@ fn detection(s: &Summary) -> String {
         spread(&s.suspect, &[MEAN, P99]),
         spread(&s.down, &[MEDIAN, P99]),
         s.false_positives
+    )
+}
+
+fn quorum(s: &Summary) -> String {
+    format!(
+        "healthy members lost quorum {} times in {} member-hours ({} per 1,000), {} member-s without; to lose it median / p99 / max {}; \
+         to hold it again {}; member median / max {} B/s",
+        s.quorum_losses,
+        short(s.quorum_healthy / 3600.0),
+        short(s.quorum_losses_per_1000h),
+        short(s.quorum_without),
+        spread(&s.quorum_to_lose, &[MEDIAN, P99, MAX]),
+        spread(&s.quorum_to_regain, &[MEDIAN, P99, MAX]),
+        spread(&s.bytes_member, &[MEDIAN, MAX])
     )
 }
 
@@ -304,6 +321,25 @@ mod tests {
             [spread(0, 0), spread(0, 3), spread(4, 0), spread(4, 3)],
             ["none", "never", "2.5", "2.5 (3 missing)"]
         );
+    }
+
+    #[test]
+    fn quorum_is_said_in_one_line() {
+        let times = Spread { count: 2, missing: 1, median: 1.25, p99: 1.4, max: 1.5, ..Spread::default() };
+        let s = Summary {
+            quorum_losses: 3,
+            quorum_healthy: 7200.0,
+            quorum_losses_per_1000h: 1500.0,
+            quorum_without: 10.5,
+            quorum_to_lose: times,
+            ..Summary::default()
+        };
+        let words = Measure::Quorum.words(&s);
+        assert!(
+            words.contains("lost quorum 3 times in 2 member-hours (1500 per 1,000), 10.5 member-s"),
+            "{words}"
+        );
+        assert!(words.contains("1.25 / 1.4 / 1.5 (1 missing); to hold it again none"), "{words}");
     }
 
     #[test]

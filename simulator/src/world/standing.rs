@@ -1,0 +1,216 @@
+//! Which members could have quorum, whatever they say of it.
+
+use std::collections::BTreeMap;
+
+use heartsay_membership::{Electorate, Name};
+
+use super::World;
+use crate::host::Host;
+use crate::network::Network;
+use crate::oracle::Oracle;
+
+/// Where a member stands towards quorum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It does not run, leaves, is in trouble itself, or what it could have is open.
+    #[default]
+    Unjudged,
+    /// It has no two-way links to a majority of the votes.
+    Without,
+    /// It has.
+    With,
+}
+
+impl World {
+    /// Something befell members or links: who could have quorum now?
+    pub(super) fn stand(&mut self) {
+        let Some(electorate) = self.config.electorate.as_ref().filter(|_| self.meter.measures_quorum())
+        else {
+            return;
+        };
+        for (member, standing) in standings(electorate, &self.hosts, &self.network, &self.oracle).enumerate()
+        {
+            self.meter.stands(self.now, member, standing);
+        }
+    }
+}
+
+/// The standing of every member, in their order.
+fn standings(
+    electorate: &Electorate,
+    hosts: &[Host],
+    network: &Network,
+    oracle: &Oracle,
+) -> impl Iterator<Item = Standing> {
+    let fit: Vec<bool> = (0..hosts.len()).map(|member| is_fit(member, hosts, oracle)).collect();
+    let needed = electorate.needed();
+    let reached = needed.map_or_else(Vec::new, |_| reached(electorate, hosts, network, &fit));
+    let numbers: BTreeMap<&Name, usize> = match needed {
+        Some(_) => BTreeMap::new(),
+        None => (0..hosts.len()).filter(|m| hosts[*m].subject == *m).map(|m| (&hosts[m].name, m)).collect(),
+    };
+    let standings: Vec<Standing> = (0..hosts.len())
+        .map(|member| match needed {
+            _ if !fit[member] => Standing::Unjudged,
+            Some(needed) if reached[member] >= u64::from(needed) => Standing::With,
+            Some(_) => Standing::Without,
+            None => among_agreed(member, hosts, network, &fit, &numbers),
+        })
+        .collect();
+    standings.into_iter()
+}
+
+/// Whether `member` runs, stays, and nothing is wrong with it or its clock.
+fn is_fit(member: usize, hosts: &[Host], oracle: &Oracle) -> bool {
+    let (host, truth) = (&hosts[member], &oracle.members()[member]);
+    let stays = host.process.as_ref().is_some_and(|process| !process.leaving);
+    stays && host.subject == member && !truth.is_struck() && host.wall.ppm().abs() <= PROMISED_PPM
+}
+
+/// The votes that each member reaches, its own included. Members that stand at one place have the same links, single ones
+/// that carry nothing aside, so the work grows with the places and not with the pairs.
+fn reached(electorate: &Electorate, hosts: &[Host], network: &Network, fit: &[bool]) -> Vec<u64> {
+    let votes = |member: usize| if fit[member] { votes(electorate, &hosts[member].name) } else { 0 };
+    let mut places: BTreeMap<Vec<u8>, (usize, u64)> = BTreeMap::new();
+    for member in 0..hosts.len() {
+        places.entry(network.place(member)).or_insert((member, 0)).1 += votes(member);
+    }
+    // Of all places that a place has links to, perhaps itself.
+    let reach = |one: usize| -> u64 {
+        places.values().filter(|(other, _)| network.is_two_way(one, *other)).map(|(_, votes)| votes).sum()
+    };
+    let of_place: BTreeMap<&Vec<u8>, u64> =
+        places.iter().map(|(place, (one, _))| (place, reach(*one))).collect();
+    let of = |member: usize| of_place.get(&network.place(member)).copied().unwrap_or(0);
+    let own = |member: usize| if network.is_two_way(member, member) { 0 } else { votes(member) };
+    let mut reached: Vec<u64> = (0..hosts.len()).map(|member| of(member) + own(member)).collect();
+    for &(a, b) in network.dead_links().iter().filter(|(a, b)| a.max(b) < &hosts.len()) {
+        if network.is_two_way(a, b) {
+            reached[a] -= votes(b);
+            reached[b] -= votes(a);
+        }
+    }
+    reached
+}
+
+/// Votes that a stated electorate gives to a member of this name. Simulated members have no tags to vote by.
+fn votes(electorate: &Electorate, name: &Name) -> u64 {
+    match electorate {
+        Electorate::Expected { tag: None, weight: None, .. } => 1,
+        Electorate::Expected { .. } | Electorate::LastAgreed { .. } => 0,
+        Electorate::Voters(voters) => voters.get(name).copied().map_or(0, u64::from),
+    }
+}
+
+/// Of an electorate that follows the cluster: the roster that `member` has last agreed on; before there is one, all.
+/// Whether half of it decides a tie depends on how long it has lasted, and is left open.
+fn among_agreed(
+    member: usize,
+    hosts: &[Host],
+    network: &Network,
+    fit: &[bool],
+    numbers: &BTreeMap<&Name, usize>,
+) -> Standing {
+    let agreed = &hosts[member].agreed;
+    let electors: Vec<Option<usize>> = if agreed.is_empty() {
+        numbers.values().copied().map(Some).collect()
+    } else {
+        agreed.iter().map(|name| numbers.get(name).copied()).collect()
+    };
+    let dead = |a: usize, b: usize| network.dead_links().contains(&(a.min(b), a.max(b)));
+    let reaches = |other: usize| {
+        fit[other] && (other == member || network.is_two_way(member, other) && !dead(member, other))
+    };
+    let votes = electors.iter().flatten().filter(|elector| reaches(**elector)).count();
+    match (votes * 2).cmp(&electors.len()) {
+        core::cmp::Ordering::Greater => Standing::With,
+        core::cmp::Ordering::Equal => Standing::Unjudged,
+        core::cmp::Ordering::Less => Standing::Without,
+    }
+}
+
+/// The rates of clocks that the promises allow: 1 %.
+const PROMISED_PPM: i64 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::Standing::{Unjudged, With, Without};
+    use super::*;
+    use crate::scenario::parse;
+    use crate::trace::Trace;
+
+    /// How five members, of which all vote, stand 15 s after the start under `trouble` that began at 10 s.
+    fn stand(electorate: &str, trouble: &str) -> Vec<Standing> {
+        let text = format!(
+            "name = 'x'\nabout = 'y'\nnodes = 5\nduration = '30s'\n[protocol]\n{electorate}\n{trouble}"
+        );
+        let scenario = parse(&text, &[]).unwrap_or_else(|problem| panic!("{trouble}: {problem}"));
+        let mut world = World::new(&scenario, 1, Trace::new(None)).expect("sound");
+        let end = heartsay_membership::Instant::from_micros(15_000_000);
+        while world.queue.next_at().is_some_and(|at| at <= end) {
+            let (at, event) = world.queue.pop().expect("just seen");
+            world.now = at;
+            world.step(event);
+        }
+        let electorate = world.config.electorate.as_ref().expect("stated");
+        standings(electorate, &world.hosts, &world.network, &world.oracle).collect()
+    }
+
+    fn fault(words: &str) -> String {
+        format!("[[fault]]\nat = '10s'\n{words}\n")
+    }
+
+    const ALL: &str = "expected = 'all'";
+
+    #[test]
+    fn a_side_with_most_votes_has_quorum_and_any_other_has_not() {
+        let cut = |sides: &str| fault(&format!("what = 'partition'\nsides = [{sides}]"));
+        assert_eq!(stand(ALL, ""), [With; 5]);
+        assert_eq!(stand(ALL, &cut("['n0', 'n1'], '60%'")), [Without, Without, With, With, With]);
+        assert_eq!(stand(ALL, &cut("['n0', 'n1'], ['n2', 'n3'], '20%'")), [Without; 5]);
+        let voters = "electorate = 'n0,n1,n2'";
+        assert_eq!(stand(voters, &cut("['n0', 'n1'], '60%'")), [With, With, Without, Without, Without]);
+        let heavy = "electorate = 'n0:3,n1,n2'";
+        assert_eq!(stand(heavy, &cut("['n0'], '60%'")), [With, Without, Without, Without, Without]);
+    }
+
+    #[test]
+    fn one_way_is_no_link_and_a_bridge_is_one_to_both_sides() {
+        let one_way = fault("what = 'partition'\nsides = [['n0', 'n1', 'n2'], '40%']\none-way = true");
+        assert_eq!(stand(ALL, &one_way), [With, With, With, Without, Without]);
+        let bridge = fault("what = 'partition'\nsides = [['n0', 'n1'], ['n2', 'n3']]");
+        assert_eq!(stand(ALL, &bridge), [With; 5], "each side and n4 are three of five");
+        let filter = fault("what = 'refuse'\nfrom = 'n0'\nto = ['n1', 'n2', 'n3']");
+        assert_eq!(stand(ALL, &filter), [Without, With, With, With, With]);
+        let dead = |to: &str| format!("[[network.link]]\nfrom = 'n0'\nto = {to}\nloss = 1.0\n");
+        assert_eq!(stand(ALL, &dead("['n1', 'n2', 'n3']")), [Without, With, With, With, With]);
+        assert_eq!(stand(ALL, &dead("['n1', 'n2']")), [With; 5]);
+    }
+
+    #[test]
+    fn a_member_in_trouble_is_not_judged_and_gives_no_vote() {
+        for trouble in ["what = 'crash'", "what = 'pause'", "what = 'lossy'\nreceive = 0.5", "what = 'leave'"]
+        {
+            let few = fault(&format!("{trouble}\nwho = ['n0', 'n1']"));
+            assert_eq!(stand(ALL, &few), [Unjudged, Unjudged, With, With, With], "{trouble}");
+            let most = fault(&format!("{trouble}\nwho = ['n0', 'n1', 'n2']"));
+            assert_eq!(stand(ALL, &most)[3..], [Without; 2], "{trouble}");
+        }
+        let over = fault("what = 'pause'\nwho = 'n0'\nfor = '2s'");
+        assert_eq!(stand(ALL, &over), [With; 5]);
+        for (ppm, standing) in [(10_000, With), (-10_001, Unjudged)] {
+            let drift = fault(&format!("what = 'clock-drift'\nwho = 'n0'\nppm = {ppm}"));
+            assert_eq!(stand(ALL, &drift)[0], standing, "{ppm}");
+        }
+    }
+
+    #[test]
+    fn an_agreed_roster_is_what_counts_where_the_electorate_follows_the_cluster() {
+        let follows = "expected = 'last-agreed'";
+        let cut = "[[fault]]\nat = '14s'\nwhat = 'partition'\nsides = [['n0', 'n1'], '60%']\n";
+        assert_eq!(stand(follows, cut), [Without, Without, With, With, With]);
+        let two =
+            "[[fault]]\nat = '14s'\nwhat = 'partition'\nsides = [['n0'], '50%']\n[start]\ncontacts = 1\n";
+        assert_eq!(stand(follows, two)[0], Without);
+    }
+}

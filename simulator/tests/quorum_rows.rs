@@ -1,0 +1,65 @@
+//! The rows about quorum, on worlds small enough to know what they must say.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+use heartsay_simulator::measure::Summary;
+use heartsay_simulator::run::run;
+use heartsay_simulator::scenario::parse;
+
+/// Five members for 90 s, which all start within a second.
+fn five(text: &str, seeds: &[u64]) -> Summary {
+    let text = format!("name = 'five'\nabout = 'five'\nnodes = 5\nduration = '90s'\n{text}");
+    let scenario = parse(&text, &[]).unwrap_or_else(|problem| panic!("{problem}"));
+    run(&scenario, seeds, &[], &|| {}).expect("runs").summary
+}
+
+fn near(measured: f64, expected: f64, by: f64) {
+    assert!((measured - expected).abs() <= by, "{measured} is not {expected} ± {by}");
+}
+
+const ALL: &str = "[protocol]\nexpected = 'all'\n";
+
+#[test]
+fn without_trouble_all_are_healthy_ten_seconds_after_the_start_and_lose_nothing() {
+    let summary = five(ALL, &[1, 2]);
+    near(summary.quorum_healthy, 2.0 * 5.0 * 79.5, 2.0 * 5.0 * 0.5);
+    assert_eq!((summary.quorum_losses, summary.quorum_without), (0, 0.0));
+    assert_eq!((summary.quorum_to_lose.count, summary.quorum_to_regain.count), (0, 0));
+    assert!(summary.shows_quorum() && !five("", &[1]).shows_quorum(), "only with an electorate");
+    assert_eq!(summary.bytes_member.count, 10, "a mean of each member of each seed");
+}
+
+#[test]
+fn a_cut_is_timed_where_a_majority_is_missing_and_costs_the_others_nothing() {
+    let cut = "[[fault]]\nwhat = 'partition'\nat = '30s'\nfor = '20s'\nsides = [['n0', 'n1'], '60%']\n";
+    let summary = five(&format!("{ALL}{cut}"), &[1]);
+    // Three for 79.5 s; two until the cut, and from 10 s after the heal on.
+    near(summary.quorum_healthy, 3.0 * 79.5 + 2.0 * (19.5 + 30.0), 2.5);
+    assert_eq!(summary.quorum_losses, 0, "neither side lost it needlessly");
+    let (lost, again) = (&summary.quorum_to_lose, &summary.quorum_to_regain);
+    assert_eq!((lost.count, lost.missing, again.count, again.missing), (2, 0, 2, 0));
+    assert!(lost.min > 0.3 && lost.max < 1.44, "{lost:?}: the promise is 1.43 s");
+    assert!(again.min > 0.1 && again.max < 10.0, "{again:?}");
+}
+
+#[test]
+fn a_paused_member_is_no_healthy_one_that_loses_quorum() {
+    let pause = "[[fault]]\nwhat = 'pause'\nat = '30s'\nfor = '5s'\nwho = 'n0'\n";
+    let summary = five(&format!("{ALL}{pause}"), &[1]);
+    assert_eq!((summary.quorum_losses, summary.quorum_to_lose.count), (0, 0));
+    near(summary.quorum_healthy, 5.0 * 79.5 - 15.0, 2.5);
+}
+
+#[test]
+fn loss_that_takes_quorum_from_healthy_members_is_seen() {
+    // Each direction of each link carries nothing for a quarter of the time, 5 s at once: members are left alone in turn.
+    let burst = "[network]\nburst = { good = '15s', bad = '5s' }\n";
+    let summary = five(&format!("{ALL}{burst}"), &[1, 2]);
+    assert!(summary.quorum_losses > 0, "no proof lasts for 5 s");
+    let gaps = &summary.quorum_gaps;
+    assert!(gaps.count >= summary.quorum_losses, "{gaps:?}");
+    let hours = summary.quorum_healthy / 3600.0;
+    near(summary.quorum_losses_per_1000h, summary.quorum_losses as f64 * 1000.0 / hours, 0.01);
+    near(summary.quorum_without_share, summary.quorum_without / summary.quorum_healthy, 1e-9);
+    assert!(summary.quorum_without >= 0.9 * gaps.mean * gaps.count as f64, "gaps are time without");
+}
