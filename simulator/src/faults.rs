@@ -75,14 +75,12 @@ impl World {
             What::Join => return self.join(&f),
             What::Churn => return self.at(self.now, FaultAction::Churn { fault, until }),
             What::Cut => {
-                let from = self.choose(f.from.as_ref(), f.pick, &[]);
-                let to = self.choose(f.to.as_ref(), f.pick, &from);
-                return self.begin_cut(fault, &[from, to], !f.both, until);
+                let sides = self.both_ends(&f);
+                return self.begin_cut(fault, &sides, !f.both, until);
             }
             What::Refuse => {
-                let from = self.choose(f.from.as_ref(), f.pick, &[]);
-                let to = self.choose(f.to.as_ref(), f.pick, &from);
-                let sides = self.sides(&[from, to]);
+                let sides = self.both_ends(&f);
+                let sides = self.sides(&sides);
                 let filter = self.network.plan_filter(sides, !f.both);
                 return self.turn_filter(fault, filter, true, until);
             }
@@ -136,9 +134,8 @@ impl World {
             (0..self.hosts.len()).filter(|m| self.oracle.members()[*m].up && !but.contains(m)).collect();
         let default = Who::Count(1);
         let who = who.unwrap_or(&default);
-        if let Who::Named(names) = who {
-            let numbers = names.iter().filter_map(|name| name.strip_prefix('n').and_then(|n| n.parse().ok()));
-            return numbers.filter(|n| up.contains(n)).collect();
+        if let Some(named) = who.named() {
+            return named.into_iter().filter(|n| up.contains(n)).collect();
         }
         let count = who.count(up.len());
         match pick {
@@ -150,18 +147,32 @@ impl World {
         }
     }
 
-    /// Deals all members out to the sides of a partition; the last takes the rest.
+    /// The two ends of a cut of links. Members that are named stand there whether they run or not, and are not drawn for
+    /// the other end.
+    fn both_ends(&mut self, f: &Fault) -> [Vec<usize>; 2] {
+        let named = |who: &Option<Who>| who.as_ref().and_then(Who::named);
+        let to = named(&f.to);
+        let from = named(&f.from)
+            .unwrap_or_else(|| self.choose(f.from.as_ref(), f.pick, to.as_deref().unwrap_or(&[])));
+        let to = to.unwrap_or_else(|| self.choose(f.to.as_ref(), f.pick, &from));
+        [from, to]
+    }
+
+    /// Deals all members out to the sides of a partition; the last takes the rest. Named members stand on their side
+    /// whether they run or not.
     fn deal(&mut self, sides: &[Who], pick: Pick) -> Vec<Vec<usize>> {
         let all = self.hosts.len();
         let mut dealt: Vec<Vec<usize>> = Vec::new();
-        let mut taken = Vec::new();
+        let mut taken: Vec<usize> = sides.iter().filter_map(Who::named).flatten().collect();
         for (i, side) in sides.iter().enumerate() {
-            let chosen = if i + 1 == sides.len() && !matches!(side, Who::Named(_)) {
+            if let Some(named) = side.named() {
+                dealt.push(named);
+                continue;
+            }
+            let chosen = if i + 1 == sides.len() {
                 (0..all).filter(|m| !taken.contains(m)).collect()
             } else {
-                let count = side.count(all);
-                let side = if let Who::Named(_) = side { side.clone() } else { Who::Count(count) };
-                self.choose(Some(&side), pick, &taken)
+                self.choose(Some(&Who::Count(side.count(all))), pick, &taken)
             };
             taken.extend(&chosen);
             dealt.push(chosen);

@@ -428,12 +428,8 @@ impl Network {
 
 /// Members by name or all; links are rules of the scenario, not drawn.
 fn numbers(who: &Who, nodes: usize) -> Vec<u32> {
-    match who {
-        Who::Named(names) => {
-            names.iter().filter_map(|name| name.strip_prefix('n').and_then(|n| n.parse().ok())).collect()
-        }
-        Who::Count(_) | Who::Share(_) | Who::All => (0..who.count(nodes) as u32).collect(),
-    }
+    let numbers = who.named().unwrap_or_else(|| (0..who.count(nodes)).collect());
+    numbers.into_iter().map(|number| number as u32).collect()
 }
 
 /// Pairs with a direction in which nothing arrives, each once and in order.

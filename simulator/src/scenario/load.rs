@@ -1,9 +1,12 @@
 //! Reading a scenario: TOML, then overrides, then the questions that types cannot ask.
 
-use serde::Deserialize as _;
-use toml::{Table, Value};
+use std::collections::BTreeMap;
 
-use super::{Scenario, shipped::source, validate::check};
+use serde::Deserialize;
+use toml::{Spanned, Table, Value};
+
+use super::validate::{Complaint, List, Place, check};
+use super::{Scenario, shipped::source};
 
 /// Why a scenario is no scenario. The user's fault; nothing has run.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +74,49 @@ pub fn parse(text: &str, sets: &[String]) -> Result<Scenario, Problem> {
         }
         scenario = Scenario::deserialize(table).map_err(|error| unreadable(&error))?;
     }
-    check(&scenario).map_err(Problem::Sense)?;
+    check(&scenario).map_err(|complaint| senseless(text, sets, complaint))?;
     Ok(scenario)
+}
+
+/// A complaint with the line that it is about, if the text has it and no override took its place.
+fn senseless(text: &str, sets: &[String], complaint: Complaint) -> Problem {
+    let Complaint { text: why, place } = complaint;
+    let line = place.filter(|place| !is_overridden(sets, place)).and_then(|place| line(text, &place));
+    Problem::Sense(line.map_or_else(|| why.clone(), |line| format!("line {line}: {why}")))
+}
+
+fn is_overridden(sets: &[String], place: &Place) -> bool {
+    let list = match place.list {
+        List::Faults => "fault",
+        List::Links => "network.link",
+    };
+    let key = format!("{list}.{}.{}", place.entry, place.key);
+    sets.iter().any(|set| set.split_once('=').is_some_and(|(set, _)| set.trim() == key))
+}
+
+/// Where the text has this key, counted from 1.
+fn line(text: &str, place: &Place) -> Option<usize> {
+    let places: Places = toml::from_str(text).ok()?;
+    let list = match place.list {
+        List::Faults => &places.fault,
+        List::Links => &places.network.link,
+    };
+    let start = list.get(place.entry)?.get(place.key)?.span().start;
+    Some(text.get(..start)?.matches('\n').count() + 1)
+}
+
+/// Where the keys of a scenario's lists stand in its text.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Places {
+    fault: Vec<BTreeMap<String, Spanned<Value>>>,
+    network: NetworkPlaces,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NetworkPlaces {
+    link: Vec<BTreeMap<String, Spanned<Value>>>,
 }
 
 /// Puts `value` at the dotted `key` of `table`; numbers go into lists (`fault.0.who=10`).
@@ -184,6 +228,26 @@ mod tests {
             ("[[fault]]\nwhat = 'partition'\nat = '1s'\nsides = ['100%', '10%']", "no member for the last"),
             ("[[fault]]\nwhat = 'partition'\nat = '1s'\nsides = [['n1'], ['n1', 'n2']]", "from itself"),
             ("[start]\nevery = '2s'", "would start after the end"),
+            (
+                "[[fault]]\nwhat = 'partition'\nat = '1s'\nsides = ['n98', 'n99']",
+                "no member is called \"n98\"",
+            ),
+            ("[[fault]]\nwhat = 'partition'\nat = '1s'\nsides = [['n1'], []]", "`sides`: an empty list"),
+            ("[[fault]]\nwhat = 'pause'\nat = '1s'\nwho = []", "hits no member"),
+            ("[[fault]]\nwhat = 'pause'\nat = '1s'\nwho = ['n1', 'n2', 'n1']", "n1 is named twice"),
+            ("[[fault]]\nwhat = 'pause'\nat = '1s'\nwho = 'n07'", "no member is called \"n07\""),
+            ("[[fault]]\nwhat = 'cut'\nat = '1s'\nfrom = 'n1'\nto = 'n9'", "`to`: no member is called"),
+            ("[[fault]]\nwhat = 'refuse'\nat = '1s'\nfrom = 9\nto = 'n1'", "`from`: 9 members are asked for"),
+            ("[[fault]]\nwhat = 'refuse'\nat = '1s'\nfrom = '100%'\nto = 1", "no member for the other"),
+            ("[[fault]]\nwhat = 'join'\nat = '1s'\nwho = 'n9'", "newcomers are a number"),
+            ("[[network.link]]\nfrom = 'n1'\nto = 'n8'", "network.link 1: `to`: no member is called"),
+            ("[[network.link]]\nfrom = 9\nto = 'n1'", "9 members are asked for; the cluster has 8"),
+            ("[protocol]\nelectorate = 'n1,n8'", "protocol.electorate: no member is called \"n8\""),
+            ("[protocol]\nexpected = 'n1'", "named in protocol.electorate"),
+            (
+                "[[network.zone]]\nname = 'east'\n[[fault]]\nwhat = 'pause'\nat = '1s'\nwho = 'east'",
+                "no member is called \"east\", and that is a zone; they are n0 to n7",
+            ),
             ("[network]\nmtu = 10", "IPv4 promises 68"),
             ("[network]\nburst = { good = '0s', bad = '1s' }", "must not be zero"),
             ("[network]\nrtt = { uniform = { low = '5ms', high = '1ms' } }", "low 5ms is above"),
@@ -199,6 +263,19 @@ mod tests {
             assert!(complaint.contains(words), "{text}: {complaint}");
         }
         assert!(complaint("", &["nodes=0"]).contains("at least one member"));
+    }
+
+    #[test]
+    fn a_complaint_about_a_target_names_its_line_unless_an_override_took_its_place() {
+        let text = "[[fault]]\nwhat = 'crash'\nat = '1s'\n[[fault]]\nwhat = 'pause'\nat = '1s'\nwho = 'n8'";
+        let said = complaint(text, &[]);
+        assert_eq!(said, "line 11: fault 2 (pause): `who`: no member is called \"n8\"; they are n0 to n7");
+        let said = complaint(text, &["fault.1.who=n9", "nodes=9"]);
+        assert_eq!(said, "fault 2 (pause): `who`: no member is called \"n9\"; they are n0 to n8");
+        let said = complaint("[[network.link]]\nto = 'n0'\nfrom = 'n8'", &["duration=20s"]);
+        assert!(said.starts_with("line 7: network.link 1: `from`"), "{said}");
+        let said = complaint("[[fault]]\nwhat = 'pause'\nat = '11s'", &[]);
+        assert!(said.starts_with("line 6: fault 1 (pause): at 11s"), "{said}");
     }
 
     #[test]

@@ -97,6 +97,15 @@ impl Who {
             Self::Named(names) => names.len(),
         }
     }
+
+    /// The numbers of these members; `None`: they are drawn, or all.
+    #[must_use]
+    pub fn named(&self) -> Option<Vec<usize>> {
+        match self {
+            Self::Named(names) => Some(names.iter().filter_map(|name| number(name)).collect()),
+            Self::Count(_) | Self::Share(_) | Self::All => None,
+        }
+    }
 }
 
 impl fmt::Display for Who {
@@ -150,6 +159,13 @@ impl<'de> Deserialize<'de> for Who {
         }
         d.deserialize_any(Reader)
     }
+}
+
+/// The number of the member of this name.
+pub(super) fn number(name: &str) -> Option<usize> {
+    // Not 07 nor +7: a member has one name.
+    let number = name.strip_prefix('n')?.parse().ok()?;
+    (format!("n{number}") == name).then_some(number)
 }
 
 /// How long something takes, drawn anew each time.
@@ -244,6 +260,16 @@ mod tests {
         for text in ["", "5", "s", "5 parsecs", "-1s", "1e9h"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_member_has_one_name() {
+        let named = |name: &str| Who::Named(vec![name.to_owned()]).named();
+        assert_eq!(named("n17"), Some(vec![17]));
+        for other in ["17", "n", "n017", "n+17", "east"] {
+            assert_eq!(named(other), Some(vec![]), "{other}");
+        }
+        assert_eq!(Who::All.named(), None);
     }
 
     #[test]

@@ -2,8 +2,11 @@
 //!
 //! Most are one line of a table: a rule looks at one thing and says what is wrong with it, if anything is.
 
+use heartsay_membership::Electorate;
+
 use super::load::{hint, nearest};
 use super::network::{Link, Zone};
+use super::units::number;
 use super::{Fault, Network, Protocol, Scenario, What, Who};
 use crate::models::Baseline;
 
@@ -13,15 +16,68 @@ type Rule<T> = fn(&T) -> Option<String>;
 /// A key, and something about its value.
 type Key<T> = (&'static str, fn(&T) -> bool);
 
-pub(super) fn check(s: &Scenario) -> Result<(), String> {
+/// What is wrong with a scenario, and in which entry of which list.
+pub(super) struct Complaint {
+    pub(super) text: String,
+    pub(super) place: Option<Place>,
+}
+
+/// One key of one entry of a list, counted from 0.
+pub(super) struct Place {
+    pub(super) list: List,
+    pub(super) entry: usize,
+    /// `what` of a fault where the complaint is about no single key.
+    pub(super) key: &'static str,
+}
+
+/// Lists of tables in a scenario.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum List {
+    Faults,
+    Links,
+}
+
+/// What is wrong with one entry, and with which of its keys.
+struct Wrong {
+    key: &'static str,
+    text: String,
+}
+
+impl From<String> for Wrong {
+    fn from(text: String) -> Self {
+        Self { key: "what", text }
+    }
+}
+
+impl From<String> for Complaint {
+    fn from(text: String) -> Self {
+        Self { text, place: None }
+    }
+}
+
+impl Wrong {
+    fn at(self, list: List, entry: usize, name: &str) -> Complaint {
+        let Self { key, text } = self;
+        Complaint { text: format!("{name}: {text}"), place: Some(Place { list, entry, key }) }
+    }
+}
+
+pub(super) fn check(s: &Scenario) -> Result<(), Complaint> {
     keep(&SCENARIO, s)?;
     check_machine(s)?;
     s.protocol.config(s.nodes).map_err(|why| format!("protocol: {why}"))?;
     check_network(&s.network)?;
     check_protocol(&s.protocol)?;
+    check_voters(s)?;
     check_budget(s)?;
+    for (i, link) in s.network.links.iter().enumerate() {
+        let wrong =
+            check_link(s, link).map_err(|wrong| wrong.at(List::Links, i, &format!("network.link {}", i + 1)));
+        wrong?;
+    }
     for (i, fault) in s.faults.iter().enumerate() {
-        check_fault(s, fault).map_err(|why| format!("fault {} ({}): {why}", i + 1, fault.what.word()))?;
+        let name = || format!("fault {} ({})", i + 1, fault.what.word());
+        check_fault(s, fault).map_err(|wrong| wrong.at(List::Faults, i, &name()))?;
     }
     Ok(())
 }
@@ -69,7 +125,12 @@ fn check_network(n: &Network) -> Result<(), String> {
             return Err(format!("network.zone {:?} is there twice", zone.name));
         }
     }
-    n.links.iter().try_for_each(|link| keep(&LINK, link))
+    Ok(())
+}
+
+fn check_link(s: &Scenario, link: &Link) -> Result<(), Wrong> {
+    keep(&LINK, link)?;
+    check_targets(s, &[("from", &link.from), ("to", &link.to)])
 }
 
 fn check_protocol(p: &Protocol) -> Result<(), String> {
@@ -80,6 +141,25 @@ fn check_protocol(p: &Protocol) -> Result<(), String> {
         return Err("protocol.phi-threshold must be above zero".to_owned());
     }
     Ok(())
+}
+
+/// Voters are members, of which some may come later.
+fn check_voters(s: &Scenario) -> Result<(), String> {
+    if let Some(Who::Named(names)) = &s.protocol.expected
+        && !names.iter().any(|name| name.starts_with("last-agreed"))
+    {
+        let names = names.join(",");
+        return Err(format!(
+            "protocol.expected = {names:?}: a number, a share, \"all\" or \"last-agreed\"; members are named in protocol.electorate"
+        ));
+    }
+    let electorate = s.protocol.electorate.as_ref().and_then(|text| text.parse().ok());
+    let Some(Electorate::Voters(voters)) = electorate else { return Ok(()) };
+    if s.faults.iter().any(|f| matches!(f.what, What::Join | What::Churn)) {
+        return Ok(());
+    }
+    let names: Vec<String> = voters.keys().map(ToString::to_string).collect();
+    names.iter().try_for_each(|name| is_member(s, name)).map_err(|why| format!("protocol.electorate: {why}"))
 }
 
 fn check_budget(s: &Scenario) -> Result<(), String> {
@@ -101,12 +181,17 @@ fn check_budget(s: &Scenario) -> Result<(), String> {
     }
 }
 
-fn check_fault(s: &Scenario, f: &Fault) -> Result<(), String> {
+fn check_fault(s: &Scenario, f: &Fault) -> Result<(), Wrong> {
     check_times(s, f)?;
     check_keys(f)?;
     keep(&FAULT, f)?;
-    check_sides(s, f)?;
-    check_members(s, f)
+    check_newcomers(s, f)?;
+    let ends = [("who", &f.who), ("from", &f.from), ("to", &f.to)];
+    let ends = ends.into_iter().filter_map(|(key, who)| Some((key, who.as_ref()?)));
+    let sides = f.sides.iter().flatten().map(|side| ("sides", side));
+    let targets: Vec<(&str, &Who)> = ends.chain(sides).filter(|_| f.what != What::Join).collect();
+    check_targets(s, &targets)?;
+    check_sides(s, f)
 }
 
 /// It begins before the end of the run.
@@ -160,58 +245,86 @@ fn keys(what: What) -> (&'static [&'static str], &'static [&'static str]) {
 }
 
 /// Each side of a cut has members, and no member is on two.
-fn check_sides(s: &Scenario, f: &Fault) -> Result<(), String> {
+fn check_sides(s: &Scenario, f: &Fault) -> Result<(), Wrong> {
     if let Some(sides) = &f.sides {
         // The last side takes the rest.
         let (most, rest) = (sides.iter().map(|side| side.count(s.nodes)), sides.len() - 1);
         if most.take(rest).sum::<usize>() >= s.nodes {
-            return Err("the sides leave no member for the last of them".to_owned());
+            let text = "the sides leave no member for the last of them".to_owned();
+            return Err(Wrong { key: "sides", text });
         }
-        named_apart(sides)?;
+        apart("sides", sides.iter())?;
     }
     if let (Some(from), Some(to)) = (&f.from, &f.to) {
-        if matches!(from, Who::All) {
-            return Err("`from` all leaves no member for the other side".to_owned());
-        }
-        named_apart(&[from.clone(), to.clone()])?;
-    }
-    Ok(())
-}
-
-/// There are as many members as are asked for, of these names.
-fn check_members(s: &Scenario, f: &Fault) -> Result<(), String> {
-    if let (What::Join, Some(Who::Count(k))) = (f.what, &f.who)
-        && s.nodes + k > MOST_NODES
-    {
-        return Err(format!("{k} newcomers: at most {MOST_NODES} members are simulated"));
-    }
-    for who in [&f.who, &f.from, &f.to].into_iter().flatten() {
-        match who {
-            Who::Count(k) if *k > s.nodes && f.what != What::Join => {
-                return Err(format!("{k} members are asked for; the cluster has {}", s.nodes));
+        apart("from", [from, to].into_iter())?;
+        let drawn = |who: &Who| if who.named().is_some() { 0 } else { who.count(s.nodes) };
+        let named = |who: &Who| who.named().map_or(0, |named| named.len());
+        for (key, one, other) in [("from", from, to), ("to", to, from)] {
+            // All means all that are left; a number leaves the named out.
+            let left = s.nodes - named(other).min(s.nodes);
+            let takes_all = key == "from" && drawn(one) >= s.nodes;
+            if takes_all || left == 0 && drawn(one) > 0 {
+                return Err(Wrong {
+                    key,
+                    text: format!("`{key}` {one} leaves no member for the other side"),
+                });
             }
-            Who::Named(names) => {
-                let number = |name: &str| name.strip_prefix('n').and_then(|n| n.parse::<usize>().ok());
-                if let Some(name) = names.iter().find(|name| number(name).is_none_or(|n| n >= s.nodes)) {
-                    return Err(format!("no member is called {name:?}; they are n0 to n{}", s.nodes - 1));
-                }
-            }
-            Who::Count(_) | Who::Share(_) | Who::All => {}
         }
     }
     Ok(())
 }
 
-/// No name stands on two sides.
-fn named_apart(sides: &[Who]) -> Result<(), String> {
-    let names = sides.iter().flat_map(|side| match side {
-        Who::Named(names) => names.as_slice(),
-        Who::Count(_) | Who::Share(_) | Who::All => &[],
-    });
-    let mut names: Vec<&String> = names.collect();
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair.first() == pair.last()) {
-        Some([name, ..]) => Err(format!("{name} would be cut off from itself")),
+/// Newcomers are a number: they have no names yet.
+fn check_newcomers(s: &Scenario, f: &Fault) -> Result<(), Wrong> {
+    let text = match &f.who {
+        Some(who) if f.what == What::Join && who.named().is_some() => {
+            format!("`who` {who}: newcomers are a number, and get the next names")
+        }
+        Some(Who::Count(k)) if f.what == What::Join && s.nodes + k > MOST_NODES => {
+            format!("{k} newcomers: at most {MOST_NODES} members are simulated")
+        }
+        _ => return Ok(()),
+    };
+    Err(Wrong { key: "who", text })
+}
+
+/// Each of these choices hits members that there are.
+fn check_targets(s: &Scenario, targets: &[(&'static str, &Who)]) -> Result<(), Wrong> {
+    targets.iter().try_for_each(|(key, who)| {
+        hits(s, who).map_err(|text| Wrong { key, text: format!("`{key}`: {text}") })
+    })
+}
+
+fn hits(s: &Scenario, who: &Who) -> Result<(), String> {
+    match who {
+        Who::Count(k) if *k > s.nodes => {
+            Err(format!("{k} members are asked for; the cluster has {}", s.nodes))
+        }
+        Who::Named(names) if names.is_empty() => Err("an empty list hits no member".to_owned()),
+        Who::Named(names) => {
+            if let Some(name) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
+                return Err(format!("{} is named twice", name.1));
+            }
+            names.iter().try_for_each(|name| is_member(s, name))
+        }
+        Who::Count(_) | Who::Share(_) | Who::All => Ok(()),
+    }
+}
+
+fn is_member(s: &Scenario, name: &str) -> Result<(), String> {
+    if number(name).is_some_and(|number| number < s.nodes) {
+        return Ok(());
+    }
+    let zone = if s.network.zones.iter().any(|zone| zone.name == name) { ", and that is a zone" } else { "" };
+    Err(format!("no member is called {name:?}{zone}; they are n0 to n{}", s.nodes - 1))
+}
+
+/// No member stands on two sides.
+fn apart<'a>(key: &'static str, sides: impl Iterator<Item = &'a Who>) -> Result<(), Wrong> {
+    let mut members: Vec<usize> = sides.filter_map(Who::named).flatten().collect();
+    members.sort_unstable();
+    match members.windows(2).find(|pair| pair.first() == pair.last()) {
+        Some([member, ..]) => Err(Wrong { key, text: format!("n{member} would be cut off from itself") }),
         _ => Ok(()),
     }
 }
