@@ -128,16 +128,25 @@ impl World {
         }
     }
 
+    /// The members that are named, one by one or by zone; `None`: they are drawn, or all.
+    fn named(&self, who: &Who) -> Option<Vec<usize>> {
+        let zones = (0..self.hosts.len()).map(|member| self.network.zone(member));
+        // A second host of a name is no member.
+        let members =
+            |named: Vec<usize>| named.into_iter().filter(|m| self.hosts[*m].subject == *m).collect();
+        who.named(zones).map(members)
+    }
+
     /// Draws members that are up and not among `but`.
     fn choose(&mut self, who: Option<&Who>, pick: Pick, but: &[usize]) -> Vec<usize> {
         let up: Vec<usize> =
             (0..self.hosts.len()).filter(|m| self.oracle.members()[*m].up && !but.contains(m)).collect();
         let default = Who::Count(1);
         let who = who.unwrap_or(&default);
-        if let Some(named) = who.named() {
+        if let Some(named) = self.named(who) {
             return named.into_iter().filter(|n| up.contains(n)).collect();
         }
-        let count = who.count(up.len());
+        let count = who.drawn(up.len()).unwrap_or(0);
         match pick {
             Pick::Random => self.dice.choose(up.len(), count).into_iter().map(|i| up[i]).collect(),
             Pick::Neighbours => {
@@ -150,10 +159,9 @@ impl World {
     /// The two ends of a cut of links. Members that are named stand there whether they run or not, and are not drawn for
     /// the other end.
     fn both_ends(&mut self, f: &Fault) -> [Vec<usize>; 2] {
-        let named = |who: &Option<Who>| who.as_ref().and_then(Who::named);
-        let to = named(&f.to);
-        let from = named(&f.from)
-            .unwrap_or_else(|| self.choose(f.from.as_ref(), f.pick, to.as_deref().unwrap_or(&[])));
+        let named = |who: &Option<Who>| who.as_ref().and_then(|who| self.named(who));
+        let (from, to) = (named(&f.from), named(&f.to));
+        let from = from.unwrap_or_else(|| self.choose(f.from.as_ref(), f.pick, to.as_deref().unwrap_or(&[])));
         let to = to.unwrap_or_else(|| self.choose(f.to.as_ref(), f.pick, &from));
         [from, to]
     }
@@ -163,16 +171,16 @@ impl World {
     fn deal(&mut self, sides: &[Who], pick: Pick) -> Vec<Vec<usize>> {
         let all = self.hosts.len();
         let mut dealt: Vec<Vec<usize>> = Vec::new();
-        let mut taken: Vec<usize> = sides.iter().filter_map(Who::named).flatten().collect();
+        let mut taken: Vec<usize> = sides.iter().filter_map(|side| self.named(side)).flatten().collect();
         for (i, side) in sides.iter().enumerate() {
-            if let Some(named) = side.named() {
+            if let Some(named) = self.named(side) {
                 dealt.push(named);
                 continue;
             }
             let chosen = if i + 1 == sides.len() {
                 (0..all).filter(|m| !taken.contains(m)).collect()
             } else {
-                self.choose(Some(&Who::Count(side.count(all))), pick, &taken)
+                self.choose(Some(&Who::Count(side.drawn(all).unwrap_or(0))), pick, &taken)
             };
             taken.extend(&chosen);
             dealt.push(chosen);
@@ -345,7 +353,9 @@ impl World {
     fn join(&mut self, f: &Fault) {
         let count = f.who.as_ref().map_or(1, |who| match who {
             Who::Count(k) => *k,
-            Who::Share(_) | Who::All | Who::Named(_) => who.count(self.scenario.nodes),
+            Who::Share(_) | Who::All | Who::Named(_) | Who::Zones(_) => {
+                who.drawn(self.scenario.nodes).unwrap_or(0)
+            }
         });
         for i in 0..count as u32 {
             let wait = match (f.every, f.over) {

@@ -137,11 +137,17 @@ impl Network {
                 between[b * zones + a] = Some((path.rtt.clone(), path.loss));
             }
         }
+        let zone_of = rules.zones_of(nodes);
+        let numbers = |who: &Who| -> Vec<u32> {
+            let named = who.named(zone_of.iter().map(|zone| rules.zone_name(*zone)));
+            let drawn = || (0..who.drawn(nodes).unwrap_or(0)).collect();
+            named.unwrap_or_else(drawn).into_iter().map(|number: usize| number as u32).collect()
+        };
         let mut links = HashMap::new();
         for link in &rules.links {
             let rule = LinkRule { rtt: link.rtt.clone(), loss: link.loss, mtu: link.mtu };
-            for from in numbers(&link.from, nodes) {
-                for to in numbers(&link.to, nodes) {
+            for from in numbers(&link.from) {
+                for to in numbers(&link.to) {
                     links.insert((from, to), rule.clone());
                     if link.both {
                         links.insert((to, from), rule.clone());
@@ -152,7 +158,7 @@ impl Network {
         let mut network = Self {
             rules: rules.clone(),
             dice,
-            zone_of: Vec::new(),
+            zone_of,
             between,
             dead_links: dead(&links),
             links,
@@ -162,28 +168,29 @@ impl Network {
             filters: Vec::new(),
             lost: Lost::default(),
         };
-        let weight: f64 = rules.zones.iter().map(|z| z.weight).sum();
-        let mut dealt = 0.0;
-        for (zone, z) in (0u16..).zip(&rules.zones) {
-            dealt += z.weight;
-            let upto = (nodes as f64 * dealt / weight).round() as usize;
-            network.zone_of.resize(upto.max(network.zone_of.len()), zone);
-        }
         network.edges.resize(nodes, Edge::default());
         network
     }
 
-    /// Makes room for one more member. It joins the zones in turn. Where a cut leaves no member out, it stands on the side of
-    /// some other member, as a host does, and does not join the sides.
+    /// Makes room for one more member. It joins the zones in turn, and stands where its zone stands as a whole. Else, where
+    /// a cut leaves no member out, it stands on the side of some other member, as a host does, and does not join the sides.
     pub fn add(&mut self) {
         let members = self.edges.len();
         if !self.rules.zones.is_empty() {
-            let zone = members % self.rules.zones.len();
-            self.zone_of.push(u16::try_from(zone).unwrap_or(0));
+            let zone = u16::try_from(members % self.rules.zones.len()).unwrap_or(0);
+            let zones = &self.zone_of;
+            for cut in self.cuts.iter_mut().chain(&mut self.filters) {
+                if let Some(side) = side_of_zone(cut, zones, zone).filter(|_| follows(cut, zones)) {
+                    cut.side.resize(members, 0);
+                    cut.side.push(side);
+                }
+            }
+            self.zone_of.push(zone);
         }
-        if self.cuts.iter().any(|cut| cut.divides(members)) {
+        let divided = |cut: &Cut| cut.side.len() == members && cut.divides(members);
+        if self.cuts.iter().any(divided) {
             let beside = self.dice.below(members);
-            for cut in self.cuts.iter_mut().filter(|cut| cut.divides(members)) {
+            for cut in self.cuts.iter_mut().filter(|cut| divided(cut)) {
                 cut.side.push(cut.side(beside));
             }
         }
@@ -199,8 +206,7 @@ impl Network {
     /// Name of the zone of a member.
     #[must_use]
     pub fn zone(&self, member: usize) -> Option<&str> {
-        let zone = self.zone_of.get(member)?;
-        self.rules.zones.get(usize::from(*zone)).map(|z| z.name.as_str())
+        self.rules.zone_name(*self.zone_of.get(member)?)
     }
 
     /// Whether hosts of stopped processes answer.
@@ -426,10 +432,19 @@ impl Network {
     }
 }
 
-/// Members by name or all; links are rules of the scenario, not drawn.
-fn numbers(who: &Who, nodes: usize) -> Vec<u32> {
-    let numbers = who.named().unwrap_or_else(|| (0..who.count(nodes)).collect());
-    numbers.into_iter().map(|number| number as u32).collect()
+/// Whether a cut goes between zones: each stands on one side as a whole.
+fn follows(cut: &Cut, zones: &[u16]) -> bool {
+    let mut of_zone = HashMap::new();
+    let whole = |(member, zone)| {
+        let side = cut.side(member);
+        *of_zone.entry(zone).or_insert(side) == side
+    };
+    zones.iter().enumerate().all(whole)
+}
+
+/// Where the members of a zone stand, if it has any.
+fn side_of_zone(cut: &Cut, zones: &[u16], zone: u16) -> Option<u8> {
+    zones.iter().position(|other| *other == zone).map(|member| cut.side(member))
 }
 
 /// Pairs with a direction in which nothing arrives, each once and in order.
@@ -519,6 +534,23 @@ mod tests {
         assert!((8..32).contains(&near), "{near} of 40 beside the first four of eight");
         let reached = |network: &mut Network, from| carried(network, 0, from, 20).len();
         assert_eq!(reached(&mut network, 0) + reached(&mut network, 7), 1);
+    }
+
+    #[test]
+    fn a_newcomer_of_a_zone_that_is_cut_off_as_a_whole_is_cut_off_with_it() {
+        let zone = |name: &str| Zone { name: name.to_owned(), weight: 1.0 };
+        let rules = Rules { zones: vec![zone("east"), zone("west")], ..Rules::default() };
+        let mut network = network(&rules);
+        let whole = network.plan_cut(vec![1, 1, 1, 1, 2, 2, 2, 2], false);
+        let path = network.plan_cut(vec![0, 0, 0, 0, 2, 2, 2, 2], false);
+        let inside = network.plan_cut(vec![1, 0, 0, 0, 2, 0, 0, 0], false);
+        for (number, side) in [(8, 1), (9, 2), (10, 1), (11, 2)] {
+            network.add();
+            assert_eq!(network.zone(number), Some(["east", "west"][number % 2]));
+            assert_eq!(network.cuts()[whole].side(number), side);
+            assert_eq!(network.cuts()[path].side(number), if side == 2 { 2 } else { 0 });
+            assert_eq!(network.cuts()[inside].side(number), 0);
+        }
     }
 
     #[test]

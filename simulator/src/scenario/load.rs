@@ -246,7 +246,7 @@ mod tests {
             ("[protocol]\nexpected = 'n1'", "named in protocol.electorate"),
             (
                 "[[network.zone]]\nname = 'east'\n[[fault]]\nwhat = 'pause'\nat = '1s'\nwho = 'east'",
-                "no member is called \"east\", and that is a zone; they are n0 to n7",
+                "no member is called \"east\", and that is a zone: write { zone = \"east\" }; they are n0 to n7",
             ),
             ("[network]\nmtu = 10", "IPv4 promises 68"),
             ("[network]\nburst = { good = '0s', bad = '1s' }", "must not be zero"),
@@ -257,7 +257,26 @@ mod tests {
             ("[protocol]\nwitnesses = 0", "witnesses must not be zero"),
             ("[protocol]\nphi-threshold = -1", "above zero"),
             ("[budget]\nbytes-mean = -1", "never kept"),
-            ("[[network.path]]\nbetween = ['a', 'b']\nrtt = '1ms'", "not defined"),
+            ("[[network.path]]\nbetween = ['a', 'b']\nrtt = '1ms'", "no zone is called \"a\"; there is no"),
+            ("[[fault]]\nwhat = 'pause'\nat = '1s'\nwho = { zone = 'a' }", "`who`: no zone is called \"a\""),
+            ("[[fault]]\nwhat = 'pause'\nat = '1s'\nwho = { zone = [] }", "hits no member"),
+            ("[[fault]]\nwhat = 'pause'\nat = '1s'\nwho = { site = 'a' }", "unknown field `site`"),
+            ("[[fault]]\nwhat = 'join'\nat = '1s'\nwho = { zone = 'a' }", "newcomers are a number"),
+            ("[protocol]\nexpected = { zone = 'a' }", "protocol.expected = \"zone a\""),
+            (
+                "[[network.zone]]\nname = 'east'\n[[fault]]\nwhat = 'partition'\nat = '1s'\nsides = [{ zone = 'eats' }, 1]",
+                "they are east\ndid you mean `east`?",
+            ),
+            (
+                "[[network.zone]]\nname = 'a'\nweight = 99\n[[network.zone]]\nname = 'b'\n\
+                 [[fault]]\nwhat = 'pause'\nat = '1s'\nwho = { zone = 'b' }",
+                "zone b has no member where nodes = 8",
+            ),
+            (
+                "[[network.zone]]\nname = 'a'\n[[network.zone]]\nname = 'b'\n\
+                 [[fault]]\nwhat = 'partition'\nat = '1s'\nsides = [{ zone = 'a' }, ['n3']]",
+                "n3 would be cut off from itself",
+            ),
         ] {
             let complaint = complaint(text, &[]);
             assert!(complaint.contains(words), "{text}: {complaint}");

@@ -62,6 +62,28 @@ impl Default for Network {
     }
 }
 
+impl Network {
+    /// The zone of each of `nodes` members, which are dealt out in order of their number, as weights say; empty: there are none.
+    #[must_use]
+    pub fn zones_of(&self, nodes: usize) -> Vec<u16> {
+        let weight: f64 = self.zones.iter().map(|zone| zone.weight).sum();
+        let mut zones: Vec<u16> = Vec::new();
+        let mut dealt = 0.0;
+        for (number, zone) in (0u16..).zip(&self.zones) {
+            dealt += zone.weight;
+            let upto = (nodes as f64 * dealt / weight).round() as usize;
+            zones.resize(upto.max(zones.len()), number);
+        }
+        zones
+    }
+
+    /// Name of a zone by its number.
+    #[must_use]
+    pub fn zone_name(&self, zone: u16) -> Option<&str> {
+        self.zones.get(usize::from(zone)).map(|zone| zone.name.as_str())
+    }
+}
+
 /// Two states of a link and the loss in each.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -103,9 +125,9 @@ pub struct Path {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Link {
-    /// Senders, by name.
+    /// Senders, by name or zone.
     pub from: Who,
-    /// Receivers, by name.
+    /// Receivers, by name or zone.
     pub to: Who,
     /// Whether the way back follows the same rule. Default false.
     #[serde(default)]

@@ -126,8 +126,8 @@ impl Protocol {
                 Who::Named(names) if names.iter().any(|name| name.starts_with("last-agreed")) => {
                     Some(names.join(",").parse().map_err(|error| format!("expected: {error}"))?)
                 }
-                Who::Count(_) | Who::Share(_) | Who::All | Who::Named(_) => {
-                    u32::try_from(expected.count(nodes)).ok().map(Electorate::expected)
+                Who::Count(_) | Who::Share(_) | Who::All | Who::Named(_) | Who::Zones(_) => {
+                    expected.drawn(nodes).and_then(|n| u32::try_from(n).ok()).map(Electorate::expected)
                 }
             };
         }

@@ -73,7 +73,7 @@ impl Serialize for Span {
     }
 }
 
-/// Which members: a number, a share, all, or names.
+/// Which members: a number, a share, all, names, or zones.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Who {
     /// So many, drawn by the run's seed.
@@ -84,25 +84,31 @@ pub enum Who {
     All,
     /// These (`"n7"` or `["n7", "n9"]`).
     Named(Vec<String>),
+    /// All members of these zones (`{ zone = "east" }` or `{ zone = ["east", "west"] }`), newcomers too.
+    Zones(Vec<String>),
 }
 
 impl Who {
-    /// How many of `n` that means.
+    /// How many of `n` that draws; `None`: the members are named, one by one or by zone.
     #[must_use]
-    pub fn count(&self, n: usize) -> usize {
+    pub fn drawn(&self, n: usize) -> Option<usize> {
         match self {
-            Self::Count(k) => (*k).min(n),
-            Self::Share(share) => ((n as f64 * share).round() as usize).clamp(1.min(n), n),
-            Self::All => n,
-            Self::Named(names) => names.len(),
+            Self::Count(k) => Some((*k).min(n)),
+            Self::Share(share) => Some(((n as f64 * share).round() as usize).clamp(1.min(n), n)),
+            Self::All => Some(n),
+            Self::Named(_) | Self::Zones(_) => None,
         }
     }
 
-    /// The numbers of these members; `None`: they are drawn, or all.
+    /// The numbers of these members, of which `zones` holds each one's zone; `None`: they are drawn, or all.
     #[must_use]
-    pub fn named(&self) -> Option<Vec<usize>> {
+    pub fn named<'a>(&self, zones: impl Iterator<Item = Option<&'a str>>) -> Option<Vec<usize>> {
         match self {
             Self::Named(names) => Some(names.iter().filter_map(|name| number(name)).collect()),
+            Self::Zones(names) => {
+                let inside = |zone: &Option<&str>| zone.is_some_and(|zone| names.iter().any(|n| n == zone));
+                Some(zones.enumerate().filter(|(_, zone)| inside(zone)).map(|(member, _)| member).collect())
+            }
             Self::Count(_) | Self::Share(_) | Self::All => None,
         }
     }
@@ -115,6 +121,7 @@ impl fmt::Display for Who {
             Self::Share(share) => write!(f, "{}%", (share * 1e4).round() / 1e2),
             Self::All => f.write_str("all"),
             Self::Named(names) => f.write_str(&names.join(", ")),
+            Self::Zones(names) => write!(f, "zone {}", names.join(", ")),
         }
     }
 }
@@ -126,7 +133,7 @@ impl<'de> Deserialize<'de> for Who {
             type Value = Who;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number of members, a share like \"10%\", \"all\", a name, or a list of names")
+                f.write_str("a number of members, a share like \"10%\", \"all\", a name, a list of names, or { zone = \"…\" }")
             }
 
             fn visit_i64<E: de::Error>(self, n: i64) -> Result<Who, E> {
@@ -156,9 +163,31 @@ impl<'de> Deserialize<'de> for Who {
                 }
                 Ok(Who::Named(names))
             }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Who, A::Error> {
+                let Place { zone } = Place::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Who::Zones(match zone {
+                    Zones::One(name) => vec![name],
+                    Zones::Several(names) => names,
+                }))
+            }
         }
         d.deserialize_any(Reader)
     }
+}
+
+/// Where members are.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    zone: Zones,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "the name of a zone or a list of names")]
+enum Zones {
+    One(String),
+    Several(Vec<String>),
 }
 
 /// The number of the member of this name.
@@ -264,20 +293,30 @@ mod tests {
 
     #[test]
     fn a_member_has_one_name() {
-        let named = |name: &str| Who::Named(vec![name.to_owned()]).named();
+        let named = |name: &str| Who::Named(vec![name.to_owned()]).named([].into_iter());
         assert_eq!(named("n17"), Some(vec![17]));
         for other in ["17", "n", "n017", "n+17", "east"] {
             assert_eq!(named(other), Some(vec![]), "{other}");
         }
-        assert_eq!(Who::All.named(), None);
+        assert_eq!(Who::All.named([].into_iter()), None);
+    }
+
+    #[test]
+    fn a_zone_means_all_that_are_in_it() {
+        let zones = || ["east", "west", "east", "south"].into_iter().map(Some).chain([None]);
+        let who = |names: &[&str]| Who::Zones(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(who(&["east"]).named(zones()), Some(vec![0, 2]));
+        assert_eq!(who(&["south", "west"]).named(zones()), Some(vec![1, 3]));
+        assert_eq!(who(&["north"]).named(zones()), Some(vec![]));
+        assert_eq!(who(&["east", "west"]).to_string(), "zone east, west");
     }
 
     #[test]
     fn shares_are_at_least_one_member() {
-        assert_eq!(Who::Share(0.01).count(128), 1);
-        assert_eq!(Who::Share(0.01).count(8), 1);
-        assert_eq!(Who::Share(0.5).count(7), 4);
-        assert_eq!(Who::Count(9).count(3), 3);
+        assert_eq!(Who::Share(0.01).drawn(128), Some(1));
+        assert_eq!(Who::Share(0.01).drawn(8), Some(1));
+        assert_eq!(Who::Share(0.5).drawn(7), Some(4));
+        assert_eq!(Who::Count(9).drawn(3), Some(3));
     }
 
     #[test]

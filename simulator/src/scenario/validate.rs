@@ -112,12 +112,8 @@ fn check_network(n: &Network) -> Result<(), String> {
     keep(&NETWORK, n)?;
     for path in &n.paths {
         share_is_sane("network.path.loss", path.loss)?;
-        let strange = path.between.iter().find(|zone| !n.zones.iter().any(|z| z.name == **zone));
-        if let Some(zone) = strange {
-            let names = n.zones.iter().map(|z| z.name.as_str());
-            let hint = hint(nearest(zone, names).as_deref());
-            return Err(format!("network.path names the zone {zone:?}, which is not defined{hint}"));
-        }
+        let zones = path.between.iter().try_for_each(|zone| is_zone(n, zone));
+        zones.map_err(|why| format!("network.path.between: {why}"))?;
     }
     for (i, zone) in n.zones.iter().enumerate() {
         keep(&ZONE, zone)?;
@@ -145,12 +141,11 @@ fn check_protocol(p: &Protocol) -> Result<(), String> {
 
 /// Voters are members, of which some may come later.
 fn check_voters(s: &Scenario) -> Result<(), String> {
-    if let Some(Who::Named(names)) = &s.protocol.expected
-        && !names.iter().any(|name| name.starts_with("last-agreed"))
-    {
-        let names = names.join(",");
+    let follows = |who: &&Who| matches!(who, Who::Named(names) if names.iter().any(|name| name.starts_with("last-agreed")));
+    let named = s.protocol.expected.as_ref().filter(|who| who.drawn(1).is_none());
+    if let Some(who) = named.filter(|who| !follows(who)) {
         return Err(format!(
-            "protocol.expected = {names:?}: a number, a share, \"all\" or \"last-agreed\"; members are named in protocol.electorate"
+            "protocol.expected = \"{who}\": a number, a share, \"all\" or \"last-agreed\"; members are named in protocol.electorate"
         ));
     }
     let electorate = s.protocol.electorate.as_ref().and_then(|text| text.parse().ok());
@@ -248,17 +243,18 @@ fn keys(what: What) -> (&'static [&'static str], &'static [&'static str]) {
 fn check_sides(s: &Scenario, f: &Fault) -> Result<(), Wrong> {
     if let Some(sides) = &f.sides {
         // The last side takes the rest.
-        let (most, rest) = (sides.iter().map(|side| side.count(s.nodes)), sides.len() - 1);
+        let members = |side| members(s, side).map_or_else(|drawn| drawn, |named| named.len());
+        let (most, rest) = (sides.iter().map(members), sides.len() - 1);
         if most.take(rest).sum::<usize>() >= s.nodes {
             let text = "the sides leave no member for the last of them".to_owned();
             return Err(Wrong { key: "sides", text });
         }
-        apart("sides", sides.iter())?;
+        apart(s, "sides", sides.iter())?;
     }
     if let (Some(from), Some(to)) = (&f.from, &f.to) {
-        apart("from", [from, to].into_iter())?;
-        let drawn = |who: &Who| if who.named().is_some() { 0 } else { who.count(s.nodes) };
-        let named = |who: &Who| who.named().map_or(0, |named| named.len());
+        apart(s, "from", [from, to].into_iter())?;
+        let drawn = |who: &Who| who.drawn(s.nodes).unwrap_or(0);
+        let named = |who: &Who| members(s, who).map_or(0, |named| named.len());
         for (key, one, other) in [("from", from, to), ("to", to, from)] {
             // All means all that are left; a number leaves the named out.
             let left = s.nodes - named(other).min(s.nodes);
@@ -277,7 +273,7 @@ fn check_sides(s: &Scenario, f: &Fault) -> Result<(), Wrong> {
 /// Newcomers are a number: they have no names yet.
 fn check_newcomers(s: &Scenario, f: &Fault) -> Result<(), Wrong> {
     let text = match &f.who {
-        Some(who) if f.what == What::Join && who.named().is_some() => {
+        Some(who) if f.what == What::Join && who.drawn(1).is_none() => {
             format!("`who` {who}: newcomers are a number, and get the next names")
         }
         Some(Who::Count(k)) if f.what == What::Join && s.nodes + k > MOST_NODES => {
@@ -307,21 +303,54 @@ fn hits(s: &Scenario, who: &Who) -> Result<(), String> {
             }
             names.iter().try_for_each(|name| is_member(s, name))
         }
+        Who::Zones(zones) if zones.is_empty() => Err("an empty list hits no member".to_owned()),
+        Who::Zones(zones) => {
+            zones.iter().try_for_each(|zone| is_zone(&s.network, zone))?;
+            match members(s, who) {
+                Ok(members) if members.is_empty() => {
+                    Err(format!("{who} has no member where nodes = {}", s.nodes))
+                }
+                _ => Ok(()),
+            }
+        }
         Who::Count(_) | Who::Share(_) | Who::All => Ok(()),
     }
+}
+
+/// The members that are named, one by one or by zone, or how many are drawn.
+fn members(s: &Scenario, who: &Who) -> Result<Vec<usize>, usize> {
+    let zones = s.network.zones_of(s.nodes);
+    let named = who.named(zones.iter().map(|zone| s.network.zone_name(*zone)));
+    named.ok_or_else(|| who.drawn(s.nodes).unwrap_or(0))
+}
+
+fn is_zone(n: &Network, name: &str) -> Result<(), String> {
+    if n.zones.iter().any(|zone| zone.name == name) {
+        return Ok(());
+    }
+    if n.zones.is_empty() {
+        return Err(format!("no zone is called {name:?}; there is no [[network.zone]]"));
+    }
+    let names: Vec<&str> = n.zones.iter().map(|zone| zone.name.as_str()).collect();
+    let hint = hint(nearest(name, names.iter().copied()).as_deref());
+    Err(format!("no zone is called {name:?}; they are {}{hint}", names.join(", ")))
 }
 
 fn is_member(s: &Scenario, name: &str) -> Result<(), String> {
     if number(name).is_some_and(|number| number < s.nodes) {
         return Ok(());
     }
-    let zone = if s.network.zones.iter().any(|zone| zone.name == name) { ", and that is a zone" } else { "" };
+    let zone = if s.network.zones.iter().any(|zone| zone.name == name) {
+        format!(", and that is a zone: write {{ zone = {name:?} }}")
+    } else {
+        String::new()
+    };
     Err(format!("no member is called {name:?}{zone}; they are n0 to n{}", s.nodes - 1))
 }
 
 /// No member stands on two sides.
-fn apart<'a>(key: &'static str, sides: impl Iterator<Item = &'a Who>) -> Result<(), Wrong> {
-    let mut members: Vec<usize> = sides.filter_map(Who::named).flatten().collect();
+fn apart<'a>(s: &Scenario, key: &'static str, sides: impl Iterator<Item = &'a Who>) -> Result<(), Wrong> {
+    let mut members: Vec<usize> = sides.filter_map(|side| members(s, side).ok()).flatten().collect();
     members.sort_unstable();
     match members.windows(2).find(|pair| pair.first() == pair.last()) {
         Some([member, ..]) => Err(Wrong { key, text: format!("n{member} would be cut off from itself") }),
