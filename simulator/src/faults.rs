@@ -31,7 +31,7 @@ pub(crate) enum FaultAction {
     /// A member says good-bye.
     Leave { fault: usize, member: usize },
     /// A second host claims the member's name.
-    Duplicate(usize),
+    Duplicate { fault: usize, member: usize },
 }
 
 impl World {
@@ -54,13 +54,15 @@ impl World {
                 self.disturb(|| format!("n{member} is told to leave"));
                 if let Some(process) = &mut self.hosts[member].process {
                     process.leaving = true;
+                    self.chronicle.struck(self.now, fault, member);
                 }
                 self.command(member, Command::Leave);
                 if let Some(back) = self.scenario.faults[fault].back_after {
                     self.at(self.now + back.0, FaultAction::Start(member));
                 }
             }
-            FaultAction::Duplicate(member) => {
+            FaultAction::Duplicate { fault, member } => {
+                self.chronicle.struck(self.now, fault, member);
                 self.disturb(|| format!("a second host claims the name n{member}"));
                 let twin = self.add_host(Some(member));
                 self.start(twin);
@@ -72,7 +74,7 @@ impl World {
         let Some(f) = self.scenario.faults.get(fault).cloned() else { return };
         let until = f.lasts.map_or(Instant::NEVER, |lasts| self.now + lasts.0);
         match f.what {
-            What::Join => return self.join(&f),
+            What::Join => return self.join(fault, &f),
             What::Churn => return self.at(self.now, FaultAction::Churn { fault, until }),
             What::Cut => {
                 let sides = self.both_ends(&f);
@@ -114,7 +116,7 @@ impl World {
                     FaultAction::Turn { fault, member, on: true, until, first: true }
                 }
                 What::ClockStep | What::ClockDrift => FaultAction::Clock { fault, member },
-                What::DuplicateName => FaultAction::Duplicate(member),
+                What::DuplicateName => FaultAction::Duplicate { fault, member },
                 What::Leave => FaultAction::Leave { fault, member },
                 What::Join | What::Churn | What::Cut | What::Refuse | What::Partition => continue,
             };
@@ -208,6 +210,7 @@ impl World {
     fn turn_filter(&mut self, fault: usize, filter: usize, on: bool, until: Instant) {
         let now = self.now;
         self.network.set_filter(filter, on, now);
+        self.chronicle.parted(now, fault, &self.network.filters()[filter].side, on);
         self.disturb(|| format!("a filter {}", if on { "refuses" } else { "lets pass again" }));
         let next = self.next_turn(fault, on, until);
         self.at(next, FaultAction::TurnFilter { fault, filter, on: !on, until });
@@ -217,6 +220,7 @@ impl World {
         let now = self.now;
         self.network.set_cut(cut, on, now);
         let sides = &self.network.cuts()[cut].side;
+        self.chronicle.parted(now, fault, sides, on);
         if let Some(film) = &mut self.recording {
             film.cut(now, cut, sides, on);
         }
@@ -238,6 +242,11 @@ impl World {
             return;
         }
         self.disturb(|| format!("n{member}: {:?} {}", f.what, if on { "begins" } else { "ends" }));
+        if on {
+            self.chronicle.struck(self.now, fault, member);
+        } else {
+            self.chronicle.relieved(self.now, fault);
+        }
         if first {
             self.oracle.truth(member).strike();
             self.open_episode(member, false);
@@ -309,6 +318,7 @@ impl World {
             return;
         }
         let back = f.back_after.map(|back| back.0).or((f.what == What::Restart).then_some(RESTART));
+        self.chronicle.struck(self.now, fault, member);
         self.stop(member, f.what == What::Vanish);
         if back.is_none_or(|back| back >= NOTICEABLE) {
             self.open_episode(member, true);
@@ -329,6 +339,7 @@ impl World {
         if self.now >= until {
             return;
         }
+        self.chronicle.struck(self.now, fault, member);
         self.stop(member, false);
         self.at(self.now + (every.0 / 2).min(RESTART), FaultAction::Start(member));
         self.at(self.now + every.0, FaultAction::Loop { fault, member, until });
@@ -342,6 +353,7 @@ impl World {
         // Contacts stay: who replaces them would be a change of configuration, not churn.
         let contacts: Vec<usize> = (0..self.scenario.start.contacts).collect();
         if let Some(&member) = self.choose(None, Pick::Random, &contacts).first() {
+            self.chronicle.struck(self.now, fault, member);
             self.stop(member, true);
             self.open_episode(member, true);
         }
@@ -350,7 +362,7 @@ impl World {
         self.at(self.now + every.0, FaultAction::Churn { fault, until });
     }
 
-    fn join(&mut self, f: &Fault) {
+    fn join(&mut self, fault: usize, f: &Fault) {
         let count = f.who.as_ref().map_or(1, |who| match who {
             Who::Count(k) => *k,
             Who::Share(_) | Who::All | Who::Named(_) | Who::Zones(_) => {
@@ -364,6 +376,7 @@ impl World {
                 (None, None) => Duration::ZERO,
             };
             let newcomer = self.add_host(None);
+            self.chronicle.struck(self.now + wait, fault, newcomer);
             self.at(self.now + wait, FaultAction::Start(newcomer));
         }
     }
@@ -372,6 +385,7 @@ impl World {
         let Some(f) = self.scenario.faults.get(fault).cloned() else { return };
         let now = self.now;
         self.disturb(|| format!("n{member}: {:?}", f.what));
+        self.chronicle.struck(now, fault, member);
         let h = &mut self.hosts[member];
         if let Some(by) = f.by {
             let by = by.0.as_micros() as i64;

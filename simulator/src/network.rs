@@ -269,6 +269,12 @@ impl Network {
         &self.cuts
     }
 
+    /// All filters of the run.
+    #[must_use]
+    pub fn filters(&self) -> &[Cut] {
+        &self.filters
+    }
+
     /// Whether, in either direction, these two are cut apart, or were less than `grace` ago.
     #[must_use]
     pub fn apart(&self, a: usize, b: usize, now: Instant, grace: Duration) -> bool {

@@ -54,6 +54,8 @@ pub struct Run {
     pub summary: Summary,
     /// What must not happen, and did.
     pub violations: Violations,
+    /// What each fault of the scenario did, in words.
+    pub happened: Vec<String>,
     /// Datagrams that did not arrive.
     pub lost: Lost,
     /// Inputs refused by machines, by reason.
@@ -218,6 +220,7 @@ impl Run {
             inputs: ended.inputs,
             summary: Summary::of(&[&ended.measures]),
             violations: ended.violations,
+            happened: ended.happened,
             lost: ended.lost,
             rejected: ended.rejected,
             counters: ended.counters,

@@ -16,6 +16,7 @@ fn run_prints_a_table_and_says_which_trace() {
     let (code, out, err) = sim(&["run", "crash", "--nodes", "8", "--seeds", "2", "--lenient"]);
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("down, each observer") && out.contains("trace of seed 1"), "{out}");
+    assert!(out.contains("what happened (seed 1):\n  n") && out.contains(" vanished at 2"), "{out}");
 }
 
 #[test]
@@ -27,6 +28,8 @@ fn json_has_a_schema_and_the_generator_and_is_the_same_twice() {
     assert_eq!(report["schema"], "heartsay-sim/1");
     assert!(report["generator"].as_str().is_some_and(|g| g.starts_with("ChaCha8")));
     assert_eq!(report["runs"][0]["seed"], 9);
+    let happened = report["runs"][0]["happened"][0].as_str().expect("a line");
+    assert!(happened.contains(" vanished at 2"), "{happened}");
     assert_eq!(out, sim(&arguments).1);
 }
 
@@ -62,6 +65,7 @@ fn a_failing_run_ends_with_1_and_the_command_that_replays_it() {
     ]);
     assert_eq!(code, 1);
     assert!(out.contains("vanishes") && out.contains("no-agreement"), "{out}");
+    assert!(out.contains("what happened (seed 3):"), "{out}");
 }
 
 #[test]

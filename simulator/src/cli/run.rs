@@ -102,6 +102,7 @@ impl Replay {
         let run = run::run_one(&scenario, self.seed, log).map_err(|error| anyhow!(error))?;
         say!("seed {}, trace {}, {} inputs", run.seed, run.trace, run.inputs);
         table::violations(&run);
+        table::happened(&run);
         Ok(if run.violations.count == 0 { Outcome::Well } else { Outcome::Broken })
     }
 }

@@ -42,8 +42,22 @@ pub(super) fn report(report: &Report, verbose: bool, words: &str) {
     if broken.is_empty() {
         say!("checks: all kept");
     }
+    let shown = if verbose { report.runs.as_slice() } else { report.runs.get(..1).unwrap_or(&[]) };
+    shown.iter().for_each(happened);
     let traces: Vec<&str> = report.runs.iter().map(|run| run.trace.as_str()).collect();
     say!("trace of seed {}: {}", report.runs.first().map_or(0, |r| r.seed), traces.first().unwrap_or(&""));
+}
+
+/// Prints what the trouble of one run did.
+pub(super) fn happened(run: &Run) {
+    if run.happened.is_empty() {
+        say!("what happened (seed {}): nothing, as the scenario has no fault", run.seed);
+        return;
+    }
+    say!("what happened (seed {}):", run.seed);
+    for line in &run.happened {
+        say!("  {line}");
+    }
 }
 
 /// Prints what was violated in one run.

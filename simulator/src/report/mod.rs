@@ -63,6 +63,7 @@ impl Page<'_> {
         ));
         out.push_str(&format!("<h1>{title}</h1>\n<p>{about}</p>\n"));
         self.head(&mut out);
+        self.happened(&mut out);
         self.verdicts(&mut out);
         self.figures(&mut out);
         self.sweeps(&mut out);
@@ -139,6 +140,15 @@ impl Page<'_> {
             out.push_str("</table>\n");
         }
         out.push_str(&numbers(&self.report.summary));
+    }
+
+    fn happened(&self, out: &mut String) {
+        let Some(run) = self.report.runs.iter().find(|run| run.seed == self.seed) else { return };
+        if run.happened.is_empty() {
+            return;
+        }
+        let items: String = run.happened.iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
+        out.push_str(&format!("<h2>What happened (seed {})</h2>\n<ul>{items}</ul>\n", run.seed));
     }
 
     fn figures(&self, out: &mut String) {

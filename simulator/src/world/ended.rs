@@ -16,6 +16,8 @@ pub struct Ended {
     pub measures: Measures,
     /// What must not happen, and did.
     pub violations: Violations,
+    /// What each fault of the scenario did, in words.
+    pub happened: Vec<String>,
     /// Fingerprint of everything that happened.
     pub trace: u64,
     /// Inputs handed to machines.
@@ -45,6 +47,7 @@ impl World {
         Ended {
             measures,
             violations,
+            happened: self.chronicle.lines(&self.scenario.faults, self.now),
             trace: self.trace.hash(),
             inputs: self.trace.inputs(),
             lost: self.network.lost,

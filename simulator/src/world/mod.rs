@@ -1,12 +1,13 @@
 //! The made-up world: takes the next thing from the queue, sets the clock, hands it in, drains.
 //!
-//! [`World`] knows all parts and carries what happens from one to the other. Two parts have state and rules of their own
-//! and see no world: `judge` (what must hold) and `meter` (how well it goes). The files of `World` itself: `driver` is the
+//! [`World`] knows all parts and carries what happens from one to the other. Three parts have state and rules of their
+//! own and see no world: `judge` (what must hold), `meter` (how well it goes) and `chronicle` (what trouble did). The files of `World` itself: `driver` is the
 //! loop between queue and machines, `process` begins and ends lives, `standing` says who could have quorum, `witness` writes down what members say, `survey`
 //! looks at the world from time to time, `ended` is what a run leaves behind.
 
 #[cfg(test)]
 mod broken;
+mod chronicle;
 mod driver;
 mod ended;
 mod judge;
@@ -34,6 +35,7 @@ use crate::recording::{LOOK, Recording};
 use crate::scenario::Scenario;
 use crate::sim_rng::{Seed, SimRng};
 use crate::trace::{Trace, WORLD};
+use chronicle::Chronicle;
 pub use ended::Ended;
 use judge::Judge;
 use meter::Meter;
@@ -52,6 +54,7 @@ pub struct World {
     pub(crate) recording: Option<Recording>,
     judge: Judge,
     meter: Meter,
+    pub(crate) chronicle: Chronicle,
     config: Arc<Config>,
     seed: Seed,
     /// When the last trouble came or went.
@@ -110,6 +113,7 @@ impl World {
             recording: None,
             judge: Judge::new(scenario, &config),
             meter: Meter::new(scenario.nodes, patience),
+            chronicle: Chronicle::new(scenario.faults.len()),
             config,
             seed,
             calm: Instant::EPOCH,
