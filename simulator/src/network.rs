@@ -25,6 +25,8 @@ pub struct Network {
     links: HashMap<(u32, u32), LinkRule>,
     dead_links: Vec<(usize, usize)>,
     bursts: HashMap<(u32, u32), BurstState>,
+    /// The same of whole paths, by the numbers of their zones, the lower first.
+    path_bursts: HashMap<(u16, u16), PathBurst>,
     edges: Vec<Edge>,
     cuts: Vec<Cut>,
     filters: Vec<Cut>,
@@ -115,10 +117,36 @@ impl Cut {
     }
 }
 
+/// Whether the time was good or bad when it was last looked at.
 #[derive(Clone, Copy, Debug)]
 struct BurstState {
     bad: bool,
     at: Instant,
+}
+
+/// Bursts that all links between two zones share.
+#[derive(Clone, Copy, Debug)]
+struct PathBurst {
+    burst: Burst,
+    state: Option<BurstState>,
+}
+
+impl BurstState {
+    /// A two-state chain in continuous time, moved on only when it is looked at:
+    /// the chance of having changed over `dt` has a closed form.
+    fn next(state: Option<Self>, now: Instant, burst: Burst, dice: &mut SimRng) -> Self {
+        let (good, bad) = (burst.good.0.as_secs_f64(), burst.bad.0.as_secs_f64());
+        let share_bad = bad / (good + bad);
+        let p_bad = match state {
+            None => share_bad,
+            Some(Self { bad: was, at }) => {
+                let rate = 1.0 / good + 1.0 / bad;
+                let memory = libm::exp(-now.since(at).as_secs_f64() * rate);
+                share_bad + (f64::from(u8::from(was)) - share_bad) * memory
+            }
+        };
+        Self { bad: dice.chance(p_bad), at: now }
+    }
 }
 
 /// One arrival: after how long, and with which bytes.
@@ -130,11 +158,15 @@ impl Network {
     pub fn new(rules: &Rules, nodes: usize, dice: SimRng) -> Self {
         let zones = rules.zones.len();
         let mut between = vec![None; zones * zones];
+        let mut path_bursts = HashMap::new();
         let number = |name: &str| rules.zones.iter().position(|z| z.name == name);
         for path in &rules.paths {
             if let (Some(a), Some(b)) = (number(&path.between[0]), number(&path.between[1])) {
                 between[a * zones + b] = Some((path.rtt.clone(), path.loss));
                 between[b * zones + a] = Some((path.rtt.clone(), path.loss));
+                if let Some(burst) = path.burst {
+                    path_bursts.insert((a.min(b) as u16, a.max(b) as u16), PathBurst { burst, state: None });
+                }
             }
         }
         let zone_of = rules.zones_of(nodes);
@@ -163,6 +195,7 @@ impl Network {
             dead_links: dead(&links),
             links,
             bursts: HashMap::new(),
+            path_bursts,
             edges: Vec::new(),
             cuts: Vec::new(),
             filters: Vec::new(),
@@ -363,14 +396,28 @@ impl Network {
             self.lost.chance += 1;
             return None;
         }
-        if let Some(burst) = self.rules.burst
-            && self.in_bad_time(now, from, to, burst)
-            && self.dice.chance(burst.loss)
-        {
+        if self.lost_in_burst(now, from, to) {
             self.lost.burst += 1;
             return None;
         }
         Some(wait)
+    }
+
+    /// Whether a bad time of the link, or of the path that it shares with others, takes a datagram.
+    fn lost_in_burst(&mut self, now: Instant, from: usize, to: usize) -> bool {
+        if let Some(burst) = self.rules.burst {
+            let state = self.bursts.get(&pair(from, to)).copied();
+            let state = BurstState::next(state, now, burst, &mut self.dice);
+            self.bursts.insert(pair(from, to), state);
+            if state.bad && self.dice.chance(burst.loss) {
+                return true;
+            }
+        }
+        let zones = self.zone_of.get(from).zip(self.zone_of.get(to)).map(|(a, b)| (*a.min(b), *a.max(b)));
+        let Some(path) = zones.and_then(|zones| self.path_bursts.get_mut(&zones)) else { return false };
+        let state = BurstState::next(path.state, now, path.burst, &mut self.dice);
+        path.state = Some(state);
+        state.bad && self.dice.chance(path.burst.loss)
     }
 
     fn queue(&mut self, now: Instant, from: usize, size: usize) -> Option<Duration> {
@@ -385,25 +432,6 @@ impl Network {
         let takes = Duration::from_secs_f64((size + HEADER) as f64 / bandwidth);
         edge.free_at = start + takes;
         Some(wait + takes)
-    }
-
-    /// A two-state chain in continuous time, moved on only when it is looked at:
-    /// the chance of having changed over `dt` has a closed form.
-    fn in_bad_time(&mut self, now: Instant, from: usize, to: usize, burst: Burst) -> bool {
-        let (good, bad) = (burst.good.0.as_secs_f64(), burst.bad.0.as_secs_f64());
-        let share_bad = bad / (good + bad);
-        let state = self.bursts.get(&pair(from, to)).copied();
-        let p_bad = match state {
-            None => share_bad,
-            Some(BurstState { bad: was, at }) => {
-                let rate = 1.0 / good + 1.0 / bad;
-                let memory = libm::exp(-now.since(at).as_secs_f64() * rate);
-                share_bad + (f64::from(u8::from(was)) - share_bad) * memory
-            }
-        };
-        let bad = self.dice.chance(p_bad);
-        self.bursts.insert(pair(from, to), BurstState { bad, at: now });
-        bad
     }
 
     fn delay(&mut self, from: usize, to: usize) -> Duration {
@@ -511,6 +539,50 @@ mod tests {
         assert!(after_loss > 0.95, "a loss is followed by a loss in {after_loss}");
     }
 
+    /// Forty seconds in which members 0 and 1 of one site call 6 and 7 of the other by turns, and one call inside the site.
+    /// How often each of the five links loses, and in how many rounds of the first four some lose and some do not.
+    fn rounds(rules: &Rules) -> ([usize; 5], usize) {
+        let mut network = network(rules);
+        let links = [(0, 6), (1, 7), (7, 0), (6, 1), (0, 1)];
+        let (mut lost, mut split) = ([0; 5], 0);
+        for round in 0..10_000 {
+            let was: Vec<bool> = links
+                .iter()
+                .map(|(from, to)| carried(&mut network, round * 4000, *from, *to).is_empty())
+                .collect();
+            lost.iter_mut().zip(&was).for_each(|(count, lost)| *count += usize::from(*lost));
+            split += usize::from(was[..4].iter().any(|lost| *lost) && !was[..4].iter().all(|lost| *lost));
+        }
+        (lost, split)
+    }
+
+    #[test]
+    fn links_between_two_sites_lose_together_where_the_path_has_bursts_and_each_alone_where_links_have() {
+        let zone = |name: &str| Zone { name: name.to_owned(), weight: 1.0 };
+        let burst = Burst { good: Span::ms(300), bad: Span::ms(100), loss: 1.0 };
+        let between = ["b".to_owned(), "a".to_owned()];
+        let path = Path { between, rtt: Delay::Constant(Span::ms(20)), loss: 0.0, burst: Some(burst) };
+        let zones = vec![zone("a"), zone("b")];
+        let (lost, split) = rounds(&Rules { zones: zones.clone(), paths: vec![path], ..Rules::default() });
+        assert_eq!((split, lost[4]), (0, 0), "all or none, and none inside a site");
+        let share = lost[0] as f64 / 10_000.0;
+        assert!((share - 0.25).abs() < 0.1, "{share}");
+        let (lost, split) = rounds(&Rules { zones, burst: Some(burst), ..Rules::default() });
+        assert!(split > 3000 && lost[4] > 1000, "{split} {lost:?}");
+    }
+
+    #[test]
+    fn a_share_of_a_bursts_datagrams_survives() {
+        let zones = vec![Zone { name: "a".to_owned(), weight: 1.0 }];
+        let burst = Burst { good: Span::ms(1), bad: Span::secs(1000), loss: 0.3 };
+        let between = ["a".to_owned(), "a".to_owned()];
+        let path = Path { between, rtt: Delay::Constant(Span::ms(1)), loss: 0.0, burst: Some(burst) };
+        let mut network = network(&Rules { zones, paths: vec![path], ..Rules::default() });
+        let lost = (0..10_000).filter(|i| carried(&mut network, *i, 0, 1).is_empty()).count();
+        assert!((lost as f64 / 10_000.0 - 0.3).abs() < 0.02, "{lost}");
+        assert_eq!(network.lost.burst, lost as u64);
+    }
+
     #[test]
     fn a_one_way_cut_stops_one_direction_only() {
         let mut network = network(&Rules::default());
@@ -595,7 +667,7 @@ mod tests {
         let link = |name: &str| Who::Named(vec![name.to_owned()]);
         let rules = Rules {
             zones: vec![zone("a"), zone("b")],
-            paths: vec![Path { between, rtt, loss: 0.0 }],
+            paths: vec![Path { between, rtt, loss: 0.0, burst: None }],
             links: vec![Link {
                 from: link("n0"),
                 to: link("n5"),

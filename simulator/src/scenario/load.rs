@@ -250,6 +250,11 @@ mod tests {
             ),
             ("[network]\nmtu = 10", "IPv4 promises 68"),
             ("[network]\nburst = { good = '0s', bad = '1s' }", "must not be zero"),
+            (
+                "[[network.zone]]\nname = 'a'\n[[network.path]]\nbetween = ['a', 'a']\nrtt = '1ms'\n\
+                 burst = { good = '1s', bad = '1s', loss = 2 }",
+                "network.path.burst.loss = 2: a share lies",
+            ),
             ("[network]\nrtt = { uniform = { low = '5ms', high = '1ms' } }", "low 5ms is above"),
             ("[[network.zone]]\nname = 'a'\nweight = 0", "above zero"),
             ("[[network.zone]]\nname = 'a'\n[[network.zone]]\nname = 'a'", "there twice"),

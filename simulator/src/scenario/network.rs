@@ -116,9 +116,12 @@ pub struct Path {
     pub between: [String; 2],
     /// Round trip.
     pub rtt: Delay,
-    /// Share of datagrams lost.
+    /// Share of datagrams lost, each on its own.
     #[serde(default)]
     pub loss: f64,
+    /// Loss in bursts that strike all links between the two zones at once, both ways: one state for the pair. It comes on
+    /// top of `loss` and of the bursts of single links (`network.burst`).
+    pub burst: Option<Burst>,
 }
 
 /// A rule for single links; replaces `rtt`, `loss` and `mtu` there.

@@ -5,7 +5,7 @@
 use heartsay_membership::Electorate;
 
 use super::load::{hint, nearest};
-use super::network::{Link, Zone};
+use super::network::{Burst, Link, Zone};
 use super::units::number;
 use super::{Fault, Network, Protocol, Scenario, What, Who};
 use crate::models::Baseline;
@@ -366,6 +366,14 @@ fn share_is_sane(key: &str, share: f64) -> Result<(), String> {
     }
 }
 
+fn check_burst(key: &str, burst: Option<Burst>) -> Result<(), String> {
+    let Some(burst) = burst else { return Ok(()) };
+    if burst.good.0.is_zero() || burst.bad.0.is_zero() {
+        return Err(format!("{key}: good and bad times must not be zero"));
+    }
+    share_is_sane(&format!("{key}.loss"), burst.loss)
+}
+
 /// What is wrong with the first of these shares that is none.
 fn shares(shares: &[(&str, f64)]) -> Option<String> {
     shares.iter().find_map(|(key, share)| share_is_sane(key, *share).err())
@@ -422,12 +430,8 @@ const NETWORK: [Rule<Network>; 5] = [
         })
     },
     |n| unless(n.mtu >= LEAST_MTU, || format!("network.mtu = {}: IPv4 promises {LEAST_MTU} bytes", n.mtu)),
-    |n| {
-        unless(n.burst.is_none_or(|burst| !burst.good.0.is_zero() && !burst.bad.0.is_zero()), || {
-            "network.burst: good and bad times must not be zero".to_owned()
-        })
-    },
-    |n| shares(&[("network.burst.loss", n.burst.map_or(0.0, |burst| burst.loss))]),
+    |n| check_burst("network.burst", n.burst).err(),
+    |n| n.paths.iter().find_map(|path| check_burst("network.path.burst", path.burst).err()),
 ];
 
 const ZONE: [Rule<Zone>; 1] = [|zone| {
