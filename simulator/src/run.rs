@@ -24,6 +24,8 @@ pub struct Report {
     pub scenario: String,
     /// Its one sentence.
     pub about: String,
+    /// Which of its limits are known not to be kept; `None`: all must be.
+    pub unmet: Option<String>,
     /// Overrides, as given.
     pub set: Vec<String>,
     /// Members at the start.
@@ -180,6 +182,7 @@ pub fn run(
         schema: SCHEMA,
         scenario: scenario.name.clone(),
         about: scenario.about.clone(),
+        unmet: scenario.unmet.clone(),
         set: set.to_vec(),
         nodes: scenario.nodes,
         seconds: scenario.duration.0.as_secs_f64(),

@@ -141,9 +141,12 @@ fn quorum_has_rows_in_run_and_columns_in_sweep_where_members_vote() {
 
 #[test]
 fn list_and_show_name_every_scenario() {
-    let (_, list, _) = sim(&["list"]);
+    let lists = [sim(&["list"]).1, sim(&["list", "--unmet"]).1];
+    let on = |list: &str, name: &str| list.lines().any(|line| line.split_whitespace().next() == Some(name));
     for name in heartsay_simulator::scenario::shipped() {
-        assert!(list.contains(name));
+        let scenario = heartsay_simulator::scenario::load(name, &[]).expect("shipped");
+        let is_on = [0, 1].map(|list| on(&lists[list], name));
+        assert_eq!(is_on, [scenario.unmet.is_none(), scenario.unmet.is_some()], "{name}");
     }
     assert!(sim(&["show", "crash"]).1.contains("vanish"));
     assert_eq!(sim(&["show", "nothing"]).0, 2);

@@ -42,6 +42,10 @@ pub(super) fn report(report: &Report, verbose: bool, words: &str) {
     if broken.is_empty() {
         say!("checks: all kept");
     }
+    if let Some(why) = &report.unmet {
+        let now = if report.passed() { "; with these seeds all is kept" } else { "" };
+        say!("known not to be kept: {why}{now}");
+    }
     let shown = if verbose { report.runs.as_slice() } else { report.runs.get(..1).unwrap_or(&[]) };
     shown.iter().for_each(happened);
     let traces: Vec<&str> = report.runs.iter().map(|run| run.trace.as_str()).collect();

@@ -18,7 +18,20 @@ macro_rules! ship {
 }
 
 const SHIPPED: &[(&str, &str)] = ship![
+    "agreed-cut",
+    "agreed-cut-lossy",
     "bootstrap",
+    "calm-128",
+    "calm-200",
+    "calm-3",
+    "calm-32",
+    "calm-9",
+    "calm-named",
+    "calm-sites",
+    "calm-sites-bursts",
+    "calm-sites-line",
+    "calm-sites-loss",
+    "calm-sites-lossy",
     "churn",
     "clock-back",
     "clock-year",

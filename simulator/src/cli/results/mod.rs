@@ -1,4 +1,4 @@
-//! `results`: the experiments S1 to S12, one line each.
+//! `results`: the experiments S1 to S12 and Q, one line each.
 
 mod child;
 mod experiments;
@@ -18,7 +18,7 @@ use child::Ended;
 use experiments::{Experiments, Row};
 use measured::Result;
 
-/// Run the experiments S1 to S12 and write what came out, as a page of docs/results
+/// Run the experiments S1 to S12 and Q (quorum) and write what came out, as a page of docs/results
 ///
 /// Each line of the page is one command of this program, named in its last column. A line is printed as soon as it is there.
 /// Broken checks and limits are results too: they do not change the exit code. All together take hours; --only, --skip and
