@@ -24,11 +24,11 @@ pub(super) struct Agent {
 
 impl Agent {
     /// Runs until told to stop.
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         if self.exit_with_stdin {
             std::thread::Builder::new().name("stdin".to_owned()).spawn(stop_with_stdin)?;
         }
-        start::run(self.args).await
+        start::run(self.args)
     }
 }
 

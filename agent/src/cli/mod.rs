@@ -119,7 +119,7 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
     let output = Output::new(global.output);
     let client = || Client::new(global.socket.as_deref());
     match verb {
-        Verb::Agent(verb) => drive(async { verb.run().await.map(Exit::Code) }),
+        Verb::Agent(verb) => verb.run().map(Exit::Code),
         Verb::Config(verb) => verb.run(&output),
         Verb::Completions(verb) => verb.run(),
         Verb::Keygen(verb) => verb.run(&output),

@@ -7,6 +7,7 @@
 //! gossip would be worse than none.
 
 mod bind;
+mod pages;
 mod signals;
 
 use std::collections::VecDeque;
@@ -58,7 +59,17 @@ use signals::{Signals, Wish};
 ///
 /// # Errors
 /// Whatever kept it from running, in words for people.
-pub(crate) async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
+    // Here and not in the command line: the runtime's loop is compiled into the function that starts it, and would keep the
+    // pages around that one in memory.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(until_told(args));
+    // Name look-ups may hang for long; they are not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn until_told(args: AgentArgs) -> anyhow::Result<ExitCode> {
     let settings = match settings::load(&args) {
         Ok(settings) => settings,
         Err(errors) => {
@@ -174,6 +185,7 @@ impl Agent {
         if self.app.brief().await.is_ok() {
             notify::ready();
         }
+        tokio::spawn(pages::give_back_after_start());
         let mut stop = Stop::No;
         let mut contested: Option<Contested> = None;
         loop {
