@@ -186,6 +186,20 @@ mod tests {
     }
 
     #[test]
+    fn a_member_that_is_cut_off_while_it_is_in_trouble_is_not_timed() {
+        let mut meter = settled();
+        meter.stands(at(30_000), 0, Standing::Unjudged);
+        meter.stands(at(31_000), 0, Standing::Without);
+        meter.says(at(31_001), 0, false);
+        let figures = meter.finish(at(40_000));
+        assert_eq!(
+            (figures.to_lose.len(), figures.never_lost),
+            (0, 0),
+            "it stood still, and could not say so before"
+        );
+    }
+
+    #[test]
     fn a_member_in_trouble_or_gone_is_not_judged() {
         let mut meter = settled();
         meter.stands(at(30_000), 0, Standing::Unjudged);

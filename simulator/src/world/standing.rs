@@ -139,14 +139,19 @@ mod tests {
     use crate::scenario::parse;
     use crate::trace::Trace;
 
-    /// How five members, of which all vote, stand 15 s after the start under `trouble` that began at 10 s.
+    /// How five members stand 15 s after the start under `trouble` that began at 10 s.
     fn stand(electorate: &str, trouble: &str) -> Vec<Standing> {
+        stand_at(15_000_000, electorate, trouble)
+    }
+
+    /// The same at another moment, in microseconds.
+    fn stand_at(end: u64, electorate: &str, trouble: &str) -> Vec<Standing> {
         let text = format!(
             "name = 'x'\nabout = 'y'\nnodes = 5\nduration = '30s'\n[protocol]\n{electorate}\n{trouble}"
         );
         let scenario = parse(&text, &[]).unwrap_or_else(|problem| panic!("{trouble}: {problem}"));
         let mut world = World::new(&scenario, 1, Trace::new(None)).expect("sound");
-        let end = heartsay_membership::Instant::from_micros(15_000_000);
+        let end = heartsay_membership::Instant::from_micros(end);
         while world.queue.next_at().is_some_and(|at| at <= end) {
             let (at, event) = world.queue.pop().expect("just seen");
             world.now = at;
@@ -196,6 +201,9 @@ mod tests {
             let most = fault(&format!("{trouble}\nwho = ['n0', 'n1', 'n2']"));
             assert_eq!(stand(ALL, &most)[3..], [Without; 2], "{trouble}");
         }
+        let leaves = fault("what = 'leave'\nwho = ['n0', 'n1']");
+        let at_once = stand_at(10_000_001, ALL, &leaves);
+        assert_eq!(at_once[..2], [Unjudged; 2], "its good-bye is under way");
         let over = fault("what = 'pause'\nwho = 'n0'\nfor = '2s'");
         assert_eq!(stand(ALL, &over), [With; 5]);
         for (ppm, standing) in [(10_000, With), (-10_001, Unjudged)] {
