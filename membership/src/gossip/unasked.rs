@@ -36,8 +36,7 @@ impl Unasked {
         let port = if from.ip().is_loopback() { from.port() } else { 0 };
         let source = (from.ip(), port);
         if !self.sources.contains_key(&source) && self.sources.len() >= MOST {
-            // A budget that is whole again need not be kept.
-            self.sources.retain(|_, budget| budget.available(now) < budget.size());
+            self.tidy(now);
         }
         if self.sources.len() < MOST || self.sources.contains_key(&source) {
             let rate = self.rate;
@@ -47,6 +46,11 @@ impl Unasked {
             }
         }
         self.all.take(now, 1)
+    }
+
+    /// A budget that is whole again need not be kept.
+    pub fn tidy(&mut self, now: Instant) {
+        self.sources.retain(|_, budget| budget.available(now) < budget.size());
     }
 }
 
@@ -86,5 +90,7 @@ mod tests {
         assert_eq!(unasked.sources.len(), MOST);
         assert!(unasked.takes(at(60_000), host(50_000)));
         assert_eq!(unasked.sources.len(), 1, "the others are as if they had never come");
+        unasked.tidy(at(120_000));
+        assert!(unasked.sources.is_empty(), "nothing is kept of the time when a cluster formed");
     }
 }

@@ -209,4 +209,4 @@ impl Requests {
 /// Far more than a healthy node has open; bounds what a flood of requests makes us keep.
 const MOST: usize = 4096;
 /// Room that is kept when nothing is open.
-const USUAL: usize = 64;
+const USUAL: usize = 32;
