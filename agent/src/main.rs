@@ -15,10 +15,12 @@ mod show;
 mod skipped;
 #[allow(unreachable_pub, reason = "the tests read these types too")]
 mod types;
+mod watchdog;
 
 fn main() -> std::process::ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|word| word == group::KEEPER) {
-        return group::keep();
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == group::KEEPER) {
+        return group::keep(words.next().is_some_and(|word| word == group::HOLDS));
     }
     cli::main()
 }

@@ -1,5 +1,8 @@
 //! `exec`: a command that runs only while this agent sees quorum.
 
+mod leash;
+mod sight;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
@@ -11,18 +14,18 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use heartsay_membership::Instant;
+use heartsay_tokio::clock::Clock;
 use nix::sys::signal::Signal;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
+use self::leash::{Leash, Options, longest_grace};
+use self::sight::{NOT_ASKED, Sight, keep_watch};
 use super::exit::{Exit, say};
-use super::status::{NO_ELECTORATE, has_electorate};
-use crate::client::{Client, ClientError};
-use crate::escape::escape;
+use super::status::NO_ELECTORATE;
+use crate::client::Client;
 use crate::group::{Group, bury};
-use crate::types::{Quorum, WatchLine};
-use heartsay_tokio::clock::Clock;
 
 /// Arguments of `exec`.
 #[derive(Args)]
@@ -38,12 +41,15 @@ pub(super) struct Exec {
     /// How long to wait for quorum at the start [default: without limit].
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     timeout: Option<Duration>,
-    /// How long the command and its offspring may take to stop after SIGTERM; then SIGKILL.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "5s", value_name = "TIME")]
-    grace: Duration,
+    /// How long the command and its offspring may take to stop after SIGTERM; then SIGKILL [default: 5s; with
+    /// --watchdog half of its time-out, and not more].
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    grace: Option<Duration>,
     /// Start the command again when quorum is back, instead of ending with code 123.
     #[arg(long)]
     restart: bool,
+    #[command(flatten)]
+    leash: Options,
     /// The command and its arguments, after `--`.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -52,48 +58,129 @@ pub(super) struct Exec {
 impl Exec {
     /// Runs the command; its exit code is ours.
     pub(super) async fn run(self, client: &Client) -> anyhow::Result<Exit> {
-        let (to, mut quorum) = watch::channel(Sight::default());
+        if let Some(text) = self.too_patient() {
+            say(&text);
+            return Ok(code(USAGE));
+        }
+        let (to, quorum) = watch::channel(Sight::default());
         let clock = Arc::new(Clock::start());
+        let leash = match self.leash.open(&clock, &quorum) {
+            Ok(leash) => leash,
+            Err(error) => {
+                say(&error.to_string());
+                return Ok(code(NO_WATCHDOG));
+            }
+        };
         tokio::spawn(keep_watch(client.clone(), Arc::clone(&clock), to));
+        let Some(leash) = leash else {
+            return self.guard(client, &clock, quorum, None).await;
+        };
+        let exit = tokio::select! {
+            exit = self.guard(client, &clock, quorum, Some(&leash)) => exit,
+            never = leash.pets() => match never {},
+        };
+        leash.end();
+        exit
+    }
+
+    /// Waits for quorum and runs the command, once or again and again.
+    async fn guard(
+        &self,
+        client: &Client,
+        clock: &Clock,
+        mut quorum: watch::Receiver<Sight>,
+        leash: Option<&Leash>,
+    ) -> anyhow::Result<Exit> {
         let mut signals = signals()?;
         let mut patience = self.timeout;
         loop {
-            let waiting = wait_for_quorum(&clock, &mut quorum, patience, self.wait);
-            match unless_ended(waiting, &mut signals).await {
-                Start::Held => {}
-                Start::TimeUp => {
-                    say(&format!("time is up: {}", quorum.borrow().why));
-                    return Ok(Exit::TimeUp);
-                }
-                Start::Never => {
-                    say(&format!("{NO_ELECTORATE}; --wait waits for a reload to bring one"));
-                    return Ok(code(NEVER));
-                }
-                Start::Ended(signal) => return Ok(code(128_i32.saturating_add(signal as i32))),
+            let waiting = wait_for_quorum(clock, &mut quorum, patience, self.wait);
+            let start = unless_ended(waiting, &mut signals, leash).await;
+            if let Some(exit) = not_started(start, &quorum.borrow()) {
+                return Ok(exit);
             }
             // Once it has run, its time is not limited any more.
             patience = None;
+            if let Some(leash) = leash {
+                if quorum.borrow().until.is_none() {
+                    say(NO_PROOF);
+                    return Ok(code(NO_WATCHDOG));
+                }
+                leash.announce(client).await;
+            }
             let lost_before = quorum.borrow_and_update().lost;
-            let mut group = match Group::start(&mut self.command()).await {
+            if leash.is_some_and(|leash| !leash.begin(lost_before)) {
+                continue;
+            }
+            let mut group = match self.start(leash).await {
                 Ok(group) => group,
-                Err(error) => return Ok(cannot_start(&self.command, &error)),
+                Err(error) => {
+                    leash.inspect(|leash| leash.rest());
+                    return Ok(cannot_start(&self.command, &error));
+                }
             };
-            let why = tokio::select! {
+            let (why, ends) = tokio::select! {
                 status = attend(&mut group, &mut signals) => {
                     let status = status.context("cannot wait for the command")?;
                     // Nothing of it runs on unguarded.
-                    let _ = group.end(self.grace).await;
+                    let _ = self.end(&mut group, leash).await;
                     return Ok(code_of(status));
                 }
-                why = lost(&clock, &mut quorum, lost_before) => why,
+                why = lost(clock, &mut quorum, lost_before) => (why, QUORUM_LOST),
+                why = broken(leash) => (why, NO_WATCHDOG),
             };
+            leash.inspect(|leash| leash.stop());
             say(&format!("stopping the command (process group {}): {why}", group.id()));
-            let status = group.end(self.grace).await.context("the command cannot be stopped")?;
+            let status = self.end(&mut group, leash).await.context("the command cannot be stopped")?;
             say(&format!("the command has stopped: {status}"));
-            if !self.restart {
-                return Ok(code(QUORUM_LOST));
+            if !self.restart || ends == NO_WATCHDOG {
+                return Ok(code(ends));
             }
         }
+    }
+
+    async fn start(&self, leash: Option<&Leash>) -> io::Result<Group> {
+        let mut command = self.command();
+        let Some(leash) = leash else { return Group::start(&mut command).await };
+        // For a backup: what it has to wait for on other hosts is the same that they have to wait for here.
+        command.env(HOLD_VARIABLE, leash.hold().as_secs_f64().to_string());
+        match leash.second_hold()? {
+            Some(held) => Group::start_holding(&mut command, held).await,
+            None => Group::start(&mut command).await,
+        }
+    }
+
+    /// Ends the group. With a watchdog it does not return before no process of it is left: the machine is reset before.
+    async fn end(&self, group: &mut Group, leash: Option<&Leash>) -> io::Result<ExitStatus> {
+        let ended = group.end(self.grace(leash.map(Leash::timeout))).await;
+        let Some(leash) = leash else { return ended };
+        if group.runs() {
+            say(&format!("process group {} does not die, not even by SIGKILL", group.id()));
+            if leash.is_log_only() {
+                return ended;
+            }
+        }
+        let status = group.dead().await;
+        leash.rest();
+        status
+    }
+
+    /// How long the command may take to stop: what was asked for, but no longer than the watchdog leaves.
+    fn grace(&self, timeout: Option<Duration>) -> Duration {
+        let longest = timeout.map(longest_grace);
+        let grace = self.grace.or(longest).unwrap_or(GRACE);
+        longest.map_or(grace, |longest| grace.min(longest))
+    }
+
+    fn too_patient(&self) -> Option<String> {
+        let (grace, timeout) = (self.grace?, self.leash.timeout()?);
+        let longest = longest_grace(timeout);
+        (grace > longest).then(|| {
+            format!(
+                "--grace {grace:?} is more than half of --watchdog-timeout {timeout:?}: the machine would be reset while the \
+                 command stops. Give --grace {longest:?} or less, or a longer time-out on all hosts"
+            )
+        })
     }
 
     fn command(&self) -> Command {
@@ -108,120 +195,6 @@ impl Exec {
     }
 }
 
-/// Quorum as last seen.
-#[derive(Clone, Debug)]
-struct Sight {
-    held: bool,
-    /// There is no electorate, so quorum will never be held.
-    never: bool,
-    /// How often it was seen not to be held: a loss shows even when it was short.
-    lost: u64,
-    /// The agent's proof is good until then, unless it is renewed. An older agent does not say.
-    until: Option<Instant>,
-    why: String,
-}
-
-impl Sight {
-    /// Held, by a proof that is still good: after a pause of this process, what it saw may be old.
-    fn holds(&self, now: Instant) -> bool {
-        self.held && self.until.is_none_or(|until| now < until)
-    }
-}
-
-impl Default for Sight {
-    fn default() -> Self {
-        Self { held: false, never: false, lost: 0, until: None, why: NOT_ASKED.to_owned() }
-    }
-}
-
-/// Follows what the agent says, over its restarts, for as long as there is a receiver.
-async fn keep_watch(client: Client, clock: Arc<Clock>, to: watch::Sender<Sight>) {
-    let news = Notify::new();
-    loop {
-        // The stream is quick, and the questions notice an agent that stands still.
-        let error = tokio::select! {
-            error = follow(&client, &news, &to) => error,
-            error = ask(&client, &clock, &news, &to) => error,
-        };
-        let why = error.to_string();
-        to.send_modify(|sight| {
-            *sight = Sight { held: false, never: false, lost: sight.lost + 1, until: None, why };
-        });
-        tokio::time::sleep(RETRY).await;
-    }
-}
-
-/// A loss counts at once. That quorum is held counts from an answer: a line of the stream may have waited, for an
-/// unknown time.
-async fn follow(client: &Client, news: &Notify, to: &watch::Sender<Sight>) -> ClientError {
-    let mut watch = loop {
-        match client.watch("").await {
-            Ok(watch) => break watch,
-            // Too many streams: the questions still tell, half a second later.
-            Err(error) if error.is_busy() => tokio::time::sleep(BUSY).await,
-            Err(error) => return error,
-        }
-    };
-    loop {
-        let line = match watch.line().await {
-            Ok(line) => line,
-            Err(error) => return error,
-        };
-        match watch.read::<WatchLine>(&line) {
-            Ok(WatchLine { kind, quorum: Some(quorum), .. }) if kind == "quorum" => match is_held(&quorum) {
-                true => news.notify_one(),
-                false => take(to, &quorum, None),
-            },
-            Ok(_) => {}
-            Err(error) => return error,
-        }
-    }
-}
-
-async fn ask(client: &Client, clock: &Clock, news: &Notify, to: &watch::Sender<Sight>) -> ClientError {
-    let (mut began, mut kept) = (clock.now(), client.keep());
-    loop {
-        let before = clock.now();
-        let left = ANSWER.saturating_sub(before.since(began));
-        let asked = kept.get_within("/v1/quorum", left.max(SHORTEST)).await;
-        match asked.and_then(|answer| client.read::<Quorum>(&answer)) {
-            Ok(quorum) => {
-                // What was left was left after the question: so this is never later than the end of the proof.
-                let left = quorum.left_seconds.and_then(|left| Duration::try_from_secs_f64(left).ok());
-                take(to, &quorum, left.map(|left| before + left));
-                tokio::select! {
-                    () = tokio::time::sleep(pause(left)) => {}
-                    () = news.notified() => {}
-                }
-                began = clock.now();
-            }
-            // Too many connections: that says nothing of quorum. It counts as an answer that has not come yet.
-            Err(error) if error.is_busy() && clock.now().since(began) < ANSWER => {
-                tokio::time::sleep(RETRY).await;
-            }
-            Err(error) => return error,
-        }
-    }
-}
-
-/// Until the next question: it must not come when what was left is gone, while the proof has been renewed.
-fn pause(left: Option<Duration>) -> Duration {
-    left.map_or(ASK, |left| (left / 2).clamp(SHORTEST, ASK))
-}
-
-fn is_held(quorum: &Quorum) -> bool {
-    quorum.quorum == "held"
-}
-
-fn take(to: &watch::Sender<Sight>, quorum: &Quorum, until: Option<Instant>) {
-    let held = is_held(quorum);
-    let never = !has_electorate(quorum);
-    let why = format!("quorum is {}: {}", escape(&quorum.quorum), escape(&quorum.reason));
-    to.send_modify(|sight| {
-        *sight = Sight { held, never, lost: sight.lost + u64::from(!held && sight.held), until, why };
-    });
-}
-
 /// How waiting for quorum ended.
 enum Start {
     Held,
@@ -230,15 +203,50 @@ enum Start {
     Never,
     /// A signal ended it.
     Ended(Signal),
+    /// The watchdog does not take its pets.
+    Broken(String),
+}
+
+/// The end of this program, if the command does not start.
+fn not_started(start: Start, sight: &Sight) -> Option<Exit> {
+    match start {
+        Start::Held => None,
+        Start::TimeUp => {
+            say(&format!("time is up: {}", sight.why));
+            Some(Exit::TimeUp)
+        }
+        Start::Never => {
+            say(&format!("{NO_ELECTORATE}; --wait waits for a reload to bring one"));
+            Some(code(NEVER))
+        }
+        Start::Ended(signal) => Some(code(128_i32.saturating_add(signal as i32))),
+        Start::Broken(why) => {
+            say(&why);
+            Some(code(NO_WATCHDOG))
+        }
+    }
+}
+
+/// Returns, with the reason, when there is a watchdog that does not take its pets.
+async fn broken(leash: Option<&Leash>) -> String {
+    match leash {
+        Some(leash) => leash.broken().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits, with an ear for signals. Those that end a program end this one. The others mean a command that is not there yet,
 /// and when it starts it begins anew anyway: so they are passed over, and the waiting goes on as it was.
-async fn unless_ended(waiting: impl Future<Output = Start>, signals: &mut mpsc::Receiver<Signal>) -> Start {
+async fn unless_ended(
+    waiting: impl Future<Output = Start>,
+    signals: &mut mpsc::Receiver<Signal>,
+    leash: Option<&Leash>,
+) -> Start {
     tokio::pin!(waiting);
     loop {
         tokio::select! {
             start = &mut waiting => return start,
+            why = broken(leash) => return Start::Broken(why),
             Some(signal) = signals.recv() => {
                 if ENDING.contains(&signal) {
                     return Start::Ended(signal);
@@ -376,15 +384,23 @@ group; whatever of it is left when the command ends is stopped too. While this w
 end it, and HUP, USR1 and USR2 are ignored: there is no command that could have missed anything. As process 1 of a \
 container it buries orphans.
 
-This is advisory. It stops the command soon after this agent sees that quorum is lost; it cannot stop what this host \
-cannot stop (a machine that stands still, a request that is under way), nor prove that no other host has begun to act. \
-Where acting twice does harm, have the resource itself check a fencing token. If this process is killed with SIGKILL, \
-a second one that waits beside it stops the group, with 5 s between SIGTERM and SIGKILL; a command that has made a \
-session of its own (setsid, a daemon) is out of reach.
+Without --watchdog this is advisory. It stops the command soon after this agent sees that quorum is lost; it cannot \
+stop what this host cannot stop (a machine that stands still, a request that is under way), nor prove that no other host \
+has begun to act. If this process is killed with SIGKILL, a second one that waits beside it stops the group, with 5 s \
+between SIGTERM and SIGKILL; a command that has made a session of its own (setsid, a daemon) is out of reach.
+
+With --watchdog the device resets the machine when this process does not pet it: it does so while no process of the \
+command exists, and while one does only as long as the proof of quorum lies ahead. A printed time after the end of that \
+proof the machine has been reset, or the command was gone; the command finds it, in seconds, in HEARTSAY_TAKEOVER_HOLD. \
+If this process is killed with SIGKILL, at whatever time, the machine is reset. Only an orderly end disarms the device. A \
+virtual device of a paused virtual machine stands still with it, and a request that has left the machine is under way: \
+where acting twice does harm, have the resource itself check a fencing token.
 
 Exit codes:
   that of the command, or 128 and the number of the signal that ended it, or
        that ended us while we waited
+  2    the command line makes no sense, or --grace is too long for the watchdog
+  122  the watchdog cannot be used; nothing was started, or it was stopped
   123  quorum was lost, or the agent did not answer: the command was stopped
   124  quorum was not held within --timeout
   125  there is no electorate, so quorum is never held (see --wait)
@@ -393,8 +409,15 @@ Exit codes:
 
 /// Reasons that are remembered as told; more than there are, but for the numbers and names in them.
 const MOST_TOLD: usize = 32;
-/// Before the first answer.
-const NOT_ASKED: &str = "the agent has not been asked yet";
+/// An agent that is older than its field `left_seconds`.
+const NO_PROOF: &str = "the agent does not say for how long its proof of quorum is good, so a watchdog has nothing to go by: \
+                        upgrade the agent";
+/// How long a backup has to wait, for the command.
+const HOLD_VARIABLE: &str = "HEARTSAY_TAKEOVER_HOLD";
+/// For the command to stop, without a watchdog.
+const GRACE: Duration = Duration::from_secs(5);
+const USAGE: i32 = 2;
+const NO_WATCHDOG: i32 = 122;
 const QUORUM_LOST: i32 = 123;
 const NEVER: i32 = 125;
 const NOT_EXECUTABLE: i32 = 126;
@@ -402,25 +425,3 @@ const NOT_FOUND: i32 = 127;
 const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
 const PASSED_ON: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
-/// How often the agent is asked, beside its stream, and how long it may take to answer. Together
-/// they bound how long an agent that stands still is believed, if its proof does not run out before. Honest guess.
-const ASK: Duration = Duration::from_millis(500);
-const ANSWER: Duration = Duration::from_secs(2);
-/// Between two tries for a place among the streams. Honest guess.
-const BUSY: Duration = Duration::from_secs(5);
-/// Between two questions when hardly anything is left. Honest guess.
-const SHORTEST: Duration = Duration::from_millis(20);
-/// How often a missing agent is looked for.
-const RETRY: Duration = Duration::from_millis(100);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_agent_is_asked_again_before_its_proof_runs_out() {
-        let pause = |ms| pause(Some(Duration::from_millis(ms)));
-        assert_eq!([1400, 1000, 450, 0].map(pause), [ASK, ASK, Duration::from_millis(225), SHORTEST]);
-        assert_eq!(super::pause(None), ASK);
-    }
-}
