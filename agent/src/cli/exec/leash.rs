@@ -361,7 +361,7 @@ mod tests {
         assert!(may_pet(running, &held(Some(1000), 3), at(999)));
         assert!(!may_pet(running, &held(Some(1000), 3), at(1000)), "the proof has run out");
         assert!(!may_pet(running, &held(Some(1000), 4), at(0)), "it was lost meanwhile");
-        assert!(!may_pet(running, &held(None, 3), at(0)), "held, but nobody knows until when");
+        assert!(!may_pet(running, &held(None, 3), at(0)), "held, without an end");
         assert!(!may_pet(running, &Sight { held: false, ..held(Some(1000), 3) }, at(0)));
     }
 
