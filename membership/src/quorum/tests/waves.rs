@@ -47,7 +47,11 @@ fn the_first_two_relays_begin_a_wave_in_each_period_half_a_period_apart() {
     begin(&mut second, at(1010), 2, 9);
     assert_eq!(second.begins_at(2, PERIOD, STEP), at(1610), "it has heard nothing of the first");
     second.came(at(1001), 0);
-    assert_eq!(second.begins_at(2, PERIOD, STEP), at(1901), "half a period after the wave that comes at 1601");
+    assert_eq!(
+        second.begins_at(2, PERIOD, STEP),
+        at(1901),
+        "half a period after the wave that comes at 1601"
+    );
     begin(&mut second, at(1901), 2, 9);
     second.came(at(2201), 0);
     assert_eq!(second.begins_at(2, PERIOD, STEP), at(2501));
@@ -63,7 +67,11 @@ fn the_next_relay_steps_in_when_a_wave_does_not_come_and_the_one_after_it_leaves
     assert_eq!(third.begins_at(3, PERIOD, STEP), at(3050), "both come");
     assert_eq!(third.begins_at(4, PERIOD, STEP), at(3050) + STEP, "the fourth, if the third does not");
     third.came(at(3051), 2);
-    assert_eq!(third.begins_at(4, PERIOD, STEP), at(2600) + PERIOD * 5 / 4 + STEP, "with the third there are two again");
+    assert_eq!(
+        third.begins_at(4, PERIOD, STEP),
+        at(2600) + PERIOD * 5 / 4 + STEP,
+        "with the third there are two again"
+    );
 }
 
 #[test]
@@ -95,9 +103,8 @@ fn reached(waves: &mut Waves, now: Instant, me: u64, members: u64) -> Vec<u64> {
         };
         let leader = target.member;
         let lead = gossip::Lead { number, group, groups, relay: me };
-        let of_group = |member: &u64| {
-            *member != me && *member != leader && group_of(me, *member, groups) == group
-        };
+        let of_group =
+            |member: &u64| *member != me && *member != leader && group_of(me, *member, groups) == group;
         let mut led = Waves::new(now);
         let group: Vec<u64> = (1..=members).filter(of_group).collect();
         led.pass_on(now, me, 0, lead, &group);
@@ -161,7 +168,8 @@ fn the_votes_of_groups_make_a_majority_as_of_the_wave() {
 fn a_tally_counts_only_from_the_leader_that_was_asked_for_it_and_has_answered() {
     let (mut waves, lease, leaders) = with_leaders(128);
     let ballot = Ballot { needed: 1, ..ballot(128) };
-    let ballot = Ballot { electors: ballot.electors.iter().filter(|(e, _)| *e != 1).copied().collect(), ..ballot };
+    let ballot =
+        Ballot { electors: ballot.electors.iter().filter(|(e, _)| *e != 1).copied().collect(), ..ballot };
     let (leader, other) = (&leaders[0], &leaders[1]);
     let told = tally(&waves, leader, 5);
     let mut hear = |who: u64, told, lease: &Lease| {
