@@ -354,7 +354,7 @@ impl QuorumService {
 
 /// Time between two waves of one relay: two relays in turn renew a proof four times before it runs out.
 pub fn period(ctx: &Context<'_>) -> Duration {
-    ctx.core.config.lease() * 3 / 7
+    ctx.core.config.lease() * 11 / 25
 }
 
 /// Up to this many members the electors ask one another. With more, waves cost less.

@@ -39,8 +39,9 @@ pub struct Waves {
     tallies: BTreeMap<u32, (Instant, u32)>,
     /// The number of groups that the tallies are about.
     groups: u32,
-    /// Which leaders have been passed over, for each group.
-    turns: BTreeMap<u32, usize>,
+    /// For each group, how many waves its leaders have missed: twice the number of leaders that are passed over, and one
+    /// more if the present one missed the last wave.
+    missed: BTreeMap<u32, usize>,
     /// Our last answers to pings of waves, by the member that sent the ping.
     answers: BTreeMap<u64, Answers>,
 }
@@ -174,7 +175,7 @@ impl Waves {
             heard: [None; RELAYS],
             tallies: BTreeMap::new(),
             groups: 0,
-            turns: BTreeMap::new(),
+            missed: BTreeMap::new(),
             answers: BTreeMap::new(),
         }
     }
@@ -236,9 +237,9 @@ impl Waves {
         if groups != self.groups {
             self.groups = groups;
             self.tallies.clear();
-            self.turns.clear();
+            self.missed.clear();
         }
-        let targets = divide(me, (rank, 0, 1), members, groups, &self.turns);
+        let targets = divide(me, (rank, 0, 1), members, groups, &self.missed);
         let tallies = BTreeMap::new();
         self.open.push(Wave {
             rank,
@@ -268,13 +269,18 @@ impl Waves {
         self.open.push(Wave { rank, number, began: now, relay, under, targets, tallies, told: None });
     }
 
-    /// Leaders that did not answer our newest wave are passed over in the next.
+    /// A leader that has missed two waves in a row is passed over. After a single one, which a short burst of losses
+    /// explains, it keeps its group: another would have to hear all members before they could borrow from it.
     fn pass_over_leaders(&mut self, lease: &Lease) {
         let Some(wave) = self.open.iter().rfind(|wave| wave.under.is_none()) else { return };
-        let silent = wave.targets.iter().filter(|target| !target.has_answered(lease, wave.began));
-        for (group, _) in silent.filter_map(|target| target.lead) {
-            let turn = self.turns.entry(group).or_default();
-            *turn = turn.wrapping_add(1);
+        for target in &wave.targets {
+            let Some((group, _)) = target.lead else { continue };
+            if !target.has_answered(lease, wave.began) {
+                let missed = self.missed.entry(group).or_default();
+                *missed = missed.wrapping_add(1);
+            } else if let Some(missed) = self.missed.get_mut(&group) {
+                *missed -= *missed % 2;
+            }
         }
     }
 
@@ -395,13 +401,13 @@ pub fn group_of(relay: u64, member: u64, groups: u32) -> u32 {
 }
 
 /// The members to ping: all of them, or the leaders of `parts` groups. `within`: the relay's place, and the group that
-/// they are themselves, of how many. `turns`: how many leaders of each group have been passed over.
+/// they are themselves, of how many. `missed`: waves that the leaders of each group have missed.
 fn divide(
     relay: u64,
     (rank, group, groups): (u32, u32, u32),
     members: &[u64],
     parts: u32,
-    turns: &BTreeMap<u32, usize>,
+    missed: &BTreeMap<u32, usize>,
 ) -> Vec<Target> {
     if parts <= 1 {
         return members.iter().map(|member| Target::new(*member, None)).collect();
@@ -419,7 +425,7 @@ fn divide(
     of.into_iter()
         .filter_map(|(part, mut candidates)| {
             candidates.sort_unstable();
-            let turn = turns.get(&part).copied().unwrap_or(0) % candidates.len();
+            let turn = missed.get(&part).copied().unwrap_or(0) / 2 % candidates.len();
             let (.., member) = *candidates.get(turn)?;
             Some(Target::new(member, Some((part, all))))
         })

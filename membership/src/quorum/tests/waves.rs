@@ -182,13 +182,27 @@ fn a_tally_counts_only_from_the_leader_that_was_asked_for_it_and_has_answered() 
 }
 
 #[test]
-fn a_leader_that_does_not_answer_is_passed_over_in_the_next_wave() {
+fn a_leader_that_misses_two_waves_in_a_row_is_passed_over() {
     let mut waves = relays();
-    let first = begin(&mut waves, at(1000), 1, 128);
-    waves.open.last_mut().unwrap().step(at(1000), &Lease::default(), usize::MAX, |_| PERIOD);
-    let second = begin(&mut waves, at(1600), 1, 128);
-    assert_eq!(first.len(), second.len());
-    assert!(first.iter().zip(&second).all(|(a, b)| a.lead == b.lead && a.member != b.member));
+    let (mut lease, mut now) = (Lease::default(), 1000);
+    let mut next = |lease: &Lease, answered: Option<&mut Lease>| {
+        let others: Vec<u64> = (2..=128).collect();
+        waves.begin((at(now), 1, PERIOD), lease, &others, true);
+        let wave = waves.open.last_mut().unwrap();
+        let (due, _) = wave.step(at(now), lease, usize::MAX, |_| PERIOD);
+        if let Some(answered) = answered {
+            due.iter().for_each(|target| answered.answered(target.member, at(now)));
+        }
+        now += 600;
+        due.iter().map(|target| target.member).collect::<Vec<u64>>()
+    };
+    let first = next(&lease.clone(), None);
+    assert_eq!(next(&lease.clone(), Some(&mut lease)), first, "it missed one and has another chance");
+    assert_eq!(next(&lease.clone(), None), first);
+    assert_eq!(next(&lease.clone(), None), first, "it missed one again, but it has answered in between");
+    let second = next(&lease.clone(), Some(&mut lease));
+    assert!(first.iter().zip(&second).all(|(before, after)| before != after), "two in a row");
+    assert_eq!(next(&lease.clone(), None), second, "those that took their place go on");
 }
 
 #[test]
