@@ -332,6 +332,16 @@ impl Network {
         loss < 1.0 && !self.barriers().any(|cut| cut.stops(a, b) || cut.stops(b, a))
     }
 
+    /// Whether anything that `from` sends can reach `to`.
+    #[must_use]
+    pub fn carries(&self, from: usize, to: usize) -> bool {
+        let edge = |member: usize| self.edges.get(member).copied().unwrap_or_default();
+        let link = self.links.get(&pair(from, to)).and_then(|link| link.loss);
+        let path = || self.path(from, to).map_or(self.rules.loss, |(_, loss)| *loss);
+        let shares = [link.unwrap_or_else(path), edge(from).send, edge(to).receive];
+        shares.iter().all(|lost| *lost < 1.0) && !self.barriers().any(|cut| cut.stops(from, to))
+    }
+
     /// Pairs of members, the lower number first, whose own link carries nothing in at least one direction.
     #[must_use]
     pub fn dead_links(&self) -> &[(usize, usize)] {

@@ -257,6 +257,12 @@ impl Board {
         self.rows[observer].present + 1
     }
 
+    /// Fingerprint of the roster of `observer`, itself included: equal rosters have equal ones.
+    #[must_use]
+    pub fn roster(&self, observer: usize) -> u64 {
+        self.rows[observer].hash ^ scatter(observer)
+    }
+
     /// Pairs in which the belief is wrong: a live member missing or called
     /// down, or a dead one present. Suspicion of a live member is not wrong.
     #[must_use]

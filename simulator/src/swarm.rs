@@ -54,7 +54,7 @@ fn fence(seed: u64, nodes: Option<usize>) -> String {
          \n[network]\nrtt = {{ uniform = {{ low = \"500us\", high = \"{}ms\" }} }}\nloss = {}\nrefusals = {}\n\
          duplicate = {}\nreorder = {}\n\
          \n[protocol]\n{}\nfence = true\nrejoin-interval = \"10s\"\n\
-         \n[check]\nliveness = false\nsides = false\n",
+         \n[check]\nliveness = false\nsides = false\none-cut = false\n",
         [2, 20, 20, 300][dice.below(4)],
         [0.0, 0.005, 0.05, 0.2][dice.below(4)],
         dice.chance(0.5),
@@ -109,7 +109,7 @@ fn quorum(seed: u64, nodes: Option<usize>) -> String {
          \n[start]\ncontacts = 3\nover = \"1s\"\n\
          \n[network]\nrtt = {{ uniform = {{ low = \"500us\", high = \"{}ms\" }} }}\nloss = {}\nrefusals = {}\n\
          \n[protocol]\n{electorate}\nfence = {fence}\nrejoin-interval = \"10s\"\n\
-         \n[check]\nliveness = false\n\
+         \n[check]\nliveness = false\none-cut = false\n\
          \n[[fault]]\nwhat = \"clock-drift\"\nat = \"1s\"\nwho = \"50%\"\nppm = {}\n\
          \n[[fault]]\nwhat = \"clock-drift\"\nat = \"1s\"\nwho = \"30%\"\nppm = {}\n",
         1 + dice.below(20),
@@ -179,7 +179,7 @@ fn all(seed: u64, nodes: Option<usize>) -> String {
          \n[network]\nrtt = {{ uniform = {{ low = \"{rtt}ms\", high = \"{}ms\" }} }}\nloss = {loss}\n\
          duplicate = {duplicate}\nreorder = {reorder}\ncorrupt = {corrupt}\nrefusals = {refusals}\n\
          \n[protocol]\nexpected = \"all\"\n\
-         \n[check]\nagree-within = \"{calm}s\"\nevery-step = {}\nsides = {sides}\n{faults}",
+         \n[check]\nagree-within = \"{calm}s\"\nevery-step = {}\nsides = {sides}\none-cut = false\n{faults}",
         TROUBLE + calm + 10,
         rtt * 2,
         nodes <= 16,

@@ -57,13 +57,13 @@ fn a_member_whose_clock_is_far_too_slow_holds_a_lease_when_it_is_fenced() {
 
 #[test]
 fn a_member_that_is_put_out_and_has_a_far_too_slow_clock_holds_quorum_beside_the_others() {
-    // Beyond the promise: its proof of 1.4 s lasts 2.8 s, and it is out 2 to 3 s after the last one was given. It hears so
-    // little that it often does not learn of its notice either.
+    // Beyond the promise: its proof of 1.4 s lasts 2.8 s, and it is out 2 to 3 s after the last one was given.
     let slow = "\n[[fault]]\nwhat = \"clock-drift\"\nat = \"5s\"\nwho = \"n1\"\nppm = -500000\n";
-    let deaf = include_str!("../scenarios/deaf-of-three.toml").replace("receive = 0.9", "receive = 0.96");
-    let text = deaf + slow;
-    let scenario = parse(&text, &[]).unwrap_or_else(|problem| panic!("{problem}"));
-    let report = run(&scenario, &(1..=12).collect::<Vec<_>>(), &[], &|| {}).expect("runs");
+    let text = include_str!("../scenarios/deaf-of-three.toml").to_owned() + slow;
+    // Of five, as one of three mostly hears of its notice in time. In about one seed of five it does not.
+    let sets = ["nodes=5".to_owned()];
+    let scenario = parse(&text, &sets).unwrap_or_else(|problem| panic!("{problem}"));
+    let report = run(&scenario, &(1..=24).collect::<Vec<_>>(), &sets, &|| {}).expect("runs");
     assert!(report.runs.iter().any(|run| run.violations.broke("put-out-and-holding")));
 }
 
@@ -79,4 +79,42 @@ fn a_loser_whose_clock_is_far_too_slow_holds_quorum_while_it_is_called_down() {
     let report = run(&scenario, &(1..=12).collect::<Vec<_>>(), &sets, &|| {}).expect("runs");
     let broke = |rule| report.runs.iter().any(|run| run.violations.broke(rule));
     assert!(broke("two-quorums") && broke("quorum-overlap"));
+}
+
+#[test]
+fn a_loser_whose_clock_is_far_too_slow_holds_quorum_beside_those_that_have_it_for_down() {
+    // As above: it holds for 2.8 s, and is down after 2 to 3 s. The bound is set to the acceptable pause, which is all that the verdict takes.
+    let slow = "\n[[fault]]\nwhat = \"clock-drift\"\nat = \"5s\"\nwho = [\"n0\"]\nppm = -500000\n";
+    let text = include_str!("../scenarios/partition.toml").to_owned() + slow;
+    let sets = [
+        "nodes=5",
+        "duration=60s",
+        "fault.0.sides=[[\"n0\"], \"80%\"]",
+        "check.liveness=false",
+        "check.one-cut-within=2s",
+    ];
+    let sets = sets.map(str::to_owned);
+    let scenario = parse(&text, &sets).unwrap_or_else(|problem| panic!("{problem}"));
+    let report = run(&scenario, &(1..=12).collect::<Vec<_>>(), &sets, &|| {}).expect("runs");
+    let told = report.runs.iter().flat_map(|run| &run.violations.first).filter(|v| v.rule == "one-cut");
+    let told: Vec<&str> = told.map(|v| v.what.as_str()).collect();
+    assert!(told.iter().any(|what| what.contains("and n0 hold quorum, and n")), "{told:?}");
+}
+
+#[test]
+fn one_cut_is_not_asked_where_the_electorate_follows_the_cluster_or_is_not_stated_or_where_it_is_turned_off()
+{
+    let broken = |sets: &[&str]| {
+        let cut = [
+            "nodes=5",
+            "duration=60s",
+            "check.liveness=false",
+            "check.one-cut-within=1us",
+            "fault.0.sides=[1, \"80%\"]",
+        ];
+        go("partition", &[&cut, sets].concat()).runs[0].violations.broke("one-cut")
+    };
+    assert!(broken(&[]), "within a microsecond no cut is known to all");
+    assert!(!broken(&["check.one-cut=false"]));
+    assert!(!broken(&["protocol.expected=last-agreed"]));
 }

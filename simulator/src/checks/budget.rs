@@ -97,7 +97,7 @@ fn if_all(spread: &Spread, figure: f64) -> Option<f64> {
 /// A key of `[budget]`, its limit, and what is measured against it.
 type Limit = (&'static str, fn(&Budget) -> Option<f64>, fn(&Summary) -> Option<f64>);
 
-const LIMITS: [Limit; 40] = [
+const LIMITS: [Limit; 44] = [
     ("suspect-mean", |b| seconds(b.suspect_mean), |s| Some(s.suspect.mean)),
     ("suspect-p99", |b| seconds(b.suspect_p99), |s| Some(s.suspect.p99)),
     ("down-median", |b| seconds(b.down_median), |s| Some(s.down.median)),
@@ -142,6 +142,10 @@ const LIMITS: [Limit; 40] = [
         |s| if_all(&s.quorum_to_regain, s.quorum_to_regain.p99),
     ),
     ("quorum-to-regain-max", |b| seconds(b.quorum_to_regain_max), |s| slowest(&s.quorum_to_regain)),
+    ("one-roster-p99", |b| seconds(b.one_roster_p99), |s| if_all(&s.one_roster, s.one_roster.p99)),
+    ("deaf-knows-max", |b| seconds(b.deaf_knows_max), |s| slowest(&s.deaf_knows)),
+    ("mute-knows-max", |b| seconds(b.mute_knows_max), |s| slowest(&s.mute_knows)),
+    ("changes-max", |b| b.changes_max.map(|most| most as f64), |s| Some(s.status_changes.max)),
     ("divergence", |b| b.divergence, |s| Some(s.divergence)),
     ("formation", |b| seconds(b.formation), |s| slowest(&s.formation)),
     ("newcomer-full", |b| seconds(b.newcomer_full), |s| slowest(&s.newcomer_full)),

@@ -5,14 +5,18 @@
 
 mod budget;
 mod liveness;
+mod one_cut;
 mod quorum;
 mod safety;
+
+use std::collections::BTreeMap;
 
 use heartsay_membership::Instant;
 use serde::Serialize;
 
 pub use budget::{Line, Verdict, judge};
 pub use liveness::liveness;
+pub use one_cut::{OneCut, Split};
 pub use quorum::Quorums;
 pub use safety::{Row, Safety};
 
@@ -32,6 +36,8 @@ pub struct Violation {
 pub struct Violations {
     /// How many.
     pub count: u64,
+    /// How many of each rule.
+    pub rules: BTreeMap<&'static str, u64>,
     /// The first of them.
     pub first: Vec<Violation>,
 }
@@ -40,6 +46,7 @@ impl Violations {
     /// Notes one.
     pub fn add(&mut self, at: Instant, rule: &'static str, what: impl FnOnce() -> String) {
         self.count += 1;
+        *self.rules.entry(rule).or_default() += 1;
         if self.first.len() < KEPT {
             self.first.push(Violation { at_us: at.as_micros(), rule, what: what() });
         }
@@ -48,7 +55,7 @@ impl Violations {
     /// Whether a rule of this name was broken.
     #[must_use]
     pub fn broke(&self, rule: &str) -> bool {
-        self.first.iter().any(|v| v.rule == rule)
+        self.rules.contains_key(rule)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod episode;
 mod quorum;
+mod roster;
 mod spread;
 mod summary;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 pub use episode::Episode;
 pub use quorum::QuorumFigures;
+pub use roster::RosterFigures;
 pub use spread::Spread;
 pub use summary::Summary;
 
@@ -31,6 +33,8 @@ pub struct Measures {
     pub ages: Vec<u16>,
     /// What members said of quorum.
     pub quorum: QuorumFigures,
+    /// What followed changes of the network.
+    pub rosters: RosterFigures,
     /// From the last trouble to agreement, seconds.
     pub agreement: Option<f64>,
     /// From the last trouble until no view had a member that does not run, seconds.

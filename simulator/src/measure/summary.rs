@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Episode, Measures, Spread};
 #[cfg(doc)]
-use super::{Forming, Mistakes, QuorumFigures};
+use super::{Forming, Mistakes, QuorumFigures, RosterFigures};
 
 /// Measures of one or several runs, as they are printed. Times in seconds.
 ///
@@ -92,6 +92,16 @@ pub struct Summary {
     pub quorum_to_lose: Spread,
     /// See [`QuorumFigures::to_regain`]; missing: [`QuorumFigures::never_regained`].
     pub quorum_to_regain: Spread,
+    /// See [`RosterFigures::one`]; missing: [`RosterFigures::never`].
+    pub one_roster: Spread,
+    /// See [`RosterFigures::late`].
+    pub late_splits: Spread,
+    /// See [`RosterFigures::deaf`]; missing: [`RosterFigures::deaf_unaware`].
+    pub deaf_knows: Spread,
+    /// See [`RosterFigures::mute`]; missing: [`RosterFigures::mute_unaware`].
+    pub mute_knows: Spread,
+    /// See [`RosterFigures::status_changes`].
+    pub status_changes: Spread,
     /// From the last trouble to agreement, over runs; missing: runs that did not agree.
     pub agreement: Spread,
     /// See [`Measures::ghosts_gone`], over runs; missing: runs that ended with ghosts.
@@ -129,6 +139,11 @@ impl Summary {
             ("healthy without quorum, s", &self.quorum_gaps),
             ("lost quorum after cut, s", &self.quorum_to_lose),
             ("held it after heal, s", &self.quorum_to_regain),
+            ("one roster after change, s", &self.one_roster),
+            ("  differ later than that, s", &self.late_splits),
+            ("deaf member knows it, s", &self.deaf_knows),
+            ("mute member knows it, s", &self.mute_knows),
+            ("changes of one's status", &self.status_changes),
             ("sent, bytes/s and member", &self.bytes),
             ("  mean of each member", &self.bytes_member),
         ];
@@ -188,6 +203,11 @@ impl Summary {
             quorum_gaps: pool.times(|m| &m.quorum.gaps, 0),
             quorum_to_lose: pool.times(|m| &m.quorum.to_lose, pool.sum(|m| m.quorum.never_lost)),
             quorum_to_regain: pool.times(|m| &m.quorum.to_regain, pool.sum(|m| m.quorum.never_regained)),
+            one_roster: pool.times(|m| &m.rosters.one, pool.sum(|m| m.rosters.never)),
+            late_splits: pool.times(|m| &m.rosters.late, 0),
+            deaf_knows: pool.times(|m| &m.rosters.deaf, pool.sum(|m| m.rosters.deaf_unaware)),
+            mute_knows: pool.times(|m| &m.rosters.mute, pool.sum(|m| m.rosters.mute_unaware)),
+            status_changes: pool.turns(),
             agreement: pool.once(|m| m.agreement),
             ghosts_gone: pool.once(|m| m.ghosts_gone),
         }
@@ -252,6 +272,11 @@ impl<'a> Pool<'a> {
     fn members(&self) -> Spread {
         let members = self.0.iter().flat_map(|m| &m.traffic.members).filter(|(_, seconds)| *seconds > 0);
         Spread::of(members.map(|(bytes, seconds)| *bytes as f64 / f64::from(*seconds)), 0)
+    }
+
+    /// Changes of the status of one member after one change of the network.
+    fn turns(&self) -> Spread {
+        Spread::of(self.0.iter().flat_map(|m| m.rosters.status_changes.iter().map(|n| f64::from(*n))), 0)
     }
 
     fn sum(&self, pick: fn(&Measures) -> u64) -> u64 {

@@ -21,6 +21,13 @@ pub struct Check {
     /// Whether it is asked that two sides of a cut never both hold quorum. Default true; false where cuts move from one
     /// shape to another, of which only the fence promises something.
     pub sides: bool,
+    /// Whether it is asked that no member that is put out holds quorum beside those that put it out. Default: as `sides`.
+    pub put_out: Option<bool>,
+    /// Whether it is asked, where an electorate is stated, that any change of the network ends in one roster among all
+    /// that hold quorum. Default true.
+    pub one_cut: bool,
+    /// Within what time after the last change. Default: one and three quarters of the acceptable pause (3.5 s).
+    pub one_cut_within: Option<Span>,
 }
 
 impl Default for Check {
@@ -31,6 +38,9 @@ impl Default for Check {
             every_step: false,
             quorum_within: None,
             sides: true,
+            put_out: None,
+            one_cut: true,
+            one_cut_within: None,
         }
     }
 }
@@ -101,6 +111,15 @@ pub struct Budget {
     pub quorum_to_regain_p99: Option<Span>,
     /// The slowest of the same.
     pub quorum_to_regain_max: Option<Span>,
+    /// 99th percentile of the time from a change of the network until all that hold quorum have one roster for good;
+    /// broken too if they never had.
+    pub one_roster_p99: Option<Span>,
+    /// Until a member that hears no other knows it, the slowest; broken too if one never did.
+    pub deaf_knows_max: Option<Span>,
+    /// Until a member that no other hears knows it, the slowest; broken too if one never did.
+    pub mute_knows_max: Option<Span>,
+    /// Most changes of mind of one holder of quorum about one member, down or in again, between two changes of the network.
+    pub changes_max: Option<u64>,
     /// From the last start of the first members to the last full view.
     pub formation: Option<Span>,
     /// From a newcomer's start to its own full view, the slowest.

@@ -4,12 +4,12 @@
 
 use core::time::Duration;
 
-use heartsay_membership::Instant;
+use heartsay_membership::{Instant, Status};
 
 use super::World;
 use crate::models::{Machine, Model, Part, Stage};
 use crate::oracle::Belief;
-use crate::scenario::load;
+use crate::scenario::{load, parse, source};
 use crate::trace::Trace;
 
 const SEED: u64 = 1;
@@ -41,6 +41,59 @@ fn a_table_that_holds_what_no_event_told_is_seen() {
         world.judge.violations().broke("view-without-event"),
         "seed {SEED}: {:?}",
         world.judge.violations()
+    );
+}
+
+/// Three of four members that vote are sure of one another, and the view of one is changed behind its back at 20 s.
+fn with_view_of_n0(belief: Belief, about: usize, second: u64) -> World {
+    let sets = ["nodes=4", "duration=60s", "protocol.expected=all"].map(str::to_owned);
+    let scenario = load("quiet", &sets).expect("shipped");
+    let mut world = World::new(&scenario, SEED, Trace::new(None)).expect("sound");
+    until(&mut world, 20);
+    assert_eq!(world.judge.violations().count, 0, "{:?}", world.judge.violations());
+    world.board.set(world.now, 0, about, belief);
+    until(&mut world, second);
+    world
+}
+
+fn told(world: &World) -> Vec<&str> {
+    let told = world.judge.violations().first.iter().filter(|v| v.rule == "one-cut");
+    told.map(|v| v.what.as_str()).collect()
+}
+
+#[test]
+fn a_holder_that_has_another_for_down_is_seen() {
+    let world = with_view_of_n0(Belief::Is(Status::Down), 2, 21);
+    let told = told(&world);
+    assert!(told[0].contains("n0 and n2 hold quorum, and n0 has n2 for down"), "seed {SEED}: {told:?}");
+}
+
+#[test]
+fn a_holder_that_does_not_know_another_is_seen() {
+    let world = with_view_of_n0(Belief::Unknown, 1, 21);
+    let told = told(&world);
+    assert!(told[0].contains("n0 does not know n1 as a member"), "seed {SEED}: {told:?}");
+}
+
+#[test]
+fn holders_that_differ_about_a_third_are_seen_once_the_bound_has_passed() {
+    let sets = ["nodes=4", "duration=60s", "protocol.expected=all"].map(str::to_owned);
+    let text =
+        format!("{}\n[[fault]]\nat='20s'\nwhat='vanish'\nwho='n3'\n", source("quiet").expect("shipped"));
+    let scenario = parse(&text, &sets).expect("sound");
+    let mut world = World::new(&scenario, SEED, Trace::new(None)).expect("sound");
+    until(&mut world, 22);
+    world.board.set(world.now, 0, 3, Belief::Is(Status::Alive));
+    world.board.set(world.now, 1, 3, Belief::Is(Status::Down));
+    until(&mut world, 23);
+    assert_eq!(told(&world), [""; 0], "3.5 s are allowed");
+    world.board.set(world.now, 0, 3, Belief::Is(Status::Alive));
+    world.board.set(world.now, 1, 3, Belief::Is(Status::Down));
+    until(&mut world, 24);
+    let told = told(&world);
+    assert!(
+        told[0].starts_with("3.500 s after the last change n0 and n1 hold quorum, and only n0 has n3"),
+        "{told:?}"
     );
 }
 

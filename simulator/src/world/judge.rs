@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use heartsay_membership::{Config, Generation, Heartbeat, Instant, Name, QuorumStatus, Status};
 
-use crate::checks::{Quorums, Row, Safety, Violations, liveness};
+use crate::checks::{OneCut, Quorums, Row, Safety, Split, Violations, liveness};
 use crate::host::{Host, owners_word, would_say_held};
 use crate::models::Baseline;
 use crate::network::Network;
@@ -22,6 +22,9 @@ pub(super) struct Judge {
     datagram_limit: usize,
     safety: Safety,
     quorums: Quorums,
+    /// Bound on one roster after a change of the network, and the rule about it.
+    one_cut_within: Duration,
+    one_cut: OneCut,
     violations: Violations,
     storm: bool,
 }
@@ -29,6 +32,8 @@ pub(super) struct Judge {
 impl Judge {
     pub(super) fn new(scenario: &Scenario, config: &Config) -> Self {
         let check = scenario.check.clone();
+        let one_cut_within =
+            check.one_cut_within.map_or(config.acceptable_pause.mul_f64(ONE_CUT), |within| within.0);
         Self {
             notice: check.quorum_within.map_or(config.lease().mul_f64(CLOCK_RATES), |within| within.0),
             check,
@@ -37,6 +42,8 @@ impl Judge {
             datagram_limit: config.datagram.limit(),
             safety: Safety::default(),
             quorums: Quorums::default(),
+            one_cut_within,
+            one_cut: OneCut::new(one_cut_within),
             violations: Violations::default(),
             storm: false,
         }
@@ -128,7 +135,7 @@ impl Judge {
     /// A member that `observer`, holding quorum, has for down does not hold it too: not for a moment if it is kept out, and
     /// for no longer than the acceptable pause if it was called down as silent and runs all the same.
     pub(super) fn put_out(&mut self, now: Instant, observer: usize, hosts: &[Host], oracle: &Oracle) {
-        if !self.check.sides || hosts[observer].subject != observer {
+        if !self.check.put_out.unwrap_or(self.check.sides) || hosts[observer].subject != observer {
             return;
         }
         let Some(process) = &hosts[observer].process else { return };
@@ -150,6 +157,21 @@ impl Judge {
                 Quorums::put_out(&mut self.violations, now, observer, subject, acts);
             }
         }
+    }
+
+    /// Rosters of holders may differ for so long after a change of the network.
+    pub(super) fn one_cut_within(&self) -> Duration {
+        self.one_cut_within
+    }
+
+    /// Whether it is asked that they do not differ at `now`, the last change having been at `change`.
+    pub(super) fn splits_matter(&self, now: Instant, change: Instant) -> bool {
+        self.check.one_cut && self.one_cut.is_due(now, change)
+    }
+
+    /// Two of `holders`, all that hold quorum, differ.
+    pub(super) fn split(&mut self, now: Instant, change: Instant, split: &Split, holders: &[usize]) {
+        self.one_cut.split(&mut self.violations, now, change, split, holders);
     }
 
     /// A member whose lease `observer` could prove to have run out holds none, whether or not the observer says so.
@@ -209,3 +231,5 @@ fn keeps_out(now: Instant, observer: usize, subject: usize, hosts: &[Host]) -> b
 
 /// Clocks may run 1 % off: what one calls a second, another calls up to 1.02.
 const CLOCK_RATES: f64 = 1.02;
+/// Of the acceptable pause (2 s): silence is judged after one, and another 1.5 s are for doubts, news and the settling of quorum.
+const ONE_CUT: f64 = 1.75;

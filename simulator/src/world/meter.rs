@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use heartsay_membership::{Generation, Instant, Quorum};
 
 use super::quorum_meter::QuorumMeter;
+use super::roster_meter::RosterMeter;
 use super::standing::Standing;
 use crate::bits::Members;
 use crate::measure::{Episode, Measures, Second};
@@ -18,6 +19,8 @@ pub(super) struct Meter {
     sampled: Instant,
     /// Where a scenario states an electorate.
     quorum: Option<QuorumMeter>,
+    /// Where that does not follow the cluster.
+    rosters: Option<RosterMeter>,
 }
 
 /// What is remembered about one member.
@@ -59,7 +62,14 @@ impl Meter {
         let formation =
             Formation { nodes, from: Instant::EPOCH, waiting: nodes, view_sizes: BTreeSet::new() };
         let quorum = patience.map(QuorumMeter::new);
-        Self { measures: Measures::default(), marks: Vec::new(), formation, sampled: Instant::EPOCH, quorum }
+        let (measures, marks, rosters) = (Measures::default(), Vec::new(), None);
+        Self { measures, marks, formation, sampled: Instant::EPOCH, quorum, rosters }
+    }
+
+    /// Rosters of holders are compared.
+    pub(super) fn with_rosters(mut self, rosters: Option<RosterMeter>) -> Self {
+        self.rosters = rosters;
+        self
     }
 
     /// One more member, which has not started.
@@ -67,6 +77,9 @@ impl Meter {
         self.marks.push(Marks::default());
         if let Some(quorum) = &mut self.quorum {
             quorum.add();
+        }
+        if let Some(rosters) = &mut self.rosters {
+            rosters.add();
         }
     }
 
@@ -107,6 +120,9 @@ impl Meter {
         if let Some(quorum) = &mut self.quorum {
             quorum.ended(now, member);
         }
+        if let Some(rosters) = &mut self.rosters {
+            rosters.ended(now, member);
+        }
     }
 
     /// Whether there is an electorate.
@@ -126,6 +142,24 @@ impl Meter {
         if let Some(quorum) = &mut self.quorum {
             quorum.says(now, member, says == Quorum::Held);
         }
+        if let Some(rosters) = &mut self.rosters {
+            rosters.says(now, member, says == Quorum::Held);
+        }
+    }
+
+    /// Whether rosters of holders are compared.
+    pub(super) fn compares(&self) -> bool {
+        self.rosters.is_some()
+    }
+
+    /// What compares them, if they are.
+    pub(super) fn rosters(&mut self) -> Option<&mut RosterMeter> {
+        self.rosters.as_mut()
+    }
+
+    /// Members that said last that they hold quorum, where rosters are compared.
+    pub(super) fn holders(&self) -> impl Iterator<Item = usize> {
+        self.rosters.iter().flat_map(RosterMeter::holders)
     }
 
     /// Begins to time the detection of what befalls `subject`.
@@ -293,8 +327,9 @@ impl Meter {
 
     /// The measures. `stateful`: members that run and whose states were asked for.
     pub(super) fn finish(self, now: Instant, stateful: impl Iterator<Item = usize>) -> Measures {
-        let Self { mut measures, marks, formation, quorum, .. } = self;
+        let Self { mut measures, marks, formation, quorum, rosters, .. } = self;
         measures.quorum = quorum.map(|quorum| quorum.finish(now)).unwrap_or_default();
+        measures.rosters = rosters.map(|rosters| rosters.finish(now)).unwrap_or_default();
         let forming = &mut measures.forming;
         forming.view_sizes = formation.view_sizes.into_iter().collect();
         let newcomers = marks.iter().filter_map(|m| m.newcomer.as_ref());

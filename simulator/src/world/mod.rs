@@ -2,7 +2,7 @@
 //!
 //! [`World`] knows all parts and carries what happens from one to the other. Three parts have state and rules of their
 //! own and see no world: `judge` (what must hold), `meter` (how well it goes) and `chronicle` (what trouble did). The files of `World` itself: `driver` is the
-//! loop between queue and machines, `process` begins and ends lives, `standing` says who could have quorum, `witness` writes down what members say, `survey`
+//! loop between queue and machines, `process` begins and ends lives, `standing` says who could have quorum, `rosters` compares what holders of quorum believe, `witness` writes down what members say, `survey`
 //! looks at the world from time to time, `ended` is what a run leaves behind.
 
 #[cfg(test)]
@@ -14,6 +14,8 @@ mod judge;
 mod meter;
 mod process;
 mod quorum_meter;
+mod roster_meter;
+mod rosters;
 mod standing;
 mod survey;
 mod witness;
@@ -23,7 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heartsay_membership::{Config, Event, Instant};
+use heartsay_membership::{Config, Electorate, Event, Instant};
 
 use crate::faults::FaultAction;
 use crate::host::{Host, Packet};
@@ -39,6 +41,7 @@ use chronicle::Chronicle;
 pub use ended::Ended;
 use judge::Judge;
 use meter::Meter;
+use roster_meter::RosterMeter;
 
 /// One run in progress.
 pub struct World {
@@ -88,6 +91,8 @@ pub(crate) enum SimEvent {
     Sample,
     /// A look at the recorded pair.
     Look,
+    /// Rosters of holders of quorum are compared.
+    Compare,
 }
 
 impl World {
@@ -100,6 +105,10 @@ impl World {
         let config = Arc::new(scenario.protocol.config(scenario.nodes)?);
         let votes = scenario.machine == Baseline::Heartsay && config.electorate.is_some();
         let patience = votes.then_some(config.acceptable_pause);
+        let follows = matches!(config.electorate, Some(Electorate::LastAgreed { .. }));
+        let judge = Judge::new(scenario, &config);
+        let rosters = patience.filter(|_| !follows);
+        let rosters = rosters.map(|patience| RosterMeter::new(judge.one_cut_within(), patience));
         let mut world = Self {
             now: Instant::EPOCH,
             queue: Queue::new(),
@@ -111,8 +120,8 @@ impl World {
             dice: seed.dice("faults", 0),
             trace,
             recording: None,
-            judge: Judge::new(scenario, &config),
-            meter: Meter::new(scenario.nodes, patience),
+            judge,
+            meter: Meter::new(scenario.nodes, patience).with_rosters(rosters),
             chronicle: Chronicle::new(scenario.faults.len()),
             config,
             seed,
@@ -171,12 +180,14 @@ impl World {
             SimEvent::Second => self.second(),
             SimEvent::Sample => self.sample(),
             SimEvent::Look => self.look(),
+            SimEvent::Compare => self.compare(),
         }
+        self.compare_if_stale();
     }
 
     /// Something about the world changed: the calm begins anew.
     pub(crate) fn disturb(&mut self, line: impl FnOnce() -> String) {
-        self.calm = self.now;
+        self.changed();
         self.trace.say(self.now, WORLD, line);
     }
 

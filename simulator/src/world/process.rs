@@ -65,7 +65,7 @@ impl World {
         if self.hosts[host].process.is_some() {
             return;
         }
-        self.calm = self.now;
+        self.changed();
         let remembers = self.hosts[host].stored > 0;
         let (node, generation) = match self.machine(host) {
             Ok(machine) => machine,
@@ -157,7 +157,7 @@ impl World {
     /// Ends the process on `host`. `silent`: the host is gone with it.
     pub(crate) fn stop(&mut self, host: usize, silent: bool) {
         let Some(process) = self.hosts[host].process.take() else { return };
-        self.calm = self.now;
+        self.changed();
         let h = &mut self.hosts[host];
         h.silent = silent;
         h.inbox.clear();

@@ -24,6 +24,7 @@ pub(super) enum Standing {
 impl World {
     /// Something befell members or links: who could have quorum now?
     pub(super) fn stand(&mut self) {
+        self.hear();
         let Some(electorate) = self.config.electorate.as_ref().filter(|_| self.meter.measures_quorum())
         else {
             return;

@@ -15,6 +15,7 @@ impl World {
         let counted = now.since(Instant::EPOCH) >= self.scenario.measure.after.0 + SECOND;
         self.count_traffic(counted);
         self.check_quorum();
+        self.compare();
         if self.meter.is_forming() {
             self.meter.view_sizes(self.board.view_sizes());
         }

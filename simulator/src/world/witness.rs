@@ -51,6 +51,9 @@ impl World {
                 self.stop(host, false);
             }
             Event::Outside(outside) => {
+                if own && let Some(rosters) = self.meter.rosters() {
+                    rosters.outside(now, host, outside.is_some());
+                }
                 self.trace.say(now, name.as_str(), || match outside {
                     Some(outside) => format!("is out: {outside}"),
                     None => "is in again".to_owned(),
@@ -61,6 +64,9 @@ impl World {
                 self.trace.say(now, name.as_str(), || format!("path to {to} is narrow: {narrow}"));
             }
             Event::Isolated(isolated) => {
+                if own && let Some(rosters) = self.meter.rosters() {
+                    rosters.isolated(now, host, isolated);
+                }
                 self.trace.say(now, name.as_str(), || format!("isolated: {isolated}"));
             }
             Event::Stalled(by) => self.trace.say(now, name.as_str(), || format!("stalled for {by:?}")),
@@ -85,6 +91,12 @@ impl World {
         self.board.set(now, observer, subject, belief);
         if old.down() != belief.down() {
             self.removed(observer, subject);
+        }
+        if let Some(rosters) = self.meter.rosters().filter(|_| old.present() != belief.present()) {
+            rosters.roster(observer);
+            if old.down() || belief.down() {
+                rosters.turned(observer, subject);
+            }
         }
         if belief.present() {
             self.known(observer, subject, event.generation);
