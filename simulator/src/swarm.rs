@@ -1,5 +1,7 @@
 //! Scenarios that a seed draws, judged by safety and liveness.
 
+mod cuts;
+
 use crate::scenario::{Problem, Scenario, parse};
 use crate::sim_rng::{Seed, SimRng};
 
@@ -13,7 +15,30 @@ pub enum Theme {
     Quorum,
     /// The fence, under cuts that move and everything else that the promise allows.
     Fence,
+    /// One cut of one of twelve shapes, whole or partial, in a cluster of voters: it must end in one roster.
+    Cuts,
 }
+
+impl Theme {
+    /// What `replay` calls it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::All => "swarm",
+            Self::Quorum => "swarm-quorum",
+            Self::Fence => "swarm-fence",
+            Self::Cuts => "swarm-cuts",
+        }
+    }
+
+    /// The theme that `replay` calls so.
+    #[must_use]
+    pub fn called(word: &str) -> Option<Self> {
+        [Self::All, Self::Quorum, Self::Fence, Self::Cuts].into_iter().find(|theme| theme.word() == word)
+    }
+}
+
+pub use cuts::{Shape, shape};
 
 /// Draws a scenario. With `nodes`, only the size is fixed.
 ///
@@ -30,6 +55,7 @@ pub fn text(seed: u64, theme: Theme, nodes: Option<usize>) -> String {
         Theme::All => all(seed, nodes),
         Theme::Quorum => quorum(seed, nodes),
         Theme::Fence => fence(seed, nodes),
+        Theme::Cuts => cuts::text(seed, nodes),
     }
 }
 
@@ -248,7 +274,7 @@ mod tests {
     #[test]
     fn every_seed_draws_a_sound_scenario() {
         for seed in 0..500 {
-            for theme in [Theme::All, Theme::Quorum, Theme::Fence] {
+            for theme in [Theme::All, Theme::Quorum, Theme::Fence, Theme::Cuts] {
                 draw(seed, theme, None)
                     .unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{}", text(seed, theme, None)));
             }

@@ -83,11 +83,9 @@ pub(super) struct Replay {
 impl Replay {
     pub(super) fn go(self) -> anyhow::Result<Outcome> {
         // A swarm is a scenario of its own: the seed draws it.
-        let mut scenario = match self.choice.scenario.as_str() {
-            "swarm" => swarm::draw(self.seed, Theme::All, self.choice.nodes)?,
-            "swarm-quorum" => swarm::draw(self.seed, Theme::Quorum, self.choice.nodes)?,
-            "swarm-fence" => swarm::draw(self.seed, Theme::Fence, self.choice.nodes)?,
-            _ => self.choice.load()?,
+        let mut scenario = match Theme::called(&self.choice.scenario) {
+            Some(theme) => swarm::draw(self.seed, theme, self.choice.nodes)?,
+            None => self.choice.load()?,
         };
         if let Some(until) = self.until {
             scenario.duration = until;

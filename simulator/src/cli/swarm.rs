@@ -1,11 +1,13 @@
 //! `swarm`: scenarios that seeds draw.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use anyhow::anyhow;
+use heartsay_simulator::measure::Spread;
 use heartsay_simulator::run::{self, Run};
 use heartsay_simulator::scenario::Span;
-use heartsay_simulator::swarm::{self, Theme};
+use heartsay_simulator::swarm::{self, Shape, Theme};
 use rayon::prelude::*;
 
 use super::{Outcome, bench::Stopwatch, out::Out, table};
@@ -18,52 +20,165 @@ pub(super) struct Swarm {
     /// What the scenarios are about
     #[arg(long, value_enum, default_value_t)]
     only: Theme,
+    /// With `--only cuts`: only seeds that draw this shape
+    #[arg(long, value_enum)]
+    shape: Option<Shape>,
     /// Members; default: drawn too
     #[arg(long, short)]
     nodes: Option<usize>,
     /// The first seed; the next ones follow
     #[arg(long, default_value_t = 1)]
     from: u64,
+    /// Stop before this seed, if the time has not run out
+    #[arg(long)]
+    to: Option<u64>,
     /// Stop after so many failures
     #[arg(long, default_value_t = 5)]
     failures: usize,
     /// Print each failing scenario's text
     #[arg(long)]
     show: bool,
+    /// With `--only cuts`: print no violations, only the table at the end
+    #[arg(long)]
+    table: bool,
 }
 
 impl Swarm {
     pub(super) fn go(self) -> anyhow::Result<Outcome> {
+        if (self.shape.is_some() || self.table) && self.only != Theme::Cuts {
+            return Err(anyhow!("--shape and --table need --only cuts"));
+        }
         let watch = Stopwatch::start();
-        let batch = rayon::current_num_threads() as u64 * 4;
-        let (mut next, mut failed) = (self.from, 0);
+        let batch = rayon::current_num_threads() * 4;
+        let (mut next, mut scenarios, mut failed) = (self.from, 0, 0);
+        let mut tallies = Tallies::default();
         while watch.elapsed() < self.lasts.0 && failed < self.failures {
-            let seeds: Vec<u64> = (next..next + batch).collect();
-            next += batch;
+            let end = self.to.unwrap_or(u64::MAX);
+            let seeds: Vec<u64> = (next..end).filter(|seed| self.draws(*seed)).take(batch).collect();
+            let Some(last) = seeds.last() else { break };
+            next = last + 1;
+            scenarios += seeds.len();
             let runs: anyhow::Result<Vec<Run>> = seeds.par_iter().map(|seed| self.one(*seed)).collect();
-            for run in runs?.into_iter().filter(|run| run.violations.count > 0) {
-                failed += 1;
-                say!("seed {} fails:", run.seed);
-                table::violations(&run);
-                let nodes = self.nodes.map_or_else(String::new, |n| format!(" --nodes {n}"));
-                let name = match self.only {
-                    Theme::All => "swarm",
-                    Theme::Quorum => "swarm-quorum",
-                    Theme::Fence => "swarm-fence",
-                };
-                say!("  replay: heartsay-sim replay {name} --seed {}{nodes} --log", run.seed);
-                if self.show {
-                    say!("{}", swarm::text(run.seed, self.only, self.nodes));
+            for run in runs? {
+                if self.only == Theme::Cuts {
+                    tallies.add(swarm::shape(run.seed, self.nodes), &run);
+                }
+                if run.violations.count > 0 {
+                    failed += 1;
+                    self.failure(&run);
                 }
             }
             Out::new().flush()?;
         }
-        say!("{} scenarios, {failed} failed", next - self.from);
+        tallies.print();
+        say!("{scenarios} scenarios, {failed} failed");
         Ok(if failed == 0 { Outcome::Well } else { Outcome::Broken })
+    }
+
+    /// Whether what this seed draws is asked for.
+    fn draws(&self, seed: u64) -> bool {
+        self.shape.is_none_or(|shape| swarm::shape(seed, self.nodes).0 == shape)
+    }
+
+    fn failure(&self, run: &Run) {
+        if self.table {
+            return;
+        }
+        say!("seed {} fails:", run.seed);
+        table::violations(run);
+        let nodes = self.nodes.map_or_else(String::new, |n| format!(" --nodes {n}"));
+        let name = self.only.word();
+        say!("  replay: heartsay-sim replay {name} --seed {}{nodes} --log", run.seed);
+        if self.show {
+            say!("{}", swarm::text(run.seed, self.only, self.nodes));
+        }
     }
 
     fn one(&self, seed: u64) -> anyhow::Result<Run> {
         let scenario = swarm::draw(seed, self.only, self.nodes)?;
         run::run_one(&scenario, seed, None).map_err(|error| anyhow!(error))
     }
+}
+
+/// What the runs of each shape and size came to.
+#[derive(Default)]
+struct Tallies(BTreeMap<(Shape, usize), Tally>);
+
+#[derive(Default)]
+struct Tally {
+    seeds: u64,
+    /// Seeds that broke some rule.
+    failed: u64,
+    /// Of each rule: seeds that broke it, and the first of them.
+    rules: BTreeMap<&'static str, (u64, u64)>,
+    /// Seconds to one roster, and changes that never came to one.
+    one: (Vec<f32>, u64),
+    /// Seconds for which rosters differed after the bound.
+    late: f32,
+    /// Seconds until a deaf or a mute member knew it, and those that never did.
+    known: (Vec<f32>, u64),
+    changes: u16,
+}
+
+impl Tallies {
+    fn add(&mut self, group: (Shape, usize), run: &Run) {
+        let tally = self.0.entry(group).or_default();
+        tally.seeds += 1;
+        tally.failed += u64::from(run.violations.count > 0);
+        for rule in run.violations.rules.keys() {
+            tally.rules.entry(rule).or_insert((0, run.seed)).0 += 1;
+        }
+        let rosters = &run.measures.rosters;
+        tally.one.0.extend(&rosters.one);
+        tally.one.1 += rosters.never;
+        tally.late = rosters.late.iter().copied().fold(tally.late, f32::max);
+        tally.known.0.extend(rosters.deaf.iter().chain(&rosters.mute));
+        tally.known.1 += rosters.deaf_unaware + rosters.mute_unaware;
+        tally.changes = rosters.status_changes.iter().copied().fold(tally.changes, u16::max);
+    }
+
+    /// A row for each shape and size; nothing where there is none.
+    fn print(&self) {
+        if self.0.is_empty() {
+            return;
+        }
+        say!(
+            "{:<11}{:>7}{:>7}{:>7}  {:^26}{:>11}  {:^20}{:>8}  broken: seeds (the first)",
+            "shape",
+            "nodes",
+            "seeds",
+            "failed",
+            "one roster: p99 max never",
+            "late: max",
+            "known: max never",
+            "changes"
+        );
+        for ((shape, nodes), tally) in &self.0 {
+            let (one, known) = (spread(&tally.one), spread(&tally.known));
+            let rules: Vec<String> = tally
+                .rules
+                .iter()
+                .map(|(rule, (seeds, first))| format!("{rule} {seeds} ({first})"))
+                .collect();
+            let line = format!(
+                "{:<11}{nodes:>7}{:>7}{:>7}  {:>9}{:>9}{:>8}{:>11}  {:>10}{:>10}{:>8}  {}",
+                shape.to_string(),
+                tally.seeds,
+                tally.failed,
+                table::number(one.p99),
+                table::number(one.max),
+                one.missing,
+                table::number(f64::from(tally.late)),
+                table::number(known.max),
+                known.missing,
+                tally.changes,
+                rules.join(", ")
+            );
+            say!("{}", line.trim_end());
+        }
+    }
+}
+
+fn spread((values, missing): &(Vec<f32>, u64)) -> Spread {
+    Spread::of(values.iter().copied().map(f64::from), *missing)
 }
