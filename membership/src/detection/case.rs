@@ -89,7 +89,7 @@ impl Detection {
         let witnesses = witnesses::of(roster, hash, core.config.witnesses);
         let testimony = Testimony::against(member, roster, core.config.witnesses);
         let began = marks.that_count().map(|a| a.began).min();
-        let patience = verdict::patience(core.config.acceptable_pause, self.suspect_share);
+        let patience = verdict::patience(core.config.acceptable_pause, self.doubtful_share());
         let probe = self.probes.get(&hash);
         let began = began.or(probe.map(|p| p.began)).unwrap_or(now);
         let silence = marks.of_silence().map(|a| a.basis).chain(marks.down).max();

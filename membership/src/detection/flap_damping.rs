@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use heartsay_detector::LinkRecord;
 
 use crate::Instant;
-use crate::detection::Detection;
+use crate::detection::{Detection, deaf};
 use crate::detection::verdict::SuspectShare;
 use crate::detection::witnesses;
 use crate::effect::Effect;
@@ -303,7 +303,7 @@ impl Detection {
 
     /// Once per round: counts the outcome of the last probe, probes again, testifies.
     pub fn review_link(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
-        let (impaired, busy) = (ctx.core.health.impaired(now), self.suspect_share != SuspectShare::Few);
+        let (impaired, busy) = (ctx.core.health.impaired(now), self.doubtful_share() != SuspectShare::Few);
         let kept = ctx.roster.get(subject).filter(|m| m.status != Status::Left);
         let Some(record) = self.damping.records.get_mut(&subject) else { return };
         let Some(member) = kept.filter(|m| m.tag() == record.tag) else {
@@ -328,6 +328,8 @@ impl Detection {
         let by_now = ctx.core.heartbeat_by(ctx.roster, member, now);
         let (to, silence) = (member.incarnation.address(), member.detector.silence(now));
         let present = member.is_present();
+        // A member with a majority in two-way contact is of use, whatever its links to some of its witnesses are like.
+        let is_of_use = self.backed && present && !deaf::says_lost(member);
         if !self.is_witness(ctx, subject) {
             return;
         }
@@ -335,7 +337,7 @@ impl Detection {
         if alive && (kept_out || record.is_worth_a_look()) && self.probe_budget.take(now, 1) {
             ctx.ping(now, subject, to, RequestKind::LinkProbe);
         }
-        if impaired || busy {
+        if impaired || busy || is_of_use {
             return;
         }
         let surprise = self.damping.surprise(&record);
@@ -361,7 +363,7 @@ impl Detection {
 
     fn find_unfit(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let Some(record) = self.damping.record(subject).cloned() else { return };
-        if self.suspect_share == SuspectShare::Few
+        if self.doubtful_share() == SuspectShare::Few
             && !ctx.core.health.impaired(now)
             && now >= ctx.core.recovering_until
             && self.is_witness(ctx, subject)
@@ -371,7 +373,7 @@ impl Detection {
     }
 
     /// Testifies to the other witnesses, when that is news or the basis has come near.
-    fn testify_of_link(
+    pub fn testify_of_link(
         &mut self,
         now: Instant,
         ctx: &mut Context<'_>,
@@ -438,6 +440,7 @@ impl Detection {
         let member = ctx.roster.get(subject)?;
         // No member acknowledges a quarantined one, so its penalty grows without notice.
         if member.is_present() {
+            let notice = Self::notice(ctx, member);
             let since = match self.damping.notices.get(&subject) {
                 Some((tag, since)) if *tag == member.tag() => *since,
                 _ if self.damping.notices.len() >= MOST => return None,
@@ -447,8 +450,8 @@ impl Detection {
                     now
                 }
             };
-            let noticed = now.since(since) >= ctx.core.config.acceptable_pause;
-            if !noticed || self.suspect_share != SuspectShare::Few || now < ctx.core.recovering_until {
+            let noticed = now.since(since) >= notice;
+            if !noticed || self.doubtful_share() != SuspectShare::Few || now < ctx.core.recovering_until {
                 return None;
             }
         }

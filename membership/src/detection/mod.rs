@@ -2,6 +2,7 @@
 //! count it as a member.
 
 pub mod case;
+pub mod deaf;
 pub mod extra_probes;
 pub mod flap_damping;
 pub mod indirect_probe;
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
 use crate::config::Config;
+use crate::detection::deaf::Deaf;
 use crate::transport::context::Context;
 use crate::transport::token_bucket::TokenBucket;
 use extra_probes::ExtraProbes;
@@ -45,8 +47,12 @@ pub struct Detection {
     pub judge_at: Instant,
     /// How much of the cluster looks silent at once.
     pub suspect_share: SuspectShare,
+    /// Whether a majority of the electorate is in two-way contact with us. Then the cause of many silences is not ours.
+    pub backed: bool,
     /// Until then unheard members are probed out of turn, because many were silent a moment ago.
     pub look_until: Instant,
+    /// Members that may not hear us.
+    pub deaf: Deaf,
     /// Whether the others count us as a member.
     pub footing: Footing,
 }
@@ -63,7 +69,9 @@ impl Detection {
             to_judge: BTreeSet::new(),
             judge_at: Instant::NEVER,
             suspect_share: SuspectShare::Few,
+            backed: false,
             look_until: now,
+            deaf: Deaf::default(),
             footing: Footing::new(now),
         }
     }
@@ -71,6 +79,13 @@ impl Detection {
     /// Whether we probe this member, so that a newer heartbeat ends a probe.
     pub fn is_probing(&self, subject: u64) -> bool {
         self.probes.contains_key(&subject)
+    }
+
+    /// How much of the cluster looks silent at once, as far as that is a reason to doubt ourselves. A verdict comes an
+    /// acceptable pause after the silence began at the earliest, and a proof of a majority is younger than that: it says
+    /// that we are on the side that may judge.
+    pub fn doubtful_share(&self) -> SuspectShare {
+        if self.backed { SuspectShare::Few } else { self.suspect_share }
     }
 
     /// When the next step of a probe is due.

@@ -96,6 +96,7 @@ impl Detection {
         self.footing.answered(now);
         let rtt = now.since(request.sent);
         let Some(subject) = request.subject else { return };
+        self.deaf.answered(subject);
         if matches!(
             request.kind,
             RequestKind::Exchange

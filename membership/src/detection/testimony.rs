@@ -162,7 +162,7 @@ impl Detection {
             Circumstances {
                 silence: now.since(began),
                 acceptable_pause: ctx.core.config.acceptable_pause,
-                suspect_share: self.suspect_share,
+                suspect_share: self.doubtful_share(),
                 recovering: now < ctx.core.recovering_until,
             },
         );

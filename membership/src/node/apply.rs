@@ -17,7 +17,7 @@ use crate::roster::claim::{Claim, heartbeat_limit, version_limit};
 use crate::roster::incarnation::Schedule;
 use crate::roster::member::Member;
 use crate::roster::standing::{Marks, Status};
-use crate::roster::state::KeyChange;
+use crate::roster::state::{KeyChange, QUORUM_KEY};
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::wire::{self, Detail};
 
@@ -190,6 +190,10 @@ impl Node {
             detection.close_refuted_probe(now, &mut ctx, subject);
         }
         if let Some(values) = updated {
+            if values.iter().any(|change| change.key == QUORUM_KEY) {
+                let (detection, mut ctx) = self.detection();
+                detection.ask_whether_it_hears(now, &mut ctx, subject);
+            }
             self.context().report_update(subject, values, "its state changed");
             if pass_on {
                 self.gossip.broadcast.news(now, subject, true);

@@ -16,7 +16,7 @@ struct Timer {
 }
 
 /// All timers. Those that are due at the same moment run in this order.
-const TIMERS: [Timer; 18] = [
+const TIMERS: [Timer; 19] = [
     Timer { name: "round", due: |node| node.gossip.next_round, run: Node::round },
     Timer {
         name: "eager exchange",
@@ -29,6 +29,11 @@ const TIMERS: [Timer; 18] = [
         name: "extra probes",
         due: |node| node.detection.extra_probes.next(),
         run: |node, now| node.in_detection(now, Detection::step_extra_probes),
+    },
+    Timer {
+        name: "deaf",
+        due: |node| node.detection.deaf.next(),
+        run: |node, now| node.in_detection(now, Detection::step_deaf),
     },
     Timer {
         name: "testimony",
@@ -80,6 +85,7 @@ const TIMERS: [Timer; 18] = [
 impl Node {
     /// Runs the timers that are due.
     pub(super) fn on_timeout(&mut self, now: Instant) {
+        self.detection.backed = self.quorum.is_proven(now);
         for timer in &TIMERS {
             if now >= (timer.due)(self) {
                 tracing::trace!(at = ?now, timer = timer.name);
@@ -114,6 +120,7 @@ impl Node {
         self.look_at_silence(now);
         self.review_links(now);
         self.in_detection(now, Detection::review_own_membership);
+        self.in_detection(now, Detection::look_for_deaf);
         self.quorum.recount_at = now;
         self.in_gossip(now, Gossip::tidy);
     }

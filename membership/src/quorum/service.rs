@@ -258,6 +258,12 @@ impl QuorumService {
         gossip::Lease { electorate: lease.electorate, ..gossip::Lease::default() }
     }
 
+    /// Whether there is a good proof that our side has the majority, settled or not.
+    #[must_use]
+    pub fn is_proven(&self, now: Instant) -> bool {
+        self.voting.majority.until().is_some_and(|until| until > now)
+    }
+
     /// Whether our side has the majority. Exact at this moment: a proof that has run out since the last call no longer
     /// counts.
     #[must_use]

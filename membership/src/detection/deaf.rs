@@ -1,0 +1,140 @@
+//! Members that do not hear: their heartbeats arrive, and they answer nothing.
+//!
+//! Picture: a speaker whose earpiece is dead. The audience hears him say that he hears nothing.
+//!
+//! Rule: a member that hears no other loses quorum when its lease runs out, and says so in its record, which the others
+//! hear. While a majority hears us and we are its witness, we ask it directly. If it answers nothing, we find it unfit
+//! ([`crate::detection::flap_damping`]), so that the verdict comes an acceptable pause after the first question, as a
+//! verdict by silence does: it may have regained quorum since it spoke. It stays out while it answers nothing, and for a
+//! few beats after.
+//!
+//! Without an electorate no member says that it lost quorum. Then a bad link takes longer to be found.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use crate::Instant;
+use crate::detection::Detection;
+use crate::identity::Heartbeat;
+use crate::roster::member::Member;
+use crate::roster::standing::Evidence;
+use crate::roster::state::QUORUM_KEY;
+use crate::transport::context::Context;
+use crate::transport::requests::RequestKind;
+
+/// The members that we ask whether they hear us.
+#[derive(Debug, Default)]
+pub struct Deaf {
+    asked: BTreeMap<u64, Inquiry>,
+}
+
+/// Our questions to one incarnation of a member.
+#[derive(Clone, Copy, Debug)]
+struct Inquiry {
+    tag: u64,
+    /// When the first question left that it has not answered.
+    since: Instant,
+    questions: u32,
+    next: Instant,
+}
+
+impl Deaf {
+    /// When the next question is due.
+    pub fn next(&self) -> Instant {
+        self.asked.values().map(|inquiry| inquiry.next).min().unwrap_or(Instant::NEVER)
+    }
+
+    /// The member hears us.
+    pub fn answered(&mut self, subject: u64) {
+        self.asked.remove(&subject);
+    }
+}
+
+/// Whether the member says itself that it has lost quorum.
+pub fn says_lost(member: &Member) -> bool {
+    member.state.get(QUORUM_KEY).is_some_and(|value| value == LOST)
+}
+
+impl Detection {
+    /// Once per round: members that say that they lost quorum are asked whether they hear us.
+    pub fn look_for_deaf(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        if !self.backed {
+            self.deaf.asked.clear();
+            return;
+        }
+        let me = ctx.core.me;
+        let lost: Vec<u64> = ctx
+            .roster
+            .iter()
+            .filter(|m| m.is_present() && m.hash() != me && says_lost(m))
+            .map(Member::hash)
+            .take(MOST)
+            .collect();
+        for subject in lost {
+            self.ask_whether_it_hears(now, ctx, subject);
+        }
+    }
+
+    /// The member says that it lost quorum.
+    pub fn ask_whether_it_hears(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        let Some(member) = ctx.roster.get(subject).filter(|m| says_lost(m)) else { return };
+        let inquiry = Inquiry { tag: member.tag(), since: now, questions: 0, next: now };
+        let known = self.deaf.asked.get(&subject).is_some_and(|known| known.tag == inquiry.tag);
+        if !known && self.backed && self.deaf.asked.len() < MOST && self.is_witness(ctx, subject) {
+            self.deaf.asked.insert(subject, inquiry);
+        }
+    }
+
+    /// Asks those whose next question is due, and finds those unfit that have answered none.
+    pub fn step_deaf(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        let due: Vec<u64> =
+            self.deaf.asked.iter().filter(|(_, i)| i.next <= now).map(|(subject, _)| *subject).collect();
+        for subject in due {
+            self.ask_the_deaf(now, ctx, subject);
+        }
+    }
+
+    fn ask_the_deaf(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        let backed = self.backed && self.is_witness(ctx, subject);
+        let Some(inquiry) = self.deaf.asked.get_mut(&subject) else { return };
+        let member = ctx.roster.get(subject).filter(|m| m.tag() == inquiry.tag && says_lost(m));
+        let Some(member) = member.filter(|m| backed && (m.is_present() || m.marks().is_kept_out())) else {
+            self.deaf.asked.remove(&subject);
+            return;
+        };
+        let pause = ctx.core.config.acceptable_pause;
+        inquiry.questions = inquiry.questions.saturating_add(1);
+        let found =
+            inquiry.questions > QUESTIONS && now.since(inquiry.since) >= pause - pause / OF_THE_LOST;
+        inquiry.next = now + if found { pause / SLOWLY } else { pause / OFTEN };
+        let to = member.incarnation.address();
+        if self.probe_budget.take(now, 1) {
+            ctx.ping(now, subject, to, RequestKind::Lease);
+        }
+        if found && !ctx.core.health.impaired(now) && now >= ctx.core.recovering_until {
+            self.testify_of_link(now, ctx, subject, Evidence::Unfit, PENALTY);
+        }
+    }
+
+    /// How long a member has notice before it is put out as unfit.
+    pub fn notice(ctx: &Context<'_>, member: &Member) -> Duration {
+        let pause = ctx.core.config.acceptable_pause;
+        if says_lost(member) { pause / OF_THE_LOST } else { pause }
+    }
+}
+
+const LOST: &[u8] = b"lost";
+/// Questions without an answer after which a member is deaf. Where a fifth of all datagrams are lost, each question or
+/// its answer is lost in one case of three, and all five in one of 160; and the member has lost quorum besides.
+const QUESTIONS: u32 = 5;
+/// Acceptable pause by the time between two questions: 250 ms with the shipped settings.
+const OFTEN: u32 = 8;
+/// The same for a member that was found deaf.
+const SLOWLY: u32 = 4;
+/// Acceptable pause by the notice of a member that has lost quorum by its own word. The notice is part of the pause after
+/// the first question.
+const OF_THE_LOST: u32 = 4;
+/// Beats of good behaviour that are asked for. The others learn of the last testimony while they pass.
+const PENALTY: Heartbeat = 4;
+/// Members that are asked at a time.
+const MOST: usize = 256;
