@@ -63,3 +63,24 @@ fn loss_that_takes_quorum_from_healthy_members_is_seen() {
     near(summary.quorum_without_share, summary.quorum_without / summary.quorum_healthy, 1e-9);
     assert!(summary.quorum_without >= 0.9 * gaps.mean * gaps.count as f64, "gaps are time without");
 }
+
+#[test]
+fn a_cut_that_ends_in_one_roster_is_timed_and_a_mute_and_a_deaf_member_know_it() {
+    let cut = |sides: &str| {
+        format!(
+            "{ALL}[[fault]]\nwhat = 'partition'\nat = '30s'\nfor = '20s'\nsides = {sides}\none-way = true\n[check]\nliveness = false\n"
+        )
+    };
+    let mute = five(&cut("[['n1'], '80%']"), &[1, 2]);
+    let one = &mute.one_roster;
+    assert_eq!((one.count, one.missing, mute.changes_unheld), (4, 0, 0), "two cuts and two heals");
+    assert!(one.min < 0.2 && one.max > 2.0 && one.max < 3.5, "{one:?}");
+    assert_eq!((mute.mute_knows.count, mute.deaf_knows.count), (2, 0));
+    assert!(mute.mute_knows.max < 1.44, "{:?}: it says so as it loses quorum", mute.mute_knows);
+    let changes = &mute.status_changes;
+    assert_eq!((changes.count, changes.max), (4, 1.0), "down at the cut, in at the heal, twice");
+    let deaf = five(&cut("['80%', ['n1']]"), &[1, 2]);
+    assert_eq!((deaf.mute_knows.count, deaf.deaf_knows.count), (0, 2));
+    let none = five(&cut("[['n0', 'n1', 'n2'], ['n3', 'n4']]").replace(ALL, ""), &[1]);
+    assert_eq!((none.one_roster.count, none.status_changes.count), (0, 0), "only with an electorate");
+}

@@ -49,13 +49,15 @@ fn shortened(name: &str) -> Scenario {
 }
 
 #[test]
-fn every_shipped_scenario_is_read_and_runs_without_breaking_a_rule() {
+fn every_shipped_scenario_is_read_and_breaks_no_rule_but_those_that_it_names_as_unmet() {
     for name in shipped() {
         let scenario = shortened(name);
         let report = run(&scenario, &[1], &[], &|| {}).expect("runs");
         assert_eq!(report.scenario, name, "a scenario is called as its file");
         assert!(report.summary.formation.count > 0, "{name}: no member ever saw another");
-        assert!(report.sound(), "{name}: {:?}", report.runs[0].violations);
+        let unmet = scenario.unmet.unwrap_or_default();
+        let violations = &report.runs[0].violations;
+        assert!(violations.rules.keys().all(|rule| unmet.contains(rule)), "{name}: {violations:?}");
     }
 }
 

@@ -113,6 +113,8 @@ struct Tally {
     rules: BTreeMap<&'static str, (u64, u64)>,
     /// Seconds to one roster, and changes that never came to one.
     one: (Vec<f32>, u64),
+    /// Changes of the network after which no member held quorum in the end.
+    unheld: u64,
     /// Seconds for which rosters differed after the bound.
     late: f32,
     /// Seconds until a deaf or a mute member knew it, and those that never did.
@@ -131,6 +133,7 @@ impl Tallies {
         let rosters = &run.measures.rosters;
         tally.one.0.extend(&rosters.one);
         tally.one.1 += rosters.never;
+        tally.unheld += rosters.unheld;
         tally.late = rosters.late.iter().copied().fold(tally.late, f32::max);
         tally.known.0.extend(rosters.deaf.iter().chain(&rosters.mute));
         tally.known.1 += rosters.deaf_unaware + rosters.mute_unaware;
@@ -143,12 +146,13 @@ impl Tallies {
             return;
         }
         say!(
-            "{:<11}{:>7}{:>7}{:>7}  {:^26}{:>11}  {:^20}{:>8}  broken: seeds (the first)",
+            "{:<11}{:>7}{:>7}{:>7}  {:^26}{:>8}{:>11}  {:^20}{:>8}  broken: seeds (the first)",
             "shape",
             "nodes",
             "seeds",
             "failed",
             "one roster: p99 max never",
+            "unheld",
             "late: max",
             "known: max never",
             "changes"
@@ -161,13 +165,14 @@ impl Tallies {
                 .map(|(rule, (seeds, first))| format!("{rule} {seeds} ({first})"))
                 .collect();
             let line = format!(
-                "{:<11}{nodes:>7}{:>7}{:>7}  {:>9}{:>9}{:>8}{:>11}  {:>10}{:>10}{:>8}  {}",
+                "{:<11}{nodes:>7}{:>7}{:>7}  {:>9}{:>9}{:>8}{:>8}{:>11}  {:>10}{:>10}{:>8}  {}",
                 shape.to_string(),
                 tally.seeds,
                 tally.failed,
                 table::number(one.p99),
                 table::number(one.max),
                 one.missing,
+                tally.unheld,
                 table::number(f64::from(tally.late)),
                 table::number(known.max),
                 known.missing,

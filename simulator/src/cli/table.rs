@@ -120,6 +120,9 @@ fn summary(s: &Summary) {
             number(s.quorum_without_share * 100.0)
         );
     }
+    if s.changes_unheld > 0 {
+        say!("no member held quorum in the end after {} of the changes of the network", s.changes_unheld);
+    }
     say!(
         "view divergence {} member-seconds; {} distinct view sizes while forming; {} datagrams/s and member; peak {} bytes/s, of a seed {}; largest table {}",
         number(s.divergence),

@@ -9,6 +9,8 @@ pub struct RosterFigures {
     pub one: Vec<f32>,
     /// Changes after which the rosters still differed when something else changed, or at the end.
     pub never: u64,
+    /// Of the changes in `one` and `never`: those after which no member held quorum in the end, so that none could differ.
+    pub unheld: u64,
     /// How long rosters differed each time, where they did so later after a change than `check.one-cut-within`.
     pub late: Vec<f32>,
     /// From the moment at which a member that holds quorum hears no other, though it is heard, until it knows: it has lost

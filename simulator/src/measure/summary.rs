@@ -94,6 +94,8 @@ pub struct Summary {
     pub quorum_to_regain: Spread,
     /// See [`RosterFigures::one`]; missing: [`RosterFigures::never`].
     pub one_roster: Spread,
+    /// See [`RosterFigures::unheld`].
+    pub changes_unheld: u64,
     /// See [`RosterFigures::late`].
     pub late_splits: Spread,
     /// See [`RosterFigures::deaf`]; missing: [`RosterFigures::deaf_unaware`].
@@ -204,6 +206,7 @@ impl Summary {
             quorum_to_lose: pool.times(|m| &m.quorum.to_lose, pool.sum(|m| m.quorum.never_lost)),
             quorum_to_regain: pool.times(|m| &m.quorum.to_regain, pool.sum(|m| m.quorum.never_regained)),
             one_roster: pool.times(|m| &m.rosters.one, pool.sum(|m| m.rosters.never)),
+            changes_unheld: pool.sum(|m| m.rosters.unheld),
             late_splits: pool.times(|m| &m.rosters.late, 0),
             deaf_knows: pool.times(|m| &m.rosters.deaf, pool.sum(|m| m.rosters.deaf_unaware)),
             mute_knows: pool.times(|m| &m.rosters.mute, pool.sum(|m| m.rosters.mute_unaware)),

@@ -197,6 +197,7 @@ impl RosterMeter {
     fn close(&mut self, now: Instant) {
         let (figures, change) = (&mut self.figures, &self.change);
         if change.counts && now.since(change.at) >= self.within {
+            figures.unheld += u64::from(!self.tracks.iter().any(|track| track.held));
             if change.split {
                 figures.never += 1;
             } else {
@@ -253,6 +254,7 @@ mod tests {
         meter.compared(at(51_000), true);
         meter.changed(at(60_000));
         meter.changed(at(61_000));
+        (0..3).for_each(|member| meter.says(at(62_000), member, false));
         meter.compared(at(62_500), false);
         let figures = meter.finish(at(90_000));
         assert_eq!(
@@ -260,7 +262,7 @@ mod tests {
             [3.25, 1.5],
             "the start comes before any quorum, and one second is too short"
         );
-        assert_eq!(figures.never, 1);
+        assert_eq!((figures.never, figures.unheld), (1, 1));
         assert_eq!(figures.late, [9.0], "only that which never ended lasted beyond the bound");
     }
 
