@@ -68,7 +68,7 @@ pub mod packet {
 /// What the sender can prove about its majority. In an answer the receiver counts
 /// the age from when its question left, so that a proof never grows younger. In the
 /// ping of a wave it counts from the answer that is named here.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Lease {
     /// Mark of the electorate that the sender was told. Votes of members told
     /// otherwise do not count. With last-agreed, a second mark says that the sender
@@ -94,6 +94,11 @@ pub struct Lease {
     /// Milliseconds since that answer arrived, rounded down, plus 1.
     #[prost(uint32, tag = "6")]
     pub answered_ms: u32,
+    /// Where the electorate counts by zones, `present` is the zones with a majority,
+    /// and these are the votes in two-way contact of each zone, by name of zone. For
+    /// people only.
+    #[prost(uint32, repeated, tag = "7")]
+    pub zones: ::prost::alloc::vec::Vec<u32>,
 }
 /// "Pass this wave on to one group, and tell me how many votes have answered."
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -113,7 +118,7 @@ pub struct Lead {
 }
 /// The votes of a group that have answered a wave, the leader's own among them. Not
 /// answered.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Tally {
     /// As in the request.
     #[prost(fixed32, tag = "1")]
@@ -122,6 +127,12 @@ pub struct Tally {
     pub group: u32,
     #[prost(uint32, tag = "3")]
     pub votes: u32,
+    /// Where the electorate counts by zones: the votes of each zone, by name of zone.
+    #[prost(uint32, repeated, tag = "4")]
+    pub zones: ::prost::alloc::vec::Vec<u32>,
+    /// Whether the member that decides a tie is among those that have answered.
+    #[prost(bool, tag = "5")]
+    pub tie: bool,
 }
 /// One step of a reconciliation. Step 1 (syn) opens, step 2 (ack) answers,
 /// further steps settle what differs: an unequal page is answered by its

@@ -96,14 +96,31 @@ fn questions_about_silences_and_their_answers_keep_their_bytes() {
 
 #[test]
 fn waves_and_the_votes_that_answer_them_keep_their_bytes() {
-    let lease =
-        Lease { electorate: 0xA1B2_C3D4, age_ms: 601, present: 80, wave: 1, answered: 33, answered_ms: 599 };
+    let lease = Lease {
+        electorate: 0xA1B2_C3D4,
+        age_ms: 601,
+        present: 80,
+        wave: 1,
+        answered: 33,
+        answered_ms: 599,
+        zones: Vec::new(),
+    };
     let lead = Lead { number: 0xFFFF_FFFF, group: 10, groups: 11, relay: u64::MAX };
     let ping = Ping { subject: 42, lead: Some(lead), ..Ping::default() };
-    let packet = Packet { lease: Some(lease), body: Some(packet::Body::Ping(ping)), ..start() };
+    let packet = Packet { lease: Some(lease.clone()), body: Some(packet::Body::Ping(ping)), ..start() };
     golden("ping-wave", &packet, &Keyring::empty());
-    let tally = Tally { number: 0xFFFF_FFFF, group: 10, votes: 7 };
-    golden("tally", &Packet { body: Some(packet::Body::Tally(tally)), ..start() }, &Keyring::empty());
+    let tally = Tally { number: 0xFFFF_FFFF, group: 10, votes: 7, ..Tally::default() };
+    let packet = Packet { body: Some(packet::Body::Tally(tally.clone())), ..start() };
+    golden("tally", &packet, &Keyring::empty());
+    let by_zones = Lease { present: 2, zones: vec![5, 300, 0], ..lease };
+    let packet = Packet {
+        lease: Some(by_zones),
+        body: Some(packet::Body::Ping(Ping { subject: 42, ..Ping::default() })),
+        ..start()
+    };
+    golden("ping-wave-zones", &packet, &Keyring::empty());
+    let tally = Tally { zones: vec![2, 5, 0], tie: true, ..tally };
+    golden("tally-zones", &Packet { body: Some(packet::Body::Tally(tally)), ..start() }, &Keyring::empty());
 }
 
 #[test]

@@ -12,14 +12,15 @@ use proptest::prelude::*;
 
 pub fn any_packet() -> impl Strategy<Value = Packet> {
     let fixed = (any::<u64>(), number(), any::<u32>(), any::<u64>(), any::<u32>());
-    let lease = any::<((u32, u32, u32), (u32, u32, u32))>().prop_map(
-        |((electorate, age_ms, present), (wave, answered, answered_ms))| Lease {
+    let lease = (any::<((u32, u32, u32), (u32, u32, u32))>(), vec(any::<u32>(), 0..4)).prop_map(
+        |(((electorate, age_ms, present), (wave, answered, answered_ms)), zones)| Lease {
             electorate,
             age_ms,
             present,
             wave,
             answered,
             answered_ms,
+            zones,
         },
     );
     let lease = proptest::option::of(lease);
@@ -60,11 +61,11 @@ fn any_content() -> impl Strategy<Value = packet::Body> {
             .prop_map(|(subject, ip, port)| packet::Body::ProbeRequest(ProbeRequest { subject, ip, port })),
         ids.prop_map(|(subject, _, outcome)| packet::Body::ProbeReport(ProbeReport { subject, outcome })),
         ids.prop_map(|(_, _, reason)| packet::Body::Refusal(Refusal { reason })),
-        any::<(u32, u32, u32)>().prop_map(|(number, group, votes)| packet::Body::Tally(Tally {
-            number,
-            group,
-            votes
-        })),
+        (any::<(u32, u32, u32, bool)>(), vec(any::<u32>(), 0..4)).prop_map(
+            |((number, group, votes, tie), zones)| {
+                packet::Body::Tally(Tally { number, group, votes, zones, tie })
+            }
+        ),
         any::<(u64, bool)>().prop_map(|(began, answer)| packet::Body::Twin(Twin { began, answer })),
     ]
 }
