@@ -160,7 +160,9 @@ pub use identity::{
 pub use io::{Command, Event, Input, MemberEvent, MemberEventKind, Output, Rejected, Transmit};
 pub use node::{AccuserView, IdentityError, MemberSummary, MemberView, Node};
 pub use quorum::otherwise::Stated;
-pub use quorum::{AgreedRoster, Electorate, ElectorateError, FenceError, Quorum, QuorumStatus, TAG};
+pub use quorum::{
+    AgreedRoster, Electorate, ElectorateError, FenceError, MOST_ZONES, Quorum, QuorumStatus, TAG, ZoneVotes,
+};
 pub use roster::Census;
 pub use roster::claim::FARTHEST_START_MS;
 pub use roster::interner::Interner;

@@ -233,6 +233,8 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
                     number: u.arbitrary()?,
                     group: u.int_in_range(0..=4)?,
                     votes: u.arbitrary()?,
+                    zones: u.arbitrary()?,
+                    tie: u.arbitrary()?,
                 }),
                 _ => Content::Twin(Twin { began: number(u)?, answer: u.arbitrary()? }),
             })
@@ -252,6 +254,7 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
                 wave: u.int_in_range(0..=9)?,
                 answered: u.int_in_range(0..=9)?,
                 answered_ms: u.arbitrary()?,
+                zones: u.arbitrary()?,
             }),
             false => None,
         },

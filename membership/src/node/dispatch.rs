@@ -190,7 +190,7 @@ impl Node {
         let acknowledged = extras.lease.is_some();
         indirect_probe::answer_ping(now, &mut self.context(), from, seq, ping, silences, extras);
         if let (Some(said), Some(sender), true) = (wave, sender, acknowledged) {
-            self.hear_wave(now, sender, seq, said, ping.lead);
+            self.hear_wave(now, sender, seq, &said, ping.lead);
         }
     }
 

@@ -166,7 +166,7 @@ impl Node {
         now: Instant,
         sender: u64,
         number: u32,
-        said: gossip::Lease,
+        said: &gossip::Lease,
         lead: Option<gossip::Lead>,
     ) {
         // Neither a proof nor the right to have a wave passed on comes from a member that does not count.

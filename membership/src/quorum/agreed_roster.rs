@@ -270,7 +270,7 @@ impl RosterTracker {
             // A newcomer that not all members have added yet could make a half here, while the others see a majority.
             tie: lowest.filter(|_| self.lasted == Maturity::Calm && votes.is_multiple_of(2)),
             electors: self.names.keys().map(|hash| (*hash, 1)).collect(),
-            fault: None,
+            ..Ballot::default()
         }
     }
 

@@ -11,7 +11,7 @@ use crate::Instant;
 use crate::quorum::lease::Proof;
 use crate::quorum::service::Voting;
 use crate::quorum::waves::{self, AT_WORK, RELAYS};
-use crate::quorum::{Context, Effect, Question, QuorumService, RetryPolicy};
+use crate::quorum::{Context, Count, Effect, Question, QuorumService, RetryPolicy};
 use crate::roster::fingerprint;
 use crate::roster::member::Member;
 use crate::roster::standing::Status;
@@ -91,8 +91,9 @@ impl QuorumService {
             return due;
         }
         let lease = &self.voting.lease;
-        let (mut votes, mut late, mut candidates) = (self.voting.ballot.of(ctx.core.me), false, Vec::new());
-        for (elector, weight) in self.voting.ballot.electors.iter().copied() {
+        let ballot = &self.voting.ballot;
+        let (mut votes, mut late, mut candidates) = (ballot.count([ctx.core.me]), false, Vec::new());
+        for (elector, _) in ballot.electors.iter().copied() {
             if !self.is_to_be_asked(ctx, elector) {
                 continue;
             }
@@ -100,21 +101,21 @@ impl QuorumService {
             // An answer is fresh as long as a proof by it would last until the others are asked again.
             let answered = lease.answered_at(elector).unwrap_or(Instant::EPOCH);
             if ctx.now.since(answered) < length / 4 || waits && self.ask_at(ctx, elector) > ctx.now {
-                votes += weight;
+                ballot.add(&mut votes, elector);
             } else {
                 late |= waits && ctx.now.since(answered) < length * 2;
-                candidates.push((waits, answered, elector, weight));
+                candidates.push((waits, answered, elector));
             }
         }
         // Those that answered first, the one that was asked longest ago before the others: so all of them are asked in turn.
         candidates.sort_unstable();
         let mut next = ctx.now + self.pause(ctx, None);
-        for (waits, _, elector, weight) in candidates {
-            let is_enough = votes >= self.voting.ballot.needed && !late;
+        for (waits, _, elector) in candidates {
+            let is_enough = self.voting.ballot.is_majority(&votes) && !late;
             if is_enough || waits && self.ask_at(ctx, elector) > ctx.now {
                 continue;
             }
-            votes += weight;
+            self.voting.ballot.add(&mut votes, elector);
             self.ask(ctx, elector);
             next = next.min(self.ask_at(ctx, elector));
         }
@@ -226,12 +227,14 @@ impl QuorumService {
     fn tell_the_relay(&mut self, ctx: &Context<'_>, wave: &mut waves::Wave) -> Instant {
         let Some((relay, group)) = wave.under else { return Instant::NEVER };
         let (lease, ballot) = (&self.voting.lease, &self.voting.ballot);
-        let votes = wave.votes(ctx.core.me, lease, ballot);
+        let count = wave.votes(ctx.core.me, lease, ballot);
+        let votes = count.votes;
         let hold = ctx.core.config.lease() / 14;
         let at = wave.tells_at(lease, votes, hold);
         if at <= ctx.now && ballot.fault.is_none() {
             wave.told = Some(votes);
-            let tally = gossip::Tally { number: wave.number, group, votes };
+            let Count { votes, tie, zones } = count;
+            let tally = gossip::Tally { number: wave.number, group, votes, zones, tie };
             self.effects.push(Effect::Tell { relay, tally });
         }
         let lease = &self.voting.lease;
@@ -250,7 +253,7 @@ impl QuorumService {
         ctx: &Context<'_>,
         sender: u64,
         number: u32,
-        said: gossip::Lease,
+        said: &gossip::Lease,
         lead: Option<gossip::Lead>,
     ) {
         let Some(rank) = said.wave.checked_sub(1).filter(|_| self.voting.electorate().is_some()) else {
@@ -277,7 +280,7 @@ impl QuorumService {
         self.judge(ctx);
     }
 
-    fn borrow_from_a_wave(&mut self, ctx: &Context<'_>, sender: u64, number: u32, said: gossip::Lease) {
+    fn borrow_from_a_wave(&mut self, ctx: &Context<'_>, sender: u64, number: u32, said: &gossip::Lease) {
         let ms = |plus_one: u32| plus_one.checked_sub(1).map(|ms| Duration::from_millis(ms.into()));
         let (Some(age), Some(since)) = (ms(said.age_ms), ms(said.answered_ms)) else { return };
         let Some(answered) = self.voting.waves.answered_at(sender, number.wrapping_sub(said.answered)) else {
@@ -287,6 +290,9 @@ impl QuorumService {
             waves::borrowed_in_a_wave(answered, since, age).filter(|_| self.lends(ctx, sender))
         {
             self.voting.lease.take(Proof { as_of, present: said.present });
+            if !said.zones.is_empty() {
+                self.voting.sight.hear(ctx.now, ctx.core.config.lease(), said.zones.clone());
+            }
         }
     }
 
@@ -305,8 +311,9 @@ impl QuorumService {
             tally,
             (&voting.lease, &voting.ballot),
         );
-        if let Some(proof) = heard {
+        if let Some((proof, zones)) = heard {
             self.voting.lease.take(proof);
+            self.voting.sight.tally(ctx.now, zones);
             self.follow_up(ctx);
             self.judge(ctx);
         }
@@ -331,7 +338,10 @@ impl QuorumService {
             .ballot
             .electors
             .iter()
-            .filter_map(|(hash, _)| ctx.roster.get(*hash))
+            .map(|(hash, _)| *hash)
+            // Where more votes are known than stated, a newcomer must be able to ask although it counts no elector yet.
+            .chain(self.voting.ballot.waiting.iter().copied())
+            .filter_map(|hash| ctx.roster.get(hash))
             .filter(|m| m.is_present())
             .map(|m| (self.is_of_no_help(ctx, m), fingerprint::of_pair(DRAW, m.hash()), m.hash()))
             .collect();

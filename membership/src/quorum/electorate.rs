@@ -12,20 +12,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use siphasher::sip::SipHasher13;
 
+use crate::Instant;
 use crate::identity::{HostId, Name, NameError};
-use crate::quorum::RosterTracker;
+use crate::quorum::places::{Candidate, Places};
+use crate::quorum::{Ballot, RosterTracker, ZoneBallot};
 use crate::roster::Roster;
 use crate::roster::fingerprint;
-use crate::roster::member::Member;
+use crate::roster::member::{Member, ZONE};
 use crate::roster::standing::Status;
 
 /// The members that vote. It must be the same on all members; answers from a member with a different electorate do not
 /// count.
 ///
-/// As text: `5`, `role=voter:3`, `7*weight`, `role=voter:7*weight`, `a,b,c:2`, `last-agreed` or `last-agreed:5`.
+/// As text: `5`, `role=voter:3`, `7*weight`, `role=voter:7*weight`, `4+tie=a`, `a,b,c:2`, `zones:east=5,west=5,north=3`,
+/// `role=voter:zones:east=3,west=3+tie=east`, `last-agreed` or `last-agreed:5`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Electorate {
-    /// This many votes, whichever members have them. The votes that run at one time must stay below twice the majority.
+    /// This many votes, whichever members have them. If more are known, those that were first count.
     Expected {
         /// The number of all votes.
         votes: u32,
@@ -33,9 +36,21 @@ pub enum Electorate {
         tag: Option<(String, String)>,
         /// The tag that holds a member's number of votes; `None`: one vote each.
         weight: Option<String>,
+        /// Of an even number of votes: the member with which half of them is a majority.
+        tie: Option<Name>,
     },
     /// These members, each with its votes.
     Voters(BTreeMap<Name, u32>),
+    /// This many votes in each zone, whichever members have them, one vote each. A majority is more than half of the
+    /// zones, and in each of these more than half of its votes. A member says its zone in its state (key `zone`).
+    Zones {
+        /// By the name of the zone; at most [`MOST_ZONES`].
+        zones: BTreeMap<String, u32>,
+        /// Only members whose tag has this value vote.
+        tag: Option<(String, String)>,
+        /// Of an even number of zones: the one with which half of them is a majority.
+        tie: Option<String>,
+    },
     /// The roster that was last agreed on, one vote each. It grows by members that stay, and shrinks by good-byes and
     /// by verdicts made with quorum. Half of it with the lowest name is a majority. Promises less than the others
     /// (docs/quorum.md).
@@ -49,20 +64,22 @@ impl Electorate {
     /// `votes` votes, whichever members have them.
     #[must_use]
     pub fn expected(votes: u32) -> Self {
-        Self::Expected { votes, tag: None, weight: None }
+        Self::Expected { votes, tag: None, weight: None, tie: None }
     }
 
-    /// The number of votes as stated; `None`: as many as the agreed roster has members.
+    /// The number of votes as stated; by zones, of zones. `None`: as many as the agreed roster has members.
     #[must_use]
     pub fn votes(&self) -> Option<u32> {
         match self {
             Self::Expected { votes, .. } => Some(*votes),
             Self::Voters(voters) => Some(voters.values().fold(0, |sum, votes| sum.saturating_add(*votes))),
+            Self::Zones { zones, .. } => Some(u32::try_from(zones.len()).unwrap_or(u32::MAX)),
             Self::LastAgreed { .. } => None,
         }
     }
 
-    /// Votes that make a majority: two sets of this many always share a voter. `None`: depends on the agreed roster.
+    /// Votes, or zones, that make a majority: two sets of this many always share a voter. With the member or the zone
+    /// that decides a tie, half is enough. `None`: depends on the agreed roster.
     #[must_use]
     pub fn needed(&self) -> Option<u32> {
         self.votes().map(majority)
@@ -71,14 +88,26 @@ impl Electorate {
     /// What an operator should know about this choice.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
-        match self.votes() {
-            None => Some(WEAKER.to_owned()),
-            Some(votes) => votes.is_multiple_of(2).then(|| {
-                format!(
-                    "{votes} votes can split evenly, and then nobody holds quorum; {} survive as many losses",
-                    votes - 1
-                )
-            }),
+        match self {
+            Self::LastAgreed { .. } => Some(WEAKER.to_owned()),
+            Self::Expected { tie: Some(_), .. } => None,
+            Self::Zones { zones, tie, .. } => {
+                let even = zones.len().is_multiple_of(2) && tie.is_none();
+                even.then(|| ZONES_TIE.to_owned()).or_else(|| {
+                    let zone = zones.iter().find(|(_, votes)| votes.is_multiple_of(2));
+                    zone.map(|(zone, votes)| {
+                        format!("the {votes} votes of zone {zone} survive as many losses as {}", votes - 1)
+                    })
+                })
+            }
+            Self::Expected { .. } | Self::Voters(_) => {
+                self.votes().filter(|votes| votes.is_multiple_of(2)).map(|votes| {
+                    format!(
+                        "{votes} votes can split evenly, and then nobody holds quorum; {} survive as many losses",
+                        votes - 1
+                    )
+                })
+            }
         }
     }
 
@@ -88,6 +117,9 @@ impl Electorate {
             Self::Expected { weight: Some(_), .. } | Self::LastAgreed { .. } => 1,
             Self::Expected { votes, .. } => usize::try_from(*votes).unwrap_or(usize::MAX),
             Self::Voters(voters) => voters.len(),
+            Self::Zones { zones, .. } => zones
+                .values()
+                .fold(0, |sum, votes| sum.saturating_add(usize::try_from(*votes).unwrap_or(usize::MAX))),
         }
     }
 
@@ -95,7 +127,7 @@ impl Electorate {
     pub(crate) fn follows(&self) -> Option<u32> {
         match self {
             Self::LastAgreed { first } => Some(*first),
-            Self::Expected { .. } | Self::Voters(_) => None,
+            Self::Expected { .. } | Self::Voters(_) | Self::Zones { .. } => None,
         }
     }
 
@@ -111,6 +143,7 @@ impl Electorate {
             Self::Expected { .. } => 0,
             Self::Voters(_) => 1,
             Self::LastAgreed { .. } => 2,
+            Self::Zones { .. } => 3,
         });
         hasher.write(self.to_string().as_bytes());
         hasher.write(more);
@@ -123,28 +156,31 @@ impl Electorate {
         self.follows().map_or(0, |_| self.hash(b"struck off"))
     }
 
-    /// The electors in `roster`, and any fault that prevents counting their votes. `agreed`: the agreed roster.
-    pub(crate) fn ballot(&self, roster: &Roster, agreed: Option<&RosterTracker>) -> Ballot {
+    /// The electors in the roster. Where more are known than were stated, `places` says who votes.
+    pub(crate) fn ballot(&self, look: Look<'_>, places: &mut Places) -> (Ballot, Instant) {
         let votes = self.votes().unwrap_or(0);
         let mut ballot = Ballot { votes, needed: majority(votes), ..Ballot::default() };
         match self {
-            Self::Expected { tag, weight, .. } => {
-                let of = |m: &Member| votes_of(m, tag.as_ref(), weight.as_deref());
-                let renamed = Renamed::of(roster);
-                let known = roster.iter().filter(|m| m.status != Status::Left && !renamed.has(m));
-                ballot.electors = known.map(|m| (m.hash(), of(m))).filter(|(_, votes)| *votes > 0).collect();
-                let there = ballot.electors.iter().fold(0_u32, |sum, (_, votes)| sum.saturating_add(*votes));
-                let most = ballot.needed.saturating_mul(2).saturating_sub(1);
-                if there > most {
-                    ballot.fault = Some(format!(
-                        "{there} votes are known where {} are expected: two sides could both have {}; forget members \
-                         that are gone, or expect {there}",
-                        ballot.votes, ballot.needed
-                    ));
-                }
+            Self::Expected { votes, tag, weight, tie } => {
+                ballot.tie = tie.as_ref().map(fingerprint::of_name);
+                let of = |m: &Member| Some((votes_of(m, tag.as_ref(), weight.as_deref()), 0));
+                look.give(places, ballot, &[*votes], of)
+            }
+            Self::Zones { zones, tag, tie } => {
+                let zone = |(name, votes): (&String, &u32)| ZoneBallot::new(name.clone(), *votes);
+                ballot.zones = zones.iter().map(zone).collect();
+                ballot.votes = zones.values().fold(0, |sum, votes| sum.saturating_add(*votes));
+                ballot.tie_zone = tie.as_ref().and_then(|tie| zones.keys().position(|zone| zone == tie));
+                let stated: Vec<u32> = zones.values().copied().collect();
+                let of = |m: &Member| {
+                    let zone = m.state.get(ZONE).and_then(|zone| core::str::from_utf8(zone).ok())?;
+                    let place = zones.keys().position(|known| known == zone)?;
+                    Some((votes_of(m, tag.as_ref(), None), place))
+                };
+                look.give(places, ballot, &stated, of)
             }
             Self::Voters(voters) => {
-                let known = |name: &Name| roster.get(fingerprint::of_name(name));
+                let known = |name: &Name| look.roster.get(fingerprint::of_name(name));
                 ballot.electors = voters
                     .iter()
                     .filter_map(|(name, votes)| known(name).map(|m| (m, *votes)))
@@ -152,22 +188,60 @@ impl Electorate {
                     .map(|(m, votes)| (m.hash(), votes))
                     .collect();
                 ballot.electors.sort_unstable();
+                (ballot, Instant::NEVER)
             }
-            Self::LastAgreed { .. } => return agreed.map_or(ballot, RosterTracker::ballot),
+            Self::LastAgreed { .. } => (look.agreed.map_or(ballot, RosterTracker::ballot), Instant::NEVER),
         }
-        ballot
     }
 
     /// Named voters that `roster` does not contain.
     pub(crate) fn unknown<'a>(&'a self, roster: &'a Roster) -> impl Iterator<Item = &'a Name> {
         let voters = match self {
             Self::Voters(voters) => Some(voters),
-            Self::Expected { .. } | Self::LastAgreed { .. } => None,
+            Self::Expected { .. } | Self::Zones { .. } | Self::LastAgreed { .. } => None,
         };
         voters
             .into_iter()
             .flat_map(BTreeMap::keys)
             .filter(|name| roster.get(fingerprint::of_name(name)).is_none())
+    }
+}
+
+/// What a ballot is drawn from.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    pub now: Instant,
+    pub roster: &'a Roster,
+    /// The agreed roster, if the electorate follows the cluster.
+    pub agreed: Option<&'a RosterTracker>,
+    /// The acceptable pause.
+    pub pause: Duration,
+}
+
+impl Look<'_> {
+    /// Fills `ballot` with the members that have votes; `of`: votes and the place of the zone.
+    fn give(
+        self,
+        places: &mut Places,
+        mut ballot: Ballot,
+        stated: &[u32],
+        of: impl Fn(&Member) -> Option<(u32, usize)>,
+    ) -> (Ballot, Instant) {
+        let renamed = Renamed::of(self.roster);
+        let known = self.roster.iter().filter(|m| m.status != Status::Left && !renamed.has(m));
+        let candidate = |m: &Member| {
+            let (votes, zone) = of(m).filter(|(votes, _)| *votes > 0)?;
+            let (generation, alive) = (m.incarnation.generation, m.status == Status::Alive);
+            Some(Candidate { hash: m.hash(), votes, zone, generation, alive })
+        };
+        let candidates: Vec<Candidate> = known.filter_map(candidate).collect();
+        let (seats, again) = places.give(self.now, &candidates, stated, self.pause);
+        if !ballot.zones.is_empty() {
+            ballot.zone_of = seats.electors.iter().map(|(_, _, zone)| *zone).collect();
+        }
+        ballot.electors = seats.electors.into_iter().map(|(hash, votes, _)| (hash, votes)).collect();
+        (ballot.surplus, ballot.waiting) = (seats.surplus, seats.waiting);
+        (ballot, again)
     }
 }
 
@@ -193,35 +267,6 @@ impl Renamed {
 
 fn place(member: &Member) -> (HostId, SocketAddr) {
     (member.incarnation.host_id, member.incarnation.address())
-}
-
-/// The known electors at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ballot {
-    pub votes: u32,
-    pub needed: u32,
-    /// With this elector, half of the votes is enough.
-    pub tie: Option<u64>,
-    /// Name hash and votes, in the order of the roster.
-    pub electors: Vec<(u64, u32)>,
-    /// Why votes cannot be counted at all.
-    pub fault: Option<String>,
-}
-
-impl Ballot {
-    /// Whether `votes` are a majority; `tie`: the elector that decides a tie is among them.
-    pub fn suffices(&self, votes: u32, tie: bool) -> bool {
-        votes >= self.needed || tie && votes.saturating_mul(2) == self.votes
-    }
-
-    /// Votes of one member.
-    pub fn of(&self, hash: u64) -> u32 {
-        self.electors
-            .binary_search_by_key(&hash, |(elector, _)| *elector)
-            .ok()
-            .and_then(|at| self.electors.get(at))
-            .map_or(0, |(_, votes)| *votes)
-    }
 }
 
 /// More than half of `votes`.
@@ -269,6 +314,15 @@ pub enum ElectorateError {
     /// A tag without a number of votes.
     #[error("write KEY=VALUE:VOTES, for example role=voter:3")]
     Tag,
+    /// Zones that are not each given once, with their votes.
+    #[error(
+        "write zones:NAME=VOTES,NAME=VOTES, for example zones:east=5,west=5,north=3: at most {MOST_ZONES} zones, each once, \
+         in their names no comma, colon, space, + or ="
+    )]
+    Zones,
+    /// A tie that cannot be, or that this cannot decide.
+    #[error("+tie={0}: {1}")]
+    Tie(String, &'static str),
 }
 
 impl FromStr for Electorate {
@@ -276,6 +330,12 @@ impl FromStr for Electorate {
 
     fn from_str(text: &str) -> Result<Self, ElectorateError> {
         let text = text.trim();
+        if let Some((electorate, tie)) = text.rsplit_once(TIE).filter(|(_, tie)| !tie.contains([':', ','])) {
+            return electorate.parse::<Self>()?.with_tie(tie);
+        }
+        if let Some(zones) = text.strip_prefix(ZONES) {
+            return by_zones(zones, None);
+        }
         if let Some(rest) = text.strip_prefix(LAST_AGREED).filter(|rest| !rest.contains(',')) {
             if rest.is_empty() {
                 return Ok(Self::LastAgreed { first: FIRST });
@@ -290,6 +350,9 @@ impl FromStr for Electorate {
             }
         }
         if let Some((tag, votes)) = text.split_once('=') {
+            if let Some((value, zones)) = votes.split_once(TAG_ZONES).filter(|_| !tag.is_empty()) {
+                return by_zones(zones, Some((tag.to_owned(), value.to_owned())));
+            }
             let (value, votes) = votes.rsplit_once(':').ok_or(ElectorateError::Tag)?;
             if tag.is_empty() || value.is_empty() {
                 return Err(ElectorateError::Tag);
@@ -323,12 +386,18 @@ impl FromStr for Electorate {
 impl fmt::Display for Electorate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Expected { votes, tag, weight } => {
-                if let Some((key, value)) = tag {
-                    write!(f, "{key}={value}:")?;
-                }
+            Self::Expected { votes, tag, weight, tie } => {
+                write_tag(f, tag.as_ref())?;
                 write!(f, "{votes}")?;
-                weight.as_ref().map_or(Ok(()), |weight| write!(f, "*{weight}"))
+                weight.as_ref().map_or(Ok(()), |weight| write!(f, "*{weight}"))?;
+                tie.as_ref().map_or(Ok(()), |tie| write!(f, "{TIE}{tie}"))
+            }
+            Self::Zones { zones, tag, tie } => {
+                write_tag(f, tag.as_ref())?;
+                for (i, (zone, votes)) in zones.iter().enumerate() {
+                    write!(f, "{}{zone}={votes}", if i == 0 { ZONES } else { "," })?;
+                }
+                tie.as_ref().map_or(Ok(()), |tie| write!(f, "{TIE}{tie}"))
             }
             Self::Voters(voters) => {
                 for (i, (name, votes)) in voters.iter().enumerate() {
@@ -346,12 +415,63 @@ impl fmt::Display for Electorate {
     }
 }
 
+impl Electorate {
+    /// The same, where `tie` decides if the votes, or the zones, split evenly.
+    fn with_tie(mut self, decides: &str) -> Result<Self, ElectorateError> {
+        let refuse = |why| Err(ElectorateError::Tie(decides.to_owned(), why));
+        match &mut self {
+            Self::Expected { tie: Some(_), .. } | Self::Zones { tie: Some(_), .. } => {
+                return refuse("one is enough");
+            }
+            Self::Expected { votes, .. } if !votes.is_multiple_of(2) => {
+                return refuse("an odd number of votes cannot split evenly");
+            }
+            Self::Expected { tie, .. } => *tie = Some(Name::new(decides)?),
+            Self::Zones { zones, .. } if !zones.len().is_multiple_of(2) => {
+                return refuse("an odd number of zones cannot split evenly");
+            }
+            Self::Zones { zones, .. } if !zones.contains_key(decides) => {
+                return refuse("is none of the zones");
+            }
+            Self::Zones { tie, .. } => *tie = Some(decides.to_owned()),
+            Self::Voters(_) => {
+                return refuse("give the voter that decides one vote more, for example a:2,b,c,d");
+            }
+            Self::LastAgreed { .. } => return refuse("the lowest name decides a tie there"),
+        }
+        Ok(self)
+    }
+}
+
+fn write_tag(f: &mut fmt::Formatter<'_>, tag: Option<&(String, String)>) -> fmt::Result {
+    tag.map_or(Ok(()), |(key, value)| write!(f, "{key}={value}:"))
+}
+
+fn by_zones(text: &str, tag: Option<(String, String)>) -> Result<Electorate, ElectorateError> {
+    if tag.as_ref().is_some_and(|(_, value)| value.is_empty()) {
+        return Err(ElectorateError::Tag);
+    }
+    let mut zones = BTreeMap::new();
+    for zone in text.split(',').map(str::trim) {
+        let (name, votes) = zone.split_once('=').ok_or(ElectorateError::Zones)?;
+        let strange = |c: char| c.is_whitespace() || c.is_control() || ":+=".contains(c);
+        let is_new = zones.insert(name.to_owned(), number(votes)?).is_none();
+        if name.is_empty() || name.contains(strange) || !is_new {
+            return Err(ElectorateError::Zones);
+        }
+    }
+    match zones.len() {
+        1..=MOST_ZONES => Ok(Electorate::Zones { zones, tag, tie: None }),
+        _ => Err(ElectorateError::Zones),
+    }
+}
+
 fn expected(text: &str, tag: Option<(String, String)>) -> Result<Electorate, ElectorateError> {
     let (votes, weight) = match text.split_once('*') {
         Some((votes, weight)) => (votes, Some(weight.to_owned())),
         None => (text, None),
     };
-    Ok(Electorate::Expected { votes: number(votes)?, tag, weight })
+    Ok(Electorate::Expected { votes: number(votes)?, tag, weight, tie: None })
 }
 
 fn number(text: &str) -> Result<u32, ElectorateError> {
@@ -362,6 +482,16 @@ fn number(text: &str) -> Result<u32, ElectorateError> {
     }
 }
 
+/// Most zones of an electorate: the votes of each travel in every tally and lease.
+pub const MOST_ZONES: usize = 16;
+const ZONES: &str = "zones:";
+/// Between a tag and zones.
+const TAG_ZONES: &str = ":zones:";
+/// Before the member or the zone that decides a tie.
+const TIE: &str = "+tie=";
+const ZONES_TIE: &str = "an even number of zones can split evenly, and then nobody holds quorum; one witness in a third zone \
+                         mends that (zones:east=5,west=5,third=1), or a zone that decides (+tie=east), whose loss the \
+                         others then do not survive";
 const LAST_AGREED: &str = "last-agreed";
 /// Size of a first roster if no number is given. Three is the fewest of which one can be lost with more than half left.
 /// And a node that starts before its network is up, or with wrong seeds, does not agree with itself. Two groups that
@@ -383,8 +513,17 @@ mod tests {
     #[test]
     fn an_electorate_parses_as_it_is_written() {
         let follows = ["last-agreed", "last-agreed:1", "last-agreed:5", "a,last-agreed", "last-agreed-7"];
-        for text in
-            ["5", "role=voter:3", "7*weight", "role=voter:7*weight", "a,b,c:2"].into_iter().chain(follows)
+        let by_zones = [
+            "4+tie=n1",
+            "role=voter:8*weight+tie=n1",
+            "zones:east=5,north=3,west=5",
+            "zones:one=1",
+            "role=voter:zones:east=3,west=3+tie=east",
+        ];
+        for text in ["5", "role=voter:3", "7*weight", "role=voter:7*weight", "a,b,c:2"]
+            .into_iter()
+            .chain(by_zones)
+            .chain(follows)
         {
             assert_eq!(text.parse::<Electorate>().unwrap().to_string(), text);
         }
@@ -419,6 +558,62 @@ mod tests {
             assert_eq!(of(text), E::RosterTracker, "{text}");
         }
         assert!(matches!(of("a,a"), E::Twice(_)));
+    }
+
+    #[test]
+    fn zones_and_ties_that_cannot_be_are_refused_with_the_reason() {
+        use ElectorateError as E;
+        let of = |text: &str| text.parse::<Electorate>().unwrap_err();
+        for text in [
+            "zones:",
+            "zones:east",
+            "zones:=3",
+            "zones:a=1,a=2",
+            "zones:a b=1",
+            "zones:a:b=1",
+            "zones:a=1,,b=1",
+        ] {
+            assert_eq!(of(text), E::Zones, "{text}");
+        }
+        assert_eq!(of("zones:east=0"), E::Empty);
+        assert_eq!(of("zones:east=x"), E::Votes("x".to_owned()));
+        assert_eq!(of("role=:zones:a=1"), E::Tag);
+        let many: Vec<String> = (0..=MOST_ZONES).map(|zone| format!("z{zone}=1")).collect();
+        assert_eq!(of(&format!("zones:{}", many.join(","))), E::Zones);
+        for text in [
+            "5+tie=a",
+            "zones:a=1,b=1,c=1+tie=a",
+            "zones:a=1,b=1+tie=c",
+            "4+tie=a+tie=b",
+            "last-agreed+tie=a",
+        ] {
+            assert!(matches!(of(text), E::Tie(..)), "{text}");
+        }
+        assert!(of("a,b+tie=a").to_string().contains("a:2"));
+        assert_eq!("role=x+tie=y:3".parse::<Electorate>().unwrap().votes(), Some(3), "a tag, as ever");
+    }
+
+    #[test]
+    fn zones_are_counted_as_stated_and_two_of_them_are_advised_against() {
+        let of = |text: &str| text.parse::<Electorate>().unwrap();
+        assert_eq!((of("zones:a=5,b=5,c=3").votes(), of("zones:a=5,b=5,c=3").needed()), (Some(3), Some(2)));
+        assert_eq!(of("zones:a=5,b=5,c=3").most_electors(), 13);
+        assert_eq!(of("zones:a=5,b=5,c=3").advice(), None);
+        assert!(of("zones:a=5,b=5").advice().is_some_and(|advice| advice.contains("third zone")));
+        assert_eq!(of("zones:a=5,b=5+tie=a").advice(), None);
+        assert!(of("zones:a=4,b=5,c=3").advice().is_some_and(|advice| advice.contains("zone a")));
+        assert_eq!(of("4+tie=a").advice(), None);
+    }
+
+    #[test]
+    fn a_voter_with_one_vote_more_decides_ties_as_a_stated_one_does() {
+        let with = |ours: u32| ours.count_ones() + (ours & 1);
+        for ours in 0..16_u32 {
+            let named = with(ours) >= "a:2,b,c,d".parse::<Electorate>().unwrap().needed().unwrap();
+            let tie = Ballot { votes: 4, needed: 3, ..Ballot::default() }
+                .suffices(ours.count_ones(), ours & 1 == 1);
+            assert_eq!(named, tie, "{ours:b}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::Instant;
-use crate::quorum::Ballot;
+use crate::quorum::{Ballot, Count};
 
 /// When a node last acknowledged each member, that is, answered a request of it with a lease.
 #[derive(Clone, Debug)]
@@ -103,26 +103,27 @@ impl NonGrantSpans {
         // A member that held a lease until the end of a span holds the next one a settling time later at the earliest,
         // which is never less than a lease. Clocks are off by at most two hundredths.
         let fresh = length * 49 / 50;
-        let mut spans: Vec<(Span, u32)> = ballot
+        let mut spans: Vec<(Span, u64)> = ballot
             .electors
             .iter()
             .filter(|(elector, _)| *elector != subject)
-            .filter_map(|(elector, votes)| {
+            .filter_map(|(elector, _)| {
                 let span = match *elector == own.0 {
                     true => Span { from: own.1, to: now },
                     false => *self.by_elector.get(elector)?,
                 };
-                (now.since(span.to) < fresh).then_some((span, *votes))
+                (now.since(span.to) < fresh).then_some((span, *elector))
             })
             .collect();
         spans.sort_unstable_by_key(|(span, _)| span.from);
         // For each possible end of the common span: when does it begin, with the longest silences that reach it?
         spans.iter().any(|(end, _)| {
-            let mut sum = 0_u32;
+            let mut count = Count::default();
             let reach = spans.iter().filter(|(span, _)| span.to >= end.to);
-            let begins = reach.into_iter().find_map(|(span, votes)| {
-                sum = sum.saturating_add(*votes);
-                (sum >= ballot.needed).then_some(span.from)
+            // A majority shares an elector with every majority.
+            let begins = reach.into_iter().find_map(|(span, elector)| {
+                ballot.add(&mut count, *elector);
+                ballot.is_majority(&count).then_some(span.from)
             });
             begins.is_some_and(|from| end.to.since(from) >= beyond(length))
         })
@@ -161,6 +162,12 @@ pub enum FenceError {
         "a fence needs an electorate that stays as it was stated, and last-agreed follows the cluster: state a number or names"
     )]
     Follows,
+    /// More votes than were stated.
+    #[error(
+        "more votes are known than were stated, and a fence needs electors that stay the same: forget members that are \
+         gone, expect more, or name the voters"
+    )]
+    Surplus,
     /// More electors than the limit.
     #[error("a fence takes {MOST_ELECTORS} electors at the most, of whom everybody asks each; here are {0}")]
     TooMany(usize),

@@ -15,7 +15,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::Instant;
-use crate::quorum::Ballot;
+use crate::quorum::{Ballot, Count};
 
 /// A claim "at that time, this many votes were in two-way contact with one another".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +42,7 @@ pub struct Lease {
     /// For each elector, when its newest answered request left, and its newest request.
     electors: BTreeMap<u64, ElectorContact>,
     own: Option<Proof>,
+    zones: Vec<u32>,
     borrowed: Option<Proof>,
 }
 
@@ -110,29 +111,31 @@ impl Lease {
         // By the electors that we asked, which are few where a few ask for all.
         let others = self.electors.iter().filter(|(elector, _)| **elector != me);
         let proven = others.filter_map(|(elector, knock)| Some((*elector, knock.answered?)));
-        let mut newest: Vec<(Instant, u32, bool)> = proven
-            .chain([(me, now)])
-            .map(|(elector, at)| (at, ballot.of(elector), Some(elector) == ballot.tie))
-            .filter(|(_, votes, _)| *votes > 0)
-            .collect();
+        let mut newest: Vec<(Instant, u64)> =
+            proven.chain([(me, now)]).map(|(elector, at)| (at, elector)).collect();
         newest.sort_unstable_by(|a, b| b.cmp(a));
-        let (mut sum, mut tie, mut as_of) = (0_u32, false, None);
-        for (at, votes, decides) in &newest {
-            sum = sum.saturating_add(*votes);
-            // If half is enough with the elector that decides a tie, that elector must be part of the proof. Without it
-            // one more vote is needed.
-            tie |= decides;
-            if ballot.suffices(sum, tie) && as_of.is_none() {
+        // Of an elector or a zone that decides a tie, the proof contains an answer: a count that suffices has it.
+        let (mut count, mut as_of) = (Count::default(), None);
+        for (at, elector) in &newest {
+            ballot.add(&mut count, *elector);
+            if as_of.is_none() && ballot.is_majority(&count) {
                 as_of = Some(*at);
             }
         }
         // While the proof is good, electors that it does not need are asked less often.
         let is_good = as_of.is_some_and(|at| now.since(at) < length);
         let window = if is_good { length * 2 } else { length };
-        let there = newest.iter().take_while(|(at, ..)| now.since(*at) < window);
-        let present = there.fold(0_u32, |sum, (_, votes, _)| sum.saturating_add(*votes));
+        let there = newest.iter().take_while(|(at, _)| now.since(*at) < window);
+        let count = ballot.count(there.map(|(_, elector)| *elector));
+        let present = ballot.present(&count);
+        self.zones = count.zones;
         self.own = as_of.map(|as_of| Proof { as_of, present });
         present
+    }
+
+    /// Of each zone, the votes in two-way contact at the last count.
+    pub fn zones(&self) -> &[u32] {
+        &self.zones
     }
 
     /// Whether `elector` answered a request that left less than `length` ago.
@@ -182,6 +185,7 @@ const IN_A_ROW: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quorum::ZoneBallot;
 
     const LENGTH: Duration = Duration::from_millis(1400);
 
@@ -272,5 +276,31 @@ mod tests {
         assert_eq!(as_of(&[(2, 400), (3, 200)]), Some(at(200)), "the newest half lacks it");
         assert_eq!(as_of(&[(2, 200), (3, 400)]), Some(at(400)), "it need not wait for the third");
         assert_eq!(as_of(&[(2, 300), (4, 200), (3, 100)]), Some(at(200)), "three are enough without it");
+    }
+
+    #[test]
+    fn by_zones_a_majority_is_proven_as_of_the_oldest_answer_that_most_zones_need() {
+        let zone = |name: &str, votes| ZoneBallot::new(name.to_owned(), votes);
+        let ballot = Ballot {
+            votes: 7,
+            needed: 2,
+            electors: (1..=7).map(|e| (e, 1)).collect(),
+            zones: vec![zone("east", 3), zone("north", 1), zone("west", 3)],
+            zone_of: vec![0, 0, 0, 2, 2, 2, 1],
+            ..Ballot::default()
+        };
+        let mut lease = Lease::default();
+        for (elector, ms) in [(4, 450), (5, 440), (6, 430)] {
+            lease.answered(elector, at(ms));
+        }
+        assert_eq!(lease.count(at(500), 1, &ballot, LENGTH), 1, "all of west, one of east");
+        assert_eq!(lease.proof(), None, "four of seven votes are no majority of zones");
+        assert_eq!(lease.zones(), [1, 0, 3]);
+        lease.answered(2, at(200));
+        assert_eq!(lease.count(at(500), 1, &ballot, LENGTH), 2);
+        assert_eq!(lease.proof().map(|p| p.as_of), Some(at(200)));
+        lease.answered(7, at(300));
+        lease.count(at(500), 1, &ballot, LENGTH);
+        assert_eq!(lease.proof().map(|p| p.as_of), Some(at(300)), "north and west, without east");
     }
 }

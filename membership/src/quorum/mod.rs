@@ -17,6 +17,7 @@ use crate::roster::Roster;
 
 mod agreed_roster;
 mod asking;
+mod ballot;
 mod electorate;
 mod fence;
 mod fence_watch;
@@ -24,13 +25,17 @@ mod following;
 mod lease;
 mod majority;
 pub mod otherwise;
+mod places;
+mod reason;
 mod service;
 #[cfg(test)]
 mod tests;
 mod waves;
+mod zone_sight;
 
 pub use agreed_roster::{RosterContext, RosterTracker, VoteReply};
-pub use electorate::{Ballot, Electorate, ElectorateError, TAG, majority};
+pub use ballot::{Ballot, Count, ZoneBallot};
+pub use electorate::{Electorate, ElectorateError, MOST_ZONES, TAG, majority};
 pub use fence::{Acknowledged, FenceError, FenceEvidence, MOST_ABOUT, MOST_ELECTORS};
 pub use lease::{Lease, RetryPolicy};
 pub use majority::Majority;
@@ -70,11 +75,11 @@ pub struct QuorumStatus {
     /// Until when our proof is good. While quorum is held the proof is renewed all the time. If this moment passes
     /// without a renewal, quorum is lost, whatever was reported before. `None`: no proof.
     pub until: Option<Instant>,
-    /// Votes in two-way contact, our own included.
+    /// Votes in two-way contact, our own included. For an electorate by zones: zones of which a majority is.
     pub present: u32,
-    /// Votes needed. For an electorate that follows the cluster, half of the votes if the lowest name is among them.
+    /// Votes, or zones, needed; half of them, if with the member or zone that decides a tie they suffice. For an electorate that follows the cluster, half of the votes if the lowest name is among them.
     pub needed: u32,
-    /// The number of all votes; `None` if no electorate is configured. For one that follows the cluster, members of the
+    /// The number of all votes, or zones; `None` if no electorate is configured. For one that follows the cluster, members of the
     /// agreed roster, 0 while there is none.
     pub expected: Option<u32>,
     /// The electorate as it was stated.
@@ -83,8 +88,24 @@ pub struct QuorumStatus {
     pub fence: bool,
     /// The agreed roster of an electorate that follows the cluster; empty while none is agreed on.
     pub agreed: Option<AgreedRoster>,
+    /// For an electorate by zones: the votes of each zone, by name; otherwise empty.
+    pub zones: Vec<ZoneVotes>,
     /// One sentence for people.
     pub reason: String,
+}
+
+/// The votes of one zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneVotes {
+    /// The name of the zone.
+    pub zone: String,
+    /// Votes in two-way contact, as far as this member has counted them or was told by one that asks all. For people: the
+    /// proof rests on [`QuorumStatus::until`].
+    pub present: u32,
+    /// Votes that make the zone count.
+    pub needed: u32,
+    /// The number of all votes, as stated.
+    pub expected: u32,
 }
 
 /// The roster that was last agreed on.

@@ -75,8 +75,20 @@ impl QuorumService {
         let lease = Some(ctx.core.config.lease());
         let is = |electorate: &Electorate| electorate.mark(None) == mark || electorate.mark(lease) == mark;
         let ours = self.voting.electorate().and_then(|electorate| match electorate {
-            Electorate::Expected { tag, weight, .. } => (1..=FIGURES)
-                .map(|votes| Electorate::Expected { votes, tag: tag.clone(), weight: weight.clone() })
+            Electorate::Expected { tag, weight, tie, .. } => (1..=FIGURES)
+                .map(|votes| {
+                    let tie = tie.clone().filter(|_| votes.is_multiple_of(2));
+                    Electorate::Expected { votes, tag: tag.clone(), weight: weight.clone(), tie }
+                })
+                .find(is),
+            Electorate::Zones { zones, tag, tie } => zones
+                .keys()
+                .flat_map(|zone| (1..=FIGURES).map(move |votes| (zone, votes)))
+                .map(|(zone, votes)| {
+                    let mut zones = zones.clone();
+                    zones.insert(zone.clone(), votes);
+                    Electorate::Zones { zones, tag: tag.clone(), tie: tie.clone() }
+                })
                 .find(is),
             Electorate::Voters(voters) => voters
                 .keys()

@@ -8,10 +8,13 @@ use heartsay_proto::gossip;
 
 use crate::Instant;
 use crate::io::Event;
+use crate::quorum::electorate::Look;
 use crate::quorum::otherwise::Otherwise;
+use crate::quorum::places::Places;
+use crate::quorum::zone_sight::ZoneSight;
 use crate::quorum::{
     Ballot, Context, Effect, Electorate, FenceError, Lease, MOST_ELECTORS, Majority, Quorum, QuorumService,
-    QuorumStatus, RosterTracker, VoteReply, Waves,
+    QuorumStatus, RosterTracker, VoteReply, Waves, ZoneBallot, ZoneVotes,
 };
 use crate::transport::requests::{Request, RequestKind};
 
@@ -27,6 +30,10 @@ pub struct Voting {
     /// What a holder of quorum sends in place of that mark to members with which it does not count.
     pub struck_off: u32,
     pub ballot: Ballot,
+    /// Who votes where more votes are known than were stated.
+    places: Places,
+    /// For an electorate by zones: the votes of each, for people.
+    pub sight: ZoneSight,
     pub waves: Waves,
     /// The member that we asked last for its proof, when, and whose turn is next.
     pub asked: Option<u64>,
@@ -67,6 +74,8 @@ impl Voting {
             electorate,
             fence,
             ballot: Ballot::default(),
+            places: Places::default(),
+            sight: ZoneSight::default(),
             waves: Waves::new(now),
             asked: None,
             asked_at: Instant::EPOCH,
@@ -129,13 +138,20 @@ impl QuorumService {
         self.follow(ctx);
         let roster = ctx.roster;
         self.voting.otherwise.keep(|hash| roster.get(hash).is_some());
-        if let Some(electorate) = &self.voting.electorate {
-            self.voting.ballot = electorate.ballot(ctx.roster, self.voting.agreed.as_ref());
-            let electors = self.voting.ballot.electors.len().max(electorate.most_electors());
+        let Voting { electorate, agreed, places, .. } = &mut self.voting;
+        if let Some(electorate) = electorate {
+            let pause = ctx.core.config.acceptable_pause;
+            let look = Look { now: ctx.now, roster, agreed: agreed.as_ref(), pause };
+            let (ballot, again) = electorate.ballot(look, places);
+            let electors = ballot.electors.len().max(electorate.most_electors());
+            self.voting.ballot = ballot;
+            self.recount_at = self.recount_at.min(again);
             if ctx.core.config.fence && self.voting.agreed.is_some() {
                 self.voting.ballot.fault = Some(FenceError::Follows.to_string());
             } else if ctx.core.config.fence && electors > MOST_ELECTORS {
                 self.voting.ballot.fault = Some(FenceError::TooMany(electors).to_string());
+            } else if ctx.core.config.fence && !self.voting.ballot.surplus.is_empty() {
+                self.voting.ballot.fault = Some(FenceError::Surplus.to_string());
             }
             self.voting.waves.relays = self.draw_relays(ctx);
             self.voting.waves.forget(ctx.now, ctx.core.config.lease());
@@ -180,14 +196,15 @@ impl QuorumService {
         packet: &gossip::Packet,
     ) {
         let sent = request.sent;
-        self.note_electorate(ctx, sender, packet.lease.map(|said| said.electorate));
+        self.note_electorate(ctx, sender, packet.lease.as_ref().map(|said| said.electorate));
         if self.voting.electorate.is_none() {
             return;
         }
-        let Some(said) = packet.lease.filter(|said| said.electorate == self.voting.mark) else {
+        let lease = packet.lease.as_ref();
+        let Some(said) = lease.filter(|said| said.electorate == self.voting.mark) else {
             // A vote from a member with another electorate does not count here, or two sides could have one each.
             self.voting.mismatched = self.voting.mismatched.saturating_add(1);
-            let struck_off = packet.lease.is_some_and(|said| said.electorate == self.voting.struck_off);
+            let struck_off = lease.is_some_and(|said| said.electorate == self.voting.struck_off);
             self.take_vote(ctx, sender, if struck_off { VoteReply::StruckOff } else { VoteReply::Refuses });
             return;
         };
@@ -203,6 +220,9 @@ impl QuorumService {
         self.voting.lease.answered(sender, sent);
         if request.kind == RequestKind::Wave {
             self.voting.lease.heard(sender, packet.seq, ctx.now);
+        }
+        if !said.zones.is_empty() {
+            self.voting.sight.hear(ctx.now, ctx.core.config.lease(), said.zones.clone());
         }
         if let Some(age_ms) = said.age_ms.checked_sub(1).filter(|_| self.lends(ctx, sender)) {
             self.voting.lease.borrow(sent, Duration::from_millis(age_ms.into()), said.present);
@@ -246,7 +266,14 @@ impl QuorumService {
         // Rounded up: a proof never appears younger on its way.
         let age_ms =
             proof.map_or(0, |p| u32::try_from(ctx.now.since(p.as_of).as_millis()).map_or(0, |ms| ms + 2));
-        Some(gossip::Lease { electorate: self.voting.mark, age_ms, present, ..gossip::Lease::default() })
+        let zones = self.voting.sight.counted(ctx.now, length, self.voting.lease.zones());
+        Some(gossip::Lease {
+            electorate: self.voting.mark,
+            age_ms,
+            present,
+            zones,
+            ..gossip::Lease::default()
+        })
     }
 
     /// The answer to the ping of a wave needs no proof, because its sender brings one. If the electorate follows the
@@ -284,8 +311,22 @@ impl QuorumService {
             electorate: voting.electorate.as_ref().map(ToString::to_string),
             fence: ctx.core.config.fence,
             agreed: voting.agreed.as_ref().map(RosterTracker::shown),
+            zones: self.zones(ctx),
             reason: self.why_quorum(ctx, majority.quorum(), present, needed),
         }
+    }
+
+    /// The votes of each zone, if the electorate is by zones.
+    fn zones(&self, ctx: &Context<'_>) -> Vec<ZoneVotes> {
+        let Voting { ballot, sight, lease, .. } = &self.voting;
+        let known = sight.known(ctx.now, ctx.core.config.lease(), lease.zones());
+        let of = |(at, zone): (usize, &ZoneBallot)| ZoneVotes {
+            zone: zone.name.clone(),
+            present: known.get(at).copied().unwrap_or(0),
+            needed: zone.needed,
+            expected: zone.votes,
+        };
+        ballot.zones.iter().enumerate().map(of).collect()
     }
 
     /// The number of all votes.
@@ -296,11 +337,19 @@ impl QuorumService {
 
     /// How many votes we need. Half is enough if the elector that decides a tie hears us.
     fn needed(&self, ctx: &Context<'_>, present: u32) -> u32 {
-        let Voting { electorate: Some(electorate), ballot, lease, .. } = &self.voting else {
+        let Voting { electorate: Some(electorate), ballot, lease, majority, .. } = &self.voting else {
             return 0;
         };
         let decides = |hash| hash == ctx.core.me || lease.hears_us(ctx.now, hash, ctx.core.config.lease());
         match electorate.needed() {
+            // A proof by half of the votes is one by the member, or the zone, that decides a tie.
+            Some(_)
+                if present.saturating_mul(2) == ballot.all()
+                    && (ballot.tie.is_some() || ballot.tie_zone.is_some())
+                    && majority.at(ctx.now).until().is_some() =>
+            {
+                present
+            }
             Some(needed) => needed,
             None if present.saturating_mul(2) == ballot.votes && ballot.tie.is_some_and(decides) => present,
             None => ballot.needed,
@@ -321,14 +370,7 @@ impl QuorumService {
         if let Some(agreed) = voting.agreed.as_ref().filter(|agreed| agreed.is_empty()) {
             return agreed.why_none(self.is_searching(ctx));
         }
-        let votes = self.votes().unwrap_or(0);
-        let only = if present < needed { "only " } else { "" };
-        let kind = if voting.agreed.is_some() { "agreed" } else { "expected" };
-        let mut reason = format!("{only}{present} of {votes} {kind} votes hear us, {needed} are needed");
-        if let Some(lowest) = self.lowest().filter(|_| present.saturating_mul(2) == votes) {
-            let with = if needed <= present { "with" } else { "without" };
-            reason.push_str(&format!("; half, {with} {lowest}, which decides a tie"));
-        }
+        let mut reason = self.votes_text(ctx, present, needed);
         if quorum == Quorum::Unsettled {
             reason.push_str("; still settling");
         } else if quorum == Quorum::Lost && present >= needed {
@@ -341,6 +383,7 @@ impl QuorumService {
         if !unknown.is_empty() {
             reason.push_str(&format!("; not in the view: {}", unknown.join(", ")));
         }
+        reason.push_str(&self.surplus_text(ctx));
         if voting.mismatched > 0 && present < needed {
             reason.push_str(match &voting.agreed {
                 None => "; some members answer that were told of another electorate, or hold us for down or unfit",

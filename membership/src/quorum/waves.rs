@@ -16,7 +16,7 @@ use heartsay_proto::gossip;
 
 use crate::Instant;
 use crate::quorum::lease::Proof;
-use crate::quorum::{Ballot, Lease};
+use crate::quorum::{Ballot, Count, Lease};
 use crate::roster::fingerprint;
 
 /// Waves that we begin, pass on, and answer.
@@ -36,7 +36,7 @@ pub struct Waves {
     /// When a wave of each relay last came, by its place.
     heard: [Option<Instant>; RELAYS],
     /// The votes of each group in our waves, and as of when.
-    tallies: BTreeMap<u32, (Instant, u32)>,
+    tallies: BTreeMap<u32, (Instant, Count)>,
     /// The number of groups that the tallies are about.
     groups: u32,
     /// For each group, how many waves its leaders have missed: twice the number of leaders that are passed over, and one
@@ -65,7 +65,7 @@ pub struct Wave {
     pub under: Option<(u64, u32)>,
     pub targets: Vec<Target>,
     /// The votes of each smaller group, if there are such.
-    tallies: BTreeMap<u32, u32>,
+    tallies: BTreeMap<u32, Count>,
     /// The votes that we have told the relay.
     pub told: Option<u32>,
 }
@@ -99,12 +99,14 @@ impl Wave {
 
     /// The votes of those that have answered, ours among them. In a group that is divided, our vote is that of a smaller
     /// group.
-    pub fn votes(&self, me: u64, lease: &Lease, ballot: &Ballot) -> u32 {
+    pub fn votes(&self, me: u64, lease: &Lease, ballot: &Ballot) -> Count {
         if self.is_divided() {
-            return self.tallies.values().fold(0, |sum, votes| sum.saturating_add(*votes));
+            let mut count = Count::default();
+            self.tallies.values().for_each(|votes| count.join(votes));
+            return count;
         }
         let there = self.targets.iter().filter(|target| target.has_answered(lease, self.began));
-        there.fold(ballot.of(me), |sum, target| sum.saturating_add(ballot.of(target.member)))
+        ballot.count(there.map(|target| target.member).chain([me]))
     }
 
     fn is_divided(&self) -> bool {
@@ -306,7 +308,7 @@ impl Waves {
         (leader, me): (u64, u64),
         tally: gossip::Tally,
         (lease, ballot): (&Lease, &Ballot),
-    ) -> Option<Proof> {
+    ) -> Option<(Proof, Vec<u32>)> {
         let asked =
             |wave: &&mut Wave| wave.number == tally.number && wave.is_led_by(leader, tally.group, lease);
         let wave = self.open.iter_mut().find(asked)?;
@@ -314,34 +316,37 @@ impl Waves {
         // A leader can say no more than its group has by our own count.
         let of_group =
             |elector: &u64| *elector != wave.relay && group_of(wave.relay, *elector, groups) == tally.group;
-        let most = ballot.electors.iter().filter(|(elector, _)| of_group(elector));
-        let votes = tally.votes.min(most.fold(0_u32, |sum, (_, votes)| sum.saturating_add(*votes)));
-        wave.tallies.insert(tally.group, votes);
+        let most = ballot.count(ballot.electors.iter().map(|(elector, _)| *elector).filter(of_group));
+        let votes = Count { votes: tally.votes, tie: tally.tie, zones: tally.zones }.at_most(&most);
+        wave.tallies.insert(tally.group, votes.clone());
         if wave.under.is_some() {
             return None;
         }
         let told = (wave.began, votes);
-        let known = self.tallies.entry(tally.group).or_insert(told);
-        *known = (*known).max(told);
-        self.proven(now, length, ballot, ballot.of(me))
+        let known = self.tallies.entry(tally.group).or_default();
+        if *known < told {
+            *known = told;
+        }
+        self.proven(now, length, ballot, me)
     }
 
-    /// What the votes of all groups and our own prove.
-    fn proven(&self, now: Instant, length: Duration, ballot: &Ballot, own: u32) -> Option<Proof> {
-        let mut newest: Vec<(Instant, u32)> = self.tallies.values().copied().collect();
+    /// What the votes of all groups and our own prove, and how many of each zone that are.
+    fn proven(&self, now: Instant, length: Duration, ballot: &Ballot, me: u64) -> Option<(Proof, Vec<u32>)> {
+        let mut newest: Vec<&(Instant, Count)> = self.tallies.values().collect();
         newest.sort_unstable_by(|a, b| b.cmp(a));
-        newest.insert(0, (now, own));
-        let (mut sum, mut as_of, mut present) = (0_u32, None, 0);
+        let own = (now, ballot.count([me]));
+        newest.insert(0, &own);
+        let (mut sum, mut as_of, mut present) = (Count::default(), None, Count::default());
         for (at, votes) in newest {
-            sum = sum.saturating_add(votes);
-            if ballot.suffices(sum, false) && as_of.is_none() {
-                as_of = Some(at);
+            sum.join(votes);
+            if as_of.is_none() && ballot.is_majority(&sum) {
+                as_of = Some(*at);
             }
-            if now.since(at) < length {
-                present = sum;
+            if now.since(*at) < length {
+                present = sum.clone();
             }
         }
-        as_of.map(|as_of| Proof { as_of, present })
+        as_of.map(|as_of| (Proof { as_of, present: ballot.present(&present) }, present.zones))
     }
 
     /// A wave of this relay has come.

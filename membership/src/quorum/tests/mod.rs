@@ -3,5 +3,6 @@
 mod followers;
 mod leases;
 mod model;
+mod places;
 mod service;
 mod waves;

@@ -5,8 +5,9 @@ use core::time::Duration;
 use heartsay_proto::gossip;
 
 use crate::io::Event;
-use crate::quorum::{Context, Effect, Electorate, Quorum, QuorumService};
-use crate::testing::{Bench, address, hash};
+use crate::quorum::{Context, Effect, Electorate, Quorum, QuorumService, QuorumStatus};
+use crate::roster::member::ZONE;
+use crate::testing::{Bench, address, claim, hash, incarnation, incarnation_at, value};
 use crate::transport::requests::{Request, RequestKind};
 
 /// A service with its surroundings: `n0`, itself, among `n1`, `n2`, ….
@@ -24,6 +25,25 @@ impl World {
         let mut world = Self { bench, service, told_out: false };
         world.call(QuorumService::count);
         world
+    }
+
+    /// With an electorate by zones; these others say their zones.
+    fn by_zones(electorate: &str, others: &[(usize, &str)]) -> Self {
+        let electorate = Some(electorate.parse().unwrap());
+        let mut bench = Bench::of(0, [], |config| config.electorate = electorate);
+        for (other, zone) in others {
+            bench.take_in(claim(incarnation(*other), Some(value(ZONE, zone.as_bytes()))));
+        }
+        let service = QuorumService::new(bench.now, &bench.core.config);
+        let mut world = Self { bench, service, told_out: false };
+        world.call(QuorumService::count);
+        world
+    }
+
+    /// Another member comes, and started after all others.
+    fn come(&mut self, i: usize) {
+        self.bench.take_in(claim(incarnation_at(i, 2, address(i)), None));
+        self.call(QuorumService::count);
     }
 
     /// Calls the service, and returns its effects.
@@ -73,10 +93,14 @@ impl World {
         mark
     }
 
-    fn quorum(&mut self) -> (Quorum, String) {
+    fn status(&mut self) -> QuorumStatus {
         let mut status = None;
         self.call(|service, context| status = Some(service.status(context)));
-        let status = status.unwrap();
+        status.unwrap()
+    }
+
+    fn quorum(&mut self) -> (Quorum, String) {
+        let status = self.status();
         (status.quorum, status.reason)
     }
 
@@ -144,10 +168,72 @@ fn an_answer_from_a_member_with_another_electorate_is_no_vote() {
 }
 
 #[test]
-fn more_votes_than_stated_are_a_fault_and_no_side_holds() {
+fn one_more_than_stated_has_no_vote_and_takes_none_from_the_others() {
+    let mut world = World::new(3, 3);
+    world.settle();
+    for _ in 0..110 {
+        let mark = world.mark();
+        world.bench.pass(Duration::from_millis(100));
+        world.answer(&[1], mark);
+        world.call(QuorumService::renew);
+    }
+    world.come(3);
+    assert_eq!(world.quorum().0, Quorum::Held);
+    let (quorum, reason) = {
+        world.settle();
+        world.quorum()
+    };
+    assert_eq!(quorum, Quorum::Held);
+    assert!(reason.contains("n3 has no vote: 3 are expected"), "{reason}");
+    let mark = world.mark();
+    world.bench.pass(world.bench.core.config.lease());
+    world.answer(&[3], mark);
+    assert_eq!(world.quorum().0, Quorum::Lost, "its answer is no vote");
+}
+
+#[test]
+fn a_surplus_from_the_start_waits_until_all_have_been_seen_together() {
     let mut world = World::new(4, 3);
     world.settle();
     let (quorum, reason) = world.quorum();
     assert_ne!(quorum, Quorum::Held);
-    assert!(reason.contains('4') && reason.contains('3'), "{reason}");
+    assert!(reason.contains("once all have been seen alive together for 10 s"), "{reason}");
+    let mark = world.mark();
+    for _ in 0..110 {
+        world.bench.pass(Duration::from_millis(100));
+        world.call(|service, context| {
+            if service.recount_at <= context.now {
+                service.count(context);
+            }
+        });
+        world.answer(&[1, 2, 3], mark);
+    }
+    let (quorum, reason) = world.quorum();
+    assert_eq!(quorum, Quorum::Held, "{reason}");
+    assert!(reason.contains("n0 has no vote"), "{reason}");
+}
+
+#[test]
+fn by_zones_the_reason_says_which_zone_lacks_votes() {
+    let mut world = World::by_zones("zones:east=2,west=1", &[(1, "east"), (2, "west")]);
+    let status = world.status();
+    assert_eq!((status.present, status.needed, status.expected), (0, 2, Some(2)));
+    assert!(status.reason.contains("east 0 of 2 (2 needed), west 0 of 1 (1 needed)"), "{}", status.reason);
+    let mark = world.mark();
+    world.answer(&[1, 2], mark);
+    let status = world.status();
+    assert_eq!(status.present, 1, "{}", status.reason);
+    let zones: Vec<(&str, u32, u32)> =
+        status.zones.iter().map(|z| (z.zone.as_str(), z.present, z.needed)).collect();
+    assert_eq!(zones, [("east", 1, 2), ("west", 1, 1)], "we say no zone, and have no vote");
+}
+
+#[test]
+fn by_zones_others_are_told_how_many_of_each_are_there() {
+    let mut world = World::by_zones("zones:east=2,west=1", &[(1, "east"), (2, "west")]);
+    let mark = world.mark();
+    world.answer(&[1, 2], mark);
+    let mut zones = Vec::new();
+    world.call(|service, context| zones = service.say_lease(context).unwrap().zones);
+    assert_eq!(zones, [1, 1]);
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::Instant;
 use crate::quorum::waves::{Target, Waves, borrowed_in_a_wave, group_of};
-use crate::quorum::{Ballot, Lease};
+use crate::quorum::{Ballot, Lease, ZoneBallot};
 
 const PERIOD: Duration = Duration::from_millis(600);
 const STEP: Duration = Duration::from_millis(70);
@@ -147,7 +147,7 @@ fn with_leaders(members: u64) -> (Waves, Lease, Vec<Target>) {
 
 fn tally(waves: &Waves, leader: &Target, votes: u32) -> gossip::Tally {
     let (group, _) = leader.lead.unwrap();
-    gossip::Tally { number: waves.open.last().unwrap().number, group, votes }
+    gossip::Tally { number: waves.open.last().unwrap().number, group, votes, ..gossip::Tally::default() }
 }
 
 #[test]
@@ -159,9 +159,53 @@ fn the_votes_of_groups_make_a_majority_as_of_the_wave() {
         let told = tally(&waves, leader, 100);
         proof = waves.hear_tally((at(1100), LENGTH), (leader.member, 1), told, (&lease, &ballot));
     }
-    let proof = proof.unwrap();
+    let (proof, _) = proof.unwrap();
     assert_eq!(proof.as_of, at(1000));
     assert_eq!(proof.present, 128, "a leader that says 100 counts for no more than its group has");
+}
+
+#[test]
+fn the_votes_of_groups_add_up_by_zone() {
+    let zone = |votes| ZoneBallot::new(String::new(), votes);
+    let zones = vec![zone(64), zone(40), zone(24)];
+    let zone_of = (0..128).map(|at| if at < 64 { 0 } else { 1 + usize::from(at >= 104) }).collect();
+    let ballot = Ballot { needed: 2, zones, zone_of, ..ballot(128) };
+    let hear = |votes: [u32; 3]| {
+        let (mut waves, lease, leaders) = with_leaders(128);
+        let mut proof = None;
+        for leader in &leaders {
+            let told = gossip::Tally { zones: votes.to_vec(), ..tally(&waves, leader, 100) };
+            proof = waves.hear_tally((at(1100), LENGTH), (leader.member, 1), told, (&lease, &ballot));
+        }
+        proof
+    };
+    assert_eq!(hear([100, 0, 0]), None, "all of one zone");
+    let (proof, zones) = hear([0, 100, 100]).unwrap();
+    assert_eq!((proof.as_of, proof.present), (at(1000), 2), "of each group what it has at most");
+    assert_eq!(zones, [1, 40, 24], "and our own vote");
+}
+
+#[test]
+fn a_group_tells_whether_the_member_that_decides_a_tie_has_answered() {
+    let (mut waves, lease, leaders) = with_leaders(128);
+    let ballot = Ballot { tie: Some(7), ..ballot(128) };
+    let groups = leaders.iter().find_map(|leader| leader.lead).unwrap().1;
+    let mut left = 63;
+    let mut hear = |tie: bool| {
+        let mut proof = None;
+        for leader in &leaders {
+            let (group, _) = leader.lead.unwrap();
+            let here = (2..=128).filter(|member| group_of(1, *member, groups) == group);
+            let votes = u32::try_from(here.count()).unwrap().min(left);
+            left -= votes;
+            let told = gossip::Tally { tie, ..tally(&waves, leader, votes) };
+            proof = waves.hear_tally((at(1100), LENGTH), (leader.member, 1), told, (&lease, &ballot));
+        }
+        left = 63;
+        proof.map(|(proof, _)| proof.present)
+    };
+    assert_eq!(hear(false), None, "half");
+    assert_eq!(hear(true), Some(64), "half with it");
 }
 
 #[test]
@@ -175,9 +219,10 @@ fn a_tally_counts_only_from_the_leader_that_was_asked_for_it_and_has_answered() 
     let mut hear = |who: u64, told, lease: &Lease| {
         waves.hear_tally((at(1100), LENGTH), (who, 1), told, (lease, &ballot)).is_some()
     };
-    assert!(!hear(other.member, told, &lease), "another leader");
-    assert!(!hear(leader.member, gossip::Tally { number: told.number ^ 1, ..told }, &lease), "another wave");
-    assert!(!hear(leader.member, told, &Lease::default()), "one that has not answered");
+    assert!(!hear(other.member, told.clone(), &lease), "another leader");
+    let of_another = gossip::Tally { number: told.number ^ 1, ..told.clone() };
+    assert!(!hear(leader.member, of_another, &lease), "another wave");
+    assert!(!hear(leader.member, told.clone(), &Lease::default()), "one that has not answered");
     assert!(hear(leader.member, told, &lease));
 }
 
@@ -236,11 +281,15 @@ fn a_group_tells_its_votes_when_all_have_answered_or_after_a_while_and_once_more
     wave.step(at(1000), &lease, 9, |_| PERIOD);
     assert_eq!(wave.tells_at(&lease, 1, hold), at(1100));
     lease.answered(2, at(1000));
-    assert_eq!(wave.votes(4, &lease, &ballot(4)), 2, "it and the leader");
+    assert_eq!(wave.votes(4, &lease, &ballot(4)).votes, 2, "it and the leader");
     wave.told = Some(2);
     assert_eq!(wave.tells_at(&lease, 2, hold), Instant::NEVER, "nothing new");
     lease.answered(3, at(1000));
-    assert_eq!(wave.tells_at(&lease, wave.votes(4, &lease, &ballot(4)), hold), at(1000), "all: at once");
+    assert_eq!(
+        wave.tells_at(&lease, wave.votes(4, &lease, &ballot(4)).votes, hold),
+        at(1000),
+        "all: at once"
+    );
 }
 
 #[test]
