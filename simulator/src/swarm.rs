@@ -178,7 +178,43 @@ fn quorum(seed: u64, nodes: Option<usize>) -> String {
         };
         text.push_str(&format!("\n[[fault]]\nat = \"{at}ms\"\n{kind}\n"));
     }
-    text
+    by_site(seed, nodes, electorate, text)
+}
+
+/// A quarter of the seeds count by zones, or have a member or zone that decides a tie; some of their cuts part the zones. From
+/// dice of its own, so that the other seeds stay what they were.
+fn by_site(seed: u64, nodes: usize, electorate: &str, text: String) -> String {
+    let mut dice = Seed(seed).dice("swarm-quorum-sites", 0);
+    if !dice.chance(0.25) || nodes < 3 {
+        return text;
+    }
+    if nodes.is_multiple_of(2) && dice.chance(0.3) {
+        let tie = format!("electorate = \"{nodes}+tie=n{}\"", dice.below(nodes));
+        return text.replace(electorate, &tie);
+    }
+    let zones: &[&str] = if dice.chance(0.7) { &["a", "b", "c"] } else { &["a", "b"] };
+    let size = |zone: usize| nodes / zones.len() + usize::from(zone < nodes % zones.len());
+    let votes: Vec<String> =
+        zones.iter().enumerate().map(|(at, zone)| format!("{zone}={}", size(at))).collect();
+    let tie = if zones.len() == 2 { "+tie=a" } else { "" };
+    let mut text = text.replace(electorate, &format!("electorate = \"zones:{}{tie}\"", votes.join(",")));
+    for (at, zone) in zones.iter().enumerate() {
+        text.push_str(&format!("\n[[network.zone]]\nname = \"{zone}\"\nweight = {}\n", size(at)));
+    }
+    // The first zone against the others, or each for itself.
+    let names = |from: usize, upto: usize| {
+        (from..upto).map(|member| format!("\"n{member}\"")).collect::<Vec<_>>().join(", ")
+    };
+    let first = format!("[[{}], [{}]]", names(0, size(0)), names(size(0), nodes));
+    let each: Vec<String> = zones.iter().map(|zone| format!("{{ zone = \"{zone}\" }}")).collect();
+    let each = format!("[{}]", each.join(", "));
+    let lines = text.lines().map(|line| match line.strip_prefix("sides = ") {
+        Some(_) if dice.chance(0.5) => {
+            format!("sides = {}\n", if dice.chance(0.5) { &first } else { &each })
+        }
+        _ => format!("{line}\n"),
+    });
+    lines.collect()
 }
 
 fn all(seed: u64, nodes: Option<usize>) -> String {

@@ -84,3 +84,49 @@ fn a_cut_that_ends_in_one_roster_is_timed_and_a_mute_and_a_deaf_member_know_it()
     let none = five(&cut("[['n0', 'n1', 'n2'], ['n3', 'n4']]").replace(ALL, ""), &[1]);
     assert_eq!((none.one_roster.count, none.status_changes.count), (0, 0), "only with an electorate");
 }
+
+/// Three sites: two of 3 members, one of 1.
+fn three_sites(electorate: &str, faults: &str) -> (Summary, u64) {
+    let zone = |name: &str, weight: u32| format!("[[network.zone]]\nname = '{name}'\nweight = {weight}\n");
+    let zones = zone("east", 3) + &zone("west", 3) + &zone("north", 1);
+    let text = format!(
+        "name = 'sites'\nabout = 'sites'\nnodes = 7\nduration = '90s'\n[protocol]\nelectorate = '{electorate}'\n{zones}{faults}"
+    );
+    let scenario = parse(&text, &[]).unwrap_or_else(|problem| panic!("{problem}"));
+    let report = run(&scenario, &[1, 2, 3], &[], &|| {}).expect("runs");
+    let violations = report.runs.iter().map(|run| run.violations.count).sum();
+    (report.summary, violations)
+}
+
+fn cut(sides: &str) -> String {
+    format!("[[fault]]\nwhat = 'partition'\nat = '30s'\nfor = '20s'\nsides = {sides}\n")
+}
+
+#[test]
+fn of_three_sites_two_go_on_and_the_third_has_lost_quorum_in_time() {
+    let zones = "zones:east=3,west=3,north=1";
+    for (site, rest, members) in
+        [("east", "['n3', 'n4', 'n5', 'n6']", 3), ("north", "['n0', 'n1', 'n2', 'n3', 'n4', 'n5']", 1)]
+    {
+        let (summary, violations) = three_sites(zones, &cut(&format!("[{{ zone = '{site}' }}, {rest}]")));
+        let lost = &summary.quorum_to_lose;
+        assert_eq!((lost.count, lost.missing), (3 * members, 0), "{site} alone");
+        assert!(lost.max < 1.43, "{lost:?}");
+        assert_eq!((summary.quorum_losses, violations), (0, 0), "the others lost nothing");
+    }
+    let (summary, _) = three_sites(zones, &cut("[{ zone = 'east' }, { zone = 'west' }, { zone = 'north' }]"));
+    assert_eq!((summary.quorum_to_lose.count, summary.quorum_to_lose.missing), (3 * 7, 0), "none has two");
+    let (summary, _) = three_sites(zones, &cut("[['n0', 'n3', 'n4', 'n5'], ['n1', 'n2', 'n6']]"));
+    assert_eq!(
+        summary.quorum_to_lose.count,
+        3 * 4,
+        "all of west and one of east are one zone; two of east and north two"
+    );
+}
+
+#[test]
+fn of_two_sites_the_one_that_decides_goes_on() {
+    let (summary, violations) =
+        three_sites("zones:east=3,west=3+tie=west", &cut("[{ zone = 'east' }, ['n3', 'n4', 'n5', 'n6']]"));
+    assert_eq!((summary.quorum_to_lose.count, summary.quorum_losses, violations), (9, 0, 0));
+}

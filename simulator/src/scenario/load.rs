@@ -243,6 +243,8 @@ mod tests {
             ("[[network.link]]\nfrom = 'n1'\nto = 'n8'", "network.link 1: `to`: no member is called"),
             ("[[network.link]]\nfrom = 9\nto = 'n1'", "9 members are asked for; the cluster has 8"),
             ("[protocol]\nelectorate = 'n1,n8'", "protocol.electorate: no member is called \"n8\""),
+            ("[protocol]\nelectorate = '4+tie=n8'", "protocol.electorate: no member is called \"n8\""),
+            ("[protocol]\nelectorate = 'zones:a=1'", "no [[network.zone]] is called \"a\""),
             ("[protocol]\nexpected = 'n1'", "named in protocol.electorate"),
             (
                 "[[network.zone]]\nname = 'east'\n[[fault]]\nwhat = 'pause'\nat = '1s'\nwho = 'east'",

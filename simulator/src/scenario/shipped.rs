@@ -98,6 +98,7 @@ const SHIPPED: &[(&str, &str)] = ship![
     "states",
     "states-newcomer",
     "survivors",
+    "three-sites",
     "threshold",
     "wan",
 ];

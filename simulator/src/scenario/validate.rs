@@ -149,12 +149,22 @@ fn check_voters(s: &Scenario) -> Result<(), String> {
         ));
     }
     let electorate = s.protocol.electorate.as_ref().and_then(|text| text.parse().ok());
-    let Some(Electorate::Voters(voters)) = electorate else { return Ok(()) };
+    let voters: Vec<String> = match electorate {
+        Some(Electorate::Voters(voters)) => voters.keys().map(ToString::to_string).collect(),
+        Some(Electorate::Expected { tie, .. }) => tie.iter().map(ToString::to_string).collect(),
+        Some(Electorate::Zones { zones, .. }) => {
+            let known = |zone: &&String| s.network.zones.iter().any(|known| known.name == **zone);
+            return match zones.keys().find(|zone| !known(zone)) {
+                Some(zone) => Err(format!("protocol.electorate: no [[network.zone]] is called {zone:?}")),
+                None => Ok(()),
+            };
+        }
+        Some(Electorate::LastAgreed { .. }) | None => return Ok(()),
+    };
     if s.faults.iter().any(|f| matches!(f.what, What::Join | What::Churn)) {
         return Ok(());
     }
-    let names: Vec<String> = voters.keys().map(ToString::to_string).collect();
-    names.iter().try_for_each(|name| is_member(s, name)).map_err(|why| format!("protocol.electorate: {why}"))
+    voters.iter().try_for_each(|name| is_member(s, name)).map_err(|why| format!("protocol.electorate: {why}"))
 }
 
 fn check_budget(s: &Scenario) -> Result<(), String> {

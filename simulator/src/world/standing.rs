@@ -44,21 +44,64 @@ fn standings(
     oracle: &Oracle,
 ) -> impl Iterator<Item = Standing> {
     let fit: Vec<bool> = (0..hosts.len()).map(|member| is_fit(member, hosts, oracle)).collect();
-    let needed = electorate.needed();
-    let reached = needed.map_or_else(Vec::new, |_| reached(electorate, hosts, network, &fit));
-    let numbers: BTreeMap<&Name, usize> = match needed {
-        Some(_) => BTreeMap::new(),
-        None => (0..hosts.len()).filter(|m| hosts[*m].subject == *m).map(|m| (&hosts[m].name, m)).collect(),
+    let majorities = majorities(electorate, hosts, network, &fit);
+    let numbers: BTreeMap<&Name, usize> = match electorate {
+        Electorate::LastAgreed { .. } => {
+            (0..hosts.len()).filter(|m| hosts[*m].subject == *m).map(|m| (&hosts[m].name, m)).collect()
+        }
+        Electorate::Expected { .. } | Electorate::Voters(_) | Electorate::Zones { .. } => BTreeMap::new(),
     };
     let standings: Vec<Standing> = (0..hosts.len())
-        .map(|member| match needed {
+        .map(|member| match (&majorities, electorate) {
             _ if !fit[member] => Standing::Unjudged,
-            Some(needed) if reached[member] >= u64::from(needed) => Standing::With,
-            Some(_) => Standing::Without,
-            None => among_agreed(member, hosts, network, &fit, &numbers),
+            (_, Electorate::LastAgreed { .. }) => among_agreed(member, hosts, network, &fit, &numbers),
+            (None, _) => Standing::Unjudged,
+            (Some(majorities), _) if majorities[member] => Standing::With,
+            (Some(_), _) => Standing::Without,
         })
         .collect();
     standings.into_iter()
+}
+
+/// Whether each member reaches a majority of the stated votes. `None`: open, because there are more members than votes.
+fn majorities(electorate: &Electorate, hosts: &[Host], network: &Network, fit: &[bool]) -> Option<Vec<bool>> {
+    let has_zone = |member: usize, zone: &str| network.zone(member) == Some(zone);
+    let members = |of: &dyn Fn(usize) -> bool| {
+        let one_each = (0..hosts.len()).filter(|member| hosts[*member].subject == *member && of(*member));
+        u32::try_from(one_each.count()).unwrap_or(u32::MAX)
+    };
+    let by_votes = |tie: Option<&Name>| {
+        let (needed, all) = (electorate.needed()?, u64::from(electorate.votes()?));
+        let votes = reached(hosts, network, fit, |member| votes(electorate, &hosts[member].name));
+        let decides = |member: usize| u64::from(tie == Some(&hosts[member].name));
+        let decides = reached(hosts, network, fit, decides);
+        let enough = |(votes, tie): (&u64, &u64)| *votes >= u64::from(needed) || *tie > 0 && votes * 2 == all;
+        Some(votes.iter().zip(&decides).map(enough).collect())
+    };
+    match electorate {
+        Electorate::Expected { votes, .. } if members(&|_| true) > *votes => None,
+        Electorate::Expected { tie, .. } => by_votes(tie.as_ref()),
+        Electorate::Voters(_) => by_votes(None),
+        Electorate::LastAgreed { .. } => None,
+        Electorate::Zones { zones, .. }
+            if zones.iter().any(|(zone, votes)| members(&|member| has_zone(member, zone)) > *votes) =>
+        {
+            None
+        }
+        Electorate::Zones { zones, tie, .. } => {
+            let (mut won, mut decided) = (vec![0; hosts.len()], vec![false; hosts.len()]);
+            for (zone, votes) in zones {
+                let there = reached(hosts, network, fit, |member| u64::from(has_zone(member, zone)));
+                for (member, there) in there.iter().enumerate().filter(|(_, v)| **v > u64::from(votes / 2)) {
+                    debug_assert!(*there <= u64::from(*votes), "counted above");
+                    won[member] += 2;
+                    decided[member] |= tie.as_ref() == Some(zone);
+                }
+            }
+            let half = zones.len();
+            Some(won.iter().zip(decided).map(|(won, tie)| *won > half || tie && *won == half).collect())
+        }
+    }
 }
 
 /// Whether `member` runs, stays, and nothing is wrong with it or its clock.
@@ -69,9 +112,9 @@ fn is_fit(member: usize, hosts: &[Host], oracle: &Oracle) -> bool {
 }
 
 /// The votes that each member reaches, its own included. Members that stand at one place have the same links, single ones
-/// that carry nothing aside, so the work grows with the places and not with the pairs.
-fn reached(electorate: &Electorate, hosts: &[Host], network: &Network, fit: &[bool]) -> Vec<u64> {
-    let votes = |member: usize| if fit[member] { votes(electorate, &hosts[member].name) } else { 0 };
+/// that carry nothing aside, so the work grows with the places and not with the pairs. `votes`: of members that are fit.
+fn reached(hosts: &[Host], network: &Network, fit: &[bool], votes: impl Fn(usize) -> u64) -> Vec<u64> {
+    let votes = |member: usize| if fit[member] { votes(member) } else { 0 };
     let mut places: BTreeMap<Vec<u8>, (usize, u64)> = BTreeMap::new();
     for member in 0..hosts.len() {
         places.entry(network.place(member)).or_insert((member, 0)).1 += votes(member);
@@ -98,7 +141,7 @@ fn reached(electorate: &Electorate, hosts: &[Host], network: &Network, fit: &[bo
 fn votes(electorate: &Electorate, name: &Name) -> u64 {
     match electorate {
         Electorate::Expected { tag: None, weight: None, .. } => 1,
-        Electorate::Expected { .. } | Electorate::LastAgreed { .. } => 0,
+        Electorate::Expected { .. } | Electorate::Zones { .. } | Electorate::LastAgreed { .. } => 0,
         Electorate::Voters(voters) => voters.get(name).copied().map_or(0, u64::from),
     }
 }
@@ -178,6 +221,36 @@ mod tests {
         assert_eq!(stand(voters, &cut("['n0', 'n1'], '60%'")), [With, With, Without, Without, Without]);
         let heavy = "electorate = 'n0:3,n1,n2'";
         assert_eq!(stand(heavy, &cut("['n0'], '60%'")), [With, Without, Without, Without, Without]);
+    }
+
+    #[test]
+    fn by_zones_most_zones_count_and_of_even_numbers_the_half_with_the_one_that_decides() {
+        let zone =
+            |name: &str, weight: u32| format!("[[network.zone]]\nname = '{name}'\nweight = {weight}\n");
+        let three = zone("a", 2) + &zone("b", 2) + &zone("c", 1);
+        let cut = |sides: &str| fault(&format!("what = 'partition'\nsides = [{sides}]"));
+        let zones = "electorate = 'zones:a=2,b=2,c=1'";
+        let stands = |sides: &str| stand(zones, &format!("{three}{}", cut(sides)));
+        assert_eq!(stand(zones, &three), [With; 5]);
+        assert_eq!(stands("['n4'], '80%'"), [With, With, With, With, Without]);
+        assert_eq!(stands("['n0', 'n4'], '60%'"), [Without; 5], "c and b, and half of a twice");
+        assert_eq!(stands("['n0', 'n1', 'n4'], '40%'"), [With, With, Without, Without, With]);
+        let two = zone("a", 2) + &zone("b", 3);
+        let cut = format!("{two}{}", cut("['n0', 'n1'], '60%'"));
+        assert_eq!(
+            stand("electorate = 'zones:a=2,b=3+tie=a'", &cut),
+            [With, With, Without, Without, Without]
+        );
+        assert_eq!(stand("electorate = 'zones:a=2,b=3'", &cut), [Without; 5]);
+        assert_eq!(
+            stand("electorate = 'zones:a=1,b=3'", &two),
+            [Unjudged; 5],
+            "one more in a than is stated"
+        );
+        let tie = fault("what = 'partition'\nsides = [['n0', 'n1', 'n2'], '40%']");
+        let of_six = "electorate = '6+tie=n1'";
+        assert_eq!(stand(of_six, &tie), [With, With, With, Without, Without]);
+        assert_eq!(stand("electorate = '6+tie=n4'", &tie), [Without; 5], "two with it, three without");
     }
 
     #[test]
