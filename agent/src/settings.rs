@@ -190,6 +190,13 @@ pub(crate) fn check(args: &AgentArgs) -> Result<Vec<String>, SettingsErrors> {
     }
     warnings.extend(advertise::unwise(settings.bind, &settings.seeds));
     warnings.extend(settings.machine.electorate.as_ref().and_then(Electorate::advice));
+    warnings.extend(
+        settings
+            .machine
+            .electorate
+            .as_ref()
+            .and_then(|electorate| values::outside_all_zones(electorate, settings.zone.as_deref())),
+    );
     warnings.extend(unknown_variables());
     Ok(warnings)
 }

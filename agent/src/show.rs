@@ -8,7 +8,7 @@ use heartsay_membership::{
 };
 
 use crate::daemon::driver::ServiceWatchdog;
-use crate::types::{Accusation, Agreed, Beat, Case, Evidence, Member, Outside, Piece, Quorum};
+use crate::types::{Accusation, Agreed, Beat, Case, Evidence, Member, Outside, Piece, Quorum, ZoneVotes};
 use heartsay_tokio::clock::Clock;
 
 /// One member, without evidence.
@@ -92,6 +92,16 @@ pub(crate) fn quorum(clock: &Clock, status: &QuorumStatus) -> Quorum {
             names: agreed.names.iter().map(ToString::to_string).collect(),
             since: clock.stamp(agreed.since),
         }),
+        zones: status.zones.iter().map(zone_votes).collect(),
+    }
+}
+
+fn zone_votes(votes: &heartsay_membership::ZoneVotes) -> ZoneVotes {
+    ZoneVotes {
+        zone: votes.zone.clone(),
+        present: votes.present,
+        needed: votes.needed,
+        expected: votes.expected,
     }
 }
 

@@ -242,7 +242,7 @@ pub struct Quorum {
     pub quorum: String,
     pub present: u32,
     pub needed: u32,
-    /// All votes there are.
+    /// All votes, or zones, there are.
     pub expected: Option<u32>,
     pub reason: String,
     /// RFC 3339.
@@ -263,6 +263,19 @@ pub struct Quorum {
     /// With `last-agreed`: who votes. `null` with any other electorate.
     #[serde(default)]
     pub agreed: Option<Agreed>,
+    /// With an electorate by zones: the votes of each zone. `present`, `needed` and `expected` then count zones.
+    #[serde(default)]
+    pub zones: Vec<ZoneVotes>,
+}
+
+/// The votes of a zone; part of `/v1/quorum`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ZoneVotes {
+    pub zone: String,
+    /// In two-way contact, as far as this member has counted or was told.
+    pub present: u32,
+    pub needed: u32,
+    pub expected: u32,
 }
 
 /// The roster that was last agreed on; part of `/v1/quorum`.

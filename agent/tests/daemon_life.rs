@@ -246,6 +246,23 @@ fn a_host_that_was_copied_and_got_another_name_is_named() {
 }
 
 #[test]
+fn by_zones_quorum_shows_the_votes_of_each() {
+    let flags = |zone| ["--expected", "zones:east=1,north=1,west=1", "--zone", zone];
+    let a = plan("a").flags(&flags("east")).start();
+    let _b = plan("b").flags(&flags("west")).seed(&a.address()).start();
+    a.wait_for("two of three zones are there", |a| a.get("/v1/quorum")["quorum"] == "held");
+    let quorum = a.get("/v1/quorum");
+    assert_eq!(
+        (&quorum["present"], &quorum["needed"], &quorum["expected"]),
+        (&json!(2), &json!(2), &json!(3))
+    );
+    let zone = |zone: &str, present| json!({"zone": zone, "present": present, "needed": 1, "expected": 1});
+    assert_eq!(quorum["zones"], json!([zone("east", 1), zone("north", 0), zone("west", 1)]), "{quorum}");
+    let reason = quorum["reason"].as_str().unwrap();
+    assert!(reason.starts_with("2 of 3 zones") && reason.contains("north 0 of 1 (1 needed)"), "{reason}");
+}
+
+#[test]
 fn an_agreed_roster_outlives_its_agent_and_is_dropped_with_its_electorate() {
     let a = plan("a");
     let config = a.dir().join("heartsay.toml");

@@ -53,13 +53,14 @@ pub(super) async fn version(client: &Client, output: &Output) -> anyhow::Result<
     Ok(Exit::Done)
 }
 
-/// `held: 4 of 5 present, 3 needed, for 2m10s`.
+/// `held: 4 of 5 present, 3 needed, for 2m10s`; by zones `held: 2 of 3 zones present, 2 needed, for 2m10s`.
 pub(super) fn quorum_text(quorum: &Quorum, output: &Output) -> String {
     let word = output.status(&quorum.quorum);
     match quorum.expected {
         Some(expected) => format!(
-            "{word}: {} of {expected} present, {} needed, for {}",
+            "{word}: {} of {expected}{} present, {} needed, for {}",
             quorum.present,
+            if quorum.zones.is_empty() { "" } else { " zones" },
             quorum.needed,
             age(&quorum.since)
         ),

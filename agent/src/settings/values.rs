@@ -57,6 +57,20 @@ pub(super) fn electorate(text: &str) -> Result<Electorate, String> {
     Ok(electorate)
 }
 
+/// Said of a member that has no vote by zones, because it is in none of them.
+pub(super) fn outside_all_zones(electorate: &Electorate, zone: Option<&str>) -> Option<String> {
+    let Electorate::Zones { zones, .. } = electorate else { return None };
+    if zone.is_some_and(|zone| zones.contains_key(zone)) {
+        return None;
+    }
+    let known: Vec<&str> = zones.keys().map(String::as_str).collect();
+    let ours =
+        zone.map_or_else(|| "no zone is set".to_owned(), |zone| format!("zone {zone:?} is none of those"));
+    let meant = zone.and_then(|zone| nearest(zone, &known));
+    let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"));
+    Some(format!("{ours} in expected ({}), so this member has no vote{meant}", known.join(", ")))
+}
+
 /// The word that was most likely meant, if one of these was.
 #[must_use]
 pub(super) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
@@ -313,6 +327,16 @@ mod tests {
         }
         let at = |name: &str| dir.path().join(name);
         assert_eq!(files(dir.path()), [PathBuf::from("main.toml"), at("10-a.toml"), at("20-b.toml")]);
+    }
+
+    #[test]
+    fn a_member_outside_all_zones_that_vote_is_told_so() {
+        let zones = electorate("zones:east=3,west=3,north=1").unwrap();
+        assert_eq!(outside_all_zones(&zones, Some("east")), None);
+        let said = |zone| outside_all_zones(&zones, zone).unwrap();
+        assert!(said(Some("esat")).contains("did you mean \"east\"?"));
+        assert!(said(None).contains("no zone is set") && said(Some("oslo")).ends_with("has no vote"));
+        assert_eq!(outside_all_zones(&electorate("5").unwrap(), None), None);
     }
 
     #[test]
