@@ -104,8 +104,7 @@ impl Detection {
         };
         let pause = ctx.core.config.acceptable_pause;
         inquiry.questions = inquiry.questions.saturating_add(1);
-        let found =
-            inquiry.questions > QUESTIONS && now.since(inquiry.since) >= pause - pause / OF_THE_LOST;
+        let found = inquiry.questions > QUESTIONS && now.since(inquiry.since) >= pause - pause / OF_THE_LOST;
         inquiry.next = now + if found { pause / SLOWLY } else { pause / OFTEN };
         let to = member.incarnation.address();
         if self.probe_budget.take(now, 1) {

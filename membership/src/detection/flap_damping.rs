@@ -35,9 +35,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use heartsay_detector::LinkRecord;
 
 use crate::Instant;
-use crate::detection::{Detection, deaf};
 use crate::detection::verdict::SuspectShare;
 use crate::detection::witnesses;
+use crate::detection::{Detection, deaf};
 use crate::effect::Effect;
 use crate::identity::Heartbeat;
 use crate::roster::member::Member;

@@ -10,11 +10,13 @@ use crate::Instant;
 use crate::detection::Detection;
 use crate::detection::indirect_probe::ProbeOutcome;
 use crate::detection::outside::OutsideReason;
+use crate::detection::verdict::SuspectShare;
 use crate::effect::Effect;
 use crate::identity::{Generation, Heartbeat};
 use crate::io::Event;
 use crate::roster::standing::{Accusation, Evidence, Marks, Status};
-use crate::testing::{Bench, Sent, address, hash, incarnation};
+use crate::roster::state::QUORUM_KEY;
+use crate::testing::{Bench, Sent, address, claim, hash, incarnation, value};
 use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
 
@@ -524,3 +526,72 @@ const MIDDLE: Duration = Duration::from_millis(400);
 const SLOT: Duration = Duration::from_secs(1);
 /// Finer than all pauses of a probe.
 const STEP: Duration = Duration::from_millis(50);
+
+/// `n1` has said that it lost quorum; a majority is behind us.
+fn lost_quorum() -> Watch {
+    let mut watch = Watch::new(8);
+    watch.detection.backed = true;
+    watch.bench.take_in(claim(incarnation(1), Some(value(QUORUM_KEY, b"lost"))));
+    watch.call(|detection, now, ctx| detection.look_for_deaf(now, ctx));
+    watch
+}
+
+/// Asks what is due for so long. Returns how many questions left for `n1`.
+fn ask_the_deaf(watch: &mut Watch, time: Duration) -> usize {
+    let end = watch.bench.now + time;
+    let mut questions = 0;
+    while watch.bench.now < end {
+        watch.call(|detection, now, ctx| detection.step_deaf(now, ctx));
+        questions += watch.bench.sent().iter().filter(|sent| sent.to == address(1)).count();
+        watch.bench.pass(STEP);
+    }
+    questions
+}
+
+fn finds_unfit(watch: &Watch) -> bool {
+    watch.bench.member(1).marks().accusations.iter().any(|a| a.kind == Evidence::Unfit && a.by == hash(0))
+}
+
+#[test]
+fn a_member_that_lost_quorum_and_answers_nothing_is_found_unfit_within_a_pause() {
+    let mut watch = lost_quorum();
+    assert!(ask_the_deaf(&mut watch, Duration::from_millis(1400)) >= 5);
+    assert!(!finds_unfit(&watch), "the notice would end before an acceptable pause after the first question");
+    ask_the_deaf(&mut watch, Duration::from_millis(500));
+    assert!(finds_unfit(&watch));
+    watch.accused(Evidence::Unfit, &[(2, 60), (3, 60)]);
+    watch.call(|detection, now, ctx| detection.judge_link(now, ctx, hash(1)));
+    assert_eq!(watch.bench.member(1).marks().down, None, "it has notice");
+    watch.bench.pass(Duration::from_millis(500));
+    watch.call(|detection, now, ctx| detection.judge_link(now, ctx, hash(1)));
+    assert!(watch.bench.member(1).marks().down.is_some(), "a short one");
+}
+
+#[test]
+fn a_member_that_lost_quorum_and_answers_is_left_alone() {
+    let mut watch = lost_quorum();
+    ask_the_deaf(&mut watch, Duration::from_millis(1400));
+    watch.detection.deaf.answered(hash(1));
+    assert_eq!(ask_the_deaf(&mut watch, Duration::from_secs(3)), 0, "until it is looked at again");
+    assert!(!finds_unfit(&watch));
+}
+
+#[test]
+fn without_a_majority_behind_us_no_member_is_found_deaf() {
+    let mut watch = lost_quorum();
+    ask_the_deaf(&mut watch, Duration::from_millis(1400));
+    watch.detection.backed = false;
+    ask_the_deaf(&mut watch, Duration::from_secs(3));
+    assert!(!finds_unfit(&watch));
+    watch.call(|detection, now, ctx| detection.ask_whether_it_hears(now, ctx, hash(1)));
+    assert_eq!(ask_the_deaf(&mut watch, Duration::from_secs(1)), 0);
+}
+
+#[test]
+fn many_silences_are_no_reason_for_doubt_with_a_majority_behind_us() {
+    let mut watch = Watch::new(8);
+    watch.detection.suspect_share = SuspectShare::Most;
+    assert_eq!(watch.detection.doubtful_share(), SuspectShare::Most);
+    watch.detection.backed = true;
+    assert_eq!(watch.detection.doubtful_share(), SuspectShare::Few);
+}
