@@ -381,8 +381,13 @@ fn a_renamed_host_is_one_vote_and_the_others_keep_quorum() {
             world.node(name).quorum(world.now).reason
         );
     }
-    // A fourth host is one too many, though a member is down.
+    // A fourth host is one too many: it has no vote, and takes none.
     world.start_as("n4", 4, &["n1"], voting(3));
     world.run(15.0);
-    assert_ne!(quorum(&world, "n1"), Quorum::Held);
+    let status = world.node("n1").quorum(world.now);
+    assert_eq!((status.quorum, status.present), (Quorum::Held, 3), "{}", status.reason);
+    assert!(status.reason.contains("n4 has no vote: 3 are expected"), "{}", status.reason);
+    world.kill("n2");
+    world.kill("renamed");
+    world.wait(10.0, |w| quorum(w, "n1") == Quorum::Lost);
 }
