@@ -529,7 +529,7 @@ const STEP: Duration = Duration::from_millis(50);
 
 /// `n1` has said that it lost quorum; a majority is behind us.
 fn lost_quorum() -> Watch {
-    let mut watch = Watch::new(8);
+    let mut watch = Watch::new(4);
     watch.detection.backed = true;
     watch.bench.take_in(claim(incarnation(1), Some(value(QUORUM_KEY, b"lost"))));
     watch.call(|detection, now, ctx| detection.look_for_deaf(now, ctx));
