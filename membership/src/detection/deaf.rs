@@ -5,13 +5,13 @@
 //! Rule: a member that hears no other loses quorum when its lease runs out, and says so in its record, which the others
 //! hear. While a majority hears us and we are its witness, we ask it directly. If it answers nothing, we find it unfit
 //! ([`crate::detection::flap_damping`]), so that the verdict comes an acceptable pause after the first question, as a
-//! verdict by silence does: it may have regained quorum since it spoke. It stays out while it answers nothing, and for a
-//! few beats after.
+//! verdict by silence does: it may have regained quorum since it spoke. It stays out until it has answered several
+//! questions in a row, and for a few beats after.
 //!
 //! Without an electorate no member says that it lost quorum. Then a bad link takes longer to be found.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
 use crate::detection::Detection;
@@ -26,6 +26,8 @@ use crate::transport::requests::RequestKind;
 #[derive(Debug, Default)]
 pub struct Deaf {
     asked: BTreeMap<u64, Inquiry>,
+    /// Members that we have found deaf, until they are in again.
+    found: BTreeSet<u64>,
 }
 
 /// Our questions to one incarnation of a member.
@@ -36,6 +38,9 @@ struct Inquiry {
     since: Instant,
     questions: u32,
     next: Instant,
+    /// Whether the last question is answered, and how many in a row were.
+    heard: bool,
+    in_a_row: u32,
 }
 
 impl Deaf {
@@ -44,9 +49,18 @@ impl Deaf {
         self.asked.values().map(|inquiry| inquiry.next).min().unwrap_or(Instant::NEVER)
     }
 
-    /// The member hears us.
+    /// Whether what it has not answered of late is explained.
+    pub fn has_found(&self, subject: u64) -> bool {
+        self.found.contains(&subject)
+    }
+
+    /// The member hears us. One that was found deaf has to answer several questions in a row.
     pub fn answered(&mut self, subject: u64) {
-        self.asked.remove(&subject);
+        if !self.found.contains(&subject) {
+            self.asked.remove(&subject);
+        } else if let Some(inquiry) = self.asked.get_mut(&subject) {
+            inquiry.heard = true;
+        }
     }
 }
 
@@ -58,6 +72,11 @@ pub fn says_lost(member: &Member) -> bool {
 impl Detection {
     /// Once per round: members that say that they lost quorum are asked whether they hear us.
     pub fn look_for_deaf(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        let is_out = |subject: u64| ctx.roster.get(subject).is_some_and(|m| !m.is_present() || says_lost(m));
+        for subject in self.deaf.found.extract_if(.., |subject| !is_out(*subject)) {
+            // Its link was as bad as it was deaf. That says nothing about the link now.
+            self.damping.forgive_link(subject);
+        }
         if !self.backed {
             self.deaf.asked.clear();
             return;
@@ -78,7 +97,8 @@ impl Detection {
     /// The member says that it lost quorum.
     pub fn ask_whether_it_hears(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let Some(member) = ctx.roster.get(subject).filter(|m| says_lost(m)) else { return };
-        let inquiry = Inquiry { tag: member.tag(), since: now, questions: 0, next: now };
+        let (tag, heard) = (member.tag(), false);
+        let inquiry = Inquiry { tag, since: now, questions: 0, next: now, heard, in_a_row: 0 };
         let known = self.deaf.asked.get(&subject).is_some_and(|known| known.tag == inquiry.tag);
         if !known && self.backed && self.deaf.asked.len() < MOST && self.is_witness(ctx, subject) {
             self.deaf.asked.insert(subject, inquiry);
@@ -102,15 +122,24 @@ impl Detection {
             self.deaf.asked.remove(&subject);
             return;
         };
+        inquiry.in_a_row = if inquiry.heard { inquiry.in_a_row + 1 } else { 0 };
+        // One answer ends the inquiry about a member that is in. One that is out has to give several.
+        let enough = if member.is_present() { 1 } else { GOOD_AGAIN };
+        if inquiry.in_a_row >= enough {
+            self.deaf.asked.remove(&subject);
+            return;
+        }
+        inquiry.heard = false;
         let pause = ctx.core.config.acceptable_pause;
         inquiry.questions = inquiry.questions.saturating_add(1);
         let found = inquiry.questions > QUESTIONS && now.since(inquiry.since) >= pause - pause / OF_THE_LOST;
-        inquiry.next = now + if found { pause / SLOWLY } else { pause / OFTEN };
+        inquiry.next = now + pause / OFTEN;
         let to = member.incarnation.address();
         if self.probe_budget.take(now, 1) {
             ctx.ping(now, subject, to, RequestKind::Lease);
         }
         if found && !ctx.core.health.impaired(now) && now >= ctx.core.recovering_until {
+            self.deaf.found.insert(subject);
             self.testify_of_link(now, ctx, subject, Evidence::Unfit, PENALTY);
         }
     }
@@ -128,8 +157,9 @@ const LOST: &[u8] = b"lost";
 const QUESTIONS: u32 = 5;
 /// Acceptable pause by the time between two questions: 250 ms with the shipped settings.
 const OFTEN: u32 = 8;
-/// The same for a member that was found deaf.
-const SLOWLY: u32 = 4;
+/// Answers in a row after which a member that was found deaf hears again. One that loses half of what it is sent gives so
+/// many once in 250 times, and stays out.
+const GOOD_AGAIN: u32 = 8;
 /// Acceptable pause by the notice of a member that has lost quorum by its own word. The notice is part of the pause after
 /// the first question.
 const OF_THE_LOST: u32 = 4;

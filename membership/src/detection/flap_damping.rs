@@ -175,6 +175,15 @@ impl Damping {
         self.records.remove(&subject);
     }
 
+    /// What its link has lost so far counts no more. Its flaps do.
+    pub fn forgive_link(&mut self, subject: u64) {
+        if let Some(record) = self.records.get_mut(&subject) {
+            record.link = LinkRecord::default();
+            record.missed.clear();
+            record.gap = 0;
+        }
+    }
+
     /// Whether enough witnesses find it unfit, so that it is about to be quarantined.
     pub fn has_notice(&self, member: &Member) -> bool {
         self.notices.get(&member.hash()).is_some_and(|(tag, _)| *tag == member.tag())
@@ -329,7 +338,7 @@ impl Detection {
         let (to, silence) = (member.incarnation.address(), member.detector.silence(now));
         let present = member.is_present();
         // A member with a majority in two-way contact is of use, whatever its links to some of its witnesses are like.
-        let is_of_use = self.backed && present && !deaf::says_lost(member);
+        let is_of_use = self.backed && present && !deaf::says_lost(member) || self.deaf.has_found(subject);
         if !self.is_witness(ctx, subject) {
             return;
         }
@@ -364,6 +373,7 @@ impl Detection {
     fn find_unfit(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let Some(record) = self.damping.record(subject).cloned() else { return };
         if self.doubtful_share() == SuspectShare::Few
+            && !self.unbacked
             && !ctx.core.health.impaired(now)
             && now >= ctx.core.recovering_until
             && self.is_witness(ctx, subject)

@@ -49,6 +49,9 @@ pub struct Detection {
     pub suspect_share: SuspectShare,
     /// Whether a majority of the electorate is in two-way contact with us. Then the cause of many silences is not ours.
     pub backed: bool,
+    /// An electorate is stated, and we have no such proof. Then we find no member unfit: those that hold quorum may see it
+    /// otherwise, and would hear of our verdict before the accused does.
+    pub unbacked: bool,
     /// Until then unheard members are probed out of turn, because many were silent a moment ago.
     pub look_until: Instant,
     /// Members that may not hear us.
@@ -70,6 +73,7 @@ impl Detection {
             judge_at: Instant::NEVER,
             suspect_share: SuspectShare::Few,
             backed: false,
+            unbacked: false,
             look_until: now,
             deaf: Deaf::default(),
             footing: Footing::new(now),

@@ -86,6 +86,7 @@ impl Node {
     /// Runs the timers that are due.
     pub(super) fn on_timeout(&mut self, now: Instant) {
         self.detection.backed = self.quorum.is_proven(now);
+        self.detection.unbacked = self.quorum.voting.electorate().is_some() && !self.detection.backed;
         for timer in &TIMERS {
             if now >= (timer.due)(self) {
                 tracing::trace!(at = ?now, timer = timer.name);
