@@ -131,23 +131,26 @@ impl Detection {
         }
         inquiry.heard = false;
         let pause = ctx.core.config.acceptable_pause;
-        inquiry.questions = inquiry.questions.saturating_add(1);
-        let found = inquiry.questions > QUESTIONS && now.since(inquiry.since) >= pause - pause / OF_THE_LOST;
         inquiry.next = now + pause / OFTEN;
-        let to = member.incarnation.address();
-        if self.probe_budget.take(now, 1) {
-            ctx.ping(now, subject, to, RequestKind::Lease);
+        // A question that the budget holds back stays unanswered without blame.
+        if !self.probe_budget.take(now, 1) {
+            return;
         }
+        inquiry.questions = inquiry.questions.saturating_add(1);
+        let found = inquiry.questions > QUESTIONS && now.since(inquiry.since) >= pause - pause / OF_THE_DEAF;
+        let to = member.incarnation.address();
+        ctx.ping(now, subject, to, RequestKind::Lease);
         if found && !ctx.core.health.impaired(now) && now >= ctx.core.recovering_until {
             self.deaf.found.insert(subject);
             self.testify_of_link(now, ctx, subject, Evidence::Unfit, PENALTY);
         }
     }
 
-    /// How long a member has notice before it is put out as unfit.
-    pub fn notice(ctx: &Context<'_>, member: &Member) -> Duration {
+    /// How long a member has notice before it is put out as unfit. Where we have found it deaf, most of the acceptable
+    /// pause has passed since our first question.
+    pub fn notice(&self, ctx: &Context<'_>, subject: u64) -> Duration {
         let pause = ctx.core.config.acceptable_pause;
-        if says_lost(member) { pause / OF_THE_LOST } else { pause }
+        if self.deaf.has_found(subject) { pause / OF_THE_DEAF } else { pause }
     }
 }
 
@@ -160,9 +163,8 @@ const OFTEN: u32 = 8;
 /// Answers in a row after which a member that was found deaf hears again. One that loses half of what it is sent gives so
 /// many once in 250 times, and stays out.
 const GOOD_AGAIN: u32 = 8;
-/// Acceptable pause by the notice of a member that has lost quorum by its own word. The notice is part of the pause after
-/// the first question.
-const OF_THE_LOST: u32 = 4;
+/// Acceptable pause by the notice of a member that we have found deaf.
+const OF_THE_DEAF: u32 = 4;
 /// Beats of good behaviour that are asked for. The others learn of the last testimony while they pass.
 const PENALTY: Heartbeat = 4;
 /// Members that are asked at a time.

@@ -450,7 +450,7 @@ impl Detection {
         let member = ctx.roster.get(subject)?;
         // No member acknowledges a quarantined one, so its penalty grows without notice.
         if member.is_present() {
-            let notice = Self::notice(ctx, member);
+            let notice = self.notice(ctx, subject);
             let since = match self.damping.notices.get(&subject) {
                 Some((tag, since)) if *tag == member.tag() => *since,
                 _ if self.damping.notices.len() >= MOST => return None,

@@ -577,6 +577,32 @@ fn a_member_that_lost_quorum_and_answers_is_left_alone() {
 }
 
 #[test]
+fn a_question_that_the_budget_holds_back_counts_for_nothing() {
+    let mut watch = lost_quorum();
+    for _ in 0..60 {
+        let (now, budget) = (watch.bench.now, &mut watch.detection.probe_budget);
+        let left = budget.available(now);
+        budget.take(now, left);
+        assert_eq!(ask_the_deaf(&mut watch, STEP), 0, "others are probed with all of it");
+    }
+    assert!(!finds_unfit(&watch));
+}
+
+#[test]
+fn a_member_that_lost_quorum_has_the_whole_notice_where_we_have_not_found_it_deaf() {
+    let mut watch = lost_quorum();
+    watch.accused(Evidence::Unfit, &[(2, 60), (3, 60)]);
+    let judge = |watch: &mut Watch| watch.call(|detection, now, ctx| detection.judge_link(now, ctx, hash(1)));
+    judge(&mut watch);
+    watch.bench.pass(Duration::from_millis(1999));
+    judge(&mut watch);
+    assert_eq!(watch.bench.member(1).marks().down, None, "it may have regained quorum since it spoke");
+    watch.bench.pass(Duration::from_millis(1));
+    judge(&mut watch);
+    assert!(watch.bench.member(1).marks().down.is_some());
+}
+
+#[test]
 fn without_a_majority_behind_us_no_member_is_found_deaf() {
     let mut watch = lost_quorum();
     ask_the_deaf(&mut watch, Duration::from_millis(1400));
