@@ -14,11 +14,11 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
-use crate::detection::Detection;
+use crate::detection::{Backing, Detection};
 use crate::identity::Heartbeat;
 use crate::roster::member::Member;
 use crate::roster::standing::Evidence;
-use crate::roster::state::QUORUM_KEY;
+use crate::roster::state::{QUORUM_KEY, QUORUM_LOST};
 use crate::transport::context::Context;
 use crate::transport::requests::RequestKind;
 
@@ -66,7 +66,7 @@ impl Deaf {
 
 /// Whether the member says itself that it has lost quorum.
 pub fn says_lost(member: &Member) -> bool {
-    member.state.get(QUORUM_KEY).is_some_and(|value| value == LOST)
+    member.state.get(QUORUM_KEY).is_some_and(|value| value == QUORUM_LOST)
 }
 
 impl Detection {
@@ -77,7 +77,7 @@ impl Detection {
             // Its link was as bad as it was deaf. That says nothing about the link now.
             self.damping.forgive_link(subject);
         }
-        if !self.backed {
+        if self.backing != Backing::Proven {
             self.deaf.asked.clear();
             return;
         }
@@ -100,7 +100,11 @@ impl Detection {
         let (tag, heard) = (member.tag(), false);
         let inquiry = Inquiry { tag, since: now, questions: 0, next: now, heard, in_a_row: 0 };
         let known = self.deaf.asked.get(&subject).is_some_and(|known| known.tag == inquiry.tag);
-        if !known && self.backed && self.deaf.asked.len() < MOST && self.is_witness(ctx, subject) {
+        if !known
+            && self.backing == Backing::Proven
+            && self.deaf.asked.len() < MOST
+            && self.is_witness(ctx, subject)
+        {
             self.deaf.asked.insert(subject, inquiry);
         }
     }
@@ -115,10 +119,10 @@ impl Detection {
     }
 
     fn ask_the_deaf(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
-        let backed = self.backed && self.is_witness(ctx, subject);
+        let may_ask = self.backing == Backing::Proven && self.is_witness(ctx, subject);
         let Some(inquiry) = self.deaf.asked.get_mut(&subject) else { return };
         let member = ctx.roster.get(subject).filter(|m| m.tag() == inquiry.tag && says_lost(m));
-        let Some(member) = member.filter(|m| backed && (m.is_present() || m.marks().is_kept_out())) else {
+        let Some(member) = member.filter(|m| may_ask && (m.is_present() || m.marks().is_kept_out())) else {
             self.deaf.asked.remove(&subject);
             return;
         };
@@ -154,7 +158,6 @@ impl Detection {
     }
 }
 
-const LOST: &[u8] = b"lost";
 /// Questions without an answer after which a member is deaf. Where a fifth of all datagrams are lost, each question or
 /// its answer is lost in one case of three, and all five in one of 160; and the member has lost quorum besides.
 const QUESTIONS: u32 = 5;

@@ -37,7 +37,7 @@ use heartsay_detector::LinkRecord;
 use crate::Instant;
 use crate::detection::verdict::SuspectShare;
 use crate::detection::witnesses;
-use crate::detection::{Detection, deaf};
+use crate::detection::{Backing, Detection, deaf};
 use crate::effect::Effect;
 use crate::identity::Heartbeat;
 use crate::roster::member::Member;
@@ -338,7 +338,8 @@ impl Detection {
         let (to, silence) = (member.incarnation.address(), member.detector.silence(now));
         let present = member.is_present();
         // A member with a majority in two-way contact is of use, whatever its links to some of its witnesses are like.
-        let is_of_use = self.backed && present && !deaf::says_lost(member) || self.deaf.has_found(subject);
+        let is_of_use = self.backing == Backing::Proven && present && !deaf::says_lost(member)
+            || self.deaf.has_found(subject);
         if !self.is_witness(ctx, subject) {
             return;
         }
@@ -373,7 +374,7 @@ impl Detection {
     fn find_unfit(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let Some(record) = self.damping.record(subject).cloned() else { return };
         if self.doubtful_share() == SuspectShare::Few
-            && !self.unbacked
+            && self.backing != Backing::Unproven
             && !ctx.core.health.impaired(now)
             && now >= ctx.core.recovering_until
             && self.is_witness(ctx, subject)
@@ -490,18 +491,10 @@ impl Detection {
     fn unfit_until(&self, ctx: &Context<'_>, subject: u64) -> Option<Heartbeat> {
         let member = ctx.roster.get(subject)?;
         let marks = member.marks();
-        let mut bases: Vec<Heartbeat> = marks
-            .accusations
-            .iter()
-            .filter(|a| a.kind == Evidence::Unfit && !a.weak)
-            .filter(|a| ctx.roster.get(a.by).is_some_and(|by| by.status == Status::Alive))
-            .filter(|a| self.damping.stands(member, a))
-            .map(|a| a.basis)
-            .collect();
+        let standing = unfit_testimony(ctx, marks).filter(|a| self.damping.stands(member, a));
+        let mut bases: Vec<Heartbeat> = standing.map(|a| a.basis).collect();
         bases.sort_unstable_by(|a, b| b.cmp(a));
-        let needed =
-            witnesses::needed(ctx.roster, subject, ctx.core.config.witnesses).max(ACCUSERS_TO_KEEP_OUT);
-        let basis = bases.get(needed - 1).copied()?;
+        let basis = bases.get(accusers_to_keep_out(ctx, subject) - 1).copied()?;
         (!marks.left && basis >= member.heartbeat && marks.down < Some(basis)).then_some(basis)
     }
 
@@ -525,6 +518,17 @@ impl Detection {
             }
         }
     }
+}
+
+/// The testimony "unfit" of accusers in good standing.
+pub fn unfit_testimony<'a>(ctx: &Context<'_>, marks: &'a Marks) -> impl Iterator<Item = &'a Accusation> {
+    let alive = |by: u64| ctx.roster.get(by).is_some_and(|by| by.status == Status::Alive);
+    marks.accusations.iter().filter(move |a| a.kind == Evidence::Unfit && !a.weak && alive(a.by))
+}
+
+/// How many of them put a member out.
+pub fn accusers_to_keep_out(ctx: &Context<'_>, subject: u64) -> usize {
+    witnesses::needed(ctx.roster, subject, ctx.core.config.witnesses).max(ACCUSERS_TO_KEEP_OUT)
 }
 
 /// Most members remembered; more trouble than that is not about single members.

@@ -29,6 +29,19 @@ use probe::Probe;
 use refusals::Refusals;
 use verdict::SuspectShare;
 
+/// What quorum says of our side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backing {
+    /// No electorate is stated.
+    #[default]
+    NoElectorate,
+    /// A majority of the electorate is in two-way contact with us. Then the cause of many silences is not ours.
+    Proven,
+    /// There is no proof of that. Then we find no member unfit: those that hold quorum may see it otherwise, and would hear
+    /// of our verdict before the accused does.
+    Unproven,
+}
+
 /// State of the failure detection of one node.
 #[derive(Debug)]
 pub struct Detection {
@@ -47,11 +60,8 @@ pub struct Detection {
     pub judge_at: Instant,
     /// How much of the cluster looks silent at once.
     pub suspect_share: SuspectShare,
-    /// Whether a majority of the electorate is in two-way contact with us. Then the cause of many silences is not ours.
-    pub backed: bool,
-    /// An electorate is stated, and we have no such proof. Then we find no member unfit: those that hold quorum may see it
-    /// otherwise, and would hear of our verdict before the accused does.
-    pub unbacked: bool,
+    /// Whether a majority is in two-way contact with us.
+    pub backing: Backing,
     /// Until then unheard members are probed out of turn, because many were silent a moment ago.
     pub look_until: Instant,
     /// Members that may not hear us.
@@ -72,8 +82,7 @@ impl Detection {
             to_judge: BTreeSet::new(),
             judge_at: Instant::NEVER,
             suspect_share: SuspectShare::Few,
-            backed: false,
-            unbacked: false,
+            backing: Backing::NoElectorate,
             look_until: now,
             deaf: Deaf::default(),
             footing: Footing::new(now),
@@ -89,7 +98,7 @@ impl Detection {
     /// acceptable pause after the silence began at the earliest, and a proof of a majority is younger than that: it says
     /// that we are on the side that may judge.
     pub fn doubtful_share(&self) -> SuspectShare {
-        if self.backed { SuspectShare::Few } else { self.suspect_share }
+        if self.backing == Backing::Proven { SuspectShare::Few } else { self.suspect_share }
     }
 
     /// When the next step of a probe is due.

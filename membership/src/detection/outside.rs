@@ -26,15 +26,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::Instant;
 use crate::detection::Detection;
-use crate::detection::flap_damping::FARTHEST_TESTIMONY;
-use crate::detection::witnesses;
+use crate::detection::flap_damping::{self, FARTHEST_TESTIMONY};
 use crate::effect::Effect;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::io::Event;
 use crate::roster::Roster;
 use crate::roster::member::Member;
 use crate::roster::peers::is_other;
-use crate::roster::standing::{ACCUSERS_TO_KEEP_OUT, Evidence, Marks, Status};
+use crate::roster::standing::Marks;
 use crate::transport::context::Context;
 
 /// Why the others do not count this node as a member, and since when it has known.
@@ -300,13 +299,9 @@ impl Detection {
     pub fn hear_notice(&mut self, now: Instant, ctx: &mut Context<'_>, marks: &Marks) {
         let heartbeat = ctx.roster.myself().heartbeat;
         let span = heartbeat..=heartbeat.saturating_add(FARTHEST_TESTIMONY);
-        let alive = |by: u64| ctx.roster.get(by).is_some_and(|by| by.status == Status::Alive);
-        let against = marks
-            .accusations
-            .iter()
-            .filter(|a| a.kind == Evidence::Unfit && !a.weak && span.contains(&a.basis) && alive(a.by));
-        let needed = witnesses::needed(ctx.roster, ctx.core.me, ctx.core.config.witnesses);
-        if against.count() >= needed.max(ACCUSERS_TO_KEEP_OUT) && self.footing.notice.replace(now).is_none() {
+        let against = flap_damping::unfit_testimony(ctx, marks).filter(|a| span.contains(&a.basis)).count();
+        let enough = against >= flap_damping::accusers_to_keep_out(ctx, ctx.core.me);
+        if enough && self.footing.notice.replace(now).is_none() {
             ctx.effect(Effect::JudgeQuorum);
         }
     }

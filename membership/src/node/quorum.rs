@@ -13,7 +13,7 @@ use crate::io::{Event, MemberEventKind};
 use crate::node::Node;
 use crate::quorum::otherwise::Stated;
 use crate::quorum::{Context, Effect, Question, Quorum, QuorumService, QuorumStatus};
-use crate::roster::state::QUORUM_KEY;
+use crate::roster::state::{QUORUM_KEY, QUORUM_LOST};
 use crate::transport::requests::RequestKind;
 use crate::transport::sending::PingExtras;
 
@@ -126,7 +126,7 @@ impl Node {
             Effect::Event(event) => self.emit(event),
             Effect::TellStatus => self.emit(Event::Quorum(self.quorum(now))),
             Effect::Say(quorum) => {
-                let value = (quorum == Quorum::Lost).then(|| quorum.to_string().into_bytes());
+                let value = (quorum == Quorum::Lost).then(|| QUORUM_LOST.to_vec());
                 // If the record has no room for one more key, it stays as it is: the operator's keys come first.
                 let _ = self.set_state(now, &[(QUORUM_KEY.to_owned(), value)]);
             }

@@ -1,7 +1,7 @@
 //! The timers of a node: one table with the due time of each part's timer and the step it runs.
 
 use crate::Instant;
-use crate::detection::Detection;
+use crate::detection::{Backing, Detection};
 use crate::gossip::Gossip;
 use crate::gossip::leave::Leave;
 use crate::node::Node;
@@ -85,8 +85,11 @@ const TIMERS: [Timer; 19] = [
 impl Node {
     /// Runs the timers that are due.
     pub(super) fn on_timeout(&mut self, now: Instant) {
-        self.detection.backed = self.quorum.is_proven(now);
-        self.detection.unbacked = self.quorum.voting.electorate().is_some() && !self.detection.backed;
+        self.detection.backing = match self.quorum.voting.electorate() {
+            None => Backing::NoElectorate,
+            Some(_) if self.quorum.is_proven(now) => Backing::Proven,
+            Some(_) => Backing::Unproven,
+        };
         for timer in &TIMERS {
             if now >= (timer.due)(self) {
                 tracing::trace!(at = ?now, timer = timer.name);

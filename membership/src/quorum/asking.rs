@@ -58,17 +58,10 @@ impl QuorumService {
     fn ask_all(&mut self, ctx: &Context<'_>) -> Instant {
         // Also members that may be added soon, so that their answers are there by then.
         let soon = self.voting.agreed.iter().flat_map(|agreed| agreed.waiting());
-        let electors: Vec<u64> =
-            self.voting.ballot.electors.iter().map(|(hash, _)| *hash).chain(soon).collect();
-        self.ask_those_due(ctx, electors)
-    }
-
-    fn ask_those_due(&mut self, ctx: &Context<'_>, electors: Vec<u64>) -> Instant {
+        let electors = self.voting.ballot.electors.iter().map(|(hash, _)| *hash).chain(soon);
+        let electors: Vec<u64> = electors.filter(|elector| self.is_to_be_asked(ctx, *elector)).collect();
         let (mut asked, mut next) = (0, Instant::NEVER);
         for elector in electors {
-            if !self.is_to_be_asked(ctx, elector) {
-                continue;
-            }
             let due = self.ask_at(ctx, elector);
             if due > ctx.now {
                 next = next.min(due);
@@ -227,18 +220,19 @@ impl QuorumService {
     fn tell_the_relay(&mut self, ctx: &Context<'_>, wave: &mut waves::Wave) -> Instant {
         let Some((relay, group)) = wave.under else { return Instant::NEVER };
         let (lease, ballot) = (&self.voting.lease, &self.voting.ballot);
-        let count = wave.votes(ctx.core.me, lease, ballot);
-        let votes = count.votes;
-        let hold = ctx.core.config.lease() / 14;
-        let at = wave.tells_at(lease, votes, hold);
-        if at <= ctx.now && ballot.fault.is_none() {
-            wave.told = Some(votes);
-            let Count { votes, tie, zones } = count;
-            let tally = gossip::Tally { number: wave.number, group, votes, zones, tie };
-            self.effects.push(Effect::Tell { relay, tally });
+        if ballot.fault.is_some() {
+            return Instant::NEVER;
         }
-        let lease = &self.voting.lease;
-        Some(wave.tells_at(lease, votes, hold)).filter(|at| *at > ctx.now).unwrap_or(Instant::NEVER)
+        let Count { votes, tie, zones } = wave.votes(ctx.core.me, lease, ballot);
+        let at = wave.tells_at(lease, votes, ctx.core.config.lease() / 14);
+        if at > ctx.now {
+            return at;
+        }
+        wave.told = Some(votes);
+        let tally = gossip::Tally { number: wave.number, group, votes, zones, tie };
+        self.effects.push(Effect::Tell { relay, tally });
+        // If further members answer, the next call looks again.
+        Instant::NEVER
     }
 
     /// The other members that are there.
@@ -290,9 +284,7 @@ impl QuorumService {
             waves::borrowed_in_a_wave(answered, since, age).filter(|_| self.lends(ctx, sender))
         {
             self.voting.lease.take(Proof { as_of, present: said.present });
-            if !said.zones.is_empty() {
-                self.voting.sight.hear(ctx.now, ctx.core.config.lease(), said.zones.clone());
-            }
+            self.voting.sight.hear(ctx.now, ctx.core.config.lease(), &said.zones);
         }
     }
 

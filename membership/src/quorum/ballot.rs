@@ -9,6 +9,7 @@
 //! half of the same votes. A side that has most votes of all but not most zones has no majority, and neither has one that
 //! reaches a member or two in every zone.
 
+use crate::Instant;
 use crate::quorum::majority;
 
 /// The known electors at one moment.
@@ -89,6 +90,21 @@ impl Ballot {
         let won = self.present(count);
         let half = usize::try_from(won).is_ok_and(|won| won.saturating_mul(2) == self.zones.len());
         won >= self.needed || half && self.tie_zone.is_some_and(|zone| self.is_won(zone, count))
+    }
+
+    /// As of when these make a majority: the time of the oldest that it needs. `newest`: the newest first; `add` adds what
+    /// one of them stands for.
+    pub fn majority_as_of<T>(
+        &self,
+        newest: &[(Instant, T)],
+        add: impl Fn(&mut Count, &T),
+    ) -> Option<Instant> {
+        let mut count = Count::default();
+        let suffices = |(_, of): &&(Instant, T)| {
+            add(&mut count, of);
+            self.is_majority(&count)
+        };
+        newest.iter().find(suffices).map(|(at, _)| *at)
     }
 
     /// The same by votes; `tie`: the elector that decides a tie is among them.

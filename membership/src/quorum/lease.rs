@@ -15,7 +15,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::Instant;
-use crate::quorum::{Ballot, Count};
+use crate::quorum::Ballot;
 
 /// A claim "at that time, this many votes were in two-way contact with one another".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,13 +115,7 @@ impl Lease {
             proven.chain([(me, now)]).map(|(elector, at)| (at, elector)).collect();
         newest.sort_unstable_by(|a, b| b.cmp(a));
         // Of an elector or a zone that decides a tie, the proof contains an answer: a count that suffices has it.
-        let (mut count, mut as_of) = (Count::default(), None);
-        for (at, elector) in &newest {
-            ballot.add(&mut count, *elector);
-            if as_of.is_none() && ballot.is_majority(&count) {
-                as_of = Some(*at);
-            }
-        }
+        let as_of = ballot.majority_as_of(&newest, |count, elector| ballot.add(count, *elector));
         // While the proof is good, electors that it does not need are asked less often.
         let is_good = as_of.is_some_and(|at| now.since(at) < length);
         let window = if is_good { length * 2 } else { length };

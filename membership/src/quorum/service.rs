@@ -221,9 +221,7 @@ impl QuorumService {
         if request.kind == RequestKind::Wave {
             self.voting.lease.heard(sender, packet.seq, ctx.now);
         }
-        if !said.zones.is_empty() {
-            self.voting.sight.hear(ctx.now, ctx.core.config.lease(), said.zones.clone());
-        }
+        self.voting.sight.hear(ctx.now, ctx.core.config.lease(), &said.zones);
         if let Some(age_ms) = said.age_ms.checked_sub(1).filter(|_| self.lends(ctx, sender)) {
             self.voting.lease.borrow(sent, Duration::from_millis(age_ms.into()), said.present);
         }

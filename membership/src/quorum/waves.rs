@@ -332,21 +332,13 @@ impl Waves {
 
     /// What the votes of all groups and our own prove, and how many of each zone that are.
     fn proven(&self, now: Instant, length: Duration, ballot: &Ballot, me: u64) -> Option<(Proof, Vec<u32>)> {
-        let mut newest: Vec<&(Instant, Count)> = self.tallies.values().collect();
-        newest.sort_unstable_by(|a, b| b.cmp(a));
         let own = (now, ballot.count([me]));
-        newest.insert(0, &own);
-        let (mut sum, mut as_of, mut present) = (Count::default(), None, Count::default());
-        for (at, votes) in newest {
-            sum.join(votes);
-            if as_of.is_none() && ballot.is_majority(&sum) {
-                as_of = Some(*at);
-            }
-            if now.since(*at) < length {
-                present = sum.clone();
-            }
-        }
-        as_of.map(|as_of| (Proof { as_of, present: ballot.present(&present) }, present.zones))
+        let mut newest: Vec<(Instant, Count)> = self.tallies.values().cloned().chain([own]).collect();
+        newest.sort_unstable_by(|a, b| b.cmp(a));
+        let as_of = ballot.majority_as_of(&newest, Count::join)?;
+        let mut there = Count::default();
+        newest.iter().filter(|(at, _)| now.since(*at) < length).for_each(|(_, votes)| there.join(votes));
+        Some((Proof { as_of, present: ballot.present(&there) }, there.zones))
     }
 
     /// A wave of this relay has come.

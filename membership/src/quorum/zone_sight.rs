@@ -24,11 +24,11 @@ impl ZoneSight {
 
     /// A member that lends its proof says that it counts these votes. One that asks all says most, and stays until it is
     /// `length` old.
-    pub fn hear(&mut self, now: Instant, length: Duration, zones: Vec<u32>) {
+    pub fn hear(&mut self, now: Instant, length: Duration, zones: &[u32]) {
         let sum = |zones: &[u32]| zones.iter().fold(0_u32, |sum, votes| sum.saturating_add(*votes));
         let known = fresh(&self.told, now, length);
-        if !zones.is_empty() && known.is_none_or(|known| sum(known) <= sum(&zones)) {
-            self.told = Some((now, zones));
+        if !zones.is_empty() && known.is_none_or(|known| sum(known) <= sum(zones)) {
+            self.told = Some((now, zones.to_vec()));
         }
     }
 
@@ -65,12 +65,12 @@ mod tests {
     #[test]
     fn what_others_told_is_shown_while_it_is_young_and_never_passed_on() {
         let mut sight = ZoneSight::default();
-        sight.hear(at(0), LENGTH, vec![5, 4]);
-        sight.hear(at(100), LENGTH, vec![1, 0]);
+        sight.hear(at(0), LENGTH, &[5, 4]);
+        sight.hear(at(100), LENGTH, &[1, 0]);
         assert_eq!(sight.known(at(200), LENGTH, &[0, 5]), [5, 5], "of one that asks all");
         assert_eq!(sight.counted(at(200), LENGTH, &[0, 5]), [0, 5]);
         assert_eq!(sight.known(at(1400), LENGTH, &[0, 5]), [0, 5]);
-        sight.hear(at(1400), LENGTH, vec![1, 0]);
+        sight.hear(at(1400), LENGTH, &[1, 0]);
         assert_eq!(sight.known(at(1500), LENGTH, &[]), [1, 0], "an old number gives way to a smaller one");
         sight.tally(at(1500), vec![2, 2]);
         assert_eq!(sight.counted(at(1500), LENGTH, &[]), [2, 2]);

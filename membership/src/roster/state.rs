@@ -618,6 +618,8 @@ const LONGEST_NUMBER: usize = 10;
 
 /// Key that the protocol keeps in a member's record: its value is "lost" while the member has lost quorum.
 pub const QUORUM_KEY: &str = "quorum";
+/// Its value in the record of a member that has lost quorum. Other members do not have the key.
+pub const QUORUM_LOST: &[u8] = b"lost";
 
 #[cfg(test)]
 mod tests {
