@@ -100,7 +100,7 @@ impl QuorumService {
                 candidates.push((waits, answered, elector));
             }
         }
-        // Those that answered first, the one that was asked longest ago before the others: so all of them are asked in turn.
+        // First those that have answered, and of them the one that was asked longest ago, so that all have their turn.
         candidates.sort_unstable();
         let mut next = ctx.now + self.pause(ctx, None);
         for (waits, _, elector) in candidates {

@@ -4,16 +4,14 @@
 //! members that it sees. The electorate that follows the cluster ([`super::agreed_roster`]) does so by rules that a
 //! minority cannot use, and promises less.
 
-use core::fmt;
 use core::net::SocketAddr;
-use core::str::FromStr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use siphasher::sip::SipHasher13;
 
 use crate::Instant;
-use crate::identity::{HostId, Name, NameError};
+use crate::identity::{HostId, Name};
 use crate::quorum::places::{Candidate, Places};
 use crate::quorum::{Ballot, RosterTracker, ZoneBallot};
 use crate::roster::Roster;
@@ -287,216 +285,11 @@ fn votes_of(member: &Member, tag: Option<&(String, String)>, weight: Option<&str
     said.unwrap_or(0).min(MOST_VOTES)
 }
 
-/// Why a text is not an electorate.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ElectorateError {
-    /// Nothing to count.
-    #[error("an electorate needs at least one vote")]
-    Empty,
-    /// Not a number, or one that is too large.
-    #[error("{0:?} is not a number of votes (1 to {MOST_VOTES})")]
-    Votes(String),
-    /// A voter without a name, for example from an empty variable in a template: the others alone would have a majority
-    /// too easily.
-    #[error("a name is missing between commas, or before the first or after the last")]
-    Gap,
-    /// A voter named twice.
-    #[error("{0} is named twice")]
-    Twice(Name),
-    /// A voter whose name breaks the rules.
-    #[error("bad name: {0}")]
-    Name(#[from] NameError),
-    /// Neither the word alone nor the word with a number of members.
-    #[error(
-        "write last-agreed, or last-agreed:MEMBERS, where so many must be seen together before a first roster is agreed on"
-    )]
-    RosterTracker,
-    /// A tag without a number of votes.
-    #[error("write KEY=VALUE:VOTES, for example role=voter:3")]
-    Tag,
-    /// Zones that are not each given once, with their votes.
-    #[error(
-        "write zones:NAME=VOTES,NAME=VOTES, for example zones:east=5,west=5,north=3: at most {MOST_ZONES} zones, each once, \
-         in their names no comma, colon, space, + or ="
-    )]
-    Zones,
-    /// A tie that cannot be, or that this cannot decide.
-    #[error("+tie={0}: {1}")]
-    Tie(String, &'static str),
-}
-
-impl FromStr for Electorate {
-    type Err = ElectorateError;
-
-    fn from_str(text: &str) -> Result<Self, ElectorateError> {
-        let text = text.trim();
-        if let Some((electorate, tie)) = text.rsplit_once(TIE).filter(|(_, tie)| !tie.contains([':', ','])) {
-            return electorate.parse::<Self>()?.with_tie(tie);
-        }
-        if let Some(zones) = text.strip_prefix(ZONES) {
-            return by_zones(zones, None);
-        }
-        if let Some(rest) = text.strip_prefix(LAST_AGREED).filter(|rest| !rest.contains(',')) {
-            if rest.is_empty() {
-                return Ok(Self::LastAgreed { first: FIRST });
-            }
-            if let Some(first) = rest.strip_prefix(':') {
-                return Ok(Self::LastAgreed {
-                    first: number(first).map_err(|_| ElectorateError::RosterTracker)?,
-                });
-            }
-            if rest.starts_with(['*', '=']) {
-                return Err(ElectorateError::RosterTracker);
-            }
-        }
-        if let Some((tag, votes)) = text.split_once('=') {
-            if let Some((value, zones)) = votes.split_once(TAG_ZONES).filter(|_| !tag.is_empty()) {
-                return by_zones(zones, Some((tag.to_owned(), value.to_owned())));
-            }
-            let (value, votes) = votes.rsplit_once(':').ok_or(ElectorateError::Tag)?;
-            if tag.is_empty() || value.is_empty() {
-                return Err(ElectorateError::Tag);
-            }
-            return expected(votes, Some((tag.to_owned(), value.to_owned())));
-        }
-        if text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains(',') {
-            return expected(text, None);
-        }
-        let mut voters = BTreeMap::new();
-        for voter in text.split(',').map(str::trim) {
-            if voter.is_empty() {
-                return Err(if text.is_empty() { ElectorateError::Empty } else { ElectorateError::Gap });
-            }
-            if voter.starts_with('-') {
-                return Err(ElectorateError::Votes(voter.to_owned()));
-            }
-            let (name, votes) = match voter.rsplit_once(':') {
-                Some((name, votes)) => (name, number(votes)?),
-                None => (voter, 1),
-            };
-            let name = Name::new(name)?;
-            if voters.insert(name.clone(), votes).is_some() {
-                return Err(ElectorateError::Twice(name));
-            }
-        }
-        Ok(Self::Voters(voters))
-    }
-}
-
-impl fmt::Display for Electorate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Expected { votes, tag, weight, tie } => {
-                write_tag(f, tag.as_ref())?;
-                write!(f, "{votes}")?;
-                weight.as_ref().map_or(Ok(()), |weight| write!(f, "*{weight}"))?;
-                tie.as_ref().map_or(Ok(()), |tie| write!(f, "{TIE}{tie}"))
-            }
-            Self::Zones { zones, tag, tie } => {
-                write_tag(f, tag.as_ref())?;
-                for (i, (zone, votes)) in zones.iter().enumerate() {
-                    write!(f, "{}{zone}={votes}", if i == 0 { ZONES } else { "," })?;
-                }
-                tie.as_ref().map_or(Ok(()), |tie| write!(f, "{TIE}{tie}"))
-            }
-            Self::Voters(voters) => {
-                for (i, (name, votes)) in voters.iter().enumerate() {
-                    let comma = if i == 0 { "" } else { "," };
-                    write!(f, "{comma}{name}")?;
-                    if *votes != 1 {
-                        write!(f, ":{votes}")?;
-                    }
-                }
-                Ok(())
-            }
-            Self::LastAgreed { first: FIRST } => f.write_str(LAST_AGREED),
-            Self::LastAgreed { first } => write!(f, "{LAST_AGREED}:{first}"),
-        }
-    }
-}
-
-impl Electorate {
-    /// The same, where `tie` decides if the votes, or the zones, split evenly.
-    fn with_tie(mut self, decides: &str) -> Result<Self, ElectorateError> {
-        let refuse = |why| Err(ElectorateError::Tie(decides.to_owned(), why));
-        match &mut self {
-            Self::Expected { tie: Some(_), .. } | Self::Zones { tie: Some(_), .. } => {
-                return refuse("one is enough");
-            }
-            Self::Expected { votes, .. } if !votes.is_multiple_of(2) => {
-                return refuse("an odd number of votes cannot split evenly");
-            }
-            Self::Expected { tie, .. } => *tie = Some(Name::new(decides)?),
-            Self::Zones { zones, .. } if !zones.len().is_multiple_of(2) => {
-                return refuse("an odd number of zones cannot split evenly");
-            }
-            Self::Zones { zones, .. } if !zones.contains_key(decides) => {
-                return refuse("is none of the zones");
-            }
-            Self::Zones { tie, .. } => *tie = Some(decides.to_owned()),
-            Self::Voters(_) => {
-                return refuse("give the voter that decides one vote more, for example a:2,b,c,d");
-            }
-            Self::LastAgreed { .. } => return refuse("the lowest name decides a tie there"),
-        }
-        Ok(self)
-    }
-}
-
-fn write_tag(f: &mut fmt::Formatter<'_>, tag: Option<&(String, String)>) -> fmt::Result {
-    tag.map_or(Ok(()), |(key, value)| write!(f, "{key}={value}:"))
-}
-
-fn by_zones(text: &str, tag: Option<(String, String)>) -> Result<Electorate, ElectorateError> {
-    if tag.as_ref().is_some_and(|(_, value)| value.is_empty()) {
-        return Err(ElectorateError::Tag);
-    }
-    let mut zones = BTreeMap::new();
-    for zone in text.split(',').map(str::trim) {
-        let (name, votes) = zone.split_once('=').ok_or(ElectorateError::Zones)?;
-        let strange = |c: char| c.is_whitespace() || c.is_control() || ":+=".contains(c);
-        let is_new = zones.insert(name.to_owned(), number(votes)?).is_none();
-        if name.is_empty() || name.contains(strange) || !is_new {
-            return Err(ElectorateError::Zones);
-        }
-    }
-    match zones.len() {
-        1..=MOST_ZONES => Ok(Electorate::Zones { zones, tag, tie: None }),
-        _ => Err(ElectorateError::Zones),
-    }
-}
-
-fn expected(text: &str, tag: Option<(String, String)>) -> Result<Electorate, ElectorateError> {
-    let (votes, weight) = match text.split_once('*') {
-        Some((votes, weight)) => (votes, Some(weight.to_owned())),
-        None => (text, None),
-    };
-    Ok(Electorate::Expected { votes: number(votes)?, tag, weight, tie: None })
-}
-
-fn number(text: &str) -> Result<u32, ElectorateError> {
-    match text.parse() {
-        Ok(0) => Err(ElectorateError::Empty),
-        Ok(votes) if votes <= MOST_VOTES => Ok(votes),
-        _ => Err(ElectorateError::Votes(text.to_owned())),
-    }
-}
-
 /// Most zones of an electorate: the votes of each travel in every tally and lease.
 pub const MOST_ZONES: usize = 16;
-const ZONES: &str = "zones:";
-/// Between a tag and zones.
-const TAG_ZONES: &str = ":zones:";
-/// Before the member or the zone that decides a tie.
-const TIE: &str = "+tie=";
 const ZONES_TIE: &str = "an even number of zones can split evenly, and then nobody holds quorum; one witness in a third zone \
                          mends that (zones:east=5,west=5,third=1), or a zone that decides (+tie=east), whose loss the \
                          others then do not survive";
-const LAST_AGREED: &str = "last-agreed";
-/// Size of a first roster if no number is given. Three is the fewest of which one can be lost with more than half left.
-/// And a node that starts before its network is up, or with wrong seeds, does not agree with itself. Two groups that
-/// are started apart can still each agree within themselves, unless more than half of all members are required.
-const FIRST: u32 = 3;
 /// The weaker promise in one sentence.
 const WEAKER: &str = "last-agreed follows the cluster and promises less than a stated electorate: the two sides of one cut \
                       of a settled cluster never both hold quorum, but while a change of the roster is still spreading, \
@@ -504,94 +297,11 @@ const WEAKER: &str = "last-agreed follows the cluster and promises less than a s
 /// Prefix of tags in a member's state.
 pub const TAG: &str = "tag/";
 /// More than any cluster has members; keeps sums far from overflow.
-const MOST_VOTES: u32 = 1_000_000;
+pub const MOST_VOTES: u32 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_electorate_parses_as_it_is_written() {
-        let follows = ["last-agreed", "last-agreed:1", "last-agreed:5", "a,last-agreed", "last-agreed-7"];
-        let by_zones = [
-            "4+tie=n1",
-            "role=voter:8*weight+tie=n1",
-            "zones:east=5,north=3,west=5",
-            "zones:one=1",
-            "role=voter:zones:east=3,west=3+tie=east",
-        ];
-        for text in ["5", "role=voter:3", "7*weight", "role=voter:7*weight", "a,b,c:2"]
-            .into_iter()
-            .chain(by_zones)
-            .chain(follows)
-        {
-            assert_eq!(text.parse::<Electorate>().unwrap().to_string(), text);
-        }
-        assert_eq!("last-agreed:3".parse::<Electorate>().unwrap().to_string(), "last-agreed");
-        assert!("a,last-agreed".parse::<Electorate>().unwrap().follows().is_none(), "in a list it is a name");
-        assert_eq!("b, a".parse::<Electorate>(), "a,b".parse());
-        let mark = |text: &str, fence| text.parse::<Electorate>().unwrap().mark(fence);
-        assert_ne!(mark("a,b", None), mark("2", None));
-        let (short, long) = (Some(Duration::from_secs(1)), Some(Duration::from_secs(2)));
-        assert!(mark("2", None) != mark("2", short) && mark("2", short) != mark("2", long));
-        assert_eq!("a,b:2,c:2".parse::<Electorate>().unwrap().needed(), Some(3));
-        assert_eq!(mark("last-agreed", None), mark("last-agreed:3", None));
-        assert_ne!(mark("last-agreed", None), mark("last-agreed:5", None));
-    }
-
-    #[test]
-    fn a_text_that_is_no_electorate_is_refused_with_the_reason() {
-        use ElectorateError as E;
-        let of = |text: &str| text.parse::<Electorate>().unwrap_err();
-        assert_eq!(of("0"), E::Empty);
-        assert_eq!(of(""), E::Empty);
-        assert_eq!(of("3x"), E::Votes("3x".to_owned()));
-        assert_eq!(of("a:0,b"), E::Empty);
-        assert_eq!(of("-1"), E::Votes("-1".to_owned()));
-        for text in ["a,,b", "a,", ",a", ","] {
-            assert_eq!(of(text), E::Gap, "{text}");
-        }
-        assert_eq!(of("role=voter"), E::Tag);
-        for text in
-            ["last-agreed:0", "last-agreed:", "last-agreed:x", "last-agreed:3*votes", "last-agreed*votes"]
-        {
-            assert_eq!(of(text), E::RosterTracker, "{text}");
-        }
-        assert!(matches!(of("a,a"), E::Twice(_)));
-    }
-
-    #[test]
-    fn zones_and_ties_that_cannot_be_are_refused_with_the_reason() {
-        use ElectorateError as E;
-        let of = |text: &str| text.parse::<Electorate>().unwrap_err();
-        for text in [
-            "zones:",
-            "zones:east",
-            "zones:=3",
-            "zones:a=1,a=2",
-            "zones:a b=1",
-            "zones:a:b=1",
-            "zones:a=1,,b=1",
-        ] {
-            assert_eq!(of(text), E::Zones, "{text}");
-        }
-        assert_eq!(of("zones:east=0"), E::Empty);
-        assert_eq!(of("zones:east=x"), E::Votes("x".to_owned()));
-        assert_eq!(of("role=:zones:a=1"), E::Tag);
-        let many: Vec<String> = (0..=MOST_ZONES).map(|zone| format!("z{zone}=1")).collect();
-        assert_eq!(of(&format!("zones:{}", many.join(","))), E::Zones);
-        for text in [
-            "5+tie=a",
-            "zones:a=1,b=1,c=1+tie=a",
-            "zones:a=1,b=1+tie=c",
-            "4+tie=a+tie=b",
-            "last-agreed+tie=a",
-        ] {
-            assert!(matches!(of(text), E::Tie(..)), "{text}");
-        }
-        assert!(of("a,b+tie=a").to_string().contains("a:2"));
-        assert_eq!("role=x+tie=y:3".parse::<Electorate>().unwrap().votes(), Some(3), "a tag, as ever");
-    }
 
     #[test]
     fn zones_are_counted_as_stated_and_two_of_them_are_advised_against() {

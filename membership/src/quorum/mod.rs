@@ -19,6 +19,7 @@ mod agreed_roster;
 mod asking;
 mod ballot;
 mod electorate;
+mod electorate_text;
 mod fence;
 mod fence_watch;
 mod following;
@@ -35,7 +36,8 @@ mod zone_sight;
 
 pub use agreed_roster::{RosterContext, RosterTracker, VoteReply};
 pub use ballot::{Ballot, Count, ZoneBallot};
-pub use electorate::{Electorate, ElectorateError, MOST_ZONES, TAG, majority};
+pub use electorate::{Electorate, MOST_ZONES, TAG, majority};
+pub use electorate_text::ElectorateError;
 pub use fence::{Acknowledged, FenceError, FenceEvidence, MOST_ABOUT, MOST_ELECTORS};
 pub use lease::{Lease, RetryPolicy};
 pub use majority::Majority;
@@ -77,7 +79,8 @@ pub struct QuorumStatus {
     pub until: Option<Instant>,
     /// Votes in two-way contact, our own included. For an electorate by zones: zones of which a majority is.
     pub present: u32,
-    /// Votes, or zones, needed; half of them, if with the member or zone that decides a tie they suffice. For an electorate that follows the cluster, half of the votes if the lowest name is among them.
+    /// Votes, or zones, needed; half of them, if with the member or zone that decides a tie they suffice. For an
+    /// electorate that follows the cluster, half of the votes if the lowest name is among them.
     pub needed: u32,
     /// The number of all votes, or zones; `None` if no electorate is configured. For one that follows the cluster, members of the
     /// agreed roster, 0 while there is none.

@@ -3,8 +3,9 @@
 //! Picture: a boat has five seats. The five that boarded first sit. A guest that comes later stands, also while the seat
 //! of a passenger who is ashore is empty, until the owner says that this passenger will not return.
 //!
-//! Rule: of more electors than were stated, those that started first vote, by the start of their present run. A member that is down keeps its place until it is forgotten. And a member takes a place only when all electors have
-//! been seen alive together for a while since it came; so a place that moves is without a vote for that time.
+//! Rule: of more electors than were stated, those that started first vote, by the start of their present run. A member
+//! that is down keeps its place until it is forgotten. And a member takes a place only when all electors have been seen
+//! alive together for a while since it came; so a place that moves is without a vote for that time.
 //!
 //! Why two sides never both have enough: of two disjoint majorities take the elector that started last, and the member
 //! that counts it. That member would count it only if it did not know one of the others, all of which started before.
@@ -52,7 +53,8 @@ pub struct Places {
 }
 
 impl Places {
-    /// Gives the places to `candidates`. `stated`: the votes of each zone; `pause`: the acceptable pause. Returns also when to look again although nothing has changed.
+    /// Gives the places to `candidates`. `stated`: the votes of each zone; `pause`: the acceptable pause. Returns also
+    /// when to look again although nothing has changed.
     pub fn give(
         &mut self,
         now: Instant,
