@@ -221,7 +221,7 @@ mod tests {
             ("[[fault]]\nwhat = 'join'\nat = '1s'\nwho = 65535", "at most 65535"),
             ("[[fault]]\nwhat = 'pause'\nat = '1s'\nfor = '0s'", "must not be zero"),
             ("[[fault]]\nwhat = 'pause'\nat = '1s'\non = '1s'\noff = '0s'", "must not be zero"),
-            ("[[fault]]\nwhat = 'clock-drift'\nat = '1s'\nppm = -1000000", "between -500000 and 500000"),
+            ("[[fault]]\nwhat = 'clock-drift'\nat = '1s'\nppm = -1000000", "between -900000 and 900000"),
             ("[[fault]]\nwhat = 'lossy'\nat = '1s'", "`send` and `receive`"),
             ("[[fault]]\nwhat = 'cut'\nat = '1s'\nfrom = 'n1'\nto = ['n1']", "cut off from itself"),
             ("[[fault]]\nwhat = 'cut'\nat = '1s'\nfrom = 'all'\nto = ['n1']", "no member for the other"),
