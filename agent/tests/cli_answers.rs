@@ -720,7 +720,13 @@ fn exec_that_waits_ignores_what_is_meant_for_the_command_and_ends_when_it_is_tol
     let script =
         format!("trap 'echo HUP >> {0}; exit 7' HUP; echo started >> {0}; sleep 60 & wait", log.display());
     let start = || {
-        let child = fake.command(&["exec", "--while-quorum", "--", "sh", "-c", &script]).spawn().unwrap();
+        // A shell that starts the tests in the background has some signals ignored, and that is inherited.
+        let exec = fake.command(&["exec", "--while-quorum", "--", "sh", "-c", &script]);
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP,INT,QUIT").arg(exec.get_program()).args(exec.get_args());
+        exec.get_envs().for_each(|(key, _)| _ = command.env_remove(key));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
         fake.once_watched();
         child
     };
