@@ -581,8 +581,8 @@ mod tests {
             (&["--advertise", "127.0.0.1", "--seed", "10.0.0.1"], "--advertise: "),
             (&["--advertise", "eth0", "--bind", "10.0.0.1"], "--advertise: "),
             (&["--advertise", "[2001:db8::1]:1", "--bind", "0.0.0.0"], "--advertise: "),
-            (&["--expected", "last-agred"], "did you mean \"last-agreed\"?"),
-            (&["--expected", "last_agreed:3"], "did you mean \"last-agreed\"?"),
+            (&["--expected", "last-agreed:3"], "no electorate follows the cluster"),
+            (&["--expected", "last_agreed"], "last_agreed would be the only voter; no electorate follows"),
             (&["--profile", "lann"], "did you mean \"lan\"?"),
             (&["--log-format", "jsn"], "did you mean \"json\"?"),
             (&["--log-level", "inffo"], "did you mean \"info\"?"),
@@ -596,7 +596,7 @@ mod tests {
             assert_eq!(errors.exit_code(), 2, "{flags:?}: {errors}");
             assert!(errors.to_string().contains(said), "{flags:?}: {errors}");
         }
-        for voters in ["a,b,c", "last-agreed:3", "db-1", "role=voter:3"] {
+        for voters in ["a,b,c", "a,last-agreed", "db-1", "role=voter:3"] {
             assert!(load(&args(&["--cluster", "c", "--expected", voters])).is_ok(), "{voters}");
         }
     }

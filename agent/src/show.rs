@@ -8,7 +8,7 @@ use heartsay_membership::{
 };
 
 use crate::daemon::driver::ServiceWatchdog;
-use crate::types::{Accusation, Agreed, Beat, Case, Evidence, Member, Outside, Piece, Quorum, ZoneVotes};
+use crate::types::{Accusation, Beat, Case, Evidence, Member, Outside, Piece, Quorum, ZoneVotes};
 use heartsay_tokio::clock::Clock;
 
 /// One member, without evidence.
@@ -88,10 +88,6 @@ pub(crate) fn quorum(clock: &Clock, status: &QuorumStatus) -> Quorum {
         until: status.until.map(|until| clock.stamp(until)),
         left_seconds: None,
         fence: status.fence,
-        agreed: status.agreed.as_ref().map(|agreed| Agreed {
-            names: agreed.names.iter().map(ToString::to_string).collect(),
-            since: clock.stamp(agreed.since),
-        }),
         zones: status.zones.iter().map(zone_votes).collect(),
     }
 }

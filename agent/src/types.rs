@@ -260,9 +260,6 @@ pub struct Quorum {
     /// Whether a fence is kept: then `until` is the end of this member's own lease, and others can tell when it has run out.
     #[serde(default)]
     pub fence: bool,
-    /// With `last-agreed`: who votes. `null` with any other electorate.
-    #[serde(default)]
-    pub agreed: Option<Agreed>,
     /// With an electorate by zones: the votes of each zone. `present`, `needed` and `expected` then count zones.
     #[serde(default)]
     pub zones: Vec<ZoneVotes>,
@@ -276,15 +273,6 @@ pub struct ZoneVotes {
     pub present: u32,
     pub needed: u32,
     pub expected: u32,
-}
-
-/// The roster that was last agreed on; part of `/v1/quorum`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Agreed {
-    /// By name; of an even number the first decides a tie. Empty while nothing is agreed on.
-    pub names: Vec<String>,
-    /// RFC 3339. Since when it has been so; after a restart, since then.
-    pub since: String,
 }
 
 /// A line of `GET /v1/watch`. In a `snapshot`, `name` and `generation` are the

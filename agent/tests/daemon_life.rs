@@ -263,48 +263,6 @@ fn by_zones_quorum_shows_the_votes_of_each() {
 }
 
 #[test]
-fn an_agreed_roster_outlives_its_agent_and_is_dropped_with_its_electorate() {
-    let a = plan("a");
-    let config = a.dir().join("heartsay.toml");
-    let write = |text: &str| fs::write(&config, text).unwrap();
-    write("expected = \"last-agreed:2\"\n");
-    let flags = ["--config", config.to_str().unwrap()];
-    let mut a = a.flags(&flags).start();
-    let mut b = plan("b").flags(&flags).seed(&a.address()).start();
-    let names = |agent: &Agent| agent.get("/v1/quorum")["agreed"]["names"].clone();
-    let held = |agent: &Agent| agent.get("/v1/quorum")["quorum"] == "held";
-    a.wait_for("both are agreed on", |a| names(a) == json!(["a", "b"]) && held(a));
-    b.wait_for("both are agreed on", |b| names(b) == json!(["a", "b"]) && held(b));
-    a.wait_log("promises less");
-    let kept = a.plan.dir().join("state/agreed");
-    a.wait_for("it is on the disk", |_| fs::read_to_string(&kept).is_ok_and(|text| text.contains(" b\n")));
-
-    a.kill();
-    b.kill();
-    let a = a.again();
-    a.wait_for("quorum is lost", |a| a.get("/v1/quorum")["quorum"] == "lost");
-    let quorum = a.get("/v1/quorum");
-    assert_eq!(
-        (&quorum["agreed"]["names"], &quorum["expected"]),
-        (&json!(["a", "b"]), &json!(2)),
-        "{quorum}"
-    );
-    let b = b.again();
-    a.wait_for("quorum is held again", held);
-
-    write("expected = 2\n");
-    a.signal(Signal::SIGHUP);
-    b.signal(Signal::SIGHUP);
-    a.wait_for("two are stated", |a| a.get("/v1/quorum")["electorate"] == "2" && held(a));
-    assert!(a.get("/v1/quorum")["agreed"].is_null());
-    a.wait_for("nothing is kept", |_| fs::read_to_string(&kept).is_ok_and(|text| text.ends_with(" 0\n")));
-    write("expected = \"last-agreed\"\nfence = true\n");
-    a.signal(Signal::SIGHUP);
-    a.wait_for("a fence around it is refused", |a| a.log().contains("stays as it was stated"));
-    drop(b);
-}
-
-#[test]
 fn sigusr1_writes_all_that_is_known_to_the_log() {
     let (a, _b) = pair();
     assert_eq!(a.post("/v1/tags", r#"{"set":{"k":"v"},"delete":["gone"]}"#).status, 200);

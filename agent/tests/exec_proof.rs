@@ -106,7 +106,7 @@ fn answer(mut stream: UnixStream, asked: &AtomicUsize, left: impl Fn(usize) -> O
             true => left(asked.fetch_add(1, Ordering::Relaxed)).map(|left| {
                 let body = format!(
                     r#"{{"quorum":"held","present":1,"needed":1,"expected":1,"reason":"","since":"2000-01-01T00:00:00Z",
-                    "electorate":"1","until":"2000-01-01T00:00:01Z","left_seconds":{left},"fence":false,"agreed":null}}"#
+                    "electorate":"1","until":"2000-01-01T00:00:01Z","left_seconds":{left},"fence":false}}"#
                 );
                 format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
             }),

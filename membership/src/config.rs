@@ -158,12 +158,11 @@ impl Config {
     /// Checks that the fence works with this electorate.
     ///
     /// # Errors
-    /// There is no electorate, it changes by itself, or it has more electors than every member can ask.
+    /// There is no electorate, or it has more electors than every member can ask.
     pub fn check_fence(&self) -> Result<(), FenceError> {
         match &self.electorate {
             _ if !self.fence => Ok(()),
             None => Err(FenceError::NoElectorate),
-            Some(electorate) if electorate.follows().is_some() => Err(FenceError::Follows),
             Some(electorate) => match electorate.most_electors() {
                 most if most > MOST_ELECTORS => Err(FenceError::TooMany(most)),
                 _ => Ok(()),

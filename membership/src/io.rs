@@ -84,9 +84,6 @@ pub enum Command {
     /// Until all members have been given the same one, members with different electorates do not count each other's
     /// votes.
     Expect(Option<Electorate>),
-    /// The roster that an earlier run of this member had agreed on, from [`Event::Agreed`]. It changes nothing if the
-    /// electorate does not follow the cluster, or if this run has already agreed on a roster.
-    Agreed(Vec<Name>),
 }
 
 /// One thing for the driver to do.
@@ -117,9 +114,6 @@ pub enum Event {
     Member(MemberEvent),
     /// Quorum was gained, lost, or became unclear.
     Quorum(QuorumStatus),
-    /// The agreed roster has changed: these members vote from now on, by name. Keep it for the next start and hand it
-    /// back by [`Command::Agreed`]; empty when there is none to keep.
-    Agreed(Vec<Name>),
     /// First complete view of the cluster after the start. It always comes: a node without another member to look for
     /// has a complete view in its first round.
     Joined {

@@ -160,9 +160,7 @@ pub use identity::{
 pub use io::{Command, Event, Input, MemberEvent, MemberEventKind, Output, Rejected, Transmit};
 pub use node::{AccuserView, IdentityError, MemberSummary, MemberView, Node};
 pub use quorum::otherwise::Stated;
-pub use quorum::{
-    AgreedRoster, Electorate, ElectorateError, FenceError, MOST_ZONES, Quorum, QuorumStatus, TAG, ZoneVotes,
-};
+pub use quorum::{Electorate, ElectorateError, FenceError, MOST_ZONES, Quorum, QuorumStatus, TAG, ZoneVotes};
 pub use roster::Census;
 pub use roster::claim::FARTHEST_START_MS;
 pub use roster::interner::Interner;

@@ -71,17 +71,14 @@ pub mod packet {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Lease {
     /// Mark of the electorate that the sender was told. Votes of members told
-    /// otherwise do not count. With last-agreed, a second mark says that the sender
-    /// holds quorum and does not count with the asker.
+    /// otherwise do not count.
     #[prost(fixed32, tag = "1")]
     pub electorate: u32,
     /// Age of the sender's newest proof that a majority was in two-way contact,
     /// in milliseconds, rounded up, plus 1. 0: none that is still good.
     #[prost(uint32, tag = "2")]
     pub age_ms: u32,
-    /// Votes in two-way contact when it was counted. With last-agreed: 0 while the
-    /// sender has no roster or only begins to look for the others, 1 at least
-    /// otherwise.
+    /// Votes in two-way contact when it was counted.
     #[prost(uint32, tag = "3")]
     pub present: u32,
     /// In the pings of a wave: 1 + the place of the relay that began it. 0: no wave.

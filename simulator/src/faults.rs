@@ -327,7 +327,6 @@ impl World {
             let id = u128::from(self.dice.word()) << 64 | u128::from(self.dice.word());
             let h = &mut self.hosts[member];
             (h.host_id, h.stored) = (HostId(id), 0);
-            h.agreed.clear();
         }
         if let Some(back) = back {
             self.at(self.now + back, FaultAction::Start(member));

@@ -18,8 +18,6 @@ pub(crate) struct Host {
     pub(crate) host_id: HostId,
     /// Last generation written to the disk.
     pub(crate) stored: Generation,
-    /// The agreed roster, as last written to the disk.
-    pub(crate) agreed: Vec<Name>,
     pub(crate) lives: u64,
     /// Unix time in microseconds as this host sees it.
     pub(crate) wall: Clock,

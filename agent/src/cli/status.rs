@@ -25,11 +25,7 @@ pub(super) async fn quorum(client: &Client, output: &Output) -> anyhow::Result<E
     let answer = client.get("/v1/quorum").await?;
     let held = client.read::<Quorum>(&answer)?.quorum == "held";
     output.show(&answer, |quorum: Quorum| {
-        let agreed = quorum.agreed.as_ref().filter(|agreed| !agreed.names.is_empty());
-        let agreed = agreed.map(|a| format!("\nagreed for {}: {}", age(&a.since), a.names.join(" ")));
-        let text =
-            format!("{}\n{}{}", quorum_text(&quorum, output), quorum.reason, agreed.unwrap_or_default());
-        output.prose(&text)
+        output.prose(&format!("{}\n{}", quorum_text(&quorum, output), quorum.reason))
     })?;
     Ok(if held { Exit::Done } else { Exit::No })
 }

@@ -46,7 +46,6 @@ impl Driver {
     /// The socket or the reactor broke.
     pub(crate) async fn run(mut self) -> io::Result<()> {
         self.shell.tell_wall_clock(&mut self.reporter);
-        self.recall();
         loop {
             let service = self.reporter.service_watchdog.due();
             tokio::select! {
@@ -77,18 +76,6 @@ impl Driver {
         }
         self.reporter.state.loss.lag = late;
         self.reporter.tend(self.shell.node());
-    }
-
-    /// What an earlier life of ours had agreed on.
-    fn recall(&mut self) {
-        let names = self.reporter.persistence.agreed(self.shell.node(), self.now());
-        if !names.is_empty() {
-            info!(
-                members = names.len(),
-                "the agreed roster of the last life holds until this one knows better"
-            );
-            self.tell(Command::Agreed(names));
-        }
     }
 
     fn answer(&mut self, request: Request) {

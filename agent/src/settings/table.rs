@@ -259,8 +259,7 @@ pub(crate) const ROWS: &[Row] = &[
         default: Default::Found("none: no quorum is kept"),
         help: "Who votes; quorum is more than half of all votes. A number of members (5), those with a tag \
                (role=voter:3), names, which is the safest (a,b,c), or sites, of which most decide \
-               (zones:east=5,west=5,north=3); or last-agreed, which follows the cluster and \
-               promises less. The same on all members.",
+               (zones:east=5,west=5,north=3). The same on all members.",
         reload: true,
     },
     Row {

@@ -45,14 +45,14 @@ pub(super) fn truth(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| not_one_of("is neither true nor false", meant, &["true", "false"]))
 }
 
-/// Who votes. A single voter whose name is nearly the word that means something else is no voter.
+/// Who votes. A single voter whose name is nearly the word that is refused is no voter.
 pub(super) fn electorate(text: &str) -> Result<Electorate, String> {
     let electorate: Electorate = text.parse().map_err(|e: ElectorateError| e.to_string())?;
     if let Electorate::Voters(voters) = &electorate
         && voters.len() == 1
         && let Some(name) = voters.keys().map(Name::as_str).find(|name| likeness(name, LAST_AGREED) > 0.9)
     {
-        return Err(format!("{name} would be the only voter; did you mean {LAST_AGREED:?}?"));
+        return Err(format!("{name} would be the only voter; {}", ElectorateError::Follows));
     }
     Ok(electorate)
 }

@@ -25,8 +25,8 @@
 //!
 //! What the shell does for its machine: it reads *port unreachable* off the socket's error queue; it hands in all
 //! datagrams that are there before it tells the time, so that no verdict is given over a full inbox; its clock runs on
-//! while the host sleeps; it resolves the seeds again and again; it keeps host id, generation, peers and the agreed
-//! roster on disk.
+//! while the host sleeps; it resolves the seeds again and again; it keeps host id, generation and peers on
+//! disk.
 //!
 //! A program that wants to do more between two turns of the loop takes the parts: [`Shell`] with an [`Observer`], and
 //! [`Persistence`] over a [`store`]. [`Member`] and the agent `heartsay` are both built on them.

@@ -33,8 +33,7 @@ pub struct Options {
     pub advertise: Option<SocketAddr>,
     /// `host:port` or `address:port` of other members. Looked up again once in [`Config::rejoin_interval`].
     pub seeds: Vec<String>,
-    /// Where host id, generation, peers and the agreed roster are kept. `None`: nowhere, and each start is another host,
-    /// which has to wait until the earlier one of its name is down.
+    /// Where host id, generation and peers are kept. `None`: nowhere, and each start is another host, which has to wait until the earlier one of its name is down.
     pub state_dir: Option<PathBuf>,
     /// What the member says about itself at the start: [`heartsay_membership::ZONE`], keys under
     /// [`heartsay_membership::TAG`], and any of your own.
@@ -291,12 +290,6 @@ impl Task {
     /// What is known from earlier, and where to look for others.
     fn begin(&mut self) {
         self.shell.tell_wall_clock(&mut self.outlet);
-        if let Some(persistence) = &mut self.outlet.persistence {
-            let agreed = persistence.agreed(self.shell.node(), self.clock.now());
-            if !agreed.is_empty() {
-                self.tell(Command::Agreed(agreed));
-            }
-        }
         let (remembered, seeds) = (std::mem::take(&mut self.remembered), std::mem::take(&mut self.seeds));
         self.tell(Command::Remembered(remembered));
         self.tell(Command::Seeds(seeds));

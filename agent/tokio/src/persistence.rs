@@ -1,4 +1,4 @@
-//! Peers, generation and agreed roster on their way to the disk.
+//! Peers and generation on their way to the disk.
 //!
 //! The [store](crate::store) writes and waits for the disk; this keeps the loop from waiting with it, and decides what is
 //! worth writing when.
@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heartsay_membership::{Event, Instant, Name, Node, Status};
+use heartsay_membership::{Event, Instant, Node, Status};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::store::{Peer, Store};
@@ -28,13 +28,11 @@ pub struct Persistence {
     last: Instant,
     /// That write.
     saving: Option<AbortHandle>,
-    /// How many agreed rosters were handed to the disk.
-    turn: u64,
     /// What is on its way to the disk.
     writes: JoinSet<()>,
 }
 
-/// Is told what was written (`"peers"`, `"generation"`, `"agreed roster"`) and how that went, on the thread that wrote.
+/// Is told what was written (`"peers"` or `"generation"`) and how that went, on the thread that wrote.
 pub type Report = Arc<dyn Fn(&'static str, io::Result<()>) + Send + Sync>;
 
 impl Persistence {
@@ -48,7 +46,6 @@ impl Persistence {
             changed: false,
             last: now,
             saving: None,
-            turn: 0,
             writes: JoinSet::new(),
         };
         if this.store.is_behind() {
@@ -58,7 +55,7 @@ impl Persistence {
     }
 
     /// What of an event the next life has to know goes to the disk at once: a restart must not go back to an earlier
-    /// generation or roster.
+    /// generation.
     pub fn note(&mut self, node: &Node, event: &Event) {
         match event {
             Event::GenerationRaised(generation) | Event::Readdressed { generation, .. } => {
@@ -69,7 +66,6 @@ impl Persistence {
                 let generation = *generation;
                 self.write_only("generation", move |store| store.reset_generation(generation));
             }
-            Event::Agreed(names) => self.agree(names.clone()),
             Event::Member(event) => self.changed |= event.name != *node.me(),
             Event::Quorum(_)
             | Event::Joined { .. }
@@ -98,17 +94,6 @@ impl Persistence {
         self.saving = Some(self.write("peers", move |store| save(store, &peers)));
     }
 
-    /// The roster that an earlier life agreed on, if this one follows such a roster. If it does not, the old one is dropped:
-    /// it would be out of date when it is wanted again.
-    pub fn agreed(&mut self, node: &Node, now: Instant) -> Vec<Name> {
-        let names = self.store.agreed();
-        let follows = node.quorum(now).agreed.is_some();
-        if !follows && !names.is_empty() {
-            self.agree(Vec::new());
-        }
-        if follows { names } else { Vec::new() }
-    }
-
     /// At the end: saves the peers, and waits until all is written.
     ///
     /// # Errors
@@ -118,12 +103,6 @@ impl Persistence {
         let saved = tokio::task::spawn_blocking(move || save(&store, &peers)).await;
         while self.writes.join_next().await.is_some() {}
         saved.map_err(io::Error::other)?
-    }
-
-    fn agree(&mut self, names: Vec<Name>) {
-        self.turn += 1;
-        let turn = self.turn;
-        self.write("agreed roster", move |store| store.save_agreed(turn, &names));
     }
 
     /// All peers in the view, and those of earlier lives that are not in it.
@@ -186,7 +165,7 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
 mod tests {
     use super::*;
 
-    use heartsay_membership::{Cluster, Config, Identity, Profile};
+    use heartsay_membership::{Cluster, Config, Identity, Name, Profile};
 
     #[tokio::test]
     async fn the_next_life_knows_the_peers_and_the_generation_of_this_one() {

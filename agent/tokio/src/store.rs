@@ -1,4 +1,4 @@
-//! What must outlive the process: host id, generation, last known peers, agreed roster.
+//! What must outlive the process: host id, generation, last known peers.
 //!
 //! A directory of small files, each line with its checksum in front, each file
 //! replaced as a whole (written beside, fsynced, renamed, directory fsynced).
@@ -7,13 +7,12 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::iter;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use heartsay_membership::{FARTHEST_START_MS as DAY_MS, Generation, HostId, Name, next_generation};
+use heartsay_membership::{FARTHEST_START_MS as DAY_MS, Generation, HostId, next_generation};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
@@ -27,19 +26,16 @@ pub struct Store {
     generation: Generation,
     /// Highest generation on disk; held while anything is written.
     written: Mutex<Generation>,
-    /// The last turn in which the agreed roster was written.
-    agreed: Mutex<u64>,
-    /// The cluster whose peers and roster these are.
+    /// The cluster whose peers these are.
     cluster: String,
     behind: Mutex<Behind>,
 }
 
 /// What could not be written, for another try.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Behind {
     generation: Option<Generation>,
     peers: bool,
-    agreed: Option<(u64, Vec<Name>)>,
 }
 
 impl Store {
@@ -67,7 +63,6 @@ impl Store {
             host_id,
             generation,
             written: Mutex::new(0),
-            agreed: Mutex::new(0),
             cluster: String::new(),
             behind: Mutex::default(),
         };
@@ -79,24 +74,17 @@ impl Store {
         }
     }
 
-    /// Peers and agreed roster are of this cluster from now on. Those of another one are set aside.
+    /// The peers are of this cluster from now on. Those of another one are set aside.
     #[must_use]
     pub fn of_cluster(mut self, id: &str) -> Self {
-        let mut other = None;
-        for file in [PEERS, AGREED] {
-            let path = self.dir.join(file);
-            let lines = read(&path).map(|(lines, _)| lines).unwrap_or_default();
-            if let Some(cluster) = cluster_of(&lines).filter(|cluster| *cluster != id) {
-                // One that stays is not read.
-                let _ = fs::rename(&path, path.with_extension(ASIDE));
-                other = Some(cluster.to_owned());
-            }
-        }
-        if let Some(other) = other {
+        let path = self.dir.join(PEERS);
+        let lines = read(&path).map(|(lines, _)| lines).unwrap_or_default();
+        if let Some(other) = cluster_of(&lines).filter(|cluster| *cluster != id) {
+            // A file that stays is not read.
+            let _ = fs::rename(&path, path.with_extension(ASIDE));
             info!(
                 cluster = id,
-                other,
-                "the state directory is of another cluster: its peers and agreed roster are set aside as *.{ASIDE}"
+                other, "the state directory is of another cluster: its peers are set aside as *.{ASIDE}"
             );
         }
         id.clone_into(&mut self.cluster);
@@ -156,32 +144,11 @@ impl Store {
         saved
     }
 
-    /// Keeps the agreed roster for the next start, unless one of a later `turn` is kept already. Turns begin at 1.
-    ///
-    /// # Errors
-    /// Disk full or gone; the old roster stays.
-    pub(crate) fn save_agreed(&self, turn: u64, names: &[Name]) -> io::Result<()> {
-        let mut last = self.agreed.lock();
-        // Writers may come here in any order.
-        if turn <= *last {
-            return Ok(());
-        }
-        let count = names.len().to_string();
-        let lines = iter::once(count).chain(names.iter().map(Name::to_string));
-        let lines: Vec<String> = self.header().chain(lines).collect();
-        let saved = replace(&self.dir.join(AGREED), &lines);
-        let behind = &mut self.behind.lock().agreed;
-        if behind.as_ref().is_none_or(|(later, _)| turn >= *later) {
-            *behind = saved.is_err().then(|| (turn, names.to_vec()));
-        }
-        saved.map(|()| *last = turn)
-    }
-
     /// Whether something could not be written.
     #[must_use]
     pub(crate) fn is_behind(&self) -> bool {
         let behind = self.behind.lock();
-        behind.generation.is_some() || behind.peers || behind.agreed.is_some()
+        behind.generation.is_some() || behind.peers
     }
 
     /// Makes anew what was removed while this agent runs. Without its host id the next life would be that of
@@ -209,9 +176,8 @@ impl Store {
     /// # Errors
     /// Disk still full or gone.
     pub(crate) fn catch_up(&self) -> io::Result<()> {
-        let Behind { generation, agreed, .. } = self.behind.lock().clone();
-        generation.map_or(Ok(()), |generation| self.save_generation(generation))?;
-        agreed.map_or(Ok(()), |(turn, names)| self.save_agreed(turn, &names))
+        let generation = self.behind.lock().generation;
+        generation.map_or(Ok(()), |generation| self.save_generation(generation))
     }
 
     /// The first line of a file that is kept for one cluster.
@@ -227,29 +193,6 @@ impl Store {
             Some(_) => (lines.split_off(1), torn),
             None => (lines, torn),
         })
-    }
-
-    /// The roster last agreed on. Empty when there was none, or when not all of it can be read: a part of a roster would
-    /// be one that is too easily held.
-    #[must_use]
-    pub(crate) fn agreed(&self) -> Vec<Name> {
-        let path = self.dir.join(AGREED);
-        let whole = |lines: &[String]| {
-            let Some((count, names)) = lines.split_first() else { return Some(Vec::new()) };
-            let names: Vec<Name> = names.iter().map(|name| Name::new(name).ok()).collect::<Option<_>>()?;
-            (count.parse() == Ok(names.len())).then_some(names)
-        };
-        match self.read_of_cluster(&path).map(|(lines, torn)| whole(&lines).filter(|_| !torn)) {
-            Ok(Some(names)) => names,
-            Ok(None) => {
-                warn!(path = %path.display(), "the agreed roster is damaged; this member is taken in anew");
-                Vec::new()
-            }
-            Err(e) => {
-                warn!(path = %path.display(), error = %e, "the agreed roster cannot be read; this member is taken in anew");
-                Vec::new()
-            }
-        }
     }
 
     /// Peers known at the end of the last life, as far as the file is sound.
@@ -436,8 +379,7 @@ const LOCK: &str = "lock";
 const IDENTITY: &str = "identity";
 const GENERATION: &str = "generation";
 const PEERS: &str = "peers";
-const AGREED: &str = "agreed";
-/// No line of an older agent begins so: names hold no spaces, and a count is a number.
+/// No line of an older agent begins so: names hold no spaces.
 const OF_CLUSTER: &str = "cluster = ";
 /// Ending of files that are of another cluster.
 const ASIDE: &str = "other-cluster";
@@ -547,46 +489,20 @@ mod tests {
     }
 
     #[test]
-    fn an_agreed_roster_is_kept_whole_or_not_at_all_and_the_latest_wins() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), 1).unwrap();
-        assert_eq!(store.agreed(), [], "an older agent kept none");
-        let names = ["a", "b", "c"].map(|name| Name::new(name).unwrap());
-        store.save_agreed(2, &names).unwrap();
-        store.save_agreed(1, &names[..2]).unwrap();
-        assert_eq!(store.agreed(), names);
-        let path = dir.path().join(AGREED);
-        let whole = fs::read(&path).unwrap();
-        for cut in 1..whole.len() {
-            fs::write(&path, &whole[..cut]).unwrap();
-            assert_eq!(store.agreed(), [], "{cut}");
-        }
-        store.save_agreed(3, &[]).unwrap();
-        assert_eq!(store.agreed(), []);
-        drop(store);
-        let later = Store::open(dir.path(), 1).unwrap();
-        later.save_agreed(1, &names).unwrap();
-        assert_eq!(later.agreed(), names, "turns are counted in each life");
-    }
-
-    #[test]
     fn what_is_of_another_cluster_is_set_aside_and_the_host_id_stays() {
         let dir = tempfile::tempdir().unwrap();
         let open = |cluster: &str| Store::open(dir.path(), 1).unwrap().of_cluster(cluster);
-        let (peers, names) = ([peer("a", "10.0.0.1:4327")], [Name::new("a").unwrap()]);
+        let peers = [peer("a", "10.0.0.1:4327")];
         let old = open("old");
         let id = old.host_id();
         old.save_peers(&peers).unwrap();
-        old.save_agreed(1, &names).unwrap();
         drop(old);
         let old = open("old");
-        assert_eq!((old.peers(), old.agreed()), (peers.to_vec(), names.to_vec()));
+        assert_eq!(old.peers(), peers);
         drop(old);
         let new = open("new");
-        assert_eq!((new.peers(), new.agreed(), new.host_id()), (vec![], vec![], id));
-        for aside in ["peers.other-cluster", "agreed.other-cluster"] {
-            assert!(dir.path().join(aside).exists(), "{aside}");
-        }
+        assert_eq!((new.peers(), new.host_id()), (vec![], id));
+        assert!(dir.path().join("peers.other-cluster").exists());
         drop(new);
         assert_eq!(open("old").peers(), [], "what was set aside is not taken up again");
     }
@@ -594,13 +510,12 @@ mod tests {
     #[test]
     fn files_of_an_older_agent_which_name_no_cluster_are_taken() {
         let dir = tempfile::tempdir().unwrap();
-        let (peers, names) = ([peer("a", "10.0.0.1:4327")], [Name::new("a").unwrap()]);
+        let peers = [peer("a", "10.0.0.1:4327")];
         let older = Store::open(dir.path(), 1).unwrap();
         older.save_peers(&peers).unwrap();
-        older.save_agreed(1, &names).unwrap();
         drop(older);
         let store = Store::open(dir.path(), 1).unwrap().of_cluster("any");
-        assert_eq!((store.peers(), store.agreed()), (peers.to_vec(), names.to_vec()));
+        assert_eq!(store.peers(), peers);
     }
 
     /// Where the draft of a file cannot be made, the file cannot be written, not even by root.
@@ -614,16 +529,14 @@ mod tests {
     fn what_could_not_be_written_is_written_when_it_can_be() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 1_000).unwrap();
-        let names = [Name::new("a").unwrap()];
-        let blocks = [GENERATION, PEERS, AGREED].map(|file| block(dir.path(), file));
-        assert!(store.save_generation(2_000).is_err() && store.save_agreed(1, &names).is_err());
-        assert!(store.save_peers(&[]).is_err() && store.catch_up().is_err() && store.is_behind());
+        let blocks = [GENERATION, PEERS].map(|file| block(dir.path(), file));
+        assert!(store.save_generation(2_000).is_err() && store.save_peers(&[]).is_err());
+        assert!(store.catch_up().is_err() && store.is_behind());
         blocks.iter().for_each(|draft| fs::remove_dir(draft).unwrap());
         store.save_peers(&[]).unwrap();
         assert!(store.is_behind(), "the rest is still to be written");
         store.catch_up().unwrap();
         assert!(!store.is_behind());
-        assert_eq!(store.agreed(), names);
         drop(store);
         assert_eq!(Store::open(dir.path(), 1).unwrap().generation(), 2_001);
     }

@@ -363,7 +363,7 @@ fn accusation(u: &mut Unstructured<'_>) -> arbitrary::Result<Accusation> {
 }
 
 fn command(u: &mut Unstructured<'_>) -> arbitrary::Result<Command> {
-    Ok(match u.int_in_range(0..=10)? {
+    Ok(match u.int_in_range(0..=9)? {
         0 => Command::Seeds(some(u, 4, |u| Ok(address(u.int_in_range(0..=7)?)))?),
         1 => Command::Join(some(u, 4, |u| Ok(address(u.int_in_range(0..=7)?)))?),
         2 => Command::Leave,
@@ -372,16 +372,12 @@ fn command(u: &mut Unstructured<'_>) -> arbitrary::Result<Command> {
             let value = if u.arbitrary()? { Some(vec![7; u.int_in_range(0..=900)?]) } else { None };
             Ok((format!("k{}", u.int_in_range(0..=5_u8)?), value))
         })?),
-        5 => Command::Expect(match u.int_in_range(0..=12_u32)? {
+        5 => Command::Expect(match u.int_in_range(0..=10_u32)? {
             0 => None,
-            first @ 11.. => Some(Electorate::LastAgreed { first: first - 9 }),
             votes => Some(Electorate::expected(votes)),
         }),
-        6 => Command::Agreed(some(u, 4, |u| {
-            Ok(Name::new(&format!("n{}", u.int_in_range(1..=9_u8)?)).expect("a good name"))
-        })?),
-        7 => Command::Readdress(address(u.int_in_range(0..=7)?)),
-        8 => Command::Remembered(some(u, 4, |u| Ok(address(u.int_in_range(0..=7)?)))?),
+        6 => Command::Readdress(address(u.int_in_range(0..=7)?)),
+        7 => Command::Remembered(some(u, 4, |u| Ok(address(u.int_in_range(0..=7)?)))?),
         _ => Command::Beat(u.arbitrary()?),
     })
 }

@@ -53,14 +53,8 @@ impl Node {
                 let (gossip, mut ctx) = self.gossip();
                 gossip.suspend(now, &mut ctx, !beat);
             }
-            Command::Agreed(names) => {
-                self.with_quorum(now, |quorum, context| quorum.recall(context, &names));
-            }
             Command::Expect(electorate) => {
-                let dropped = self.quorum.voting.expect(now, electorate, self.core.config.quorum_settle);
-                if dropped {
-                    self.emit(Event::Agreed(Vec::new()));
-                }
+                self.quorum.voting.expect(now, electorate, self.core.config.quorum_settle);
                 self.count_presence(now);
                 self.emit(Event::Quorum(self.quorum(now)));
             }

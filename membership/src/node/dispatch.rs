@@ -185,7 +185,10 @@ impl Node {
         let mut extras = self.acknowledge_with_extras(now, from, sender);
         let wave = said.filter(|said| said.wave > 0);
         if wave.is_some() {
-            extras.lease = extras.lease.map(|lease| self.quorum.say_mark(lease));
+            // It brings a proof and needs none.
+            let mark =
+                |lease: gossip::Lease| gossip::Lease { electorate: lease.electorate, ..Default::default() };
+            extras.lease = extras.lease.map(mark);
         }
         let acknowledged = extras.lease.is_some();
         indirect_probe::answer_ping(now, &mut self.context(), from, seq, ping, silences, extras);

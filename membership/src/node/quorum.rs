@@ -105,8 +105,8 @@ impl Node {
     ) -> R {
         let (told_out, outside) = self.told_out();
         let Self { core, roster, gossip, quorum, .. } = self;
-        let (leaving, joined) = (gossip.leave.is_some(), gossip.join.is_joined());
-        let result = call(quorum, &Context { now, core, roster, leaving, joined, told_out, outside });
+        let leaving = gossip.leave.is_some();
+        let result = call(quorum, &Context { now, core, roster, leaving, told_out, outside });
         for effect in self.quorum.take_effects() {
             self.carry_out_for_quorum(now, effect);
         }
@@ -123,15 +123,12 @@ impl Node {
                     ctx.send(to, &packet);
                 }
             }
-            Effect::Event(event) => self.emit(event),
-            Effect::TellStatus => self.emit(Event::Quorum(self.quorum(now))),
-            Effect::Say(quorum) => {
-                let value = (quorum == Quorum::Lost).then(|| QUORUM_LOST.to_vec());
+            Effect::Changed(status) => {
+                let value = (status.quorum == Quorum::Lost).then(|| QUORUM_LOST.to_vec());
+                self.emit(Event::Quorum(status));
                 // If the record has no room for one more key, it stays as it is: the operator's keys come first.
                 let _ = self.set_state(now, &[(QUORUM_KEY.to_owned(), value)]);
             }
-            Effect::Recount => self.recount(now),
-            Effect::Count => self.count_presence(now),
             Effect::Fenced(subject) => {
                 let reason = "a majority has acknowledged nothing of it for longer than its lease";
                 self.report_verdict(subject, MemberEventKind::Fenced, &[], reason);
@@ -183,8 +180,8 @@ impl Node {
 
     fn quorum_context(&self, now: Instant) -> Context<'_> {
         let (told_out, outside) = self.told_out();
-        let (leaving, joined) = (self.gossip.leave.is_some(), self.gossip.join.is_joined());
-        Context { now, core: &self.core, roster: &self.roster, leaving, joined, told_out, outside }
+        let leaving = self.gossip.leave.is_some();
+        Context { now, core: &self.core, roster: &self.roster, leaving, told_out, outside }
     }
 
     /// Whether a peer has told us that we do not count, and why, in words.

@@ -23,7 +23,7 @@ impl QuorumService {
         if self.voting.electorate().is_none() || ctx.leaving {
             return;
         }
-        let next = if self.asks_all(ctx) {
+        let next = if ctx.core.config.fence {
             self.ask_all(ctx)
         } else if self.asks_directly(ctx) {
             self.ask_a_majority(ctx)
@@ -34,31 +34,17 @@ impl QuorumService {
         self.judge(ctx);
     }
 
-    /// Whether this node counts the answers of all electors itself.
-    pub fn counts_all_electors(&self, ctx: &Context<'_>) -> bool {
-        self.asks_all(ctx) || self.voting.waves.is_at_work(ctx.now, period(ctx))
-    }
-
-    /// Whether each elector is asked all the time. With a fence each member needs a proof of its own, and what all
-    /// electors say of the silent. If the electorate follows the cluster, the replies of all show whom they count with;
-    /// without a roster, a few of those that may make a first one are asked.
-    fn asks_all(&self, ctx: &Context<'_>) -> bool {
-        let few = || self.voting.ballot.electors.len() <= ALL && self.voting.ballot.of(ctx.core.me) > 0;
-        ctx.core.config.fence || self.voting.is_open() || self.voting.agreed.is_some() && few()
-    }
-
     /// Whether electors ask one another, as many as make a majority.
     fn asks_directly(&self, ctx: &Context<'_>) -> bool {
         let census = ctx.roster.census();
         let few = census.alive + census.suspect <= DIRECT;
-        few && self.voting.agreed.is_none() && self.voting.ballot.of(ctx.core.me) > 0
+        few && self.voting.ballot.of(ctx.core.me) > 0
     }
 
-    /// Asks all electors, each at its own time, so that the newest answers have different ages.
+    /// Asks all electors, each at its own time, so that the newest answers have different ages. With a fence each member
+    /// needs a proof of its own, and what all electors say of the silent.
     fn ask_all(&mut self, ctx: &Context<'_>) -> Instant {
-        // Also members that may be added soon, so that their answers are there by then.
-        let soon = self.voting.agreed.iter().flat_map(|agreed| agreed.waiting());
-        let electors = self.voting.ballot.electors.iter().map(|(hash, _)| *hash).chain(soon);
+        let electors = self.voting.ballot.electors.iter().map(|(hash, _)| *hash);
         let electors: Vec<u64> = electors.filter(|elector| self.is_to_be_asked(ctx, *elector)).collect();
         let (mut asked, mut next) = (0, Instant::NEVER);
         for elector in electors {
@@ -144,7 +130,7 @@ impl QuorumService {
         let (first, others) = self.voting.waves.relays.split_at(AT_WORK.min(self.voting.waves.relays.len()));
         let mut lenders: Vec<u64> = Vec::new();
         for lender in first.iter().copied().chain(self.voting.waves.askers()).chain(others.iter().copied()) {
-            if !lenders.contains(&lender) && self.is_to_be_asked(ctx, lender) && !self.cannot_lend(lender) {
+            if !lenders.contains(&lender) && self.is_to_be_asked(ctx, lender) {
                 lenders.push(lender);
             }
         }
@@ -193,9 +179,8 @@ impl QuorumService {
         let step = ctx.core.config.lease() / 20;
         if self.voting.waves.begins_at(me, period, step) <= now {
             let members: Vec<u64> = self.members(ctx).collect();
-            let grouped = self.voting.agreed.is_none();
             let Voting { waves, lease, .. } = &mut self.voting;
-            waves.begin((now, me, period), lease, &members, grouped);
+            waves.begin((now, me, period), lease, &members);
         }
         let (mut room, mut next) = (MOST_AT_ONCE, self.voting.waves.begins_at(me, period, step));
         let mut open = core::mem::take(&mut self.voting.waves.open);
@@ -280,9 +265,7 @@ impl QuorumService {
         let Some(answered) = self.voting.waves.answered_at(sender, number.wrapping_sub(said.answered)) else {
             return;
         };
-        if let Some(as_of) =
-            waves::borrowed_in_a_wave(answered, since, age).filter(|_| self.lends(ctx, sender))
-        {
+        if let Some(as_of) = waves::borrowed_in_a_wave(answered, since, age).filter(|_| ctx.lends()) {
             self.voting.lease.take(Proof { as_of, present: said.present });
             self.voting.sight.hear(ctx.now, ctx.core.config.lease(), &said.zones);
         }
@@ -291,9 +274,7 @@ impl QuorumService {
     /// A leader says how many votes of its group have answered our wave.
     pub fn hear_tally(&mut self, ctx: &Context<'_>, leader: u64, tally: gossip::Tally) {
         let length = ctx.core.config.lease();
-        let Some(electorate) = self.voting.electorate() else { return };
-        // With a fence each proof is its owner's own, and where the electorate follows the cluster no groups are made.
-        if ctx.core.config.fence || electorate.follows().is_some() {
+        if self.voting.electorate().is_none() || !ctx.lends() {
             return;
         }
         let voting = &mut self.voting;
@@ -335,34 +316,20 @@ impl QuorumService {
             .chain(self.voting.ballot.waiting.iter().copied())
             .filter_map(|hash| ctx.roster.get(hash))
             .filter(|m| m.is_present())
-            .map(|m| (self.is_of_no_help(ctx, m), fingerprint::of_pair(DRAW, m.hash()), m.hash()))
+            .map(|m| (m.status != Status::Alive, fingerprint::of_pair(DRAW, m.hash()), m.hash()))
             .collect();
         drawn.sort_unstable();
         drawn.into_iter().take(RELAYS).map(|(_, _, hash)| hash).collect()
     }
-
-    /// Whether asking it for its proof is of no use.
-    fn is_of_no_help(&self, ctx: &Context<'_>, member: &Member) -> bool {
-        member.status != Status::Alive || member.hash() != ctx.core.me && self.cannot_lend(member.hash())
-    }
-
-    /// Whether a proof may be borrowed from this member. With a fence each member needs a proof of its own, or its end
-    /// could not be known from outside. And no proof is borrowed from a member that is not on the agreed roster, because
-    /// it may have another roster.
-    pub fn lends(&self, ctx: &Context<'_>, member: u64) -> bool {
-        !ctx.core.config.fence && self.voting.agreed.as_ref().is_none_or(|agreed| agreed.has(member))
-    }
 }
 
 /// Time between two waves of one relay: two relays in turn renew a proof four times before it runs out.
-pub fn period(ctx: &Context<'_>) -> Duration {
+fn period(ctx: &Context<'_>) -> Duration {
     ctx.core.config.lease() * 11 / 25
 }
 
 /// Up to this many members the electors ask one another. With more, waves cost less.
 const DIRECT: u32 = 5;
-/// Electors that ask one another all the time where the electorate follows the cluster.
-const ALL: usize = 7;
 /// Salt of the draw.
 const DRAW: u64 = 0x636f_6c6c_6563_7473;
 /// Requests that leave in one instant.

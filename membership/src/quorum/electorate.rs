@@ -1,8 +1,7 @@
 //! The electorate: which members vote, with what weight, and how many votes are needed.
 //!
 //! The operator states the electorate. It is never "the members that I see now": every minority is a majority of the
-//! members that it sees. The electorate that follows the cluster ([`super::agreed_roster`]) does so by rules that a
-//! minority cannot use, and promises less.
+//! members that it sees. Nor does it follow the cluster by itself (docs/decisions.md).
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -13,7 +12,7 @@ use siphasher::sip::SipHasher13;
 use crate::Instant;
 use crate::identity::{HostId, Name};
 use crate::quorum::places::{Candidate, Places};
-use crate::quorum::{Ballot, RosterTracker, ZoneBallot};
+use crate::quorum::{Ballot, ZoneBallot};
 use crate::roster::Roster;
 use crate::roster::fingerprint;
 use crate::roster::member::{Member, ZONE};
@@ -22,8 +21,8 @@ use crate::roster::standing::Status;
 /// The members that vote. It must be the same on all members; answers from a member with a different electorate do not
 /// count.
 ///
-/// As text: `5`, `role=voter:3`, `7*weight`, `role=voter:7*weight`, `4+tie=a`, `a,b,c:2`, `zones:east=5,west=5,north=3`,
-/// `role=voter:zones:east=3,west=3+tie=east`, `last-agreed` or `last-agreed:5`.
+/// As text: `5`, `role=voter:3`, `7*weight`, `role=voter:7*weight`, `4+tie=a`, `a,b,c:2`, `zones:east=5,west=5,north=3`
+/// or `role=voter:zones:east=3,west=3+tie=east`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Electorate {
     /// This many votes, whichever members have them. If more are known, those that were first count.
@@ -49,13 +48,6 @@ pub enum Electorate {
         /// Of an even number of zones: the one with which half of them is a majority.
         tie: Option<String>,
     },
-    /// The roster that was last agreed on, one vote each. It grows by members that stay, and shrinks by good-byes and
-    /// by verdicts made with quorum. Half of it with the lowest name is a majority. Promises less than the others
-    /// (docs/quorum.md).
-    LastAgreed {
-        /// How many members must be seen together before there is a first roster.
-        first: u32,
-    },
 }
 
 impl Electorate {
@@ -65,29 +57,27 @@ impl Electorate {
         Self::Expected { votes, tag: None, weight: None, tie: None }
     }
 
-    /// The number of votes as stated; by zones, of zones. `None`: as many as the agreed roster has members.
+    /// The number of votes as stated; by zones, of zones.
     #[must_use]
-    pub fn votes(&self) -> Option<u32> {
+    pub fn votes(&self) -> u32 {
         match self {
-            Self::Expected { votes, .. } => Some(*votes),
-            Self::Voters(voters) => Some(voters.values().fold(0, |sum, votes| sum.saturating_add(*votes))),
-            Self::Zones { zones, .. } => Some(u32::try_from(zones.len()).unwrap_or(u32::MAX)),
-            Self::LastAgreed { .. } => None,
+            Self::Expected { votes, .. } => *votes,
+            Self::Voters(voters) => voters.values().fold(0, |sum, votes| sum.saturating_add(*votes)),
+            Self::Zones { zones, .. } => u32::try_from(zones.len()).unwrap_or(u32::MAX),
         }
     }
 
     /// Votes, or zones, that make a majority: two sets of this many always share a voter. With the member or the zone
-    /// that decides a tie, half is enough. `None`: depends on the agreed roster.
+    /// that decides a tie, half is enough.
     #[must_use]
-    pub fn needed(&self) -> Option<u32> {
-        self.votes().map(majority)
+    pub fn needed(&self) -> u32 {
+        majority(self.votes())
     }
 
     /// What an operator should know about this choice.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
         match self {
-            Self::LastAgreed { .. } => Some(WEAKER.to_owned()),
             Self::Expected { tie: Some(_), .. } => None,
             Self::Zones { zones, tie, .. } => {
                 let even = zones.len().is_multiple_of(2) && tie.is_none();
@@ -99,10 +89,11 @@ impl Electorate {
                 })
             }
             Self::Expected { .. } | Self::Voters(_) => {
-                self.votes().filter(|votes| votes.is_multiple_of(2)).map(|votes| {
+                let votes = self.votes();
+                votes.is_multiple_of(2).then(|| {
                     format!(
                         "{votes} votes can split evenly, and then nobody holds quorum; {} survive as many losses",
-                        votes - 1
+                        votes.saturating_sub(1)
                     )
                 })
             }
@@ -112,7 +103,7 @@ impl Electorate {
     /// Upper bound on the number of electors, as far as known before any is seen. Weighted votes can be in few hands.
     pub(crate) fn most_electors(&self) -> usize {
         match self {
-            Self::Expected { weight: Some(_), .. } | Self::LastAgreed { .. } => 1,
+            Self::Expected { weight: Some(_), .. } => 1,
             Self::Expected { votes, .. } => usize::try_from(*votes).unwrap_or(usize::MAX),
             Self::Voters(voters) => voters.len(),
             Self::Zones { zones, .. } => zones
@@ -121,42 +112,26 @@ impl Electorate {
         }
     }
 
-    /// For an electorate that follows the cluster: the size of a first roster.
-    pub(crate) fn follows(&self) -> Option<u32> {
-        match self {
-            Self::LastAgreed { first } => Some(*first),
-            Self::Expected { .. } | Self::Voters(_) | Self::Zones { .. } => None,
-        }
-    }
-
     /// Equal on members with the same electorate; never 0. `fence`: the length of their leases, if they keep a fence.
     pub(crate) fn mark(&self, fence: Option<Duration>) -> u32 {
-        self.hash(&fence.map_or(Vec::new(), |length| length.as_micros().to_le_bytes().to_vec()))
-    }
-
-    fn hash(&self, more: &[u8]) -> u32 {
         use core::hash::Hasher;
         let mut hasher = SipHasher13::new_with_keys(0x71_75_6f_72_75_6d, 0);
         hasher.write_u8(match self {
             Self::Expected { .. } => 0,
             Self::Voters(_) => 1,
-            Self::LastAgreed { .. } => 2,
             Self::Zones { .. } => 3,
         });
         hasher.write(self.to_string().as_bytes());
-        hasher.write(more);
+        if let Some(length) = fence {
+            hasher.write(&length.as_micros().to_le_bytes());
+        }
         let hash = hasher.finish();
         u32::try_from(hash >> 32).unwrap_or(0).max(1)
     }
 
-    /// Sent instead of the mark, if the electorate follows the cluster: "I hold quorum, and do not count with you".
-    pub(crate) fn struck_off(&self) -> u32 {
-        self.follows().map_or(0, |_| self.hash(b"struck off"))
-    }
-
     /// The electors in the roster. Where more are known than were stated, `places` says who votes.
     pub(crate) fn ballot(&self, look: Look<'_>, places: &mut Places) -> (Ballot, Instant) {
-        let votes = self.votes().unwrap_or(0);
+        let votes = self.votes();
         let mut ballot = Ballot { votes, needed: majority(votes), ..Ballot::default() };
         match self {
             Self::Expected { votes, tag, weight, tie } => {
@@ -188,7 +163,6 @@ impl Electorate {
                 ballot.electors.sort_unstable();
                 (ballot, Instant::NEVER)
             }
-            Self::LastAgreed { .. } => (look.agreed.map_or(ballot, RosterTracker::ballot), Instant::NEVER),
         }
     }
 
@@ -196,7 +170,7 @@ impl Electorate {
     pub(crate) fn unknown<'a>(&'a self, roster: &'a Roster) -> impl Iterator<Item = &'a Name> {
         let voters = match self {
             Self::Voters(voters) => Some(voters),
-            Self::Expected { .. } | Self::Zones { .. } | Self::LastAgreed { .. } => None,
+            Self::Expected { .. } | Self::Zones { .. } => None,
         };
         voters
             .into_iter()
@@ -210,8 +184,6 @@ impl Electorate {
 pub struct Look<'a> {
     pub now: Instant,
     pub roster: &'a Roster,
-    /// The agreed roster, if the electorate follows the cluster.
-    pub agreed: Option<&'a RosterTracker>,
     /// The acceptable pause.
     pub pause: Duration,
 }
@@ -290,10 +262,6 @@ pub const MOST_ZONES: usize = 16;
 const ZONES_TIE: &str = "an even number of zones can split evenly, and then nobody holds quorum; one witness in a third zone \
                          mends that (zones:east=5,west=5,third=1), or a zone that decides (+tie=east), whose loss the \
                          others then do not survive";
-/// The weaker promise in one sentence.
-const WEAKER: &str = "last-agreed follows the cluster and promises less than a stated electorate: the two sides of one cut \
-                      of a settled cluster never both hold quorum, but while a change of the roster is still spreading, \
-                      or when groups are started apart, both may";
 /// Prefix of tags in a member's state.
 pub const TAG: &str = "tag/";
 /// More than any cluster has members; keeps sums far from overflow.
@@ -306,7 +274,7 @@ mod tests {
     #[test]
     fn zones_are_counted_as_stated_and_two_of_them_are_advised_against() {
         let of = |text: &str| text.parse::<Electorate>().unwrap();
-        assert_eq!((of("zones:a=5,b=5,c=3").votes(), of("zones:a=5,b=5,c=3").needed()), (Some(3), Some(2)));
+        assert_eq!((of("zones:a=5,b=5,c=3").votes(), of("zones:a=5,b=5,c=3").needed()), (3, 2));
         assert_eq!(of("zones:a=5,b=5,c=3").most_electors(), 13);
         assert_eq!(of("zones:a=5,b=5,c=3").advice(), None);
         assert!(of("zones:a=5,b=5").advice().is_some_and(|advice| advice.contains("third zone")));
@@ -319,7 +287,7 @@ mod tests {
     fn a_voter_with_one_vote_more_decides_ties_as_a_stated_one_does() {
         let with = |ours: u32| ours.count_ones() + (ours & 1);
         for ours in 0..16_u32 {
-            let named = with(ours) >= "a:2,b,c,d".parse::<Electorate>().unwrap().needed().unwrap();
+            let named = with(ours) >= "a:2,b,c,d".parse::<Electorate>().unwrap().needed();
             let tie = Ballot { votes: 4, needed: 3, ..Ballot::default() }
                 .suffices(ours.count_ones(), ours & 1 == 1);
             assert_eq!(named, tie, "{ours:b}");
@@ -329,7 +297,7 @@ mod tests {
     #[test]
     fn two_disjoint_sides_never_both_have_enough() {
         for votes in 1..=1000_u32 {
-            let needed = Electorate::expected(votes).needed().unwrap();
+            let needed = Electorate::expected(votes).needed();
             assert!((0..=votes).all(|ours| ours < needed || votes - ours < needed));
         }
     }
@@ -338,11 +306,5 @@ mod tests {
     fn an_even_number_is_advised_against() {
         assert!(Electorate::expected(4).advice().is_some_and(|advice| advice.contains("3 survive")));
         assert_eq!(Electorate::expected(5).advice(), None);
-    }
-
-    #[test]
-    fn an_electorate_that_follows_the_cluster_is_said_to_promise_less() {
-        let advice = "last-agreed".parse::<Electorate>().unwrap().advice().unwrap();
-        assert!(advice.contains("promises less") && advice.contains("one cut"), "{advice}");
     }
 }

@@ -26,11 +26,12 @@ pub enum ElectorateError {
     /// A voter whose name breaks the rules.
     #[error("bad name: {0}")]
     Name(#[from] NameError),
-    /// Neither the word alone nor the word with a number of members.
+    /// The word for an electorate that would follow the cluster. There is none (docs/decisions.md).
     #[error(
-        "write last-agreed, or last-agreed:MEMBERS, where so many must be seen together before a first roster is agreed on"
+        "no electorate follows the cluster (last-agreed): state a number (5), names (a,b,c), a tag or zones, and a lower \
+         number once the cluster is to stay smaller"
     )]
-    RosterTracker,
+    Follows,
     /// A tag without a number of votes.
     #[error("write KEY=VALUE:VOTES, for example role=voter:3")]
     Tag,
@@ -67,18 +68,9 @@ fn without_tie(text: &str) -> Result<Electorate, ElectorateError> {
     if let Some(zones) = text.strip_prefix(ZONES) {
         return by_zones(zones, None);
     }
-    if let Some(rest) = text.strip_prefix(LAST_AGREED).filter(|rest| !rest.contains(',')) {
-        if rest.is_empty() {
-            return Ok(Electorate::LastAgreed { first: FIRST });
-        }
-        if let Some(first) = rest.strip_prefix(':') {
-            return Ok(Electorate::LastAgreed {
-                first: number(first).map_err(|_| ElectorateError::RosterTracker)?,
-            });
-        }
-        if rest.starts_with(['*', '=']) {
-            return Err(ElectorateError::RosterTracker);
-        }
+    // Among names it is one.
+    if !text.contains(',') && text.split([':', '*', '=']).next() == Some(LAST_AGREED) {
+        return Err(ElectorateError::Follows);
     }
     if let Some((tag, votes)) = text.split_once('=') {
         if let Some((value, zones)) = votes.split_once(TAG_ZONES).filter(|_| !tag.is_empty()) {
@@ -139,8 +131,6 @@ impl fmt::Display for Electorate {
                 }
                 Ok(())
             }
-            Self::LastAgreed { first: FIRST } => f.write_str(LAST_AGREED),
-            Self::LastAgreed { first } => write!(f, "{LAST_AGREED}:{first}"),
         }
     }
 }
@@ -164,7 +154,6 @@ impl Electorate {
             Self::Voters(_) => {
                 return refuse("give the voter that decides one vote more, for example a:2,b,c,d");
             }
-            Self::LastAgreed { .. } => return refuse("the lowest name decides a tie there"),
         }
         Ok(self)
     }
@@ -215,10 +204,6 @@ const TAG_ZONES: &str = ":zones:";
 /// Before the member or the zone that decides a tie.
 const TIE: &str = "+tie=";
 const LAST_AGREED: &str = "last-agreed";
-/// Size of a first roster if no number is given. Three is the fewest of which one can be lost with more than half left.
-/// And a node that starts before its network is up, or with wrong seeds, does not agree with itself. Two groups that
-/// are started apart can still each agree within themselves, unless more than half of all members are required.
-const FIRST: u32 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -228,7 +213,6 @@ mod tests {
 
     #[test]
     fn an_electorate_parses_as_it_is_written() {
-        let follows = ["last-agreed", "last-agreed:1", "last-agreed:5", "a,last-agreed", "last-agreed-7"];
         let by_zones = [
             "4+tie=n1",
             "role=voter:8*weight+tie=n1",
@@ -236,23 +220,16 @@ mod tests {
             "zones:one=1",
             "role=voter:zones:east=3,west=3+tie=east",
         ];
-        for text in ["5", "role=voter:3", "7*weight", "role=voter:7*weight", "a,b,c:2"]
-            .into_iter()
-            .chain(by_zones)
-            .chain(follows)
-        {
+        let by_votes = ["5", "role=voter:3", "7*weight", "role=voter:7*weight", "a,b,c:2", "a,last-agreed"];
+        for text in by_votes.into_iter().chain(by_zones) {
             assert_eq!(text.parse::<Electorate>().unwrap().to_string(), text);
         }
-        assert_eq!("last-agreed:3".parse::<Electorate>().unwrap().to_string(), "last-agreed");
-        assert!("a,last-agreed".parse::<Electorate>().unwrap().follows().is_none(), "in a list it is a name");
         assert_eq!("b, a".parse::<Electorate>(), "a,b".parse());
         let mark = |text: &str, fence| text.parse::<Electorate>().unwrap().mark(fence);
         assert_ne!(mark("a,b", None), mark("2", None));
         let (short, long) = (Some(Duration::from_secs(1)), Some(Duration::from_secs(2)));
         assert!(mark("2", None) != mark("2", short) && mark("2", short) != mark("2", long));
-        assert_eq!("a,b:2,c:2".parse::<Electorate>().unwrap().needed(), Some(3));
-        assert_eq!(mark("last-agreed", None), mark("last-agreed:3", None));
-        assert_ne!(mark("last-agreed", None), mark("last-agreed:5", None));
+        assert_eq!("a,b:2,c:2".parse::<Electorate>().unwrap().needed(), 3);
     }
 
     #[test]
@@ -268,12 +245,21 @@ mod tests {
             assert_eq!(of(text), E::Gap, "{text}");
         }
         assert_eq!(of("role=voter"), E::Tag);
-        for text in
-            ["last-agreed:0", "last-agreed:", "last-agreed:x", "last-agreed:3*votes", "last-agreed*votes"]
-        {
-            assert_eq!(of(text), E::RosterTracker, "{text}");
-        }
         assert!(matches!(of("a,a"), E::Twice(_)));
+    }
+
+    #[test]
+    fn an_electorate_that_would_follow_the_cluster_is_refused_and_no_voters_name() {
+        for text in
+            ["last-agreed", "last-agreed:5", "last-agreed:x", "last-agreed*votes", "last-agreed+tie=a"]
+        {
+            assert_eq!(text.parse::<Electorate>(), Err(ElectorateError::Follows), "{text}");
+        }
+        let said = ElectorateError::Follows.to_string();
+        assert!(
+            said.contains("no electorate follows the cluster") && said.contains("state a number"),
+            "{said}"
+        );
     }
 
     #[test]
@@ -296,18 +282,12 @@ mod tests {
         assert_eq!(of("role=:zones:a=1"), E::Tag);
         let many: Vec<String> = (0..=MOST_ZONES).map(|zone| format!("z{zone}=1")).collect();
         assert_eq!(of(&format!("zones:{}", many.join(","))), E::Zones);
-        for text in [
-            "5+tie=a",
-            "zones:a=1,b=1,c=1+tie=a",
-            "zones:a=1,b=1+tie=c",
-            "4+tie=a+tie=b",
-            "last-agreed+tie=a",
-        ] {
+        for text in ["5+tie=a", "zones:a=1,b=1,c=1+tie=a", "zones:a=1,b=1+tie=c", "4+tie=a+tie=b"] {
             assert!(matches!(of(text), E::Tie(..)), "{text}");
         }
         let many = format!("4{}", "+tie=a".repeat(100_000));
         assert!(matches!(of(&many), E::Tie(..)), "whatever its length");
         assert!(of("a,b+tie=a").to_string().contains("a:2"));
-        assert_eq!("role=x+tie=y:3".parse::<Electorate>().unwrap().votes(), Some(3), "a tag, as ever");
+        assert_eq!("role=x+tie=y:3".parse::<Electorate>().unwrap().votes(), 3, "a tag, as ever");
     }
 }

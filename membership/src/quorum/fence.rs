@@ -157,11 +157,6 @@ pub enum FenceError {
     /// No electorate is stated.
     #[error("a fence needs to be told who votes: state `expected`")]
     NoElectorate,
-    /// The electorate changes by itself.
-    #[error(
-        "a fence needs an electorate that stays as it was stated, and last-agreed follows the cluster: state a number or names"
-    )]
-    Follows,
     /// More votes than were stated.
     #[error(
         "more votes are known than were stated, and a fence needs electors that stay the same: forget members that are \

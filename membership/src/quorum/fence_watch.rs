@@ -52,17 +52,13 @@ impl Fence {
 impl QuorumService {
     /// The lease part of our answer to `asker`. Sending it acknowledges the asker. Only a member that is in our roster
     /// with this very incarnation, is not down, and is not about to be quarantined is acknowledged. So the lease of a
-    /// live member that is quarantined ends before the verdict. If the electorate follows the cluster, only members of
-    /// our own agreed roster are acknowledged.
+    /// live member that is quarantined ends before the verdict.
     pub fn acknowledge(
         &mut self,
         ctx: &Context<'_>,
         asker: Option<u64>,
         counts: bool,
     ) -> Option<gossip::Lease> {
-        if let Some(says) = self.turn_away(ctx, asker) {
-            return says;
-        }
         let asker = asker.filter(|_| counts)?;
         if ctx.core.config.fence {
             self.fence.acknowledged.note(asker, ctx.now);

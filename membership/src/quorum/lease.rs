@@ -132,11 +132,6 @@ impl Lease {
         &self.zones
     }
 
-    /// Whether `elector` answered a request that left less than `length` ago.
-    pub fn hears_us(&self, now: Instant, elector: u64, length: Duration) -> bool {
-        self.answered_at(elector).is_some_and(|at| now.since(at) < length)
-    }
-
     /// The best proof there is.
     pub fn proof(&self) -> Option<Proof> {
         self.own.max(self.borrowed)

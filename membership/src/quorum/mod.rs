@@ -11,18 +11,14 @@ use heartsay_proto::gossip;
 use crate::Instant;
 use crate::config::Config;
 use crate::core::Core;
-use crate::identity::Name;
-use crate::io::Event;
 use crate::roster::Roster;
 
-mod agreed_roster;
 mod asking;
 mod ballot;
 mod electorate;
 mod electorate_text;
 mod fence;
 mod fence_watch;
-mod following;
 mod lease;
 mod majority;
 pub mod otherwise;
@@ -34,7 +30,6 @@ mod tests;
 mod waves;
 mod zone_sight;
 
-pub use agreed_roster::{RosterContext, RosterTracker, VoteReply};
 pub use ballot::{Ballot, Count, ZoneBallot};
 pub use electorate::{Electorate, MOST_ZONES, TAG, majority};
 pub use electorate_text::ElectorateError;
@@ -79,18 +74,14 @@ pub struct QuorumStatus {
     pub until: Option<Instant>,
     /// Votes in two-way contact, our own included. For an electorate by zones: zones of which a majority is.
     pub present: u32,
-    /// Votes, or zones, needed; half of them, if with the member or zone that decides a tie they suffice. For an
-    /// electorate that follows the cluster, half of the votes if the lowest name is among them.
+    /// Votes, or zones, needed; half of them, if with the member or zone that decides a tie they suffice.
     pub needed: u32,
-    /// The number of all votes, or zones; `None` if no electorate is configured. For one that follows the cluster, members of the
-    /// agreed roster, 0 while there is none.
+    /// The number of all votes, or zones; `None` if no electorate is configured.
     pub expected: Option<u32>,
     /// The electorate as it was stated.
     pub electorate: Option<String>,
     /// Whether a fence is kept. The proof is then this member's own, and `until` is the end of its lease.
     pub fence: bool,
-    /// The agreed roster of an electorate that follows the cluster; empty while none is agreed on.
-    pub agreed: Option<AgreedRoster>,
     /// For an electorate by zones: the votes of each zone, by name; otherwise empty.
     pub zones: Vec<ZoneVotes>,
     /// One sentence for people.
@@ -111,15 +102,6 @@ pub struct ZoneVotes {
     pub expected: u32,
 }
 
-/// The roster that was last agreed on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgreedRoster {
-    /// By name, the member that decides a tie first.
-    pub names: Vec<Name>,
-    /// Since when it has been agreed on; after a restart, since the restart.
-    pub since: Instant,
-}
-
 /// The quorum service of one node: its own proof of a majority, what it says of that to others, and the fence.
 #[derive(Debug)]
 pub struct QuorumService {
@@ -138,11 +120,17 @@ pub struct Context<'a> {
     pub roster: &'a Roster,
     /// We have said good-bye.
     pub leaving: bool,
-    /// Others have accepted us as a member.
-    pub joined: bool,
     /// A peer has told us that we do not count, and why, in words.
     pub told_out: bool,
     pub outside: Option<String>,
+}
+
+impl Context<'_> {
+    /// Whether proofs are lent. With a fence each member needs a proof of its own, or its end could not be known from
+    /// outside.
+    pub fn lends(&self) -> bool {
+        !self.core.config.fence
+    }
 }
 
 /// A question to a member.
@@ -159,19 +147,9 @@ pub enum Effect {
     /// Ask a member whether it hears us.
     Ask(Question),
     /// Tell a relay how many votes of our group have answered its wave.
-    Tell {
-        relay: u64,
-        tally: gossip::Tally,
-    },
-    /// Report an event to programs.
-    Event(Event),
-    /// Report the quorum status to programs, after all effects before this one are done.
-    TellStatus,
-    /// Say in our own record whether quorum is lost.
-    Say(Quorum),
-    /// Count the members soon (`Recount`) or at once (`Count`).
-    Recount,
-    Count,
+    Tell { relay: u64, tally: gossip::Tally },
+    /// Quorum has changed: report it to programs, and say in our own record whether it is lost.
+    Changed(QuorumStatus),
     /// The lease of this member has certainly run out.
     Fenced(u64),
 }

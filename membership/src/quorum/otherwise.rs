@@ -98,12 +98,10 @@ impl QuorumService {
                     Electorate::Voters(fewer)
                 })
                 .find(is),
-            Electorate::LastAgreed { .. } => None,
         });
         let plain = || (1..=FIGURES).map(Electorate::expected).find(is);
-        let follows = || (1..=FIGURES).map(|first| Electorate::LastAgreed { first }).find(is);
         // Our own is among the candidates, for members that differ only in the fence.
-        ours.or_else(plain).or_else(follows).map_or(Stated::Another, Stated::This)
+        ours.or_else(plain).map_or(Stated::Another, Stated::This)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Quorum in words: which votes are there, and which members have none.
 
+use crate::identity::Name;
 use crate::quorum::service::Voting;
 use crate::quorum::{Context, Electorate, QuorumService};
 use crate::roster::standing::Status;
@@ -7,11 +8,10 @@ use crate::roster::standing::Status;
 impl QuorumService {
     /// `only 2 of 5 expected votes hear us, 3 are needed`, or the same of zones.
     pub fn votes_text(&self, ctx: &Context<'_>, present: u32, needed: u32) -> String {
-        let Voting { ballot, sight, lease, agreed, .. } = &self.voting;
+        let Voting { ballot, sight, lease, .. } = &self.voting;
         let only = if present < needed { "only " } else { "" };
         let mut text = if ballot.zones.is_empty() {
-            let kind = if agreed.is_some() { "agreed" } else { "expected" };
-            format!("{only}{present} of {} {kind} votes hear us, {needed} are needed", ballot.votes)
+            format!("{only}{present} of {} expected votes hear us, {needed} are needed", ballot.votes)
         } else {
             let known = sight.known(ctx.now, ctx.core.config.lease(), lease.zones());
             format!(
@@ -28,12 +28,11 @@ impl QuorumService {
     }
 
     /// The member or the zone that decides a tie, if there can be one.
-    fn decides(&self) -> Option<String> {
+    fn decides(&self) -> Option<&str> {
         match self.voting.electorate()? {
-            Electorate::Expected { tie, .. } => tie.as_ref().map(ToString::to_string),
-            Electorate::Zones { tie, .. } => tie.clone(),
+            Electorate::Expected { tie, .. } => tie.as_ref().map(Name::as_str),
+            Electorate::Zones { tie, .. } => tie.as_deref(),
             Electorate::Voters(_) => None,
-            Electorate::LastAgreed { .. } => self.lowest().map(ToString::to_string),
         }
     }
 

@@ -7,14 +7,14 @@ use core::time::Duration;
 use heartsay_proto::gossip;
 
 use crate::Instant;
-use crate::io::Event;
+use crate::identity::Name;
 use crate::quorum::electorate::Look;
 use crate::quorum::otherwise::Otherwise;
 use crate::quorum::places::Places;
 use crate::quorum::zone_sight::ZoneSight;
 use crate::quorum::{
     Ballot, Context, Effect, Electorate, FenceError, Lease, MOST_ELECTORS, Majority, Quorum, QuorumService,
-    QuorumStatus, RosterTracker, VoteReply, Waves, ZoneBallot, ZoneVotes,
+    QuorumStatus, Waves, ZoneBallot, ZoneVotes,
 };
 use crate::transport::requests::{Request, RequestKind};
 
@@ -22,13 +22,9 @@ use crate::transport::requests::{Request, RequestKind};
 #[derive(Debug)]
 pub struct Voting {
     electorate: Option<Electorate>,
-    /// For an electorate that follows the cluster: the agreed roster.
-    pub agreed: Option<RosterTracker>,
     /// The length of leases, with a fence.
     fence: Option<Duration>,
     pub mark: u32,
-    /// What a holder of quorum sends in place of that mark to members with which it does not count.
-    pub struck_off: u32,
     pub ballot: Ballot,
     /// Who votes where more votes are known than were stated.
     places: Places,
@@ -66,11 +62,6 @@ impl Voting {
     ) -> Self {
         Self {
             mark: electorate.as_ref().map_or(0, |electorate| electorate.mark(fence)),
-            struck_off: electorate.as_ref().map_or(0, Electorate::struck_off),
-            agreed: electorate
-                .as_ref()
-                .and_then(Electorate::follows)
-                .map(|first| RosterTracker::new(now, first)),
             electorate,
             fence,
             ballot: Ballot::default(),
@@ -90,29 +81,11 @@ impl Voting {
         }
     }
 
-    /// The operator states another electorate. What was settled before no longer counts. An agreed roster stays as long
-    /// as the electorate follows the cluster. Returns whether a roster was dropped.
-    pub fn expect(&mut self, now: Instant, electorate: Option<Electorate>, settle: Duration) -> bool {
-        if electorate == self.electorate {
-            return false;
+    /// The operator states another electorate. What was settled before no longer counts.
+    pub fn expect(&mut self, now: Instant, electorate: Option<Electorate>, settle: Duration) {
+        if electorate != self.electorate {
+            *self = Self::new(now, electorate, settle, self.fence);
         }
-        let first = electorate.as_ref().and_then(Electorate::follows);
-        let agreed = self.agreed.take();
-        *self = Self::new(now, electorate, settle, self.fence);
-        let there = agreed.filter(|agreed| !agreed.is_empty());
-        match (there, first) {
-            (Some(mut agreed), Some(first)) => {
-                agreed.ask_for(first);
-                self.agreed = Some(agreed);
-                false
-            }
-            (there, _) => there.is_some(),
-        }
-    }
-
-    /// Whether the electorate has no members yet.
-    pub fn is_open(&self) -> bool {
-        self.agreed.as_ref().is_some_and(RosterTracker::is_empty)
     }
 
     /// Whether the proof on which quorum rests has run out.
@@ -127,7 +100,7 @@ impl Voting {
 
     /// When to judge although nothing was heard.
     pub fn settles_at(&self) -> Instant {
-        if self.electorate.is_some() && !self.is_open() { self.majority.next() } else { Instant::NEVER }
+        if self.electorate.is_some() { self.majority.next() } else { Instant::NEVER }
     }
 }
 
@@ -135,20 +108,17 @@ impl QuorumService {
     /// A member came or went: counts the electors and the present members.
     pub fn count(&mut self, ctx: &Context<'_>) {
         self.recount_at = Instant::NEVER;
-        self.follow(ctx);
         let roster = ctx.roster;
         self.voting.otherwise.keep(|hash| roster.get(hash).is_some());
-        let Voting { electorate, agreed, places, .. } = &mut self.voting;
+        let Voting { electorate, places, .. } = &mut self.voting;
         if let Some(electorate) = electorate {
             let pause = ctx.core.config.acceptable_pause;
-            let look = Look { now: ctx.now, roster, agreed: agreed.as_ref(), pause };
+            let look = Look { now: ctx.now, roster, pause };
             let (ballot, again) = electorate.ballot(look, places);
             let electors = ballot.electors.len().max(electorate.most_electors());
             self.voting.ballot = ballot;
-            self.recount_at = self.recount_at.min(again);
-            if ctx.core.config.fence && self.voting.agreed.is_some() {
-                self.voting.ballot.fault = Some(FenceError::Follows.to_string());
-            } else if ctx.core.config.fence && electors > MOST_ELECTORS {
+            self.recount_at = again;
+            if ctx.core.config.fence && electors > MOST_ELECTORS {
                 self.voting.ballot.fault = Some(FenceError::TooMany(electors).to_string());
             } else if ctx.core.config.fence && !self.voting.ballot.surplus.is_empty() {
                 self.voting.ballot.fault = Some(FenceError::Surplus.to_string());
@@ -165,7 +135,7 @@ impl QuorumService {
 
     /// Counts the proofs again and reports a change of quorum.
     pub fn judge(&mut self, ctx: &Context<'_>) {
-        if self.voting.electorate.is_none() || self.voting.is_open() {
+        if self.voting.electorate.is_none() {
             return;
         }
         let (length, settle) = (ctx.core.config.lease(), self.settling_time(ctx));
@@ -176,14 +146,8 @@ impl QuorumService {
         let proof = voting.lease.proof().filter(|_| counts);
         let until = proof.map(|proof| proof.as_of + length);
         if voting.majority.observe(ctx.now, until, settle) {
-            let quorum = voting.majority.quorum();
             voting.mismatched = 0;
-            if voting.agreed.is_some() {
-                // With quorum back, down members may be struck off and newcomers added.
-                self.recount_at = ctx.now;
-            }
-            self.effects.push(Effect::Event(Event::Quorum(self.status(ctx))));
-            self.effects.push(Effect::Say(quorum));
+            self.effects.push(Effect::Changed(self.status(ctx)));
         }
     }
 
@@ -204,25 +168,14 @@ impl QuorumService {
         let Some(said) = lease.filter(|said| said.electorate == self.voting.mark) else {
             // A vote from a member with another electorate does not count here, or two sides could have one each.
             self.voting.mismatched = self.voting.mismatched.saturating_add(1);
-            let struck_off = lease.is_some_and(|said| said.electorate == self.voting.struck_off);
-            self.take_vote(ctx, sender, if struck_off { VoteReply::StruckOff } else { VoteReply::Refuses });
             return;
         };
-        self.take_vote(
-            ctx,
-            sender,
-            match (said.age_ms, said.present) {
-                (_, 0) => VoteReply::Open,
-                (0, _) => VoteReply::Lost,
-                (_, present) => VoteReply::Holds { present },
-            },
-        );
         self.voting.lease.answered(sender, sent);
         if request.kind == RequestKind::Wave {
             self.voting.lease.heard(sender, packet.seq, ctx.now);
         }
         self.voting.sight.hear(ctx.now, ctx.core.config.lease(), &said.zones);
-        if let Some(age_ms) = said.age_ms.checked_sub(1).filter(|_| self.lends(ctx, sender)) {
+        if let Some(age_ms) = said.age_ms.checked_sub(1).filter(|_| ctx.lends()) {
             self.voting.lease.borrow(sent, Duration::from_millis(age_ms.into()), said.present);
         }
         self.hear_silences(ctx, sender, sent, packet.body.as_ref());
@@ -236,9 +189,7 @@ impl QuorumService {
     fn note_electorate(&mut self, ctx: &Context<'_>, sender: u64, said: Option<u32>) {
         let voting = &mut self.voting;
         let ours = voting.electorate.as_ref().map(|_| voting.mark);
-        // If the electorate follows the cluster, a member that does not count with us sends another mark, or none.
-        let follows = voting.agreed.is_some() && said.is_none_or(|said| said == voting.struck_off);
-        voting.otherwise.note(ctx.now, sender, if follows { ours } else { said }, ours);
+        voting.otherwise.note(ctx.now, sender, said, ours);
     }
 
     /// What our answers say about quorum.
@@ -251,16 +202,6 @@ impl QuorumService {
             .proof()
             .filter(|proof| self.voting.ballot.fault.is_none() && ctx.now.since(proof.as_of) < length)
             .filter(|_| !ctx.told_out);
-        // If the electorate follows the cluster, a newcomer must be able to distinguish members that hold quorum, have
-        // lost it, or have only begun.
-        let quorum = self.voting.agreed.as_ref().map(|_| self.voting.majority.at(ctx.now).quorum());
-        let proof = proof.filter(|_| quorum != Some(Quorum::Lost));
-        let present = match quorum {
-            None => proof.map_or(0, |proof| proof.present),
-            Some(Quorum::Held) => proof.map_or(1, |proof| proof.present.max(1)),
-            Some(Quorum::Lost) => 1,
-            Some(Quorum::Unsettled) => 0,
-        };
         // Rounded up: a proof never appears younger on its way.
         let age_ms =
             proof.map_or(0, |p| u32::try_from(ctx.now.since(p.as_of).as_millis()).map_or(0, |ms| ms + 2));
@@ -268,19 +209,10 @@ impl QuorumService {
         Some(gossip::Lease {
             electorate: self.voting.mark,
             age_ms,
-            present,
+            present: proof.map_or(0, |proof| proof.present),
             zones,
             ..gossip::Lease::default()
         })
-    }
-
-    /// The answer to the ping of a wave needs no proof, because its sender brings one. If the electorate follows the
-    /// cluster, the answer says how it stands with us.
-    pub fn say_mark(&self, lease: gossip::Lease) -> gossip::Lease {
-        if self.voting.agreed.is_some() {
-            return lease;
-        }
-        gossip::Lease { electorate: lease.electorate, ..gossip::Lease::default() }
     }
 
     /// Whether there is a good proof that our side has the majority, settled or not.
@@ -295,20 +227,18 @@ impl QuorumService {
     pub fn status(&self, ctx: &Context<'_>) -> QuorumStatus {
         let voting = &self.voting;
         let majority = voting.majority.at(ctx.now);
-        let votes = self.votes();
         let proven = voting.lease.proof().filter(|_| majority.until().is_some());
         let present = voting.present.max(proven.map_or(0, |proof| proof.present));
-        let needed = self.needed(ctx, present);
+        let needed = self.needed(present);
         QuorumStatus {
             quorum: majority.quorum(),
             since: majority.since(),
             until: majority.until(),
             present,
             needed,
-            expected: votes,
+            expected: voting.electorate.as_ref().map(Electorate::votes),
             electorate: voting.electorate.as_ref().map(ToString::to_string),
             fence: ctx.core.config.fence,
-            agreed: voting.agreed.as_ref().map(RosterTracker::shown),
             zones: self.zones(ctx),
             reason: self.why_quorum(ctx, majority.quorum(), present, needed),
         }
@@ -327,31 +257,12 @@ impl QuorumService {
         ballot.zones.iter().enumerate().map(of).collect()
     }
 
-    /// The number of all votes.
-    fn votes(&self) -> Option<u32> {
-        let electorate = self.voting.electorate.as_ref()?;
-        Some(electorate.votes().unwrap_or(self.voting.ballot.votes))
-    }
-
-    /// How many votes we need. Half is enough if the elector that decides a tie hears us.
-    fn needed(&self, ctx: &Context<'_>, present: u32) -> u32 {
-        let Voting { electorate: Some(electorate), ballot, lease, majority, .. } = &self.voting else {
-            return 0;
-        };
-        let decides = |hash| hash == ctx.core.me || lease.hears_us(ctx.now, hash, ctx.core.config.lease());
-        match electorate.needed() {
-            // A proof by half of the votes is one by the member, or the zone, that decides a tie.
-            Some(_)
-                if present.saturating_mul(2) == ballot.all()
-                    && (ballot.tie.is_some() || ballot.tie_zone.is_some())
-                    && majority.at(ctx.now).until().is_some() =>
-            {
-                present
-            }
-            Some(needed) => needed,
-            None if present.saturating_mul(2) == ballot.votes && ballot.tie.is_some_and(decides) => present,
-            None => ballot.needed,
-        }
+    /// How many votes we need. A proof by half of them is one by the member, or the zone, that decides a tie.
+    fn needed(&self, present: u32) -> u32 {
+        let Voting { electorate: Some(electorate), ballot, majority, .. } = &self.voting else { return 0 };
+        let has_tie = ballot.tie.is_some() || ballot.tie_zone.is_some();
+        let by_half = has_tie && present.saturating_mul(2) == ballot.all() && majority.until().is_some();
+        if by_half { present } else { electorate.needed() }
     }
 
     fn why_quorum(&self, ctx: &Context<'_>, quorum: Quorum, present: u32, needed: u32) -> String {
@@ -365,30 +276,21 @@ impl QuorumService {
         if let Some(outside) = &ctx.outside {
             return outside.clone();
         }
-        if let Some(agreed) = voting.agreed.as_ref().filter(|agreed| agreed.is_empty()) {
-            return agreed.why_none(self.is_searching(ctx));
-        }
         let mut reason = self.votes_text(ctx, present, needed);
         if quorum == Quorum::Unsettled {
             reason.push_str("; still settling");
         } else if quorum == Quorum::Lost && present >= needed {
             reason.push_str("; waiting for it to last");
         }
-        let agreed = voting.agreed.iter().flat_map(RosterTracker::names);
-        let agreed = agreed.filter(|(hash, _)| ctx.roster.get(*hash).is_none()).map(|(_, name)| name);
-        let unknown: Vec<&str> =
-            electorate.unknown(ctx.roster).chain(agreed).map(|name| name.as_str()).collect();
+        let unknown: Vec<&str> = electorate.unknown(ctx.roster).map(Name::as_str).collect();
         if !unknown.is_empty() {
             reason.push_str(&format!("; not in the view: {}", unknown.join(", ")));
         }
         reason.push_str(&self.surplus_text(ctx));
         if voting.mismatched > 0 && present < needed {
-            reason.push_str(match &voting.agreed {
-                None => "; some members answer that were told of another electorate, or hold us for down or unfit",
-                Some(_) => {
-                    "; some members answer that were told of another electorate, or have agreed on a roster without us"
-                }
-            });
+            reason.push_str(
+                "; some members answer that were told of another electorate, or hold us for down or unfit",
+            );
         }
         reason
     }

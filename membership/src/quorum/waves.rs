@@ -215,18 +215,12 @@ impl Waves {
     }
 
     /// Whether we are at work as a relay.
-    pub fn is_at_work(&self, now: Instant, period: Duration) -> bool {
+    fn is_at_work(&self, now: Instant, period: Duration) -> bool {
         self.began.is_some_and(|began| now.since(began) < period * 2)
     }
 
     /// Begins a wave to `members`, ourselves not among them.
-    pub fn begin(
-        &mut self,
-        (now, me, period): (Instant, u64, Duration),
-        lease: &Lease,
-        members: &[u64],
-        grouped: bool,
-    ) {
+    pub fn begin(&mut self, (now, me, period): (Instant, u64, Duration), lease: &Lease, members: &[u64]) {
         let Some(rank) = self.rank(me).and_then(|rank| u32::try_from(rank).ok()) else { return };
         // The first wave after a pause cannot carry a proof by our count. The second does, and need not wait.
         self.again = (self.again.is_none() && !self.is_at_work(now, period)).then_some(Instant::NEVER);
@@ -235,7 +229,7 @@ impl Waves {
         let number = self.number.unwrap_or(u32::try_from(me >> 32).unwrap_or(0)).wrapping_add(1);
         self.number = Some(number);
         self.began = Some(now);
-        let groups = if grouped { groups_of(members.len()) } else { 1 };
+        let groups = groups_of(members.len());
         if groups != self.groups {
             self.groups = groups;
             self.tallies.clear();

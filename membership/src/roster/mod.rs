@@ -167,7 +167,7 @@ impl Roster {
         self.census
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Member> + Clone {
+    pub fn iter(&self) -> impl Iterator<Item = &Member> {
         self.shards.iter().flat_map(|shard| &shard.members)
     }
 

@@ -20,7 +20,6 @@ pub fn of_event(event: &Event) -> String {
     match event {
         Event::Member(event) => of_member(event),
         Event::Quorum(status) => format!("quorum {}: {}", status.quorum, status.reason),
-        Event::Agreed(names) => format!("agreed roster: {}", list(names)),
         Event::Joined { members } => format!("has joined: {members} members"),
         Event::Outside(Some(outside)) => format!("is outside: {outside}"),
         Event::Outside(None) => "is outside no more".to_owned(),

@@ -21,14 +21,10 @@ impl Quorums {
         }
         self.says[member] = Some(status.quorum);
         let Some(expected) = status.expected else { return };
-        // In an electorate that follows the cluster, half with the lowest name is enough; and a member that was lent its proof
-        // may have another roster than the lender, whose votes it reports.
-        let follows = status.agreed.is_some();
         // With the member or the zone that decides a tie, half is enough.
-        let tied =
-            follows || status.electorate.as_ref().is_some_and(|electorate| electorate.contains("+tie="));
+        let tied = status.electorate.as_ref().is_some_and(|electorate| electorate.contains("+tie="));
         let majority = status.needed > expected / 2 || tied && status.needed * 2 == expected;
-        let enough = status.present >= status.needed || follows;
+        let enough = status.present >= status.needed;
         if status.quorum == Quorum::Held && !(majority && enough && status.until.is_some()) {
             out.add(at, "quorum-arithmetic", || {
                 let QuorumStatus { present, needed, .. } = status;
@@ -153,7 +149,6 @@ mod tests {
             expected: Some(4),
             electorate: None,
             fence: false,
-            agreed: None,
             zones: Vec::new(),
             reason: String::new(),
         }

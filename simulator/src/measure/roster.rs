@@ -1,7 +1,7 @@
 //! How soon a change of the network ends in one roster, and who knows that it is cut off.
 
 /// What followed each change of the network (a cut begins, heals or moves; a member dies, starts, stands still, goes on).
-/// Only where a scenario states an electorate that does not follow the cluster. Times in seconds.
+/// Only where a scenario states an electorate. Times in seconds.
 #[derive(Debug, Default)]
 pub struct RosterFigures {
     /// From each change until all that hold quorum have the same roster for as long as nothing else changes. Only of

@@ -54,7 +54,7 @@ pub struct Protocol {
     pub rejoin_interval: Option<Span>,
     /// How long a good-bye waits.
     pub leave_timeout: Option<Span>,
-    /// Expected size of the cluster, for quorum (`"all"`: as many as there are), or `"last-agreed"`.
+    /// Expected size of the cluster, for quorum (`"all"`: as many as there are).
     pub expected: Option<Who>,
     /// Who votes, as agents are told it (`"n0,n1,n2"`, `"role=voter:3"`), instead of a size.
     pub electorate: Option<String>,
@@ -122,14 +122,8 @@ impl Protocol {
             config.rtt.max = max.0;
         }
         if let Some(expected) = &self.expected {
-            config.electorate = match expected {
-                Who::Named(names) if names.iter().any(|name| name.starts_with("last-agreed")) => {
-                    Some(names.join(",").parse().map_err(|error| format!("expected: {error}"))?)
-                }
-                Who::Count(_) | Who::Share(_) | Who::All | Who::Named(_) | Who::Zones(_) => {
-                    expected.drawn(nodes).and_then(|n| u32::try_from(n).ok()).map(Electorate::expected)
-                }
-            };
+            config.electorate =
+                expected.drawn(nodes).and_then(|n| u32::try_from(n).ok()).map(Electorate::expected);
         }
         if let Some(electorate) = &self.electorate {
             config.electorate = Some(electorate.parse().map_err(|error| format!("electorate: {error}"))?);

@@ -18,8 +18,6 @@ macro_rules! ship {
 }
 
 const SHIPPED: &[(&str, &str)] = ship![
-    "agreed-cut",
-    "agreed-cut-lossy",
     "bootstrap",
     "calm-128",
     "calm-200",
@@ -63,7 +61,6 @@ const SHIPPED: &[(&str, &str)] = ship![
     "half-crashes",
     "interval",
     "join-under-loss",
-    "last-agreed",
     "late-heartbeats",
     "leave",
     "leave-return",

@@ -141,11 +141,9 @@ fn check_protocol(p: &Protocol) -> Result<(), String> {
 
 /// Voters are members, of which some may come later.
 fn check_voters(s: &Scenario) -> Result<(), String> {
-    let follows = |who: &&Who| matches!(who, Who::Named(names) if names.iter().any(|name| name.starts_with("last-agreed")));
-    let named = s.protocol.expected.as_ref().filter(|who| who.drawn(1).is_none());
-    if let Some(who) = named.filter(|who| !follows(who)) {
+    if let Some(who) = s.protocol.expected.as_ref().filter(|who| who.drawn(1).is_none()) {
         return Err(format!(
-            "protocol.expected = \"{who}\": a number, a share, \"all\" or \"last-agreed\"; members are named in protocol.electorate"
+            "protocol.expected = \"{who}\": a number, a share or \"all\"; members are named in protocol.electorate"
         ));
     }
     let electorate = s.protocol.electorate.as_ref().and_then(|text| text.parse().ok());
@@ -159,7 +157,7 @@ fn check_voters(s: &Scenario) -> Result<(), String> {
                 None => Ok(()),
             };
         }
-        Some(Electorate::LastAgreed { .. }) | None => return Ok(()),
+        None => return Ok(()),
     };
     if s.faults.iter().any(|f| matches!(f.what, What::Join | What::Churn)) {
         return Ok(());

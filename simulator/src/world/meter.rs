@@ -17,9 +17,8 @@ pub(super) struct Meter {
     marks: Vec<Marks>,
     formation: Formation,
     sampled: Instant,
-    /// Where a scenario states an electorate.
+    /// Both where a scenario states an electorate.
     quorum: Option<QuorumMeter>,
-    /// Where that does not follow the cluster.
     rosters: Option<RosterMeter>,
 }
 
@@ -57,19 +56,13 @@ struct Formation {
 }
 
 impl Meter {
-    /// `patience`: how long members may hold quorum without a majority; `None`: there is no electorate.
-    pub(super) fn new(nodes: usize, patience: Option<Duration>) -> Self {
+    /// `votes`: what measures quorum and the rosters of its holders; `None`: there is no electorate.
+    pub(super) fn new(nodes: usize, votes: Option<(QuorumMeter, RosterMeter)>) -> Self {
         let formation =
             Formation { nodes, from: Instant::EPOCH, waiting: nodes, view_sizes: BTreeSet::new() };
-        let quorum = patience.map(QuorumMeter::new);
-        let (measures, marks, rosters) = (Measures::default(), Vec::new(), None);
+        let (quorum, rosters) = votes.unzip();
+        let (measures, marks) = (Measures::default(), Vec::new());
         Self { measures, marks, formation, sampled: Instant::EPOCH, quorum, rosters }
-    }
-
-    /// Rosters of holders are compared.
-    pub(super) fn with_rosters(mut self, rosters: Option<RosterMeter>) -> Self {
-        self.rosters = rosters;
-        self
     }
 
     /// One more member, which has not started.
@@ -145,11 +138,6 @@ impl Meter {
         if let Some(rosters) = &mut self.rosters {
             rosters.says(now, member, says == Quorum::Held);
         }
-    }
-
-    /// Whether rosters of holders are compared.
-    pub(super) fn compares(&self) -> bool {
-        self.rosters.is_some()
     }
 
     /// What compares them, if they are.

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heartsay_membership::{Config, Electorate, Event, Instant};
+use heartsay_membership::{Config, Event, Instant};
 
 use crate::faults::FaultAction;
 use crate::host::{Host, Packet};
@@ -41,6 +41,7 @@ use chronicle::Chronicle;
 pub use ended::Ended;
 use judge::Judge;
 use meter::Meter;
+use quorum_meter::QuorumMeter;
 use roster_meter::RosterMeter;
 
 /// One run in progress.
@@ -103,12 +104,11 @@ impl World {
     pub fn new(scenario: &Scenario, seed: u64, trace: Trace) -> Result<Self, String> {
         let seed = Seed(seed);
         let config = Arc::new(scenario.protocol.config(scenario.nodes)?);
-        let votes = scenario.machine == Baseline::Heartsay && config.electorate.is_some();
-        let patience = votes.then_some(config.acceptable_pause);
-        let follows = matches!(config.electorate, Some(Electorate::LastAgreed { .. }));
+        let states = scenario.machine == Baseline::Heartsay && config.electorate.is_some();
+        let patience = states.then_some(config.acceptable_pause);
         let judge = Judge::new(scenario, &config);
-        let rosters = patience.filter(|_| !follows);
-        let rosters = rosters.map(|patience| RosterMeter::new(judge.one_cut_within(), patience));
+        let votes = patience
+            .map(|patience| (QuorumMeter::new(patience), RosterMeter::new(judge.one_cut_within(), patience)));
         let mut world = Self {
             now: Instant::EPOCH,
             queue: Queue::new(),
@@ -121,7 +121,7 @@ impl World {
             trace,
             recording: None,
             judge,
-            meter: Meter::new(scenario.nodes, patience).with_rosters(rosters),
+            meter: Meter::new(scenario.nodes, votes),
             chronicle: Chronicle::new(scenario.faults.len()),
             config,
             seed,

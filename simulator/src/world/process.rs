@@ -43,7 +43,6 @@ impl World {
             subject,
             host_id: HostId(id),
             stored: 0,
-            agreed: Vec::new(),
             lives: 0,
             wall,
             process: None,
@@ -144,10 +143,6 @@ impl World {
             Vec::new()
         };
         self.tell_time(host, self.hosts[host].lives);
-        let agreed = self.hosts[host].agreed.clone();
-        if !agreed.is_empty() {
-            self.command(host, Command::Agreed(agreed));
-        }
         if !remembered.is_empty() {
             self.command(host, Command::Remembered(remembered.into_iter().map(address).collect()));
         }

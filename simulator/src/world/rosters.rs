@@ -24,7 +24,7 @@ impl World {
 
     /// Compares the rosters of all that hold quorum.
     pub(super) fn compare(&mut self) {
-        if !self.meter.compares() {
+        if !self.meter.measures_quorum() {
             return;
         }
         let split = self.is_split();
@@ -78,7 +78,7 @@ impl World {
 
     /// Which members are deaf or mute now.
     pub(super) fn hear(&mut self) {
-        if !self.meter.compares() {
+        if !self.meter.measures_quorum() {
             return;
         }
         let now = self.now;

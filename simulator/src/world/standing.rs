@@ -45,22 +45,17 @@ fn standings(
 ) -> impl Iterator<Item = Standing> {
     let fit: Vec<bool> = (0..hosts.len()).map(|member| is_fit(member, hosts, oracle)).collect();
     let majorities = majorities(electorate, hosts, network, &fit);
-    let numbers: BTreeMap<&Name, usize> = match electorate {
-        Electorate::LastAgreed { .. } => {
-            (0..hosts.len()).filter(|m| hosts[*m].subject == *m).map(|m| (&hosts[m].name, m)).collect()
+    let standing = move |(member, fit): (usize, bool)| match &majorities {
+        Some(majorities) if fit => {
+            if majorities[member] {
+                Standing::With
+            } else {
+                Standing::Without
+            }
         }
-        Electorate::Expected { .. } | Electorate::Voters(_) | Electorate::Zones { .. } => BTreeMap::new(),
+        Some(_) | None => Standing::Unjudged,
     };
-    let standings: Vec<Standing> = (0..hosts.len())
-        .map(|member| match (&majorities, electorate) {
-            _ if !fit[member] => Standing::Unjudged,
-            (_, Electorate::LastAgreed { .. }) => among_agreed(member, hosts, network, &fit, &numbers),
-            (None, _) => Standing::Unjudged,
-            (Some(majorities), _) if majorities[member] => Standing::With,
-            (Some(_), _) => Standing::Without,
-        })
-        .collect();
-    standings.into_iter()
+    fit.into_iter().enumerate().map(standing)
 }
 
 /// Whether each member reaches a majority of the stated votes. `None`: open, because there are more members than votes.
@@ -71,18 +66,17 @@ fn majorities(electorate: &Electorate, hosts: &[Host], network: &Network, fit: &
         u32::try_from(one_each.count()).unwrap_or(u32::MAX)
     };
     let by_votes = |tie: Option<&Name>| {
-        let (needed, all) = (electorate.needed()?, u64::from(electorate.votes()?));
+        let (needed, all) = (u64::from(electorate.needed()), u64::from(electorate.votes()));
         let votes = reached(hosts, network, fit, |member| votes(electorate, &hosts[member].name));
         let decides = |member: usize| u64::from(tie == Some(&hosts[member].name));
         let decides = reached(hosts, network, fit, decides);
-        let enough = |(votes, tie): (&u64, &u64)| *votes >= u64::from(needed) || *tie > 0 && votes * 2 == all;
-        Some(votes.iter().zip(&decides).map(enough).collect())
+        let enough = |(votes, tie): (&u64, &u64)| *votes >= needed || *tie > 0 && votes * 2 == all;
+        votes.iter().zip(&decides).map(enough).collect()
     };
     match electorate {
         Electorate::Expected { votes, .. } if members(&|_| true) > *votes => None,
-        Electorate::Expected { tie, .. } => by_votes(tie.as_ref()),
-        Electorate::Voters(_) => by_votes(None),
-        Electorate::LastAgreed { .. } => None,
+        Electorate::Expected { tie, .. } => Some(by_votes(tie.as_ref())),
+        Electorate::Voters(_) => Some(by_votes(None)),
         Electorate::Zones { zones, .. }
             if zones.iter().any(|(zone, votes)| members(&|member| has_zone(member, zone)) > *votes) =>
         {
@@ -141,35 +135,8 @@ fn reached(hosts: &[Host], network: &Network, fit: &[bool], votes: impl Fn(usize
 fn votes(electorate: &Electorate, name: &Name) -> u64 {
     match electorate {
         Electorate::Expected { tag: None, weight: None, .. } => 1,
-        Electorate::Expected { .. } | Electorate::Zones { .. } | Electorate::LastAgreed { .. } => 0,
+        Electorate::Expected { .. } | Electorate::Zones { .. } => 0,
         Electorate::Voters(voters) => voters.get(name).copied().map_or(0, u64::from),
-    }
-}
-
-/// Of an electorate that follows the cluster: the roster that `member` has last agreed on; before there is one, all.
-/// Whether half of it decides a tie depends on how long it has lasted, and is left open.
-fn among_agreed(
-    member: usize,
-    hosts: &[Host],
-    network: &Network,
-    fit: &[bool],
-    numbers: &BTreeMap<&Name, usize>,
-) -> Standing {
-    let agreed = &hosts[member].agreed;
-    let electors: Vec<Option<usize>> = if agreed.is_empty() {
-        numbers.values().copied().map(Some).collect()
-    } else {
-        agreed.iter().map(|name| numbers.get(name).copied()).collect()
-    };
-    let dead = |a: usize, b: usize| network.dead_links().contains(&(a.min(b), a.max(b)));
-    let reaches = |other: usize| {
-        fit[other] && (other == member || network.is_two_way(member, other) && !dead(member, other))
-    };
-    let votes = electors.iter().flatten().filter(|elector| reaches(**elector)).count();
-    match (votes * 2).cmp(&electors.len()) {
-        core::cmp::Ordering::Greater => Standing::With,
-        core::cmp::Ordering::Equal => Standing::Unjudged,
-        core::cmp::Ordering::Less => Standing::Without,
     }
 }
 
@@ -284,15 +251,5 @@ mod tests {
             let drift = fault(&format!("what = 'clock-drift'\nwho = 'n0'\nppm = {ppm}"));
             assert_eq!(stand(ALL, &drift)[0], standing, "{ppm}");
         }
-    }
-
-    #[test]
-    fn an_agreed_roster_is_what_counts_where_the_electorate_follows_the_cluster() {
-        let follows = "expected = 'last-agreed'";
-        let cut = "[[fault]]\nat = '14s'\nwhat = 'partition'\nsides = [['n0', 'n1'], '60%']\n";
-        assert_eq!(stand(follows, cut), [Without, Without, With, With, With]);
-        let two =
-            "[[fault]]\nat = '14s'\nwhat = 'partition'\nsides = [['n0'], '50%']\n[start]\ncontacts = 1\n";
-        assert_eq!(stand(follows, two)[0], Without);
     }
 }

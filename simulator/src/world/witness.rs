@@ -34,11 +34,6 @@ impl World {
                 self.oracle.truth(subject).lives.push(Life { generation, host, heartbeat: 0 });
                 self.trace.say(now, name.as_str(), || format!("sets its generation to {generation}"));
             }
-            Event::Agreed(names) => {
-                self.trace.say(now, name.as_str(), || format!("agrees on {}", listed(&names)));
-                self.hosts[host].agreed = names;
-                self.stand();
-            }
             Event::LeaveDone { acknowledged, asked } => {
                 self.trace.say(now, name.as_str(), || format!("has left; {acknowledged} of {asked} know"));
                 self.stop(host, false);
@@ -188,12 +183,5 @@ fn believed(event: &MemberEvent) -> Belief {
         | MemberEventKind::Restart
         | MemberEventKind::Fenced
         | MemberEventKind::Update => Belief::Is(event.status),
-    }
-}
-
-fn listed(names: &[Name]) -> String {
-    match names {
-        [] => "no one any more".to_owned(),
-        names => names.iter().map(Name::as_str).collect::<Vec<_>>().join(", "),
     }
 }

@@ -20,14 +20,6 @@ impl Reporter {
         match event {
             Event::Member(event) => self.tell_of_member(node, now, event),
             Event::Quorum(status) => self.tell_of_quorum(now, status),
-            Event::Agreed(names) => {
-                let sentence = match names.len() {
-                    0 => "no roster is agreed on any more".to_owned(),
-                    count => format!("agreed roster: {count} members"),
-                };
-                info!("{sentence}");
-                self.tell_of_ourselves(now, sentence);
-            }
             // The agent may still be looking its seeds up, which the node does not know.
             Event::Joined { members: 1 } => debug!("no address of another member is known"),
             Event::Joined { members } => {

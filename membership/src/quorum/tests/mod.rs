@@ -1,6 +1,5 @@
 //! The rules of quorum tried against an adversary, in virtual time.
 
-mod followers;
 mod leases;
 mod model;
 mod places;

@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use heartsay_proto::gossip;
 
-use crate::io::Event;
 use crate::quorum::{Context, Effect, Electorate, Quorum, QuorumService, QuorumStatus};
 use crate::roster::member::ZONE;
 use crate::testing::{Bench, address, claim, hash, incarnation, incarnation_at, value};
@@ -53,7 +52,6 @@ impl World {
             core: &self.bench.core,
             roster: &self.bench.roster,
             leaving: false,
-            joined: true,
             told_out: self.told_out,
             outside: self.told_out.then(|| "somebody else has our name".to_owned()),
         };
@@ -125,9 +123,7 @@ fn it_asks_a_majority_and_holds_once_that_has_answered_for_the_settling_time() {
     assert_eq!(world.quorum().0, Quorum::Held);
     let told: Vec<Quorum> = effects
         .iter()
-        .filter_map(|effect| {
-            if let Effect::Event(Event::Quorum(status)) = effect { Some(status.quorum) } else { None }
-        })
+        .filter_map(|effect| if let Effect::Changed(status) = effect { Some(status.quorum) } else { None })
         .collect();
     assert_eq!(told, [Quorum::Held], "told once");
 }
@@ -138,7 +134,11 @@ fn it_is_lost_when_the_proof_runs_out_and_says_so_in_the_record() {
     world.settle();
     world.bench.pass(world.bench.core.config.lease());
     let effects = world.call(QuorumService::judge);
-    assert!(effects.iter().any(|effect| matches!(effect, Effect::Say(Quorum::Lost))));
+    assert!(
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Changed(status) if status.quorum == Quorum::Lost))
+    );
     let (quorum, reason) = world.quorum();
     assert_eq!(quorum, Quorum::Lost);
     assert_eq!(reason, "only 1 of 3 expected votes hear us, 2 are needed");

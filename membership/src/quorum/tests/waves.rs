@@ -34,7 +34,7 @@ fn ballot(members: u64) -> Ballot {
 
 fn begin(waves: &mut Waves, now: Instant, me: u64, members: u64) -> Vec<Target> {
     let others: Vec<u64> = (1..=members).filter(|member| *member != me).collect();
-    waves.begin((now, me, PERIOD), &Lease::default(), &others, true);
+    waves.begin((now, me, PERIOD), &Lease::default(), &others);
     waves.open.last().unwrap().targets.clone()
 }
 
@@ -232,7 +232,7 @@ fn a_leader_that_misses_two_waves_in_a_row_is_passed_over() {
     let (mut lease, mut now) = (Lease::default(), 1000);
     let mut next = |lease: &Lease, answered: Option<&mut Lease>| {
         let others: Vec<u64> = (2..=128).collect();
-        waves.begin((at(now), 1, PERIOD), lease, &others, true);
+        waves.begin((at(now), 1, PERIOD), lease, &others);
         let wave = waves.open.last_mut().unwrap();
         let (due, _) = wave.step(at(now), lease, usize::MAX, |_| PERIOD);
         if let Some(answered) = answered {
