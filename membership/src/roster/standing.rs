@@ -313,6 +313,35 @@ mod tests {
         assert_eq!(standing.status(), Status::Alive);
     }
 
+    #[test]
+    fn heartbeats_verdicts_and_good_byes_merge_as_specified() {
+        use heartsay_spec::merge::{self, Known};
+        let known = |standing: &Standing| Known {
+            generation: 1,
+            heartbeat: standing.heartbeat,
+            left: standing.marks.left,
+            down: standing.marks.down,
+        };
+        let mut all = Vec::new();
+        for (heartbeat, left) in (0..4).flat_map(|h| [(h, false), (h, true)]) {
+            for down in [None, Some(0), Some(1), Some(2), Some(3), Some(4)] {
+                let marks = Marks { left, down, ..Marks::default() };
+                all.push(Standing { heartbeat, marks });
+            }
+        }
+        for (a, b) in all.iter().flat_map(|a| all.iter().map(move |b| (a, b))) {
+            let mut joined = a.clone();
+            joined.join(b);
+            assert_eq!(known(&joined), known(a).join(known(b)), "{a:?} {b:?}");
+            let specified = match known(&joined).status() {
+                merge::Status::Alive => Status::Alive,
+                merge::Status::Down => Status::Down,
+                merge::Status::Left => Status::Left,
+            };
+            assert_eq!(joined.status(), specified);
+        }
+    }
+
     fn unfit(by: u64, basis: Heartbeat) -> Accusation {
         Accusation { by, basis, kind: Evidence::Unfit, weak: false, began: Instant::EPOCH }
     }

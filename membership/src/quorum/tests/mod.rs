@@ -1,5 +1,6 @@
 //! The rules of quorum tried against an adversary, in virtual time.
 
+mod directed;
 mod leases;
 mod model;
 mod places;
