@@ -3,9 +3,11 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use heartsay_membership::{Generation, Heartbeat, HostId, Instant, Name, Quorum};
+use heartsay_membership::{Generation, Heartbeat, HostId, Instant, Name, Quorum, Transmit};
+use heartsay_spec::trace::Past;
 
 use crate::models::Machine;
 
@@ -31,7 +33,7 @@ pub(crate) struct Host {
     pub(crate) busy_until: Instant,
     pub(crate) inbox: Inbox,
     /// What waits at the edge of a blocked host to leave.
-    pub(crate) outbox: Vec<(SocketAddr, Bytes)>,
+    pub(crate) outbox: Vec<(Transmit, Stamp)>,
     pub(crate) started: Instant,
     pub(crate) second: Sent,
 }
@@ -57,12 +59,16 @@ pub(crate) struct Process {
     pub(crate) leaving: bool,
 }
 
+/// What the sender of a datagram could know when it left, where the run is checked against the specification.
+pub(crate) type Stamp = Option<Arc<Past>>;
+
 /// Something to hand to a machine.
 #[derive(Debug)]
 pub(crate) enum Packet {
     Datagram {
         from: usize,
         bytes: Bytes,
+        stamp: Stamp,
     },
     /// A kernel's answer, with the beginning of the refused datagram.
     Refused {
@@ -199,7 +205,7 @@ pub(crate) fn owners_word(hosts: &[Host], host: usize) -> Option<(Generation, He
 pub(crate) fn would_say_held(hosts: &[Host], host: usize, now: Instant) -> bool {
     let Some(process) = hosts.get(host).and_then(|h| h.process.as_ref()) else { return false };
     let local = Instant::from_micros(process.clock.read(now));
-    process.node.real().is_some_and(|node| node.quorum(local).quorum == Quorum::Held)
+    process.node.real().is_some_and(|node| node.quorum_until(local).0 == Quorum::Held)
 }
 
 const PORT: u16 = 4717;
@@ -233,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_full_inbox_drops() {
-        let parcel = || Packet::Datagram { from: 0, bytes: Bytes::from_static(&[0; 424]) };
+        let parcel = || Packet::Datagram { from: 0, bytes: Bytes::from_static(&[0; 424]), stamp: None };
         let mut inbox = Inbox::default();
         assert!(inbox.push(parcel(), 2000) && inbox.push(parcel(), 2000) && !inbox.push(parcel(), 2000));
         assert!(inbox.pop().is_some() && inbox.push(parcel(), 2000));

@@ -52,6 +52,8 @@ pub struct Run {
     pub trace: String,
     /// Inputs handed to machines.
     pub inputs: u64,
+    /// Steps of members that were compared with the specification: inputs, and what they told of one another.
+    pub compared: u64,
     /// Its own measures.
     pub summary: Summary,
     /// What must not happen, and did.
@@ -221,6 +223,7 @@ impl Run {
             seed,
             trace: format!("{:016x}", ended.trace),
             inputs: ended.inputs,
+            compared: ended.compared,
             summary: Summary::of(&[&ended.measures]),
             violations: ended.violations,
             happened: ended.happened,

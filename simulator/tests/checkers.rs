@@ -56,6 +56,24 @@ fn a_member_whose_clock_is_far_too_slow_holds_a_lease_when_it_is_fenced() {
 }
 
 #[test]
+fn a_proof_that_no_datagrams_explain_is_seen() {
+    // A clock at half its speed: its proof is twice as old as it says.
+    let slow = "\n[[fault]]\nwhat = \"clock-drift\"\nat = \"10s\"\nwho = [\"n0\"]\nppm = -500000\n";
+    let quiet = include_str!("../scenarios/quiet.toml");
+    let go = |nodes: usize, fault: &str| {
+        let sets = [format!("nodes={nodes}"), "duration=30s".to_owned(), "protocol.expected=all".to_owned()];
+        let scenario = parse(&format!("{quiet}{fault}"), &sets).unwrap_or_else(|problem| panic!("{problem}"));
+        run(&scenario, &[1], &sets, &|| {}).expect("runs")
+    };
+    // Asked directly, and by waves.
+    for nodes in [5, 9] {
+        let (broken, sound) = (go(nodes, slow), go(nodes, ""));
+        assert!(broken.runs[0].violations.broke("unexplained-proof"), "{:?}", broken.runs[0].violations);
+        assert!(sound.sound() && sound.runs[0].compared > 1000, "{:?}", sound.runs[0].violations);
+    }
+}
+
+#[test]
 fn a_member_that_is_put_out_and_has_a_far_too_slow_clock_holds_quorum_beside_the_others() {
     // Far beyond the promise: its proof of 1.4 s lasts 14 s, it is out 3 to 4 s after the last one was given, and it hears of nothing.
     let slow = "\n[[fault]]\nwhat = \"clock-drift\"\nat = \"5s\"\nwho = \"n1\"\nppm = -900000\n";

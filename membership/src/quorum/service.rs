@@ -221,6 +221,13 @@ impl QuorumService {
         self.voting.majority.until().is_some_and(|until| until > now)
     }
 
+    /// Quorum at this moment, and until when our proof is good.
+    #[must_use]
+    pub fn until(&self, now: Instant) -> (Quorum, Option<Instant>) {
+        let majority = self.voting.majority.at(now);
+        (majority.quorum(), majority.until())
+    }
+
     /// Whether our side has the majority. Exact at this moment: a proof that has run out since the last call no longer
     /// counts.
     #[must_use]

@@ -50,7 +50,7 @@ impl Swarm {
         }
         let watch = Stopwatch::start();
         let batch = rayon::current_num_threads() * 4;
-        let (mut next, mut scenarios, mut failed) = (self.from, 0, 0);
+        let (mut next, mut scenarios, mut failed, mut compared) = (self.from, 0, 0, 0);
         let mut tallies = Tallies::default();
         while watch.elapsed() < self.lasts.0 && failed < self.failures {
             let end = self.to.unwrap_or(u64::MAX);
@@ -60,6 +60,7 @@ impl Swarm {
             scenarios += seeds.len();
             let runs: anyhow::Result<Vec<Run>> = seeds.par_iter().map(|seed| self.one(*seed)).collect();
             for run in runs? {
+                compared += run.compared;
                 if self.only == Theme::Cuts {
                     tallies.add(swarm::shape(run.seed, self.nodes), &run);
                 }
@@ -71,7 +72,7 @@ impl Swarm {
             Out::new().flush()?;
         }
         tallies.print();
-        say!("{scenarios} scenarios, {failed} failed");
+        say!("{scenarios} scenarios, {failed} failed; {compared} steps compared with the specification");
         Ok(if failed == 0 { Outcome::Well } else { Outcome::Broken })
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use heartsay_membership::{Command, Input, Instant, Output, Transmit};
 
 use super::{SimEvent, World};
-use crate::host::{Packet, number};
+use crate::host::{Packet, Stamp, number};
 use crate::network::HEADER;
 
 impl World {
@@ -40,8 +40,8 @@ impl World {
 
     /// Sends what waited at the edge of `host`.
     pub(crate) fn flush(&mut self, host: usize) {
-        for (to, bytes) in std::mem::take(&mut self.hosts[host].outbox) {
-            self.carry(host, &Transmit { to, bytes });
+        for (transmit, stamp) in std::mem::take(&mut self.hosts[host].outbox) {
+            self.carry(host, &transmit, &stamp);
         }
     }
 
@@ -49,7 +49,7 @@ impl World {
         let h = &mut self.hosts[to];
         if h.process.is_none() {
             self.network.lost.nobody += 1;
-            if let Packet::Datagram { from, bytes } = parcel
+            if let Packet::Datagram { from, bytes, .. } = parcel
                 && !h.silent
                 && self.network.refusals()
                 && let Some(delay) = self.network.carry_refusal(self.now, to, from)
@@ -97,6 +97,7 @@ impl World {
         let now = self.now;
         let Some(mut process) = self.hosts[host].process.take() else { return };
         self.trace.input(now, host, kind, traced);
+        self.proofs.acts(now, host);
         let local = Instant::from_micros(process.clock.read(now));
         if let Err(rejected) = process.node.handle(local, input) {
             *self.rejected.entry(rejected.reason()).or_default() += 1;
@@ -126,6 +127,7 @@ impl World {
             self.note(host, event);
         }
         self.events = events;
+        self.judge.proof(now, host, &self.hosts, &mut self.proofs);
         if self.config.fence {
             self.judge.fences(now, host, &self.hosts);
         }
@@ -136,7 +138,8 @@ impl World {
 
     fn deliver(&mut self, host: usize, parcel: Packet) {
         match parcel {
-            Packet::Datagram { from, bytes } => {
+            Packet::Datagram { from, bytes, stamp } => {
+                self.proofs.received(self.now, host, from, stamp.as_deref());
                 let from = self.hosts[from].address;
                 self.hand(host, DATAGRAM, Input::Datagram { from, bytes: &bytes }, &bytes);
             }
@@ -165,14 +168,15 @@ impl World {
     fn depart(&mut self, host: usize, transmit: Transmit) {
         let h = &mut self.hosts[host];
         self.judge.datagram(self.now, &h.name, transmit.bytes.len());
+        let stamp = self.proofs.stamp(host);
         if h.blocked > 0 {
-            h.outbox.push((transmit.to, transmit.bytes));
+            h.outbox.push((transmit, stamp));
         } else {
-            self.carry(host, &transmit);
+            self.carry(host, &transmit, &stamp);
         }
     }
 
-    fn carry(&mut self, host: usize, transmit: &Transmit) {
+    fn carry(&mut self, host: usize, transmit: &Transmit, stamp: &Stamp) {
         let h = &mut self.hosts[host];
         let size = transmit.bytes.len();
         h.second.bytes += (size + HEADER) as u32;
@@ -192,7 +196,8 @@ impl World {
         let (name, to_name) = (self.hosts[host].name.as_str(), self.hosts[to].name.as_str());
         self.trace.sent(self.now, host, name, to_name, size, arrivals.len());
         for (delay, bytes) in arrivals.drain(..) {
-            self.queue.push(self.now + work + delay, SimEvent::Arrive { to, from: host, bytes });
+            let arrives = SimEvent::Arrive { to, from: host, bytes, stamp: stamp.clone() };
+            self.queue.push(self.now + work + delay, arrives);
         }
         self.arrivals = arrivals;
     }

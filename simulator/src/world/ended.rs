@@ -22,6 +22,8 @@ pub struct Ended {
     pub trace: u64,
     /// Inputs handed to machines.
     pub inputs: u64,
+    /// Steps of members that were compared with the specification.
+    pub compared: u64,
     /// Datagrams that did not arrive, by cause.
     pub lost: crate::network::Lost,
     /// Inputs that machines refused, by reason.
@@ -50,6 +52,7 @@ impl World {
             happened: self.chronicle.lines(&self.scenario.faults, self.now),
             trace: self.trace.hash(),
             inputs: self.trace.inputs(),
+            compared: self.proofs.compared(),
             lost: self.network.lost,
             rejected: self.rejected,
             counters: counters(&self.hosts),

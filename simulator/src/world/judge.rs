@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use heartsay_membership::{Config, Generation, Heartbeat, Instant, Name, QuorumStatus, Status};
+use heartsay_membership::{Config, Generation, Heartbeat, Instant, MemberEvent, Name, QuorumStatus, Status};
 
 use crate::checks::{OneCut, Quorums, Row, Safety, Split, Violations, liveness};
 use crate::host::{Host, owners_word, would_say_held};
@@ -10,6 +10,7 @@ use crate::models::Baseline;
 use crate::network::Network;
 use crate::oracle::{Belief, Board, Oracle};
 use crate::scenario::{Check, Scenario};
+use crate::world::proofs::Proofs;
 
 /// What must hold, and what did not.
 pub(super) struct Judge {
@@ -172,6 +173,32 @@ impl Judge {
     /// Two of `holders`, all that hold quorum, differ.
     pub(super) fn split(&mut self, now: Instant, change: Instant, split: &Split, holders: &[usize]) {
         self.one_cut.split(&mut self.violations, now, change, split, holders);
+    }
+
+    /// What `host` claims of quorum is explained by the datagrams that it and others received, and by the time.
+    pub(super) fn proof(&mut self, now: Instant, host: usize, hosts: &[Host], proofs: &mut Proofs) {
+        let Some(process) = hosts.get(host).and_then(|h| h.process.as_ref()) else { return };
+        let Some(node) = process.node.real().filter(|_| proofs.compares()) else { return };
+        let local = Instant::from_micros(process.clock.read(now));
+        let (quorum, until) = node.quorum_until(local);
+        if let Some(what) = proofs.claims(now, host, local, quorum, until) {
+            self.violations.add(now, "unexplained-proof", || format!("n{host} {what}"));
+        }
+    }
+
+    /// What `observer` tells of `subject` may follow what it told before.
+    pub(super) fn follows(
+        &mut self,
+        now: Instant,
+        observer: usize,
+        subject: usize,
+        event: &MemberEvent,
+        proofs: &mut Proofs,
+    ) {
+        if let Some(what) = proofs.tells(observer, subject, event) {
+            self.violations
+                .add(now, "told-out-of-order", || format!("n{observer} tells of n{subject} {what}"));
+        }
     }
 
     /// A member whose lease `observer` could prove to have run out holds none, whether or not the observer says so.

@@ -1,7 +1,7 @@
 //! The made-up world: takes the next thing from the queue, sets the clock, hands it in, drains.
 //!
-//! [`World`] knows all parts and carries what happens from one to the other. Three parts have state and rules of their
-//! own and see no world: `judge` (what must hold), `meter` (how well it goes) and `chronicle` (what trouble did). The files of `World` itself: `driver` is the
+//! [`World`] knows all parts and carries what happens from one to the other. Four parts have state and rules of their
+//! own and see no world: `judge` (what must hold), `meter` (how well it goes) and `chronicle` (what trouble did); `proofs` compares what members claim with the specification. The files of `World` itself: `driver` is the
 //! loop between queue and machines, `process` begins and ends lives, `standing` says who could have quorum, `rosters` compares what holders of quorum believe, `witness` writes down what members say, `survey`
 //! looks at the world from time to time, `ended` is what a run leaves behind.
 
@@ -13,6 +13,7 @@ mod ended;
 mod judge;
 mod meter;
 mod process;
+mod proofs;
 mod quorum_meter;
 mod roster_meter;
 mod rosters;
@@ -28,7 +29,7 @@ use bytes::Bytes;
 use heartsay_membership::{Config, Event, Instant};
 
 use crate::faults::FaultAction;
-use crate::host::{Host, Packet};
+use crate::host::{Host, Packet, Stamp};
 use crate::models::Baseline;
 use crate::network::{Arrival, Network};
 use crate::oracle::{Board, Oracle};
@@ -41,6 +42,7 @@ use chronicle::Chronicle;
 pub use ended::Ended;
 use judge::Judge;
 use meter::Meter;
+use proofs::Proofs;
 use quorum_meter::QuorumMeter;
 use roster_meter::RosterMeter;
 
@@ -58,6 +60,7 @@ pub struct World {
     pub(crate) recording: Option<Recording>,
     judge: Judge,
     meter: Meter,
+    proofs: Proofs,
     pub(crate) chronicle: Chronicle,
     config: Arc<Config>,
     seed: Seed,
@@ -77,6 +80,7 @@ pub(crate) enum SimEvent {
         to: usize,
         from: usize,
         bytes: Bytes,
+        stamp: Stamp,
     },
     Refuse {
         at: usize,
@@ -109,11 +113,13 @@ impl World {
         let judge = Judge::new(scenario, &config);
         let votes = patience
             .map(|patience| (QuorumMeter::new(patience), RosterMeter::new(judge.one_cut_within(), patience)));
+        let network = Network::new(&scenario.network, scenario.nodes, seed.dice("network", 0));
+        let proofs = Proofs::new(scenario, &config, |member| network.zone(member));
         let mut world = Self {
             now: Instant::EPOCH,
             queue: Queue::new(),
             hosts: Vec::new(),
-            network: Network::new(&scenario.network, scenario.nodes, seed.dice("network", 0)),
+            network,
             oracle: Oracle::default(),
             board: Board::default(),
             scenario: scenario.clone(),
@@ -122,6 +128,7 @@ impl World {
             recording: None,
             judge,
             meter: Meter::new(scenario.nodes, votes),
+            proofs,
             chronicle: Chronicle::new(scenario.faults.len()),
             config,
             seed,
@@ -170,7 +177,9 @@ impl World {
         match happening {
             SimEvent::Wake(host) => self.wake(host),
             SimEvent::Ready(host) => self.serve(host),
-            SimEvent::Arrive { to, from, bytes } => self.arrive(to, Packet::Datagram { from, bytes }),
+            SimEvent::Arrive { to, from, bytes, stamp } => {
+                self.arrive(to, Packet::Datagram { from, bytes, stamp });
+            }
             SimEvent::Refuse { at, to, quoted } => self.arrive(at, Packet::Refused { to, quoted }),
             SimEvent::WallClock { host, life } => self.tell_time(host, life),
             SimEvent::FaultAction(act) => {

@@ -73,6 +73,7 @@ impl World {
         let h = &mut self.hosts[host];
         let clock = Clock::new(self.now, 0, h.wall.ppm());
         let wants = Instant::NEVER;
+        self.proofs.begins(host, h.subject == host);
         h.process = Some(Box::new(Process { node, clock, armed: None, wants, spins: 0, leaving: false }));
         self.enter(host, generation);
         self.introduce(host, remembers);

@@ -77,6 +77,7 @@ impl World {
         let claim = (&event.name, event.generation, event.heartbeat);
         let subject = self.judge.claim(now, name, claim, &mut self.oracle, &self.hosts);
         let Some(subject) = subject.filter(|&s| own && s != observer) else { return };
+        self.judge.follows(now, observer, subject, event, &mut self.proofs);
         if event.fenced == Some(true) {
             self.judge.fenced(now, observer, subject, &self.hosts);
             self.meter.fenced(now, observer, subject);
