@@ -56,6 +56,9 @@ fn the_smaller_side_of_a_partition_knows_it_and_one_view_returns_without_a_resta
     network.wait("quorum everywhere", |network| all.clone().all(|i| network.quorum(i) == "held"));
     let after: Vec<_> = all.map(|i| network.generations(i)).collect();
     assert_eq!(before, after, "the same lives as before");
+    let compared = network.compare(10);
+    eprintln!("{compared} lines of logs compared with the specification");
+    assert!(compared > 100, "{compared}");
 }
 
 #[test]
@@ -76,6 +79,7 @@ fn a_member_that_is_cut_off_is_called_down_and_comes_back() {
         assert_eq!(network.generations(1), before, "it was not restarted");
         network.wait("quorum everywhere", |network| (1..=5).all(|i| network.quorum(i) == "held"));
     }
+    assert!(network.compare(5) > 30);
 }
 
 #[test]

@@ -18,6 +18,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use heartsay_spec::merge;
+use heartsay_spec::trace::Words;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -245,6 +247,44 @@ impl Network {
         let members = self.get(i, "/v1/members");
         let members = members["members"].as_array().unwrap().iter();
         members.map(|m| (m["name"].as_str().unwrap().to_owned(), m["generation"].as_u64().unwrap())).collect()
+    }
+
+    /// Compares what the logs of all agents tell of one another and of quorum, in the order of time, with the specification.
+    /// Returns how many lines there were.
+    pub fn compare(&self, members: usize) -> usize {
+        // Each line begins with its time; all have one clock.
+        let mut lines: Vec<(String, String)> = Vec::new();
+        for i in 1..=members {
+            lines.extend(self.log(i).lines().map(|line| (line.to_owned(), format!("m{i}"))));
+        }
+        lines.sort();
+        let (mut words, mut compared) = (Words::default(), 0);
+        for (line, observer) in lines {
+            let field = |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key));
+            if let Some(quorum) = field("quorum=") {
+                words.says(observer, quorum == "held");
+                compared += 1;
+                continue;
+            }
+            let Some((subject, status)) = field("member=").zip(field("status=")) else { continue };
+            let subject = subject.to_owned();
+            compared += 1;
+            if line.contains("member-forgotten") {
+                words.forgets(observer, subject);
+                continue;
+            }
+            let number = |key| field(key).unwrap().parse().unwrap();
+            let status = match status {
+                "down" => merge::Status::Down,
+                "left" => merge::Status::Left,
+                _ => merge::Status::Alive,
+            };
+            let told =
+                merge::Told { generation: number("generation="), heartbeat: number("heartbeat="), status };
+            assert_eq!(words.tells(observer.clone(), subject.clone(), told), None, "{observer}: {line}");
+            assert!(!words.overlap(&observer, &subject), "both hold quorum: {observer}: {line}");
+        }
+        compared
     }
 
     pub fn wait(&self, what: &str, done: impl Fn(&Self) -> bool) {

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use heartsay_spec::trace::{Causes, Electorate, Settling};
+use heartsay_spec::merge::{Status, Told};
+use heartsay_spec::trace::{Causes, Electorate, Settling, Words};
 
 /// Five members, one vote each.
 fn five() -> Electorate {
@@ -115,4 +116,24 @@ fn quorum_is_held_after_proofs_without_a_gap() {
     assert!(!settling.may_hold(350, Some(450), 150), "at its end a proof is over");
     assert!(!settling.may_hold(400, None, 150));
     assert!(!settling.may_hold(549, Some(600), 150));
+}
+
+#[test]
+fn a_verdict_between_two_that_both_say_held_and_one_undone_without_a_heartbeat_are_seen() {
+    let mut words = Words::default();
+    let told = |heartbeat, status| Told { generation: 1, heartbeat, status };
+    words.says("a", true);
+    words.says("b", true);
+    assert_eq!(words.tells("a", "b", told(5, Status::Down)), None);
+    assert!(words.overlap(&"a", &"b"));
+    words.says("b", false);
+    assert!(!words.overlap(&"a", &"b"));
+    assert!(words.tells("a", "b", told(5, Status::Alive)).is_some(), "no newer heartbeat");
+    assert_eq!(words.tells("a", "b", told(6, Status::Alive)), None);
+    words.ends(&"a");
+    assert_eq!(
+        words.tells("a", "b", told(2, Status::Alive)),
+        None,
+        "a new life knows nothing of the one before"
+    );
 }
