@@ -155,7 +155,7 @@ impl Proofs {
 }
 
 /// The electorate as the specification knows it. Where more members run than were stated, any of them may have the votes.
-/// `None`: one with a tie, with tags, or one that follows the cluster.
+/// `None`: one with a tie or with tags.
 fn stated<'a>(
     electorate: &Electorate,
     members: usize,
@@ -181,9 +181,7 @@ fn stated<'a>(
                 ((0..members).map(has).collect(), most(*votes))
             })
             .collect(),
-        Electorate::Expected { .. } | Electorate::Zones { .. } | Electorate::LastAgreed { .. } => {
-            return None;
-        }
+        Electorate::Expected { .. } | Electorate::Zones { .. } => return None,
     };
     Some(trace::Electorate { zones })
 }
