@@ -57,6 +57,17 @@ impl LinkRecord {
         self.count.min(self.bits.trailing_zeros().to_le_bytes()[0])
     }
 
+    /// Whether, among the newest 12 contacts, it failed, worked, and then failed four times in a row. A link that loses
+    /// much does that. One that is dead does not, nor one that was: what was lost last is known a little later than what
+    /// was answered first, but those are few.
+    #[must_use]
+    pub const fn wavers(&self) -> bool {
+        let newest = self.bits & 0xfff;
+        let four = newest & (newest >> 1) & (newest >> 2) & (newest >> 3);
+        let after_an_answer = four & (!newest >> 4) & 0xff;
+        after_an_answer != 0 && newest >> (after_an_answer.trailing_zeros() + 5) != 0
+    }
+
     /// φ: −log10 of the chance that, of all that was lost here and on the `others`, this link has at least what it
     /// has. From 0 to 18; 0 while too little is known of the others.
     #[must_use]
@@ -108,6 +119,21 @@ mod tests {
         (0..lost).for_each(|_| record.unanswered());
         (lost..contacts).for_each(|_| record.answered());
         record
+    }
+
+    #[test]
+    fn a_link_that_loses_much_wavers_and_a_dead_one_does_not() {
+        let link = |contacts: &str| {
+            let mut record = LinkRecord::default();
+            contacts.chars().for_each(|c| if c == '-' { record.unanswered() } else { record.answered() });
+            record
+        };
+        assert!(link("----+----").wavers());
+        assert!(link("--+----+-").wavers());
+        assert!(!link("----+---").wavers(), "it may have come back");
+        assert!(!link("-----+-+-++").wavers(), "dead, and whole again");
+        assert!(!link("+-++------------").wavers(), "one was lost before it died");
+        assert!(!link("++----").wavers() && !link("++++++++++++").wavers() && !link("").wavers());
     }
 
     #[test]
