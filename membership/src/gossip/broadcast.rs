@@ -17,8 +17,9 @@ use heartsay_proto::gossip;
 
 use crate::Instant;
 use crate::gossip::Gossip;
+use crate::gossip::rounds::LATELY;
 use crate::roster::member::Member;
-use crate::roster::peers::{self, is_other};
+use crate::roster::peers;
 use crate::roster::standing::Status;
 use crate::transport::context::Context;
 use crate::transport::token_bucket::TokenBucket;
@@ -148,7 +149,7 @@ impl Gossip {
         let (second, first): (Vec<Due>, Vec<Due>) =
             self.broadcast.due(now).into_iter().partition(|d| d.wave > 0);
         if !first.is_empty() {
-            let targets = self.at_random(ctx, self.broadcast.fanout());
+            let targets = self.at_random(now, ctx, self.broadcast.fanout());
             self.pass_on(now, ctx, &first, &targets);
         }
         // The second wave is one smaller: seven calls together, as the head of this file says.
@@ -164,25 +165,29 @@ impl Gossip {
         }
     }
 
-    /// Random peers. A suspect is taken only if there is no other member: it hears the news from the members that probe
-    /// it.
-    fn at_random(&mut self, ctx: &mut Context<'_>, count: usize) -> Vec<SocketAddr> {
-        let me = ctx.core.me;
-        let alive = |m: &Member| m.status == Status::Alive && m.hash() != me;
-        let mut some = peers::sample(ctx.roster, &mut ctx.core.rng, count, alive);
-        if some.is_empty() {
-            some = peers::sample(ctx.roster, &mut ctx.core.rng, count, |m| is_other(m, me));
+    /// Random peers; where most do not answer, half of them are the ones that we have heard last.
+    fn at_random(&mut self, now: Instant, ctx: &mut Context<'_>, count: usize) -> Vec<SocketAddr> {
+        let (me, is_told) = (ctx.core.me, is_told(ctx));
+        let mut there = Vec::new();
+        if ctx.core.is_sparse() {
+            there = peers::heard_within(ctx.roster, me, now, LATELY);
+            there.sort_unstable_by_key(|m| core::cmp::Reverse((m.path.last_direct(), m.hash())));
+            there.truncate(count.div_ceil(2));
         }
-        some.into_iter().map(|m| m.incarnation.address()).collect()
+        let mut some = peers::sample(ctx.roster, &mut ctx.core.rng, count, |m| is_told(m) && m.hash() != me);
+        some.retain(|m| !there.iter().any(|known| known.hash() == m.hash()));
+        there.extend(some);
+        there.truncate(count);
+        there.into_iter().map(|m| m.incarnation.address()).collect()
     }
 
     /// The peers that the tournament schedule of `peers.rs` gives us in the next slots.
     fn in_turn(&self, now: Instant, ctx: &Context<'_>, count: usize) -> Vec<SocketAddr> {
-        let slot = ctx.core.slot_clock.slot(now);
+        let (slot, is_told) = (ctx.core.slot_clock.slot(now), is_told(ctx));
         let mut some: Vec<SocketAddr> = (slot..)
             .skip(1)
             .take(count)
-            .filter_map(|s| peers::for_slot(ctx.roster, ctx.core.me, s, |m| m.status == Status::Alive))
+            .filter_map(|s| peers::for_slot(ctx.roster, ctx.core.me, s, is_told))
             .map(|m| m.incarnation.address())
             .collect();
         some.sort_unstable();
@@ -235,6 +240,13 @@ impl Gossip {
             }
         }
     }
+}
+
+/// The members that news is sent to. A suspect hears it from the members that probe it. But where no fewer are suspect
+/// than alive, it may be we that do not hear, while the suspects hear us.
+fn is_told(ctx: &Context<'_>) -> fn(&Member) -> bool {
+    let census = ctx.roster.census();
+    if census.suspect < census.alive { |m| m.status == Status::Alive } else { Member::is_present }
 }
 
 /// Number of waiting subjects beyond which news is not held back any longer: eleven times the time to coalesce.

@@ -11,6 +11,7 @@ use crate::gossip::Gossip;
 use crate::io::MemberEventKind;
 use crate::roster::member::Member;
 use crate::roster::peers;
+use crate::roster::peers::is_other;
 use crate::roster::standing::Status;
 use crate::transport::context::Context;
 
@@ -35,6 +36,9 @@ impl Gossip {
         }
         if let Some(peer) = peers::knock(ctx.roster, &mut ctx.core.rng).map(Member::hash) {
             self.open_exchange(now, ctx, peer);
+        }
+        if ctx.core.is_sparse() {
+            self.eager_at = self.eager_at.min(now + ctx.core.config.interval / EAGER_FACTOR);
         }
     }
 
@@ -79,17 +83,20 @@ impl Gossip {
     /// extra exchange when newcomers have ceased to come: a member that missed one of many has most likely heard of
     /// another.
     pub fn eager_exchange(&mut self, now: Instant, ctx: &mut Context<'_>) {
-        let lively = self.is_young(now, ctx.core) || now < ctx.transport.introduce_until;
+        let sparse = ctx.core.is_sparse();
+        let lively = self.is_young(now, ctx.core) || now < ctx.transport.introduce_until || sparse;
         self.eager_at = if lively { now + ctx.core.config.interval / EAGER_FACTOR } else { Instant::NEVER };
         // While much is missing, pulls bring it, and a comparison of everything would only repeat that.
         if self.leave.is_some() || ctx.core.stats.rounds == 0 || self.pulls.is_behind(now) {
             return;
         }
         let me = ctx.core.me;
-        let peer = peers::sample(ctx.roster, &mut ctx.core.rng, 1, |m| m.is_present() && m.hash() != me)
-            .first()
-            .map(|m| m.hash());
-        if let Some(peer) = peer {
+        let there = peers::heard_within(ctx.roster, me, now, if sparse { LATELY } else { Duration::ZERO });
+        let peer = match there.len() {
+            0 => peers::sample(ctx.roster, &mut ctx.core.rng, 1, |m| is_other(m, me)).first().copied(),
+            n => there.get(ctx.core.rng.random_range(0..n)).copied(),
+        };
+        if let Some(peer) = peer.map(Member::hash) {
             self.open_exchange(now, ctx, peer);
         }
     }
@@ -135,6 +142,8 @@ impl Gossip {
     }
 }
 
+/// Members that we have heard so lately are there, as far as we know: they call us as often as we call them.
+pub const LATELY: Duration = Duration::from_millis(1500);
 /// In a mass start, the longest time of extra exchanges; they end when the views are alike.
 const LONGEST_YOUTH: Duration = Duration::from_secs(30);
 /// How many times as often.

@@ -285,6 +285,53 @@ fn news_is_told_to_four_and_a_moment_later_to_three() {
     assert_eq!(waves, [(10, 4), (160, 3)]);
 }
 
+/// Whom the first wave of a piece of news goes to.
+fn told(side: &mut Side) -> BTreeSet<std::net::SocketAddr> {
+    let now = side.bench.now;
+    side.gossip.broadcast.news(now, hash(0), false);
+    side.bench.pass(side.gossip.broadcast.next().since(now));
+    side.call(|gossip, now, ctx| gossip.pass_on_news(now, ctx));
+    side.bench.sent().iter().map(|sent| sent.to).collect()
+}
+
+#[test]
+fn suspects_are_told_news_where_they_are_no_fewer_than_the_others() {
+    let suspects = |count: usize| {
+        let mut side = Side::new(Bench::new(6));
+        for i in 1..=count {
+            let now = side.bench.now;
+            side.bench.roster.set_status(now, hash(i), Status::Suspect);
+        }
+        let told = told(&mut side);
+        (1..=count).filter(|i| told.contains(&address(*i))).count()
+    };
+    assert_eq!(suspects(2), 0, "they hear it from those that probe them");
+    assert!(suspects(3) >= 2, "four of five are told: perhaps we are the one that does not hear");
+}
+
+#[test]
+fn where_most_paths_are_dead_those_that_we_heard_last_are_told_and_called() {
+    let mut side = Side::new(Bench::new(200));
+    for i in [7, 8] {
+        let now = side.bench.now;
+        side.bench.roster.get_mut(hash(i)).unwrap().path.heard(now);
+    }
+    (0..3).for_each(|_| side.bench.core.note_call(true));
+    assert!(told(&mut side).is_superset(&BTreeSet::from([7, 8].map(address))));
+    side.bench.core.stats.rounds = 1;
+    side.bench.core.started = Instant::EPOCH;
+    let mut called = BTreeSet::new();
+    for _ in 0..20 {
+        side.call(|gossip, now, ctx| gossip.eager_exchange(now, ctx));
+        called.extend(side.bench.sent().iter().map(|sent| sent.to));
+    }
+    assert_eq!(called, BTreeSet::from([7, 8].map(address)));
+    assert_eq!(side.gossip.eager_at, side.bench.now + Duration::from_millis(200), "five times a second");
+    (0..3).for_each(|_| side.bench.core.note_call(false));
+    side.call(|gossip, now, ctx| gossip.eager_exchange(now, ctx));
+    assert_eq!(side.gossip.eager_at, Instant::NEVER);
+}
+
 #[test]
 fn news_keeps_to_its_budget_however_much_there_is() {
     let mut side = Side::new(Bench::of(0, 1..300, |config| config.burst_rate = 10));

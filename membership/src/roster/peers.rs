@@ -14,8 +14,11 @@
 //! Weak spot: where rosters differ, or members are out of step, the calls of a slot are only as even as random ones.
 //! The bound per caller stays.
 
+use core::time::Duration;
+
 use rand::{Rng, RngExt};
 
+use crate::Instant;
 use crate::roster::Roster;
 use crate::roster::member::Member;
 use crate::roster::standing::Status;
@@ -69,6 +72,11 @@ pub fn sample<'a>(
         chosen.push(rest.swap_remove(rng.random_range(0..rest.len())));
     }
     chosen
+}
+
+/// The present members that have sent us something within `time`.
+pub fn heard_within(roster: &Roster, me: u64, now: Instant, time: Duration) -> Vec<&Member> {
+    roster.iter().filter(|m| is_other(m, me) && now.since(m.path.last_direct()) < time).collect()
 }
 
 /// A down member to call in this round, if any. All members together call each down member about twice a round, so that
