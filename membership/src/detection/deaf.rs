@@ -6,7 +6,8 @@
 //! hear. While a majority hears us and we are its witness, we ask it directly. If it answers nothing, we find it unfit
 //! ([`crate::detection::flap_damping`]), so that the verdict comes an acceptable pause after the first question, as a
 //! verdict by silence does: it may have regained quorum since it spoke. It stays out until it has answered several
-//! questions in a row, and for a few beats after.
+//! questions in a row, and for a few beats after. A member that knows that it was deaf and hears again need not wait for
+//! them: it jumps over those beats. We put it out again if it does not answer.
 //!
 //! Without an electorate no member says that it lost quorum. Then a bad link takes longer to be found.
 
@@ -15,7 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
 use crate::detection::{Backing, Detection};
+use crate::effect::Effect;
 use crate::identity::Heartbeat;
+use crate::roster::Roster;
 use crate::roster::member::Member;
 use crate::roster::standing::Evidence;
 use crate::roster::state::{QUORUM_KEY, QUORUM_LOST};
@@ -26,8 +29,22 @@ use crate::transport::requests::RequestKind;
 #[derive(Debug, Default)]
 pub struct Deaf {
     asked: BTreeMap<u64, Inquiry>,
+    /// The members that have been without quorum of late.
+    lapses: BTreeMap<u64, Lapse>,
     /// Members that we have found deaf, until they are in again.
     found: BTreeSet<u64>,
+    /// While we are out for being deaf: when we next ask one of those that put us out, and whose turn it is.
+    own: Option<(Instant, usize)>,
+}
+
+/// What we know of a member that lost quorum.
+#[derive(Clone, Copy, Debug)]
+struct Lapse {
+    /// Since when, if it does not hold quorum again.
+    since: Option<Instant>,
+    /// How often, and when it last had none.
+    times: u32,
+    last: Instant,
 }
 
 /// Our questions to one incarnation of a member.
@@ -46,12 +63,47 @@ struct Inquiry {
 impl Deaf {
     /// When the next question is due.
     pub fn next(&self) -> Instant {
-        self.asked.values().map(|inquiry| inquiry.next).min().unwrap_or(Instant::NEVER)
+        let own = self.own.map(|(next, _)| next);
+        self.asked.values().map(|inquiry| inquiry.next).chain(own).min().unwrap_or(Instant::NEVER)
+    }
+
+    /// We learn that we are out. If it is for being deaf, we ask whether we hear.
+    pub fn listen(&mut self, now: Instant) {
+        self.own.get_or_insert((now, 0));
     }
 
     /// Whether what it has not answered of late is explained.
     pub fn has_found(&self, subject: u64) -> bool {
         self.found.contains(&subject)
+    }
+
+    /// Whether the member has no quorum, and has had none for so long, or so often, that it may be of no use.
+    pub fn is_long_lost(&self, now: Instant, subject: u64, acceptable_pause: Duration) -> bool {
+        let Some(Lapse { since: Some(since), times, .. }) = self.lapses.get(&subject) else { return false };
+        *times >= OFTEN_LOST || now.since(*since) >= acceptable_pause * LONG_LOST
+    }
+
+    fn note_lapse(&mut self, now: Instant, subject: u64) {
+        if self.lapses.len() >= MOST && !self.lapses.contains_key(&subject) {
+            return;
+        }
+        let lapse = self.lapses.entry(subject).or_insert(Lapse { since: None, times: 0, last: now });
+        lapse.last = now;
+        if lapse.since.is_none() {
+            (lapse.since, lapse.times) = (Some(now), lapse.times.saturating_add(1));
+        }
+    }
+
+    fn keep_lapses(&mut self, now: Instant, roster: &Roster, remembered: Duration) {
+        self.lapses.retain(|subject, lapse| {
+            let member = roster.get(*subject);
+            if member.is_none_or(|m| m.state.get(QUORUM_KEY).is_none()) {
+                lapse.since = None;
+            } else if lapse.since.is_some() {
+                lapse.last = now;
+            }
+            member.is_some() && now.since(lapse.last) < remembered
+        });
     }
 
     /// The member hears us. One that was found deaf has to answer several questions in a row.
@@ -61,6 +113,48 @@ impl Deaf {
         } else if let Some(inquiry) = self.asked.get_mut(&subject) {
             inquiry.heard = true;
         }
+    }
+}
+
+/// Whether our own requests are answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Hearing {
+    /// So many in a row were not.
+    in_vain: u32,
+    /// So many in a row were, and since when.
+    in_a_row: u32,
+    since: Instant,
+}
+
+impl Hearing {
+    pub fn new(now: Instant) -> Self {
+        Self { in_vain: 0, in_a_row: 0, since: now }
+    }
+
+    /// How many of our requests in a row were not answered.
+    pub fn in_vain(&self) -> u32 {
+        self.in_vain
+    }
+
+    pub fn answered(&mut self, now: Instant) {
+        if self.in_a_row == 0 {
+            self.since = now;
+        }
+        (self.in_vain, self.in_a_row) = (0, self.in_a_row.saturating_add(1));
+    }
+
+    pub fn unanswered(&mut self) {
+        (self.in_vain, self.in_a_row) = (self.in_vain.saturating_add(1), 0);
+    }
+
+    /// What was answered so far says nothing about what we know now.
+    pub fn begin_anew(&mut self) {
+        self.in_a_row = 0;
+    }
+
+    /// Several answers in a row have come, for long enough that the members that ask us know it too.
+    fn is_good(&self, now: Instant, acceptable_pause: Duration) -> bool {
+        self.in_a_row >= GOOD_AGAIN && now.since(self.since) >= acceptable_pause / OFTEN * 2
     }
 }
 
@@ -77,10 +171,6 @@ impl Detection {
             // Its link was as bad as it was deaf. That says nothing about the link now.
             self.damping.forgive_link(subject);
         }
-        if self.backing != Backing::Proven {
-            self.deaf.asked.clear();
-            return;
-        }
         let me = ctx.core.me;
         let lost: Vec<u64> = ctx
             .roster
@@ -89,6 +179,11 @@ impl Detection {
             .map(Member::hash)
             .take(MOST)
             .collect();
+        self.deaf.keep_lapses(now, ctx.roster, ctx.core.config.interval * REMEMBERED);
+        if self.backing != Backing::Proven {
+            self.deaf.asked.clear();
+            return;
+        }
         for subject in lost {
             self.ask_whether_it_hears(now, ctx, subject);
         }
@@ -97,6 +192,7 @@ impl Detection {
     /// The member says that it lost quorum.
     pub fn ask_whether_it_hears(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let Some(member) = ctx.roster.get(subject).filter(|m| says_lost(m)) else { return };
+        self.deaf.note_lapse(now, subject);
         let (tag, heard) = (member.tag(), false);
         let inquiry = Inquiry { tag, since: now, questions: 0, next: now, heard, in_a_row: 0 };
         let known = self.deaf.asked.get(&subject).is_some_and(|known| known.tag == inquiry.tag);
@@ -116,6 +212,33 @@ impl Detection {
         for subject in due {
             self.ask_the_deaf(now, ctx, subject);
         }
+        self.ask_the_others(now, ctx);
+    }
+
+    /// While we are out for being deaf, we ask those that put us out, so that we know soon whether we hear again.
+    fn ask_the_others(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        let Some((next, turn)) = self.deaf.own else { return };
+        if !self.is_out_as_deaf(ctx) {
+            self.deaf.own = None;
+        } else if now >= next {
+            let pause = ctx.core.config.acceptable_pause;
+            self.deaf.own = Some((now + pause / (2 * OFTEN), turn.wrapping_add(1)));
+            let by = self.footing.kept_out_by();
+            let peer = turn.checked_rem(by.len()).and_then(|at| by.get(at)).copied();
+            if let Some(peer) = peer.and_then(|peer| ctx.roster.get(peer))
+                && self.probe_budget.take(now, 1)
+            {
+                let (peer, to) = (peer.hash(), peer.incarnation.address());
+                ctx.ping(now, peer, to, RequestKind::Lease);
+            }
+        }
+    }
+
+    /// Whether we lost quorum and are out for so few beats that it must be because we were deaf.
+    fn is_out_as_deaf(&self, ctx: &Context<'_>) -> bool {
+        let myself = ctx.roster.myself();
+        let near = |until: Heartbeat| until < myself.heartbeat.saturating_add(LONGEST_JUMP);
+        says_lost(myself) && self.footing.kept_out_until().is_some_and(near)
     }
 
     fn ask_the_deaf(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
@@ -135,18 +258,38 @@ impl Detection {
         }
         inquiry.heard = false;
         let pause = ctx.core.config.acceptable_pause;
-        inquiry.next = now + pause / OFTEN;
+        let silence = inquiry.since + (pause - pause / OF_THE_DEAF);
+        inquiry.next = if inquiry.in_a_row > 0 {
+            now + ctx.core.patience(Some(member)).max(pause / QUICKLY)
+        } else if now < silence {
+            (now + pause / OFTEN).min(silence)
+        } else {
+            now + pause / OFTEN
+        };
         // A question that the budget holds back stays unanswered without blame.
         if !self.probe_budget.take(now, 1) {
             return;
         }
         inquiry.questions = inquiry.questions.saturating_add(1);
-        let found = inquiry.questions > QUESTIONS && now.since(inquiry.since) >= pause - pause / OF_THE_DEAF;
+        let found = inquiry.questions > QUESTIONS && now >= silence && inquiry.in_a_row == 0;
         let to = member.incarnation.address();
         ctx.ping(now, subject, to, RequestKind::Lease);
         if found && !ctx.core.health.impaired(now) && now >= ctx.core.recovering_until {
             self.deaf.found.insert(subject);
             self.testify_of_link(now, ctx, subject, Evidence::Unfit, PENALTY);
+        }
+    }
+
+    /// One of our requests was answered. If we are out because we were deaf, so that we lost quorum, and have heard well
+    /// since we learned of it, we come back.
+    pub fn come_back(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        let until = self.footing.kept_out_until().filter(|_| self.is_out_as_deaf(ctx));
+        if let Some(until) = until
+            && self.footing.hearing().is_good(now, ctx.core.config.acceptable_pause)
+        {
+            ctx.core.beat_above(now, ctx.roster, until);
+            ctx.effect(Effect::News { subject: ctx.core.me, full: false });
+            self.review_own_membership(now, ctx);
         }
     }
 
@@ -163,6 +306,8 @@ impl Detection {
 const QUESTIONS: u32 = 5;
 /// Acceptable pause by the time between two questions: 250 ms with the shipped settings.
 const OFTEN: u32 = 8;
+/// Acceptable pause by the shortest time between two questions to a member that has begun to answer: 62 ms.
+const QUICKLY: u32 = 32;
 /// Answers in a row after which a member that was found deaf hears again. One that loses half of what it is sent gives so
 /// many once in 250 times, and stays out.
 const GOOD_AGAIN: u32 = 8;
@@ -170,5 +315,14 @@ const GOOD_AGAIN: u32 = 8;
 const OF_THE_DEAF: u32 = 4;
 /// Beats of good behaviour that are asked for. The others learn of the last testimony while they pass.
 const PENALTY: Heartbeat = 4;
+/// Beats over which a member that was deaf may jump: the penalty, and as much again for what the witnesses expect it to
+/// have counted already.
+const LONGEST_JUMP: Heartbeat = 2 * PENALTY;
+/// Acceptable pauses without quorum after which a member's link may count against it: it needs one to notice and up to
+/// two to hold quorum again where it finds a way.
+const LONG_LOST: u32 = 3;
+/// The same if it loses quorum for the third time in a minute: a member that has found another way loses it once.
+const OFTEN_LOST: u32 = 3;
+const REMEMBERED: u32 = 60;
 /// Members that are asked at a time.
 const MOST: usize = 256;

@@ -3,7 +3,7 @@
 //! Picture: two hands are missing on deck, and the mate calls the whole roll at once instead of waiting to meet each
 //! man in turn.
 //!
-//! Rule: when a member turns suspect while another one is, each member asks [`CALLS`] others, one after the other: the
+//! Rule: when a member turns suspect while another one is (among few members: when one does), each member asks [`CALLS`] others, one after the other: the
 //! next ones in its tournament schedule (`peers.rs`). As in a round, each member is asked by exactly one other at a
 //! time. If that one is silent too, the next call comes from another, and each new suspicion begins the calls anew. So
 //! members that fall silent together are found within some tenths of a second, however many they are, and a cut is seen
@@ -14,6 +14,7 @@
 
 use crate::Instant;
 use crate::detection::Detection;
+use crate::detection::probe::LOSSY;
 use crate::roster::member::Member;
 use crate::roster::peers;
 use crate::roster::standing::Status;
@@ -43,12 +44,20 @@ impl ExtraProbes {
 }
 
 impl Detection {
-    /// A member has become suspect: if it is not the only one, others are asked.
+    /// A member has become suspect: if it is not the only one, others are asked. Among few members one is enough, since
+    /// two that fall silent together may be each other's callers.
     pub fn begin_extra_probes(&mut self, now: Instant, ctx: &mut Context<'_>) {
-        if ctx.roster.census().suspect >= TOGETHER {
-            self.extra_probes.left = CALLS;
-            self.extra_probes.next = self.extra_probes.next.max(now);
+        let census = ctx.roster.census();
+        let together = if census.alive + census.suspect <= A_FEW { 1 } else { TOGETHER };
+        if census.suspect >= together {
+            self.call_the_roll(now);
         }
+    }
+
+    /// Others are asked. A member that returns is a reason too: the network has changed.
+    pub fn call_the_roll(&mut self, now: Instant) {
+        self.extra_probes.left = CALLS;
+        self.extra_probes.next = self.extra_probes.next.max(now);
     }
 
     /// Makes one call, when it is due.
@@ -78,11 +87,11 @@ impl Detection {
 
 /// From this many suspects on, they probably have a common cause.
 const TOGETHER: u32 = 2;
+/// Up to so many members, one suspect is reason enough.
+const A_FEW: u32 = 8;
 /// Calls after a suspicion. With a quarter of all members silent, one in four calls has a silent caller, so three calls
 /// leave one member in sixty unasked.
 const CALLS: u32 = 3;
 /// Most calls of one member per interval. With four, an unanswered call becomes a suspicion within a quarter of a
 /// second on a LAN (50 ms for the answer, as much for the helpers').
 const A_ROUND: u32 = 4;
-/// Share of unanswered contacts above which an unanswered call is worth less than φ 1.
-const LOSSY: f32 = 0.1;

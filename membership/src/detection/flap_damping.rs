@@ -37,7 +37,7 @@ use heartsay_detector::LinkRecord;
 use crate::Instant;
 use crate::detection::verdict::SuspectShare;
 use crate::detection::witnesses;
-use crate::detection::{Backing, Detection, deaf};
+use crate::detection::{Backing, Detection};
 use crate::effect::Effect;
 use crate::identity::Heartbeat;
 use crate::roster::member::Member;
@@ -238,6 +238,7 @@ impl Detection {
         }
         if before == Status::Down && after != Status::Left {
             self.note_return(now, ctx, subject, since);
+            self.call_the_roll(now);
         }
     }
 
@@ -337,8 +338,12 @@ impl Detection {
         let by_now = ctx.core.heartbeat_by(ctx.roster, member, now);
         let (to, silence) = (member.incarnation.address(), member.detector.silence(now));
         let present = member.is_present();
-        // A member with a majority in two-way contact is of use, whatever its links to some of its witnesses are like.
-        let is_of_use = self.backing == Backing::Proven && present && !deaf::says_lost(member)
+        // A member with a majority in two-way contact is of use, though its path to some of its witnesses is dead. It may
+        // lose the majority for a moment.
+        let is_of_use = self.backing == Backing::Proven
+            && present
+            && !record.link.wavers()
+            && !self.deaf.is_long_lost(now, subject, pause)
             || self.deaf.has_found(subject);
         if !self.is_witness(ctx, subject) {
             return;
@@ -398,7 +403,8 @@ impl Detection {
         // A testimony whose penalty has expired is made anew.
         let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
         let said = said.filter(|a| self.damping.stands(member, a));
-        if said.is_some_and(|a| a.basis >= by_now.saturating_add(penalty_beats / 2)) {
+        // Renewed at half of the penalty, or at each beat if it is so short: then all know of it before it has expired.
+        if said.is_some_and(|a| a.basis >= by_now.saturating_add(penalty_beats.div_ceil(2))) {
             if self.damping.record(subject).is_some_and(|r| now >= r.tell_at) && !member.marks().is_kept_out()
             {
                 self.tell_of_link(now, ctx, subject);
@@ -461,8 +467,11 @@ impl Detection {
                     now
                 }
             };
-            let noticed = now.since(since) >= notice;
-            if !noticed || self.doubtful_share() != SuspectShare::Few || now < ctx.core.recovering_until {
+            if now.since(since) < notice {
+                self.judge_by(since + notice, subject);
+                return None;
+            }
+            if self.doubtful_share() != SuspectShare::Few || now < ctx.core.recovering_until {
                 return None;
             }
         }

@@ -26,6 +26,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::Instant;
 use crate::detection::Detection;
+use crate::detection::deaf::Hearing;
 use crate::detection::flap_damping::{self, FARTHEST_TESTIMONY};
 use crate::effect::Effect;
 use crate::identity::{Generation, Heartbeat, HostId, Name};
@@ -33,7 +34,7 @@ use crate::io::Event;
 use crate::roster::Roster;
 use crate::roster::member::Member;
 use crate::roster::peers::is_other;
-use crate::roster::standing::Marks;
+use crate::roster::standing::{Marks, Status};
 use crate::transport::context::Context;
 
 /// Why the others do not count this node as a member, and since when it has known.
@@ -122,11 +123,11 @@ pub struct Footing {
     /// When our clock was last refused.
     clock: Option<Instant>,
     verdict: Option<Verdict>,
-    /// When we last heard that enough witnesses find us unfit. The verdict follows.
-    notice: Option<Instant>,
-    /// Requests without an answer since the last answer, and when that came.
-    in_vain: u32,
+    /// When we last heard that enough witnesses find us unfit, and up to which heartbeat. The verdict follows.
+    notice: Option<(Instant, Heartbeat)>,
+    /// When one of our requests was last answered, and how many are now.
     answered_at: Instant,
+    hearing: Hearing,
     /// For the last peers that compared views with us: whether theirs is the same.
     agreement: VecDeque<(u64, bool)>,
     /// As last reported.
@@ -158,8 +159,8 @@ impl Footing {
             clock: None,
             verdict: None,
             notice: None,
-            in_vain: 0,
             answered_at: now,
+            hearing: Hearing::new(now),
             // One more, because a new entry comes in before the oldest goes out.
             agreement: VecDeque::with_capacity(AGREEMENT + 1),
             told: None,
@@ -205,7 +206,23 @@ impl Footing {
     }
 
     pub fn answered(&mut self, now: Instant) {
-        (self.in_vain, self.answered_at) = (0, now);
+        self.answered_at = now;
+        self.hearing.answered(now);
+    }
+
+    /// Whether our requests are answered.
+    pub fn hearing(&self) -> &Hearing {
+        &self.hearing
+    }
+
+    /// The members that say so.
+    pub fn kept_out_by(&self) -> &[u64] {
+        self.verdict.as_ref().map_or(&[], |verdict| &verdict.by)
+    }
+
+    /// The heartbeat up to which our witnesses keep us out.
+    pub fn kept_out_until(&self) -> Option<Heartbeat> {
+        self.verdict.as_ref().filter(|verdict| verdict.kept_out).map(|verdict| verdict.until)
     }
 
     /// A new incarnation has no verdict against it.
@@ -214,7 +231,7 @@ impl Footing {
     }
 
     pub fn unanswered(&mut self) {
-        self.in_vain = self.in_vain.saturating_add(1);
+        self.hearing.unanswered();
     }
 }
 
@@ -291,6 +308,10 @@ impl Detection {
         let against = marks.accusations.iter().filter(|a| kept_out || a.of_silence());
         // One accuser may accuse by silence and by link.
         let by: BTreeSet<u64> = against.map(|a| a.by).collect();
+        if self.footing.verdict.as_ref().is_none_or(|known| known.until < until) {
+            self.footing.hearing.begin_anew();
+            self.deaf.listen(now);
+        }
         self.footing.verdict = Some(Verdict { until, kept_out, by: by.into_iter().collect() });
         self.review_own_membership(now, ctx);
     }
@@ -299,9 +320,12 @@ impl Detection {
     pub fn hear_notice(&mut self, now: Instant, ctx: &mut Context<'_>, marks: &Marks) {
         let heartbeat = ctx.roster.myself().heartbeat;
         let span = heartbeat..=heartbeat.saturating_add(FARTHEST_TESTIMONY);
-        let against = flap_damping::unfit_testimony(ctx, marks).filter(|a| span.contains(&a.basis)).count();
-        let enough = against >= flap_damping::accusers_to_keep_out(ctx, ctx.core.me);
-        if enough && self.footing.notice.replace(now).is_none() {
+        let mut bases: Vec<Heartbeat> = flap_damping::unfit_testimony(ctx, marks).map(|a| a.basis).collect();
+        bases.retain(|basis| span.contains(basis));
+        let enough = bases.len() >= flap_damping::accusers_to_keep_out(ctx, ctx.core.me);
+        if let Some(until) = bases.into_iter().max().filter(|_| enough)
+            && self.footing.notice.replace((now, until)).is_none()
+        {
             ctx.effect(Effect::JudgeQuorum);
         }
     }
@@ -313,7 +337,8 @@ impl Detection {
             self.footing.verdict = None;
         }
         // The members that gave it repeat it in their answers, until they give the verdict or take it back.
-        let lasts = |heard: &Instant| now.since(*heard) < ctx.core.config.acceptable_pause;
+        let pause = ctx.core.config.acceptable_pause;
+        let lasts = |(heard, until): &(Instant, Heartbeat)| now.since(*heard) < pause && heartbeat <= *until;
         self.footing.notice = self.footing.notice.filter(lasts);
         let over = |refused: &Refused| now.since(refused.last) >= STILL_REFUSED || self.footing.is_taken_in();
         if self.footing.refused.as_ref().is_some_and(over) {
@@ -353,12 +378,14 @@ impl Detection {
         }
     }
 
-    /// Whether no request is answered although a member is there that is not down.
+    /// Whether no request is answered although a member is there that is not down. A node that has yet to join takes no
+    /// comfort in having called the others down.
     fn is_unanswered(&self, now: Instant, ctx: &Context<'_>) -> bool {
         let me = ctx.core.me;
-        self.footing.in_vain >= IN_VAIN
+        let there = |m: &Member| is_other(m, me) || self.footing.joins && m.status == Status::Down;
+        self.footing.hearing.in_vain() >= IN_VAIN
             && now.since(self.footing.answered_at) >= ctx.core.config.acceptable_pause * UNANSWERED_FOR
-            && ctx.roster.iter().any(|m| is_other(m, me))
+            && ctx.roster.iter().any(there)
     }
 }
 

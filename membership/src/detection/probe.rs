@@ -77,10 +77,11 @@ impl Probe {
         self.case.refused = None;
     }
 
-    fn evidence(&self, now: Instant, acceptable_pause: Duration) -> Option<Evidence> {
+    /// `pause`: how long the silence has to last.
+    fn evidence(&self, now: Instant, pause: Duration) -> Option<Evidence> {
         if self.case.refused.is_some() {
             Some(Evidence::Refused)
-        } else if self.case.phi() >= TESTIFY && now.since(self.began) >= acceptable_pause {
+        } else if self.case.phi() >= TESTIFY && now.since(self.began) >= pause {
             Some(Evidence::Proven)
         } else if self.case.phi() >= ACCUSE {
             Some(Evidence::Silent)
@@ -94,6 +95,7 @@ impl Detection {
     /// A request was answered by the incarnation that was asked: measures the path, and ends what the silence began.
     pub fn on_answer(&mut self, now: Instant, ctx: &mut Context<'_>, request: &Request) {
         self.footing.answered(now);
+        self.come_back(now, ctx);
         let rtt = now.since(request.sent);
         let Some(subject) = request.subject else { return };
         self.deaf.answered(subject);
@@ -114,6 +116,7 @@ impl Detection {
             }
             if request.kind.is_first() {
                 self.note_outcome(subject, true);
+                ctx.core.note_call(false);
                 ctx.core.paths.answered();
                 ctx.core.health.probe_answered(now);
             }
@@ -218,9 +221,33 @@ impl Detection {
         }
         if let Some(probe) = self.probes.get_mut(&subject) {
             probe.case.unanswered(now, surprise);
+            if probe.case.direct.count == DEAD {
+                ctx.core.note_call(true);
+            }
             self.rescore(now, ctx, subject);
-        } else if first && !beyond_reach && now >= ctx.core.recovering_until {
+        } else if first && beyond_reach {
+            ctx.core.note_call(true);
+        } else if first && now >= ctx.core.recovering_until {
             self.begin_probe(now, ctx, subject, request.sent, None);
+            if let Some(probe) = self.probes.get_mut(&subject) {
+                probe.case.unanswered(now, surprise);
+            }
+        }
+    }
+
+    /// A member did not answer a question of quorum. Those come more often than the calls of a round, so that a cut is
+    /// seen in full at once. Where much is lost anyway, it says little, and would only cause work.
+    pub fn on_missing_proof(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64, request: &Request) {
+        let Some(member) = ctx.roster.get(subject) else { return };
+        if member.status == Status::Alive
+            && member.path.reachable != Some(false)
+            && ctx.core.paths.failure_rate() <= LOSSY
+            && now >= ctx.core.recovering_until
+            && !self.probes.contains_key(&subject)
+            && !self.is_doubted(subject)
+        {
+            self.begin_probe(now, ctx, subject, request.sent, None);
+            let surprise = ctx.core.paths.surprise();
             if let Some(probe) = self.probes.get_mut(&subject) {
                 probe.case.unanswered(now, surprise);
             }
@@ -331,7 +358,7 @@ impl Detection {
             self.probes.remove(&subject);
             return;
         };
-        let to = member.incarnation.address();
+        let (to, lasts) = (member.incarnation.address(), Self::pause_for(ctx, member, probe.began));
         // There is enough evidence: probe only now and then, to notice a return.
         let enough = probe.case.phi() >= TESTIFY || probe.raised == Some(Evidence::Proven);
         let pause = match enough {
@@ -351,10 +378,19 @@ impl Detection {
         if let Some(probe) = self.probes.get_mut(&subject) {
             probe.attempts += u32::from(ask);
             // The end of the pause is when silence becomes proof: step again at that time.
-            let proof = probe.began + ctx.core.config.acceptable_pause;
+            let proof = probe.began + lasts;
             probe.next = if now < proof { (now + pause).min(proof) } else { now + pause };
         }
         self.rescore(now, ctx, subject);
+    }
+
+    /// How long a silence has to last to be proof: the acceptable pause. Where the member itself has sent us something
+    /// since the silence began, one interval more, in which it makes a heartbeat that refutes it. It does not hear us,
+    /// then, and its last heartbeats may be ones that it could have had before.
+    fn pause_for(ctx: &Context<'_>, member: &Member, began: Instant) -> Duration {
+        let config = &ctx.core.config;
+        let was_there = member.path.last_direct() > began + ctx.core.patience(Some(member));
+        config.acceptable_pause + if was_there { config.interval } else { Duration::ZERO }
     }
 
     /// Accuses if the evidence amounts to more than the last accusation.
@@ -363,11 +399,12 @@ impl Detection {
             return;
         }
         let config = &ctx.core.config.detector;
-        let silence = ctx.roster.get(subject).map_or(0.0, |m| m.detector.phi(now, config));
+        let Some(member) = ctx.roster.get(subject) else { return };
+        let silence = member.detector.phi(now, config);
         let Some(probe) = self.probes.get_mut(&subject) else { return };
         probe.case.silent(silence);
         let probe = *probe;
-        let evidence = probe.evidence(now, ctx.core.config.acceptable_pause);
+        let evidence = probe.evidence(now, Self::pause_for(ctx, member, probe.began));
         if evidence > probe.raised {
             self.accuse(now, ctx, subject, evidence);
         } else if probe.raised.is_some() && now.since(probe.told) >= TELL_AGAIN {
@@ -378,6 +415,10 @@ impl Detection {
     }
 }
 
+/// Questions in a row without an answer after which the path seems dead.
+const DEAD: u32 = 3;
+/// Share of unanswered contacts above which an unanswered one is worth less than φ 1.
+pub const LOSSY: f32 = 0.1;
 /// φ that accuses: one in 100,000 such silences is innocent.
 pub const ACCUSE: f64 = 5.0;
 /// φ that testifies: 8, as the field's detectors use it.

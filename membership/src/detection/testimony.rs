@@ -25,8 +25,13 @@ impl Detection {
     /// The accusations against a member may suffice for a verdict, which is given at the next time-out. By then all
     /// waiting datagrams have been received, among them perhaps a refutation.
     pub fn judge_soon(&mut self, now: Instant, subject: u64) {
+        self.judge_by(now, subject);
+    }
+
+    /// The same, at the first time-out from `at` on.
+    pub fn judge_by(&mut self, at: Instant, subject: u64) {
         self.to_judge.insert(subject);
-        self.judge_at = self.judge_at.min(now);
+        self.judge_at = self.judge_at.min(at);
     }
 
     /// The members whose case is due for a verdict.

@@ -15,7 +15,7 @@ use crate::effect::Effect;
 use crate::identity::{Generation, Heartbeat};
 use crate::io::Event;
 use crate::roster::standing::{Accusation, Evidence, Marks, Status};
-use crate::roster::state::QUORUM_KEY;
+use crate::roster::state::{Capacity, QUORUM_KEY};
 use crate::testing::{Bench, Sent, address, claim, hash, incarnation, value};
 use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
@@ -620,4 +620,202 @@ fn many_silences_are_no_reason_for_doubt_with_a_majority_behind_us() {
     assert_eq!(watch.detection.doubtful_share(), SuspectShare::Most);
     watch.detection.backing = Backing::Proven;
     assert_eq!(watch.detection.doubtful_share(), SuspectShare::Few);
+}
+
+#[test]
+fn a_member_whose_second_question_comes_due_at_the_notice_is_found_in_time() {
+    let mut watch = lost_quorum();
+    ask_the_deaf(&mut watch, Duration::from_millis(1450));
+    assert!(!finds_unfit(&watch));
+    ask_the_deaf(&mut watch, STEP * 2);
+    assert!(finds_unfit(&watch), "1.5 s after the first question, whatever the time between two");
+}
+
+#[test]
+fn a_verdict_of_bad_links_comes_when_the_notice_is_over_and_not_with_the_next_round() {
+    let mut watch = lost_quorum();
+    watch.accused(Evidence::Unfit, &[(2, 60), (3, 60)]);
+    watch.call(|detection, now, ctx| detection.judge_link(now, ctx, hash(1)));
+    assert_eq!(watch.detection.judge_at, watch.bench.now + Duration::from_secs(2));
+    assert_eq!(watch.detection.take_to_judge(), [hash(1)]);
+}
+
+/// We lost quorum, and the others keep us out for so many beats more.
+fn kept_out(beats: Heartbeat) -> Watch {
+    let mut watch = Watch::new(4);
+    watch.bench.core.beat_once(watch.bench.now, &mut watch.bench.roster);
+    watch.bench.take_in(claim(incarnation(0), Some(value(QUORUM_KEY, b"lost"))));
+    let until = watch.bench.member(0).heartbeat + beats;
+    let unfit = |by| {
+        let (kind, began) = (Evidence::Unfit, watch.bench.now);
+        Accusation { by: hash(by), basis: until, kind, weak: false, began }
+    };
+    let marks = Marks { down: Some(until), accusations: vec![unfit(1), unfit(2)], ..Marks::default() };
+    watch.call(|detection, now, ctx| detection.hear_verdict(now, ctx, &marks));
+    watch
+}
+
+/// So many of our requests are answered, one each 100 ms. Returns by how much our heartbeat rises.
+fn are_answered(watch: &mut Watch, requests: usize) -> Heartbeat {
+    let before = watch.bench.member(0).heartbeat;
+    for _ in 0..requests {
+        watch.bench.pass(Duration::from_millis(100));
+        let sent = watch.bench.now;
+        let (subject, to, kind) = (Some(hash(1)), address(1), RequestKind::Lease);
+        let request = Request { subject, to, sent, deadline: sent, kind };
+        watch.call(|detection, now, ctx| detection.on_answer(now, ctx, &request));
+    }
+    watch.bench.member(0).heartbeat - before
+}
+
+#[test]
+fn a_member_that_was_deaf_and_hears_again_jumps_over_the_few_beats_that_it_is_out() {
+    let mut watch = kept_out(4);
+    assert_eq!(are_answered(&mut watch, 7), 0);
+    assert_eq!(are_answered(&mut watch, 1), 5, "the eighth answer in a row");
+    assert_eq!(watch.detection.outside(&watch.bench.roster), None);
+}
+
+#[test]
+fn an_answer_that_does_not_come_begins_the_row_anew() {
+    let mut watch = kept_out(4);
+    are_answered(&mut watch, 7);
+    watch.detection.footing.unanswered();
+    assert_eq!(are_answered(&mut watch, 7), 0);
+}
+
+#[test]
+fn a_member_that_is_out_for_longer_waits_until_its_heartbeat_is_there() {
+    let mut watch = kept_out(40);
+    assert_eq!(are_answered(&mut watch, 30), 0);
+}
+
+#[test]
+fn a_member_that_is_out_as_deaf_asks_those_that_put_it_out() {
+    let mut watch = kept_out(4);
+    let mut asked = BTreeSet::new();
+    for _ in 0..5 {
+        watch.call(|detection, now, ctx| detection.step_deaf(now, ctx));
+        asked.extend(watch.bench.sent().iter().map(|sent| sent.to));
+        watch.bench.pass(Duration::from_millis(125));
+    }
+    assert_eq!(asked, BTreeSet::from([1, 2].map(address)));
+}
+
+#[test]
+fn a_notice_is_over_when_our_heartbeat_is_beyond_it() {
+    let mut watch = Watch::new(4);
+    let until = watch.bench.member(0).heartbeat + 4;
+    let began = watch.bench.now;
+    let unfit = |by| Accusation { by: hash(by), basis: until, kind: Evidence::Unfit, weak: false, began };
+    let marks = Marks { accusations: vec![unfit(1), unfit(2)], ..Marks::default() };
+    watch.call(|detection, now, ctx| detection.hear_notice(now, ctx, &marks));
+    assert!(watch.detection.footing.is_on_notice());
+    look(&mut watch);
+    assert!(watch.detection.footing.is_on_notice());
+    watch.bench.roster.get_mut(hash(0)).unwrap().heartbeat = until + 1;
+    look(&mut watch);
+    assert!(!watch.detection.footing.is_on_notice());
+}
+
+#[test]
+fn a_member_without_quorum_for_a_moment_is_of_use_and_for_six_seconds_or_the_third_time_is_not() {
+    let mut watch = Watch::new(4);
+    watch.detection.backing = Backing::Proven;
+    let pause = Duration::from_secs(2);
+    const AMPLE: Capacity = Capacity { entry: 900, datagram: 1200 };
+    let say = |watch: &mut Watch, word: Option<&[u8]>| {
+        let change = (QUORUM_KEY.to_owned(), word.map(<[u8]>::to_vec));
+        watch.bench.roster.get_mut(hash(1)).unwrap().state.set(&[change], AMPLE).unwrap();
+        watch.call(|detection, now, ctx| detection.look_for_deaf(now, ctx));
+    };
+    let is_long_lost = |watch: &Watch| watch.detection.deaf.is_long_lost(watch.bench.now, hash(1), pause);
+    say(&mut watch, Some(b"lost"));
+    watch.bench.pass(Duration::from_millis(5900));
+    assert!(!is_long_lost(&watch));
+    say(&mut watch, Some(b"settling"));
+    watch.bench.pass(Duration::from_millis(100));
+    assert!(is_long_lost(&watch), "it does not hold it again yet");
+    for _ in 0..2 {
+        say(&mut watch, None);
+        assert!(!is_long_lost(&watch));
+        say(&mut watch, Some(b"lost"));
+    }
+    assert!(is_long_lost(&watch), "the third time");
+    say(&mut watch, None);
+    watch.bench.pass(SLOT * 60);
+    say(&mut watch, None);
+    say(&mut watch, Some(b"lost"));
+    assert!(!is_long_lost(&watch), "forgotten");
+}
+
+/// A question of quorum to `n1` stays unanswered.
+fn proof_in_vain(watch: &mut Watch) {
+    let (subject, to, kind) = (Some(hash(1)), address(1), RequestKind::Wave);
+    let request = Request { subject, to, sent: watch.bench.now, deadline: watch.bench.now, kind };
+    watch.bench.pass(STEP);
+    watch.call(|detection, now, ctx| detection.on_missing_proof(now, ctx, hash(1), &request));
+}
+
+#[test]
+fn a_question_of_quorum_without_an_answer_begins_a_probe() {
+    let mut watch = Watch::new(8);
+    let sent = watch.bench.now;
+    proof_in_vain(&mut watch);
+    assert_eq!(watch.detection.probes[&hash(1)].began, sent);
+    assert_eq!(watch.bench.sent().iter().filter(|sent| sent.to == address(1)).count(), 1);
+}
+
+#[test]
+fn where_much_is_lost_a_missing_proof_begins_none() {
+    let mut watch = Watch::new(8);
+    (0..20).for_each(|_| watch.bench.core.paths.unanswered());
+    proof_in_vain(&mut watch);
+    assert!(watch.detection.probes.is_empty());
+}
+
+#[test]
+fn a_member_that_still_sends_to_us_has_one_interval_more_to_refute() {
+    let proven_after = |speaks: bool| {
+        let mut watch = Watch::new(8);
+        watch.exchange_in_vain(1);
+        let began = watch.detection.probes[&hash(1)].began;
+        watch.bench.pass(Duration::from_millis(200));
+        if speaks {
+            watch.bench.roster.get_mut(hash(1)).unwrap().path.heard(watch.bench.now);
+        }
+        while watch.detection.probes[&hash(1)].raised != Some(Evidence::Proven) {
+            watch.probe_in_vain(STEP);
+        }
+        watch.bench.now.since(began).as_millis() / 100
+    };
+    assert_eq!((proven_after(false), proven_after(true)), (20, 30));
+}
+
+#[test]
+fn among_few_members_one_suspect_calls_the_roll_and_among_many_the_second_does() {
+    let asked = |members: usize, suspects: usize| {
+        let mut watch = Watch::new(members);
+        for i in 1..=suspects {
+            let now = watch.bench.now;
+            watch.bench.roster.set_status(now, hash(i), Status::Suspect);
+            watch.call(|detection, now, ctx| detection.begin_extra_probes(now, ctx));
+        }
+        for _ in 0..20 {
+            watch.call(|detection, now, ctx| detection.step_extra_probes(now, ctx));
+            watch.bench.pass(STEP);
+        }
+        watch.bench.sent().len()
+    };
+    assert_eq!((asked(8, 1), asked(9, 1), asked(9, 2)), (3, 0, 3));
+}
+
+#[test]
+fn a_member_that_returns_calls_the_roll() {
+    let mut watch = Watch::new(30);
+    watch.call(|detection, now, ctx| {
+        detection.on_status(now, ctx, hash(1), (Status::Down, Instant::EPOCH), Status::Alive);
+        detection.step_extra_probes(now, ctx);
+    });
+    assert_eq!(watch.bench.sent().len(), 1);
 }

@@ -111,22 +111,20 @@ impl Node {
                 gossip.clone_unanswered(now, &mut ctx);
             }
             // The lease asks the electors again by itself.
+            (RequestKind::Lease | RequestKind::Wave, Some(subject)) => {
+                detection.on_missing_proof(now, &mut ctx, subject, request);
+            }
             (
                 RequestKind::Exchange
                 | RequestKind::ExtraProbe
                 | RequestKind::Probe
                 | RequestKind::LinkProbe
+                | RequestKind::Lease
+                | RequestKind::Wave
                 | RequestKind::OnBehalf { .. },
                 None,
             )
-            | (
-                RequestKind::Leave
-                | RequestKind::Dial
-                | RequestKind::Lease
-                | RequestKind::Wave
-                | RequestKind::PathProbe { long: false },
-                _,
-            ) => {}
+            | (RequestKind::Leave | RequestKind::Dial | RequestKind::PathProbe { long: false }, _) => {}
         }
         self.settle(now);
     }

@@ -13,7 +13,7 @@ use crate::io::{Event, MemberEventKind};
 use crate::node::Node;
 use crate::quorum::otherwise::Stated;
 use crate::quorum::{Context, Effect, Question, Quorum, QuorumService, QuorumStatus};
-use crate::roster::state::{QUORUM_KEY, QUORUM_LOST};
+use crate::roster::state::{QUORUM_KEY, QUORUM_LOST, QUORUM_SETTLING};
 use crate::transport::requests::RequestKind;
 use crate::transport::sending::PingExtras;
 
@@ -131,16 +131,32 @@ impl Node {
                 }
             }
             Effect::Changed(status) => {
-                let value = (status.quorum == Quorum::Lost).then(|| QUORUM_LOST.to_vec());
+                let lost = status.quorum == Quorum::Lost;
                 self.emit(Event::Quorum(status));
-                // If the record has no room for one more key, it stays as it is: the operator's keys come first.
-                let _ = self.set_state(now, &[(QUORUM_KEY.to_owned(), value)]);
+                self.say_in_record(now, lost.then_some(QUORUM_LOST));
+            }
+            Effect::Proven(proven) => {
+                self.say_in_record(now, Some(if proven { QUORUM_SETTLING } else { QUORUM_LOST }));
             }
             Effect::Fenced(subject) => {
                 let reason = "a majority has acknowledged nothing of it for longer than its lease";
                 self.report_verdict(subject, MemberEventKind::Fenced, &[], reason);
             }
         }
+    }
+
+    /// A node that lost quorum a moment ago says so again, once per round: it may be deaf, so that it cannot know whether
+    /// the news has arrived, and the others need it soon.
+    pub(crate) fn repeat_lost_quorum(&mut self, now: Instant) {
+        let (quorum, since) = self.quorum.since(now);
+        if quorum == Quorum::Lost && now.since(since) < self.core.config.acceptable_pause * 2 {
+            self.gossip.broadcast.news(now, self.core.me, true);
+        }
+    }
+
+    /// If the record has no room for one more key, it stays as it is: the operator's keys come first.
+    fn say_in_record(&mut self, now: Instant, quorum: Option<&[u8]>) {
+        let _ = self.set_state(now, &[(QUORUM_KEY.to_owned(), quorum.map(<[u8]>::to_vec))]);
     }
 
     /// Asks a member whether it hears us. In a wave our vote and proof go with the question.

@@ -121,6 +121,7 @@ impl Node {
         if self.roster.is_leaving() {
             return;
         }
+        self.repeat_lost_quorum(now);
         self.look_at_silence(now);
         self.review_links(now);
         self.in_detection(now, Detection::review_own_membership);

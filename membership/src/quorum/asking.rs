@@ -4,6 +4,7 @@
 //! ([`super::waves`]), and a member asks only if none has come for a while.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use heartsay_proto::gossip;
 
@@ -26,7 +27,9 @@ impl QuorumService {
         let next = if ctx.core.config.fence {
             self.ask_all(ctx)
         } else if self.asks_directly(ctx) {
-            self.ask_a_majority(ctx)
+            // Where some links are cut, others may be in contact with a majority when we are not.
+            let next = self.ask_a_majority(ctx);
+            if self.voting.lease.proof().is_some() { next.min(self.ask_a_lender(ctx)) } else { next }
         } else {
             self.step_waves(ctx).min(self.ask_a_lender(ctx))
         };
@@ -101,31 +104,56 @@ impl QuorumService {
         next
     }
 
-    /// Asks one member for its proof, if ours has aged.
+    /// Asks others for their proof, if ours has aged: one after the other, and more and more at a time as long as no
+    /// answer makes it younger. Where only some links are cut, one member may be all that still joins us to a majority.
     fn ask_a_lender(&mut self, ctx: &Context<'_>) -> Instant {
         let length = ctx.core.config.lease();
         let as_of = self.voting.lease.proof().map(|proof| proof.as_of);
         let long_lost = ctx.now.since(as_of.unwrap_or(self.voting.since)) > length * 2;
         // Each question goes to another member, so there is no need to wait until the last one is lost for certain.
-        let soon = self.pause(ctx, self.voting.asked).min(length / 14);
+        let soon = self.pause(ctx, self.voting.search.asked).min(length / 14);
         let pause = if long_lost { ctx.core.config.interval / 2 } else { soon };
         let aged = as_of.map_or(ctx.now, |as_of| as_of + length * 37 / 50);
-        let due = aged.max(self.voting.asked_at + pause);
+        let due = aged.max(self.voting.search.at + pause);
         if due > ctx.now {
             return due;
         }
-        let lenders = self.lenders(ctx);
-        let turn = self.voting.turn.checked_rem(lenders.len()).unwrap_or(0);
-        self.voting.turn = self.voting.turn.wrapping_add(1);
-        self.voting.asked = lenders.get(turn).copied();
-        self.voting.asked_at = ctx.now;
-        if let Some(lender) = self.voting.asked {
-            self.ask(ctx, lender);
+        let search = &mut self.voting.search;
+        if search.aged != as_of {
+            (search.aged, search.steps, search.asked_so_far) = (as_of, 0, 0);
+            search.turn = search.turn.wrapping_add(1);
+        }
+        let wide = search.steps >= ONE_BY_ONE;
+        // Once quorum is lost, there is time.
+        let wider = if long_lost { 0 } else { (search.steps + 1).saturating_sub(ONE_BY_ONE) };
+        let count = 2_usize.saturating_pow(wider).min(MOST_AT_ONCE);
+        (search.steps, search.at) = (search.steps.saturating_add(1), ctx.now);
+        let mut lenders = self.lenders(ctx);
+        if wide {
+            self.add_all_others(ctx, &mut lenders);
+        }
+        for _ in 0..count.min(lenders.len()) {
+            let search = &mut self.voting.search;
+            search.asked =
+                search.asked_so_far.checked_rem(lenders.len()).and_then(|at| lenders.get(at)).copied();
+            search.asked_so_far = search.asked_so_far.wrapping_add(1);
+            if let Some(lender) = search.asked {
+                self.ask(ctx, lender);
+            }
         }
         ctx.now + soon
     }
 
-    /// The members to ask for a proof: the relays at work, the members that ping us in waves, the other relays.
+    /// Whoever else may have a proof, the next ones in the roster first, so that not all members ask the same ones.
+    fn add_all_others(&self, ctx: &Context<'_>, lenders: &mut Vec<u64>) {
+        let (n, mine) = (ctx.roster.len(), ctx.roster.rank(ctx.core.me).unwrap_or(0));
+        let known: BTreeSet<u64> = lenders.iter().copied().collect();
+        let others = (1..n).filter_map(|i| ctx.roster.at((mine + i) % n)).map(Member::hash);
+        lenders.extend(others.filter(|other| !known.contains(other) && self.is_to_be_asked(ctx, *other)));
+    }
+
+    /// The members to ask for a proof: the one that lent us the last, then by turns the relays at work, the members that
+    /// ping us in waves, and the other relays.
     fn lenders(&self, ctx: &Context<'_>) -> Vec<u64> {
         let (first, others) = self.voting.waves.relays.split_at(AT_WORK.min(self.voting.waves.relays.len()));
         let mut lenders: Vec<u64> = Vec::new();
@@ -133,6 +161,12 @@ impl QuorumService {
             if !lenders.contains(&lender) && self.is_to_be_asked(ctx, lender) {
                 lenders.push(lender);
             }
+        }
+        let turn = self.voting.search.turn.checked_rem(lenders.len()).unwrap_or(0);
+        lenders.rotate_left(turn);
+        if let Some(last) = self.voting.search.lender.filter(|last| self.is_to_be_asked(ctx, *last)) {
+            lenders.retain(|lender| *lender != last);
+            lenders.insert(0, last);
         }
         lenders
     }
@@ -316,11 +350,16 @@ impl QuorumService {
             .chain(self.voting.ballot.waiting.iter().copied())
             .filter_map(|hash| ctx.roster.get(hash))
             .filter(|m| m.is_present())
-            .map(|m| (m.status != Status::Alive, fingerprint::of_pair(DRAW, m.hash()), m.hash()))
+            .map(|m| (is_beyond_reach(m), fingerprint::of_pair(DRAW, m.hash()), m.hash()))
             .collect();
         drawn.sort_unstable();
         drawn.into_iter().take(RELAYS).map(|(_, _, hash)| hash).collect()
     }
+}
+
+/// Whether asking it for its proof is of little use. The path to ourselves counts as good.
+fn is_beyond_reach(member: &Member) -> bool {
+    member.status != Status::Alive || member.path.reachable == Some(false)
 }
 
 /// Time between two waves of one relay: two relays in turn renew a proof four times before it runs out.
@@ -332,6 +371,8 @@ fn period(ctx: &Context<'_>) -> Duration {
 const DIRECT: u32 = 5;
 /// Salt of the draw.
 const DRAW: u64 = 0x636f_6c6c_6563_7473;
+/// Members that are asked one by one before the search widens: the relays at work, and the one that lent us the last.
+const ONE_BY_ONE: u32 = 3;
 /// Requests that leave in one instant.
 const MOST_AT_ONCE: usize = 16;
 /// Between two rounds of requests.

@@ -150,6 +150,8 @@ pub enum Effect {
     Tell { relay: u64, tally: gossip::Tally },
     /// Quorum has changed: report it to programs, and say in our own record whether it is lost.
     Changed(QuorumStatus),
+    /// Quorum is lost, and a majority is in two-way contact again, or no more: say so in our own record.
+    Proven(bool),
     /// The lease of this member has certainly run out.
     Fenced(u64),
 }

@@ -31,10 +31,7 @@ pub struct Voting {
     /// For an electorate by zones: the votes of each, for people.
     pub sight: ZoneSight,
     pub waves: Waves,
-    /// The member that we asked last for its proof, when, and whose turn is next.
-    pub asked: Option<u64>,
-    pub asked_at: Instant,
-    pub turn: usize,
+    pub search: Search,
     /// When the next question is due.
     pub renew_at: Instant,
     /// Since when this electorate is stated.
@@ -47,6 +44,22 @@ pub struct Voting {
     mismatched: u32,
     /// Members that were configured with another electorate than ours.
     pub otherwise: Otherwise,
+}
+
+/// The search for a member that lends us its proof.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// The proof that has aged, how often we have asked since, and how many members in all.
+    pub aged: Option<Instant>,
+    pub steps: u32,
+    pub asked_so_far: usize,
+    /// The member that we asked last, and when.
+    pub asked: Option<u64>,
+    pub at: Instant,
+    /// Where the next search begins.
+    pub turn: usize,
+    /// The member whose answer last made our proof younger.
+    pub lender: Option<u64>,
 }
 
 impl Voting {
@@ -68,9 +81,7 @@ impl Voting {
             places: Places::default(),
             sight: ZoneSight::default(),
             waves: Waves::new(now),
-            asked: None,
-            asked_at: Instant::EPOCH,
-            turn: 0,
+            search: Search::default(),
             renew_at: now,
             since: now,
             lease: Lease::default(),
@@ -145,9 +156,14 @@ impl QuorumService {
         let counts = voting.ballot.fault.is_none() && !ctx.told_out;
         let proof = voting.lease.proof().filter(|_| counts);
         let until = proof.map(|proof| proof.as_of + length);
-        if voting.majority.observe(ctx.now, until, settle) {
+        let was_proven = voting.majority.until().is_some();
+        let changed = voting.majority.observe(ctx.now, until, settle);
+        let proven = voting.majority.until().is_some();
+        if changed {
             voting.mismatched = 0;
             self.effects.push(Effect::Changed(self.status(ctx)));
+        } else if voting.majority.quorum() == Quorum::Lost && proven != was_proven {
+            self.effects.push(Effect::Proven(proven));
         }
     }
 
@@ -176,7 +192,11 @@ impl QuorumService {
         }
         self.voting.sight.hear(ctx.now, ctx.core.config.lease(), &said.zones);
         if let Some(age_ms) = said.age_ms.checked_sub(1).filter(|_| ctx.lends()) {
+            let before = self.voting.lease.proof();
             self.voting.lease.borrow(sent, Duration::from_millis(age_ms.into()), said.present);
+            if self.voting.lease.proof() > before {
+                self.voting.search.lender = Some(sender);
+            }
         }
         self.hear_silences(ctx, sender, sent, packet.body.as_ref());
         // A node that asks hundreds counts when it asks, not at each answer.
@@ -226,6 +246,12 @@ impl QuorumService {
     pub fn until(&self, now: Instant) -> (Quorum, Option<Instant>) {
         let majority = self.voting.majority.at(now);
         (majority.quorum(), majority.until())
+    }
+
+    /// Whether our side has the majority, and since when that is so.
+    pub fn since(&self, now: Instant) -> (Quorum, Instant) {
+        let majority = self.voting.majority.at(now);
+        (majority.quorum(), majority.since())
     }
 
     /// Whether our side has the majority. Exact at this moment: a proof that has run out since the last call no longer

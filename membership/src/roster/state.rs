@@ -616,10 +616,12 @@ pub const ENTRY_OVERHEAD: usize = 22;
 /// Bytes of the largest number on a board.
 const LONGEST_NUMBER: usize = 10;
 
-/// Key that the protocol keeps in a member's record: its value is "lost" while the member has lost quorum.
+/// Key that the protocol keeps in the record of a member that has lost quorum, until it holds it again.
 pub const QUORUM_KEY: &str = "quorum";
-/// Its value in the record of a member that has lost quorum. Other members do not have the key.
+/// Its value while no majority is in two-way contact.
 pub const QUORUM_LOST: &[u8] = b"lost";
+/// Its value when a majority is in two-way contact again. Quorum is held when that has lasted.
+pub const QUORUM_SETTLING: &[u8] = b"settling";
 
 #[cfg(test)]
 mod tests {

@@ -145,6 +145,44 @@ fn it_is_lost_when_the_proof_runs_out_and_says_so_in_the_record() {
 }
 
 #[test]
+fn with_a_majority_in_contact_again_the_record_says_that_it_settles() {
+    let mut world = World::new(3, 3);
+    world.settle();
+    world.bench.pass(world.bench.core.config.lease());
+    world.call(QuorumService::judge);
+    let told: Vec<bool> = (world.settle().iter())
+        .filter_map(|effect| if let Effect::Proven(proven) = effect { Some(*proven) } else { None })
+        .collect();
+    assert_eq!(told, [true], "once, and not when it is held");
+}
+
+#[test]
+fn a_search_for_a_lender_widens_and_begins_with_the_last_one() {
+    let mut world = World::new(40, 40);
+    let mark = world.mark();
+    // One lends us a proof of now.
+    let lend = |world: &mut World, i: usize| {
+        let lease = gossip::Lease { electorate: mark, age_ms: 1, present: 30, ..gossip::Lease::default() };
+        let packet = gossip::Packet { lease: Some(lease), ..gossip::Packet::default() };
+        let (sent, kind) = (world.bench.now, RequestKind::Lease);
+        let request = Request { subject: Some(hash(i)), to: address(i), sent, deadline: sent, kind };
+        world.call(|service, context| service.hear_answer(context, hash(i), &request, &packet));
+    };
+    lend(&mut world, 33);
+    world.bench.pass(Duration::from_millis(1040));
+    let (mut counts, mut asked) = (Vec::new(), Vec::new());
+    while asked.iter().collect::<std::collections::BTreeSet<_>>().len() < 39 {
+        let now = world.ask();
+        counts.push(now.len());
+        asked.extend(now);
+        world.bench.pass(Duration::from_millis(100));
+        assert!(counts.len() < 9, "{counts:?}");
+    }
+    assert_eq!(asked.first(), Some(&hash(33)));
+    assert_eq!(counts, [1, 1, 1, 2, 4, 8, 16, 16]);
+}
+
+#[test]
 fn a_node_that_is_told_it_does_not_count_holds_nothing_whatever_its_answers_prove() {
     let mut world = World::new(3, 3);
     world.settle();
