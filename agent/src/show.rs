@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use heartsay_membership::{
-    AccuserView, CaseView, Instant, MemberView, OutsideReason, PieceKind, QuorumStatus, Status,
+    AccuserView, CaseView, Direction, Instant, LinkEvent, MemberView, OutsideReason, PathState, PieceKind,
+    QuorumStatus, Status,
 };
 
 use crate::daemon::driver::ServiceWatchdog;
-use crate::types::{Accusation, Beat, Case, Evidence, Member, Outside, Piece, Quorum, ZoneVotes};
+use crate::types::{
+    Accusation, Beat, Case, Evidence, Member, Outside, PathRow, Piece, Quorum, Through, ZoneVotes,
+};
 use heartsay_tokio::clock::Clock;
 
 /// One member, without evidence.
@@ -65,6 +68,44 @@ pub(crate) fn member_with_evidence(clock: &Clock, view: &MemberView, phi_thresho
         case: view.case.as_ref().map(|case| shown(clock, case)),
     };
     Member { evidence: Some(evidence), ..member(clock, view) }
+}
+
+/// The direct path to a member, as it is at `now`.
+#[must_use]
+pub(crate) fn path(clock: &Clock, now: Instant, view: &MemberView) -> PathRow {
+    let ms_ago = |at: Instant| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX);
+    let through = view.path.through.iter();
+    PathRow {
+        name: view.name.to_string(),
+        id: view.host_id.to_string(),
+        address: view.address.to_string(),
+        state: view.path.state.to_string(),
+        since: view.path.since.map(|at| clock.stamp(at)),
+        direction: view.path.direction.map(|direction| direction.to_string()),
+        unanswered: view.path.unanswered,
+        last_direct_ms_ago: view.last_direct.map(ms_ago),
+        rtt_ms: view.rtt.map(|rtt| finite(seconds(rtt) * 1e3)),
+        through: through.map(|(name, at)| Through { name: name.to_string(), ms_ago: ms_ago(*at) }).collect(),
+    }
+}
+
+/// What a change of a direct path means, in one sentence.
+#[must_use]
+pub(crate) fn link_reason(link: &LinkEvent) -> String {
+    match (link.state, link.direction) {
+        (PathState::Down, Some(direction)) => {
+            let fails = match direction {
+                Direction::Out => "what this agent sends does not arrive there, and what it sends arrives here",
+                Direction::In => "what it sends does not arrive here",
+                Direction::Both => "nothing arrives in either direction",
+                Direction::Unknown => "which direction fails is not known yet",
+            };
+            format!("it does not answer this agent directly, though it lives: {fails}")
+        }
+        (PathState::Down | PathState::Up | PathState::Unknown, _) => {
+            "it answers this agent directly again".to_owned()
+        }
+    }
 }
 
 /// Quorum as it is at `now`, for an answer that is read at once.

@@ -275,11 +275,60 @@ pub struct ZoneVotes {
     pub expected: u32,
 }
 
+/// `GET /v1/paths`: how this agent reaches the others itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Paths {
+    /// Name of the answering agent.
+    #[serde(rename = "self")]
+    pub me: String,
+    /// RFC 3339: as of when.
+    pub at: String,
+    /// One for each other member that is alive or suspect: those that are down first, then by name.
+    pub paths: Vec<PathRow>,
+}
+
+/// The direct path to one member.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PathRow {
+    pub name: String,
+    /// Host id of the member.
+    pub id: String,
+    /// `IP:PORT` for gossip.
+    pub address: String,
+    /// `up`, `down` (it lives, as others know, and does not answer this agent) or `unknown` (nothing has passed yet).
+    pub state: String,
+    /// RFC 3339. Down: since when it answers nothing. Up: since when again, if it was down in the last ten minutes.
+    #[serde(default)]
+    pub since: Option<String>,
+    /// While down, what fails: `out` (what this agent sends), `in` (what the member sends), `both`, or `unknown`.
+    #[serde(default)]
+    pub direction: Option<String>,
+    /// Questions in a row that the member has not answered.
+    #[serde(default)]
+    pub unanswered: u32,
+    /// Since anything last came straight from it.
+    #[serde(default)]
+    pub last_direct_ms_ago: Option<u64>,
+    /// Smoothed round trip of direct contact.
+    #[serde(default)]
+    pub rtt_ms: Option<f64>,
+    /// Members that reached it when this agent last asked them to, the latest first. They are asked while there is a doubt.
+    #[serde(default)]
+    pub through: Vec<Through>,
+}
+
+/// A member that reached another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Through {
+    pub name: String,
+    pub ms_ago: u64,
+}
+
 /// A line of `GET /v1/watch`. In a `snapshot`, `name` and `generation` are the
 /// answering agent's own: the index counts inside that generation. `type` is one of `snapshot`, `member-join`,
 /// `member-suspect`, `member-alive`, `member-down`, `member-left`,
 /// `member-restart`, `member-update`, `member-forgotten`, `member-fenced`,
-/// `quorum`, `self`, `lagged`, `idle`.
+/// `link`, `quorum`, `self`, `lagged`, `idle`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct WatchLine {
     #[serde(rename = "type")]
@@ -314,6 +363,15 @@ pub struct WatchLine {
     /// Accusers or deciders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Vec<String>>,
+    /// With `link`: the direct path to the member is `down`, or `up` again. It is not the member's status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// With `link`, `down`: what fails, as in [`PathRow`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<String>,
+    /// With `link`, `down`: members that reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -324,7 +382,7 @@ pub struct WatchLine {
 }
 
 /// The types of [`WatchLine`], in the order of the table in the documentation.
-pub const LINE_TYPES: [&str; 14] = [
+pub const LINE_TYPES: [&str; 15] = [
     "snapshot",
     "member-join",
     "member-suspect",
@@ -335,6 +393,7 @@ pub const LINE_TYPES: [&str; 14] = [
     "member-restart",
     "member-update",
     "member-forgotten",
+    "link",
     "quorum",
     "self",
     "lagged",

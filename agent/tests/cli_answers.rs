@@ -91,6 +91,62 @@ fn of_many_accusers_three_are_named() {
     assert!(text.contains("accused by n1, n2, n4 and 2 more"), "{text}");
 }
 
+#[test]
+fn paths_are_listed_with_problems_first_and_one_is_told_in_words() {
+    let fake = Fake::start();
+    let output = fake.heartsay(&["paths"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = stdout(&output);
+    let names: Vec<&str> = text.lines().filter_map(|l| l.split_whitespace().next()).collect();
+    assert_eq!(names, ["NAME", "n3", "n2", "n5", "n10"], "{text}");
+    assert!(text.contains("what we send does not arrive there; reached through n2, n4"), "{text}");
+    assert!(text.contains("2 questions unanswered"), "{text}");
+    assert!(text.lines().any(|l| l.starts_with("n5") && l.contains("never")), "{text}");
+    assert_eq!(stderr(&output).trim(), "heartsay: 4 direct paths from n1, 1 down");
+    let rows = stdout(&fake.heartsay(&["paths", "-o", "jsonl"]));
+    assert_eq!(rows.lines().count(), 4, "{rows}");
+
+    let output = fake.heartsay(&["paths", "n3"]);
+    assert_eq!(code(&output), 4);
+    let text = stdout(&output);
+    for part in [
+        "n3 does not answer n1 directly since",
+        "9 questions in a row are unanswered",
+        "It lives: n2 and n4 reach it, last 0.4s ago.",
+        "n1 still hears it, so what n1 sends does not arrive there",
+        "No member is called down for that.",
+    ] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+    let row: Value = serde_json::from_str(&stdout(&fake.heartsay(&["paths", "n3", "-o", "json"]))).unwrap();
+    assert_eq!((&row["name"], &row["direction"]), (&json!("n3"), &json!("out")));
+    let output = fake.heartsay(&["paths", "n10"]);
+    assert_eq!(code(&output), 0);
+    assert!(stdout(&output).contains("n10 answers n1 directly, round trip 0.4 ms."), "{}", stdout(&output));
+    assert_eq!(code(&fake.heartsay(&["paths", "n5"])), 4, "nothing has passed yet");
+    let output = fake.heartsay(&["paths", "n4"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("n4 is down: paths are told of members that are alive"), "{}", stderr(&output));
+    let output = fake.heartsay(&["paths", "n33"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("no member is called n33"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_change_of_a_path_is_one_line_for_people() {
+    let fake = Fake::start();
+    let mut line = event(12, "link", "n3", "");
+    ["status", "by"].map(|key| line.as_object_mut().unwrap().remove(key));
+    line["state"] = json!("down");
+    line["direction"] = json!("both");
+    line["through"] = json!(["n2", "n4"]);
+    line["reason"] = json!("nothing arrives");
+    fake.say(&line);
+    fake.hang_up();
+    let text = stdout(&fake.heartsay(&["watch", "--no-reconnect"]));
+    assert!(text.contains("direct path to n3 down, reached through n2, n4 (nothing arrives)"), "{text}");
+}
+
 // What others said.
 
 /// Every verb, with all that a peer or a user may have said full of what a terminal would obey.
@@ -109,6 +165,9 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
         ("status", &[]),
         ("why", &["n3"]),
         ("why", &[dirt]),
+        ("paths", &[]),
+        ("paths", &["n3"]),
+        ("paths", &[dirt]),
         ("phi", &[]),
         ("watch", &["--no-reconnect"]),
         ("wait", &["--for", "alive>=99 && n99=down", "--timeout", "200ms"]),
@@ -919,6 +978,24 @@ fn wait_waits_for_the_agent_too() {
 // The made-up agent.
 
 /// An agent that exists on the socket only.
+/// How the agent reaches the others.
+fn paths() -> Value {
+    let row = |name: &str, state: &str, since: Option<&str>, direction: Option<&str>, unanswered: u32, through: &[&str]| {
+        let through: Vec<Value> = through.iter().map(|name| json!({ "name": name, "ms_ago": 400 })).collect();
+        json!({
+            "name": name, "id": "76c6806e", "address": "10.0.0.9:4327", "state": state, "since": since,
+            "direction": direction, "unanswered": unanswered, "last_direct_ms_ago": 12_300, "rtt_ms": 0.41,
+            "through": through
+        })
+    };
+    json!({ "self": "n1", "at": TIME, "paths": [
+        row("n10", "up", None, None, 0, &[]),
+        row("n2", "up", Some(TIME), None, 2, &[]),
+        row("n3", "down", Some(TIME), Some("out"), 9, &["n2", "n4"]),
+        { "name": "n5", "id": "", "address": "10.0.0.5:4327", "state": "unknown" },
+    ]})
+}
+
 struct Fake {
     dir: TempDir,
     socket: PathBuf,
@@ -975,6 +1052,7 @@ impl Fake {
                     Json(s.said(me))
                 }),
             )
+            .route("/v1/paths", get(async |State(s): State<Arc<FakeState>>| Json(s.said(paths()))))
             .route("/v1/quorum", get(async |State(s): State<Arc<FakeState>>| Json(s.said(s.quorum()))))
             .route(
                 "/v1/version",

@@ -96,6 +96,46 @@ fn a_member_that_is_cut_off_is_fenced_when_its_own_lease_is_over() {
 }
 
 #[test]
+fn a_pair_that_is_cut_stays_in_the_cluster_and_both_tell_the_path() {
+    let Some(network) = Network::of(3, "paths") else { return };
+    network.wait("all three hold quorum", |network| (1..=3).all(|i| network.quorum(i) == "held"));
+    // The bridge learns who is where, so that a rule for two ports meets what these two send.
+    network.script(&["part", "1", "2"]).expect("part");
+    let down = |network: &Network, i: usize| network.path(i, 3 - i)["state"] == "down";
+    network.wait("both ends say that their path is down", |network| down(network, 1) && down(network, 2));
+    network.wait("and that nothing passes either way", |network| {
+        (1..=2).all(|i| network.path(i, 3 - i)["direction"] == "both")
+    });
+    for i in 1..=2 {
+        let path = network.path(i, 3 - i);
+        assert_eq!(path["through"][0]["name"], "m3", "{path}");
+        assert!(network.conditions(i).contains("1 direct path is down"), "{}", network.conditions(i));
+        assert_eq!(network.path(i, 3)["state"], "up");
+        assert_eq!(network.path(3, i)["state"], "up", "the third reaches both");
+        assert_eq!(network.get(i, "/v1/stats")["paths_down"], 1);
+    }
+    thread::sleep(Duration::from_secs(3));
+    assert!((1..=3).all(|i| network.sees_alive(i, 3) && network.quorum(i) == "held"), "all stay members");
+    network.script(&["heal"]).expect("heal");
+    network.wait("the path works again", |network| !down(network, 1) && !down(network, 2));
+
+    network.script(&["mute", "1", "2"]).expect("mute");
+    network.wait("each end says which way fails", |network| {
+        network.path(1, 2)["direction"] == "out" && network.path(2, 1)["direction"] == "in"
+    });
+    network.script(&["heal"]).expect("heal");
+    network.wait("the path works again", |network| !down(network, 1) && !down(network, 2));
+    for i in 1..=2 {
+        let events = network.get(i, "/v1/stats")["events"].clone();
+        assert_eq!(events["link"], 4, "m{i}: {events}");
+        assert!(network.conditions(i).contains("[]"), "{}", network.conditions(i));
+    }
+    let log = (1..=3).map(|i| network.log(i)).collect::<String>();
+    assert!(!log.contains("member-suspect") && !log.contains("member-down"), "{log}");
+    assert_eq!(network.get(3, "/v1/stats")["events"]["link"], serde_json::Value::Null, "the third tells nothing");
+}
+
+#[test]
 fn forged_refusals_accuse_no_member_and_true_ones_still_do() {
     if let Err(e) = raw_socket() {
         return skipped(format!("no raw socket: {e}"));

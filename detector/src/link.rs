@@ -91,6 +91,13 @@ impl LinkRecord {
         -libm::log10(tail.clamp(f64::MIN_POSITIVE, 1.0))
     }
 
+    /// φ of one more unanswered contact, by what is remembered: −log10 of the share that was lost, counted as if one more
+    /// had been lost and one more answered (Laplace's rule of succession). So a short record surprises little.
+    #[must_use]
+    pub fn surprise(&self) -> f64 {
+        -libm::log10((f64::from(self.lost()) + 1.0) / (f64::from(self.count) + 2.0))
+    }
+
     const fn note(&mut self, bit: u32) {
         self.bits = (self.bits << 1) | bit;
         if self.count < Self::SPAN {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use heartsay_proto::DecodeError;
 
 use crate::Instant;
+use crate::detection::direct_paths::LinkEvent;
 use crate::detection::outside::Outside;
 use crate::identity::{Generation, Heartbeat, HostId, Name, NameError};
 use crate::quorum::{Electorate, QuorumStatus};
@@ -155,6 +156,8 @@ pub enum Event {
         /// Whether the path is narrow now.
         narrow: bool,
     },
+    /// The direct path to a living member is down, or works again. No member's status changes.
+    Link(LinkEvent),
     /// Most other members look silent at once, probably because we are cut off. Verdicts are held.
     Isolated(bool),
     /// We were not scheduled for this long; all waiting times were extended by it.

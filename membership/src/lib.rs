@@ -149,6 +149,7 @@ mod transport;
 
 pub use config::{Config, Profile};
 pub use detection::case::{CaseView, PieceKind, PieceView};
+pub use detection::direct_paths::{Direction, LinkEvent, PathState, PathView};
 pub use detection::outside::{Outside, OutsideReason};
 pub use heartsay_detector::{
     DetectorConfig, FixedConfig, Instant, LocalHealthConfig, PhiConfig, RttConfig, Tail,

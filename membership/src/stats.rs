@@ -55,6 +55,12 @@ pub struct Stats {
     pub pages_equal: u64,
     /// Pages compared and found unequal.
     pub pages_unequal: u64,
+    /// Direct paths to living members found to be down.
+    pub path_downs: u64,
+    /// Those of them that were found to work again.
+    pub path_ups: u64,
+    /// Doubts about a direct path that were not followed, because too many others are.
+    pub paths_unwatched: u64,
     /// Inputs refused, by [`crate::Rejected::reason`].
     pub rejected: BTreeMap<&'static str, u64>,
     /// 0 well .. 8 impaired.
@@ -73,4 +79,6 @@ pub struct Stats {
     pub seeds_heard: usize,
     /// Paths on which long datagrams get lost while short ones arrive.
     pub narrow_paths: usize,
+    /// Living members whose direct path from here is down at present.
+    pub paths_down: usize,
 }

@@ -364,6 +364,11 @@ pub struct Ping {
     /// In the ping of a wave: the receiver is to lead a group.
     #[prost(message, optional, tag = "4")]
     pub lead: ::core::option::Option<Lead>,
+    /// This ping is sent on behalf of that member, by name hash, which is in doubt about its
+    /// own path to the receiver: "when did you last hear it yourself? And ask it whether it
+    /// hears you." 0: not asked.
+    #[prost(fixed64, tag = "5")]
+    pub path_from: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Pong {
@@ -374,6 +379,10 @@ pub struct Pong {
     /// As much as the ping had.
     #[prost(bytes = "bytes", tag = "2")]
     pub padding: ::prost::bytes::Bytes,
+    /// To a ping with `path_from`: 1 + the milliseconds, rounded down, since anything last
+    /// came straight from that member; the highest number: nothing ever did. 0: not said.
+    #[prost(uint32, tag = "3")]
+    pub heard_ms: u32,
 }
 /// "I have acknowledged nothing of this member, whichever its life, for so long."
 /// To acknowledge is to answer with a lease.
@@ -396,6 +405,10 @@ pub struct ProbeRequest {
     pub ip: ::prost::bytes::Bytes,
     #[prost(uint32, tag = "3")]
     pub port: u32,
+    /// The sender knows that the member lives, and is in doubt about its own path to it: the
+    /// helper's ping says so (`path_from`).
+    #[prost(bool, tag = "4")]
+    pub path: bool,
 }
 /// A helper's answer. The answered subject's heartbeat is in the claims.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -406,6 +419,9 @@ pub struct ProbeReport {
     /// 2 refused by the subject's host.
     #[prost(uint32, tag = "2")]
     pub outcome: u32,
+    /// What the subject said in its pong, as it came.
+    #[prost(uint32, tag = "3")]
+    pub heard_ms: u32,
 }
 /// The receiver of this cannot be taken in as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

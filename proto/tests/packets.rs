@@ -9,7 +9,7 @@ use std::path::Path;
 use common::any_packet;
 use heartsay_proto::ages::Age;
 use heartsay_proto::gossip::{
-    Body, Claim, Entry, Exchange, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeRequest, Pull, Silence,
+    Body, Claim, Entry, Exchange, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeReport, ProbeRequest, Pull, Silence,
     Tally, Twin, Want, packet,
 };
 use heartsay_proto::{
@@ -92,6 +92,17 @@ fn questions_about_silences_and_their_answers_keep_their_bytes() {
         ..start()
     };
     golden("pong-silences", &packet, &Keyring::empty());
+}
+
+#[test]
+fn questions_about_a_path_and_their_answers_keep_their_bytes() {
+    let plain = |name, body| golden(name, &Packet { body: Some(body), ..start() }, &Keyring::empty());
+    let request = ProbeRequest { subject: 42, ip: vec![10, 0, 0, 7].into(), port: 4327, path: true };
+    plain("path-request", packet::Body::ProbeRequest(request));
+    plain("path-ping", packet::Body::Ping(Ping { subject: 42, path_from: 7, ..Ping::default() }));
+    plain("path-pong", packet::Body::Pong(Pong { heard_ms: 1_446, ..Pong::default() }));
+    let report = ProbeReport { subject: 42, outcome: 1, heard_ms: u32::MAX };
+    plain("path-report", packet::Body::ProbeReport(report));
 }
 
 #[test]
@@ -184,7 +195,7 @@ fn addresses_are_ipv4_or_ipv6_with_a_port() {
     }
     for port in [0, 65_536] {
         assert_eq!(with_body(|body| body.port = port), Err(DecodeError::BadPort { port }));
-        let request = ProbeRequest { subject: 1, ip: vec![1; 4].into(), port };
+        let request = ProbeRequest { subject: 1, ip: vec![1; 4].into(), port, path: false };
         let packet = Packet { body: Some(packet::Body::ProbeRequest(request)), ..start() };
         assert_eq!(decode_packet(&encoded(&packet)), Err(DecodeError::BadPort { port }));
     }

@@ -6,6 +6,8 @@
 #   scripts/cluster/netns.sh up 10 [FLAGS...]   network and agents that expect 10; FLAGS go to each
 #   scripts/cluster/netns.sh status             what each agent sees
 #   scripts/cluster/netns.sh cut 8,9,10         these talk to each other only, the rest too
+#   scripts/cluster/netns.sh part 1 2           these two do not reach each other
+#   scripts/cluster/netns.sh mute 1 2           what the first sends does not reach the second
 #   scripts/cluster/netns.sh heal               undo all cuts
 #   scripts/cluster/netns.sh down               stop and remove everything
 #
@@ -25,7 +27,7 @@ MOST=250
 main() {
     local verb=${1:-}
     case $verb in
-        up | net | cut | heal | status | down)
+        up | net | cut | part | mute | heal | status | down)
             shift
             require_tools
             "do_$verb" "$@"
@@ -90,6 +92,16 @@ do_cut() {
     ip netns exec "$HUB" nft -f - <<<"
 add rule bridge cuts forward iifname { $ports } oifname != { $ports } drop
 add rule bridge cuts forward iifname != { $ports } oifname { $ports } drop"
+}
+
+do_part() {
+    do_mute "$@"
+    do_mute "${2:-}" "${1:-}"
+}
+
+do_mute() {
+    [[ ${1:-} =~ ^[0-9]+$ && ${2:-} =~ ^[0-9]+$ ]] || fail "which two? for example: $0 part 1 2"
+    ip netns exec "$HUB" nft add rule bridge cuts forward iifname "m$1" oifname "m$2" drop
 }
 
 do_heal() {

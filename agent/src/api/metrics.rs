@@ -72,6 +72,7 @@ pub(crate) fn encode(snapshot: &Snapshot, context: &Context, format: Format) -> 
     health(&mut registry, snapshot, context);
     traffic(&mut registry, snapshot);
     protocol(&mut registry, &snapshot.stats);
+    paths(&mut registry, &snapshot.stats);
     process(&mut registry, context);
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
@@ -124,6 +125,7 @@ fn health(r: &mut Registry, snapshot: &Snapshot, context: &Context) {
         ("tombstones", "Forgotten lives remembered as such", stats.tombstones as u64),
         ("seeds_unresolved", "Seeds that cannot be resolved", unresolved as u64),
         ("conditions", "Problems that status shows", conditions as u64),
+        ("paths_down", "Living members that do not answer this agent directly", stats.paths_down as u64),
         (
             "paths_narrow",
             "Paths on which long datagrams get lost and short ones arrive",
@@ -183,6 +185,14 @@ fn protocol(r: &mut Registry, stats: &Stats) {
     ] {
         counter(r, name, help, value);
     }
+}
+
+/// Direct paths, without a series for each pair.
+fn paths(r: &mut Registry, stats: &Stats) {
+    let changes = [("down", stats.path_downs), ("up", stats.path_ups)];
+    counters(r, "path_changes", "Direct paths to living members that went down, or work again", "to", changes);
+    let unwatched = "Doubts about direct paths that were not followed, as too many others were";
+    counter(r, "paths_unwatched", unwatched, stats.paths_unwatched);
 }
 
 /// What the process around the machine has done.

@@ -134,6 +134,7 @@ pub(crate) fn router(app: App) -> Router {
     // What callers mean has to be understood, so a query where none is read is refused.
     let strict = Router::new()
         .route("/v1/members/{name}", get(reads::member))
+        .route("/v1/paths", get(reads::paths))
         .route("/v1/self", get(reads::myself))
         .route("/v1/quorum", get(reads::quorum))
         .route("/v1/stats", get(stats))

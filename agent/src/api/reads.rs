@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use heartsay_membership::{MemberView, Name};
+use heartsay_membership::{MemberView, Name, PathState, Status};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ use crate::api::metrics::Format;
 use crate::daemon::driver::Snapshot;
 use crate::settings::Shown;
 use crate::show;
-use crate::types::{Member, Members, Quorum, SelfInfo, Version};
+use crate::types::{Member, Members, Paths, Quorum, SelfInfo, Version};
 
 pub(super) async fn members(
     State(app): State<App>,
@@ -98,6 +98,28 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
     }))
 }
 
+/// How this agent reaches the others itself: trouble first, then by name, as the view is.
+pub(super) async fn paths(
+    State(app): State<App>,
+    Extension(place): Extension<Arc<Place>>,
+) -> Result<Response, Problem> {
+    let turn = place.answers().turn_soon(&place).await?;
+    let snapshot = app.whole().await?;
+    let text = turn
+        .write(move || {
+            let (clock, at) = (&app.0.clock, snapshot.at);
+            let present = |view: &&MemberView| {
+                !view.is_self && matches!(view.status, Status::Alive | Status::Suspect)
+            };
+            let mut views: Vec<&MemberView> = snapshot.members.iter().filter(present).collect();
+            views.sort_by_key(|view| view.path.state != PathState::Down);
+            let paths = views.into_iter().map(|view| show::path(clock, at, view)).collect();
+            answer::json(&Paths { me: snapshot.me.to_string(), at: clock.stamp(at), paths })
+        })
+        .await?;
+    Ok(turn.give(text).into_response("application/json"))
+}
+
 pub(super) async fn quorum(State(app): State<App>) -> Result<Json<Quorum>, Problem> {
     let snapshot = app.brief().await?;
     Ok(Json(show::quorum_at(&app.0.clock, snapshot.at, &snapshot.quorum)))
@@ -132,6 +154,10 @@ pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
         "refutations_of_self": stats.refutations_of_self,
         "verdicts": stats.verdicts,
         "stalls": stats.stalls,
+        "path_downs": stats.path_downs,
+        "path_ups": stats.path_ups,
+        "paths_down": stats.paths_down,
+        "paths_unwatched": stats.paths_unwatched,
         "pages_equal": stats.pages_equal,
         "pages_unequal": stats.pages_unequal,
         "rejected": stats.rejected,
@@ -209,6 +235,11 @@ fn conditions(app: &App, snapshot: &Snapshot) -> Vec<String> {
     if let Some(outside) = &snapshot.outside {
         let shown = show::outside(&app.0.clock, outside);
         conditions.push(format!("{} (since {}); {}", shown.reason, shown.since, shown.advice));
+    }
+    match snapshot.stats.paths_down {
+        0 => {}
+        1 => conditions.push("1 direct path is down, to a member that others reach: see heartsay paths".to_owned()),
+        down => conditions.push(format!("{down} direct paths are down, to members that others reach: see heartsay paths")),
     }
     if snapshot.stats.local_health >= IMPAIRED {
         conditions.push(format!(

@@ -9,6 +9,7 @@ mod exec;
 mod exit;
 mod members;
 mod output;
+mod paths;
 mod reader;
 mod setup;
 mod status;
@@ -76,6 +77,8 @@ enum Verb {
     Status,
     /// Why a member has the status it has: who says so, on what evidence, and what would change it.
     Why(why::Why),
+    /// Which members answer this agent directly and which do not though they live, problems first.
+    Paths(paths::List),
     /// How surprising each member's silence is, and against which habit.
     Phi(members::Phi),
     /// Follow what happens, one line per event.
@@ -129,6 +132,7 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Members(verb) => ask(verb.run(&client(), &output)),
         Verb::Status => ask(status::status(&client(), &output)),
         Verb::Why(verb) => ask(verb.run(&client(), &output)),
+        Verb::Paths(verb) => ask(verb.run(&client(), &output)),
         Verb::Phi(verb) => ask(verb.run(&client(), &output)),
         Verb::Watch(verb) => drive(verb.run(&client(), &output)),
         Verb::Wait(verb) => ask(verb.run(&client(), &output)),

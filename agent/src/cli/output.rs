@@ -152,7 +152,7 @@ pub(super) fn status_cell(status: &str) -> Cell {
 /// The same as a style.
 pub(super) fn status_style(status: &str) -> Style {
     match status {
-        "alive" | "held" => AnsiColor::Green.on_default(),
+        "alive" | "held" | "up" => AnsiColor::Green.on_default(),
         "suspect" | "unsettled" => AnsiColor::Yellow.on_default().bold(),
         "down" | "lost" => AnsiColor::Red.on_default().bold(),
         _ => Style::new().dimmed(),

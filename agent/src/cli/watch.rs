@@ -42,7 +42,7 @@ pub(super) struct Follow {
     #[arg(long, value_name = "KEY[=VALUE]")]
     tag: Vec<WantedTag>,
     /// Run this shell command for each line that is asked for, but `idle` and `lagged`, one at a time: the JSON on its stdin, and
-    /// HEARTSAY_EVENT, _INDEX, _NAME, _STATUS, _FENCED, _CHANGED, _REASON, _QUORUM and _SOCKET in its environment.
+    /// HEARTSAY_EVENT, _INDEX, _NAME, _STATUS, _STATE, _FENCED, _CHANGED, _REASON, _QUORUM and _SOCKET in its environment.
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
     /// With --exec: how long one run may take before it is ended with all its offspring [default: without limit].
@@ -276,6 +276,7 @@ fn sentence(line: &WatchLine, output: &Output) -> String {
             Some(quorum) => super::status::quorum_text(quorum, output),
             None => "quorum".to_owned(),
         },
+        "link" => link(line, output),
         kind => {
             let verb = kind.strip_prefix("member-").unwrap_or(kind);
             let name = line.name.as_deref().unwrap_or("this agent");
@@ -301,6 +302,16 @@ fn sentence(line: &WatchLine, output: &Output) -> String {
         _ => String::new(),
     };
     format!("{}  #{}  {what}{changed}{by}{reason}", line.time, line.index)
+}
+
+/// `direct path to db-2 down (both directions), reached through web-1`.
+fn link(line: &WatchLine, output: &Output) -> String {
+    let (name, state) = (line.name.as_deref().unwrap_or("?"), line.state.as_deref().unwrap_or("?"));
+    let through = match line.through.as_deref() {
+        Some(through) if !through.is_empty() => format!(", reached through {}", few(through)),
+        _ => String::new(),
+    };
+    format!("direct path to {name} {}{through}", output.status(state))
 }
 
 /// The agent no longer remembers that far back, or is another.

@@ -337,6 +337,7 @@ pub(crate) fn environment(line: &WatchLine) -> Vec<(&'static str, String)> {
         ("HEARTSAY_INDEX", line.index.to_string()),
         ("HEARTSAY_NAME", text(&line.name)),
         ("HEARTSAY_STATUS", text(&line.status)),
+        ("HEARTSAY_STATE", text(&line.state)),
         ("HEARTSAY_FENCED", line.fenced.map(|fenced| fenced.to_string()).unwrap_or_default()),
         ("HEARTSAY_CHANGED", line.changed.as_deref().unwrap_or_default().join(" ")),
         // A sentence with words of others in it. On one line, and without a zero byte, which no environment can hold.
@@ -346,7 +347,7 @@ pub(crate) fn environment(line: &WatchLine) -> Vec<(&'static str, String)> {
 }
 
 /// What hooks can be for.
-pub(crate) const OCCASIONS: [&str; 15] = [
+pub(crate) const OCCASIONS: [&str; 16] = [
     "on_event",
     "on_quorum_lost",
     "on_quorum_regained",
@@ -359,6 +360,7 @@ pub(crate) const OCCASIONS: [&str; 15] = [
     "on_member_update",
     "on_member_forgotten",
     "on_member_fenced",
+    "on_link",
     "on_self",
     "on_put_out",
     "on_taken_in",
@@ -429,7 +431,7 @@ mod tests {
         assert_eq!(dispatcher.occasions(&ours("kept-out")), ["on_event", "on_self", "on_put_out"]);
         assert_eq!(dispatcher.occasions(&ours("in")), ["on_event", "on_self", "on_taken_in"]);
         assert_eq!(dispatcher.occasions(&event("self", None)), ["on_event", "on_self"]);
-        for line in [event("member-down", None), ours("kept-out"), ours("in")] {
+        for line in [event("member-down", None), event("link", None), ours("kept-out"), ours("in")] {
             for name in dispatcher.occasions(&line) {
                 assert!(occasion(&name).is_some(), "{name}");
             }

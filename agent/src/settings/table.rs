@@ -296,7 +296,7 @@ pub(crate) const ROWS: &[Row] = &[
         default: Default::Found("none"),
         help: "Shell commands to run, as the agent's user: on_quorum_lost, on_quorum_regained, on_member_join, \
                on_member_suspect, on_member_alive, on_member_down, on_member_left, on_member_restart, \
-               on_member_update, on_member_forgotten, on_member_fenced, on_self, on_event (each of them). The event is \
+               on_member_update, on_member_forgotten, on_member_fenced, on_link, on_self, on_event (each of them). The event is \
                told in HEARTSAY_EVENT, _INDEX, _NAME, _STATUS, _FENCED, _CHANGED, _REASON, _QUORUM and as JSON on standard input; \
                the output goes to the log.",
         reload: false,

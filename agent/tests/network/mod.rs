@@ -213,6 +213,13 @@ impl Network {
         self.get(by, &format!("/v1/members/m{i}"))
     }
 
+    /// What agent `by` says of its direct path to `i`.
+    pub fn path(&self, by: usize, i: usize) -> Value {
+        let paths = self.get(by, "/v1/paths");
+        let rows = paths["paths"].as_array().cloned().unwrap_or_default();
+        rows.into_iter().find(|row| row["name"] == format!("m{i}")).unwrap_or_default()
+    }
+
     pub fn alive(&self, by: usize) -> usize {
         let members = self.get(by, "/v1/members?status=alive");
         members["members"].as_array().map_or(0, Vec::len)

@@ -74,6 +74,7 @@ impl Persistence {
             | Event::NameRefused { .. }
             | Event::ClockRefused
             | Event::PathLimited { .. }
+            | Event::Link(_)
             | Event::Isolated(_)
             | Event::Stalled(_) => {}
         }

@@ -215,19 +215,26 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
                 }),
                 false => None,
             },
+            path_from: if u.arbitrary()? { tag(u)? } else { 0 },
         })),
         7 => Some(Content::Pong(Pong {
             silences: some(u, 12, |u| Ok(Silence { subject: tag(u)?, silent_ms: u.arbitrary()? }))?,
             padding: some(u, 40, Unstructured::arbitrary::<u8>)?.into(),
+            heard_ms: u.arbitrary()?,
         })),
         8 => Some(Content::ProbeRequest(ProbeRequest {
             subject: tag(u)?,
             ip: vec![10, 0, 0, u.arbitrary()?].into(),
             port: u.int_in_range(1..=65_535)?,
+            path: u.arbitrary()?,
         })),
         _ => {
             Some(match u.int_in_range(0..=3)? {
-                0 => Content::ProbeReport(ProbeReport { subject: tag(u)?, outcome: u.int_in_range(0..=4)? }),
+                0 => Content::ProbeReport(ProbeReport {
+                    subject: tag(u)?,
+                    outcome: u.int_in_range(0..=4)?,
+                    heard_ms: u.arbitrary()?,
+                }),
                 1 => Content::Refusal(Refusal { reason: u.int_in_range(0..=4)? }),
                 2 => Content::Tally(Tally {
                     number: u.arbitrary()?,

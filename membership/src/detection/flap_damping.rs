@@ -166,6 +166,11 @@ impl Damping {
         self.records.get(&subject)
     }
 
+    /// What one more unanswered contact says, by our last first contacts with members that nothing speaks against.
+    pub fn loss_surprise(&self) -> f64 {
+        self.others.surprise()
+    }
+
     /// How much worse its link is than our others, as φ.
     pub fn surprise(&self, record: &Record) -> f64 {
         record.link.surprise_beside(&self.others)

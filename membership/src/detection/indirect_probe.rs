@@ -15,7 +15,7 @@ use crate::roster::peers;
 use crate::roster::standing::Status;
 use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
-use crate::transport::sending::AnswerExtras;
+use crate::transport::sending::{AnswerExtras, PingExtras};
 use crate::transport::wire::{self, Detail};
 
 impl Detection {
@@ -48,12 +48,24 @@ impl Detection {
         }
     }
 
-    pub fn ask_helpers(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64, address: SocketAddr) {
+    /// `path`: the member is known to live, and the path to it is in doubt.
+    pub fn ask_helpers(
+        &mut self,
+        now: Instant,
+        ctx: &mut Context<'_>,
+        subject: u64,
+        address: SocketAddr,
+        path: bool,
+    ) {
         let me = ctx.core.me;
         let doubted: BTreeSet<u64> =
             self.probes.keys().copied().filter(|hash| self.is_doubted(*hash)).collect();
         let fit = |m: &Member| {
-            m.status == Status::Alive && m.hash() != me && m.hash() != subject && !doubted.contains(&m.hash())
+            m.status == Status::Alive
+                && m.hash() != me
+                && m.hash() != subject
+                && !doubted.contains(&m.hash())
+                && !self.direct_paths.is_down(m.hash())
         };
         let helpers: Vec<(u64, SocketAddr)> =
             peers::sample(ctx.roster, &mut ctx.core.rng, ctx.core.config.helpers, fit)
@@ -71,8 +83,8 @@ impl Detection {
                 deadline,
                 kind,
             });
-            let request =
-                gossip::ProbeRequest { subject, ip: wire::write_ip(address), port: address.port().into() };
+            let (ip, port) = (wire::write_ip(address), address.port().into());
+            let request = gossip::ProbeRequest { subject, ip, port, path };
             let packet = ctx.packet(seq, Some(Body::ProbeRequest(request)));
             ctx.core.stats.probe_requests += 1;
             ctx.send(to, &packet);
@@ -106,6 +118,7 @@ impl Detection {
                     ctx.roster.get(subject).map(|member| (subject, member.incarnation.generation));
                 if told == incarnation {
                     self.helper_heard(now, ctx, sent, subject);
+                    self.reached_through(now, ctx, helper, subject, sent, report.heard_ms);
                 }
             }
             outcome @ (ProbeOutcome::Refused | ProbeOutcome::Silent) => {
@@ -142,7 +155,8 @@ pub fn answer_ping(
     extras: AnswerExtras,
 ) {
     let padding = ping.padding.clone();
-    let mut packet = ctx.packet(seq, Some(Body::Pong(gossip::Pong { silences, padding })));
+    let pong = gossip::Pong { silences, padding, heard_ms: extras.heard_ms };
+    let mut packet = ctx.packet(seq, Some(Body::Pong(pong)));
     packet.lease = extras.lease;
     // A ping that measures a path has no room for anything else.
     if let Some(claim) = extras.claim.filter(|_| ping.padding.is_empty()) {
@@ -155,11 +169,12 @@ pub fn answer_ping(
     ctx.send(from, &packet);
 }
 
-/// Probes another member on behalf of `asker`.
+/// Probes another member on behalf of `asker`, whose address is `to_answer`.
 pub fn probe(
     now: Instant,
     ctx: &mut Context<'_>,
-    asker: SocketAddr,
+    to_answer: SocketAddr,
+    asker: Option<u64>,
     seq: u32,
     request: &gossip::ProbeRequest,
 ) {
@@ -167,20 +182,22 @@ pub fn probe(
     let Some(member) = ctx.roster.get(request.subject) else { return };
     let to = member.incarnation.address();
     if request.subject != ctx.core.me && seq != 0 {
-        ctx.ping(now, request.subject, to, RequestKind::OnBehalf { asker, seq });
+        let path_from = asker.filter(|_| request.path).unwrap_or(0);
+        let extras = PingExtras { path_from, ..PingExtras::default() };
+        ctx.ping_with(now, request.subject, to, RequestKind::OnBehalf { asker: to_answer, seq }, extras);
     }
 }
 
-/// Reports the outcome of a probe to the member that asked for it.
+/// Reports the outcome of a probe to the member that asked for it, and what the subject said of that member.
 pub fn report(
     now: Instant,
     ctx: &mut Context<'_>,
-    asker: SocketAddr,
-    seq: u32,
+    (asker, seq): (SocketAddr, u32),
     subject: u64,
     outcome: ProbeOutcome,
+    heard_ms: u32,
 ) {
-    let report = gossip::ProbeReport { subject, outcome: outcome as u32 };
+    let report = gossip::ProbeReport { subject, outcome: outcome as u32, heard_ms };
     let Some(mut filler) = ctx.filler(asker, seq, Some(Body::ProbeReport(report))) else { return };
     if outcome == ProbeOutcome::Answered
         && let Some(member) = ctx.roster.get(subject)

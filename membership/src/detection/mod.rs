@@ -3,6 +3,7 @@
 
 pub mod case;
 pub mod deaf;
+pub mod direct_paths;
 pub mod extra_probes;
 pub mod flap_damping;
 pub mod indirect_probe;
@@ -22,6 +23,7 @@ use crate::config::Config;
 use crate::detection::deaf::Deaf;
 use crate::transport::context::Context;
 use crate::transport::token_bucket::TokenBucket;
+use direct_paths::DirectPaths;
 use extra_probes::ExtraProbes;
 use flap_damping::Damping;
 use outside::Footing;
@@ -68,6 +70,8 @@ pub struct Detection {
     pub deaf: Deaf,
     /// Whether the others count us as a member.
     pub footing: Footing,
+    /// Members that others reach and that may not answer us.
+    pub direct_paths: DirectPaths,
 }
 
 impl Detection {
@@ -86,6 +90,7 @@ impl Detection {
             look_until: now,
             deaf: Deaf::default(),
             footing: Footing::new(now),
+            direct_paths: DirectPaths::default(),
         }
     }
 
@@ -106,9 +111,10 @@ impl Detection {
         self.probes.values().map(Probe::next).min().unwrap_or(Instant::NEVER)
     }
 
-    /// An incarnation has ended: drop the probe of it.
+    /// An incarnation has ended: drop the probe of it, and what we know of the path to it.
     pub fn forget(&mut self, subject: u64) {
         self.probes.remove(&subject);
+        self.direct_paths.forget(subject);
     }
 
     /// A member did not come back from its restart in time: its witnesses probe it.

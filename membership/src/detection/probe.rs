@@ -99,12 +99,14 @@ impl Detection {
         let rtt = now.since(request.sent);
         let Some(subject) = request.subject else { return };
         self.deaf.answered(subject);
+        self.path_answered(now, ctx, subject);
         if matches!(
             request.kind,
             RequestKind::Exchange
                 | RequestKind::ExtraProbe
                 | RequestKind::Probe
                 | RequestKind::LinkProbe
+                | RequestKind::ReachProbe
                 | RequestKind::Lease
                 | RequestKind::Wave
                 | RequestKind::OnBehalf { .. }
@@ -181,6 +183,7 @@ impl Detection {
             let path = &mut member.path;
             if path.last_direct() < probe.began {
                 path.reachable = Some(false);
+                self.direct_paths.look_soon(now, subject);
             }
             tracing::debug!(name = %member.incarnation.name, at = ?now, "refuted");
             drop(member);
@@ -273,7 +276,7 @@ impl Detection {
                 ctx.ping(now, subject, to, RequestKind::Probe);
             }
             if self.probe_budget.take(now, ctx.core.config.helpers) {
-                self.ask_helpers(now, ctx, subject, to);
+                self.ask_helpers(now, ctx, subject, to, false);
             }
         }
         self.believe_refusal(now, ctx, subject);
@@ -313,6 +316,7 @@ impl Detection {
         if let Some(mut member) = ctx.roster.get_mut(subject) {
             member.path.reachable = Some(false);
         }
+        self.direct_paths.look_soon(now, subject);
         self.close_probe(now, subject);
     }
 
@@ -372,7 +376,7 @@ impl Detection {
             let helpers = ctx.core.config.helpers;
             if !enough && probe.attempts.is_multiple_of(HELPERS_EVERY) && self.probe_budget.take(now, helpers)
             {
-                self.ask_helpers(now, ctx, subject, to);
+                self.ask_helpers(now, ctx, subject, to, false);
             }
         }
         if let Some(probe) = self.probes.get_mut(&subject) {

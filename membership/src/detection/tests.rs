@@ -94,7 +94,7 @@ impl Watch {
 
     /// The helpers report this outcome, and of which generation of `n1`.
     fn report(&mut self, requests: &[Sent], outcome: ProbeOutcome, generation: Generation) {
-        let report = gossip::ProbeReport { subject: hash(1), outcome: outcome as u32 };
+        let report = gossip::ProbeReport { subject: hash(1), outcome: outcome as u32, heard_ms: 0 };
         for request in requests {
             let (seq, told) = (request.packet.seq, Some((hash(1), generation)));
             self.call(|detection, now, ctx| detection.on_probe_report(now, ctx, seq, told, &report)).unwrap();

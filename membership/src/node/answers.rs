@@ -51,11 +51,18 @@ impl Node {
         Ok(())
     }
 
-    pub(crate) fn on_pong(&mut self, now: Instant, seq: u32, sender: Option<u64>) -> Result<(), Rejected> {
+    pub(crate) fn on_pong(
+        &mut self,
+        now: Instant,
+        seq: u32,
+        sender: Option<u64>,
+        pong: &gossip::Pong,
+    ) -> Result<(), Rejected> {
         let request = self.answered(now, seq, sender).ok_or(Rejected::Unexpected { what: "pong" })?;
         match (request.kind, request.subject) {
             (RequestKind::OnBehalf { asker, seq }, Some(subject)) => {
-                indirect_probe::report(now, &mut self.context(), asker, seq, subject, ProbeOutcome::Answered);
+                let (outcome, heard_ms) = (ProbeOutcome::Answered, pong.heard_ms);
+                indirect_probe::report(now, &mut self.context(), (asker, seq), subject, outcome, heard_ms);
             }
             (RequestKind::Leave, _) => self.gossip.good_bye_heard(),
             (RequestKind::PathProbe { long }, _) => self.context().path_probe_answered(now, request.to, long),
@@ -87,6 +94,11 @@ impl Node {
 
     fn unanswered(&mut self, now: Instant, request: &Request) {
         let (detection, mut ctx) = self.detection();
+        if request.kind.is_direct()
+            && let Some(subject) = request.subject
+        {
+            detection.path_unanswered(now, &mut ctx, subject, request);
+        }
         match (request.kind, request.subject) {
             (RequestKind::Exchange | RequestKind::ExtraProbe | RequestKind::Probe, Some(subject)) => {
                 detection.on_silence(now, &mut ctx, subject, request);
@@ -95,7 +107,7 @@ impl Node {
                 detection.link_probe_unanswered(&mut ctx, subject, request.sent);
             }
             (RequestKind::OnBehalf { asker, seq }, Some(subject)) => {
-                indirect_probe::report(now, &mut ctx, asker, seq, subject, ProbeOutcome::Silent);
+                indirect_probe::report(now, &mut ctx, (asker, seq), subject, ProbeOutcome::Silent, 0);
             }
             (RequestKind::Indirect { helper }, subject) => {
                 detection.helper_silent(now, &mut ctx, helper, subject);
@@ -124,7 +136,13 @@ impl Node {
                 | RequestKind::OnBehalf { .. },
                 None,
             )
-            | (RequestKind::Leave | RequestKind::Dial | RequestKind::PathProbe { long: false }, _) => {}
+            | (
+                RequestKind::Leave
+                | RequestKind::Dial
+                | RequestKind::ReachProbe
+                | RequestKind::PathProbe { long: false },
+                _,
+            ) => {}
         }
         self.settle(now);
     }
@@ -155,7 +173,7 @@ impl Node {
         let (detection, mut ctx) = self.detection();
         match (request.kind, request.subject) {
             (RequestKind::OnBehalf { asker, seq }, Some(subject)) => {
-                indirect_probe::report(now, &mut ctx, asker, seq, subject, ProbeOutcome::Refused);
+                indirect_probe::report(now, &mut ctx, (asker, seq), subject, ProbeOutcome::Refused, 0);
                 detection.refused_by(now, &mut ctx, subject, request.sent);
             }
             (
@@ -163,6 +181,7 @@ impl Node {
                 | RequestKind::ExtraProbe
                 | RequestKind::Probe
                 | RequestKind::LinkProbe
+                | RequestKind::ReachProbe
                 | RequestKind::Lease
                 | RequestKind::Wave,
                 Some(subject),

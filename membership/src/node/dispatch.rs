@@ -103,9 +103,9 @@ impl Node {
                 self.on_ping(now, from, sender, (seq, said), &ping);
                 Ok(())
             }
-            Some(Body::Pong(_)) => self.on_pong(now, seq, sender),
+            Some(Body::Pong(pong)) => self.on_pong(now, seq, sender, &pong),
             Some(Body::ProbeRequest(request)) => {
-                indirect_probe::probe(now, &mut self.context(), from, seq, &request);
+                indirect_probe::probe(now, &mut self.context(), from, sender, seq, &request);
                 Ok(())
             }
             Some(Body::ProbeReport(report)) => {
@@ -191,6 +191,10 @@ impl Node {
             extras.lease = extras.lease.map(mark);
         }
         let acknowledged = extras.lease.is_some();
+        if sender.is_some() && ping.path_from != 0 {
+            let (detection, mut ctx) = self.detection();
+            extras.heard_ms = detection.asked_for(now, &mut ctx, ping.path_from);
+        }
         indirect_probe::answer_ping(now, &mut self.context(), from, seq, ping, silences, extras);
         if let (Some(said), Some(sender), true) = (wave, sender, acknowledged) {
             self.hear_wave(now, sender, seq, &said, ping.lead);
@@ -202,7 +206,8 @@ impl Node {
     fn acknowledge_with_extras(&mut self, now: Instant, to: SocketAddr, asker: Option<u64>) -> AnswerExtras {
         let lease = self.acknowledge(now, asker);
         let (detection, ctx) = self.detection();
-        AnswerExtras { lease, claim: detection.what_stands_against(now, &ctx, to, asker) }
+        let claim = detection.what_stands_against(now, &ctx, to, asker);
+        AnswerExtras { lease, claim, heard_ms: 0 }
     }
 
     /// How long a datagram from `sender` was under way, approximately.

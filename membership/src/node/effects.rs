@@ -2,6 +2,7 @@
 
 use crate::Instant;
 use crate::detection::Detection;
+use crate::detection::direct_paths::DirectPaths;
 use crate::effect::Effect;
 use crate::gossip::Gossip;
 use crate::node::Node;
@@ -66,7 +67,10 @@ impl Node {
             }
             Effect::BeginAnew(above) => self.begin_anew(now, above),
             Effect::Renewed => self.detection.footing.begin_anew(),
-            Effect::Leaving => self.detection.probes.clear(),
+            Effect::Leaving => {
+                self.detection.probes.clear();
+                self.detection.direct_paths = DirectPaths::default();
+            }
             Effect::Complete => {
                 let (detection, mut ctx) = self.detection();
                 detection.on_complete(&mut ctx);

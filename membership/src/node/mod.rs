@@ -183,6 +183,7 @@ impl Node {
         for probe in self.detection.probes.values_mut() {
             probe.shift(away);
         }
+        self.detection.direct_paths.shift(away);
         self.emit(Event::Stalled(away));
     }
 

@@ -8,6 +8,7 @@ use heartsay_detector::Detector;
 
 use crate::Instant;
 use crate::detection::case::CaseView;
+use crate::detection::direct_paths::PathView;
 use crate::detection::outside::Outside;
 use crate::detection::verdict::SuspectShare;
 use crate::identity::{Generation, Heartbeat, HostId, Name, Version};
@@ -59,6 +60,8 @@ pub struct MemberView {
     pub rtt: Option<Duration>,
     /// When it last spoke to us directly.
     pub last_direct: Option<Instant>,
+    /// The direct path from here to it.
+    pub path: PathView,
     /// The accusations against it.
     pub accusers: Vec<AccuserView>,
     /// A verdict: down as of this heartbeat. A newer heartbeat brings it back.
@@ -176,6 +179,7 @@ impl Node {
             values_too_long: self.values_too_long(),
             seeds_heard: self.gossip.join.seeds_heard(),
             narrow_paths: self.transport.path_limits.count(),
+            paths_down: self.detection.direct_paths.count_down(),
             ..self.core.stats.clone()
         }
     }
@@ -254,6 +258,7 @@ impl Node {
             refused: self.detection.refusals.is_disproved(now, member.tag()),
             rtt: path.rtt.smoothed(),
             last_direct: Some(path.last_direct()).filter(|at| *at != Instant::EPOCH),
+            path: self.detection.path_view(now, &self.core, &self.roster, member),
             accusers: accusers(member, &self.roster),
             verdict: member.marks().down,
             degraded: degraded(member),

@@ -176,7 +176,8 @@ impl Node {
             answered_ms: heard.map_or(0, |(_, at)| ago(at)),
             ..lease
         });
-        let extras = PingExtras { about, lease, lead, answered: heard.map(|(number, _)| number) };
+        let answered = heard.map(|(number, _)| number);
+            let extras = PingExtras { about, lease, lead, answered, ..PingExtras::default() };
         self.context().ping_with(now, member, to, RequestKind::Wave, extras);
     }
 

@@ -16,7 +16,7 @@ struct Timer {
 }
 
 /// All timers. Those that are due at the same moment run in this order.
-const TIMERS: [Timer; 19] = [
+const TIMERS: [Timer; 20] = [
     Timer { name: "round", due: |node| node.gossip.next_round, run: Node::round },
     Timer {
         name: "eager exchange",
@@ -29,6 +29,11 @@ const TIMERS: [Timer; 19] = [
         name: "extra probes",
         due: |node| node.detection.extra_probes.next(),
         run: |node, now| node.in_detection(now, Detection::step_extra_probes),
+    },
+    Timer {
+        name: "direct paths",
+        due: |node| node.detection.direct_paths.next(),
+        run: |node, now| node.in_detection(now, Detection::step_paths),
     },
     Timer {
         name: "deaf",
@@ -126,6 +131,7 @@ impl Node {
         self.review_links(now);
         self.in_detection(now, Detection::review_own_membership);
         self.in_detection(now, Detection::look_for_deaf);
+        self.in_detection(now, Detection::review_paths);
         self.quorum.recount_at = now;
         self.in_gossip(now, Gossip::tidy);
     }

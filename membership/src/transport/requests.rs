@@ -26,6 +26,8 @@ pub enum RequestKind {
     Probe,
     /// A probe of a link that may be bad.
     LinkProbe,
+    /// Whether a member that others reach answers us too. Waits for half an acceptable pause, so that a late answer counts.
+    ReachProbe,
     /// A request to an elector, for the proof that it hears us.
     Lease,
     /// The same as part of a wave.
@@ -74,6 +76,26 @@ impl RequestKind {
     /// are.
     pub fn is_first(self) -> bool {
         matches!(self, Self::Exchange | Self::ExtraProbe)
+    }
+
+    /// Whether it is a question to the member itself, whose answer, or the lack of one, tells of the path to it.
+    pub fn is_direct(self) -> bool {
+        match self {
+            Self::Exchange
+            | Self::ExtraProbe
+            | Self::Probe
+            | Self::LinkProbe
+            | Self::ReachProbe
+            | Self::Lease
+            | Self::Wave
+            | Self::OnBehalf { .. } => true,
+            Self::Indirect { .. }
+            | Self::Leave
+            | Self::CloneProbe
+            | Self::Dial
+            | Self::PathProbe { .. }
+            | Self::Pull { .. } => false,
+        }
     }
 }
 
@@ -153,7 +175,11 @@ impl Requests {
         let own = |kind| {
             matches!(
                 kind,
-                RequestKind::Exchange | RequestKind::ExtraProbe | RequestKind::Probe | RequestKind::LinkProbe
+                RequestKind::Exchange
+                    | RequestKind::ExtraProbe
+                    | RequestKind::Probe
+                    | RequestKind::LinkProbe
+                    | RequestKind::ReachProbe
             )
         };
         let requests = self.open.iter_mut().map(|open| &mut open.request);

@@ -23,6 +23,8 @@ pub struct AnswerExtras {
     pub lease: Option<gossip::Lease>,
     /// Our accusations against the asker, which may not have heard of them.
     pub claim: Option<gossip::Claim>,
+    /// When we last heard the member on whose behalf the ping came, as it is written on the wire.
+    pub heard_ms: u32,
 }
 
 /// What a ping carries beside its question.
@@ -36,6 +38,8 @@ pub struct PingExtras {
     pub answered: Option<u32>,
     /// In a wave: the group that the subject is to lead.
     pub lead: Option<gossip::Lead>,
+    /// The member on whose behalf we ask, if it is in doubt about its own path; otherwise 0.
+    pub path_from: u64,
 }
 
 impl Context<'_> {
@@ -161,13 +165,13 @@ impl Context<'_> {
         kind: RequestKind,
         extras: PingExtras,
     ) {
-        let PingExtras { about, mut lease, answered, lead } = extras;
-        // An acceptable pause is not evidence of a bad link.
-        let look = kind == RequestKind::LinkProbe;
-        let patience = if look {
-            self.core.config.acceptable_pause
-        } else {
-            self.core.patience(self.roster.get(subject))
+        let PingExtras { about, mut lease, answered, lead, path_from } = extras;
+        let patience = match kind {
+            // An acceptable pause is not evidence of a bad link.
+            RequestKind::LinkProbe => self.core.config.acceptable_pause,
+            // Nor is a late answer a path that is down.
+            RequestKind::ReachProbe => self.core.config.acceptable_pause / 2,
+            _ => self.core.patience(self.roster.get(subject)),
         };
         let deadline = now + patience;
         let request = Request { subject: Some(subject), to, sent: now, deadline, kind };
@@ -175,7 +179,7 @@ impl Context<'_> {
         if let Some(lease) = &mut lease {
             lease.answered = answered.map_or(0, |number| seq.wrapping_sub(number));
         }
-        let body = Body::Ping(gossip::Ping { subject, about, lead, ..Default::default() });
+        let body = Body::Ping(gossip::Ping { subject, about, lead, path_from, ..Default::default() });
         let packet = gossip::Packet { lease, ..self.packet(seq, Some(body)) };
         let Ok(mut filler) = Filler::new(packet, self.packet_limit(to)) else { return };
         if let Some(member) = self.roster.get(subject)

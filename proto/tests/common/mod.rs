@@ -47,19 +47,28 @@ fn any_content() -> impl Strategy<Value = packet::Body> {
             |(from, until, have, brief)| packet::Body::Pull(Pull { from, until, have: have.into(), brief })
         ),
         ids.prop_map(|(from, next, members)| packet::Body::Supply(Supply { from, next, members })),
-        (any::<u64>(), vec(any::<u64>(), 0..10), vec(any::<u8>(), 0..500), any_lead()).prop_map(
-            |(subject, about, padding, lead)| packet::Body::Ping(Ping {
+        (any::<u64>(), vec(any::<u64>(), 0..10), vec(any::<u8>(), 0..500), any_lead(), any::<u64>()).prop_map(
+            |(subject, about, padding, lead, path_from)| packet::Body::Ping(Ping {
                 subject,
                 about,
                 padding: padding.into(),
-                lead
+                lead,
+                path_from
             })
         ),
-        (vec(any_silence(), 0..10), vec(any::<u8>(), 0..500))
-            .prop_map(|(silences, padding)| packet::Body::Pong(Pong { silences, padding: padding.into() })),
-        (any::<u64>(), ip(), 1_u32..=65_535)
-            .prop_map(|(subject, ip, port)| packet::Body::ProbeRequest(ProbeRequest { subject, ip, port })),
-        ids.prop_map(|(subject, _, outcome)| packet::Body::ProbeReport(ProbeReport { subject, outcome })),
+        (vec(any_silence(), 0..10), vec(any::<u8>(), 0..500), any::<u32>()).prop_map(
+            |(silences, padding, heard_ms)| packet::Body::Pong(Pong {
+                silences,
+                padding: padding.into(),
+                heard_ms
+            })
+        ),
+        (any::<u64>(), ip(), 1_u32..=65_535, any::<bool>()).prop_map(|(subject, ip, port, path)| {
+            packet::Body::ProbeRequest(ProbeRequest { subject, ip, port, path })
+        }),
+        (any::<u64>(), any::<u32>(), any::<u32>()).prop_map(|(subject, outcome, heard_ms)| {
+            packet::Body::ProbeReport(ProbeReport { subject, outcome, heard_ms })
+        }),
         ids.prop_map(|(_, _, reason)| packet::Body::Refusal(Refusal { reason })),
         (any::<(u32, u32, u32, bool)>(), vec(any::<u32>(), 0..4)).prop_map(
             |((number, group, votes, tie), zones)| {

@@ -73,7 +73,7 @@ fn counters(hosts: &[Host]) -> BTreeMap<&'static str, u64> {
     counters
 }
 
-fn counted(s: &Stats) -> [(&'static str, u64); 20] {
+fn counted(s: &Stats) -> [(&'static str, u64); 22] {
     [
         ("rounds", s.rounds),
         ("exchanges", s.exchanges),
@@ -91,6 +91,8 @@ fn counted(s: &Stats) -> [(&'static str, u64); 20] {
         ("refutations-of-self", s.refutations_of_self),
         ("verdicts", s.verdicts),
         ("stalls", s.stalls),
+        ("path-downs", s.path_downs),
+        ("path-ups", s.path_ups),
         ("pages-equal", s.pages_equal),
         ("pages-unequal", s.pages_unequal),
         ("isolated", u64::from(s.isolated)),

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use heartsay_membership::{
-    Census, Event, Generation, Instant, MemberEvent, MemberEventKind, Name, NarrowPath, Node, Outside,
-    OutsideReason, QuorumStatus,
+    Census, Event, Generation, Instant, LinkEvent, MemberEvent, MemberEventKind, Name, NarrowPath, Node,
+    Outside, OutsideReason, PathState, QuorumStatus,
 };
 use tracing::{debug, error, info, warn};
 
@@ -44,6 +44,7 @@ impl Reporter {
                     format!("the address of this member is {address} now, in generation {generation}"),
                 );
             }
+            Event::Link(link) => self.tell_of_link(now, &link),
             Event::Isolated(isolated) => self.tell_whether_isolated(now, isolated),
             Event::Stalled(time) => {
                 self.service_watchdog.forgive(time);
@@ -131,6 +132,31 @@ impl Reporter {
                 self.tell_of_ourselves(now, format!("path MTU: long datagrams to {to} pass again"));
             }
         }
+    }
+
+    /// A direct path is no member's status.
+    fn tell_of_link(&self, now: Instant, link: &LinkEvent) {
+        let names = |names: &[Name]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let down = link.state == PathState::Down;
+        let (reason, through) = (show::link_reason(link), names(&link.through));
+        let direction = link.direction.map(|direction| direction.to_string());
+        if down {
+            let (direction, through) = (direction.as_deref().unwrap_or_default(), through.join(","));
+            warn!(member = %link.name, direction, through, reason, "direct path down");
+        } else {
+            info!(member = %link.name, reason, "direct path up");
+        }
+        self.event_log.publish(WatchLine {
+            kind: "link".to_owned(),
+            time: self.clock.stamp(now),
+            name: Some(link.name.to_string()),
+            generation: Some(link.generation),
+            state: Some(link.state.to_string()),
+            direction,
+            through: down.then_some(through),
+            reason: Some(reason),
+            ..WatchLine::default()
+        });
     }
 
     fn tell_whether_isolated(&self, now: Instant, isolated: bool) {
