@@ -152,7 +152,9 @@ struct PathRecord {
     evidence: Evidence,
     /// Since when the evidence has sufficed.
     sufficed: Option<Instant>,
+    /// Answers in a row while it is down, and when the last of them counted.
     answered_in_a_row: u32,
+    answered_at: Instant,
     /// How often it has been down lately.
     downs: u32,
     /// When we ask again ourselves, and through helpers.
@@ -228,6 +230,7 @@ impl PathRecord {
             evidence: Evidence::default(),
             sufficed: None,
             answered_in_a_row: 0,
+            answered_at: Instant::EPOCH,
             downs: 0,
             // Most doubts end with an answer before that, and cost nothing.
             next: now + interval,
@@ -366,8 +369,11 @@ impl Detection {
                 self.direct_paths.records.remove(&subject);
             }
             Phase::Doubted => (record.phase, record.since) = (Phase::Mended, now),
+            // Answers that come at the same moment say the same thing.
+            Phase::Down if now.since(record.answered_at) < STEP / 2 => {}
             Phase::Down => {
                 record.answered_in_a_row += 1;
+                record.answered_at = now;
                 record.next = record.next.min(now + STEP);
                 if record.answered_in_a_row >= record.answers_to_mend() {
                     self.tell_of_path(now, ctx, subject, PathState::Up);
@@ -568,7 +574,7 @@ const SLOW_CALL: Duration = Duration::from_secs(10);
 const ASKS_BACK: Duration = Duration::from_secs(3);
 /// Longest time between two questions of a member that helpers ask about us.
 const BY_REQUEST: Duration = Duration::from_secs(11);
-/// Answers in a row after which a path is up again. Of a path that loses half of all answers one row in eight is as long;
+/// Answers in a row, at different moments, after which a path is up again. Of a path that loses half of all answers one row in eight is as long;
 /// each further time within [`REMEMBERED`] asks for twice as many, up to 24.
 const ANSWERS: u32 = 3;
 const REMEMBERED: Duration = Duration::from_secs(600);
