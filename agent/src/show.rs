@@ -95,7 +95,9 @@ pub(crate) fn link_reason(link: &LinkEvent) -> String {
     match (link.state, link.direction) {
         (PathState::Down, Some(direction)) => {
             let fails = match direction {
-                Direction::Out => "what this agent sends does not arrive there, and what it sends arrives here",
+                Direction::Out => {
+                    "what this agent sends does not arrive there, and what it sends arrives here"
+                }
                 Direction::In => "what it sends does not arrive here",
                 Direction::Both => "nothing arrives in either direction",
                 Direction::Unknown => "which direction fails is not known yet",

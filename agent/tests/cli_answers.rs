@@ -126,7 +126,11 @@ fn paths_are_listed_with_problems_first_and_one_is_told_in_words() {
     assert_eq!(code(&fake.heartsay(&["paths", "n5"])), 4, "nothing has passed yet");
     let output = fake.heartsay(&["paths", "n4"]);
     assert_eq!(code(&output), 1);
-    assert!(stderr(&output).contains("n4 is down: paths are told of members that are alive"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("n4 is down: paths are told of members that are alive"),
+        "{}",
+        stderr(&output)
+    );
     let output = fake.heartsay(&["paths", "n33"]);
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("no member is called n33"), "{}", stderr(&output));
@@ -136,7 +140,7 @@ fn paths_are_listed_with_problems_first_and_one_is_told_in_words() {
 fn a_change_of_a_path_is_one_line_for_people() {
     let fake = Fake::start();
     let mut line = event(12, "link", "n3", "");
-    ["status", "by"].map(|key| line.as_object_mut().unwrap().remove(key));
+    ["status", "by"].iter().for_each(|key| drop(line.as_object_mut().unwrap().remove(*key)));
     line["state"] = json!("down");
     line["direction"] = json!("both");
     line["through"] = json!(["n2", "n4"]);
@@ -980,7 +984,12 @@ fn wait_waits_for_the_agent_too() {
 /// An agent that exists on the socket only.
 /// How the agent reaches the others.
 fn paths() -> Value {
-    let row = |name: &str, state: &str, since: Option<&str>, direction: Option<&str>, unanswered: u32, through: &[&str]| {
+    let row = |name: &str,
+               state: &str,
+               since: Option<&str>,
+               direction: Option<&str>,
+               unanswered: u32,
+               through: &[&str]| {
         let through: Vec<Value> = through.iter().map(|name| json!({ "name": name, "ms_ago": 400 })).collect();
         json!({
             "name": name, "id": "76c6806e", "address": "10.0.0.9:4327", "state": state, "since": since,

@@ -132,7 +132,11 @@ fn a_pair_that_is_cut_stays_in_the_cluster_and_both_tell_the_path() {
     }
     let log = (1..=3).map(|i| network.log(i)).collect::<String>();
     assert!(!log.contains("member-suspect") && !log.contains("member-down"), "{log}");
-    assert_eq!(network.get(3, "/v1/stats")["events"]["link"], serde_json::Value::Null, "the third tells nothing");
+    assert_eq!(
+        network.get(3, "/v1/stats")["events"]["link"],
+        serde_json::Value::Null,
+        "the third tells nothing"
+    );
 }
 
 #[test]

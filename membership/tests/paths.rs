@@ -128,7 +128,8 @@ fn a_dead_member_and_one_that_stands_still_have_no_path_that_is_down() {
     world.run(30.0);
     world.forget_events();
     world.vanish("n3");
-    world.wait(6.0, |w| w.names().filter(|by| *by != "n3").all(|by| w.status(by, "n3") == Some(Status::Down)));
+    world
+        .wait(6.0, |w| w.names().filter(|by| *by != "n3").all(|by| w.status(by, "n3") == Some(Status::Down)));
     world.heal();
     world.run(30.0);
     for seconds in [0.5, 1.0, 1.5, 1.9, 5.0, 20.0] {

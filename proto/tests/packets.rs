@@ -9,8 +9,8 @@ use std::path::Path;
 use common::any_packet;
 use heartsay_proto::ages::Age;
 use heartsay_proto::gossip::{
-    Body, Claim, Entry, Exchange, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeReport, ProbeRequest, Pull, Silence,
-    Tally, Twin, Want, packet,
+    Body, Claim, Entry, Exchange, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeReport, ProbeRequest,
+    Pull, Silence, Tally, Twin, Want, packet,
 };
 use heartsay_proto::{
     Budget, Cluster, DecodeError, Key, Keyring, ages, decode_into, decode_packet, encode_packet, open, seal,

@@ -190,7 +190,13 @@ fn protocol(r: &mut Registry, stats: &Stats) {
 /// Direct paths, without a series for each pair.
 fn paths(r: &mut Registry, stats: &Stats) {
     let changes = [("down", stats.path_downs), ("up", stats.path_ups)];
-    counters(r, "path_changes", "Direct paths to living members that went down, or work again", "to", changes);
+    counters(
+        r,
+        "path_changes",
+        "Direct paths to living members that went down, or work again",
+        "to",
+        changes,
+    );
     let unwatched = "Doubts about direct paths that were not followed, as too many others were";
     counter(r, "paths_unwatched", unwatched, stats.paths_unwatched);
 }

@@ -26,7 +26,7 @@ impl List {
         let Some(name) = self.name else {
             output.show_list(&answer, Some("paths"), |paths| table(paths, output))?;
             if output.is_text() {
-                say(&sum(&paths));
+                say(&sum(&fit_to_show(&answer)?));
             }
             return Ok(Exit::Done);
         };
@@ -68,7 +68,9 @@ fn table(mut paths: Paths, output: &Output) -> String {
             status_cell(&path.state),
             path.since.as_deref().map_or_else(String::new, age).into(),
             path.rtt_ms.map_or_else(String::new, |ms| brief(ms / 1e3)).into(),
-            path.last_direct_ms_ago.map_or_else(|| "never".to_owned(), |ms| format!("{} ago", ago(ms))).into(),
+            path.last_direct_ms_ago
+                .map_or_else(|| "never".to_owned(), |ms| format!("{} ago", ago(ms)))
+                .into(),
             note(path).into(),
         ]);
     }
@@ -150,7 +152,10 @@ fn words(path: &PathRow, me: &String) -> String {
             )
         }
         "up" => {
-            let again = path.since.as_deref().map_or_else(String::new, |since| format!(" Again, for {}.", age(since)));
+            let again = path
+                .since
+                .as_deref()
+                .map_or_else(String::new, |since| format!(" Again, for {}.", age(since)));
             let doubt = match usize::try_from(path.unanswered).unwrap_or(usize::MAX) {
                 0 => String::new(),
                 n => format!(

@@ -416,7 +416,9 @@ impl Detection {
     pub fn asked_for(&mut self, now: Instant, ctx: &mut Context<'_>, asker: u64) -> u32 {
         let Some(member) = ctx.roster.get(asker).filter(|m| is_other(m, ctx.core.me)) else { return 0 };
         let (to, last) = (member.incarnation.address(), member.path.last_direct());
-        if !ctx.transport.requests.is_open_to(to) && !ctx.roster.is_leaving() && self.probe_budget.take(now, 1)
+        if !ctx.transport.requests.is_open_to(to)
+            && !ctx.roster.is_leaving()
+            && self.probe_budget.take(now, 1)
         {
             ctx.ping(now, asker, to, RequestKind::ReachProbe);
         }
@@ -527,7 +529,8 @@ impl Detection {
     pub fn path_view(&self, now: Instant, core: &Core, roster: &Roster, member: &Member) -> PathView {
         let record = self.direct_paths.records.get(&member.hash()).filter(|r| r.tag == member.tag());
         let last_direct = member.path.last_direct();
-        let seen = member.path.reachable.is_some() || last_direct != Instant::EPOCH || member.hash() == core.me;
+        let seen =
+            member.path.reachable.is_some() || last_direct != Instant::EPOCH || member.hash() == core.me;
         let up = if seen { PathState::Up } else { PathState::Unknown };
         let Some(record) = record else {
             return PathView { state: up, since: None, direction: None, unanswered: 0, through: Vec::new() };
@@ -631,8 +634,16 @@ mod tests {
             assert_eq!(record.direction(at(5000), last_direct, turn), direction, "{last_direct:?} {said:?}");
         }
         let record = PathRecord { said: Some(Said { first: at(4000), heard: None }), ..doubt() };
-        assert_eq!(record.direction(at(5000), before, turn), Direction::Unknown, "it has not had time to ask us");
-        assert_eq!(doubt().direction(at(12_000), before, turn), Direction::In, "it should have called us by now");
+        assert_eq!(
+            record.direction(at(5000), before, turn),
+            Direction::Unknown,
+            "it has not had time to ask us"
+        );
+        assert_eq!(
+            doubt().direction(at(12_000), before, turn),
+            Direction::In,
+            "it should have called us by now"
+        );
         let record = PathRecord { said: heard_before, ..doubt() };
         assert_eq!(record.direction(at(60_000), since, turn), Direction::Both, "nothing arrives any more");
     }

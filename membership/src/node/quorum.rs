@@ -177,7 +177,7 @@ impl Node {
             ..lease
         });
         let answered = heard.map(|(number, _)| number);
-            let extras = PingExtras { about, lease, lead, answered, ..PingExtras::default() };
+        let extras = PingExtras { about, lease, lead, answered, ..PingExtras::default() };
         self.context().ping_with(now, member, to, RequestKind::Wave, extras);
     }
 

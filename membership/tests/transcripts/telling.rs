@@ -32,9 +32,9 @@ pub fn of_event(event: &Event) -> String {
         Event::Readdressed { address, .. } => format!("is at {address} from now on"),
         Event::PathLimited { to, narrow } => format!("path to {to} narrow: {narrow}"),
         Event::Link(link) => {
-            let direction = link.direction.map_or_else(String::new, |d| format!(", {d}"));
-            let through = if link.through.is_empty() { "nobody".to_owned() } else { list(&link.through) };
-            format!("direct path to {} is {}{direction}; it is reached through {through}", link.name, link.state)
+            let direction = link.direction.map_or_else(String::new, |d| format!(" ({d})"));
+            let through = if link.through.is_empty() { "" } else { ", reached through " };
+            format!("direct path to {} {}{direction}{through}{}", link.name, link.state, list(&link.through))
         }
         Event::Isolated(yes) => format!("isolated: {yes}"),
         Event::Stalled(time) => format!("was not scheduled for {:.3} s", time.as_secs_f64()),

@@ -59,7 +59,8 @@ impl World {
                 self.trace.say(now, name.as_str(), || format!("path to {to} is narrow: {narrow}"));
             }
             Event::Link(link) => self.trace.say(now, name.as_str(), || {
-                let direction = link.direction.map_or_else(String::new, |direction| format!(" ({direction})"));
+                let direction =
+                    link.direction.map_or_else(String::new, |direction| format!(" ({direction})"));
                 format!("direct path to {} {}{direction}", link.name, link.state)
             }),
             Event::Isolated(isolated) => {
