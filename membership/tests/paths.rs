@@ -14,9 +14,9 @@ use heartsay_testkit::{World, config};
 
 /// What `name` has told of its paths.
 fn links(world: &World, name: &str) -> Vec<(Instant, LinkEvent)> {
-    let link = |(at, event): &(Instant, Event)| match event {
-        Event::Link(link) => Some((*at, link.clone())),
-        _ => None,
+    let link = |(at, event): &(Instant, Event)| {
+        let Event::Link(link) = event else { return None };
+        Some((*at, link.clone()))
     };
     world.events(name).iter().filter_map(link).collect()
 }

@@ -1,6 +1,6 @@
 //! Direct paths: the two ends of a cut link tell it, no other does, and weather is no cut.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
 
 use heartsay_simulator::run::{Report, run};
 use heartsay_simulator::scenario::{parse, source};

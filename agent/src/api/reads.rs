@@ -172,10 +172,15 @@ pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
         "events": app.0.event_log.counts(),
     });
     // One macro does not take them all.
-    all["path_downs"] = stats.path_downs.into();
-    all["path_ups"] = stats.path_ups.into();
-    all["paths_down"] = stats.paths_down.into();
-    all["paths_unwatched"] = stats.paths_unwatched.into();
+    let paths = [
+        ("path_downs", stats.path_downs),
+        ("path_ups", stats.path_ups),
+        ("paths_down", stats.paths_down as u64),
+        ("paths_unwatched", stats.paths_unwatched),
+    ];
+    if let Some(all) = all.as_object_mut() {
+        all.extend(paths.map(|(name, count)| (name.to_owned(), count.into())));
+    }
     Ok(Json(all))
 }
 

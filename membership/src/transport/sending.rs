@@ -166,12 +166,14 @@ impl Context<'_> {
         extras: PingExtras,
     ) {
         let PingExtras { about, mut lease, answered, lead, path_from } = extras;
-        let patience = match kind {
+        let patience = if kind == RequestKind::LinkProbe {
             // An acceptable pause is not evidence of a bad link.
-            RequestKind::LinkProbe => self.core.config.acceptable_pause,
+            self.core.config.acceptable_pause
+        } else if kind == RequestKind::ReachProbe {
             // Nor is a late answer a path that is down.
-            RequestKind::ReachProbe => self.core.config.acceptable_pause / 2,
-            _ => self.core.patience(self.roster.get(subject)),
+            self.core.config.acceptable_pause / 2
+        } else {
+            self.core.patience(self.roster.get(subject))
         };
         let deadline = now + patience;
         let request = Request { subject: Some(subject), to, sent: now, deadline, kind };
