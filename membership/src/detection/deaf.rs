@@ -18,7 +18,6 @@ use crate::Instant;
 use crate::detection::{Backing, Detection};
 use crate::effect::Effect;
 use crate::identity::Heartbeat;
-use crate::roster::Roster;
 use crate::roster::member::Member;
 use crate::roster::standing::Evidence;
 use crate::roster::state::{QUORUM_KEY, QUORUM_LOST};
@@ -29,22 +28,10 @@ use crate::transport::requests::RequestKind;
 #[derive(Debug, Default)]
 pub struct Deaf {
     asked: BTreeMap<u64, Inquiry>,
-    /// The members that have been without quorum of late.
-    lapses: BTreeMap<u64, Lapse>,
     /// Members that we have found deaf, until they are in again.
     found: BTreeSet<u64>,
     /// While we are out for being deaf: when we next ask one of those that put us out, and whose turn it is.
     own: Option<(Instant, usize)>,
-}
-
-/// What we know of a member that lost quorum.
-#[derive(Clone, Copy, Debug)]
-struct Lapse {
-    /// Since when, if it does not hold quorum again.
-    since: Option<Instant>,
-    /// How often, and when it last had none.
-    times: u32,
-    last: Instant,
 }
 
 /// Our questions to one incarnation of a member.
@@ -75,35 +62,6 @@ impl Deaf {
     /// Whether what it has not answered of late is explained.
     pub fn has_found(&self, subject: u64) -> bool {
         self.found.contains(&subject)
-    }
-
-    /// Whether the member has no quorum, and has had none for so long, or so often, that it may be of no use.
-    pub fn is_long_lost(&self, now: Instant, subject: u64, acceptable_pause: Duration) -> bool {
-        let Some(Lapse { since: Some(since), times, .. }) = self.lapses.get(&subject) else { return false };
-        *times >= OFTEN_LOST || now.since(*since) >= acceptable_pause * LONG_LOST
-    }
-
-    fn note_lapse(&mut self, now: Instant, subject: u64) {
-        if self.lapses.len() >= MOST && !self.lapses.contains_key(&subject) {
-            return;
-        }
-        let lapse = self.lapses.entry(subject).or_insert(Lapse { since: None, times: 0, last: now });
-        lapse.last = now;
-        if lapse.since.is_none() {
-            (lapse.since, lapse.times) = (Some(now), lapse.times.saturating_add(1));
-        }
-    }
-
-    fn keep_lapses(&mut self, now: Instant, roster: &Roster, remembered: Duration) {
-        self.lapses.retain(|subject, lapse| {
-            let member = roster.get(*subject);
-            if member.is_none_or(|m| m.state.get(QUORUM_KEY).is_none()) {
-                lapse.since = None;
-            } else if lapse.since.is_some() {
-                lapse.last = now;
-            }
-            member.is_some() && now.since(lapse.last) < remembered
-        });
     }
 
     /// The member hears us. One that was found deaf has to answer several questions in a row.
@@ -179,7 +137,6 @@ impl Detection {
             .map(Member::hash)
             .take(MOST)
             .collect();
-        self.deaf.keep_lapses(now, ctx.roster, ctx.core.config.interval * REMEMBERED);
         if self.backing != Backing::Proven {
             self.deaf.asked.clear();
             return;
@@ -192,7 +149,6 @@ impl Detection {
     /// The member says that it lost quorum.
     pub fn ask_whether_it_hears(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let Some(member) = ctx.roster.get(subject).filter(|m| says_lost(m)) else { return };
-        self.deaf.note_lapse(now, subject);
         let (tag, heard) = (member.tag(), false);
         let inquiry = Inquiry { tag, since: now, questions: 0, next: now, heard, in_a_row: 0 };
         let known = self.deaf.asked.get(&subject).is_some_and(|known| known.tag == inquiry.tag);
@@ -318,11 +274,5 @@ const PENALTY: Heartbeat = 4;
 /// Beats over which a member that was deaf may jump: the penalty, and as much again for what the witnesses expect it to
 /// have counted already.
 const LONGEST_JUMP: Heartbeat = 2 * PENALTY;
-/// Acceptable pauses without quorum after which a member's link may count against it: it needs one to notice and up to
-/// two to hold quorum again where it finds a way.
-const LONG_LOST: u32 = 3;
-/// The same if it loses quorum for the third time in a minute: a member that has found another way loses it once.
-const OFTEN_LOST: u32 = 3;
-const REMEMBERED: u32 = 60;
 /// Members that are asked at a time.
 const MOST: usize = 256;

@@ -449,8 +449,10 @@ impl Detection {
         let to = member.incarnation.address();
         let in_doubt = record.phase == Phase::Doubted || record.answered_in_a_row > 0;
         record.next = now + if in_doubt { STEP } else { DOWN_STEP } * crowd;
-        // The probe of a member asks more often, and its questions count here too.
-        if self.probes.contains_key(&subject) || now < ctx.core.recovering_until {
+        // The probe of a member asks more often, and its questions count here too. Half of the budget is left to those on
+        // which verdicts wait.
+        let ample = self.probe_budget.available(now) >= self.probe_budget.size() / 2;
+        if self.probes.contains_key(&subject) || now < ctx.core.recovering_until || !ample {
             return;
         }
         if self.probe_budget.take(now, 1) {

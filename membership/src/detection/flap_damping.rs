@@ -343,13 +343,9 @@ impl Detection {
         let by_now = ctx.core.heartbeat_by(ctx.roster, member, now);
         let (to, silence) = (member.incarnation.address(), member.detector.silence(now));
         let present = member.is_present();
-        // A member with a majority in two-way contact is of use, though its path to some of its witnesses is dead. It may
-        // lose the majority for a moment.
-        let is_of_use = self.backing == Backing::Proven
-            && present
-            && !record.link.wavers()
-            && !self.deaf.is_long_lost(now, subject, pause)
-            || self.deaf.has_found(subject);
+        // A dead path says nothing about a member: others may reach it. If none does, it loses quorum, and deaf.rs finds it.
+        let path_only = self.backing == Backing::Proven && present && !record.link.wavers();
+        let is_explained = path_only || self.deaf.has_found(subject);
         if !self.is_witness(ctx, subject) {
             return;
         }
@@ -357,7 +353,7 @@ impl Detection {
         if alive && (kept_out || record.is_worth_a_look()) && self.probe_budget.take(now, 1) {
             ctx.ping(now, subject, to, RequestKind::LinkProbe);
         }
-        if impaired || busy || is_of_use {
+        if impaired || busy || is_explained {
             return;
         }
         let surprise = self.damping.surprise(&record);

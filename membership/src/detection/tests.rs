@@ -15,7 +15,7 @@ use crate::effect::Effect;
 use crate::identity::{Generation, Heartbeat};
 use crate::io::Event;
 use crate::roster::standing::{Accusation, Evidence, Marks, Status};
-use crate::roster::state::{Capacity, QUORUM_KEY};
+use crate::roster::state::QUORUM_KEY;
 use crate::testing::{Bench, Sent, address, claim, hash, incarnation, value};
 use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
@@ -716,37 +716,6 @@ fn a_notice_is_over_when_our_heartbeat_is_beyond_it() {
     watch.bench.roster.get_mut(hash(0)).unwrap().heartbeat = until + 1;
     look(&mut watch);
     assert!(!watch.detection.footing.is_on_notice());
-}
-
-#[test]
-fn a_member_without_quorum_for_a_moment_is_of_use_and_for_six_seconds_or_the_third_time_is_not() {
-    let mut watch = Watch::new(4);
-    watch.detection.backing = Backing::Proven;
-    let pause = Duration::from_secs(2);
-    const AMPLE: Capacity = Capacity { entry: 900, datagram: 1200 };
-    let say = |watch: &mut Watch, word: Option<&[u8]>| {
-        let change = (QUORUM_KEY.to_owned(), word.map(<[u8]>::to_vec));
-        watch.bench.roster.get_mut(hash(1)).unwrap().state.set(&[change], AMPLE).unwrap();
-        watch.call(|detection, now, ctx| detection.look_for_deaf(now, ctx));
-    };
-    let is_long_lost = |watch: &Watch| watch.detection.deaf.is_long_lost(watch.bench.now, hash(1), pause);
-    say(&mut watch, Some(b"lost"));
-    watch.bench.pass(Duration::from_millis(5900));
-    assert!(!is_long_lost(&watch));
-    say(&mut watch, Some(b"settling"));
-    watch.bench.pass(Duration::from_millis(100));
-    assert!(is_long_lost(&watch), "it does not hold it again yet");
-    for _ in 0..2 {
-        say(&mut watch, None);
-        assert!(!is_long_lost(&watch));
-        say(&mut watch, Some(b"lost"));
-    }
-    assert!(is_long_lost(&watch), "the third time");
-    say(&mut watch, None);
-    watch.bench.pass(SLOT * 60);
-    say(&mut watch, None);
-    say(&mut watch, Some(b"lost"));
-    assert!(!is_long_lost(&watch), "forgotten");
 }
 
 /// A question of quorum to `n1` stays unanswered.
