@@ -33,6 +33,8 @@ pub struct Case {
     pub indirect: Tally,
     /// When the kernel of its host first refused a datagram.
     pub refused: Option<Instant>,
+    /// The path to it was dead while it lived.
+    dead_path: bool,
 }
 
 /// Contacts of one kind that stayed unanswered.
@@ -64,6 +66,12 @@ impl Case {
         self.indirect.add(now, phi);
     }
 
+    /// Whether the path to it was dead while it lived. Then no contact says anything, our own or a helper's, which may
+    /// have to take the same path. All that is left is the silence of its heartbeat, which goes beyond its cap.
+    pub fn over_dead_path(&mut self, dead: bool) {
+        self.dead_path = dead;
+    }
+
     /// The kernel of its host refused a datagram.
     pub fn refuse(&mut self, now: Instant) {
         self.refused.get_or_insert(now);
@@ -72,14 +80,21 @@ impl Case {
     /// What the silence of its heartbeat adds.
     #[must_use]
     pub const fn silence(&self) -> f64 {
-        self.silence.clamp(0.0, MOST_BY_SILENCE)
+        self.silence.clamp(0.0, if self.dead_path { MOST_BY_CONTACTS } else { MOST_BY_SILENCE })
+    }
+
+    /// What contacts without an answer add: our own, and those of helpers.
+    #[must_use]
+    pub const fn contacts(&self) -> (f64, f64) {
+        if self.dead_path { (0.0, 0.0) } else { (self.direct.worth(), self.indirect.worth()) }
     }
 
     /// All of it together.
     #[must_use]
     pub fn phi(&self) -> f64 {
         let refused = if self.refused.is_some() { BY_REFUSAL } else { 0.0 };
-        self.silence() + self.direct.worth() + self.indirect.worth() + refused
+        let (direct, indirect) = self.contacts();
+        self.silence() + direct + indirect + refused
     }
 }
 
@@ -109,6 +124,17 @@ const BY_REFUSAL: f64 = 8.0;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn over_a_dead_path_only_the_heartbeat_counts_and_without_its_cap() {
+        let mut case = Case::default();
+        case.unanswered(Instant::EPOCH, 9.0);
+        case.unanswered_by_helper(Instant::EPOCH, 4.0);
+        case.silent(7.0);
+        assert!((case.phi() - 16.0).abs() < 1e-9);
+        case.over_dead_path(true);
+        assert!((case.phi() - 7.0).abs() < 1e-9);
+    }
 
     #[test]
     fn pieces_of_different_kinds_add_up_and_each_has_its_cap() {

@@ -117,10 +117,13 @@ impl Detection {
             if case.silence() > 0.0 {
                 add(PieceKind::Silence, case.silence(), 1, Vec::new(), member.detector.last(), now);
             }
-            for (kind, tally) in [(PieceKind::Direct, case.direct), (PieceKind::Indirect, case.indirect)] {
+            let (direct, indirect) = case.contacts();
+            for (kind, tally, worth) in
+                [(PieceKind::Direct, case.direct, direct), (PieceKind::Indirect, case.indirect, indirect)]
+            {
                 let by = if kind == PieceKind::Indirect { roster.names(&probe.helpers) } else { Vec::new() };
                 if tally.count > 0 {
-                    add(kind, tally.worth(), tally.count, by, tally.first, tally.last);
+                    add(kind, worth, tally.count, by, tally.first, tally.last);
                 }
             }
             if let Some(at) = case.refused {

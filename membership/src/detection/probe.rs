@@ -405,8 +405,10 @@ impl Detection {
         let config = &ctx.core.config.detector;
         let Some(member) = ctx.roster.get(subject) else { return };
         let silence = member.detector.phi(now, config);
+        let dead_path = self.direct_paths.is_down(subject);
         let Some(probe) = self.probes.get_mut(&subject) else { return };
         probe.case.silent(silence);
+        probe.case.over_dead_path(dead_path);
         let probe = *probe;
         let evidence = probe.evidence(now, Self::pause_for(ctx, member, probe.began));
         if evidence > probe.raised {
