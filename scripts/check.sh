@@ -75,14 +75,28 @@ check_deps() {
     else
         skipped "cargo-deny is not installed"
     fi
+    check_tokio
+}
+
+# The ban of tokio by itself, which needs no cargo-deny: who depends on it directly, against the list in deny.toml.
+check_tokio() {
+    local allowed tree found
+    allowed=$(grep 'name = "tokio"' deny.toml | grep -oE '\[.*\]' | tr -d '[]" ' | tr , '|')
+    tree=$(cargo tree --locked --workspace -i tokio --depth 1 --prefix none -f '{p}')
+    found=$(awk 'NR > 1 { print $1 }' <<<"$tree" | sort -u | grep -vxE "$allowed" || true)
+    if [[ -n $found ]]; then
+        echo "deny.toml lets none of these depend on tokio:" "${found//$'\n'/ }" >&2
+        return 1
+    fi
+    echo "tokio: only where deny.toml allows it"
 }
 
 # The pure crates have no way to ask for the time, the network or chance.
 check_purity() {
-    local crate found
+    local crate tree found
     for crate in "${PURE[@]}"; do
-        found=$(cargo tree --locked -p "$crate" -e normal --prefix none -f '{lib}' | sort -u |
-            tr _ - | grep -xE "$FORBIDDEN" || true)
+        tree=$(cargo tree --locked -p "$crate" -e normal --prefix none -f '{lib}')
+        found=$(sort -u <<<"$tree" | tr _ - | grep -xE "$FORBIDDEN" || true)
         if [[ -n $found ]]; then
             echo "$crate must not depend on:" "${found//$'\n'/ }" >&2
             return 1
@@ -108,8 +122,13 @@ check_rooms() {
             transport) below='roster|core|transport' ;;
             *) below="roster|core|transport|$room" ;;
         esac
-        found=$(grep -rnoE 'crate::(roster|core|transport|gossip|detection|quorum|node)\b' "membership/src/$room" |
-            grep -vE "crate::($below)$" || true)
+        # Of a group, `use crate::{a, b}`, this would not see the parts.
+        if grep -rnF 'crate::{' "membership/src/$room"; then
+            echo "membership/src/$room: each part needs a use of its own" >&2
+            return 1
+        fi
+        found=$(grep -rnoE '(crate|super)::(roster|core|transport|gossip|detection|quorum|node)\b' "membership/src/$room" |
+            grep -vE "(crate|super)::($below)$" || true)
         if [[ -n $found ]]; then
             echo "membership/src/$room may use: ${below//|/, }; it uses:" "$found" >&2
             return 1
