@@ -461,7 +461,7 @@ impl Doors {
     async fn open(settings: &Settings) -> anyhow::Result<Self> {
         let (socket, unix) =
             Socket::bind(&settings.socket.path, settings.socket.mode, settings.socket.group)?;
-        let udp = bind::when_there(|| net::bind(settings.bind)).await?;
+        let udp = bind::when_there(|| Ok(net::bind(settings.bind)?)).await?;
         let local = udp.local_addr().context("cannot read the address of the UDP socket")?;
         let tcp = match settings.http_listen {
             Some(at) => Some(bind::when_there(|| listen(at)).await?),

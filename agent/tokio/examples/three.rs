@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use heartsay_membership::{Cluster, Config, Event, MemberEventKind, Name, Profile};
+use heartsay_tokio::membership::{Cluster, Config, Event, MemberEventKind, Name, Profile};
 use heartsay_tokio::{Member, Options};
 
 #[tokio::main(flavor = "current_thread")]

@@ -120,11 +120,16 @@ impl Clock {
 ///
 /// # Errors
 /// When the system has none to give.
-pub fn entropy() -> anyhow::Result<[u8; 16]> {
+pub fn entropy() -> Result<[u8; 16], EntropyError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
+    getrandom::fill(&mut bytes).map_err(EntropyError)?;
     Ok(bytes)
 }
+
+/// The operating system has no randomness to give, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gives no random bytes: {0}")]
+pub struct EntropyError(getrandom::Error);
 
 #[expect(
     clippy::expect_used,

@@ -1,7 +1,7 @@
 //! A heartsay member inside a tokio program: the shell around the pure state machine of `heartsay-membership`.
 //!
 //! ```no_run
-//! use heartsay_membership::{Cluster, Config, Name, Profile};
+//! use heartsay_tokio::membership::{Cluster, Config, Name, Profile};
 //! use heartsay_tokio::{Member, Options};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -41,10 +41,11 @@ mod readiness;
 mod seeds;
 mod shell;
 #[cfg(test)]
-#[path = "../../tests/skipped/mod.rs"]
 mod skipped;
 pub mod store;
 
+/// The protocol itself: all that a member is told, says and shows. So one dependency is enough.
+pub use heartsay_membership as membership;
 pub use member::{CommandError, Member, Options, SpawnError, View};
 pub use persistence::{Persistence, Report};
 pub use readiness::readable;

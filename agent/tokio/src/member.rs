@@ -14,12 +14,12 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::warn;
 
-use crate::clock::{self, Clock};
-use crate::net;
+use crate::clock::{self, Clock, EntropyError};
+use crate::net::{self, BindError, WatchError};
 use crate::persistence::Persistence;
 use crate::seeds::{self, LastGood};
 use crate::shell::{Observer, Shell};
-use crate::store::Store;
+use crate::store::{OpenError, Store};
 
 /// How to start a member.
 #[derive(Clone, Debug)]
@@ -69,9 +69,18 @@ pub enum SpawnError {
         /// Where it would have listened.
         bind: SocketAddr,
     },
-    /// The socket, the state directory or the system's randomness.
-    #[error("{0:#}")]
-    Host(anyhow::Error),
+    /// There is no socket at the address where it would listen.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The socket cannot be used.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The system has no randomness to give.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
 }
 
 /// Why a command was not carried out.
@@ -129,8 +138,8 @@ impl Member {
     /// The name, the address, the state directory or the socket; nothing is left behind but the state directory.
     pub async fn spawn(config: Config, options: Options) -> Result<Self, SpawnError> {
         let clock = Arc::new(Clock::start());
-        let socket = net::bind(options.bind).map_err(SpawnError::Host)?;
-        let bound = socket.local_addr().map_err(|error| SpawnError::Host(error.into()))?;
+        let socket = net::bind(options.bind)?;
+        let bound = socket.local_addr().map_err(WatchError::Address)?;
         let mut good = LastGood::default();
         let addresses = seeds::look_up(&options.seeds, &mut good).await;
         let address = match options.advertise {
@@ -142,8 +151,8 @@ impl Member {
             return Err(IdentityError::Address { address }.into());
         }
         let store = options.state_dir.map(|dir| Store::open(&dir, clock.unix_ms())).transpose();
-        let store = store.map_err(SpawnError::Host)?.map(|store| store.of_cluster(config.cluster.id()));
-        let random = u128::from_be_bytes(clock::entropy().map_err(SpawnError::Host)?);
+        let store = store?.map(|store| store.of_cluster(config.cluster.id()));
+        let random = u128::from_be_bytes(clock::entropy()?);
         let me = Identity {
             name: options.name,
             host_id: store.as_ref().map_or(HostId(random), Store::host_id),
@@ -158,7 +167,7 @@ impl Member {
         let (events, _) = broadcast::channel(EVENTS);
         let (show, view) = watch::channel(look(&node, clock.now()));
         let (resolved, lookups) = mpsc::channel(1);
-        let shell = Shell::new(node, socket, Arc::clone(&clock)).map_err(SpawnError::Host)?;
+        let shell = Shell::new(node, socket, Arc::clone(&clock))?;
         let peers = store.as_ref().map(Store::peers).unwrap_or_default();
         let remembered = peers.iter().map(|peer| peer.address).collect();
         let keep = |store| Persistence::new(clock.now(), Arc::new(store), peers, Arc::new(report));

@@ -20,7 +20,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
-use anyhow::Context;
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -32,23 +32,25 @@ use tracing::{info, warn};
 ///
 /// # Errors
 /// The address is taken, not ours, or not allowed.
-pub fn bind(address: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
+pub fn bind(address: SocketAddr) -> Result<std::net::UdpSocket, BindError> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
-        .with_context(|| format!("cannot make a UDP socket for {address}"))?;
+        .map_err(|error| BindError::Make { address, error })?;
+    let option = |name| move |error: Errno| BindError::Option { name, address, error: error.into() };
     if address.is_ipv6() {
         // The wildcard takes IPv4 too; a particular address means itself.
-        socket.set_only_v6(!address.ip().is_unspecified()).context("cannot set IPV6_V6ONLY")?;
-        setsockopt(&socket, sockopt::Ipv6RecvErr, &true).context("cannot set IPV6_RECVERR")?;
+        let alone = !address.ip().is_unspecified();
+        setsockopt(&socket, sockopt::Ipv6V6Only, &alone).map_err(option("IPV6_V6ONLY"))?;
+        setsockopt(&socket, sockopt::Ipv6RecvErr, &true).map_err(option("IPV6_RECVERR"))?;
     }
     if address.is_ipv4() || address.ip().is_unspecified() {
-        setsockopt(&socket, sockopt::Ipv4RecvErr, &true).context("cannot set IP_RECVERR")?;
+        setsockopt(&socket, sockopt::Ipv4RecvErr, &true).map_err(option("IP_RECVERR"))?;
     }
     // Only counts what is lost; a kernel may do without.
     let _ = setsockopt(&socket, sockopt::RxqOvfl, &1);
     size_buffers(&socket);
-    socket.set_nonblocking(true).context("cannot make the UDP socket non-blocking")?;
-    if let Err(e) = socket.bind(&address.into()) {
-        let remedy = match e.raw_os_error() {
+    socket.set_nonblocking(true).map_err(|error| BindError::Option { name: "O_NONBLOCK", address, error })?;
+    if let Err(error) = socket.bind(&address.into()) {
+        let remedy = match error.raw_os_error() {
             Some(libc::EADDRINUSE) => "another process, perhaps another agent, has it; give --bind",
             Some(libc::EADDRNOTAVAIL) => "no interface of this host has this address; give --bind",
             Some(libc::EACCES) if address.port() < 1024 => {
@@ -56,9 +58,63 @@ pub fn bind(address: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
             }
             _ => "give another --bind",
         };
-        return Err(anyhow::Error::new(e).context(format!("cannot listen on UDP {address}: {remedy}")));
+        return Err(BindError::Listen { address, remedy, error });
     }
     Ok(socket.into())
+}
+
+/// Why there is no socket to gossip on.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The system makes no such socket.
+    #[error("cannot make a UDP socket for {address}: {error}")]
+    Make {
+        /// Where it would have listened.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The system refuses an option that the protocol cannot do without.
+    #[error("cannot set {name} on the UDP socket for {address}: {error}")]
+    Option {
+        /// As its manual page calls it.
+        name: &'static str,
+        /// Where it would have listened.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The address is taken, not ours, or not allowed.
+    #[error("cannot listen on UDP {address}: {remedy}: {error}")]
+    Listen {
+        /// Where it would have listened.
+        address: SocketAddr,
+        /// What it means and what to do, for people.
+        remedy: &'static str,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+impl BindError {
+    /// What the system says.
+    #[must_use]
+    pub fn of_system(&self) -> &io::Error {
+        match self {
+            Self::Make { error, .. } | Self::Option { error, .. } | Self::Listen { error, .. } => error,
+        }
+    }
+}
+
+/// Why a bound socket cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// No runtime of tokio with I/O turned on is here to watch it.
+    #[error("cannot watch the UDP socket: {0}")]
+    Watch(io::Error),
+    /// The system does not say where it listens.
+    #[error("cannot read the address of the UDP socket: {0}")]
+    Address(io::Error),
 }
 
 /// A bound UDP socket that knows about refusals and losses.
@@ -106,9 +162,9 @@ impl Udp {
     ///
     /// # Errors
     /// There is no reactor, or the socket is broken.
-    pub(crate) fn new(socket: std::net::UdpSocket) -> anyhow::Result<Self> {
-        let socket = UdpSocket::from_std(socket).context("cannot watch the UDP socket")?;
-        let local = socket.local_addr().context("cannot read the address of the UDP socket")?;
+    pub(crate) fn new(socket: std::net::UdpSocket) -> Result<Self, WatchError> {
+        let socket = UdpSocket::from_std(socket).map_err(WatchError::Watch)?;
+        let local = socket.local_addr().map_err(WatchError::Address)?;
         Ok(Self { socket, local, control: vec![0; CONTROL_BYTES], overflow: 0 })
     }
 
@@ -355,8 +411,8 @@ mod tests {
         }
     }
 
-    fn udp(at: &str) -> anyhow::Result<Udp> {
-        Udp::new(bind(at.parse()?)?)
+    fn udp(at: &str) -> Result<Udp, Box<dyn std::error::Error>> {
+        Ok(Udp::new(bind(at.parse()?)?)?)
     }
 
     fn closed_port(ip: &str) -> SocketAddr {

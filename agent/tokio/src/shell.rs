@@ -4,7 +4,7 @@
 //! the agent `heartsay` are both built on it, and the simulator's loop is the same with a made-up world:
 //!
 //! ```no_run
-//! # use std::sync::Arc;
+//! # use std::{error::Error, net::UdpSocket, sync::Arc};
 //! # use heartsay_membership::{Event, Instant, Node};
 //! # use heartsay_tokio::{Observer, Shell, clock::Clock};
 //! struct Print;
@@ -15,7 +15,7 @@
 //!     }
 //! }
 //!
-//! async fn drive(node: Node, socket: std::net::UdpSocket, clock: Arc<Clock>) -> anyhow::Result<()> {
+//! async fn drive(node: Node, socket: UdpSocket, clock: Arc<Clock>) -> Result<(), Box<dyn Error>> {
 //!     let mut shell = Shell::new(node, socket, clock)?;
 //!     shell.tell_wall_clock(&mut Print);
 //!     loop {
@@ -40,7 +40,7 @@ use tokio::time::Sleep;
 use tracing::debug;
 
 use crate::clock::Clock;
-use crate::net::{self, SendFailure, SocketError, Udp};
+use crate::net::{self, SendFailure, SocketError, Udp, WatchError};
 
 /// A node with its socket and its clock. The program around it waits with [`ready`](Self::ready) and then calls
 /// [`turn`](Self::turn); everything that comes of it goes to an [`Observer`].
@@ -86,7 +86,7 @@ impl Shell {
     ///
     /// # Errors
     /// There is no reactor, or the socket is broken.
-    pub fn new(node: Node, socket: std::net::UdpSocket, clock: Arc<Clock>) -> anyhow::Result<Self> {
+    pub fn new(node: Node, socket: std::net::UdpSocket, clock: Arc<Clock>) -> Result<Self, WatchError> {
         let now = clock.now();
         Ok(Self {
             node,

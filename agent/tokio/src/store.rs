@@ -11,10 +11,11 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use heartsay_membership::{FARTHEST_START_MS as DAY_MS, Generation, HostId, next_generation};
 use parking_lot::Mutex;
 use tracing::{info, warn};
+
+use crate::clock::{self, EntropyError};
 
 /// The state directory, locked for this process.
 #[derive(Debug)]
@@ -47,13 +48,12 @@ impl Store {
     ///
     /// # Errors
     /// The directory cannot be made, locked, or, but for that, written.
-    pub fn open(dir: &Path, unix_ms: u64) -> anyhow::Result<Self> {
-        let shown = dir.display();
+    pub fn open(dir: &Path, unix_ms: u64) -> Result<Self, OpenError> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o750)
             .create(dir)
-            .with_context(|| format!("cannot make the state directory {shown}; give --state-dir"))?;
+            .map_err(|error| OpenError::Make { dir: dir.to_owned(), error })?;
         let lock = lock(dir)?;
         let host_id = host_id(dir)?;
         let generation = next_generation(stored_generation(dir, unix_ms), unix_ms);
@@ -67,8 +67,8 @@ impl Store {
             behind: Mutex::default(),
         };
         match store.save_generation(generation) {
-            Err(e) if !is_full_or_read_only(&e) => {
-                Err(e).with_context(|| format!("cannot write the state directory {shown}"))
+            Err(error) if !is_full_or_read_only(&error) => {
+                Err(OpenError::Directory { dir: dir.to_owned(), error })
             }
             Ok(()) | Err(_) => Ok(store),
         }
@@ -228,7 +228,56 @@ pub struct Peer {
     pub address: SocketAddr,
 }
 
-fn lock(dir: &Path) -> anyhow::Result<File> {
+/// Why a life cannot begin from a state directory. It is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It is not there, and cannot be made.
+    #[error("cannot make the state directory {}; give --state-dir: {error}", dir.display())]
+    Make {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Nothing can be written to it.
+    #[error("cannot write the state directory {}: {error}", dir.display())]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "the state directory {} is in use by another agent (pid {pid}); give each agent its own --state-dir",
+        dir.display()
+    )]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// The process that has it, as it says itself.
+        pid: String,
+    },
+    /// Something else keeps one of its files from use.
+    #[error("cannot {what}: {error}")]
+    File {
+        /// What was tried, with the path of the file.
+        what: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A first start, and no randomness for the host id.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
+impl OpenError {
+    fn file(what: String) -> impl FnOnce(io::Error) -> Self {
+        |error| Self::File { what, error }
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join(LOCK);
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = opened
@@ -237,21 +286,15 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
             true => File::open(&path).map_err(|_| e),
             false => Err(e),
         })
-        .with_context(|| format!("cannot write the state directory {}", dir.display()))?;
+        .map_err(|error| OpenError::Directory { dir: dir.to_owned(), error })?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
             let _ = file.read_to_string(&mut pid);
-            anyhow::bail!(
-                "the state directory {} is in use by another agent (pid {}); give each agent its own --state-dir",
-                dir.display(),
-                pid.trim(),
-            );
+            return Err(OpenError::InUse { dir: dir.to_owned(), pid: pid.trim().to_owned() });
         }
-        Err(TryLockError::Error(e)) => {
-            return Err(e).with_context(|| format!("cannot lock {}", path.display()));
-        }
+        Err(TryLockError::Error(e)) => return Err(OpenError::file(format!("lock {}", path.display()))(e)),
     }
     // For the message above only; the lock itself is the kernel's.
     let _ = file.set_len(0);
@@ -260,22 +303,24 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-fn host_id(dir: &Path) -> anyhow::Result<HostId> {
+fn host_id(dir: &Path) -> Result<HostId, OpenError> {
     let path = dir.join(IDENTITY);
-    let (lines, _) = read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (lines, _) = read(&path).map_err(OpenError::file(format!("read {}", path.display())))?;
     if let Some(id) = lines.first().and_then(|line| parse_host_id(line)) {
         return Ok(id);
     }
     if path.exists() {
         let aside = dir.join(format!("{IDENTITY}.damaged"));
-        fs::rename(&path, &aside).with_context(|| format!("cannot move {} aside", path.display()))?;
+        let what = format!("move {} aside", path.display());
+        fs::rename(&path, &aside).map_err(OpenError::file(what))?;
         warn!(kept = %aside.display(), "the host id is damaged; a new one is made, and while the cluster holds the old one for alive it refuses this host's name");
     }
-    let random = u128::from_be_bytes(crate::clock::entropy()?);
+    let random = u128::from_be_bytes(clock::entropy()?);
     // Version and variant bits, so that other tools take it for the UUID it is.
     let id = HostId(random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62));
     // The generation follows, and takes the directory to the disk for both.
-    put(&path, &[id.to_string()]).with_context(|| format!("cannot write {}", path.display()))?;
+    let what = format!("write {}", path.display());
+    put(&path, &[id.to_string()]).map_err(OpenError::file(what))?;
     info!(host_id = %id, "first start on this host");
     Ok(id)
 }

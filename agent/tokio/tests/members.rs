@@ -76,7 +76,7 @@ async fn what_makes_no_sense_is_refused_with_the_reason() {
     };
     assert_eq!(key, "quorum");
     let twice = Options { bind: member.address(), ..options("n2", &[]) };
-    assert!(matches!(Member::spawn(config(), twice).await, Err(SpawnError::Host(_))));
+    assert!(matches!(Member::spawn(config(), twice).await, Err(SpawnError::Bind(_))));
     let unknown = member.command(Command::Forget(Name::new("n9").unwrap())).await;
     assert!(matches!(unknown, Err(CommandError::Rejected(Rejected::UnknownMember(_)))));
 }

@@ -5,6 +5,7 @@
 use std::io;
 use std::time::Duration;
 
+use heartsay_tokio::net::BindError;
 use nix::libc;
 use tracing::{info, warn};
 
@@ -38,7 +39,8 @@ pub(crate) async fn when_there<T>(mut bind: impl FnMut() -> anyhow::Result<T>) -
 }
 
 fn is_missing(error: &anyhow::Error) -> bool {
-    let of_system = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    let udp = error.downcast_ref().map(BindError::of_system);
+    let of_system = udp.or_else(|| error.downcast_ref()).and_then(io::Error::raw_os_error);
     of_system == Some(libc::EADDRNOTAVAIL)
 }
 
@@ -57,15 +59,24 @@ mod tests {
         Err(io::Error::from_raw_os_error(code)).context("cannot listen")
     }
 
+    /// As the UDP socket does.
+    fn failing_udp(code: i32) -> anyhow::Result<()> {
+        let address = ([192, 0, 2, 1], 4327).into();
+        let error = io::Error::from_raw_os_error(code);
+        Err(BindError::Listen { address, remedy: "give --bind", error }.into())
+    }
+
     #[tokio::test]
     async fn an_address_that_comes_later_is_waited_for_and_nothing_else_is() {
-        let mut tries = 0;
-        let bound = when_there(|| {
-            tries += 1;
-            if tries < 2 { failing(libc::EADDRNOTAVAIL) } else { Ok(()) }
-        });
-        bound.await.unwrap();
-        assert_eq!(tries, 2);
-        assert!(when_there(|| failing(libc::EADDRINUSE)).await.is_err());
+        for failing in [failing, failing_udp] {
+            let mut tries = 0;
+            let bound = when_there(|| {
+                tries += 1;
+                if tries < 2 { failing(libc::EADDRNOTAVAIL) } else { Ok(()) }
+            });
+            bound.await.unwrap();
+            assert_eq!(tries, 2);
+            assert!(when_there(|| failing(libc::EADDRINUSE)).await.is_err());
+        }
     }
 }
