@@ -64,6 +64,29 @@ fn the_story_fits_one_and_two_agents() {
 }
 
 #[test]
+fn all_agents_of_the_play_vote_so_quorum_is_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = dev(&dir, &["--nodes", "3", "--kill-after", "1h"]).spawn().unwrap();
+    let mut out = after_formed(&mut child);
+    let mut line = String::new();
+    while !line.contains("--socket") {
+        line.clear();
+        assert_ne!(out.read_line(&mut line).unwrap(), 0, "it ended early");
+    }
+    let socket = line.split_whitespace().skip_while(|word| *word != "--socket").nth(1).unwrap();
+    let ask = |args: &[&str]| {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("heartsay"));
+        let output = command.args(["--socket", socket]).args(args).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(ask(&["wait", "--for", "alive>=3 && quorum", "--timeout", "30s"]).0, Some(0));
+    let (code, text) = ask(&["quorum"]);
+    assert!(code == Some(0) && text.starts_with("held: 3 of 3 present, 2 needed"), "{text}");
+    send(&child, Signal::SIGTERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn quiet_and_kept() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["--once", "--nodes", "1", "--kill-after", "0s", "--quiet", "--keep"];

@@ -73,6 +73,8 @@ impl Cluster {
         let seed = self.nodes.first().map(|n| n.address.to_string()).unwrap_or_default();
         // All agents together log N² lines about one another; of many agents that is too much to read.
         let log_level = if self.nodes.len() > TALKATIVE { "warn" } else { "info" };
+        // All vote, so that quorum can be tried here too.
+        let expected = self.nodes.len().to_string();
         let Some(node) = self.nodes.get_mut(index) else { bail!("there is no node {index}") };
         fs::create_dir_all(&node.state)?;
         let log = File::options().create(true).append(true).open(&node.log)?;
@@ -86,6 +88,7 @@ impl Cluster {
             .args(["--config", "/dev/null", "--cluster", "dev", "--profile", "local"])
             .args(["--log-level", log_level])
             .args(["--name", &node.name, "--bind", &node.address.to_string(), "--seed", &seed])
+            .args(["--expected", &expected])
             .arg("--state-dir")
             .arg(&node.state)
             .arg("--socket")

@@ -179,12 +179,13 @@ impl Stage {
             Step::Formed { nodes, seconds } => {
                 format!("all {nodes} see one another, {seconds:.2}s after the last was started")
             }
-            Step::Hint { socket } => format!(
-                "ask them yourself:\n  {} --socket {} members\n  curl --unix-socket {} http://heartsay/v1/members",
-                program(),
-                socket.display(),
-                socket.display()
-            ),
+            Step::Hint { socket } => {
+                let (program, socket) = (program(), socket.display());
+                format!(
+                    "ask them yourself:\n  {program} --socket {socket} members\n  {program} --socket {socket} quorum\n  \
+                     curl --unix-socket {socket} http://heartsay/v1/members"
+                )
+            }
             Step::Killed { member, pid: id } => format!("{member}{} is killed: SIGKILL", pid(id)),
             Step::Seen { by, member, status, seconds } => {
                 format!("  {by} sees {member} {} after {seconds:.3}s", o.status(status))
