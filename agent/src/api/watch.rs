@@ -44,15 +44,7 @@ pub(super) async fn watch(
             app.0.event_log.newest()
         )));
     }
-    let stream = place.stream(app.0.clock.now()).map_err(|refused| {
-        let (most, whose) = match refused {
-            Refused::Full(most) => (most, ""),
-            Refused::OfOne(most) => (most, " from your user or address"),
-        };
-        Problem::busy(format!(
-            "{most} event streams are open to this agent{whose}, which is the most; end one, or ask later"
-        ))
-    })?;
+    let stream = place.stream(app.0.clock.now()).map_err(too_many)?;
     if since.is_some() && !filter.takes_all() {
         let turn = place.answers().turn_soon(&place).await?;
         let view = app.whole().await?;
@@ -76,6 +68,22 @@ pub(super) async fn watch(
         place,
         _stream: stream,
     };
+    Ok(answer(follower))
+}
+
+fn too_many(refused: Refused) -> Problem {
+    let (most, whose) = match refused {
+        Refused::Full(most) => (most, ""),
+        Refused::OfOne(most) => (most, " from your user or address"),
+    };
+    Problem::busy(format!(
+        "{most} event streams are open to this agent{whose}, which is the most; end one, or ask later"
+    ))
+}
+
+/// All that the follower sends, without end.
+fn answer(follower: Follower) -> Response {
+    let style = follower.style;
     let body = Body::from_stream(stream::unfold(follower, |mut follower| async {
         let chunk = follower.next().await?;
         follower.idle_at = Instant::now() + IDLE;
@@ -93,7 +101,7 @@ pub(super) async fn watch(
     ];
     let mut response = (headers, body).into_response();
     response.extensions_mut().insert(Streaming);
-    Ok(response)
+    response
 }
 
 /// Marks an answer that has no end.
