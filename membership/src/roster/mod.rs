@@ -32,6 +32,8 @@ pub mod peers;
 pub mod shard;
 pub mod standing;
 pub mod state;
+#[cfg(test)]
+mod tests;
 pub mod tombstones;
 
 use core::net::SocketAddr;
