@@ -79,6 +79,9 @@
 //!   it; quorum only reads it.
 //! - `roster`: who is known, and the order of claims. Sends nothing. `roster/mod.rs` says who may change it.
 //!
+//! Two files at the top stand outside this order: `io.rs` and `config.rs`, the interface that all parts share. They name
+//! types of the parts (a status, an electorate, what a program is told), and every part may name theirs.
+//!
 //! # Where to begin
 //!
 //! Open these files of `node` first, in this order: `dispatch.rs` (a datagram is taken apart), `timers.rs` (everything
@@ -123,7 +126,7 @@
 //! |---|---|
 //! | anti-entropy, digest (Demers and others) | `gossip/anti_entropy.rs`: an exchange compares range digests |
 //! | delta (Scuttlebutt) | `roster/state.rs`: a claim carries a delta of a member's state |
-//! | incarnation (SWIM) | one run of a member's process, or a part of it: another begins with a new address, or above a later one that others know. Its id is the tag, its number the [`Generation`] |
+//! | incarnation (SWIM); in `docs/` a *life* | `roster/incarnation.rs`, `struct Incarnation`: one run of a member's process, or a part of it: another begins with a new address, or above a later one that others know. Its id is the tag, its number the [`Generation`] |
 //! | infection-style dissemination (SWIM), rumor mongering | `gossip/broadcast.rs` |
 //! | ping, ping-req, nack (SWIM, Lifeguard) | `detection/probe.rs`, `detection/indirect_probe.rs` |
 //! | suspicion (SWIM) | an accusation; [`Status::Suspect`] while one counts |

@@ -135,7 +135,7 @@ pub struct Tally {
 /// further steps settle what differs: an unequal page is answered by its
 /// children or, when small, by its list; a list is answered by claims and
 /// wants; a want is answered by claims. Each step is strictly finer than the
-/// one before; steps above 8 are not answered.
+/// one before; step 8 is the last, and is not answered.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Exchange {
     #[prost(uint32, tag = "1")]

@@ -179,12 +179,11 @@ impl Detection {
             }
             ctx.core.stats.verdicts += 1;
             let reason = if testimony.refused >= testimony.needed.min(witnesses::REFUSED) {
-                format!("its host refuses datagrams, say {} members", testimony.refused)
+                format!("its host refuses datagrams, {}", said_by(testimony.refused))
             } else {
-                format!(
-                    "silent beyond the acceptable pause, say {} members, of whom {} are needed",
-                    testimony.proven, testimony.needed
-                )
+                let (said, needed) = (said_by(testimony.proven), testimony.needed);
+                let are = if needed == 1 { "is" } else { "are" };
+                format!("silent beyond the acceptable pause, {said}, of whom {needed} {are} needed")
             };
             ctx.ask_refresh(subject, reason);
         }
@@ -193,6 +192,11 @@ impl Detection {
     pub fn is_witness(&self, ctx: &Context<'_>, subject: u64) -> bool {
         witnesses::is_one(ctx.roster, subject, ctx.core.config.witnesses, ctx.core.me)
     }
+}
+
+/// As the end of a sentence.
+fn said_by(members: usize) -> String {
+    if members == 1 { "says 1 member".to_owned() } else { format!("say {members} members") }
 }
 
 /// Cases in one set of datagrams, and the pause before the next set.

@@ -508,5 +508,5 @@ const CALM: Duration = Duration::from_secs(3);
 const CHILD_BITS: u32 = 3;
 /// Finer than any roster needs; the wire allows 24.
 const DEEPEST: u32 = 24;
-/// Steps above this are not answered.
+/// The last step, which is not answered.
 const LAST_STEP: u32 = 8;

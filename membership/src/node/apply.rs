@@ -150,13 +150,8 @@ impl Node {
             Change::Forgotten => self.on_forgotten(now, subject, forgets),
             Change::New => self.on_arrival(now, subject, MemberEventKind::Join, "first heard of", pass_on),
             Change::Restarted => {
-                self.on_arrival(
-                    now,
-                    subject,
-                    MemberEventKind::Restart,
-                    "a later life of the same name",
-                    pass_on,
-                );
+                let reason = "a later life of the same name";
+                self.on_arrival(now, subject, MemberEventKind::Restart, reason, pass_on);
             }
             Change::Moved { from } => {
                 let (gossip, mut ctx) = self.gossip();
