@@ -8,6 +8,7 @@ use crate::recording::Told;
 use crate::trace::WORLD;
 
 impl World {
+    // Over 60 lines: one arm for each event, and no more than that.
     pub(super) fn note(&mut self, host: usize, event: Event) {
         let now = self.now;
         let name = self.hosts[host].name.clone();
