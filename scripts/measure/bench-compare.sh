@@ -7,7 +7,7 @@
 #
 # Each commit records what a member of a quiet cluster (300 by default) is handed from its start on,
 # and lives through it once more under valgrind (membership/examples/rounds.rs, the newer one for
-# both; it builds on commits from 0832238 on). Counted are instructions per input of a kind, the join as a whole.
+# both; it builds on commits from eefcd7fd on). Counted are instructions per input of a kind, the join as a whole.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
