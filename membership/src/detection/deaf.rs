@@ -129,6 +129,10 @@ impl Detection {
             // Its link was as bad as it was deaf. That says nothing about the link now.
             self.damping.forgive_link(subject);
         }
+        if self.backing != Backing::Proven {
+            self.deaf.asked.clear();
+            return;
+        }
         let me = ctx.core.me;
         let lost: Vec<u64> = ctx
             .roster
@@ -137,10 +141,6 @@ impl Detection {
             .map(Member::hash)
             .take(MOST)
             .collect();
-        if self.backing != Backing::Proven {
-            self.deaf.asked.clear();
-            return;
-        }
         for subject in lost {
             self.ask_whether_it_hears(now, ctx, subject);
         }
