@@ -449,6 +449,10 @@ impl Detection {
         let to = member.incarnation.address();
         let in_doubt = record.phase == Phase::Doubted || record.answered_in_a_row > 0;
         record.next = now + if in_doubt { STEP } else { DOWN_STEP } * crowd;
+        // A single answer is lost every other moment somewhere.
+        if record.phase == Phase::Doubted && record.unanswered < IN_DOUBT {
+            return;
+        }
         // The probe of a member asks more often, and its questions count here too. Half of the budget is left to those on
         // which verdicts wait.
         let ample = self.probe_budget.available(now) >= self.probe_budget.size() / 2;
@@ -569,6 +573,8 @@ const DOWN_STEP: Duration = Duration::from_secs(1);
 /// So many paths are asked at that pace; with more of them each is asked more seldom, so that all together get at most
 /// twice as many questions a second, of the fifty that `probe_rate` allows.
 const AT_FULL_PACE: usize = 8;
+/// Unanswered questions from which on we ask about the path.
+const IN_DOUBT: u32 = 2;
 /// Our own unanswered questions before helpers are asked about the path, and how often they are: quickly at first, and
 /// later to tell through whom the member is reached.
 const BEFORE_HELPERS: u32 = 3;

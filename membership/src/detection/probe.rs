@@ -238,22 +238,20 @@ impl Detection {
         }
     }
 
-    /// A member did not answer a question of quorum. Those come more often than the calls of a round, so that a cut is
-    /// seen in full at once. Where much is lost anyway, it says little, and would only cause work.
-    pub fn on_missing_proof(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64, request: &Request) {
+    /// A member did not answer a question of quorum. Those come more often than the calls of a round, so it is called at
+    /// once, and a cut is seen in full. Where much is lost anyway, it says little, and would only cause work.
+    pub fn on_missing_proof(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let Some(member) = ctx.roster.get(subject) else { return };
+        let to = member.incarnation.address();
         if member.status == Status::Alive
             && member.path.reachable != Some(false)
             && ctx.core.paths.failure_rate() <= LOSSY
             && now >= ctx.core.recovering_until
             && !self.probes.contains_key(&subject)
             && !self.is_doubted(subject)
+            && self.probe_budget.take(now, 1)
         {
-            self.begin_probe(now, ctx, subject, request.sent, None);
-            let surprise = ctx.core.paths.surprise();
-            if let Some(probe) = self.probes.get_mut(&subject) {
-                probe.case.unanswered(now, surprise);
-            }
+            ctx.ping(now, subject, to, RequestKind::ExtraProbe);
         }
     }
 

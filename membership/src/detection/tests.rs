@@ -718,29 +718,28 @@ fn a_notice_is_over_when_our_heartbeat_is_beyond_it() {
     assert!(!watch.detection.footing.is_on_notice());
 }
 
-/// A question of quorum to `n1` stays unanswered.
-fn proof_in_vain(watch: &mut Watch) {
-    let (subject, to, kind) = (Some(hash(1)), address(1), RequestKind::Wave);
-    let request = Request { subject, to, sent: watch.bench.now, deadline: watch.bench.now, kind };
-    watch.bench.pass(STEP);
-    watch.call(|detection, now, ctx| detection.on_missing_proof(now, ctx, hash(1), &request));
-}
-
 #[test]
-fn a_question_of_quorum_without_an_answer_begins_a_probe() {
+fn a_member_that_leaves_a_question_of_quorum_unanswered_is_called_at_once() {
     let mut watch = Watch::new(8);
-    let sent = watch.bench.now;
-    proof_in_vain(&mut watch);
-    assert_eq!(watch.detection.probes[&hash(1)].began, sent);
-    assert_eq!(watch.bench.sent().iter().filter(|sent| sent.to == address(1)).count(), 1);
+    let missing = |watch: &mut Watch| {
+        watch.call(|detection, now, ctx| detection.on_missing_proof(now, ctx, hash(1)));
+        watch.bench.sent().iter().filter(|sent| sent.to == address(1)).count()
+    };
+    assert_eq!(missing(&mut watch), 1);
+    assert!(watch.detection.probes.is_empty(), "one lost question is no case");
+    watch.bench.pass(SLOT);
+    watch.give_up_questions();
+    assert!(watch.detection.probes.contains_key(&hash(1)), "two are");
+    watch.bench.sent();
+    assert_eq!(missing(&mut watch), 0, "it is being asked");
 }
 
 #[test]
-fn where_much_is_lost_a_missing_proof_begins_none() {
+fn where_much_is_lost_a_missing_proof_causes_no_call() {
     let mut watch = Watch::new(8);
     (0..20).for_each(|_| watch.bench.core.paths.unanswered());
-    proof_in_vain(&mut watch);
-    assert!(watch.detection.probes.is_empty());
+    watch.call(|detection, now, ctx| detection.on_missing_proof(now, ctx, hash(1)));
+    assert!(watch.bench.sent().is_empty());
 }
 
 #[test]

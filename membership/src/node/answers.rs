@@ -124,7 +124,10 @@ impl Node {
             }
             // The lease asks the electors again by itself.
             (RequestKind::Lease | RequestKind::Wave, Some(subject)) => {
-                detection.on_missing_proof(now, &mut ctx, subject, request);
+                if self.quorum.misses_again(now, subject, self.core.config.lease()) {
+                    let (detection, mut ctx) = self.detection();
+                    detection.on_missing_proof(now, &mut ctx, subject);
+                }
             }
             (
                 RequestKind::Exchange

@@ -248,6 +248,12 @@ impl QuorumService {
         (majority.quorum(), majority.until())
     }
 
+    /// Whether a member has answered neither our last question nor the one before. A relay asks hundreds, and some answer
+    /// is always lost.
+    pub fn misses_again(&self, now: Instant, member: u64, lease: Duration) -> bool {
+        self.voting.lease.answered_at(member).is_none_or(|at| now.since(at) >= lease * 5 / 7)
+    }
+
     /// Whether our side has the majority, and since when that is so.
     pub fn since(&self, now: Instant) -> (Quorum, Instant) {
         let majority = self.voting.majority.at(now);
