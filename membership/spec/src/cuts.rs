@@ -77,6 +77,24 @@ impl<const N: usize> Cut<N> {
             None => Ok(next),
         }
     }
+
+    /// The rest of the cut, until nothing changes any more.
+    fn run_out(
+        mut self,
+        rules: &Rules<N>,
+        mut state: State<N>,
+        explored: &mut Explored,
+    ) -> Result<(), Broken<N>> {
+        loop {
+            let then = self.step(rules, &state)?;
+            explored.steps += 1;
+            if then == state {
+                return Ok(());
+            }
+            state = then;
+            explored.states += 1;
+        }
+    }
 }
 
 /// Any directed links die and are whole again, one cut at a time.
@@ -183,16 +201,7 @@ pub fn moving<const N: usize>(rules: &Rules<N>) -> Result<Explored, Broken<N>> {
             }
             state = then;
             for (second, _) in &effects {
-                let (mut cut, mut state) = (Cut::of(*second), state);
-                loop {
-                    let then = cut.step(rules, &state)?;
-                    explored.steps += 1;
-                    if then == state {
-                        break;
-                    }
-                    state = then;
-                    explored.states += 1;
-                }
+                Cut::of(*second).run_out(rules, state, &mut explored)?;
             }
         }
     }
@@ -225,16 +234,7 @@ pub fn changing<const N: usize>(rules: &Rules<N>) -> Result<Explored, Broken<N>>
                 }
                 state = then;
                 second.lasts = cut.lasts;
-                let (mut cut, mut state) = (second, state);
-                loop {
-                    let then = cut.step(rules, &state)?;
-                    explored.steps += 1;
-                    if then == state {
-                        break;
-                    }
-                    state = then;
-                    explored.states += 1;
-                }
+                second.run_out(rules, state, &mut explored)?;
             }
         }
     }

@@ -215,13 +215,14 @@ impl Detection {
         inquiry.heard = false;
         let pause = ctx.core.config.acceptable_pause;
         let silence = inquiry.since + (pause - pause / OF_THE_DEAF);
-        inquiry.next = if inquiry.in_a_row > 0 {
-            now + ctx.core.patience(Some(member)).max(pause / QUICKLY)
+        let step = if inquiry.in_a_row > 0 {
+            ctx.core.patience(Some(member)).max(pause / QUICKLY)
         } else if now < silence {
-            (now + pause / OFTEN).min(silence)
+            (pause / OFTEN).min(silence.since(now))
         } else {
-            now + pause / OFTEN
+            pause / OFTEN
         };
+        inquiry.next = now + step;
         // A question that the budget holds back stays unanswered without blame.
         if !self.probe_budget.take(now, 1) {
             return;

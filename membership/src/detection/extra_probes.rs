@@ -3,8 +3,8 @@
 //! Picture: two hands are missing on deck, and the mate calls the whole roll at once instead of waiting to meet each
 //! man in turn.
 //!
-//! Rule: when a member turns suspect while another one is (among few members: when one does), each member asks [`CALLS`] others, one after the other: the
-//! next ones in its tournament schedule (`peers.rs`). As in a round, each member is asked by exactly one other at a
+//! Rule: when a member turns suspect while another one is (among few members: when one does), each member asks
+//! [`CALLS`] others, one after the other: the next ones in its tournament schedule (`peers.rs`). As in a round, each member is asked by exactly one other at a
 //! time. If that one is silent too, the next call comes from another, and each new suspicion begins the calls anew. So
 //! members that fall silent together are found within some tenths of a second, however many they are, and a cut is seen
 //! in full before any verdict.

@@ -91,7 +91,7 @@ impl Gossip {
             return;
         }
         let me = ctx.core.me;
-        let there = peers::heard_within(ctx.roster, me, now, if sparse { LATELY } else { Duration::ZERO });
+        let there = if sparse { peers::heard_within(ctx.roster, me, now, LATELY) } else { Vec::new() };
         let peer = match there.len() {
             0 => peers::sample(ctx.roster, &mut ctx.core.rng, 1, |m| is_other(m, me)).first().copied(),
             n => there.get(ctx.core.rng.random_range(0..n)).copied(),

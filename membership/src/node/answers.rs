@@ -122,7 +122,7 @@ impl Node {
                 let (gossip, mut ctx) = self.gossip();
                 gossip.clone_unanswered(now, &mut ctx);
             }
-            // The lease asks the electors again by itself.
+            // The lease asks again by itself. This is about the member.
             (RequestKind::Lease | RequestKind::Wave, Some(subject)) => {
                 if self.quorum.misses_again(now, subject, self.core.config.lease()) {
                     let (detection, mut ctx) = self.detection();

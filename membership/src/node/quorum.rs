@@ -29,7 +29,8 @@ impl Node {
     /// [`quorum`](Self::quorum) says, at far less cost.
     #[must_use]
     pub fn quorum_until(&self, now: Instant) -> (Quorum, Option<Instant>) {
-        self.quorum.until(now)
+        let majority = self.quorum.majority(now);
+        (majority.quorum(), majority.until())
     }
 
     /// Whether the electors' answers so far prove, at `now`, that the lease of `name` has run out. Can be asked of any
@@ -148,8 +149,10 @@ impl Node {
     /// A node that lost quorum a moment ago says so again, once per round: it may be deaf, so that it cannot know whether
     /// the news has arrived, and the others need it soon.
     pub(crate) fn repeat_lost_quorum(&mut self, now: Instant) {
-        let (quorum, since) = self.quorum.since(now);
-        if quorum == Quorum::Lost && now.since(since) < self.core.config.acceptable_pause * 2 {
+        let majority = self.quorum.majority(now);
+        if majority.quorum() == Quorum::Lost
+            && now.since(majority.since()) < self.core.config.acceptable_pause * 2
+        {
             self.gossip.broadcast.news(now, self.core.me, true);
         }
     }

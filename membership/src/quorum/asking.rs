@@ -132,15 +132,13 @@ impl QuorumService {
         if wide {
             self.add_all_others(ctx, &mut lenders);
         }
-        for _ in 0..count.min(lenders.len()) {
-            let search = &mut self.voting.search;
-            search.asked =
-                search.asked_so_far.checked_rem(lenders.len()).and_then(|at| lenders.get(at)).copied();
-            search.asked_so_far = search.asked_so_far.wrapping_add(1);
-            if let Some(lender) = search.asked {
-                self.ask(ctx, lender);
-            }
+        let count = count.min(lenders.len());
+        let first = self.voting.search.asked_so_far.checked_rem(lenders.len()).unwrap_or(0);
+        for lender in lenders.into_iter().cycle().skip(first).take(count) {
+            self.voting.search.asked = Some(lender);
+            self.ask(ctx, lender);
         }
+        self.voting.search.asked_so_far = self.voting.search.asked_so_far.wrapping_add(count);
         ctx.now + soon
     }
 

@@ -241,11 +241,10 @@ impl QuorumService {
         self.voting.majority.until().is_some_and(|until| until > now)
     }
 
-    /// Quorum at this moment, and until when our proof is good.
+    /// The proof of the majority over time, as of this moment.
     #[must_use]
-    pub fn until(&self, now: Instant) -> (Quorum, Option<Instant>) {
-        let majority = self.voting.majority.at(now);
-        (majority.quorum(), majority.until())
+    pub fn majority(&self, now: Instant) -> Majority {
+        self.voting.majority.at(now)
     }
 
     /// Whether a member has answered neither our last question nor the one before. A relay asks hundreds, and some answer
@@ -254,18 +253,12 @@ impl QuorumService {
         self.voting.lease.answered_at(member).is_none_or(|at| now.since(at) >= lease * 5 / 7)
     }
 
-    /// Whether our side has the majority, and since when that is so.
-    pub fn since(&self, now: Instant) -> (Quorum, Instant) {
-        let majority = self.voting.majority.at(now);
-        (majority.quorum(), majority.since())
-    }
-
     /// Whether our side has the majority. Exact at this moment: a proof that has run out since the last call no longer
     /// counts.
     #[must_use]
     pub fn status(&self, ctx: &Context<'_>) -> QuorumStatus {
         let voting = &self.voting;
-        let majority = voting.majority.at(ctx.now);
+        let majority = self.majority(ctx.now);
         let proven = voting.lease.proof().filter(|_| majority.until().is_some());
         let present = voting.present.max(proven.map_or(0, |proof| proof.present));
         let needed = self.needed(present);
