@@ -15,12 +15,12 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
+use crate::detection::witnesses;
 use crate::detection::{Backing, Detection};
 use crate::effect::Effect;
 use crate::identity::Heartbeat;
 use crate::roster::member::Member;
 use crate::roster::standing::Evidence;
-use crate::roster::state::{QUORUM_KEY, QUORUM_LOST};
 use crate::transport::context::Context;
 use crate::transport::requests::RequestKind;
 
@@ -116,15 +116,10 @@ impl Hearing {
     }
 }
 
-/// Whether the member says itself that it has lost quorum.
-pub fn says_lost(member: &Member) -> bool {
-    member.state.get(QUORUM_KEY).is_some_and(|value| value == QUORUM_LOST)
-}
-
 impl Detection {
     /// Once per round: members that say that they lost quorum are asked whether they hear us.
     pub fn look_for_deaf(&mut self, now: Instant, ctx: &mut Context<'_>) {
-        let is_out = |subject: u64| ctx.roster.get(subject).is_some_and(|m| !m.is_present() || says_lost(m));
+        let is_out = |subject: u64| ctx.roster.get(subject).is_some_and(|m| !m.is_present() || m.says_lost());
         for subject in self.deaf.found.extract_if(.., |subject| !is_out(*subject)) {
             // Its link was as bad as it was deaf. That says nothing about the link now.
             self.damping.forgive_link(subject);
@@ -137,7 +132,7 @@ impl Detection {
         let lost: Vec<u64> = ctx
             .roster
             .iter()
-            .filter(|m| m.is_present() && m.hash() != me && says_lost(m))
+            .filter(|m| m.is_present() && m.hash() != me && m.says_lost())
             .map(Member::hash)
             .take(MOST)
             .collect();
@@ -148,14 +143,14 @@ impl Detection {
 
     /// The member says that it lost quorum.
     pub fn ask_whether_it_hears(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
-        let Some(member) = ctx.roster.get(subject).filter(|m| says_lost(m)) else { return };
+        let Some(member) = ctx.roster.get(subject).filter(|m| m.says_lost()) else { return };
         let (tag, heard) = (member.tag(), false);
         let inquiry = Inquiry { tag, since: now, questions: 0, next: now, heard, in_a_row: 0 };
         let known = self.deaf.asked.get(&subject).is_some_and(|known| known.tag == inquiry.tag);
         if !known
             && self.backing == Backing::Proven
             && self.deaf.asked.len() < MOST
-            && self.is_witness(ctx, subject)
+            && Self::asks_the_deaf(ctx, subject)
         {
             self.deaf.asked.insert(subject, inquiry);
         }
@@ -194,13 +189,18 @@ impl Detection {
     fn is_out_as_deaf(&self, ctx: &Context<'_>) -> bool {
         let myself = ctx.roster.myself();
         let near = |until: Heartbeat| until < myself.heartbeat.saturating_add(LONGEST_JUMP);
-        says_lost(myself) && self.footing.kept_out_until().is_some_and(near)
+        myself.says_lost() && self.footing.kept_out_until().is_some_and(near)
+    }
+
+    /// Whether we are drawn to ask this member.
+    fn asks_the_deaf(ctx: &Context<'_>, subject: u64) -> bool {
+        witnesses::that_hear(ctx.roster, subject, ctx.core.config.witnesses).contains(&ctx.core.me)
     }
 
     fn ask_the_deaf(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
-        let may_ask = self.backing == Backing::Proven && self.is_witness(ctx, subject);
+        let may_ask = self.backing == Backing::Proven && Self::asks_the_deaf(ctx, subject);
         let Some(inquiry) = self.deaf.asked.get_mut(&subject) else { return };
-        let member = ctx.roster.get(subject).filter(|m| m.tag() == inquiry.tag && says_lost(m));
+        let member = ctx.roster.get(subject).filter(|m| m.tag() == inquiry.tag && m.says_lost());
         let Some(member) = member.filter(|m| may_ask && (m.is_present() || m.marks().is_kept_out())) else {
             self.deaf.asked.remove(&subject);
             return;
@@ -214,7 +214,7 @@ impl Detection {
         }
         inquiry.heard = false;
         let pause = ctx.core.config.acceptable_pause;
-        let silence = inquiry.since + (pause - pause / OF_THE_DEAF);
+        let silence = inquiry.since + pause / OFTEN * QUESTIONS;
         let step = if inquiry.in_a_row > 0 {
             ctx.core.patience(Some(member)).max(pause / QUICKLY)
         } else if now < silence {
@@ -231,7 +231,7 @@ impl Detection {
         let found = inquiry.questions > QUESTIONS && now >= silence && inquiry.in_a_row == 0;
         let to = member.incarnation.address();
         ctx.ping(now, subject, to, RequestKind::Lease);
-        if found && !ctx.core.health.impaired(now) && now >= ctx.core.recovering_until {
+        if found && now >= ctx.core.recovering_until {
             self.deaf.found.insert(subject);
             self.testify_of_link(now, ctx, subject, Evidence::Unfit, PENALTY);
         }

@@ -428,7 +428,8 @@ impl Detection {
     }
 
     fn tell_of_link(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
-        for other in witnesses::of(ctx.roster, subject, ctx.core.config.witnesses) {
+        let drawn = if self.deaf.has_found(subject) { witnesses::that_hear } else { witnesses::of };
+        for other in drawn(ctx.roster, subject, ctx.core.config.witnesses) {
             if other != ctx.core.me
                 && let Some(to) = ctx.roster.get(other).map(|m| m.incarnation.address())
             {

@@ -52,6 +52,17 @@ fn strongest(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
     drawn.into_iter().map(|(_, hash)| hash).collect()
 }
 
+/// The witnesses of a member that may be deaf: the strongest draws, those left out that have lost quorum. They may be deaf
+/// too.
+pub fn that_hear(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
+    let hears = |hash: &u64| *hash != subject && roster.get(*hash).is_some_and(|m| !m.says_lost());
+    let mut drawn: Vec<(u64, u64)> = Vec::with_capacity(count + 1);
+    for hash in roster.alive().filter(hears) {
+        draw(&mut drawn, (fingerprint::of_pair(subject, hash), hash), count);
+    }
+    drawn.into_iter().map(|(_, hash)| hash).collect()
+}
+
 /// Adds one draw to the list of the `count` strongest, strongest first.
 fn draw(drawn: &mut Vec<(u64, u64)>, pull: (u64, u64), count: usize) {
     let place = drawn.partition_point(|other| *other > pull);

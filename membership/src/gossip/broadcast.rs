@@ -243,10 +243,14 @@ impl Gossip {
 }
 
 /// The members that news is sent to. A suspect hears it from the members that probe it. But where no fewer are suspect
-/// than alive, it may be we that do not hear, while the suspects hear us.
+/// than alive, or we have lost quorum, it may be we that do not hear, while the suspects hear us.
 fn is_told(ctx: &Context<'_>) -> fn(&Member) -> bool {
     let census = ctx.roster.census();
-    if census.suspect < census.alive { |m| m.status == Status::Alive } else { Member::is_present }
+    if census.suspect < census.alive && !ctx.roster.myself().says_lost() {
+        |m| m.status == Status::Alive
+    } else {
+        Member::is_present
+    }
 }
 
 /// Number of waiting subjects beyond which news is not held back any longer: eleven times the time to coalesce.
