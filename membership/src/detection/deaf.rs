@@ -42,9 +42,10 @@ struct Inquiry {
     since: Instant,
     questions: u32,
     next: Instant,
-    /// Whether the last question is answered, and how many in a row were.
+    /// Whether the last question is answered.
     heard: bool,
-    in_a_row: u32,
+    /// Grows by one with each answer and falls by several with each that is missing.
+    credit: u32,
 }
 
 impl Deaf {
@@ -79,14 +80,15 @@ impl Deaf {
 pub struct Hearing {
     /// So many in a row were not.
     in_vain: u32,
-    /// So many in a row were, and since when.
-    in_a_row: u32,
+    /// Grows by one with each answer and falls by several with each that is missing.
+    credit: u32,
+    /// When it left zero.
     since: Instant,
 }
 
 impl Hearing {
     pub fn new(now: Instant) -> Self {
-        Self { in_vain: 0, in_a_row: 0, since: now }
+        Self { in_vain: 0, credit: 0, since: now }
     }
 
     /// How many of our requests in a row were not answered.
@@ -95,24 +97,24 @@ impl Hearing {
     }
 
     pub fn answered(&mut self, now: Instant) {
-        if self.in_a_row == 0 {
+        if self.credit == 0 {
             self.since = now;
         }
-        (self.in_vain, self.in_a_row) = (0, self.in_a_row.saturating_add(1));
+        (self.in_vain, self.credit) = (0, (self.credit + 1).min(MOST_CREDIT));
     }
 
     pub fn unanswered(&mut self) {
-        (self.in_vain, self.in_a_row) = (self.in_vain.saturating_add(1), 0);
+        (self.in_vain, self.credit) = (self.in_vain.saturating_add(1), self.credit.saturating_sub(GOOD_AGAIN));
     }
 
     /// What was answered so far says nothing about what we know now.
     pub fn begin_anew(&mut self) {
-        self.in_a_row = 0;
+        self.credit = 0;
     }
 
-    /// Several answers in a row have come, for long enough that the members that ask us know it too.
+    /// Several answers have come, and hardly one is missing, for long enough that the members that ask us know it too.
     fn is_good(&self, now: Instant, acceptable_pause: Duration) -> bool {
-        self.in_a_row >= GOOD_AGAIN && now.since(self.since) >= acceptable_pause / OFTEN * 2
+        self.credit >= GOOD_AGAIN && now.since(self.since) >= acceptable_pause / OFTEN * 2
     }
 }
 
@@ -145,7 +147,7 @@ impl Detection {
     pub fn ask_whether_it_hears(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let Some(member) = ctx.roster.get(subject).filter(|m| m.says_lost()) else { return };
         let (tag, heard) = (member.tag(), false);
-        let inquiry = Inquiry { tag, since: now, questions: 0, next: now, heard, in_a_row: 0 };
+        let inquiry = Inquiry { tag, since: now, questions: 0, next: now, heard, credit: 0 };
         let known = self.deaf.asked.get(&subject).is_some_and(|known| known.tag == inquiry.tag);
         if !known
             && self.backing == Backing::Proven
@@ -205,17 +207,20 @@ impl Detection {
             self.deaf.asked.remove(&subject);
             return;
         };
-        inquiry.in_a_row = if inquiry.heard { inquiry.in_a_row + 1 } else { 0 };
+        inquiry.credit = match inquiry.heard {
+            true => inquiry.credit + 1,
+            false => inquiry.credit.saturating_sub(GOOD_AGAIN / 2),
+        };
         // One answer ends the inquiry about a member that is in. One that is out has to give several.
         let enough = if member.is_present() { 1 } else { GOOD_AGAIN };
-        if inquiry.in_a_row >= enough {
+        if inquiry.credit >= enough {
             self.deaf.asked.remove(&subject);
             return;
         }
         inquiry.heard = false;
         let pause = ctx.core.config.acceptable_pause;
         let silence = inquiry.since + pause / OFTEN * QUESTIONS;
-        let step = if inquiry.in_a_row > 0 {
+        let step = if inquiry.credit > 0 {
             ctx.core.patience(Some(member)).max(pause / QUICKLY)
         } else if now < silence {
             (pause / OFTEN).min(silence.since(now))
@@ -228,7 +233,7 @@ impl Detection {
             return;
         }
         inquiry.questions = inquiry.questions.saturating_add(1);
-        let found = inquiry.questions > QUESTIONS && now >= silence && inquiry.in_a_row == 0;
+        let found = inquiry.questions > QUESTIONS && now >= silence && inquiry.credit == 0;
         let to = member.incarnation.address();
         ctx.ping(now, subject, to, RequestKind::Lease);
         if found && now >= ctx.core.recovering_until {
@@ -265,9 +270,11 @@ const QUESTIONS: u32 = 5;
 const OFTEN: u32 = 8;
 /// Acceptable pause by the shortest time between two questions to a member that has begun to answer: 62 ms.
 const QUICKLY: u32 = 32;
-/// Answers in a row after which a member that was found deaf hears again. One that loses half of what it is sent gives so
-/// many once in 250 times, and stays out.
+/// Answers after which a member that was found deaf hears again: one that is missing costs its witnesses half of them, and
+/// the member itself, which asks many at a time, all. One that loses half of what it is sent stays out.
 const GOOD_AGAIN: u32 = 8;
+/// Three missing answers of a member that asks many at a time cost all of its credit.
+const MOST_CREDIT: u32 = 3 * GOOD_AGAIN;
 /// Acceptable pause by the notice of a member that we have found deaf.
 const OF_THE_DEAF: u32 = 4;
 /// Beats of good behaviour that are asked for. The others learn of the last testimony while they pass.

@@ -405,7 +405,8 @@ impl Detection {
         let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
         let said = said.filter(|a| self.damping.stands(member, a));
         // Renewed at half of the penalty, or at each beat if it is so short: then all know of it before it has expired.
-        if said.is_some_and(|a| a.basis >= by_now.saturating_add(penalty_beats.div_ceil(2))) {
+        let kept = if penalty_beats <= SHORT { penalty_beats } else { penalty_beats.div_ceil(2) };
+        if said.is_some_and(|a| a.basis >= by_now.saturating_add(kept)) {
             if self.damping.record(subject).is_some_and(|r| now >= r.tell_at) && !member.marks().is_kept_out()
             {
                 self.tell_of_link(now, ctx, subject);
@@ -579,6 +580,8 @@ const NEARLY_OVER: Heartbeat = 12;
 const GOOD_AGAIN: u8 = 8;
 const REMEMBERED: f64 = 1.5;
 const LONGEST_PENALTY: Heartbeat = 240;
+/// A penalty that is renewed at each beat.
+const SHORT: Heartbeat = 4;
 /// How many beats ahead a testimony of others may lie: their longest penalty, and as much again, as they may know later
 /// beats than we do.
 pub const FARTHEST_TESTIMONY: Heartbeat = 2 * LONGEST_PENALTY;
