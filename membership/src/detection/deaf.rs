@@ -23,10 +23,13 @@ use crate::roster::member::Member;
 use crate::roster::standing::Evidence;
 use crate::transport::context::Context;
 use crate::transport::requests::RequestKind;
+use crate::transport::token_bucket::TokenBucket;
 
 /// The members that we ask whether they hear us.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Deaf {
+    /// Not that of the probes, which is used up in a cut by the same silences.
+    pub budget: TokenBucket,
     asked: BTreeMap<u64, Inquiry>,
     /// Members that we have found deaf, until they are in again.
     found: BTreeSet<u64>,
@@ -49,6 +52,12 @@ struct Inquiry {
 }
 
 impl Deaf {
+    /// At most `rate` questions a second.
+    pub fn new(now: Instant, rate: u32) -> Self {
+        let budget = TokenBucket::new(now, rate);
+        Self { budget, asked: BTreeMap::new(), found: BTreeSet::new(), own: None }
+    }
+
     /// When the next question is due.
     pub fn next(&self) -> Instant {
         let own = self.own.map(|(next, _)| next);
@@ -179,7 +188,7 @@ impl Detection {
             let by = self.footing.kept_out_by();
             let peer = turn.checked_rem(by.len()).and_then(|at| by.get(at)).copied();
             if let Some(peer) = peer.and_then(|peer| ctx.roster.get(peer))
-                && self.probe_budget.take(now, 1)
+                && self.deaf.budget.take(now, 1)
             {
                 let (peer, to) = (peer.hash(), peer.incarnation.address());
                 ctx.ping(now, peer, to, RequestKind::Lease);
@@ -229,7 +238,7 @@ impl Detection {
         };
         inquiry.next = now + step;
         // A question that the budget holds back stays unanswered without blame.
-        if !self.probe_budget.take(now, 1) {
+        if !self.deaf.budget.take(now, 1) {
             return;
         }
         inquiry.questions = inquiry.questions.saturating_add(1);

@@ -88,7 +88,7 @@ impl Detection {
             suspect_share: SuspectShare::Few,
             backing: Backing::NoElectorate,
             look_until: now,
-            deaf: Deaf::default(),
+            deaf: Deaf::new(now, config.probe_rate),
             footing: Footing::new(now),
             direct_paths: DirectPaths::default(),
         }

@@ -580,7 +580,7 @@ fn a_member_that_lost_quorum_and_answers_is_left_alone() {
 fn a_question_that_the_budget_holds_back_counts_for_nothing() {
     let mut watch = lost_quorum();
     for _ in 0..60 {
-        let (now, budget) = (watch.bench.now, &mut watch.detection.probe_budget);
+        let (now, budget) = (watch.bench.now, &mut watch.detection.deaf.budget);
         let left = budget.available(now);
         budget.take(now, left);
         assert_eq!(ask_the_deaf(&mut watch, STEP), 0, "others are probed with all of it");
