@@ -3,6 +3,7 @@
 
 pub mod own_heartbeat;
 pub mod slot_clock;
+pub mod surroundings;
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use siphasher::sip::SipHasher13;
 use crate::Instant;
 use crate::config::Config;
 use crate::core::slot_clock::SlotClock;
+use crate::core::surroundings::Surroundings;
 use crate::identity::{Generation, Heartbeat, Identity};
 use crate::roster::Roster;
 use crate::roster::claim::{FARTHEST_START_MS, heartbeat_limit};
@@ -34,8 +36,8 @@ pub struct Core {
     pub health: LocalHealth,
     /// All our paths taken together: round trips, and how often no answer comes back.
     pub paths: RttEstimator,
-    /// The outcome of our last calls, one bit each, the latest lowest: set if the path was dead.
-    calls: u8,
+    /// Whether most of our paths are dead.
+    pub surroundings: Surroundings,
     pub stats: Stats,
     /// When any other member last spoke to us.
     pub last_heard: Instant,
@@ -81,7 +83,7 @@ impl Core {
             rng: ChaCha8Rng::from_seed(expand(seed, me)),
             health: LocalHealth::new(now, config.local_health),
             paths: RttEstimator::new(&config.rtt),
-            calls: 0,
+            surroundings: Surroundings::new(),
             stats: Stats::default(),
             last_heard: now,
             recovering_until: Instant::EPOCH,
@@ -130,16 +132,6 @@ impl Core {
         self.heard_after == Instant::EPOCH
             || member.hash() == self.me
             || member.detector.last() > self.heard_after
-    }
-
-    /// A call was answered, or the path to the member is `dead`: not even repeated questions are answered.
-    pub fn note_call(&mut self, dead: bool) {
-        self.calls = self.calls << 1 | u8::from(dead);
-    }
-
-    /// Whether most of the last paths that we tried are dead. Perhaps only few are left, over which all news has to pass.
-    pub fn is_sparse(&self) -> bool {
-        (self.calls & LAST_CALLS).count_ones() >= SPARSE
     }
 
     /// The highest heartbeat that a member can have had at `at`. An accusation is based on it. So heartbeats still
@@ -203,8 +195,3 @@ fn expand(seed: u64, me: &Identity) -> [u8; 32] {
     }
     bytes
 }
-
-/// The calls that count, and how many of them make our surroundings sparse. Where a third of all datagrams are lost, one
-/// path in fifteen seems dead.
-const LAST_CALLS: u8 = 0b1_1111;
-const SPARSE: u32 = 3;

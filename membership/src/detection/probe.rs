@@ -118,7 +118,7 @@ impl Detection {
             }
             if request.kind.is_first() {
                 self.note_outcome(subject, true);
-                ctx.core.note_call(false);
+                ctx.core.surroundings.note_call(now, false);
                 ctx.core.paths.answered();
                 ctx.core.health.probe_answered(now);
             }
@@ -225,11 +225,11 @@ impl Detection {
         if let Some(probe) = self.probes.get_mut(&subject) {
             probe.case.unanswered(now, surprise);
             if probe.case.direct.count == DEAD {
-                ctx.core.note_call(true);
+                ctx.core.surroundings.note_call(now, true);
             }
             self.rescore(now, ctx, subject);
         } else if first && beyond_reach {
-            ctx.core.note_call(true);
+            ctx.core.surroundings.note_call(now, true);
         } else if first && now >= ctx.core.recovering_until {
             self.begin_probe(now, ctx, subject, request.sent, None);
             if let Some(probe) = self.probes.get_mut(&subject) {

@@ -169,7 +169,7 @@ impl Gossip {
     fn at_random(&mut self, now: Instant, ctx: &mut Context<'_>, count: usize) -> Vec<SocketAddr> {
         let (me, is_told) = (ctx.core.me, is_told(ctx));
         let mut there = Vec::new();
-        if ctx.core.is_sparse() {
+        if ctx.core.surroundings.is_sparse() {
             there = peers::heard_within(ctx.roster, me, now, LATELY);
             there.sort_unstable_by_key(|m| core::cmp::Reverse((m.path.last_direct(), m.hash())));
             there.truncate(count.div_ceil(2));

@@ -37,7 +37,7 @@ impl Gossip {
         if let Some(peer) = peers::knock(ctx.roster, &mut ctx.core.rng).map(Member::hash) {
             self.open_exchange(now, ctx, peer);
         }
-        if ctx.core.is_sparse() {
+        if ctx.core.surroundings.is_sparse() {
             self.eager_at = self.eager_at.min(now + ctx.core.config.interval / EAGER_FACTOR);
         }
     }
@@ -83,7 +83,7 @@ impl Gossip {
     /// extra exchange when newcomers have ceased to come: a member that missed one of many has most likely heard of
     /// another.
     pub fn eager_exchange(&mut self, now: Instant, ctx: &mut Context<'_>) {
-        let sparse = ctx.core.is_sparse();
+        let sparse = ctx.core.surroundings.is_sparse();
         let lively = self.is_young(now, ctx.core) || now < ctx.transport.introduce_until || sparse;
         self.eager_at = if lively { now + ctx.core.config.interval / EAGER_FACTOR } else { Instant::NEVER };
         // While much is missing, pulls bring it, and a comparison of everything would only repeat that.

@@ -316,7 +316,8 @@ fn where_most_paths_are_dead_those_that_we_heard_last_are_told_and_called() {
         let now = side.bench.now;
         side.bench.roster.get_mut(hash(i)).unwrap().path.heard(now);
     }
-    (0..3).for_each(|_| side.bench.core.note_call(true));
+    let now = side.bench.now;
+    (0..3).for_each(|_| side.bench.core.surroundings.note_call(now, true));
     assert!(told(&mut side).is_superset(&BTreeSet::from([7, 8].map(address))));
     side.bench.core.stats.rounds = 1;
     side.bench.core.started = Instant::EPOCH;
@@ -327,7 +328,9 @@ fn where_most_paths_are_dead_those_that_we_heard_last_are_told_and_called() {
     }
     assert_eq!(called, BTreeSet::from([7, 8].map(address)));
     assert_eq!(side.gossip.eager_at, side.bench.now + Duration::from_millis(200), "five times a second");
-    (0..3).for_each(|_| side.bench.core.note_call(false));
+    side.bench.pass(Duration::from_secs(8));
+    let now = side.bench.now;
+    (0..3).for_each(|_| side.bench.core.surroundings.note_call(now, false));
     side.call(|gossip, now, ctx| gossip.eager_exchange(now, ctx));
     assert_eq!(side.gossip.eager_at, Instant::NEVER);
 }
