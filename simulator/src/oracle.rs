@@ -263,6 +263,13 @@ impl Board {
         self.rows[observer].hash ^ scatter(observer)
     }
 
+    /// The same, as if none of `left_out` were on it.
+    #[must_use]
+    pub fn roster_without(&self, observer: usize, left_out: &[usize]) -> u64 {
+        let present = |subject: &&usize| **subject == observer || self.belief(observer, **subject).present();
+        left_out.iter().filter(present).fold(self.roster(observer), |hash, subject| hash ^ scatter(*subject))
+    }
+
     /// Pairs in which the belief is wrong: a live member missing or called
     /// down, or a dead one present. Suspicion of a live member is not wrong.
     #[must_use]

@@ -135,7 +135,7 @@ impl Detection {
             // Its link was as bad as it was deaf. That says nothing about the link now.
             self.damping.forgive_link(subject);
         }
-        if self.backing != Backing::Proven {
+        if self.backing != Backing::Held {
             self.deaf.asked.clear();
             return;
         }
@@ -159,7 +159,7 @@ impl Detection {
         let inquiry = Inquiry { tag, since: now, questions: 0, next: now, heard, credit: 0 };
         let known = self.deaf.asked.get(&subject).is_some_and(|known| known.tag == inquiry.tag);
         if !known
-            && self.backing == Backing::Proven
+            && self.backing == Backing::Held
             && self.deaf.asked.len() < MOST
             && Self::asks_the_deaf(ctx, subject)
         {
@@ -209,7 +209,7 @@ impl Detection {
     }
 
     fn ask_the_deaf(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
-        let may_ask = self.backing == Backing::Proven && Self::asks_the_deaf(ctx, subject);
+        let may_ask = self.backing == Backing::Held && Self::asks_the_deaf(ctx, subject);
         let Some(inquiry) = self.deaf.asked.get_mut(&subject) else { return };
         let member = ctx.roster.get(subject).filter(|m| m.tag() == inquiry.tag && m.says_lost());
         let Some(member) = member.filter(|m| may_ask && (m.is_present() || m.marks().is_kept_out())) else {

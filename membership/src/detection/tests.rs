@@ -530,7 +530,7 @@ const STEP: Duration = Duration::from_millis(50);
 /// `n1` has said that it lost quorum; a majority is behind us.
 fn lost_quorum() -> Watch {
     let mut watch = Watch::new(4);
-    watch.detection.backing = Backing::Proven;
+    watch.detection.backing = Backing::Held;
     watch.bench.take_in(claim(incarnation(1), Some(value(QUORUM_KEY, b"lost"))));
     watch.call(|detection, now, ctx| detection.look_for_deaf(now, ctx));
     watch
@@ -606,7 +606,7 @@ fn a_member_that_lost_quorum_has_the_whole_notice_where_we_have_not_found_it_dea
 fn without_a_majority_behind_us_no_member_is_found_deaf() {
     let mut watch = lost_quorum();
     ask_the_deaf(&mut watch, Duration::from_millis(1400));
-    watch.detection.backing = Backing::Unproven;
+    watch.detection.backing = Backing::NotHeld;
     ask_the_deaf(&mut watch, Duration::from_secs(3));
     assert!(!finds_unfit(&watch));
     watch.call(|detection, now, ctx| detection.ask_whether_it_hears(now, ctx, hash(1)));
@@ -618,7 +618,7 @@ fn many_silences_are_no_reason_for_doubt_with_a_majority_behind_us() {
     let mut watch = Watch::new(8);
     watch.detection.suspect_share = SuspectShare::Most;
     assert_eq!(watch.detection.doubtful_share(), SuspectShare::Most);
-    watch.detection.backing = Backing::Proven;
+    watch.detection.backing = Backing::Held;
     assert_eq!(watch.detection.doubtful_share(), SuspectShare::Few);
 }
 

@@ -235,10 +235,11 @@ impl QuorumService {
         })
     }
 
-    /// Whether there is a good proof that our side has the majority, settled or not.
+    /// Whether quorum is held at this moment.
     #[must_use]
-    pub fn is_proven(&self, now: Instant) -> bool {
-        self.voting.majority.until().is_some_and(|until| until > now)
+    pub fn is_held(&self, now: Instant) -> bool {
+        let majority = &self.voting.majority;
+        majority.quorum() == Quorum::Held && majority.until().is_some_and(|until| until > now)
     }
 
     /// The proof of the majority over time, as of this moment.

@@ -16,6 +16,10 @@ pub(super) struct RosterMeter {
     /// One that is deaf or mute for so long must know it.
     patience: Duration,
     change: Change,
+    /// News of a member that is let in reaches all within so long.
+    news: Duration,
+    /// Members that are being let in: when the first holder had them in again.
+    let_in: BTreeMap<usize, Instant>,
     /// Some member has held quorum.
     formed: bool,
     /// Something happened since rosters were compared last.
@@ -63,6 +67,8 @@ struct Track {
 impl RosterMeter {
     pub(super) fn new(within: Duration, patience: Duration) -> Self {
         Self {
+            news: patience.mul_f64(NEWS),
+            let_in: BTreeMap::new(),
             figures: RosterFigures::default(),
             tracks: Vec::new(),
             within,
@@ -107,6 +113,11 @@ impl RosterMeter {
 
     /// Rosters were compared.
     pub(super) fn compared(&mut self, now: Instant, split: bool) {
+        if !split {
+            // Of a member about which some still differ, a second return is no news.
+            let news = self.news;
+            self.let_in.retain(|_, at| now.since(*at) < news);
+        }
         if self.change.split && !split {
             self.change.united = now;
             self.end_split(now);
@@ -122,6 +133,20 @@ impl RosterMeter {
         if self.tracks[observer].held {
             *self.change.turns.entry((observer, subject)).or_default() += 1;
         }
+    }
+
+    /// `observer` has `subject` in again. Returns when all must have it in, if `observer` is the first.
+    pub(super) fn lets_in(&mut self, now: Instant, observer: usize, subject: usize) -> Option<Instant> {
+        let first = self.tracks[observer].held && !self.let_in.contains_key(&subject);
+        first.then(|| {
+            self.let_in.insert(subject, now);
+            now + self.news
+        })
+    }
+
+    /// Members about whom rosters may differ, as they are being let in.
+    pub(super) fn being_let_in(&self, now: Instant) -> Vec<usize> {
+        self.let_in.iter().filter(|(_, at)| now.since(**at) < self.news).map(|(member, _)| *member).collect()
     }
 
     /// The roster of `observer` has one more member, or one less.
@@ -223,6 +248,9 @@ impl RosterMeter {
         }
     }
 }
+
+/// Time in which news reaches all, by the acceptable pause: half a second (`docs/quorum.md`, A6).
+const NEWS: f64 = 0.25;
 
 #[cfg(test)]
 mod tests {

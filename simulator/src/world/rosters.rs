@@ -27,21 +27,23 @@ impl World {
         if !self.meter.measures_quorum() {
             return;
         }
-        let split = self.is_split();
+        let now = self.now;
+        let let_in = self.meter.rosters().map(|rosters| rosters.being_let_in(now)).unwrap_or_default();
+        let split = self.is_split(&let_in);
         if let Some(rosters) = self.meter.rosters() {
             rosters.compared(self.now, split);
         }
         if split && self.judge.splits_matter(self.now, self.calm) {
             let holders: Vec<usize> = self.meter.holders().filter(|m| self.acts(*m)).collect();
-            if let Some(split) = self.worst_split(&holders) {
+            if let Some(split) = self.worst_split(&holders, &let_in) {
                 self.judge.split(self.now, self.calm, &split, &holders);
             }
         }
     }
 
-    /// Whether two members that hold quorum have different rosters.
-    fn is_split(&self) -> bool {
-        let roster = |member: usize| self.board.roster(member);
+    /// Whether two members that hold quorum have different rosters, apart from members that are being let in.
+    fn is_split(&self, let_in: &[usize]) -> bool {
+        let roster = |member: usize| self.board.roster_without(member, let_in);
         let mut holders = self.meter.holders();
         let Some(any) = holders.next() else { return false };
         if holders.all(|other| roster(other) == roster(any)) {
@@ -59,19 +61,22 @@ impl World {
     }
 
     /// How two of `holders` differ: of all ways the worst.
-    fn worst_split(&self, holders: &[usize]) -> Option<Split> {
+    fn worst_split(&self, holders: &[usize], let_in: &[usize]) -> Option<Split> {
+        let roster = |member: usize| self.board.roster_without(member, let_in);
         let pairs =
             || holders.iter().flat_map(|a| holders.iter().map(move |b| (*a, *b))).filter(|(a, b)| a != b);
         let belief = |observer, subject| self.board.belief(observer, subject);
-        if let Some((observer, subject)) = pairs().find(|(a, b)| belief(*a, *b).down()) {
+        let told = |(_, subject): &(usize, usize)| !let_in.contains(subject);
+        if let Some((observer, subject)) = pairs().filter(told).find(|(a, b)| belief(*a, *b).down()) {
             return Some(Split::Down { observer, subject });
         }
-        if let Some((observer, subject)) = pairs().find(|(a, b)| !belief(*a, *b).present()) {
+        if let Some((observer, subject)) = pairs().filter(told).find(|(a, b)| !belief(*a, *b).present()) {
             return Some(Split::Outside { observer, subject });
         }
-        let (with, without) = pairs().find(|(a, b)| self.board.roster(*a) != self.board.roster(*b))?;
+        let (with, without) = pairs().find(|(a, b)| roster(*a) != roster(*b))?;
         let differs = |m: &usize| belief(with, *m).present() != belief(without, *m).present();
-        let about = (0..self.hosts.len()).filter(|m| *m != with && *m != without).find(differs)?;
+        let others = (0..self.hosts.len()).filter(|m| *m != with && *m != without && !let_in.contains(m));
+        let about = others.into_iter().find(differs)?;
         let (with, without) = if belief(with, about).present() { (with, without) } else { (without, with) };
         Some(Split::Rosters { with, without, about })
     }

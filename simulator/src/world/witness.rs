@@ -2,7 +2,7 @@
 
 use heartsay_membership::{Event, Generation, MemberEvent, MemberEventKind, Name, Status};
 
-use super::World;
+use super::{SimEvent, World};
 use crate::oracle::{Belief, GRACE, Life};
 use crate::recording::Told;
 use crate::trace::WORLD;
@@ -98,6 +98,11 @@ impl World {
             rosters.roster(observer);
             if old.down() || belief.down() {
                 rosters.turned(observer, subject);
+            }
+            if old.down()
+                && let Some(told) = rosters.lets_in(now, observer, subject)
+            {
+                self.queue.push(told, SimEvent::Compare);
             }
         }
         if belief.present() {
