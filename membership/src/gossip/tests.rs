@@ -14,7 +14,7 @@ use crate::io::{Event, MemberEventKind};
 use crate::roster::incarnation::Incarnation;
 use crate::roster::member::Member;
 use crate::roster::standing::{Accusation, Evidence, Marks, Standing, Status};
-use crate::roster::state::{Delta, State};
+use crate::roster::state::{Delta, QUORUM_KEY, State};
 use crate::testing::{Bench, Sent, address, claim, hash, incarnation, incarnation_at, value};
 use crate::transport::context::Context;
 use crate::transport::requests::RequestKind;
@@ -307,6 +307,18 @@ fn suspects_are_told_news_where_they_are_no_fewer_than_the_others() {
     };
     assert_eq!(suspects(2), 0, "they hear it from those that probe them");
     assert!(suspects(3) >= 2, "four of five are told: perhaps we are the one that does not hear");
+}
+
+#[test]
+fn a_member_that_lost_quorum_tells_suspects_too() {
+    let mut side = Side::new(Bench::new(6));
+    let now = side.bench.now;
+    side.bench.take_in(claim(incarnation(0), Some(value(QUORUM_KEY, b"lost"))));
+    for i in [1, 2] {
+        side.bench.roster.set_status(now, hash(i), Status::Suspect);
+    }
+    let told = told(&mut side);
+    assert!([1, 2].iter().any(|i| told.contains(&address(*i))), "four of five are told");
 }
 
 #[test]

@@ -97,6 +97,24 @@ fn holders_that_differ_about_a_third_are_seen_once_the_bound_has_passed() {
     );
 }
 
+#[test]
+fn holders_that_let_a_member_in_too_late_are_seen() {
+    let told_after = |ms: u64| {
+        let mut world = with_view_of_n0(Belief::Is(Status::Alive), 2, 20);
+        let at = world.now;
+        for observer in 0..4 {
+            world.board.set(at, observer, 3, Belief::Is(Status::Down));
+        }
+        world.board.set(at, 0, 3, Belief::Is(Status::Alive));
+        world.meter.rosters().expect("all vote").lets_in(at, 0, 3);
+        world.now = at + Duration::from_millis(ms);
+        world.compare();
+        told(&world).len()
+    };
+    assert_eq!(told_after(499), 0, "seed {SEED}: news takes half a second");
+    assert_eq!(told_after(500), 1, "seed {SEED}");
+}
+
 /// Always wants to be woken at once, and never does anything.
 struct Restless;
 

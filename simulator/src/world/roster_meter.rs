@@ -295,6 +295,21 @@ mod tests {
     }
 
     #[test]
+    fn a_member_that_is_let_in_has_half_a_second_for_all_holders_together() {
+        let mut meter = meter();
+        assert_eq!(meter.lets_in(at(40_000), 0, 2), Some(at(40_500)));
+        assert_eq!(meter.being_let_in(at(40_499)), [2]);
+        assert_eq!(meter.lets_in(at(40_600), 1, 2), None, "the time began with the first");
+        meter.compared(at(40_600), true);
+        assert_eq!(meter.being_let_in(at(40_600)), [0; 0]);
+        meter.compared(at(41_000), false);
+        assert_eq!(meter.lets_in(at(42_000), 1, 2), Some(at(42_500)), "another time");
+        meter.says(at(43_000), 0, false);
+        meter.compared(at(43_000), false);
+        assert_eq!(meter.lets_in(at(44_000), 0, 2), None, "only what holders say counts");
+    }
+
+    #[test]
     fn changes_of_mind_are_those_of_the_most_fickle_holder_since_the_last_change() {
         let mut meter = meter();
         meter.changed(at(30_000));
