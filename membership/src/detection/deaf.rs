@@ -113,7 +113,8 @@ impl Hearing {
     }
 
     pub fn unanswered(&mut self) {
-        (self.in_vain, self.credit) = (self.in_vain.saturating_add(1), self.credit.saturating_sub(GOOD_AGAIN));
+        (self.in_vain, self.credit) =
+            (self.in_vain.saturating_add(1), self.credit.saturating_sub(GOOD_AGAIN));
     }
 
     /// What was answered so far says nothing about what we know now.
@@ -135,7 +136,7 @@ impl Detection {
             // Its link was as bad as it was deaf. That says nothing about the link now.
             self.damping.forgive_link(subject);
         }
-        if self.backing != Backing::Held {
+        if self.backing != Backing::Proven {
             self.deaf.asked.clear();
             return;
         }
@@ -159,7 +160,7 @@ impl Detection {
         let inquiry = Inquiry { tag, since: now, questions: 0, next: now, heard, credit: 0 };
         let known = self.deaf.asked.get(&subject).is_some_and(|known| known.tag == inquiry.tag);
         if !known
-            && self.backing == Backing::Held
+            && self.backing == Backing::Proven
             && self.deaf.asked.len() < MOST
             && Self::asks_the_deaf(ctx, subject)
         {
@@ -209,7 +210,7 @@ impl Detection {
     }
 
     fn ask_the_deaf(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
-        let may_ask = self.backing == Backing::Held && Self::asks_the_deaf(ctx, subject);
+        let may_ask = self.backing == Backing::Proven && Self::asks_the_deaf(ctx, subject);
         let Some(inquiry) = self.deaf.asked.get_mut(&subject) else { return };
         let member = ctx.roster.get(subject).filter(|m| m.tag() == inquiry.tag && m.says_lost());
         let Some(member) = member.filter(|m| may_ask && (m.is_present() || m.marks().is_kept_out())) else {

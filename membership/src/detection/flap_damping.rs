@@ -344,7 +344,7 @@ impl Detection {
         let (to, silence) = (member.incarnation.address(), member.detector.silence(now));
         let present = member.is_present();
         // A dead path says nothing about a member: others may reach it. If none does, it loses quorum, and deaf.rs finds it.
-        let path_only = self.backing == Backing::Held && present && !record.link.wavers();
+        let path_only = self.backing == Backing::Proven && present && !record.link.wavers();
         let is_explained = path_only || self.deaf.has_found(subject);
         if !self.is_witness(ctx, subject) {
             return;
@@ -380,7 +380,7 @@ impl Detection {
     fn find_unfit(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let Some(record) = self.damping.record(subject).cloned() else { return };
         if self.doubtful_share() == SuspectShare::Few
-            && self.backing != Backing::NotHeld
+            && self.backing != Backing::Unproven
             && !ctx.core.health.impaired(now)
             && now >= ctx.core.recovering_until
             && self.is_witness(ctx, subject)

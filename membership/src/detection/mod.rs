@@ -37,12 +37,12 @@ pub enum Backing {
     /// No electorate is stated.
     #[default]
     NoElectorate,
-    /// We hold quorum: a majority has been in two-way contact with us for an acceptable pause. Then the cause of many
+    /// A majority of the electorate has been in two-way contact with us for an acceptable pause. Then the cause of many
     /// silences in that time is not ours.
-    Held,
-    /// We do not. Then we find no member unfit: those that hold quorum may see it otherwise, and would hear of our verdict
-    /// before the accused does.
-    NotHeld,
+    Proven,
+    /// There is no proof of that. Then we find no member unfit: those that hold quorum may see it otherwise, and would hear
+    /// of our verdict before the accused does.
+    Unproven,
 }
 
 /// State of the failure detection of one node.
@@ -101,11 +101,11 @@ impl Detection {
     }
 
     /// How much of the cluster looks silent at once, as far as that is a reason to doubt ourselves. A verdict comes an
-    /// acceptable pause after the silence began at the earliest, and quorum has been proven for as long: so while the
-    /// member was silent we were on the side that may judge. Right after a cut ends a member is proven to be on that side
-    /// whose evidence is from the other one.
+    /// acceptable pause after the silence began at the earliest, and a majority has been proven for as long: while the
+    /// member was silent, we were on the side that may judge. A newer proof does not say so: right after a cut, our evidence
+    /// is from the other side.
     pub fn doubtful_share(&self) -> SuspectShare {
-        if self.backing == Backing::Held { SuspectShare::Few } else { self.suspect_share }
+        if self.backing == Backing::Proven { SuspectShare::Few } else { self.suspect_share }
     }
 
     /// When the next step of a probe is due.

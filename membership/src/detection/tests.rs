@@ -531,7 +531,7 @@ const STEP: Duration = Duration::from_millis(50);
 /// `n1` has said that it lost quorum; a majority is behind us.
 fn lost_quorum() -> Watch {
     let mut watch = Watch::new(4);
-    watch.detection.backing = Backing::Held;
+    watch.detection.backing = Backing::Proven;
     watch.bench.take_in(claim(incarnation(1), Some(value(QUORUM_KEY, b"lost"))));
     watch.call(|detection, now, ctx| detection.look_for_deaf(now, ctx));
     watch
@@ -607,7 +607,7 @@ fn a_member_that_lost_quorum_has_the_whole_notice_where_we_have_not_found_it_dea
 fn without_a_majority_behind_us_no_member_is_found_deaf() {
     let mut watch = lost_quorum();
     ask_the_deaf(&mut watch, Duration::from_millis(1200));
-    watch.detection.backing = Backing::NotHeld;
+    watch.detection.backing = Backing::Unproven;
     ask_the_deaf(&mut watch, Duration::from_secs(3));
     assert!(!finds_unfit(&watch));
     watch.call(|detection, now, ctx| detection.ask_whether_it_hears(now, ctx, hash(1)));
@@ -619,7 +619,7 @@ fn many_silences_are_no_reason_for_doubt_with_a_majority_behind_us() {
     let mut watch = Watch::new(8);
     watch.detection.suspect_share = SuspectShare::Most;
     assert_eq!(watch.detection.doubtful_share(), SuspectShare::Most);
-    watch.detection.backing = Backing::Held;
+    watch.detection.backing = Backing::Proven;
     assert_eq!(watch.detection.doubtful_share(), SuspectShare::Few);
 }
 
@@ -643,8 +643,15 @@ fn those_that_lost_quorum_themselves_are_not_asked_to_ask() {
     watch.bench.take_in(claim(incarnation(deaf), Some(value(QUORUM_KEY, b"lost"))));
     let asks = witnesses::that_hear(&watch.bench.roster, hash(1), 5);
     assert_eq!((asks.len(), asks.contains(&hash(deaf))), (5, false));
-    assert_eq!(drawn.iter().filter(|hash| asks.contains(hash)).count(), 4, "the next in the draw takes its place");
-    assert!(witnesses::of(&watch.bench.roster, hash(1), 5).contains(&hash(deaf)), "it is a witness all the same");
+    assert_eq!(
+        drawn.iter().filter(|hash| asks.contains(hash)).count(),
+        4,
+        "the next in the draw takes its place"
+    );
+    assert!(
+        witnesses::of(&watch.bench.roster, hash(1), 5).contains(&hash(deaf)),
+        "it is a witness all the same"
+    );
 }
 
 #[test]
@@ -668,7 +675,10 @@ fn one_question_that_is_lost_costs_a_member_that_hears_again_half_of_its_answers
             }
         }
     }
-    assert_eq!(answers, 12, "it is believed after eight, and of those before the lost one four were for nothing");
+    assert_eq!(
+        answers, 12,
+        "it is believed after eight, and of those before the lost one four were for nothing"
+    );
 }
 
 #[test]

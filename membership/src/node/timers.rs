@@ -92,8 +92,8 @@ impl Node {
     pub(super) fn on_timeout(&mut self, now: Instant) {
         self.detection.backing = match self.quorum.voting.electorate() {
             None => Backing::NoElectorate,
-            Some(_) if self.quorum.is_held(now) => Backing::Held,
-            Some(_) => Backing::NotHeld,
+            Some(_) if self.quorum.is_proven_for(now, self.core.config.acceptable_pause) => Backing::Proven,
+            Some(_) => Backing::Unproven,
         };
         for timer in &TIMERS {
             if now >= (timer.due)(self) {

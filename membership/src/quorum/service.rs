@@ -235,11 +235,10 @@ impl QuorumService {
         })
     }
 
-    /// Whether quorum is held at this moment.
+    /// Whether there has been a good proof that our side has the majority for so long, without a gap.
     #[must_use]
-    pub fn is_held(&self, now: Instant) -> bool {
-        let majority = &self.voting.majority;
-        majority.quorum() == Quorum::Held && majority.until().is_some_and(|until| until > now)
+    pub fn is_proven_for(&self, now: Instant, time: Duration) -> bool {
+        self.voting.majority.proven_since(now).is_some_and(|since| now.since(since) >= time)
     }
 
     /// The proof of the majority over time, as of this moment.
