@@ -9,6 +9,8 @@ pub struct Stats {
     pub datagrams_sent: u64,
     /// Datagrams that the limit [`Config::byte_rate`](crate::Config::byte_rate) held back.
     pub datagrams_held_back: u64,
+    /// Datagrams held back because their address had not proven itself.
+    pub datagrams_unproven: u64,
     /// Datagrams handed in, refused ones included.
     pub datagrams_received: u64,
     /// UDP payload sent, in bytes.

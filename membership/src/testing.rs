@@ -86,8 +86,11 @@ impl Bench {
         self.core.last_call = self.now;
     }
 
-    /// The roster takes a claim.
+    /// The roster takes a claim, and its subject has proven its address.
     pub fn take_in(&mut self, claim: Claim) {
+        if let Some(incarnation) = &claim.incarnation {
+            self.transport.addresses.prove(self.now, incarnation.address(), claim.subject);
+        }
         self.roster.apply(self.now, claim, &self.core.config).unwrap();
     }
 

@@ -13,6 +13,7 @@ use crate::io::Rejected;
 use crate::roster::member::Member;
 use crate::roster::peers;
 use crate::roster::standing::Status;
+use crate::transport::addresses::Credit;
 use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::sending::{AnswerExtras, PingExtras};
@@ -60,8 +61,10 @@ impl Detection {
         let me = ctx.core.me;
         let doubted: BTreeSet<u64> =
             self.probes.keys().copied().filter(|hash| self.is_doubted(*hash)).collect();
+        let addresses = &ctx.transport.addresses;
         let fit = |m: &Member| {
             m.status == Status::Alive
+                && addresses.reaches(now, m)
                 && m.hash() != me
                 && m.hash() != subject
                 && !doubted.contains(&m.hash())
@@ -184,12 +187,28 @@ pub fn probe(
     if request.subject != ctx.core.me && seq != 0 {
         let path_from = asker.filter(|_| request.path).unwrap_or(0);
         let extras = PingExtras { path_from, ..PingExtras::default() };
-        ctx.ping_with(now, request.subject, to, RequestKind::OnBehalf { asker: to_answer, seq }, extras);
+        let room = ctx.transport.addresses.defer_credit();
+        let kind = RequestKind::OnBehalf { asker: to_answer, seq, room };
+        ctx.ping_with(now, request.subject, to, kind, extras);
     }
 }
 
-/// Reports the outcome of a probe to the member that asked for it, and what the subject said of that member.
+/// Reports the outcome of a probe to the member that asked for it, and what the subject said of that member. `room`: how
+/// long the report may be if the asker has not proven its address.
 pub fn report(
+    now: Instant,
+    ctx: &mut Context<'_>,
+    (asker, seq, room): (SocketAddr, u32, u16),
+    subject: u64,
+    outcome: ProbeOutcome,
+    heard_ms: u32,
+) {
+    let credit = ctx.transport.addresses.swap_credit(Credit::later(asker, room));
+    send_report(now, ctx, (asker, seq), subject, outcome, heard_ms);
+    ctx.transport.addresses.swap_credit(credit);
+}
+
+fn send_report(
     now: Instant,
     ctx: &mut Context<'_>,
     (asker, seq): (SocketAddr, u32),

@@ -368,7 +368,7 @@ impl Detection {
             false => ctx.core.patience(Some(member)).clamp(SHORTEST_STEP, LONGEST_STEP),
         };
         // A refusal that is believed needs no repetition. Beyond the budget a probe waits for its next step.
-        let ask = probe.case.refused.is_none() && self.probe_budget.take(now, 1);
+        let ask = probe.case.refused.is_none() && self.may_probe(now, ctx, member);
         if ask {
             ctx.ping(now, subject, to, RequestKind::Probe);
             let helpers = ctx.core.config.helpers;
@@ -384,6 +384,14 @@ impl Detection {
             probe.next = if now < proof { (now + pause).min(proof) } else { now + pause };
         }
         self.rescore(now, ctx, subject);
+    }
+
+    /// Takes the budget for a probe. Members that have not proven their address leave half of it to the others.
+    fn may_probe(&mut self, now: Instant, ctx: &Context<'_>, member: &Member) -> bool {
+        let addresses = &ctx.transport.addresses;
+        let proven = addresses.is_home(now, member.incarnation.address(), member.hash());
+        let half = self.probe_budget.size() / 2;
+        (proven || self.probe_budget.available(now) > half) && self.probe_budget.take(now, 1)
     }
 
     /// How long a silence has to last to be proof: the acceptable pause. Where the member itself has sent us something

@@ -113,7 +113,15 @@ impl Gossip {
         let request = Request { subject: Some(peer), to, sent: now, deadline, kind: RequestKind::Exchange };
         let seq = ctx.transport.requests.open(request);
         ctx.core.stats.exchanges += 1;
-        self.send_syn(now, ctx, to, seq, knock);
+        let room = ctx.transport.addresses.room_for(now, to, peer);
+        let Some(packet) = self.syn(now, ctx, to, seq, knock) else { return };
+        if packet.encoded_len() + ctx.frame() <= room {
+            send_exchange(ctx, to, packet);
+        } else {
+            // The exchange follows when the pong has proven the address.
+            ctx.transport.scratch.has_left(packet);
+            ctx.ask_first(to, seq, peer);
+        }
     }
 
     /// Step 1: as many of our pages as fit. `introduce`: the receiver may not know us.
@@ -125,6 +133,19 @@ impl Gossip {
         seq: u32,
         introduce: bool,
     ) {
+        if let Some(packet) = self.syn(now, ctx, to, seq, introduce) {
+            send_exchange(ctx, to, packet);
+        }
+    }
+
+    fn syn(
+        &mut self,
+        now: Instant,
+        ctx: &mut Context<'_>,
+        to: SocketAddr,
+        seq: u32,
+        introduce: bool,
+    ) -> Option<gossip::Packet> {
         let bits = self.syn_bits(now, ctx);
         let exchange = ctx.transport.scratch.leaving(1);
         let mut packet = ctx.packet(seq, Some(Body::Exchange(exchange)));
@@ -132,7 +153,7 @@ impl Gossip {
         if bits > 0 {
             packet.view = ctx.roster.fingerprint();
         }
-        let Ok(mut filler) = Filler::new(packet, ctx.packet_limit(to)) else { return };
+        let mut filler = Filler::new(packet, ctx.path_limit(to)).ok()?;
         if introduce || self.introduces_itself(now, ctx) {
             // A claim too large for the datagram is left out: the peer will ask.
             let _ = filler.try_claim(ctx.claim(now, to, ctx.roster.myself(), Detail::Full));
@@ -146,7 +167,7 @@ impl Gossip {
                 break;
             }
         }
-        send_exchange(ctx, to, filler.finish());
+        Some(filler.finish())
     }
 
     /// Step 1 for an address where perhaps no member is: who we are, and one digest of all that we know.
@@ -283,8 +304,7 @@ impl Gossip {
     }
 
     fn knows_only_itself(&self, ctx: &Context<'_>, tag: u64, exchange: &gossip::Exchange) -> bool {
-        let alone = RangeDigest::of_one(tag).lives;
-        ctx.roster.len() > 2 && matches!(exchange.pages.as_slice(), [p] if p.bits == 0 && p.lives == alone)
+        ctx.roster.len() > 2 && is_alone(tag, exchange)
     }
 
     /// Names a few other members to a newcomer while many newcomers ask us, so that they need not all wait for our
@@ -457,6 +477,12 @@ impl Gossip {
     pub fn is_new(&self, now: Instant, core: &Core, membership: OwnMembership) -> bool {
         !membership.is_joined() || self.is_young(now, core)
     }
+}
+
+/// Whether the sender of a step 1 knows no member but itself.
+pub fn is_alone(tag: u64, exchange: &gossip::Exchange) -> bool {
+    let alone = RangeDigest::of_one(tag).lives;
+    matches!(exchange.pages.as_slice(), [p] if p.bits == 0 && p.lives == alone)
 }
 
 /// Fills a datagram with an answer, most important parts first.

@@ -174,7 +174,9 @@ impl Gossip {
             there.sort_unstable_by_key(|m| core::cmp::Reverse((m.path.last_direct(), m.hash())));
             there.truncate(count.div_ceil(2));
         }
-        let mut some = peers::sample(ctx.roster, &mut ctx.core.rng, count, |m| is_told(m) && m.hash() != me);
+        let addresses = &ctx.transport.addresses;
+        let fit = |m: &Member| is_told(m) && m.hash() != me && addresses.reaches(now, m);
+        let mut some = peers::sample(ctx.roster, &mut ctx.core.rng, count, fit);
         some.retain(|m| !there.iter().any(|known| known.hash() == m.hash()));
         there.extend(some);
         there.truncate(count);
@@ -184,10 +186,11 @@ impl Gossip {
     /// The peers that the tournament schedule of `peers.rs` gives us in the next slots.
     fn in_turn(&self, now: Instant, ctx: &Context<'_>, count: usize) -> Vec<SocketAddr> {
         let (slot, is_told) = (ctx.core.slot_clock.slot(now), is_told(ctx));
+        let fit = |m: &Member| is_told(m) && ctx.transport.addresses.reaches(now, m);
         let mut some: Vec<SocketAddr> = (slot..)
             .skip(1)
             .take(count)
-            .filter_map(|s| peers::for_slot(ctx.roster, ctx.core.me, s, is_told))
+            .filter_map(|s| peers::for_slot(ctx.roster, ctx.core.me, s, fit))
             .map(|m| m.incarnation.address())
             .collect();
         some.sort_unstable();

@@ -264,16 +264,21 @@ impl Gossip {
             }
         }
         let mut calls = self.join.seeds_in_turn(|seed| missing.binary_search(&seed).is_ok());
-        if looking && self.join.seeds.is_empty() {
-            // We have no address to call; the member that found us knows the others.
-            let me = ctx.core.me;
-            let found = peers::sample(ctx.roster, &mut ctx.core.rng, 1, |m| is_other(m, me));
-            calls.extend(found.into_iter().map(|m| m.incarnation.address()));
-        }
+        // If we have no address to call, the member that found us knows the others.
+        let me = ctx.core.me;
+        let found = if looking && self.join.seeds.is_empty() {
+            peers::sample(ctx.roster, &mut ctx.core.rng, 1, |m| is_other(m, me)).pop()
+        } else {
+            None
+        };
+        let found = found.map(|m| (m.incarnation.address(), m.hash()));
         calls.extend(self.join.remembered_in_turn(looking, &missing));
         self.join.missing = missing;
         for to in calls {
             self.dial(now, ctx, to);
+        }
+        if let Some((to, peer)) = found {
+            self.dial_member(now, ctx, to, Some(peer));
         }
         let doubled = 1 << self.join.attempts.min(MOST_DOUBLINGS);
         self.join.attempts = self.join.attempts.saturating_add(1);
@@ -288,11 +293,15 @@ impl Gossip {
 
     /// Calls an address without knowing which member is there.
     pub fn dial(&mut self, now: Instant, ctx: &mut Context<'_>, to: SocketAddr) {
+        self.dial_member(now, ctx, to, None);
+    }
+
+    fn dial_member(&mut self, now: Instant, ctx: &mut Context<'_>, to: SocketAddr, member: Option<u64>) {
         if to == ctx.roster.myself().incarnation.address() {
             return;
         }
         let deadline = now + ctx.core.patience(None) * 2;
-        let request = Request { subject: None, to, sent: now, deadline, kind: RequestKind::Dial };
+        let request = Request { subject: member, to, sent: now, deadline, kind: RequestKind::Dial };
         let seq = ctx.transport.requests.open(request);
         ctx.core.stats.exchanges += 1;
         ctx.take_turn(to);

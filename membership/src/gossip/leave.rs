@@ -9,6 +9,7 @@ use crate::Instant;
 use crate::effect::Effect;
 use crate::gossip::Gossip;
 use crate::io::{Event, MemberEventKind};
+use crate::roster::member::Member;
 use crate::roster::peers;
 use crate::roster::peers::is_other;
 use crate::roster::standing::{Marks, Restart, Status};
@@ -79,7 +80,9 @@ impl Gossip {
 
     fn tell_good_bye(&mut self, now: Instant, ctx: &mut Context<'_>) {
         let me = ctx.core.me;
-        let targets: Vec<_> = peers::sample(ctx.roster, &mut ctx.core.rng, ASKED, |m| is_other(m, me))
+        let addresses = &ctx.transport.addresses;
+        let fit = |m: &Member| is_other(m, me) && addresses.reaches(now, m);
+        let targets: Vec<_> = peers::sample(ctx.roster, &mut ctx.core.rng, ASKED, fit)
             .into_iter()
             .map(|m| (m.hash(), m.incarnation.address()))
             .collect();

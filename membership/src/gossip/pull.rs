@@ -14,7 +14,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use heartsay_proto::gossip::packet::Body;
-use heartsay_proto::{Message, gossip};
+use heartsay_proto::{Filler, Message, gossip};
 
 use crate::Instant;
 use crate::gossip::Gossip;
@@ -112,7 +112,8 @@ impl Gossip {
         seq: u32,
         pull: &gossip::Pull,
     ) {
-        if !self.pulls.served.take(now, 1) {
+        // Without a number nobody waits for the answer.
+        if seq == 0 || !self.pulls.served.take(now, 1) {
             return;
         }
         let members = u32::try_from(ctx.roster.len()).unwrap_or(u32::MAX);
@@ -144,7 +145,7 @@ impl Gossip {
         request: &Request,
         supply: &gossip::Supply,
     ) -> Result<(), Rejected> {
-        let RequestKind::Pull { part: place, until } = request.kind else {
+        let RequestKind::Pull { part: place, until, .. } = request.kind else {
             return Err(Rejected::Unexpected { what: "supply" });
         };
         let Some(part) = self.pulls.parts.get_mut(place) else { return Ok(()) };
@@ -182,6 +183,13 @@ impl Gossip {
         }
     }
 
+    /// The address of a peer has proven itself: ask it.
+    pub fn pull_proven(&mut self, now: Instant, ctx: &mut Context<'_>, part: usize, from: SocketAddr) {
+        if self.pulls.parts.get(part).is_some_and(|part| !part.done) {
+            self.pull(now, ctx, part, Some(from));
+        }
+    }
+
     /// Divides the rest of a large roster among several members.
     fn share_the_rest(&mut self, ctx: &mut Context<'_>, place: usize, members: u32) -> bool {
         let missing = usize::try_from(members).unwrap_or(usize::MAX).saturating_sub(ctx.roster.len());
@@ -206,13 +214,9 @@ impl Gossip {
     }
 
     fn pull(&mut self, now: Instant, ctx: &mut Context<'_>, place: usize, from: Option<SocketAddr>) {
-        let me = ctx.core.me;
         let Some(part) = self.pulls.parts.get(place).copied() else { return };
-        let to = from.or_else(|| {
-            let known = peers::sample(ctx.roster, &mut ctx.core.rng, 1, |m| is_other(m, me));
-            known.first().map(|m| m.incarnation.address()).or_else(|| self.join.first_seed())
-        });
-        let Some(to) = to else {
+        let Some((to, peer)) = from.map(|from| (from, None)).or_else(|| self.whom_to_pull_from(now, ctx))
+        else {
             self.pulls.parts.clear();
             self.join.look_again();
             return;
@@ -221,16 +225,32 @@ impl Gossip {
         // send, the fewer they are.
         let detail = if self.is_new(now, ctx.core, ctx.membership) { Detail::Full } else { Detail::Thin };
         let introduction = ctx.claim_with(now, to, ctx.roster.myself(), detail, 0).encoded_len();
-        let room = ctx.packet_limit(to).saturating_sub(QUESTION + introduction);
+        let room = ctx.path_limit(to).saturating_sub(QUESTION + introduction);
         let (have, until) = self.have(ctx, part, (room / SHORT).min(NAMED));
         let deadline = now + ctx.core.patience(None);
-        let kind = RequestKind::Pull { part: place, until };
+        let kind = RequestKind::Pull { part: place, until, peer };
         let seq = ctx.transport.requests.open(Request { subject: None, to, sent: now, deadline, kind });
         let pull = gossip::Pull { from: part.next, until, have, brief: true };
-        let Some(mut filler) = ctx.filler(to, seq, Some(Body::Pull(pull))) else { return };
+        let packet = ctx.packet(seq, Some(Body::Pull(pull)));
+        let Ok(mut filler) = Filler::new(packet, ctx.path_limit(to)) else { return };
         let share = filler.left().saturating_sub(introduction + CLAIM);
         let _ = filler.try_claim(ctx.claim_with(now, to, ctx.roster.myself(), detail, share));
-        ctx.send(to, &filler.finish());
+        let packet = filler.finish();
+        match peer.filter(|peer| {
+            packet.encoded_len() + ctx.frame() > ctx.transport.addresses.room_for(now, to, *peer)
+        }) {
+            Some(peer) => ctx.ask_first(to, seq, peer),
+            None => ctx.send(to, &packet),
+        }
+    }
+
+    /// Any member, or a seed if we know none.
+    fn whom_to_pull_from(&self, now: Instant, ctx: &mut Context<'_>) -> Option<(SocketAddr, Option<u64>)> {
+        let (me, addresses) = (ctx.core.me, &ctx.transport.addresses);
+        let fit = |m: &Member| is_other(m, me) && addresses.reaches(now, m);
+        let known = peers::sample(ctx.roster, &mut ctx.core.rng, 1, fit);
+        let known = known.first().map(|m| (m.incarnation.address(), Some(m.hash())));
+        known.or_else(|| Some((self.join.first_seed()?, None)))
     }
 
     /// What we have of a part: at most `named` members, and where the next request begins.

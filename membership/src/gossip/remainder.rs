@@ -175,8 +175,10 @@ impl Gossip {
         let want = gossip::Want { tag: member.tag(), since: member.state.version(), known: true };
         let own = (rest.vain.is_multiple_of(2) && member.status == Status::Alive)
             .then(|| member.incarnation.address());
-        let me = ctx.core.me;
-        let other = |m: &Member| m.status == Status::Alive && m.hash() != me && m.hash() != hash;
+        let (me, addresses) = (ctx.core.me, &ctx.transport.addresses);
+        let other = |m: &Member| {
+            m.status == Status::Alive && m.hash() != me && m.hash() != hash && addresses.reaches(now, m)
+        };
         let to = own.or_else(|| {
             let others = peers::sample(ctx.roster, &mut ctx.core.rng, 1, other);
             others.first().map(|m| m.incarnation.address())

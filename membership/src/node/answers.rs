@@ -60,9 +60,19 @@ impl Node {
     ) -> Result<(), Rejected> {
         let request = self.answered(now, seq, sender).ok_or(Rejected::Unexpected { what: "pong" })?;
         match (request.kind, request.subject) {
-            (RequestKind::OnBehalf { asker, seq }, Some(subject)) => {
+            (RequestKind::OnBehalf { asker, seq, room }, Some(subject)) => {
                 let (outcome, heard_ms) = (ProbeOutcome::Answered, pong.heard_ms);
-                indirect_probe::report(now, &mut self.context(), (asker, seq), subject, outcome, heard_ms);
+                let to = (asker, seq, room);
+                indirect_probe::report(now, &mut self.context(), to, subject, outcome, heard_ms);
+            }
+            // Only a ping had room there until now.
+            (RequestKind::Exchange, Some(subject)) => {
+                let (gossip, mut ctx) = self.gossip();
+                gossip.open_exchange(now, &mut ctx, subject);
+            }
+            (RequestKind::Pull { part, .. }, _) => {
+                let (gossip, mut ctx) = self.gossip();
+                gossip.pull_proven(now, &mut ctx, part, request.to);
             }
             (RequestKind::Leave, _) => self.gossip.good_bye_heard(),
             (RequestKind::PathProbe { long }, _) => self.context().path_probe_answered(now, request.to, long),
@@ -106,8 +116,9 @@ impl Node {
             (RequestKind::LinkProbe, Some(subject)) => {
                 detection.link_probe_unanswered(&mut ctx, subject, request.sent);
             }
-            (RequestKind::OnBehalf { asker, seq }, Some(subject)) => {
-                indirect_probe::report(now, &mut ctx, (asker, seq), subject, ProbeOutcome::Silent, 0);
+            (RequestKind::OnBehalf { asker, seq, room }, Some(subject)) => {
+                let to = (asker, seq, room);
+                indirect_probe::report(now, &mut ctx, to, subject, ProbeOutcome::Silent, 0);
             }
             (RequestKind::Indirect { helper }, subject) => {
                 detection.helper_silent(now, &mut ctx, helper, subject);
@@ -142,6 +153,7 @@ impl Node {
             | (
                 RequestKind::Leave
                 | RequestKind::Dial
+                | RequestKind::Source
                 | RequestKind::ReachProbe
                 | RequestKind::PathProbe { long: false },
                 _,
@@ -175,8 +187,9 @@ impl Node {
     fn refused(&mut self, now: Instant, request: &Request) {
         let (detection, mut ctx) = self.detection();
         match (request.kind, request.subject) {
-            (RequestKind::OnBehalf { asker, seq }, Some(subject)) => {
-                indirect_probe::report(now, &mut ctx, (asker, seq), subject, ProbeOutcome::Refused, 0);
+            (RequestKind::OnBehalf { asker, seq, room }, Some(subject)) => {
+                let to = (asker, seq, room);
+                indirect_probe::report(now, &mut ctx, to, subject, ProbeOutcome::Refused, 0);
                 detection.refused_by(now, &mut ctx, subject, request.sent);
             }
             (

@@ -13,10 +13,11 @@ use heartsay_proto::{Budget, decode_into, gossip, open};
 use crate::Instant;
 use crate::detection::indirect_probe;
 use crate::gossip::ages::IsProbed;
-use crate::gossip::anti_entropy::Sender;
+use crate::gossip::anti_entropy::{Sender, is_alone};
 use crate::identity::Generation;
 use crate::io::Rejected;
 use crate::node::Node;
+use crate::transport::addresses::Credit;
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::sending::AnswerExtras;
 
@@ -42,17 +43,66 @@ impl Node {
         if packet.sender == self.core.tag {
             return self.on_echo(now, from, packet.seq);
         }
+        self.hear_proof(now, &packet);
+        self.transport.addresses.swap_credit(Credit::of(from, bytes.len()));
+        let result = self.on_packet(now, from, &mut packet);
+        self.transport.addresses.end_credit();
+        result
+    }
+
+    /// What is in a datagram.
+    fn on_packet(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        packet: &mut gossip::Packet,
+    ) -> Result<(), Rejected> {
         self.core.stats.claims_received += packet.claims.len() as u64;
         let told = packet.claims.first().map(|claim| (claim.subject, claim.generation));
         // News first: a newcomer's own claim makes it known before its request is looked at.
-        let refused = self.on_claims(now, from, &mut packet);
+        let refused = self.on_claims(now, from, packet);
         let sender = self.roster.by_tag(packet.sender);
         if let Some(sender) = sender {
             self.context().hear_longest(now, from, packet.longest);
             self.heard(now, sender, packet.heartbeat);
             self.core.slot_clock.hear(now - self.way(sender), packet.beat);
+            if self.has_to_prove(now, from, sender, packet) {
+                self.context().ask_source(now, sender, from);
+            }
         }
-        refused.and(self.on_body(now, from, sender, told, packet))
+        refused.and(self.on_body(now, from, sender, told, core::mem::take(packet)))
+    }
+
+    /// If the datagram answers a request, the address that the request went to has proven itself.
+    fn hear_proof(&mut self, now: Instant, packet: &gossip::Packet) {
+        let answers = match &packet.body {
+            Some(Body::Pong(_) | Body::Supply(_) | Body::ProbeReport(_)) => true,
+            Some(Body::Exchange(exchange)) => exchange.step == 2,
+            Some(Body::Twin(said)) => said.answer,
+            Some(
+                Body::Pull(_) | Body::Ping(_) | Body::ProbeRequest(_) | Body::Refusal(_) | Body::Tally(_),
+            )
+            | None => false,
+        };
+        if answers && let Some(request) = self.transport.requests.get(packet.seq) {
+            let (to, by) = (request.to, self.roster.by_tag(packet.sender).unwrap_or(0));
+            self.transport.addresses.prove(now, to, by);
+        }
+    }
+
+    /// Whether a source that has not proven itself is to be asked now: it wants more than fits its credit, or we wait for
+    /// its proof. A newcomer is asked with its first call, so that its pull comes after the proof.
+    fn has_to_prove(&self, now: Instant, from: SocketAddr, sender: u64, packet: &gossip::Packet) -> bool {
+        if self.transport.addresses.is_home(now, from, sender) {
+            return false;
+        }
+        let wants = match &packet.body {
+            Some(Body::Pull(_)) => true,
+            Some(Body::Exchange(exchange)) if exchange.step == 1 => is_alone(packet.sender, exchange),
+            Some(Body::Exchange(exchange)) => !exchange.wants.is_empty() || !exchange.lists.is_empty(),
+            _ => false,
+        };
+        wants || self.transport.addresses.is_used_up(now, from)
     }
 
     /// One of our own datagrams came back. A seed address that is our own does that when we dial it: a name that stands

@@ -98,12 +98,12 @@ impl Node {
         state.set(&entries, config.capacity())?;
         let (incarnation, state) = config.interner.intern(incarnation, state);
         let member = Member::new(now, incarnation, Standing::default(), state, &config);
-        let first_request: u32 = core.rng.random();
+        let numbers: u64 = core.rng.random();
         Ok(Self {
             gossip: Gossip::new(now, &config),
             detection: Detection::new(now, &config),
             quorum: QuorumService::new(now, &config),
-            transport: Transport::new(now, &config, first_request),
+            transport: Transport::new(now, &config, numbers),
             core,
             roster: Roster::new(member, &config),
             effects: Vec::new(),

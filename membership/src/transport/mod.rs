@@ -1,5 +1,6 @@
 //! Transport: claims on the wire, open requests, budgets for what leaves, and the length limit of each path.
 
+pub mod addresses;
 pub mod context;
 pub mod egress;
 pub mod path_limits;
@@ -16,6 +17,7 @@ use std::collections::VecDeque;
 use crate::Instant;
 use crate::config::Config;
 use crate::io::Output;
+use addresses::Addresses;
 use egress::EgressLimiter;
 use path_limits::PathLimits;
 use requests::Requests;
@@ -25,6 +27,8 @@ use scratch::Scratch;
 #[derive(Debug)]
 pub struct Transport {
     pub requests: Requests,
+    /// Which addresses have proven themselves; bounds what goes to others.
+    pub addresses: Addresses,
     /// Bounds all bytes that leave.
     pub egress: EgressLimiter,
     /// How long a datagram may be on each path.
@@ -39,9 +43,10 @@ pub struct Transport {
 }
 
 impl Transport {
-    pub fn new(now: Instant, config: &Config, first_request: u32) -> Self {
+    pub fn new(now: Instant, config: &Config, seed: u64) -> Self {
         Self {
-            requests: Requests::new(first_request),
+            requests: Requests::new(seed),
+            addresses: Addresses::new(config.max_members),
             egress: EgressLimiter::new(now, config.byte_rate),
             path_limits: PathLimits::new(),
             bytes: Vec::new(),

@@ -212,8 +212,14 @@ impl Path {
 }
 
 impl Context<'_> {
-    /// Room for a packet inside a datagram to `to`.
+    /// Room for a packet inside a datagram to `to`, as far as the path and the proof of the address allow.
     pub fn packet_limit(&self, to: SocketAddr) -> usize {
+        let unproven = self.transport.addresses.room(self.core.last_call, to);
+        self.path_limit(to).min(unproven.saturating_sub(self.frame()))
+    }
+
+    /// Room for a packet inside a datagram to `to`, as far as the path allows.
+    pub fn path_limit(&self, to: SocketAddr) -> usize {
         let (whole, keyring) = (self.core.config.datagram, &self.core.config.keyring);
         if self.transport.path_limits.is_short(to, self.membership.is_joined()) {
             Budget::new(FLOOR).unwrap_or(whole).for_frame(keyring).saturating_sub(LONGEST_FIELD)

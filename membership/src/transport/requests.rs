@@ -1,8 +1,12 @@
 //! The open requests: each expected answer is also a probe of the member that should answer.
 
-use crate::Instant;
 use core::net::SocketAddr;
 use std::collections::BTreeSet;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::Instant;
 
 /// A request sent and not yet answered.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +42,8 @@ pub enum RequestKind {
         asker: SocketAddr,
         /// The number to answer with.
         seq: u32,
+        /// How long the answer may be, if that member has not proven its address.
+        room: u16,
     },
     /// A request to a helper.
     Indirect {
@@ -48,8 +54,10 @@ pub enum RequestKind {
     Leave,
     /// Whether a process runs another incarnation of our own name and host.
     CloneProbe,
-    /// A call at a seed's address.
+    /// A call at an address of the operator, or at that of the member that found us.
     Dial,
+    /// Whether a source whose request is to be answered is where it says.
+    Source,
     /// A ping that measures how long a datagram may be on this path.
     PathProbe {
         /// Padded to the full length; otherwise the bare ping beside it.
@@ -61,6 +69,8 @@ pub enum RequestKind {
         part: usize,
         /// The hash up to which it asked.
         until: u64,
+        /// The member asked, if it is known.
+        peer: Option<u64>,
     },
 }
 
@@ -68,6 +78,15 @@ impl Request {
     /// Whether it asks for a part of the roster.
     pub fn is_pull(&self) -> bool {
         matches!(self.kind, RequestKind::Pull { .. })
+    }
+
+    /// The member to whose address it goes, if we know it by name.
+    pub fn addressee(&self) -> Option<u64> {
+        match self.kind {
+            RequestKind::Indirect { helper } => Some(helper),
+            RequestKind::Pull { peer, .. } => peer,
+            _ => self.subject,
+        }
     }
 }
 
@@ -93,6 +112,7 @@ impl RequestKind {
             | Self::Leave
             | Self::CloneProbe
             | Self::Dial
+            | Self::Source
             | Self::PathProbe { .. }
             | Self::Pull { .. } => false,
         }
@@ -103,7 +123,7 @@ impl RequestKind {
 #[derive(Debug)]
 pub struct Requests {
     open: Vec<OpenRequest>,
-    last: u32,
+    numbers: ChaCha8Rng,
 }
 
 /// A request with its number and the first bytes of its datagram, which an ICMP message about it has to quote.
@@ -123,20 +143,30 @@ struct OpenRequest {
 pub type DatagramHead = [u8; 32];
 
 impl Requests {
-    /// Numbers start at a random place, so that a late answer to an earlier incarnation of ours matches no request of
-    /// this one.
-    pub fn new(start: u32) -> Self {
-        Self { open: Vec::new(), last: start }
+    /// Numbers are random: an answer proves that its sender has seen the request, and a late answer to an earlier
+    /// incarnation of ours matches no request of this one.
+    pub fn new(seed: u64) -> Self {
+        Self { open: Vec::new(), numbers: ChaCha8Rng::seed_from_u64(seed) }
     }
 
     /// Notes a request and returns its number, which is never 0: 0 means "no answer expected".
     pub fn open(&mut self, request: Request) -> u32 {
-        self.last = self.last.wrapping_add(1).max(1);
+        let mut seq = 0;
+        while seq == 0 || self.place(seq).is_some() {
+            seq = self.numbers.next_u32();
+        }
         if self.open.len() >= MOST {
             self.open.remove(0);
         }
-        self.open.push(OpenRequest { seq: self.last, request, head: None, refused: false });
-        self.last
+        self.open.push(OpenRequest { seq, request, head: None, refused: false });
+        seq
+    }
+
+    /// A request did not leave, so that no answer can come, and none is missing.
+    pub fn withdraw(&mut self, seq: u32) {
+        if let Some(place) = self.place(seq) {
+            self.open.remove(place);
+        }
     }
 
     /// A datagram with this number leaves for `to`. If it is an open request of ours, and not an answer with the number
@@ -164,6 +194,11 @@ impl Requests {
     pub fn answered(&mut self, seq: u32) -> Option<Request> {
         let place = self.place(seq)?;
         Some(self.open.remove(place).request)
+    }
+
+    /// Whether such a request is open.
+    pub fn any(&self, is_such: impl Fn(&Request) -> bool) -> bool {
+        self.open.iter().any(|open| is_such(&open.request))
     }
 
     pub fn get(&self, seq: u32) -> Option<&Request> {

@@ -1,6 +1,7 @@
 //! Builds and sends packets: our head, the claims in it, the frame around it, and the way through every budget.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -84,6 +85,10 @@ impl Context<'_> {
     }
 
     fn queue(&mut self, to: SocketAddr, packet: &gossip::Packet, frame: Bytes) {
+        if !self.may_leave(to, packet, frame.len()) {
+            self.core.stats.datagrams_unproven += 1;
+            return;
+        }
         if !self.transport.egress.passes(self.core.last_call, packet, frame.len()) {
             self.core.stats.datagrams_held_back += 1;
             return;
@@ -96,6 +101,42 @@ impl Context<'_> {
             self.transport.requests.leaves(packet.seq, to, &frame);
         }
         self.transport.out.push_back(Output::Transmit(Transmit { to, bytes: frame }));
+    }
+
+    /// Whether the address has proven itself, or this datagram is within what an unproven one gets. A request that may not
+    /// leave is withdrawn, so that its lack of an answer blames nobody.
+    fn may_leave(&mut self, to: SocketAddr, packet: &gossip::Packet, length: usize) -> bool {
+        let now = self.core.last_call;
+        let request = self.transport.requests.get(packet.seq).filter(|request| request.to == to).copied();
+        let addressee = request.and_then(|request| request.addressee());
+        let proven = match addressee {
+            Some(subject) => self.transport.addresses.is_home(now, to, subject),
+            None => self.transport.addresses.is_proven(now, to),
+        };
+        // The operator gave us this address; and there is one tally for each longer ping that asked for it.
+        let by_operator = request.is_some_and(|r| r.kind == RequestKind::Dial && r.subject.is_none());
+        let free = by_operator || matches!(packet.body, Some(Body::Tally(_)));
+        if proven || free || self.transport.addresses.take(now, to, length) {
+            return true;
+        }
+        let waits = request.is_some_and(|r| r.is_pull() || r.kind == RequestKind::CloneProbe);
+        if request.is_some() && !waits && !self.is_mute(now, addressee) {
+            self.transport.requests.withdraw(packet.seq);
+        }
+        false
+    }
+
+    /// Whether a member that has not proven its address has shown no sign of life for so long, by any way, that there is
+    /// none: questions that may not leave count as unanswered then.
+    fn is_mute(&self, now: Instant, subject: Option<u64>) -> bool {
+        let member = subject.and_then(|subject| self.roster.get(subject));
+        member.is_some_and(|member| member.detector.silence(now) >= MUTE)
+    }
+
+    /// The bytes that a frame adds to a packet.
+    pub fn frame(&self) -> usize {
+        let config = &self.core.config;
+        config.datagram.limit().saturating_sub(config.datagram.for_frame(&config.keyring))
     }
 
     /// The last encoded packet in its frame.
@@ -194,6 +235,23 @@ impl Context<'_> {
         self.send(to, &filler.finish());
     }
 
+    /// Asks the source of a datagram, a member by its own account, whether it is there.
+    pub fn ask_source(&mut self, now: Instant, subject: u64, source: SocketAddr) {
+        let asked = |r: &Request| r.kind == RequestKind::Source && r.to == source;
+        if !self.transport.requests.any(asked) {
+            self.ping(now, subject, source, RequestKind::Source);
+        }
+    }
+
+    /// Sends a bare ping for a request that is too long for an address that has not proven itself. The request itself
+    /// follows with the answer.
+    pub fn ask_first(&mut self, to: SocketAddr, seq: u32, subject: u64) {
+        let ping = gossip::Ping { subject, ..Default::default() };
+        let packet = self.packet(seq, Some(Body::Ping(ping)));
+        self.core.stats.probes += 1;
+        self.send(to, &packet);
+    }
+
     /// The same packet with our record beside it, while not all members know our address.
     pub fn introduced<'a>(&self, to: SocketAddr, packet: &'a gossip::Packet) -> Cow<'a, gossip::Packet> {
         let introduced = |claim: &gossip::Claim| claim.subject == self.core.me && claim.body.is_some();
@@ -213,5 +271,7 @@ impl Context<'_> {
     }
 }
 
+/// Ten rounds: far more than a heartbeat takes to reach any member. Honest guess.
+const MUTE: Duration = Duration::from_secs(10);
 /// Tag (two bytes from 16 on) and length of a claim in its packet.
 const CLAIM_HEADER: usize = 5;

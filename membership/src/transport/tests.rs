@@ -209,7 +209,8 @@ fn a_refused_request_is_waited_for_no_more_and_a_refused_pull_is() {
     let (sent, to) = (bench.now, address(1));
     let deadline = sent + Duration::from_millis(500);
     let requests = &mut bench.transport.requests;
-    let (helper, pull) = (RequestKind::Indirect { helper: hash(1) }, RequestKind::Pull { part: 0, until: 0 });
+    let (helper, pull) =
+        (RequestKind::Indirect { helper: hash(1) }, RequestKind::Pull { part: 0, until: 0, peer: None });
     for (byte, kind) in [(1, helper), (2, pull)] {
         let seq = requests.open(Request { subject: Some(hash(2)), to, sent, deadline, kind });
         requests.leaves(seq, to, &[byte; 32]);
