@@ -67,7 +67,7 @@ impl Bench {
             now,
             core,
             roster: Roster::new(myself, &config),
-            transport: Transport::new(now, &config, 1),
+            transport: Transport::new(now, &config, 1, (1, 2)),
             membership: OwnMembership { complete: true, refused: false },
             effects: Vec::new(),
         };

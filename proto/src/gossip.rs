@@ -31,6 +31,14 @@ pub struct Packet {
     /// sender: it sends none above so many bytes and asks for none. 0: it does not say so.
     #[prost(uint32, tag = "15")]
     pub longest: u32,
+    /// In an answer to a source that has not yet proven that it is where it says: any
+    /// number but 0. What the receiver sends there because of this datagram repeats it as
+    /// `cookie_back`. Until then a source gets at most three times what it sent.
+    #[prost(fixed32, tag = "20")]
+    pub cookie: u32,
+    /// The cookie in the datagram that this one answers. 0: there was none.
+    #[prost(fixed32, tag = "21")]
+    pub cookie_back: u32,
     /// News about members. Any datagram may carry some.
     #[prost(message, repeated, tag = "16")]
     pub claims: ::prost::alloc::vec::Vec<Claim>,

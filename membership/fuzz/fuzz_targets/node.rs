@@ -266,6 +266,8 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
             false => None,
         },
         longest: u.int_in_range(0..=2000)?,
+        cookie: u.arbitrary()?,
+        cookie_back: u.arbitrary()?,
         body,
         claims,
     })

@@ -304,7 +304,8 @@ impl Gossip {
     }
 
     fn knows_only_itself(&self, ctx: &Context<'_>, tag: u64, exchange: &gossip::Exchange) -> bool {
-        ctx.roster.len() > 2 && is_alone(tag, exchange)
+        let alone = RangeDigest::of_one(tag).lives;
+        ctx.roster.len() > 2 && matches!(exchange.pages.as_slice(), [p] if p.bits == 0 && p.lives == alone)
     }
 
     /// Names a few other members to a newcomer while many newcomers ask us, so that they need not all wait for our
@@ -415,7 +416,9 @@ impl Gossip {
         let seq = if step == 1 { seq } else { 0 };
         let exchange = ctx.transport.scratch.leaving(step + 1);
         let mut packet = ctx.packet(seq, Some(Body::Exchange(exchange)));
+        packet.cookie_back = ctx.transport.addresses.cookie_back(to);
         if step == 1 {
+            packet.cookie = ctx.transport.addresses.cookie(now, to);
             packet.beat = ctx.core.slot_clock.say(now);
             packet.lease = extras.lease;
             if ctx.roster.page_bits() > 0 {
@@ -477,12 +480,6 @@ impl Gossip {
     pub fn is_new(&self, now: Instant, core: &Core, membership: OwnMembership) -> bool {
         !membership.is_joined() || self.is_young(now, core)
     }
-}
-
-/// Whether the sender of a step 1 knows no member but itself.
-pub fn is_alone(tag: u64, exchange: &gossip::Exchange) -> bool {
-    let alone = RangeDigest::of_one(tag).lives;
-    matches!(exchange.pages.as_slice(), [p] if p.bits == 0 && p.lives == alone)
 }
 
 /// Fills a datagram with an answer, most important parts first.

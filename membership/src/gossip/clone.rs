@@ -74,7 +74,19 @@ impl Gossip {
             kind: RequestKind::CloneProbe,
         };
         let seq = ctx.transport.requests.open(request);
-        self.introduce_to_clone(now, ctx, to, seq, false);
+        if ctx.transport.addresses.is_proven(now, to) {
+            self.introduce_to_clone(now, ctx, to, seq, false);
+        } else {
+            // A copy answers to our own name; then we ask in full.
+            ctx.ask_first(to, seq, ctx.core.me);
+        }
+    }
+
+    /// Some process answers to our name at that address.
+    pub fn clone_proven(&mut self, now: Instant, ctx: &mut Context<'_>, from: SocketAddr) {
+        if self.clone_suspect.as_ref().is_some_and(|clone_suspect| clone_suspect.address == from) {
+            self.ask_clone(now, ctx);
+        }
     }
 
     /// Sends who we are, without our state: the address may be wrong.

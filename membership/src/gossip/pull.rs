@@ -119,7 +119,9 @@ impl Gossip {
         let members = u32::try_from(ctx.roster.len()).unwrap_or(u32::MAX);
         // Written with the longest `next`, so that correcting it cannot make the packet grow.
         let supply = gossip::Supply { from: pull.from, next: u64::MAX, members };
-        let Some(mut filler) = ctx.filler(from, seq, Some(Body::Supply(supply))) else { return };
+        let mut packet = ctx.packet(seq, Some(Body::Supply(supply)));
+        packet.cookie = ctx.transport.addresses.cookie(now, from);
+        let Ok(mut filler) = Filler::new(packet, ctx.packet_limit(from)) else { return };
         let have = Have::of(&pull.have);
         let missing =
             ctx.roster.between(pull.from, pull.until).filter(|(tag, _)| !have.contains(short(*tag)));
@@ -231,7 +233,8 @@ impl Gossip {
         let kind = RequestKind::Pull { part: place, until, peer };
         let seq = ctx.transport.requests.open(Request { subject: None, to, sent: now, deadline, kind });
         let pull = gossip::Pull { from: part.next, until, have, brief: true };
-        let packet = ctx.packet(seq, Some(Body::Pull(pull)));
+        let mut packet = ctx.packet(seq, Some(Body::Pull(pull)));
+        packet.cookie_back = ctx.transport.addresses.cookie_back(to);
         let Ok(mut filler) = Filler::new(packet, ctx.path_limit(to)) else { return };
         let share = filler.left().saturating_sub(introduction + CLAIM);
         let _ = filler.try_claim(ctx.claim_with(now, to, ctx.roster.myself(), detail, share));

@@ -58,6 +58,13 @@ impl Node {
         sender: Option<u64>,
         pong: &gossip::Pong,
     ) -> Result<(), Rejected> {
+        let asked = self.transport.requests.get(seq).copied();
+        if let Some(request) = asked.filter(|request| request.kind == RequestKind::CloneProbe) {
+            self.transport.requests.answered(seq);
+            let (gossip, mut ctx) = self.gossip();
+            gossip.clone_proven(now, &mut ctx, request.to);
+            return Ok(());
+        }
         let request = self.answered(now, seq, sender).ok_or(Rejected::Unexpected { what: "pong" })?;
         match (request.kind, request.subject) {
             (RequestKind::OnBehalf { asker, seq, room }, Some(subject)) => {

@@ -13,11 +13,10 @@ use heartsay_proto::{Budget, decode_into, gossip, open};
 use crate::Instant;
 use crate::detection::indirect_probe;
 use crate::gossip::ages::IsProbed;
-use crate::gossip::anti_entropy::{Sender, is_alone};
+use crate::gossip::anti_entropy::Sender;
 use crate::identity::Generation;
 use crate::io::Rejected;
 use crate::node::Node;
-use crate::transport::addresses::Credit;
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::sending::AnswerExtras;
 
@@ -43,10 +42,10 @@ impl Node {
         if packet.sender == self.core.tag {
             return self.on_echo(now, from, packet.seq);
         }
-        self.hear_proof(now, &packet);
-        self.transport.addresses.swap_credit(Credit::of(from, bytes.len()));
+        self.hear_proof(now, from, &packet);
+        self.transport.addresses.answer(from, bytes.len(), packet.cookie);
         let result = self.on_packet(now, from, &mut packet);
-        self.transport.addresses.end_credit();
+        self.transport.addresses.answered();
         result
     }
 
@@ -73,8 +72,13 @@ impl Node {
         refused.and(self.on_body(now, from, sender, told, core::mem::take(packet)))
     }
 
-    /// If the datagram answers a request, the address that the request went to has proven itself.
-    fn hear_proof(&mut self, now: Instant, packet: &gossip::Packet) {
+    /// If the datagram brings back a cookie, its source has proven itself; if it answers a request, the address that the
+    /// request went to.
+    fn hear_proof(&mut self, now: Instant, from: SocketAddr, packet: &gossip::Packet) {
+        let by = self.roster.by_tag(packet.sender).unwrap_or(0);
+        if self.transport.addresses.knows_cookie(now, from, packet.cookie_back) {
+            self.transport.addresses.prove(now, from, by);
+        }
         let answers = match &packet.body {
             Some(Body::Pong(_) | Body::Supply(_) | Body::ProbeReport(_)) => true,
             Some(Body::Exchange(exchange)) => exchange.step == 2,
@@ -85,20 +89,18 @@ impl Node {
             | None => false,
         };
         if answers && let Some(request) = self.transport.requests.get(packet.seq) {
-            let (to, by) = (request.to, self.roster.by_tag(packet.sender).unwrap_or(0));
-            self.transport.addresses.prove(now, to, by);
+            self.transport.addresses.prove(now, request.to, by);
         }
     }
 
     /// Whether a source that has not proven itself is to be asked now: it wants more than fits its credit, or we wait for
-    /// its proof. A newcomer is asked with its first call, so that its pull comes after the proof.
+    /// its proof.
     fn has_to_prove(&self, now: Instant, from: SocketAddr, sender: u64, packet: &gossip::Packet) -> bool {
         if self.transport.addresses.is_home(now, from, sender) {
             return false;
         }
         let wants = match &packet.body {
             Some(Body::Pull(_)) => true,
-            Some(Body::Exchange(exchange)) if exchange.step == 1 => is_alone(packet.sender, exchange),
             Some(Body::Exchange(exchange)) => !exchange.wants.is_empty() || !exchange.lists.is_empty(),
             _ => false,
         };

@@ -98,12 +98,12 @@ impl Node {
         state.set(&entries, config.capacity())?;
         let (incarnation, state) = config.interner.intern(incarnation, state);
         let member = Member::new(now, incarnation, Standing::default(), state, &config);
-        let numbers: u64 = core.rng.random();
+        let (numbers, secret) = (core.rng.random(), core.rng.random());
         Ok(Self {
             gossip: Gossip::new(now, &config),
             detection: Detection::new(now, &config),
             quorum: QuorumService::new(now, &config),
-            transport: Transport::new(now, &config, numbers),
+            transport: Transport::new(now, &config, numbers, secret),
             core,
             roster: Roster::new(member, &config),
             effects: Vec::new(),

@@ -11,29 +11,39 @@
 //! - on our own account: what the [`Trickle`] of the address allows, which all names that claim the address share, and
 //!   all addresses of one host together what the host's bucket allows.
 //!
+//! An unproven source finds a *cookie* in the answer; its next datagram brings it back, and so proves it without a round
+//! trip more. Where that is too late it is pinged.
+//!
 //! The number proves the address that the request went to, whatever source the answer comes from: a source can be forged,
 //! and a host with several addresses answers from any of them.
 //!
 //! Weak spots: who sees the datagrams on their way can repeat the number. With a full table an address gets as little as
 //! one that is used up, until its own datagrams prove it.
 
+use core::hash::Hasher;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
-use std::collections::BTreeMap;
+
+use siphasher::sip::SipHasher13;
 
 use crate::Instant;
 use crate::roster::member::Member;
+use crate::transport::table::Table;
 use crate::transport::token_bucket::TokenBucket;
 
 /// What is known about addresses.
 #[derive(Debug)]
 pub struct Addresses {
-    proven: BTreeMap<Key, Proof>,
+    proven: Table<Key, Proof>,
     most_proven: usize,
-    trickles: BTreeMap<Key, Trickle>,
-    hosts: BTreeMap<u128, TokenBucket>,
+    trickles: Table<Key, Trickle>,
+    hosts: Table<u128, TokenBucket>,
     /// What may be answered to the datagram in hand.
     credit: Credit,
+    /// The cookie in that datagram; 0: none.
+    cookie: u32,
+    /// Makes our own cookies.
+    secret: (u64, u64),
 }
 
 /// An address in few bytes: tens of thousands are kept.
@@ -113,24 +123,57 @@ impl Trickle {
 
 impl Addresses {
     /// `most_proven`: as many addresses as the roster can have members.
-    pub fn new(most_proven: usize) -> Self {
+    pub fn new(most_proven: usize, secret: (u64, u64)) -> Self {
         Self {
-            proven: BTreeMap::new(),
+            proven: Table::new(),
             most_proven,
-            trickles: BTreeMap::new(),
-            hosts: BTreeMap::new(),
+            trickles: Table::new(),
+            hosts: Table::new(),
             credit: Credit::NONE,
+            cookie: 0,
+            secret,
         }
+    }
+
+    /// A datagram of this length, with this cookie, has come and is answered until [`Self::answered`].
+    pub fn answer(&mut self, source: SocketAddr, length: usize, cookie: u32) {
+        (self.credit, self.cookie) = (Credit::of(source, length), cookie);
+    }
+
+    /// The datagram in hand has been answered.
+    pub fn answered(&mut self) {
+        (self.credit, self.cookie) = (Credit::NONE, 0);
+    }
+
+    /// What an answer to this source carries, so that its next datagram proves it; 0 if it has proven itself.
+    pub fn cookie(&self, now: Instant, source: SocketAddr) -> u32 {
+        if self.is_proven(now, source) { 0 } else { self.cookie_of(epoch(now), source) }
+    }
+
+    /// What an answer to the datagram in hand carries to prove that we are where that datagram came to us; 0: nothing.
+    pub fn cookie_back(&self, to: SocketAddr) -> u32 {
+        if self.credit.source == to { self.cookie } else { 0 }
+    }
+
+    /// Whether a datagram from this source brings back a cookie of ours.
+    pub fn knows_cookie(&self, now: Instant, source: SocketAddr, back: u32) -> bool {
+        let epoch = epoch(now);
+        back != 0 && [epoch, epoch.wrapping_sub(1)].iter().any(|e| self.cookie_of(*e, source) == back)
+    }
+
+    /// A number that only we can make and only a reader of what we sent there can know: nothing is kept for it, so no
+    /// flood of forged sources takes room (as SYN cookies in TCP).
+    fn cookie_of(&self, epoch: u64, source: SocketAddr) -> u32 {
+        let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
+        hasher.write(&key(source));
+        hasher.write_u64(epoch);
+        let [a, b, c, d, ..] = hasher.finish().to_be_bytes();
+        u32::from_be_bytes([a, b, c, d]).max(1)
     }
 
     /// From now on this credit counts. Returns the one that counted before.
     pub fn swap_credit(&mut self, credit: Credit) -> Credit {
         core::mem::replace(&mut self.credit, credit)
-    }
-
-    /// The datagram in hand has been answered.
-    pub fn end_credit(&mut self) {
-        self.credit = Credit::NONE;
     }
 
     /// Sets aside what is left for answers to the datagram in hand, for an answer that comes later.
@@ -144,16 +187,16 @@ impl Addresses {
     pub fn prove(&mut self, now: Instant, to: SocketAddr, by: u64) {
         let key = key(to);
         self.trickles.remove(&key);
-        if self.proven.len() >= self.most_proven && !self.proven.contains_key(&key) {
-            self.proven.retain(|_, proof| now < proof.until);
-            let oldest = self.proven.iter().min_by_key(|(_, proof)| proof.until).map(|(key, _)| *key);
-            if self.proven.len() >= self.most_proven
-                && let Some(oldest) = oldest
-            {
-                self.proven.remove(&oldest);
-            }
+        if self.proven.len() >= self.most_proven
+            && self.proven.get(&key).is_none()
+            && let Some(oldest) = self.proven.least(|proof| proof.until)
+        {
+            self.proven.remove(&oldest);
         }
-        self.proven.insert(key, Proof { by, until: now + PROVEN_FOR });
+        let proof = Proof { by, until: now + PROVEN_FOR };
+        if let Some(known) = self.proven.entry(key, || proof) {
+            *known = proof;
+        }
     }
 
     /// Whether this address has proven itself.
@@ -221,18 +264,20 @@ impl Addresses {
             return false;
         }
         if let Some(host) = host(to.ip()) {
-            let bucket = self.hosts.entry(host).or_insert_with(|| TokenBucket::new(now, HOST_RATE));
-            bucket.take(now, length + HEADERS);
+            let bucket = self.hosts.entry(host, || TokenBucket::new(now, HOST_RATE));
+            bucket.map(|bucket| bucket.take(now, length + HEADERS));
         }
-        self.trickles.entry(key(to)).or_insert_with(|| Trickle::new(now)).take(now, length);
+        if let Some(trickle) = self.trickles.entry(key(to), || Trickle::new(now)) {
+            trickle.take(now, length);
+        }
         true
     }
 
     /// Forgets what is as if it had never been.
     pub fn tidy(&mut self, now: Instant) {
-        self.proven.retain(|_, proof| now < proof.until);
-        self.trickles.retain(|_, trickle| !trickle.is_over(now));
-        self.hosts.retain(|_, bucket| bucket.available(now) < bucket.size());
+        self.proven.retain(|proof| now < proof.until);
+        self.trickles.retain(|trickle| !trickle.is_over(now));
+        self.hosts.retain(|bucket| bucket.available(now) < bucket.size());
     }
 }
 
@@ -261,6 +306,11 @@ fn host(ip: IpAddr) -> Option<u128> {
         IpAddr::V4(_) => Some(bits),
         IpAddr::V6(_) => Some(bits & !u128::from(u64::MAX)),
     }
+}
+
+/// A cookie is good for one to two minutes.
+fn epoch(now: Instant) -> u64 {
+    now.as_micros() / 60_000_000
 }
 
 /// How long a proof holds: longer than it takes until 3,600 members have each called each other once.
@@ -302,8 +352,8 @@ mod tests {
 
     #[test]
     fn a_source_gets_at_most_three_times_its_bytes_until_it_is_proven() {
-        let (mut addresses, source) = (Addresses::new(100), address(1, 1));
-        addresses.swap_credit(Credit::of(source, 100));
+        let (mut addresses, source) = (Addresses::new(100, (1, 2)), address(1, 1));
+        addresses.answer(source, 100, 0);
         assert_eq!(addresses.room(at(0), source), 300);
         assert!(!addresses.take(at(0), source, 301));
         assert!(addresses.take(at(0), source, 250));
@@ -317,16 +367,29 @@ mod tests {
 
     #[test]
     fn an_address_is_proven_for_the_member_that_answered_alone() {
-        let (mut addresses, there) = (Addresses::new(100), address(1, 1));
+        let (mut addresses, there) = (Addresses::new(100, (1, 2)), address(1, 1));
         addresses.prove(at(0), there, 7);
         assert_eq!(addresses.room_for(at(0), there, 7), usize::MAX);
         assert!(addresses.room_for(at(0), there, 8) < AT_ONCE);
     }
 
+    #[test]
+    fn a_cookie_proves_the_source_that_got_it_and_no_other() {
+        let (mut addresses, source) = (Addresses::new(100, (1, 2)), address(1, 1));
+        let cookie = addresses.cookie(at(0), source);
+        assert!(addresses.knows_cookie(at(59_000), source, cookie));
+        assert!(!addresses.knows_cookie(at(59_000), address(1, 2), cookie));
+        assert!(!addresses.knows_cookie(at(120_000), source, cookie), "it is too old");
+        assert!(!addresses.knows_cookie(at(0), source, 0));
+        assert!(!Addresses::new(100, (1, 3)).knows_cookie(at(0), source, cookie));
+        addresses.prove(at(0), source, 7);
+        assert_eq!(addresses.cookie(at(0), source), 0);
+    }
+
     /// The bytes with headers that pings of this length bring to these addresses within a minute, if one can be sent each
     /// hundredth of a second to each.
     fn minute(to: &[SocketAddr], length: usize) -> usize {
-        let mut addresses = Addresses::new(100);
+        let mut addresses = Addresses::new(100, (1, 2));
         let mut bytes = 0;
         for ms in (0..60_000).step_by(10) {
             for to in to {
@@ -347,7 +410,7 @@ mod tests {
 
     #[test]
     fn tables_stay_within_their_bounds() {
-        let mut addresses = Addresses::new(100);
+        let mut addresses = Addresses::new(100, (1, 2));
         for i in 0..20_000 {
             addresses.take(at(i), address(u16::try_from(i).unwrap(), 1), 42);
             addresses.prove(at(i), address(u16::try_from(i).unwrap(), 2), i);

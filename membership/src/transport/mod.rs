@@ -7,6 +7,7 @@ pub mod path_limits;
 pub mod requests;
 pub mod scratch;
 pub mod sending;
+pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod token_bucket;
@@ -43,10 +44,10 @@ pub struct Transport {
 }
 
 impl Transport {
-    pub fn new(now: Instant, config: &Config, seed: u64) -> Self {
+    pub fn new(now: Instant, config: &Config, seed: u64, secret: (u64, u64)) -> Self {
         Self {
             requests: Requests::new(seed),
-            addresses: Addresses::new(config.max_members),
+            addresses: Addresses::new(config.max_members, secret),
             egress: EgressLimiter::new(now, config.byte_rate),
             path_limits: PathLimits::new(),
             bytes: Vec::new(),

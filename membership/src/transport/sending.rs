@@ -55,6 +55,8 @@ impl Context<'_> {
             beat: 0,
             lease: None,
             longest: 0,
+            cookie: 0,
+            cookie_back: 0,
             body,
             claims: Vec::new(),
         }
