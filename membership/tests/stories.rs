@@ -166,7 +166,8 @@ fn a_newcomer_asks_the_members_that_a_busy_seed_names() {
 fn sent_by_the_seed_to_a_newcomer(seed: u64, busy: bool) -> usize {
     let mut world = World::with_seed(seed).filled(40);
     if busy {
-        let packet = Packet { body: Some(Body::Pull(Pull::default())), ..packets::telling(Vec::new()) };
+        let packet =
+            Packet { seq: 1, body: Some(Body::Pull(Pull::default())), ..packets::telling(Vec::new()) };
         let frame = packets::datagram(&packet, &config());
         let from = "10.0.0.99:4099".parse().unwrap();
         for _ in 0..300 {

@@ -465,6 +465,8 @@ fn a_later_incarnation_that_does_not_answer_is_our_past() {
         assert_eq!(side.bench.take_effects(), []);
         let sent = side.bench.sent();
         assert!(matches!(sent[..], [Sent { to, .. }] if to == address(9)), "{asked} were asked");
+        let asked_for = sent.first().and_then(|sent| sent.packet.body.as_ref());
+        assert!(matches!(asked_for, Some(Body::Ping(_))), "no more than a ping before it answers");
         side.call(|gossip, now, ctx| gossip.clone_unanswered(now, ctx));
     }
     assert_eq!(side.bench.take_effects(), [Effect::BeginAnew(7)]);

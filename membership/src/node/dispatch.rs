@@ -42,11 +42,25 @@ impl Node {
         if packet.sender == self.core.tag {
             return self.on_echo(now, from, packet.seq);
         }
-        self.hear_proof(now, from, &packet);
+        let proven = self.hear_proof(now, from, &packet);
         self.transport.addresses.answer(from, bytes.len(), packet.cookie);
         let result = self.on_packet(now, from, &mut packet);
         self.transport.addresses.answered();
+        if let Some(source) = proven {
+            self.answer_held(now, source);
+        }
         result
+    }
+
+    /// Answers what waited for the proof of its source.
+    fn answer_held(&mut self, now: Instant, source: SocketAddr) {
+        for packet in self.transport.held.take(source) {
+            let sender = self.roster.by_tag(packet.sender);
+            // What is wrong with it is no fault of the datagram in hand.
+            if let Err(rejected) = self.on_body(now, source, sender, None, packet) {
+                *self.core.stats.rejected.entry(rejected.reason()).or_default() += 1;
+            }
+        }
     }
 
     /// What is in a datagram.
@@ -65,7 +79,13 @@ impl Node {
             self.context().hear_longest(now, from, packet.longest);
             self.heard(now, sender, packet.heartbeat);
             self.core.slot_clock.hear(now - self.way(sender), packet.beat);
-            if self.has_to_prove(now, from, sender, packet) {
+            if self.wants_much(now, from, sender, packet) {
+                self.context().ask_source(now, sender, from);
+                match self.transport.held.hold(now, from, core::mem::take(packet)) {
+                    Ok(()) => return refused,
+                    Err(again) => *packet = again,
+                }
+            } else if self.waits_for(now, from, sender) {
                 self.context().ask_source(now, sender, from);
             }
         }
@@ -73,11 +93,12 @@ impl Node {
     }
 
     /// If the datagram brings back a cookie, its source has proven itself; if it answers a request, the address that the
-    /// request went to.
-    fn hear_proof(&mut self, now: Instant, from: SocketAddr, packet: &gossip::Packet) {
+    /// request went to. Returns the address.
+    fn hear_proof(&mut self, now: Instant, from: SocketAddr, packet: &gossip::Packet) -> Option<SocketAddr> {
         let by = self.roster.by_tag(packet.sender).unwrap_or(0);
         if self.transport.addresses.knows_cookie(now, from, packet.cookie_back) {
             self.transport.addresses.prove(now, from, by);
+            return Some(from);
         }
         let answers = match &packet.body {
             Some(Body::Pong(_) | Body::Supply(_) | Body::ProbeReport(_)) => true,
@@ -88,23 +109,27 @@ impl Node {
             )
             | None => false,
         };
-        if answers && let Some(request) = self.transport.requests.get(packet.seq) {
-            self.transport.addresses.prove(now, request.to, by);
-        }
+        let to = self.transport.requests.get(packet.seq).filter(|_| answers)?.to;
+        self.transport.addresses.prove(now, to, by);
+        Some(to)
     }
 
-    /// Whether a source that has not proven itself is to be asked now: it wants more than fits its credit, or we wait for
-    /// its proof.
-    fn has_to_prove(&self, now: Instant, from: SocketAddr, sender: u64, packet: &gossip::Packet) -> bool {
+    /// Whether a source that has not proven itself wants more than its credit.
+    fn wants_much(&self, now: Instant, from: SocketAddr, sender: u64, packet: &gossip::Packet) -> bool {
         if self.transport.addresses.is_home(now, from, sender) {
             return false;
         }
-        let wants = match &packet.body {
-            Some(Body::Pull(_)) => true,
+        match &packet.body {
+            Some(Body::Pull(_)) => packet.seq != 0,
             Some(Body::Exchange(exchange)) => !exchange.wants.is_empty() || !exchange.lists.is_empty(),
             _ => false,
-        };
-        wants || self.transport.addresses.is_used_up(now, from)
+        }
+    }
+
+    /// Whether we want to call a source, and have to wait until it has proven itself.
+    fn waits_for(&self, now: Instant, from: SocketAddr, sender: u64) -> bool {
+        let addresses = &self.transport.addresses;
+        !addresses.is_home(now, from, sender) && addresses.is_used_up(now, from)
     }
 
     /// One of our own datagrams came back. A seed address that is our own does that when we dial it: a name that stands

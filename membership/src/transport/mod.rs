@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod context;
 pub mod egress;
+pub mod held;
 pub mod path_limits;
 pub mod requests;
 pub mod scratch;
@@ -20,6 +21,7 @@ use crate::config::Config;
 use crate::io::Output;
 use addresses::Addresses;
 use egress::EgressLimiter;
+use held::Held;
 use path_limits::PathLimits;
 use requests::Requests;
 use scratch::Scratch;
@@ -30,6 +32,8 @@ pub struct Transport {
     pub requests: Requests,
     /// Which addresses have proven themselves; bounds what goes to others.
     pub addresses: Addresses,
+    /// Requests that wait until their source has proven itself.
+    pub held: Held,
     /// Bounds all bytes that leave.
     pub egress: EgressLimiter,
     /// How long a datagram may be on each path.
@@ -48,6 +52,7 @@ impl Transport {
         Self {
             requests: Requests::new(seed),
             addresses: Addresses::new(config.max_members, secret),
+            held: Held::default(),
             egress: EgressLimiter::new(now, config.byte_rate),
             path_limits: PathLimits::new(),
             bytes: Vec::new(),

@@ -11,27 +11,34 @@ pub struct TokenBucket {
     tokens: u64,
     filled: Instant,
     per_second: u64,
+    /// Size of the bucket, in seconds of the rate.
+    peak: u64,
 }
 
 impl TokenBucket {
     /// A full bucket.
     pub fn new(now: Instant, per_second: u32) -> Self {
-        let per_second = u64::from(per_second.max(1));
-        Self { tokens: per_second * PEAK * 1000, filled: now, per_second }
+        Self::with_peak(now, per_second, PEAK)
+    }
+
+    /// A full bucket that holds the tokens of so many seconds.
+    pub fn with_peak(now: Instant, per_second: u32, seconds: u32) -> Self {
+        let (per_second, peak) = (u64::from(per_second.max(1)), u64::from(seconds));
+        Self { tokens: per_second * peak * 1000, filled: now, per_second, peak }
     }
 
     /// How many datagrams may leave now.
     pub fn available(&mut self, now: Instant) -> usize {
         let millis = u64::try_from(now.since(self.filled).as_millis()).unwrap_or(u64::MAX);
         self.filled += Duration::from_millis(millis);
-        let most = self.per_second * PEAK * 1000;
+        let most = self.per_second * self.peak * 1000;
         self.tokens = self.tokens.saturating_add(millis.saturating_mul(self.per_second)).min(most);
         usize::try_from(self.tokens / 1000).unwrap_or(usize::MAX)
     }
 
     /// How many may leave at once when the bucket is full.
     pub fn size(&self) -> usize {
-        usize::try_from(self.per_second * PEAK).unwrap_or(usize::MAX)
+        usize::try_from(self.per_second * self.peak).unwrap_or(usize::MAX)
     }
 
     /// How much of a peak has been used up, in tenths.
@@ -58,7 +65,7 @@ impl TokenBucket {
 }
 
 /// Size of the bucket, in seconds of the rate: a quiet node may answer one large event at once.
-const PEAK: u64 = 4;
+const PEAK: u32 = 4;
 
 #[cfg(test)]
 mod tests {
