@@ -18,7 +18,7 @@ use heartsay_testkit::{DAWN_MS, Said, Start, World, config, packets};
 /// A cluster of `n1` to `n{count}`, and a host of somebody else at [`victim`], which swallows all that comes.
 fn cluster(count: usize) -> World {
     let mut world = World::cluster(count);
-    let foreign = Config { cluster: Cluster::new("somebody else's").unwrap(), ..config() };
+    let foreign = Config { cluster: Cluster::new("elsewhere").unwrap(), ..config() };
     world.add(Start::new("n99").at(victim()).config(foreign));
     world.run(2.0);
     world.sent.clear();
@@ -47,30 +47,42 @@ fn asking(sender: u64, body: Body) -> Packet {
     Packet { seq: 4711, body: Some(body), sender, ..packets::telling(Vec::new()) }
 }
 
-/// The tag and the name hash of a member, as all its datagrams and records say.
-fn identity(world: &mut World, name: &str) -> (u64, u64) {
+/// Members `n1` and so on, each with the tag of its datagrams and the hash of its name.
+fn members(world: &mut World, count: usize) -> Vec<(u64, u64)> {
     world.listening = true;
-    world.run(2.0);
+    world.start(&format!("n{count}"), &["n1"]);
+    world.run(5.0);
     world.listening = false;
-    let mut tag = 0;
-    for (_, by, said) in &world.journal {
-        if let (Said::Datagram { bytes, .. }, true) = (said, by == name) {
-            let mut scratch = Vec::new();
-            let (body, _) =
-                open(bytes, &config().cluster, &Keyring::empty(), Budget::MAX, &mut scratch).unwrap();
-            tag = decode_packet(body).unwrap().sender;
+    let mut members = vec![(0, 0); count + 1];
+    for (_, by, said) in std::mem::take(&mut world.journal) {
+        let Said::Datagram { bytes, .. } = said else { continue };
+        let packet = read(&bytes);
+        members[number(&by)].0 = packet.sender;
+        for claim in packet.claims {
+            if let Some(body) = claim.body {
+                members[number(&body.name)].1 = claim.subject;
+            }
         }
     }
-    world.journal.clear();
-    let hash = world.node(name).view(world.now).iter().find(|m| m.name.as_str() == name).unwrap().hash;
-    (tag, hash)
+    members
+}
+
+fn number(name: &str) -> usize {
+    name[1..].parse().ok().filter(|number| *number < 99).unwrap_or(0)
+}
+
+fn read(datagram: &[u8]) -> Packet {
+    let mut scratch = Vec::new();
+    let (body, _) = open(datagram, &config().cluster, &Keyring::empty(), Budget::MAX, &mut scratch).unwrap();
+    decode_packet(body).unwrap()
 }
 
 #[test]
 fn a_request_with_a_forged_source_draws_at_most_three_times_its_bytes() {
     let mut world = cluster(20);
-    let ((known, _), (_, n2), (_, n4)) =
-        (identity(&mut world, "n3"), identity(&mut world, "n2"), identity(&mut world, "n4"));
+    let members = members(&mut world, 21);
+    let (known, n2, n4) = (members[3].0, members[2].1, members[4].1);
+    assert!(known != 0 && n2 != 0 && n4 != 0);
     let pull = || Body::Pull(Pull::default());
     let page = Page { lives: 1, ..Page::default() };
     let want = Want { tag: known, since: 0, known: false };
@@ -184,10 +196,7 @@ fn an_answer_with_a_guessed_number_proves_no_address() {
     let mut numbers = Vec::new();
     for (_, by, said) in &world.journal {
         if let (Said::Datagram { bytes, .. }, true) = (said, by == "n1") {
-            let mut scratch = Vec::new();
-            let (body, _) =
-                open(bytes, &config().cluster, &Keyring::empty(), Budget::MAX, &mut scratch).unwrap();
-            numbers.push(decode_packet(body).unwrap().seq);
+            numbers.push(read(bytes).seq);
         }
     }
     for _ in 0..60 {

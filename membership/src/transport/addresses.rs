@@ -186,7 +186,6 @@ impl Addresses {
     /// An answer repeated the number of a request that went to `to`. `by`: the member that answered, 0 if unknown.
     pub fn prove(&mut self, now: Instant, to: SocketAddr, by: u64) {
         let key = key(to);
-        self.trickles.remove(&key);
         if self.proven.len() >= self.most_proven
             && self.proven.get(&key).is_none()
             && let Some(oldest) = self.proven.least(|proof| proof.until)
@@ -240,9 +239,14 @@ impl Addresses {
         }
     }
 
-    /// Whether news, a pull or a request to a helper can be sent to this member now.
+    /// Whether news, a pull or a request to a helper can be sent to this member now. Where another member has proven to be,
+    /// it gets none.
     pub fn reaches(&self, now: Instant, member: &Member) -> bool {
-        self.room_for(now, member.incarnation.address(), member.hash()) >= USEFUL
+        let address = member.incarnation.address();
+        match self.proof(now, address) {
+            Some(proof) => proof.by == member.hash() || proof.by == 0,
+            None => self.unproven_room(now, address) >= USEFUL,
+        }
     }
 
     /// Whether we have nothing left for an address, and have to wait until it proves itself.
