@@ -432,8 +432,10 @@ impl Detection {
         let drawn = if self.deaf.has_found(subject) { witnesses::that_hear } else { witnesses::of };
         for other in drawn(ctx.roster, subject, ctx.core.config.witnesses) {
             if other != ctx.core.me
-                && let Some(to) = ctx.roster.get(other).map(|m| m.incarnation.address())
+                && let Some(witness) = ctx.roster.get(other)
+                && ctx.transport.addresses.reaches(now, witness)
             {
+                let to = witness.incarnation.address();
                 ctx.tell(now, to, &[subject], Detail::Thin);
             }
         }

@@ -134,7 +134,8 @@ impl Detection {
             }
         }
         for (witness, subjects) in by_witness {
-            if let Some(to) = ctx.roster.get(witness).map(|m| m.incarnation.address()) {
+            let reached = ctx.roster.get(witness).filter(|m| ctx.transport.addresses.reaches(now, m));
+            if let Some(to) = reached.map(|m| m.incarnation.address()) {
                 ctx.tell(now, to, &subjects, Detail::Thin);
             }
         }

@@ -239,7 +239,7 @@ impl Addresses {
         }
     }
 
-    /// Whether news, a pull or a request to a helper can be sent to this member now. Where another member has proven to be,
+    /// Whether news, testimony, a pull or a request to a helper can be sent to this member now. Where another member has proven to be,
     /// it gets none.
     pub fn reaches(&self, now: Instant, member: &Member) -> bool {
         let address = member.incarnation.address();
