@@ -13,7 +13,7 @@ use heartsay_membership::{Config, Input, Status};
 use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::gossip::{self, Claim, Exchange, Packet, Page, Ping, ProbeRequest, Pull, Want};
 use heartsay_proto::{Budget, Cluster, Keyring, decode_packet, open};
-use heartsay_testkit::{DAWN_MS, Said, Start, World, config, packets};
+use heartsay_testkit::{DAWN_MS, Said, Sent, Start, World, config, packets};
 
 /// A cluster of `n1` to `n{count}`, and a host of somebody else at [`victim`], which swallows all that comes.
 fn cluster(count: usize) -> World {
@@ -224,6 +224,19 @@ fn a_member_that_dies_in_its_first_moments_is_called_down_by_all() {
         let took = world.wait(10.0, by_all);
         assert!(took < 5.0, "{count} {moment}: {took}");
     }
+}
+
+#[test]
+fn one_source_that_pulls_without_end_leaves_answers_for_others() {
+    let mut world = cluster(20);
+    let n3 = world.address("n3");
+    let datagram = packets::datagram(&asking(99, Body::Pull(Pull::default())), &config());
+    for _ in 0..5000 {
+        let _ = world.hand("n1", Input::Datagram { from: n3, bytes: &datagram });
+    }
+    let to_n3 = |sent: &&Sent| sent.from == "n1" && sent.to == n3;
+    let answers = world.sent.iter().filter(to_n3).count();
+    assert_eq!(answers, 400, "a fifth of what is answered at once");
 }
 
 /// Bytes of IPv4 and UDP headers around a datagram.

@@ -184,7 +184,8 @@ pub fn probe(
     // Only members that we know, at the address that we know: a peer cannot make us call strangers.
     let Some(member) = ctx.roster.get(request.subject) else { return };
     let to = member.incarnation.address();
-    if request.subject != ctx.core.me && seq != 0 {
+    let proven = ctx.transport.addresses.is_proven(now, to_answer);
+    if request.subject != ctx.core.me && seq != 0 && ctx.transport.helped.takes(now, to_answer, proven) {
         let path_from = asker.filter(|_| request.path).unwrap_or(0);
         let extras = PingExtras { path_from, ..PingExtras::default() };
         let room = ctx.transport.addresses.defer_credit();

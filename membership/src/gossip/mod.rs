@@ -15,7 +15,6 @@ pub mod restart;
 pub mod rounds;
 #[cfg(test)]
 mod tests;
-pub mod unasked;
 
 use core::net::SocketAddr;
 
@@ -32,7 +31,8 @@ use join::Join;
 use leave::Leave;
 use pull::Pulls;
 use remainder::Remainders;
-use unasked::Unasked;
+
+use crate::transport::source_budgets::SourceBudgets;
 
 /// State of the gossip of one node.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct Gossip {
     pub remainders: Remainders,
     pub leave: Option<Leave>,
     /// The new names that others may tell without being asked.
-    pub unasked: Unasked,
+    pub unasked: SourceBudgets,
     /// When the first of the announced restarts runs out of time.
     pub restarts_end: Instant,
     /// Page of the roster at which the next exchange continues, if the last could not carry all pages.
@@ -74,7 +74,7 @@ impl Gossip {
             pulls: Pulls::new(now),
             remainders: Remainders::new(),
             leave: None,
-            unasked: Unasked::new(now, config.names_rate),
+            unasked: SourceBudgets::new(now, config.names_rate),
             restarts_end: Instant::NEVER,
             page_cursor: 0,
             unrest_at: now,

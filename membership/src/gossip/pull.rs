@@ -24,6 +24,7 @@ use crate::roster::peers;
 use crate::roster::peers::is_other;
 use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
+use crate::transport::source_budgets::SourceBudgets;
 use crate::transport::token_bucket::TokenBucket;
 use crate::transport::wire::{Detail, SHARE};
 
@@ -40,6 +41,8 @@ pub struct Pulls {
     known: usize,
     /// Bounds what others can ask of us.
     served: TokenBucket,
+    /// The same for each source.
+    sources: SourceBudgets,
 }
 
 /// Hashes from `next` up to `until` (0: the end).
@@ -59,7 +62,13 @@ impl Pulls {
             began: Instant::EPOCH,
             known: 0,
             served: TokenBucket::new(now, SERVED_RATE),
+            sources: SourceBudgets::new(now, SOURCE_RATE),
         }
+    }
+
+    /// Forgets sources that have not asked lately.
+    pub fn tidy(&mut self, now: Instant) {
+        self.sources.tidy(now);
     }
 
     /// When `step_pulls` is next due.
@@ -113,7 +122,8 @@ impl Gossip {
         pull: &gossip::Pull,
     ) {
         // Without a number nobody waits for the answer.
-        if seq == 0 || !self.pulls.served.take(now, 1) {
+        let proven = ctx.transport.addresses.is_proven(now, from);
+        if seq == 0 || !self.pulls.sources.takes(now, from, proven) || !self.pulls.served.take(now, 1) {
             return;
         }
         let members = u32::try_from(ctx.roster.len()).unwrap_or(u32::MAX);
@@ -359,3 +369,5 @@ const CAUGHT_UP: Duration = Duration::from_secs(1);
 /// Answers per second, sustained, with peaks of four times as many: 0.6 MB/s and 2.4 MB in one second, under the 5 MB/s
 /// that a seed may be asked for.
 const SERVED_RATE: u32 = 500;
+/// The same for one source: a newcomer to 10,000 members asks each of four for 300 datagrams.
+const SOURCE_RATE: u32 = 100;

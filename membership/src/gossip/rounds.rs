@@ -111,6 +111,8 @@ impl Gossip {
 
     fn keep_tables(&mut self, now: Instant, ctx: &mut Context<'_>) {
         self.unasked.tidy(now);
+        self.pulls.tidy(now);
+        ctx.transport.helped.tidy(now);
         ctx.transport.addresses.tidy(now);
         // If the census counts no gone members, no record is read.
         let census = ctx.roster.census();

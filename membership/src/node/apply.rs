@@ -129,7 +129,8 @@ impl Node {
             };
         }
         self.check_plausible(now, &claim)?;
-        if !asked && self.is_new_name(&claim) && !self.gossip.unasked.takes(now, from) {
+        let proven = self.transport.addresses.is_proven(now, from);
+        if !asked && self.is_new_name(&claim) && !self.gossip.unasked.takes(now, from, proven) {
             return Err(Rejected::TooManyNames { from });
         }
         if claim.forgotten && self.is_here(&claim) {

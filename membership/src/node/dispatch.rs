@@ -109,7 +109,12 @@ impl Node {
             )
             | None => false,
         };
-        let to = self.transport.requests.get(packet.seq).filter(|_| answers)?.to;
+        let request = self.transport.requests.get(packet.seq).filter(|_| answers)?;
+        let (to, addressee) = (request.to, request.addressee().unwrap_or(by));
+        if request.kind == RequestKind::Wave && self.transport.addresses.is_home(now, to, addressee) {
+            // Its number can be guessed.
+            return None;
+        }
         self.transport.addresses.prove(now, to, by);
         Some(to)
     }

@@ -8,6 +8,7 @@ pub mod path_limits;
 pub mod requests;
 pub mod scratch;
 pub mod sending;
+pub mod source_budgets;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use held::Held;
 use path_limits::PathLimits;
 use requests::Requests;
 use scratch::Scratch;
+use source_budgets::SourceBudgets;
 
 /// State of the transport of one node.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct Transport {
     pub addresses: Addresses,
     /// Requests that wait until their source has proven itself.
     pub held: Held,
+    /// The probes that others ask of us.
+    pub helped: SourceBudgets,
     /// Bounds all bytes that leave.
     pub egress: EgressLimiter,
     /// How long a datagram may be on each path.
@@ -53,6 +57,7 @@ impl Transport {
             requests: Requests::new(seed),
             addresses: Addresses::new(config.max_members, secret),
             held: Held::default(),
+            helped: SourceBudgets::new(now, config.probe_rate),
             egress: EgressLimiter::new(now, config.byte_rate),
             path_limits: PathLimits::new(),
             bytes: Vec::new(),

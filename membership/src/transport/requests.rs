@@ -124,6 +124,8 @@ impl RequestKind {
 pub struct Requests {
     open: Vec<OpenRequest>,
     numbers: ChaCha8Rng,
+    /// The last number that was not drawn.
+    last: u32,
 }
 
 /// A request with its number and the first bytes of its datagram, which an ICMP message about it has to quote.
@@ -146,7 +148,9 @@ impl Requests {
     /// Numbers are random: an answer proves that its sender has seen the request, and a late answer to an earlier
     /// incarnation of ours matches no request of this one.
     pub fn new(seed: u64) -> Self {
-        Self { open: Vec::new(), numbers: ChaCha8Rng::seed_from_u64(seed) }
+        let mut numbers = ChaCha8Rng::seed_from_u64(seed);
+        let last = numbers.next_u32();
+        Self { open: Vec::new(), numbers, last }
     }
 
     /// Notes a request and returns its number, which is never 0: 0 means "no answer expected".
@@ -155,11 +159,26 @@ impl Requests {
         while seq == 0 || self.place(seq).is_some() {
             seq = self.numbers.next_u32();
         }
+        self.note(seq, request);
+        seq
+    }
+
+    /// The same with the number after the last such one, for a request that proves nothing: later ones name it in fewer
+    /// bytes.
+    pub fn open_in_turn(&mut self, request: Request) -> u32 {
+        self.last = self.last.wrapping_add(1);
+        while self.last == 0 || self.place(self.last).is_some() {
+            self.last = self.last.wrapping_add(1);
+        }
+        self.note(self.last, request);
+        self.last
+    }
+
+    fn note(&mut self, seq: u32, request: Request) {
         if self.open.len() >= MOST {
             self.open.remove(0);
         }
         self.open.push(OpenRequest { seq, request, head: None, refused: false });
-        seq
     }
 
     /// A request did not leave, so that no answer can come, and none is missing.

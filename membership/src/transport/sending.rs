@@ -220,7 +220,12 @@ impl Context<'_> {
         };
         let deadline = now + patience;
         let request = Request { subject: Some(subject), to, sent: now, deadline, kind };
-        let seq = self.transport.requests.open(request);
+        // The next ping of a wave names this one by its distance.
+        let in_turn = kind == RequestKind::Wave && self.transport.addresses.is_home(now, to, subject);
+        let seq = match in_turn {
+            true => self.transport.requests.open_in_turn(request),
+            false => self.transport.requests.open(request),
+        };
         if let Some(lease) = &mut lease {
             lease.answered = answered.map_or(0, |number| seq.wrapping_sub(number));
         }
