@@ -81,9 +81,9 @@ impl Node {
             self.core.slot_clock.hear(now - self.way(sender), packet.beat);
             if self.wants_much(now, from, sender, packet) {
                 self.context().ask_source(now, sender, from);
-                match self.transport.held.hold(now, from, core::mem::take(packet)) {
-                    Ok(()) => return refused,
-                    Err(again) => *packet = again,
+                if self.transport.held.has_room(now, from) {
+                    self.transport.held.hold(now, from, core::mem::take(packet));
+                    return refused;
                 }
             } else if self.waits_for(now, from, sender) {
                 self.context().ask_source(now, sender, from);

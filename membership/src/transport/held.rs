@@ -17,20 +17,16 @@ pub struct Held {
 }
 
 impl Held {
-    /// Keeps a request if there is room. Returns it if there is none.
-    pub fn hold(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        packet: gossip::Packet,
-    ) -> Result<(), gossip::Packet> {
+    /// Whether a request of this source has room.
+    pub fn has_room(&mut self, now: Instant, from: SocketAddr) -> bool {
         self.requests.retain(|(since, ..)| now.since(*since) < LONGEST);
         let of_source = self.requests.iter().filter(|(_, source, _)| *source == from).count();
-        if self.requests.len() >= MOST || of_source >= MOST_OF_SOURCE {
-            return Err(packet);
-        }
+        self.requests.len() < MOST && of_source < MOST_OF_SOURCE
+    }
+
+    /// Keeps a request that has room.
+    pub fn hold(&mut self, now: Instant, from: SocketAddr, packet: gossip::Packet) {
         self.requests.push((now, from, packet));
-        Ok(())
     }
 
     /// Takes out the requests of a source that has proven itself.
@@ -57,7 +53,13 @@ mod tests {
     fn few_requests_wait_and_not_for_long() {
         let (mut held, at) = (Held::default(), |ms| Instant::EPOCH + Duration::from_millis(ms));
         let address = |i: u8| SocketAddr::from(([10, 0, 0, i], 1));
-        let kept = |held: &mut Held, ms, i| held.hold(at(ms), address(i), gossip::Packet::default()).is_ok();
+        let kept = |held: &mut Held, ms, i| {
+            let room = held.has_room(at(ms), address(i));
+            if room {
+                held.hold(at(ms), address(i), gossip::Packet::default());
+            }
+            room
+        };
         assert_eq!((0..9).filter(|_| kept(&mut held, 0, 1)).count(), 4);
         assert_eq!((2..=200).filter(|i| kept(&mut held, 0, *i)).count(), 60);
         assert_eq!((held.take(address(1)).len(), held.take(address(1)).len()), (4, 0));

@@ -85,7 +85,19 @@ impl Request {
         match self.kind {
             RequestKind::Indirect { helper } => Some(helper),
             RequestKind::Pull { peer, .. } => peer,
-            _ => self.subject,
+            RequestKind::Exchange
+            | RequestKind::ExtraProbe
+            | RequestKind::Probe
+            | RequestKind::LinkProbe
+            | RequestKind::ReachProbe
+            | RequestKind::Lease
+            | RequestKind::Wave
+            | RequestKind::OnBehalf { .. }
+            | RequestKind::Leave
+            | RequestKind::CloneProbe
+            | RequestKind::Dial
+            | RequestKind::Source
+            | RequestKind::PathProbe { .. } => self.subject,
         }
     }
 }

@@ -24,9 +24,9 @@ pub fn any_packet() -> impl Strategy<Value = Packet> {
         },
     );
     let lease = proptest::option::of(lease);
-    let lease = (lease, 0_u32..2000);
+    let lease = (lease, 0_u32..2000, any::<u32>());
     let parts = (fixed, lease, proptest::option::of(any_content()), vec(any_claim(), 0..5));
-    parts.prop_map(|((sender, heartbeat, seq, view, beat), (lease, longest), body, claims)| Packet {
+    parts.prop_map(|((sender, heartbeat, seq, view, beat), (lease, longest, cookie), body, claims)| Packet {
         sender,
         heartbeat,
         seq,
@@ -34,6 +34,8 @@ pub fn any_packet() -> impl Strategy<Value = Packet> {
         beat,
         lease,
         longest,
+        cookie,
+        cookie_back: cookie.rotate_left(7),
         claims,
         body,
     })
