@@ -9,24 +9,19 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use parking_lot::Mutex;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::unix::pipe;
-use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::daemon::shell::{self, Ran};
 use crate::escape::escape;
 use crate::event_log::{EventLog, Missed};
-use crate::group::Group;
 use crate::show;
 use crate::types::WatchLine;
 
@@ -233,62 +228,10 @@ async fn work(
     }
 }
 
-/// How one run ended, and what it wrote.
-struct Ran {
-    /// `None`: its time was up, or that of the agent.
-    status: Option<ExitStatus>,
-    output: String,
-}
-
-/// Settings of the agent are not for its hooks; ours replace them. Nor is what the service manager gave to the agent, in whose
-/// name a hook would speak.
-fn is_for_the_agent(variable: &str) -> bool {
-    variable.starts_with("HEARTSAY_")
-        || variable.starts_with("LISTEN_")
-        || variable.starts_with("WATCHDOG_")
-        || matches!(variable, "NOTIFY_SOCKET" | "CREDENTIALS_DIRECTORY")
-}
-
 async fn run(command: &str, job: &Job, hooks: &Hooks, stop: &CancellationToken) -> io::Result<Ran> {
-    let (reader, writer) = io::pipe()?;
-    let mut shell = Command::new("/bin/sh");
-    for (key, _) in std::env::vars_os().filter(|(key, _)| is_for_the_agent(&key.to_string_lossy())) {
-        shell.env_remove(key);
-    }
-    shell
-        .args(["-c", command])
-        .envs(hooks.environment.iter().map(|(key, value)| (*key, value)))
-        .envs(job.environment.iter().map(|(key, value)| (*key, value)))
-        .stdin(Stdio::piped())
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
-    let mut group = Group::start(&mut shell).await?;
-    // Our own ends of the pipe would keep it open.
-    drop(shell);
-    let output = Arc::new(Mutex::new(Vec::new()));
-    let listening = tokio::spawn(listen(pipe::Receiver::from_owned_fd(reader.into())?, Arc::clone(&output)));
-    group.feed(format!("{}\n", job.json).into_bytes());
-    let ended = stop.run_until_cancelled(group.run(Some(hooks.time_limit), GRACE)).await;
-    let status = match ended {
-        Some(status) => status?,
-        None => group.end(GRACE).await.map(|_| None)?,
-    };
-    // A process that has left the group may keep the pipe open without end.
-    let abort = listening.abort_handle();
-    let _ = tokio::time::timeout(GRACE, listening).await;
-    abort.abort();
-    let output = String::from_utf8_lossy(&output.lock()).into_owned();
-    Ok(Ran { status, output })
-}
-
-/// Reads to the end and keeps the beginning: a command must not wait for its reader.
-async fn listen(mut from: pipe::Receiver, to: Arc<Mutex<Vec<u8>>>) {
-    let mut piece = [0; 1024];
-    while let Ok(length @ 1..) = from.read(&mut piece).await {
-        let mut to = to.lock();
-        let room = OUTPUT.saturating_sub(to.len());
-        to.extend_from_slice(piece.get(..length.min(room)).unwrap_or(&[]));
-    }
+    let told = hooks.environment.iter().chain(&job.environment);
+    let variables = told.map(|(key, value)| (*key, value.as_str()));
+    shell::run(command, variables, format!("{}\n", job.json), hooks.time_limit, stop).await
 }
 
 /// Tells how a run ended; the counter that it belongs to.
@@ -373,13 +316,9 @@ const AT_ONCE: usize = 4;
 const WAITING: usize = 64;
 /// Events taken from the ring at a time.
 const BATCH: usize = 256;
-/// Kept of what a run writes, in bytes.
-const OUTPUT: usize = 4096;
 /// For the hooks of quorum, once the agent stops. With the good-bye before it and the grace after it, below the time that
 /// the shipped unit gives a stop.
 const LAST: Duration = Duration::from_secs(5);
-/// Between asking a run to end and killing it.
-const GRACE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -445,39 +384,6 @@ mod tests {
         let ran = run(command, &job("on_event"), &hooks, &CancellationToken::new()).await.unwrap();
         assert_eq!(ran.output, "member-down n1\n{}\noops\n");
         assert_eq!(ran.status.unwrap().code(), Some(3));
-    }
-
-    #[test]
-    fn a_run_does_not_inherit_what_is_for_the_agent_alone() {
-        for (variable, kept) in [
-            ("PATH", true),
-            ("INVOCATION_ID", true),
-            ("HEARTSAY_KEY_FILE", false),
-            ("NOTIFY_SOCKET", false),
-            ("LISTEN_PID", false),
-            ("WATCHDOG_USEC", false),
-            ("CREDENTIALS_DIRECTORY", false),
-        ] {
-            assert_eq!(is_for_the_agent(variable), !kept, "{variable}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_run_that_takes_too_long_is_ended_with_its_offspring() {
-        let ran = run("echo begun; sleep 60 | cat", &job("on_event"), &hooks(&[]), &CancellationToken::new())
-            .await
-            .unwrap();
-        assert!(ran.status.is_none());
-        assert_eq!(ran.output, "begun\n");
-    }
-
-    #[tokio::test]
-    async fn a_run_that_writes_without_end_is_not_held_up_and_not_kept_whole() {
-        let ran = run("head -c 1000000 /dev/zero", &job("on_event"), &hooks(&[]), &CancellationToken::new())
-            .await
-            .unwrap();
-        assert!(ran.status.unwrap().success());
-        assert_eq!(ran.output.len(), OUTPUT);
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ pub(crate) mod hooks;
 pub(crate) mod log;
 pub(crate) mod notify;
 pub(crate) mod seeds;
+pub(crate) mod shell;
 pub(crate) mod srv;
 pub(crate) mod start;
 pub(crate) mod telemetry;

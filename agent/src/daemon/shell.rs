@@ -1,0 +1,127 @@
+//! One shell command of the operator's: run in a group of its own, heard, and ended when its time is up.
+
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+use crate::group::Group;
+
+/// How one run ended, and what it wrote.
+pub(crate) struct Ran {
+    /// `None`: its time was up, or that of the agent.
+    pub(crate) status: Option<ExitStatus>,
+    /// The beginning of it.
+    pub(crate) output: String,
+}
+
+/// Runs `command` by the shell with these variables and `input`, for `time_limit` at most, and not beyond `stop`. Nothing of
+/// its group lives on.
+///
+/// # Errors
+/// It cannot be started, or does not die.
+pub(crate) async fn run(
+    command: &str,
+    variables: impl Iterator<Item = (&str, &str)>,
+    input: String,
+    time_limit: Duration,
+    stop: &CancellationToken,
+) -> io::Result<Ran> {
+    let (reader, writer) = io::pipe()?;
+    let mut shell = Command::new("/bin/sh");
+    for (key, _) in std::env::vars_os().filter(|(key, _)| is_for_the_agent(&key.to_string_lossy())) {
+        shell.env_remove(key);
+    }
+    shell
+        .args(["-c", command])
+        .envs(variables)
+        .stdin(Stdio::piped())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+    let mut group = Group::start(&mut shell).await?;
+    // Our own ends of the pipe would keep it open.
+    drop(shell);
+    let output = Arc::new(Mutex::new(Vec::new()));
+    let listening = tokio::spawn(listen(pipe::Receiver::from_owned_fd(reader.into())?, Arc::clone(&output)));
+    group.feed(input.into_bytes());
+    let ended = stop.run_until_cancelled(group.run(Some(time_limit), GRACE)).await;
+    let status = match ended {
+        Some(status) => status?,
+        None => group.end(GRACE).await.map(|_| None)?,
+    };
+    // A process that has left the group may keep the pipe open without end.
+    let abort = listening.abort_handle();
+    let _ = tokio::time::timeout(GRACE, listening).await;
+    abort.abort();
+    let output = String::from_utf8_lossy(&output.lock()).into_owned();
+    Ok(Ran { status, output })
+}
+
+/// Settings of the agent are not for its commands; ours replace them. Nor is what the service manager gave to the agent, in whose
+/// name a command would speak.
+fn is_for_the_agent(variable: &str) -> bool {
+    variable.starts_with("HEARTSAY_")
+        || variable.starts_with("LISTEN_")
+        || variable.starts_with("WATCHDOG_")
+        || matches!(variable, "NOTIFY_SOCKET" | "CREDENTIALS_DIRECTORY")
+}
+
+/// Reads to the end and keeps the beginning: a command must not wait for its reader.
+async fn listen(mut from: pipe::Receiver, to: Arc<Mutex<Vec<u8>>>) {
+    let mut piece = [0; 1024];
+    while let Ok(length @ 1..) = from.read(&mut piece).await {
+        let mut to = to.lock();
+        let room = OUTPUT.saturating_sub(to.len());
+        to.extend_from_slice(piece.get(..length.min(room)).unwrap_or(&[]));
+    }
+}
+
+/// Kept of what a run writes, in bytes.
+const OUTPUT: usize = 4096;
+/// Between asking a run to end and killing it.
+const GRACE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ran(command: &str) -> Ran {
+        let (limit, stop) = (Duration::from_millis(500), CancellationToken::new());
+        run(command, std::iter::empty(), String::new(), limit, &stop).await.unwrap()
+    }
+
+    #[test]
+    fn a_run_does_not_inherit_what_is_for_the_agent_alone() {
+        for (variable, kept) in [
+            ("PATH", true),
+            ("INVOCATION_ID", true),
+            ("HEARTSAY_KEY_FILE", false),
+            ("NOTIFY_SOCKET", false),
+            ("LISTEN_PID", false),
+            ("WATCHDOG_USEC", false),
+            ("CREDENTIALS_DIRECTORY", false),
+        ] {
+            assert_eq!(is_for_the_agent(variable), !kept, "{variable}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_takes_too_long_is_ended_with_its_offspring() {
+        let ran = ran("echo begun; sleep 60 | cat").await;
+        assert!(ran.status.is_none());
+        assert_eq!(ran.output, "begun\n");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_writes_without_end_is_not_held_up_and_not_kept_whole() {
+        let ran = ran("head -c 1000000 /dev/zero").await;
+        assert!(ran.status.unwrap().success());
+        assert_eq!(ran.output.len(), OUTPUT);
+    }
+}
