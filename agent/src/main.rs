@@ -7,6 +7,7 @@ mod client;
 mod daemon;
 mod escape;
 mod event_log;
+mod export;
 mod group;
 mod settings;
 mod show;

@@ -6,6 +6,7 @@
 //! what to do.
 
 mod error;
+mod exports;
 mod layers;
 mod reader;
 mod table;
@@ -26,6 +27,7 @@ use tracing_subscriber::filter::Targets;
 
 use crate::api::peer::is_nogroup;
 use crate::daemon::advertise::{self, Advertise};
+use crate::export::Export;
 use crate::types::WatchLine;
 pub(crate) use error::{SettingsError, SettingsErrors};
 pub(crate) use layers::{AgentArgs, Origin};
@@ -63,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) beat_within: Option<Duration>,
     /// Commands to run.
     pub(crate) hooks: HookSettings,
+    /// Files that follow the members.
+    pub(crate) exports: Vec<Export>,
     /// Host id, generation, peers.
     pub(crate) state_dir: PathBuf,
     /// Unix socket of the API.
@@ -197,6 +201,7 @@ pub(crate) fn check(args: &AgentArgs) -> Result<Vec<String>, SettingsErrors> {
             .as_ref()
             .and_then(|electorate| values::outside_all_zones(electorate, settings.zone.as_deref())),
     );
+    warnings.extend(settings.exports.iter().filter_map(exports::unwise));
     warnings.extend(unknown_variables());
     Ok(warnings)
 }
@@ -256,7 +261,7 @@ pub(crate) fn default_toml() -> String {
         let example = match (row.kind, row.default) {
             (Kind::Switch, Default::Text(truth)) => truth.to_owned(),
             (_, Default::Text(value)) => format!("\"{value}\""),
-            (Kind::Many, _) => "[]".to_owned(),
+            (Kind::Many | Kind::Blocks, _) => "[]".to_owned(),
             (Kind::Table, _) => "{}".to_owned(),
             (_, Default::Found(_) | Default::Compulsory) => "\"\"".to_owned(),
         };
@@ -322,6 +327,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let fence = fence(r, &base, electorate.as_ref());
     let beat_within = r.read("beat_within", None, beat_within);
     let hooks = hooks(r);
+    let exports = r.exports();
     let state_dir = r.need("state_dir", values::default_state_dir(), values::path);
     let socket = socket(r);
     let leave_on_terminate = r.need("leave_on_terminate", None, values::truth);
@@ -351,6 +357,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
         http_hosts: http_hosts?,
         beat_within: beat_within?,
         hooks: hooks?,
+        exports: exports?,
         state_dir: state_dir?,
         socket: socket?,
         leave_on_terminate: leave_on_terminate?,
@@ -440,8 +447,8 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 /// Of each variable that is ours.
 const PREFIX: &str = "HEARTSAY_";
-/// Where the file is, and the name that hooks are told.
-const OTHER_VARIABLES: [&str; 2] = ["HEARTSAY_CONFIG", "HEARTSAY_SELF"];
+/// Where the file is, and what commands are told beside an event.
+const OTHER_VARIABLES: [&str; 3] = ["HEARTSAY_CONFIG", "HEARTSAY_SELF", "HEARTSAY_MEMBERS"];
 /// Kubernetes gives them to the pods beside a service that is called heartsay.
 const NOT_OURS: [&str; 2] = ["HEARTSAY_SERVICE_", "HEARTSAY_PORT"];
 

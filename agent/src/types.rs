@@ -15,6 +15,12 @@ pub struct Members {
     pub me: String,
     /// Index of the last event that this view includes; resume a watch from here.
     pub index: u64,
+    /// As in [`SelfInfo`]. While this is `false`, members may be missing here.
+    #[serde(default)]
+    pub joined: bool,
+    /// As in [`SelfInfo`]. While this is `true`, members that are suspect or down here are probably well.
+    #[serde(default)]
+    pub isolated: bool,
     /// All known members, sorted by name.
     pub members: Vec<Member>,
 }
@@ -324,6 +330,43 @@ pub struct Through {
     pub ms_ago: u64,
 }
 
+/// `GET /v1/exports`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExportRows {
+    /// Name of the answering agent.
+    #[serde(rename = "self")]
+    pub me: String,
+    /// As configured.
+    pub exports: Vec<ExportRow>,
+}
+
+/// How one export fares.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExportRow {
+    /// `haproxy`, `nginx`, `envoy-eds`, `prometheus-sd`, `hosts`, `json` or `template`.
+    pub format: String,
+    /// The file.
+    pub path: Option<String>,
+    /// Socket of HAProxy's runtime API.
+    pub runtime: Option<String>,
+    /// Members in the list as it was last published by this agent.
+    pub members: usize,
+    /// Members that are left out of it, as their names, tags or ports do not fit the format.
+    pub left_out: usize,
+    /// RFC 3339: when this agent last changed it.
+    pub changed: Option<String>,
+    /// Why a newer list is held back.
+    pub held: Option<String>,
+    /// Why the last try failed.
+    pub error: Option<String>,
+    /// Changes by this agent so far.
+    pub changes: u64,
+    /// Failures so far.
+    pub errors: u64,
+    /// Runs of `on_change`: `good`, `failed`, `out-of-time`.
+    pub runs: BTreeMap<String, u64>,
+}
+
 /// A line of `GET /v1/watch`. In a `snapshot`, `name` and `generation` are the
 /// answering agent's own: the index counts inside that generation. `type` is one of `snapshot`, `member-join`,
 /// `member-suspect`, `member-alive`, `member-down`, `member-left`,
@@ -376,6 +419,11 @@ pub struct WatchLine {
     pub reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<Quorum>,
+    /// With `snapshot`: as in [`Members`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<bool>,
     /// With `snapshot`: all members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<Vec<Member>>,

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
+use std::sync::atomic::AtomicU64;
 
 use heartsay_membership::{OutsideReason, Quorum, Rejected, Stats};
 use heartsay_proto::DecodeError;
@@ -19,6 +20,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::Context;
 use crate::daemon::driver::{MEMBER_EVENTS, Snapshot};
+use crate::export::keeper::State;
 use crate::show;
 use heartsay_tokio::net;
 
@@ -73,6 +75,7 @@ pub(crate) fn encode(snapshot: &Snapshot, context: &Context, format: Format) -> 
     traffic(&mut registry, snapshot);
     protocol(&mut registry, &snapshot.stats);
     paths(&mut registry, &snapshot.stats);
+    exports(&mut registry, context);
     process(&mut registry, context);
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
@@ -199,6 +202,47 @@ fn paths(r: &mut Registry, stats: &Stats) {
     );
     let unwatched = "Doubts about direct paths that were not followed, as too many others were";
     counter(r, "paths_unwatched", unwatched, stats.paths_unwatched);
+}
+
+/// A series for each export, by its place; none without exports.
+fn exports(r: &mut Registry, context: &Context) {
+    let states: Vec<_> = context.exports.states().into_iter().map(|(e, state)| (e.label(), state)).collect();
+    let each = |value: fn(&State) -> u64| {
+        let values = states.iter().map(move |(label, state)| (label.clone(), signed(value(state))));
+        values.collect::<Vec<_>>()
+    };
+    let place = "export";
+    gauges(r, "export_members", "Members in the list that is published", place, each(|s| s.members as u64));
+    let left_out = "Members left out of the list because of what they say";
+    gauges(r, "export_left_out", left_out, place, each(|s| s.left_out as u64));
+    let held = "1 while a newer list is held back";
+    gauges(r, "export_held", held, place, each(|s| u64::from(s.held.is_some())));
+    let failing = "1 while the list cannot be published, or its command fails";
+    gauges(
+        r,
+        "export_failing",
+        failing,
+        place,
+        each(|s| u64::from(s.error.is_some() || s.run_error.is_some())),
+    );
+    for (name, help, value) in [
+        ("export_changes", "Times the list has changed", (|s| s.changes) as fn(&State) -> u64),
+        ("export_errors", "Times it could not be published", |s| s.errors),
+    ] {
+        let family = Family::<Labels, Counter>::default();
+        for (label, state) in &states {
+            family.get_or_create(&[(place, label.clone())]).inc_by(value(state));
+        }
+        r.register(name, help, family);
+    }
+    let family = Family::<Labels, Gauge<f64, AtomicU64>>::default();
+    for (label, state) in &states {
+        if let Some(changed) = state.changed {
+            let ago = context.clock.now().since(changed).as_secs_f64();
+            family.get_or_create(&[(place, label.clone())]).set(ago);
+        }
+    }
+    r.register_with_unit("export_unchanged", "Since the list last changed", Unit::Seconds, family);
 }
 
 /// What the process around the machine has done.

@@ -13,6 +13,7 @@ pub(crate) mod socket;
 pub(crate) mod tag;
 pub(crate) mod views;
 
+mod discovery;
 mod filter;
 pub(crate) mod host;
 pub(crate) mod metrics;
@@ -40,6 +41,7 @@ use crate::daemon::hooks::Runs;
 use crate::daemon::log::Log;
 use crate::daemon::seeds::Seeds;
 use crate::event_log::EventLog;
+use crate::export::Exports;
 use crate::settings::Shown;
 use crate::types::Reloaded;
 use heartsay_tokio::clock::Clock;
@@ -65,6 +67,8 @@ pub(crate) struct Context {
     pub(crate) settings: RwLock<Vec<Shown>>,
     /// What does not change while the agent runs.
     pub(crate) about: About,
+    /// Files that follow the members.
+    pub(crate) exports: Exports,
     /// What hooks have done so far.
     pub(crate) hook_runs: Arc<Runs>,
     /// Views that readers share.
@@ -137,6 +141,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/paths", get(reads::paths))
         .route("/v1/self", get(reads::myself))
         .route("/v1/quorum", get(reads::quorum))
+        .route("/v1/exports", get(reads::exports))
         .route("/v1/stats", get(stats))
         .route("/v1/config", get(reads::config))
         .route("/v1/version", get(reads::version))
@@ -167,6 +172,7 @@ pub(crate) fn router(app: App) -> Router {
         .layer(no_query())
         .merge(lenient)
         .route("/v1/members", get(reads::members))
+        .route("/v1/sd/prometheus", get(discovery::prometheus))
         .layer(middleware::from_fn(server::time_limit));
     let patient = patient.layer(no_query()).route("/v1/watch", get(watch::watch));
     bounded

@@ -20,7 +20,7 @@ use crate::api::metrics::Format;
 use crate::daemon::driver::Snapshot;
 use crate::settings::Shown;
 use crate::show;
-use crate::types::{Member, Members, Paths, Quorum, SelfInfo, Version};
+use crate::types::{ExportRows, Member, Members, Paths, Quorum, SelfInfo, Version};
 
 pub(super) async fn members(
     State(app): State<App>,
@@ -48,7 +48,13 @@ pub(super) async fn members(
         .write(move || {
             let members = snapshot.members.iter().filter(|view| filter.takes(view));
             let members = members.map(|view| one(&app, view, evidence)).collect();
-            answer::json(&Members { me: snapshot.me.to_string(), index: snapshot.index, members })
+            answer::json(&Members {
+                me: snapshot.me.to_string(),
+                index: snapshot.index,
+                joined: app.has_joined(&snapshot),
+                isolated: snapshot.stats.isolated,
+                members,
+            })
         })
         .await?;
     Ok(turn.give(text).into_response("application/json"))
@@ -182,6 +188,12 @@ pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
         all.extend(paths.map(|(name, count)| (name.to_owned(), count.into())));
     }
     Ok(Json(all))
+}
+
+/// How the exports fare.
+pub(super) async fn exports(State(app): State<App>) -> Json<ExportRows> {
+    let (me, exports) = (app.0.about.name.to_string(), app.0.exports.rows(&app.0.clock));
+    Json(ExportRows { me, exports })
 }
 
 /// Every setting in force, with its origin. Keys are told by their file only.

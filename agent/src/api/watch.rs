@@ -203,6 +203,8 @@ impl Follower {
                 name: Some(view.me.to_string()),
                 generation: Some(generation),
                 quorum: Some(show::quorum(clock, &view.quorum)),
+                joined: Some(app.has_joined(&view)),
+                isolated: Some(view.stats.isolated),
                 members: Some(wanted.map(|view| show::member(clock, view)).collect()),
                 ..WatchLine::default()
             };

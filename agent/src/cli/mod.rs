@@ -7,6 +7,7 @@ mod condition;
 mod dev;
 mod exec;
 mod exit;
+mod export;
 mod members;
 mod output;
 mod paths;
@@ -83,6 +84,9 @@ enum Verb {
     Phi(members::Phi),
     /// Follow what happens, one line per event.
     Watch(watch::Follow),
+    /// Print the members as HAProxy, nginx, Envoy, Prometheus or another program reads them; without a format, how the files
+    /// fare that the agent keeps.
+    Export(Box<export::Export>),
     /// Wait until conditions hold, for instance `--for 'alive>=3'`.
     Wait(wait::Wait),
     /// Whether this agent stands on the side that may act: exit code 0 if so, 4 if not.
@@ -135,6 +139,7 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Paths(verb) => ask(verb.run(&client(), &output)),
         Verb::Phi(verb) => ask(verb.run(&client(), &output)),
         Verb::Watch(verb) => drive(verb.run(&client(), &output)),
+        Verb::Export(verb) => ask(verb.run(&client(), &output)),
         Verb::Wait(verb) => ask(verb.run(&client(), &output)),
         Verb::Quorum => ask(status::quorum(&client(), &output)),
         Verb::Exec(verb) => drive(verb.run(&client())),

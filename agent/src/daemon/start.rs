@@ -45,6 +45,7 @@ use crate::daemon::seeds::{self, Keeper, Seeds};
 use crate::daemon::telemetry::{self, Telemetry};
 use crate::escape::escape;
 use crate::event_log::EventLog;
+use crate::export::{Commands, Exports};
 use crate::settings::{self, AgentArgs, Settings};
 use crate::types::Reloaded;
 use heartsay_tokio::clock::{self, Clock};
@@ -117,6 +118,8 @@ struct Agent {
     protocol: oneshot::Receiver<anyhow::Result<()>>,
     /// The socket API; never ends by itself.
     api: JoinHandle<()>,
+    /// What commands of exports are told.
+    commands: Commands,
     /// Runs hooks; ends after `stopping`, when none runs any more.
     hooks: JoinHandle<()>,
     joined: watch::Sender<bool>,
@@ -139,7 +142,8 @@ impl Agent {
         let seed = draw_seed()?;
         say_what_starts(&settings, &me, local, seed);
         let (app, inbox, reloads) = app(&settings, &me, local, seeds, clock, telemetry.log().clone());
-        let hooks = spawn_hooks(&settings, &app, &me);
+        let commands = commands(&settings, &me);
+        let hooks = spawn_hooks(&settings, &app, &commands);
         let remembered = store.peers();
         let addresses = sample(&remembered);
         let (notices, told) = mpsc::unbounded_channel();
@@ -160,6 +164,7 @@ impl Agent {
         let unix = renewal::door(&socket, unix, Arc::clone(&app.0.event_log))?;
         let api = serve(&app, unix, tcp)?;
         let joined = spawn_keeper(&app, advertise, addresses);
+        app.0.exports.apply(&app, &commands, &settings.exports);
         Ok(Self {
             args,
             settings,
@@ -171,6 +176,7 @@ impl Agent {
             taken: mpsc::unbounded_channel(),
             reloading: false,
             asked: VecDeque::new(),
+            commands,
             hooks,
             protocol,
             api,
@@ -260,7 +266,10 @@ impl Agent {
     ) -> anyhow::Result<ExitCode> {
         self.app.0.stopping.cancel();
         tokio::select! {
-            _ = async { tokio::join!(tokio::time::timeout(GRACE * 4, self.api), self.hooks) } => {}
+            _ = async {
+                let exports = self.app.0.exports.ended();
+                tokio::join!(tokio::time::timeout(GRACE * 4, self.api), self.hooks, exports)
+            } => {}
             () = signals.stop() => {
                 warn!("second signal: stopping without waiting");
                 return Ok(ExitCode::FAILURE);
@@ -368,6 +377,7 @@ impl Agent {
         self.settings.shown = shown;
         self.settings.tags = fresh.tags;
         self.settings.seeds = fresh.seeds;
+        self.app.0.exports.apply(&self.app, &self.commands, &fresh.exports);
         self.settings.machine.electorate = fresh.machine.electorate;
         Reloaded { changed, restart }
     }
@@ -548,6 +558,7 @@ fn app(
         seeds,
         settings: RwLock::new(settings.shown.clone()),
         about,
+        exports: Exports::default(),
         hook_runs: Arc::new(Runs::default()),
         views: Views::new(),
         on_socket: Arc::new(Admission::new(ON_SOCKET)),
@@ -559,14 +570,22 @@ fn app(
     (App(Arc::new(context)), inbox, reloads)
 }
 
-fn spawn_hooks(settings: &Settings, app: &App, me: &Identity) -> JoinHandle<()> {
-    let hooks = Hooks {
-        commands: settings.hooks.commands.clone(),
+/// What every command of the operator's is told, and how long it may run.
+fn commands(settings: &Settings, me: &Identity) -> Commands {
+    Commands {
         time_limit: settings.hooks.time_limit,
         environment: vec![
             ("HEARTSAY_SELF", me.name.to_string()),
             ("HEARTSAY_SOCKET", settings.socket.path.display().to_string()),
         ],
+    }
+}
+
+fn spawn_hooks(settings: &Settings, app: &App, told: &Commands) -> JoinHandle<()> {
+    let hooks = Hooks {
+        commands: settings.hooks.commands.clone(),
+        time_limit: told.time_limit,
+        environment: told.environment.clone(),
     };
     let context = &app.0;
     let (event_log, runs) = (Arc::clone(&context.event_log), Arc::clone(&context.hook_runs));

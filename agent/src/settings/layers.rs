@@ -42,6 +42,15 @@ pub(super) enum Raw {
     Many(Vec<String>),
     /// Pairs, each with where it was given: tables are merged, not replaced.
     Table(BTreeMap<String, (String, Origin)>),
+    /// Tables of one kind. Those of all files stand side by side.
+    Blocks(Vec<Block>),
+}
+
+/// One table of several of its kind. Tables in it are flattened: `select.tag`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    pub(super) fields: BTreeMap<String, (Vec<String>, Origin)>,
+    pub(super) origin: Origin,
 }
 
 /// A value and where it was given.
@@ -62,6 +71,12 @@ impl Layers {
             && let Some(Given { raw: Raw::Table(old), .. }) = self.0.get_mut(key)
         {
             old.extend(new.clone());
+            return;
+        }
+        if let Raw::Blocks(new) = &over.raw
+            && let Some(Given { raw: Raw::Blocks(old), .. }) = self.0.get_mut(key)
+        {
+            old.extend(new.iter().cloned());
             return;
         }
         self.0.insert(key, over);
@@ -102,7 +117,7 @@ impl Layers {
                 ));
                 continue;
             };
-            match raw_of(row, value.get_ref(), &origin) {
+            match raw_of(row, value.get_ref(), &origin, &at) {
                 Some(raw) => self.put(row.key, Given { raw, origin }),
                 None => errors.push(SettingsError::usage(
                     row.key,
@@ -113,6 +128,9 @@ impl Layers {
                         Kind::Many => "write a list of texts, [\"a\", \"b\"]",
                         Kind::Table => "write a table of texts, { key = \"value\" }",
                         Kind::Switch => "write true or false",
+                        Kind::Blocks => {
+                            "write tables, [[export]] above each, of texts, numbers and lists of them"
+                        }
                     },
                 )),
             }
@@ -140,7 +158,8 @@ impl clap::Args for AgentArgs {
             .hide_env_values(true)
             .value_parser(clap::value_parser!(PathBuf))
             .help(format!("Read this file only, instead of {MAIN_FILE} and {DROP_INS}/*.toml"));
-        ROWS.iter().fold(command.arg(config), |command, row| command.arg(arg_of(row)))
+        let rows = ROWS.iter().filter(|row| row.kind != Kind::Blocks);
+        rows.fold(command.arg(config), |command, row| command.arg(arg_of(row)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -159,7 +178,7 @@ impl clap::FromArgMatches for AgentArgs {
         if let Some(path) = matches.get_one::<PathBuf>("config").filter(|path| !path.as_os_str().is_empty()) {
             self.config = Some((path.clone(), origin_of(matches, "config", "config", "HEARTSAY_CONFIG")));
         }
-        for row in ROWS {
+        for row in ROWS.iter().filter(|row| row.kind != Kind::Blocks) {
             let Some(origin) = origin_of(matches, row.flag, row.flag, row.env) else { continue };
             let mut values: Vec<String> =
                 matches.get_many::<String>(row.flag).into_iter().flatten().cloned().collect();
@@ -179,6 +198,7 @@ impl clap::FromArgMatches for AgentArgs {
                 Kind::One | Kind::Switch => Raw::One(values.pop().unwrap_or_default()),
                 Kind::Many => Raw::Many(values),
                 Kind::Table => Raw::Table(pairs(row, &values, &origin, &mut self.malformed)),
+                Kind::Blocks => continue,
             };
             self.given.put(row.key, Given { raw, origin });
         }
@@ -200,7 +220,7 @@ fn arg_of(row: &'static Row) -> Arg {
         .help(format!("{}{default}", row.help));
     match row.kind {
         Kind::One => arg.action(ArgAction::Set),
-        Kind::Many | Kind::Table => arg.action(ArgAction::Append),
+        Kind::Many | Kind::Table | Kind::Blocks => arg.action(ArgAction::Append),
         Kind::Switch => {
             arg.action(ArgAction::Set).num_args(0..=1).require_equals(true).default_missing_value("true")
         }
@@ -238,7 +258,7 @@ fn pairs(
     pairs
 }
 
-fn raw_of(row: &Row, value: &DeValue<'_>, origin: &Origin) -> Option<Raw> {
+fn raw_of(row: &Row, value: &DeValue<'_>, origin: &Origin, at: &impl Fn(usize) -> Origin) -> Option<Raw> {
     match (row.kind, value) {
         (Kind::Many, DeValue::Array(items)) => {
             Some(Raw::Many(items.iter().map(|item| scalar(item.get_ref())).collect::<Option<_>>()?))
@@ -249,9 +269,42 @@ fn raw_of(row: &Row, value: &DeValue<'_>, origin: &Origin) -> Option<Raw> {
             .map(|(key, value)| Some((key.get_ref().to_string(), (scalar(value.get_ref())?, origin.clone()))))
             .collect::<Option<_>>()
             .map(Raw::Table),
-        (Kind::Table, _) => None,
+        (Kind::Blocks, DeValue::Array(items)) => items
+            .iter()
+            .map(|item| {
+                let mut fields = BTreeMap::new();
+                take_fields(item.get_ref(), "", at, &mut fields)?;
+                Some(Block { fields, origin: at(item.span().start) })
+            })
+            .collect::<Option<_>>()
+            .map(Raw::Blocks),
+        (Kind::Table | Kind::Blocks, _) => None,
         (Kind::One | Kind::Switch, one) => Some(Raw::One(scalar(one)?)),
     }
+}
+
+/// The fields of a table, and of the tables in it.
+fn take_fields(
+    table: &DeValue<'_>,
+    prefix: &str,
+    at: &impl Fn(usize) -> Origin,
+    fields: &mut BTreeMap<String, (Vec<String>, Origin)>,
+) -> Option<()> {
+    let DeValue::Table(pairs) = table else { return None };
+    for (key, value) in pairs {
+        let (name, origin) = (format!("{prefix}{}", key.get_ref()), at(key.span().start));
+        if prefix.is_empty() && matches!(value.get_ref(), DeValue::Table(_)) {
+            take_fields(value.get_ref(), &format!("{name}."), at, fields)?;
+            continue;
+        }
+        let texts = if let DeValue::Array(items) = value.get_ref() {
+            items.iter().map(|item| scalar(item.get_ref())).collect::<Option<Vec<_>>>()?
+        } else {
+            vec![scalar(value.get_ref())?]
+        };
+        fields.insert(name, (texts, origin));
+    }
+    Some(())
 }
 
 fn scalar(value: &DeValue<'_>) -> Option<String> {

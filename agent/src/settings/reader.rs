@@ -77,7 +77,7 @@ impl Reader {
         (fixed.or(found), Origin::Default)
     }
 
-    fn show(&mut self, key: &str, value: Option<String>, origin: &Origin) {
+    pub(super) fn show(&mut self, key: &str, value: Option<String>, origin: &Origin) {
         let reload = table::row(key.split('.').next().unwrap_or(key)).is_some_and(|row| row.reload);
         self.shown.push(Shown { key: key.to_owned(), value, origin: origin.to_string(), reload });
     }

@@ -37,6 +37,8 @@ pub(crate) enum Kind {
     Table,
     /// `true` or `false`; the bare flag means `true`.
     Switch,
+    /// Tables of one kind; in files alone.
+    Blocks,
 }
 
 /// Where a value comes from when none was given.
@@ -311,6 +313,18 @@ pub(crate) const ROWS: &[Row] = &[
         default: Default::Text("30s"),
         help: "How long a hook may run before it is ended with all its offspring.",
         reload: false,
+    },
+    Row {
+        key: "export",
+        flag: "export",
+        env: "HEARTSAY_EXPORT",
+        value: "TABLE",
+        heading: SERVICE,
+        kind: Kind::Blocks,
+        default: Default::Found("none"),
+        help: "Files that follow the members, for HAProxy, nginx, Envoy, Prometheus and others; in files alone, as [[export]] \
+               with format and path, and with port, name, select, min_members, settle, on_change and others as the format has it.",
+        reload: true,
     },
     Row {
         key: "state_dir",

@@ -1,0 +1,61 @@
+//! Lists of members for programs that ask for them.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use serde_json::Value;
+
+use super::{App, Problem, filter};
+use crate::export::doubt::Sight;
+use crate::export::format::prometheus_groups;
+use crate::export::select::STATUSES;
+use crate::export::{Entry, Port, Select, entries};
+
+/// Targets for `http_sd_configs`. An error while the view is not to be believed: Prometheus then keeps the targets that it has.
+pub(super) async fn prometheus(
+    State(app): State<App>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Json<Value>, Problem> {
+    filter::check_number(&query)?;
+    let (select, port) = understood(&query)?;
+    let view = app.whole().await?;
+    if let Some(doubt) = Sight::of(&view, app.has_joined(&view)).doubt() {
+        return Err(Problem::unavailable(format!("keep the targets that you have: {doubt}")));
+    }
+    let (entries, _) = entries(view.members.iter().filter_map(Entry::of_view), &select, &port);
+    Ok(Json(prometheus_groups(&entries)))
+}
+
+fn understood(query: &[(String, String)]) -> Result<(Select, Port), Problem> {
+    let (mut select, mut port) = (Select::default(), Port::None);
+    for (key, value) in query {
+        let wrong = |problem: String| Problem::bad_request(format!("{key} {problem}"));
+        match key.as_str() {
+            "status" if STATUSES.contains(&value.as_str()) => select.statuses.push(value.clone()),
+            "status" => return Err(wrong(format!("{value:?} is not alive, suspect, down or left"))),
+            "tag" => select.tags.push(value.parse().map_err(wrong)?),
+            "zone" => select.zones.push(value.clone()),
+            "port" => port = value.parse().map_err(|e| wrong(format!("{value:?} {e}")))?,
+            _ => return Err(wrong("is not understood; known are port, status, tag and zone".to_owned())),
+        }
+    }
+    Ok((select, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_says_which_members_and_which_port() {
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let query = [("port", "9100"), ("tag", "role=web"), ("zone", "east"), ("status", "alive")];
+        let (select, port) = understood(&pairs(&query)).unwrap();
+        assert_eq!(port, Port::Fixed(9100));
+        assert_eq!((select.statuses.len(), select.tags.len(), select.zones.len()), (1, 1, 1));
+        for wrong in [("port", "0"), ("status", "up"), ("tag", "=x"), ("ports", "1")] {
+            assert!(understood(&pairs(&[wrong])).is_err(), "{wrong:?}");
+        }
+    }
+}

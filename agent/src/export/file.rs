@@ -1,0 +1,147 @@
+//! One file, replaced as a whole.
+//!
+//! A reader sees the old list or the new one, never a part, also after a crash: the new one is written beside it, brought to
+//! the disk and moved over it. No link is followed: whoever may write in the directory could lead us elsewhere by one.
+
+use std::fs::{File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use nix::libc;
+
+/// Puts `bytes` at `path`, with owner and mode of the file that is there. Whether that changed anything.
+///
+/// # Errors
+/// The old file, if there is one, is as it was: with what is wrong, without the path.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let old = metadata(path)?;
+    if let Some(old) = &old
+        && old.len() == bytes.len() as u64
+        && read(path, old.len())? == bytes
+    {
+        return Ok(false);
+    }
+    let dir = match path.parent() {
+        Some(dir) if dir != Path::new("") => dir,
+        _ => Path::new("."),
+    };
+    // Removed again unless it is moved. Made anew, so that nothing of others is opened.
+    let made = tempfile::Builder::new().prefix(".heartsay-").tempfile_in(dir);
+    // Without the name of the new file, which is another at each try.
+    let mut file = made.map_err(|e| {
+        io::Error::new(e.kind(), format!("no file can be made in {}: {}", dir.display(), e.kind()))
+    })?;
+    file.write_all(bytes)?;
+    keep(file.as_file(), old.as_ref())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    File::open(dir)?.sync_all()?;
+    Ok(true)
+}
+
+/// Of the file that is there, if one is.
+fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
+    match std::fs::symlink_metadata(path) {
+        Ok(old) if old.is_file() => Ok(Some(old)),
+        Ok(_) => Err(io::Error::other("there is something else than a plain file; links are not followed")),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn read(path: &Path, length: u64) -> io::Result<Vec<u8>> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let mut bytes = Vec::new();
+    match file {
+        Ok(file) => file.take(length + 1).read_to_end(&mut bytes)?,
+        // One that we may not read may still be replaced.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => 0,
+        Err(e) => return Err(e),
+    };
+    Ok(bytes)
+}
+
+/// Gives `file` the owner and the mode of `old`.
+fn keep(file: &File, old: Option<&Metadata>) -> io::Result<()> {
+    let Some(old) = old else { return file.set_permissions(Permissions::from_mode(MODE)) };
+    let new = file.metadata()?;
+    let changed = |old: u32, new: u32| (old != new).then_some(old);
+    let (user, group) = (changed(old.uid(), new.uid()), changed(old.gid(), new.gid()));
+    if user.is_some() || group.is_some() {
+        std::os::unix::fs::fchown(file, user, group).map_err(|e| {
+            let (user, group) = (old.uid(), old.gid());
+            io::Error::new(e.kind(), format!("its owner {user}:{group} cannot be kept: {e}"))
+        })?;
+    }
+    // Behind the owner, whose change takes bits away.
+    file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))
+}
+
+/// Of a file that was not there: what is in it is no secret, and its reader is another user.
+const MODE: u32 = 0o644;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::os::unix::fs::{chown, symlink};
+
+    use nix::unistd::Uid;
+
+    use crate::skipped::skipped;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(dir).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_file_is_made_replaced_and_left_alone_where_nothing_differs() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list");
+        assert!(replace(&path, b"one").unwrap());
+        let inode = || std::fs::metadata(&path).unwrap().ino();
+        let first = inode();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o644);
+        assert!(!replace(&path, b"one").unwrap());
+        assert_eq!(inode(), first, "the same bytes are not written again");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o4640)).unwrap();
+        assert!(replace(&path, b"two").unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_ne!(inode(), first, "a new file was moved over the old one");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o4640);
+        assert_eq!(names(dir.path()), ["list"], "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_link_is_not_followed_and_what_it_leads_to_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, target) = (dir.path().join("list"), dir.path().join("target"));
+        std::fs::write(&target, "precious").unwrap();
+        symlink(&target, &path).unwrap();
+        assert!(replace(&path, b"one").unwrap_err().to_string().contains("links are not followed"));
+        assert_eq!(std::fs::read(&target).unwrap(), b"precious");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(replace(&path, b"one").is_err());
+        let mut left = names(dir.path());
+        left.sort();
+        assert_eq!(left, ["list", "target"]);
+    }
+
+    #[test]
+    fn the_owner_is_kept() {
+        if !Uid::effective().is_root() {
+            return skipped("only root gives files away");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list");
+        std::fs::write(&path, "one").unwrap();
+        chown(&path, Some(12), Some(34)).unwrap();
+        assert!(replace(&path, b"two").unwrap());
+        let found = std::fs::metadata(&path).unwrap();
+        assert_eq!((found.uid(), found.gid()), (12, 34));
+    }
+}

@@ -1,0 +1,78 @@
+//! Prometheus: target groups, for `file_sd_configs` and `http_sd_configs`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::json::pretty;
+use super::{Entry, Rendered};
+
+pub(super) fn write(entries: &[Entry]) -> Rendered {
+    Rendered { bytes: pretty(&groups(entries)), members: entries.len(), left_out: 0 }
+}
+
+/// One group for each member, with what it says in labels that vanish unless they are relabelled.
+pub(crate) fn groups(entries: &[Entry]) -> Value {
+    entries
+        .iter()
+        .map(|entry| json!({ "targets": [entry.socket_or_gossip().to_string()], "labels": labels(entry) }))
+        .collect()
+}
+
+fn labels(entry: &Entry) -> BTreeMap<String, &str> {
+    let mut labels = BTreeMap::new();
+    for (key, value) in &entry.tags {
+        // Of two keys that become one, the first in order.
+        labels.entry(format!("{PREFIX}tag_{}", label(key))).or_insert(value.as_str());
+    }
+    labels.insert(format!("{PREFIX}name"), entry.name.as_str());
+    labels.insert(format!("{PREFIX}status"), entry.status.as_str());
+    if let Some(zone) = &entry.zone {
+        labels.insert(format!("{PREFIX}zone"), zone.as_str());
+    }
+    labels
+}
+
+/// Labels have letters, digits and underscores.
+fn label(key: &str) -> String {
+    key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+const PREFIX: &str = "__meta_heartsay_";
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{HOSTILE, entry};
+    use super::*;
+
+    #[test]
+    fn a_group_for_each_member_with_its_tags_as_labels() {
+        let mut told = entry("n1");
+        told.tags = BTreeMap::from([("a-b".to_owned(), "1".to_owned()), ("a.b".to_owned(), "2".to_owned())]);
+        told.zone = Some("east".to_owned());
+        let labels = json!({
+            "__meta_heartsay_name": "n1", "__meta_heartsay_status": "alive", "__meta_heartsay_tag_a_b": "1",
+            "__meta_heartsay_zone": "east",
+        });
+        assert_eq!(groups(&[told]), json!([{ "targets": ["10.0.0.1:80"], "labels": labels }]));
+        assert_eq!(groups(&[]), json!([]), "an empty list, and no null");
+        let bare = Entry { port: None, ..entry("n1") };
+        assert_eq!(groups(&[bare])[0]["targets"][0], "10.0.0.1:4327");
+    }
+
+    #[test]
+    fn no_text_becomes_a_target_or_a_label_of_another_kind() {
+        for hostile in HOSTILE {
+            let mut told = entry(hostile);
+            told.tags.insert(hostile.to_owned(), hostile.to_owned());
+            let read: Value = serde_json::from_slice(&write(&[told]).bytes).unwrap();
+            assert_eq!(read[0]["targets"], json!(["10.0.0.1:80"]));
+            assert_eq!(read[0]["labels"]["__meta_heartsay_name"], hostile);
+            let labels = read[0]["labels"].as_object().unwrap();
+            let fine = |label: &String| {
+                label.starts_with(PREFIX) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            };
+            assert!(labels.keys().all(fine), "{labels:?}");
+        }
+    }
+}

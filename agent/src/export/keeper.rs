@@ -1,0 +1,429 @@
+//! What keeps exports true while the agent runs: a task for each.
+//!
+//! It sleeps until something happens in the event log, or until what is new has settled; then it looks at the view, and
+//! publishes the list if that has changed and can be believed. A command of the operator's runs beside it, one run at a time:
+//! whatever changes meanwhile is told by one more.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use heartsay_membership::Instant;
+use heartsay_tokio::clock;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::doubt::Sight;
+use super::{Entry, Export, Ledger, Rendered, entries, file, runtime};
+use crate::api::App;
+use crate::daemon::driver::Snapshot;
+use crate::daemon::shell;
+use crate::types::ExportRow;
+
+/// All exports of an agent.
+#[derive(Debug, Default)]
+pub(crate) struct Exports {
+    running: Mutex<Vec<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    export: Export,
+    state: Arc<Mutex<State>>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// How one export fares.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    /// Members in the list that is published.
+    pub(crate) members: usize,
+    /// Wanted members that are not in it, because of what they say.
+    pub(crate) left_out: usize,
+    /// When it last changed.
+    pub(crate) changed: Option<Instant>,
+    /// Why a newer list is held back.
+    pub(crate) held: Option<String>,
+    /// Why it could not be published.
+    pub(crate) error: Option<String>,
+    /// Changes so far.
+    pub(crate) changes: u64,
+    /// Failures so far, one for each kind in a row.
+    pub(crate) errors: u64,
+    /// Runs of the command, by result.
+    pub(crate) runs: BTreeMap<&'static str, u64>,
+    /// Why its last run failed.
+    pub(crate) run_error: Option<String>,
+}
+
+/// What each command is told of the agent, and how long it may run.
+#[derive(Clone, Debug)]
+pub(crate) struct Commands {
+    /// How long one may run.
+    pub(crate) time_limit: Duration,
+    /// Our name, our socket.
+    pub(crate) environment: Vec<(&'static str, String)>,
+}
+
+impl Exports {
+    /// Keeps these, and no others any more. Those that are as before go on.
+    pub(crate) fn apply(&self, app: &App, commands: &Commands, exports: &[Export]) {
+        let mut running = self.running.lock();
+        let (kept, ended): (Vec<Running>, Vec<Running>) =
+            running.drain(..).partition(|one| exports.contains(&one.export));
+        *running = kept;
+        for one in &ended {
+            one.stop.cancel();
+            app.0.event_log.condition(&condition(&one.export), None);
+        }
+        let mut ended: Vec<(String, JoinHandle<()>)> =
+            ended.into_iter().map(|one| (one.export.label(), one.task)).collect();
+        for export in exports {
+            if running.iter().any(|one| one.export == *export) {
+                continue;
+            }
+            let before = ended.iter().position(|(label, _)| *label == export.label());
+            let before = before.map(|position| ended.swap_remove(position).1);
+            running.push(start(app, commands.clone(), export.clone(), before));
+        }
+    }
+
+    /// Each with its state, as configured.
+    pub(crate) fn states(&self) -> Vec<(Export, State)> {
+        self.running.lock().iter().map(|one| (one.export.clone(), one.state.lock().clone())).collect()
+    }
+
+    /// The same for an answer.
+    pub(crate) fn rows(&self, clock: &clock::Clock) -> Vec<ExportRow> {
+        let shown = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let row = |(export, state): (Export, State)| ExportRow {
+            format: export.format.word().to_owned(),
+            path: shown(&export.path),
+            runtime: shown(&export.runtime),
+            members: state.members,
+            left_out: state.left_out,
+            changed: state.changed.map(|at| clock.stamp(at)),
+            held: state.held,
+            error: state.error.or(state.run_error),
+            changes: state.changes,
+            errors: state.errors,
+            runs: state.runs.into_iter().map(|(word, runs)| (word.to_owned(), runs)).collect(),
+        };
+        self.states().into_iter().map(row).collect()
+    }
+
+    /// Waits until none runs any more, after the agent's stop.
+    pub(crate) async fn ended(&self) {
+        let tasks: Vec<JoinHandle<()>> = self.running.lock().drain(..).map(|one| one.task).collect();
+        join_all(tasks).await;
+    }
+}
+
+/// Starts an export, once the one `before` it at the same place has ended.
+fn start(app: &App, commands: Commands, export: Export, before: Option<JoinHandle<()>>) -> Running {
+    let (state, stop) = (Arc::<Mutex<State>>::default(), app.0.stopping.child_token());
+    let keeper = Keeper {
+        app: app.clone(),
+        ledger: Ledger::new(export.settle + drawn(export.splay)),
+        export: export.clone(),
+        commands,
+        state: Arc::clone(&state),
+        stale: false,
+        told: None,
+    };
+    let ends = stop.clone();
+    let task = tokio::spawn(async move {
+        if let Some(before) = before {
+            let _ = before.await;
+        }
+        keeper.keep(ends).await;
+    });
+    Running { export, state, stop, task }
+}
+
+/// Some time up to `most`, another at each start.
+fn drawn(most: Duration) -> Duration {
+    let random = clock::entropy().map_or(0, u128::from_be_bytes);
+    let micros = random.checked_rem(most.as_micros() + 1).and_then(|micros| u64::try_from(micros).ok());
+    Duration::from_micros(micros.unwrap_or_default())
+}
+
+struct Keeper {
+    app: App,
+    ledger: Ledger,
+    export: Export,
+    commands: Commands,
+    state: Arc<Mutex<State>>,
+    /// Something failed, so the same list is published once more.
+    stale: bool,
+    /// When HAProxy was last brought to the list.
+    told: Option<Instant>,
+}
+
+impl Keeper {
+    async fn keep(mut self, stop: CancellationToken) {
+        let mut changes = self.app.0.event_log.subscribe();
+        let (runs, worker) = self.start_worker(&stop);
+        while !stop.is_cancelled() {
+            // Before the look, so that what happens during it is seen by the next.
+            changes.borrow_and_update();
+            let Some(again) = stop.run_until_cancelled(self.look(runs.as_ref())).await else { break };
+            let clock = &self.app.0.clock;
+            let again = again.map(|again| clock.deadline(again).max(clock.after(GATHER)));
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { break },
+                () = until(again) => continue,
+                () = stop.cancelled() => break,
+            }
+            // What comes together is published together.
+            tokio::time::sleep(GATHER).await;
+        }
+        drop(runs);
+        if let Some(worker) = worker {
+            let _ = worker.await;
+        }
+    }
+
+    /// Looks at the view, and publishes what there is to publish. When to look again though nothing happens.
+    async fn look(&mut self, runs: Option<&mpsc::Sender<usize>>) -> Option<Instant> {
+        // Fails while the agent stops.
+        let view = self.app.whole().await.ok()?;
+        let now = view.at;
+        let doubt = Sight::of(&view, self.app.has_joined(&view)).doubt();
+        if let Some(doubt) = doubt.filter(|_| !self.ledger.has_begun()) {
+            return self.hold(now, doubt);
+        }
+        let (export, all) = (&self.export, view.members.iter().filter_map(Entry::of_view));
+        let (wanted, without_port) = entries(all, &export.select, &export.port);
+        let Some(list) = self.ledger.propose(now, wanted) else { return self.ledger.due() };
+        let refresh = self.refresh_at();
+        if self.ledger.is_published(&list) && !self.stale && refresh.is_none_or(|refresh| now < refresh) {
+            self.release();
+            return earliest(self.ledger.due(), refresh);
+        }
+        if let Some(doubt) = doubt {
+            return self.hold(now, doubt);
+        }
+        let rendered = match export.format.render(&export.shape, view.me.as_str(), &list) {
+            Ok(rendered) => rendered,
+            Err(error) => return self.fail(now, error),
+        };
+        if rendered.members < export.min_members {
+            let least = export.min_members;
+            let held = format!("{} members are fewer than min_members, {least}", rendered.members);
+            return self.hold(now, &held);
+        }
+        self.publish(&view, list, rendered, without_port, runs).await;
+        if self.stale {
+            // What was due is due still.
+            return Some(now + RETRY);
+        }
+        earliest(self.ledger.due(), self.refresh_at())
+    }
+
+    async fn publish(
+        &mut self,
+        view: &Snapshot,
+        list: Vec<Entry>,
+        rendered: Rendered,
+        without_port: usize,
+        runs: Option<&mpsc::Sender<usize>>,
+    ) {
+        let members = rendered.members;
+        let fresh = !self.ledger.is_published(&list);
+        let (wrote, told) = tokio::join!(write(&self.export, rendered.bytes), tell(&self.export, &list));
+        self.told = self.export.runtime.is_some().then_some(view.at);
+        let without = told.clone().unwrap_or(usize::MAX);
+        let changed = match wrote {
+            Ok(changed) => changed.unwrap_or(fresh),
+            Err(_) => false,
+        };
+        if wrote.is_ok() {
+            self.ledger.commit(list);
+        }
+        let error = wrote.err().or(told.err());
+        self.stale = error.is_some();
+        let left_out = rendered.left_out + without_port;
+        if changed {
+            let export = self.export.label();
+            info!(export, members, left_out, "the list of members has changed");
+            // What HAProxy was told without a reload needs none.
+            let needed = self.export.runtime.is_none() || without > 0;
+            if let Some(runs) = runs.filter(|_| needed) {
+                // Where one waits already, it will see this change too.
+                let _ = runs.try_send(members);
+            }
+        }
+        {
+            let mut state = self.state.lock();
+            (state.members, state.left_out, state.held) = (members, left_out, None);
+            if changed {
+                state.changes += 1;
+                state.changed = Some(self.app.0.clock.now());
+            }
+        }
+        match error {
+            Some(error) => drop(self.fail(view.at, error)),
+            None => self.release(),
+        }
+    }
+
+    /// The last list stays.
+    fn hold(&self, now: Instant, why: &str) -> Option<Instant> {
+        let fresh = self.state.lock().held.replace(why.to_owned()).is_none();
+        if fresh && self.ledger.has_begun() {
+            warn!(export = self.export.label(), "the list of members is kept as it was: {why}");
+        }
+        self.report();
+        Some(now + LOOK)
+    }
+
+    /// It could not be published, and is tried again.
+    fn fail(&self, now: Instant, error: String) -> Option<Instant> {
+        let mut state = self.state.lock();
+        if state.error.as_ref() != Some(&error) {
+            warn!(export = self.export.label(), "{error}");
+            state.errors += 1;
+            state.error = Some(error);
+        }
+        drop(state);
+        self.report();
+        Some(now + RETRY)
+    }
+
+    /// All is as it should be.
+    fn release(&self) {
+        let mut state = self.state.lock();
+        (state.held, state.error) = (None, None);
+        drop(state);
+        self.report();
+    }
+
+    /// To those who look at the agent's conditions.
+    fn report(&self) {
+        report(&self.app, &self.export, &self.state.lock(), self.ledger.has_begun());
+    }
+
+    fn refresh_at(&self) -> Option<Instant> {
+        self.export.runtime.as_ref()?;
+        self.told.map(|told| told + REFRESH)
+    }
+
+    /// What runs the command, if there is one: told of each change, with the number of members.
+    fn start_worker(
+        &self,
+        stop: &CancellationToken,
+    ) -> (Option<mpsc::Sender<usize>>, Option<JoinHandle<()>>) {
+        let Some(command) = self.export.on_change.clone() else { return (None, None) };
+        let (to, jobs) = mpsc::channel(1);
+        let worker = Worker {
+            app: self.app.clone(),
+            export: self.export.clone(),
+            commands: self.commands.clone(),
+            state: Arc::clone(&self.state),
+            stop: stop.clone(),
+        };
+        (Some(to), Some(tokio::spawn(worker.work(command, jobs))))
+    }
+}
+
+/// Runs the command of one export.
+struct Worker {
+    app: App,
+    export: Export,
+    commands: Commands,
+    state: Arc<Mutex<State>>,
+    stop: CancellationToken,
+}
+
+impl Worker {
+    async fn work(self, command: String, mut jobs: mpsc::Receiver<usize>) {
+        let export = self.export.label();
+        while let Some(members) = jobs.recv().await {
+            if self.stop.is_cancelled() {
+                return;
+            }
+            let own = [("HEARTSAY_EXPORT", export.clone()), ("HEARTSAY_MEMBERS", members.to_string())];
+            let told = self.commands.environment.iter().chain(&own);
+            let variables = told.map(|(key, value)| (*key, value.as_str()));
+            let limit = self.commands.time_limit;
+            let ran = shell::run(&command, variables, String::new(), limit, &self.stop).await;
+            let (result, error) = match ran {
+                Ok(ran) => {
+                    for line in ran.output.lines() {
+                        info!(export, "on_change: {line}");
+                    }
+                    match ran.status {
+                        Some(status) if status.success() => ("good", None),
+                        Some(status) => ("failed", Some(format!("on_change failed: {status}"))),
+                        None => ("out-of-time", Some("on_change was ended: its time was up".to_owned())),
+                    }
+                }
+                Err(error) => ("failed", Some(format!("on_change could not run: {error}"))),
+            };
+            if let Some(error) = &error {
+                warn!(export, "{error}");
+            }
+            let mut state = self.state.lock();
+            *state.runs.entry(result).or_default() += 1;
+            state.run_error = error;
+            report(&self.app, &self.export, &state, true);
+        }
+    }
+}
+
+/// Whether the file changed; `None` without one.
+async fn write(export: &Export, bytes: Vec<u8>) -> Result<Option<bool>, String> {
+    let Some(path) = export.path.clone() else { return Ok(None) };
+    let wrote = tokio::task::spawn_blocking(move || {
+        file::replace(&path, &bytes).map_err(|error| format!("{}: {error}", path.display()))
+    });
+    wrote.await.unwrap_or_else(|_| Err("the agent stops".to_owned())).map(Some)
+}
+
+/// How many members have no server in HAProxy.
+async fn tell(export: &Export, list: &[Entry]) -> Result<usize, String> {
+    let Some(socket): Option<&Path> = export.runtime.as_deref() else { return Ok(0) };
+    let members: Vec<_> = list.iter().filter_map(Entry::socket).collect();
+    runtime::bring(socket, export.shape.name.as_deref().unwrap_or_default(), &members).await
+}
+
+fn report(app: &App, export: &Export, state: &State, begun: bool) {
+    let held = state.held.as_ref().filter(|_| begun).map(|why| format!("its list is kept as it was: {why}"));
+    let wrong = state.error.clone().or_else(|| state.run_error.clone()).or(held);
+    let sentence = wrong.map(|wrong| format!("export {}: {wrong}", export.label()));
+    app.0.event_log.condition(&condition(export), sentence);
+}
+
+fn condition(export: &Export) -> String {
+    format!("export {}", export.label())
+}
+
+fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}
+
+async fn until(limit: Option<tokio::time::Instant>) {
+    match limit {
+        Some(limit) => tokio::time::sleep_until(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Events of one moment come within it.
+const GATHER: Duration = Duration::from_millis(10);
+/// Between two looks while a list is held back: that a doubt is over is not always an event.
+const LOOK: Duration = Duration::from_secs(1);
+/// After a failure.
+const RETRY: Duration = Duration::from_secs(2);
+/// HAProxy that was started again does not know what the one before it was told.
+const REFRESH: Duration = Duration::from_secs(10);
