@@ -165,7 +165,15 @@ mod tests {
         let stated = text.split(".condition(\"").skip(1).filter_map(|rest| rest.split_once('"'));
         let mut ids: Vec<&str> = stated.map(|(id, _)| id).filter(|id| !id.contains('\\')).collect();
         assert!(ids.len() > 10, "{ids:?}");
-        ids.extend(["addresses", "host ids", "socket", "seed NAME", "unknown-key", "other-cluster"]);
+        ids.extend([
+            "addresses",
+            "export PATH",
+            "host ids",
+            "socket",
+            "seed NAME",
+            "unknown-key",
+            "other-cluster",
+        ]);
         for id in ids {
             assert!(table.contains(&format!("`{id}`")), "how does {id} end?");
         }

@@ -679,6 +679,59 @@ mod tests {
     }
 
     #[test]
+    fn exports_of_all_files_stand_side_by_side_and_each_error_names_its_line() {
+        let one =
+            "[[export]]\nformat = \"json\"\npath = \"/a\"\n[export.select]\ntag = [\"role=web\", \"rack\"]\n";
+        let (args, _file) = with_file(&[], &format!("cluster = \"c\"\n{one}"));
+        let mut reader = Reader::default();
+        for (path, text) in reader.files(&args) {
+            assert_eq!(reader.layers.cover_file(&path, &text), []);
+            assert_eq!(reader.layers.cover_file(Path::new("b.toml"), &one.replace("/a", "/b")), []);
+        }
+        let exports = settle(&mut reader).unwrap().exports;
+        let labels: Vec<String> = exports.iter().map(Export::label).collect();
+        assert_eq!(labels, ["/a", "/b"]);
+        assert_eq!((exports[0].select.tags.len(), exports[0].min_members), (2, 1));
+        assert_eq!(exports[0].settle, Duration::from_secs(2));
+
+        for (more, line, said) in [
+            ("", 2, "export.format: is missing"),
+            ("format = \"jsn\"\npath = \"/a\"", 3, "did you mean \"json\"?"),
+            ("format = \"json\"", 2, "export.path: is missing"),
+            ("format = \"json\"\npath = \"a\"", 4, "is no absolute path"),
+            ("format = \"json\"\npath = \"/a\"\npaht = 1", 5, "did you mean \"path\"?"),
+            ("format = \"nginx\"\npath = \"/a\"", 2, "export.port: is missing"),
+            ("format = \"nginx\"\npath = \"/a\"\nport = 0", 5, "neither a port nor tag:KEY"),
+            ("format = \"nginx\"\npath = \"/a\"\nport = 1\nname = \"a b\"", 6, "other characters"),
+            ("format = \"nginx\"\npath = \"/a\"\nport = 1\nruntime = \"/s\"", 6, "format haproxy alone"),
+            ("format = \"json\"\npath = \"/a\"\nselect.status = \"up\"", 5, "is not alive, suspect"),
+            ("format = \"json\"\npath = \"/a\"\nsettle = \"11m\"", 5, "longer than 10m"),
+            ("format = \"json\"\npath = \"/a\"\nmin_members = -1", 5, "is not a number from 0"),
+            ("format = \"json\"\npath = [\"/a\"]\nport = []", 5, "is a list"),
+            (
+                "format = \"json\"\npath = \"/a\"\n[[export]]\nformat = \"hosts\"\npath = \"/a\"",
+                7,
+                "another export's",
+            ),
+        ] {
+            let (args, file) = with_file(&[], &format!("cluster = \"c\"\n[[export]]\n{more}\n"));
+            let errors = load(&args).map(drop).unwrap_err();
+            let place = format!("{}:{line}: export", file.path().display());
+            assert!(
+                errors.to_string().contains(&place) && errors.to_string().contains(said),
+                "{more}: {errors}"
+            );
+            assert_eq!(errors.exit_code(), 2, "{more}");
+        }
+        let template =
+            "cluster = \"c\"\n[[export]]\nformat = \"template\"\npath = \"/a\"\ntemplate = \"/no/such\"\n";
+        let errors = load(&with_file(&[], template).0).map(drop).unwrap_err();
+        assert_eq!(errors.exit_code(), 1, "it may be on a disk that is not mounted yet: {errors}");
+        let (args, _file) = with_file(&[], "cluster = \"c\"\nexport = \"json\"\n");
+        assert!(load(&args).unwrap_err().to_string().contains("write tables, [[export]] above each"));
+    }
+
+    #[test]
     fn the_default_file_says_nothing_new() {
         let text = default_toml();
         let (args, _file) = with_file(&[], &format!("{text}\ncluster = \"c\"\n"));
