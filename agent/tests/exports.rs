@@ -107,6 +107,38 @@ fn a_list_that_is_too_short_is_held_back_and_a_place_that_cannot_be_written_is_t
 }
 
 #[test]
+fn one_command_runs_at_a_time_and_one_that_does_not_end_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let export = |name: &str, command: &str| {
+        let path = at(name);
+        format!(
+            "[[export]]\nformat = \"json\"\npath = \"{path}\"\nsettle = \"0s\"\non_change = \"{command}\"\n"
+        )
+    };
+    let (lock, said) = (at("lock"), at("said"));
+    let alone = format!(
+        "mkdir {lock} || echo twice >> {said}; sleep 0.3; rmdir {lock}; echo $HEARTSAY_MEMBERS >> {said}"
+    );
+    let endless = format!("sleep 60 & echo $! >> {}; wait", at("pids"));
+    let config = format!("hook_timeout = \"500ms\"\n{}{}", export("one", &alone), export("two", &endless));
+    let (a, _config) = reader(&config);
+    let others: Vec<Agent> = (1..=5).map(|n| web(&format!("w{n}"), &a, "80")).collect();
+    a.wait_for("the last run has seen all", |_| text(Path::new(&said)).ends_with("6\n"));
+    assert!(!text(Path::new(&said)).contains("twice"), "{}", text(Path::new(&said)));
+    let row = |n: usize| a.get("/v1/exports")["exports"][n].clone();
+    assert!(row(0)["runs"]["good"].as_u64() <= row(0)["changes"].as_u64(), "{}", row(0));
+    a.wait_for("its time is up", |_| row(1)["runs"]["out-of-time"].as_u64() >= Some(1));
+    assert!(row(1)["error"].as_str().unwrap().contains("its time was up"));
+    a.wait_for("nothing of it lives on", |_| {
+        let pids = text(Path::new(&at("pids")));
+        row(1)["runs"]["out-of-time"].as_u64() == Some(pids.lines().count() as u64)
+            && pids.lines().all(|pid| !Path::new("/proc").join(pid).exists())
+    });
+    drop(others);
+}
+
+#[test]
 fn most_others_lost_at_once_are_believed_after_a_while_and_without_quorum_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let (file, voted) = (dir.path().join("file"), dir.path().join("voted"));

@@ -12,7 +12,7 @@ use crate::daemon::driver::Snapshot;
 /// What there is to say about the view itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sight {
-    /// It has been complete, and the others count this agent.
+    /// It has been complete, and the others count this agent, which does not leave them.
     pub(crate) joined: bool,
     /// Most others look silent at once.
     pub(crate) isolated: bool,
@@ -28,7 +28,7 @@ impl Sight {
     /// Of this view. `joined`: see [`App::has_joined`](crate::api::App::has_joined).
     pub(crate) fn of(view: &Snapshot, joined: bool) -> Self {
         let mut sight = Self {
-            joined: joined && view.outside.is_none(),
+            joined: joined && view.outside.is_none() && !view.leaving,
             isolated: view.stats.isolated,
             quorum: view.quorum.electorate.is_some().then_some(view.quorum.quorum == Quorum::Held),
             ..Self::default()

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::doubt::Sight;
+use super::format::is_server_name;
 use super::{Entry, Export, Ledger, Rendered, entries, file, runtime};
 use crate::api::App;
 use crate::daemon::driver::Snapshot;
@@ -131,11 +132,12 @@ fn start(app: &App, commands: Commands, export: Export, before: Option<JoinHandl
     let keeper = Keeper {
         app: app.clone(),
         ledger: Ledger::new(export.settle + drawn(export.splay)),
-        export: export.clone(),
+        export: Arc::new(export.clone()),
         commands,
         state: Arc::clone(&state),
         stale: false,
         told: None,
+        unfit: 0,
     };
     let ends = stop.clone();
     let task = tokio::spawn(async move {
@@ -157,13 +159,15 @@ fn drawn(most: Duration) -> Duration {
 struct Keeper {
     app: App,
     ledger: Ledger,
-    export: Export,
+    export: Arc<Export>,
     commands: Commands,
     state: Arc<Mutex<State>>,
     /// Something failed, so the same list is published once more.
     stale: bool,
     /// When HAProxy was last brought to the list.
     told: Option<Instant>,
+    /// Members of the published list that the format left out.
+    unfit: usize,
 }
 
 impl Keeper {
@@ -191,7 +195,7 @@ impl Keeper {
     }
 
     /// Looks at the view, and publishes what there is to publish. When to look again though nothing happens.
-    async fn look(&mut self, runs: Option<&mpsc::Sender<usize>>) -> Option<Instant> {
+    async fn look(&mut self, runs: Option<&mpsc::Sender<()>>) -> Option<Instant> {
         // Fails while the agent stops.
         let view = self.app.whole().await.ok()?;
         let now = view.at;
@@ -204,18 +208,19 @@ impl Keeper {
         let Some(list) = self.ledger.propose(now, wanted) else { return self.ledger.due() };
         let refresh = self.refresh_at();
         if self.ledger.is_published(&list) && !self.stale && refresh.is_none_or(|refresh| now < refresh) {
+            self.state.lock().left_out = self.unfit + without_port;
             self.release();
             return earliest(self.ledger.due(), refresh);
         }
         if let Some(doubt) = doubt {
             return self.hold(now, doubt);
         }
-        let rendered = match export.format.render(&export.shape, view.me.as_str(), &list) {
+        let (list, rendered) = match render(&self.export, view.me.to_string(), list).await {
             Ok(rendered) => rendered,
             Err(error) => return self.fail(now, error),
         };
-        if rendered.members < export.min_members {
-            let least = export.min_members;
+        let least = self.export.min_members;
+        if rendered.members < least {
             let held = format!("{} members are fewer than min_members, {least}", rendered.members);
             return self.hold(now, &held);
         }
@@ -233,7 +238,7 @@ impl Keeper {
         list: Vec<Entry>,
         rendered: Rendered,
         without_port: usize,
-        runs: Option<&mpsc::Sender<usize>>,
+        runs: Option<&mpsc::Sender<()>>,
     ) {
         let members = rendered.members;
         let fresh = !self.ledger.is_published(&list);
@@ -249,7 +254,16 @@ impl Keeper {
         }
         let error = wrote.err().or(told.err());
         self.stale = error.is_some();
+        self.unfit = rendered.left_out;
         let left_out = rendered.left_out + without_port;
+        {
+            let mut state = self.state.lock();
+            (state.members, state.left_out, state.held) = (members, left_out, None);
+            if changed {
+                state.changes += 1;
+                state.changed = Some(self.app.0.clock.now());
+            }
+        }
         if changed {
             let export = self.export.label();
             info!(export, members, left_out, "the list of members has changed");
@@ -257,15 +271,7 @@ impl Keeper {
             let needed = self.export.runtime.is_none() || without > 0;
             if let Some(runs) = runs.filter(|_| needed) {
                 // Where one waits already, it will see this change too.
-                let _ = runs.try_send(members);
-            }
-        }
-        {
-            let mut state = self.state.lock();
-            (state.members, state.left_out, state.held) = (members, left_out, None);
-            if changed {
-                state.changes += 1;
-                state.changed = Some(self.app.0.clock.now());
+                let _ = runs.try_send(());
             }
         }
         match error {
@@ -315,16 +321,13 @@ impl Keeper {
         self.told.map(|told| told + REFRESH)
     }
 
-    /// What runs the command, if there is one: told of each change, with the number of members.
-    fn start_worker(
-        &self,
-        stop: &CancellationToken,
-    ) -> (Option<mpsc::Sender<usize>>, Option<JoinHandle<()>>) {
+    /// What runs the command, if there is one: told of each change.
+    fn start_worker(&self, stop: &CancellationToken) -> (Option<mpsc::Sender<()>>, Option<JoinHandle<()>>) {
         let Some(command) = self.export.on_change.clone() else { return (None, None) };
         let (to, jobs) = mpsc::channel(1);
         let worker = Worker {
             app: self.app.clone(),
-            export: self.export.clone(),
+            export: Arc::clone(&self.export),
             commands: self.commands.clone(),
             state: Arc::clone(&self.state),
             stop: stop.clone(),
@@ -336,19 +339,21 @@ impl Keeper {
 /// Runs the command of one export.
 struct Worker {
     app: App,
-    export: Export,
+    export: Arc<Export>,
     commands: Commands,
     state: Arc<Mutex<State>>,
     stop: CancellationToken,
 }
 
 impl Worker {
-    async fn work(self, command: String, mut jobs: mpsc::Receiver<usize>) {
+    async fn work(self, command: String, mut jobs: mpsc::Receiver<()>) {
         let export = self.export.label();
-        while let Some(members) = jobs.recv().await {
+        while jobs.recv().await.is_some() {
             if self.stop.is_cancelled() {
                 return;
             }
+            // As it is now: what changed while this run waited, it tells too.
+            let members = self.state.lock().members;
             let own = [("HEARTSAY_EXPORT", export.clone()), ("HEARTSAY_MEMBERS", members.to_string())];
             let told = self.commands.environment.iter().chain(&own);
             let variables = told.map(|(key, value)| (*key, value.as_str()));
@@ -378,6 +383,19 @@ impl Worker {
     }
 }
 
+/// The list and its bytes. On another thread: a template may take its time.
+async fn render(
+    export: &Arc<Export>,
+    me: String,
+    list: Vec<Entry>,
+) -> Result<(Vec<Entry>, Rendered), String> {
+    let export = Arc::clone(export);
+    let rendered = tokio::task::spawn_blocking(move || {
+        export.format.render(&export.shape, &me, &list).map(|rendered| (list, rendered))
+    });
+    rendered.await.unwrap_or_else(|_| Err("the agent stops".to_owned()))
+}
+
 /// Whether the file changed; `None` without one.
 async fn write(export: &Export, bytes: Vec<u8>) -> Result<Option<bool>, String> {
     let Some(path) = export.path.clone() else { return Ok(None) };
@@ -390,7 +408,9 @@ async fn write(export: &Export, bytes: Vec<u8>) -> Result<Option<bool>, String> 
 /// How many members have no server in HAProxy.
 async fn tell(export: &Export, list: &[Entry]) -> Result<usize, String> {
     let Some(socket): Option<&Path> = export.runtime.as_deref() else { return Ok(0) };
-    let members: Vec<_> = list.iter().filter_map(Entry::socket).collect();
+    // Those that are in the file too.
+    let fit = list.iter().filter(|entry| is_server_name(&entry.name));
+    let members: Vec<_> = fit.filter_map(Entry::socket).collect();
     runtime::bring(socket, export.shape.name.as_deref().unwrap_or_default(), &members).await
 }
 

@@ -46,26 +46,22 @@ impl Template {
 
     /// What it makes of these members, without those that it cannot print.
     pub(super) fn write(&self, me: &str, entries: &[Entry]) -> Result<Rendered, String> {
+        let environment = environment(FUEL + FUEL_OF_ONE * entries.len() as u64);
+        let template = environment.template_from_str(&self.text).map_err(|error| sentence(&error))?;
+        let run =
+            |entries: &[&Entry]| template.render(context! { self_name => me, members => Serde(entries) });
         let all: Vec<&Entry> = entries.iter().collect();
-        let (kept, text) = match self.run(me, &all) {
+        let (kept, text) = match run(&all) {
             Ok(text) => (all, text),
             Err(error) if is_not_plain(&error) => {
-                let printable =
-                    |entry: &&Entry| !self.run(me, &[entry]).is_err_and(|error| is_not_plain(&error));
+                let printable = |entry: &&Entry| !run(&[entry]).is_err_and(|error| is_not_plain(&error));
                 let kept: Vec<&Entry> = entries.iter().filter(printable).collect();
-                let text = self.run(me, &kept).map_err(|error| sentence(&error))?;
+                let text = run(&kept).map_err(|error| sentence(&error))?;
                 (kept, text)
             }
             Err(error) => return Err(sentence(&error)),
         };
         Ok(Rendered { bytes: text.into_bytes(), members: kept.len(), left_out: entries.len() - kept.len() })
-    }
-
-    fn run(&self, me: &str, entries: &[&Entry]) -> Result<String, Error> {
-        let fuel = FUEL + FUEL_OF_ONE * entries.len() as u64;
-        let environment = environment(fuel);
-        let template = environment.template_from_str(&self.text)?;
-        template.render(context! { self_name => me, members => Serde(entries) })
     }
 }
 
