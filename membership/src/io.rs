@@ -48,6 +48,13 @@ pub enum Input<'a> {
         /// Unix time in milliseconds.
         unix_ms: u64,
     },
+    /// Fresh random bytes from the operating system, told to nobody and logged nowhere. With a key the nonces of
+    /// datagrams depend on them: without this input, before the first command, whoever learns the seed can foretell them,
+    /// and forge ICMP messages. Not more than once a minute is of use.
+    Entropy {
+        /// From a source fit for keys.
+        secret: [u8; 16],
+    },
     /// A request by the operator or by the program around the node.
     Command(Command),
 }
@@ -269,7 +276,14 @@ pub enum Rejected {
         /// Where they came from.
         from: SocketAddr,
     },
-    /// An answer without an open request, or a datagram seen before.
+    /// A sealed datagram that was seen before, or too many of whose successors were. A network that doubles datagrams, or
+    /// somebody who sends recorded ones again; has no effect.
+    #[error("a datagram from {from} was seen before, or is too late")]
+    Replayed {
+        /// Where it came from.
+        from: SocketAddr,
+    },
+    /// An answer without an open request.
     #[error("stale or unexpected {what}")]
     Unexpected {
         /// Kind of message.
@@ -316,6 +330,7 @@ impl Rejected {
             Self::DuplicateName { .. } => "duplicate-name",
             Self::Full { .. } => "full",
             Self::TooManyNames { .. } => "too-many-names",
+            Self::Replayed { .. } => "replayed",
             Self::Unexpected { .. } => "unexpected",
             Self::Echo { .. } => "echo",
             Self::UnknownMember(_) => "unknown-member",
@@ -327,13 +342,14 @@ impl Rejected {
 
     /// The values of [`reason`](Self::reason) for datagrams that were understood and refused. The values for datagrams
     /// that were not understood are [`DecodeError::REASONS`].
-    pub const REASONS: [&'static str; 8] = [
+    pub const REASONS: [&'static str; 9] = [
         "bad-state",
         "far-future",
         "implausible",
         "duplicate-name",
         "full",
         "too-many-names",
+        "replayed",
         "unexpected",
         "echo",
     ];

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
-use heartsay_proto::{Budget, Cluster, decode_packet, gossip, open};
+use heartsay_proto::{ANYONE, Budget, Cluster, decode_packet, gossip, open_for};
 
 use crate::Instant;
 use crate::config::{Config, Profile};
@@ -61,13 +61,14 @@ impl Bench {
             address: me.address(),
             state: Vec::new(),
         };
+        let core_tag = me.tag;
         let core = Core::new(now, &identity, config.clone(), 1, (me.hash, me.tag), 1000);
         let myself = Member::new(now, me.into(), Standing::default(), State::default(), &config);
         let mut bench = Self {
             now,
             core,
             roster: Roster::new(myself, &config),
-            transport: Transport::new(now, &config, 1, (1, 2)),
+            transport: Transport::new(now, &config, 1, (1, 2), (core_tag, [0; 16])),
             membership: OwnMembership { complete: true, refused: false },
             effects: Vec::new(),
         };
@@ -90,6 +91,7 @@ impl Bench {
     pub fn take_in(&mut self, claim: Claim) {
         if let Some(incarnation) = &claim.incarnation {
             self.transport.addresses.prove(self.now, incarnation.address(), claim.subject);
+            self.transport.lives.learn(incarnation.address(), incarnation.tag);
         }
         self.roster.apply(self.now, claim, &self.core.config).unwrap();
     }
@@ -142,8 +144,11 @@ impl Bench {
     fn read(&self, transmit: &Transmit) -> Sent {
         let (cluster, keyring) = (&self.core.config.cluster, &self.core.config.keyring);
         let mut scratch = Vec::new();
-        let (body, _key) = open(&transmit.bytes, cluster, keyring, Budget::MAX, &mut scratch).unwrap();
-        Sent { to: transmit.to, length: transmit.bytes.len(), packet: decode_packet(body).unwrap() }
+        let there = self.transport.lives.at(transmit.to).map_or(ANYONE, |known| known.life);
+        let receivers = [ANYONE, there];
+        let opened =
+            open_for(&transmit.bytes, cluster, keyring, &receivers, Budget::MAX, &mut scratch).unwrap();
+        Sent { to: transmit.to, length: transmit.bytes.len(), packet: decode_packet(opened.body).unwrap() }
     }
 }
 

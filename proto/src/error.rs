@@ -38,6 +38,13 @@ pub enum DecodeError {
         /// The version the frame names.
         version: u8,
     },
+    /// A frame version that we no longer know. Normal during an upgrade that changes the
+    /// frame: the other side is to be upgraded.
+    #[error("frame version {version} is no longer known here (this agent speaks {})", crate::VERSION)]
+    OlderVersion {
+        /// The version the frame names.
+        version: u8,
+    },
     /// Another cluster's datagram. Normal where addresses are re-used; a steady stream
     /// means that a seed list or an address is wrong.
     #[error("datagram of another cluster")]
@@ -57,6 +64,11 @@ pub enum DecodeError {
         /// Key id that the frame names.
         id: u8,
     },
+    /// Sealed for another member, or for another life of this one. Normal for a moment after
+    /// a start, until all others know the new life; otherwise a datagram that went astray, or
+    /// a copy that somebody sends again.
+    #[error("sealed for another member, or for another life of this one")]
+    OtherLife,
     /// The key id is ours, the authentication fails: forged, damaged, or another key
     /// that happens to have the same id. Not normal.
     #[error("authentication failed with key {id}")]
@@ -171,10 +183,12 @@ impl DecodeError {
             Self::Truncated { .. } => "truncated",
             Self::Oversized { .. } => "oversized",
             Self::NewerVersion { .. } => "newer-version",
+            Self::OlderVersion { .. } => "older-version",
             Self::OtherCluster => "other-cluster",
             Self::PlainButKeyed => "plain-but-keyed",
             Self::SealedButNoKey => "sealed-but-no-key",
             Self::UnknownKey { .. } => "unknown-key",
+            Self::OtherLife => "other-life",
             Self::Unauthentic { .. } => "unauthentic",
             Self::BadChecksum => "bad-checksum",
             Self::Malformed(_) => "malformed",
@@ -197,15 +211,17 @@ impl DecodeError {
     }
 
     /// Every word that [`reason`](Self::reason) says.
-    pub const REASONS: [&'static str; 26] = [
+    pub const REASONS: [&'static str; 28] = [
         "not-ours",
         "truncated",
         "oversized",
         "newer-version",
+        "older-version",
         "other-cluster",
         "plain-but-keyed",
         "sealed-but-no-key",
         "unknown-key",
+        "other-life",
         "unauthentic",
         "bad-checksum",
         "malformed",

@@ -43,7 +43,7 @@ pub struct Packet {
     #[prost(message, repeated, tag = "16")]
     pub claims: ::prost::alloc::vec::Vec<Claim>,
     /// At most one body; none at all is a burst, which carries only claims.
-    #[prost(oneof = "packet::Body", tags = "5, 6, 7, 8, 9, 10, 11, 12, 18, 19")]
+    #[prost(oneof = "packet::Body", tags = "5, 6, 7, 8, 9, 10, 11, 12, 18, 19, 20, 21")]
     pub body: ::core::option::Option<packet::Body>,
 }
 /// Nested message and enum types in `Packet`.
@@ -71,6 +71,10 @@ pub mod packet {
         Tally(super::Tally),
         #[prost(message, tag = "19")]
         Twin(super::Twin),
+        #[prost(message, tag = "20")]
+        Who(super::Who),
+        #[prost(message, tag = "21")]
+        Here(super::Here),
     }
 }
 /// What the sender can prove about its majority. In an answer the receiver counts
@@ -451,3 +455,16 @@ pub struct Twin {
     #[prost(bool, tag = "2")]
     pub answer: bool,
 }
+/// "Who is there?" With a key: the question to an address whose life the sender does not
+/// know, or doubts. It is the only message that may be sealed for nobody in particular. Since
+/// it may be the copy of an old one, it is answered and changes nothing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Who {
+    /// Zeros, so that the answer is no longer than the question.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub padding: ::prost::bytes::Bytes,
+}
+/// The answer to Who, with its number. Sealed for the life that asked, so the head says who
+/// is here.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Here {}

@@ -12,12 +12,17 @@
 //!   └──────┴─────────┴────────┴─────────────┘   over the cluster id
 //!                        │
 //!       key id 0: plain  │  key id 1..=255: sealed
-//!   8         12         │  8             32                    n-16    n
-//!   ┌─────────┬────────┐ │  ┌─────────────┬─────────────────────┬───────┐
-//!   │ CRC-32  │ body   │ │  │ nonce       │ body, enciphered    │ tag   │
-//!   └─────────┴────────┘ │  └─────────────┴─────────────────────┴───────┘
-//!   over cluster id,     │  XChaCha20-Poly1305; header and cluster id are
-//!   header and body      │  authenticated with it
+//!   8         12         │  8        16     20      32                  n-16    n
+//!   ┌─────────┬────────┐ │  ┌────────┬──────┬───────┬───────────────────┬───────┐
+//!   │ CRC-32  │ body   │ │  │ number │ mark │ hedge │ body, enciphered  │ tag   │
+//!   └─────────┴────────┘ │  └────────┴──────┴───────┴───────────────────┴───────┘
+//!   over cluster id,     │  └──── the nonce ────────┘
+//!   header and body      │  XChaCha20-Poly1305; header, the receiver's life tag
+//!                        │  and the cluster id are authenticated with it
+//!
+//!   number: grows from each datagram of a sender to the next
+//!   mark:   lower half of the receiver's life tag, 0 for no life in particular
+//!   hedge:  keyed hash over number, receiver and body
 //!
 //!   body = Packet (protobuf, schema/gossip.proto)
 //!            └─ body: Exchange ── Page ── ages: heartbeats in a few bits each
@@ -28,14 +33,14 @@
 //!
 //! | room | answers |
 //! |---|---|
-//! | [`frame`] | is this datagram for us, whole, and from a holder of the key |
+//! | [`frame`] | is this datagram for us, whole, and from a holder of the key; for whom do we seal |
 //! | [`keyring`] | with which key do we seal, which do we accept |
 //! | [`packet`] | does the packet keep the bounds of the protocol |
 //! | [`ages`] | how do the heartbeats of a page fit in a few bits each |
 //! | [`budget`] | does this piece still fit the datagram |
 //!
-//! What this crate will never know: the time, a socket, a source of randomness (the
-//! nonce is handed in), or what a claim means.
+//! What this crate will never know: the time, a socket, a source of randomness (number and
+//! secret are handed in), which datagrams have been seen before, or what a claim means.
 
 pub mod ages;
 mod bits;
@@ -52,7 +57,10 @@ pub mod packet;
 
 pub use budget::{Budget, Filler};
 pub use error::DecodeError;
-pub use frame::{Cluster, KeyId, PLAIN_OVERHEAD, SEALED_OVERHEAD, VERSION, is_word, open, seal};
+pub use frame::{
+    ANYONE, Cluster, KeyId, Opened, PLAIN_OVERHEAD, SEALED_OVERHEAD, SECRET_LENGTH, Seal, VERSION, is_word,
+    open, open_for, seal, seal_for,
+};
 pub use keyring::{Key, Keyring};
 pub use packet::{decode_into, decode_packet, emptied, encode_packet};
 pub use prost::Message;

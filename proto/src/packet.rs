@@ -74,7 +74,9 @@ fn check(packet: &Packet) -> Result<(), DecodeError> {
             | Content::ProbeReport(_)
             | Content::Refusal(_)
             | Content::Tally(_)
-            | Content::Twin(_),
+            | Content::Twin(_)
+            | Content::Who(_)
+            | Content::Here(_),
         )
         | None => {}
     }

@@ -4,7 +4,8 @@
 
 use heartsay_proto::frame::ClusterError;
 use heartsay_proto::{
-    Budget, Cluster, DecodeError, Key, KeyId, Keyring, PLAIN_OVERHEAD, SEALED_OVERHEAD, open, seal,
+    ANYONE, Budget, Cluster, DecodeError, Key, KeyId, Keyring, PLAIN_OVERHEAD, SEALED_OVERHEAD, Seal, open,
+    open_for, seal, seal_for,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -76,10 +77,12 @@ fn other_magic_is_not_ours() {
 }
 
 #[test]
-fn newer_version_is_named() {
+fn other_versions_are_named() {
     let mut datagram = sealed(&Keyring::empty());
-    datagram[2] = 2;
-    assert_eq!(opened(&datagram, &Keyring::empty()), Err(DecodeError::NewerVersion { version: 2 }));
+    datagram[2] = 3;
+    assert_eq!(opened(&datagram, &Keyring::empty()), Err(DecodeError::NewerVersion { version: 3 }));
+    datagram[2] = 1;
+    assert_eq!(opened(&datagram, &Keyring::empty()), Err(DecodeError::OlderVersion { version: 1 }));
     datagram[2] = 0;
     assert_eq!(reason(&datagram, &Keyring::empty()), "not-ours");
 }
@@ -159,6 +162,50 @@ fn keys_that_share_an_id_are_all_tried() {
     assert_eq!(one.id(), other.id());
     let datagram = sealed(&Keyring::new(vec![other.clone()]));
     assert_eq!(opened(&datagram, &Keyring::new(vec![one, other])).unwrap().0, BODY);
+}
+
+#[test]
+fn a_datagram_opens_for_the_life_that_it_is_sealed_for_and_for_no_other() {
+    let (keys, mut datagram) = (keyring(&[1]), Vec::new());
+    // Of one name: the upper halves are equal.
+    let (life, later) = (0xAAAA_0000_0000_0001, 0xAAAA_0000_0000_0002);
+    seal_for(BODY, &cluster(), &keys, Seal { receiver: life, number: 5, secret: &[0; 16] }, &mut datagram);
+    let opened = |receivers: &[u64]| {
+        let mut scratch = Vec::new();
+        open_for(&datagram, &cluster(), &keys, receivers, Budget::MAX, &mut scratch)
+            .map(|opened| (opened.body.to_vec(), opened.sealed))
+    };
+    assert_eq!(opened(&[later, life, ANYONE]), Ok((BODY.to_vec(), Some((life, 5)))));
+    assert_eq!(opened(&[later, ANYONE]), Err(DecodeError::OtherLife));
+    // Another member whose tag ends alike: the mark is right, and the seal is not.
+    let alike = life ^ 0xFFFF_0000_0000_0000;
+    assert!(matches!(opened(&[alike]), Err(DecodeError::Unauthentic { .. })));
+}
+
+#[test]
+fn a_life_whose_tag_ends_in_zeros_is_not_anyone() {
+    let (keys, mut datagram, mut scratch) = (keyring(&[1]), Vec::new(), Vec::new());
+    let life = 0xAAAA_BBBB_0000_0000;
+    seal_for(BODY, &cluster(), &keys, Seal { receiver: life, number: 5, secret: &[0; 16] }, &mut datagram);
+    let opened = open_for(&datagram, &cluster(), &keys, &[ANYONE, life], Budget::MAX, &mut scratch).unwrap();
+    assert_eq!(opened.sealed, Some((life, 5)));
+    assert_eq!(reason(&datagram, &keys), "other-life");
+}
+
+/// A machine that is copied while it runs, secret and number included.
+#[test]
+fn two_copies_of_a_sender_never_use_one_nonce_for_two_datagrams() {
+    let nonce = |body: &[u8], receiver, number, secret| {
+        let mut datagram = Vec::new();
+        seal_for(body, &cluster(), &keyring(&[1]), Seal { receiver, number, secret }, &mut datagram);
+        datagram[8..32].to_vec()
+    };
+    let one = nonce(BODY, 7, 5, &[3; 16]);
+    assert_eq!(one, nonce(BODY, 7, 5, &[3; 16]), "the same datagram");
+    assert_ne!(one, nonce(b"another body", 7, 5, &[3; 16]));
+    assert_ne!(one, nonce(BODY, 7 | 1 << 40, 5, &[3; 16]), "another receiver with the same mark");
+    assert_ne!(one, nonce(BODY, 7, 6, &[3; 16]));
+    assert_ne!(one, nonce(BODY, 7, 5, &[4; 16]), "what a listener would have to guess");
 }
 
 #[test]

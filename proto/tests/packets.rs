@@ -9,11 +9,12 @@ use std::path::Path;
 use common::any_packet;
 use heartsay_proto::ages::Age;
 use heartsay_proto::gossip::{
-    Body, Claim, Entry, Exchange, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeReport, ProbeRequest,
-    Pull, Silence, Tally, Twin, Want, packet,
+    Body, Claim, Entry, Exchange, Here, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeReport,
+    ProbeRequest, Pull, Silence, Tally, Twin, Want, Who, packet,
 };
 use heartsay_proto::{
-    Budget, Cluster, DecodeError, Key, Keyring, ages, decode_into, decode_packet, encode_packet, open, seal,
+    Budget, Cluster, DecodeError, Key, Keyring, Seal, ages, decode_into, decode_packet, encode_packet,
+    open_for, seal_for,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -137,6 +138,28 @@ fn waves_and_the_votes_that_answer_them_keep_their_bytes() {
 #[test]
 fn plain_exchange_with_a_page_keeps_its_bytes() {
     golden("exchange-plain", &exchange_with_a_page(), &Keyring::empty());
+}
+
+#[test]
+fn frames_of_version_1_are_refused_by_that_name() {
+    for name in ["v1/exchange-plain", "v1/exchange-sealed"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.hex"));
+        let old = unhex(&std::fs::read_to_string(path).unwrap());
+        let key = Keyring::new(vec![Key::from_bytes([0x5A; 32])]);
+        let (cluster, mut scratch) = (Cluster::new("golden").unwrap(), Vec::new());
+        for keyring in [Keyring::empty(), key] {
+            let refused = open_for(&old, &cluster, &keyring, &[LIFE], Budget::MAX, &mut scratch);
+            assert_eq!(refused, Err(DecodeError::OlderVersion { version: 1 }), "{name}");
+        }
+    }
+}
+
+#[test]
+fn who_and_here_keep_their_bytes() {
+    let keyring = Keyring::new(vec![Key::from_bytes([0x5A; 32])]);
+    let who = packet::Body::Who(Who { padding: vec![0; 8].into() });
+    golden("who-sealed", &Packet { body: Some(who), ..start() }, &keyring);
+    golden("here-sealed", &Packet { body: Some(packet::Body::Here(Here {})), ..start() }, &keyring);
 }
 
 #[test]
@@ -313,7 +336,8 @@ fn golden(name: &str, packet: &Packet, keyring: &Keyring) {
     let cluster = Cluster::new("golden").unwrap();
     let (mut body, mut datagram, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
     encode_packet(packet, &mut body);
-    seal(&body, &cluster, keyring, std::array::from_fn(|at| u8::try_from(at).unwrap()), &mut datagram);
+    let seal = Seal { receiver: LIFE, number: 0x0001_0203_0405_0607, secret: &[7; 16] };
+    seal_for(&body, &cluster, keyring, seal, &mut datagram);
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.hex"));
     if !path.exists() && std::env::var_os("HEARTSAY_UPDATE").is_some() {
@@ -321,10 +345,13 @@ fn golden(name: &str, packet: &Packet, keyring: &Keyring) {
         std::fs::write(&path, lines.join("\n") + "\n").unwrap();
     }
     let old = unhex(&std::fs::read_to_string(&path).unwrap());
-    let (old_body, _) = open(&old, &cluster, keyring, Budget::MAX, &mut scratch).unwrap();
-    assert_eq!(decode_packet(old_body).as_ref(), Ok(packet), "{name}: old bytes are read otherwise");
+    let opened = open_for(&old, &cluster, keyring, &[LIFE], Budget::MAX, &mut scratch).unwrap();
+    assert_eq!(decode_packet(opened.body).as_ref(), Ok(packet), "{name}: old bytes are read otherwise");
     assert_eq!(hex(&old), hex(&datagram), "{name}: today's bytes differ");
 }
+
+/// For which the sealed ones are.
+const LIFE: u64 = 0x1122_3344_5566_7788;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

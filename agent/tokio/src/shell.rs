@@ -39,7 +39,7 @@ use heartsay_membership::{Command, Event, Input, Instant, Node, Output, Rejected
 use tokio::time::Sleep;
 use tracing::debug;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::net::{self, SendFailure, SocketError, Udp, WatchError};
 
 /// A node with its socket and its clock. The program around it waits with [`ready`](Self::ready) and then calls
@@ -153,7 +153,7 @@ impl Shell {
         self.hand_in(self.clock.now(), Input::Command(command), observer)
     }
 
-    /// Tells the node what the wall clock says. To be called once before anything else; each [`turn`](Self::turn) does it
+    /// Tells the node what the wall clock says, and gives it fresh entropy. To be called once before anything else; each [`turn`](Self::turn) does it
     /// after that when it is due, or when the clock was set.
     pub fn tell_wall_clock(&mut self, observer: &mut impl Observer) {
         let unix_ms = self.clock.unix_ms();
@@ -161,6 +161,12 @@ impl Shell {
         self.wall_clock = (now, self.clock.offset());
         // Never refused.
         let _ = self.hand_in(now, Input::WallClock { unix_ms }, observer);
+        // This is also the moment after a copy of this machine was started. If the system has nothing to give, what the
+        // node has stays good: its nonces depend on what they seal too.
+        match clock::entropy() {
+            Ok(secret) => drop(self.hand_in(now, Input::Entropy { secret }, observer)),
+            Err(why) => debug!(%why, "no fresh entropy"),
+        }
     }
 
     /// Reads the error queue and up to [`BATCH`] datagrams. Whether none is left.

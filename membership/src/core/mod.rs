@@ -9,6 +9,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use heartsay_detector::{LocalHealth, RttEstimator};
+use heartsay_proto::SECRET_LENGTH;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use siphasher::sip::SipHasher13;
@@ -65,8 +66,8 @@ pub struct Core {
 }
 
 impl Core {
-    /// `seed` feeds all randomness of the node. The identity is mixed in, so that two nodes with one seed neither act
-    /// in step nor use one nonce twice. `hash` is that of its name, `tag` that of its first incarnation.
+    /// `seed` feeds all randomness of the node. The identity is mixed in, so that two nodes with one seed do not
+    /// act in step. `hash` is that of its name, `tag` that of its first incarnation.
     pub fn new(
         now: Instant,
         me: &Identity,
@@ -80,7 +81,7 @@ impl Core {
         Self {
             me: hash,
             tag,
-            rng: ChaCha8Rng::from_seed(expand(seed, me)),
+            rng: ChaCha8Rng::from_seed(expand(seed, me, 0)),
             health: LocalHealth::new(now, config.local_health),
             paths: RttEstimator::new(&config.rtt),
             surroundings: Surroundings::new(),
@@ -182,11 +183,16 @@ pub fn clock_ms(now: Instant) -> i64 {
     i64::try_from(now.as_micros() / 1000).unwrap_or(i64::MAX)
 }
 
-/// Spreads a seed and an identity over the 256 bits that the generator needs.
-fn expand(seed: u64, me: &Identity) -> [u8; 32] {
+/// What keys the nonces until the driver hands in real entropy.
+pub fn first_secret(seed: u64, me: &Identity) -> [u8; SECRET_LENGTH] {
+    expand(seed, me, 4)
+}
+
+/// Spreads a seed and an identity over the bytes that are needed, from this lane on.
+fn expand<const N: usize>(seed: u64, me: &Identity, from: u64) -> [u8; N] {
     use core::hash::Hasher;
-    let mut bytes = [0; 32];
-    for (lane, chunk) in (0_u64..).zip(bytes.chunks_exact_mut(8)) {
+    let mut bytes = [0; N];
+    for (lane, chunk) in (from..).zip(bytes.chunks_exact_mut(8)) {
         let mut hasher = SipHasher13::new_with_keys(seed, lane);
         hasher.write_u128(me.host_id.0);
         hasher.write_u64(me.generation);

@@ -73,6 +73,8 @@ impl Side {
             | Body::ProbeReport(_)
             | Body::Refusal(_)
             | Body::Tally(_)
+            | Body::Who(_)
+            | Body::Here(_)
             | Body::Twin(_) => {}
         }
     }

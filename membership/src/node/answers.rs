@@ -105,6 +105,7 @@ impl Node {
     pub(crate) fn expire_requests(&mut self, now: Instant) {
         for request in self.transport.requests.expired(now) {
             self.detection.footing.unanswered();
+            self.transport.lives.miss(request.to);
             self.unanswered(now, &request);
         }
     }
@@ -181,6 +182,7 @@ impl Node {
             return;
         };
         self.core.stats.refusals += 1;
+        self.transport.lives.miss(to);
         // A refusal by a helper's host says nothing about the member that the helper was asked to probe.
         let asked = request.subject.filter(|_| !matches!(request.kind, RequestKind::Indirect { .. }));
         let incarnation = asked.and_then(|subject| self.roster.get(subject)).map(Member::tag);

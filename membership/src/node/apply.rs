@@ -142,6 +142,12 @@ impl Node {
         let newest = claim.delta.as_ref().map_or(0, |delta| delta.newest);
         let restarts = claim.standing.marks.restart.is_some();
         let mut change = self.roster.apply(now, claim, &self.core.config)?;
+        if matches!(change, Change::New | Change::Restarted | Change::Moved { .. })
+            && let Some(member) = self.roster.get(subject)
+        {
+            let (address, life) = (member.incarnation.address(), member.tag());
+            self.context().learn_life(address, life);
+        }
         if restarts {
             self.gossip.watch_restart(&self.roster, subject);
         }
@@ -304,6 +310,7 @@ impl Node {
             | Rejected::State(_)
             | Rejected::Implausible { .. }
             | Rejected::TooManyNames { .. }
+            | Rejected::Replayed { .. }
             | Rejected::Unexpected { .. }
             | Rejected::Echo { .. }
             | Rejected::UnknownMember(_)

@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use heartsay_proto::gossip::packet::Body;
-use heartsay_proto::{Budget, decode_into, gossip, open};
+use heartsay_proto::{ANYONE, Budget, decode_into, gossip, open_for};
 
 use crate::Instant;
 use crate::detection::indirect_probe;
@@ -31,18 +31,28 @@ impl Node {
         self.core.stats.bytes_received += bytes.len() as u64;
         self.gossip.join.hear(from);
         let mut scratch = core::mem::take(&mut self.transport.bytes);
+        let (cluster, keyring) = (&self.core.config.cluster, &self.core.config.keyring);
+        let receivers = self.transport.seals.receivers(now, self.core.tag);
         let opened =
-            open(bytes, &self.core.config.cluster, &self.core.config.keyring, Budget::MAX, &mut scratch)
-                .and_then(|(body, _key)| {
-                    let spare = self.transport.scratch.coming();
-                    decode_into(spare, self.transport.scratch.copy(body))
-                });
+            open_for(bytes, cluster, keyring, receivers, Budget::MAX, &mut scratch).and_then(|opened| {
+                let spare = self.transport.scratch.coming();
+                Ok((decode_into(spare, self.transport.scratch.copy(opened.body))?, opened.sealed))
+            });
         self.transport.bytes = scratch;
-        let mut packet = opened?;
+        let (mut packet, sealed) = opened?;
         if packet.sender == self.core.tag {
             return self.on_echo(now, from, packet.seq);
         }
+        match sealed {
+            Some((ANYONE, _)) => return self.on_who(from, &packet, bytes.len()),
+            Some((_, number)) => self.take_once(now, from, number, &packet)?,
+            None => {}
+        }
         let proven = self.hear_proof(now, from, &packet);
+        if sealed.is_some() {
+            let here = matches!(packet.body, Some(Body::Here(_))).then_some(packet.seq);
+            self.context().hear_life(from, packet.sender, here);
+        }
         self.transport.addresses.answer(from, bytes.len(), packet.cookie);
         let result = self.on_packet(now, from, &mut packet);
         self.transport.addresses.answered();
@@ -101,11 +111,16 @@ impl Node {
             return Some(from);
         }
         let answers = match &packet.body {
-            Some(Body::Pong(_) | Body::Supply(_) | Body::ProbeReport(_)) => true,
+            Some(Body::Pong(_) | Body::Supply(_) | Body::ProbeReport(_) | Body::Here(_)) => true,
             Some(Body::Exchange(exchange)) => exchange.step == 2,
             Some(Body::Twin(said)) => said.answer,
             Some(
-                Body::Pull(_) | Body::Ping(_) | Body::ProbeRequest(_) | Body::Refusal(_) | Body::Tally(_),
+                Body::Pull(_)
+                | Body::Ping(_)
+                | Body::ProbeRequest(_)
+                | Body::Refusal(_)
+                | Body::Tally(_)
+                | Body::Who(_),
             )
             | None => false,
         };
@@ -135,6 +150,30 @@ impl Node {
     fn waits_for(&self, now: Instant, from: SocketAddr, sender: u64) -> bool {
         let addresses = &self.transport.addresses;
         !addresses.is_home(now, from, sender) && addresses.is_used_up(now, from)
+    }
+
+    /// A datagram that is for nobody in particular asks who is here.
+    fn on_who(&mut self, from: SocketAddr, packet: &gossip::Packet, length: usize) -> Result<(), Rejected> {
+        self.transport.addresses.answer(from, length, 0);
+        let result = self.context().on_who(from, packet, length);
+        self.transport.addresses.answered();
+        result
+    }
+
+    /// A datagram was sealed for us: it is taken unless it is a copy.
+    fn take_once(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        number: u64,
+        packet: &gossip::Packet,
+    ) -> Result<(), Rejected> {
+        let is_member = |life| self.roster.by_tag(life).is_some();
+        if self.transport.replays.takes(now, packet.sender, number, is_member) {
+            Ok(())
+        } else {
+            Err(Rejected::Replayed { from })
+        }
     }
 
     /// One of our own datagrams came back. A seed address that is our own does that when we dial it: a name that stands
@@ -202,6 +241,8 @@ impl Node {
                 self.hear_tally(now, sender, tally);
                 Ok(())
             }
+            // Who is there has been heard. The question is for nobody in particular, or of no use.
+            Some(Body::Who(_) | Body::Here(_)) => Ok(()),
             Some(Body::Twin(said)) => {
                 let (gossip, mut ctx) = self.gossip();
                 gossip.on_twin(now, &mut ctx, from, (packet.sender, seq), said, packet.claims);

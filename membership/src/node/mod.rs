@@ -22,7 +22,7 @@ use rand::RngExt;
 
 use crate::Instant;
 use crate::config::Config;
-use crate::core::{Core, clock_ms};
+use crate::core::{Core, clock_ms, first_secret};
 use crate::detection::Detection;
 use crate::effect::Effect;
 use crate::gossip::Gossip;
@@ -69,8 +69,8 @@ pub struct Node {
 impl Node {
     /// A node that knows only itself.
     ///
-    /// `seed` feeds all its randomness. The identity is mixed in, so that two nodes with one seed neither act in step
-    /// nor use one nonce twice.
+    /// `seed` feeds all its randomness. The identity is mixed in, so that two nodes with one seed do not act in step. A
+    /// cluster with a key needs [`Input::Entropy`] beside it, before anything else is handed in.
     ///
     /// # Errors
     /// The initial state breaks a limit, or no peer could reach the address. An unspecified address (`0.0.0.0`, `::`)
@@ -82,6 +82,7 @@ impl Node {
         now: Instant,
     ) -> Result<Self, IdentityError> {
         let config = config.into();
+        let secret = first_secret(seed, &me);
         let unknown_yet = me.address.ip().is_unspecified() && me.address.port() != 0;
         if !is_reachable(me.address) && !unknown_yet {
             return Err(IdentityError::Address { address: me.address });
@@ -98,12 +99,12 @@ impl Node {
         state.set(&entries, config.capacity())?;
         let (incarnation, state) = config.interner.intern(incarnation, state);
         let member = Member::new(now, incarnation, Standing::default(), state, &config);
-        let (numbers, secret) = (core.rng.random(), core.rng.random());
+        let (numbers, cookies) = (core.rng.random(), core.rng.random());
         Ok(Self {
             gossip: Gossip::new(now, &config),
             detection: Detection::new(now, &config),
             quorum: QuorumService::new(now, &config),
-            transport: Transport::new(now, &config, numbers, secret),
+            transport: Transport::new(now, &config, numbers, cookies, (ids.1, secret)),
             core,
             roster: Roster::new(member, &config),
             effects: Vec::new(),
@@ -144,6 +145,10 @@ impl Node {
                 let ahead_ms = u64::try_from(offset_ms.saturating_sub(self.core.unix_offset_ms)).unwrap_or(0);
                 self.core.note_absence(now, Duration::from_millis(ahead_ms));
                 self.core.unix_offset_ms = offset_ms;
+                Ok(())
+            }
+            Input::Entropy { secret } => {
+                self.transport.seals.renew(secret);
                 Ok(())
             }
             Input::Command(command) => self.on_command(now, command),

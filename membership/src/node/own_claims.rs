@@ -60,6 +60,7 @@ impl Node {
         }
         if basis >= heartbeat && plausible {
             self.core.beat_above(now, &mut self.roster, basis);
+            self.transport.seals.leap();
             self.core.stats.refutations_of_self += 1;
             // Accusers that doubt themselves have changed no other member's view of us.
             if down.is_some() || claim.standing.marks.that_count().next().is_some() {

@@ -51,7 +51,9 @@ fn is_sign_of_life(packet: &Packet) -> bool {
             | Body::ProbeReport(_)
             | Body::Refusal(_)
             | Body::Tally(_)
-            | Body::Twin(_),
+            | Body::Twin(_)
+            | Body::Who(_)
+            | Body::Here(_),
         )
         | None => true,
     }

@@ -151,7 +151,7 @@ struct OpenRequest {
     refused: bool,
 }
 
-/// The first bytes of a datagram. With a key they hold the whole nonce, 24 random bytes. Without one they hold the
+/// The first bytes of a datagram. With a key they hold the whole nonce, of which 96 bits depend on a secret. Without one they hold the
 /// checksum over everything, the sender's tag, and most often the number of the request too. Another host cannot guess
 /// them unless it sees the datagram.
 pub type DatagramHead = [u8; 32];
@@ -205,6 +205,15 @@ impl Requests {
     pub fn leaves(&mut self, seq: u32, to: SocketAddr, datagram: &[u8]) {
         let fits = |open: &&mut OpenRequest| open.seq == seq && open.request.to == to && open.head.is_none();
         if let Some(open) = self.open.iter_mut().rev().find(fits) {
+            open.head = datagram.first_chunk().copied();
+        }
+    }
+
+    /// A request that had to wait leaves only now: its time begins now.
+    pub fn leaves_again(&mut self, now: Instant, seq: u32, to: SocketAddr, datagram: &[u8]) {
+        if let Some(open) = self.open.iter_mut().rev().find(|open| open.seq == seq && open.request.to == to) {
+            open.request.deadline += now.since(open.request.sent);
+            open.request.sent = now;
             open.head = datagram.first_chunk().copied();
         }
     }

@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{Filler, Message, encode_packet, gossip, seal};
-use rand::Rng;
 
 use crate::Instant;
 use crate::config::HEADER;
@@ -68,7 +67,7 @@ impl Context<'_> {
     }
 
     /// Sends the same datagram to several addresses whose path limits are equal. With a key each copy is sealed
-    /// separately.
+    /// for its receiver.
     pub fn send_to_each(&mut self, targets: &[SocketAddr], packet: &gossip::Packet) {
         let Some((last, others)) = targets.split_last() else { return };
         let mut packet = self.introduced(*last, packet);
@@ -78,15 +77,19 @@ impl Context<'_> {
         }
         let packet = &*packet;
         encode_packet(packet, &mut self.transport.bytes);
-        let mut frame = self.sealed();
+        if !self.core.config.keyring.is_empty() {
+            targets.iter().for_each(|to| self.send_sealed(*to, packet));
+            return;
+        }
+        let frame = self.plain();
         for to in others {
-            let next = if self.core.config.keyring.is_empty() { frame.clone() } else { self.sealed() };
-            self.queue(*to, packet, core::mem::replace(&mut frame, next));
+            self.queue(*to, packet, frame.clone());
         }
         self.queue(*last, packet, frame);
     }
 
-    fn queue(&mut self, to: SocketAddr, packet: &gossip::Packet, frame: Bytes) {
+    /// Queues a datagram, unless its receiver is not proven or the limiter holds it back.
+    pub fn queue(&mut self, to: SocketAddr, packet: &gossip::Packet, frame: Bytes) {
         if !self.may_leave(to, packet, frame.len()) {
             self.core.stats.datagrams_unproven += 1;
             return;
@@ -141,14 +144,11 @@ impl Context<'_> {
         config.datagram.limit().saturating_sub(config.datagram.for_frame(&config.keyring))
     }
 
-    /// The last encoded packet in its frame.
-    fn sealed(&mut self) -> Bytes {
-        let mut nonce = [0; 24];
-        if !self.core.config.keyring.is_empty() {
-            self.core.rng.fill_bytes(&mut nonce);
-        }
+    /// The last encoded packet in a plain frame.
+    fn plain(&self) -> Bytes {
         let mut frame = Vec::new();
-        seal(&self.transport.bytes, &self.core.config.cluster, &self.core.config.keyring, nonce, &mut frame);
+        let (cluster, keyring) = (&self.core.config.cluster, &self.core.config.keyring);
+        seal(&self.transport.bytes, cluster, keyring, [0; 24], &mut frame);
         frame.into()
     }
 

@@ -143,11 +143,7 @@ impl Line {
     fn of(at: Instant, input: &Input<'_>, joining: bool) -> Self {
         let (from, bytes) = match input {
             Input::Datagram { from, bytes } => (*from, bytes.to_vec()),
-            Input::Refused { .. }
-            | Input::TooLong { .. }
-            | Input::Timeout
-            | Input::WallClock { .. }
-            | Input::Command(_) => (hosts::address(0), Vec::new()),
+            _ => (hosts::address(0), Vec::new()),
         };
         let kind = match &bytes {
             _ if joining => Kind::Join,

@@ -100,6 +100,8 @@ pub fn kind(datagram: &[u8]) -> String {
         Some(Body::Refusal(_)) => "refusal".to_owned(),
         Some(Body::Tally(_)) => "tally".to_owned(),
         Some(Body::Twin(_)) => "twin".to_owned(),
+        Some(Body::Who(_)) => "who".to_owned(),
+        Some(Body::Here(_)) => "here".to_owned(),
         None => "news".to_owned(),
     };
     match packet.claims.len() {

@@ -4,8 +4,8 @@
 #![allow(unreachable_pub, dead_code, reason = "each test takes what it needs")]
 
 use heartsay_proto::gossip::{
-    Accusation, Body, Claim, Entry, Exchange, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeReport,
-    ProbeRequest, Pull, Refusal, Silence, Supply, Tally, Twin, Want, packet,
+    Accusation, Body, Claim, Entry, Exchange, Here, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeReport,
+    ProbeRequest, Pull, Refusal, Silence, Supply, Tally, Twin, Want, Who, packet,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -77,6 +77,8 @@ fn any_content() -> impl Strategy<Value = packet::Body> {
             }
         ),
         any::<(u64, bool)>().prop_map(|(began, answer)| packet::Body::Twin(Twin { began, answer })),
+        vec(any::<u8>(), 0..50).prop_map(|padding| packet::Body::Who(Who { padding: padding.into() })),
+        Just(packet::Body::Here(Here {})),
     ]
 }
 

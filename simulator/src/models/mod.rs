@@ -186,6 +186,7 @@ impl Player {
             // No model listens to refusals; and there is nothing to command.
             Input::Refused { .. }
             | Input::TooLong { .. }
+            | Input::Entropy { .. }
             | Input::Command(Command::Seeds(_) | Command::Leave | _) => {}
         }
     }

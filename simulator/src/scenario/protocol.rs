@@ -2,7 +2,7 @@
 
 use heartsay_detector::{DetectorConfig, FixedConfig, PhiConfig, Tail};
 use heartsay_membership::{Config, Electorate, Interner, Profile as Shipped};
-use heartsay_proto::{Budget as Datagram, Cluster};
+use heartsay_proto::{Budget as Datagram, Cluster, Key, Keyring};
 use serde::Deserialize;
 
 use super::{Span, Who};
@@ -66,6 +66,8 @@ pub struct Protocol {
     pub max_members: Option<usize>,
     /// Largest datagram, bytes.
     pub datagram: Option<usize>,
+    /// Whether the members have a key.
+    pub key: bool,
 }
 
 /// See the machine's own `Profile`.
@@ -131,6 +133,9 @@ impl Protocol {
         config.check_fence().map_err(|error| error.to_string())?;
         if let Some(limit) = self.datagram {
             config.datagram = Datagram::new(limit).map_err(|error| error.to_string())?;
+        }
+        if self.key {
+            config.keyring = Keyring::new(vec![Key::from_bytes([7; 32])]);
         }
         Ok(config)
     }
