@@ -92,6 +92,7 @@ impl From<Rejected> for Problem {
             | Rejected::DuplicateName { .. }
             | Rejected::Full { .. }
             | Rejected::TooManyNames { .. }
+            | Rejected::Replayed { .. }
             | Rejected::Unexpected { .. }
             | Rejected::Address { .. }
             | Rejected::Echo { .. } => Self::bad_request(detail),

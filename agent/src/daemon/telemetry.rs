@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use heartsay_membership::{Instant, Rejected};
+use heartsay_proto::DecodeError;
 use tracing::level_filters::LevelFilter;
 use tracing::{debug, warn};
 use tracing_subscriber::filter::Targets;
@@ -104,8 +105,13 @@ impl Refusals {
     pub(crate) fn note(&mut self, now: Instant, from: SocketAddr, why: &Rejected) {
         let reason = why.reason();
         if let Some(count) = self.0.due(now, reason) {
-            // Late answers and repeats are part of any network; the rest is a fault.
-            if matches!(why, Rejected::Unexpected { .. }) {
+            // Late answers, repeats, and datagrams for the life before are part of any network; the rest is a fault.
+            if matches!(
+                why,
+                Rejected::Unexpected { .. }
+                    | Rejected::Replayed { .. }
+                    | Rejected::Decode(DecodeError::OtherLife)
+            ) {
                 debug!(reason, count, %from, "datagram refused: {why}");
             } else {
                 warn!(reason, count, %from, "datagram refused: {why}");

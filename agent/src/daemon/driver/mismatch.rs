@@ -1,4 +1,4 @@
-//! Datagrams that this agent must refuse because its key or its cluster is another: an operator's slip, which
+//! Datagrams that this agent must refuse because its key, its cluster or its version is another: an operator's slip, which
 //! looks like a dead network from either side. So it is said in words, with the addresses.
 //!
 //! Weak spot: the sender's address is not proven, so that any host can cause this condition. It is a hint and moves no verdict.
@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use heartsay_membership::{Instant, Rejected};
-use heartsay_proto::DecodeError;
+use heartsay_proto::{DecodeError, VERSION};
 
 use crate::event_log::EventLog;
 
@@ -102,6 +102,12 @@ fn explain(error: &DecodeError, cluster: &str, keys: &str) -> String {
         DecodeError::SealedButNoKey => {
             "they are sealed, and this agent has no key; set key_file here and restart".to_owned()
         }
+        DecodeError::OlderVersion { version } => format!(
+            "they speak version {version} of the wire, and this agent speaks {VERSION}; upgrade those hosts"
+        ),
+        DecodeError::NewerVersion { version } => format!(
+            "they speak version {version} of the wire, and this agent speaks {VERSION}; upgrade this host"
+        ),
         DecodeError::OtherCluster => format!(
             "they belong to another cluster than {cluster:?}, the one of this agent; if those hosts are to be members, \
              \"cluster\" differs; if not, one of their seeds leads here"
@@ -111,8 +117,15 @@ fn explain(error: &DecodeError, cluster: &str, keys: &str) -> String {
 }
 
 /// Refusals that are a slip of configuration; each is a condition of its own.
-const REASONS: [&str; 5] =
-    ["unknown-key", "unauthentic", "plain-but-keyed", "sealed-but-no-key", "other-cluster"];
+const REASONS: [&str; 7] = [
+    "unknown-key",
+    "unauthentic",
+    "plain-but-keyed",
+    "sealed-but-no-key",
+    "other-cluster",
+    "older-version",
+    "newer-version",
+];
 /// Senders that are named. More would not be read.
 const MOST: usize = 4;
 /// Datagrams before it is said.
@@ -182,6 +195,8 @@ mod tests {
             DecodeError::PlainButKeyed,
             DecodeError::SealedButNoKey,
             DecodeError::OtherCluster,
+            DecodeError::OlderVersion { version: 1 },
+            DecodeError::NewerVersion { version: 9 },
         ] {
             assert!(REASONS.contains(&error.reason()));
             assert_ne!(explain(&error, "shop", "1"), error.to_string());
