@@ -124,15 +124,38 @@ fn halves_that_restart_while_they_are_cut_meet_again() {
 }
 
 #[test]
+fn a_cut_without_a_restart_seals_nothing_for_a_wrong_life() {
+    let mut world = sealed_cluster(6);
+    for a in ["n1", "n2", "n3"] {
+        for b in ["n4", "n5", "n6"] {
+            world.cut_between(a, b);
+        }
+    }
+    world.run(30.0);
+    world.heal();
+    world.wait(60.0, |world| world.agree() && world.nodes().all(|node| node.census().alive == 6));
+    let counted: Vec<_> = world.nodes().map(|node| node.stats().rejected).collect();
+    assert!(counted.iter().all(|counts| !counts.contains_key("other-life")), "{counted:?}");
+}
+
+#[test]
 fn a_member_that_is_set_back_to_a_snapshot_is_heard_again() {
     let mut world = sealed_cluster(4);
     // What its numbers were when the snapshot was made: those of a life with the same generation that has sent nothing.
     let me = world.member("n3", "n3").unwrap();
     world.run(5.0);
     world.kill("n3");
-    let host = u128::from_be_bytes(me.host_id.to_string().replace('-', "").as_bytes().chunks(2).map(|pair| {
-        u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()
-    }).collect::<Vec<u8>>().try_into().unwrap());
+    let host = u128::from_be_bytes(
+        me.host_id
+            .to_string()
+            .replace('-', "")
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect::<Vec<u8>>()
+            .try_into()
+            .unwrap(),
+    );
     let clock = heartsay_testkit::unix_ms(world.now);
     world.add(sealed("n3").host(host).generation(me.generation).seeds(&["n1"]));
     world.hand("n3", Input::WallClock { unix_ms: clock }).unwrap();
@@ -218,7 +241,8 @@ fn attack(world: &mut World, recording: &[(SocketAddr, Vec<u8>)], times: usize) 
 fn state(world: &World, name: &str) -> String {
     let node = world.node(name);
     let (stats, now) = (node.stats(), world.now);
-    let counts = (stats.claims_received, stats.pages_equal, stats.pages_unequal, stats.probes, stats.exchanges);
+    let counts =
+        (stats.claims_received, stats.pages_equal, stats.pages_unequal, stats.probes, stats.exchanges);
     format!("{counts:?} {:?} {:?} {}", node.quorum(now), node.view(now), node.view_fingerprint())
 }
 

@@ -65,11 +65,16 @@ impl Context<'_> {
         }
         let now = self.core.last_call;
         self.transport.lives.learn(at, life);
-        let Some(packet) = self.transport.lives.release(now, at, life) else { return };
+        let Some((packet, asks)) = self.transport.lives.release(now, at, life) else { return };
+        if asks && !self.transport.requests.is_awaited(packet.seq) {
+            // Its time was up before we knew who is there, or its host refused it.
+            return;
+        }
         encode_packet(&packet, &mut self.transport.bytes);
         let frame = self.sealed_for(life);
-        // It was open while we asked who is there; if its time is up, nothing is expected any more.
-        self.transport.requests.leaves_again(now, packet.seq, at, &frame);
+        if asks {
+            self.transport.requests.leaves_again(now, packet.seq, &frame);
+        }
         self.queue(at, &packet, frame);
     }
 
@@ -113,7 +118,8 @@ impl Context<'_> {
         let asked = self.transport.requests.get(packet.seq);
         let proves = asked.is_some_and(|r| matches!(r.kind, RequestKind::Lease | RequestKind::Wave));
         if packet.lease.is_none() && !proves {
-            self.transport.lives.hold(self.core.last_call, to, packet.clone(), left_for);
+            let asks = asked.is_some_and(|request| request.to == to);
+            self.transport.lives.hold(self.core.last_call, to, (packet.clone(), asks), left_for);
         }
     }
 

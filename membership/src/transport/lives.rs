@@ -44,6 +44,8 @@ struct Held {
     /// The life for which it has left already.
     left_for: Option<u64>,
     packet: Packet,
+    /// Whether it is a request of ours, and no answer with the number of another.
+    asks: bool,
 }
 
 impl Lives {
@@ -87,25 +89,26 @@ impl Lives {
         self.answers.take(now, 1)
     }
 
-    /// Keeps a packet, the last one for each address. `left_for`: the life for which it has left already.
-    pub fn hold(&mut self, now: Instant, to: SocketAddr, packet: Packet, left_for: Option<u64>) {
+    /// Keeps a packet, and whether it is a request of ours; the last one for each address. `left_for`: the life for which it has left already.
+    pub fn hold(&mut self, now: Instant, to: SocketAddr, packet: (Packet, bool), left_for: Option<u64>) {
         self.held.retain(|held| held.to != to && now.since(held.since) < HELD_FOR);
         if self.held.len() >= HELD {
             self.held.remove(0);
         }
-        self.held.push(Held { to, since: now, left_for, packet });
+        let (packet, asks) = packet;
+        self.held.push(Held { to, since: now, left_for, packet, asks });
     }
 
     /// The packet that waits for an address where `life` is. What has left for that life already need not leave again.
-    pub fn release(&mut self, now: Instant, to: SocketAddr, life: u64) -> Option<Packet> {
+    pub fn release(&mut self, now: Instant, to: SocketAddr, life: u64) -> Option<(Packet, bool)> {
         let place = self.held.iter().position(|held| held.to == to)?;
         let held = self.held.remove(place);
-        (held.left_for != Some(life) && now.since(held.since) < HELD_FOR).then_some(held.packet)
+        (held.left_for != Some(life) && now.since(held.since) < HELD_FOR).then_some((held.packet, held.asks))
     }
 
-    /// The address that was asked with this number, if its packet still waits.
+    /// The address to which a request with this number waits.
     pub fn asked_with(&self, seq: u32) -> Option<SocketAddr> {
-        self.held.iter().find(|held| held.packet.seq == seq).map(|held| held.to)
+        self.held.iter().find(|held| held.asks && held.packet.seq == seq).map(|held| held.to)
     }
 }
 
@@ -141,8 +144,8 @@ mod tests {
         ([10, 0, 0, 1], port).into()
     }
 
-    fn packet(seq: u32) -> Packet {
-        Packet { seq, ..Packet::default() }
+    fn packet(seq: u32) -> (Packet, bool) {
+        (Packet { seq, ..Packet::default() }, true)
     }
 
     #[test]
@@ -152,17 +155,19 @@ mod tests {
         lives.hold(at(1), address(1), packet(2), None);
         lives.hold(at(1), address(2), packet(3), Some(7));
         assert_eq!((lives.asked_with(1), lives.asked_with(2)), (None, Some(address(1))), "the last one");
-        assert_eq!(lives.release(at(9), address(1), 7).map(|packet| packet.seq), Some(2));
-        assert_eq!(lives.release(at(9), address(1), 7), None);
-        assert_eq!(lives.release(at(9), address(2), 7), None, "it has left for that life");
+        assert_eq!(lives.release(at(9), address(1), 7).map(|(packet, _)| packet.seq), Some(2));
+        assert!(lives.release(at(9), address(1), 7).is_none());
+        assert!(lives.release(at(9), address(2), 7).is_none(), "it has left for that life");
         lives.hold(at(10), address(2), packet(4), Some(7));
         assert_eq!(
-            lives.release(at(20), address(2), 8).map(|packet| packet.seq),
+            lives.release(at(20), address(2), 8).map(|(packet, _)| packet.seq),
             Some(4),
             "another is there"
         );
         lives.hold(at(30), address(3), packet(5), None);
-        assert_eq!(lives.release(at(5030), address(3), 9), None, "too late");
+        assert!(lives.release(at(5030), address(3), 9).is_none(), "too late");
+        lives.hold(at(5100), address(4), (packet(6).0, false), None);
+        assert_eq!(lives.asked_with(6), None, "an answer, with the number of another");
         (0..1000).for_each(|port| lives.hold(at(6000), address(port), packet(1), None));
         assert_eq!(lives.held.len(), HELD);
     }

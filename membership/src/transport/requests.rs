@@ -210,12 +210,17 @@ impl Requests {
     }
 
     /// A request that had to wait leaves only now: its time begins now.
-    pub fn leaves_again(&mut self, now: Instant, seq: u32, to: SocketAddr, datagram: &[u8]) {
-        if let Some(open) = self.open.iter_mut().rev().find(|open| open.seq == seq && open.request.to == to) {
+    pub fn leaves_again(&mut self, now: Instant, seq: u32, datagram: &[u8]) {
+        if let Some(open) = self.open.iter_mut().rev().find(|open| open.seq == seq) {
             open.request.deadline += now.since(open.request.sent);
             open.request.sent = now;
             open.head = datagram.first_chunk().copied();
         }
+    }
+
+    /// Whether an answer to this request is still expected.
+    pub fn is_awaited(&self, seq: u32) -> bool {
+        self.place(seq).and_then(|place| self.open.get(place)).is_some_and(|open| !open.refused)
     }
 
     /// Marks the request to `to` whose datagram begins like this as refused, and returns it. Pulls wait for their
