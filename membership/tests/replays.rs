@@ -178,7 +178,7 @@ fn nothing_but_the_question_is_taken_if_it_is_for_nobody_in_particular() {
     }
 }
 
-/// `HEARTSAY_REPLAYS` says how many: a hundred million take an hour with `--release`.
+/// `HEARTSAY_REPLAYS` says how many; a hundred million take some minutes with `--release`.
 #[test]
 fn a_million_copies_between_the_datagrams_of_a_living_cluster_are_refused() {
     let wanted: usize = std::env::var("HEARTSAY_REPLAYS").map_or(1_000_000, |count| count.parse().unwrap());
