@@ -5,7 +5,9 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use heartsay_proto::ages::Age;
 use heartsay_proto::gossip::{Body, Claim, Entry, Exchange, Packet, Page, packet};
-use heartsay_proto::{Budget, Cluster, Filler, Key, Keyring, ages, decode_packet, encode_packet, open, seal};
+use heartsay_proto::{
+    Budget, Cluster, Filler, Key, Keyring, Seal, ages, decode_packet, encode_packet, open, seal, seal_for,
+};
 
 fn ages_of_a_thousand(c: &mut Criterion) {
     let mut group = c.benchmark_group("ages");
@@ -56,6 +58,10 @@ fn frames(c: &mut Criterion) {
         [("plain", Keyring::empty()), ("sealed", Keyring::new(vec![Key::from_bytes([7; 32])]))]
     {
         let (mut datagram, mut scratch) = (Vec::new(), Vec::new());
+        let seal_of = Seal { receiver: 7, number: 9, secret: &[1; 16] };
+        group.bench_function(format!("seal for a life {name}"), |b| {
+            b.iter(|| seal_for(&body, &cluster, &keyring, seal_of, &mut datagram));
+        });
         group.bench_function(format!("seal {name}"), |b| {
             b.iter(|| seal(&body, &cluster, &keyring, [9; 24], &mut datagram));
         });

@@ -141,9 +141,10 @@ impl Recording {
 
 impl Line {
     fn of(at: Instant, input: &Input<'_>, joining: bool) -> Self {
-        let (from, bytes) = match input {
-            Input::Datagram { from, bytes } => (*from, bytes.to_vec()),
-            _ => (hosts::address(0), Vec::new()),
+        let (from, bytes) = if let Input::Datagram { from, bytes } = input {
+            (*from, bytes.to_vec())
+        } else {
+            (hosts::address(0), Vec::new())
         };
         let kind = match &bytes {
             _ if joining => Kind::Join,
