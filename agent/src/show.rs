@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use heartsay_membership::{
-    AccuserView, CaseView, Direction, Instant, LinkEvent, MemberView, OutsideReason, PathState, PieceKind,
-    QuorumStatus, Status,
+    AccuserView, CaseView, Direction, Instant, KEYS_KEY, LinkEvent, MemberView, OutsideReason, PathState,
+    PieceKind, QuorumStatus, Status,
 };
 
 use crate::daemon::driver::ServiceWatchdog;
@@ -26,6 +26,7 @@ pub(crate) fn member(clock: &Clock, view: &MemberView) -> Member {
         address: view.address.to_string(),
         zone: zone(view),
         tags: tags(view),
+        keys: keys(view),
         beating: view.state.get(BEAT).is_none_or(|word| *word != MISSED),
         phi: finite(view.phi),
         since: clock.stamp(view.since),
@@ -192,6 +193,13 @@ pub(crate) fn tags(view: &MemberView) -> BTreeMap<String, String> {
             Some((key.strip_prefix("tag/")?.to_owned(), String::from_utf8_lossy(value).into_owned()))
         })
         .collect()
+}
+
+/// Ids of the keys that the member says to have, the one that it sends with first; 0: plain datagrams.
+#[must_use]
+pub(crate) fn keys(view: &MemberView) -> Vec<u8> {
+    let ids = view.state.get(KEYS_KEY).map(|ids| String::from_utf8_lossy(ids)).unwrap_or_default();
+    ids.split(',').filter_map(|id| id.parse().ok()).collect()
 }
 
 /// What the local service has to do; `None` where nothing.

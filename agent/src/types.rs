@@ -39,6 +39,9 @@ pub struct Member {
     pub address: String,
     pub zone: Option<String>,
     pub tags: BTreeMap<String, String>,
+    /// Ids of the keys that it says to have, as in `/v1/self`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<u8>,
     /// `false` when its own agent says that the service it stands for is out of order.
     #[serde(default = "yes")]
     pub beating: bool,
@@ -167,7 +170,8 @@ pub struct SelfInfo {
     /// RFC 3339.
     pub started: String,
     pub encrypted: bool,
-    /// Ids of its keys, never the keys: the first seals what it sends, each opens. Empty without encryption.
+    /// Ids of its keys, never the keys: the first seals what it sends, each opens; 0 stands for plain datagrams. Empty
+    /// without a key.
     #[serde(default)]
     pub keys: Vec<u8>,
     /// In a complete view, and counted by the others.

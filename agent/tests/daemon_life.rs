@@ -153,7 +153,7 @@ fn sighup_takes_over_what_it_can_and_names_what_needs_a_restart() {
 }
 
 #[test]
-fn a_reload_that_the_machine_refuses_is_refused_as_a_whole_and_other_keys_in_the_same_file_are_named() {
+fn a_reload_that_the_machine_refuses_is_refused_as_a_whole_and_other_keys_in_the_same_file_are_taken() {
     let agent = plan("a");
     let (config, keys) = (agent.dir().join("heartsay.toml"), agent.dir().join("keys"));
     let write_keys = |letter: &str| {
@@ -188,7 +188,11 @@ fn a_reload_that_the_machine_refuses_is_refused_as_a_whole_and_other_keys_in_the
     write("[tags]\nrole = \"db\"\n");
     write_keys("B");
     let done = agent.post("/v1/reload", "").json();
-    assert_eq!(done["restart"], json!(["key_file"]), "{done}");
+    assert_eq!(
+        (&done["changed"], &done["restart"]),
+        (&json!(["tags.role", "key_file"]), &json!([])),
+        "{done}"
+    );
     assert_eq!(agent.get("/v1/members/a")["tags"]["role"], "db");
     assert!(!agent.get("/v1/self")["conditions"].to_string().contains("reload"));
     write_keys("A");

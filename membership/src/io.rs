@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use heartsay_proto::DecodeError;
+use heartsay_proto::{DecodeError, Keyring};
 
 use crate::Instant;
 use crate::detection::direct_paths::LinkEvent;
@@ -88,6 +88,10 @@ pub enum Command {
     /// order: the heartbeat stands still and requests stay unanswered, so that the others call the member down although
     /// its agent runs. `true` resumes it.
     Beat(bool),
+    /// The keys from now on. The only way to change those of a running node. The members' records say who opens what
+    /// ([`KEYS_KEY`](crate::KEYS_KEY)); what is sealed with a key that another member does not have, that member cannot
+    /// read.
+    Keys(Keyring),
     /// The electorate from now on; `None`: no quorum is kept. The only way to change the electorate of a running node.
     /// Until all members have been given the same one, members with different electorates do not count each other's
     /// votes.

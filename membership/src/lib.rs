@@ -157,7 +157,7 @@ pub use detection::outside::{Outside, OutsideReason};
 pub use heartsay_detector::{
     DetectorConfig, FixedConfig, Instant, LocalHealthConfig, PhiConfig, RttConfig, Tail,
 };
-pub use heartsay_proto::{Budget, Cluster, Key, KeyId, Keyring};
+pub use heartsay_proto::{Budget, Cluster, Key, KeyId, Keyring, Plain};
 pub use identity::{
     Generation, Heartbeat, HostId, Identity, Name, NameError, Version, is_reachable, next_generation,
 };
@@ -170,7 +170,7 @@ pub use roster::claim::FARTHEST_START_MS;
 pub use roster::interner::Interner;
 pub use roster::member::ZONE;
 pub use roster::standing::{LONGEST_RESTART, Status};
-pub use roster::state::QUORUM_KEY;
+pub use roster::state::{KEYS_KEY, QUORUM_KEY};
 pub use roster::state::{KeyChange, StateError};
 pub use stats::Stats;
 pub use transport::path_limits::NarrowPath;

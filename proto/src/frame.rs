@@ -182,7 +182,7 @@ pub fn open_for<'a>(
     if id != KeyId::PLAIN.get() {
         return open_sealed(header, rest, cluster, keyring, receivers, length, scratch);
     }
-    if !keyring.is_empty() {
+    if !keyring.opens_plain() {
         return Err(DecodeError::PlainButKeyed);
     }
     let (sum, body) = rest.split_first_chunk::<CHECKSUM_LENGTH>().ok_or(cut(PLAIN_OVERHEAD))?;

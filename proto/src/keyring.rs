@@ -3,6 +3,8 @@
 //! A rotation is three edits, each rolled out to every host before the next: add the
 //! new key at the end (all accept it), move it to the front (all send with it), drop
 //! the old one. At no moment do two agents fail to understand one another.
+//! From plain datagrams to sealed ones the same three edits lead, with the word `plain` in
+//! the place of the old key. *Weak spot*: as long as it stands in the file, anybody can speak.
 
 use std::fmt;
 
@@ -67,23 +69,43 @@ impl fmt::Debug for Key {
 }
 
 /// The keys of this agent, possibly none. The first one seals, all of them open.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keyring {
     keys: Vec<Key>,
+    plain: Plain,
+}
+
+/// What an agent with a key makes of plain datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Plain {
+    /// It refuses them.
+    #[default]
+    Refused,
+    /// It takes them, and sends sealed ones.
+    Accepted,
+    /// It sends them, and takes sealed ones too.
+    Sent,
 }
 
 impl Keyring {
     /// No keys: datagrams are plain, checksummed but not protected.
     pub const fn empty() -> Self {
-        Self { keys: Vec::new() }
+        Self { keys: Vec::new(), plain: Plain::Refused }
     }
 
     /// A keyring of these keys, in this order.
     pub const fn new(keys: Vec<Key>) -> Self {
-        Self { keys }
+        Self { keys, plain: Plain::Refused }
     }
 
-    /// Reads a key file: one base64 key per line; blank lines and whatever follows a `#`
+    /// The same keys, and this about plain datagrams.
+    #[must_use]
+    pub fn with_plain(self, plain: Plain) -> Self {
+        Self { keys: self.keys, plain }
+    }
+
+    /// Reads a key file: one base64 key per line, or the word `plain`: before all keys it means
+    /// [`Plain::Sent`], after one [`Plain::Accepted`]. Blank lines and whatever follows a `#`
     /// are skipped. A text without keys is an empty keyring.
     ///
     /// # Errors
@@ -92,9 +114,19 @@ impl Keyring {
     pub fn parse(text: &str) -> Result<Self, KeyringError> {
         let mut keys: Vec<Key> = Vec::new();
         let mut lines: Vec<usize> = Vec::new();
+        let (mut plain, mut plain_line) = (Plain::Refused, 0);
         for (number, line) in (1..).zip(text.lines()) {
             let entry = line.split_once('#').map_or(line, |(before, _)| before).trim();
             if entry.is_empty() {
+                continue;
+            }
+            if entry == PLAIN {
+                if plain != Plain::Refused {
+                    let problem = KeyError::Repeated { first: plain_line };
+                    return Err(KeyringError { line: number, problem });
+                }
+                plain = if keys.is_empty() { Plain::Sent } else { Plain::Accepted };
+                plain_line = number;
                 continue;
             }
             let key = Key::from_base64(entry).map_err(|problem| KeyringError { line: number, problem })?;
@@ -105,12 +137,25 @@ impl Keyring {
             keys.push(key);
             lines.push(number);
         }
-        Ok(Self { keys })
+        Ok(Self { keys, plain })
     }
 
     /// The key that seals what we send; `None` when datagrams go plain.
     pub fn primary(&self) -> Option<&Key> {
-        self.keys.first()
+        self.keys.first().filter(|_| self.plain != Plain::Sent)
+    }
+
+    /// Whether plain datagrams are taken.
+    pub fn opens_plain(&self) -> bool {
+        self.keys.is_empty() || self.plain != Plain::Refused
+    }
+
+    /// The ids of all that it opens, the one that it sends with first; 0 ([`KeyId::PLAIN`])
+    /// for plain datagrams.
+    pub fn ids(&self) -> Vec<u8> {
+        let keys = self.keys.iter().map(|key| key.id().get());
+        let plain = |when| (self.plain == when).then_some(KeyId::PLAIN.get());
+        plain(Plain::Sent).into_iter().chain(keys).chain(plain(Plain::Accepted)).collect()
     }
 
     /// All keys, the sealing one first.
@@ -163,6 +208,8 @@ fn derive_id(bytes: &[u8; KEY_LENGTH]) -> KeyId {
     KeyId::from_wire(low + 1)
 }
 
+/// The line of a key file that stands for no key.
+pub const PLAIN: &str = "plain";
 /// Bytes of a key, as XChaCha20-Poly1305 wants it.
 pub const KEY_LENGTH: usize = 32;
 /// Characters of 32 bytes in padded base64.
@@ -173,6 +220,21 @@ const ID_DOMAIN: &[u8] = b"heartsay key id v1\0";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_word_plain_stands_for_no_key_in_its_place() {
+        let [one, two] = [1, 2].map(|fill| Key::from_bytes([fill; KEY_LENGTH]));
+        let lines = |lines: &[&str]| Keyring::parse(&lines.join("\n")).unwrap();
+        let (a, b) = (one.to_base64(), two.to_base64());
+        let (sent, accepted) = (lines(&["plain # for now", &a]), lines(&[&a, "plain", &b]));
+        assert_eq!((sent.primary(), sent.opens_plain()), (None, true));
+        assert_eq!(sent.ids(), [0, one.id().get()]);
+        assert_eq!((accepted.primary(), accepted.opens_plain()), (Some(&one), true));
+        assert_eq!(accepted.ids(), [one.id().get(), two.id().get(), 0]);
+        assert!(!lines(&[&a]).opens_plain() && Keyring::empty().opens_plain());
+        let twice = Keyring::parse(&format!("plain\n{}\nplain", *a)).unwrap_err();
+        assert_eq!((twice.line, twice.problem), (3, KeyError::Repeated { first: 1 }));
+    }
 
     fn key(fill: u8) -> Key {
         Key::from_bytes([fill; KEY_LENGTH])
@@ -223,7 +285,7 @@ mod tests {
     #[test]
     fn debug_hides_the_key() {
         let said = format!("{:?}", Keyring::new(vec![key(7)]));
-        assert_eq!(said, format!("Keyring {{ keys: [Key({})] }}", key(7).id()));
+        assert_eq!(said, format!("Keyring {{ keys: [Key({})], plain: Refused }}", key(7).id()));
     }
 
     #[test]

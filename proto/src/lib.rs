@@ -61,7 +61,7 @@ pub use frame::{
     ANYONE, Cluster, KeyId, Opened, PLAIN_OVERHEAD, SEALED_OVERHEAD, SECRET_LENGTH, Seal, VERSION, is_word,
     open, open_for, seal, seal_for,
 };
-pub use keyring::{Key, Keyring};
+pub use keyring::{Key, Keyring, Plain};
 pub use packet::{decode_into, decode_packet, emptied, encode_packet};
 pub use prost::Message;
 /// The type of all byte fields in [`gossip`]; made from a `Vec<u8>` with `into()`.

@@ -102,8 +102,6 @@ pub(crate) struct About {
     pub(crate) bind: String,
     /// RFC 3339.
     pub(crate) started: String,
-    /// Ids of our keys, the sealing one first; empty: datagrams are plain.
-    pub(crate) keys: Vec<u8>,
     /// φ that makes suspect.
     pub(crate) phi_threshold: f64,
     /// Whose members may write.

@@ -8,6 +8,7 @@ mod dev;
 mod exec;
 mod exit;
 mod export;
+mod keys;
 mod members;
 mod output;
 mod paths;
@@ -117,9 +118,9 @@ enum Verb {
     Version,
     /// Make a new cluster key.
     Keygen(setup::Keygen),
-    /// Show which keys the agent has, by their ids.
+    /// Show and change the keys of the agent, by their ids.
     #[command(subcommand)]
-    Keys(setup::Keys),
+    Keys(keys::Keys),
 }
 
 fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {

@@ -1,4 +1,4 @@
-//! `config`, `completions`, `keygen` and `keys`: what belongs to the setting up.
+//! `config`, `completions` and `keygen`: what belongs to the setting up.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -10,15 +10,13 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Subcommand};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Cli;
-use super::exit::{Exit, say};
+use super::exit::Exit;
 use super::output::{Output, print};
 use super::table::finish;
-use crate::client::Client;
 use crate::settings::{self, AgentArgs, Shown};
-use crate::types::SelfInfo;
 
 /// Verbs of `config`.
 #[derive(Subcommand)]
@@ -125,53 +123,4 @@ impl Keygen {
         output.show(&json!({ "file": path }), |_: IgnoredAny| format!("a new key is in {}", at()))?;
         Ok(Exit::Done)
     }
-}
-
-/// Verbs of `keys`.
-#[derive(Subcommand)]
-pub(super) enum Keys {
-    /// Show the ids of the keys that the agent holds, or of those in a file: a number from 1 to 255 each, made
-    /// from a hash of the key. Never the keys. Two hosts can speak if each opens what the other sends with.
-    List {
-        /// Read this key file instead of asking the agent.
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-    },
-}
-
-#[derive(Deserialize)]
-struct Key {
-    id: u8,
-    sends: bool,
-}
-
-impl Keys {
-    /// Answers; "no" when there is no key.
-    pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
-        let Self::List { file } = self;
-        let ids = match file {
-            Some(file) => settings::key_ids(&file)?,
-            None => client.read::<SelfInfo>(&client.get("/v1/self").await?)?.keys,
-        };
-        let keys = ids.iter().enumerate().map(|(i, id)| json!({ "id": id, "sends": i == 0 }));
-        let answer = json!({ "keys": keys.collect::<Value>() });
-        output.show_list(&answer, Some("keys"), |Listed { keys }| {
-            let mut table = output.table((!keys.is_empty()).then_some(&["KEY", "USE"]));
-            for key in keys {
-                let used = if key.sends { "sends with it, and opens" } else { "opens" };
-                table.add_row([key.id.to_string(), used.to_owned()]);
-            }
-            finish(&table)
-        })?;
-        if ids.is_empty() {
-            say("no key: datagrams are neither encrypted nor authenticated");
-            return Ok(Exit::No);
-        }
-        Ok(Exit::Done)
-    }
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    keys: Vec<Key>,
 }

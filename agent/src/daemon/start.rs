@@ -354,6 +354,9 @@ impl Agent {
         if !state.is_empty() {
             commands.push(Command::Set(state));
         }
+        if fresh.machine.keyring != self.settings.machine.keyring {
+            commands.push(Command::Keys(fresh.machine.keyring.clone()));
+        }
         if fresh.machine.electorate != self.settings.machine.electorate {
             commands.push(Command::Expect(fresh.machine.electorate.clone()));
         }
@@ -362,11 +365,11 @@ impl Agent {
 
     /// The rest, now that the machine has taken its part.
     fn take_over(&mut self, fresh: Settings) -> Reloaded {
-        let (changed, mut restart) = settings::difference(&self.settings.shown, &fresh.shown);
+        let (mut changed, restart) = settings::difference(&self.settings.shown, &fresh.shown);
         let key_file = "key_file".to_owned();
-        if !restart.contains(&key_file) && !same_keys(&self.settings, &fresh) {
+        if !changed.contains(&key_file) && self.settings.machine.keyring != fresh.machine.keyring {
             // The same file with other keys in it.
-            restart.push(key_file);
+            changed.push(key_file);
         }
         if fresh.seeds != self.settings.seeds {
             self.app.0.seeds.replace(&fresh.seeds);
@@ -379,6 +382,7 @@ impl Agent {
         self.settings.seeds = fresh.seeds;
         self.app.0.exports.apply(&self.app, &self.commands, &fresh.exports);
         self.settings.machine.electorate = fresh.machine.electorate;
+        self.settings.machine.keyring = fresh.machine.keyring;
         Reloaded { changed, restart }
     }
 
@@ -420,11 +424,6 @@ async fn carry_out(requests: &mpsc::Sender<Request>, commands: Vec<Command>) -> 
         }
     }
     Ok(())
-}
-
-/// Whether both have the same keys in the same order.
-fn same_keys(a: &Settings, b: &Settings) -> bool {
-    a.machine.keyring.keys() == b.machine.keyring.keys()
 }
 
 /// What came of a reload, and who asked for it.
@@ -547,7 +546,6 @@ fn app(
         profile: settings.profile_word().to_owned(),
         bind: local.to_string(),
         started: clock.stamp(clock.now()),
-        keys: settings.machine.keyring.keys().iter().map(|key| key.id().get()).collect(),
         phi_threshold: settings.machine.detector.threshold(),
         admin_group: settings.socket.admin_group,
     };
@@ -636,7 +634,7 @@ impl Machine {
                 event_log: Arc::clone(event_log),
                 notices: self.notices,
                 service_watchdog: ServiceWatchdog::new(self.beat_within, now),
-                mismatches: Mismatches::new(&about.cluster, &about.keys),
+                mismatches: Mismatches::new(&about.cluster),
                 persistence: Persistence::new(now, self.store, self.remembered, report),
                 state: LoopState::first(now),
             },

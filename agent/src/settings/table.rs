@@ -168,9 +168,9 @@ pub(crate) const ROWS: &[Row] = &[
         heading: NET,
         kind: Kind::One,
         default: Default::Found("none: datagrams are not encrypted"),
-        help: "Keys of the cluster: one per line, 32 bytes in base64. The first one seals, all open. \
-               Must not be readable by others.",
-        reload: false,
+        help: "Keys of the cluster: one per line, 32 bytes in base64. The first one seals, all open; a line \"plain\" \
+               stands for no key. Must not be readable by others.",
+        reload: true,
     },
     Row {
         key: "datagram_size",

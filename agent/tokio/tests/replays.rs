@@ -58,10 +58,13 @@ struct Between {
     inner: Vec<SocketAddr>,
     /// Where others reach them.
     sockets: Arc<Vec<UdpSocket>>,
-    recording: Arc<Mutex<Vec<(usize, Vec<u8>)>>>,
+    recording: Recording,
     over: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
+
+/// Who sent, and what.
+type Recording = Arc<Mutex<Vec<(usize, Vec<u8>)>>>;
 
 impl Between {
     fn of(count: usize) -> Self {
@@ -72,8 +75,7 @@ impl Between {
         let (recording, over) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let threads = (0..count).map(|to| {
             let (sockets, inner) = (Arc::clone(&sockets), inner.clone());
-            let (recording, over): (Arc<Mutex<Vec<(usize, Vec<u8>)>>>, _) =
-                (Arc::clone(&recording), Arc::clone(&over));
+            let (recording, over): (Recording, _) = (Arc::clone(&recording), Arc::clone(&over));
             sockets[to].set_read_timeout(Some(Duration::from_millis(50))).unwrap();
             std::thread::spawn(move || {
                 let mut buffer = [0; 2048];

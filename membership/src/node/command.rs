@@ -1,13 +1,17 @@
 //! Commands from the program or the operator of this host.
 
+use std::sync::Arc;
+
+use heartsay_proto::Keyring;
+
 use crate::Instant;
 use crate::identity::{Name, is_reachable};
 use crate::io::{Command, Event, MemberEventKind, Rejected};
 use crate::node::Node;
 use crate::roster::fingerprint;
 use crate::roster::standing::Status;
-use crate::roster::state::QUORUM_KEY;
 use crate::roster::state::StateError;
+use crate::roster::state::{KEYS_KEY, QUORUM_KEY};
 
 impl Node {
     pub(crate) fn on_command(&mut self, now: Instant, command: Command) -> Result<(), Rejected> {
@@ -53,11 +57,27 @@ impl Node {
                 let (gossip, mut ctx) = self.gossip();
                 gossip.suspend(now, &mut ctx, !beat);
             }
+            Command::Keys(keyring) => self.take_keys(now, keyring)?,
             Command::Expect(electorate) => {
                 self.quorum.voting.expect(now, electorate, self.core.config.quorum_settle);
                 self.count_presence(now);
                 self.emit(Event::Quorum(self.quorum(now)));
             }
+        }
+        Ok(())
+    }
+
+    /// Seals and opens with these keys from now on.
+    fn take_keys(&mut self, now: Instant, keyring: Keyring) -> Result<(), Rejected> {
+        let had_keys = !self.core.config.keyring.is_empty();
+        self.set_state(now, &[(KEYS_KEY.to_owned(), keys_value(&keyring))])?;
+        Arc::make_mut(&mut self.core.config).keyring = keyring;
+        if !had_keys {
+            let members = self.roster.iter().map(|member| (member.incarnation.address(), member.tag()));
+            members
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|(at, life)| self.context().learn_life(at, life));
         }
         Ok(())
     }
@@ -96,5 +116,15 @@ impl Node {
 
 /// Users must not set the keys that the protocol itself keeps in the record.
 pub fn check_not_ours(key: &str) -> Result<(), StateError> {
-    if key == QUORUM_KEY { Err(StateError::Reserved { key: key.to_owned() }) } else { Ok(()) }
+    if key == QUORUM_KEY || key == KEYS_KEY {
+        Err(StateError::Reserved { key: key.to_owned() })
+    } else {
+        Ok(())
+    }
+}
+
+/// What a member with these keys says about them in its record; nothing without a key.
+pub(super) fn keys_value(keyring: &Keyring) -> Option<Vec<u8>> {
+    let ids: Vec<String> = keyring.ids().iter().map(u8::to_string).collect();
+    (!keyring.is_empty()).then(|| ids.join(",").into_bytes())
 }

@@ -33,7 +33,7 @@ use crate::roster::Roster;
 use crate::roster::incarnation::{Incarnation, Schedule};
 use crate::roster::member::Member;
 use crate::roster::standing::Standing;
-use crate::roster::state::{State, StateError};
+use crate::roster::state::{KEYS_KEY, State, StateError};
 use crate::transport::Transport;
 
 /// Why a node with this identity cannot be made. The caller's fault; nothing was made.
@@ -94,8 +94,9 @@ impl Node {
         let ids = (incarnation.hash, incarnation.tag);
         let mut core = Core::new(now, &me, config.clone(), seed, ids, interval_ms);
         let mut state = State::default();
-        let entries: Vec<_> = me.state.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        let mut entries: Vec<_> = me.state.into_iter().map(|(key, value)| (key, Some(value))).collect();
         entries.iter().try_for_each(|(key, _)| command::check_not_ours(key))?;
+        entries.extend(command::keys_value(&config.keyring).map(|value| (KEYS_KEY.to_owned(), Some(value))));
         state.set(&entries, config.capacity())?;
         let (incarnation, state) = config.interner.intern(incarnation, state);
         let member = Member::new(now, incarnation, Standing::default(), state, &config);

@@ -126,6 +126,12 @@ impl Node {
         &self.roster.myself().incarnation.name
     }
 
+    /// The ids of the keys that we open, the one that we send with first; 0: plain datagrams. Empty without a key.
+    #[must_use]
+    pub fn key_ids(&self) -> Vec<u8> {
+        self.core.config.keyring.ids()
+    }
+
     /// Size of the roster, ourselves included.
     #[must_use]
     pub fn members(&self) -> usize {

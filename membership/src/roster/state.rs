@@ -616,6 +616,9 @@ pub const ENTRY_OVERHEAD: usize = 22;
 /// Bytes of the largest number on a board.
 const LONGEST_NUMBER: usize = 10;
 
+/// Key that the protocol keeps in the record of a member with cluster keys: the ids of all that it opens, in decimal,
+/// with commas between them, the one that it sends with first; 0 for plain datagrams.
+pub const KEYS_KEY: &str = "keys";
 /// Key that the protocol keeps in the record of a member that has lost quorum, until it holds it again.
 pub const QUORUM_KEY: &str = "quorum";
 /// Its value while no majority is in two-way contact.

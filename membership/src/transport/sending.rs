@@ -77,7 +77,7 @@ impl Context<'_> {
         }
         let packet = &*packet;
         encode_packet(packet, &mut self.transport.bytes);
-        if !self.core.config.keyring.is_empty() {
+        if self.core.config.keyring.primary().is_some() {
             targets.iter().for_each(|to| self.send_sealed(*to, packet));
             return;
         }

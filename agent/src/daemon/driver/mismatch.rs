@@ -17,8 +17,6 @@ use crate::event_log::EventLog;
 pub(crate) struct Mismatches {
     /// Ours.
     cluster: String,
-    /// Ids of our keys, for people.
-    keys: String,
     slips: BTreeMap<&'static str, Slip>,
 }
 
@@ -33,15 +31,22 @@ struct Slip {
 }
 
 impl Mismatches {
-    /// None yet, for an agent of this cluster with these keys.
+    /// None yet, for an agent of this cluster.
     #[must_use]
-    pub(crate) fn new(cluster: &str, keys: &[u8]) -> Self {
-        let keys = keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        Self { cluster: cluster.to_owned(), keys, slips: BTreeMap::new() }
+    pub(crate) fn new(cluster: &str) -> Self {
+        Self { cluster: cluster.to_owned(), slips: BTreeMap::new() }
     }
 
-    /// Notes a refused datagram; states a condition from the second of a kind on, since one may be a stray.
-    pub(super) fn note(&mut self, now: Instant, from: SocketAddr, why: &Rejected, event_log: &EventLog) {
+    /// Notes a refused datagram; states a condition from the second of a kind on, since one may be a stray. `keys` are the
+    /// ids of ours.
+    pub(super) fn note(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        why: &Rejected,
+        keys: impl Fn() -> Vec<u8>,
+        event_log: &EventLog,
+    ) {
         let Rejected::Decode(error) = why else { return };
         let reason = error.reason();
         if !REASONS.contains(&reason) {
@@ -56,7 +61,8 @@ impl Mismatches {
         slip.count += 1;
         // A flood is not worth a sentence each.
         if slip.count == LEAST || (slip.count > LEAST && !known && !full) {
-            slip.fault = explain(error, &self.cluster, &self.keys);
+            let keys = keys().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            slip.fault = explain(error, &self.cluster, &keys);
             slip.say(reason, event_log);
         }
     }
@@ -90,17 +96,17 @@ fn explain(error: &DecodeError, cluster: &str, keys: &str) -> String {
     match error {
         DecodeError::UnknownKey { id } => format!(
             "they are sealed with key {id}, and the keyring here holds {keys}; add that key to key_file here, or give \
-             those hosts the keys of this one, and restart; \"heartsay keys list\" shows the ids on each host"
+             those hosts the keys of this one, and reload; \"heartsay keys list\" shows the ids on each host"
         ),
         DecodeError::Unauthentic { id } => format!(
             "they name key {id}, which the keyring here holds, and do not open with it: another key with the same id, \
              or a forgery; copy the key file from a host that is well"
         ),
         DecodeError::PlainButKeyed => format!(
-            "they are not sealed, and this agent has a key ({keys}); set key_file on those hosts and restart them"
+            "they are not sealed, and this agent has a key ({keys}); set key_file on those hosts and reload them"
         ),
         DecodeError::SealedButNoKey => {
-            "they are sealed, and this agent has no key; set key_file here and restart".to_owned()
+            "they are sealed, and this agent has no key; set key_file here and reload".to_owned()
         }
         DecodeError::OlderVersion { version } => format!(
             "they speak version {version} of the wire, and this agent speaks {VERSION}; upgrade those hosts"
@@ -147,11 +153,11 @@ mod tests {
 
     #[test]
     fn a_wrong_key_is_said_with_ids_and_addresses_and_taken_back_when_it_is_over() {
-        let (mut mismatches, event_log) = (Mismatches::new("shop", &[112, 8]), EventLog::new());
+        let (mut mismatches, event_log) = (Mismatches::new("shop"), EventLog::new());
         let why = Rejected::Decode(DecodeError::UnknownKey { id: 37 });
-        mismatches.note(at(0), from(1), &why, &event_log);
+        mismatches.note(at(0), from(1), &why, || vec![112, 8], &event_log);
         assert!(event_log.conditions().is_empty(), "one may be a stray");
-        mismatches.note(at(1), from(2), &why, &event_log);
+        mismatches.note(at(1), from(2), &why, || vec![112, 8], &event_log);
         let [said] = &event_log.conditions()[..] else { panic!("{:?}", event_log.conditions()) };
         for words in ["10.0.0.1:1, 10.0.0.1:2", "sealed with key 37", "holds 112, 8", "key_file"] {
             assert!(said.contains(words), "{words} is not in {said}");
@@ -168,10 +174,10 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_does_not_grow() {
-        let (mut mismatches, event_log) = (Mismatches::new("shop", &[]), EventLog::new());
+        let (mut mismatches, event_log) = (Mismatches::new("shop"), EventLog::new());
         let why = Rejected::Decode(DecodeError::SealedButNoKey);
         for n in 1..60_000 {
-            mismatches.note(at(1), from(n), &why, &event_log);
+            mismatches.note(at(1), from(n), &why, || vec![112, 8], &event_log);
         }
         assert_eq!(mismatches.slips["sealed-but-no-key"].from.len(), MOST);
         assert!(event_log.conditions()[0].contains("and maybe others"));
@@ -179,10 +185,10 @@ mod tests {
 
     #[test]
     fn what_happens_on_any_network_is_no_slip() {
-        let (mut mismatches, event_log) = (Mismatches::new("shop", &[]), EventLog::new());
+        let (mut mismatches, event_log) = (Mismatches::new("shop"), EventLog::new());
         for why in [Rejected::Unexpected { what: "answer" }, Rejected::Decode(DecodeError::NotOurs)] {
-            mismatches.note(at(1), from(1), &why, &event_log);
-            mismatches.note(at(1), from(1), &why, &event_log);
+            mismatches.note(at(1), from(1), &why, || vec![112, 8], &event_log);
+            mismatches.note(at(1), from(1), &why, || vec![112, 8], &event_log);
         }
         assert!(event_log.conditions().is_empty());
     }

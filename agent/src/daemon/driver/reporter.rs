@@ -95,7 +95,7 @@ impl Observer for Reporter {
         if let Rejected::FarFuture { name, ahead_ms } = why {
             self.note_far_future(node, now, name, *ahead_ms);
         }
-        self.mismatches.note(now, from, why, &self.event_log);
+        self.mismatches.note(now, from, why, || node.key_ids(), &self.event_log);
     }
 
     fn sent(&mut self, now: Instant, to: SocketAddr) {
