@@ -9,7 +9,6 @@
 )]
 
 mod daemon;
-mod skipped;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -47,7 +46,7 @@ fn a_key_is_changed_by_add_use_and_remove_and_no_member_is_lost() {
             cluster.says(0, &["keys", "remove", &old], 4, "let them use another first");
         }
     }
-    cluster.wait_all("all send with the new one", |keys| keys[0].to_string() == id);
+    cluster.wait_all("all send with the new one", |keys| keys[0].as_u64() == id.parse().ok());
     for i in 0..3 {
         cluster.says(i, &["keys", "remove", &old], 0, "removed");
     }
@@ -74,7 +73,7 @@ fn a_plain_cluster_gets_its_first_key_without_a_restart() {
     for i in 0..3 {
         cluster.says(i, &["keys", "use", &id], 0, "used");
     }
-    cluster.wait_all("all seal", |keys| keys[0].to_string() == id);
+    cluster.wait_all("all seal", |keys| keys[0].as_u64() == id.parse().ok());
     for i in 0..3 {
         cluster.says(i, &["keys", "remove", "plain"], 0, "plain: removed");
     }
@@ -161,7 +160,7 @@ impl Cluster {
         let name = format!("n{i}");
         for agent in &self.agents {
             agent.wait_for("its record says so", |agent| {
-                agent.get(&format!("/v1/members/{name}"))["keys"][0].to_string() == id
+                agent.get(&format!("/v1/members/{name}"))["keys"][0].as_u64() == id.parse().ok()
             });
         }
     }
