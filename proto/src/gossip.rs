@@ -34,10 +34,10 @@ pub struct Packet {
     /// In an answer to a source that has not yet proven that it is where it says: any
     /// number but 0. What the receiver sends there because of this datagram repeats it as
     /// `cookie_back`. Until then a source gets at most three times what it sent.
-    #[prost(fixed32, tag = "20")]
+    #[prost(fixed32, tag = "22")]
     pub cookie: u32,
     /// The cookie in the datagram that this one answers. 0: there was none.
-    #[prost(fixed32, tag = "21")]
+    #[prost(fixed32, tag = "23")]
     pub cookie_back: u32,
     /// News about members. Any datagram may carry some.
     #[prost(message, repeated, tag = "16")]
