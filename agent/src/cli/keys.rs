@@ -146,13 +146,14 @@ impl Keys {
 
 /// Shows keys by their ids, the one that seals first, and what `members` say about them.
 fn list(ids: &[u8], members: Option<&[Member]>, output: &Output) -> anyhow::Result<Exit> {
-    let keys = ids.iter().enumerate().map(|(i, id)| {
-        let mut key = json!({ "id": id, "sends": i == 0 });
-        if let Some(members) = members {
-            key["lacked_by"] = json!(names(members, |member| !opens(member, *id)));
-            key["sent_by"] = json!(names(members, |member| sends_with(member) == *id).len());
-        }
-        key
+    let keys = ids.iter().enumerate().map(|(i, id)| match members {
+        None => json!({ "id": id, "sends": i == 0 }),
+        Some(members) => json!({
+            "id": id,
+            "sends": i == 0,
+            "lacked_by": names(members, |member| !opens(member, *id)),
+            "sent_by": names(members, |member| sends_with(member) == *id).len(),
+        }),
     });
     let answer = json!({ "keys": keys.collect::<Value>() });
     output.show_list(&answer, Some("keys"), |Listed { keys }| {
