@@ -4,9 +4,8 @@
 //!
 //! Rule: a member that hears no other loses quorum when its lease runs out, and says so in its record, which the others
 //! hear. While a majority hears us and we are its witness, we ask it directly. If it answers nothing, we find it unfit
-//! ([`crate::detection::flap_damping`]), so that the verdict comes an acceptable pause after the first question, as a
-//! verdict by silence does: it may have regained quorum since it spoke. It stays out until it has answered several
-//! questions in a row, and for a few beats after. A member that knows that it was deaf and hears again need not wait for
+//! ([`crate::detection::flap_damping`]), with a short notice. It stays out until it has answered several questions with
+//! hardly one missing, and for a few beats after. A member that knows that it was deaf and hears again need not wait for
 //! them: it jumps over those beats. We put it out again if it does not answer.
 //!
 //! Without an electorate no member says that it lost quorum. Then a bad link takes longer to be found.
@@ -74,7 +73,7 @@ impl Deaf {
         self.found.contains(&subject)
     }
 
-    /// The member hears us. One that was found deaf has to answer several questions in a row.
+    /// The member hears us. One that was found deaf has to answer several questions.
     pub fn answered(&mut self, subject: u64) {
         if !self.found.contains(&subject) {
             self.asked.remove(&subject);
@@ -265,11 +264,13 @@ impl Detection {
         }
     }
 
-    /// How long a member has notice before it is put out as unfit. Where we have found it deaf, most of the acceptable
-    /// pause has passed since our first question.
+    /// How long a member has notice before it is put out as unfit. For one that we have found deaf the time of news is
+    /// enough, as long as it says that it lost quorum: it would say that it settles an acceptable pause before it holds
+    /// quorum again.
     pub fn notice(&self, ctx: &Context<'_>, subject: u64) -> Duration {
         let pause = ctx.core.config.acceptable_pause;
-        if self.deaf.has_found(subject) { pause / OF_THE_DEAF } else { pause }
+        let says_lost = ctx.roster.get(subject).is_some_and(Member::says_lost);
+        if says_lost && self.deaf.has_found(subject) { pause / OF_THE_DEAF } else { pause }
     }
 }
 

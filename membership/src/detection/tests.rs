@@ -16,7 +16,7 @@ use crate::effect::Effect;
 use crate::identity::{Generation, Heartbeat};
 use crate::io::Event;
 use crate::roster::standing::{Accusation, Evidence, Marks, Status};
-use crate::roster::state::QUORUM_KEY;
+use crate::roster::state::{Delta, QUORUM_KEY};
 use crate::testing::{Bench, Sent, address, claim, hash, incarnation, value};
 use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
@@ -599,6 +599,29 @@ fn a_member_that_lost_quorum_has_the_whole_notice_where_we_have_not_found_it_dea
     judge(&mut watch);
     assert_eq!(watch.bench.member(1).marks().down, None, "it may have regained quorum since it spoke");
     watch.bench.pass(Duration::from_millis(1));
+    judge(&mut watch);
+    assert!(watch.bench.member(1).marks().down.is_some());
+}
+
+/// The same as the second change.
+fn again(mut delta: Delta) -> Delta {
+    (delta.since, delta.until, delta.newest) = (1, 2, 2);
+    delta.entries.iter_mut().for_each(|(_, entry)| entry.version = 2);
+    delta
+}
+
+#[test]
+fn a_member_that_settles_meanwhile_has_the_whole_notice() {
+    let mut watch = lost_quorum();
+    ask_the_deaf(&mut watch, Duration::from_millis(1300));
+    watch.accused(Evidence::Unfit, &[(2, 60), (3, 60)]);
+    let judge = |watch: &mut Watch| watch.call(|detection, now, ctx| detection.judge_link(now, ctx, hash(1)));
+    judge(&mut watch);
+    watch.bench.take_in(claim(incarnation(1), Some(again(value(QUORUM_KEY, b"settling")))));
+    watch.bench.pass(Duration::from_millis(500));
+    judge(&mut watch);
+    assert_eq!(watch.bench.member(1).marks().down, None, "it may hold quorum in two seconds");
+    watch.bench.pass(Duration::from_millis(1500));
     judge(&mut watch);
     assert!(watch.bench.member(1).marks().down.is_some());
 }
