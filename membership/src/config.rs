@@ -148,7 +148,7 @@ impl Config {
     ///
     /// No verdict by silence comes before the whole pause is over. The other three tenths cover the difference between
     /// clocks and the time that a cut may hide behind losses. Beyond that, the losing side of a cut could still hold
-    /// quorum while it is called down (docs/quorum.md). Not a setting: another ratio would break the promise or make
+    /// quorum while it is called down (docs/quorum-proofs.md). Not a setting: another ratio would break the promise or make
     /// quorum flap.
     #[must_use]
     pub fn lease(&self) -> Duration {

@@ -1,4 +1,4 @@
-//! Cuts of many shapes, and what each side says of quorum: the table of `docs/quorum.md`, section 5.
+//! Cuts of many shapes, and what each side says of quorum: the table of `docs/quorum-proofs.md`, section 4.
 //!
 //! All members vote. The cut begins 30 s after the start, or up to a second later, and lasts 30 s.
 

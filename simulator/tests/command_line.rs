@@ -229,9 +229,9 @@ fn shapes_prints_the_table_of_the_quorum_page() {
     let arguments = ["shapes", "--only", "three-way", "--most", "9", "--seeds", "2"];
     let (code, out, err) = sim(&arguments);
     assert_eq!(code, 0, "{out}{err}");
-    let page = include_str!("../../docs/quorum.md");
+    let page = include_str!("../../docs/quorum-proofs.md");
     let head = out.lines().next().expect("a head");
-    assert!(page.contains(head), "docs/quorum.md has another head than {head}");
+    assert!(page.contains(head), "docs/quorum-proofs.md has another head than {head}");
     assert!(out.contains("| three-way | 9 | 2 |") && out.contains("no such side"), "{out}");
     let (_, out, _) = sim(&[&arguments[..], &["-o", "json"]].concat());
     let shapes: serde_json::Value = serde_json::from_str(&out).expect("JSON");

@@ -67,7 +67,7 @@ impl Clock {
                 (if offset > was { "forward" } else { "back" }, Duration::from_micros(offset.abs_diff(was)));
             warn!(
                 "the wall clock was set {way} by {by:?}; if nobody set it, this machine was frozen with all its clocks, \
-                 which breaks an assumption about quorum (docs/quorum.md, A1)"
+                 which breaks an assumption about quorum (docs/quorum-proofs.md, A1)"
             );
         }
         unix_us

@@ -1,7 +1,7 @@
 //! Explores all that cuts of directed links can do to the rules of [`lease`](crate::lease).
 //!
 //! [`one_at_a_time`]: any set of directed links dies at any moment and is whole again at any later one, as often as one
-//! likes; the links that are dead stay the same within a cut. This is the assumption A2 of docs/quorum.md, and more: a cut
+//! likes; the links that are dead stay the same within a cut. This is the assumption A2 of docs/quorum-proofs.md, and more: a cut
 //! need not divide the cluster. [`flickering`]: links change in every tick of a cut, as long as its sides stay apart and
 //! news passes within each; [`changing`]: they change once, which five members allow for. [`moving`]: from one cut straight to another, of which nothing is promised. [`notices`]: a
 //! member is put out, at any moment of a cut.

@@ -1,4 +1,4 @@
-//! When the lease of a member has certainly run out (docs/quorum.md, section 6), one tick at a time.
+//! When the lease of a member has certainly run out (docs/quorum-proofs.md, section 3), one tick at a time.
 //!
 //! One subject, one observer, and other electors, which are alike. There are no loans, so nothing else matters: which
 //! electors acknowledge the subject, which of these answers arrive, and which electors the observer asks. All of that

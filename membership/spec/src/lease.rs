@@ -1,4 +1,4 @@
-//! Proofs, loans, quorum, verdicts and notices of a few members, one tick at a time (docs/quorum.md, section 1).
+//! Proofs, loans, quorum, verdicts and notices of a few members, one tick at a time (docs/quorum-proofs.md, section 1).
 //!
 //! In each tick each member asks each other one, and whoever is in two-way contact answers. So proofs are as young, and
 //! quorum is held for as long, as any way of asking allows; a lost answer is a tick in which the two are not in contact.

@@ -1,6 +1,6 @@
 //! The rules of merge, lease, verdict and fence, as a specification that runs.
 //!
-//! It is written from `docs/quorum.md` and `docs/protocol.md`, not from the code, and shares none with it: it depends on
+//! It is written from `docs/quorum-proofs.md` and `docs/protocol.md`, not from the code, and shares none with it: it depends on
 //! no other crate. It is small enough to be read, and to be explored in all its states:
 //!
 //! - [`merge`]: what is known of a member, and the order of it;

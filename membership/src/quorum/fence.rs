@@ -11,7 +11,7 @@
 //! past silence is a fact, and stays one.
 //!
 //! Weak spot: it needs votes in few hands. It rests on the member's own answers alone. So with a fence proofs are not
-//! lent, each member asks all electors, and the electorate has to be small (docs/quorum.md, section 6).
+//! lent, each member asks all electors, and the electorate has to be small (docs/quorum-proofs.md, section 3).
 
 use core::time::Duration;
 use std::collections::BTreeMap;

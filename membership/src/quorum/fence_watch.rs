@@ -2,7 +2,7 @@
 //!
 //! A node plays two roles. As an elector it notes which members it acknowledges, and answers for how long it has
 //! acknowledged nothing of a member. As an observer it asks all electors about silent members, in the requests that
-//! keep its own lease anyway. The rule is in [`crate::quorum`], the proof in docs/quorum.md.
+//! keep its own lease anyway. The rule is in [`crate::quorum`], the proof in docs/quorum-proofs.md.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

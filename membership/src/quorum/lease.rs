@@ -9,7 +9,7 @@
 //! members it was lent, and it never appears younger than it is.
 //!
 //! Weak spot: time. A clock that stands still keeps a proof fresh without end; a bounded rate of the clocks is assumed
-//! (docs/quorum.md).
+//! (docs/quorum-proofs.md).
 
 use core::time::Duration;
 use std::collections::BTreeMap;

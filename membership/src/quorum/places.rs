@@ -115,5 +115,5 @@ impl Places {
 }
 
 /// In this many acceptable pauses a cut is seen for certain: the first verdict across one comes within seven seconds of it
-/// (docs/quorum.md, section 5), which is three and a half.
+/// (docs/quorum-proofs.md, section 4), which is three and a half.
 pub const CALM: u32 = 5;

@@ -7,7 +7,7 @@ use super::{Outcome, Output, run::bar};
 
 /// Cut clusters into sides of many shapes and time what each side says of quorum
 ///
-/// Prints the table of docs/quorum.md, section 5. All members vote. The cut begins 30 s after the start and lasts 30 s; times
+/// Prints the table of docs/quorum-proofs.md, section 4. All members vote. The cut begins 30 s after the start and lasts 30 s; times
 /// are in seconds after the cut, or after the heal, as the least and the most over all seeds.
 ///
 /// Exit code 1: a rule was broken, or a member was called down more than a second after the heal.

@@ -249,7 +249,7 @@ impl RosterMeter {
     }
 }
 
-/// Time in which news reaches all, by the acceptable pause: half a second (`docs/quorum.md`, A6).
+/// Time in which news reaches all, by the acceptable pause: half a second (`docs/quorum-proofs.md`, A6).
 const NEWS: f64 = 0.25;
 
 #[cfg(test)]

@@ -317,7 +317,7 @@ fn margin(timeout: Duration) -> Duration {
     (timeout / 5).max(Duration::from_millis(500))
 }
 
-/// The longest proof of quorum, in true time, by two clocks that are each 1 % off (docs/quorum.md, sections 1 and 2).
+/// The longest proof of quorum, in true time, by two clocks that are each 1 % off (docs/quorum-proofs.md, sections 1 and 2).
 fn lease(acceptable_pause: Duration) -> Duration {
     acceptable_pause.mul_f64(0.7 * 1.02)
 }

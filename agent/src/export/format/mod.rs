@@ -151,7 +151,7 @@ fn options(shape: &Shape) -> String {
     if shape.options.is_empty() { String::new() } else { format!(" {}", shape.options) }
 }
 
-/// Whoever opens the file should know that an edit will not last.
+/// A reader of the file should know that an edit will not last.
 const HEAD: &str = "# Written by heartsay; changes are lost.\n";
 
 #[cfg(test)]
