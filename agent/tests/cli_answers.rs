@@ -195,6 +195,9 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
         ("keygen", &["--out", key]),
         ("keys", &["list"]),
         ("keys", &["list", "--file", dirt]),
+        ("export", &[]),
+        ("export", &["--once", "hosts", "--anyway"]),
+        ("export", &["--once", "haproxy", "--name", "web", "--port", "80", "--anyway"]),
         ("reload", &[]),
         ("agent", &["--config", "/dev/null", "--cluster", dirt, "--expected", dirt]),
         // These say nothing of others.
