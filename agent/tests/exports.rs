@@ -162,7 +162,8 @@ fn most_others_lost_at_once_are_believed_after_a_while_and_without_quorum_not_at
     a.wait_status("c", "down");
     let down = Instant::now();
     a.wait_for("it is held back", |a| held(a).contains("most others were lost at the same time"));
-    assert_eq!(names(&file), ["a", "b", "c", "v"]);
+    // The first of the two may be called down before the second is missed.
+    assert!(names(&file).len() >= 3, "{:?}", names(&file));
     a.wait_for("it is believed in the end", |_| names(&file) == ["a", "v"]);
     assert!(down.elapsed() > Duration::from_secs(5), "{:?}", down.elapsed());
     assert!(!voted.exists(), "{}", text(&voted));
