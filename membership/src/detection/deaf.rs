@@ -224,6 +224,10 @@ impl Detection {
         let enough = if member.is_present() { 1 } else { GOOD_AGAIN };
         if inquiry.credit >= enough {
             self.deaf.asked.remove(&subject);
+            if member.is_present() {
+                // It is not deaf. If its link is bad, that counts.
+                self.deaf.found.remove(&subject);
+            }
             return;
         }
         inquiry.heard = false;

@@ -603,6 +603,16 @@ fn a_member_that_lost_quorum_has_the_whole_notice_where_we_have_not_found_it_dea
     assert!(watch.bench.member(1).marks().down.is_some());
 }
 
+#[test]
+fn a_member_that_answers_once_while_it_has_notice_is_not_deaf() {
+    let mut watch = lost_quorum();
+    ask_the_deaf(&mut watch, Duration::from_millis(1300));
+    assert!(watch.detection.deaf.has_found(hash(1)));
+    watch.detection.deaf.answered(hash(1));
+    ask_the_deaf(&mut watch, Duration::from_millis(300));
+    assert!(!watch.detection.deaf.has_found(hash(1)), "what its link loses counts again");
+}
+
 /// The same as the second change.
 fn again(mut delta: Delta) -> Delta {
     (delta.since, delta.until, delta.newest) = (1, 2, 2);
