@@ -3,13 +3,14 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use heartsay_proto::gossip;
 use heartsay_proto::gossip::packet::Body;
+use heartsay_proto::{Message, gossip};
 
 use crate::io::Event;
+use crate::roster::standing::{Accusation, Evidence, Marks};
 use crate::testing::{Bench, Sent, address, hash};
 use crate::transport::requests::{Request, RequestKind, Requests};
-use crate::transport::wire::Detail;
+use crate::transport::wire::{self, Detail};
 
 /// Sends `to` as many records as one datagram carries.
 fn tell_everything(bench: &mut Bench, to: SocketAddr) -> Sent {
@@ -219,4 +220,22 @@ fn a_refused_request_is_waited_for_no_more_and_a_refused_pull_is() {
     assert!(!requests.waits_for_helpers(hash(2)));
     assert_eq!(requests.next(), deadline, "of the pull");
     assert_eq!(requests.expired(deadline).iter().map(|request| request.kind).collect::<Vec<_>>(), [pull]);
+}
+
+#[test]
+fn a_verdict_on_a_member_that_runs_goes_with_two_of_its_accusers_or_not_at_all() {
+    let mut bench = Bench::new(4);
+    let unfit = |by| {
+        let (kind, began) = (Evidence::Unfit, bench.now);
+        Accusation { by: hash(by), basis: 60, kind, weak: false, began }
+    };
+    let marks = Marks { down: Some(60), accusations: vec![unfit(2), unfit(3)], ..Marks::default() };
+    bench.roster.get_mut(hash(1)).unwrap().mark(&marks);
+    let member = bench.roster.get(hash(1)).unwrap();
+    let claim = |room| wire::write_claim(bench.now, member, Detail::Thin, room, usize::MAX);
+    let whole = claim(1000);
+    assert_eq!((whole.down, whole.accusations.len()), (61, 2));
+    assert_eq!(claim(whole.encoded_len()), whole);
+    let cut = claim(whole.encoded_len() - 1);
+    assert_eq!((cut.down, cut.accusations.len()), (0, 1), "the accused would refute it");
 }

@@ -13,7 +13,7 @@ use crate::io::Rejected;
 use crate::roster::claim::Claim;
 use crate::roster::incarnation::{Incarnation, Schedule};
 use crate::roster::member::Member;
-use crate::roster::standing::{Accusation, Evidence, Marks, Restart, Standing};
+use crate::roster::standing::{ACCUSERS_TO_KEEP_OUT, Accusation, Evidence, Marks, Restart, Standing};
 use crate::roster::state::{Delta, ENTRY_OVERHEAD, Entry};
 
 /// How much of a member a claim carries.
@@ -85,6 +85,13 @@ pub fn write_claim(
     // Nearly never needed: the weakest of many accusations wait for the next datagram.
     while !claim.accusations.is_empty() && claim.encoded_len() > room {
         claim.accusations.pop();
+    }
+    // Without its accusers a member that is kept out would refute the verdict.
+    let left = marks.accusations.iter().take(claim.accusations.len());
+    let basis = marks.down.unwrap_or(0);
+    let unfit = left.filter(|a| a.kind == Evidence::Unfit && !a.weak && a.basis >= basis).count();
+    if marks.is_kept_out() && unfit < ACCUSERS_TO_KEEP_OUT {
+        claim.down = 0;
     }
     let since = match detail {
         Detail::Thin => return claim,
