@@ -53,6 +53,8 @@ fn pets_end_with_the_proof_of_an_agent_that_stands_still() {
     a.freeze();
     let frozen = now();
     assert_eq!(guarded.ended().code(), Some(123));
+    // What was written is read a moment later.
+    a.wait_for("the device is let go", |_| dog.is_let_go());
     // Between the last by the proof and the one after the end of the command.
     let (last, gap) = dog.longest_gap_from(frozen);
     assert!(last - frozen < LEASE, "{:?} after it stood still", last - frozen);
