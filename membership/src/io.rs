@@ -49,7 +49,7 @@ pub enum Input<'a> {
         unix_ms: u64,
     },
     /// Fresh random bytes from the operating system, told to nobody and logged nowhere. With a key the nonces of
-    /// datagrams depend on them: without this input, before the first command, whoever learns the seed can foretell them,
+    /// datagrams depend on them: without this input, before the first command, a reader of the seed can foretell them,
     /// and forge ICMP messages. Not more than once a minute is of use.
     Entropy {
         /// From a source fit for keys.
@@ -280,8 +280,8 @@ pub enum Rejected {
         /// Where they came from.
         from: SocketAddr,
     },
-    /// A sealed datagram that was seen before, or too many of whose successors were. A network that doubles datagrams, or
-    /// somebody who sends recorded ones again; has no effect.
+    /// A sealed datagram that was seen before, or was overtaken by too many later ones. The network doubles datagrams, or
+    /// somebody sends recorded ones again; has no effect.
     #[error("a datagram from {from} was seen before, or is too late")]
     Replayed {
         /// Where it came from.

@@ -244,8 +244,8 @@ fn mark(receiver: u64) -> [u8; MARK_LENGTH] {
     if receiver != ANYONE && low == [0; MARK_LENGTH] { [0xff; MARK_LENGTH] } else { low }
 }
 
-/// Depends on all that the nonce has to differ for. Whoever does not know the secret
-/// cannot guess it.
+/// Depends on all that the nonce has to differ for. It cannot be guessed without the
+/// secret.
 fn hedge(body: &[u8], seal: Seal<'_>) -> [u8; HEDGE_LENGTH] {
     let mut hasher = SipHasher24::new_with_key(seal.secret);
     hasher.write_u64(seal.number);

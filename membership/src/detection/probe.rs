@@ -100,18 +100,7 @@ impl Detection {
         let Some(subject) = request.subject else { return };
         self.deaf.answered(subject);
         self.path_answered(now, ctx, subject);
-        if matches!(
-            request.kind,
-            RequestKind::Exchange
-                | RequestKind::ExtraProbe
-                | RequestKind::Probe
-                | RequestKind::LinkProbe
-                | RequestKind::ReachProbe
-                | RequestKind::Lease
-                | RequestKind::Wave
-                | RequestKind::OnBehalf { .. }
-                | RequestKind::Leave
-        ) {
+        if request.kind.is_direct() || request.kind == RequestKind::Leave {
             ctx.core.paths.sample(rtt);
             if request.kind == RequestKind::LinkProbe {
                 self.link_probe_answered(now, ctx, subject);

@@ -23,7 +23,7 @@ use crate::roster::standing::{Evidence, Status};
 /// alone.
 pub fn of(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
     if !roster.is_zoned() {
-        return strongest(roster, subject, count);
+        return strongest(roster, subject, count, |_| true);
     }
     // The strongest of each zone, at most `count` of any.
     let mut by_zone: BTreeMap<&[u8], Vec<(u64, u64)>> = BTreeMap::new();
@@ -44,9 +44,9 @@ pub fn of(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
 
 /// The same for a cluster without zones. In a cut, a thousand members ask this about hundreds of others twice a second,
 /// so no record is read.
-fn strongest(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
+fn strongest(roster: &Roster, subject: u64, count: usize, fit: impl Fn(u64) -> bool) -> Vec<u64> {
     let mut drawn: Vec<(u64, u64)> = Vec::with_capacity(count + 1);
-    for hash in roster.alive().filter(|hash| *hash != subject) {
+    for hash in roster.alive().filter(|hash| *hash != subject && fit(*hash)) {
         draw(&mut drawn, (fingerprint::of_pair(subject, hash), hash), count);
     }
     drawn.into_iter().map(|(_, hash)| hash).collect()
@@ -55,12 +55,7 @@ fn strongest(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
 /// The witnesses of a member that may be deaf: the strongest draws, those left out that have lost quorum. They may be deaf
 /// too.
 pub fn that_hear(roster: &Roster, subject: u64, count: usize) -> Vec<u64> {
-    let hears = |hash: &u64| *hash != subject && roster.get(*hash).is_some_and(|m| !m.says_lost());
-    let mut drawn: Vec<(u64, u64)> = Vec::with_capacity(count + 1);
-    for hash in roster.alive().filter(hears) {
-        draw(&mut drawn, (fingerprint::of_pair(subject, hash), hash), count);
-    }
-    drawn.into_iter().map(|(_, hash)| hash).collect()
+    strongest(roster, subject, count, |hash| roster.get(hash).is_some_and(|m| !m.says_lost()))
 }
 
 /// Adds one draw to the list of the `count` strongest, strongest first.

@@ -113,9 +113,8 @@ impl Gossip {
         let request = Request { subject: Some(peer), to, sent: now, deadline, kind: RequestKind::Exchange };
         let seq = ctx.transport.requests.open(request);
         ctx.core.stats.exchanges += 1;
-        let room = ctx.transport.addresses.room_for(now, to, peer);
         let Some(packet) = self.syn(now, ctx, to, seq, knock) else { return };
-        if packet.encoded_len() + ctx.frame() <= room {
+        if ctx.fits(now, to, peer, &packet) {
             send_exchange(ctx, to, packet);
         } else {
             // The exchange follows when the pong has proven the address.

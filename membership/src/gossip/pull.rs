@@ -249,9 +249,7 @@ impl Gossip {
         let share = filler.left().saturating_sub(introduction + CLAIM);
         let _ = filler.try_claim(ctx.claim_with(now, to, ctx.roster.myself(), detail, share));
         let packet = filler.finish();
-        match peer.filter(|peer| {
-            packet.encoded_len() + ctx.frame() > ctx.transport.addresses.room_for(now, to, *peer)
-        }) {
+        match peer.filter(|peer| !ctx.fits(now, to, *peer, &packet)) {
             Some(peer) => ctx.ask_first(to, seq, peer),
             None => ctx.send(to, &packet),
         }

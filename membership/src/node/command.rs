@@ -10,8 +10,7 @@ use crate::io::{Command, Event, MemberEventKind, Rejected};
 use crate::node::Node;
 use crate::roster::fingerprint;
 use crate::roster::standing::Status;
-use crate::roster::state::StateError;
-use crate::roster::state::{KEYS_KEY, QUORUM_KEY};
+use crate::roster::state::{KEYS_KEY, StateError, is_reserved};
 
 impl Node {
     pub(crate) fn on_command(&mut self, now: Instant, command: Command) -> Result<(), Rejected> {
@@ -73,11 +72,11 @@ impl Node {
         self.set_state(now, &[(KEYS_KEY.to_owned(), keys_value(&keyring))])?;
         Arc::make_mut(&mut self.core.config).keyring = keyring;
         if !had_keys {
-            let members = self.roster.iter().map(|member| (member.incarnation.address(), member.tag()));
-            members
-                .collect::<Vec<_>>()
-                .into_iter()
-                .for_each(|(at, life)| self.context().learn_life(at, life));
+            let lives = self.roster.iter().map(|member| (member.incarnation.address(), member.tag()));
+            let lives: Vec<_> = lives.collect();
+            for (address, life) in lives {
+                self.context().learn_life(address, life);
+            }
         }
         Ok(())
     }
@@ -116,11 +115,7 @@ impl Node {
 
 /// Users must not set the keys that the protocol itself keeps in the record.
 pub fn check_not_ours(key: &str) -> Result<(), StateError> {
-    if key == QUORUM_KEY || key == KEYS_KEY {
-        Err(StateError::Reserved { key: key.to_owned() })
-    } else {
-        Ok(())
-    }
+    if is_reserved(key) { Err(StateError::Reserved { key: key.to_owned() }) } else { Ok(()) }
 }
 
 /// What a member with these keys says about them in its record; nothing without a key.

@@ -124,7 +124,7 @@ impl Node {
             )
             | None => false,
         };
-        let request = self.transport.requests.get(packet.seq).filter(|_| answers)?;
+        let request = answers.then(|| self.transport.requests.get(packet.seq)).flatten()?;
         let (to, addressee) = (request.to, request.addressee().unwrap_or(by));
         if request.kind == RequestKind::Wave && self.transport.addresses.is_home(now, to, addressee) {
             // Its number can be guessed.

@@ -45,11 +45,6 @@ impl Majority {
         self.until
     }
 
-    /// Since when there has been a good proof without a gap; `None`: there is none at `now`.
-    pub fn proven_since(&self, now: Instant) -> Option<Instant> {
-        self.proven_since.filter(|_| self.until.is_some_and(|until| until > now))
-    }
-
     /// The best proof is good until `until`. Returns whether quorum changed. `settle`: how long a proof must last.
     pub fn observe(&mut self, now: Instant, until: Option<Instant>, settle: Duration) -> bool {
         self.settle = settle;
@@ -98,8 +93,8 @@ mod tests {
         assert!(!majority.observe(at(0), Some(at(1400)), SETTLE));
         assert!(!majority.observe(at(1000), Some(at(2400)), SETTLE));
         assert_eq!(majority.next(), at(2000));
-        assert_eq!(majority.proven_since(at(2399)), Some(at(0)));
-        assert_eq!(majority.proven_since(at(2400)), None, "it has run out");
+        assert_eq!(majority.at(at(2399)).proven_since, Some(at(0)));
+        assert_eq!(majority.at(at(2400)).proven_since, None, "it has run out");
         assert!(majority.observe(at(2000), Some(at(2400)), SETTLE));
         assert_eq!((majority.quorum(), majority.next()), (Quorum::Held, at(2400)));
         assert!(majority.observe(at(2400), Some(at(2400)), SETTLE), "at the end it is over");

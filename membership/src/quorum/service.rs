@@ -238,7 +238,7 @@ impl QuorumService {
     /// Whether there has been a good proof that our side has the majority for so long, without a gap.
     #[must_use]
     pub fn is_proven_for(&self, now: Instant, time: Duration) -> bool {
-        self.voting.majority.proven_since(now).is_some_and(|since| now.since(since) >= time)
+        self.majority(now).proven_since.is_some_and(|since| now.since(since) >= time)
     }
 
     /// The proof of the majority over time, as of this moment.

@@ -597,6 +597,11 @@ fn check_fit(key: &str, value: Option<&[u8]>, capacity: Capacity) -> Result<(), 
     if bytes <= most { Ok(()) } else { Err(StateError::Fit { key: key.to_owned(), bytes, most, datagram }) }
 }
 
+/// Whether the protocol itself keeps this key, so that users neither set it nor hear of it.
+pub fn is_reserved(key: &str) -> bool {
+    matches!(key, KEYS_KEY | QUORUM_KEY)
+}
+
 /// Longest key, in bytes.
 const MAX_KEY: usize = 64;
 /// Longest value: with its key it fits the default datagram beside an identity.

@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::effect::Effect;
 use crate::io::{Event, MemberEvent, MemberEventKind, Output};
 use crate::roster::Roster;
-use crate::roster::state::{KEYS_KEY, KeyChange, QUORUM_KEY};
+use crate::roster::state::{KeyChange, is_reserved};
 use crate::transport::Transport;
 
 /// What a part is called with, beside the time.
@@ -73,7 +73,7 @@ impl Context<'_> {
         mut changed: Vec<KeyChange>,
         reason: impl Into<Cow<'static, str>>,
     ) {
-        changed.retain(|change| change.key != QUORUM_KEY && change.key != KEYS_KEY);
+        changed.retain(|change| !is_reserved(&change.key));
         if changed.is_empty() {
             return;
         }

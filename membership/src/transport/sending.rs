@@ -250,6 +250,11 @@ impl Context<'_> {
         }
     }
 
+    /// Whether a request to this member is short enough for its address, proven or not.
+    pub fn fits(&self, now: Instant, to: SocketAddr, subject: u64, packet: &gossip::Packet) -> bool {
+        packet.encoded_len() + self.frame() <= self.transport.addresses.room_for(now, to, subject)
+    }
+
     /// Sends a bare ping for a request that is too long for an address that has not proven itself. The request itself
     /// follows with the answer.
     pub fn ask_first(&mut self, to: SocketAddr, seq: u32, subject: u64) {
