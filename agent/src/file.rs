@@ -1,7 +1,7 @@
 //! One file, replaced as a whole.
 //!
 //! A reader sees the old list or the new one, never a part, also after a crash: the new one is written beside it, brought to
-//! the disk and moved over it. No link is followed: whoever may write in the directory could lead us elsewhere by one.
+//! the disk and moved over it. No link is followed: any user who may write in the directory could lead us elsewhere by one.
 
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -10,18 +10,27 @@ use std::path::Path;
 
 use nix::libc;
 
-/// Puts `bytes` at `path`, with owner and mode of the file that is there. Whether that changed anything.
+/// Puts `bytes` at `path`, as [`put`] does, unless they are there already. Whether that changed anything.
 ///
 /// # Errors
 /// The old file, if there is one, is as it was: with what is wrong, without the path.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<bool> {
-    let old = metadata(path)?;
-    if let Some(old) = &old
+    if let Some(old) = metadata(path)?
         && old.len() == bytes.len() as u64
         && read(path, old.len())? == bytes
     {
         return Ok(false);
     }
+    put(path, bytes)?;
+    Ok(true)
+}
+
+/// Puts `bytes` at `path`, with owner and mode of the file that is there.
+///
+/// # Errors
+/// The old file, if there is one, is as it was: with what is wrong, without the path.
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let old = metadata(path)?;
     let dir = match path.parent() {
         Some(dir) if dir != Path::new("") => dir,
         _ => Path::new("."),
@@ -36,8 +45,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     keep(file.as_file(), old.as_ref())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
-    File::open(dir)?.sync_all()?;
-    Ok(true)
+    File::open(dir)?.sync_all()
 }
 
 /// Of the file that is there, if one is.

@@ -8,6 +8,7 @@ mod daemon;
 mod escape;
 mod event_log;
 mod export;
+mod file;
 mod group;
 mod settings;
 mod show;

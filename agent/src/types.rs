@@ -433,6 +433,9 @@ pub struct WatchLine {
     pub members: Option<Vec<Member>>,
 }
 
+/// What the status of a member can be.
+pub const STATUSES: [&str; 4] = ["alive", "suspect", "down", "left"];
+
 /// The types of [`WatchLine`], in the order of the table in the documentation.
 pub const LINE_TYPES: [&str; 15] = [
     "snapshot",

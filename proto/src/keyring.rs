@@ -116,7 +116,7 @@ impl Keyring {
         let mut lines: Vec<usize> = Vec::new();
         let (mut plain, mut plain_line) = (Plain::Refused, 0);
         for (number, line) in (1..).zip(text.lines()) {
-            let entry = line.split_once('#').map_or(line, |(before, _)| before).trim();
+            let entry = entry(line);
             if entry.is_empty() {
                 continue;
             }
@@ -206,6 +206,11 @@ fn derive_id(bytes: &[u8; KEY_LENGTH]) -> KeyId {
     let word = digest.iter().take(4).fold(0_u32, |word, &byte| word << 8 | u32::from(byte));
     let [.., low] = (word % 255).to_be_bytes();
     KeyId::from_wire(low + 1)
+}
+
+/// What a line of a key file says, without its comment; empty if nothing.
+pub fn entry(line: &str) -> &str {
+    line.split_once('#').map_or(line, |(before, _)| before).trim()
 }
 
 /// The line of a key file that stands for no key.

@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::{Query, State};
 use serde_json::Value;
 
-use super::{App, Problem, filter};
+use super::filter::{self, MemberFilter};
+use super::{App, Problem};
 use crate::export::doubt::Sight;
 use crate::export::format::prometheus_groups;
-use crate::export::select::STATUSES;
 use crate::export::{Entry, Port, Select, entries};
 
 /// Targets for `http_sd_configs`. An error while the view is not to be believed: Prometheus then keeps the targets that it has.
@@ -26,19 +26,17 @@ pub(super) async fn prometheus(
 }
 
 fn understood(query: &[(String, String)]) -> Result<(Select, Port), Problem> {
-    let (mut select, mut port) = (Select::default(), Port::None);
+    let (mut filter, mut zones, mut port) = (MemberFilter::default(), Vec::new(), Port::None);
     for (key, value) in query {
         let wrong = |problem: String| Problem::bad_request(format!("{key} {problem}"));
         match key.as_str() {
-            "status" if STATUSES.contains(&value.as_str()) => select.statuses.push(value.clone()),
-            "status" => return Err(wrong(format!("{value:?} is not alive, suspect, down or left"))),
-            "tag" => select.tags.push(value.parse().map_err(wrong)?),
-            "zone" => select.zones.push(value.clone()),
+            _ if filter.add(key, value)? => {}
+            "zone" => zones.push(value.clone()),
             "port" => port = value.parse().map_err(|e| wrong(format!("{value:?} {e}")))?,
             _ => return Err(wrong("is not understood; known are port, status, tag and zone".to_owned())),
         }
     }
-    Ok((select, port))
+    Ok((Select { statuses: filter.statuses, tags: filter.tags, zones }, port))
 }
 
 #[cfg(test)]

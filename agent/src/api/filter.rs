@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::Problem;
 use super::tag::WantedTag;
 use crate::show;
-use crate::types::LINE_TYPES;
+use crate::types::{LINE_TYPES, STATUSES};
 
 /// Refuses more filters than any question needs: each is compared with each member.
 pub(super) fn check_number(query: &[(String, String)]) -> Result<(), Problem> {
@@ -24,15 +24,15 @@ pub(super) fn check_number(query: &[(String, String)]) -> Result<(), Problem> {
 /// `status=alive&tag=role=web&tag=rack`. Repeated statuses widen, repeated tags narrow.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MemberFilter {
-    statuses: Vec<String>,
-    tags: Vec<WantedTag>,
+    pub(super) statuses: Vec<String>,
+    pub(super) tags: Vec<WantedTag>,
 }
 
 impl MemberFilter {
     /// Takes one pair of a query. Whether it was for us.
     pub(super) fn add(&mut self, key: &str, value: &str) -> Result<bool, Problem> {
         match (key, value) {
-            ("status", "alive" | "suspect" | "down" | "left") => self.statuses.push(value.to_owned()),
+            ("status", _) if STATUSES.contains(&value) => self.statuses.push(value.to_owned()),
             ("status", _) => {
                 let detail = format!("status {value:?} is not alive, suspect, down or left");
                 return Err(Problem::bad_request(detail));

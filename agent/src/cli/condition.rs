@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::api::tag::WantedTag;
-use crate::types::Quorum;
+use crate::types::{Quorum, STATUSES};
 
 /// What is known of the cluster while waiting.
 #[derive(Clone, Debug, Default)]
@@ -245,7 +245,7 @@ fn countable(text: &str) -> Option<Option<&'static str>> {
 }
 
 fn word(text: &str) -> Option<&'static str> {
-    ["alive", "suspect", "down", "left"].into_iter().find(|w| *w == text)
+    STATUSES.into_iter().find(|w| *w == text)
 }
 
 fn counted(picture: &Picture, status: Option<&str>, tags: &[WantedTag]) -> usize {

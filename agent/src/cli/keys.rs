@@ -4,15 +4,13 @@
 //! are ready for it, by what the members say in their records.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Subcommand;
 use heartsay_proto::Keyring;
-use heartsay_proto::keyring::PLAIN;
+use heartsay_proto::keyring::{PLAIN, entry};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -21,6 +19,7 @@ use super::exit::{Exit, say};
 use super::output::Output;
 use super::table::finish;
 use crate::client::Client;
+use crate::file;
 use crate::settings::{self, Shown};
 use crate::types::{Member, SelfInfo};
 
@@ -215,37 +214,22 @@ async fn edit(
     })?;
     // The file itself, where the setting names a link to it.
     let file = fs::canonicalize(&file).with_context(|| file.clone())?;
-    let before = Zeroizing::new(fs::read_to_string(&file).with_context(|| file.display().to_string())?);
+    let at = || file.display().to_string();
+    let before = Zeroizing::new(fs::read_to_string(&file).with_context(at)?);
     let mut lines: Vec<_> = before.lines().map(|line| Zeroizing::new(line.to_owned())).collect();
     let id = change(&mut lines)?;
     let after = Zeroizing::new(lines.iter().map(|line| format!("{}\n", **line)).collect::<String>());
     if Keyring::parse(&after).map_err(|why| anyhow!("{}: {why}", file.display()))?.is_empty() {
         bail!("{} would hold no key; to go without, take key_file out of the settings", file.display());
     }
-    replace(&file, &after)?;
+    file::put(&file, after.as_bytes()).with_context(at)?;
     if let Err(refused) = client.post("/v1/reload", &json!({}), Duration::ZERO).await {
-        replace(&file, &before)?;
+        file::put(&file, before.as_bytes()).with_context(at)?;
         return Err(anyhow::Error::from(refused).context("the key file is as before"));
     }
     let name = if id == 0 { PLAIN.to_owned() } else { format!("key {id}") };
     output.show(&json!({ "id": id, done: true, "file": file }), |_: Value| format!("{name}: {done}"))?;
     Ok(Exit::Done)
-}
-
-/// Puts a file in the place of another, as a whole and with the same owner and rights.
-fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
-    let at = || file.display().to_string();
-    let was = fs::metadata(file).with_context(at)?;
-    let dir = file.parent().ok_or_else(|| anyhow!("{} is in no directory", at()))?;
-    let mut fresh = tempfile::NamedTempFile::new_in(dir).with_context(at)?;
-    fresh.write_all(text.as_bytes()).and_then(|()| fresh.as_file().sync_all()).with_context(at)?;
-    let mine = fresh.as_file().metadata().with_context(at)?;
-    if (mine.uid(), mine.gid()) != (was.uid(), was.gid()) {
-        chown(fresh.path(), Some(was.uid()), Some(was.gid())).with_context(at)?;
-    }
-    fs::set_permissions(fresh.path(), was.permissions()).with_context(at)?;
-    fresh.persist(file).with_context(at)?;
-    Ok(())
 }
 
 /// The one key in a file.
@@ -258,11 +242,6 @@ fn one_key(file: &Path) -> anyhow::Result<Zeroizing<String>> {
         (None, _) => bail!("{} holds no key; \"heartsay keygen\" makes one", at()),
         (Some(_), Some(_)) => bail!("{} holds more than one key", at()),
     }
-}
-
-/// What a line says, without its comment.
-fn entry(line: &str) -> &str {
-    line.split_once('#').map_or(line, |(before, _)| before).trim()
 }
 
 /// The id of the key in a line, if there is one.

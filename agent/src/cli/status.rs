@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::output::{Output, age, count, fit_to_show, list, span};
 use super::table::{Cell, finish};
 use crate::client::{Client, ClientError};
-use crate::types::{Beat, Quorum, SelfInfo, Version};
+use crate::types::{Beat, Quorum, STATUSES, SelfInfo, Version};
 
 /// `heartsay status`.
 pub(super) async fn status(client: &Client, output: &Output) -> anyhow::Result<Exit> {
@@ -80,7 +80,7 @@ pub(super) const NO_ELECTORATE: &str =
 
 fn status_text(me: &SelfInfo, output: &Output) -> String {
     let bold = Style::new().bold();
-    let counts: Vec<String> = ["alive", "suspect", "down", "left"]
+    let counts: Vec<String> = STATUSES
         .iter()
         .filter_map(|s| me.counts.get(*s).filter(|n| **n > 0).map(|n| format!("{n} {}", output.status(s))))
         .collect();

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::daemon::shell::{self, Ran};
+use crate::daemon::shell::{self, Ran, Terms};
 use crate::escape::escape;
 use crate::event_log::{EventLog, Missed};
 use crate::show;
@@ -30,10 +30,8 @@ use crate::types::WatchLine;
 pub(crate) struct Hooks {
     /// Shell commands by the name of their occasion, one of [`OCCASIONS`].
     pub(crate) commands: BTreeMap<&'static str, String>,
-    /// How long a command may run.
-    pub(crate) time_limit: Duration,
-    /// Told to each command, beside the event: our name, our socket.
-    pub(crate) environment: Vec<(&'static str, String)>,
+    /// For each of them.
+    pub(crate) terms: Terms,
 }
 
 /// Runs so far.
@@ -229,9 +227,7 @@ async fn work(
 }
 
 async fn run(command: &str, job: &Job, hooks: &Hooks, stop: &CancellationToken) -> io::Result<Ran> {
-    let told = hooks.environment.iter().chain(&job.environment);
-    let variables = told.map(|(key, value)| (*key, value.as_str()));
-    shell::run(command, variables, format!("{}\n", job.json), hooks.time_limit, stop).await
+    shell::run(command, &hooks.terms, &job.environment, format!("{}\n", job.json), stop).await
 }
 
 /// Tells how a run ended; the counter that it belongs to.
@@ -340,8 +336,7 @@ mod tests {
     fn hooks(commands: &[(&'static str, &str)]) -> Hooks {
         Hooks {
             commands: commands.iter().map(|(name, command)| (*name, (*command).to_owned())).collect(),
-            time_limit: Duration::from_millis(500),
-            environment: Vec::new(),
+            terms: Terms { time_limit: Duration::from_millis(500), ..Terms::default() },
         }
     }
 
@@ -399,7 +394,7 @@ mod tests {
         );
         let (event_log, stop) = (Arc::new(EventLog::new()), CancellationToken::new());
         let hooks = Hooks {
-            time_limit: Duration::from_secs(60),
+            terms: Terms { time_limit: Duration::from_secs(60), ..Terms::default() },
             ..hooks(&[("on_quorum_regained", &held), ("on_quorum_lost", &lost), ("on_member_down", &tidy)])
         };
         let keeper = tokio::spawn(keep(hooks, Arc::clone(&event_log), Arc::default(), stop.clone()));

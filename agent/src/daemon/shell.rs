@@ -13,6 +13,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::group::Group;
 
+/// What every command of the operator's is told, and how long it may run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    /// How long one may run.
+    pub(crate) time_limit: Duration,
+    /// Our name, our socket.
+    pub(crate) environment: Vec<(&'static str, String)>,
+}
+
 /// How one run ended, and what it wrote.
 pub(crate) struct Ran {
     /// `None`: its time was up, or that of the agent.
@@ -21,16 +30,16 @@ pub(crate) struct Ran {
     pub(crate) output: String,
 }
 
-/// Runs `command` by the shell with these variables and `input`, for `time_limit` at most, and not beyond `stop`. Nothing of
-/// its group lives on.
+/// Runs `command` by the shell on these terms, told `own` variables beside, with `input`, and not beyond `stop`. Nothing of its
+/// group lives on.
 ///
 /// # Errors
 /// It cannot be started, or does not die.
 pub(crate) async fn run(
     command: &str,
-    variables: impl Iterator<Item = (&str, &str)>,
+    terms: &Terms,
+    own: &[(&'static str, String)],
     input: String,
-    time_limit: Duration,
     stop: &CancellationToken,
 ) -> io::Result<Ran> {
     let (reader, writer) = io::pipe()?;
@@ -40,7 +49,7 @@ pub(crate) async fn run(
     }
     shell
         .args(["-c", command])
-        .envs(variables)
+        .envs(terms.environment.iter().chain(own).map(|(key, value)| (*key, value)))
         .stdin(Stdio::piped())
         .stdout(writer.try_clone()?)
         .stderr(writer);
@@ -50,7 +59,7 @@ pub(crate) async fn run(
     let output = Arc::new(Mutex::new(Vec::new()));
     let listening = tokio::spawn(listen(pipe::Receiver::from_owned_fd(reader.into())?, Arc::clone(&output)));
     group.feed(input.into_bytes());
-    let ended = stop.run_until_cancelled(group.run(Some(time_limit), GRACE)).await;
+    let ended = stop.run_until_cancelled(group.run(Some(terms.time_limit), GRACE)).await;
     let status = match ended {
         Some(status) => status?,
         None => group.end(GRACE).await.map(|_| None)?,
@@ -92,8 +101,8 @@ mod tests {
     use super::*;
 
     async fn ran(command: &str) -> Ran {
-        let (limit, stop) = (Duration::from_millis(500), CancellationToken::new());
-        run(command, std::iter::empty(), String::new(), limit, &stop).await.unwrap()
+        let terms = Terms { time_limit: Duration::from_millis(500), ..Terms::default() };
+        run(command, &terms, &[], String::new(), &CancellationToken::new()).await.unwrap()
     }
 
     #[test]

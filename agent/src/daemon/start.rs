@@ -42,10 +42,11 @@ use crate::daemon::hooks::{self, Hooks, Runs};
 use crate::daemon::log::Log;
 use crate::daemon::notify;
 use crate::daemon::seeds::{self, Keeper, Seeds};
+use crate::daemon::shell::Terms;
 use crate::daemon::telemetry::{self, Telemetry};
 use crate::escape::escape;
 use crate::event_log::EventLog;
-use crate::export::{Commands, Exports};
+use crate::export::Exports;
 use crate::settings::{self, AgentArgs, Settings};
 use crate::types::Reloaded;
 use heartsay_tokio::clock::{self, Clock};
@@ -118,8 +119,8 @@ struct Agent {
     protocol: oneshot::Receiver<anyhow::Result<()>>,
     /// The socket API; never ends by itself.
     api: JoinHandle<()>,
-    /// What commands of exports are told.
-    commands: Commands,
+    /// For commands of exports.
+    terms: Terms,
     /// Runs hooks; ends after `stopping`, when none runs any more.
     hooks: JoinHandle<()>,
     joined: watch::Sender<bool>,
@@ -142,8 +143,8 @@ impl Agent {
         let seed = draw_seed()?;
         say_what_starts(&settings, &me, local, seed);
         let (app, inbox, reloads) = app(&settings, &me, local, seeds, clock, telemetry.log().clone());
-        let commands = commands(&settings, &me);
-        let hooks = spawn_hooks(&settings, &app, &commands);
+        let terms = terms(&settings, &me);
+        let hooks = spawn_hooks(&settings, &app, &terms);
         let remembered = store.peers();
         let addresses = sample(&remembered);
         let (notices, told) = mpsc::unbounded_channel();
@@ -164,7 +165,7 @@ impl Agent {
         let unix = renewal::door(&socket, unix, Arc::clone(&app.0.event_log))?;
         let api = serve(&app, unix, tcp)?;
         let joined = spawn_keeper(&app, advertise, addresses);
-        app.0.exports.apply(&app, &commands, &settings.exports);
+        app.0.exports.apply(&app, &terms, &settings.exports);
         Ok(Self {
             args,
             settings,
@@ -176,7 +177,7 @@ impl Agent {
             taken: mpsc::unbounded_channel(),
             reloading: false,
             asked: VecDeque::new(),
-            commands,
+            terms,
             hooks,
             protocol,
             api,
@@ -380,7 +381,7 @@ impl Agent {
         self.settings.shown = shown;
         self.settings.tags = fresh.tags;
         self.settings.seeds = fresh.seeds;
-        self.app.0.exports.apply(&self.app, &self.commands, &fresh.exports);
+        self.app.0.exports.apply(&self.app, &self.terms, &fresh.exports);
         self.settings.machine.electorate = fresh.machine.electorate;
         self.settings.machine.keyring = fresh.machine.keyring;
         Reloaded { changed, restart }
@@ -568,9 +569,8 @@ fn app(
     (App(Arc::new(context)), inbox, reloads)
 }
 
-/// What every command of the operator's is told, and how long it may run.
-fn commands(settings: &Settings, me: &Identity) -> Commands {
-    Commands {
+fn terms(settings: &Settings, me: &Identity) -> Terms {
+    Terms {
         time_limit: settings.hooks.time_limit,
         environment: vec![
             ("HEARTSAY_SELF", me.name.to_string()),
@@ -579,12 +579,8 @@ fn commands(settings: &Settings, me: &Identity) -> Commands {
     }
 }
 
-fn spawn_hooks(settings: &Settings, app: &App, told: &Commands) -> JoinHandle<()> {
-    let hooks = Hooks {
-        commands: settings.hooks.commands.clone(),
-        time_limit: told.time_limit,
-        environment: told.environment.clone(),
-    };
+fn spawn_hooks(settings: &Settings, app: &App, terms: &Terms) -> JoinHandle<()> {
+    let hooks = Hooks { commands: settings.hooks.commands.clone(), terms: terms.clone() };
     let context = &app.0;
     let (event_log, runs) = (Arc::clone(&context.event_log), Arc::clone(&context.hook_runs));
     tokio::spawn(hooks::keep(hooks, event_log, runs, context.stopping.clone()))

@@ -64,7 +64,7 @@ impl Sight {
     }
 }
 
-/// So long a loss counts among those that came together. A host that is cut off knows it by then.
+/// Losses within this time count as one. A host that is cut off knows it by then.
 const FRESH: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use heartsay_membership::MemberView;
+use heartsay_membership::{MemberView, is_reachable};
 use serde::Serialize;
 
 use crate::show;
@@ -33,7 +33,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// What a member of the view is in an export, unless nobody can reach it.
+    /// The entry of a member of the view; `None` if no host can have its address.
     pub(crate) fn of_view(view: &MemberView) -> Option<Self> {
         let entry = Self {
             name: view.name.to_string(),
@@ -65,7 +65,7 @@ impl Entry {
     }
 
     fn is_reachable(&self) -> bool {
-        !self.address.is_unspecified() && !self.address.is_multicast()
+        is_reachable(SocketAddr::new(self.address, self.gossip_port))
     }
 
     /// With the port at which it serves, unless it should say one and does not.

@@ -20,10 +20,11 @@ use tracing::{info, warn};
 
 use super::doubt::Sight;
 use super::format::is_server_name;
-use super::{Entry, Export, Ledger, Rendered, entries, file, runtime};
+use super::{Entry, Export, Ledger, Rendered, entries, runtime};
 use crate::api::App;
 use crate::daemon::driver::Snapshot;
-use crate::daemon::shell;
+use crate::daemon::shell::{self, Terms};
+use crate::file;
 use crate::types::ExportRow;
 
 /// All exports of an agent.
@@ -63,18 +64,9 @@ pub(crate) struct State {
     pub(crate) run_error: Option<String>,
 }
 
-/// What each command is told of the agent, and how long it may run.
-#[derive(Clone, Debug)]
-pub(crate) struct Commands {
-    /// How long one may run.
-    pub(crate) time_limit: Duration,
-    /// Our name, our socket.
-    pub(crate) environment: Vec<(&'static str, String)>,
-}
-
 impl Exports {
-    /// Keeps these, and no others any more. Those that are as before go on.
-    pub(crate) fn apply(&self, app: &App, commands: &Commands, exports: &[Export]) {
+    /// Replaces the running exports by these. One that has not changed goes on.
+    pub(crate) fn apply(&self, app: &App, terms: &Terms, exports: &[Export]) {
         let mut running = self.running.lock();
         let (kept, ended): (Vec<Running>, Vec<Running>) =
             running.drain(..).partition(|one| exports.contains(&one.export));
@@ -91,7 +83,7 @@ impl Exports {
             }
             let before = ended.iter().position(|(label, _)| *label == export.label());
             let before = before.map(|position| ended.swap_remove(position).1);
-            running.push(start(app, commands.clone(), export.clone(), before));
+            running.push(start(app, terms.clone(), export.clone(), before));
         }
     }
 
@@ -127,13 +119,13 @@ impl Exports {
 }
 
 /// Starts an export, once the one `before` it at the same place has ended.
-fn start(app: &App, commands: Commands, export: Export, before: Option<JoinHandle<()>>) -> Running {
+fn start(app: &App, terms: Terms, export: Export, before: Option<JoinHandle<()>>) -> Running {
     let (state, stop) = (Arc::<Mutex<State>>::default(), app.0.stopping.child_token());
     let keeper = Keeper {
         app: app.clone(),
         ledger: Ledger::new(export.settle + drawn(export.splay)),
         export: Arc::new(export.clone()),
-        commands,
+        terms,
         state: Arc::clone(&state),
         stale: false,
         told: None,
@@ -160,7 +152,7 @@ struct Keeper {
     app: App,
     ledger: Ledger,
     export: Arc<Export>,
-    commands: Commands,
+    terms: Terms,
     state: Arc<Mutex<State>>,
     /// Something failed, so the same list is published once more.
     stale: bool,
@@ -328,7 +320,7 @@ impl Keeper {
         let worker = Worker {
             app: self.app.clone(),
             export: Arc::clone(&self.export),
-            commands: self.commands.clone(),
+            terms: self.terms.clone(),
             state: Arc::clone(&self.state),
             stop: stop.clone(),
         };
@@ -340,7 +332,7 @@ impl Keeper {
 struct Worker {
     app: App,
     export: Arc<Export>,
-    commands: Commands,
+    terms: Terms,
     state: Arc<Mutex<State>>,
     stop: CancellationToken,
 }
@@ -355,10 +347,7 @@ impl Worker {
             // As it is now: what changed while this run waited, it tells too.
             let members = self.state.lock().members;
             let own = [("HEARTSAY_EXPORT", export.clone()), ("HEARTSAY_MEMBERS", members.to_string())];
-            let told = self.commands.environment.iter().chain(&own);
-            let variables = told.map(|(key, value)| (*key, value.as_str()));
-            let limit = self.commands.time_limit;
-            let ran = shell::run(&command, variables, String::new(), limit, &self.stop).await;
+            let ran = shell::run(&command, &self.terms, &own, String::new(), &self.stop).await;
             let (result, error) = match ran {
                 Ok(ran) => {
                     for line in ran.output.lines() {
@@ -408,7 +397,7 @@ async fn write(export: &Export, bytes: Vec<u8>) -> Result<Option<bool>, String> 
 /// How many members have no server in HAProxy.
 async fn tell(export: &Export, list: &[Entry]) -> Result<usize, String> {
     let Some(socket): Option<&Path> = export.runtime.as_deref() else { return Ok(0) };
-    // Those that are in the file too.
+    // The same as in the file.
     let fit = list.iter().filter(|entry| is_server_name(&entry.name));
     let members: Vec<_> = fit.filter_map(Entry::socket).collect();
     runtime::bring(socket, export.shape.name.as_deref().unwrap_or_default(), &members).await

@@ -10,7 +10,6 @@
 
 pub(crate) mod doubt;
 pub(crate) mod entry;
-pub(crate) mod file;
 pub(crate) mod format;
 pub(crate) mod keeper;
 pub(crate) mod ledger;
@@ -22,7 +21,7 @@ use std::time::Duration;
 
 pub(crate) use entry::{Entry, Port};
 pub(crate) use format::{Format, Rendered, Shape};
-pub(crate) use keeper::{Commands, Exports};
+pub(crate) use keeper::Exports;
 pub(crate) use ledger::Ledger;
 pub(crate) use select::Select;
 

@@ -28,9 +28,6 @@ impl Select {
     }
 }
 
-/// What a status can be.
-pub(crate) const STATUSES: [&str; 4] = ["alive", "suspect", "down", "left"];
-
 #[cfg(test)]
 mod tests {
     use super::*;

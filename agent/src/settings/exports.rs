@@ -9,8 +9,8 @@ use super::reader::{Failed, Reader};
 use super::{LONGEST, Origin, SettingsError, values};
 use crate::api::tag::WantedTag;
 use crate::export::format::template::{Template, TemplateError};
-use crate::export::select::STATUSES;
 use crate::export::{Export, Format, Port, Select, Shape};
+use crate::types::STATUSES;
 
 impl Reader {
     /// The exports of all files.

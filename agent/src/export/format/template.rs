@@ -1,6 +1,6 @@
 //! A template of the operator's, in Jinja's language.
 //!
-//! Which characters mean something depends on who reads the file, which nobody here knows. So what is printed as it is has to be
+//! The reader of the file, which is not known here, decides which characters mean something. So what is printed as it is has to be
 //! plain: letters, digits and `-_.:/@+=,`. A member that would print anything else is left out. Through the filter `tojson`
 //! every text may be printed. Time and memory of a run are bounded.
 
@@ -47,7 +47,7 @@ impl Template {
         crc32fast::hash(self.text.as_bytes())
     }
 
-    /// What it makes of these members, without those that it cannot print.
+    /// The text for these members. A member that cannot be printed is left out.
     pub(super) fn write(&self, me: &str, entries: &[Entry]) -> Result<Rendered, String> {
         let environment = environment(FUEL + FUEL_OF_ONE * entries.len() as u64);
         let template = environment.template_from_str(&self.text).map_err(|error| sentence(&error))?;
