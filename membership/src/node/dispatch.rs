@@ -267,10 +267,11 @@ impl Node {
         let mut comparison = gossip.begin(now, &mut ctx, from, exchange);
         let pages = if comparison.over { &[] } else { exchange.pages.as_slice() };
         for page in pages {
+            let returning: Vec<u64> = self.roster.returns.subjects().collect();
             let (gossip, detection, mut ctx) = self.parts();
-            let is_probed = |subject| detection.is_probing(subject);
-            let is_probed: Option<&IsProbed<'_>> =
-                if detection.probes.is_empty() { None } else { Some(&is_probed) };
+            let is_probed = |subject| detection.is_probing(subject) || returning.contains(&subject);
+            let none = detection.probes.is_empty() && returning.is_empty();
+            let is_probed: Option<&IsProbed<'_>> = if none { None } else { Some(&is_probed) };
             let same = gossip.hear_page(now, &mut ctx, comparison.nominal, page, is_probed)?;
             // A member that this page refutes counts as alive when the page is compared.
             self.settle(now);

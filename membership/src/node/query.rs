@@ -141,7 +141,7 @@ impl Node {
     /// How many members have each status. The counts are kept up to date, so this costs the same at any size.
     #[must_use]
     pub fn census(&self) -> Census {
-        self.roster.census()
+        self.roster.shown_census()
     }
 
     /// All known members, sorted by name.
@@ -164,13 +164,13 @@ impl Node {
 
     /// A cheap pass over all known members, in the order of the roster.
     pub fn summaries(&self) -> impl Iterator<Item = MemberSummary<'_>> {
-        self.roster.iter().map(summary)
+        self.roster.iter().map(|member| summary(&self.roster, member))
     }
 
     /// The summary of this node itself.
     #[must_use]
     pub fn own(&self) -> MemberSummary<'_> {
-        summary(self.roster.myself())
+        summary(&self.roster, self.roster.myself())
     }
 
     /// Counters since the start.
@@ -241,16 +241,17 @@ impl Node {
             Detector::Fixed(_) => (member.incarnation.schedule.interval(), Duration::ZERO, 0),
         };
         let path = &member.path;
+        let (status, since) = self.roster.shown(member);
         MemberView {
             name: member.incarnation.name.clone(),
             host_id: member.incarnation.host_id,
             generation: member.incarnation.generation,
             heartbeat: member.heartbeat,
-            status: member.status,
+            status,
             address: member.incarnation.address(),
             state: member.state.iter().map(|(k, v)| (k.to_owned(), v.to_vec())).collect(),
-            fenced: fenced.filter(|_| member.status == Status::Down),
-            since: member.since(),
+            fenced: fenced.filter(|_| status == Status::Down),
+            since,
             phi: if is_self || !member.is_present() {
                 0.0
             } else {
@@ -280,12 +281,12 @@ impl Node {
     }
 }
 
-fn summary(member: &Member) -> MemberSummary<'_> {
+fn summary<'a>(roster: &Roster, member: &'a Member) -> MemberSummary<'a> {
     MemberSummary {
         name: &member.incarnation.name,
         generation: member.incarnation.generation,
         heartbeat: member.heartbeat,
-        status: member.status,
+        status: roster.shown(member).0,
         address: member.incarnation.address(),
         version: member.state.version(),
         host_id: member.incarnation.host_id,

@@ -133,6 +133,9 @@ impl Node {
             }
             Effect::Changed(status) => {
                 let lost = status.quorum == Quorum::Lost;
+                if lost {
+                    self.show_all_returns();
+                }
                 self.emit(Event::Quorum(status));
                 self.say_in_record(now, lost.then_some(QUORUM_LOST));
             }
@@ -140,8 +143,7 @@ impl Node {
                 self.say_in_record(now, Some(if proven { QUORUM_SETTLING } else { QUORUM_LOST }));
             }
             Effect::Fenced(subject) => {
-                let reason = "a majority has acknowledged nothing of it for longer than its lease";
-                self.report_verdict(subject, MemberEventKind::Fenced, &[], reason);
+                self.report_verdict(subject, MemberEventKind::Fenced, &[], FENCED);
             }
         }
     }
@@ -220,6 +222,8 @@ impl Node {
     }
 }
 
+/// Why a member is fenced.
+pub(super) const FENCED: &str = "a majority has acknowledged nothing of it for longer than its lease";
 const ON_NOTICE: &str = "its witnesses find this member unfit, and the others count it no more";
 
 /// Delay from a change to the count while hundreds of changes arrive: with an electorate, each count looks up all its

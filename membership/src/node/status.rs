@@ -3,9 +3,13 @@
 use std::borrow::Cow;
 
 use crate::Instant;
+use crate::identity::Heartbeat;
 use crate::io::{Event, MemberEventKind};
 use crate::node::Node;
+use crate::node::quorum::FENCED;
+use crate::quorum::Quorum;
 use crate::roster::standing::{Evidence, Status};
+use crate::transport::requests::RequestKind;
 
 impl Node {
     /// A member's heartbeat advanced, which may void what was held against it.
@@ -19,15 +23,20 @@ impl Node {
     pub(crate) fn refresh(&mut self, now: Instant, hash: u64, reason: impl Into<Cow<'static, str>>) {
         let Some(member) = self.roster.get(hash) else { return };
         let (before, after, since) = (member.status, member.standing(), member.since());
+        let (out, heartbeat) = (member.marks().is_kept_out(), member.heartbeat);
+        // The accusers behind the present status.
+        let accusers = member.marks().accusations.iter().filter(|a| out || a.counts()).map(|a| a.by);
+        let by: Vec<u64> = if before == after { Vec::new() } else { accusers.collect() };
+        if out && after == Status::Down {
+            self.roster.returns.keep_out(hash);
+        }
         if before == after {
+            self.look_at_return(now, hash, heartbeat);
             return;
         }
-        // The accusers behind the present status.
-        let out = member.marks().is_kept_out();
-        let by: Vec<u64> =
-            member.marks().accusations.iter().filter(|a| out || a.counts()).map(|a| a.by).collect();
         self.roster.set_status(now, hash, after);
         self.recount(now);
+        let shown = self.shows_change(now, hash, (before, since), after);
         if after == Status::Restarting {
             self.detection.forget(hash);
             self.transport.requests.forgive(hash);
@@ -57,17 +66,91 @@ impl Node {
         if before == Status::Down || matches!(after, Status::Alive | Status::Restarting | Status::Left) {
             self.quorum.fence.open(hash);
         }
-        if after == Status::Down {
-            // Electors have been asked about it since it became suspect, so their answers may suffice by now.
-            self.newly_fenced(now, hash);
+        // Electors have been asked about it since it became suspect, so their answers may suffice by now.
+        if after == Status::Down && self.newly_fenced(now, hash) && !shown {
+            self.report_verdict(hash, MemberEventKind::Fenced, &[], FENCED);
         }
         if matches!(after, Status::Down | Status::Left) {
             self.detection.forget(hash);
         }
-        self.report_verdict(hash, kind, &by, reason);
+        if shown {
+            self.report_verdict(hash, kind, &by, reason);
+        }
         self.gossip.broadcast.news(now, hash, false);
         let (detection, mut ctx) = self.detection();
         detection.on_status(now, &mut ctx, hash, (before, since), after);
+    }
+
+    /// Whether a member's change from `before`, which it took at `since`, to `after` is shown at once. Of one that was down
+    /// and is alive by hearsay it is not (roster/returns.rs); that one is called.
+    fn shows_change(
+        &mut self,
+        now: Instant,
+        hash: u64,
+        (before, since): (Status, Instant),
+        after: Status,
+    ) -> bool {
+        let present = matches!(after, Status::Alive | Status::Suspect | Status::Restarting);
+        if self.roster.returns.get(hash).is_some() {
+            // In again by hearsay, and down again: nothing has changed for any reader.
+            if !present {
+                self.roster.returns.end(hash);
+            }
+            return after == Status::Left;
+        }
+        let Some(member) = self.roster.get(hash) else { return true };
+        let returns = before == Status::Down && present;
+        let hearsay = returns && member.path.last_direct() != now;
+        let (has_majority, heartbeat) = (member.says_settling(), member.heartbeat);
+        let by_then = self.core.heartbeat_by(&self.roster, member, now);
+        let was_kept_out = before == Status::Down && self.roster.returns.let_in(hash);
+        if !hearsay
+            || was_kept_out
+            || has_majority
+            || self.quorum.majority(now).quorum() != Quorum::Held
+            || !self.call(now, hash)
+        {
+            return true;
+        }
+        self.roster.returns.told(hash, heartbeat, by_then, since);
+        false
+    }
+
+    /// Others tell a newer heartbeat of a member that is alive by hearsay.
+    fn look_at_return(&mut self, now: Instant, hash: u64, heartbeat: Heartbeat) {
+        if self.roster.returns.goes_on(hash, heartbeat) {
+            self.show_return(hash);
+        } else if self.roster.returns.calls(hash, heartbeat) {
+            self.call(now, hash);
+        }
+    }
+
+    /// Asks a member whether it hears us. False if there is no budget for that.
+    fn call(&mut self, now: Instant, hash: u64) -> bool {
+        let Some(to) = self.roster.get(hash).map(|member| member.incarnation.address()) else { return false };
+        let affordable = self.detection.probe_budget.take(now, 1);
+        if affordable {
+            self.context().ping(now, hash, to, RequestKind::LinkProbe);
+        }
+        affordable
+    }
+
+    /// Shows a member as it is that was alive by hearsay only.
+    pub(crate) fn show_return(&mut self, hash: u64) {
+        if !self.roster.returns.end(hash) {
+            return;
+        }
+        let kind = match self.roster.get(hash).map(|member| member.status) {
+            Some(Status::Suspect) => MemberEventKind::Suspect,
+            _ => MemberEventKind::Alive,
+        };
+        self.report_verdict(hash, kind, &[], "a newer heartbeat refutes it");
+    }
+
+    /// Without quorum, all of these are shown as they are.
+    pub(crate) fn show_all_returns(&mut self) {
+        let waiting: Vec<u64> = self.roster.returns.subjects().collect();
+        waiting.into_iter().for_each(|hash| self.show_return(hash));
     }
 
     /// Reports a change of one member's status; with a verdict, also whether the member is fenced.

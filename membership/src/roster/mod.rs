@@ -29,6 +29,7 @@ pub mod incarnation;
 pub mod interner;
 pub mod member;
 pub mod peers;
+pub mod returns;
 pub mod shard;
 pub mod standing;
 pub mod state;
@@ -51,6 +52,7 @@ use crate::roster::fingerprint::standing_code;
 use crate::roster::heartbeat_track::HeartbeatTrack;
 use crate::roster::interner::Interner;
 use crate::roster::member::{Member, touch_cold};
+use crate::roster::returns::Returns;
 use crate::roster::shard::{MemberMut, RangeDigest, SHARD, Shard};
 use crate::roster::standing::{Standing, Status};
 use crate::roster::state::{Delta, KeyChange, Merged, State};
@@ -69,6 +71,8 @@ pub struct Roster {
     tombstones: Tombstones,
     max_members: usize,
     interner: Interner,
+    /// Members that are shown as down although they are alive by hearsay.
+    pub returns: Returns,
 }
 
 /// How many members have each status, this node included.
@@ -132,6 +136,7 @@ impl Roster {
             tombstones: Tombstones::new(config.tombstones),
             max_members: config.max_members.max(1),
             interner: config.interner.clone(),
+            returns: Returns::default(),
         }
     }
 
@@ -167,6 +172,24 @@ impl Roster {
     /// How many members have which status, ourselves included.
     pub fn census(&self) -> Census {
         self.census
+    }
+
+    /// The same as it is shown.
+    pub fn shown_census(&self) -> Census {
+        let mut census = self.census;
+        for member in self.returns.subjects().filter_map(|hash| self.get(hash)) {
+            *census.of(member.status) -= 1;
+            census.down += 1;
+        }
+        census
+    }
+
+    /// The status of a member as it is shown, and since when.
+    pub fn shown(&self, member: &Member) -> (Status, Instant) {
+        match self.returns.get(member.hash()) {
+            Some(hearsay) => (Status::Down, hearsay.since),
+            None => (member.status, member.since()),
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
@@ -384,8 +407,9 @@ impl Roster {
             return Err(duplicate(&member, incarnation.host_id));
         }
         if claim.generation > member.incarnation.generation {
-            return Ok(match claim.incarnation {
-                None => Change::Unknown,
+            let subject = claim.subject;
+            let change = match claim.incarnation {
+                None => return Ok(Change::Unknown),
                 Some(ref incarnation)
                     if incarnation.continues(&member.incarnation) && !member.marks().left =>
                 {
@@ -402,7 +426,9 @@ impl Roster {
                     *self.census.of(member.status) += 1;
                     Change::Restarted
                 }
-            });
+            };
+            self.returns.forget(subject);
+            return Ok(change);
         }
         if let Some(incarnation) = &claim.incarnation
             && incarnation.tag != member.tag()
@@ -426,6 +452,7 @@ impl Roster {
         let shard = self.shards.get_mut(at)?;
         let place = shard.find(hash).ok()?;
         let member = shard.take(place);
+        self.returns.forget(hash);
         self.len -= 1;
         *self.census.of(member.status) -= 1;
         self.resize();

@@ -7,6 +7,7 @@ use crate::core::Core;
 use crate::effect::Effect;
 use crate::io::{Event, MemberEvent, MemberEventKind, Output};
 use crate::roster::Roster;
+use crate::roster::returns::Hearsay;
 use crate::roster::state::{KeyChange, is_reserved};
 use crate::transport::Transport;
 
@@ -96,8 +97,8 @@ impl Context<'_> {
             kind,
             name: member.incarnation.name.clone(),
             generation: member.incarnation.generation,
-            heartbeat: member.heartbeat,
-            status: member.status,
+            heartbeat: self.roster.returns.get(subject).map_or(member.heartbeat, Hearsay::down_as_of),
+            status: self.roster.shown(member).0,
             fenced: None,
             by: self.roster.names(by),
             changed: Vec::new(),
