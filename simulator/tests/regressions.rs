@@ -50,6 +50,24 @@ fn a_verdict_on_a_member_that_lives_and_is_put_out_breaks_no_promise_of_quorum()
     keeps(50_219, Theme::Quorum);
 }
 
+#[test]
+fn who_changes_sides_brings_back_no_member_that_stays_beyond_the_cut() {
+    for (seed, nodes) in [(710_007, 5), (820_015, 7), (820_251, 12)] {
+        let scenario = swarm::draw(seed, Theme::Cuts, Some(nodes)).expect("is drawn");
+        let run = run_one(&scenario, seed, None).expect("runs");
+        assert_eq!(run.violations.count, 0, "seed {seed}: {:?}", run.violations);
+        let changes = &run.measures.rosters.status_changes;
+        assert!(changes.len() > 3 && changes.iter().all(|times| *times == 1), "seed {seed}: {changes:?}");
+    }
+}
+
+#[test]
+fn a_member_that_holds_quorum_is_not_shown_as_down_because_no_ping_came_back() {
+    let scenario = swarm::draw(820_787, Theme::Cuts, Some(12)).expect("is drawn");
+    let run = run_one(&scenario, 820_787, None).expect("runs");
+    assert_eq!(run.violations.count, 0, "{:?}", run.violations);
+}
+
 fn measured(name: &str, seed: u64, sets: &[&str]) -> Summary {
     let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
     let scenario = scenario::load(name, &sets).unwrap_or_else(|problem| panic!("{name}: {problem}"));

@@ -120,7 +120,10 @@ struct Tally {
     late: f32,
     /// Seconds until a deaf or a mute member knew it, and those that never did.
     known: (Vec<f32>, u64),
-    changes: u16,
+    /// Changes of mind about a member after a change of the network, of the most fickle holder: how many members had
+    /// any, how many more than one, and the first seed of these.
+    changes: (u64, u64, Option<u64>),
+    most_changes: u16,
 }
 
 impl Tallies {
@@ -138,7 +141,13 @@ impl Tallies {
         tally.late = rosters.late.iter().copied().fold(tally.late, f32::max);
         tally.known.0.extend(rosters.deaf.iter().chain(&rosters.mute));
         tally.known.1 += rosters.deaf_unaware + rosters.mute_unaware;
-        tally.changes = rosters.status_changes.iter().copied().fold(tally.changes, u16::max);
+        tally.most_changes = rosters.status_changes.iter().copied().fold(tally.most_changes, u16::max);
+        let more = rosters.status_changes.iter().filter(|times| **times > 1).count();
+        tally.changes.0 += rosters.status_changes.len() as u64;
+        tally.changes.1 += more as u64;
+        if more > 0 {
+            tally.changes.2.get_or_insert(run.seed);
+        }
     }
 
     /// A row for each shape and size; nothing where there is none.
@@ -147,7 +156,7 @@ impl Tallies {
             return;
         }
         say!(
-            "{:<11}{:>7}{:>7}{:>7}  {:^26}{:>8}{:>11}  {:^20}{:>8}  broken: seeds (the first)",
+            "{:<11}{:>7}{:>7}{:>7}  {:^26}{:>8}{:>11}  {:^20}  {:<26}broken: seeds (the first)",
             "shape",
             "nodes",
             "seeds",
@@ -156,7 +165,7 @@ impl Tallies {
             "unheld",
             "late: max",
             "known: max never",
-            "changes"
+            "changes: max, over 1 of"
         );
         for ((shape, nodes), tally) in &self.0 {
             let (one, known) = (spread(&tally.one), spread(&tally.known));
@@ -166,7 +175,7 @@ impl Tallies {
                 .map(|(rule, (seeds, first))| format!("{rule} {seeds} ({first})"))
                 .collect();
             let line = format!(
-                "{:<11}{nodes:>7}{:>7}{:>7}  {:>9}{:>9}{:>8}{:>8}{:>11}  {:>10}{:>10}{:>8}  {}",
+                "{:<11}{nodes:>7}{:>7}{:>7}  {:>9}{:>9}{:>8}{:>8}{:>11}  {:>10}{:>10}  {:<26}{}",
                 shape.to_string(),
                 tally.seeds,
                 tally.failed,
@@ -177,11 +186,19 @@ impl Tallies {
                 table::number(f64::from(tally.late)),
                 table::number(known.max),
                 known.missing,
-                tally.changes,
+                tally.changes(),
                 rules.join(", ")
             );
             say!("{}", line.trim_end());
         }
+    }
+}
+
+impl Tally {
+    fn changes(&self) -> String {
+        let (all, more, first) = self.changes;
+        let seed = first.map_or_else(String::new, |seed| format!(" ({seed})"));
+        format!("{}, {more} of {all}{seed}", self.most_changes)
     }
 }
 

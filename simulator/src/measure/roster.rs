@@ -23,6 +23,7 @@ pub struct RosterFigures {
     /// The same.
     pub mute_unaware: u64,
     /// Of each change of the network and each member of which any holder of quorum changed its mind (down, or in again)
-    /// before the next change: how often the most fickle of the holders did.
+    /// before the next change: how often the most fickle of the holders did. A verdict that falls while the news of a change
+    /// is under way (half a second) belongs to the change before; the end of a penalty counts for none.
     pub status_changes: Vec<u16>,
 }

@@ -249,7 +249,7 @@ impl Judge {
 
 /// Whether `observer` calls `subject` down though it may live, since it is of no use: such a verdict is looked at by
 /// [`Judge::put_out`], cut or no cut.
-fn keeps_out(now: Instant, observer: usize, subject: usize, hosts: &[Host]) -> bool {
+pub(super) fn keeps_out(now: Instant, observer: usize, subject: usize, hosts: &[Host]) -> bool {
     let Some(process) = &hosts[observer].process else { return false };
     let local = Instant::from_micros(process.clock.read(now));
     let name = &hosts[subject].name;

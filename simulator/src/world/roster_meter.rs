@@ -1,7 +1,7 @@
 //! One roster among all that hold quorum, measured: from each change of the network on.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use heartsay_membership::Instant;
 
@@ -18,6 +18,10 @@ pub(super) struct RosterMeter {
     change: Change,
     /// News of a member that is let in reaches all within so long.
     news: Duration,
+    /// The turns after the change before, to which verdicts belong that fall while the news of this one is under way.
+    before: Turns,
+    /// Who has whom kept out. The end of that is no change of mind: it was known from the start.
+    kept_out: BTreeSet<(usize, usize)>,
     /// Members that are being let in: when the first holder had them in again.
     let_in: BTreeMap<usize, Instant>,
     /// Some member has held quorum.
@@ -39,7 +43,21 @@ struct Change {
     /// When they last ceased to.
     united: Instant,
     /// How often each observer, holding quorum, changed its mind about each subject.
-    turns: BTreeMap<(usize, usize), u16>,
+    turns: Turns,
+}
+
+/// By observer and subject.
+type Turns = BTreeMap<(usize, usize), u16>;
+
+/// What an observer says of a member that it had in, or of one that was down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It is in again.
+    In,
+    /// It is down.
+    Down,
+    /// It is kept out as unfit.
+    KeptOut,
 }
 
 /// What a member hears, and who hears it.
@@ -69,6 +87,8 @@ impl RosterMeter {
         Self {
             news: patience.mul_f64(NEWS),
             let_in: BTreeMap::new(),
+            before: Turns::new(),
+            kept_out: BTreeSet::new(),
             figures: RosterFigures::default(),
             tracks: Vec::new(),
             within,
@@ -90,14 +110,8 @@ impl RosterMeter {
         if now > self.change.at {
             self.close(now);
             let split = self.change.split;
-            self.change = Change {
-                at: now,
-                counts: self.formed,
-                split,
-                since: now,
-                united: now,
-                turns: BTreeMap::new(),
-            };
+            self.change =
+                Change { at: now, counts: self.formed, split, since: now, united: now, turns: Turns::new() };
         }
     }
 
@@ -128,11 +142,19 @@ impl RosterMeter {
         self.change.split = split;
     }
 
-    /// `observer` has `subject` for down, or in again.
-    pub(super) fn turned(&mut self, observer: usize, subject: usize) {
-        if self.tracks[observer].held {
-            *self.change.turns.entry((observer, subject)).or_default() += 1;
+    /// `observer` says something else of `subject` than before.
+    pub(super) fn turned(&mut self, now: Instant, observer: usize, subject: usize, turn: Turn) {
+        let both = (observer, subject);
+        let was_kept_out = self.kept_out.remove(&both);
+        if turn == Turn::KeptOut {
+            self.kept_out.insert(both);
         }
+        if !self.tracks[observer].held || (turn == Turn::In && was_kept_out) {
+            return;
+        }
+        let late = turn == Turn::Down && now.since(self.change.at) < self.news;
+        let turns = if late { &mut self.before } else { &mut self.change.turns };
+        *turns.entry(both).or_default() += 1;
     }
 
     /// `observer` has `subject` in again. Returns when all must have it in, if `observer` is the first.
@@ -204,6 +226,7 @@ impl RosterMeter {
             self.contact(now, member, Contact::Other);
         }
         self.close(now);
+        self.count_turns();
         self.figures
     }
 
@@ -230,15 +253,21 @@ impl RosterMeter {
             }
         }
         let split = change.split;
-        let mut most: BTreeMap<usize, u16> = BTreeMap::new();
-        for ((_, subject), times) in &change.turns {
-            let most = most.entry(*subject).or_default();
-            *most = (*most).max(*times);
-        }
-        figures.status_changes.extend(most.into_values());
+        self.count_turns();
+        self.before = std::mem::take(&mut self.change.turns);
         if split {
             self.end_split(now);
         }
+    }
+
+    /// No more turns belong to the change before.
+    fn count_turns(&mut self) {
+        let mut most: BTreeMap<usize, u16> = BTreeMap::new();
+        for ((_, subject), times) in std::mem::take(&mut self.before) {
+            let most = most.entry(subject).or_default();
+            *most = (*most).max(times);
+        }
+        self.figures.status_changes.extend(most.into_values());
     }
 
     /// Rosters differ no more, or the time after a change is over.
@@ -315,12 +344,35 @@ mod tests {
         meter.changed(at(30_000));
         meter.says(at(31_000), 2, false);
         for (observer, times) in [(0, 1), (1, 3), (2, 8)] {
-            (0..times).for_each(|_| meter.turned(observer, 2));
+            (0..times).for_each(|_| meter.turned(at(32_000), observer, 2, Turn::Down));
         }
-        meter.turned(1, 0);
+        meter.turned(at(32_000), 1, 0, Turn::Down);
         meter.changed(at(60_000));
-        meter.turned(0, 2);
+        meter.turned(at(60_500), 0, 2, Turn::In);
         assert_eq!(meter.finish(at(90_000)).status_changes, [1, 3, 1]);
+    }
+
+    #[test]
+    fn a_verdict_that_falls_right_after_the_heal_belongs_to_the_cut() {
+        let mut meter = meter();
+        meter.changed(at(30_000));
+        meter.changed(at(33_000));
+        meter.turned(at(33_020), 0, 2, Turn::Down);
+        meter.turned(at(33_040), 0, 2, Turn::In);
+        meter.turned(at(33_500), 1, 2, Turn::Down);
+        meter.turned(at(33_540), 1, 2, Turn::In);
+        assert_eq!(meter.finish(at(90_000)).status_changes, [1, 2], "half a second later it does not");
+    }
+
+    #[test]
+    fn the_end_of_a_penalty_is_no_change_of_mind() {
+        let mut meter = meter();
+        meter.changed(at(30_000));
+        meter.turned(at(32_000), 0, 2, Turn::KeptOut);
+        meter.turned(at(82_000), 0, 2, Turn::In);
+        meter.turned(at(83_000), 0, 1, Turn::Down);
+        meter.turned(at(84_000), 0, 1, Turn::In);
+        assert_eq!(meter.finish(at(90_000)).status_changes, [2, 1]);
     }
 
     #[test]

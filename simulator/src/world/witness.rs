@@ -2,6 +2,8 @@
 
 use heartsay_membership::{Event, Generation, MemberEvent, MemberEventKind, Name, Status};
 
+use super::judge::keeps_out;
+use super::roster_meter::Turn;
 use super::{SimEvent, World};
 use crate::oracle::{Belief, GRACE, Life};
 use crate::recording::Told;
@@ -94,10 +96,16 @@ impl World {
         if old.down() != belief.down() {
             self.removed(observer, subject);
         }
+        let turn = match (old.down(), belief.down()) {
+            (false, true) if keeps_out(now, observer, subject, &self.hosts) => Some(Turn::KeptOut),
+            (false, true) => Some(Turn::Down),
+            (true, false) => Some(Turn::In),
+            _ => None,
+        };
         if let Some(rosters) = self.meter.rosters().filter(|_| old.present() != belief.present()) {
             rosters.roster(observer);
-            if old.down() || belief.down() {
-                rosters.turned(observer, subject);
+            if let Some(turn) = turn {
+                rosters.turned(now, observer, subject, turn);
             }
             if old.down()
                 && let Some(told) = rosters.lets_in(now, observer, subject)
