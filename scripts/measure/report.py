@@ -104,10 +104,11 @@ def machine(binary):
 
 
 def sample(agent):
-    """Counters of one agent now, and what its process has cost."""
+    """Counters of one agent now, and what its process has cost; its memory as it was before it was asked, and after."""
+    cost = process(agent.process.pid)
     stats = agent.get("/v1/stats")
     counters = {key: stats[key] for key in ("bytes_sent", "datagrams_sent", "verdicts")}
-    return {**process(agent.process.pid), **counters}
+    return {**cost, **counters, "asked": process(agent.process.pid)["rss"]}
 
 
 def process(pid):
