@@ -25,11 +25,50 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Puts at `path` what `change` makes of the bytes that are there, as [`put`] does, unless it leaves them as they are. Whether
+/// that changed anything. What another program writes meanwhile is not lost: the change is made once more, of its bytes. (But
+/// for some microseconds between the last look and the move; no call of the system joins the two.)
+///
+/// # Errors
+/// There is no file, or it is as it was: with what is wrong, without the path.
+pub(crate) fn edit(path: &Path, change: impl Fn(&[u8]) -> Result<Vec<u8>, String>) -> io::Result<bool> {
+    for _ in 0..EDITS {
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        metadata(path)?.ok_or_else(|| io::Error::other("there is no file to write a block into"))?;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let (old, mut bytes) = (file.metadata()?, Vec::new());
+        file.take(LONGEST_EDITED + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LONGEST_EDITED {
+            return Err(io::Error::other(format!("it has more than {LONGEST_EDITED} bytes")));
+        }
+        let new = change(&bytes).map_err(io::Error::other)?;
+        if new == bytes {
+            return Ok(false);
+        }
+        if put_unless(path, &new, |now| now.is_none_or(|now| stamp(now) != stamp(&old)))? {
+            return Ok(true);
+        }
+    }
+    Err(io::Error::other("another program writes it again and again"))
+}
+
+/// What changes with each write, also with one of as many bytes.
+fn stamp(file: &Metadata) -> [i64; 6] {
+    let signed = |n: u64| i64::from_ne_bytes(n.to_ne_bytes());
+    let (at, size) = (signed(file.ino()), signed(file.size()));
+    [at, size, file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()]
+}
+
 /// Puts `bytes` at `path`, with owner and mode of the file that is there.
 ///
 /// # Errors
 /// The old file, if there is one, is as it was: with what is wrong, without the path.
 pub(crate) fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    put_unless(path, bytes, |_| false).map(drop)
+}
+
+/// The same, unless `is_late` says of the file that is there in the last moment that it is another. Whether it was put.
+fn put_unless(path: &Path, bytes: &[u8], is_late: impl Fn(Option<&Metadata>) -> bool) -> io::Result<bool> {
     let old = metadata(path)?;
     let dir = match path.parent() {
         Some(dir) if dir != Path::new("") => dir,
@@ -44,8 +83,12 @@ pub(crate) fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     keep(file.as_file(), old.as_ref())?;
     file.as_file().sync_all()?;
+    if is_late(metadata(path)?.as_ref()) {
+        return Ok(false);
+    }
     file.persist(path).map_err(|e| e.error)?;
-    File::open(dir)?.sync_all()
+    File::open(dir)?.sync_all()?;
+    Ok(true)
 }
 
 /// Of the file that is there, if one is.
@@ -89,6 +132,10 @@ fn keep(file: &File, old: Option<&Metadata>) -> io::Result<()> {
 
 /// Of a file that was not there: what is in it is no secret, and its reader is another user.
 const MODE: u32 = 0o644;
+/// In bytes: a hundred thousand hosts.
+const LONGEST_EDITED: u64 = 4 << 20;
+/// Tries of one edit.
+const EDITS: usize = 5;
 
 #[cfg(test)]
 mod tests {
@@ -137,6 +184,36 @@ mod tests {
         let mut left = names(dir.path());
         left.sort();
         assert_eq!(left, ["list", "target"]);
+    }
+
+    #[test]
+    fn what_another_writes_during_an_edit_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hosts");
+        let append = |old: &[u8]| Ok([old, b"ours\n"].concat());
+        assert!(edit(&path, append).unwrap_err().to_string().contains("no file"));
+        std::fs::write(&path, "theirs 1\n").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let once = std::cell::Cell::new(false);
+        let disturbed = |old: &[u8]| {
+            if !once.replace(true) {
+                // As many bytes in the same file.
+                std::fs::write(&path, "theirs 2\n").unwrap();
+            }
+            append(old)
+        };
+        assert!(edit(&path, disturbed).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"theirs 2\nours\n");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
+        assert!(!edit(&path, |old| Ok(old.to_vec())).unwrap());
+        assert!(edit(&path, |_| Err("no".to_owned())).is_err());
+        let always = |old: &[u8]| {
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, old).unwrap();
+            append(old)
+        };
+        assert!(edit(&path, always).unwrap_err().to_string().contains("again and again"));
+        assert_eq!(names(dir.path()), ["hosts"], "nothing is left beside it");
     }
 
     #[test]

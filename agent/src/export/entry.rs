@@ -131,7 +131,7 @@ fn number(text: &str) -> Option<u16> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     use serde_json::json;

@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::doubt::Sight;
-use super::format::is_server_name;
+use super::follow::{self, LOOK, Look};
+use super::format::{is_server_name, with_block};
 use super::{Entry, Export, Ledger, Rendered, entries, runtime};
 use crate::api::App;
 use crate::daemon::driver::Snapshot;
@@ -130,6 +131,7 @@ fn start(app: &App, terms: Terms, export: Export, before: Option<JoinHandle<()>>
         stale: false,
         told: None,
         unfit: 0,
+        runs: None,
     };
     let ends = stop.clone();
     let task = tokio::spawn(async move {
@@ -156,38 +158,17 @@ struct Keeper {
     state: Arc<Mutex<State>>,
     /// Something failed, so the same list is published once more.
     stale: bool,
-    /// When HAProxy was last brought to the list.
+    /// When HAProxy, or a file of others, was last brought to the list.
     told: Option<Instant>,
     /// Members of the published list that the format left out.
     unfit: usize,
+    /// To what runs the command, if there is one: a word for each change.
+    runs: Option<mpsc::Sender<()>>,
 }
 
-impl Keeper {
-    async fn keep(mut self, stop: CancellationToken) {
-        let mut changes = self.app.0.event_log.subscribe();
-        let (runs, worker) = self.start_worker(&stop);
-        while !stop.is_cancelled() {
-            // Before the look, so that what happens during it is seen by the next.
-            changes.borrow_and_update();
-            let Some(again) = stop.run_until_cancelled(self.look(runs.as_ref())).await else { break };
-            let clock = &self.app.0.clock;
-            let again = again.map(|again| clock.deadline(again).max(clock.after(GATHER)));
-            tokio::select! {
-                changed = changes.changed() => if changed.is_err() { break },
-                () = until(again) => continue,
-                () = stop.cancelled() => break,
-            }
-            // What comes together is published together.
-            tokio::time::sleep(GATHER).await;
-        }
-        drop(runs);
-        if let Some(worker) = worker {
-            let _ = worker.await;
-        }
-    }
-
-    /// Looks at the view, and publishes what there is to publish. When to look again though nothing happens.
-    async fn look(&mut self, runs: Option<&mpsc::Sender<()>>) -> Option<Instant> {
+impl Look for Keeper {
+    /// Publishes what there is to publish.
+    async fn look(&mut self) -> Option<Instant> {
         // Fails while the agent stops.
         let view = self.app.whole().await.ok()?;
         let now = view.at;
@@ -216,26 +197,30 @@ impl Keeper {
             let held = format!("{} members are fewer than min_members, {least}", rendered.members);
             return self.hold(now, &held);
         }
-        self.publish(&view, list, rendered, without_port, runs).await;
+        self.publish(&view, list, rendered, without_port).await;
         if self.stale {
             // What was due is due still.
             return Some(now + RETRY);
         }
         earliest(self.ledger.due(), self.refresh_at())
     }
+}
 
-    async fn publish(
-        &mut self,
-        view: &Snapshot,
-        list: Vec<Entry>,
-        rendered: Rendered,
-        without_port: usize,
-        runs: Option<&mpsc::Sender<()>>,
-    ) {
+impl Keeper {
+    async fn keep(mut self, stop: CancellationToken) {
+        let worker = self.start_worker(&stop);
+        follow::view(&self.app.clone(), &stop, &mut self).await;
+        self.runs = None;
+        if let Some(worker) = worker {
+            let _ = worker.await;
+        }
+    }
+
+    async fn publish(&mut self, view: &Snapshot, list: Vec<Entry>, rendered: Rendered, without_port: usize) {
         let members = rendered.members;
         let fresh = !self.ledger.is_published(&list);
         let (wrote, told) = tokio::join!(write(&self.export, rendered.bytes), tell(&self.export, &list));
-        self.told = self.export.runtime.is_some().then_some(view.at);
+        self.told = self.is_shared().then_some(view.at);
         let without = told.clone().unwrap_or(usize::MAX);
         let changed = match wrote {
             Ok(changed) => changed.unwrap_or(fresh),
@@ -261,7 +246,7 @@ impl Keeper {
             info!(export, members, left_out, "the list of members has changed");
             // What HAProxy was told without a reload needs none.
             let needed = self.export.runtime.is_none() || without > 0;
-            if let Some(runs) = runs.filter(|_| needed) {
+            if let Some(runs) = self.runs.as_ref().filter(|_| needed) {
                 // Where one waits already, it will see this change too.
                 let _ = runs.try_send(());
             }
@@ -309,14 +294,19 @@ impl Keeper {
     }
 
     fn refresh_at(&self) -> Option<Instant> {
-        self.export.runtime.as_ref()?;
         self.told.map(|told| told + REFRESH)
     }
 
-    /// What runs the command, if there is one: told of each change.
-    fn start_worker(&self, stop: &CancellationToken) -> (Option<mpsc::Sender<()>>, Option<JoinHandle<()>>) {
-        let Some(command) = self.export.on_change.clone() else { return (None, None) };
+    /// Another program may undo what was published.
+    fn is_shared(&self) -> bool {
+        self.export.runtime.is_some() || self.export.block
+    }
+
+    /// What runs the command, if there is one.
+    fn start_worker(&mut self, stop: &CancellationToken) -> Option<JoinHandle<()>> {
+        let command = self.export.on_change.clone()?;
         let (to, jobs) = mpsc::channel(1);
+        self.runs = Some(to);
         let worker = Worker {
             app: self.app.clone(),
             export: Arc::clone(&self.export),
@@ -324,7 +314,7 @@ impl Keeper {
             state: Arc::clone(&self.state),
             stop: stop.clone(),
         };
-        (Some(to), Some(tokio::spawn(worker.work(command, jobs))))
+        Some(tokio::spawn(worker.work(command, jobs)))
     }
 }
 
@@ -388,8 +378,13 @@ async fn render(
 /// Whether the file changed; `None` without one.
 async fn write(export: &Export, bytes: Vec<u8>) -> Result<Option<bool>, String> {
     let Some(path) = export.path.clone() else { return Ok(None) };
+    let block = export.block;
     let wrote = tokio::task::spawn_blocking(move || {
-        file::replace(&path, &bytes).map_err(|error| format!("{}: {error}", path.display()))
+        let wrote = match block {
+            true => file::edit(&path, |old| with_block(old, &bytes)),
+            false => file::replace(&path, &bytes),
+        };
+        wrote.map_err(|error| format!("{}: {error}", path.display()))
     });
     wrote.await.unwrap_or_else(|_| Err("the agent stops".to_owned())).map(Some)
 }
@@ -421,18 +416,8 @@ fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     }
 }
 
-async fn until(limit: Option<tokio::time::Instant>) {
-    match limit {
-        Some(limit) => tokio::time::sleep_until(limit).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Events of one moment come within it.
-const GATHER: Duration = Duration::from_millis(10);
-/// Between two looks while a list is held back: that a doubt is over is not always an event.
-const LOOK: Duration = Duration::from_secs(1);
 /// After a failure.
 const RETRY: Duration = Duration::from_secs(2);
-/// HAProxy that was started again does not know what the one before it was told.
+/// HAProxy that was started again does not know what the one before it was told; a program that writes a file anew does not
+/// know of the block.
 const REFRESH: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@
 
 pub(crate) mod doubt;
 pub(crate) mod entry;
+pub(crate) mod follow;
 pub(crate) mod format;
 pub(crate) mod keeper;
 pub(crate) mod ledger;
@@ -38,6 +39,8 @@ pub(crate) struct Export {
     pub(crate) select: Select,
     /// The file, if there is one.
     pub(crate) path: Option<PathBuf>,
+    /// It is a block in a file of others.
+    pub(crate) block: bool,
     /// Socket of HAProxy's runtime API, if that is told too.
     pub(crate) runtime: Option<PathBuf>,
     /// A shorter list is never published.

@@ -46,6 +46,9 @@ impl Reader {
 /// What is allowed but will not work as things are.
 pub(super) fn unwise(export: &Export) -> Option<String> {
     let path = export.path.as_deref()?;
+    if export.block && !path.is_file() {
+        return Some(format!("export {}: there is no file to write a block into", path.display()));
+    }
     let dir = path.parent().filter(|dir| !dir.is_dir())?;
     Some(format!("export {}: there is no directory {}", path.display(), dir.display()))
 }
@@ -93,6 +96,7 @@ impl Fields<'_> {
             port: self.one("port", str::parse::<Port>).unwrap_or_default(),
             select: self.select(),
             path: self.one("path", absolute),
+            block: self.one("block", values::truth).unwrap_or_default(),
             runtime: self.one("runtime", absolute),
             min_members: self.one("min_members", |text| number(text, 1_000_000)).unwrap_or(1),
             settle: self.one("settle", duration).unwrap_or(SETTLE),
@@ -115,6 +119,9 @@ impl Fields<'_> {
         }
         if export.runtime.is_some() && format != Format::Haproxy {
             self.refuse("runtime", "is there for format haproxy alone", "leave it out");
+        }
+        if export.block && format != Format::Hosts {
+            self.refuse("block", "is there for format hosts alone", "leave it out");
         }
         if export.path.is_none() && export.runtime.is_none() {
             self.refuse("path", "is missing", "write the path of the file");
@@ -219,9 +226,10 @@ fn duration(text: &str) -> Result<Duration, String> {
     if duration <= LONGEST { Ok(duration) } else { Err("is longer than 10m".to_owned()) }
 }
 
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 17] = [
     "format",
     "path",
+    "block",
     "runtime",
     "name",
     "options",

@@ -11,6 +11,8 @@ mod prometheus;
 pub(crate) mod template;
 
 pub(in crate::export) use haproxy::is_server_name;
+use hosts::is_host_name;
+pub(in crate::export) use hosts::with_block;
 pub(crate) use prometheus::groups as prometheus_groups;
 use template::Template;
 
@@ -90,7 +92,7 @@ impl Format {
         if controls(&shape.options) {
             return Some(("options", "has more than one line, or a control character"));
         }
-        if shape.domain.as_ref().is_some_and(|domain| !hosts::is_host_name(domain)) {
+        if shape.domain.as_ref().is_some_and(|domain| !is_host_name(domain)) {
             return Some(("domain", "is no domain"));
         }
         match (self == Self::Template, shape.template.is_some()) {
