@@ -10,6 +10,7 @@ mod event_log;
 mod export;
 mod file;
 mod group;
+mod names;
 mod settings;
 mod show;
 #[cfg(test)]

@@ -61,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) http_listen: Option<SocketAddr>,
     /// Further names of that listener.
     pub(crate) http_hosts: Vec<String>,
+    /// Names for the DNS, if they are answered.
+    pub(crate) dns: Option<DnsSettings>,
     /// How often the local service has to beat.
     pub(crate) beat_within: Option<Duration>,
     /// Commands to run.
@@ -79,6 +81,17 @@ pub(crate) struct Settings {
     pub(crate) log: LogSettings,
     /// Every setting as text with its origin.
     pub(crate) shown: Vec<Shown>,
+}
+
+/// How the DNS is answered.
+#[derive(Clone, Debug)]
+pub(crate) struct DnsSettings {
+    /// UDP and TCP address.
+    pub(crate) listen: SocketAddr,
+    /// Behind each name.
+    pub(crate) domain: String,
+    /// Whole seconds.
+    pub(crate) ttl: Duration,
 }
 
 /// What runs on which occasion.
@@ -191,6 +204,10 @@ pub(crate) fn check(args: &AgentArgs) -> Result<Vec<String>, SettingsErrors> {
     }
     if settings.http_listen.is_some_and(|at| !at.ip().is_loopback()) {
         warnings.push("http_listen is reachable from other hosts: everybody there can read".to_owned());
+    }
+    if settings.dns.as_ref().is_some_and(|dns| !dns.listen.ip().is_loopback()) {
+        warnings
+            .push("dns_listen is reachable from other hosts: everybody there can read the names".to_owned());
     }
     warnings.extend(advertise::unwise(settings.bind, &settings.seeds));
     warnings.extend(settings.machine.electorate.as_ref().and_then(Electorate::advice));
@@ -321,6 +338,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let max_members = r.need("max_members", None, values::max_members);
     let http_listen = r.read("http_listen", None, |text| values::listen(text, DEFAULT_PORT + 1));
     let http_hosts = r.hosts();
+    let dns = dns(r, base.cluster.id());
     let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
     let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
     let electorate = r.read("expected", None, values::electorate);
@@ -355,6 +373,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
         seeds: seeds?,
         http_listen: http_listen?,
         http_hosts: http_hosts?,
+        dns: dns?,
         beat_within: beat_within?,
         hooks: hooks?,
         exports: exports?,
@@ -384,6 +403,30 @@ fn fence(
             Err(Failed) => Ok(fence),
         }
     })
+}
+
+/// Names of a cluster whose id is no domain need one of their own.
+fn dns(r: &mut Reader, cluster: &str) -> Result<Option<DnsSettings>, Failed> {
+    let usual = Some(format!("{cluster}.heartsay")).filter(|domain| values::domain(domain).is_ok());
+    let listen = r.read("dns_listen", None, |text| {
+        values::listen(text, DEFAULT_PORT + 2).and_then(values::of_one_interface)
+    });
+    let domain = r.read("dns_domain", usual, values::domain);
+    let ttl = r.need("dns_ttl", None, values::ttl);
+    let open = r.need("dns_open", None, values::truth);
+    let (listen, domain, ttl, open) = (listen?, domain?, ttl?, open?);
+    let Some(listen) = listen else { return Ok(None) };
+    if !listen.ip().is_loopback() && !open {
+        let problem = format!("{listen} can be reached from other hosts");
+        r.refuse("dns_listen", &problem, "give one such as 127.0.0.1, or allow it with --dns-open");
+        return Err(Failed);
+    }
+    let Some(domain) = domain else {
+        let problem = format!("{cluster}.heartsay, by the cluster, is no domain");
+        r.refuse("dns_domain", &problem, "give --dns-domain DOMAIN");
+        return Err(Failed);
+    };
+    Ok(Some(DnsSettings { listen, domain, ttl }))
 }
 
 fn beat_within(text: &str) -> Result<Duration, String> {
@@ -597,6 +640,21 @@ mod tests {
             (&["--socket", &long], "--socket"),
             (&["--seed", "n1:0"], "--seed"),
             (&["--http-listen", "224.0.0.1:80"], "--http-listen: \"224.0.0.1:80\": is the address of many"),
+            (
+                &["--dns-listen", "10.0.0.1"],
+                "--dns-listen: 10.0.0.1:4329 can be reached from other hosts; give one",
+            ),
+            (
+                &["--dns-listen", "0.0.0.0", "--dns-open"],
+                "--dns-listen: \"0.0.0.0\": stands for all addresses",
+            ),
+            (&["--dns-domain", "a..b"], "--dns-domain: \"a..b\": is no domain"),
+            (&["--dns-ttl", "1500ms"], "--dns-ttl: \"1500ms\": has a part of a second"),
+            (&["--dns-ttl", "1h"], "--dns-ttl: \"1h\": is longer than 10m"),
+            (
+                &["--cluster", "ä", "--dns-listen", "127.0.0.1"],
+                "ä.heartsay, by the cluster, is no domain; give --dns-domain",
+            ),
         ] {
             let cluster: &[&str] = if flags.contains(&"--cluster") { &[] } else { &["--cluster", "c"] };
             let errors = load(&args(&[cluster, flags].concat())).map(drop).unwrap_err();

@@ -21,6 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::api::Context;
 use crate::daemon::driver::{MEMBER_EVENTS, Snapshot};
 use crate::export::keeper::State;
+use crate::names::Fare;
 use crate::show;
 use heartsay_tokio::net;
 
@@ -76,6 +77,9 @@ pub(crate) fn encode(snapshot: &Snapshot, context: &Context, format: Format) -> 
     protocol(&mut registry, &snapshot.stats);
     paths(&mut registry, &snapshot.stats);
     exports(&mut registry, context);
+    if let Some(names) = &context.names {
+        dns(&mut registry, &names.fare());
+    }
     process(&mut registry, context);
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
@@ -243,6 +247,23 @@ fn exports(r: &mut Registry, context: &Context) {
         }
     }
     r.register_with_unit("export_unchanged", "Since the list last changed", Unit::Seconds, family);
+}
+
+/// The names that are answered; none of it without `dns_listen`.
+fn dns(r: &mut Registry, fare: &Fare) {
+    gauge(r, "dns_members", "Members that have a name in the DNS", fare.members as u64);
+    let left_out = "Members without a name or role in the DNS because of what they say";
+    gauge(r, "dns_left_out", left_out, fare.left_out as u64);
+    let held = "1 while the names are kept as they were, or are not known yet";
+    gauge(r, "dns_held", held, u64::from(fare.held));
+    counters(r, "dns_answers", "Answers of the DNS, by result", "result", fare.results.iter().copied());
+    for (name, help, value) in [
+        ("dns_truncated", "Answers of the DNS that were cut to fit", fare.cut),
+        ("dns_unanswered", "Messages to the DNS port that are no question", fare.unanswered),
+        ("dns_connections_refused", "Connections to the DNS beyond what is served at a time", fare.closed),
+    ] {
+        counter(r, name, help, value);
+    }
 }
 
 /// What the process around the machine has done.

@@ -42,6 +42,7 @@ use crate::daemon::log::Log;
 use crate::daemon::seeds::Seeds;
 use crate::event_log::EventLog;
 use crate::export::Exports;
+use crate::names::Names;
 use crate::settings::Shown;
 use crate::types::Reloaded;
 use heartsay_tokio::clock::Clock;
@@ -69,6 +70,8 @@ pub(crate) struct Context {
     pub(crate) about: About,
     /// Files that follow the members.
     pub(crate) exports: Exports,
+    /// Names for the DNS, if they are answered.
+    pub(crate) names: Option<Names>,
     /// What hooks have done so far.
     pub(crate) hook_runs: Arc<Runs>,
     /// Views that readers share.

@@ -47,6 +47,8 @@ use crate::daemon::telemetry::{self, Telemetry};
 use crate::escape::escape;
 use crate::event_log::EventLog;
 use crate::export::Exports;
+use crate::names::server::Sockets;
+use crate::names::{self, Names};
 use crate::settings::{self, AgentArgs, Settings};
 use crate::types::Reloaded;
 use heartsay_tokio::clock::{self, Clock};
@@ -134,7 +136,7 @@ impl Agent {
     /// Takes every lock and every address first; then the first datagram leaves.
     async fn start(args: AgentArgs, settings: Settings, telemetry: Telemetry) -> anyhow::Result<Self> {
         let clock = Arc::new(Clock::start());
-        let Doors { socket, unix, udp, local, tcp } = Doors::open(&settings).await?;
+        let Doors { socket, unix, udp, local, tcp, dns } = Doors::open(&settings).await?;
         let store = Store::open(&settings.state_dir, clock.unix_ms())?;
         let store = Arc::new(store.of_cluster(settings.machine.cluster.id()));
         let seeds = Arc::new(Seeds::new(&settings.seeds, local.ip()));
@@ -166,6 +168,10 @@ impl Agent {
         let api = serve(&app, unix, tcp)?;
         let joined = spawn_keeper(&app, advertise, addresses);
         app.0.exports.apply(&app, &terms, &settings.exports);
+        if let Some(dns) = dns {
+            dns.serve(&app)?;
+            tokio::spawn(names::keep(app.clone()));
+        }
         Ok(Self {
             args,
             settings,
@@ -465,6 +471,7 @@ struct Doors {
     /// Where `udp` is bound.
     local: SocketAddr,
     tcp: Option<std::net::TcpListener>,
+    dns: Option<Sockets>,
 }
 
 impl Doors {
@@ -477,7 +484,11 @@ impl Doors {
             Some(at) => Some(bind::when_there(|| listen(at)).await?),
             None => None,
         };
-        Ok(Self { socket, unix, udp, local, tcp })
+        let dns = match &settings.dns {
+            Some(dns) => Some(bind::when_there(|| Sockets::bind(dns.listen)).await?),
+            None => None,
+        };
+        Ok(Self { socket, unix, udp, local, tcp, dns })
     }
 }
 
@@ -558,6 +569,7 @@ fn app(
         settings: RwLock::new(settings.shown.clone()),
         about,
         exports: Exports::default(),
+        names: settings.dns.as_ref().and_then(Names::new),
         hook_runs: Arc::new(Runs::default()),
         views: Views::new(),
         on_socket: Arc::new(Admission::new(ON_SOCKET)),

@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use heartsay_membership::{Electorate, ElectorateError, Name, Profile};
 use heartsay_proto::{Budget, Keyring};
@@ -14,6 +15,7 @@ use nix::unistd::{Gid, Group, Uid};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::escape;
+use crate::export::format::is_host_name;
 
 /// Where the socket is by default; `None` for a user
 /// without a runtime directory.
@@ -108,6 +110,32 @@ pub(super) fn of_a_host(address: SocketAddr) -> Result<SocketAddr, String> {
 /// An address of this host to listen on.
 pub(super) fn listen(text: &str, port: u16) -> Result<SocketAddr, String> {
     address(text, port).and_then(of_a_host)
+}
+
+/// An address from which answers to datagrams leave, as the system would choose another for those to "all".
+pub(super) fn of_one_interface(address: SocketAddr) -> Result<SocketAddr, String> {
+    if address.ip().is_unspecified() {
+        return Err("stands for all addresses; give one of this host".to_owned());
+    }
+    Ok(address)
+}
+
+/// A domain that has room for names before it.
+pub(super) fn domain(text: &str) -> Result<String, &'static str> {
+    let text = text.trim_end_matches('.');
+    if text.len() > LONGEST_DOMAIN || !is_host_name(text) {
+        return Err("is no domain such as shop.internal");
+    }
+    Ok(text.to_owned())
+}
+
+/// How long an answer may be kept.
+pub(super) fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = humantime::parse_duration(text).map_err(|e| format!("is no duration ({e})"))?;
+    if ttl.subsec_nanos() > 0 {
+        return Err("has a part of a second, which the DNS has not".to_owned());
+    }
+    if ttl > super::LONGEST { Err("is longer than 10m".to_owned()) } else { Ok(ttl) }
 }
 
 /// A number of bytes that a datagram may have.
@@ -304,6 +332,8 @@ fn variable(name: &str) -> Option<String> {
 
 /// Far more than one flat cluster can be; a larger number is a slip.
 const MOST_MEMBERS: usize = 1_000_000;
+/// Of the 253 that a name has at most.
+const LONGEST_DOMAIN: usize = 120;
 const LAST_AGREED: &str = "last-agreed";
 /// As the system has it (`sun_path`), less the zero at the end.
 const LONGEST_SOCKET: usize = 107;

@@ -11,8 +11,8 @@ mod prometheus;
 pub(crate) mod template;
 
 pub(in crate::export) use haproxy::is_server_name;
-use hosts::is_host_name;
 pub(in crate::export) use hosts::with_block;
+pub(crate) use hosts::{is_host_name, is_label, named};
 pub(crate) use prometheus::groups as prometheus_groups;
 use template::Template;
 
