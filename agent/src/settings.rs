@@ -9,7 +9,7 @@ mod error;
 mod exports;
 mod layers;
 mod reader;
-mod table;
+pub(crate) mod table;
 mod values;
 
 use std::collections::BTreeMap;

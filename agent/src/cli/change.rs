@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::completions::MEMBER;
 use super::exit::{Exit, say};
 use super::members::key_value;
 use super::output::{Output, count, list};
@@ -144,6 +145,7 @@ pub(super) async fn reload(client: &Client, output: &Output) -> anyhow::Result<E
 #[derive(Args)]
 pub(super) struct Forget {
     /// A member that is down or has left.
+    #[arg(value_hint = MEMBER)]
     name: String,
 }
 

@@ -3,12 +3,15 @@
 mod agent;
 mod beat;
 mod change;
+mod completions;
 mod condition;
 mod dev;
 mod exec;
 mod exit;
 mod export;
 mod keys;
+#[cfg(test)]
+mod manual;
 mod members;
 mod output;
 mod paths;
@@ -113,7 +116,7 @@ enum Verb {
     #[command(subcommand)]
     Config(setup::Config),
     /// Print a shell's completion script.
-    Completions(setup::Completions),
+    Completions(completions::Completions),
     /// Version of this program and of the agent.
     Version,
     /// Make a new cluster key.
@@ -129,7 +132,7 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
     match verb {
         Verb::Agent(verb) => verb.run().map(Exit::Code),
         Verb::Config(verb) => verb.run(&output),
-        Verb::Completions(verb) => verb.run(),
+        Verb::Completions(verb) => ask(verb.run(global.socket.as_deref())),
         Verb::Keygen(verb) => verb.run(&output),
         Verb::Keys(verb) => ask(verb.run(&client(), &output)),
         Verb::Reload => ask(change::reload(&client(), &output)),

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
+use super::completions::MEMBER;
 use super::exit::{Exit, say};
 use super::output::{Output, age, brief, count, few, fit_to_show, list, natural, span, status_cell};
 use super::table::finish;
@@ -15,6 +16,7 @@ use crate::types::{Member, PathRow, Paths};
 #[command(after_help = HELP)]
 pub(super) struct List {
     /// Only this member, in words.
+    #[arg(value_hint = MEMBER)]
     name: Option<String>,
 }
 

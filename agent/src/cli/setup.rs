@@ -1,4 +1,4 @@
-//! `config`, `completions` and `keygen`: what belongs to the setting up.
+//! `config` and `keygen`: what belongs to the setting up.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -7,12 +7,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Subcommand};
+use clap::{Args, FromArgMatches as _, Subcommand};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use super::Cli;
 use super::exit::Exit;
 use super::output::{Output, print};
 use super::table::finish;
@@ -71,23 +70,6 @@ fn reading(file: Option<PathBuf>) -> anyhow::Result<AgentArgs> {
     let flag = file.map(|file| ["--config".into(), file.into_os_string()]);
     let matches = command.try_get_matches_from(flag.into_iter().flatten())?;
     Ok(AgentArgs::from_arg_matches(&matches)?)
-}
-
-/// Arguments of `completions`.
-#[derive(Args)]
-pub(super) struct Completions {
-    /// For which shell.
-    shell: clap_complete::Shell,
-}
-
-impl Completions {
-    /// Prints the script.
-    pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "heartsay", &mut script);
-        print(&String::from_utf8_lossy(&script))?;
-        Ok(Exit::Done)
-    }
 }
 
 /// Arguments of `keygen`.

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::completions::MEMBER;
 use super::exit::Exit;
 use super::output::{Output, age, brief, count, few, fit_to_show, list, natural, span};
 use super::status::{agreement, health};
@@ -13,6 +14,7 @@ use crate::types::{Accusation, Case, Evidence, Member, Members, SelfInfo};
 #[derive(Args)]
 pub(super) struct Why {
     /// The member in question.
+    #[arg(value_hint = MEMBER)]
     name: String,
 }
 
