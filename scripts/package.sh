@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# Makes what is installed on hosts: a .deb, an .rpm and a static program, in target/packages, and says how large they are.
+#
+#   scripts/package.sh                       builds the release and packs it
+#   scripts/package.sh --binary FILE         packs this program instead, without the static one
+#   scripts/package.sh --version 0.1.0~rc1   another version than that of Cargo.toml
+#   scripts/package.sh --out DIR             to there
+#
+# Needs cargo-deb and cargo-generate-rpm, and installs them below target/packages where they are missing. The static program
+# needs `rustup target add ARCH-unknown-linux-musl`; without it, it is left out. The same sources give the same bytes, in whatever
+# directory they lie: by SOURCE_DATE_EPOCH (default: the date of the commit), paths that are taken out, and Cargo.lock.
+set -euo pipefail
+
+# Of the program in each package, stripped, if it is built here.
+LIMIT=6000000
+CARGO_DEB=3.8.0
+CARGO_GENERATE_RPM=0.21.1
+
+BINARY='' VERSION='' OUT=''
+
+main() {
+    while [[ $# -gt 0 ]]; do
+        case $1 in
+            --binary) BINARY=$(realpath -- "${2:?--binary FILE}") && shift 2 ;;
+            --out) OUT=$(realpath -m -- "${2:?--out DIR}") && shift 2 ;;
+            --version) VERSION=${2:?--version VERSION} && shift 2 ;;
+            *) fail "unknown argument $1; see the top of this file" ;;
+        esac
+    done
+    cd "$(dirname "${BASH_SOURCE[0]}")/.."
+    TARGET=$(realpath -m -- "${CARGO_TARGET_DIR:-target}")
+    OUT=${OUT:-$TARGET/packages}
+    HOST=$(rustc -vV | sed -n 's/^host: //p')
+    ARCH=${HOST%%-*}
+    VERSION=${VERSION:-$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)}
+    SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+    export SOURCE_DATE_EPOCH
+    mkdir -p "$OUT"
+    PATH=$OUT/tools/bin:$PATH
+    tool cargo-deb "$CARGO_DEB"
+    tool cargo-generate-rpm "$CARGO_GENERATE_RPM"
+    local static=$ARCH-unknown-linux-musl
+    GIVEN=$BINARY
+    if [[ -z $GIVEN ]]; then
+        build "$HOST"
+        BINARY=$TARGET/$HOST/release/heartsay
+        if rustc --print target-libdir --target "$static" | xargs test -d; then
+            build "$static"
+        else
+            echo "SKIPPED the static program: rustup target add $static"
+            static=
+        fi
+    else
+        static=
+    fi
+    lay
+    pack
+    [[ -z $static ]] || pack_static "$static"
+    sizes
+}
+
+fail() {
+    echo "package.sh: $1" >&2
+    exit 1
+}
+
+# The version that was tried, if none is there.
+tool() {
+    command -v "$1" >/dev/null || cargo install --locked --quiet --root "$OUT/tools" --version "$2" "$1"
+}
+
+# Without a path of this machine in it: that of the sources, of cargo's copies of crates, and of what build scripts write.
+build() {
+    local cargo=${CARGO_HOME:-$HOME/.cargo}
+    RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$TARGET=/target --remap-path-prefix=$PWD=/heartsay --remap-path-prefix=$cargo=/cargo" \
+        cargo build --release --locked -p heartsay --target "$1"
+}
+
+# All that the packages take and that is no file of the repository, where cargo-deb and cargo-generate-rpm look for it.
+lay() {
+    STAGE=$OUT/stage
+    local release=$STAGE/release
+    rm -rf "$STAGE"
+    mkdir -p "$release/man1" "$release/man5" "$release/completions"
+    strip -o "$release/heartsay" "$BINARY"
+    local shell
+    for shell in bash zsh fish; do
+        "$release/heartsay" completions "$shell" >"$release/completions/heartsay.$shell"
+    done
+    HEARTSAY_MANUAL=$release/man cargo test --quiet --locked -p heartsay --bin heartsay manual >"$OUT/manual.log" 2>&1 ||
+        { cat "$OUT/manual.log" >&2 && fail "no pages for man(1)"; }
+    gzip -9n "$release"/man/*
+    mv "$release"/man/*.1.gz "$release/man1/"
+    mv "$release"/man/*.5.gz "$release/man5/"
+    rmdir "$release/man"
+    gzip -9n >"$release/changelog.gz" <<END
+heartsay ($VERSION) unstable; urgency=medium
+
+  * See CHANGELOG.md of the sources.
+
+ -- the heartsay authors <root@localhost>  $(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")
+END
+}
+
+pack() {
+    # Not those of an earlier version.
+    rm -f "$OUT"/heartsay*.deb "$OUT"/heartsay*.rpm "$OUT"/heartsay*.tar.gz
+    CARGO_TARGET_DIR=$STAGE cargo deb --quiet --no-build --no-strip --package heartsay --deb-version "$VERSION" --output "$OUT"
+    # A tilde sorts below the version itself, with rpm as with dpkg.
+    cargo generate-rpm --package agent --target-dir "$STAGE" --set-metadata "version = \"$VERSION\"" \
+        --auto-req builtin --output "$OUT/"
+}
+
+pack_static() {
+    local name=heartsay-$VERSION-$1
+    mkdir -p "$STAGE/$name"
+    strip -o "$STAGE/$name/heartsay" "$TARGET/$1/release/heartsay"
+    if ldd "$STAGE/$name/heartsay" 2>&1 | grep -q '=>'; then
+        fail "$1: not static: $(ldd "$STAGE/$name/heartsay")"
+    fi
+    cp -L LICENSE-MIT LICENSE-APACHE agent/packaging/heartsay.{service,sysusers,tmpfiles,toml} "$STAGE/$name/"
+    cp -r "$STAGE/release/man1" "$STAGE/release/man5" "$STAGE/release/completions" "$STAGE/$name/"
+    tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --mode=go=rX,u+rw \
+        -C "$STAGE" -c "$name" | gzip -9n >"$OUT/$name.tar.gz"
+}
+
+sizes() {
+    local file size
+    for file in "$STAGE/release/heartsay" "$STAGE"/heartsay-*/heartsay; do
+        [[ -e $file ]] || continue
+        size=$(stat -c %s "$file")
+        printf '%10d  %s\n' "$size" "${file#"$STAGE/"}"
+        [[ -n $GIVEN ]] || ((size <= LIMIT)) || fail "$file is larger than $LIMIT bytes"
+    done
+    for file in "$OUT"/heartsay*.{deb,rpm,tar.gz}; do
+        [[ ! -e $file ]] || printf '%10d  %s\n' "$(stat -c %s "$file")" "$file"
+    done
+}
+
+main "$@"
