@@ -1,6 +1,7 @@
 #!/bin/sh
 # /usr/lib/heartsay/after-install
-# What both packages do when their files are in place. Also where there is no systemd: in a chroot, in an image.
+# What both packages do when their files are in place, and needrestart when a library is. Also where there is no systemd: in
+# a chroot, in an image.
 set -eu
 
 SOCKET=/run/heartsay/heartsay.sock
