@@ -107,6 +107,10 @@ fn the_unit_is_never_given_up_and_stays_stopped_when_that_is_meant() {
     assert_eq!(of("RuntimeDirectoryPreserve"), ["yes"]);
     // In a user namespace all groups of all callers show as "nobody".
     assert_eq!(of("PrivateUsers"), [""; 0]);
+    // Skipped while there are no settings: of several with a bar, one is enough.
+    let conditions: Vec<_> = unit.iter().filter(|(k, _)| k.starts_with("ConditionPath")).collect();
+    assert_eq!(conditions.len(), 3);
+    assert!(conditions.iter().all(|(_, path)| path.starts_with('|')), "{conditions:?}");
 }
 
 #[test]
@@ -162,6 +166,48 @@ fn the_manifest_is_one_service_and_one_daemon_set() {
     let of = |i: usize, at: &str| documents.get(i).and_then(|d| d.pointer(at)).cloned();
     assert!(of(0, selector).is_some());
     assert_eq!(of(0, selector), of(1, label), "the service finds the pods");
+}
+
+#[test]
+fn both_packages_carry_the_same_and_what_they_carry_is_there() {
+    let cargo: toml::Table = std::fs::read_to_string(packaging("../Cargo.toml")).unwrap().parse().unwrap();
+    let assets = |of: &str| cargo["package"]["metadata"][of]["assets"].as_array().unwrap().clone();
+    let deb: BTreeSet<_> = assets("deb").iter().map(|asset| asset[0].as_str().unwrap().to_owned()).collect();
+    let rpm: BTreeSet<_> =
+        assets("generate-rpm").iter().map(|asset| asset["source"].as_str().unwrap().to_owned()).collect();
+    // Those of Debian alone, and what cargo-deb adds by itself.
+    let own: Vec<_> = deb.difference(&rpm).map(String::as_str).collect();
+    assert_eq!(own, ["packaging/debian/needrestart", "target/release/changelog.gz"]);
+    let own: Vec<_> = rpm.difference(&deb).map(String::as_str).collect();
+    assert_eq!(own, ["LICENSE-APACHE", "LICENSE-MIT"]);
+    for source in deb.union(&rpm).filter(|source| !source.starts_with("target/release/")) {
+        assert!(packaging("..").join(source).is_file(), "{source}");
+    }
+}
+
+#[test]
+fn the_scripts_of_the_packages_are_scripts_of_sh() {
+    let mut seen = 0;
+    for dir in ["debian", "rpm", "."] {
+        for file in std::fs::read_dir(packaging(dir)).unwrap().map(|entry| entry.unwrap().path()) {
+            let text = std::fs::read(&file).unwrap_or_default();
+            if dir == "rpm" || text.starts_with(b"#!/bin/sh\n") {
+                let output = Command::new("sh").arg("-n").arg(&file).output().unwrap();
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                // Upgrades must not say good-bye.
+                let text = String::from_utf8(text).unwrap();
+                let code = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+                assert_eq!(
+                    code.filter(|line| line.contains("systemctl restart")).count(),
+                    0,
+                    "{}",
+                    file.display()
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 8);
 }
 
 /// The lines `key=value` of the unit.
