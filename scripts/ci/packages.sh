@@ -91,6 +91,7 @@ inside() {
     ip link set host1 up
     ip address add 10.77.0.61/24 dev host0
     ip address add 10.77.0.62/24 dev host0
+    installs_without_systemd
     waits_for_its_settings
     starts_with_settings
     is_upgraded_without_an_alarm
@@ -99,6 +100,22 @@ inside() {
     keeps_its_state_when_removed
     leaves_nothing_when_purged
     DONE=1
+}
+
+# As in a chroot in which an image is made.
+installs_without_systemd() {
+    cat >/tmp/bare <<'END'
+mount -t tmpfs none /run
+mount -t tmpfs none /proc
+mount --bind /dev/null /usr/bin/systemd-sysusers
+dpkg --install /src/heartsay_0.1.0_*.deb
+END
+    good "it installs without systemd and /proc" unshare --mount sh -e /tmp/bare
+    good "it runs" heartsay version
+    good "there is a user" test "$(getent passwd heartsay | cut -d: -f6-)" = /var/lib/heartsay:/usr/sbin/nologin
+    good "and a place for settings" test -d /etc/heartsay/conf.d
+    good "it is purged" dpkg --purge heartsay
+    userdel heartsay
 }
 
 waits_for_its_settings() {

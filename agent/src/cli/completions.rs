@@ -19,6 +19,7 @@ pub(super) const MEMBER: ValueHint = ValueHint::Hostname;
 
 /// Arguments of `completions`.
 #[derive(Args)]
+#[command(override_usage = "heartsay completions [OPTIONS] <SHELL>")]
 pub(super) struct Completions {
     /// For which shell.
     #[arg(required_unless_present = "members")]
