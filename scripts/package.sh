@@ -95,12 +95,31 @@ lay() {
     mv "$release"/man/*.1.gz "$release/man1/"
     mv "$release"/man/*.5.gz "$release/man5/"
     rmdir "$release/man"
+    copyright >"$release/copyright"
     gzip -9n >"$release/changelog.gz" <<END
 heartsay ($VERSION) unstable; urgency=medium
 
   * See CHANGELOG.md of the sources.
 
  -- $MAINTAINER  $(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")
+END
+}
+
+# As Debian reads it.
+copyright() {
+    cat <<END
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: heartsay
+
+Files: *
+Copyright: $(sed -n 's/^Copyright (c) //p' LICENSE-MIT)
+License: MIT or Apache-2.0
+
+License: MIT
+$(sed -n '/^Copyright/,$ { s/^$/./; s/^/ /p }' LICENSE-MIT)
+
+License: Apache-2.0
+ On Debian systems it is in /usr/share/common-licenses/Apache-2.0.
 END
 }
 
