@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Makes what is installed on hosts: a .deb, an .rpm and a static program, in target/packages, and says how large they are.
+# Makes what is installed on hosts: a .deb, an .rpm and static programs, in target/packages, and says how large they are.
 #
 #   scripts/package.sh                       builds the release and packs it
-#   scripts/package.sh --binary FILE         packs this program instead, without the static one
+#   scripts/package.sh --binary FILE         packs this program instead, without static ones
 #   scripts/package.sh --version 0.1.0~rc1   another version than that of Cargo.toml
 #   scripts/package.sh --out DIR             to there
 #
-# Needs cargo-deb and cargo-generate-rpm, and installs them below target/packages where they are missing. The static program
-# needs `rustup target add ARCH-unknown-linux-musl`; without it, it is left out. The same sources give the same bytes, in whatever
+# Needs cargo-deb and cargo-generate-rpm, and installs them below target/packages where they are missing. A static program
+# is made for each target that is there: `rustup target add ARCH-unknown-linux-musl`. The same sources give the same bytes, in whatever
 # directory they lie: by SOURCE_DATE_EPOCH (default: the date of the commit), paths that are taken out, and Cargo.lock.
 set -euo pipefail
 
@@ -33,7 +33,6 @@ main() {
     TARGET=$(realpath -m -- "${CARGO_TARGET_DIR:-target}")
     OUT=${OUT:-$TARGET/packages}
     HOST=$(rustc -vV | sed -n 's/^host: //p')
-    ARCH=${HOST%%-*}
     VERSION=${VERSION:-$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)}
     SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
     export SOURCE_DATE_EPOCH
@@ -41,23 +40,22 @@ main() {
     PATH=$OUT/tools/bin:$PATH
     tool cargo-deb "$CARGO_DEB"
     tool cargo-generate-rpm "$CARGO_GENERATE_RPM"
-    local static=$ARCH-unknown-linux-musl
     GIVEN=$BINARY
+    local static=() target
     if [[ -z $GIVEN ]]; then
         build "$HOST"
         BINARY=$TARGET/$HOST/release/heartsay
-        if rustc --print target-libdir --target "$static" | xargs test -d; then
-            build "$static"
-        else
-            echo "SKIPPED the static program: rustup target add $static"
-            static=
-        fi
-    else
-        static=
+        for target in $(static_targets); do
+            static+=("$target")
+            build_static "$target"
+        done
+        [[ ${#static[@]} -gt 0 ]] || echo "SKIPPED the static program: rustup target add ${HOST%%-*}-unknown-linux-musl"
     fi
     lay
     pack
-    [[ -z $static ]] || pack_static "$static"
+    for target in "${static[@]}"; do
+        pack_static "$target"
+    done
     sizes
 }
 
@@ -76,6 +74,25 @@ build() {
     local cargo=${CARGO_HOME:-$HOME/.cargo}
     RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$TARGET=/target --remap-path-prefix=$PWD=/heartsay --remap-path-prefix=$cargo=/cargo" \
         cargo build --release --locked -p heartsay --target "$1"
+}
+
+# Those whose standard library is here.
+static_targets() {
+    local dir
+    for dir in "$(rustc --print sysroot)"/lib/rustlib/*-unknown-linux-musl/lib; do
+        [[ ! -d $dir ]] || basename "${dir%/lib}"
+    done
+}
+
+# Nothing in it is C, so the linker of rustc is enough for other processors.
+build_static() {
+    local linker=CARGO_TARGET_${1^^}_LINKER
+    linker=${linker//-/_}
+    if [[ ${1%%-*} != "${HOST%%-*}" && -z ${!linker:-} ]]; then
+        export "$linker=rust-lld"
+    fi
+    # The strip of this machine knows one processor.
+    CARGO_PROFILE_RELEASE_STRIP=symbols build "$1"
 }
 
 # All that the packages take and that is no file of the repository, where cargo-deb and cargo-generate-rpm look for it.
@@ -136,9 +153,9 @@ pack() {
 pack_static() {
     local name=heartsay-$VERSION-$1
     mkdir -p "$STAGE/$name"
-    strip -o "$STAGE/$name/heartsay" "$TARGET/$1/release/heartsay"
-    if ldd "$STAGE/$name/heartsay" 2>&1 | grep -q '=>'; then
-        fail "$1: not static: $(ldd "$STAGE/$name/heartsay")"
+    cp "$TARGET/$1/release/heartsay" "$STAGE/$name/"
+    if readelf -l "$STAGE/$name/heartsay" | grep INTERP; then
+        fail "$1: not static"
     fi
     cp -L LICENSE-MIT LICENSE-APACHE agent/packaging/heartsay.{service,sysusers,tmpfiles,toml} "$STAGE/$name/"
     cp -r "$STAGE/release/man1" "$STAGE/release/man5" "$STAGE/release/completions" "$STAGE/$name/"

@@ -96,6 +96,7 @@ inside() {
     starts_with_settings
     is_upgraded_without_an_alarm
     keeps_the_old_one_if_the_new_one_would_not_start
+    is_upgraded_also_when_its_unit_names_the_cluster
     starts_nothing_that_was_stopped
     keeps_its_state_when_removed
     leaves_nothing_when_purged
@@ -170,9 +171,24 @@ keeps_the_old_one_if_the_new_one_would_not_start() {
     settings
 }
 
+is_upgraded_also_when_its_unit_names_the_cluster() {
+    local before
+    mkdir -p /etc/systemd/system/heartsay.service.d
+    printf '%s\n' '[Service]' 'Environment="HEARTSAY_CLUSTER=packages"' >/etc/systemd/system/heartsay.service.d/cluster.conf
+    sed -i /cluster/d /etc/heartsay/heartsay.toml
+    systemctl daemon-reload
+    systemctl restart heartsay
+    before=$(systemctl show -P MainPID heartsay)
+    good "it is upgraded also when its unit names the cluster" install_version 0.2.0
+    good "in a new life" fails test "$(systemctl show -P MainPID heartsay)" = "$before"
+    rm -r /etc/systemd/system/heartsay.service.d
+    systemctl daemon-reload
+    settings
+}
+
 starts_nothing_that_was_stopped() {
     systemctl stop heartsay
-    install_version 0.2.0 >/dev/null 2>&1
+    install_version 0.1.0 >/dev/null 2>&1
     good "an upgrade starts nothing that was stopped" state_is inactive
 }
 
