@@ -91,8 +91,7 @@ build_static() {
     if [[ ${1%%-*} != "${HOST%%-*}" && -z ${!linker:-} ]]; then
         export "$linker=rust-lld"
     fi
-    # The strip of this machine knows one processor.
-    CARGO_PROFILE_RELEASE_STRIP=symbols build "$1"
+    build "$1"
 }
 
 # All that the packages take and that is no file of the repository, where cargo-deb and cargo-generate-rpm look for it.
@@ -153,7 +152,11 @@ pack() {
 pack_static() {
     local name=heartsay-$VERSION-$1
     mkdir -p "$STAGE/$name"
-    cp "$TARGET/$1/release/heartsay" "$STAGE/$name/"
+    # The strip of this machine knows one processor.
+    local rust
+    rust=$(rustc --print sysroot)
+    LD_LIBRARY_PATH=$rust/lib "$rust/lib/rustlib/$HOST/bin/rust-objcopy" --strip-all \
+        "$TARGET/$1/release/heartsay" "$STAGE/$name/heartsay"
     if readelf -l "$STAGE/$name/heartsay" | grep INTERP; then
         fail "$1: not static"
     fi
