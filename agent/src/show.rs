@@ -316,7 +316,9 @@ fn outlook(view: &MemberView, phi_threshold: f64) -> String {
         }
         (Status::Down, _) => match view.verdict {
             Some(as_of) => format!("any heartbeat above {as_of} brings it back"),
-            None => "any newer heartbeat brings it back".to_owned(),
+            // No verdict is left: it is alive by hearsay.
+            None => "others tell of a newer heartbeat; it comes back when it speaks to us, or makes one more"
+                .to_owned(),
         },
         (Status::Left, _) => "it said good-bye; a new start of it brings it back".to_owned(),
     }

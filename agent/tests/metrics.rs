@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use daemon::{pair, plan};
+use serde_json::{Value, json};
 use skipped::skipped;
 
 const OPEN_METRICS: &str = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
@@ -96,21 +97,38 @@ fn every_series_is_there_before_its_first_event() {
 }
 
 #[test]
-fn the_alerts_speak_of_metrics_that_exist() {
+fn the_alerts_and_the_dashboard_speak_of_metrics_that_exist() {
     let agent = plan("a").start();
     let series = samples(&agent.ask("GET", "/metrics", "", "").body, false);
     let known: BTreeSet<&str> = series.keys().map(|series| series.split('{').next().unwrap()).collect();
-    let alerts = std::fs::read_to_string(prometheus().join("alerts.yaml")).unwrap();
-    let mut found = 0;
-    for line in alerts.lines().filter(|line| line.trim_start().starts_with("expr:")) {
-        for word in line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
-            if word.starts_with("heartsay_") {
-                assert!(known.contains(word), "{word} in {line}");
-                found += 1;
+    let alerts = std::fs::read_to_string(packaging("prometheus/alerts.yaml")).unwrap();
+    let alerts = alerts.lines().filter(|line| line.trim_start().starts_with("expr:")).map(str::to_owned);
+    for (what, questions) in [("alerts", alerts.collect()), ("dashboard", questions_of_the_dashboard())] {
+        let mut found = 0;
+        for question in &questions {
+            for word in question.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
+                if word.starts_with("heartsay_") {
+                    assert!(known.contains(word), "{what}: {word} in {question}");
+                    found += 1;
+                }
             }
         }
+        assert!(found > 12, "{what}: {found}");
     }
-    assert!(found > 12, "{found}");
+}
+
+/// Each panel's questions to Prometheus, with its variables filled in.
+fn questions_of_the_dashboard() -> Vec<String> {
+    let text = std::fs::read_to_string(packaging("grafana/heartsay.json")).unwrap();
+    let board: Value = serde_json::from_str(&text).unwrap();
+    let panels = board["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let questions = targets.map(|target| target["expr"].as_str().unwrap());
+    questions
+        .map(|expr| {
+            expr.replace("$__rate_interval", "1m").replace("$instance", ".*").replace("$cluster", ".*")
+        })
+        .collect()
 }
 
 #[test]
@@ -127,11 +145,19 @@ fn promtool_finds_nothing_wrong() {
     let said = check.wait_with_output().unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     for verb in [["check", "rules", "alerts.yaml"], ["test", "rules", "alerts_test.yaml"]] {
-        let said = Command::new("promtool").args(verb).current_dir(prometheus()).output().unwrap();
+        let said = Command::new("promtool").args(verb).current_dir(packaging("prometheus")).output().unwrap();
         assert!(said.status.success(), "{verb:?}: {}", String::from_utf8_lossy(&said.stderr));
     }
+    let rule = |(i, expr): (usize, String)| json!({ "record": format!("panel:{i}"), "expr": expr });
+    let rules: Vec<Value> = questions_of_the_dashboard().into_iter().enumerate().map(rule).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let rules = json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
+    std::fs::write(dir.path().join("rules.yaml"), rules.to_string()).unwrap();
+    let said =
+        Command::new("promtool").args(["check", "rules", "rules.yaml"]).current_dir(&dir).output().unwrap();
+    assert!(said.status.success(), "dashboard: {}", String::from_utf8_lossy(&said.stderr));
 }
 
-fn prometheus() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus")
+fn packaging(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("packaging").join(path)
 }

@@ -252,7 +252,7 @@ impl Node {
             state: member.state.iter().map(|(k, v)| (k.to_owned(), v.to_vec())).collect(),
             fenced: fenced.filter(|_| status == Status::Down),
             since,
-            phi: if is_self || !member.is_present() {
+            phi: if is_self || !matches!(status, Status::Alive | Status::Suspect) {
                 0.0
             } else {
                 member.detector.phi(now, &self.core.config.detector)
