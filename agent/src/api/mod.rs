@@ -31,7 +31,7 @@ use axum::routing::{get, post};
 use heartsay_membership::Name;
 use nix::unistd::Gid;
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::admission::Admission;
@@ -76,6 +76,8 @@ pub(crate) struct Context {
     pub(crate) hook_runs: Arc<Runs>,
     /// Views that readers share.
     pub(crate) views: Views,
+    /// There is a question.
+    pub(crate) asked: Notify,
     /// Connections to the socket.
     pub(crate) on_socket: Arc<Admission>,
     /// Connections over TCP.

@@ -139,6 +139,7 @@ pub(crate) async fn keep_place(
     next: Next,
 ) -> Response {
     place.busy();
+    app.0.asked.notify_one();
     let response = next.run(request).await;
     if response.extensions().get::<Streaming>().is_none() {
         place.idle(app.0.clock.now());

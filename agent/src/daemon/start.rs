@@ -22,7 +22,7 @@ use axum::Json;
 use axum::extract::State;
 use heartsay_membership::{Command, Config, Electorate, Identity, Name, Node};
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -198,7 +198,8 @@ impl Agent {
         if self.app.brief().await.is_ok() {
             notify::ready();
         }
-        tokio::spawn(pages::give_back_after_start());
+        let app = self.app.clone();
+        tokio::spawn(async move { pages::give_back_at_rest(&app.0.asked).await });
         let mut stop = Stop::No;
         let mut contested: Option<Contested> = None;
         loop {
@@ -573,6 +574,7 @@ fn app(
         hook_runs: Arc::new(Runs::default()),
         views: Views::new(),
         on_socket: Arc::new(Admission::new(ON_SOCKET)),
+        asked: Notify::new(),
         over_tcp: Arc::new(Admission::new(OVER_TCP)),
         reloads: wishes,
         log,

@@ -1,20 +1,27 @@
-//! Pages of the program and its libraries that only the start has touched.
+//! Pages of the program and its libraries that only the start, or a question, has touched.
 //!
 //! Most of an agent's resident memory is program text. The dynamic linker, the command line and the settings run once, the
-//! joining seldom; around each page that they touch the kernel maps fifteen more, and all are counted for as long as the
-//! agent lives. So they are unmapped once, when the start is over. They stay in the page cache, and what is used again
-//! comes back from there, sixteen pages at a time.
+//! joining seldom, and many an agent is asked seldom too; around each page that they touch the kernel maps fifteen more, and
+//! all are counted for as long as the agent lives. So they are unmapped when the start is over, and when nothing has been
+//! asked for a while after a question. They stay in the page cache, and what is used again comes back from there, sixteen
+//! pages at a time.
 
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::time::Duration;
 
 use nix::sys::mman::{MmapAdvise, madvise};
+use tokio::sync::Notify;
 
-/// Waits until the start is over, then unmaps once.
-pub(super) async fn give_back_after_start() {
+/// Unmaps when the start is over, and then each time when there were questions and there are none any more. `asked`: there
+/// is a question.
+pub(super) async fn give_back_at_rest(asked: &Notify) {
     tokio::time::sleep(START).await;
-    give_back();
+    loop {
+        give_back();
+        asked.notified().await;
+        while tokio::time::timeout(QUIET, asked.notified()).await.is_ok() {}
+    }
 }
 
 /// Unmaps what can be had from a file again. Where /proc does not show it, nothing happens.
@@ -61,6 +68,8 @@ fn of_file(line: &str) -> Option<Option<Range<usize>>> {
 
 /// Joining included: of 10,000 that start within a second, the last has a full view after 7 s.
 const START: Duration = Duration::from_secs(30);
+/// Longer than from one scrape to the next, as most are set up: an agent that is asked all the time keeps its pages.
+const QUIET: Duration = Duration::from_secs(45);
 
 #[cfg(test)]
 mod tests {
