@@ -7,9 +7,9 @@
 //! _VALUE._tcp, ._udp   the members with tag role=VALUE, each with the port in its tag port
 //! ```
 //!
-//! A name has an address while its member is there: alive, or suspect. Behind a role and a service are those that are alive;
-//! only where none is, the suspects. The name of a member that is down, and a role that only such have, stay names without
-//! addresses, so that who asks can tell "down" from "never heard of".
+//! A name has an address while its member is alive or suspect. A role and a service lead to the alive members, and to suspects
+//! only where no member is alive. A member that is down keeps its name without an address, and a role whose members are all
+//! down keeps its name too: clients can tell "down" from "never heard of".
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -113,7 +113,7 @@ impl Zone {
         self.node(key).services.push(service);
     }
 
-    /// Names of those that are gone stay names.
+    /// Members that are gone keep their names.
     fn remember(&mut self, domain: &str, gone: &[&Entry]) {
         for (entry, _) in named(Some(domain), gone.iter().copied()) {
             if !is_taken(&entry.name) {
@@ -159,7 +159,7 @@ impl Node {
     }
 }
 
-/// Those that are alive; if none is, all.
+/// The alive members; all, where none is alive.
 fn best<'a>(members: &[&'a Entry]) -> Vec<&'a Entry> {
     let alive: Vec<&Entry> = members.iter().copied().filter(|entry| entry.status == "alive").collect();
     if alive.is_empty() { members.to_vec() } else { alive }
