@@ -13,8 +13,8 @@
 //! phi = -log10( 1 - F(t) )      phi 1: one healthy silence in 10 is this long;  phi 8: one in 100 million
 //! ```
 //!
-//! Evidence that is independent adds up in phi, which is why a path's failure rate
-//! ([`RttEstimator::surprise`]) is given in the same unit.
+//! Evidence that is independent adds up in phi, which is why the share of contacts that are lost anyway
+//! ([`LossShare::surprise`]) is given in the same unit.
 //!
 //! **Weak spot.** The tail. No observer has seen the silence that comes once in 100 million, so beyond phi 2 or 3
 //! the number tells about the assumed curve, not about the world: real pauses (a garbage collection, a moved
@@ -53,6 +53,7 @@ mod fixed;
 mod instant;
 mod link;
 mod local_health;
+mod loss_share;
 mod phi;
 mod rtt;
 mod window;
@@ -63,6 +64,7 @@ pub use fixed::{Fixed, FixedConfig};
 pub use instant::Instant;
 pub use link::LinkRecord;
 pub use local_health::{LocalHealth, LocalHealthConfig};
+pub use loss_share::LossShare;
 pub use phi::{PhiAccrual, PhiConfig, Tail};
 pub use rtt::{RttConfig, RttEstimator};
 pub use window::History;

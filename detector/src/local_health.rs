@@ -37,11 +37,22 @@ impl Default for LocalHealthConfig {
 ///
 /// *Picture*: a man with a cold should not complain that the soup has no taste.
 ///
-/// *Rule*: a score from 0 (well) to 8. One point for each sign that we are slow or cut off, one off for each
-/// probe answered in time, and for time without bad news. An unanswered probe costs what an answered one
-/// earns, less the share of probes that stay unanswered here anyway: so the score climbs only while more of
-/// ours fail than the network has always lost, and more than half. Dead members are a minority, a dead network
-/// card is not, and loss that all have alike is no illness.
+/// *Rule*: a score from 0 (well) to 8. One point for each full `late` of a timer, and for an accusation that we had to
+/// refute; one off for each probe answered in time, and for time without bad news. A probe without an answer, or a nack
+/// that is missing, costs what it says for "hardly anything reaches us" against "as usual". That is the logarithm of two
+/// probabilities of a loss, where `usual` is the share that stays unanswered here anyway, and a host that is cut off gets
+/// one in ten of its usual answers:
+///
+/// ```text
+/// lost:  log10( (1 - (1 - usual) / 10) / usual ), one point at most          answered:  log10( 1 / 10 ) = -1 point
+/// ```
+///
+/// So a point is a decimal digit, as in [`Case`](crate::Case), and the score is Page's cumulative sum (1954): whatever the
+/// usual loss, mere chance brings it to 3 about once in a thousand times. Below 9 % a loss costs the whole point, at a half
+/// it costs 0.28, at two thirds 0.16. Dead members are a minority, a dead network card is not, and loss that all have alike
+/// is no illness.
+///
+/// What others say of us, accusations, never brings the score to `impaired` by itself: a liar could keep us in doubt.
 ///
 /// *Weak spot*: in a cluster of two, a dead peer and a broken self look the same. And a pause that the
 /// driver's clock does not count (a frozen virtual machine) cannot be seen here.
@@ -89,9 +100,10 @@ impl LocalHealth {
         self.blame(now, beyond(usual));
     }
 
-    /// We were accused and had to refute it: a peer did not hear us in time.
+    /// We were accused and had to refute it: a peer did not hear us in time, or says so.
     pub fn accused(&mut self, now: Instant) {
-        self.blame(now, POINT);
+        let most = u16::from(self.config.impaired.saturating_sub(1)).saturating_mul(POINT);
+        self.blame(now, most.saturating_sub(self.points(now)).min(POINT));
     }
 
     /// We asked to be woken at `expected` and it is `now`. When that is so late that we were away rather than
@@ -135,11 +147,13 @@ impl LocalHealth {
     }
 }
 
-/// What a lost probe says against ourselves where the share `usual` is lost anyway.
+/// What a lost probe says against ourselves where the share `usual` is lost anyway, in parts of a point.
 fn beyond(usual: f32) -> u16 {
-    // Never more than a whole point; what is not a number counts as no usual loss.
-    let beyond = f32::from(POINT) * (1.0 - usual.clamp(0.0, 1.0));
-    (0..=POINT).rev().find(|part| f32::from(*part) <= beyond).unwrap_or(POINT)
+    // What is not a number counts as no usual loss.
+    let usual = if usual.is_nan() { 0.0 } else { f64::from(usual.clamp(0.0, 1.0)) };
+    let cut_off = 1.0 - (1.0 - usual) / 10.0;
+    let digits = libm::log10(cut_off / usual).clamp(0.0, 1.0);
+    (0..=POINT).rev().find(|part| f64::from(*part) <= f64::from(POINT) * digits).unwrap_or(POINT)
 }
 
 /// Parts of a point.
@@ -174,7 +188,7 @@ mod tests {
         health.probe_answered(NOW);
         assert_eq!(health.score(NOW), 0);
         for _ in 0..300 {
-            health.accused(NOW);
+            health.nack_missing(NOW, 0.0);
         }
         assert_eq!((health.score(NOW), health.stretch(NOW)), (LocalHealth::WORST, 9.0));
         health.timer_lag(NOW, Duration::MAX);
@@ -221,7 +235,7 @@ mod tests {
             health.probe_answered(NOW);
             assert!(!health.impaired(NOW));
         }
-        for _ in 0..7 {
+        for _ in 0..12 {
             health.probe_unanswered(NOW, 0.5);
         }
         assert!(health.impaired(NOW), "none comes back any more");
@@ -235,12 +249,39 @@ mod tests {
     }
 
     #[test]
+    fn chance_seldom_brings_doubt_whatever_share_is_lost() {
+        let mut dice: u64 = 1;
+        for percent in [2, 10, 19, 36, 51, 64, 75] {
+            let mut health = healthy();
+            let doubts = (0..50_000).filter(|_| {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                match (dice >> 33) % 100 < percent {
+                    true => health.probe_unanswered(NOW, percent as f32 / 100.0),
+                    false => health.probe_answered(NOW),
+                }
+                health.impaired(NOW)
+            });
+            assert!(doubts.count() < 150, "of 50,000 contacts at {percent} %");
+        }
+    }
+
+    #[test]
+    fn accusations_alone_never_bring_doubt() {
+        let mut health = healthy();
+        (0..300).for_each(|_| health.accused(NOW));
+        assert_eq!((health.score(NOW), health.impaired(NOW)), (2, false));
+        (0..4).for_each(|_| health.nack_missing(NOW, 0.0));
+        health.accused(NOW);
+        assert_eq!(health.score(NOW), 6, "what we found ourselves stays");
+    }
+
+    #[test]
     fn time_heals_one_point_after_another() {
         let mut health = healthy();
         health.timer_lag(NOW, Duration::from_millis(300));
         let after = |seconds| NOW + Duration::from_secs(seconds);
         assert_eq!([4, 5, 14, 15, 1_000_000].map(|s| health.score(after(s))), [3, 2, 1, 0, 0]);
-        health.accused(after(5));
+        health.nack_missing(after(5), 0.0);
         assert_eq!((health.score(after(5)), health.score(after(9)), health.score(after(10))), (3, 3, 2));
         assert_eq!(health.score(NOW), 3, "time going backwards is harmless");
     }

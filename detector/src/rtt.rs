@@ -1,4 +1,4 @@
-//! How long an answer takes on a path, and how often none comes.
+//! How long an answer takes on a path.
 
 use core::time::Duration;
 
@@ -14,7 +14,8 @@ pub struct RttConfig {
     pub max: Duration,
     /// Grain of the timers (RFC 6298's `G`), the least that is granted for variation.
     pub granularity: Duration,
-    /// Share of contacts that stay unanswered on a path of which nothing is known yet, above 0 and up to 1.
+    /// Share of contacts that stay unanswered on paths of which nothing is known yet, above 0 and up to 1. The prior of
+    /// [`LossShare`](crate::LossShare).
     pub failure_rate: f32,
 }
 
@@ -67,7 +68,7 @@ impl Default for RttConfig {
     }
 }
 
-/// Round-trip time, retransmission time-out and failure rate of one path: 12 bytes.
+/// Round-trip time and retransmission time-out of one path: 8 bytes.
 ///
 /// *Rule* (Jacobson and Karels, RFC 6298): wait for the smoothed round trip plus four times its smoothed
 /// variation.
@@ -76,22 +77,18 @@ impl Default for RttConfig {
 /// belong to an earlier transmission is ambiguous. An answer that names its question is a good sample even
 /// after the time-out, and the only way to learn that a path became slower, as nothing is doubled here after
 /// a time-out.
-///
-/// *Weak spot*: the failure rate takes failures for independent, and they come in bursts. It rises while a
-/// path is dead, so that each further unanswered contact surprises less: 1.7, 1.5, 1.3, ... on a LAN.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RttEstimator {
     /// Smoothed round trip in seconds; 0 before the first sample.
     smoothed: f32,
     variation: f32,
-    failure_rate: f32,
 }
 
 impl RttEstimator {
-    /// A path of which nothing is known but `config`.
+    /// A path of which nothing is known.
     #[must_use]
-    pub const fn new(config: &RttConfig) -> Self {
-        Self { smoothed: 0.0, variation: 0.0, failure_rate: config.failure_rate }
+    pub const fn new() -> Self {
+        Self { smoothed: 0.0, variation: 0.0 }
     }
 
     /// Takes in a measured round trip (RFC 6298, 2.2 and 2.3).
@@ -118,42 +115,11 @@ impl RttEstimator {
     pub fn smoothed(&self) -> Option<Duration> {
         (self.smoothed > 0.0).then(|| Duration::try_from_secs_f32(self.smoothed).unwrap_or(Duration::MAX))
     }
-
-    /// A contact over this path was answered in time.
-    pub fn answered(&mut self) {
-        self.failure_rate -= FAILURE_WEIGHT * self.failure_rate;
-    }
-
-    /// A contact over this path was not answered in time. To judge it, ask for [`surprise`](Self::surprise)
-    /// first.
-    pub fn unanswered(&mut self) {
-        self.failure_rate += FAILURE_WEIGHT * (1.0 - self.failure_rate);
-    }
-
-    /// Learnt share of contacts that stay unanswered, 0 to 1.
-    #[must_use]
-    pub const fn failure_rate(&self) -> f32 {
-        self.failure_rate
-    }
-
-    /// What one more unanswered contact would say against the peer, as phi: −log10 of the failure rate. From
-    /// 0 (nothing ever comes back here) to 3: however good the path, one lost datagram never convicts.
-    #[must_use]
-    pub fn surprise(&self) -> f64 {
-        -libm::log10(f64::from(self.failure_rate.clamp(LEAST_FAILURE, 1.0)))
-    }
 }
 
 /// RFC 6298's gains of the smoothed round trip and of its variation.
 const ALPHA: f32 = 1.0 / 8.0;
 const BETA: f32 = 1.0 / 4.0;
-
-/// Gain of the failure rate. Honest guess: some 64 contacts are enough to tell 2 % from 30 %, and the path of
-/// a member that was dead for long is trusted again after some 200 answered ones.
-const FAILURE_WEIGHT: f32 = 1.0 / 64.0;
-
-/// Floor of the failure rate: 64 remembered contacts cannot tell rarer failures from none. Honest guess.
-const LEAST_FAILURE: f32 = 0.001;
 
 /// A sample of zero (answered within the clock's grain) still is a sample.
 const SHORTEST: Duration = Duration::from_micros(1);
@@ -173,7 +139,7 @@ mod tests {
     #[test]
     fn time_out_follows_the_rfc() {
         let config = RttConfig::lan();
-        let mut path = RttEstimator::new(&config);
+        let mut path = RttEstimator::new();
         assert_eq!((path.rto(&config), path.smoothed()), (ms(500), None));
         path.sample(ms(100));
         assert!(close(path.rto(&config), ms(300)), "100 + 4 · 50");
@@ -184,7 +150,7 @@ mod tests {
     #[test]
     fn time_out_stays_within_its_bounds() {
         for config in [RttConfig::local(), RttConfig::lan(), RttConfig::wan()] {
-            let mut path = RttEstimator::new(&config);
+            let mut path = RttEstimator::new();
             for _ in 0..100 {
                 path.sample(Duration::ZERO);
             }
@@ -192,7 +158,7 @@ mod tests {
             path.sample(Duration::MAX);
             assert_eq!(path.rto(&config), config.max);
             let reversed = RttConfig { min: config.max, max: config.min, ..config };
-            assert_eq!(RttEstimator::new(&reversed).rto(&reversed), config.min);
+            assert_eq!(RttEstimator::new().rto(&reversed), config.min);
             assert_eq!(path.rto(&reversed), config.min, "a reversed configuration does no harm");
         }
     }
@@ -200,7 +166,7 @@ mod tests {
     #[test]
     fn steady_path_is_granted_the_grain_of_the_timers() {
         let config = RttConfig { min: Duration::ZERO, ..RttConfig::lan() };
-        let mut path = RttEstimator::new(&config);
+        let mut path = RttEstimator::new();
         for _ in 0..200 {
             path.sample(ms(10));
         }
@@ -208,35 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn surprise_is_learnt_from_the_path() {
-        let config = RttConfig::lan();
-        let (mut good, mut bad) = (RttEstimator::new(&config), RttEstimator::new(&config));
-        assert!((good.surprise() - 1.699).abs() < 0.001);
-        for contact in 0..10_000 {
-            good.answered();
-            if contact % 2 == 0 { bad.answered() } else { bad.unanswered() }
-        }
-        assert!((good.surprise() - 3.0).abs() < 1e-6);
-        assert!((bad.surprise() - 0.3).abs() < 0.02);
-        for _ in 0..100_000 {
-            bad.unanswered();
-        }
-        assert!((0.0..1e-3).contains(&bad.surprise()));
-    }
-
-    #[test]
-    fn surprise_wears_off_while_nothing_comes_back() {
-        let mut path = RttEstimator::new(&RttConfig::lan());
-        let mut seen = Vec::new();
-        for _ in 0..3 {
-            seen.push((path.surprise() * 10.0).round() / 10.0);
-            path.unanswered();
-        }
-        assert_eq!(seen, [1.7, 1.5, 1.3]);
-    }
-
-    #[test]
-    fn it_takes_twelve_bytes() {
-        assert_eq!(size_of::<RttEstimator>(), 12);
+    fn it_takes_eight_bytes() {
+        assert_eq!(size_of::<RttEstimator>(), 8);
     }
 }

@@ -82,6 +82,14 @@ fn a_crash_at_one_percent_loss_is_known_within_the_limits() {
 }
 
 #[test]
+fn a_crash_is_known_within_the_limits_whatever_share_is_lost() {
+    for name in ["crash-loss-20", "crash-loss-30", "crash-loss-40"] {
+        keeps_its_limits(name, &[1, 2, 3], &[]);
+        keeps_its_limits(name, &[5, 10, 13, 18, 25, 54], &["nodes=5", "fault.0.at=\"20s\""]);
+    }
+}
+
+#[test]
 fn a_block_shorter_than_the_acceptable_pause_is_forgiven() {
     keeps_its_limits("short-block", &[1, 2], &["nodes=32", "fault.0.who=4"]);
 }

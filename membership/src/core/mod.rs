@@ -8,7 +8,7 @@ pub mod surroundings;
 use core::time::Duration;
 use std::sync::Arc;
 
-use heartsay_detector::{LocalHealth, RttEstimator};
+use heartsay_detector::{LocalHealth, LossShare, RttEstimator};
 use heartsay_proto::SECRET_LENGTH;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -35,8 +35,10 @@ pub struct Core {
     pub tag: u64,
     pub rng: ChaCha8Rng,
     pub health: LocalHealth,
-    /// All our paths taken together: round trips, and how often no answer comes back.
+    /// Round trips over all our paths taken together.
     pub paths: RttEstimator,
+    /// How many of our contacts, over all paths, stay unanswered anyway.
+    pub loss: LossShare,
     /// Whether most of our paths are dead.
     pub surroundings: Surroundings,
     pub stats: Stats,
@@ -83,7 +85,8 @@ impl Core {
             tag,
             rng: ChaCha8Rng::from_seed(expand(seed, me, 0)),
             health: LocalHealth::new(now, config.local_health),
-            paths: RttEstimator::new(&config.rtt),
+            paths: RttEstimator::new(),
+            loss: LossShare::new(config.rtt.failure_rate),
             surroundings: Surroundings::new(),
             stats: Stats::default(),
             last_heard: now,

@@ -333,7 +333,7 @@ impl Detection {
         let tag = member.tag();
         let basis = ctx.core.heartbeat_by(ctx.roster, member, request.sent);
         let heartbeat = member.heartbeat;
-        let worth = ctx.core.paths.surprise().min(self.damping.loss_surprise());
+        let worth = ctx.core.loss.surprise().min(self.damping.loss_surprise());
         let records = &mut self.direct_paths.records;
         if records.get(&subject).is_none_or(|record| record.tag != tag) {
             records.remove(&subject);

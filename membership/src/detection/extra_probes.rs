@@ -65,8 +65,7 @@ impl Detection {
         if now < self.extra_probes.next() {
             return;
         }
-        if ctx.core.paths.failure_rate() > LOSSY || now < ctx.core.recovering_until || ctx.roster.is_leaving()
-        {
+        if ctx.core.loss.share() > LOSSY || now < ctx.core.recovering_until || ctx.roster.is_leaving() {
             self.extra_probes.left = 0;
             return;
         }

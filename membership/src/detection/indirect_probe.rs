@@ -42,7 +42,7 @@ impl Detection {
     pub fn helper_silent(&mut self, now: Instant, ctx: &mut Context<'_>, helper: u64, subject: Option<u64>) {
         let alive = ctx.roster.get(helper).is_some_and(|m| m.status == Status::Alive);
         if alive && !self.is_doubted(helper) {
-            ctx.core.health.nack_missing(now, ctx.core.paths.failure_rate());
+            ctx.core.health.nack_missing(now, ctx.core.loss.share());
         }
         if let Some(subject) = subject {
             self.believe_refusal(now, ctx, subject);
@@ -129,7 +129,7 @@ impl Detection {
                 if outcome == ProbeOutcome::Refused {
                     self.helper_refused(sent, subject);
                 }
-                let surprise = ctx.core.paths.surprise();
+                let surprise = ctx.core.loss.surprise();
                 if let Some(probe) = self.probes.get_mut(&subject) {
                     probe.case.unanswered_by_helper(now, surprise);
                     probe.helped_by(helper);

@@ -108,13 +108,12 @@ impl Detection {
             if request.kind.is_first() {
                 self.note_outcome(subject, true);
                 ctx.core.surroundings.note_call(now, false);
-                ctx.core.paths.answered();
+                ctx.core.loss.answered();
                 ctx.core.health.probe_answered(now);
             }
             if let Some(mut member) = ctx.roster.get_mut(subject) {
                 let path = &mut member.path;
                 path.rtt.sample(rtt);
-                path.rtt.answered();
                 path.reachable = Some(true);
             }
             match self.probes.get_mut(&subject) {
@@ -201,15 +200,14 @@ impl Detection {
         let first = request.kind.is_first() && member.status == Status::Alive && !doubted;
         let path = &mut member.path;
         let beyond_reach = path.reachable == Some(false);
-        path.rtt.unanswered();
         drop(member);
         ctx.core.stats.probes_unanswered += 1;
-        let surprise = ctx.core.paths.surprise();
+        let surprise = ctx.core.loss.surprise();
         if first {
             // Learnt from first contacts only: a dead member would teach us that answers are rare.
             self.note_outcome(subject, false);
-            ctx.core.health.probe_unanswered(now, ctx.core.paths.failure_rate());
-            ctx.core.paths.unanswered();
+            ctx.core.health.probe_unanswered(now, ctx.core.loss.share());
+            ctx.core.loss.unanswered();
         }
         if let Some(probe) = self.probes.get_mut(&subject) {
             probe.case.unanswered(now, surprise);
@@ -234,7 +232,7 @@ impl Detection {
         let to = member.incarnation.address();
         if member.status == Status::Alive
             && member.path.reachable != Some(false)
-            && ctx.core.paths.failure_rate() <= LOSSY
+            && ctx.core.loss.share() <= LOSSY
             && now >= ctx.core.recovering_until
             && !self.probes.contains_key(&subject)
             && !self.is_doubted(subject)

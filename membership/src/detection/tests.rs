@@ -390,6 +390,35 @@ fn an_accusation_is_weak_when_no_other_member_is_heard() {
     assert!(accuses_weakly(slow, true), "our own timers are late");
 }
 
+/// We call other members; of each `of` calls the first `lost` stay unanswered.
+fn weather(watch: &mut Watch, calls: usize, lost: usize, of: usize) {
+    for call in 0..calls {
+        let (now, core) = (watch.bench.now, &mut watch.bench.core);
+        if call % of < lost {
+            core.health.probe_unanswered(now, core.loss.share());
+            core.loss.unanswered();
+        } else {
+            core.health.probe_answered(now);
+            core.loss.answered();
+        }
+    }
+}
+
+#[test]
+fn usual_loss_weakens_no_accusation_and_being_cut_off_does() {
+    let mut stormy = Watch::with_helpers(8, 0);
+    weather(&mut stormy, 200, 5, 10);
+    weather(&mut stormy, 8, 8, 8);
+    stormy.exchange_in_vain(1);
+    stormy.bench.core.last_heard = stormy.bench.now;
+    stormy.probe_in_vain(SLOT * 4);
+    assert!(!stormy.accusations()[0].weak, "half is lost, as always here");
+    let mut cut_off = Watch::with_helpers(8, 0);
+    weather(&mut cut_off, 200, 5, 10);
+    weather(&mut cut_off, 16, 16, 16);
+    assert!(cut_off.bench.core.health.impaired(cut_off.bench.now), "nothing comes back any more");
+}
+
 #[test]
 fn an_unfit_member_has_notice_before_it_is_out() {
     let mut watch = Watch::new(8);
@@ -820,7 +849,7 @@ fn a_member_that_leaves_a_question_of_quorum_unanswered_is_called_at_once() {
 #[test]
 fn where_much_is_lost_a_missing_proof_causes_no_call() {
     let mut watch = Watch::new(8);
-    (0..20).for_each(|_| watch.bench.core.paths.unanswered());
+    (0..20).for_each(|_| watch.bench.core.loss.unanswered());
     watch.call(|detection, now, ctx| detection.on_missing_proof(now, ctx, hash(1)));
     assert!(watch.bench.sent().is_empty());
 }
@@ -829,6 +858,7 @@ fn where_much_is_lost_a_missing_proof_causes_no_call() {
 fn a_member_that_still_sends_to_us_has_one_interval_more_to_refute() {
     let proven_after = |speaks: bool| {
         let mut watch = Watch::new(8);
+        weather(&mut watch, 50, 0, 1);
         watch.exchange_in_vain(1);
         let began = watch.detection.probes[&hash(1)].began;
         watch.bench.pass(Duration::from_millis(200));

@@ -122,11 +122,7 @@ impl Member {
                 incarnation,
                 state,
                 marks: Some(marks).filter(|marks| *marks != UNMARKED).map(Box::new),
-                path: Path {
-                    rtt: RttEstimator::new(&config.rtt),
-                    last_direct: Instant::EPOCH.into(),
-                    reachable: None,
-                },
+                path: Path { rtt: RttEstimator::new(), last_direct: Instant::EPOCH.into(), reachable: None },
                 since: now.into(),
                 status,
                 stamp: 0,
@@ -217,9 +213,9 @@ impl Member {
 
     /// Continues in a later incarnation of the same process, with this state. The measurements on the path to its
     /// earlier address, and the claims against it there, are void.
-    pub fn follow(&mut self, incarnation: Arc<Incarnation>, state: State, config: &Config) {
+    pub fn follow(&mut self, incarnation: Arc<Incarnation>, state: State) {
         self.state = state;
-        (self.path.rtt, self.path.reachable) = (RttEstimator::new(&config.rtt), None);
+        (self.path.rtt, self.path.reachable) = (RttEstimator::new(), None);
         self.begin_incarnation(incarnation);
     }
 

@@ -604,7 +604,7 @@ fn follow(
         state.merge(delta)?;
     }
     let (incarnation, state) = interner.intern(incarnation, state);
-    member.follow(incarnation, state, config);
+    member.follow(incarnation, state);
     member.advance(now, claim.standing.heartbeat, &config.detector);
     member.mark(&claim.standing.marks);
     Ok(())
