@@ -87,6 +87,9 @@ pub fn shapes() -> Vec<Shape> {
     }
     for (nodes, hubs) in HUBS {
         all.push(Shape::new("hub: all that ask for the others", nodes, vec![hubs.to_vec()]));
+        let rest = (0..nodes).filter(|member| !hubs.contains(member)).collect();
+        let deaf = Shape::new("deaf hub: it hears no other", nodes, vec![rest]);
+        all.push(Shape { sets: &["fault.0.one-way=true"], ..deaf });
     }
     for nodes in [5, 10] {
         let plain = Shape::new("flapping, 3 s on and 4 s off", nodes, few(nodes));

@@ -12,7 +12,7 @@ use crate::Instant;
 use crate::quorum::lease::Proof;
 use crate::quorum::service::Voting;
 use crate::quorum::waves::{self, AT_WORK, RELAYS};
-use crate::quorum::{Context, Count, Effect, Question, QuorumService, RetryPolicy};
+use crate::quorum::{Context, Count, Effect, Question, QuorumService, RetryPolicy, Waves};
 use crate::roster::fingerprint;
 use crate::roster::member::Member;
 use crate::roster::standing::Status;
@@ -114,13 +114,18 @@ impl QuorumService {
         let soon = self.pause(ctx, self.voting.search.asked).min(length / 14);
         let pause = if long_lost { ctx.core.config.interval / 2 } else { soon };
         let aged = as_of.map_or(ctx.now, |as_of| as_of + length * 37 / 50);
-        let due = aged.max(self.voting.search.at + pause);
+        let search = &mut self.voting.search;
+        if aged > search.at {
+            // Only a proof that was young for a while ends the search. With one that is little better the others are as
+            // badly off as we are.
+            search.steps = 0;
+        }
+        let due = aged.max(search.at + pause);
         if due > ctx.now {
             return due;
         }
-        let search = &mut self.voting.search;
-        if search.aged != as_of {
-            (search.aged, search.steps, search.asked_so_far) = (as_of, 0, 0);
+        if search.steps == 0 {
+            search.asked_so_far = 0;
             search.turn = search.turn.wrapping_add(1);
         }
         let wide = search.steps >= ONE_BY_ONE;
@@ -209,12 +214,19 @@ impl QuorumService {
         let (now, me, period) = (ctx.now, ctx.core.me, period(ctx));
         self.voting.waves.tidy(now, period);
         let step = ctx.core.config.lease() / 20;
-        if self.voting.waves.begins_at(me, period, step) <= now {
-            let members: Vec<u64> = self.members(ctx).collect();
-            let Voting { waves, lease, .. } = &mut self.voting;
-            waves.begin((now, me, period), lease, &members);
+        // A wave of a member that is out proves nothing, to it or to others.
+        if ctx.told_out {
+            self.voting.waves.open.retain(|wave| wave.under.is_some());
         }
-        let (mut room, mut next) = (MOST_AT_ONCE, self.voting.waves.begins_at(me, period, step));
+        let begins_at = |waves: &Waves| match ctx.told_out {
+            true => Instant::NEVER,
+            false => waves.begins_at(me, period, step),
+        };
+        if begins_at(&self.voting.waves) <= now {
+            let members: Vec<u64> = self.members(ctx).collect();
+            self.voting.waves.begin((now, me, period), &members);
+        }
+        let (mut room, mut next) = (MOST_AT_ONCE, begins_at(&self.voting.waves));
         let mut open = core::mem::take(&mut self.voting.waves.open);
         for wave in &mut open {
             let retry = |member| self.pause(ctx, Some(member));
@@ -273,7 +285,13 @@ impl QuorumService {
         if said.electorate != self.voting.mark {
             return;
         }
-        self.voting.waves.came(ctx.now, rank);
+        let waves = &mut self.voting.waves;
+        let named = waves.answered_at(sender, number.wrapping_sub(said.answered));
+        // A leader cannot be told from one that serves a deaf relay.
+        let is_relay = lead.is_none() && waves.relays.contains(&sender);
+        if !is_relay || waves.hears_us(ctx.now, sender, named.filter(|_| said.answered_ms > 0), period(ctx)) {
+            waves.came(ctx.now, rank);
+        }
         self.borrow_from_a_wave(ctx, sender, number, said);
         self.voting.waves.answered(ctx.now, sender, number);
         // Only waves of members that may begin them are passed on.

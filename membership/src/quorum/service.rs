@@ -49,8 +49,7 @@ pub struct Voting {
 /// The search for a member that lends us its proof.
 #[derive(Debug, Default)]
 pub struct Search {
-    /// The proof that has aged, how often we have asked since, and how many members in all.
-    pub aged: Option<Instant>,
+    /// How often we have asked since our proof has aged, and how many members in all.
     pub steps: u32,
     pub asked_so_far: usize,
     /// The member that we asked last, and when.

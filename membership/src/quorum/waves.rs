@@ -39,9 +39,8 @@ pub struct Waves {
     tallies: BTreeMap<u32, (Instant, Count)>,
     /// The number of groups that the tallies are about.
     groups: u32,
-    /// For each group, how many waves its leaders have missed: twice the number of leaders that are passed over, and one
-    /// more if the present one missed the last wave.
-    missed: BTreeMap<u32, usize>,
+    /// For each group, how its leaders have fared.
+    groups_led: BTreeMap<u32, Led>,
     /// Our last answers to pings of waves, by the member that sent the ping.
     answers: BTreeMap<u64, Answers>,
 }
@@ -51,6 +50,15 @@ pub struct Waves {
 struct Answers {
     newest: (u32, Instant),
     before: Option<(u32, Instant)>,
+}
+
+/// How the leaders of a group have fared.
+#[derive(Clone, Copy, Debug, Default)]
+struct Led {
+    /// How many have been passed over for good.
+    turn: usize,
+    /// Whether the present one was passed over in the last wave.
+    missed: bool,
 }
 
 /// A wave under way.
@@ -71,18 +79,30 @@ pub struct Wave {
 }
 
 /// A member that is pinged in a wave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
     pub member: u64,
     /// The group that it is to lead, and the number of groups.
     pub lead: Option<(u32, u32)>,
+    /// The members that lead the group in its place, the last one first.
+    substitutes: Vec<u64>,
+    /// How many have not answered in this wave and were passed over.
+    passed: usize,
     asked: Option<Instant>,
     tries: u32,
 }
 
 impl Target {
-    pub fn new(member: u64, lead: Option<(u32, u32)>) -> Self {
-        Self { member, lead, asked: None, tries: 0 }
+    pub fn new(member: u64) -> Self {
+        Self { member, lead: None, substitutes: Vec::new(), passed: 0, asked: None, tries: 0 }
+    }
+
+    /// A leader has not answered: the next one of the draw leads its group.
+    fn pass_over(&mut self) {
+        if let Some(next) = self.substitutes.pop() {
+            (self.member, self.asked, self.tries) = (next, None, 0);
+            self.passed += 1;
+        }
     }
 
     fn has_answered(&self, lease: &Lease, began: Instant) -> bool {
@@ -134,6 +154,11 @@ impl Wave {
         let (mut due, mut next) = (Vec::new(), Instant::NEVER);
         let began = self.began;
         for target in self.targets.iter_mut().filter(|target| !target.has_answered(lease, began)) {
+            if target.tries >= TRIES_OF_A_LEADER
+                && target.asked.is_some_and(|at| at + retry(target.member) <= now)
+            {
+                target.pass_over();
+            }
             let at = target.asked.map_or(now, |asked| asked + retry(target.member));
             if target.tries >= TRIES {
                 continue;
@@ -144,7 +169,7 @@ impl Wave {
             }
             (target.asked, target.tries) = (Some(now), target.tries + 1);
             next = next.min(now + retry(target.member));
-            due.push(*target);
+            due.push(target.clone());
         }
         (due, next)
     }
@@ -177,7 +202,7 @@ impl Waves {
             heard: [None; RELAYS],
             tallies: BTreeMap::new(),
             groups: 0,
-            missed: BTreeMap::new(),
+            groups_led: BTreeMap::new(),
             answers: BTreeMap::new(),
         }
     }
@@ -220,11 +245,11 @@ impl Waves {
     }
 
     /// Begins a wave to `members`, ourselves not among them.
-    pub fn begin(&mut self, (now, me, period): (Instant, u64, Duration), lease: &Lease, members: &[u64]) {
+    pub fn begin(&mut self, (now, me, period): (Instant, u64, Duration), members: &[u64]) {
         let Some(rank) = self.rank(me).and_then(|rank| u32::try_from(rank).ok()) else { return };
         // The first wave after a pause cannot carry a proof by our count. The second does, and need not wait.
         self.again = (self.again.is_none() && !self.is_at_work(now, period)).then_some(Instant::NEVER);
-        self.pass_over_leaders(lease);
+        self.review_leaders();
         // Two relays rarely use the same numbers.
         let number = self.number.unwrap_or(u32::try_from(me >> 32).unwrap_or(0)).wrapping_add(1);
         self.number = Some(number);
@@ -233,9 +258,9 @@ impl Waves {
         if groups != self.groups {
             self.groups = groups;
             self.tallies.clear();
-            self.missed.clear();
+            self.groups_led.clear();
         }
-        let targets = divide(me, (rank, 0, 1), members, groups, &self.missed);
+        let targets = divide(me, (rank, 0, 1), members, groups, &self.groups_led);
         let tallies = BTreeMap::new();
         self.open.push(Wave {
             rank,
@@ -265,17 +290,18 @@ impl Waves {
         self.open.push(Wave { rank, number, began: now, relay, under, targets, tallies, told: None });
     }
 
-    /// A leader that has missed two waves in a row is passed over. After a single one, which a short burst of losses
-    /// explains, it keeps its group: another would have to hear all members before they could borrow from it.
-    fn pass_over_leaders(&mut self, lease: &Lease) {
+    /// A leader that was passed over in two waves in a row is so from now on: its substitute knows the group by then. After
+    /// one, which a short burst of losses explains, it keeps its group: members borrow only from a leader that has heard
+    /// their last answer.
+    fn review_leaders(&mut self) {
         let Some(wave) = self.open.iter().rfind(|wave| wave.under.is_none()) else { return };
         for target in &wave.targets {
             let Some((group, _)) = target.lead else { continue };
-            if !target.has_answered(lease, wave.began) {
-                let missed = self.missed.entry(group).or_default();
-                *missed = missed.wrapping_add(1);
-            } else if let Some(missed) = self.missed.get_mut(&group) {
-                *missed -= *missed % 2;
+            let led = self.groups_led.entry(group).or_default();
+            match target.passed {
+                0 => led.missed = false,
+                _ if !led.missed => led.missed = true,
+                passed => *led = Led { turn: led.turn.wrapping_add(passed), missed: false },
             }
         }
     }
@@ -342,6 +368,13 @@ impl Waves {
         }
     }
 
+    /// Whether a member that pings us in a wave hears us: it names an answer of ours to its last wave (`named`: when we gave
+    /// that), or this is its first. The waves of a relay that does not hear prove nothing, however punctual: others have to
+    /// step in.
+    pub fn hears_us(&self, now: Instant, sender: u64, named: Option<Instant>, period: Duration) -> bool {
+        !self.answers.contains_key(&sender) || named.is_some_and(|at| now.since(at) < period * 3 / 2)
+    }
+
     /// We have answered a ping of a wave.
     pub fn answered(&mut self, now: Instant, sender: u64, number: u32) {
         let newest = (number, now);
@@ -392,16 +425,16 @@ pub fn group_of(relay: u64, member: u64, groups: u32) -> u32 {
 }
 
 /// The members to ping: all of them, or the leaders of `parts` groups. `within`: the relay's place, and the group that
-/// they are themselves, of how many. `missed`: waves that the leaders of each group have missed.
+/// they are themselves, of how many. `led`: how the leaders of each group have fared.
 fn divide(
     relay: u64,
     (rank, group, groups): (u32, u32, u32),
     members: &[u64],
     parts: u32,
-    missed: &BTreeMap<u32, usize>,
+    led: &BTreeMap<u32, Led>,
 ) -> Vec<Target> {
     if parts <= 1 {
-        return members.iter().map(|member| Target::new(*member, None)).collect();
+        return members.iter().map(|member| Target::new(*member)).collect();
     }
     // A remainder by a multiple of `groups` says the group too.
     let all = groups.saturating_mul(parts);
@@ -416,9 +449,12 @@ fn divide(
     of.into_iter()
         .filter_map(|(part, mut candidates)| {
             candidates.sort_unstable();
-            let turn = missed.get(&part).copied().unwrap_or(0) / 2 % candidates.len();
-            let (.., member) = *candidates.get(turn)?;
-            Some(Target::new(member, Some((part, all))))
+            let turn = led.get(&part).map_or(0, |led| led.turn) % candidates.len();
+            let in_turn = candidates.iter().cycle().skip(turn).map(|(.., member)| *member);
+            let mut drawn: Vec<u64> = in_turn.take(candidates.len().min(1 + SUBSTITUTES)).collect();
+            drawn.reverse();
+            let leader = drawn.pop()?;
+            Some(Target { lead: Some((part, all)), substitutes: drawn, ..Target::new(leader) })
         })
         .collect()
 }
@@ -446,6 +482,11 @@ pub const FLAT: usize = 32;
 const TWO_LEVELS: usize = 400;
 /// How often a member is pinged in one wave.
 const TRIES: u32 = 3;
+/// How often a leader is pinged in one wave before another leads its group.
+const TRIES_OF_A_LEADER: u32 = 2;
+/// How many others may lead a group in one wave. Where two fifths of all members are cut off, one group of 40 has no leader
+/// then.
+const SUBSTITUTES: usize = 3;
 /// Waves that we pass on for one member at a time; two are under way when one is late.
 const MOST_FOR_ONE: usize = 3;
 /// Waves under way at a time.

@@ -34,7 +34,7 @@ fn ballot(members: u64) -> Ballot {
 
 fn begin(waves: &mut Waves, now: Instant, me: u64, members: u64) -> Vec<Target> {
     let others: Vec<u64> = (1..=members).filter(|member| *member != me).collect();
-    waves.begin((now, me, PERIOD), &Lease::default(), &others);
+    waves.begin((now, me, PERIOD), &others);
     waves.open.last().unwrap().targets.clone()
 }
 
@@ -72,6 +72,22 @@ fn the_next_relay_steps_in_when_a_wave_does_not_come_and_the_one_after_it_leaves
         at(2600) + PERIOD * 5 / 4 + STEP,
         "with the third there are two again"
     );
+}
+
+#[test]
+fn waves_of_a_relay_that_does_not_hear_us_count_no_more() {
+    let mut member = relays();
+    let hears_us = |member: &Waves, now: Instant, named: u32| {
+        member.hears_us(now, 1, member.answered_at(1, named), PERIOD)
+    };
+    assert!(hears_us(&member, at(1000), 0), "its first ping");
+    member.answered(at(1000), 1, 20);
+    assert!(hears_us(&member, at(1600), 20), "it names the answer to the last one");
+    member.answered(at(1600), 1, 21);
+    assert!(!hears_us(&member, at(2200), 20), "it has not heard the last one");
+    member.answered(at(2200), 1, 22);
+    assert!(!hears_us(&member, at(2800), 20), "nor the one after that");
+    assert!(hears_us(&member, at(2800), 22), "it hears again");
 }
 
 #[test]
@@ -227,27 +243,52 @@ fn a_tally_counts_only_from_the_leader_that_was_asked_for_it_and_has_answered() 
 }
 
 #[test]
-fn a_leader_that_misses_two_waves_in_a_row_is_passed_over() {
+fn a_leader_that_does_not_answer_is_passed_over_in_the_same_wave() {
     let mut waves = relays();
-    let (mut lease, mut now) = (Lease::default(), 1000);
-    let mut next = |lease: &Lease, answered: Option<&mut Lease>| {
-        let others: Vec<u64> = (2..=128).collect();
-        waves.begin((at(now), 1, PERIOD), lease, &others);
+    let mut lease = Lease::default();
+    let leaders = begin(&mut waves, at(1000), 1, 128);
+    let step = |waves: &mut Waves, ms: u64, lease: &Lease| {
         let wave = waves.open.last_mut().unwrap();
-        let (due, _) = wave.step(at(now), lease, usize::MAX, |_| PERIOD);
-        if let Some(answered) = answered {
-            due.iter().for_each(|target| answered.answered(target.member, at(now)));
-        }
-        now += 600;
-        due.iter().map(|target| target.member).collect::<Vec<u64>>()
+        let (due, _) = wave.step(at(ms), lease, usize::MAX, |_| Duration::from_millis(50));
+        due.iter().map(|target| (target.lead.unwrap().0, target.member)).collect::<Vec<_>>()
     };
-    let first = next(&lease.clone(), None);
-    assert_eq!(next(&lease.clone(), Some(&mut lease)), first, "it missed one and has another chance");
-    assert_eq!(next(&lease.clone(), None), first);
-    assert_eq!(next(&lease.clone(), None), first, "it missed one again, but it has answered in between");
-    let second = next(&lease.clone(), Some(&mut lease));
-    assert!(first.iter().zip(&second).all(|(before, after)| before != after), "two in a row");
-    assert_eq!(next(&lease.clone(), None), second, "those that took their place go on");
+    let first = step(&mut waves, 1000, &lease);
+    assert_eq!(first.len(), leaders.len());
+    first.iter().skip(1).for_each(|(_, leader)| lease.answered(*leader, at(1000)));
+    assert_eq!(step(&mut waves, 1050, &lease), first[..1], "the only one that has not answered, once more");
+    let second = step(&mut waves, 1100, &lease);
+    assert_eq!((second.len(), second[0].0), (1, first[0].0));
+    assert_ne!(second[0].1, first[0].1, "another leads the group");
+    lease.answered(second[0].1, at(1100));
+    assert!(step(&mut waves, 1150, &lease).is_empty());
+    begin(&mut waves, at(1600), 1, 128);
+    assert_eq!(
+        step(&mut waves, 1600, &lease),
+        first,
+        "it keeps its group, as one burst of losses explains that"
+    );
+    first.iter().skip(1).for_each(|(_, leader)| lease.answered(*leader, at(1600)));
+    step(&mut waves, 1650, &lease);
+    assert_eq!(step(&mut waves, 1700, &lease), second);
+    begin(&mut waves, at(2200), 1, 128);
+    let next = step(&mut waves, 2200, &lease);
+    assert_eq!((next[0], &next[1..]), (second[0], &first[1..]), "two in a row");
+}
+
+#[test]
+fn a_group_has_a_few_leaders_in_one_wave_and_others_in_the_third() {
+    let (mut waves, lease) = (relays(), Lease::default());
+    let mut tried: Vec<BTreeSet<u64>> = Vec::new();
+    for wave in 0..3_u64 {
+        begin(&mut waves, at(1000 + 600 * wave), 1, 128);
+        let open = waves.open.last_mut().unwrap();
+        let steps = (0..20).flat_map(|step| {
+            open.step(at(1000 + 600 * wave + 20 * step), &lease, usize::MAX, |_| Duration::from_millis(20)).0
+        });
+        tried.push(steps.filter(|target| target.lead.unwrap().0 == 0).map(|target| target.member).collect());
+    }
+    assert_eq!((tried[0].len(), &tried[0]), (4, &tried[1]));
+    assert_eq!(tried[1].intersection(&tried[2]).count(), 1, "the last one has another chance");
 }
 
 #[test]
