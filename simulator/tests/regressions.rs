@@ -62,6 +62,14 @@ fn who_changes_sides_brings_back_no_member_that_stays_beyond_the_cut() {
 }
 
 #[test]
+fn on_a_ring_no_member_is_taken_for_deaf_by_those_without_a_link_to_it() {
+    let scenario = swarm::draw(1_300_273, Theme::Cuts, Some(32)).expect("is drawn");
+    let run = run_one(&scenario, 1_300_273, None).expect("runs");
+    assert_eq!(run.violations.count, 0, "{:?}", run.violations);
+    assert!(run.measures.rosters.status_changes.iter().all(|times| *times == 0));
+}
+
+#[test]
 fn a_member_that_holds_quorum_is_not_shown_as_down_because_no_ping_came_back() {
     let scenario = swarm::draw(820_787, Theme::Cuts, Some(12)).expect("is drawn");
     let run = run_one(&scenario, 820_787, None).expect("runs");

@@ -145,6 +145,16 @@ impl Core {
     /// All members beat once per slot ([`crate::core::slot_clock`]). So one arrival in the slot of its heartbeat (the
     /// first by broadcast, or any by a call) tells the slot of every heartbeat.
     pub fn heartbeat_by(&self, roster: &Roster, member: &Member, at: Instant) -> Heartbeat {
+        member.heartbeat.max(self.beats_by(roster, member, at))
+    }
+
+    /// Whether the newest heartbeat that we know of a member was made after `at`.
+    pub fn has_beaten_since(&self, roster: &Roster, member: &Member, at: Instant) -> bool {
+        member.heartbeat > self.beats_by(roster, member, at)
+    }
+
+    /// How many heartbeats a member that never stood still has made by `at`.
+    fn beats_by(&self, roster: &Roster, member: &Member, at: Instant) -> Heartbeat {
         let line = &member.incarnation.schedule;
         let interval = micros_of(line.interval_ms);
         let mut first_beat_at = member.first_beat_at();
@@ -161,7 +171,7 @@ impl Core {
             first_beat_at = self.slot_clock.slot_of(first_beat_at);
         }
         let elapsed = micros(at).saturating_sub(first_beat_at).max(0);
-        member.heartbeat.max(elapsed.unsigned_abs() / interval.unsigned_abs())
+        elapsed.unsigned_abs() / interval.unsigned_abs()
     }
 
     /// The heartbeat that is due by now on a schedule, if its owner's clock agrees with ours. An incarnation begins with

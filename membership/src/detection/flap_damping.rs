@@ -270,7 +270,9 @@ impl Detection {
         if self.damping.returns.len() < MOST {
             self.damping.returns.push((now, subject));
         }
-        if now.since(since) < ctx.core.config.interval * SERVED {
+        // One that was deaf says so itself, and comes back when it hears again, before all testimony has expired.
+        let was_deaf = ctx.roster.get(subject).is_some_and(|m| m.says_lost() || m.says_settling());
+        if now.since(since) < ctx.core.config.interval * SERVED && !was_deaf {
             return;
         }
         let kept = ctx.core.config.interval * TESTIMONY_LASTS;
@@ -404,8 +406,8 @@ impl Detection {
         // A testimony whose penalty has expired is made anew.
         let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
         let said = said.filter(|a| self.damping.stands(member, a));
-        // Renewed at half of the penalty, or at each beat if it is so short: then all know of it before it has expired.
-        let kept = if penalty_beats <= SHORT { penalty_beats } else { penalty_beats.div_ceil(2) };
+        // Renewed at half of the penalty: then all know of it before it has expired.
+        let kept = penalty_beats.div_ceil(2);
         if said.is_some_and(|a| a.basis >= by_now.saturating_add(kept)) {
             if self.damping.record(subject).is_some_and(|r| now >= r.tell_at) && !member.marks().is_kept_out()
             {
@@ -582,8 +584,6 @@ const NEARLY_OVER: Heartbeat = 12;
 const GOOD_AGAIN: u8 = 8;
 const REMEMBERED: f64 = 1.5;
 const LONGEST_PENALTY: Heartbeat = 240;
-/// A penalty that is renewed at each beat.
-const SHORT: Heartbeat = 4;
 /// How many beats ahead a testimony of others may lie: their longest penalty, and as much again, as they may know later
 /// beats than we do.
 pub const FARTHEST_TESTIMONY: Heartbeat = 2 * LONGEST_PENALTY;

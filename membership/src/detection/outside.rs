@@ -230,8 +230,9 @@ impl Footing {
         (self.verdict, self.notice) = (None, None);
     }
 
-    pub fn unanswered(&mut self) {
-        self.hearing.unanswered();
+    /// A request that left at `sent` was not answered.
+    pub fn unanswered(&mut self, sent: Instant) {
+        self.hearing.unanswered(sent);
     }
 }
 
@@ -309,7 +310,7 @@ impl Detection {
         // One accuser may accuse by silence and by link.
         let by: BTreeSet<u64> = against.map(|a| a.by).collect();
         if self.footing.verdict.as_ref().is_none_or(|known| known.until < until) {
-            self.footing.hearing.begin_anew();
+            self.footing.hearing.begin_anew(now);
             self.deaf.listen(now);
         }
         self.footing.verdict = Some(Verdict { until, kept_out, by: by.into_iter().collect() });

@@ -7,6 +7,7 @@ use heartsay_proto::gossip;
 use heartsay_proto::gossip::packet::Body;
 
 use crate::Instant;
+use crate::detection::deaf::Deaf;
 use crate::detection::indirect_probe::ProbeOutcome;
 use crate::detection::outside::OutsideReason;
 use crate::detection::verdict::SuspectShare;
@@ -67,7 +68,7 @@ impl Watch {
 
     /// Ends the questions whose time is up, except those to helpers.
     fn give_up_questions(&mut self) {
-        for request in self.bench.transport.requests.expired(self.bench.now) {
+        for (request, _) in self.bench.transport.requests.expired(self.bench.now) {
             if request.kind.is_first() || request.kind == RequestKind::Probe {
                 let subject = request.subject.unwrap();
                 self.call(|detection, now, ctx| detection.on_silence(now, ctx, subject, &request));
@@ -510,14 +511,14 @@ fn a_member_that_is_kept_out_comes_in_by_its_heartbeat() {
 fn twenty_questions_and_five_pauses_without_an_answer_put_us_out() {
     let mut watch = Watch::new(8);
     watch.detection.footing.answered(watch.bench.now);
-    (0..19).for_each(|_| watch.detection.footing.unanswered());
+    (0..19).for_each(|_| watch.detection.footing.unanswered(Instant::EPOCH));
     watch.bench.pass(SLOT * 60);
     assert_eq!(look(&mut watch), []);
-    watch.detection.footing.unanswered();
+    watch.detection.footing.unanswered(Instant::EPOCH);
     assert_eq!(look(&mut watch), [Some("unanswered")]);
     watch.detection.footing.answered(watch.bench.now);
     assert_eq!(look(&mut watch), [None]);
-    (0..20).for_each(|_| watch.detection.footing.unanswered());
+    (0..20).for_each(|_| watch.detection.footing.unanswered(Instant::EPOCH));
     watch.bench.pass(Duration::from_millis(9999));
     assert_eq!(look(&mut watch), []);
     watch.bench.pass(Duration::from_millis(1));
@@ -542,7 +543,7 @@ fn joined_is_told_once_and_not_while_we_are_refused() {
     watch.call(|detection, now, ctx| detection.accept(now, ctx));
     assert_eq!(joined(&mut watch), 1, "the name is free");
     watch.detection.footing.answered(watch.bench.now);
-    (0..20).for_each(|_| watch.detection.footing.unanswered());
+    (0..20).for_each(|_| watch.detection.footing.unanswered(Instant::EPOCH));
     watch.bench.pass(SLOT * 10);
     assert_eq!(look(&mut watch), [Some("unanswered")]);
     watch.detection.footing.answered(watch.bench.now);
@@ -557,10 +558,11 @@ const SLOT: Duration = Duration::from_secs(1);
 /// Finer than all pauses of a probe.
 const STEP: Duration = Duration::from_millis(50);
 
-/// `n1` has said that it lost quorum; a majority is behind us.
+/// `n1` has said that it lost quorum, and asks us in vain; a majority is behind us.
 fn lost_quorum() -> Watch {
     let mut watch = Watch::new(4);
     watch.detection.backing = Backing::Proven;
+    watch.bench.roster.get_mut(hash(1)).unwrap().path.heard(watch.bench.now);
     watch.bench.take_in(claim(incarnation(1), Some(value(QUORUM_KEY, b"lost"))));
     watch.call(|detection, now, ctx| detection.look_for_deaf(now, ctx));
     watch
@@ -585,7 +587,7 @@ fn finds_unfit(watch: &Watch) -> bool {
 #[test]
 fn a_member_that_lost_quorum_and_answers_nothing_is_found_unfit_within_a_pause() {
     let mut watch = lost_quorum();
-    assert_eq!(ask_the_deaf(&mut watch, Duration::from_millis(1250)), 5);
+    assert_eq!(ask_the_deaf(&mut watch, Duration::from_millis(1150)), 5);
     assert!(!finds_unfit(&watch), "the last of five questions has just left");
     ask_the_deaf(&mut watch, STEP);
     assert!(finds_unfit(&watch));
@@ -600,9 +602,33 @@ fn a_member_that_lost_quorum_and_answers_nothing_is_found_unfit_within_a_pause()
 #[test]
 fn a_member_that_lost_quorum_and_answers_is_left_alone() {
     let mut watch = lost_quorum();
-    ask_the_deaf(&mut watch, Duration::from_millis(1200));
+    ask_the_deaf(&mut watch, Duration::from_millis(1000));
     watch.detection.deaf.answered(hash(1));
     assert_eq!(ask_the_deaf(&mut watch, Duration::from_secs(3)), 0, "until it is looked at again");
+    assert!(!finds_unfit(&watch));
+}
+
+#[test]
+fn a_member_that_does_not_ask_us_may_have_no_link_to_us_and_is_not_found_deaf() {
+    let mut watch = lost_quorum();
+    watch.bench.pass(Duration::from_secs(2));
+    watch.detection.deaf = Deaf::new(watch.bench.now, 100);
+    watch.call(|detection, now, ctx| detection.look_for_deaf(now, ctx));
+    assert!(ask_the_deaf(&mut watch, Duration::from_secs(5)) > 5);
+    assert!(!finds_unfit(&watch), "it spoke to us two seconds before we asked it, and not since");
+    watch.bench.roster.get_mut(hash(1)).unwrap().path.heard(watch.bench.now);
+    ask_the_deaf(&mut watch, SLOT);
+    assert!(finds_unfit(&watch));
+}
+
+#[test]
+fn a_member_that_hears_of_a_majority_is_not_asked() {
+    let mut watch = lost_quorum();
+    ask_the_deaf(&mut watch, Duration::from_millis(1000));
+    watch.bench.take_in(claim(incarnation(1), Some(again(value(QUORUM_KEY, b"hearing")))));
+    assert_eq!(ask_the_deaf(&mut watch, Duration::from_secs(3)), 0);
+    watch.call(|detection, now, ctx| detection.look_for_deaf(now, ctx));
+    assert_eq!(ask_the_deaf(&mut watch, Duration::from_secs(3)), 0);
     assert!(!finds_unfit(&watch));
 }
 
@@ -668,7 +694,7 @@ fn a_member_that_settles_meanwhile_has_the_whole_notice() {
 #[test]
 fn without_a_majority_behind_us_no_member_is_found_deaf() {
     let mut watch = lost_quorum();
-    ask_the_deaf(&mut watch, Duration::from_millis(1200));
+    ask_the_deaf(&mut watch, Duration::from_millis(1000));
     watch.detection.backing = Backing::Unproven;
     ask_the_deaf(&mut watch, Duration::from_secs(3));
     assert!(!finds_unfit(&watch));
@@ -792,8 +818,16 @@ fn a_member_that_was_deaf_and_hears_again_jumps_over_the_few_beats_that_it_is_ou
 fn an_answer_that_does_not_come_begins_the_row_anew() {
     let mut watch = kept_out(4);
     are_answered(&mut watch, 7);
-    watch.detection.footing.unanswered();
+    watch.detection.footing.unanswered(watch.bench.now);
     assert_eq!(are_answered(&mut watch, 7), 0);
+}
+
+#[test]
+fn what_was_asked_before_we_learnt_that_we_are_out_says_nothing_about_now() {
+    let mut watch = kept_out(4);
+    are_answered(&mut watch, 7);
+    watch.detection.footing.unanswered(Instant::EPOCH);
+    assert_eq!(are_answered(&mut watch, 1), 5);
 }
 
 #[test]

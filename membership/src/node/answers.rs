@@ -103,8 +103,10 @@ impl Node {
 
     /// Requests whose time is up.
     pub(crate) fn expire_requests(&mut self, now: Instant) {
-        for request in self.transport.requests.expired(now) {
-            self.detection.footing.unanswered();
+        for (request, left) in self.transport.requests.expired(now) {
+            if left {
+                self.detection.footing.unanswered(request.sent);
+            }
             self.transport.lives.miss(request.to);
             self.unanswered(now, &request);
         }

@@ -13,7 +13,7 @@ use crate::io::{Event, MemberEventKind};
 use crate::node::Node;
 use crate::quorum::otherwise::Stated;
 use crate::quorum::{Context, Effect, Question, Quorum, QuorumService, QuorumStatus};
-use crate::roster::state::{QUORUM_KEY, QUORUM_LOST, QUORUM_SETTLING};
+use crate::roster::state::{QUORUM_HEARING, QUORUM_KEY, QUORUM_LOST, QUORUM_SETTLING};
 use crate::transport::requests::RequestKind;
 use crate::transport::sending::PingExtras;
 
@@ -156,6 +156,30 @@ impl Node {
             && now.since(majority.since()) < self.core.config.acceptable_pause * 2
         {
             self.gossip.broadcast.news(now, self.core.me, true);
+        }
+    }
+
+    /// A node that lost quorum says, once per round, whether it hears of a majority all the same: whether votes enough have
+    /// beaten since the loss, and lately. Where most links are cut, their news comes through others, and it is not deaf.
+    pub(crate) fn say_whether_we_hear(&mut self, now: Instant) {
+        let says = |word: &[u8]| self.roster.myself().state.get(QUORUM_KEY) == Some(word);
+        let (lost, hearing) = (says(QUORUM_LOST), says(QUORUM_HEARING));
+        if !lost && !hearing {
+            return;
+        }
+        let Self { core, roster, quorum, .. } = self;
+        let lost_at = quorum.voting.lease.proof().map(|proof| proof.as_of + core.config.lease());
+        let lately = now - core.config.acceptable_pause * 2;
+        let since = lost_at.unwrap_or(lately).max(lately);
+        let beats =
+            |hash| roster.get(hash).is_some_and(|member| core.has_beaten_since(roster, member, since));
+        let ballot = &quorum.voting.ballot;
+        let votes = ballot.electors.iter().map(|(hash, _)| *hash);
+        let heard = ballot.count(votes.filter(|hash| *hash == core.me || beats(*hash)));
+        match ballot.is_majority(&heard) {
+            true if lost => self.say_in_record(now, Some(QUORUM_HEARING)),
+            false if hearing => self.say_in_record(now, Some(QUORUM_LOST)),
+            _ => {}
         }
     }
 

@@ -126,6 +126,7 @@ impl Node {
         if self.roster.is_leaving() {
             return;
         }
+        self.say_whether_we_hear(now);
         self.repeat_lost_quorum(now);
         self.look_at_silence(now);
         self.review_links(now);

@@ -18,7 +18,7 @@ use crate::identity::Heartbeat;
 use crate::roster::fingerprint;
 use crate::roster::incarnation::Incarnation;
 use crate::roster::standing::{Marks, Standing, Status, UNMARKED};
-use crate::roster::state::{QUORUM_KEY, QUORUM_LOST, QUORUM_SETTLING, State};
+use crate::roster::state::{QUORUM_HEARING, QUORUM_KEY, QUORUM_LOST, QUORUM_SETTLING, State};
 
 /// A member as one observer keeps it: the hot half, with a pointer to the cold half.
 // In this order, because a prefetch touches both ends (ages.rs).
@@ -153,6 +153,11 @@ impl Member {
 
     /// Whether it says itself that it has lost quorum.
     pub fn says_lost(&self) -> bool {
+        self.state.get(QUORUM_KEY).is_some_and(|value| value == QUORUM_LOST || value == QUORUM_HEARING)
+    }
+
+    /// Whether it says that it has lost quorum, and does not say that it hears of a majority.
+    pub fn may_be_deaf(&self) -> bool {
         self.state.get(QUORUM_KEY).is_some_and(|value| value == QUORUM_LOST)
     }
 

@@ -628,6 +628,8 @@ pub const KEYS_KEY: &str = "keys";
 pub const QUORUM_KEY: &str = "quorum";
 /// Its value while no majority is in two-way contact.
 pub const QUORUM_LOST: &[u8] = b"lost";
+/// Its value while that is so and heartbeats of a majority come all the same, through others.
+pub const QUORUM_HEARING: &[u8] = b"hearing";
 /// Its value when a majority is in two-way contact again. Quorum is held when that has lasted.
 pub const QUORUM_SETTLING: &[u8] = b"settling";
 

@@ -274,13 +274,13 @@ impl Requests {
         subjects.into_iter().for_each(|subject| self.forgive(subject));
     }
 
-    /// Takes out the requests whose time is up, and returns those that still waited.
-    pub fn expired(&mut self, now: Instant) -> Vec<Request> {
+    /// Takes out the requests whose time is up, and returns those that still waited, each with whether it ever left.
+    pub fn expired(&mut self, now: Instant) -> Vec<(Request, bool)> {
         if self.open.is_empty() {
             self.open.shrink_to(USUAL);
         }
         let over = self.open.extract_if(.., |open| open.request.deadline <= now);
-        over.filter(|open| !open.refused).map(|open| open.request).collect()
+        over.filter(|open| !open.refused).map(|open| (open.request, open.head.is_some())).collect()
     }
 
     /// Whether a peer at this address has yet to answer us.

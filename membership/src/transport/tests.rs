@@ -169,7 +169,7 @@ fn a_forgiven_question_has_no_subject() {
     }
     requests.forgive(hash(1));
     assert_eq!(requests.expired(sent).len(), 0);
-    let expired = requests.expired(deadline);
+    let expired: Vec<Request> = requests.expired(deadline).into_iter().map(|(request, _)| request).collect();
     assert_eq!(expired.len(), 8);
     let (first, second): (Vec<&Request>, Vec<&Request>) =
         expired.iter().partition(|request| request.to == to);
@@ -219,7 +219,10 @@ fn a_refused_request_is_waited_for_no_more_and_a_refused_pull_is() {
     }
     assert!(!requests.waits_for_helpers(hash(2)));
     assert_eq!(requests.next(), deadline, "of the pull");
-    assert_eq!(requests.expired(deadline).iter().map(|request| request.kind).collect::<Vec<_>>(), [pull]);
+    assert_eq!(
+        requests.expired(deadline).iter().map(|(request, _)| request.kind).collect::<Vec<_>>(),
+        [pull]
+    );
 }
 
 #[test]
