@@ -9,7 +9,6 @@ use crate::node::Node;
 use crate::node::quorum::FENCED;
 use crate::quorum::Quorum;
 use crate::roster::standing::{Evidence, Status};
-use crate::transport::requests::RequestKind;
 
 impl Node {
     /// A member's heartbeat advanced, which may void what was held against it.
@@ -125,14 +124,14 @@ impl Node {
         }
     }
 
-    /// Asks a member whether it hears us. False if there is no budget for that.
+    /// Probes a member, so that it speaks to us, or its silence is counted from now on. False if there is no budget for that.
     fn call(&mut self, now: Instant, hash: u64) -> bool {
-        let Some(to) = self.roster.get(hash).map(|member| member.incarnation.address()) else { return false };
-        let affordable = self.detection.probe_budget.take(now, 1);
-        if affordable {
-            self.context().ping(now, hash, to, RequestKind::LinkProbe);
+        if self.detection.probe_budget.available(now) == 0 {
+            return false;
         }
-        affordable
+        let (detection, mut ctx) = self.detection();
+        detection.ask_after(now, &mut ctx, hash);
+        detection.is_probing(hash)
     }
 
     /// Shows a member as it is that was alive by hearsay only.
