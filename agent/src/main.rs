@@ -3,9 +3,7 @@
 
 mod api;
 mod cli;
-mod client;
 mod daemon;
-mod escape;
 mod event_log;
 mod export;
 mod file;
@@ -16,9 +14,9 @@ mod show;
 #[cfg(test)]
 #[path = "../tests/skipped/mod.rs"]
 mod skipped;
-#[allow(unreachable_pub, reason = "the tests read these types too")]
-mod types;
 mod watchdog;
+
+use heartsay_client::{self as client, escape, types};
 
 fn main() -> std::process::ExitCode {
     let mut words = std::env::args_os().skip(1);

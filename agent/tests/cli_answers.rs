@@ -26,13 +26,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use heartsay_client::types;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use unicode_width::UnicodeWidthStr as _;
-
-#[path = "../src/types.rs"]
-#[allow(dead_code, missing_docs, unreachable_pub, reason = "the contract, as the tests' other half")]
-mod types;
 
 // Lists.
 

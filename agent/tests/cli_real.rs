@@ -16,12 +16,9 @@ use std::time::Duration;
 
 use said::{code, stderr, stdout};
 
+use heartsay_client::types;
 use serde_json::Value;
 use tempfile::TempDir;
-
-#[path = "../src/types.rs"]
-#[allow(dead_code, missing_docs, unreachable_pub, reason = "the contract, as the tests' other half")]
-mod types;
 
 #[test]
 fn one_agent_alone_answers_every_question() {

@@ -1,4 +1,4 @@
-//! The clients for Python, Go and Node, each against a live agent that is killed and restarted under it.
+//! The clients for Python, Go, Node and Rust, each against a live agent that is killed and restarted under it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,6 +29,7 @@ use skipped::skipped;
 /// The same stories in each language.
 macro_rules! in_each_language {
     ($($story:ident),*) => {
+        mod rust { $(#[test] fn $story() { crate::$story(&crate::RUST); })* }
         mod python { $(#[test] fn $story() { crate::told_in(&crate::PYTHON, crate::$story); })* }
         mod go { $(#[test] fn $story() { crate::told_in(&crate::GO, crate::$story); })* }
         mod node { $(#[test] fn $story() { crate::told_in(&crate::NODE, crate::$story); })* }
@@ -142,13 +143,19 @@ fn a_guarded_command_runs_only_while_quorum_is_held(language: &Language) {
 
 fn the_example_of_the_documentation_works(language: &Language) {
     let page = include_str!("../../docs/clients.md");
+    if language.fence == "rust" {
+        // Compiled with its crate.
+        let example = include_str!("../client/examples/follow.rs").split_once("\n\n").unwrap().1;
+        assert!(page.contains(&format!("```rust\n{example}```\n")));
+        return;
+    }
     let fence = format!("```{}\n", language.fence);
     let example = page.split_once(&fence).unwrap().1.split_once("```").unwrap().0;
     assert!(example.lines().count() <= language.longest_example, "{example}");
     let (a, b) = pair();
     let dir = tempfile::tempdir().unwrap();
     let mut command = (language.make)(dir.path(), example);
-    let mut program = Program::start(command.env("HEARTSAY_SOCKET", a.plan.socket()), Some(dir));
+    let mut program = Program::start(command.env("HEARTSAY_SOCKET", a.plan.socket()), dir);
     assert_eq!(program.text(), format!("a at {}", a.address()));
     drop(b);
     let line = program.text();
@@ -214,15 +221,18 @@ impl Reader {
 struct Program {
     child: Child,
     lines: Receiver<String>,
-    _dir: Option<tempfile::TempDir>,
+    _dir: tempfile::TempDir,
 }
 
 impl Program {
-    fn start(command: &mut Command, dir: Option<tempfile::TempDir>) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    fn start(command: &mut Command, dir: tempfile::TempDir) -> Self {
+        let (output, input) = pipe().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(input).spawn().unwrap();
+        // Our own end of it.
+        command.stdout(Stdio::null());
         let (to, lines) = channel();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+        let output = BufReader::new(output);
+        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
         Self { child, lines, _dir: dir }
     }
 
@@ -260,15 +270,16 @@ struct Language {
     /// Lays a program beside the client; what runs it.
     make: fn(&Path, &str) -> Command,
     /// Of agent/tests/clients.
-    program: PathBuf,
+    program: Option<PathBuf>,
 }
 
 impl Language {
     /// Runs the test program with these words.
     fn start(&self, socket: &Path, words: &[&str]) -> Program {
         let dir = tempfile::tempdir().unwrap();
-        let mut command = (self.make)(dir.path(), &fs::read_to_string(&self.program).unwrap());
-        Program::start(command.arg(socket).args(words), Some(dir))
+        let program = self.program.as_ref().map(|program| fs::read_to_string(program).unwrap());
+        let mut command = (self.make)(dir.path(), &program.unwrap_or_default());
+        Program::start(command.arg(socket).args(words), dir)
     }
 
     fn run(&self, agent: &Agent, words: &[&str]) -> Program {
@@ -282,7 +293,7 @@ static PYTHON: LazyLock<Option<Language>> = LazyLock::new(|| {
     works.then(|| Language {
         fence: "python",
         longest_example: 10,
-        program: here("tests/clients/program.py"),
+        program: Some(here("tests/clients/program.py")),
         make: |dir, program| {
             fs::copy(here("clients/python/heartsay.py"), dir.join("heartsay.py")).unwrap();
             fs::write(dir.join("program.py"), program).unwrap();
@@ -300,7 +311,7 @@ static NODE: LazyLock<Option<Language>> = LazyLock::new(|| {
     works.then(|| Language {
         fence: "js",
         longest_example: 10,
-        program: here("tests/clients/program.mjs"),
+        program: Some(here("tests/clients/program.mjs")),
         make: |dir, program| {
             fs::copy(here("clients/node/heartsay.mjs"), dir.join("heartsay.mjs")).unwrap();
             fs::write(dir.join("program.mjs"), program).unwrap();
@@ -315,7 +326,7 @@ static GO: LazyLock<Option<Language>> = LazyLock::new(|| {
     succeeds(Command::new("go").arg("version")).then(|| Language {
         fence: "go",
         longest_example: 30,
-        program: here("tests/clients/program.go"),
+        program: Some(here("tests/clients/program.go")),
         make: |dir, program| {
             fs::write(dir.join("go.mod"), "module shop\n\ngo 1.19\n").unwrap();
             fs::create_dir(dir.join("heartsay")).unwrap();

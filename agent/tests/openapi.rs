@@ -36,7 +36,7 @@ fn every_route_is_documented_and_every_documented_route_exists() {
 #[test]
 fn the_words_of_the_stream_are_those_of_the_server() {
     let document = Document::read();
-    let types = include_str!("../src/types.rs");
+    let types = include_str!("../client/src/types.rs");
     for (name, list) in [("LineType", "LINE_TYPES"), ("Status", "STATUSES")] {
         let list = types.split_once(&format!("pub const {list}")).unwrap().1.split_once("= [").unwrap().1;
         let words: Vec<_> = list.split_once(']').unwrap().0.split('"').skip(1).step_by(2).collect();
@@ -103,6 +103,7 @@ fn an_agent_answers_changes_as_documented() {
     post(&plain, "/v1/beat", "{}", 409);
     post(&agent, "/v1/tags", r#"{"set":{"role":"web"},"delete":["color"]}"#, 200);
     post(&agent, "/v1/tags", r#"{"sets":{}}"#, 400);
+    post(&agent, "/v1/tags", r#" [{"role":"db"}]"#, 400);
     post(&agent, "/v1/join", &json!({ "seeds": [plain.address()], "timeout_seconds": 20 }).to_string(), 200);
     post(&agent, "/v1/join", r#"{"seeds":[]}"#, 400);
     post(&agent, "/v1/forget", r#"{"name":"nobody"}"#, 404);

@@ -253,8 +253,12 @@ fn authorize(app: &App, caller: &Caller) -> Result<(), Problem> {
 
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     let bytes: &[u8] = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(bytes)
-        .map_err(|e| Problem::bad_request(format!("the body is not what is wanted: {e}")))
+    let wrong = |e: &dyn fmt::Display| Problem::bad_request(format!("the body is not what is wanted: {e}"));
+    // Of an array, serde would take the elements for the fields in turn.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(wrong(&"an array, where an object is expected"));
+    }
+    serde_json::from_slice(bytes).map_err(|e| wrong(&e))
 }
 
 /// Largest request body, in bytes: more seeds or tags than any agent has.

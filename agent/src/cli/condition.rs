@@ -1,33 +1,11 @@
 //! What `wait --for` can wait for, and whether a picture of the cluster shows it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use crate::api::tag::WantedTag;
-use crate::types::{Quorum, STATUSES};
-
-/// What is known of the cluster while waiting.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Picture {
-    /// Each member, by name.
-    pub(super) members: BTreeMap<String, Seen>,
-    /// Members whose lease has run out for certain.
-    pub(super) fenced: BTreeSet<String>,
-    /// As last told.
-    pub(super) quorum: Option<Quorum>,
-    /// Whether the agent has had its first complete view.
-    pub(super) joined: bool,
-}
-
-/// One member as it is seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// Its status word.
-    pub(super) status: String,
-    /// What it says of itself.
-    pub(super) tags: BTreeMap<String, String>,
-}
+use crate::client::View;
+use crate::types::STATUSES;
 
 /// Conditions that must hold at the same time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +57,7 @@ pub(super) enum Compare {
 
 impl Condition {
     /// Whether the picture shows it.
-    pub(super) fn holds(&self, picture: &Picture) -> bool {
+    pub(super) fn holds(&self, picture: &View) -> bool {
         match self {
             Self::Count { status, tags, compare, number } => {
                 let n = counted(picture, *status, tags);
@@ -91,7 +69,7 @@ impl Condition {
                     Compare::FewerThan => n < *number,
                 }
             }
-            Self::Quorum => picture.quorum.as_ref().is_some_and(|q| q.quorum == "held"),
+            Self::Quorum => picture.holds_quorum(),
             Self::Joined => picture.joined,
             Self::Fenced(name) => picture.fenced.contains(name),
             Self::Member { name, status } => {
@@ -101,7 +79,7 @@ impl Condition {
     }
 
     /// What the picture shows instead, or as well: `2 alive`, `n3 is suspect`.
-    pub(super) fn now(&self, picture: &Picture) -> String {
+    pub(super) fn now(&self, picture: &View) -> String {
         match self {
             Self::Count { status, tags, .. } => {
                 let n = counted(picture, *status, tags);
@@ -248,7 +226,7 @@ fn word(text: &str) -> Option<&'static str> {
     STATUSES.into_iter().find(|w| *w == text)
 }
 
-fn counted(picture: &Picture, status: Option<&str>, tags: &[WantedTag]) -> usize {
+fn counted(picture: &View, status: Option<&str>, tags: &[WantedTag]) -> usize {
     let members = picture.members.values().filter(|seen| status.is_none_or(|wanted| wanted == seen.status));
     members.filter(|seen| tags.iter().all(|tag| tag.is_in(&seen.tags))).count()
 }
@@ -268,18 +246,22 @@ const GRAMMAR: &str = "write alive>=3 or alive{role=web,rack=1}>=3 (or suspect, 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
 
-    fn picture() -> Picture {
+    use super::*;
+    use crate::client::Seen;
+
+    fn picture() -> View {
         let members = [("n1", "alive"), ("n2", "alive"), ("n3", "down"), ("a=b", "left")];
         let tags = |name: &str| match name {
             "n1" => [("role".to_owned(), "web".to_owned()), ("rack".to_owned(), "1".to_owned())].into(),
             "n2" => [("role".to_owned(), "db".to_owned())].into(),
             _ => BTreeMap::new(),
         };
-        let members =
-            members.map(|(n, s)| (n.to_owned(), Seen { status: s.to_owned(), tags: tags(n) })).into();
-        Picture { members, fenced: ["n3".to_owned()].into(), quorum: None, joined: true }
+        let members = members
+            .map(|(n, s)| (n.to_owned(), Seen { status: s.to_owned(), tags: tags(n), ..Seen::default() }))
+            .into();
+        View { members, fenced: ["n3".to_owned()].into(), quorum: None, joined: true }
     }
 
     #[test]

@@ -38,9 +38,7 @@ pub(super) async fn version(client: &Client, output: &Output) -> anyhow::Result<
             let agent: Version = fit_to_show(&answer)?;
             (answer, format!("{} (protocol {} to {})", agent.version, agent.protocol_min, agent.protocol_max))
         }
-        Err(ClientError::Unreachable { .. }) => {
-            (Value::Null, format!("none at {}", client.socket().display()))
-        }
+        Err(ClientError::Unreachable { .. }) => (Value::Null, format!("none at {}", client.address())),
         Err(other) => return Err(other.into()),
     };
     let mine = env!("CARGO_PKG_VERSION");

@@ -9,15 +9,15 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::condition::{All, Condition, Picture, Seen};
+use super::condition::{All, Condition};
 use super::exit::{Exit, say};
 use super::output::{Output, span};
 use super::reader;
 use super::status::{NO_ELECTORATE, has_electorate};
 use super::why::nearest;
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, View};
 use crate::escape::escape;
-use crate::types::{SelfInfo, WatchLine};
+use crate::types::WatchLine;
 
 /// Arguments of `wait`.
 #[derive(Args)]
@@ -58,7 +58,7 @@ struct Waiting<'a> {
     /// Whether the first answer is the last.
     once: bool,
     /// `None` until an agent has shown one.
-    picture: Option<Picture>,
+    picture: Option<View>,
     /// Why there is no agent just now.
     trouble: Option<ClientError>,
     /// Names that no member has, as was said already.
@@ -92,7 +92,7 @@ impl Waiting<'_> {
                 self.ask_for_the_rest().await?;
             }
             let picture = self.picture.get_or_insert_default();
-            take(picture, line);
+            picture.take(line);
             if self.conditions.iter().all(|c| c.holds(picture)) {
                 return Ok(true);
             }
@@ -108,7 +108,7 @@ impl Waiting<'_> {
         if self.conditions.iter().all(|c| matches!(c, Condition::Count { .. })) {
             return Ok(());
         }
-        let me: SelfInfo = self.client.read(&self.client.get("/v1/self").await?)?;
+        let me = self.client.me().await?;
         let picture = self.picture.get_or_insert_default();
         picture.joined = me.joined;
         picture.quorum = Some(me.quorum);
@@ -162,44 +162,11 @@ impl Waiting<'_> {
             let state = match (&self.trouble, &self.picture) {
                 (Some(trouble), _) => trouble.to_string(),
                 (None, Some(_)) => now(),
-                (None, None) => format!("no answer from {}", self.client.socket().display()),
+                (None, None) => format!("no answer from {}", self.client.address()),
             };
             say(&format!("time is up after {}: {state}", span(waited)));
         }
         Ok(())
-    }
-}
-
-/// Brings a picture up to date with one line of the stream.
-fn take(picture: &mut Picture, line: WatchLine) {
-    if let Some(members) = line.members {
-        let fenced = members.iter().filter(|m| m.fenced == Some(true));
-        picture.fenced = fenced.map(|m| m.name.clone()).collect();
-        let seen = members.into_iter().map(|m| (m.name, Seen { status: m.status, tags: m.tags }));
-        picture.members = seen.collect();
-    }
-    if let Some(quorum) = line.quorum {
-        picture.quorum = Some(quorum);
-    }
-    match (line.kind.as_str(), line.name, line.status) {
-        ("member-forgotten", Some(name), _) => {
-            picture.members.remove(&name);
-            picture.fenced.remove(&name);
-        }
-        (kind, Some(name), Some(status)) if kind.starts_with("member-") => {
-            if line.fenced == Some(true) {
-                picture.fenced.insert(name.clone());
-            } else if status != "down" {
-                picture.fenced.remove(&name);
-            }
-            let seen = picture.members.entry(name).or_default();
-            seen.status = status;
-            // Told where they may have changed.
-            if let Some(tags) = line.tags {
-                seen.tags = tags;
-            }
-        }
-        _ => {}
     }
 }
 
@@ -232,34 +199,3 @@ const ONE_ANSWER: Duration = Duration::from_secs(10);
 const READER_GONE: u8 = 141;
 /// How often a missing agent is looked for. Short beside its start, long beside a connect.
 const RETRY: Duration = Duration::from_millis(100);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_picture_follows_the_stream() {
-        let mut picture = Picture::default();
-        let event = |kind: &str, name: &str, status: &str| WatchLine {
-            kind: kind.to_owned(),
-            name: Some(name.to_owned()),
-            status: Some(status.to_owned()),
-            ..WatchLine::default()
-        };
-        let tags = |role: &str| Some([("role".to_owned(), role.to_owned())].into());
-        take(&mut picture, event("member-join", "n1", "alive"));
-        take(&mut picture, WatchLine { tags: tags("web"), ..event("member-update", "n2", "alive") });
-        let fenced = |name: &str| WatchLine { fenced: Some(true), ..event("member-fenced", name, "down") };
-        for name in ["n1", "n2", "n3"] {
-            take(&mut picture, fenced(name));
-        }
-        take(&mut picture, event("member-alive", "n3", "alive"));
-        take(&mut picture, event("member-forgotten", "n3", "alive"));
-        take(&mut picture, event("member-down", "n2", "down"));
-        take(&mut picture, event("member-forgotten", "n1", "left"));
-        take(&mut picture, WatchLine { kind: "idle".to_owned(), ..WatchLine::default() });
-        let n2 = Seen { status: "down".to_owned(), tags: tags("web").unwrap() };
-        assert_eq!(picture.members, [("n2".to_owned(), n2)].into());
-        assert_eq!(picture.fenced, ["n2".to_owned()].into());
-    }
-}

@@ -1,7 +1,6 @@
 //! `watch`: what happens, as it happens.
 
 use std::io;
-use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use super::members::Status;
 use super::output::{Format, Output, count, few, fit_to_show, print};
 use super::reader;
 use crate::api::tag::WantedTag;
-use crate::client::{Client, ClientError, Watch, segment};
+use crate::client::{Address, Client, ClientError, Watch, segment};
 use crate::daemon::hooks;
 use crate::group::Group;
 use crate::types::{LINE_TYPES, SelfInfo, WatchLine};
@@ -102,7 +101,7 @@ impl Follow {
         };
         loop {
             let began = Instant::now();
-            let Some(end) = self.read(&mut watch, &mut at, output, client.socket(), stop).await? else {
+            let Some(end) = self.read(&mut watch, &mut at, output, client.address(), stop).await? else {
                 return Ok(());
             };
             if self.no_reconnect {
@@ -158,7 +157,7 @@ impl Follow {
         watch: &mut Watch,
         at: &mut Option<Point>,
         output: &Output,
-        socket: &Path,
+        address: &Address,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<ClientError>> {
         loop {
@@ -185,7 +184,7 @@ impl Follow {
                 _ => true,
             };
             if let Some(command) = self.exec.as_ref().filter(|_| is_wanted) {
-                self.execute(command, &line, &raw, socket, stop).await;
+                self.execute(command, &line, &raw, address, stop).await;
             }
         }
     }
@@ -212,11 +211,14 @@ impl Follow {
         command: &str,
         line: &WatchLine,
         raw: &[u8],
-        socket: &Path,
+        address: &Address,
         stop: &CancellationToken,
     ) {
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", command]).envs(hooks::environment(line)).env("HEARTSAY_SOCKET", socket);
+        shell
+            .args(["-c", command])
+            .envs(hooks::environment(line))
+            .env("HEARTSAY_SOCKET", address.to_string());
         shell.stdin(Stdio::piped());
         let ran = async {
             let mut group = Group::start(&mut shell).await?;

@@ -1,9 +1,9 @@
-//! The socket API from the other side: the one path from any verb to the agent.
+//! The socket API from the other side: the one path to the agent.
 //!
-//! One connection per request over the Unix socket, HTTP/1.1 by hyper, or one [kept](Kept) for many. What
-//! comes back is kept as the JSON that the agent sent, so that `-o json` shows
-//! it whole, also fields that this program is too old to know.
+//! One connection per request, HTTP/1.1 by hyper, or one [kept](Kept) for many. What
+//! comes back can be had as the JSON that the agent sent: whole, also with fields that this program is too old to know.
 
+use std::fmt;
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
@@ -18,48 +18,118 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::either::Either;
 
+use crate::Filter;
 use crate::escape::escape;
-use crate::types::Problem;
+use crate::types::{Member, Members, Problem, Quorum, SelfInfo};
 
-/// Speaks to the agent behind one socket.
+/// Speaks to the agent at one address.
 #[derive(Clone, Debug)]
-pub(crate) struct Client {
-    socket: PathBuf,
+pub struct Client {
+    address: Address,
+}
+
+/// Where an agent is expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// Its Unix socket.
+    Socket(PathBuf),
+    /// `HOST:PORT`, where it answers reads (`http_listen`).
+    Tcp(String),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Tcp(at) => write!(f, "http://{at}"),
+        }
+    }
 }
 
 impl Client {
-    /// The agent at `socket` (a path or `unix:///path`); without one, or with an empty one as units write it, the
-    /// first of the usual places at which a socket exists.
-    pub(crate) fn new(socket: Option<&str>) -> Self {
-        let socket = match socket.filter(|given| !given.is_empty()) {
-            Some(given) => without_scheme(given),
+    /// The agent at `address` (a path, `unix:///path` or `http://HOST:PORT`); without one, or with an empty one as units write it,
+    /// that of `HEARTSAY_SOCKET`, or the first of the usual places at which a socket exists.
+    #[must_use]
+    pub fn new(address: Option<&str>) -> Self {
+        let set = std::env::var("HEARTSAY_SOCKET").ok();
+        let given = address.filter(|given| !given.is_empty()).or(set.as_deref());
+        let address = match given.filter(|given| !given.is_empty()) {
+            Some(given) => understood(given),
             None => {
                 let usual = usual_sockets();
-                usual.iter().find(|p| p.exists()).or(usual.first()).cloned().unwrap_or_default()
+                let first = usual.iter().find(|p| p.exists()).or(usual.first());
+                Address::Socket(first.cloned().unwrap_or_default())
             }
         };
-        Self { socket }
+        Self { address }
     }
 
     /// Where the agent is expected.
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The members that pass the filter.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn members(&self, filter: &Filter) -> Result<Members, ClientError> {
+        self.read(&self.get(&format!("/v1/members?{}", filter.of_members())).await?)
+    }
+
+    /// One member, with its evidence; `None` if no member has this name.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn member(&self, name: &str) -> Result<Option<Member>, ClientError> {
+        match self.get(&format!("/v1/members/{}", segment(name))).await {
+            Ok(answer) => self.read(&answer).map(Some),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The agent, and its cluster as a whole.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn me(&self) -> Result<SelfInfo, ClientError> {
+        self.read(&self.get("/v1/self").await?)
+    }
+
+    /// Whether this agent stands on the side that may act.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn quorum(&self) -> Result<Quorum, ClientError> {
+        self.read(&self.get("/v1/quorum").await?)
     }
 
     /// Asks for `path`, for instance `/v1/members`.
-    pub(crate) async fn get(&self, path: &str) -> Result<Value, ClientError> {
+    ///
+    /// # Errors
+    /// No agent answers, or it refuses.
+    pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
         self.get_within(path, PATIENCE).await
     }
 
     /// The same, with less patience.
-    pub(crate) async fn get_within(&self, path: &str, patience: Duration) -> Result<Value, ClientError> {
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_within(&self, path: &str, patience: Duration) -> Result<Value, ClientError> {
         self.ask(Method::GET, path, Bytes::new(), patience).await
     }
 
     /// Sends a wish that the agent may work on for up to `work`.
-    pub(crate) async fn post(
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn post(
         &self,
         path: &str,
         wish: &(impl Serialize + Sync),
@@ -70,12 +140,17 @@ impl Client {
     }
 
     /// A connection for many requests.
-    pub(crate) fn keep(&self) -> Kept {
+    #[must_use]
+    pub fn keep(&self) -> Kept {
         Kept { client: self.clone(), line: None }
     }
 
-    /// Follows what happens: a snapshot first, unless the query says otherwise.
-    pub(crate) async fn watch(&self, query: &str) -> Result<Watch, ClientError> {
+    /// One stream of what happens, until it breaks: a snapshot first, unless the query says otherwise. [`follow`](Self::follow) goes
+    /// on after a break.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn watch(&self, query: &str) -> Result<Watch, ClientError> {
         let path = format!("/v1/watch?{query}");
         let response = self.patiently(PATIENCE, self.send(Method::GET, &path, Bytes::new())).await?;
         if !response.status().is_success() {
@@ -85,7 +160,10 @@ impl Client {
     }
 
     /// Reads an answer as the type that the contract gives it.
-    pub(crate) fn read<T: DeserializeOwned>(&self, value: &Value) -> Result<T, ClientError> {
+    ///
+    /// # Errors
+    /// It is not of that type.
+    pub fn read<T: DeserializeOwned>(&self, value: &Value) -> Result<T, ClientError> {
         T::deserialize(value).map_err(|e| self.broken(&e))
     }
 
@@ -114,20 +192,10 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(|e| self.broken(&e))
     }
 
-    /// While the queue before the socket is full, the kernel lets those in first that wait in a blocking call.
-    async fn connect(&self) -> io::Result<UnixStream> {
-        loop {
-            match UnixStream::connect(&self.socket).await {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                connected => return connected,
-            }
-            let path = self.socket.clone();
-            let queued =
-                tokio::task::spawn_blocking(move || in_queue(&path)).await.map_err(io::Error::other)?;
-            match queued {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                connected => return connected.and_then(UnixStream::from_std),
-            }
+    async fn connect(&self) -> io::Result<Either<UnixStream, TcpStream>> {
+        match &self.address {
+            Address::Socket(path) => connect(path).await.map(Either::Left),
+            Address::Tcp(at) => TcpStream::connect(at).await.map(Either::Right),
         }
     }
 
@@ -152,11 +220,19 @@ impl Client {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, "heartsay")
+            .header(header::HOST, self.host())
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|e| self.broken(&e))?;
         line.send_request(request).await.map_err(|_| self.closed())
+    }
+
+    /// Over a socket the name means nothing.
+    fn host(&self) -> &str {
+        match &self.address {
+            Address::Socket(_) => "heartsay",
+            Address::Tcp(at) => at,
+        }
     }
 
     async fn patiently<T>(
@@ -188,7 +264,7 @@ impl Client {
             io::ErrorKind::NotFound => Unreachable::Absent,
             io::ErrorKind::PermissionDenied => Unreachable::Denied,
             // So the system answers for any other file, too.
-            io::ErrorKind::ConnectionRefused if !is_socket(&self.socket) => Unreachable::NoSocket,
+            io::ErrorKind::ConnectionRefused if !self.address.is_possible() => Unreachable::NoSocket,
             io::ErrorKind::ConnectionRefused => Unreachable::Refused,
             _ => Unreachable::Other(error),
         })
@@ -199,17 +275,17 @@ impl Client {
     }
 
     fn error(&self, why: Unreachable) -> ClientError {
-        ClientError::Unreachable { socket: self.socket.clone(), why }
+        ClientError::Unreachable { address: self.address.clone(), why }
     }
 
     fn broken(&self, what: &(impl ToString + ?Sized)) -> ClientError {
-        ClientError::Broken { socket: self.socket.clone(), what: what.to_string() }
+        ClientError::Broken { address: self.address.clone(), what: what.to_string() }
     }
 }
 
 /// A running watch: one JSON text per line.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub struct Watch {
     client: Client,
     body: Incoming,
     buffer: BytesMut,
@@ -222,7 +298,7 @@ impl Watch {
     ///
     /// # Errors
     /// [`Unreachable::Closed`] when the agent ends the stream.
-    pub(crate) async fn line(&mut self) -> Result<Bytes, ClientError> {
+    pub async fn line(&mut self) -> Result<Bytes, ClientError> {
         loop {
             let fresh = self.buffer.get(self.searched..).unwrap_or_default();
             if let Some(end) = fresh.iter().position(|b| *b == b'\n') {
@@ -246,7 +322,10 @@ impl Watch {
     }
 
     /// Reads a line as the type that the contract gives it.
-    pub(crate) fn read<T: DeserializeOwned>(&self, line: &[u8]) -> Result<T, ClientError> {
+    ///
+    /// # Errors
+    /// It is not of that type.
+    pub fn read<T: DeserializeOwned>(&self, line: &[u8]) -> Result<T, ClientError> {
         serde_json::from_slice(line).map_err(|e| self.client.broken(&e))
     }
 }
@@ -256,23 +335,25 @@ type Sender = http1::SendRequest<Full<Bytes>>;
 /// One connection, kept for request after request, so that not each of them has to find a place. Made anew when the agent
 /// has closed it.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub struct Kept {
     client: Client,
     line: Option<Sender>,
 }
 
 impl Kept {
     /// Asks for `path`.
-    pub(crate) async fn get_within(&mut self, path: &str, patience: Duration) -> Result<Value, ClientError> {
+    ///
+    /// # Errors
+    /// As [`get`](Client::get).
+    pub async fn get_within(&mut self, path: &str, patience: Duration) -> Result<Value, ClientError> {
         self.ask(Method::GET, path, Bytes::new(), patience).await
     }
 
     /// Sends a wish that can be sent twice: the agent may have heard it before the connection broke.
-    pub(crate) async fn post(
-        &mut self,
-        path: &str,
-        wish: &(impl Serialize + Sync),
-    ) -> Result<Value, ClientError> {
+    ///
+    /// # Errors
+    /// As [`get`](Client::get).
+    pub async fn post(&mut self, path: &str, wish: &(impl Serialize + Sync)) -> Result<Value, ClientError> {
         let body = serde_json::to_vec(wish).map_err(|e| self.client.broken(&e))?;
         self.ask(Method::POST, path, body.into(), PATIENCE).await
     }
@@ -306,6 +387,31 @@ impl Kept {
     }
 }
 
+impl Address {
+    fn is_possible(&self) -> bool {
+        match self {
+            Self::Socket(path) => is_socket(path),
+            Self::Tcp(_) => true,
+        }
+    }
+}
+
+/// While the queue before the socket is full, the kernel lets those in first that wait in a blocking call.
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            connected => return connected,
+        }
+        let path = path.to_owned();
+        let queued = tokio::task::spawn_blocking(move || in_queue(&path)).await.map_err(io::Error::other)?;
+        match queued {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            connected => return connected.and_then(UnixStream::from_std),
+        }
+    }
+}
+
 /// Waits in the kernel's queue, for a while: a thread that waits cannot be told to stop.
 fn in_queue(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
@@ -318,12 +424,12 @@ fn in_queue(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ClientError {
+pub enum ClientError {
     /// No agent to speak to. Nothing was changed, or not known to be.
-    #[error("{}", unreachable_text(socket, why))]
+    #[error("{}", unreachable_text(address, why))]
     Unreachable {
         /// Where we tried.
-        socket: PathBuf,
+        address: Address,
         /// What happened there.
         why: Unreachable,
     },
@@ -331,10 +437,10 @@ pub(crate) enum ClientError {
     #[error("{}", escape(&.0.detail))]
     Refused(Problem),
     /// An answer came, but not as the contract says.
-    #[error("{} does not answer like a heartsay agent: {what}", socket.display())]
+    #[error("{address} does not answer like a heartsay agent: {what}")]
     Broken {
         /// Where.
-        socket: PathBuf,
+        address: Address,
         /// What was wrong with the answer.
         what: String,
     },
@@ -342,18 +448,21 @@ pub(crate) enum ClientError {
 
 impl ClientError {
     /// Whether the agent said that the thing asked for does not exist.
-    pub(crate) fn is_not_found(&self) -> bool {
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(p) if p.status == StatusCode::NOT_FOUND.as_u16())
     }
 
     /// Whether the agent has too many callers just now.
-    pub(crate) fn is_busy(&self) -> bool {
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
         matches!(self, Self::Refused(p) if p.status == StatusCode::SERVICE_UNAVAILABLE.as_u16())
     }
 
     /// Whether trying again soon may find an agent: it is starting, stopping, between two lives, stands still for a while,
     /// or has too many callers.
-    pub(crate) fn may_pass(&self) -> bool {
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { why, .. } => match why {
                 Unreachable::Absent | Unreachable::Refused | Unreachable::Closed | Unreachable::Silent(_) => {
@@ -371,7 +480,7 @@ impl ClientError {
 
 /// How a socket can fail to lead to an agent.
 #[derive(Debug)]
-pub(crate) enum Unreachable {
+pub enum Unreachable {
     /// No such file.
     Absent,
     /// The file is there, and not for us.
@@ -389,13 +498,16 @@ pub(crate) enum Unreachable {
 }
 
 /// Any text as one segment of a path, or one value of a query.
-pub(crate) fn segment(name: &str) -> impl std::fmt::Display {
+#[must_use]
+pub fn segment(name: &str) -> impl fmt::Display {
     percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC)
 }
 
-fn unreachable_text(socket: &Path, why: &Unreachable) -> String {
-    let at = socket.display();
+fn unreachable_text(at: &Address, why: &Unreachable) -> String {
     match why {
+        Unreachable::Refused if matches!(at, Address::Tcp(_)) => {
+            format!("no agent listens at {at}: it does where http_listen says so")
+        }
         Unreachable::Absent => format!(
             "no agent at {at}: the socket does not exist\n\
              Is the agent running here (`heartsay agent`, `systemctl status heartsay`)? \
@@ -423,9 +535,12 @@ fn unreachable_text(socket: &Path, why: &Unreachable) -> String {
 }
 
 /// Consul, Docker and others write the same thing as a URL; both are taken.
-fn without_scheme(socket: &str) -> PathBuf {
-    let path = socket.strip_prefix("unix://").or_else(|| socket.strip_prefix("unix:"));
-    PathBuf::from(path.unwrap_or(socket))
+fn understood(address: &str) -> Address {
+    if let Some(at) = address.strip_prefix("http://") {
+        return Address::Tcp(at.trim_end_matches('/').to_owned());
+    }
+    let path = address.strip_prefix("unix://").or_else(|| address.strip_prefix("unix:"));
+    Address::Socket(PathBuf::from(path.unwrap_or(address)))
 }
 
 fn is_socket(path: &Path) -> bool {
@@ -450,10 +565,13 @@ mod tests {
 
     #[test]
     fn a_socket_may_be_written_as_a_url() {
-        assert_eq!(Client::new(Some("unix:///a/b.sock")).socket(), Path::new("/a/b.sock"));
-        assert_eq!(Client::new(Some("unix:/a/b.sock")).socket(), Path::new("/a/b.sock"));
-        assert_eq!(Client::new(Some("a/b.sock")).socket(), Path::new("a/b.sock"));
-        assert_eq!(Client::new(Some("")).socket(), Client::new(None).socket(), "as units leave it empty");
+        let at = |text: &str| Client::new(Some(text)).address().clone();
+        let socket = |path: &str| Address::Socket(path.into());
+        assert_eq!(at("unix:///a/b.sock"), socket("/a/b.sock"));
+        assert_eq!(at("unix:/a/b.sock"), socket("/a/b.sock"));
+        assert_eq!(at("a/b.sock"), socket("a/b.sock"));
+        assert_eq!(at("http://[::1]:4380/"), Address::Tcp("[::1]:4380".to_owned()));
+        assert_eq!(at(""), *Client::new(None).address(), "as units leave it empty");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 /// `text` on one line, with everything that would not show as itself written out: `\n`, `\u{1b}`.
-pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+pub fn escape(text: &str) -> Cow<'_, str> {
     if text.chars().all(shows) {
         return Cow::Borrowed(text);
     }
@@ -26,12 +26,12 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
 }
 
 /// The same for a text of our own that has several lines.
-pub(crate) fn escape_lines(text: &str) -> String {
+pub fn escape_lines(text: &str) -> String {
     text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
 }
 
 /// The same for a text that we have painted: colours are let through.
-pub(crate) fn escape_painted(text: &str) -> String {
+pub fn escape_painted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("\x1b[") {
@@ -53,7 +53,7 @@ pub(crate) fn escape_painted(text: &str) -> String {
 }
 
 /// The same for every text in an answer of the API, before it is laid out for people.
-pub(crate) fn escape_all(value: &Value) -> Value {
+pub fn escape_all(value: &Value) -> Value {
     match value {
         Value::String(text) => escape(text).into(),
         Value::Array(items) => items.iter().map(escape_all).collect(),
@@ -65,7 +65,7 @@ pub(crate) fn escape_all(value: &Value) -> Value {
 }
 
 /// Whether a terminal shows `c` as a mark of its own, or as part of the one before it.
-pub(crate) fn shows(c: char) -> bool {
+pub fn shows(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();
     }

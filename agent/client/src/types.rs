@@ -1,4 +1,4 @@
-//! The JSON of the socket API, shared by the server and every CLI verb.
+//! The JSON of the socket API, shared by the server and every client.
 //!
 //! A stable contract: fields are added, never renamed or removed; readers
 //! ignore fields they do not know.
@@ -28,16 +28,21 @@ pub struct Members {
 /// One member as this agent sees it. Also `GET /v1/members/NAME`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Member {
+    /// Its name.
     pub name: String,
+    /// Which host it is: a name on another host is another member.
     pub host_id: String,
     /// Unix milliseconds at which this life began.
     pub generation: u64,
+    /// Counts up while it lives.
     pub heartbeat: u64,
     /// `alive`, `suspect`, `down` or `left`.
     pub status: String,
     /// `IP:PORT` for gossip.
     pub address: String,
+    /// Its zone, if it says one.
     pub zone: Option<String>,
+    /// What it says of itself.
     pub tags: BTreeMap<String, String>,
     /// Ids of the keys that it says to have, as in `/v1/self`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -84,7 +89,9 @@ pub struct Evidence {
     pub silence_seconds: f64,
     /// Learnt mean and deviation of its heartbeat steps, in seconds, from `samples` steps.
     pub mean_seconds: f64,
+    /// Of the same steps.
     pub deviation_seconds: f64,
+    /// How many steps those are.
     pub samples: u32,
     /// φ of silence from which the member is asked directly; silence alone never accuses.
     pub phi_threshold: f64,
@@ -109,12 +116,15 @@ pub struct Evidence {
 pub struct Case {
     /// Its own evidence, all together, in decimal digits: from 5 it accuses, from 8 it testifies.
     pub phi: f64,
+    /// One by one.
     pub pieces: Vec<Piece>,
     /// Members that are asked to look.
     pub witnesses: Vec<String>,
     /// Testimonies that a verdict needs, and those that count so far.
     pub needed: usize,
+    /// Of silence.
     pub proven: usize,
+    /// Of refusals by its host.
     pub refused: usize,
     /// Testimonies that it is unfit though it lives.
     pub unfit: usize,
@@ -133,18 +143,21 @@ pub struct Piece {
     pub kind: String,
     /// Its worth in decimal digits.
     pub phi: f64,
+    /// How often it was found.
     pub count: u32,
     /// Helpers that gave it; empty: the answering agent itself.
     #[serde(default)]
     pub by: Vec<String>,
     /// RFC 3339.
     pub first: String,
+    /// RFC 3339.
     pub last: String,
 }
 
 /// One accusation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Accusation {
+    /// Name of the accuser.
     pub by: String,
     /// `silent`, `refused`, or of a link that loses far more than others: `degraded`, `unfit`.
     pub kind: String,
@@ -162,13 +175,19 @@ pub struct Accusation {
 /// `GET /v1/self`. As many fields as the JSON object has, which is a contract.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SelfInfo {
+    /// As it sees itself.
     pub member: Member,
+    /// Id of the cluster.
     pub cluster: String,
+    /// `local`, `lan` or `wan`.
     pub profile: String,
+    /// `IP:PORT` on which it listens.
     pub bind: String,
+    /// Of its process.
     pub pid: u32,
     /// RFC 3339.
     pub started: String,
+    /// What it sends is sealed with a key.
     pub encrypted: bool,
     /// Ids of its keys, never the keys: the first seals what it sends, each opens; 0 stands for plain datagrams. Empty
     /// without a key.
@@ -179,18 +198,22 @@ pub struct SelfInfo {
     /// Why the others do not count this agent as a member; `null` while they do, as far as it knows.
     #[serde(default)]
     pub outside: Option<Outside>,
+    /// Most others look silent at once: probably it is this host.
     pub isolated: bool,
+    /// It says good-bye.
     pub leaving: bool,
     /// 0 well .. 8 impaired.
     pub local_health: u8,
     /// Of the peers heard lately, how many have the same view as we do.
     pub peers_agreeing: usize,
+    /// Peers heard lately.
     pub peers_known: usize,
     /// Addresses of seeds from which anything came before this agent had joined.
     #[serde(default)]
     pub seeds_heard: usize,
     /// Counts by status.
     pub counts: BTreeMap<String, usize>,
+    /// Whether it stands on the side that may act.
     pub quorum: Quorum,
     /// How the local service has to beat; `null` where it need not.
     #[serde(default)]
@@ -199,6 +222,7 @@ pub struct SelfInfo {
     pub seeds: Vec<Seed>,
     /// Problems an operator should know of, one sentence each; empty when all is well.
     pub conditions: Vec<String>,
+    /// Of the agent.
     pub version: Version,
 }
 
@@ -232,16 +256,22 @@ pub struct Beat {
 /// One configured seed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Seed {
+    /// As configured.
     pub name: String,
+    /// What it was resolved to last.
     pub addresses: Vec<String>,
+    /// Why it could not be resolved.
     pub error: Option<String>,
 }
 
 /// `GET /v1/version`, and part of `/v1/self`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Version {
+    /// Of the program.
     pub version: String,
+    /// The oldest protocol that it speaks.
     pub protocol_min: u32,
+    /// The newest.
     pub protocol_max: u32,
 }
 
@@ -250,10 +280,13 @@ pub struct Version {
 pub struct Quorum {
     /// `held`, `lost` or `unsettled`.
     pub quorum: String,
+    /// Votes, or zones, that this member has proof of.
     pub present: u32,
+    /// So many decide.
     pub needed: u32,
     /// All votes, or zones, there are.
     pub expected: Option<u32>,
+    /// One sentence.
     pub reason: String,
     /// RFC 3339.
     pub since: String,
@@ -278,10 +311,13 @@ pub struct Quorum {
 /// The votes of a zone; part of `/v1/quorum`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ZoneVotes {
+    /// Its name.
     pub zone: String,
     /// In two-way contact, as far as this member has counted or was told.
     pub present: u32,
+    /// So many decide.
     pub needed: u32,
+    /// All votes there are.
     pub expected: u32,
 }
 
@@ -300,6 +336,7 @@ pub struct Paths {
 /// The direct path to one member.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PathRow {
+    /// The member.
     pub name: String,
     /// Host id of the member.
     pub id: String,
@@ -330,7 +367,9 @@ pub struct PathRow {
 /// A member that reached another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Through {
+    /// The member that reached it.
     pub name: String,
+    /// When that was.
     pub ms_ago: u64,
 }
 
@@ -378,15 +417,20 @@ pub struct ExportRow {
 /// `link`, `quorum`, `self`, `lagged`, `idle`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct WatchLine {
+    /// The type.
     #[serde(rename = "type")]
     pub kind: String,
+    /// Of this event; of the last event before a `snapshot`, `idle` or `lagged`.
     pub index: u64,
     /// RFC 3339 with microseconds.
     pub time: String,
+    /// The member, or with `snapshot` the answering agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The life that is meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+    /// Of the member by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// With `member-down` and `member-fenced`, where a fence is kept: whether
@@ -397,8 +441,10 @@ pub struct WatchLine {
     /// and what it says about itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Its zone, if it says one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// All of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
     /// With `member-update`: which keys have another value now, tags as `tag/NAME`.
@@ -419,13 +465,16 @@ pub struct WatchLine {
     /// With `link`, `down`: members that reach it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<Vec<String>>,
+    /// One sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// With `quorum` and `snapshot`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<Quorum>,
     /// With `snapshot`: as in [`Members`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined: Option<bool>,
+    /// The same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolated: Option<bool>,
     /// With `snapshot`: all members.
@@ -469,8 +518,11 @@ pub struct JoinRequest {
 /// Answer of `POST /v1/join`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JoinResponse {
+    /// `IP:PORT` each.
     pub dialled: Vec<String>,
+    /// One of them has answered.
     pub joined: bool,
+    /// How many are known by now.
     pub members: usize,
 }
 
@@ -492,7 +544,9 @@ fn usual_restart() -> f64 {
 /// Answer of `POST /v1/leave` and of `POST /v1/restart`; the agent exits after it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LeaveResponse {
+    /// Peers that have confirmed it.
     pub acknowledged: usize,
+    /// Peers that were told.
     pub asked: usize,
 }
 
@@ -500,6 +554,7 @@ pub struct LeaveResponse {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ForgetRequest {
+    /// The member.
     pub name: String,
 }
 
@@ -507,8 +562,10 @@ pub struct ForgetRequest {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TagsRequest {
+    /// New values by key.
     #[serde(default)]
     pub set: BTreeMap<String, String>,
+    /// Keys.
     #[serde(default)]
     pub delete: Vec<String>,
 }
@@ -530,9 +587,13 @@ pub struct Reloaded {
 /// `application/problem+json` (RFC 9457): every error of the API.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Problem {
+    /// `about:blank`.
     #[serde(rename = "type")]
     pub kind: String,
+    /// The status in words.
     pub title: String,
+    /// Of HTTP.
     pub status: u16,
+    /// One sentence that says what to do.
     pub detail: String,
 }
