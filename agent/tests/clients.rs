@@ -7,29 +7,33 @@
     reason = "a test that trips over is a test that fails"
 )]
 
+#[path = "clients/program.rs"]
+mod crate_program;
 mod daemon;
 mod relay;
 mod skipped;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use daemon::{Agent, pair, plan};
+use heartsay_client::Client;
 use nix::sys::signal::Signal;
 use relay::Relay;
 use serde_json::{Value, json};
 use skipped::skipped;
+use tokio::sync::oneshot;
 
 /// The same stories in each language.
 macro_rules! in_each_language {
     ($($story:ident),*) => {
-        mod rust { $(#[test] fn $story() { crate::$story(&crate::RUST); })* }
+        mod rust { $(#[test] fn $story() { crate::told_in(&crate::RUST, crate::$story); })* }
         mod python { $(#[test] fn $story() { crate::told_in(&crate::PYTHON, crate::$story); })* }
         mod go { $(#[test] fn $story() { crate::told_in(&crate::GO, crate::$story); })* }
         mod node { $(#[test] fn $story() { crate::told_in(&crate::NODE, crate::$story); })* }
@@ -136,7 +140,7 @@ fn a_guarded_command_runs_only_while_quorum_is_held(language: &Language) {
     assert_eq!(program.text(), "stop", "the agent stands still");
     agent.signal(Signal::SIGCONT);
     assert_eq!(program.text(), "start");
-    program.child.kill().unwrap();
+    (program.kill)();
     assert_eq!(program.text(), "stop", "the guard is gone");
     program.ends();
 }
@@ -154,7 +158,7 @@ fn the_example_of_the_documentation_works(language: &Language) {
     assert!(example.lines().count() <= language.longest_example, "{example}");
     let (a, b) = pair();
     let dir = tempfile::tempdir().unwrap();
-    let mut command = (language.make)(dir.path(), example);
+    let mut command = language.make.unwrap()(dir.path(), example);
     let mut program = Program::start(command.env("HEARTSAY_SOCKET", a.plan.socket()), dir);
     assert_eq!(program.text(), format!("a at {}", a.address()));
     drop(b);
@@ -219,21 +223,39 @@ impl Reader {
 
 /// A running program; killed when the test lets go of it.
 struct Program {
-    child: Child,
+    kill: Box<dyn FnMut()>,
     lines: Receiver<String>,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl Program {
     fn start(command: &mut Command, dir: tempfile::TempDir) -> Self {
-        let (output, input) = pipe().unwrap();
-        let child = command.stdin(Stdio::null()).stdout(input).spawn().unwrap();
-        // Our own end of it.
-        command.stdout(Stdio::null());
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let (to, lines) = channel();
-        let output = BufReader::new(output);
-        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
-        Self { child, lines, _dir: dir }
+        pass_on(child.stdout.take().unwrap(), to);
+        let kill = Box::new(move || {
+            let _ = child.kill();
+            let _ = child.wait();
+        });
+        Self { kill, lines, _dir: Some(dir) }
+    }
+
+    /// The crate needs no program of its own: a task of this one, which ends where it stands.
+    fn start_task(socket: &Path, words: &[&str]) -> Self {
+        let client = Client::new(socket.to_str());
+        let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+        let ((to, lines), (stop, stopped)) = (channel(), oneshot::channel::<()>());
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = crate_program::run(&client, &words, &to) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        let mut stop = Some(stop);
+        Self { kill: Box::new(move || drop(stop.take())), lines, _dir: None }
     }
 
     #[track_caller]
@@ -258,9 +280,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        (self.kill)();
     }
+}
+
+fn pass_on(output: impl Read + Send + 'static, to: Sender<String>) {
+    let output = BufReader::new(output);
+    thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
 }
 
 struct Language {
@@ -268,17 +294,17 @@ struct Language {
     fence: &'static str,
     longest_example: usize,
     /// Lays a program beside the client; what runs it.
-    make: fn(&Path, &str) -> Command,
+    make: Option<fn(&Path, &str) -> Command>,
     /// Of agent/tests/clients.
-    program: Option<PathBuf>,
+    program: PathBuf,
 }
 
 impl Language {
     /// Runs the test program with these words.
     fn start(&self, socket: &Path, words: &[&str]) -> Program {
+        let Some(make) = self.make else { return Program::start_task(socket, words) };
         let dir = tempfile::tempdir().unwrap();
-        let program = self.program.as_ref().map(|program| fs::read_to_string(program).unwrap());
-        let mut command = (self.make)(dir.path(), &program.unwrap_or_default());
+        let mut command = make(dir.path(), &fs::read_to_string(&self.program).unwrap());
         Program::start(command.arg(socket).args(words), dir)
     }
 
@@ -287,20 +313,24 @@ impl Language {
     }
 }
 
+static RUST: LazyLock<Option<Language>> = LazyLock::new(|| {
+    Some(Language { fence: "rust", longest_example: 20, make: None, program: PathBuf::new() })
+});
+
 static PYTHON: LazyLock<Option<Language>> = LazyLock::new(|| {
     let works =
         succeeds(Command::new("python3").args(["-c", "import sys; sys.exit(sys.version_info < (3, 9))"]));
     works.then(|| Language {
         fence: "python",
         longest_example: 10,
-        program: Some(here("tests/clients/program.py")),
-        make: |dir, program| {
+        program: here("tests/clients/program.py"),
+        make: Some(|dir, program| {
             fs::copy(here("clients/python/heartsay.py"), dir.join("heartsay.py")).unwrap();
             fs::write(dir.join("program.py"), program).unwrap();
             let mut command = Command::new("python3");
             command.arg("-u").arg(dir.join("program.py"));
             command
-        },
+        }),
     })
 });
 
@@ -311,14 +341,14 @@ static NODE: LazyLock<Option<Language>> = LazyLock::new(|| {
     works.then(|| Language {
         fence: "js",
         longest_example: 10,
-        program: Some(here("tests/clients/program.mjs")),
-        make: |dir, program| {
+        program: here("tests/clients/program.mjs"),
+        make: Some(|dir, program| {
             fs::copy(here("clients/node/heartsay.mjs"), dir.join("heartsay.mjs")).unwrap();
             fs::write(dir.join("program.mjs"), program).unwrap();
             let mut command = Command::new("node");
             command.arg(dir.join("program.mjs"));
             command
-        },
+        }),
     })
 });
 
@@ -326,8 +356,8 @@ static GO: LazyLock<Option<Language>> = LazyLock::new(|| {
     succeeds(Command::new("go").arg("version")).then(|| Language {
         fence: "go",
         longest_example: 30,
-        program: Some(here("tests/clients/program.go")),
-        make: |dir, program| {
+        program: here("tests/clients/program.go"),
+        make: Some(|dir, program| {
             fs::write(dir.join("go.mod"), "module shop\n\ngo 1.19\n").unwrap();
             fs::create_dir(dir.join("heartsay")).unwrap();
             fs::copy(here("clients/go/heartsay.go"), dir.join("heartsay/heartsay.go")).unwrap();
@@ -339,7 +369,7 @@ static GO: LazyLock<Option<Language>> = LazyLock::new(|| {
             }
             assert!(build.status().unwrap().success());
             Command::new(dir.join("program"))
-        },
+        }),
     })
 });
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # docs/openapi.yaml against a live agent, by schemathesis: whatever the document allows is answered as it says, whatever it does not is
-# refused. Needs python3, and the network once to install schemathesis.
+# refused. Needs python3 with venv, and the network once to install schemathesis; says so and passes where it cannot have them.
 #
 #   scripts/ci/openapi.sh [target/debug/heartsay]
 #
@@ -18,8 +18,8 @@ main() {
     [[ -x $HEARTSAY ]] || { echo "$HEARTSAY is not there; cargo build -p heartsay" >&2 && exit 1; }
     local venv=${VENV:-$WORK/venv}
     if [[ ! -x $venv/bin/st ]]; then
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install -q "schemathesis==$SCHEMATHESIS"
+        { python3 -m venv "$venv" && "$venv/bin/pip" install -q "schemathesis==$SCHEMATHESIS"; } ||
+            { echo "SKIPPED: schemathesis cannot be installed; docs/openapi.yaml is checked by agent/tests/openapi.rs alone" && exit 0; }
     fi
     agent one 127.83.1.1:4327 --http-listen 127.83.1.1:4380
     agent two 127.83.1.2:4327 --seed 127.83.1.1 --tag role=web --zone z1

@@ -44,13 +44,14 @@ impl Client {
         let mut command = Command::new("/bin/sh");
         with(command.args(["-c", START, "sh"]).args(words));
         let mut child = command.stdin(input.try_clone()?).process_group(0).spawn()?;
+        // It would hold the input of the keeper open.
+        drop(command);
         let status = loop {
             if !sight.look(self).await {
                 break None;
             }
-            match tokio::time::timeout(sight.pause(), child.wait()).await {
-                Ok(status) => break Some(status?),
-                Err(_) => {}
+            if let Ok(status) = tokio::time::timeout(sight.pause(), child.wait()).await {
+                break Some(status?);
             }
         };
         drop(input);
