@@ -123,7 +123,9 @@ fn every_page_of_the_documentation_is_in_its_index() {
 #[test]
 fn the_code_in_the_documentation_is_the_code_that_runs() {
     let flush = |code: &str| code.lines().map(str::trim).collect::<Vec<_>>().join("\n");
-    let files = ["agent/tests/embed/mod.rs", "agent/tokio/examples/three.rs"].map(|file| root().join(file));
+    let files =
+        ["agent/tests/embed/mod.rs", "agent/tokio/examples/three.rs", "agent/client/examples/follow.rs"];
+    let files = files.map(|file| root().join(file));
     let code = files.map(|file| flush(&fs::read_to_string(file).unwrap())).join("\n");
     let mut seen = 0;
     for (path, text) in pages() {
