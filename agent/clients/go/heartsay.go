@@ -204,9 +204,9 @@ func (a *Agent) Wait(ctx context.Context, condition func(map[string]Member, Self
 var QuorumLost = errors.New("quorum was lost")
 
 // Guard starts the command once quorum is held, and lets it run only while it is; it returns what cmd.Wait returns, or QuorumLost.
-// The command runs in a process group of its own, which gets SIGTERM, and SIGKILL after grace: when quorum is lost, when the agent
-// does not answer or its proof runs out, when the command or the context ends, and when this process ends in any way. It is
-// advisory: a host that stands still cannot stop itself. See docs/clients.md, and heartsay exec --watchdog.
+// It reads /dev/null and runs in a process group of its own, which gets SIGTERM, and SIGKILL after grace: when quorum is lost, when
+// the agent does not answer or its proof runs out, when the command or the context ends, and when this process ends in any way. It
+// is advisory: a host that stands still cannot stop itself. See docs/clients.md, and heartsay exec --watchdog.
 func (a *Agent) Guard(ctx context.Context, cmd *exec.Cmd, grace time.Duration) error {
 	since, until := "", time.Now().Add(answer)
 	held := func() bool { // Without a break, and by a proof that is good until a moment.
