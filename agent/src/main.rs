@@ -8,6 +8,8 @@ mod event_log;
 mod export;
 mod file;
 mod group;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod names;
 mod settings;
 mod show;

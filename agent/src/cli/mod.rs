@@ -10,6 +10,8 @@ mod exec;
 mod exit;
 mod export;
 mod keys;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 #[cfg(test)]
 mod manual;
 mod members;
@@ -124,6 +126,10 @@ enum Verb {
     /// Show and change the keys of the agent, by their ids.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Taints on the nodes of Kubernetes whose members are down.
+    #[cfg(feature = "kubernetes")]
+    #[command(subcommand)]
+    Kubernetes(kubernetes::Kubernetes),
 }
 
 fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
@@ -135,6 +141,8 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Completions(verb) => ask(verb.run(global.socket.as_deref())),
         Verb::Keygen(verb) => verb.run(&output),
         Verb::Keys(verb) => ask(verb.run(&client(), &output)),
+        #[cfg(feature = "kubernetes")]
+        Verb::Kubernetes(verb) => drive(verb.run(client(), &output)),
         Verb::Reload => ask(change::reload(&client(), &output)),
         Verb::Dev(verb) => drive(verb.run(&output)),
         Verb::Members(verb) => ask(verb.run(&client(), &output)),
