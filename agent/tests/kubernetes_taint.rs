@@ -85,7 +85,8 @@ fn without_quorum_or_without_its_agent_nothing_changes() {
     let server = server(&["a", "b", "node-of-c"]);
     server.put("b", &ours());
     let [mut a, mut b, mut c] = three();
-    (b.kill(), c.kill());
+    b.kill();
+    c.kill();
     a.wait_for("quorum is lost", |a| a.get("/v1/quorum")["quorum"] == "lost");
     let mut tainter = Tainter::start(&a, &server, &[]);
     let line = tainter.until("hold");

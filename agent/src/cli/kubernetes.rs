@@ -88,7 +88,7 @@ impl Taint {
         tainter.end().await;
         Ok(match ended? {
             Ended::Done => Exit::Done,
-            Ended::Held => Exit::No,
+            Ended::Held | Ended::Standby => Exit::No,
             Ended::Failed => Exit::Failed,
             Ended::NoAgent => Exit::Code(ExitCode::from(NO_AGENT)),
         })

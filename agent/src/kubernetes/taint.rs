@@ -71,8 +71,10 @@ pub(crate) struct Event {
 pub(crate) enum Ended {
     /// All that is to be done is done.
     Done,
-    /// The agent says nothing that may be acted on, or another instance acts.
+    /// The agent says nothing that may be acted on.
     Held,
+    /// Another instance acts.
+    Standby,
     /// No agent answers.
     NoAgent,
     /// The API server does not do what it is asked for.
@@ -107,15 +109,15 @@ impl Tainter {
     /// # Errors
     /// What it says cannot be said.
     pub(crate) async fn run(&mut self, say: Say<'_>) -> anyhow::Result<()> {
-        let (mut failures, mut follow) = (0, None);
+        let (mut failures, mut follow) = (0_u32, None);
         loop {
             let (ended, wait) = self.round(say).await?;
-            let pause = if ended == Ended::Failed {
-                failures += 1;
-                backoff(failures).max(wait.unwrap_or_default())
-            } else {
-                failures = 0;
-                jitter(self.lease.pause())
+            failures = if ended == Ended::Failed { failures.saturating_add(1) } else { 0 };
+            let pause = match ended {
+                Ended::Failed => backoff(failures).max(wait.unwrap_or_default()),
+                // There is one that acts, and there may be a thousand that wait.
+                Ended::Standby => jitter(self.lease.pause() * 2),
+                Ended::Done | Ended::Held | Ended::NoAgent => jitter(self.lease.pause()),
             };
             // Those that wait need not be waked, and each of them would ask for the lease at the same moment.
             if ended == Ended::Done {
@@ -177,7 +179,7 @@ impl Tainter {
                     self.nodes = None;
                     self.told.plan = Plan::default();
                     self.state("standby", format!("{holder} acts"), say)?;
-                    return Ok(Ok(Ended::Held));
+                    return Ok(Ok(Ended::Standby));
                 }
                 Err(error) => return Ok(Err(error)),
             }
