@@ -111,7 +111,7 @@ mod tests {
 
     const KEY: &str = "heartsay.io/down";
 
-    fn node(taints: Value) -> Node {
+    fn node(taints: &Value) -> Node {
         let meta = json!({ "name": "n", "resourceVersion": "7", "labels": {} });
         serde_json::from_value(json!({ "metadata": meta, "spec": { "taints": taints }, "status": {} }))
             .unwrap()
@@ -127,7 +127,7 @@ mod tests {
             (json!([{ "key": KEY, "effect": "NoSchedule" }]), Mark::Free),
             (json!([{ "key": "other", "effect": "NoExecute" }]), Mark::Free),
         ] {
-            assert_eq!(node(taints.clone()).mark(KEY), mark, "{taints}");
+            assert_eq!(node(&taints).mark(KEY), mark, "{taints}");
         }
     }
 
@@ -135,10 +135,10 @@ mod tests {
     fn those_of_others_stay_as_they_are() {
         let others =
             json!([{ "key": "a", "effect": "NoExecute", "new": 1 }, { "key": KEY, "effect": "NoSchedule" }]);
-        let put = node(others.clone()).tainted(KEY, "now");
+        let put = node(&others).tainted(KEY, "now");
         assert_eq!(put["metadata"], json!({ "resourceVersion": "7" }));
         let taints = put["spec"]["taints"].clone();
         assert_eq!(taints[2], json!({ "key": KEY, "effect": "NoExecute", "timeAdded": "now" }));
-        assert_eq!(node(taints).untainted(KEY)["spec"]["taints"], others);
+        assert_eq!(node(&taints).untainted(KEY)["spec"]["taints"], others);
     }
 }
