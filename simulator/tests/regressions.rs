@@ -52,7 +52,7 @@ fn a_verdict_on_a_member_that_lives_and_is_put_out_breaks_no_promise_of_quorum()
 
 #[test]
 fn who_changes_sides_brings_back_no_member_that_stays_beyond_the_cut() {
-    for (seed, nodes) in [(710_007, 5), (820_015, 7), (820_251, 12)] {
+    for (seed, nodes) in [(710_007, 5), (820_015, 7)] {
         let scenario = swarm::draw(seed, Theme::Cuts, Some(nodes)).expect("is drawn");
         let run = run_one(&scenario, seed, None).expect("runs");
         assert_eq!(run.violations.count, 0, "seed {seed}: {:?}", run.violations);
