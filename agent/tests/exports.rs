@@ -331,6 +331,8 @@ fn a_death_is_in_the_file_and_in_haproxy_soon_after_the_verdict() {
     let server = "backend web\n    server-template s 3 127.0.0.1:1 disabled\n";
     fs::write(&main, HAPROXY.replace("SOCKET", &socket.display().to_string()) + server).unwrap();
     let mut haproxy = Process::start(Command::new("haproxy").arg("-db").arg("-f").arg(&main));
+    // Before it listens, a reload is all that the agent can do.
+    until(|| UnixStream::connect(&socket).is_ok());
     let (a, _config) = reader(&export);
     let mut members: Vec<Agent> = (1..=3).map(|n| web(&format!("w{n}"), &a, "8080")).collect();
     a.wait_for("three are in the file", |_| text(&file).matches("server w").count() == 3);
