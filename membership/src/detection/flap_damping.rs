@@ -406,8 +406,13 @@ impl Detection {
         // A testimony whose penalty has expired is made anew.
         let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
         let said = said.filter(|a| self.damping.stands(member, a));
-        // Renewed at half of the penalty: then all know of it before it has expired.
-        let kept = penalty_beats.div_ceil(2);
+        // Renewed at half of the penalty, or after a few beats if it is short: then all know of it before it has expired, also
+        // when a witness stops asking for a while.
+        let kept = if penalty_beats <= SHORT {
+            penalty_beats.saturating_sub(OFTEN)
+        } else {
+            penalty_beats.div_ceil(2)
+        };
         if said.is_some_and(|a| a.basis >= by_now.saturating_add(kept)) {
             if self.damping.record(subject).is_some_and(|r| now >= r.tell_at) && !member.marks().is_kept_out()
             {
@@ -584,6 +589,9 @@ const NEARLY_OVER: Heartbeat = 12;
 const GOOD_AGAIN: u8 = 8;
 const REMEMBERED: f64 = 1.5;
 const LONGEST_PENALTY: Heartbeat = 240;
+/// A penalty up to this is renewed when so many beats of it have passed.
+const SHORT: Heartbeat = 12;
+const OFTEN: Heartbeat = 2;
 /// How many beats ahead a testimony of others may lie: their longest penalty, and as much again, as they may know later
 /// beats than we do.
 pub const FARTHEST_TESTIMONY: Heartbeat = 2 * LONGEST_PENALTY;

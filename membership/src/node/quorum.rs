@@ -176,7 +176,8 @@ impl Node {
         let ballot = &quorum.voting.ballot;
         let votes = ballot.electors.iter().map(|(hash, _)| *hash);
         let heard = ballot.count(votes.filter(|hash| *hash == core.me || beats(*hash)));
-        match ballot.is_majority(&heard) {
+        // One that is out is asked all the same: as long as it answers little, it stays out.
+        match ballot.is_majority(&heard) && !self.detection.footing.is_told_out() {
             true if lost => self.say_in_record(now, Some(QUORUM_HEARING)),
             false if hearing => self.say_in_record(now, Some(QUORUM_LOST)),
             _ => {}
