@@ -302,7 +302,7 @@ const MOST_CREDIT: u32 = 3 * GOOD_AGAIN;
 const OF_THE_DEAF: u32 = 4;
 /// Beats of good behaviour that are asked for. One that knows that it was deaf jumps over them. The others learn of the
 /// last testimony while they pass: with 4, some of 80 learnt too late that 48 others were still deaf, and let them in.
-const PENALTY: Heartbeat = 12;
+pub const PENALTY: Heartbeat = 12;
 /// Beats over which a member that was deaf may jump: the penalty, and as much again for what the witnesses expect it to
 /// have counted already.
 const LONGEST_JUMP: Heartbeat = 2 * PENALTY;

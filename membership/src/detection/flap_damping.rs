@@ -35,6 +35,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use heartsay_detector::LinkRecord;
 
 use crate::Instant;
+use crate::detection::deaf;
 use crate::detection::verdict::SuspectShare;
 use crate::detection::witnesses;
 use crate::detection::{Backing, Detection};
@@ -406,9 +407,9 @@ impl Detection {
         // A testimony whose penalty has expired is made anew.
         let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
         let said = said.filter(|a| self.damping.stands(member, a));
-        // Renewed at half of the penalty, or after a few beats if it is short: then all know of it before it has expired, also
+        // Renewed at half of the penalty, or after a few beats if it is as short as that of the deaf: then all know of it before it has expired, also
         // when a witness stops asking for a while.
-        let kept = if penalty_beats <= SHORT {
+        let kept = if penalty_beats <= deaf::PENALTY {
             penalty_beats.saturating_sub(OFTEN)
         } else {
             penalty_beats.div_ceil(2)
@@ -589,8 +590,7 @@ const NEARLY_OVER: Heartbeat = 12;
 const GOOD_AGAIN: u8 = 8;
 const REMEMBERED: f64 = 1.5;
 const LONGEST_PENALTY: Heartbeat = 240;
-/// A penalty up to this is renewed when so many beats of it have passed.
-const SHORT: Heartbeat = 12;
+/// A short penalty is renewed once more beats of it than this have passed.
 const OFTEN: Heartbeat = 2;
 /// How many beats ahead a testimony of others may lie: their longest penalty, and as much again, as they may know later
 /// beats than we do.

@@ -159,28 +159,18 @@ impl Node {
         }
     }
 
-    /// A node that lost quorum says, once per round, whether it hears of a majority all the same: whether votes enough have
-    /// beaten since the loss, and lately. Where most links are cut, their news comes through others, and it is not deaf.
+    /// A node that lost quorum says, once per round, whether it hears of a majority all the same. Where most links are cut,
+    /// their news comes through others, and it is not deaf. One that is out does not say so, and is asked: as long as it
+    /// answers little, it stays out.
     pub(crate) fn say_whether_we_hear(&mut self, now: Instant) {
-        let says = |word: &[u8]| self.roster.myself().state.get(QUORUM_KEY) == Some(word);
-        let (lost, hearing) = (says(QUORUM_LOST), says(QUORUM_HEARING));
-        if !lost && !hearing {
+        let myself = self.roster.myself();
+        if !myself.says_lost() {
             return;
         }
-        let Self { core, roster, quorum, .. } = self;
-        let lost_at = quorum.voting.lease.proof().map(|proof| proof.as_of + core.config.lease());
-        let lately = now - core.config.acceptable_pause * 2;
-        let since = lost_at.unwrap_or(lately).max(lately);
-        let beats =
-            |hash| roster.get(hash).is_some_and(|member| core.has_beaten_since(roster, member, since));
-        let ballot = &quorum.voting.ballot;
-        let votes = ballot.electors.iter().map(|(hash, _)| *hash);
-        let heard = ballot.count(votes.filter(|hash| *hash == core.me || beats(*hash)));
-        // One that is out is asked all the same: as long as it answers little, it stays out.
-        match ballot.is_majority(&heard) && !self.detection.footing.is_told_out() {
-            true if lost => self.say_in_record(now, Some(QUORUM_HEARING)),
-            false if hearing => self.say_in_record(now, Some(QUORUM_LOST)),
-            _ => {}
+        let said = !myself.may_be_deaf();
+        let hears = self.quorum.hears_of_a_majority(&self.quorum_context(now));
+        if hears != said {
+            self.say_in_record(now, Some(if hears { QUORUM_HEARING } else { QUORUM_LOST }));
         }
     }
 

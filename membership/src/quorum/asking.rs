@@ -286,13 +286,15 @@ impl QuorumService {
             return;
         }
         let waves = &mut self.voting.waves;
-        let named = waves.answered_at(sender, number.wrapping_sub(said.answered));
+        // When we gave the answer that it names as the last one that it has heard.
+        let heard = (said.answered_ms > 0).then(|| number.wrapping_sub(said.answered));
+        let heard = heard.and_then(|number| waves.answered_at(sender, number));
         // A leader cannot be told from one that serves a deaf relay.
         let is_relay = lead.is_none() && waves.relays.contains(&sender);
-        if !is_relay || waves.hears_us(ctx.now, sender, named.filter(|_| said.answered_ms > 0), period(ctx)) {
+        if !is_relay || waves.hears_us(ctx.now, sender, heard, period(ctx)) {
             waves.came(ctx.now, rank);
         }
-        self.borrow_from_a_wave(ctx, sender, number, said);
+        self.borrow_from_a_wave(ctx, heard, said);
         self.voting.waves.answered(ctx.now, sender, number);
         // Only waves of members that may begin them are passed on.
         if let Some(lead) = lead
@@ -309,10 +311,10 @@ impl QuorumService {
         self.judge(ctx);
     }
 
-    fn borrow_from_a_wave(&mut self, ctx: &Context<'_>, sender: u64, number: u32, said: &gossip::Lease) {
+    /// `heard`: when we gave the answer that the ping names.
+    fn borrow_from_a_wave(&mut self, ctx: &Context<'_>, heard: Option<Instant>, said: &gossip::Lease) {
         let ms = |plus_one: u32| plus_one.checked_sub(1).map(|ms| Duration::from_millis(ms.into()));
-        let (Some(age), Some(since)) = (ms(said.age_ms), ms(said.answered_ms)) else { return };
-        let Some(answered) = self.voting.waves.answered_at(sender, number.wrapping_sub(said.answered)) else {
+        let (Some(answered), Some(age), Some(since)) = (heard, ms(said.age_ms), ms(said.answered_ms)) else {
             return;
         };
         if let Some(as_of) = waves::borrowed_in_a_wave(answered, since, age).filter(|_| ctx.lends()) {

@@ -234,6 +234,22 @@ impl QuorumService {
         })
     }
 
+    /// Whether votes that make a majority have beaten since our last proof ran out, and lately, as we hear through whomever.
+    /// Of no use to a member that is out.
+    #[must_use]
+    pub fn hears_of_a_majority(&self, ctx: &Context<'_>) -> bool {
+        let Voting { ballot, lease, .. } = &self.voting;
+        let ran_out = lease.proof().map(|proof| proof.as_of + ctx.core.config.lease());
+        let lately = ctx.now - ctx.core.config.acceptable_pause * 2;
+        let since = ran_out.map_or(lately, |at| at.max(lately));
+        let beats = |hash: u64| {
+            let member = ctx.roster.get(hash);
+            hash == ctx.core.me || member.is_some_and(|m| ctx.core.has_beaten_since(ctx.roster, m, since))
+        };
+        let votes = ballot.electors.iter().map(|(hash, _)| *hash);
+        !ctx.told_out && ballot.is_majority(&ballot.count(votes.filter(|hash| beats(*hash))))
+    }
+
     /// Whether there has been a good proof that our side has the majority for so long, without a gap.
     #[must_use]
     pub fn is_proven_for(&self, now: Instant, time: Duration) -> bool {

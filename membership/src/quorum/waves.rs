@@ -78,6 +78,14 @@ pub struct Wave {
     pub told: Option<u32>,
 }
 
+/// A ping that is due in a wave.
+#[derive(Clone, Copy, Debug)]
+pub struct Ping {
+    pub member: u64,
+    /// The group that the member is to lead, and the number of groups.
+    pub lead: Option<(u32, u32)>,
+}
+
 /// A member that is pinged in a wave.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -150,16 +158,14 @@ impl Wave {
         lease: &Lease,
         room: usize,
         retry: impl Fn(u64) -> Duration,
-    ) -> (Vec<Target>, Instant) {
+    ) -> (Vec<Ping>, Instant) {
         let (mut due, mut next) = (Vec::new(), Instant::NEVER);
         let began = self.began;
         for target in self.targets.iter_mut().filter(|target| !target.has_answered(lease, began)) {
-            if target.tries >= TRIES_OF_A_LEADER
-                && target.asked.is_some_and(|at| at + retry(target.member) <= now)
-            {
+            let at = target.asked.map_or(now, |asked| asked + retry(target.member));
+            if target.tries >= TRIES_OF_A_LEADER && at <= now {
                 target.pass_over();
             }
-            let at = target.asked.map_or(now, |asked| asked + retry(target.member));
             if target.tries >= TRIES {
                 continue;
             }
@@ -169,7 +175,7 @@ impl Wave {
             }
             (target.asked, target.tries) = (Some(now), target.tries + 1);
             next = next.min(now + retry(target.member));
-            due.push(target.clone());
+            due.push(Ping { member: target.member, lead: target.lead });
         }
         (due, next)
     }

@@ -153,17 +153,21 @@ impl Member {
 
     /// Whether it says itself that it has lost quorum.
     pub fn says_lost(&self) -> bool {
-        self.state.get(QUORUM_KEY).is_some_and(|value| value == QUORUM_LOST || value == QUORUM_HEARING)
+        self.may_be_deaf() || self.says(QUORUM_HEARING)
     }
 
     /// Whether it says that it has lost quorum, and does not say that it hears of a majority.
     pub fn may_be_deaf(&self) -> bool {
-        self.state.get(QUORUM_KEY).is_some_and(|value| value == QUORUM_LOST)
+        self.says(QUORUM_LOST)
     }
 
     /// Whether it says itself that it has no quorum yet, but a majority in two-way contact.
     pub fn says_settling(&self) -> bool {
-        self.state.get(QUORUM_KEY).is_some_and(|value| value == QUORUM_SETTLING)
+        self.says(QUORUM_SETTLING)
+    }
+
+    fn says(&self, of_quorum: &[u8]) -> bool {
+        self.state.get(QUORUM_KEY) == Some(of_quorum)
     }
 
     /// When it took its status.

@@ -7,7 +7,7 @@ use heartsay_proto::gossip;
 use proptest::prelude::*;
 
 use crate::Instant;
-use crate::quorum::waves::{Target, Waves, borrowed_in_a_wave, group_of};
+use crate::quorum::waves::{Ping, Target, Waves, borrowed_in_a_wave, group_of};
 use crate::quorum::{Ballot, Lease, ZoneBallot};
 
 const PERIOD: Duration = Duration::from_millis(600);
@@ -149,7 +149,7 @@ fn a_wave_counts_each_vote_once_through_leaders_and_their_leaders() {
 }
 
 /// A relay of `members` whose leaders have answered, and its leaders.
-fn with_leaders(members: u64) -> (Waves, Lease, Vec<Target>) {
+fn with_leaders(members: u64) -> (Waves, Lease, Vec<Ping>) {
     let mut waves = relays();
     let mut lease = Lease::default();
     begin(&mut waves, at(1000), 1, members);
@@ -161,7 +161,7 @@ fn with_leaders(members: u64) -> (Waves, Lease, Vec<Target>) {
     (waves, lease, due)
 }
 
-fn tally(waves: &Waves, leader: &Target, votes: u32) -> gossip::Tally {
+fn tally(waves: &Waves, leader: &Ping, votes: u32) -> gossip::Tally {
     let (group, _) = leader.lead.unwrap();
     gossip::Tally { number: waves.open.last().unwrap().number, group, votes, ..gossip::Tally::default() }
 }
