@@ -78,7 +78,7 @@ impl Client {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn members(&self, filter: &Filter) -> Result<Members, ClientError> {
-        self.read(&self.get(&format!("/v1/members?{}", filter.of_members())).await?)
+        self.read_within(&format!("/v1/members?{}", filter.of_members()), PATIENCE).await
     }
 
     /// One member, with its evidence; `None` if no member has this name.
@@ -98,7 +98,7 @@ impl Client {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn me(&self) -> Result<SelfInfo, ClientError> {
-        self.read(&self.get("/v1/self").await?)
+        self.read_within("/v1/self", PATIENCE).await
     }
 
     /// Whether this agent stands on the side that may act.
@@ -106,7 +106,7 @@ impl Client {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn quorum(&self) -> Result<Quorum, ClientError> {
-        self.read(&self.get("/v1/quorum").await?)
+        self.read_within("/v1/quorum", PATIENCE).await
     }
 
     /// Asks for `path`, for instance `/v1/members`.
@@ -123,6 +123,18 @@ impl Client {
     /// As [`get`](Self::get).
     pub async fn get_within(&self, path: &str, patience: Duration) -> Result<Value, ClientError> {
         self.ask(Method::GET, path, Bytes::new(), patience).await
+    }
+
+    /// The same, read as the type that the contract gives it.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), or the answer is not of that type.
+    pub async fn read_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        patience: Duration,
+    ) -> Result<T, ClientError> {
+        self.read(&self.get_within(path, patience).await?)
     }
 
     /// Sends a wish that the agent may work on for up to `work`.

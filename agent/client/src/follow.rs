@@ -70,7 +70,7 @@ pub struct Follow {
 }
 
 impl Client {
-    /// Follows what happens, for ever.
+    /// A stream of all changes, without an end.
     ///
     /// After a break it goes on behind the last line. Where that cannot be (another life of the agent, or more events than it
     /// keeps), a line of type `lagged` comes and then a new snapshot: start over from that.

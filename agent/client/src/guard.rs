@@ -71,8 +71,8 @@ impl Sight {
     /// Whether it is held, without a break since the last look.
     async fn look(&mut self, client: &Client) -> bool {
         let before = Instant::now();
-        let asked = client.get_within("/v1/quorum", self.until.saturating_duration_since(before)).await;
-        let quorum: Quorum = match asked.and_then(|answer| client.read(&answer)) {
+        let patience = self.until.saturating_duration_since(before);
+        let quorum: Quorum = match client.read_within("/v1/quorum", patience).await {
             Ok(quorum) => quorum,
             // That says nothing of quorum.
             Err(error) if error.is_busy() => return self.since.is_some() && Instant::now() < self.until,

@@ -80,7 +80,7 @@ impl Restart {
     /// Has the agent stop, and waits for its next life.
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
         let began = Instant::now();
-        let before: SelfInfo = client.read(&client.get("/v1/self").await?)?;
+        let before = client.me().await?;
         let wish = RestartRequest { within_seconds: self.within.as_secs_f64() };
         let answer = client.post("/v1/restart", &wish, LEAVE).await?;
         client.read::<LeaveResponse>(&answer)?;
@@ -109,8 +109,7 @@ impl Restart {
     async fn is_back(&self, client: &Client, before: &SelfInfo) -> bool {
         let later = async {
             loop {
-                let now = client.get_within("/v1/self", LOOK * 10).await;
-                if let Ok(now) = now.and_then(|answer| client.read::<SelfInfo>(&answer))
+                if let Ok(now) = client.read_within::<SelfInfo>("/v1/self", LOOK * 10).await
                     && now.member.generation > before.member.generation
                     && (now.joined || !before.joined)
                 {

@@ -74,7 +74,7 @@ async fn members(words: &[String], socket: Option<&str>) -> Vec<String> {
         false => "/v1/members",
     };
     let client = Client::new(socket);
-    let answer = client.get_within(path, AT_ONCE).await.and_then(|answer| client.read::<Members>(&answer));
+    let answer = client.read_within::<Members>(path, AT_ONCE).await;
     let names = answer.into_iter().flat_map(|answer| answer.members).map(|member| member.name);
     names.filter(|name| is_plain(name)).collect()
 }

@@ -21,7 +21,7 @@ use super::table::finish;
 use crate::client::Client;
 use crate::file;
 use crate::settings::{self, Shown};
-use crate::types::{Member, SelfInfo};
+use crate::types::Member;
 
 /// Verbs of `keys`.
 #[derive(Subcommand)]
@@ -87,7 +87,7 @@ impl Keys {
         match self {
             Self::List { file: Some(file) } => list(&settings::key_ids(&file)?, None, output),
             Self::List { file: None } => {
-                let ids = client.read::<SelfInfo>(&client.get("/v1/self").await?)?.keys;
+                let ids = client.me().await?.keys;
                 list(&ids, Some(&alive(client).await?), output)
             }
             Self::Add { key } => {

@@ -22,7 +22,7 @@ use crate::api::tag::WantedTag;
 use crate::client::{Address, Client, ClientError, Watch, segment};
 use crate::daemon::hooks;
 use crate::group::Group;
-use crate::types::{LINE_TYPES, SelfInfo, WatchLine};
+use crate::types::{LINE_TYPES, WatchLine};
 
 /// Arguments of `watch`.
 #[derive(Args)]
@@ -88,7 +88,7 @@ impl Follow {
     async fn follow(&self, client: &Client, output: &Output, stop: &CancellationToken) -> anyhow::Result<()> {
         let mut at = match self.since {
             Some(index) => {
-                let me: SelfInfo = client.read(&client.get("/v1/self").await?)?;
+                let me = client.me().await?;
                 Some(Point { generation: me.member.generation, index })
             }
             None => None,

@@ -181,7 +181,7 @@ fn micro_time() -> String {
 
 /// Of the object.
 const NAME: &str = "heartsay-taint";
-/// Of what others wrote there, so that no slip of theirs takes or keeps it for ever.
+/// Bounds of a length that another instance wrote: a slip there neither takes the lease nor keeps it.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
 /// On the way out.

@@ -30,16 +30,14 @@ pub(super) struct Doubt {
 pub(super) async fn standing(client: &Client) -> Result<Standing, Doubt> {
     // The proof counts from before the question, so it never lasts longer than it does.
     let asked = Instant::now();
-    let me = client.get_within("/v1/self", PATIENCE).await.and_then(|me| client.read::<SelfInfo>(&me));
-    let me = me.map_err(|error| silent(&error))?;
+    let me: SelfInfo = client.read_within("/v1/self", PATIENCE).await.map_err(|error| silent(&error))?;
     let left = believed(&me).map_err(doubt)?;
     Ok(Standing { name: me.member.name, until: asked + left })
 }
 
 /// Asks the agent for the members.
 pub(super) async fn wanted(client: &Client) -> Result<Wanted, Doubt> {
-    let all = client.get_within("/v1/members", PATIENCE).await;
-    let all = all.and_then(|all| client.read::<Members>(&all)).map_err(|error| silent(&error))?;
+    let all: Members = client.read_within("/v1/members", PATIENCE).await.map_err(|error| silent(&error))?;
     if !all.joined || all.isolated {
         return Err(doubt("the agent is not in the cluster, or isolated".to_owned()));
     }

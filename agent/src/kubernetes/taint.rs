@@ -104,7 +104,7 @@ impl Tainter {
         Self { api, client, key, identity, lease, dry_run, nodes: None, told: Told::default() }
     }
 
-    /// Goes round for ever.
+    /// Looks and acts, round after round, without an end.
     ///
     /// # Errors
     /// What it says cannot be said.
@@ -119,7 +119,7 @@ impl Tainter {
                 Ended::Standby => jitter(self.lease.pause() * 2),
                 Ended::Done | Ended::Held | Ended::NoAgent => jitter(self.lease.pause()),
             };
-            // Those that wait need not be waked, and each of them would ask for the lease at the same moment.
+            // Instances that wait sleep on: woken by the same event, all would ask for the lease at the same moment.
             if ended == Ended::Done {
                 let follow = follow.get_or_insert_with(|| self.client.follow(Filter::new()));
                 let _ = tokio::time::timeout(pause, changed(follow)).await;

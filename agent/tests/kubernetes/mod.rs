@@ -79,7 +79,7 @@ pub fn server(nodes: &[&str]) -> Server {
     Server { url, cluster }
 }
 
-/// Of the tests alone: nobody else trusts it.
+/// A file for the tests alone: no other program trusts it.
 pub fn tls(file: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests/kubernetes/tls", file].iter().collect()
 }
