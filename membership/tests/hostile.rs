@@ -155,6 +155,26 @@ fn a_member_that_is_put_out_by_forgery_says_so_and_is_back_within_480_beats() {
 }
 
 #[test]
+fn a_penalty_that_grows_is_known_to_all_before_the_next_beat() {
+    let mut target = Target::of(16);
+    let about = target.about("n1");
+    let out_until = |basis| {
+        let accusations = ["n3", "n4"].map(|by| target.accusation(by, UNFIT, basis)).to_vec();
+        Claim { down: 1 + basis, accusations, ..about.clone() }
+    };
+    let (first, longer) = (out_until(about.heartbeat + 40), out_until(about.heartbeat + 60));
+    target.tell(&["n2"], &[first]);
+    target.world.run(5.0);
+    assert!(target.world.all_say("n1", Status::Down));
+    target.tell(&["n2"], std::slice::from_ref(&longer));
+    target.world.run(0.5);
+    for other in 2..=16 {
+        let verdict = target.world.member(&format!("n{other}"), "n1").unwrap().verdict;
+        assert_eq!(verdict, Some(longer.down - 1), "n{other}");
+    }
+}
+
+#[test]
 fn no_basis_lies_further_ahead_than_a_witness_could_say() {
     // How far ahead of the heartbeat it can be, and what the roster then holds.
     for (kind, ahead, kept) in [

@@ -15,6 +15,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
+use crate::detection::flap_damping::RAISED_BY;
 use crate::detection::witnesses;
 use crate::detection::{Backing, Detection};
 use crate::effect::Effect;
@@ -270,7 +271,8 @@ impl Detection {
         if let Some(until) = until
             && self.footing.hearing().is_good(now, ctx.core.config.acceptable_pause)
         {
-            ctx.core.beat_above(now, ctx.roster, until);
+            // Its witnesses may have said a little more than the verdict, which grows by steps.
+            ctx.core.beat_above(now, ctx.roster, until.saturating_add(RAISED_BY));
             ctx.effect(Effect::News { subject: ctx.core.me, full: false });
             self.review_own_membership(now, ctx);
         }

@@ -407,8 +407,8 @@ impl Detection {
         // A testimony whose penalty has expired is made anew.
         let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
         let said = said.filter(|a| self.damping.stands(member, a));
-        // Renewed at half of the penalty, or after a few beats if it is as short as that of the deaf: then all know of it before it has expired, also
-        // when a witness stops asking for a while.
+        // Renewed at half of the penalty, or after a few beats if it is as short as that of the deaf: then all know of it
+        // before it has expired, also when a witness stops asking for a while.
         let kept = if penalty_beats <= deaf::PENALTY {
             penalty_beats.saturating_sub(OFTEN)
         } else {
@@ -517,7 +517,15 @@ impl Detection {
         let mut bases: Vec<Heartbeat> = standing.map(|a| a.basis).collect();
         bases.sort_unstable_by(|a, b| b.cmp(a));
         let basis = bases.get(accusers_to_keep_out(ctx, subject) - 1).copied()?;
-        (!marks.left && basis >= member.heartbeat && marks.down < Some(basis)).then_some(basis)
+        let is_news = match marks.down {
+            // Each witness renews its testimony at a time of its own. Told of one by one, forty members that are out fill
+            // the news of all.
+            Some(until) if !member.is_present() && until > member.heartbeat.saturating_add(NEWS_IN_TIME) => {
+                basis >= until.saturating_add(RAISED_BY)
+            }
+            until => until < Some(basis),
+        };
+        (!marks.left && basis >= member.heartbeat && is_news).then_some(basis)
     }
 
     /// Counts returns that came alone as flaps. When many members return together, the cause was not theirs.
@@ -592,6 +600,10 @@ const REMEMBERED: f64 = 1.5;
 const LONGEST_PENALTY: Heartbeat = 240;
 /// A short penalty is renewed once more beats of it than this have passed.
 const OFTEN: Heartbeat = 2;
+/// Beats by which a penalty grows at once. By less it grows only when fewer beats are left than the second number: enough
+/// for the news to reach all.
+pub const RAISED_BY: Heartbeat = 4;
+const NEWS_IN_TIME: Heartbeat = 6;
 /// How many beats ahead a testimony of others may lie: their longest penalty, and as much again, as they may know later
 /// beats than we do.
 pub const FARTHEST_TESTIMONY: Heartbeat = 2 * LONGEST_PENALTY;

@@ -8,6 +8,7 @@ use heartsay_proto::gossip::packet::Body;
 
 use crate::Instant;
 use crate::detection::deaf::Deaf;
+use crate::detection::flap_damping::RAISED_BY;
 use crate::detection::indirect_probe::ProbeOutcome;
 use crate::detection::outside::OutsideReason;
 use crate::detection::verdict::SuspectShare;
@@ -440,6 +441,26 @@ fn an_unfit_member_has_notice_before_it_is_out() {
     assert_eq!(watch.bench.member(1).marks().down, Some(60), "up to the heartbeat that three reach");
 }
 
+#[test]
+fn a_penalty_grows_by_steps_as_long_as_there_is_time_to_tell_of_it() {
+    let mut watch = Watch::new(8);
+    let heartbeat = watch.bench.member(1).heartbeat;
+    watch.bench.mark(1, &Marks { down: Some(heartbeat + 20), ..Marks::default() });
+    watch.bench.roster.set_status(watch.bench.now, hash(1), Status::Down);
+    for (said, until) in [(21, 20), (23, 20), (24, 24), (25, 24)] {
+        watch.accused(Evidence::Unfit, &[2, 3, 4].map(|by| (by, heartbeat + said)));
+        watch.call(|detection, now, ctx| detection.judge_link(now, ctx, hash(1)));
+        let news = if said == 24 { vec![Effect::News { subject: hash(1), full: false }] } else { Vec::new() };
+        assert_eq!(watch.bench.take_effects(), news, "{said}");
+        assert_eq!(watch.bench.member(1).marks().down, Some(heartbeat + until), "{said}");
+    }
+    let mut beat = claim(incarnation(1), None);
+    beat.standing.heartbeat = heartbeat + 18;
+    watch.bench.take_in(beat);
+    watch.call(|detection, now, ctx| detection.judge_link(now, ctx, hash(1)));
+    assert_eq!(watch.bench.member(1).marks().down, Some(heartbeat + 25), "six beats before the end");
+}
+
 /// Our name is held by `n9`.
 fn refuse(watch: &mut Watch) -> Vec<Event> {
     let holder = incarnation(9);
@@ -810,7 +831,7 @@ fn are_answered(watch: &mut Watch, requests: usize) -> Heartbeat {
 fn a_member_that_was_deaf_and_hears_again_jumps_over_the_few_beats_that_it_is_out() {
     let mut watch = kept_out(4);
     assert_eq!(are_answered(&mut watch, 7), 0);
-    assert_eq!(are_answered(&mut watch, 1), 5, "the eighth answer in a row");
+    assert_eq!(are_answered(&mut watch, 1), 5 + RAISED_BY, "the eighth answer in a row");
     assert_eq!(watch.detection.outside(&watch.bench.roster), None);
 }
 
@@ -827,7 +848,7 @@ fn what_was_asked_before_we_learnt_that_we_are_out_says_nothing_about_now() {
     let mut watch = kept_out(4);
     are_answered(&mut watch, 7);
     watch.detection.footing.unanswered(Instant::EPOCH);
-    assert_eq!(are_answered(&mut watch, 1), 5);
+    assert_eq!(are_answered(&mut watch, 1), 5 + RAISED_BY);
 }
 
 #[test]

@@ -189,7 +189,13 @@ impl Marks {
             let of_link = a.kind.is_of_link().cmp(&b.kind.is_of_link());
             of_link.then(b.basis.cmp(&a.basis)).then(a.by.cmp(&b.by))
         });
-        self.accusations.truncate(MAX_ACCUSATIONS);
+        // However many accuse it of silence, the testimony that puts it out stays.
+        let (mut unfit, mut others) = (0, 0);
+        self.accusations.retain(|a| {
+            let count = if a.kind == Evidence::Unfit { &mut unfit } else { &mut others };
+            *count += 1;
+            *count <= MAX_ACCUSATIONS
+        });
     }
 
     /// Accusations of silence.
@@ -253,8 +259,9 @@ fn stronger(a: Accusation, b: Accusation) -> Accusation {
     if key(&b) > key(&a) { b } else { a }
 }
 
-/// Accusations kept per member: of silence, those of the five witnesses and of some early accusers; and what the
-/// witnesses say about the link.
+/// Accusations kept per member: so many of silence, by its witnesses and by some early accusers, and of a degraded link;
+/// and so many of an unfit one. With one bound for all, members that called a deaf one silent pushed out what its
+/// witnesses had found.
 pub const MAX_ACCUSATIONS: usize = 12;
 /// The longest restart that is waited for. The start of a host takes about a minute, and a member that needs longer is
 /// better called down. Honest guess.
@@ -375,6 +382,20 @@ mod tests {
             standing.marks.accusations.contains(&unfit(7, 70)),
             "unfit stands until its basis has passed"
         );
+    }
+
+    #[test]
+    fn many_accusations_of_silence_leave_room_for_those_that_put_out() {
+        let mut standing = Standing { heartbeat: 10, ..said(unfit(99, 20)) };
+        for by in 0..80 {
+            standing.join(&said(Accusation { kind: Evidence::Silent, ..unfit(by, 30) }));
+        }
+        assert_eq!(standing.marks.of_silence().count(), MAX_ACCUSATIONS);
+        assert!(standing.marks.accusations.contains(&unfit(99, 20)));
+        for by in 0..80 {
+            standing.join(&said(unfit(by, 30)));
+        }
+        assert_eq!(standing.marks.accusations.len(), 2 * MAX_ACCUSATIONS, "and both are bounded");
     }
 
     fn restarts(heartbeat: Heartbeat, within: u64) -> Standing {
