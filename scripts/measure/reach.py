@@ -6,6 +6,7 @@ It runs in the network namespace of a host (`nsenter -n`) and finds the host's f
   reach.py effects   times what follows the verdict on a member: when it is gone from each list
   reach.py full      whether each list has exactly these members
   reach.py kept      whether it has them all the time
+  reach.py answers   whether requests to a balancer are answered by that many hosts
   reach.py servers   prints how many servers HAProxy sends requests to
   reach.py load      keeps requests running through HAProxy, and counts those that fail
 """
@@ -23,7 +24,7 @@ import time
 from datetime import datetime
 from http.client import HTTPConnection
 
-ROLE, MEMBER_PORT, FRONT = "web.role.shop.heartsay", 8080, 8082
+ROLE, FRONT = "web.role.shop.heartsay", 8082
 HAPROXY = "run/haproxy/admin.sock"
 LISTS = ["web.cfg", "web.conf", "agents.json", "hosts"]
 
@@ -31,7 +32,7 @@ LISTS = ["web.cfg", "web.conf", "agents.json", "hosts"]
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in ("effects", "full", "kept", "servers", "load"):
+    for verb in ("effects", "full", "kept", "answers", "servers", "load"):
         sub = verbs.add_parser(verb)
         sub.add_argument("--pid", type=int, required=True, help="process 1 of the host")
         sub.add_argument("--programs", action="store_true", help="HAProxy, nginx and Prometheus run on this host")
@@ -47,13 +48,16 @@ def main():
             sub.add_argument("--what", required=True, help="printed with the figures")
             sub.add_argument("--most", type=float, default=100.0, help="milliseconds that an effect may take")
             sub.add_argument("--go", required=True, help="a pipe; when it has been written to, the cause begins")
+        if verb == "answers":
+            sub.add_argument("--hosts", type=int, required=True)
+            sub.add_argument("--port", type=int, default=FRONT)
         if verb == "load":
             sub.add_argument("--rate", type=float, default=200.0, help="requests in a second")
             sub.add_argument("--until", required=True, help="it ends when this file is there")
             sub.add_argument("--servers", type=int, required=True, help="as many as HAProxy should have all the time")
     args = parser.parse_args()
     host = Host(args.pid)
-    sys.exit({"effects": effects, "full": full, "kept": kept, "servers": servers, "load": load}[args.verb](host, args))
+    sys.exit({"effects": effects, "full": full, "kept": kept, "answers": answers, "servers": servers, "load": load}[args.verb](host, args))
 
 
 # --- What there is to see -----------------------------------------------------
@@ -286,6 +290,12 @@ def kept(host, args):
         print(f"BAD:  {what} had {has}")
     print(f"{looks} looks within {args.seconds:.0f} s")
     return min(len(wrong), 1)
+
+
+def answers(_, args):
+    names = {get("127.0.0.1", args.port, "/").strip() for _ in range(10 * args.hosts)}
+    print(f"answered by {', '.join(sorted(names))}")
+    return int(len(names) != args.hosts)
 
 
 def servers(host, _):

@@ -45,6 +45,8 @@ main() {
     took "three hosts" boot_hosts
     took "installed" install_all
     took "all lists are full" all_full
+    within 10 "requests to HAProxy are answered by all" reach 1 answers --hosts 3
+    within 10 "... and those to nginx" reach 1 answers --hosts 3 --port 8081
 
     never_restarted 3
     times "SIGKILL of an agent" 3 member-down on 3 systemctl kill --signal=KILL --kill-who=main heartsay
@@ -101,7 +103,7 @@ install_all() {
         resolver "$n"
         on "$n" heartsay config check >/dev/null
         on "$n" systemctl start heartsay
-        on "$n" systemctl start nginx
+        on "$n" systemctl restart nginx
         on "$n" systemctl restart systemd-resolved
     done
     front

@@ -48,6 +48,7 @@ main() {
         # shellcheck disable=SC2016 # the inner shell's
         within 30 "the list of host $n has five" on "$n" sh -c 'test "$(grep -c " web-[1-5] " /var/cache/heartsay/web.cfg)" = 5'
     done
+    within 10 "requests are answered by all" reach 1 answers --hosts 5
     upgrade_under_load
     ((BAD == 0)) || fail "$BAD bad"
     echo "$WHAT: all good, $SECONDS s"
@@ -82,7 +83,7 @@ port = "tag:port"
 slots = 10
 select = { tag = "role=web" }
 END
-    on "$1" systemctl start nginx heartsay
+    on "$1" systemctl restart nginx heartsay
 }
 
 # `retries 0`: what fails is told to the client, and counted.
