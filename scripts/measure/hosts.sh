@@ -87,7 +87,7 @@ await_hosts() {
     for number in "${!NSPAWNS[@]}"; do
         state=
         for ((i = 0; i < 240; i++)); do
-            [[ -d /proc/${NSPAWNS[number]} ]] || { cat "$WORK/$number/console" >&2; skip "systemd-nspawn cannot boot here"; }
+            [[ -d /proc/${NSPAWNS[number]} ]] || no_boot "$number" "it ended"
             read -r "LEADERS[number]" _ 2>/dev/null <"/proc/${NSPAWNS[number]}/task/${NSPAWNS[number]}/children" || true
             if [[ -n ${LEADERS[number]:-} ]]; then
                 state=$(on "$number" systemctl is-system-running 2>/dev/null) || true
@@ -95,8 +95,16 @@ await_hosts() {
             fi
             sleep 0.25
         done
-        [[ $state == running || $state == degraded ]] || { cat "$WORK/$number/console" >&2; skip "systemd does not come up (${state:-silent})"; }
+        [[ $state == running || $state == degraded ]] || no_boot "$number" "it is ${state:-silent} after a minute"
     done
+}
+
+no_boot() {
+    tail -n 5 "$WORK/$1/console" >&2
+    if grep -q 'inotify\|watch file descriptor' "$WORK/$1/console"; then
+        skip "this machine has no inotify instance left for another host: raise fs.inotify.max_user_instances"
+    fi
+    skip "systemd does not boot in systemd-nspawn: $2"
 }
 
 # The control groups of that name: of version 2, and of systemd where there are both versions.
