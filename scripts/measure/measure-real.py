@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures real agents on this machine against their targets: experiments R1 to R9.
+"""Measures real agents on this machine against their targets: experiments R1 to R10.
 
     cargo build --release
     scripts/measure/measure-real.py                                everything but R7, about half an hour
@@ -7,7 +7,7 @@
     scripts/measure/measure-real.py --only R3 --seconds 600        the full ten minutes of loss
     scripts/measure/measure-real.py --only R2 --json > R2.json
 
-One configuration serves all of them: that which ships. Agents run on loopback addresses of their own
+One configuration serves all of them: that which ships; R10 adds one export after the other to it. Agents run on loopback addresses of their own
 (127.x.y.z). What needs packets dropped (R2, R3) runs them in one network namespace, R8 in one each
 (root, iproute2, nftables; otherwise shown as skipped). A time is from the act to the moment at which
 the line arrives on the event stream of an observer. The exit code is 1 if a target is missed, 2 if
@@ -17,7 +17,10 @@ something could not be measured. Everything started is ended, by process id.
 import argparse
 import os
 import resource
+import shutil
 import signal
+import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -297,6 +300,62 @@ def restart(lab, report, args):
         report.row(f"{what}: entries in every view", shown(entries), count, entries == {count})
 
 
+def reach(lab, report, args):
+    """What each export, and what else the agent serves, costs an agent of a quiet cluster: groups of one cluster side by side."""
+    seconds = args.seconds or 60
+    readers = dict(READERS)
+    if not shutil.which("haproxy"):
+        say("    SKIPPED haproxy, file and runtime: HAProxy is not installed")
+        del readers["haproxy, file and runtime"]
+    for count in sizes(args, 128):
+        with lab.another() as lab_:
+            haproxy = lab_.dir / "haproxy.sock"
+            process = start_haproxy(lab_.dir, haproxy) if shutil.which("haproxy") else None
+            agents, groups = lab_.members(count), list(readers)
+            ports = iter(free_ports(2 * count))
+            for i, agent in enumerate(agents):
+                place, text = lab_.dir / f"{agent.name}-list", readers[groups[i % len(groups)]]
+                place.with_name(f"{place.name}.j2").write_text(TEMPLATE)
+                settings = lab_.dir / f"{agent.name}.toml"
+                settings.write_text(text.replace("@", str(place)).replace("%", str(haproxy)).replace("&", str(next(ports))))
+                agent.command += ["--config", str(settings)]
+            try:
+                lab_.start_paced(agents)
+                idle([], max(args.settle, 20))
+                # All are asked for their counters once more 45 s later, when they have given back what the question took.
+                before = [reporting.sample(agent) for agent in agents]
+                idle([], seconds)
+                after = [reporting.sample(agent) for agent in agents]
+            finally:
+                if process:
+                    process.kill()
+                    process.wait()
+        for i, group in enumerate(groups):
+            a, b = before[i::len(groups)], after[i::len(groups)]
+            what = f"N={count}, {seconds:g} s, {group}"
+            report.amounts(f"{what}: resident memory", mib(b, "rss"), "MiB", digits=2)
+            report.amounts(f"{what}: of it private", mib(b, "private"), "MiB", digits=2)
+            report.amounts(f"{what}: CPU", [100 * each for each in reporting.rates(a, b, "cpu")], "%", digits=3)
+            report.amounts(f"{what}: wake-ups", reporting.rates(a, b, "wakes"), "/s")
+            report.amounts(f"{what}: sent, with headers", reporting.sent(a, b), "B/s")
+
+
+def start_haproxy(place, admin):
+    config = place / "haproxy.cfg"
+    config.write_text(HAPROXY.replace("SOCKET", str(admin)))
+    return subprocess.Popen(["haproxy", "-db", "-f", str(config)], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def free_ports(count):
+    """Ports of TCP that nothing has now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
 EXPERIMENTS = {
     "R1": crash,
     "R2": vanish,
@@ -307,7 +366,37 @@ EXPERIMENTS = {
     "R7": thousand,
     "R8": partition,
     "R9": restart,
+    "R10": reach,
 }
+# What R10 adds, each to some agents of one cluster. @ is a place of the agent's own.
+READERS = {
+    "nothing": "",
+    "haproxy, file": 'export = [{ format = "haproxy", path = "@.cfg", name = "web", port = 80, slots = 20 }]',
+    "haproxy, file and runtime": 'export = [{ format = "haproxy", path = "@.cfg", name = "web", port = 80, slots = 20, runtime = "%" }]',
+    "nginx": 'export = [{ format = "nginx", path = "@.conf", port = 80 }]',
+    "envoy-eds": 'export = [{ format = "envoy-eds", path = "@.json", name = "web", port = 80 }]',
+    "prometheus-sd": 'export = [{ format = "prometheus-sd", path = "@.json" }]',
+    "hosts": 'export = [{ format = "hosts", path = "@.hosts", domain = "shop.heartsay" }]',
+    "json": 'export = [{ format = "json", path = "@.json" }]',
+    "template": 'export = [{ format = "template", path = "@.list", template = "@.j2" }]',
+    "seven exports": 'export = [{ format = "nginx", path = "@.1" , port = 80 }, { format = "nginx", path = "@.2", port = 81 }, '
+                     '{ format = "hosts", path = "@.3" }, { format = "json", path = "@.4" }, { format = "json", path = "@.5", port = 80 }, '
+                     '{ format = "prometheus-sd", path = "@.json" }, { format = "template", path = "@.list", template = "@.j2" }]',
+    "names (dns_listen)": 'dns_listen = "127.0.0.1:&"\ndns_domain = "shop.heartsay"',
+    "http_listen": 'http_listen = "127.0.0.1:&"',
+    "a hook": 'hooks = { on_member_down = "true" }',
+}
+TEMPLATE = "{% for m in members %}{{ m.name }} {{ m.address }}\n{% endfor %}"
+HAPROXY = """global
+    stats socket SOCKET level admin
+defaults
+    mode tcp
+    timeout connect 1s
+    timeout client 1s
+    timeout server 1s
+backend web
+    server-template s 200 127.0.0.1:1 disabled
+"""
 # Events that bring a member into a watcher's view.
 FILLS_A_VIEW = ("snapshot", "member-join")
 # R7 wants the machine for itself.
@@ -399,7 +488,7 @@ def arguments():
     parser.add_argument("--repeat", type=int, default=5, help="kills, silences, restarts per size (5; R7: at most 3)")
     parser.add_argument("--boots", type=int, default=11, help="boots of R5 (11)")
     parser.add_argument("--settle", type=float, default=10, help="seconds before the first act (10)")
-    parser.add_argument("--seconds", type=float, help="length of R3 (45), R4 (30), R6 (60), R7 (30)")
+    parser.add_argument("--seconds", type=float, help="length of R3 (45), R4 (30), R6 and R10 (60), R7 (30)")
     parser.add_argument("--loss", type=numbers, default=[5, 15, 30], help="percentages of R3 (5,15,30)")
     parser.add_argument("--stop", type=numbers, default=[2, 4, 8], help="seconds of a stop in R4 (2,4,8)")
     parser.add_argument("--cut", type=float, default=40, help="seconds of the partition of R8 (40)")

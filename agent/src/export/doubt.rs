@@ -22,6 +22,8 @@ pub(crate) struct Sight {
     pub(crate) others: usize,
     /// Of these, suspect, or called down within [`FRESH`].
     pub(crate) lost: usize,
+    /// No other member is alive, and the last ones were called down together, however long ago.
+    pub(crate) alone: bool,
 }
 
 impl Sight {
@@ -33,7 +35,14 @@ impl Sight {
             quorum: view.quorum.electorate.is_some().then_some(view.quorum.quorum == Quorum::Held),
             ..Self::default()
         };
-        for member in view.members.iter().filter(|member| !member.is_self) {
+        let others = || view.members.iter().filter(|member| !member.is_self);
+        let downs = || others().filter(|member| member.status == Status::Down).map(|member| member.since);
+        if let Some(last) = downs().max() {
+            let together = downs().filter(|since| last.since(*since) < FRESH).count();
+            let gone = |status| matches!(status, Status::Down | Status::Left);
+            sight.alone = together > 1 && others().all(|member| gone(member.status));
+        }
+        for member in others() {
             let lost = match member.status {
                 Status::Suspect => true,
                 Status::Down => view.at.since(member.since) < FRESH,
@@ -58,6 +67,8 @@ impl Sight {
             Some("isolated: most others look silent at once")
         } else if most_lost && self.quorum.is_none() {
             Some("most others were lost at the same time, so probably it is this host")
+        } else if self.alone && self.quorum.is_none() {
+            Some("all others were lost at the same time and none is back, so probably it is this host")
         } else {
             None
         }
@@ -84,6 +95,8 @@ mod tests {
             (Sight { lost: 3, ..well }, false),
             // Who has the majority knows that the others are gone.
             (Sight { lost: 3, quorum: Some(true), ..well }, true),
+            // For as long as nobody is heard, however long ago they went.
+            (Sight { others: 0, alone: true, ..well }, false),
             // Of two, each may be the one that is lost: the floor decides.
             (Sight { lost: 1, others: 1, ..well }, true),
         ] {
