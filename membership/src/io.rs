@@ -96,6 +96,10 @@ pub enum Command {
     /// Until all members have been given the same one, members with different electorates do not count each other's
     /// votes.
     Expect(Option<Electorate>),
+    /// Measure whether long datagrams pass on the paths to some members that are there, though nothing says that they do
+    /// not. [`Stats::paths_measuring`](crate::Stats::paths_measuring) is 0 when that is over; narrow paths come as
+    /// [`Event::PathLimited`].
+    MeasurePaths,
 }
 
 /// One thing for the driver to do.

@@ -81,6 +81,8 @@ pub struct Stats {
     pub seeds_heard: usize,
     /// Paths on which long datagrams get lost while short ones arrive.
     pub narrow_paths: usize,
+    /// Paths of which it is being measured whether they do.
+    pub paths_measuring: usize,
     /// Living members whose direct path from here is down at present.
     pub paths_down: usize,
 }

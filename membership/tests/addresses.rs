@@ -78,6 +78,29 @@ fn read(datagram: &[u8]) -> Packet {
 }
 
 #[test]
+fn the_answer_to_a_long_ping_is_as_long_unless_a_bare_one_was_asked_for() {
+    let mut world = cluster(4);
+    let members = members(&mut world, 5);
+    let (n1, n2) = (members[1].0, members[2].1);
+    let from = world.address("n1");
+    for (bare, lengths) in [(false, 1000..=1200), (true, 1..=200)] {
+        let ping = Ping { subject: n2, padding: vec![0; 1100].into(), bare, ..Ping::default() };
+        let datagram = packets::datagram(&asking(n1, Body::Ping(ping)), &config());
+        world.listening = true;
+        let _ = world.hand("n2", Input::Datagram { from, bytes: &datagram });
+        world.run(0.05);
+        world.listening = false;
+        let answers = std::mem::take(&mut world.journal).into_iter().filter_map(|(_, _, said)| {
+            let Said::Datagram { bytes, .. } = said else { return None };
+            let packet = read(&bytes);
+            (packet.seq == 4711 && matches!(packet.body, Some(Body::Pong(_)))).then_some(bytes.len())
+        });
+        let answers: Vec<usize> = answers.collect();
+        assert!(matches!(answers[..], [length] if lengths.contains(&length)), "bare {bare}: {answers:?}");
+    }
+}
+
+#[test]
 fn a_request_with_a_forged_source_draws_at_most_three_times_its_bytes() {
     let mut world = cluster(20);
     let members = members(&mut world, 21);

@@ -381,6 +381,10 @@ pub struct Ping {
     /// hears you." 0: not asked.
     #[prost(fixed64, tag = "5")]
     pub path_from: u64,
+    /// The answer is to have no padding, so that a long ping tells of one direction alone.
+    /// An older member pads it all the same.
+    #[prost(bool, tag = "6")]
+    pub bare: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Pong {

@@ -101,6 +101,10 @@ fn questions_about_a_path_and_their_answers_keep_their_bytes() {
     let request = ProbeRequest { subject: 42, ip: vec![10, 0, 0, 7].into(), port: 4327, path: true };
     plain("path-request", packet::Body::ProbeRequest(request));
     plain("path-ping", packet::Body::Ping(Ping { subject: 42, path_from: 7, ..Ping::default() }));
+    plain(
+        "bare-ping",
+        packet::Body::Ping(Ping { subject: 42, padding: vec![0; 8].into(), bare: true, ..Ping::default() }),
+    );
     plain("path-pong", packet::Body::Pong(Pong { heard_ms: 1_446, ..Pong::default() }));
     let report = ProbeReport { subject: 42, outcome: 1, heard_ms: u32::MAX };
     plain("path-report", packet::Body::ProbeReport(report));

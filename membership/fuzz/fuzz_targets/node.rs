@@ -216,6 +216,7 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
                 false => None,
             },
             path_from: if u.arbitrary()? { tag(u)? } else { 0 },
+            bare: u.arbitrary()?,
         })),
         7 => Some(Content::Pong(Pong {
             silences: some(u, 12, |u| Ok(Silence { subject: tag(u)?, silent_ms: u.arbitrary()? }))?,

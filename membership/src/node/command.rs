@@ -56,6 +56,7 @@ impl Node {
                 let (gossip, mut ctx) = self.gossip();
                 gossip.suspend(now, &mut ctx, !beat);
             }
+            Command::MeasurePaths => self.context().measure_some(now),
             Command::Keys(keyring) => self.take_keys(now, keyring)?,
             Command::Expect(electorate) => {
                 self.quorum.voting.expect(now, electorate, self.core.config.quorum_settle);

@@ -220,7 +220,10 @@ impl Node {
                 Ok(())
             }
             Some(Body::Supply(supply)) => self.on_supply(now, from, sender, seq, &supply),
-            Some(Body::Ping(ping)) => {
+            Some(Body::Ping(mut ping)) => {
+                if ping.bare {
+                    ping.padding.clear();
+                }
                 self.on_ping(now, from, sender, (seq, said), &ping);
                 Ok(())
             }

@@ -185,6 +185,7 @@ impl Node {
             values_too_long: self.values_too_long(),
             seeds_heard: self.gossip.join.seeds_heard(),
             narrow_paths: self.transport.path_limits.count(),
+            paths_measuring: self.transport.path_limits.measuring(),
             paths_down: self.detection.direct_paths.count_down(),
             ..self.core.stats.clone()
         }

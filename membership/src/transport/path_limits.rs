@@ -10,6 +10,8 @@
 //! arrive, a padded ping and a bare one leave together, and their pongs come back alike. If only the bare one comes
 //! back, several times, the path is *narrow*: both sides keep to the floor, and measure again every ten minutes.
 //!
+//! Which direction loses them shows one more padded ping, whose answer is bare: if that comes back, the way out is whole.
+//!
 //! This costs nothing while nothing long is sent, and nothing while long datagrams are answered.
 //!
 //! Weak spot: one floor and no search for the exact size in between. *Road not taken*: halving the interval, as RFC
@@ -46,6 +48,9 @@ pub struct NarrowPath {
     pub lost: usize,
     /// The other side says so; we have not measured it.
     pub told: bool,
+    /// What we send arrives; what the other side sends gets lost. `false`: the other direction loses them, or both do, or the
+    /// other side cannot tell.
+    pub inbound: bool,
 }
 
 /// What is known about the paths to a few addresses; empty while no path is in doubt.
@@ -71,6 +76,7 @@ struct Path {
     lost: u8,
     vain: u8,
     found: Found,
+    way: Way,
     /// When the next step for this path is due.
     next: Instant,
 }
@@ -90,6 +96,16 @@ enum Found {
         since: Instant,
         shown: bool,
     },
+}
+
+/// Which direction of a narrow path loses long datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Unknown,
+    /// A padded ping is under way, whose answer is bare.
+    Asked,
+    /// Only what the other side sends.
+    Inbound,
 }
 
 impl PathLimits {
@@ -132,6 +148,7 @@ impl PathLimits {
             passes: FLOOR,
             lost: config.datagram.limit(),
             told: matches!(path.found, Found::Told { .. }),
+            inbound: path.way == Way::Inbound,
         };
         self.paths.iter().filter(|path| path.is_shown()).map(view).collect()
     }
@@ -139,6 +156,16 @@ impl PathLimits {
     /// How many paths are known to be narrow.
     pub fn count(&self) -> usize {
         self.paths.iter().filter(|path| path.is_shown()).count()
+    }
+
+    /// How many paths are being measured, or are about to be.
+    pub fn measuring(&self) -> usize {
+        let is_measured = |path: &&Path| match path.found {
+            Found::Nothing => path.doubts >= DOUBTFUL,
+            Found::Narrow { .. } => path.way == Way::Asked,
+            Found::Whole | Found::Told { .. } => false,
+        };
+        self.paths.iter().filter(is_measured).count()
     }
 
     fn get(&self, to: SocketAddr) -> Option<&Path> {
@@ -193,6 +220,7 @@ impl Path {
             lost: 0,
             vain: 0,
             found: Found::Nothing,
+            way: Way::Unknown,
             next: Instant::NEVER,
         }
     }
@@ -394,6 +422,48 @@ impl Context<'_> {
         }
     }
 
+    /// Measures the paths to some members that are there, one after the other, whether there is a doubt or not.
+    pub fn measure_some(&mut self, now: Instant) {
+        if self.core.config.datagram.limit() <= FLOOR {
+            return;
+        }
+        let me = self.core.me;
+        let there = |m: &Member| is_other(m, me) && m.is_present();
+        let some = peers::sample(self.roster, &mut self.core.rng, SOME, there);
+        let addresses: Vec<SocketAddr> = some.iter().map(|m| m.incarnation.address()).collect();
+        for to in addresses {
+            self.transport.path_limits.doubt(now, to, DOUBTFUL);
+        }
+    }
+
+    /// Asks which direction of a narrow path loses long datagrams.
+    fn ask_way(&mut self, now: Instant, to: SocketAddr) {
+        let me = self.core.me;
+        let member = self.roster.iter().find(|m| m.incarnation.address() == to && is_other(m, me));
+        let Some(subject) = member.map(Member::hash) else { return };
+        if !self.transport.egress.affords(now, self.core.config.datagram.limit()) {
+            return;
+        }
+        if let Some(path) = self.transport.path_limits.get_mut(to) {
+            path.way = Way::Asked;
+        }
+        self.send_long(now, subject, to, true);
+    }
+
+    fn send_long(&mut self, now: Instant, subject: u64, to: SocketAddr, bare: bool) {
+        let deadline = now + self.core.patience(self.roster.get(subject));
+        let kind = RequestKind::PathProbe { long: true };
+        let request = Request { subject: Some(subject), to, sent: now, deadline, kind };
+        let seq = self.transport.requests.open(request);
+        let ping =
+            |padding: usize| gossip::Ping { subject, padding: zeros(padding), bare, ..Default::default() };
+        let mut packet = self.packet(seq, Some(Body::Ping(ping(0))));
+        let padding = self.longest_packet().saturating_sub(packet.encoded_len() + PADDING_HEAD);
+        packet.body = Some(Body::Ping(ping(padding)));
+        self.core.stats.probes += 1;
+        self.send(to, &packet);
+    }
+
     fn look_again(&mut self, to: SocketAddr, when: Instant) {
         if let Some(path) = self.transport.path_limits.get_mut(to) {
             path.next = when;
@@ -411,28 +481,19 @@ impl Context<'_> {
         self.transport.path_limits.pause_until = now + PAUSE;
         if let Some(path) = self.transport.path_limits.get_mut(to) {
             path.short_passes = false;
+            if path.way == Way::Asked {
+                path.way = Way::Unknown;
+            }
             // In case the end of this measurement is never reported.
             path.next = now + PAUSE * 10;
         }
-        for long in [false, true] {
-            let request = Request {
-                subject: Some(subject),
-                to,
-                sent: now,
-                deadline,
-                kind: RequestKind::PathProbe { long },
-            };
-            let seq = self.transport.requests.open(request);
-            let ping =
-                |padding: usize| gossip::Ping { subject, padding: zeros(padding), ..Default::default() };
-            let mut packet = self.packet(seq, Some(Body::Ping(ping(0))));
-            if long {
-                let padding = self.longest_packet().saturating_sub(packet.encoded_len() + PADDING_HEAD);
-                packet.body = Some(Body::Ping(ping(padding)));
-            }
-            self.core.stats.probes += 1;
-            self.send(to, &packet);
-        }
+        let kind = RequestKind::PathProbe { long: false };
+        let seq =
+            self.transport.requests.open(Request { subject: Some(subject), to, sent: now, deadline, kind });
+        let packet = self.packet(seq, Some(Body::Ping(gossip::Ping { subject, ..Default::default() })));
+        self.core.stats.probes += 1;
+        self.send(to, &packet);
+        self.send_long(now, subject, to, false);
     }
 
     /// Room for a packet in a datagram that measures a path, beside the other fields it may carry.
@@ -458,6 +519,11 @@ impl Context<'_> {
             path.short_passes = true;
             return;
         }
+        if path.way == Way::Asked {
+            path.way = Way::Inbound;
+            self.tell_of_path(to, true);
+            return;
+        }
         let was_narrow = path.found == Found::Narrow { measured: true };
         *path = Path { found: Found::Whole, next: now + WHOLE_FOR, ..Path::new(to) };
         if was_narrow {
@@ -468,6 +534,10 @@ impl Context<'_> {
     /// The long ping of a measurement did not come back.
     pub fn path_probe_lost(&mut self, now: Instant, to: SocketAddr) {
         let Some(path) = self.transport.path_limits.get_mut(to) else { return };
+        if path.way == Way::Asked {
+            path.way = Way::Unknown;
+            return;
+        }
         if core::mem::take(&mut path.short_passes) {
             path.lost += 1;
         } else {
@@ -480,8 +550,8 @@ impl Context<'_> {
             self.transport.path_limits.pause_until = now;
             return;
         }
-        let narrow = path.lost >= ENOUGH || path.is_found_narrow();
-        *path = Path::new(to);
+        let (narrow, way) = (path.lost >= ENOUGH || path.is_found_narrow(), path.way);
+        *path = Path { way, ..Path::new(to) };
         if !narrow {
             // It answers nothing at all: that is for the failure detection.
             self.transport.path_limits.arrived(to);
@@ -491,6 +561,7 @@ impl Context<'_> {
         path.next = now + AGAIN;
         if !known {
             self.tell_of_path(to, true);
+            self.ask_way(now, to);
         }
         self.compare_with_another(now);
     }
@@ -544,5 +615,7 @@ const NO_GUESS: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(1);
 /// This many narrow paths, with no whole one, mean that our own link is narrow.
 const SEVERAL: usize = 3;
+/// Paths that are measured at an operator's wish: four seconds' worth.
+const SOME: usize = 4;
 /// Most paths remembered, and most long requests under way.
 const MOST: usize = 64;

@@ -75,6 +75,45 @@ fn a_path_on_which_nothing_comes_back_is_not_narrow() {
 }
 
 #[test]
+fn of_a_narrow_path_it_is_asked_which_direction_loses_long_datagrams() {
+    for (comes_back, inbound) in [(true, true), (false, false)] {
+        let mut bench = with_narrow_path();
+        let asked = bench.sent().pop().unwrap();
+        let Some(Body::Ping(ping)) = &asked.packet.body else { panic!("no ping") };
+        assert!(ping.bare && asked.length > 1100 && asked.to == address(1), "{}", asked.length);
+        let (now, to) = (bench.now, address(1));
+        if comes_back {
+            bench.context().path_probe_answered(now, to, true);
+            assert_eq!(bench.events(), [Event::PathLimited { to, narrow: true }], "it is told anew");
+        } else {
+            bench.context().path_probe_lost(now, to);
+            assert_eq!(bench.events(), []);
+        }
+        let narrow = bench.transport.path_limits.narrow(&bench.core.config, &bench.roster);
+        assert_eq!(narrow.iter().map(|path| path.inbound).collect::<Vec<_>>(), [inbound]);
+        assert_eq!(bench.context().longest(to), 512, "narrow in either case");
+    }
+}
+
+#[test]
+fn some_paths_are_measured_at_a_wish_and_then_no_more() {
+    let mut bench = Bench::new(40);
+    let now = bench.now;
+    bench.context().measure_some(now);
+    assert_eq!(bench.transport.path_limits.measuring(), 4);
+    for left in (0..4).rev() {
+        bench.pass(Duration::from_secs(1));
+        let now = bench.now;
+        bench.context().step_path_limits(now, |_| false);
+        let sent = bench.sent();
+        assert!(matches!(sent[..], [Sent { length: ..=512, .. }, Sent { length: 1190..=1200, .. }]));
+        bench.context().path_probe_answered(now, sent[1].to, true);
+        assert_eq!(bench.transport.path_limits.measuring(), left);
+    }
+    assert_eq!(bench.events(), []);
+}
+
+#[test]
 fn a_narrow_path_is_measured_again_and_may_be_whole() {
     let mut bench = with_narrow_path();
     bench.pass(Duration::from_secs(600));

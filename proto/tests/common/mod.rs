@@ -49,13 +49,21 @@ fn any_content() -> impl Strategy<Value = packet::Body> {
             |(from, until, have, brief)| packet::Body::Pull(Pull { from, until, have: have.into(), brief })
         ),
         ids.prop_map(|(from, next, members)| packet::Body::Supply(Supply { from, next, members })),
-        (any::<u64>(), vec(any::<u64>(), 0..10), vec(any::<u8>(), 0..500), any_lead(), any::<u64>())
-            .prop_map(|(subject, about, padding, lead, path_from)| packet::Body::Ping(Ping {
+        (
+            any::<u64>(),
+            vec(any::<u64>(), 0..10),
+            vec(any::<u8>(), 0..500),
+            any_lead(),
+            any::<u64>(),
+            any::<bool>()
+        )
+            .prop_map(|(subject, about, padding, lead, path_from, bare)| packet::Body::Ping(Ping {
                 subject,
                 about,
                 padding: padding.into(),
                 lead,
-                path_from
+                path_from,
+                bare
             })),
         (vec(any_silence(), 0..10), vec(any::<u8>(), 0..500), any::<u32>()).prop_map(
             |(silences, padding, heard_ms)| packet::Body::Pong(Pong {
