@@ -9,9 +9,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use heartsay_membership::Instant;
+use heartsay_tokio::clock::Clock;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::doctor::{Code, Condition, Said};
 use crate::types::WatchLine;
 
 /// Events and conditions of this agent.
@@ -19,7 +22,9 @@ use crate::types::WatchLine;
 pub(crate) struct EventLog {
     ring: Mutex<Ring>,
     newest: watch::Sender<u64>,
-    conditions: Mutex<BTreeMap<String, String>>,
+    /// By code and what each is about, with when it began.
+    conditions: Mutex<BTreeMap<(Code, String), (Instant, Said)>>,
+    clock: Clock,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +49,12 @@ impl EventLog {
     /// Nothing has happened yet.
     #[must_use]
     pub(crate) fn new() -> Self {
-        Self { ring: Mutex::default(), newest: watch::Sender::new(0), conditions: Mutex::default() }
+        Self {
+            ring: Mutex::default(),
+            newest: watch::Sender::new(0),
+            conditions: Mutex::default(),
+            clock: Clock::start(),
+        }
     }
 
     /// Gives the event the next index and wakes the readers.
@@ -93,19 +103,41 @@ impl EventLog {
         self.ring.lock().counts.clone()
     }
 
-    /// States a problem, or with `None` that it is gone. Whether that is news.
-    pub(crate) fn condition(&self, id: &str, sentence: Option<String>) -> bool {
+    /// States a problem of this agent, or with `None` that it is gone. Whether that is news.
+    pub(crate) fn condition(&self, code: Code, said: Option<Said>) -> bool {
+        self.condition_of(code, "", said)
+    }
+
+    /// The same about a seed or a file.
+    pub(crate) fn condition_of(&self, code: Code, of: &str, said: Option<Said>) -> bool {
+        let (at, key) = (self.clock.now(), (code, of.to_owned()));
         let mut conditions = self.conditions.lock();
-        match sentence {
-            Some(sentence) => conditions.insert(id.to_owned(), sentence).is_none(),
-            None => conditions.remove(id).is_some(),
+        match said {
+            Some(said) => match conditions.get_mut(&key) {
+                Some(known) => {
+                    known.1 = said;
+                    false
+                }
+                None => conditions.insert(key, (at, said)).is_none(),
+            },
+            None => conditions.remove(&key).is_some(),
         }
     }
 
-    /// All problems, one sentence each.
+    /// All problems that are stated, also those that follow from others.
     #[must_use]
-    pub(crate) fn conditions(&self) -> Vec<String> {
-        self.conditions.lock().values().cloned().collect()
+    pub(crate) fn conditions(&self) -> Vec<Condition> {
+        let now = self.clock.now();
+        let shown = |((code, of), (since, said)): (&(Code, String), &(Instant, Said))| {
+            Condition::new(*code, said.clone()).of(of).stood(now.since(*since))
+        };
+        self.conditions.lock().iter().map(shown).collect()
+    }
+
+    /// The same in words, for tests.
+    #[cfg(test)]
+    pub(crate) fn sentences(&self) -> Vec<String> {
+        self.conditions().iter().map(|one| one.said.to_string()).collect()
     }
 }
 
@@ -149,43 +181,25 @@ mod tests {
         assert_eq!(event_log.newest(), kept + 10);
     }
 
-    /// Of every file below `dir`.
-    fn sources(dir: &std::path::Path) -> String {
-        let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-        entries
-            .map(|at| if at.is_dir() { sources(&at) } else { std::fs::read_to_string(at).unwrap() })
-            .collect()
-    }
-
-    #[test]
-    fn the_runbook_says_of_each_condition_how_it_ends() {
-        let runbook = include_str!("../../docs/operations.md");
-        let table = runbook.split_once("and when they end").unwrap().1.split_once("### ").unwrap().0;
-        let text = sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
-        let stated = text.split(".condition(\"").skip(1).filter_map(|rest| rest.split_once('"'));
-        let mut ids: Vec<&str> = stated.map(|(id, _)| id).filter(|id| !id.contains('\\')).collect();
-        assert!(ids.len() > 10, "{ids:?}");
-        ids.extend([
-            "addresses",
-            "export PATH",
-            "host ids",
-            "socket",
-            "seed NAME",
-            "unknown-key",
-            "other-cluster",
-        ]);
-        for id in ids {
-            assert!(table.contains(&format!("`{id}`")), "how does {id} end?");
-        }
-    }
-
     #[test]
     fn a_condition_is_news_once_when_it_comes_and_once_when_it_goes() {
         let event_log = EventLog::new();
-        assert!(event_log.condition("disk", Some("full".to_owned())));
-        assert!(!event_log.condition("disk", Some("still full".to_owned())));
-        assert_eq!(event_log.conditions(), ["still full"]);
-        assert!(event_log.condition("disk", None));
-        assert!(!event_log.condition("disk", None));
+        let said = |what: &str| Some(Said::from(what.to_owned()));
+        assert!(event_log.condition(Code::StateDirectory, said("full")));
+        assert!(!event_log.condition(Code::StateDirectory, said("still full")));
+        assert_eq!(event_log.sentences(), ["still full"]);
+        assert!(event_log.condition_of(Code::SeedsDoNotResolve, "n1", said("no")), "another is another");
+        assert!(event_log.condition_of(Code::SeedsDoNotResolve, "n1", None));
+        assert!(event_log.condition(Code::StateDirectory, None));
+        assert!(!event_log.condition(Code::StateDirectory, None));
+    }
+
+    #[test]
+    fn a_condition_that_is_said_anew_has_stood_since_it_was_first_said() {
+        let event_log = EventLog::new();
+        event_log.condition(Code::StateDirectory, Some("full".to_owned().into()));
+        let since = event_log.conditions.lock()[&(Code::StateDirectory, String::new())].0;
+        event_log.condition(Code::StateDirectory, Some("still full".to_owned().into()));
+        assert_eq!(event_log.conditions.lock()[&(Code::StateDirectory, String::new())].0, since);
     }
 }

@@ -4,6 +4,7 @@
 mod api;
 mod cli;
 mod daemon;
+mod doctor;
 mod event_log;
 mod export;
 mod file;

@@ -9,8 +9,9 @@ use heartsay_membership::{
 };
 
 use crate::daemon::driver::ServiceWatchdog;
+use crate::doctor::Condition;
 use crate::types::{
-    Accusation, Beat, Case, Evidence, Member, Outside, PathRow, Piece, Quorum, Through, ZoneVotes,
+    Accusation, Beat, Case, Evidence, Finding, Member, Outside, PathRow, Piece, Quorum, Through, ZoneVotes,
 };
 use heartsay_tokio::clock::Clock;
 
@@ -170,6 +171,20 @@ pub(crate) fn outside(clock: &Clock, outside: &heartsay_membership::Outside) -> 
         since: clock.stamp(outside.since),
         reason: outside.to_string(),
         advice: advice.to_owned(),
+    }
+}
+
+/// Something that is wrong, at `now`.
+#[must_use]
+pub(crate) fn finding(clock: &Clock, now: Instant, condition: &Condition) -> Finding {
+    let (kind, of) = (condition.code.kind(), &condition.of);
+    Finding {
+        code: kind.word.to_owned(),
+        severity: kind.severity.word().to_owned(),
+        of: (!of.is_empty()).then(|| of.clone()),
+        what: condition.said.what.clone(),
+        remedy: condition.remedy().to_owned(),
+        since: condition.stood.map(|stood| clock.stamp(now - stood)),
     }
 }
 

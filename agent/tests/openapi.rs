@@ -106,6 +106,8 @@ fn an_agent_answers_changes_as_documented() {
     post(&agent, "/v1/tags", r#" [{"role":"db"}]"#, 400);
     post(&agent, "/v1/join", &json!({ "seeds": [plain.address()], "timeout_seconds": 20 }).to_string(), 200);
     post(&agent, "/v1/join", r#"{"seeds":[]}"#, 400);
+    post(&agent, "/v1/paths/measure", "", 200);
+    post(&agent, "/v1/paths/measure", r#"{"path":1}"#, 400);
     post(&agent, "/v1/forget", r#"{"name":"nobody"}"#, 404);
     post(&agent, "/v1/forget", r#"{"name":"b"}"#, 409);
     post(&agent, "/v1/tags", &"x".repeat(70_000), 413);

@@ -222,8 +222,30 @@ pub struct SelfInfo {
     pub seeds: Vec<Seed>,
     /// Problems an operator should know of, one sentence each; empty when all is well.
     pub conditions: Vec<String>,
+    /// The same with codes, and notes beside them: causes only, the worst first.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
     /// Of the agent.
     pub version: Version,
+}
+
+/// Something that is wrong; part of `/v1/self`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// A stable word, for instance `key-unknown`; the list is in the documentation, and grows.
+    pub code: String,
+    /// `error`, `warning` or `note`.
+    pub severity: String,
+    /// The member, seed, file or reason that it is about; `null`: the agent, or its cluster.
+    #[serde(default)]
+    pub of: Option<String>,
+    /// One sentence.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// RFC 3339: since when, if that is known.
+    #[serde(default)]
+    pub since: Option<String>,
 }
 
 /// Why the others do not count the answering agent as a member; part of `/v1/self`.
@@ -526,6 +548,13 @@ pub struct JoinResponse {
     pub members: usize,
 }
 
+/// Answer of `POST /v1/paths/measure`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MeasureResponse {
+    /// Paths that are being measured, as `paths_measuring` in `/v1/stats` says until it is over.
+    pub measuring: usize,
+}
+
 /// Body of `POST /v1/restart`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -570,7 +599,7 @@ pub struct TagsRequest {
     pub delete: Vec<String>,
 }
 
-/// Body of `POST /v1/beat`, `/v1/leave` and `/v1/reload`: `{}`, or none.
+/// Body of `POST /v1/beat`, `/v1/leave`, `/v1/paths/measure` and `/v1/reload`: `{}`, or none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmptyRequest {}

@@ -20,6 +20,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::Context;
 use crate::daemon::driver::{MEMBER_EVENTS, Snapshot};
+use crate::doctor::Code;
 use crate::export::keeper::State;
 use crate::names::Fare;
 use crate::show;
@@ -123,7 +124,8 @@ fn standing(r: &mut Registry, snapshot: &Snapshot, context: &Context) {
 fn health(r: &mut Registry, snapshot: &Snapshot, context: &Context) {
     let (stats, seeds) = (&snapshot.stats, context.seeds.shown());
     let unresolved = seeds.iter().filter(|seed| seed.error.is_some()).count();
-    let conditions = context.event_log.conditions().len();
+    let standing = super::conditions(context, snapshot);
+    let conditions = standing.iter().filter(|one| one.is_problem()).count();
     for (name, help, value) in [
         ("isolated", "1 while most others look silent at once", u64::from(stats.isolated)),
         ("local_health_score", "Doubt in ourselves: 0 well, 8 impaired", u64::from(stats.local_health)),
@@ -141,6 +143,10 @@ fn health(r: &mut Registry, snapshot: &Snapshot, context: &Context) {
     ] {
         gauge(r, name, help, value);
     }
+    let codes = Code::ALL
+        .iter()
+        .map(|code| (code.to_string(), i64::from(standing.iter().any(|one| one.code == *code))));
+    gauges(r, "condition", "1 while heartsay doctor finds this in the agent", "code", codes);
     let phi = snapshot.members.iter().map(|m| m.phi).filter(|phi| phi.is_finite()).fold(0.0, f64::max);
     r.register("phi_max", "Highest surprise (phi) at the silence of a member", ConstGauge::new(phi));
     let lag = ConstGauge::new(snapshot.loss.lag.as_secs_f64());

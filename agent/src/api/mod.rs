@@ -7,6 +7,7 @@
 
 pub(crate) mod admission;
 mod answer;
+mod conditions;
 pub(crate) mod renewal;
 pub(crate) mod server;
 pub(crate) mod socket;
@@ -24,6 +25,7 @@ mod watch;
 mod writes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware;
@@ -45,6 +47,7 @@ use crate::export::Exports;
 use crate::names::Names;
 use crate::settings::Shown;
 use crate::types::Reloaded;
+pub(crate) use conditions::conditions;
 use heartsay_tokio::clock::Clock;
 pub(crate) use problem::Problem;
 pub(crate) use reads::stats;
@@ -109,6 +112,8 @@ pub(crate) struct About {
     pub(crate) started: String,
     /// φ that makes suspect.
     pub(crate) phi_threshold: f64,
+    /// How long the profile waits for an answer at most.
+    pub(crate) longest_wait: Duration,
     /// Whose members may write.
     pub(crate) admin_group: Option<Gid>,
 }
@@ -130,7 +135,13 @@ impl App {
 
     /// In the cluster and counted there, or alone because no seed says where others are.
     pub(crate) fn has_joined(&self, snapshot: &Snapshot) -> bool {
-        snapshot.joined || (snapshot.outside.is_none() && self.0.seeds.are_only_us())
+        self.0.has_joined(snapshot)
+    }
+}
+
+impl Context {
+    fn has_joined(&self, snapshot: &Snapshot) -> bool {
+        snapshot.joined || (snapshot.outside.is_none() && self.seeds.are_only_us())
     }
 }
 
@@ -152,6 +163,7 @@ pub(crate) fn router(app: App) -> Router {
             Router::new()
                 .route("/v1/beat", post(writes::beat))
                 .route("/v1/forget", post(writes::forget))
+                .route("/v1/paths/measure", post(writes::measure_paths))
                 .route("/v1/reload", post(writes::reload))
                 .route("/v1/tags", post(writes::tags)),
         ));

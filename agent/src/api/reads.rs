@@ -78,6 +78,7 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
     let myself = snapshot.members.iter().find(|view| view.is_self);
     let myself = myself.ok_or_else(|| Problem::unavailable("this agent is not in its own view"))?;
     let about = &app.0.about;
+    let standing = super::conditions(&app.0, &snapshot);
     Ok(Json(SelfInfo {
         member: one(&app, myself, true),
         cluster: about.cluster.clone(),
@@ -99,7 +100,8 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
         quorum: show::quorum_at(&app.0.clock, snapshot.at, &snapshot.quorum),
         beat: show::beat(&app.0.clock, &snapshot.service_watchdog),
         seeds: app.0.seeds.shown(),
-        conditions: conditions(&app, &snapshot),
+        conditions: standing.iter().filter(|one| one.is_problem()).map(|one| one.said.to_string()).collect(),
+        findings: standing.iter().map(|one| show::finding(&app.0.clock, snapshot.at, one)).collect(),
         version: version_info(),
     }))
 }
@@ -183,6 +185,7 @@ pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
         ("path_ups", stats.path_ups),
         ("paths_down", stats.paths_down as u64),
         ("paths_unwatched", stats.paths_unwatched),
+        ("paths_measuring", stats.paths_measuring as u64),
     ];
     if let Some(all) = all.as_object_mut() {
         all.extend(paths.map(|(name, count)| (name.to_owned(), count.into())));
@@ -248,40 +251,6 @@ fn one(app: &App, view: &MemberView, evidence: bool) -> Member {
     }
 }
 
-fn conditions(app: &App, snapshot: &Snapshot) -> Vec<String> {
-    let mut conditions = app.0.event_log.conditions();
-    if let Some(outside) = &snapshot.outside {
-        let shown = show::outside(&app.0.clock, outside);
-        conditions.push(format!("{} (since {}); {}", shown.reason, shown.since, shown.advice));
-    }
-    match snapshot.stats.paths_down {
-        0 => {}
-        1 => conditions
-            .push("1 direct path is down, to a member that others reach: see heartsay paths".to_owned()),
-        down => conditions
-            .push(format!("{down} direct paths are down, to members that others reach: see heartsay paths")),
-    }
-    if snapshot.stats.local_health >= IMPAIRED {
-        conditions.push(format!(
-            "this agent is slow or badly connected (local health {}); its accusations count for less",
-            snapshot.stats.local_health
-        ));
-    }
-    if snapshot.stats.values_too_long > 0 {
-        conditions.push(format!(
-            "{} values of other members are too long for this agent's datagrams and are passed on by others only; raise datagram_size",
-            snapshot.stats.values_too_long
-        ));
-    }
-    if snapshot.loss.overflow > 0 {
-        conditions.push(format!(
-            "the kernel dropped {} datagrams unread; raise net.core.rmem_max or give the agent more time",
-            snapshot.loss.overflow
-        ));
-    }
-    conditions
-}
-
 fn version_info() -> Version {
     Version {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -289,6 +258,3 @@ fn version_info() -> Version {
         protocol_max: u32::from(heartsay_proto::VERSION),
     }
 }
-
-/// Local health from which on an operator should look. Honest guess.
-const IMPAIRED: u8 = 3;

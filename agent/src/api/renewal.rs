@@ -21,6 +21,7 @@ use super::admission::Admission;
 use super::server::Door;
 use super::socket::Socket;
 use super::writes::Caller;
+use crate::doctor::Code;
 use crate::event_log::EventLog;
 use heartsay_tokio::readable;
 
@@ -65,7 +66,7 @@ async fn keep(socket: Weak<Socket>, to: watch::Sender<Arc<UnixListener>>, event_
         // Watched before it is looked at: what happens in between is not missed.
         let removal = watch_file(held.path());
         if held.is_there() {
-            event_log.condition(CONDITION, None);
+            event_log.condition(Code::SocketRemoved, None);
             drop(held);
             match removal {
                 Ok(removal) => drop(readable(removal.into()).await),
@@ -87,7 +88,7 @@ async fn keep(socket: Weak<Socket>, to: watch::Sender<Arc<UnixListener>>, event_
                 let sentence = format!(
                     "the socket was removed and cannot be made again, so nobody gets in by it: {error:#}"
                 );
-                if event_log.condition(CONDITION, Some(sentence.clone())) {
+                if event_log.condition(Code::SocketRemoved, Some(sentence.clone().into())) {
                     warn!("{sentence}");
                 }
                 tokio::time::sleep(RETRY).await;
@@ -112,7 +113,6 @@ fn watch_file(path: &Path) -> nix::Result<Inotify> {
     Ok(watch)
 }
 
-const CONDITION: &str = "socket";
 /// Honest guess: longer than `rm -rf` takes, short for a probe of a container.
 const PAUSE: Duration = Duration::from_secs(1);
 /// While a file of another program is in the way.

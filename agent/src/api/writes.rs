@@ -22,8 +22,8 @@ use super::{App, Problem};
 use crate::daemon::driver::{Request, Scope, Snapshot};
 use crate::show;
 use crate::types::{
-    Beat, EmptyRequest, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, Reloaded,
-    RestartRequest, TagsRequest,
+    Beat, EmptyRequest, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, MeasureResponse, Member,
+    Reloaded, RestartRequest, TagsRequest,
 };
 
 /// The other end of a connection.
@@ -104,6 +104,18 @@ async fn whole(body: Body) -> Result<Bytes, Problem> {
 
 fn too_long(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(|e| e.is::<http_body_util::LengthLimitError>())
+}
+
+/// Has the paths to some members measured; the answer does not wait for the end.
+pub(super) async fn measure_paths(
+    State(app): State<App>,
+    body: Bytes,
+) -> Result<Json<MeasureResponse>, Problem> {
+    let EmptyRequest {} = parse(&body)?;
+    let measured = app.ask(|reply| Request::Command(Command::MeasurePaths, reply)).await?;
+    measured.map_err(|e| Problem::unavailable(e.to_string()))?;
+    let snapshot = app.brief().await?;
+    Ok(Json(MeasureResponse { measuring: snapshot.stats.paths_measuring }))
 }
 
 pub(super) async fn join(State(app): State<App>, body: Bytes) -> Result<Json<JoinResponse>, Problem> {

@@ -110,11 +110,19 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
         table.add_row([Cell::new(if i == 0 { "seeds" } else { "" }).styled(bold), found.into()]);
     }
     let mut text = finish(&table);
-    for condition in &me.conditions {
+    for problem in problems(me) {
         let mark = output.paint(AnsiColor::Yellow.on_default().bold(), "!");
-        let _ = write!(text, "\n{}", output.prose(&format!("{mark} {condition}")));
+        let _ = write!(text, "\n{}", output.prose(&format!("{mark} {problem}")));
     }
     text
+}
+
+/// With codes, where the agent gives them.
+fn problems(me: &SelfInfo) -> Vec<String> {
+    if me.findings.is_empty() {
+        return me.conditions.clone();
+    }
+    me.findings.iter().map(|one| format!("{}: {}; {}", one.code, one.what, one.remedy)).collect()
 }
 
 /// How this agent stands to the others.

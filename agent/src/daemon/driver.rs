@@ -6,6 +6,7 @@
 mod addresses;
 mod clocks;
 mod far_future;
+mod marks;
 mod mismatch;
 mod publish;
 mod reporter;
@@ -21,8 +22,10 @@ use heartsay_membership::{Command, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
+use crate::doctor::Code;
 use crate::show;
 use heartsay_tokio::Shell;
+pub(crate) use marks::Marks;
 pub(crate) use mismatch::Mismatches;
 pub(crate) use publish::MEMBER_EVENTS;
 pub(crate) use reporter::{LoopState, Reporter, disk_report};
@@ -75,6 +78,7 @@ impl Driver {
             self.shell.tell_wall_clock(&mut self.reporter);
         }
         self.reporter.state.loss.lag = late;
+        self.reporter.state.marks.look(self.now(), self.shell.node(), self.shell.overflow());
         self.reporter.tend(self.shell.node());
     }
 
@@ -112,14 +116,14 @@ impl Driver {
              others call it down"
         );
         warn!("{sentence}");
-        self.reporter.event_log.condition("beat", Some(sentence.clone()));
+        self.reporter.event_log.condition(Code::ServiceDoesNotBeat, Some(sentence.clone().into()));
         self.reporter.tell_of_ourselves(now, sentence);
         self.set_beating(false);
     }
 
     fn service_is_back(&mut self) {
         info!("the local service beats again");
-        self.reporter.event_log.condition("beat", None);
+        self.reporter.event_log.condition(Code::ServiceDoesNotBeat, None);
         self.reporter.tell_of_ourselves(self.now(), "the local service beats again".to_owned());
         self.set_beating(true);
     }
@@ -153,6 +157,7 @@ impl Driver {
             quorum: node.quorum(now),
             stats: node.stats(),
             loss: Loss { overflow: self.shell.overflow(), ..reporter.state.loss.clone() },
+            marks: reporter.state.marks,
             joined: reporter.state.joined && outside.is_none(),
             outside,
             leaving: node.is_leaving(),

@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 use crate::daemon::advertise::{self, Advertiser, Towards};
 use crate::daemon::driver::Request;
 use crate::daemon::srv;
+use crate::doctor::{Code, Said};
 use crate::event_log::EventLog;
 use crate::settings::DEFAULT_PORT;
 use crate::types;
@@ -139,9 +140,9 @@ impl Seeds {
         for (name, result) in results {
             let sentence = result.as_ref().err().map(|e| {
                 let kept = good.of(name).map(kept).unwrap_or_default();
-                format!("seed {name} cannot be resolved: {e}{kept}")
+                Said::from(format!("seed {name} cannot be resolved: {e}{kept}"))
             });
-            match (event_log.condition(&condition_of(name), sentence), result) {
+            match (event_log.condition_of(Code::SeedsDoNotResolve, name, sentence), result) {
                 (true, Err(e)) => {
                     let kept = good.of(name).map(kept).unwrap_or_default();
                     warn!(seed = name, error = e, "a seed cannot be resolved{kept}; trying again for ever");
@@ -184,7 +185,7 @@ impl Keeper {
             let shown = self.seeds.shown().into_iter().map(|seed| seed.name).collect();
             let before = std::mem::replace(&mut names, shown);
             for dropped in before.iter().filter(|name| !names.contains(name)) {
-                self.event_log.condition(&condition_of(dropped), None);
+                self.event_log.condition_of(Code::SeedsDoNotResolve, dropped, None);
             }
             let results = self.seeds.resolve(&names).await;
             let well = self.seeds.note(&results, &good, &self.event_log);
@@ -227,7 +228,8 @@ impl Keeper {
         let found: Vec<SocketAddr> =
             results.iter().filter_map(|(_, result)| result.as_ref().ok()).flatten().copied().collect();
         let moved = self.advertise.look(towards(results.iter().map(|(name, _)| name), &found));
-        self.event_log.condition("address", self.advertise.missing().map(str::to_owned));
+        let missing = self.advertise.missing().map(|why| why.to_owned().into());
+        self.event_log.condition(Code::AdvertisedAddress, missing);
         if moved {
             self.command(Command::Readdress(self.advertise.own())).await?;
         }
@@ -357,10 +359,6 @@ fn unresolved(seeds: &[String]) -> Vec<types::Seed> {
     seeds.iter().map(seed).collect()
 }
 
-fn condition_of(seed: &str) -> String {
-    format!("seed {seed}")
-}
-
 /// ±10 %, so that a thousand agents do not ask the name server as one.
 fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(0.9 + 0.2 * f64::from(random()) / 255.0)
@@ -398,7 +396,7 @@ mod tests {
         assert_eq!(answer(one(Ok(1))), (true, Ok(vec![at(1)])));
         for why in ["SERVFAIL", "no answer within 5 s", "no such name"] {
             assert_eq!(answer(one(Err(why))), (false, Ok(vec![at(1)])));
-            let said = event_log.conditions().remove(0);
+            let said = event_log.sentences().remove(0);
             assert!(said.contains(why) && said.contains("10.0.0.1:4327"), "{said}");
             let shown = seeds.shown().remove(0);
             assert_eq!((shown.addresses, shown.error.as_deref()), (vec![at(1).to_string()], Some(why)));
@@ -464,7 +462,7 @@ mod tests {
         reply.send(Ok(())).unwrap();
         let told: Vec<_> = told.iter().map(ToString::to_string).collect();
         assert_eq!(told, ["127.0.0.1:7"]);
-        assert!(event_log.conditions()[0].contains("no-such-host.invalid"));
+        assert!(event_log.sentences()[0].contains("no-such-host.invalid"));
         assert!(seeds.shown()[0].error.is_some());
         // Another set replaces the first, and the condition goes with its seed.
         seeds.replace(&["127.0.0.3:7".to_owned()]);
@@ -475,7 +473,7 @@ mod tests {
         assert_eq!(told.len(), 1);
         drop(inbox);
         task.await.unwrap();
-        assert_eq!(event_log.conditions(), [""; 0]);
+        assert_eq!(event_log.sentences(), [""; 0]);
     }
 
     #[tokio::test]

@@ -44,6 +44,7 @@ use crate::daemon::notify;
 use crate::daemon::seeds::{self, Keeper, Seeds};
 use crate::daemon::shell::Terms;
 use crate::daemon::telemetry::{self, Telemetry};
+use crate::doctor::Code;
 use crate::escape::escape;
 use crate::event_log::EventLog;
 use crate::export::Exports;
@@ -332,11 +333,12 @@ impl Agent {
                 if !restart.is_empty() {
                     warn!(settings = restart.join(","), "these settings changed too, but need a restart");
                 }
-                event_log.condition("reload", None);
+                event_log.condition(Code::ReloadRefused, None);
             }
             Err(errors) => {
                 error!("reload refused, {errors}");
-                event_log.condition("reload", Some(format!("the last reload was refused, {errors}")));
+                let said = format!("the last reload was refused, {errors}").into();
+                event_log.condition(Code::ReloadRefused, Some(said));
             }
         }
         // The asking side may be gone.
@@ -400,8 +402,8 @@ impl Agent {
         tokio::spawn(async move {
             let Ok(snapshot) = app.whole().await else { return };
             info!(members = snapshot.members.len(), quorum = %snapshot.quorum.quorum, reason = snapshot.quorum.reason, index = snapshot.index, "state");
-            for condition in app.0.event_log.conditions() {
-                info!(condition, "state");
+            for condition in api::conditions(&app.0, &snapshot) {
+                info!(code = %condition.code, condition = %condition.said, "state");
             }
             if let Ok(Json(stats)) = api::stats(State(app.clone())).await {
                 info!(%stats, "state");
@@ -560,6 +562,7 @@ fn app(
         bind: local.to_string(),
         started: clock.stamp(clock.now()),
         phi_threshold: settings.machine.detector.threshold(),
+        longest_wait: settings.machine.rtt.max,
         admin_group: settings.socket.admin_group,
     };
     let context = Context {

@@ -25,6 +25,7 @@ use super::{Entry, Export, Ledger, Rendered, entries, runtime};
 use crate::api::App;
 use crate::daemon::driver::Snapshot;
 use crate::daemon::shell::{self, Terms};
+use crate::doctor::Code;
 use crate::file;
 use crate::types::ExportRow;
 
@@ -74,7 +75,7 @@ impl Exports {
         *running = kept;
         for one in &ended {
             one.stop.cancel();
-            app.0.event_log.condition(&condition(&one.export), None);
+            app.0.event_log.condition_of(Code::ExportFailing, &one.export.label(), None);
         }
         let mut ended: Vec<(String, JoinHandle<()>)> =
             ended.into_iter().map(|one| (one.export.label(), one.task)).collect();
@@ -401,12 +402,9 @@ async fn tell(export: &Export, list: &[Entry]) -> Result<usize, String> {
 fn report(app: &App, export: &Export, state: &State, begun: bool) {
     let held = state.held.as_ref().filter(|_| begun).map(|why| format!("its list is kept as it was: {why}"));
     let wrong = state.error.clone().or_else(|| state.run_error.clone()).or(held);
-    let sentence = wrong.map(|wrong| format!("export {}: {wrong}", export.label()));
-    app.0.event_log.condition(&condition(export), sentence);
-}
-
-fn condition(export: &Export) -> String {
-    format!("export {}", export.label())
+    let label = export.label();
+    let said = wrong.map(|wrong| format!("export {label}: {wrong}").into());
+    app.0.event_log.condition_of(Code::ExportFailing, &label, said);
 }
 
 fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

@@ -12,6 +12,7 @@ use super::Names;
 use super::zone::Zone;
 use crate::api::App;
 use crate::daemon::driver::Snapshot;
+use crate::doctor::Code;
 use crate::export::Entry;
 use crate::export::doubt::Sight;
 use crate::export::follow::{self, LOOK, Look};
@@ -50,7 +51,7 @@ impl Look for Keeper {
             );
         }
         self.left_out = left_out;
-        app.0.event_log.condition("names", None);
+        app.0.event_log.condition(Code::NamesHeld, None);
         None
     }
 }
@@ -62,7 +63,7 @@ impl Keeper {
         }
         let sentence = format!("the names in the DNS are kept as they were: {doubt}");
         warn!("{sentence}");
-        self.app.0.event_log.condition("names", Some(sentence));
+        self.app.0.event_log.condition(Code::NamesHeld, Some(sentence.into()));
     }
 }
 

@@ -11,6 +11,7 @@ use heartsay_membership::{HostId, Instant, Name, Node, Status};
 use tracing::warn;
 
 use super::Reporter;
+use crate::doctor::{Code, Said};
 
 impl Reporter {
     /// Looks whether any two share an address, some time after a member came, went or moved.
@@ -23,30 +24,34 @@ impl Reporter {
         let present = || node.summaries().filter(|m| matches!(m.status, Status::Alive | Status::Suspect));
         let addresses = at_one_address(present().map(|member| (member.address, member.name)));
         let hosts = copied(present().map(|member| (member.host_id, member.name)));
-        for (condition, sentence) in [("addresses", addresses), ("host ids", hosts)] {
-            if self.event_log.condition(condition, sentence.clone())
-                && let Some(sentence) = sentence
+        for (code, said) in [(Code::TwoMembersAtOneAddress, addresses), (Code::CopiedStateDirectory, hosts)] {
+            if self.event_log.condition(code, said.clone())
+                && let Some(said) = said
             {
-                warn!("{sentence}");
+                warn!("{said}");
             }
         }
     }
 }
 
 /// The sentence for people, if any of them share an address.
-fn at_one_address<'a>(members: impl Iterator<Item = (SocketAddr, &'a Name)>) -> Option<String> {
+fn at_one_address<'a>(members: impl Iterator<Item = (SocketAddr, &'a Name)>) -> Option<Said> {
     let pairs = shared(members, |at| format!("at {at}"))?;
-    Some(format!(
-        "two members at one address: {pairs}; check advertise on both, and whether two hosts have this address"
+    Some(Said::new(
+        format!("two members at one address: {pairs}"),
+        "check advertise on both, and whether two hosts have this address",
     ))
 }
 
 /// The sentence for people, if any of them have one host id.
-fn copied<'a>(members: impl Iterator<Item = (HostId, &'a Name)>) -> Option<String> {
+fn copied<'a>(members: impl Iterator<Item = (HostId, &'a Name)>) -> Option<Said> {
     let pairs = shared(members, |host| format!("({host})"))?;
-    Some(format!(
-        "two members with one host id: {pairs}; the state directory of one was copied to the other, and the cluster cannot \
-         tell their hosts apart: on the copy, stop the agent, remove what is in its state directory, start it"
+    Some(Said::new(
+        format!(
+            "two members with one host id: {pairs}; the state directory of one was copied to the other, and the cluster \
+             cannot tell their hosts apart"
+        ),
+        "on the copy, stop the agent, remove what is in its state directory, start it",
     ))
 }
 
@@ -87,9 +92,9 @@ mod tests {
         let at = |last: u8| SocketAddr::from(([10, 0, 0, last], 4327));
         let say = |places: [u8; 4]| at_one_address(places.into_iter().map(at).zip(&names));
         assert_eq!(say([1, 2, 3, 4]), None);
-        let sentence = say([1, 2, 3, 2]).unwrap();
+        let sentence = say([1, 2, 3, 2]).unwrap().to_string();
         assert!(sentence.contains("b and d at 10.0.0.2:4327"), "{sentence}");
-        let sentence = say([7, 7, 7, 7]).unwrap();
+        let sentence = say([7, 7, 7, 7]).unwrap().to_string();
         assert!(sentence.contains("a and b") && sentence.contains("a and d"), "{sentence}");
         let other_port = [at(1), SocketAddr::from(([10, 0, 0, 1], 4328))];
         assert_eq!(at_one_address(other_port.into_iter().zip(&names)), None, "two agents on one host");
@@ -100,7 +105,7 @@ mod tests {
         let names = ["a", "b", "c"].map(|name| Name::new(name).unwrap());
         let say = |hosts: [u128; 3]| copied(hosts.into_iter().map(HostId).zip(&names));
         assert_eq!(say([1, 2, 3]), None);
-        let sentence = say([1, 2, 1]).unwrap();
+        let sentence = say([1, 2, 1]).unwrap().to_string();
         assert!(
             sentence.contains("a and c (00000000-") && sentence.contains("state directory"),
             "{sentence}"

@@ -5,6 +5,7 @@ use std::time::Duration;
 use heartsay_membership::{Instant, Name, Node};
 
 use super::Reporter;
+use crate::doctor::Code;
 
 impl Reporter {
     /// Whether any clock is in doubt. The machine is then told the wall clock at each wake-up.
@@ -28,7 +29,7 @@ impl Reporter {
         }
         if self.state.clock_refused.is_some_and(|last| now.since(last) >= MINUTE) {
             self.state.clock_refused = None;
-            self.event_log.condition("clock", None);
+            self.event_log.condition(Code::ClockOff, None);
         }
     }
 
@@ -37,7 +38,7 @@ impl Reporter {
         let others = usize::try_from(census.alive + census.suspect).unwrap_or(usize::MAX).saturating_sub(1);
         let stamp = self.clock.stamp(self.clock.now());
         let sentence = self.state.far_future.sentence(others, self.clock.unix_ms(), &stamp);
-        self.event_log.condition("clock behind", sentence);
+        self.event_log.condition_of(Code::ClockOff, "others", sentence);
     }
 }
 

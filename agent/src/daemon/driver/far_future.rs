@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use heartsay_membership::{FARTHEST_START_MS as DAY_MS, Generation, Instant, Name};
 
+use crate::doctor::Said;
+
 /// Lives that were refused and still would be.
 #[derive(Debug, Default)]
 pub(crate) struct FarFuture {
@@ -33,7 +35,7 @@ impl FarFuture {
     }
 
     /// What people are told; `others` are members in the view beside ourselves, `stamp` is the time that we take it to be.
-    pub(crate) fn sentence(&self, others: usize, unix_ms: u64, stamp: &str) -> Option<String> {
+    pub(crate) fn sentence(&self, others: usize, unix_ms: u64, stamp: &str) -> Option<Said> {
         let (name, (generation, _)) = self.lives.first_key_value()?;
         let days = generation.saturating_sub(unix_ms).saturating_add(DAY_MS / 2) / DAY_MS;
         let (more, is) = match self.lives.len() - 1 {
@@ -46,9 +48,10 @@ impl FarFuture {
         } else {
             "one of the two clocks is wrong: set it (timedatectl set-ntp true, or chronyc makestep)"
         };
-        Some(format!(
-            "clock: {name}{more} began {days} days after the time of this host ({stamp}) and so {is} not taken in; {remedy}"
-        ))
+        let what = format!(
+            "{name}{more} began {days} days after the time of this host ({stamp}) and so {is} not taken in"
+        );
+        Some(Said::new(what, remedy))
     }
 }
 
@@ -81,10 +84,10 @@ mod tests {
         assert_eq!(far.sentence(0, now, "then"), None);
         assert!(far.note(AT, &name("n1"), later));
         assert!(!far.note(AT, &name("n1"), later), "no news");
-        let of_one = far.sentence(4, now, "then").unwrap();
+        let of_one = far.sentence(4, now, "then").unwrap().to_string();
         assert!(of_one.contains("n1 began 3 days") && of_one.contains("one of the two"), "{of_one}");
         assert!(far.note(AT, &name("n2"), later));
-        let of_most = far.sentence(0, now, "then").unwrap();
+        let of_most = far.sentence(0, now, "then").unwrap().to_string();
         assert!(of_most.contains("n1 and 1 more") && of_most.contains("this host's clock"), "{of_most}");
         far.look(AT, now + DAY_MS);
         assert!(!far.is_empty(), "two days are still too far");

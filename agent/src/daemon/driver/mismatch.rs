@@ -10,6 +10,7 @@ use std::time::Duration;
 use heartsay_membership::{Instant, Rejected};
 use heartsay_proto::{DecodeError, VERSION};
 
+use crate::doctor::{Code, Said};
 use crate::event_log::EventLog;
 
 /// Senders of such datagrams, by the reason of the refusal.
@@ -27,7 +28,7 @@ struct Slip {
     from: BTreeMap<SocketAddr, Instant>,
     count: u64,
     /// What is wrong and what to do, as last said.
-    fault: String,
+    fault: Said,
 }
 
 impl Mismatches {
@@ -84,41 +85,59 @@ impl Slip {
     fn say(&self, reason: &str, event_log: &EventLog) {
         let named: Vec<String> = self.from.keys().map(ToString::to_string).collect();
         let more = if named.len() == MOST { " and maybe others" } else { "" };
-        let fault = &self.fault;
-        let sentence = format!("datagrams from {}{more} are refused: {fault}", named.join(", "));
-        event_log.condition(reason, (!named.is_empty()).then_some(sentence));
+        let Said { what, remedy } = &self.fault;
+        let what = format!("datagrams from {}{more} are refused: {what}", named.join(", "));
+        let said = Said::new(what, remedy.clone());
+        event_log.condition_of(code_of(reason), reason, (!named.is_empty()).then_some(said));
     }
 }
 
 /// Fault and remedy in words.
 #[expect(clippy::wildcard_enum_match_arm, reason = "only REASONS get here")]
-fn explain(error: &DecodeError, cluster: &str, keys: &str) -> String {
+fn explain(error: &DecodeError, cluster: &str, keys: &str) -> Said {
     match error {
-        DecodeError::UnknownKey { id } => format!(
-            "they are sealed with key {id}, and the keyring here holds {keys}; add that key to key_file here, or give \
-             those hosts the keys of this one, and reload; \"heartsay keys list\" shows the ids on each host"
+        DecodeError::UnknownKey { id } => Said::new(
+            format!("they are sealed with key {id}, and the keyring here holds {keys}"),
+            "add that key to key_file here, or give those hosts the keys of this one, and reload; \"heartsay keys list\" \
+             shows the ids on each host",
         ),
-        DecodeError::Unauthentic { id } => format!(
-            "they name key {id}, which the keyring here holds, and do not open with it: another key with the same id, \
-             or a forgery; copy the key file from a host that is well"
+        DecodeError::Unauthentic { id } => Said::new(
+            format!(
+                "they name key {id}, which the keyring here holds, and do not open with it: another key with the same id, \
+                 or a forgery"
+            ),
+            "copy the key file from a host that is well",
         ),
-        DecodeError::PlainButKeyed => format!(
-            "they are not sealed, and this agent has a key ({keys}); set key_file on those hosts and reload them"
+        DecodeError::PlainButKeyed => Said::new(
+            format!("they are not sealed, and this agent has a key ({keys})"),
+            "set key_file on those hosts and reload them",
         ),
         DecodeError::SealedButNoKey => {
-            "they are sealed, and this agent has no key; set key_file here and reload".to_owned()
+            Said::new("they are sealed, and this agent has no key", "set key_file here and reload")
         }
-        DecodeError::OlderVersion { version } => format!(
-            "they speak version {version} of the wire, and this agent speaks {VERSION}; upgrade those hosts"
+        DecodeError::OlderVersion { version } => Said::new(
+            format!("they speak version {version} of the wire, and this agent speaks {VERSION}"),
+            "upgrade those hosts",
         ),
-        DecodeError::NewerVersion { version } => format!(
-            "they speak version {version} of the wire, and this agent speaks {VERSION}; upgrade this host"
+        DecodeError::NewerVersion { version } => Said::new(
+            format!("they speak version {version} of the wire, and this agent speaks {VERSION}"),
+            "upgrade this host",
         ),
-        DecodeError::OtherCluster => format!(
-            "they belong to another cluster than {cluster:?}, the one of this agent; if those hosts are to be members, \
-             \"cluster\" differs; if not, one of their seeds leads here"
+        DecodeError::OtherCluster => Said::new(
+            format!("they belong to another cluster than {cluster:?}, the one of this agent"),
+            "if those hosts are to be members, \"cluster\" differs; if not, one of their seeds leads here",
         ),
-        other => other.to_string(),
+        other => other.to_string().into(),
+    }
+}
+
+/// Of a reason of these.
+fn code_of(reason: &str) -> Code {
+    match reason {
+        "plain-but-keyed" | "sealed-but-no-key" => Code::EncryptionDiffers,
+        "other-cluster" => Code::ClusterIdDiffers,
+        "older-version" | "newer-version" => Code::VersionOld,
+        _ => Code::KeyUnknown,
     }
 }
 
@@ -158,13 +177,14 @@ mod tests {
         mismatches.note(at(0), from(1), &why, || vec![112, 8], &event_log);
         assert!(event_log.conditions().is_empty(), "one may be a stray");
         mismatches.note(at(1), from(2), &why, || vec![112, 8], &event_log);
-        let [said] = &event_log.conditions()[..] else { panic!("{:?}", event_log.conditions()) };
+        let [said] = &event_log.sentences()[..] else { panic!("{:?}", event_log.sentences()) };
+        assert_eq!(event_log.conditions()[0].code, Code::KeyUnknown);
         for words in ["10.0.0.1:1, 10.0.0.1:2", "sealed with key 37", "holds 112, 8", "key_file"] {
             assert!(said.contains(words), "{words} is not in {said}");
         }
         mismatches.look(at(180), &event_log);
         assert!(
-            event_log.conditions()[0].contains("from 10.0.0.1:2 are"),
+            event_log.sentences()[0].contains("from 10.0.0.1:2 are"),
             "one is over: {:?}",
             event_log.conditions()
         );
@@ -180,7 +200,7 @@ mod tests {
             mismatches.note(at(1), from(n), &why, || vec![112, 8], &event_log);
         }
         assert_eq!(mismatches.slips["sealed-but-no-key"].from.len(), MOST);
-        assert!(event_log.conditions()[0].contains("and maybe others"));
+        assert!(event_log.sentences()[0].contains("and maybe others"));
     }
 
     #[test]
@@ -205,7 +225,7 @@ mod tests {
             DecodeError::NewerVersion { version: 9 },
         ] {
             assert!(REASONS.contains(&error.reason()));
-            assert_ne!(explain(&error, "shop", "1"), error.to_string());
+            assert_ne!(explain(&error, "shop", "1").what, error.to_string());
         }
     }
 }

@@ -12,6 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{Farewell, Notice, Reporter};
 use crate::daemon::notify;
+use crate::doctor::{Code, Said};
 use crate::show;
 use crate::types::WatchLine;
 
@@ -98,15 +99,16 @@ impl Reporter {
     }
 
     fn tell_of_refused_clock(&mut self, now: Instant) {
-        let sentence = format!(
-            "clock: peers say that this host's ({}) is more than a day ahead of theirs, and do not take this agent \
-             in: set it (timedatectl set-ntp true, or chronyc makestep); the agent then joins by itself",
+        let what = format!(
+            "peers say that this host's clock ({}) is more than a day ahead of theirs, and do not take this agent in",
             self.clock.stamp(now)
         );
+        let remedy = "set it (timedatectl set-ntp true, or chronyc makestep); the agent then joins by itself";
+        let said = Said::new(what, remedy);
         self.state.clock_refused = Some(now);
-        if self.event_log.condition("clock", Some(sentence.clone())) {
-            error!("{sentence}");
-            self.tell_of_ourselves(now, sentence);
+        if self.event_log.condition(Code::ClockOff, Some(said.clone())) {
+            error!("{said}");
+            self.tell_of_ourselves(now, said.to_string());
         }
     }
 
@@ -115,17 +117,17 @@ impl Reporter {
                         right now, so a new life begins: nothing is to be done";
         warn!(generation, "{sentence}");
         self.state.clock_refused = None;
-        self.event_log.condition("clock", None);
+        self.event_log.condition(Code::ClockOff, None);
         self.tell_of_ourselves(now, sentence.to_owned());
     }
 
     fn tell_of_path(&self, node: &Node, now: Instant, to: SocketAddr, narrow: bool) {
-        let sentence = path_sentence(&node.narrow_paths());
-        self.event_log.condition("path MTU", sentence.clone());
-        match sentence.filter(|_| narrow) {
-            Some(sentence) => {
-                warn!(%to, "{sentence}");
-                self.tell_of_ourselves(now, sentence);
+        let said = path_sentence(&node.narrow_paths());
+        self.event_log.condition(Code::MtuHole, said.clone());
+        match said.filter(|_| narrow) {
+            Some(said) => {
+                warn!(%to, "{said}");
+                self.tell_of_ourselves(now, said.to_string());
             }
             None => {
                 info!(%to, "long datagrams pass again");
@@ -161,7 +163,7 @@ impl Reporter {
 
     fn tell_whether_isolated(&self, now: Instant, isolated: bool) {
         let sentence = "most others look silent at once: probably it is this host; verdicts are held";
-        self.event_log.condition("isolated", isolated.then(|| sentence.to_owned()));
+        self.event_log.condition(Code::Isolated, isolated.then(|| sentence.to_owned().into()));
         if isolated {
             warn!("{sentence}");
             self.tell_of_ourselves(now, sentence.to_owned());
@@ -236,11 +238,16 @@ fn member_line(node: &Node, now: Instant, event: MemberEvent) -> WatchLine {
 }
 
 /// What people are told of paths that take short datagrams only.
-fn path_sentence(paths: &[NarrowPath]) -> Option<String> {
+fn path_sentence(paths: &[NarrowPath]) -> Option<Said> {
     let first = paths.first()?;
     let each = |path: &NarrowPath| {
         let name = path.name.as_ref().map_or_else(String::new, |name| format!("{name} at "));
-        format!("{name}{}{}", path.to, if path.told { " (as it says)" } else { "" })
+        let how = match (path.told, path.inbound) {
+            (true, _) => " (as it says)",
+            (false, true) => " (on the way from there; what this agent sends arrives)",
+            (false, false) => "",
+        };
+        format!("{name}{}{how}", path.to)
     };
     let shown: Vec<String> = paths.iter().take(PATHS_SHOWN).map(each).collect();
     let more = match paths.len().saturating_sub(PATHS_SHOWN) {
@@ -248,11 +255,15 @@ fn path_sentence(paths: &[NarrowPath]) -> Option<String> {
         more => format!(" and {more} more"),
     };
     let NarrowPath { passes, lost, .. } = first;
-    Some(format!(
-        "path MTU: datagrams of {lost} bytes to and from {}{more} get lost, of {passes} they arrive; this agent keeps to \
-         {passes} there, which a tag too long for it cannot pass: mend the link, let ICMP \"fragmentation needed\" \
-         through, or set datagram_size = {passes} on every member",
-        shown.join(", ")
+    Some(Said::new(
+        format!(
+            "datagrams of {lost} bytes to and from {}{more} get lost, of {passes} they arrive; this agent keeps to \
+             {passes} there, which a tag too long for it cannot pass",
+            shown.join(", ")
+        ),
+        format!(
+            "mend the link, let ICMP \"fragmentation needed\" through, or set datagram_size = {passes} on every member"
+        ),
     ))
 }
 
@@ -318,6 +329,7 @@ mod tests {
             passes: 512,
             lost: 1200,
             told,
+            inbound: n == 3,
         };
         let paths = [
             path(1, Some("n1"), false),
@@ -326,11 +338,11 @@ mod tests {
             path(4, None, true),
             path(5, None, true),
         ];
-        let sentence = path_sentence(&paths).unwrap();
+        let sentence = path_sentence(&paths).unwrap().to_string();
         for part in [
             "n1 at 10.0.0.1:4327",
             "n2 at 10.0.0.2:4327 (as it says)",
-            ", 10.0.0.3:4327 and 2 more",
+            ", 10.0.0.3:4327 (on the way from there; what this agent sends arrives) and 2 more",
             "of 1200 bytes",
         ] {
             assert!(sentence.contains(part), "{part} is missing in {sentence}");

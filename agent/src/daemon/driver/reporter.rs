@@ -9,10 +9,11 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use super::far_future::FarFuture;
-use super::send_failures::SendFailures;
-use super::{Farewell, Loss, Mismatches, Notice, ServiceWatchdog};
+use super::send_failures::{self, SendFailures};
+use super::{Farewell, Loss, Marks, Mismatches, Notice, ServiceWatchdog};
 use crate::daemon::notify::{self, Watchdog};
 use crate::daemon::telemetry::Refusals;
+use crate::doctor::{Code, Said};
 use crate::event_log::EventLog;
 use heartsay_tokio::clock::Clock;
 use heartsay_tokio::net::SendFailure;
@@ -55,6 +56,7 @@ pub(crate) struct LoopState {
     /// Lives that begin more than a day after now, by our clock, and are not taken in.
     pub(super) far_future: FarFuture,
     pub(super) loss: Loss,
+    pub(super) marks: Marks,
     refusals: Refusals,
     pub(super) farewells: Vec<oneshot::Sender<Farewell>>,
     watchdog: Watchdog,
@@ -77,6 +79,7 @@ impl LoopState {
             clock_refused: None,
             far_future: FarFuture::default(),
             loss: Loss::default(),
+            marks: Marks::default(),
             refusals: Refusals::default(),
             farewells: Vec::new(),
             watchdog: Watchdog::from_environment(now),
@@ -106,7 +109,7 @@ impl Observer for Reporter {
         *self.state.loss.failures.entry(failure.label).or_default() += 1;
         self.state.failures.note(now, to, failure);
         let hint = failure.hint;
-        if self.event_log.condition("send", self.state.failures.sentence()) {
+        if self.state_failures() {
             warn!(%to, "datagrams to {to} do not get through: {hint}");
         }
     }
@@ -145,11 +148,19 @@ impl Reporter {
         let members: BTreeSet<SocketAddr> =
             node.summaries().filter(|m| m.status != Status::Left).map(|m| m.address).collect();
         self.state.failures.look(now, |at| members.contains(&at));
-        let sentence = self.state.failures.sentence();
-        let over = sentence.is_none();
-        if self.event_log.condition("send", sentence) && over {
+        if self.state_failures() && self.state.failures.sentences().is_empty() {
             info!("datagrams get through everywhere again");
         }
+    }
+
+    /// States all that does not get through, by its cause. Whether any of it is news.
+    fn state_failures(&self) -> bool {
+        let mut said = self.state.failures.sentences();
+        let mut news = false;
+        for code in send_failures::CODES {
+            news |= self.event_log.condition(code, said.remove(&code));
+        }
+        news
     }
 }
 
@@ -157,14 +168,16 @@ impl Reporter {
 pub(crate) fn disk_report(event_log: Arc<EventLog>) -> Report {
     Arc::new(move |what, written| match written {
         Ok(()) => {
-            if event_log.condition("disk", None) {
+            if event_log.condition(Code::StateDirectory, None) {
                 info!("the state directory can be written again");
             }
         }
         Err(e) => {
-            let sentence = format!("the state directory cannot be written ({what}: {e}); going on without");
-            if event_log.condition("disk", Some(sentence.clone())) {
-                warn!("{sentence}");
+            let said = Said::from(format!(
+                "the state directory cannot be written ({what}: {e}), and the agent goes on without"
+            ));
+            if event_log.condition(Code::StateDirectory, Some(said.clone())) {
+                warn!("{said}");
             }
         }
     })

@@ -9,7 +9,7 @@ use heartsay_membership::{
 };
 use tokio::sync::oneshot;
 
-use super::ServiceWatchdog;
+use super::{Marks, ServiceWatchdog};
 
 /// A question or a wish from outside the loop.
 #[derive(Debug)]
@@ -60,6 +60,8 @@ pub(crate) struct Snapshot {
     pub(crate) stats: Stats,
     /// The driver's counters.
     pub(crate) loss: Loss,
+    /// Since when some things are so.
+    pub(crate) marks: Marks,
     /// This agent has had a complete view with another member in it, and the others count it as a member.
     pub(crate) joined: bool,
     /// Why they do not.

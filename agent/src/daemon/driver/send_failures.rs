@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use heartsay_membership::Instant;
 
+use crate::doctor::{Code, Said};
 use heartsay_tokio::net::SendFailure;
 
 /// Addresses with trouble, at most [`MOST`] of them.
@@ -71,26 +72,40 @@ impl SendFailures {
         self.looked = (!self.at.is_empty()).then_some(now);
     }
 
-    /// What people are told.
-    pub(crate) fn sentence(&self) -> Option<String> {
-        let mut kinds: BTreeMap<&str, (&str, Vec<String>)> = BTreeMap::new();
+    /// What people are told, by its cause.
+    pub(crate) fn sentences(&self) -> BTreeMap<Code, Said> {
+        let mut kinds: BTreeMap<(Code, &str), Vec<String>> = BTreeMap::new();
         for (to, Trouble { failure, .. }) in &self.at {
-            kinds.entry(failure.label).or_insert((failure.hint, Vec::new())).1.push(to.to_string());
+            kinds.entry((code_of(failure.label), failure.hint)).or_default().push(to.to_string());
         }
-        let said: Vec<String> = kinds
-            .into_values()
-            .map(|(hint, mut to)| {
-                let more = match to.len().saturating_sub(NAMED) {
-                    0 => String::new(),
-                    more => format!(" and {more} more"),
-                };
-                to.truncate(NAMED);
-                format!("datagrams to {}{more} do not get through: {hint}", to.join(", "))
-            })
-            .collect();
-        (!said.is_empty()).then(|| said.join("; "))
+        let mut said: BTreeMap<Code, Said> = BTreeMap::new();
+        for ((code, hint), mut to) in kinds {
+            let more = match to.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            to.truncate(NAMED);
+            let one = format!("datagrams to {}{more} do not get through: {hint}", to.join(", "));
+            let what = &mut said.entry(code).or_default().what;
+            *what = if what.is_empty() { one } else { format!("{what}; {one}") };
+        }
+        said
     }
 }
+
+/// Of a [`SendFailure::label`].
+fn code_of(label: &str) -> Code {
+    match label {
+        "forbidden" => Code::UdpBlocked,
+        "no-buffers" | "invalid" => Code::NeighbourTableFull,
+        "host-unreachable" | "network-unreachable" | "other-family" | "no-source" => Code::NoRoute,
+        _ => Code::DatagramsDoNotLeave,
+    }
+}
+
+/// Every code that a failure can have.
+pub(super) const CODES: [Code; 4] =
+    [Code::UdpBlocked, Code::NeighbourTableFull, Code::NoRoute, Code::DatagramsDoNotLeave];
 
 /// A look over ten thousand members takes about a millisecond.
 const EVERY: Duration = Duration::from_secs(1);
@@ -118,6 +133,21 @@ mod tests {
         SocketAddr::from(([10, 0, 0, n], 4327))
     }
 
+    /// All of it in one line.
+    fn all_said(failures: &SendFailures) -> String {
+        let all: Vec<String> = failures.sentences().into_values().map(|said| said.what).collect();
+        all.join("; ")
+    }
+
+    #[test]
+    fn each_failure_has_the_code_of_its_cause() {
+        for label in heartsay_tokio::net::SEND_FAILURES {
+            assert!(CODES.contains(&code_of(label)), "{label}");
+        }
+        let codes: Vec<Code> = trouble().sentences().into_keys().collect();
+        assert_eq!(codes, [Code::UdpBlocked, Code::NoRoute]);
+    }
+
     /// Trouble with 1 and 2, the first of which is a member's address.
     fn trouble() -> SendFailures {
         let mut failures = SendFailures::default();
@@ -130,7 +160,7 @@ mod tests {
     #[test]
     fn it_is_over_for_one_when_datagrams_to_it_get_through_again_whatever_becomes_of_another() {
         let mut failures = trouble();
-        let said = failures.sentence().unwrap();
+        let said = all_said(&failures);
         assert!(said.contains("10.0.0.1:4327 do not get through: no route to that host"), "{said}");
         assert!(said.contains("10.0.0.2:4327 do not get through: a packet filter"), "{said}");
         for s in 1..=6 {
@@ -139,11 +169,11 @@ mod tests {
             failures.look(at(s), |address| address == to(1));
         }
         assert_eq!(
-            failures.sentence().unwrap(),
+            all_said(&failures),
             "datagrams to 10.0.0.2:4327 do not get through: a packet filter refuses it"
         );
         failures.arrived(to(2));
-        assert_eq!(failures.sentence(), None);
+        assert!(failures.sentences().is_empty());
     }
 
     #[test]
@@ -154,16 +184,16 @@ mod tests {
             failures.look(at(s + 2), |address| address == to(1));
             failures.note(at(s + 3), to(1), CABLE);
         }
-        assert!(failures.sentence().unwrap().contains("10.0.0.1:4327"));
+        assert!(all_said(&failures).contains("10.0.0.1:4327"));
     }
 
     #[test]
     fn it_is_over_when_the_member_has_gone_and_when_nothing_is_sent_there_any_more() {
         let mut failures = trouble();
         failures.look(at(1), |_| false);
-        assert!(!failures.sentence().unwrap().contains("10.0.0.1"), "the member has gone");
+        assert!(!all_said(&failures).contains("10.0.0.1"), "the member has gone");
         failures.look(at(150), |_| false);
-        assert_eq!(failures.sentence(), None);
+        assert!(failures.sentences().is_empty());
     }
 
     #[test]
@@ -172,6 +202,6 @@ mod tests {
         for port in 1..10_000 {
             failures.note(at(0), SocketAddr::from(([10, 0, 0, 1], port)), CABLE);
         }
-        assert!(failures.sentence().unwrap().contains(&format!("10.0.0.1:3 and {} more", MOST - 3)));
+        assert!(all_said(&failures).contains(&format!("10.0.0.1:3 and {} more", MOST - 3)));
     }
 }

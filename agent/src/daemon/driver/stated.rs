@@ -6,6 +6,7 @@ use heartsay_membership::{Instant, Name, Node, Stated};
 use tracing::{info, warn};
 
 use super::Reporter;
+use crate::doctor::{Code, Said};
 
 impl Reporter {
     /// Looks whether all were told the same about who votes.
@@ -16,7 +17,7 @@ impl Reporter {
         self.state.electorates = Some(now);
         let ours = node.quorum(now).electorate;
         let said = sentence(ours.as_deref(), &node.told_otherwise(now));
-        if self.event_log.condition("expected", said.clone()) {
+        if self.event_log.condition(Code::ExpectedDiffers, said.clone()) {
             match said {
                 Some(said) => warn!("{said}"),
                 None => info!("all members that answer were told the same about who votes"),
@@ -25,7 +26,7 @@ impl Reporter {
     }
 }
 
-fn sentence(ours: Option<&str>, others: &[(Name, Stated)]) -> Option<String> {
+fn sentence(ours: Option<&str>, others: &[(Name, Stated)]) -> Option<Said> {
     let named: Vec<String> = others
         .iter()
         .take(NAMED)
@@ -43,12 +44,12 @@ fn sentence(ours: Option<&str>, others: &[(Name, Stated)]) -> Option<String> {
         more => format!(", and {more} more"),
     };
     (!named.is_empty()).then(|| {
-        format!(
-            "expected is {} here and differs on other members ({}{more}): their votes do not count for one another; state \
-             the same on all, and reload",
+        let what = format!(
+            "expected is {} here and differs on other members ({}{more}): their votes do not count for one another",
             ours.unwrap_or("not set"),
             named.join(", ")
-        )
+        );
+        Said::new(what, "state the same on all, and reload")
     })
 }
 
@@ -69,14 +70,14 @@ mod tests {
         let others: Vec<_> =
             [three.clone(), Stated::Nothing, Stated::Another, three].into_iter().enumerate().collect();
         let others: Vec<(Name, Stated)> = others.into_iter().map(|(n, stated)| (name(n), stated)).collect();
-        let said = sentence(Some("5"), &others).unwrap();
+        let said = sentence(Some("5"), &others).unwrap().what;
         assert!(said.contains("is 5 here"), "{said}");
         assert!(
             said.contains("(n0: 3, n1: none, n2: other voters, fence or acceptable_pause, and 1 more)"),
             "{said}"
         );
-        assert!(sentence(None, &others).unwrap().contains("is not set here"));
-        let fence = sentence(Some("3"), &others[..1]).unwrap();
+        assert!(sentence(None, &others).unwrap().what.contains("is not set here"));
+        let fence = sentence(Some("3"), &others[..1]).unwrap().what;
         assert!(fence.contains("n0: 3, but with another fence"), "{fence}");
     }
 }

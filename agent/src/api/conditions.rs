@@ -1,0 +1,84 @@
+//! What is wrong, as this agent sees it: what it has stated, and what its view shows.
+
+use std::time::Duration;
+
+use heartsay_membership::{Instant, MemberView, PathState, Status};
+
+use super::Context;
+use crate::daemon::driver::Snapshot;
+use crate::doctor::rules::{self, Facts, MemberFact, OutsideFact, QuorumFact, StatusFact};
+use crate::doctor::{Condition, settle};
+use crate::show;
+
+/// All that people should see, the worst first. For a snapshot with all members.
+pub(crate) fn conditions(context: &Context, snapshot: &Snapshot) -> Vec<Condition> {
+    let mut all = context.event_log.conditions();
+    all.extend(rules::conditions(&facts(context, snapshot)));
+    settle(&all)
+}
+
+fn facts(context: &Context, snapshot: &Snapshot) -> Facts {
+    let (at, marks, stats, quorum) = (snapshot.at, &snapshot.marks, &snapshot.stats, &snapshot.quorum);
+    let stood = |since: Instant| at.since(since);
+    let outside = snapshot.outside.as_ref().map(|outside| {
+        let shown = show::outside(&context.clock, outside);
+        let stood = stood(outside.since);
+        OutsideFact { why: shown.why, reason: shown.reason, advice: shown.advice, stood }
+    });
+    Facts {
+        up: stood(Instant::EPOCH),
+        joined: context.has_joined(snapshot),
+        outside,
+        isolated: stats.isolated,
+        quorum: QuorumFact {
+            electorate: quorum.electorate.clone(),
+            state: quorum.quorum.to_string(),
+            reason: quorum.reason.clone(),
+            stood: stood(quorum.since),
+        },
+        members: snapshot.members.iter().map(|view| member(at, view)).collect(),
+        seeds: seeds(context),
+        seeds_heard: stats.seeds_heard,
+        refused: stats.refusals > 0 && stats.datagrams_received == 0,
+        heard_ago: marks.heard.map_or(Duration::ZERO, stood),
+        slow: marks.slow.map(|since| (stats.local_health, stood(since))),
+        overflow: marks.overflow.map(|last| (snapshot.loss.overflow, stood(last))),
+        values_too_long: stats.values_too_long,
+        profile: (context.about.profile.clone(), context.about.longest_wait),
+    }
+}
+
+/// Those that lead to others.
+fn seeds(context: &Context) -> Vec<String> {
+    let seeds = &context.seeds;
+    if seeds.are_only_us() {
+        return Vec::new();
+    }
+    let shown = seeds.shown().into_iter();
+    shown.filter(|seed| seed.error.is_none() && !seed.addresses.is_empty()).map(|seed| seed.name).collect()
+}
+
+fn member(at: Instant, view: &MemberView) -> MemberFact {
+    let down = view.path.state == PathState::Down;
+    MemberFact {
+        name: view.name.to_string(),
+        address: view.address.to_string(),
+        status: match view.status {
+            Status::Alive | Status::Restarting | Status::Suspect => StatusFact::Here,
+            Status::Down => StatusFact::Down,
+            Status::Left => StatusFact::Away,
+        },
+        stood: at.since(view.since),
+        zone: show::zone(view),
+        tags: show::tags(view),
+        is_self: view.is_self,
+        refused: view.refused,
+        degraded: view.degraded,
+        kept_out: view.kept_out.is_some(),
+        rtt: view.rtt,
+        path_down: down.then(|| {
+            let direction = view.path.direction.map_or_else(|| "unknown".to_owned(), |way| way.to_string());
+            (direction, view.path.since.map_or(Duration::ZERO, |since| at.since(since)))
+        }),
+    }
+}

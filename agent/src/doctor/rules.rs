@@ -1,0 +1,664 @@
+//! What the view of an agent says about what is wrong: a pure function of the [facts](Facts).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Code, Condition, Said};
+
+/// What an agent knows at one moment, as far as rules need it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    /// Since the agent started.
+    pub(crate) up: Duration,
+    /// In a complete view and counted, or the first of its cluster.
+    pub(crate) joined: bool,
+    /// Why the others do not count it.
+    pub(crate) outside: Option<OutsideFact>,
+    /// Most others look silent.
+    pub(crate) isolated: bool,
+    /// Who votes, and whether that suffices.
+    pub(crate) quorum: QuorumFact,
+    /// All that are known, this agent among them.
+    pub(crate) members: Vec<MemberFact>,
+    /// Names of seeds that have addresses of others.
+    pub(crate) seeds: Vec<String>,
+    /// Addresses of seeds that sent anything before the agent had joined.
+    pub(crate) seeds_heard: usize,
+    /// Hosts said that no agent listens there.
+    pub(crate) refused: bool,
+    /// Since any datagram came.
+    pub(crate) heard_ago: Duration,
+    /// For how long its doubt in itself has been [`SLOW`] or more; with the score.
+    pub(crate) slow: Option<(u8, Duration)>,
+    /// Datagrams that the kernel dropped unread, and since it last did.
+    pub(crate) overflow: Option<(u32, Duration)>,
+    /// Values of others that are too long here.
+    pub(crate) values_too_long: usize,
+    /// `local`, `lan` or `wan`, with the longest that it waits for an answer.
+    pub(crate) profile: (String, Duration),
+}
+
+/// See [`Facts::outside`].
+#[derive(Clone, Debug)]
+pub(crate) struct OutsideFact {
+    /// `refused`, `clock`, `kept-out`, `down` or `unanswered`.
+    pub(crate) why: String,
+    /// One sentence.
+    pub(crate) reason: String,
+    /// What to do.
+    pub(crate) advice: String,
+    /// For how long.
+    pub(crate) stood: Duration,
+}
+
+/// See [`Facts::quorum`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct QuorumFact {
+    /// `None`: nobody is said to vote.
+    pub(crate) electorate: Option<String>,
+    /// `held`, `lost` or `unsettled`.
+    pub(crate) state: String,
+    /// One sentence.
+    pub(crate) reason: String,
+    /// For how long.
+    pub(crate) stood: Duration,
+}
+
+/// One member.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemberFact {
+    pub(crate) name: String,
+    pub(crate) address: String,
+    pub(crate) status: StatusFact,
+    /// For how long it has had this status.
+    pub(crate) stood: Duration,
+    pub(crate) zone: Option<String>,
+    pub(crate) tags: BTreeMap<String, String>,
+    /// This agent.
+    pub(crate) is_self: bool,
+    /// Its host refuses our datagrams though it lives.
+    pub(crate) refused: bool,
+    /// It loses far more than others.
+    pub(crate) degraded: bool,
+    /// It is kept out as unfit.
+    pub(crate) kept_out: bool,
+    pub(crate) rtt: Option<Duration>,
+    /// The direct path is down: what fails (`out`, `in`, `both`, `unknown`), and for how long.
+    pub(crate) path_down: Option<(String, Duration)>,
+}
+
+/// As far as rules tell them apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum StatusFact {
+    /// Alive or suspect.
+    #[default]
+    Here,
+    Down,
+    /// Left, or about to come back.
+    Away,
+}
+
+/// All that the facts show; not yet [settled](super::settle).
+pub(crate) fn conditions(facts: &Facts) -> Vec<Condition> {
+    let mut all = Vec::new();
+    outside(facts, &mut all);
+    all.extend(udp_blocked(facts));
+    all.extend(seeds_unreachable(facts));
+    paths(facts, &mut all);
+    down(facts, &mut all);
+    each_member(facts, &mut all);
+    voters(facts, &mut all);
+    all.extend(quorum(facts));
+    zones(facts, &mut all);
+    all.extend(round_trips(facts));
+    this_agent(facts, &mut all);
+    all
+}
+
+fn outside(facts: &Facts, all: &mut Vec<Condition>) {
+    let Some(outside) = &facts.outside else { return };
+    let code = match outside.why.as_str() {
+        "refused" => Code::DuplicateName,
+        "clock" => Code::ClockOff,
+        "kept-out" => Code::KeptOut,
+        _ => Code::NotCounted,
+    };
+    let said = Said::new(outside.reason.clone(), outside.advice.clone());
+    all.push(Condition::new(code, said).stood(outside.stood));
+}
+
+/// Nothing at all comes, though there are others: it is this host, or its link. Of one other alone it cannot be told which
+/// of the two it is.
+fn udp_blocked(facts: &Facts) -> Option<Condition> {
+    let others = others(facts).filter(|member| member.status != StatusFact::Away).count();
+    let unanswered = facts.outside.as_ref().is_some_and(|outside| outside.why == "unanswered");
+    let silent = facts.heard_ago >= SILENT && others >= 2 && (facts.isolated || unanswered);
+    silent.then(|| {
+        let what = format!(
+            "no datagram has come from any of the {others} other members for {} s",
+            facts.heard_ago.as_secs()
+        );
+        Condition::new(Code::UdpBlocked, what)
+    })
+}
+
+fn seeds_unreachable(facts: &Facts) -> Option<Condition> {
+    let alone = !facts.joined && facts.seeds_heard == 0 && others(facts).next().is_none();
+    if !alone || facts.seeds.is_empty() {
+        return None;
+    }
+    let seeds = few(&facts.seeds);
+    let said = if facts.refused {
+        Said::new(
+            format!("no agent listens at {seeds}: a host there refuses"),
+            "start the agent there, or mend the seeds here",
+        )
+    } else {
+        format!("no answer from {seeds}, and no other member is known").into()
+    };
+    Some(Condition::new(Code::SeedsUnreachable, said).stood(facts.up))
+}
+
+fn paths(facts: &Facts, all: &mut Vec<Condition>) {
+    for one_way in [true, false] {
+        let mut found = Vec::new();
+        for member in others(facts) {
+            let Some((direction, stood)) = &member.path_down else { continue };
+            let is_one_way = matches!(direction.as_str(), "in" | "out");
+            if is_one_way != one_way {
+                continue;
+            }
+            let MemberFact { name, address, .. } = member;
+            let said = match direction.as_str() {
+                "out" => Said::new(
+                    format!(
+                        "what this agent sends to {name} does not arrive there, and what {name} sends arrives here"
+                    ),
+                    format!("look at packet filters and routes from here to {address}"),
+                ),
+                "in" => Said::new(
+                    format!("what {name} sends to this agent does not arrive here"),
+                    format!("look at packet filters and routes from {address} to here"),
+                ),
+                "both" => Said::new(
+                    format!("nothing passes between this agent and {name}, which others reach"),
+                    format!("look at the link to {address}, and at packet filters for this pair"),
+                ),
+                _ => format!("{name} lives and does not answer this agent directly").into(),
+            };
+            let code = if one_way { Code::OneWayLink } else { Code::PathDown };
+            found.push(Condition::new(code, said).of(name).stood(*stood));
+        }
+        all.extend(gathered(found, "direct paths are down, to"));
+    }
+}
+
+fn down(facts: &Facts, all: &mut Vec<Condition>) {
+    let found = others(facts).filter(|member| member.status == StatusFact::Down).map(|member| {
+        let MemberFact { name, address, kept_out, .. } = member;
+        let typed = for_a_shell(name);
+        let said = if *kept_out {
+            Said::new(
+                format!("{name} is kept out: it loses too much, or comes and goes too often"),
+                format!("look at the interface, cable and packet filter of {address}; heartsay why {typed} shows the evidence"),
+            )
+        } else {
+            Said::new(
+                format!("{name} at {address} is down"),
+                format!(
+                    "start the agent there; heartsay why {typed} shows the evidence; if it is gone for good: heartsay forget {typed}"
+                ),
+            )
+        };
+        Condition::new(Code::MemberDown, said).of(name).stood(member.stood)
+    });
+    all.extend(gathered(found.collect(), "members are down:"));
+}
+
+fn each_member(facts: &Facts, all: &mut Vec<Condition>) {
+    let here = || others(facts).filter(|member| member.status == StatusFact::Here);
+    let refusing = here().filter(|member| member.refused).map(|member| {
+        let what = format!("the host of {} refuses this agent's datagrams, though {0} lives", member.name);
+        Condition::new(Code::FilterRejects, what).of(&member.name)
+    });
+    all.extend(gathered(refusing.collect(), "members live, and their hosts refuse datagrams:"));
+    let degraded = here().filter(|member| member.degraded).map(|member| {
+        let what = format!("{} loses far more of its datagrams than others", member.name);
+        Condition::new(Code::MemberDegraded, what).of(&member.name)
+    });
+    all.extend(gathered(degraded.collect(), "members lose far more of their datagrams than others:"));
+}
+
+/// Whether as many are known as are expected to vote.
+fn voters(facts: &Facts, all: &mut Vec<Condition>) {
+    let Some(electorate) = &facts.quorum.electorate else { return };
+    let known = || facts.members.iter().filter(|member| member.status != StatusFact::Away);
+    let (expected, voters) = match Voters::read(electorate) {
+        Some(Voters::Number(expected)) => (expected, known().count()),
+        Some(Voters::Tag { key, value, expected }) => {
+            (expected, known().filter(|member| member.tags.get(&key) == Some(&value)).count())
+        }
+        Some(Voters::Names(names)) => {
+            let unknown: Vec<&String> =
+                names.iter().filter(|name| !known().any(|member| member.name == **name)).collect();
+            if !unknown.is_empty() {
+                let what = format!(
+                    "expected is {electorate}, and no member is called {}",
+                    few(&unknown.iter().map(|name| name.as_str()).collect::<Vec<_>>())
+                );
+                all.push(Condition::new(Code::ExpectedTooLarge, what).stood(facts.up));
+            }
+            return;
+        }
+        None => return,
+    };
+    if voters < expected {
+        let needed = expected / 2 + 1;
+        let never = if voters < needed { ", so quorum cannot be held" } else { "" };
+        let what = format!("expected is {electorate}, and {voters} voters are known{never}");
+        all.push(Condition::new(Code::ExpectedTooLarge, what).stood(facts.up));
+    } else if voters > expected {
+        let what = format!(
+            "expected is {electorate}, and {voters} voters are known: those that came last have no vote"
+        );
+        all.push(Condition::new(Code::ExpectedTooSmall, what).stood(facts.up));
+    }
+}
+
+/// Electorates whose size can be compared with what is known.
+#[derive(Debug, PartialEq, Eq)]
+enum Voters {
+    Number(usize),
+    Tag { key: String, value: String, expected: usize },
+    Names(Vec<String>),
+}
+
+impl Voters {
+    /// `None` for zones and weights, whose arithmetic is the machine's own.
+    fn read(electorate: &str) -> Option<Self> {
+        let text = electorate.split_once("+tie=").map_or(electorate, |(before, _)| before);
+        if text.starts_with("zones:") || text.contains('*') {
+            return None;
+        }
+        if let Ok(number) = text.parse() {
+            return Some(Self::Number(number));
+        }
+        if let Some((tag, expected)) = text.rsplit_once(':')
+            && let (Some((key, value)), Ok(expected)) = (tag.split_once('='), expected.parse())
+        {
+            return Some(Self::Tag { key: key.to_owned(), value: value.to_owned(), expected });
+        }
+        Some(Self::Names(text.split(',').map(|name| name.trim().to_owned()).collect()))
+    }
+}
+
+fn quorum(facts: &Facts) -> Option<Condition> {
+    let QuorumFact { electorate, state, reason, stood } = &facts.quorum;
+    (electorate.is_some() && state != "held")
+        .then(|| Condition::new(Code::QuorumNotHeld, format!("quorum is {state}: {reason}")).stood(*stood))
+}
+
+fn zones(facts: &Facts, all: &mut Vec<Condition>) {
+    let here: Vec<&MemberFact> =
+        facts.members.iter().filter(|member| member.status == StatusFact::Here).collect();
+    let mut zones: BTreeMap<&str, Vec<&MemberFact>> = BTreeMap::new();
+    for member in &here {
+        if let Some(zone) = &member.zone {
+            zones.entry(zone).or_default().push(member);
+        }
+    }
+    let without: Vec<&str> =
+        here.iter().filter(|member| member.zone.is_none()).map(|m| m.name.as_str()).collect();
+    if !zones.is_empty() && !without.is_empty() {
+        let what = format!("{} has no zone, and others have one", few(&without));
+        all.push(Condition::new(Code::ZoneMissing, what).stood(facts.up));
+    }
+    let largest = zones.values().map(Vec::len).max().unwrap_or(0);
+    if largest < SEVERAL {
+        // Three zones of one member each are a plan, not a slip.
+        return;
+    }
+    for (zone, members) in &zones {
+        if let [only] = members.as_slice() {
+            let what = format!("zone {zone} has one member, {}, and another zone has {largest}", only.name);
+            all.push(Condition::new(Code::ZoneOfOne, what).of(*zone));
+        }
+    }
+}
+
+/// Answers have to come within the longest wait of the profile, with room for their spread.
+fn round_trips(facts: &Facts) -> Option<Condition> {
+    let (profile, longest) = &facts.profile;
+    let limit = *longest / ROOM;
+    let measured =
+        || others(facts).filter(|member| member.status == StatusFact::Here && member.rtt.is_some());
+    let far: Vec<(&str, Duration)> = measured()
+        .filter_map(|member| Some((member.name.as_str(), member.rtt.filter(|rtt| *rtt > limit)?)))
+        .collect();
+    // The widest one has no wider one.
+    if limit.is_zero() || profile == "wan" || far.is_empty() {
+        return None;
+    }
+    let names: Vec<&str> = far.iter().map(|(name, _)| *name).collect();
+    let most = far.iter().map(|(_, rtt)| rtt.as_millis()).max().unwrap_or(0);
+    let wider = if profile == "local" { "lan" } else { "wan" };
+    Some(Condition::new(
+        Code::ProfileTooTight,
+        Said::new(
+            format!(
+                "the round trip to {} takes up to {most} ms, and profile {profile} suits up to {} ms",
+                few(&names),
+                limit.as_millis()
+            ),
+            format!("set profile = \"{wider}\" on all members and restart them"),
+        ),
+    ))
+}
+
+fn this_agent(facts: &Facts, all: &mut Vec<Condition>) {
+    if let Some((score, stood)) = facts.slow {
+        let what = format!(
+            "this agent is slow or badly connected (local health {score} of 8); its accusations count for less"
+        );
+        all.push(Condition::new(Code::AgentSlow, what).stood(stood));
+    }
+    if let Some((dropped, ago)) = facts.overflow.filter(|(_, ago)| *ago < RECENT) {
+        let what = format!("the kernel dropped {dropped} datagrams unread, the last {} s ago", ago.as_secs());
+        all.push(Condition::new(Code::ReceiveBufferSmall, what));
+    }
+    if facts.values_too_long > 0 {
+        let what = format!(
+            "{} values of other members are too long for this agent's datagrams and are passed on by others only",
+            facts.values_too_long
+        );
+        all.push(Condition::new(Code::ValuesTooLong, what));
+    }
+}
+
+fn others(facts: &Facts) -> impl Iterator<Item = &MemberFact> {
+    facts.members.iter().filter(|member| !member.is_self)
+}
+
+/// What is safe to copy into a shell: a name is what another host says, and may hold anything but spaces.
+fn for_a_shell(name: &str) -> &str {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
+    let plain = name.starts_with(is_plain) && name.chars().all(|c| is_plain(c) || c == '-');
+    if plain { name } else { "NAME" }
+}
+
+/// Up to three of a kind one by one; more in one line, which is read, while a list is not.
+fn gathered(mut found: Vec<Condition>, are: &str) -> Vec<Condition> {
+    if found.len() <= FEW {
+        return found;
+    }
+    let names: Vec<String> = found.iter().map(|one| one.of.clone()).collect();
+    let oldest = found.iter().filter_map(|one| one.stood).max();
+    let Some(first) = found.pop() else { return found };
+    let what = format!("{} {are} {}", names.len(), few(&names));
+    vec![Condition { stood: oldest, ..Condition::new(first.code, what) }]
+}
+
+/// `a, b, c and 4 more`
+fn few<S: AsRef<str>>(names: &[S]) -> String {
+    let first: Vec<&str> = names.iter().take(FEW).map(AsRef::as_ref).collect();
+    match names.len().saturating_sub(FEW) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+/// Names that are told one by one.
+const FEW: usize = 3;
+/// Doubt of an agent in itself from which on an operator should look. Honest guess.
+pub(crate) const SLOW: u8 = 3;
+/// Without any datagram: ten rounds of the usual interval, in each of which at least one answer comes.
+const SILENT: Duration = Duration::from_secs(10);
+/// A burst that was lost is told for so long.
+const RECENT: Duration = Duration::from_secs(600);
+/// Members of a zone beside which a zone of one looks like a slip. Honest guess.
+const SEVERAL: usize = 3;
+/// So many usual round trips fit the longest wait for an answer; RFC 6298 waits for one and four deviations. Honest guess.
+const ROOM: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::super::settle;
+    use super::*;
+
+    fn member(name: &str) -> MemberFact {
+        MemberFact {
+            name: name.to_owned(),
+            address: format!("10.0.0.1:{}", name.len()),
+            is_self: name == "m1",
+            stood: MINUTE,
+            rtt: Some(Duration::from_millis(1)),
+            ..MemberFact::default()
+        }
+    }
+
+    fn well() -> Facts {
+        Facts {
+            up: MINUTE,
+            joined: true,
+            quorum: QuorumFact {
+                electorate: Some("5".to_owned()),
+                state: "held".to_owned(),
+                stood: MINUTE,
+                ..QuorumFact::default()
+            },
+            members: ["m1", "m2", "m3", "m4", "m5"].map(member).to_vec(),
+            seeds: vec!["10.0.0.1".to_owned()],
+            seeds_heard: 1,
+            profile: ("lan".to_owned(), Duration::from_secs(1)),
+            ..Facts::default()
+        }
+    }
+
+    /// What is shown after a change of what is well.
+    fn codes(change: impl FnOnce(&mut Facts)) -> Vec<&'static str> {
+        let mut facts = well();
+        change(&mut facts);
+        settle(&conditions(&facts)).iter().map(|one| one.code.kind().word).collect()
+    }
+
+    fn outside(why: &str) -> Option<OutsideFact> {
+        let (reason, advice) = ("the reason".to_owned(), "the advice".to_owned());
+        Some(OutsideFact { why: why.to_owned(), reason, advice, stood: MINUTE })
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_cluster_that_is_well() {
+        assert_eq!(codes(|_| ()), [""; 0]);
+        assert_eq!(codes(|facts| facts.members.retain(|m| m.is_self)), ["expected-too-large"]);
+        // The first of its cluster.
+        assert_eq!(codes(|facts| *facts = Facts { joined: true, ..Facts::default() }), [""; 0]);
+    }
+
+    #[test]
+    fn why_the_others_do_not_count_an_agent_has_a_code_for_each_reason() {
+        for (why, code) in [
+            ("refused", "duplicate-name"),
+            ("clock", "clock-off"),
+            ("kept-out", "kept-out"),
+            ("down", "not-counted"),
+            ("unanswered", "not-counted"),
+        ] {
+            assert_eq!(codes(|facts| facts.outside = outside(why)), [code]);
+        }
+    }
+
+    #[test]
+    fn silence_of_all_others_is_a_block_here_and_of_one_other_it_is_not_known_where() {
+        let silent = |facts: &mut Facts| {
+            (facts.isolated, facts.heard_ago) = (true, SILENT);
+            for member in facts.members.iter_mut().filter(|member| !member.is_self) {
+                member.status = StatusFact::Down;
+            }
+            "lost".clone_into(&mut facts.quorum.state);
+        };
+        assert_eq!(codes(silent), ["udp-blocked"]);
+        let heard = |facts: &mut Facts| {
+            silent(facts);
+            facts.heard_ago = Duration::from_secs(9);
+        };
+        assert!(!codes(heard).contains(&"udp-blocked"));
+        let of_two = |facts: &mut Facts| {
+            silent(facts);
+            facts.members.truncate(2);
+        };
+        assert!(!codes(of_two).contains(&"udp-blocked"));
+        let quiet_but_well = |facts: &mut Facts| facts.heard_ago = MINUTE;
+        assert_eq!(codes(quiet_but_well), [""; 0]);
+    }
+
+    #[test]
+    fn seeds_that_do_not_answer_are_told_after_a_while_and_only_by_an_agent_that_is_alone() {
+        let alone = |facts: &mut Facts| {
+            (facts.joined, facts.seeds_heard) = (false, 0);
+            facts.members.truncate(1);
+        };
+        assert_eq!(codes(alone), ["seeds-unreachable"]);
+        for change in [
+            |facts: &mut Facts| facts.up = Duration::from_secs(9),
+            |facts: &mut Facts| facts.seeds.clear(),
+            |facts: &mut Facts| facts.seeds_heard = 1,
+            |facts: &mut Facts| facts.joined = true,
+            |facts: &mut Facts| facts.members.push(member("m2")),
+        ] {
+            let shown = codes(|facts| {
+                alone(facts);
+                change(facts);
+            });
+            assert!(!shown.contains(&"seeds-unreachable"), "{shown:?}");
+        }
+        let mut facts = well();
+        alone(&mut facts);
+        facts.refused = true;
+        assert!(conditions(&facts)[0].said.what.contains("no agent listens"));
+    }
+
+    #[test]
+    fn a_path_that_fails_one_way_is_told_from_one_that_fails_both_ways() {
+        for (direction, code) in
+            [("in", "one-way-link"), ("out", "one-way-link"), ("both", "path-down"), ("unknown", "path-down")]
+        {
+            let down = |facts: &mut Facts| facts.members[2].path_down = Some((direction.to_owned(), MINUTE));
+            assert_eq!(codes(down), [code], "{direction}");
+        }
+        let young = |facts: &mut Facts| {
+            facts.members[2].path_down = Some(("both".to_owned(), Duration::from_secs(1)));
+        };
+        assert_eq!(codes(young), [""; 0]);
+    }
+
+    #[test]
+    fn members_that_are_down_are_named_one_by_one_and_a_crowd_in_one_line() {
+        let down = |n: usize| {
+            move |facts: &mut Facts| {
+                "6".clone_into(facts.quorum.electorate.as_mut().unwrap());
+                facts.members.push(member("m6"));
+                for member in facts.members.iter_mut().skip(1).take(n) {
+                    member.status = StatusFact::Down;
+                }
+            }
+        };
+        assert_eq!(codes(down(1)), ["member-down"]);
+        assert_eq!(codes(down(3)), ["member-down"; 3]);
+        assert_eq!(codes(down(4)), ["member-down"]);
+        let mut facts = well();
+        down(4)(&mut facts);
+        let all = conditions(&facts);
+        assert_eq!(all[0].said.what, "4 members are down: m2, m3, m4 and 1 more");
+        assert_eq!(codes(|facts| facts.members[3].refused = true), ["filter-rejects"]);
+        assert_eq!(codes(|facts| facts.members[3].degraded = true), ["member-degraded"]);
+    }
+
+    #[test]
+    fn a_command_to_copy_holds_no_name_that_means_something_to_a_shell() {
+        for (name, typed) in
+            [("db-1.shop", "db-1.shop"), ("-f", "NAME"), ("a;reboot", "NAME"), ("$(id)", "NAME")]
+        {
+            let mut facts = well();
+            let down = MemberFact { status: StatusFact::Down, ..member(name) };
+            facts.members.push(down);
+            let all = conditions(&facts);
+            let down = all.iter().find(|one| one.code == Code::MemberDown).unwrap();
+            assert!(down.said.remedy.contains(&format!("heartsay forget {typed}")), "{}", down.said.remedy);
+        }
+    }
+
+    #[test]
+    fn electorates_of_another_size_than_the_cluster_are_told() {
+        for (electorate, shown) in [
+            ("5", &[][..]),
+            ("4+tie=m1", &["expected-too-small"]),
+            ("6", &["expected-too-large"]),
+            ("11", &["expected-too-large"]),
+            ("role=voter:2", &[]),
+            ("role=voter:3", &["expected-too-large"]),
+            ("role=voter:1", &["expected-too-small"]),
+            ("m1,m2,m3", &[]),
+            ("m1,m2,m9", &["expected-too-large"]),
+            ("zones:east=9,west=9", &[]),
+            ("70*votes", &[]),
+        ] {
+            let told = |facts: &mut Facts| {
+                facts.quorum.electorate = Some(electorate.to_owned());
+                for voter in facts.members.iter_mut().take(2) {
+                    voter.tags.insert("role".to_owned(), "voter".to_owned());
+                }
+            };
+            assert_eq!(codes(told), shown, "{electorate}");
+        }
+        let young = |facts: &mut Facts| {
+            facts.members.truncate(2);
+            facts.up = Duration::from_secs(29);
+        };
+        assert_eq!(codes(young), [""; 0], "the others are still to come");
+        let lost = |facts: &mut Facts| "lost".clone_into(&mut facts.quorum.state);
+        assert_eq!(codes(lost), ["quorum-not-held"]);
+    }
+
+    #[test]
+    fn a_zone_of_one_beside_larger_ones_is_worth_a_look_and_zones_of_one_each_are_a_plan() {
+        let zones = |zones: [Option<&str>; 5]| {
+            codes(|facts| {
+                for (member, zone) in facts.members.iter_mut().zip(zones) {
+                    member.zone = zone.map(str::to_owned);
+                }
+            })
+        };
+        let (a, b, c) = (Some("a"), Some("b"), Some("c"));
+        assert_eq!(zones([a, a, a, a, b]), ["zone-of-one"]);
+        assert_eq!(zones([a, a, b, b, c]), [""; 0]);
+        assert_eq!(zones([a, a, a, b, b]), [""; 0]);
+        assert_eq!(zones([a, a, a, b, None]), ["zone-missing", "zone-of-one"]);
+    }
+
+    #[test]
+    fn round_trips_are_held_against_the_profile() {
+        let far = |profile: &'static str, wait, rtt| {
+            codes(|facts| {
+                facts.profile = (profile.to_owned(), Duration::from_millis(wait));
+                facts.members[4].rtt = Some(Duration::from_millis(rtt));
+            })
+        };
+        assert_eq!(far("lan", 1000, 250), [""; 0]);
+        assert_eq!(far("lan", 1000, 251), ["profile-too-tight"]);
+        assert_eq!(far("local", 500, 126), ["profile-too-tight"]);
+        assert_eq!(far("wan", 3000, 2000), [""; 0], "there is no wider one");
+    }
+
+    #[test]
+    fn an_agent_that_is_slow_or_loses_datagrams_says_so() {
+        let slow = |s| move |facts: &mut Facts| facts.slow = Some((3, Duration::from_secs(s)));
+        assert_eq!(codes(slow(29)), [""; 0]);
+        assert_eq!(codes(slow(30)), ["agent-slow"]);
+        let dropped = |s| move |facts: &mut Facts| facts.overflow = Some((7, Duration::from_secs(s)));
+        assert_eq!(codes(dropped(599)), ["receive-buffer-small"]);
+        assert_eq!(codes(dropped(600)), [""; 0]);
+        assert_eq!(codes(|facts| facts.values_too_long = 1), ["values-too-long"]);
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+}
