@@ -164,6 +164,7 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
         ("members", &[]),
         ("members", &["--columns", "name,host-id,note,tags,zone,address"]),
         ("status", &[]),
+        ("doctor", &[]),
         ("why", &["n3"]),
         ("why", &[dirt]),
         ("paths", &[]),

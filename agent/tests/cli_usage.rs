@@ -43,6 +43,7 @@ fn every_verb_explains_itself() {
         "dev",
         "members",
         "status",
+        "doctor",
         "why",
         "phi",
         "watch",

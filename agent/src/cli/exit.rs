@@ -14,7 +14,7 @@ Exit codes:
   1    error: the agent refused, or something failed
   2    usage: the command line, or a setting, makes no sense
   3    no agent: none answers at the socket
-  4    no: nothing matched, no quorum
+  4    no: nothing matched, no quorum, `doctor` found something
   75   to be started again: the agent, after `restart`
   124  time is up: `wait`, `join`, `exec --timeout`, `restart --within`
   141  `wait` alone: the reader of its output has gone
@@ -29,6 +29,8 @@ pub(super) enum Exit {
     Failed,
     /// The question has an answer, and it is no.
     No,
+    /// There is no agent to ask, and the reason has been shown.
+    NoAgent,
     /// Time is up.
     TimeUp,
     /// A code of its own: that of the daemon, from the same table, or that of the command of `exec`.
@@ -45,6 +47,7 @@ pub(super) fn code(result: anyhow::Result<Exit>) -> ExitCode {
     let error = match result {
         Ok(Exit::Done) => return ExitCode::SUCCESS,
         Ok(Exit::Failed) => return ExitCode::from(1),
+        Ok(Exit::NoAgent) => return ExitCode::from(3),
         Ok(Exit::No) => return ExitCode::from(4),
         Ok(Exit::Code(code)) => return code,
         Ok(Exit::TimeUp) => return ExitCode::from(124),

@@ -6,6 +6,7 @@ mod change;
 mod completions;
 mod condition;
 mod dev;
+mod doctor;
 mod exec;
 mod exit;
 mod export;
@@ -82,6 +83,8 @@ enum Verb {
     Members(members::List),
     /// How this agent is, and how it sees the cluster as a whole.
     Status,
+    /// What is wrong with this agent, its host and its cluster, one line for each cause, with what to do.
+    Doctor(doctor::Doctor),
     /// Why a member has the status it has: who says so, on what evidence, and what would change it.
     Why(why::Why),
     /// Which members answer this agent directly and which do not though they live, problems first.
@@ -146,6 +149,7 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Reload => ask(change::reload(&client(), &output)),
         Verb::Dev(verb) => drive(verb.run(&output)),
         Verb::Members(verb) => ask(verb.run(&client(), &output)),
+        Verb::Doctor(verb) => ask(verb.run(&client(), &output)),
         Verb::Status => ask(status::status(&client(), &output)),
         Verb::Why(verb) => ask(verb.run(&client(), &output)),
         Verb::Paths(verb) => ask(verb.run(&client(), &output)),

@@ -1,0 +1,95 @@
+//! `heartsay doctor` with real agents: what it says of a cluster that is well, and of some that are not.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that trips over is a test that fails"
+)]
+
+mod daemon;
+mod said;
+
+use std::path::Path;
+use std::process::Output;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use daemon::{pair, plan};
+use said::{code, stderr, stdout};
+
+fn doctor(socket: &Path, flags: &[&str]) -> Output {
+    let mut command = assert_cmd::cargo::cargo_bin_cmd!("heartsay");
+    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("HEARTSAY_")) {
+        command.env_remove(key);
+    }
+    command.arg("--socket").arg(socket).arg("doctor").args(flags).output().unwrap()
+}
+
+/// Codes and what they are about, and the exit code.
+fn found(socket: &Path) -> (Vec<(String, Value)>, i32) {
+    let output = doctor(socket, &["-o", "json"]);
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    let findings = report["findings"].as_array().unwrap().iter();
+    let found = findings.map(|one| (one["code"].as_str().unwrap().to_owned(), one["of"].clone())).collect();
+    (found, code(&output))
+}
+
+fn only(code: &str, of: Option<&str>) -> Vec<(String, Value)> {
+    vec![(code.to_owned(), of.into())]
+}
+
+#[test]
+fn nothing_is_wrong_and_then_the_cause_alone_is_told_with_what_to_do() {
+    let (a, mut b) = pair();
+    a.wait_for("quorum is held", |a| a.get("/v1/quorum")["quorum"] == "held");
+    assert_eq!(found(&a.plan.socket()), (vec![], 0));
+    let said = doctor(&a.plan.socket(), &[]);
+    assert!(stdout(&said).starts_with("nothing wrong; looked at\n"), "{said:?}");
+    assert!(stdout(&said).contains("long datagrams") && stderr(&said).contains("0 errors"), "{said:?}");
+
+    b.kill();
+    a.wait_status("b", "down");
+    // Quorum is lost too, and not told: it follows.
+    assert_eq!(found(&a.plan.socket()), (only("member-down", Some("b")), 4));
+    let said = doctor(&a.plan.socket(), &["--no-probe"]);
+    assert_eq!(code(&said), 4);
+    for words in ["error", "member-down", "b at ", "do: start the agent there", "heartsay forget b"] {
+        assert!(stdout(&said).contains(words), "{words} is not in {}", stdout(&said));
+    }
+    let me = a.get("/v1/self");
+    assert_eq!(me["findings"][0]["code"], "member-down", "status says the same: {me}");
+    assert_eq!(me["conditions"].as_array().unwrap().len(), 1);
+    let metrics = a.ask("GET", "/metrics", "", "").body;
+    for line in ["code=\"member-down\"} 1", "code=\"key-unknown\"} 0"] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    assert_eq!(found(&b.plan.socket()).0, only("agent-not-running", None));
+}
+
+#[test]
+fn no_agent_and_one_that_hangs_are_told_with_the_code_of_no_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let absent = dir.path().join("absent.sock");
+    assert_eq!(found(&absent), (only("agent-not-running", None), 3));
+    let said = doctor(&absent, &[]);
+    assert!(stdout(&said).contains("do: start it"), "{said:?}");
+
+    let agent = plan("a").start();
+    agent.freeze();
+    assert_eq!(found(&agent.plan.socket()), (only("agent-hangs", None), 3));
+    agent.signal(Signal::SIGCONT);
+    assert_eq!(found(&agent.plan.socket()).1, 0);
+}
+
+#[test]
+fn a_condition_that_the_agent_states_has_its_code_in_status_and_doctor() {
+    let agent = plan("a").seed("no-such-host.invalid").start();
+    agent.wait_for("the seed is looked up", |a| a.get("/v1/self")["seeds"][0]["error"].is_string());
+    assert_eq!(found(&agent.plan.socket()), (only("seeds-do-not-resolve", Some("no-such-host.invalid")), 4));
+    let mut status = assert_cmd::cargo::cargo_bin_cmd!("heartsay");
+    let status = status.arg("--socket").arg(agent.plan.socket()).arg("status").output().unwrap();
+    let line = "! seeds-do-not-resolve: seed no-such-host.invalid cannot be resolved: ";
+    assert!(stdout(&status).contains(line), "{}", stdout(&status));
+}
