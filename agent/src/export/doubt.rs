@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use heartsay_membership::{Quorum, Status};
+use heartsay_membership::{MemberView, Quorum, Status};
 
 use crate::daemon::driver::Snapshot;
 
@@ -22,7 +22,8 @@ pub(crate) struct Sight {
     pub(crate) others: usize,
     /// Of these, suspect, or called down within [`FRESH`].
     pub(crate) lost: usize,
-    /// No other member is alive, and the last ones were called down together, however long ago.
+    /// No other member is alive, and the last ones fell silent together, however long ago. A host that says that its agent is
+    /// gone is not silent, and shows that this one is not cut off.
     pub(crate) alone: bool,
 }
 
@@ -39,8 +40,11 @@ impl Sight {
         let downs = || others().filter(|member| member.status == Status::Down).map(|member| member.since);
         if let Some(last) = downs().max() {
             let together = downs().filter(|since| last.since(*since) < FRESH).count();
-            let gone = |status| matches!(status, Status::Down | Status::Left);
-            sight.alone = together > 1 && others().all(|member| gone(member.status));
+            let is_silent = |member: &MemberView| match member.status {
+                Status::Down => !member.accusers.iter().any(|accuser| accuser.refused),
+                status => status == Status::Left,
+            };
+            sight.alone = together > 1 && others().all(is_silent);
         }
         for member in others() {
             let lost = match member.status {
