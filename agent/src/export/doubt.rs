@@ -42,7 +42,8 @@ impl Sight {
             let together = downs().filter(|since| last.since(*since) < FRESH).count();
             let is_silent = |member: &MemberView| match member.status {
                 Status::Down => !member.accusers.iter().any(|accuser| accuser.refused),
-                status => status == Status::Left,
+                Status::Left => true,
+                Status::Alive | Status::Restarting | Status::Suspect => false,
             };
             sight.alone = together > 1 && others().all(is_silent);
         }
