@@ -160,8 +160,8 @@ check_test() {
     said=$(mktemp)
     # A test that this machine does not allow says so on standard error (agent/tests/skipped).
     { cargo test --workspace 2>&1 >&3 | tee "$said" >&2; } 3>&1
-    # What the default build does not have.
-    cargo test -p heartsay --features kubernetes --bin heartsay --test kubernetes_taint --test readme
+    # What the default build does not have; of the workspace, so that dependencies keep their features and are not built anew.
+    cargo test --workspace --features heartsay/kubernetes --bin heartsay --test kubernetes_taint --test readme
     while read -r line; do
         SKIPPED+=("$line")
     done < <(grep -aoP '\bSKIPPED \K.*' "$said" || true)
