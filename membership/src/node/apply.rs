@@ -142,9 +142,9 @@ impl Node {
         let forgets = forgotten.map(|m| (m.incarnation.name.clone(), m.incarnation.generation));
         let newest = claim.delta.as_ref().map_or(0, |delta| delta.newest);
         let restarts = claim.standing.marks.restart.is_some();
-        let out_until = self.out_until(subject);
+        let out_until = if pass_on { self.out_until(subject) } else { None };
         let mut change = self.roster.apply(now, claim, &self.core.config)?;
-        if pass_on && out_until.is_some() && self.out_until(subject) > out_until {
+        if out_until.is_some() && self.out_until(subject) > out_until {
             // It is out for longer. That is no change of status, and all have to know before they would let it in.
             self.gossip.broadcast.news(now, subject, false);
         }
@@ -222,11 +222,7 @@ impl Node {
 
     /// The heartbeat up to which a member is kept out.
     fn out_until(&self, subject: u64) -> Option<Heartbeat> {
-        self.roster
-            .get(subject)
-            .map(Member::marks)
-            .filter(|marks| marks.is_kept_out())
-            .and_then(|marks| marks.down)
+        self.roster.get(subject).and_then(|member| member.marks().kept_out_until())
     }
 
     /// Whether this claim would add a name to the roster.

@@ -270,7 +270,7 @@ impl Node {
             accusers: accusers(member, &self.roster),
             verdict: member.marks().down,
             degraded: degraded(member),
-            kept_out: member.marks().down.filter(|_| member.marks().is_kept_out()),
+            kept_out: member.marks().kept_out_until(),
             case: None,
             restarting: member
                 .marks()

@@ -208,6 +208,11 @@ impl Marks {
         self.accusations.iter().filter(|a| a.counts())
     }
 
+    /// The heartbeat up to which it is kept out, if it is.
+    pub fn kept_out_until(&self) -> Option<Heartbeat> {
+        self.down.filter(|_| self.is_kept_out())
+    }
+
     /// Whether more than one witness calls it down until a heartbeat that is still to come. The accused sits that out
     /// and does not refute it.
     pub fn is_kept_out(&self) -> bool {
