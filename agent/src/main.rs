@@ -18,6 +18,7 @@ mod show;
 #[path = "../tests/skipped/mod.rs"]
 mod skipped;
 mod watchdog;
+mod words;
 
 use heartsay_client::{self as client, escape, types};
 

@@ -30,7 +30,7 @@ use crate::daemon::advertise::{self, Advertise};
 use crate::export::Export;
 use crate::types::WatchLine;
 pub(crate) use error::{SettingsError, SettingsErrors};
-pub(crate) use layers::{AgentArgs, Origin};
+pub(crate) use layers::{AgentArgs, MAIN_FILE, Origin};
 use reader::{Failed, Reader};
 use table::{Default, Kind, ROWS};
 pub(crate) use values::{default_socket, not_one_of};

@@ -174,9 +174,9 @@ pub(crate) fn outside(clock: &Clock, outside: &heartsay_membership::Outside) -> 
     }
 }
 
-/// Something that is wrong, at `now`.
+/// Something that is wrong; `since` in RFC 3339, if that is known.
 #[must_use]
-pub(crate) fn finding(clock: &Clock, now: Instant, condition: &Condition) -> Finding {
+pub(crate) fn finding(condition: &Condition, since: Option<String>) -> Finding {
     let (kind, of) = (condition.code.kind(), &condition.of);
     Finding {
         code: kind.word.to_owned(),
@@ -184,7 +184,7 @@ pub(crate) fn finding(clock: &Clock, now: Instant, condition: &Condition) -> Fin
         of: (!of.is_empty()).then(|| of.clone()),
         what: condition.said.what.clone(),
         remedy: condition.remedy().to_owned(),
-        since: condition.stood.map(|stood| clock.stamp(now - stood)),
+        since,
     }
 }
 

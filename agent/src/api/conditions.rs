@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heartsay_membership::{Instant, MemberView, PathState, Status};
+use heartsay_membership::{Direction, Instant, MemberView, PathState, Status};
 
 use super::Context;
 use crate::daemon::driver::Snapshot;
@@ -23,19 +23,19 @@ fn facts(context: &Context, snapshot: &Snapshot) -> Facts {
     let outside = snapshot.outside.as_ref().map(|outside| {
         let shown = show::outside(&context.clock, outside);
         let stood = stood(outside.since);
-        OutsideFact { why: shown.why, reason: shown.reason, advice: shown.advice, stood }
+        OutsideFact { why: outside.reason, reason: shown.reason, advice: shown.advice, stood }
     });
     Facts {
         up: stood(Instant::EPOCH),
         joined: context.has_joined(snapshot),
         outside,
         isolated: stats.isolated,
-        quorum: QuorumFact {
-            electorate: quorum.electorate.clone(),
-            state: quorum.quorum.to_string(),
+        quorum: quorum.electorate.clone().map(|electorate| QuorumFact {
+            electorate,
+            state: quorum.quorum,
             reason: quorum.reason.clone(),
             stood: stood(quorum.since),
-        },
+        }),
         members: snapshot.members.iter().map(|view| member(at, view)).collect(),
         seeds: seeds(context),
         seeds_heard: stats.seeds_heard,
@@ -48,7 +48,7 @@ fn facts(context: &Context, snapshot: &Snapshot) -> Facts {
     }
 }
 
-/// Those that lead to others.
+/// Seeds that resolve to other hosts.
 fn seeds(context: &Context) -> Vec<String> {
     let seeds = &context.seeds;
     if seeds.are_only_us() {
@@ -77,7 +77,7 @@ fn member(at: Instant, view: &MemberView) -> MemberFact {
         kept_out: view.kept_out.is_some(),
         rtt: view.rtt,
         path_down: down.then(|| {
-            let direction = view.path.direction.map_or_else(|| "unknown".to_owned(), |way| way.to_string());
+            let direction = view.path.direction.unwrap_or(Direction::Unknown);
             (direction, view.path.since.map_or(Duration::ZERO, |since| at.since(since)))
         }),
     }

@@ -18,6 +18,7 @@ use super::filter::{self, MemberFilter};
 use super::{App, Problem};
 use crate::api::metrics::Format;
 use crate::daemon::driver::Snapshot;
+use crate::doctor::Condition;
 use crate::settings::Shown;
 use crate::show;
 use crate::types::{ExportRows, Member, Members, Paths, Quorum, SelfInfo, Version};
@@ -79,6 +80,7 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
     let myself = myself.ok_or_else(|| Problem::unavailable("this agent is not in its own view"))?;
     let about = &app.0.about;
     let standing = super::conditions(&app.0, &snapshot);
+    let since = |one: &Condition| one.stood.map(|stood| app.0.clock.stamp(snapshot.at - stood));
     Ok(Json(SelfInfo {
         member: one(&app, myself, true),
         cluster: about.cluster.clone(),
@@ -101,7 +103,7 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
         beat: show::beat(&app.0.clock, &snapshot.service_watchdog),
         seeds: app.0.seeds.shown(),
         conditions: standing.iter().filter(|one| one.is_problem()).map(|one| one.said.to_string()).collect(),
-        findings: standing.iter().map(|one| show::finding(&app.0.clock, snapshot.at, one)).collect(),
+        findings: standing.iter().map(|one| show::finding(one, since(one))).collect(),
         version: version_info(),
     }))
 }

@@ -16,13 +16,14 @@ use crate::client::{Address, Client, ClientError, Unreachable};
 use crate::doctor::host::{self, Knock, Limits};
 use crate::doctor::{Code, Condition, Said, Severity, settle};
 use crate::settings::{self, AgentArgs};
+use crate::show;
 use crate::types::{EmptyRequest, Finding, Member, Members, SelfInfo};
 
 /// Arguments of `doctor`.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct Doctor {
-    /// Send nothing: no long datagrams to members, and no knock at the hosts of those that are down.
+    /// Send nothing: no long datagrams to members, and no knock at the hosts of members that are down.
     #[arg(long)]
     no_probe: bool,
 }
@@ -194,7 +195,7 @@ async fn limits(state_dir: Option<PathBuf>) -> Option<Limits> {
 
 /// The settings that an agent would start with here, if there are any.
 fn refused_settings() -> Option<Condition> {
-    if !Path::new(SETTINGS).exists() {
+    if !Path::new(settings::MAIN_FILE).exists() {
         return None;
     }
     let errors = settings::load(&AgentArgs::default()).err()?.to_string();
@@ -228,7 +229,7 @@ fn join(agents: &[Finding], own: Vec<Condition>) -> Vec<Finding> {
     findings.extend(settle(&all).iter().map(|one| {
         let of = (!one.of.is_empty()).then_some(one.of.as_str());
         let is_it = |known: &&Finding| known.code == one.code.kind().word && known.of.as_deref() == of;
-        agents.iter().find(is_it).cloned().unwrap_or_else(|| shown(one))
+        agents.iter().find(is_it).cloned().unwrap_or_else(|| show::finding(one, None))
     }));
     findings
 }
@@ -236,18 +237,6 @@ fn join(agents: &[Finding], own: Vec<Condition>) -> Vec<Finding> {
 fn read(finding: &Finding) -> Option<Condition> {
     let said = Said::new(finding.what.clone(), finding.remedy.clone());
     Some(Condition::new(Code::named(&finding.code)?, said).of(finding.of.clone().unwrap_or_default()))
-}
-
-fn shown(condition: &Condition) -> Finding {
-    let kind = condition.code.kind();
-    Finding {
-        code: kind.word.to_owned(),
-        severity: kind.severity.word().to_owned(),
-        of: (!condition.of.is_empty()).then(|| condition.of.clone()),
-        what: condition.said.what.clone(),
-        remedy: condition.remedy().to_owned(),
-        since: None,
-    }
 }
 
 fn looked_at(
@@ -369,8 +358,6 @@ const LOOK: Duration = Duration::from_millis(250);
 const LOOKS: u32 = 48;
 /// Hosts that are knocked at. Of a crowd these are enough to see the cause.
 const KNOCKED: usize = 3;
-/// Where the settings of a host are.
-const SETTINGS: &str = "/etc/heartsay/heartsay.toml";
 
 const HELP: &str = "\
 Each line is one cause; what only follows from it is left out. Codes keep their names, and `status`, the API (`findings` in /v1/self) and the \

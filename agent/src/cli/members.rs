@@ -7,11 +7,12 @@ use clap::{Args, ValueEnum};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::exit::{Exit, say};
-use super::output::{Output, age, brief, count, few, fit_to_show, natural, span, status_cell};
+use super::output::{Output, age, brief, count, fit_to_show, natural, span, status_cell};
 use super::table::{Cell, GAP, cut, finish, squeeze};
 use crate::api::tag::WantedTag;
 use crate::client::{Client, segment};
 use crate::types::{Member, Members};
+use crate::words::few;
 
 /// Arguments of `members`.
 #[derive(Args)]

@@ -210,15 +210,6 @@ pub(super) fn list<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
-/// `a, b, c`, or from the fourth on `a, b, c and 4 more`.
-pub(super) fn few<S: AsRef<str>>(names: &[S]) -> String {
-    let first: Vec<&str> = names.iter().take(FEW).map(AsRef::as_ref).collect();
-    match names.len().saturating_sub(FEW) {
-        0 => first.join(", "),
-        more => format!("{} and {more} more", first.join(", ")),
-    }
-}
-
 /// Orders text as people do: `n2` before `n10`.
 pub(super) fn natural(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a, b);
@@ -254,9 +245,6 @@ fn digits(text: &str) -> &str {
     text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default()
 }
 
-/// Names that are told one by one where there may be many.
-const FEW: usize = 3;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,12 +273,6 @@ mod tests {
         assert_eq!(list::<&str>(&[]), "nobody");
         assert_eq!(list(&["a"]), "a");
         assert_eq!(list(&["a", "b", "c"]), "a, b and c");
-    }
-
-    #[test]
-    fn of_many_names_three_are_told() {
-        assert_eq!(few(&["a", "b", "c"]), "a, b, c");
-        assert_eq!(few(&["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
     }
 
     #[test]

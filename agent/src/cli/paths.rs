@@ -5,11 +5,12 @@ use serde_json::Value;
 
 use super::completions::MEMBER;
 use super::exit::{Exit, say};
-use super::output::{Output, age, brief, count, few, fit_to_show, list, natural, span, status_cell};
+use super::output::{Output, age, brief, count, fit_to_show, list, natural, span, status_cell};
 use super::table::finish;
 use super::why::unknown;
 use crate::client::{Client, segment};
 use crate::types::{Member, PathRow, Paths};
+use crate::words::few;
 
 /// Arguments of `paths`.
 #[derive(Args)]

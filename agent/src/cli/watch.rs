@@ -16,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 use super::exec::signals;
 use super::exit::{Exit, say};
 use super::members::Status;
-use super::output::{Format, Output, count, few, fit_to_show, print};
+use super::output::{Format, Output, count, fit_to_show, print};
 use super::reader;
 use crate::api::tag::WantedTag;
 use crate::client::{Address, Client, ClientError, Watch, segment};
 use crate::daemon::hooks;
 use crate::group::Group;
 use crate::types::{LINE_TYPES, WatchLine};
+use crate::words::few;
 
 /// Arguments of `watch`.
 #[derive(Args)]

@@ -4,11 +4,12 @@ use clap::Args;
 
 use super::completions::MEMBER;
 use super::exit::Exit;
-use super::output::{Output, age, brief, count, few, fit_to_show, list, natural, span};
+use super::output::{Output, age, brief, count, fit_to_show, list, natural, span};
 use super::status::{agreement, health};
 use super::table::finish;
 use crate::client::{Client, ClientError, segment};
 use crate::types::{Accusation, Case, Evidence, Member, Members, SelfInfo};
+use crate::words::few;
 
 /// Arguments of `why`.
 #[derive(Args)]

@@ -24,6 +24,7 @@ use crate::doctor::{Code, Said};
 use crate::event_log::EventLog;
 use crate::settings::DEFAULT_PORT;
 use crate::types;
+use crate::words;
 use heartsay_tokio::{LastGood, Resolved};
 
 /// The configured seeds and what came of them.
@@ -285,12 +286,7 @@ fn kept(last: &[SocketAddr]) -> String {
 }
 
 fn listed(addresses: &[SocketAddr]) -> String {
-    let more = match addresses.len().saturating_sub(LISTED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let some: Vec<String> = addresses.iter().take(LISTED).map(ToString::to_string).collect();
-    format!("{}{more}", some.join(", "))
+    words::first(&addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), LISTED)
 }
 
 /// The machine has ended.

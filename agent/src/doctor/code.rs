@@ -37,7 +37,7 @@ pub(crate) struct Kind {
     pub(crate) after: &'static [Code],
     /// It is shown after it has stood for so long. Below that it often passes by itself.
     pub(crate) visible: Duration,
-    /// What to do, where whoever states it does not say it more exactly.
+    /// What to do, unless the condition brings a more exact remedy.
     pub(crate) remedy: &'static str,
 }
 
@@ -76,7 +76,7 @@ codes! {
     /// The unit of systemd does not run.
     UnitNotRunning: "unit-not-running", Error, after [SettingsRefused], visible 0 s,
         "systemctl start heartsay; its log: journalctl -u heartsay";
-    /// Nobody listens at the socket.
+    /// No process listens at the socket.
     AgentNotRunning: "agent-not-running", Error, after [SettingsRefused, UnitNotRunning], visible 0 s,
         "start it (systemctl start heartsay), or give the path of its socket with --socket";
     /// The socket may not be opened by this user.
@@ -115,7 +115,7 @@ codes! {
     /// UDP does not pass between this host and all others.
     UdpBlocked: "udp-blocked", Error, after [KeyUnknown, EncryptionDiffers, ClusterIdDiffers, VersionOld], visible 0 s,
         "let UDP pass both ways at the port of the agents, on this host (nft list ruleset) and on the way";
-    /// Seeds have addresses, and nobody answers there.
+    /// Seeds resolve, and no agent answers there.
     SeedsUnreachable: "seeds-unreachable", Error,
         after [KeyUnknown, EncryptionDiffers, ClusterIdDiffers, VersionOld, ClockOff, DuplicateName, AdvertisedAddress, UdpBlocked],
         visible 10 s,

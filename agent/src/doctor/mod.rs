@@ -53,12 +53,12 @@ pub(crate) struct Condition {
     /// The member, seed or file that it is about; empty: this agent, or its cluster.
     pub(crate) of: String,
     pub(crate) said: Said,
-    /// For how long; `None`: nobody knows, and it is shown at once.
+    /// How long it has stood; `None`: unknown, so it is shown at once.
     pub(crate) stood: Option<Duration>,
 }
 
 impl Condition {
-    /// About this agent, for nobody knows how long.
+    /// About this agent, of unknown age.
     pub(crate) fn new(code: Code, said: impl Into<Said>) -> Self {
         Self { code, of: String::new(), said: said.into(), stood: None }
     }

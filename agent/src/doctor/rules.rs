@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use heartsay_membership::{Direction, OutsideReason, Quorum};
+
 use super::{Code, Condition, Said};
+use crate::words::{FEW, few};
 
 /// What an agent knows at one moment, as far as rules need it.
 #[derive(Clone, Debug, Default)]
@@ -16,8 +19,8 @@ pub(crate) struct Facts {
     pub(crate) outside: Option<OutsideFact>,
     /// Most others look silent.
     pub(crate) isolated: bool,
-    /// Who votes, and whether that suffices.
-    pub(crate) quorum: QuorumFact,
+    /// Who votes, and whether that suffices; `None`: no electorate is stated.
+    pub(crate) quorum: Option<QuorumFact>,
     /// All that are known, this agent among them.
     pub(crate) members: Vec<MemberFact>,
     /// Names of seeds that have addresses of others.
@@ -41,8 +44,7 @@ pub(crate) struct Facts {
 /// See [`Facts::outside`].
 #[derive(Clone, Debug)]
 pub(crate) struct OutsideFact {
-    /// `refused`, `clock`, `kept-out`, `down` or `unanswered`.
-    pub(crate) why: String,
+    pub(crate) why: OutsideReason,
     /// One sentence.
     pub(crate) reason: String,
     /// What to do.
@@ -52,12 +54,10 @@ pub(crate) struct OutsideFact {
 }
 
 /// See [`Facts::quorum`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct QuorumFact {
-    /// `None`: nobody is said to vote.
-    pub(crate) electorate: Option<String>,
-    /// `held`, `lost` or `unsettled`.
-    pub(crate) state: String,
+    pub(crate) electorate: String,
+    pub(crate) state: Quorum,
     /// One sentence.
     pub(crate) reason: String,
     /// For how long.
@@ -83,8 +83,8 @@ pub(crate) struct MemberFact {
     /// It is kept out as unfit.
     pub(crate) kept_out: bool,
     pub(crate) rtt: Option<Duration>,
-    /// The direct path is down: what fails (`out`, `in`, `both`, `unknown`), and for how long.
-    pub(crate) path_down: Option<(String, Duration)>,
+    /// The direct path is down: what fails, and for how long.
+    pub(crate) path_down: Option<(Direction, Duration)>,
 }
 
 /// As far as rules tell them apart.
@@ -117,11 +117,11 @@ pub(crate) fn conditions(facts: &Facts) -> Vec<Condition> {
 
 fn outside(facts: &Facts, all: &mut Vec<Condition>) {
     let Some(outside) = &facts.outside else { return };
-    let code = match outside.why.as_str() {
-        "refused" => Code::DuplicateName,
-        "clock" => Code::ClockOff,
-        "kept-out" => Code::KeptOut,
-        _ => Code::NotCounted,
+    let code = match outside.why {
+        OutsideReason::NameRefused { .. } => Code::DuplicateName,
+        OutsideReason::ClockAhead => Code::ClockOff,
+        OutsideReason::KeptOut { .. } => Code::KeptOut,
+        OutsideReason::Down | OutsideReason::Unanswered => Code::NotCounted,
     };
     let said = Said::new(outside.reason.clone(), outside.advice.clone());
     all.push(Condition::new(code, said).stood(outside.stood));
@@ -131,7 +131,7 @@ fn outside(facts: &Facts, all: &mut Vec<Condition>) {
 /// of the two it is.
 fn udp_blocked(facts: &Facts) -> Option<Condition> {
     let others = others(facts).filter(|member| member.status != StatusFact::Away).count();
-    let unanswered = facts.outside.as_ref().is_some_and(|outside| outside.why == "unanswered");
+    let unanswered = facts.outside.as_ref().is_some_and(|outside| outside.why == OutsideReason::Unanswered);
     let silent = facts.heard_ago >= SILENT && others >= 2 && (facts.isolated || unanswered);
     silent.then(|| {
         let what = format!(
@@ -164,27 +164,27 @@ fn paths(facts: &Facts, all: &mut Vec<Condition>) {
         let mut found = Vec::new();
         for member in others(facts) {
             let Some((direction, stood)) = &member.path_down else { continue };
-            let is_one_way = matches!(direction.as_str(), "in" | "out");
+            let is_one_way = matches!(direction, Direction::In | Direction::Out);
             if is_one_way != one_way {
                 continue;
             }
             let MemberFact { name, address, .. } = member;
-            let said = match direction.as_str() {
-                "out" => Said::new(
+            let said = match direction {
+                Direction::Out => Said::new(
                     format!(
                         "what this agent sends to {name} does not arrive there, and what {name} sends arrives here"
                     ),
                     format!("look at packet filters and routes from here to {address}"),
                 ),
-                "in" => Said::new(
+                Direction::In => Said::new(
                     format!("what {name} sends to this agent does not arrive here"),
                     format!("look at packet filters and routes from {address} to here"),
                 ),
-                "both" => Said::new(
+                Direction::Both => Said::new(
                     format!("nothing passes between this agent and {name}, which others reach"),
                     format!("look at the link to {address}, and at packet filters for this pair"),
                 ),
-                _ => format!("{name} lives and does not answer this agent directly").into(),
+                Direction::Unknown => format!("{name} lives and does not answer this agent directly").into(),
             };
             let code = if one_way { Code::OneWayLink } else { Code::PathDown };
             found.push(Condition::new(code, said).of(name).stood(*stood));
@@ -231,7 +231,7 @@ fn each_member(facts: &Facts, all: &mut Vec<Condition>) {
 
 /// Whether as many are known as are expected to vote.
 fn voters(facts: &Facts, all: &mut Vec<Condition>) {
-    let Some(electorate) = &facts.quorum.electorate else { return };
+    let Some(QuorumFact { electorate, .. }) = &facts.quorum else { return };
     let known = || facts.members.iter().filter(|member| member.status != StatusFact::Away);
     let (expected, voters) = match Voters::read(electorate) {
         Some(Voters::Number(expected)) => (expected, known().count()),
@@ -293,8 +293,8 @@ impl Voters {
 }
 
 fn quorum(facts: &Facts) -> Option<Condition> {
-    let QuorumFact { electorate, state, reason, stood } = &facts.quorum;
-    (electorate.is_some() && state != "held")
+    let QuorumFact { state, reason, stood, .. } = facts.quorum.as_ref()?;
+    (*state != Quorum::Held)
         .then(|| Condition::new(Code::QuorumNotHeld, format!("quorum is {state}: {reason}")).stood(*stood))
 }
 
@@ -398,17 +398,6 @@ fn gathered(mut found: Vec<Condition>, are: &str) -> Vec<Condition> {
     vec![Condition { stood: oldest, ..Condition::new(first.code, what) }]
 }
 
-/// `a, b, c and 4 more`
-fn few<S: AsRef<str>>(names: &[S]) -> String {
-    let first: Vec<&str> = names.iter().take(FEW).map(AsRef::as_ref).collect();
-    match names.len().saturating_sub(FEW) {
-        0 => first.join(", "),
-        more => format!("{} and {more} more", first.join(", ")),
-    }
-}
-
-/// Names that are told one by one.
-const FEW: usize = 3;
 /// Doubt of an agent in itself from which on an operator should look. Honest guess.
 pub(crate) const SLOW: u8 = 3;
 /// Without any datagram: ten rounds of the usual interval, in each of which at least one answer comes.
@@ -422,6 +411,8 @@ const ROOM: u32 = 4;
 
 #[cfg(test)]
 mod tests {
+    use heartsay_membership::HostId;
+
     use super::super::settle;
     use super::*;
 
@@ -440,12 +431,12 @@ mod tests {
         Facts {
             up: MINUTE,
             joined: true,
-            quorum: QuorumFact {
-                electorate: Some("5".to_owned()),
-                state: "held".to_owned(),
+            quorum: Some(QuorumFact {
+                electorate: "5".to_owned(),
+                state: Quorum::Held,
+                reason: String::new(),
                 stood: MINUTE,
-                ..QuorumFact::default()
-            },
+            }),
             members: ["m1", "m2", "m3", "m4", "m5"].map(member).to_vec(),
             seeds: vec!["10.0.0.1".to_owned()],
             seeds_heard: 1,
@@ -461,9 +452,13 @@ mod tests {
         settle(&conditions(&facts)).iter().map(|one| one.code.kind().word).collect()
     }
 
-    fn outside(why: &str) -> Option<OutsideFact> {
+    fn outside(why: OutsideReason) -> Option<OutsideFact> {
         let (reason, advice) = ("the reason".to_owned(), "the advice".to_owned());
-        Some(OutsideFact { why: why.to_owned(), reason, advice, stood: MINUTE })
+        Some(OutsideFact { why, reason, advice, stood: MINUTE })
+    }
+
+    fn lost(facts: &mut Facts) {
+        facts.quorum.as_mut().unwrap().state = Quorum::Lost;
     }
 
     #[test]
@@ -476,12 +471,13 @@ mod tests {
 
     #[test]
     fn why_the_others_do_not_count_an_agent_has_a_code_for_each_reason() {
+        let (holder, address) = (HostId(1), ([10, 0, 0, 1], 4327).into());
         for (why, code) in [
-            ("refused", "duplicate-name"),
-            ("clock", "clock-off"),
-            ("kept-out", "kept-out"),
-            ("down", "not-counted"),
-            ("unanswered", "not-counted"),
+            (OutsideReason::NameRefused { holder, address, generation: 1 }, "duplicate-name"),
+            (OutsideReason::ClockAhead, "clock-off"),
+            (OutsideReason::KeptOut { beats: 40 }, "kept-out"),
+            (OutsideReason::Down, "not-counted"),
+            (OutsideReason::Unanswered, "not-counted"),
         ] {
             assert_eq!(codes(|facts| facts.outside = outside(why)), [code]);
         }
@@ -494,7 +490,7 @@ mod tests {
             for member in facts.members.iter_mut().filter(|member| !member.is_self) {
                 member.status = StatusFact::Down;
             }
-            "lost".clone_into(&mut facts.quorum.state);
+            lost(facts);
         };
         assert_eq!(codes(silent), ["udp-blocked"]);
         let heard = |facts: &mut Facts| {
@@ -539,14 +535,17 @@ mod tests {
 
     #[test]
     fn a_path_that_fails_one_way_is_told_from_one_that_fails_both_ways() {
-        for (direction, code) in
-            [("in", "one-way-link"), ("out", "one-way-link"), ("both", "path-down"), ("unknown", "path-down")]
-        {
-            let down = |facts: &mut Facts| facts.members[2].path_down = Some((direction.to_owned(), MINUTE));
+        for (direction, code) in [
+            (Direction::In, "one-way-link"),
+            (Direction::Out, "one-way-link"),
+            (Direction::Both, "path-down"),
+            (Direction::Unknown, "path-down"),
+        ] {
+            let down = |facts: &mut Facts| facts.members[2].path_down = Some((direction, MINUTE));
             assert_eq!(codes(down), [code], "{direction}");
         }
         let young = |facts: &mut Facts| {
-            facts.members[2].path_down = Some(("both".to_owned(), Duration::from_secs(1)));
+            facts.members[2].path_down = Some((Direction::Both, Duration::from_secs(1)));
         };
         assert_eq!(codes(young), [""; 0]);
     }
@@ -555,7 +554,7 @@ mod tests {
     fn members_that_are_down_are_named_one_by_one_and_a_crowd_in_one_line() {
         let down = |n: usize| {
             move |facts: &mut Facts| {
-                "6".clone_into(facts.quorum.electorate.as_mut().unwrap());
+                "6".clone_into(&mut facts.quorum.as_mut().unwrap().electorate);
                 facts.members.push(member("m6"));
                 for member in facts.members.iter_mut().skip(1).take(n) {
                     member.status = StatusFact::Down;
@@ -603,7 +602,7 @@ mod tests {
             ("70*votes", &[]),
         ] {
             let told = |facts: &mut Facts| {
-                facts.quorum.electorate = Some(electorate.to_owned());
+                electorate.clone_into(&mut facts.quorum.as_mut().unwrap().electorate);
                 for voter in facts.members.iter_mut().take(2) {
                     voter.tags.insert("role".to_owned(), "voter".to_owned());
                 }
@@ -615,7 +614,6 @@ mod tests {
             facts.up = Duration::from_secs(29);
         };
         assert_eq!(codes(young), [""; 0], "the others are still to come");
-        let lost = |facts: &mut Facts| "lost".clone_into(&mut facts.quorum.state);
         assert_eq!(codes(lost), ["quorum-not-held"]);
     }
 

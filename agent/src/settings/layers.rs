@@ -318,6 +318,6 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
 }
 
 /// Read when no `--config` was given.
-pub(super) const MAIN_FILE: &str = "/etc/heartsay/heartsay.toml";
+pub(crate) const MAIN_FILE: &str = "/etc/heartsay/heartsay.toml";
 /// Read after it, in lexical order.
 pub(super) const DROP_INS: &str = "/etc/heartsay/conf.d";

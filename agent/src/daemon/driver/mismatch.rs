@@ -27,8 +27,8 @@ struct Slip {
     /// When each was last heard, at most [`MOST`] of them.
     from: BTreeMap<SocketAddr, Instant>,
     count: u64,
-    /// What is wrong and what to do, as last said.
-    fault: Said,
+    /// Its code, what is wrong and what to do, as last said.
+    fault: Option<(Code, Said)>,
 }
 
 impl Mismatches {
@@ -63,7 +63,7 @@ impl Mismatches {
         // A flood is not worth a sentence each.
         if slip.count == LEAST || (slip.count > LEAST && !known && !full) {
             let keys = keys().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            slip.fault = explain(error, &self.cluster, &keys);
+            slip.fault = Some(explain(error, &self.cluster, &keys));
             slip.say(reason, event_log);
         }
     }
@@ -85,17 +85,23 @@ impl Slip {
     fn say(&self, reason: &str, event_log: &EventLog) {
         let named: Vec<String> = self.from.keys().map(ToString::to_string).collect();
         let more = if named.len() == MOST { " and maybe others" } else { "" };
-        let Said { what, remedy } = &self.fault;
+        let Some((code, Said { what, remedy })) = &self.fault else { return };
         let what = format!("datagrams from {}{more} are refused: {what}", named.join(", "));
         let said = Said::new(what, remedy.clone());
-        event_log.condition_of(code_of(reason), reason, (!named.is_empty()).then_some(said));
+        event_log.condition_of(*code, reason, (!named.is_empty()).then_some(said));
     }
 }
 
-/// Fault and remedy in words.
+/// The code, and fault and remedy in words.
 #[expect(clippy::wildcard_enum_match_arm, reason = "only REASONS get here")]
-fn explain(error: &DecodeError, cluster: &str, keys: &str) -> Said {
-    match error {
+fn explain(error: &DecodeError, cluster: &str, keys: &str) -> (Code, Said) {
+    let code = match error {
+        DecodeError::PlainButKeyed | DecodeError::SealedButNoKey => Code::EncryptionDiffers,
+        DecodeError::OtherCluster => Code::ClusterIdDiffers,
+        DecodeError::OlderVersion { .. } | DecodeError::NewerVersion { .. } => Code::VersionOld,
+        _ => Code::KeyUnknown,
+    };
+    let said = match error {
         DecodeError::UnknownKey { id } => Said::new(
             format!("they are sealed with key {id}, and the keyring here holds {keys}"),
             "add that key to key_file here, or give those hosts the keys of this one, and reload; \"heartsay keys list\" \
@@ -128,17 +134,8 @@ fn explain(error: &DecodeError, cluster: &str, keys: &str) -> Said {
             "if those hosts are to be members, \"cluster\" differs; if not, one of their seeds leads here",
         ),
         other => other.to_string().into(),
-    }
-}
-
-/// Of a reason of these.
-fn code_of(reason: &str) -> Code {
-    match reason {
-        "plain-but-keyed" | "sealed-but-no-key" => Code::EncryptionDiffers,
-        "other-cluster" => Code::ClusterIdDiffers,
-        "older-version" | "newer-version" => Code::VersionOld,
-        _ => Code::KeyUnknown,
-    }
+    };
+    (code, said)
 }
 
 /// Refusals that are a slip of configuration; each is a condition of its own.
@@ -225,7 +222,7 @@ mod tests {
             DecodeError::NewerVersion { version: 9 },
         ] {
             assert!(REASONS.contains(&error.reason()));
-            assert_ne!(explain(&error, "shop", "1").what, error.to_string());
+            assert_ne!(explain(&error, "shop", "1").1.what, error.to_string());
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::daemon::notify;
 use crate::doctor::{Code, Said};
 use crate::show;
 use crate::types::WatchLine;
+use crate::words::few;
 
 impl Reporter {
     pub(super) fn tell_event(&mut self, node: &Node, now: Instant, event: Event) {
@@ -249,17 +250,13 @@ fn path_sentence(paths: &[NarrowPath]) -> Option<Said> {
         };
         format!("{name}{}{how}", path.to)
     };
-    let shown: Vec<String> = paths.iter().take(PATHS_SHOWN).map(each).collect();
-    let more = match paths.len().saturating_sub(PATHS_SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let each: Vec<String> = paths.iter().map(each).collect();
     let NarrowPath { passes, lost, .. } = first;
     Some(Said::new(
         format!(
-            "datagrams of {lost} bytes to and from {}{more} get lost, of {passes} they arrive; this agent keeps to \
+            "datagrams of {lost} bytes to and from {} get lost, of {passes} they arrive; this agent keeps to \
              {passes} there, which a tag too long for it cannot pass",
-            shown.join(", ")
+            few(&each)
         ),
         format!(
             "mend the link, let ICMP \"fragmentation needed\" through, or set datagram_size = {passes} on every member"
@@ -312,8 +309,6 @@ pub(crate) const MEMBER_EVENTS: [&str; 9] = [
     "member-forgotten",
     "member-fenced",
 ];
-/// Paths named in one sentence.
-const PATHS_SHOWN: usize = 3;
 const STATUS_EVERY: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

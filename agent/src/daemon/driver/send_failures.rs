@@ -11,6 +11,7 @@ use std::time::Duration;
 use heartsay_membership::Instant;
 
 use crate::doctor::{Code, Said};
+use crate::words::few;
 use heartsay_tokio::net::SendFailure;
 
 /// Addresses with trouble, at most [`MOST`] of them.
@@ -79,13 +80,8 @@ impl SendFailures {
             kinds.entry((code_of(failure.label), failure.hint)).or_default().push(to.to_string());
         }
         let mut said: BTreeMap<Code, Said> = BTreeMap::new();
-        for ((code, hint), mut to) in kinds {
-            let more = match to.len().saturating_sub(NAMED) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            to.truncate(NAMED);
-            let one = format!("datagrams to {}{more} do not get through: {hint}", to.join(", "));
+        for ((code, hint), to) in kinds {
+            let one = format!("datagrams to {} do not get through: {hint}", few(&to));
             let what = &mut said.entry(code).or_default().what;
             *what = if what.is_empty() { one } else { format!("{what}; {one}") };
         }
@@ -115,8 +111,6 @@ const WELL: Duration = Duration::from_secs(5);
 const OVER: Duration = Duration::from_secs(150);
 /// More than are read.
 const MOST: usize = 256;
-/// A line of `status` is read, not a list.
-const NAMED: usize = 3;
 
 #[cfg(test)]
 mod tests {
