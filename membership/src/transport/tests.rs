@@ -281,3 +281,25 @@ fn a_verdict_on_a_member_that_runs_goes_with_two_of_its_accusers_or_not_at_all()
     let cut = claim(whole.encoded_len() - 1);
     assert_eq!((cut.down, cut.accusations.len()), (0, 1), "the accused would refute it");
 }
+
+#[test]
+fn however_many_call_it_silent_the_testimony_that_puts_it_out_is_told_too() {
+    let mut bench = Bench::new(24);
+    let accusation = |by, kind| {
+        let began = bench.now;
+        Accusation { by: hash(by), basis: 60, kind, weak: false, began }
+    };
+    let silent = (2..14).map(|by| accusation(by, Evidence::Silent));
+    let unfit = (14..17).map(|by| accusation(by, Evidence::Unfit));
+    let marks = Marks { down: Some(60), accusations: silent.chain(unfit).collect(), ..Marks::default() };
+    bench.roster.get_mut(hash(1)).unwrap().mark(&marks);
+    let member = bench.roster.get(hash(1)).unwrap();
+    let claim = |room| wire::write_claim(bench.now, member, Detail::Thin, room, usize::MAX);
+    let (whole, cut) = (claim(1000), claim(claim(1000).encoded_len() / 2));
+    assert_eq!((whole.down, whole.accusations.len()), (61, 15));
+    // Its number on the wire.
+    const SILENT: u32 = 0;
+    let silent = |claim: &gossip::Claim| claim.accusations.iter().filter(|a| a.kind == SILENT).count();
+    let kinds = |claim: &gossip::Claim| (silent(claim), claim.accusations.len() - silent(claim));
+    assert_eq!((kinds(&whole), kinds(&cut), cut.down), ((12, 3), (3, 3), 61));
+}

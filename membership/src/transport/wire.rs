@@ -69,27 +69,30 @@ pub fn write_claim(
     share: usize,
 ) -> gossip::Claim {
     let marks = member.marks();
+    let mut told: Vec<&Accusation> = marks.accusations.iter().collect();
     let mut claim = gossip::Claim {
         subject: member.hash(),
         generation: member.incarnation.generation,
         heartbeat: member.heartbeat,
         left: marks.left,
         down: marks.down.map_or(0, |basis| basis.saturating_add(1)),
-        accusations: marks.accusations.iter().map(|a| write_accusation(now, a)).collect(),
+        accusations: told.iter().map(|a| write_accusation(now, a)).collect(),
         restart_ms: marks.restart.map_or(0, |restart| write_restart(now, restart)),
         ..gossip::Claim::default()
     };
     if matches!(detail, Detail::Full | Detail::Latest) {
         claim.body = Some(write_incarnation(&member.incarnation));
     }
-    // Nearly never needed: the weakest of many accusations wait for the next datagram.
-    while !claim.accusations.is_empty() && claim.encoded_len() > room {
-        claim.accusations.pop();
+    // Nearly never needed: some of many accusations wait for the next datagram.
+    while claim.encoded_len() > room
+        && let Some(place) = superfluous(&told)
+    {
+        told.remove(place);
+        claim.accusations.remove(place);
     }
     // Without its accusers a member that is kept out would refute the verdict.
-    let left = marks.accusations.iter().take(claim.accusations.len());
     let basis = marks.down.unwrap_or(0);
-    let unfit = left.filter(|a| a.kind == Evidence::Unfit && !a.weak && a.basis >= basis).count();
+    let unfit = told.iter().filter(|a| a.kind == Evidence::Unfit && !a.weak && a.basis >= basis).count();
     if marks.is_kept_out() && unfit < ACCUSERS_TO_KEEP_OUT {
         claim.down = 0;
     }
@@ -110,6 +113,15 @@ pub fn write_claim(
     claim.kept = delta.kept;
     claim.entries = delta.entries.into_iter().map(write_entry).collect();
     claim
+}
+
+/// Which of these accusations waits for the next datagram: the weakest of the kind that has more of them. So however
+/// many accuse a member of silence, the testimony that puts it out is told too.
+fn superfluous(told: &[&Accusation]) -> Option<usize> {
+    let is_unfit = |a: &&Accusation| a.kind == Evidence::Unfit;
+    let unfit = told.iter().filter(|a| is_unfit(a)).count();
+    let crowd = unfit > told.len() - unfit;
+    told.iter().rposition(|a| is_unfit(a) == crowd)
 }
 
 /// Says that no member keeps a record of this incarnation any more.
