@@ -50,13 +50,18 @@ impl Detection {
         let census = ctx.roster.census();
         let together = if census.alive + census.suspect <= A_FEW { 1 } else { TOGETHER };
         if census.suspect >= together {
-            self.call_the_roll(now);
+            let calls = if self.many_are_silent(ctx.roster) { CALLS * HURRY } else { CALLS };
+            self.begin_calls(now, calls);
         }
     }
 
     /// Others are asked. A member that returns is a reason too: the network has changed.
     pub fn call_the_roll(&mut self, now: Instant) {
-        self.extra_probes.left = CALLS;
+        self.begin_calls(now, CALLS);
+    }
+
+    fn begin_calls(&mut self, now: Instant, calls: u32) {
+        self.extra_probes.left = self.extra_probes.left.max(calls);
         self.extra_probes.next = self.extra_probes.next.max(now);
     }
 
@@ -71,7 +76,8 @@ impl Detection {
         }
         let slot = ctx.core.slot_clock.slot(now);
         let calls = if slot == self.extra_probes.slot { self.extra_probes.calls + 1 } else { 1 };
-        let next = now + ctx.core.config.interval / A_ROUND;
+        let hurry = if self.many_are_silent(ctx.roster) { HURRY } else { 1 };
+        let next = now + ctx.core.config.interval / (A_ROUND * hurry);
         self.extra_probes = ExtraProbes { next, left: self.extra_probes.left.saturating_sub(1), slot, calls };
         let alive = |m: &Member| m.status == Status::Alive;
         let Some(member) = peers::for_slot(ctx.roster, ctx.core.me, slot.saturating_add(calls), alive) else {
@@ -94,3 +100,7 @@ const CALLS: u32 = 3;
 /// Most calls of one member per interval. With four, an unanswered call becomes a suspicion within a quarter of a
 /// second on a LAN (50 ms for the answer, as much for the helpers').
 const A_ROUND: u32 = 4;
+/// How much faster and more they are while many are silent: the callers of most are beyond the cut then. Of 32 members
+/// whom ten others still hear, one was first asked 1.5 s after the cut (`heartsay-sim replay swarm-cuts --seed 1300166
+/// --nodes 32 --log`).
+const HURRY: u32 = 2;

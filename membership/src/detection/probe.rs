@@ -139,8 +139,7 @@ impl Detection {
         if now < ctx.core.recovering_until {
             return Vec::new();
         }
-        let silent = self.silent_members(ctx.roster);
-        if silent >= SEVERAL && silent.saturating_mul(8) > ctx.roster.census().alive {
+        if self.many_are_silent(ctx.roster) {
             self.look_until = now + LOOK_ON;
         }
         if now >= self.look_until {
@@ -432,9 +431,8 @@ const SLOW_STEP: Duration = Duration::from_millis(500);
 /// between two heartbeats of any member.
 const LOOKS: usize = 5;
 pub const UNHEARD: Duration = Duration::from_millis(2500);
-/// This many, and at least an eighth of the cluster, are many. After the last time that so many were silent, others may
-/// still show for this long: what the callers of five slots in a row could have seen.
-const SEVERAL: u32 = 2;
+/// After the last time that many were silent, others may still show for this long: what the callers of five slots in a
+/// row could have seen.
 const LOOK_ON: Duration = Duration::from_secs(5);
 /// Helpers are asked at the first request and at each fourth after it.
 const HELPERS_EVERY: u32 = 4;

@@ -116,6 +116,12 @@ impl Detection {
         roster.census().suspect.saturating_add(u32::try_from(doubted).unwrap_or(u32::MAX))
     }
 
+    /// Whether so many look silent that their callers are silent too, and the regular calls show a cut too late.
+    pub fn many_are_silent(&self, roster: &Roster) -> bool {
+        let silent = self.silent_members(roster);
+        silent >= SEVERAL && silent.saturating_mul(8) > roster.census().alive
+    }
+
     /// Sends testimony straight to the members that decide, in one datagram to each.
     pub fn testify(&mut self, now: Instant, ctx: &mut Context<'_>) {
         self.testify_at = Instant::NEVER;
@@ -203,3 +209,5 @@ fn said_by(members: usize) -> String {
 /// Cases in one set of datagrams, and the pause before the next set.
 const TESTIMONIES: usize = 32;
 const TESTIFY_AGAIN: Duration = Duration::from_millis(100);
+/// This many, and more than an eighth of the cluster, are many.
+const SEVERAL: u32 = 2;

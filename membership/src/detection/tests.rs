@@ -943,7 +943,7 @@ fn among_few_members_one_suspect_calls_the_roll_and_among_many_the_second_does()
         }
         watch.bench.sent().len()
     };
-    assert_eq!((asked(8, 1), asked(9, 1), asked(9, 2)), (3, 0, 3));
+    assert_eq!((asked(8, 1), asked(30, 1), asked(30, 2)), (3, 0, 3));
 }
 
 #[test]
@@ -954,4 +954,23 @@ fn a_member_that_returns_calls_the_roll() {
         detection.step_extra_probes(now, ctx);
     });
     assert_eq!(watch.bench.sent().len(), 1);
+}
+
+#[test]
+fn while_many_are_silent_the_roll_is_called_twice_as_fast() {
+    let asked = |members: usize| {
+        let mut watch = Watch::new(members);
+        for i in 1..=2 {
+            let now = watch.bench.now;
+            watch.bench.roster.set_status(now, hash(i), Status::Suspect);
+        }
+        watch.call(|detection, now, ctx| detection.begin_extra_probes(now, ctx));
+        let until = watch.bench.now + Duration::from_millis(950);
+        while watch.bench.now < until {
+            watch.call(|detection, now, ctx| detection.step_extra_probes(now, ctx));
+            watch.bench.pass(Duration::from_millis(25));
+        }
+        watch.bench.sent().len()
+    };
+    assert_eq!((asked(40), asked(12)), (3, 6));
 }
