@@ -8,6 +8,9 @@
 //! The queue is keyed by subject and the newest entry wins, so it is never longer than the roster. A budget bounds the
 //! datagrams. When it is used up, news waits until it suffices for all four calls, and gathers in the same datagrams
 //! meanwhile. Sent to a single peer at a time, each piece of news would be known to too few.
+//!
+//! What a program changes in the state of its own member is rare, and often a death: the member tells it straight to each
+//! other, as far as a budget of its own allows, without a pause. The waves bring it to the rest.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -32,6 +35,8 @@ pub struct Broadcast {
     /// The earliest due time of them.
     earliest: Instant,
     budget: TokenBucket,
+    /// For what is told straight to each member.
+    straight: TokenBucket,
     coalesce: Duration,
     /// Peers told at once: never more than the budget can ever allow.
     fanout: usize,
@@ -59,7 +64,8 @@ impl Broadcast {
     pub fn new(now: Instant, rate: u32, coalesce: Duration, fanout: usize) -> Self {
         let budget = TokenBucket::new(now, rate);
         let fanout = fanout.min(budget.size());
-        Self { waiting: BTreeMap::new(), earliest: Instant::NEVER, budget, coalesce, fanout }
+        let straight = TokenBucket::new(now, rate);
+        Self { waiting: BTreeMap::new(), earliest: Instant::NEVER, budget, straight, coalesce, fanout }
     }
 
     /// There is news about `subject`.
@@ -165,6 +171,15 @@ impl Gossip {
         }
     }
 
+    /// Tells our own change to each member at once, or to as many of them as the budget allows.
+    pub fn tell_each(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        let most = self.broadcast.straight.available(now);
+        let targets = self.at_random(now, ctx, most);
+        let change = Due { subject: ctx.core.me, wave: 0, full: true };
+        let (told, _) = self.tell(now, ctx, &[change], &targets);
+        self.broadcast.straight.take(now, told);
+    }
+
     /// Random peers; where most do not answer, half of them are the ones that we have heard last.
     fn at_random(&mut self, now: Instant, ctx: &mut Context<'_>, count: usize) -> Vec<SocketAddr> {
         let (me, is_told) = (ctx.core.me, is_told(ctx));
@@ -199,6 +214,22 @@ impl Gossip {
     }
 
     fn pass_on(&mut self, now: Instant, ctx: &mut Context<'_>, due: &[Due], targets: &[SocketAddr]) {
+        let (told, left_out) = self.tell(now, ctx, due, targets);
+        self.broadcast.spend(now, told);
+        for news in left_out {
+            self.broadcast.put_back(now, news);
+        }
+    }
+
+    /// Sends it, and returns the number of datagrams and the news that found no room in them.
+    fn tell(
+        &self,
+        now: Instant,
+        ctx: &mut Context<'_>,
+        due: &[Due],
+        targets: &[SocketAddr],
+    ) -> (usize, Vec<Due>) {
+        let mut told = 0;
         let mut left_out: Option<Vec<Due>> = None;
         for some in ctx.alike(targets) {
             let Some(mut filler) = some.first().and_then(|to| ctx.filler(*to, 0, None)) else { continue };
@@ -213,16 +244,14 @@ impl Gossip {
             }
             let packet = filler.finish();
             if !packet.claims.is_empty() {
-                self.broadcast.spend(now, some.len());
+                told += some.len();
                 ctx.core.stats.bursts += some.len() as u64;
                 ctx.send_to_each(&some, &packet);
             }
             // News that fits no short datagram is not sent again to peers that already have it: exchanges settle that.
             left_out.get_or_insert(rest);
         }
-        for news in left_out.into_iter().flatten() {
-            self.broadcast.put_back(now, news);
-        }
+        (told, left_out.unwrap_or_default())
     }
 
     fn news_claim(

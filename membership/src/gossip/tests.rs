@@ -287,6 +287,18 @@ fn news_is_told_to_four_and_a_moment_later_to_three() {
     assert_eq!(waves, [(10, 4), (160, 3)]);
 }
 
+#[test]
+fn a_change_of_our_own_goes_straight_to_each_member_within_a_budget() {
+    let told = |members: usize, times: usize| {
+        let mut side = Side::new(Bench::new(members));
+        (0..times).for_each(|_| side.call(|gossip, now, ctx| gossip.tell_each(now, ctx)));
+        let sent = side.bench.sent();
+        assert!(sent.iter().all(|sent| sent.packet.claims.len() == 1));
+        (sent.len(), sent.iter().map(|sent| sent.to).collect::<BTreeSet<_>>().len())
+    };
+    assert_eq!((told(128, 1), told(300, 3)), ((127, 127), (200, 200)));
+}
+
 /// Whom the first wave of a piece of news goes to.
 fn told(side: &mut Side) -> BTreeSet<std::net::SocketAddr> {
     let now = side.bench.now;

@@ -43,7 +43,10 @@ impl Node {
             Command::Forget(name) => self.forget(now, &name)?,
             Command::Set(changes) => {
                 changes.iter().try_for_each(|(key, _)| check_not_ours(key))?;
-                self.set_state(now, &changes)?;
+                if self.set_state(now, &changes)? {
+                    let (gossip, mut ctx) = self.gossip();
+                    gossip.tell_each(now, &mut ctx);
+                }
             }
             Command::Readdress(address) if !is_reachable(address) => {
                 return Err(Rejected::Address { address });
@@ -82,22 +85,23 @@ impl Node {
         Ok(())
     }
 
+    /// Returns whether anything has changed.
     pub(crate) fn set_state(
         &mut self,
         now: Instant,
         changes: &[(String, Option<Vec<u8>>)],
-    ) -> Result<(), Rejected> {
+    ) -> Result<bool, Rejected> {
         let me = self.core.me;
-        let Some(mut myself) = self.roster.get_mut(me) else { return Ok(()) };
+        let Some(mut myself) = self.roster.get_mut(me) else { return Ok(false) };
         let changed = myself.state.set(changes, self.core.config.capacity())?;
         if changed.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         myself.restamp();
         drop(myself);
         self.gossip.broadcast.news(now, me, true);
         self.context().report_update(me, changed, "its own change");
-        Ok(())
+        Ok(true)
     }
 
     fn forget(&mut self, now: Instant, name: &Name) -> Result<(), Rejected> {
