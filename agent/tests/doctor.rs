@@ -10,13 +10,17 @@
 mod daemon;
 mod said;
 
+use std::fs;
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
+use heartsay_proto::{Cluster, Keyring};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use daemon::{pair, plan};
+use daemon::{Agent, Plan, pair, plan};
 use said::{code, stderr, stdout};
 
 fn doctor(socket: &Path, flags: &[&str]) -> Output {
@@ -92,4 +96,64 @@ fn a_condition_that_the_agent_states_has_its_code_in_status_and_doctor() {
     let status = status.arg("--socket").arg(agent.plan.socket()).arg("status").output().unwrap();
     let line = "! seeds-do-not-resolve: seed no-such-host.invalid cannot be resolved: ";
     assert!(stdout(&status).contains(line), "{}", stdout(&status));
+}
+
+/// Datagrams of one without the key, two of each kind that is told as a hint: another key, no key, another cluster, another
+/// version.
+fn forge(from: &UdpSocket, to: &Agent) {
+    let (ours, elsewhere) = (Cluster::new("tests").unwrap(), Cluster::new("elsewhere").unwrap());
+    let another_key = Keyring::parse(&format!("{}=", "E".repeat(43))).unwrap();
+    for (cluster, keyring, version) in [
+        (&ours, &another_key, None),
+        (&ours, &Keyring::empty(), None),
+        (&elsewhere, &another_key, None),
+        (&ours, &another_key, Some(1)),
+    ] {
+        let mut datagram = Vec::new();
+        heartsay_proto::seal(b"forged", cluster, keyring, [7; 24], &mut datagram);
+        datagram[2] = version.unwrap_or(datagram[2]);
+        for _ in 0..2 {
+            from.send_to(&datagram, to.address()).unwrap();
+        }
+    }
+}
+
+fn with_key(plan: Plan) -> Plan {
+    let file = plan.dir().join("keys");
+    fs::write(&file, format!("{}=\n", "A".repeat(43))).unwrap();
+    fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    plan.flags(&["--key-file", &file])
+}
+
+#[test]
+fn an_outsider_that_forges_datagrams_hides_nothing_that_is_wrong_here() {
+    let seed = UdpSocket::bind(plan("seed").address()).unwrap();
+    let seed_at = seed.local_addr().unwrap().to_string();
+    // No other code says why: who votes in a zone that nobody has seen is not counted.
+    let zones = ["--zone", "east", "--expected", "zones:east=1,west=1,north=1"];
+    let without_quorum = with_key(plan("a")).flags(&zones).start();
+    let without_seed = with_key(plan("b")).seed(&seed_at).start();
+    for (agent, code) in [(&without_quorum, "quorum-not-held"), (&without_seed, "seeds-unreachable")] {
+        forge(&seed, agent);
+        let shown = || {
+            let findings = agent.get("/v1/self")["findings"].clone();
+            let codes =
+                findings.as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap().to_owned());
+            codes.collect::<Vec<_>>()
+        };
+        let hints = ["key-unknown", "encryption-differs", "cluster-id-differs", "version-old"];
+        agent.wait_for("the forgeries are told", |_| {
+            let shown = shown();
+            hints.iter().all(|hint| shown.iter().any(|code| code == hint))
+        });
+        agent.wait_for(&format!("{code} is told beside them"), |_| shown().iter().any(|shown| shown == code));
+        assert_eq!(shown().len(), hints.len() + 1, "{:?}", shown());
+        let (found, exit) = found(&agent.plan.socket());
+        assert!(exit == 4 && found.iter().any(|(found, _)| found == code), "{found:?}");
+        let metrics = agent.ask("GET", "/metrics", "", "").body;
+        assert!(metrics.contains(&format!("code=\"{code}\"}} 1")), "{metrics}");
+        let said = agent.get("/v1/self")["findings"][0]["remedy"].as_str().unwrap().to_owned();
+        assert!(said.starts_with("if those are members, and no forgery: "), "a forgery is a hint: {said}");
+    }
 }

@@ -149,7 +149,7 @@ fn state(me: &SelfInfo) -> &'static str {
     } else if me.seeds.is_empty() {
         "alone: no seeds are configured, so it waits to be found"
     } else if me.seeds_heard > 0 {
-        "not joined yet: a seed answers, but there is no complete view yet"
+        "not joined yet: something came from a seed, but there is no complete view yet"
     } else {
         "not joined yet: no seed has answered"
     }

@@ -26,6 +26,19 @@ impl Severity {
     }
 }
 
+/// The least that it takes to have this agent say something that is not so. Somebody on the way who drops datagrams forges
+/// nothing: what is said then is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forger {
+    /// A datagram, an ICMP message or an answer of the DNS from no member. No address proves that it is true, since each can
+    /// be forged: it is shown beside what it may explain, and hides nothing.
+    Outsider,
+    /// What a member says, or does not say.
+    Insider,
+    /// This host itself.
+    Host,
+}
+
 /// What is known of a code.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
@@ -33,6 +46,8 @@ pub(crate) struct Kind {
     pub(crate) word: &'static str,
     /// How bad it is.
     pub(crate) severity: Severity,
+    /// Who can forge it.
+    pub(crate) forger: Forger,
     /// It follows from these: it is hidden while one of them stands, for the same subject if both have one.
     pub(crate) after: &'static [Code],
     /// It is shown after it has stood for so long. Below that it often passes by itself.
@@ -42,7 +57,7 @@ pub(crate) struct Kind {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $code:ident: $word:literal, $severity:ident, after [$($after:ident),*], visible $seconds:literal s, $remedy:literal;)*) => {
+    ($($(#[$doc:meta])* $code:ident: $word:literal, $severity:ident, $forger:ident, after [$($after:ident),*], visible $seconds:literal s, $remedy:literal;)*) => {
         /// One way to be wrong.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Code {
@@ -59,6 +74,7 @@ macro_rules! codes {
                     $(Self::$code => Kind {
                         word: $word,
                         severity: Severity::$severity,
+                        forger: Forger::$forger,
                         after: &[$(Self::$after),*],
                         visible: Duration::from_secs($seconds),
                         remedy: $remedy,
@@ -71,159 +87,157 @@ macro_rules! codes {
 
 codes! {
     /// The settings on this host make no sense, and no agent runs.
-    SettingsRefused: "settings-refused", Error, after [], visible 0 s,
+    SettingsRefused: "settings-refused", Error, Host, after [], visible 0 s,
         "mend them, look with heartsay config check, and start the agent";
     /// The unit of systemd does not run.
-    UnitNotRunning: "unit-not-running", Error, after [SettingsRefused], visible 0 s,
+    UnitNotRunning: "unit-not-running", Error, Host, after [SettingsRefused], visible 0 s,
         "systemctl start heartsay; its log: journalctl -u heartsay";
     /// No process listens at the socket.
-    AgentNotRunning: "agent-not-running", Error, after [SettingsRefused, UnitNotRunning], visible 0 s,
+    AgentNotRunning: "agent-not-running", Error, Host, after [SettingsRefused, UnitNotRunning], visible 0 s,
         "start it (systemctl start heartsay), or give the path of its socket with --socket";
     /// The socket may not be opened by this user.
-    SocketRights: "socket-rights", Error, after [], visible 0 s,
+    SocketRights: "socket-rights", Error, Host, after [], visible 0 s,
         "run it as a user of the group that owns the socket, or as root; socket_group and socket_mode say who may";
     /// The agent takes connections and does not answer.
-    AgentHangs: "agent-hangs", Error, after [], visible 0 s,
+    AgentHangs: "agent-hangs", Error, Host, after [], visible 0 s,
         "look whether it is stopped (kill -CONT) or starved of CPU; systemctl restart heartsay";
     /// The socket file was removed and cannot be made again.
-    SocketRemoved: "socket-removed", Error, after [], visible 0 s,
+    SocketRemoved: "socket-removed", Error, Host, after [], visible 0 s,
         "remove what is in its place; it is tried again every 10 s";
     /// Another living host holds the name.
-    DuplicateName: "duplicate-name", Error, after [], visible 0 s,
+    DuplicateName: "duplicate-name", Error, Insider, after [], visible 0 s,
         "give one of the two another name; a cloned machine also needs a state directory of its own";
     /// The clock is more than a day off.
-    ClockOff: "clock-off", Error, after [], visible 0 s,
+    ClockOff: "clock-off", Error, Insider, after [], visible 0 s,
         "set the clock (timedatectl set-ntp true, or chronyc makestep)";
     /// Datagrams are sealed with a key that does not open here.
-    KeyUnknown: "key-unknown", Error, after [], visible 0 s,
+    KeyUnknown: "key-unknown", Error, Outsider, after [], visible 0 s,
         "give all members the same key_file and reload; heartsay keys list shows the ids on each host";
     /// Some members have a key, and some have none.
-    EncryptionDiffers: "encryption-differs", Error, after [], visible 0 s,
+    EncryptionDiffers: "encryption-differs", Error, Outsider, after [], visible 0 s,
         "set key_file on all members, or on none, and reload";
     /// Another cluster sends datagrams here.
-    ClusterIdDiffers: "cluster-id-differs", Error, after [], visible 0 s,
+    ClusterIdDiffers: "cluster-id-differs", Error, Outsider, after [], visible 0 s,
         "if those hosts are to be members, set the same cluster on all; if not, mend the seed that leads here";
     /// Another version of the wire.
-    VersionOld: "version-old", Error, after [], visible 0 s,
+    VersionOld: "version-old", Error, Outsider, after [], visible 0 s,
         "upgrade the older of the two";
     /// The host has no address for others.
-    AdvertisedAddress: "advertised-address", Error, after [], visible 5 s,
+    AdvertisedAddress: "advertised-address", Error, Host, after [], visible 5 s,
         "set advertise to an address, an interface or a network that this host has";
     /// The local service does not beat.
-    ServiceDoesNotBeat: "service-does-not-beat", Error, after [], visible 0 s,
+    ServiceDoesNotBeat: "service-does-not-beat", Error, Host, after [], visible 0 s,
         "bring the local service back, so that it beats (heartsay beat)";
     /// UDP does not pass between this host and all others.
-    UdpBlocked: "udp-blocked", Error, after [KeyUnknown, EncryptionDiffers, ClusterIdDiffers, VersionOld], visible 0 s,
+    UdpBlocked: "udp-blocked", Error, Host, after [], visible 0 s,
         "let UDP pass both ways at the port of the agents, on this host (nft list ruleset) and on the way";
     /// Seeds resolve, and no agent answers there.
-    SeedsUnreachable: "seeds-unreachable", Error,
-        after [KeyUnknown, EncryptionDiffers, ClusterIdDiffers, VersionOld, ClockOff, DuplicateName, AdvertisedAddress, UdpBlocked],
+    SeedsUnreachable: "seeds-unreachable", Error, Host,
+        after [ClockOff, DuplicateName, AdvertisedAddress, UdpBlocked],
         visible 10 s,
         "see that an agent of the same cluster and key runs there, and that UDP passes both ways";
     /// Seeds have no addresses.
-    SeedsDoNotResolve: "seeds-do-not-resolve", Error, after [], visible 0 s,
+    SeedsDoNotResolve: "seeds-do-not-resolve", Error, Outsider, after [], visible 0 s,
         "mend the name, or the resolver of this host; it is asked again without end";
     /// Most others look silent at once.
-    Isolated: "isolated", Error, after [UdpBlocked, KeyUnknown, EncryptionDiffers, VersionOld, ServiceDoesNotBeat], visible 3 s,
+    Isolated: "isolated", Error, Insider, after [UdpBlocked, ServiceDoesNotBeat], visible 3 s,
         "look at this host's interface, cable and packet filter";
     /// The others find this member unfit.
-    KeptOut: "kept-out", Error, after [UdpBlocked, ServiceDoesNotBeat], visible 0 s,
+    KeptOut: "kept-out", Error, Insider, after [UdpBlocked, ServiceDoesNotBeat], visible 0 s,
         "look at this host's interface, cable and packet filter; what runs on it must not act as if it held quorum";
     /// The others do not count this member.
-    NotCounted: "not-counted", Error,
-        after [UdpBlocked, Isolated, ServiceDoesNotBeat, KeptOut, DuplicateName, ClockOff, KeyUnknown, EncryptionDiffers, VersionOld],
+    NotCounted: "not-counted", Error, Insider,
+        after [UdpBlocked, Isolated, ServiceDoesNotBeat, KeptOut, DuplicateName, ClockOff],
         visible 3 s,
         "see that UDP passes both ways between the others and the address that this agent advertises";
     /// Two members at one address.
-    TwoMembersAtOneAddress: "two-members-at-one-address", Error, after [], visible 0 s,
+    TwoMembersAtOneAddress: "two-members-at-one-address", Error, Insider, after [], visible 0 s,
         "check advertise on both, and whether two hosts have this address";
     /// Two members with one host id.
-    CopiedStateDirectory: "copied-state-directory", Error, after [], visible 0 s,
+    CopiedStateDirectory: "copied-state-directory", Error, Insider, after [], visible 0 s,
         "on the copy: stop the agent, remove what is in its state directory, start it";
     /// The state directory cannot be written.
-    StateDirectory: "state-directory", Error, after [], visible 0 s,
+    StateDirectory: "state-directory", Error, Host, after [], visible 0 s,
         "make room on its file system, and give the agent's user the right to write there";
     /// Long datagrams get lost.
-    MtuHole: "mtu-hole", Error, after [UdpBlocked], visible 0 s,
+    MtuHole: "mtu-hole", Error, Insider, after [UdpBlocked], visible 0 s,
         "mend the link, let ICMP \"fragmentation needed\" through, or set a smaller datagram_size on every member";
     /// A direct path works one way only.
-    OneWayLink: "one-way-link", Error, after [UdpBlocked, Isolated, NotCounted, FilterRejects], visible 3 s,
+    OneWayLink: "one-way-link", Error, Insider, after [UdpBlocked, Isolated, NotCounted], visible 3 s,
         "look at packet filters and routes in that direction";
     /// A direct path works neither way.
-    PathDown: "path-down", Error, after [UdpBlocked, Isolated, NotCounted, FilterRejects, TwoMembersAtOneAddress], visible 10 s,
+    PathDown: "path-down", Error, Insider, after [UdpBlocked, Isolated, NotCounted, TwoMembersAtOneAddress], visible 10 s,
         "look at the link between the two, and at packet filters for this pair";
     /// Electorates differ.
-    ExpectedDiffers: "expected-differs", Error, after [], visible 0 s,
+    ExpectedDiffers: "expected-differs", Error, Insider, after [], visible 0 s,
         "state the same on all members, and reload";
     /// More voters are expected than there are.
-    ExpectedTooLarge: "expected-too-large", Warning, after [UdpBlocked, Isolated, NotCounted, SeedsUnreachable, SeedsDoNotResolve, ExpectedDiffers, KeyUnknown, EncryptionDiffers, ClusterIdDiffers,
-            VersionOld, ClockOff, DuplicateName, AdvertisedAddress], visible 30 s,
+    ExpectedTooLarge: "expected-too-large", Warning, Insider, after [UdpBlocked, Isolated, NotCounted, SeedsUnreachable, ExpectedDiffers, ClockOff, DuplicateName, AdvertisedAddress], visible 30 s,
         "start the missing members, or lower expected on all members and reload";
     /// More voters are there than expected.
-    ExpectedTooSmall: "expected-too-small", Warning, after [ExpectedDiffers], visible 5 s,
+    ExpectedTooSmall: "expected-too-small", Warning, Insider, after [ExpectedDiffers], visible 5 s,
         "raise expected on all members and reload, or forget the members that are gone for good (heartsay forget NAME)";
-    /// A member that is down is on a host that runs, and neither answers nor refuses.
-    PortSilent: "port-silent", Error, after [UdpBlocked, Isolated], visible 0 s,
+    /// A member that is down is on a host that runs, and neither answers nor refuses. A forged answer to the knock may turn
+    /// this, the next and [`MemberDown`](Self::MemberDown) into one another; each says that the member is down.
+    PortSilent: "port-silent", Error, Insider, after [UdpBlocked, Isolated], visible 0 s,
         "look there: is the agent stopped, or does a packet filter drop UDP at its port?";
     /// The host of a dead agent does not say so.
-    RefusalsFiltered: "refusals-filtered", Warning, after [UdpBlocked, Isolated], visible 0 s,
+    RefusalsFiltered: "refusals-filtered", Warning, Insider, after [UdpBlocked, Isolated], visible 0 s,
         "let ICMP \"port unreachable\" through, there and on the way: with it the death of a process is known at once";
     /// A member is down.
-    MemberDown: "member-down", Error,
+    MemberDown: "member-down", Error, Insider,
         after [PortSilent, RefusalsFiltered, UdpBlocked, Isolated, NotCounted, KeptOut, TwoMembersAtOneAddress, CopiedStateDirectory],
         visible 0 s,
         "start the agent there; heartsay why NAME shows the evidence; if it is gone for good: heartsay forget NAME";
     /// Datagrams do not find a way.
-    NoRoute: "no-route", Error, after [MemberDown, PortSilent, RefusalsFiltered, SeedsUnreachable, UdpBlocked, AdvertisedAddress, Isolated, NotCounted], visible 5 s,
+    NoRoute: "no-route", Error, Outsider, after [MemberDown, PortSilent, RefusalsFiltered, SeedsUnreachable, UdpBlocked, AdvertisedAddress, Isolated, NotCounted], visible 5 s,
         "mend the route (ip route get ADDRESS), or the seed that names this address";
     /// The neighbour table of the kernel is full.
-    NeighbourTableFull: "neighbour-table-full", Error, after [], visible 0 s,
+    NeighbourTableFull: "neighbour-table-full", Error, Host, after [], visible 0 s,
         "raise net.ipv4.neigh.default.gc_thresh3 (and net.ipv6.neigh.default.gc_thresh3) above the number of neighbours";
     /// The kernel does not take datagrams.
-    DatagramsDoNotLeave: "datagrams-do-not-leave", Error, after [NeighbourTableFull, NoRoute, UdpBlocked, MtuHole], visible 5 s,
+    DatagramsDoNotLeave: "datagrams-do-not-leave", Error, Outsider, after [NeighbourTableFull, UdpBlocked, MtuHole], visible 5 s,
         "mend what the line names; dmesg may say more";
     /// The kernel drops datagrams unread.
-    ReceiveBufferSmall: "receive-buffer-small", Warning, after [], visible 0 s,
+    ReceiveBufferSmall: "receive-buffer-small", Warning, Outsider, after [], visible 0 s,
         "raise net.core.rmem_max to 1048576 and restart the agent, or give it more CPU time";
     /// A filter rejects instead of dropping.
-    FilterRejects: "filter-rejects", Warning, after [UdpBlocked], visible 3 s,
+    FilterRejects: "filter-rejects", Warning, Outsider, after [UdpBlocked], visible 3 s,
         "let its filter drop silently instead of rejecting: a reject says that the process is gone";
     /// A member loses far more than others.
-    MemberDegraded: "member-degraded", Warning, after [UdpBlocked, Isolated, OneWayLink, PathDown, MtuHole], visible 0 s,
+    MemberDegraded: "member-degraded", Warning, Insider, after [UdpBlocked, Isolated, OneWayLink, PathDown, MtuHole], visible 0 s,
         "look at its interface, cable and CPU; heartsay why NAME shows the evidence";
     /// Round trips are too long for the profile.
-    ProfileTooTight: "profile-too-tight", Warning, after [AgentSlow], visible 0 s,
+    ProfileTooTight: "profile-too-tight", Warning, Insider, after [AgentSlow], visible 0 s,
         "take a wider profile on all members: lan instead of local, wan instead of lan";
     /// The agent is late.
-    AgentSlow: "agent-slow", Warning, after [UdpBlocked, Isolated, NotCounted, OneWayLink, PathDown, MtuHole], visible 30 s,
+    AgentSlow: "agent-slow", Warning, Insider, after [UdpBlocked, Isolated, NotCounted, OneWayLink, PathDown, MtuHole], visible 30 s,
         "give the agent more CPU time, and look at what this host's network loses";
     /// Quorum is not held.
-    QuorumNotHeld: "quorum-not-held", Error,
-        after [UdpBlocked, Isolated, NotCounted, KeptOut, DuplicateName, ClockOff, KeyUnknown, EncryptionDiffers, VersionOld, ServiceDoesNotBeat,
-            SeedsUnreachable, SeedsDoNotResolve, AdvertisedAddress, ExpectedDiffers, ExpectedTooLarge, ExpectedTooSmall, MemberDown, PortSilent,
-            RefusalsFiltered, OneWayLink, PathDown],
+    QuorumNotHeld: "quorum-not-held", Error, Insider,
+        after [UdpBlocked, Isolated, NotCounted, KeptOut, DuplicateName, ClockOff, ServiceDoesNotBeat, SeedsUnreachable, AdvertisedAddress, ExpectedDiffers, ExpectedTooLarge, ExpectedTooSmall, MemberDown, PortSilent, RefusalsFiltered, OneWayLink, PathDown],
         visible 15 s,
         "heartsay quorum says why";
     /// Values of others are too long here.
-    ValuesTooLong: "values-too-long", Warning, after [MtuHole], visible 0 s,
+    ValuesTooLong: "values-too-long", Warning, Insider, after [MtuHole], visible 0 s,
         "raise datagram_size here to that of the others";
     /// An export fails.
-    ExportFailing: "export-failing", Warning, after [], visible 0 s,
+    ExportFailing: "export-failing", Warning, Insider, after [], visible 0 s,
         "heartsay export shows each; the file stays as it was";
     /// The list of an export is kept as it was.
-    NamesHeld: "names-held", Warning, after [UdpBlocked, Isolated, NotCounted, SeedsUnreachable], visible 3 s,
+    NamesHeld: "names-held", Warning, Insider, after [UdpBlocked, Isolated, NotCounted, SeedsUnreachable], visible 3 s,
         "mend the view of this agent first; the names follow by themselves";
     /// The last reload was refused.
-    ReloadRefused: "reload-refused", Warning, after [], visible 0 s,
+    ReloadRefused: "reload-refused", Warning, Host, after [], visible 0 s,
         "mend the settings, look with heartsay config check, and reload";
     /// Some members have a zone, and some have none.
-    ZoneMissing: "zone-missing", Note, after [], visible 60 s,
+    ZoneMissing: "zone-missing", Note, Insider, after [], visible 60 s,
         "set zone on all members, or on none";
     /// A zone has one member, and others have several.
-    ZoneOfOne: "zone-of-one", Note, after [], visible 0 s,
+    ZoneOfOne: "zone-of-one", Note, Insider, after [], visible 0 s,
         "check the spelling of its zone; a zone of one has no witness of its own";
     /// The agent is of another version than this program.
-    AgentOutdated: "agent-outdated", Note, after [], visible 0 s,
+    AgentOutdated: "agent-outdated", Note, Host, after [], visible 0 s,
         "heartsay restart: the others wait and raise no alarm";
 }
 
@@ -267,6 +281,16 @@ mod tests {
             seen.pop();
         }
         Code::ALL.iter().for_each(|code| causes(*code, &mut Vec::new()));
+    }
+
+    #[test]
+    fn what_an_outsider_can_forge_hides_nothing() {
+        let forged = |code: &&Code| code.kind().forger == Forger::Outsider;
+        assert!(Code::ALL.iter().any(|code| forged(&code)));
+        for code in Code::ALL {
+            let hidden_by: Vec<_> = code.kind().after.iter().filter(forged).collect();
+            assert!(hidden_by.is_empty(), "{hidden_by:?} would hide {code}");
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! something else that stands.
 //!
 //! Picture: a doctor who names the illness, not the fever. *Weak spot*: which condition follows from which is a table
-//! written by people; two illnesses at once may hide one another until the first is cured.
+//! written by people; two illnesses at once may hide one another until the first is cured. What an outsider can forge
+//! hides nothing ([`Forger`]).
 
 pub(crate) mod code;
 pub(crate) mod host;
@@ -15,7 +16,7 @@ pub(crate) mod rules;
 use std::fmt;
 use std::time::Duration;
 
-pub(crate) use code::{Code, Severity};
+pub(crate) use code::{Code, Forger, Severity};
 
 /// What is wrong and what to do, in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

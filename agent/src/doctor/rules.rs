@@ -142,8 +142,9 @@ fn udp_blocked(facts: &Facts) -> Option<Condition> {
     })
 }
 
+/// Also where something came from the address of a seed: the address is not proven, and no member has come of it.
 fn seeds_unreachable(facts: &Facts) -> Option<Condition> {
-    let alone = !facts.joined && facts.seeds_heard == 0 && others(facts).next().is_none();
+    let alone = !facts.joined && others(facts).next().is_none();
     if !alone || facts.seeds.is_empty() {
         return None;
     }
@@ -153,6 +154,11 @@ fn seeds_unreachable(facts: &Facts) -> Option<Condition> {
             format!("no agent listens at {seeds}: a host there refuses"),
             "start the agent there, or mend the seeds here",
         )
+    } else if facts.seeds_heard > 0 {
+        format!(
+            "something comes from {seeds}, no answer that lets this agent in, and no other member is known"
+        )
+        .into()
     } else {
         format!("no answer from {seeds}, and no other member is known").into()
     };
@@ -517,7 +523,6 @@ mod tests {
         for change in [
             |facts: &mut Facts| facts.up = Duration::from_secs(9),
             |facts: &mut Facts| facts.seeds.clear(),
-            |facts: &mut Facts| facts.seeds_heard = 1,
             |facts: &mut Facts| facts.joined = true,
             |facts: &mut Facts| facts.members.push(member("m2")),
         ] {
@@ -531,6 +536,9 @@ mod tests {
         alone(&mut facts);
         facts.refused = true;
         assert!(conditions(&facts)[0].said.what.contains("no agent listens"));
+        // Which anyone can send in the name of a seed.
+        (facts.refused, facts.seeds_heard) = (false, 1);
+        assert!(conditions(&facts)[0].said.what.contains("something comes from 10.0.0.1"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Datagrams that this agent must refuse because its key, its cluster or its version is another: an operator's slip, which
 //! looks like a dead network from either side. So it is said in words, with the addresses.
 //!
-//! Weak spot: the sender's address is not proven, so that any host can cause this condition. It is a hint and moves no verdict.
+//! Weak spot: the sender's address is not proven, so that any host can cause this condition. It is a hint: it moves no
+//! verdict, hides no other condition, and its remedy begins with an "if".
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -87,7 +88,7 @@ impl Slip {
         let more = if named.len() == MOST { " and maybe others" } else { "" };
         let Some((code, Said { what, remedy })) = &self.fault else { return };
         let what = format!("datagrams from {}{more} are refused: {what}", named.join(", "));
-        let said = Said::new(what, remedy.clone());
+        let said = Said::new(what, format!("if those are members, and no forgery: {remedy}"));
         event_log.condition_of(*code, reason, (!named.is_empty()).then_some(said));
     }
 }
@@ -131,7 +132,7 @@ fn explain(error: &DecodeError, cluster: &str, keys: &str) -> (Code, Said) {
         ),
         DecodeError::OtherCluster => Said::new(
             format!("they belong to another cluster than {cluster:?}, the one of this agent"),
-            "if those hosts are to be members, \"cluster\" differs; if not, one of their seeds leads here",
+            "\"cluster\" differs; if they are to be none, one of their seeds leads here",
         ),
         other => other.to_string().into(),
     };
@@ -176,7 +177,13 @@ mod tests {
         mismatches.note(at(1), from(2), &why, || vec![112, 8], &event_log);
         let [said] = &event_log.sentences()[..] else { panic!("{:?}", event_log.sentences()) };
         assert_eq!(event_log.conditions()[0].code, Code::KeyUnknown);
-        for words in ["10.0.0.1:1, 10.0.0.1:2", "sealed with key 37", "holds 112, 8", "key_file"] {
+        for words in [
+            "10.0.0.1:1, 10.0.0.1:2",
+            "sealed with key 37",
+            "holds 112, 8",
+            "if those are members",
+            "key_file",
+        ] {
             assert!(said.contains(words), "{words} is not in {said}");
         }
         mismatches.look(at(180), &event_log);

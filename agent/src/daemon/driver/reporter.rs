@@ -113,10 +113,6 @@ impl Observer for Reporter {
             warn!(%to, "datagrams to {to} do not get through: {hint}");
         }
     }
-
-    fn refused(&mut self, to: SocketAddr) {
-        self.state.failures.arrived(to);
-    }
 }
 
 impl Reporter {

@@ -1,8 +1,9 @@
 //! Addresses to which datagrams do not get through, from the first error until they do again.
 //!
 //! An error names its address; success names none. So the trouble with an address is over once datagrams have left for it
-//! for a while without an error, once the process there refuses one (then it must have got it), once the member that was
-//! there has gone or moved, or once nothing is sent there any more.
+//! for a while without an error, once the member that was there has gone or moved, or once nothing is sent there any more.
+//! A refusal from there ends nothing: anyone can forge one. An error may be forged too, if it came by ICMP; so those give
+//! way to what the kernel of this host says itself.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use heartsay_membership::Instant;
 
-use crate::doctor::{Code, Said};
+use crate::doctor::{Code, Forger, Said};
 use crate::words::few;
 use heartsay_tokio::net::SendFailure;
 
@@ -42,6 +43,9 @@ impl SendFailures {
     /// A datagram did not get through.
     pub(crate) fn note(&mut self, now: Instant, to: SocketAddr, failure: SendFailure) {
         self.looked.get_or_insert(now);
+        if self.at.len() >= MOST && !self.at.contains_key(&to) && !is_by_icmp(to, failure) {
+            self.at.extract_if(.., |to, trouble| is_by_icmp(*to, trouble.failure)).next();
+        }
         let full = self.at.len() >= MOST && !self.at.contains_key(&to);
         if !full {
             let member = self.at.get(&to).is_some_and(|trouble| trouble.member);
@@ -54,11 +58,6 @@ impl SendFailures {
         if let Some(trouble) = self.at.get_mut(&to) {
             trouble.left.get_or_insert(now);
         }
-    }
-
-    /// The host there has got one.
-    pub(crate) fn arrived(&mut self, to: SocketAddr) {
-        self.at.remove(&to);
     }
 
     /// Forgets what is over; `is_member` says whether a member in the view is at an address.
@@ -77,7 +76,7 @@ impl SendFailures {
     pub(crate) fn sentences(&self) -> BTreeMap<Code, Said> {
         let mut kinds: BTreeMap<(Code, &str), Vec<String>> = BTreeMap::new();
         for (to, Trouble { failure, .. }) in &self.at {
-            kinds.entry((code_of(failure.label), failure.hint)).or_default().push(to.to_string());
+            kinds.entry((code_of(*to, failure.label), failure.hint)).or_default().push(to.to_string());
         }
         let mut said: BTreeMap<Code, Said> = BTreeMap::new();
         for ((code, hint), to) in kinds {
@@ -89,14 +88,21 @@ impl SendFailures {
     }
 }
 
-/// Of a [`SendFailure::label`].
-fn code_of(label: &str) -> Code {
+/// Of a [`SendFailure::label`]. In IPv4 only a packet filter of this host forbids; in IPv6 a router may say it too, and so
+/// may anyone.
+fn code_of(to: SocketAddr, label: &str) -> Code {
     match label {
-        "forbidden" => Code::UdpBlocked,
+        "forbidden" if to.is_ipv4() => Code::UdpBlocked,
+        "forbidden" => Code::NoRoute,
         "no-buffers" | "invalid" => Code::NeighbourTableFull,
         "host-unreachable" | "network-unreachable" | "other-family" | "no-source" => Code::NoRoute,
         _ => Code::DatagramsDoNotLeave,
     }
+}
+
+/// It may have come by ICMP, from anywhere.
+fn is_by_icmp(to: SocketAddr, failure: SendFailure) -> bool {
+    code_of(to, failure.label).kind().forger == Forger::Outsider
 }
 
 /// Every code that a failure can have.
@@ -136,8 +142,16 @@ mod tests {
     #[test]
     fn each_failure_has_the_code_of_its_cause() {
         for label in heartsay_tokio::net::SEND_FAILURES {
-            assert!(CODES.contains(&code_of(label)), "{label}");
+            assert!(CODES.contains(&code_of(to(1), label)), "{label}");
         }
+        let v6 = SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 1], 4327));
+        let from_a_router = code_of(v6, FILTER.label).kind();
+        assert_eq!(
+            from_a_router.forger,
+            Forger::Outsider,
+            "ICMPv6 has a word for it: {}",
+            from_a_router.word
+        );
         let codes: Vec<Code> = trouble().sentences().into_keys().collect();
         assert_eq!(codes, [Code::UdpBlocked, Code::NoRoute]);
     }
@@ -166,8 +180,6 @@ mod tests {
             all_said(&failures),
             "datagrams to 10.0.0.2:4327 do not get through: a packet filter refuses it"
         );
-        failures.arrived(to(2));
-        assert!(failures.sentences().is_empty());
     }
 
     #[test]
@@ -197,5 +209,9 @@ mod tests {
             failures.note(at(0), SocketAddr::from(([10, 0, 0, 1], port)), CABLE);
         }
         assert!(all_said(&failures).contains(&format!("10.0.0.1:3 and {} more", MOST - 3)));
+        // Such a crowd can be forged, and leaves room for what cannot.
+        failures.note(at(1), to(9), FILTER);
+        assert!(failures.sentences().contains_key(&Code::UdpBlocked));
+        assert_eq!(failures.at.len(), MOST);
     }
 }
