@@ -1,11 +1,12 @@
 //! The machine's view in the words of the API.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use heartsay_membership::{
     AccuserView, CaseView, Direction, Instant, KEYS_KEY, LinkEvent, MemberView, OutsideReason, PathState,
-    PieceKind, QuorumStatus, Status,
+    PieceKind, QuorumStatus, Status, ZONE,
 };
 
 use crate::daemon::driver::ServiceWatchdog;
@@ -25,7 +26,7 @@ pub(crate) fn member(clock: &Clock, view: &MemberView) -> Member {
         heartbeat: view.heartbeat,
         status: view.status.to_string(),
         address: view.address.to_string(),
-        zone: zone(view),
+        zone: zone(view).map(Cow::into_owned),
         tags: tags(view),
         keys: keys(view),
         beating: view.state.get(BEAT).is_none_or(|word| *word != MISSED),
@@ -230,8 +231,8 @@ pub(crate) fn beat(clock: &Clock, service_watchdog: &ServiceWatchdog) -> Option<
 
 /// The member's zone.
 #[must_use]
-pub(crate) fn zone(view: &MemberView) -> Option<String> {
-    view.state.get("zone").map(|zone| String::from_utf8_lossy(zone).into_owned())
+pub(crate) fn zone(view: &MemberView) -> Option<Cow<'_, str>> {
+    view.state.get(ZONE).map(|zone| String::from_utf8_lossy(zone))
 }
 
 fn kind(accuser: &AccuserView) -> &'static str {

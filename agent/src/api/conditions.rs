@@ -1,5 +1,6 @@
 //! What is wrong, as this agent sees it: what it has stated, and what its view shows.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use heartsay_membership::{Direction, Instant, MemberView, PathState, Status};
@@ -17,7 +18,7 @@ pub(crate) fn conditions(context: &Context, snapshot: &Snapshot) -> Vec<Conditio
     settle(&all)
 }
 
-fn facts(context: &Context, snapshot: &Snapshot) -> Facts {
+fn facts<'a>(context: &Context, snapshot: &'a Snapshot) -> Facts<'a> {
     let (at, marks, stats, quorum) = (snapshot.at, &snapshot.marks, &snapshot.stats, &snapshot.quorum);
     let stood = |since: Instant| at.since(since);
     let outside = snapshot.outside.as_ref().map(|outside| {
@@ -58,11 +59,11 @@ fn seeds(context: &Context) -> Vec<String> {
     shown.filter(|seed| seed.error.is_none() && !seed.addresses.is_empty()).map(|seed| seed.name).collect()
 }
 
-fn member(at: Instant, view: &MemberView) -> MemberFact {
+fn member(at: Instant, view: &MemberView) -> MemberFact<'_> {
     let down = view.path.state == PathState::Down;
     MemberFact {
-        name: view.name.to_string(),
-        address: view.address.to_string(),
+        name: view.name.as_str(),
+        address: view.address,
         status: match view.status {
             Status::Alive | Status::Restarting | Status::Suspect => StatusFact::Here,
             Status::Down => StatusFact::Down,
@@ -70,7 +71,7 @@ fn member(at: Instant, view: &MemberView) -> MemberFact {
         },
         stood: at.since(view.since),
         zone: show::zone(view),
-        tags: show::tags(view),
+        state: Cow::Borrowed(&view.state),
         is_self: view.is_self,
         refused: view.refused,
         degraded: view.degraded,

@@ -1,16 +1,19 @@
 //! What the view of an agent says about what is wrong: a pure function of the [facts](Facts).
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use heartsay_membership::{Direction, OutsideReason, Quorum};
+use heartsay_membership::{Direction, OutsideReason, Quorum, TAG};
 
 use super::{Code, Condition, Said};
 use crate::words::{FEW, few};
 
-/// What an agent knows at one moment, as far as rules need it.
+/// What an agent knows at one moment, as far as rules need it. Of members it copies nothing that may be long: each scrape of
+/// the metrics asks for the facts of all.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Facts {
+pub(crate) struct Facts<'a> {
     /// Since the agent started.
     pub(crate) up: Duration,
     /// In a complete view and counted, or the first of its cluster.
@@ -22,7 +25,7 @@ pub(crate) struct Facts {
     /// Who votes, and whether that suffices; `None`: no electorate is stated.
     pub(crate) quorum: Option<QuorumFact>,
     /// All that are known, this agent among them.
-    pub(crate) members: Vec<MemberFact>,
+    pub(crate) members: Vec<MemberFact<'a>>,
     /// Names of seeds that have addresses of others.
     pub(crate) seeds: Vec<String>,
     /// Addresses of seeds that sent anything before the agent had joined.
@@ -65,15 +68,16 @@ pub(crate) struct QuorumFact {
 }
 
 /// One member.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct MemberFact {
-    pub(crate) name: String,
-    pub(crate) address: String,
+#[derive(Clone, Debug)]
+pub(crate) struct MemberFact<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) address: SocketAddr,
     pub(crate) status: StatusFact,
     /// For how long it has had this status.
     pub(crate) stood: Duration,
-    pub(crate) zone: Option<String>,
-    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) zone: Option<Cow<'a, str>>,
+    /// Its key-value state, for its tags.
+    pub(crate) state: Cow<'a, BTreeMap<String, Vec<u8>>>,
     /// This agent.
     pub(crate) is_self: bool,
     /// Its host refuses our datagrams though it lives.
@@ -99,7 +103,7 @@ pub(crate) enum StatusFact {
 }
 
 /// All that the facts show; not yet [settled](super::settle).
-pub(crate) fn conditions(facts: &Facts) -> Vec<Condition> {
+pub(crate) fn conditions(facts: &Facts<'_>) -> Vec<Condition> {
     let mut all = Vec::new();
     outside(facts, &mut all);
     all.extend(udp_blocked(facts));
@@ -115,7 +119,7 @@ pub(crate) fn conditions(facts: &Facts) -> Vec<Condition> {
     all
 }
 
-fn outside(facts: &Facts, all: &mut Vec<Condition>) {
+fn outside(facts: &Facts<'_>, all: &mut Vec<Condition>) {
     let Some(outside) = &facts.outside else { return };
     let code = match outside.why {
         OutsideReason::NameRefused { .. } => Code::DuplicateName,
@@ -129,7 +133,7 @@ fn outside(facts: &Facts, all: &mut Vec<Condition>) {
 
 /// Nothing at all comes, though there are others: it is this host, or its link. Of one other alone it cannot be told which
 /// of the two it is.
-fn udp_blocked(facts: &Facts) -> Option<Condition> {
+fn udp_blocked(facts: &Facts<'_>) -> Option<Condition> {
     let others = others(facts).filter(|member| member.status != StatusFact::Away).count();
     let unanswered = facts.outside.as_ref().is_some_and(|outside| outside.why == OutsideReason::Unanswered);
     let silent = facts.heard_ago >= SILENT && others >= 2 && (facts.isolated || unanswered);
@@ -143,7 +147,7 @@ fn udp_blocked(facts: &Facts) -> Option<Condition> {
 }
 
 /// Also where something came from the address of a seed: the address is not proven, and no member has come of it.
-fn seeds_unreachable(facts: &Facts) -> Option<Condition> {
+fn seeds_unreachable(facts: &Facts<'_>) -> Option<Condition> {
     let alone = !facts.joined && others(facts).next().is_none();
     if !alone || facts.seeds.is_empty() {
         return None;
@@ -165,7 +169,7 @@ fn seeds_unreachable(facts: &Facts) -> Option<Condition> {
     Some(Condition::new(Code::SeedsUnreachable, said).stood(facts.up))
 }
 
-fn paths(facts: &Facts, all: &mut Vec<Condition>) {
+fn paths(facts: &Facts<'_>, all: &mut Vec<Condition>) {
     for one_way in [true, false] {
         let mut found = Vec::new();
         for member in others(facts) {
@@ -193,13 +197,13 @@ fn paths(facts: &Facts, all: &mut Vec<Condition>) {
                 Direction::Unknown => format!("{name} lives and does not answer this agent directly").into(),
             };
             let code = if one_way { Code::OneWayLink } else { Code::PathDown };
-            found.push(Condition::new(code, said).of(name).stood(*stood));
+            found.push(Condition::new(code, said).of(*name).stood(*stood));
         }
         all.extend(gathered(found, "direct paths are down, to"));
     }
 }
 
-fn down(facts: &Facts, all: &mut Vec<Condition>) {
+fn down(facts: &Facts<'_>, all: &mut Vec<Condition>) {
     let found = others(facts).filter(|member| member.status == StatusFact::Down).map(|member| {
         let MemberFact { name, address, kept_out, .. } = member;
         let typed = for_a_shell(name);
@@ -216,42 +220,43 @@ fn down(facts: &Facts, all: &mut Vec<Condition>) {
                 ),
             )
         };
-        Condition::new(Code::MemberDown, said).of(name).stood(member.stood)
+        Condition::new(Code::MemberDown, said).of(*name).stood(member.stood)
     });
     all.extend(gathered(found.collect(), "members are down:"));
 }
 
-fn each_member(facts: &Facts, all: &mut Vec<Condition>) {
+fn each_member(facts: &Facts<'_>, all: &mut Vec<Condition>) {
     let here = || others(facts).filter(|member| member.status == StatusFact::Here);
     let refusing = here().filter(|member| member.refused).map(|member| {
         let what = format!("the host of {} refuses this agent's datagrams, though {0} lives", member.name);
-        Condition::new(Code::FilterRejects, what).of(&member.name)
+        Condition::new(Code::FilterRejects, what).of(member.name)
     });
     all.extend(gathered(refusing.collect(), "members live, and their hosts refuse datagrams:"));
     let degraded = here().filter(|member| member.degraded).map(|member| {
         let what = format!("{} loses far more of its datagrams than others", member.name);
-        Condition::new(Code::MemberDegraded, what).of(&member.name)
+        Condition::new(Code::MemberDegraded, what).of(member.name)
     });
     all.extend(gathered(degraded.collect(), "members lose far more of their datagrams than others:"));
 }
 
 /// Whether as many are known as are expected to vote.
-fn voters(facts: &Facts, all: &mut Vec<Condition>) {
+fn voters(facts: &Facts<'_>, all: &mut Vec<Condition>) {
     let Some(QuorumFact { electorate, .. }) = &facts.quorum else { return };
     let known = || facts.members.iter().filter(|member| member.status != StatusFact::Away);
     let (expected, voters) = match Voters::read(electorate) {
         Some(Voters::Number(expected)) => (expected, known().count()),
         Some(Voters::Tag { key, value, expected }) => {
-            (expected, known().filter(|member| member.tags.get(&key) == Some(&value)).count())
+            let key = format!("{TAG}{key}");
+            let votes = |member: &&MemberFact<'_>| {
+                member.state.get(&key).is_some_and(|is| String::from_utf8_lossy(is) == value)
+            };
+            (expected, known().filter(votes).count())
         }
         Some(Voters::Names(names)) => {
-            let unknown: Vec<&String> =
-                names.iter().filter(|name| !known().any(|member| member.name == **name)).collect();
+            let known: BTreeSet<&str> = known().map(|member| member.name).collect();
+            let unknown: Vec<&String> = names.iter().filter(|name| !known.contains(name.as_str())).collect();
             if !unknown.is_empty() {
-                let what = format!(
-                    "expected is {electorate}, and no member is called {}",
-                    few(&unknown.iter().map(|name| name.as_str()).collect::<Vec<_>>())
-                );
+                let what = format!("expected is {electorate}, and no member is called {}", few(&unknown));
                 all.push(Condition::new(Code::ExpectedTooLarge, what).stood(facts.up));
             }
             return;
@@ -298,23 +303,22 @@ impl Voters {
     }
 }
 
-fn quorum(facts: &Facts) -> Option<Condition> {
+fn quorum(facts: &Facts<'_>) -> Option<Condition> {
     let QuorumFact { state, reason, stood, .. } = facts.quorum.as_ref()?;
     (*state != Quorum::Held)
         .then(|| Condition::new(Code::QuorumNotHeld, format!("quorum is {state}: {reason}")).stood(*stood))
 }
 
-fn zones(facts: &Facts, all: &mut Vec<Condition>) {
-    let here: Vec<&MemberFact> =
+fn zones(facts: &Facts<'_>, all: &mut Vec<Condition>) {
+    let here: Vec<&MemberFact<'_>> =
         facts.members.iter().filter(|member| member.status == StatusFact::Here).collect();
-    let mut zones: BTreeMap<&str, Vec<&MemberFact>> = BTreeMap::new();
+    let mut zones: BTreeMap<&str, Vec<&MemberFact<'_>>> = BTreeMap::new();
     for member in &here {
         if let Some(zone) = &member.zone {
             zones.entry(zone).or_default().push(member);
         }
     }
-    let without: Vec<&str> =
-        here.iter().filter(|member| member.zone.is_none()).map(|m| m.name.as_str()).collect();
+    let without: Vec<&str> = here.iter().filter(|member| member.zone.is_none()).map(|m| m.name).collect();
     if !zones.is_empty() && !without.is_empty() {
         let what = format!("{} has no zone, and others have one", few(&without));
         all.push(Condition::new(Code::ZoneMissing, what).stood(facts.up));
@@ -333,14 +337,13 @@ fn zones(facts: &Facts, all: &mut Vec<Condition>) {
 }
 
 /// Answers have to come within the longest wait of the profile, with room for their spread.
-fn round_trips(facts: &Facts) -> Option<Condition> {
+fn round_trips(facts: &Facts<'_>) -> Option<Condition> {
     let (profile, longest) = &facts.profile;
     let limit = *longest / ROOM;
     let measured =
         || others(facts).filter(|member| member.status == StatusFact::Here && member.rtt.is_some());
-    let far: Vec<(&str, Duration)> = measured()
-        .filter_map(|member| Some((member.name.as_str(), member.rtt.filter(|rtt| *rtt > limit)?)))
-        .collect();
+    let far: Vec<(&str, Duration)> =
+        measured().filter_map(|member| Some((member.name, member.rtt.filter(|rtt| *rtt > limit)?))).collect();
     // The widest one has no wider one.
     if limit.is_zero() || profile == "wan" || far.is_empty() {
         return None;
@@ -361,7 +364,7 @@ fn round_trips(facts: &Facts) -> Option<Condition> {
     ))
 }
 
-fn this_agent(facts: &Facts, all: &mut Vec<Condition>) {
+fn this_agent(facts: &Facts<'_>, all: &mut Vec<Condition>) {
     if let Some((score, stood)) = facts.slow {
         let what = format!(
             "this agent is slow or badly connected (local health {score} of 8); its accusations count for less"
@@ -381,7 +384,7 @@ fn this_agent(facts: &Facts, all: &mut Vec<Condition>) {
     }
 }
 
-fn others(facts: &Facts) -> impl Iterator<Item = &MemberFact> {
+fn others<'f>(facts: &'f Facts<'_>) -> impl Iterator<Item = &'f MemberFact<'f>> {
     facts.members.iter().filter(|member| !member.is_self)
 }
 
@@ -422,18 +425,24 @@ mod tests {
     use super::super::settle;
     use super::*;
 
-    fn member(name: &str) -> MemberFact {
+    fn member(name: &str) -> MemberFact<'_> {
         MemberFact {
-            name: name.to_owned(),
-            address: format!("10.0.0.1:{}", name.len()),
-            is_self: name == "m1",
+            name,
+            address: ([10, 0, 0, 1], 4327).into(),
+            status: StatusFact::Here,
             stood: MINUTE,
+            zone: None,
+            state: Cow::default(),
+            is_self: name == "m1",
+            refused: false,
+            degraded: false,
+            kept_out: false,
             rtt: Some(Duration::from_millis(1)),
-            ..MemberFact::default()
+            path_down: None,
         }
     }
 
-    fn well() -> Facts {
+    fn well() -> Facts<'static> {
         Facts {
             up: MINUTE,
             joined: true,
@@ -452,7 +461,7 @@ mod tests {
     }
 
     /// What is shown after a change of what is well.
-    fn codes(change: impl FnOnce(&mut Facts)) -> Vec<&'static str> {
+    fn codes(change: impl FnOnce(&mut Facts<'static>)) -> Vec<&'static str> {
         let mut facts = well();
         change(&mut facts);
         settle(&conditions(&facts)).iter().map(|one| one.code.kind().word).collect()
@@ -463,7 +472,7 @@ mod tests {
         Some(OutsideFact { why, reason, advice, stood: MINUTE })
     }
 
-    fn lost(facts: &mut Facts) {
+    fn lost(facts: &mut Facts<'_>) {
         facts.quorum.as_mut().unwrap().state = Quorum::Lost;
     }
 
@@ -491,7 +500,7 @@ mod tests {
 
     #[test]
     fn silence_of_all_others_is_a_block_here_and_of_one_other_it_is_not_known_where() {
-        let silent = |facts: &mut Facts| {
+        let silent = |facts: &mut Facts<'_>| {
             (facts.isolated, facts.heard_ago) = (true, SILENT);
             for member in facts.members.iter_mut().filter(|member| !member.is_self) {
                 member.status = StatusFact::Down;
@@ -499,32 +508,32 @@ mod tests {
             lost(facts);
         };
         assert_eq!(codes(silent), ["udp-blocked"]);
-        let heard = |facts: &mut Facts| {
+        let heard = |facts: &mut Facts<'_>| {
             silent(facts);
             facts.heard_ago = Duration::from_secs(9);
         };
         assert!(!codes(heard).contains(&"udp-blocked"));
-        let of_two = |facts: &mut Facts| {
+        let of_two = |facts: &mut Facts<'_>| {
             silent(facts);
             facts.members.truncate(2);
         };
         assert!(!codes(of_two).contains(&"udp-blocked"));
-        let quiet_but_well = |facts: &mut Facts| facts.heard_ago = MINUTE;
+        let quiet_but_well = |facts: &mut Facts<'_>| facts.heard_ago = MINUTE;
         assert_eq!(codes(quiet_but_well), [""; 0]);
     }
 
     #[test]
     fn seeds_that_do_not_answer_are_told_after_a_while_and_only_by_an_agent_that_is_alone() {
-        let alone = |facts: &mut Facts| {
+        let alone = |facts: &mut Facts<'_>| {
             (facts.joined, facts.seeds_heard) = (false, 0);
             facts.members.truncate(1);
         };
         assert_eq!(codes(alone), ["seeds-unreachable"]);
         for change in [
-            |facts: &mut Facts| facts.up = Duration::from_secs(9),
-            |facts: &mut Facts| facts.seeds.clear(),
-            |facts: &mut Facts| facts.joined = true,
-            |facts: &mut Facts| facts.members.push(member("m2")),
+            |facts: &mut Facts<'_>| facts.up = Duration::from_secs(9),
+            |facts: &mut Facts<'_>| facts.seeds.clear(),
+            |facts: &mut Facts<'_>| facts.joined = true,
+            |facts: &mut Facts<'_>| facts.members.push(member("m2")),
         ] {
             let shown = codes(|facts| {
                 alone(facts);
@@ -549,10 +558,10 @@ mod tests {
             (Direction::Both, "path-down"),
             (Direction::Unknown, "path-down"),
         ] {
-            let down = |facts: &mut Facts| facts.members[2].path_down = Some((direction, MINUTE));
+            let down = |facts: &mut Facts<'_>| facts.members[2].path_down = Some((direction, MINUTE));
             assert_eq!(codes(down), [code], "{direction}");
         }
-        let young = |facts: &mut Facts| {
+        let young = |facts: &mut Facts<'_>| {
             facts.members[2].path_down = Some((Direction::Both, Duration::from_secs(1)));
         };
         assert_eq!(codes(young), [""; 0]);
@@ -561,7 +570,7 @@ mod tests {
     #[test]
     fn members_that_are_down_are_named_one_by_one_and_a_crowd_in_one_line() {
         let down = |n: usize| {
-            move |facts: &mut Facts| {
+            move |facts: &mut Facts<'_>| {
                 "6".clone_into(&mut facts.quorum.as_mut().unwrap().electorate);
                 facts.members.push(member("m6"));
                 for member in facts.members.iter_mut().skip(1).take(n) {
@@ -609,15 +618,15 @@ mod tests {
             ("zones:east=9,west=9", &[]),
             ("70*votes", &[]),
         ] {
-            let told = |facts: &mut Facts| {
+            let told = |facts: &mut Facts<'_>| {
                 electorate.clone_into(&mut facts.quorum.as_mut().unwrap().electorate);
                 for voter in facts.members.iter_mut().take(2) {
-                    voter.tags.insert("role".to_owned(), "voter".to_owned());
+                    voter.state.to_mut().insert(format!("{TAG}role"), b"voter".to_vec());
                 }
             };
             assert_eq!(codes(told), shown, "{electorate}");
         }
-        let young = |facts: &mut Facts| {
+        let young = |facts: &mut Facts<'_>| {
             facts.members.truncate(2);
             facts.up = Duration::from_secs(29);
         };
@@ -627,10 +636,10 @@ mod tests {
 
     #[test]
     fn a_zone_of_one_beside_larger_ones_is_worth_a_look_and_zones_of_one_each_are_a_plan() {
-        let zones = |zones: [Option<&str>; 5]| {
+        let zones = |zones: [Option<&'static str>; 5]| {
             codes(|facts| {
                 for (member, zone) in facts.members.iter_mut().zip(zones) {
-                    member.zone = zone.map(str::to_owned);
+                    member.zone = zone.map(Cow::from);
                 }
             })
         };
@@ -657,10 +666,10 @@ mod tests {
 
     #[test]
     fn an_agent_that_is_slow_or_loses_datagrams_says_so() {
-        let slow = |s| move |facts: &mut Facts| facts.slow = Some((3, Duration::from_secs(s)));
+        let slow = |s| move |facts: &mut Facts<'_>| facts.slow = Some((3, Duration::from_secs(s)));
         assert_eq!(codes(slow(29)), [""; 0]);
         assert_eq!(codes(slow(30)), ["agent-slow"]);
-        let dropped = |s| move |facts: &mut Facts| facts.overflow = Some((7, Duration::from_secs(s)));
+        let dropped = |s| move |facts: &mut Facts<'_>| facts.overflow = Some((7, Duration::from_secs(s)));
         assert_eq!(codes(dropped(599)), ["receive-buffer-small"]);
         assert_eq!(codes(dropped(600)), [""; 0]);
         assert_eq!(codes(|facts| facts.values_too_long = 1), ["values-too-long"]);

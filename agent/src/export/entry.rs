@@ -1,5 +1,6 @@
 //! One member as exports see it: what does not change while nothing happens.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -41,7 +42,7 @@ impl Entry {
             port: None,
             status: view.status.to_string(),
             generation: view.generation,
-            zone: show::zone(view),
+            zone: show::zone(view).map(Cow::into_owned),
             tags: show::tags(view),
             gossip_port: view.address.port(),
         };

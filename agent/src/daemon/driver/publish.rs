@@ -1,5 +1,6 @@
 //! What becomes of the machine's events: a line of the log, a line of the stream, a condition that stays until it is over.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -231,7 +232,7 @@ fn member_line(node: &Node, now: Instant, event: MemberEvent) -> WatchLine {
         && let Some(member) = node.member(now, &event.name)
     {
         line.address = Some(member.address.to_string());
-        line.zone = show::zone(&member);
+        line.zone = show::zone(&member).map(Cow::into_owned);
         line.tags = Some(show::tags(&member));
     }
     line.name = Some(event.name.to_string());
