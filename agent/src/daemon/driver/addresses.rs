@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::Reporter;
 use crate::doctor::{Code, Said};
+use crate::words::few;
 
 impl Reporter {
     /// Looks whether any two share an address, some time after a member came, went or moved.
@@ -71,16 +72,11 @@ fn shared<'a, T: Ord>(
         }
     }
     pairs.sort();
-    let more = pairs.len().saturating_sub(NAMED);
-    pairs.truncate(NAMED);
-    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-    (!pairs.is_empty()).then(|| format!("{}{more}", pairs.join(", ")))
+    (!pairs.is_empty()).then(|| few(&pairs))
 }
 
 /// Often enough for people; a look over ten thousand takes about a millisecond.
 const ADDRESSES_EVERY: Duration = Duration::from_secs(5);
-/// A line of `status` is read, not a list.
-const NAMED: usize = 3;
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::Reporter;
 use crate::doctor::{Code, Said};
+use crate::words::few;
 
 impl Reporter {
     /// Looks whether all were told the same about who votes.
@@ -29,7 +30,6 @@ impl Reporter {
 fn sentence(ours: Option<&str>, others: &[(Name, Stated)]) -> Option<Said> {
     let named: Vec<String> = others
         .iter()
-        .take(NAMED)
         .map(|(name, stated)| match stated {
             Stated::Nothing => format!("{name}: none"),
             Stated::This(theirs) if ours == Some(theirs.to_string().as_str()) => {
@@ -39,15 +39,11 @@ fn sentence(ours: Option<&str>, others: &[(Name, Stated)]) -> Option<Said> {
             Stated::Another => format!("{name}: other voters, fence or acceptable_pause"),
         })
         .collect();
-    let more = match others.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(", and {more} more"),
-    };
     (!named.is_empty()).then(|| {
         let what = format!(
-            "expected is {} here and differs on other members ({}{more}): their votes do not count for one another",
+            "expected is {} here and differs on other members ({}): their votes do not count for one another",
             ours.unwrap_or("not set"),
-            named.join(", ")
+            few(&named)
         );
         Said::new(what, "state the same on all, and reload")
     })
@@ -55,8 +51,6 @@ fn sentence(ours: Option<&str>, others: &[(Name, Stated)]) -> Option<Said> {
 
 /// Soon enough for people.
 const EVERY: Duration = Duration::from_secs(2);
-/// A line of `status` is read, not a list.
-const NAMED: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -73,7 +67,7 @@ mod tests {
         let said = sentence(Some("5"), &others).unwrap().what;
         assert!(said.contains("is 5 here"), "{said}");
         assert!(
-            said.contains("(n0: 3, n1: none, n2: other voters, fence or acceptable_pause, and 1 more)"),
+            said.contains("(n0: 3, n1: none, n2: other voters, fence or acceptable_pause and 1 more)"),
             "{said}"
         );
         assert!(sentence(None, &others).unwrap().what.contains("is not set here"));
