@@ -25,8 +25,24 @@ pub enum Stated {
 /// The last marks of members that differ from ours. Bounded.
 #[derive(Debug, Default)]
 pub struct Otherwise {
-    /// By name hash: the mark, and since when the member has sent it.
-    said: BTreeMap<u64, (Option<u32>, Instant)>,
+    /// By name hash.
+    said: BTreeMap<u64, Said>,
+}
+
+/// What a member has said in answers one after the other.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    mark: Option<u32>,
+    first: Instant,
+    last: Instant,
+}
+
+impl Said {
+    /// Whether more than one answer in a row said so. A member that does not count us yet sends no mark, and among many
+    /// members it may not answer again for minutes.
+    fn goes_on(&self) -> bool {
+        self.last.since(self.first) >= SILENT
+    }
 }
 
 impl Otherwise {
@@ -36,11 +52,10 @@ impl Otherwise {
             self.said.remove(&sender);
             return;
         }
-        if self.said.get(&sender).is_some_and(|(before, _)| *before == said) {
-            return;
-        }
-        if self.said.len() < MOST || self.said.contains_key(&sender) {
-            self.said.insert(sender, (said, now));
+        if let Some(before) = self.said.get_mut(&sender).filter(|before| before.mark == said) {
+            before.last = now;
+        } else if self.said.len() < MOST || self.said.contains_key(&sender) {
+            self.said.insert(sender, Said { mark: said, first: now, last: now });
         }
     }
 
@@ -57,11 +72,10 @@ impl QuorumService {
         let mut found: Vec<(Name, Stated)> = said
             .iter()
             .filter_map(|(hash, said)| Some((ctx.roster.get(*hash).filter(|m| m.is_present())?, said)))
-            .filter_map(|(member, (mark, since))| {
-                let stated = match mark {
-                    Some(mark) => self.guess(ctx, *mark),
-                    // A member that does not count us sends no mark either, and tells us so.
-                    None if ctx.now.since(*since) < SILENT || !taken_in => return None,
+            .filter_map(|(member, said)| {
+                let stated = match said.mark {
+                    Some(mark) => self.guess(ctx, mark),
+                    None if !said.goes_on() || !taken_in => return None,
                     None => Stated::Nothing,
                 };
                 Some((member.incarnation.name.clone(), stated))
@@ -109,12 +123,28 @@ impl QuorumService {
 const MOST: usize = 64;
 /// Numbers of votes that are tried.
 const FIGURES: u32 = 256;
-/// After this long without a mark a member keeps no quorum: longer than it takes to tell us that we are out.
+/// A member whose answers have had no mark for so long keeps no quorum: longer than it takes to tell us that we are out.
 const SILENT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_answer_without_a_mark_says_nothing_however_long_ago() {
+        let at = |seconds| Instant::EPOCH + Duration::from_secs(seconds);
+        let mut otherwise = Otherwise::default();
+        let goes_on = |otherwise: &Otherwise| otherwise.said[&3].goes_on();
+        otherwise.note(at(1), 3, None, Some(5));
+        assert!(!goes_on(&otherwise));
+        otherwise.note(at(2), 3, None, Some(5));
+        assert!(!goes_on(&otherwise), "of the same start");
+        otherwise.note(at(31), 3, None, Some(5));
+        assert!(goes_on(&otherwise));
+        otherwise.note(at(90), 3, Some(7), Some(5));
+        otherwise.note(at(91), 3, None, Some(5));
+        assert!(!goes_on(&otherwise));
+    }
 
     #[test]
     fn a_member_with_our_mark_again_is_forgotten_and_a_crowd_does_not_grow() {

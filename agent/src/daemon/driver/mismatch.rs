@@ -131,8 +131,11 @@ fn explain(error: &DecodeError, cluster: &str, keys: &str) -> (Code, Said) {
             "upgrade this host",
         ),
         DecodeError::OtherCluster => Said::new(
-            format!("they belong to another cluster than {cluster:?}, the one of this agent"),
-            "\"cluster\" differs; if they are to be none, one of their seeds leads here",
+            format!(
+                "they belong to another cluster than {cluster:?}, the one of this agent, unless one of their seeds leads \
+                 here by mistake"
+            ),
+            "set the same \"cluster\" there and here",
         ),
         other => other.to_string().into(),
     };
