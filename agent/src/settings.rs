@@ -341,6 +341,11 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let dns = dns(r, base.cluster.id());
     let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
     let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
+    let detector = r.need("detector", None, |text| {
+        values::detector(text, *interval.as_ref().unwrap_or(&base.interval))
+    });
+    let exchanges = r.need("exchanges", None, |text| values::count(text, 1..=5));
+    let witnesses = r.need("witnesses", None, |text| values::count(text, 1..=15));
     let electorate = r.read("expected", None, values::electorate);
     let fence = fence(r, &base, electorate.as_ref());
     let beat_within = r.read("beat_within", None, beat_within);
@@ -362,6 +367,9 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
             max_members: max_members?,
             interval: interval?,
             acceptable_pause: pause?,
+            detector: detector?,
+            exchanges: exchanges?,
+            witnesses: usize::try_from(witnesses?).unwrap_or(base.witnesses),
             leave_timeout: leave_timeout?,
             electorate: electorate?,
             fence: fence?,
@@ -497,6 +505,8 @@ const NOT_OURS: [&str; 2] = ["HEARTSAY_SERVICE_", "HEARTSAY_PORT"];
 
 #[cfg(test)]
 mod tests {
+    use heartsay_membership::{DetectorConfig, PhiConfig, Tail};
+
     use super::*;
 
     #[test]
@@ -569,6 +579,18 @@ mod tests {
     }
 
     #[test]
+    fn the_detector_counts_missed_beats_of_the_interval() {
+        let of = |flags: &[&str]| load(&args(&[&["--cluster", "c"][..], flags].concat())).unwrap().machine;
+        assert_eq!(of(&[]).detector, DetectorConfig::default());
+        let fixed = of(&["--interval", "2s", "--detector", "fixed:3", "--exchanges", "2", "--witnesses", "7"]);
+        let DetectorConfig::Fixed(config) = fixed.detector else { panic!("{:?}", fixed.detector) };
+        assert_eq!((config.missed, config.expected), (3, Duration::from_secs(2)));
+        assert_eq!((fixed.exchanges, fixed.witnesses), (2, 7));
+        let phi = of(&["--detector", "phi-exponential"]).detector;
+        assert!(matches!(phi, DetectorConfig::Phi(PhiConfig { tail: Tail::Exponential, .. })));
+    }
+
+    #[test]
     fn lists_are_replaced_and_tables_merged() {
         let text = "cluster = \"c\"\nseeds = [\"a\", \"b\"]\ntags = { role = \"web\", rack = \"1\" }\n";
         let (args, _file) = with_file(&["--seed", "z:1", "--tag", "role=db"], text);
@@ -626,6 +648,10 @@ mod tests {
             (&["--fence=yes"], "--fence: \"yes\": is neither true nor false; did you mean \"true\"?"),
             (&["--leave-on-terminate=off"], "did you mean \"false\"?"),
             (&["--fence"], "--fence: "),
+            (&["--detector", "phy"], "--detector: \"phy\": is not phi, phi-exponential or fixed:N; did you mean \"phi\"?"),
+            (&["--detector", "fixed:1"], "the number of missed beats is not a number from 2 to 100"),
+            (&["--exchanges", "6"], "--exchanges: \"6\": is not a number from 1 to 5"),
+            (&["--witnesses", "0"], "--witnesses: \"0\": is not a number from 1 to 15"),
             (&["--tag", "a b=1"], "--tag: key \"tag/a b\""),
             (&["--zone", &"z".repeat(800)], "--zone"),
             (&["--advertise", "127.0.0.1", "--seed", "10.0.0.1"], "--advertise: "),

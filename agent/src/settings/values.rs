@@ -8,7 +8,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use heartsay_membership::{Electorate, ElectorateError, Name, Profile};
+use heartsay_membership::{
+    DetectorConfig, Electorate, ElectorateError, FixedConfig, Name, PhiConfig, Profile, Tail,
+};
 use heartsay_proto::{Budget, Keyring};
 use nix::libc;
 use nix::unistd::{Gid, Group, Uid};
@@ -142,6 +144,31 @@ pub(super) fn ttl(text: &str) -> Result<Duration, String> {
 pub(super) fn datagram_size(text: &str) -> Result<Budget, String> {
     let size: usize = text.parse().map_err(|_| "is not a number of bytes".to_owned())?;
     Budget::new(size).map_err(|e| e.to_string())
+}
+
+/// What judges the silence of a member: phi, phi-exponential, or fixed:N.
+pub(super) fn detector(text: &str, interval: Duration) -> Result<DetectorConfig, String> {
+    let phi = |tail| DetectorConfig::Phi(PhiConfig { tail, ..PhiConfig::default() });
+    match text {
+        "phi" => return Ok(phi(Tail::Normal)),
+        "phi-exponential" => return Ok(phi(Tail::Exponential)),
+        _ => {}
+    }
+    let Some(missed) = text.strip_prefix("fixed:") else {
+        return Err(not_one_of(
+            "is not phi, phi-exponential or fixed:N",
+            text,
+            &["phi", "phi-exponential", "fixed:4"],
+        ));
+    };
+    let missed = count(missed, 2..=100).map_err(|problem| format!("the number of missed beats {problem}"))?;
+    Ok(DetectorConfig::Fixed(FixedConfig { expected: interval, missed, ..FixedConfig::default() }))
+}
+
+/// A number within these limits.
+pub(super) fn count(text: &str, range: std::ops::RangeInclusive<u32>) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("is not a number from {} to {}", range.start(), range.end()))
 }
 
 /// How many members there may be.
