@@ -291,8 +291,8 @@ impl Detection {
 /// Questions without an answer after which a member is deaf. Where a fifth of all datagrams are lost, each question or
 /// its answer is lost in one case of three, and all five in one of 160; and the member has lost quorum besides.
 const QUESTIONS: u32 = 5;
-/// Acceptable pause by the time between two questions: 222 ms with the shipped settings.
-const OFTEN: u32 = 9;
+/// Acceptable pause by the time between two questions: 200 ms with the shipped settings.
+const OFTEN: u32 = 10;
 /// Acceptable pause by the shortest time between two questions to a member that has begun to answer: 62 ms.
 const QUICKLY: u32 = 32;
 /// Answers after which a member that was found deaf hears again: one that is missing costs its witnesses half of them, and

@@ -608,7 +608,7 @@ fn finds_unfit(watch: &Watch) -> bool {
 #[test]
 fn a_member_that_lost_quorum_and_answers_nothing_is_found_unfit_within_a_pause() {
     let mut watch = lost_quorum();
-    assert_eq!(ask_the_deaf(&mut watch, Duration::from_millis(1150)), 5);
+    assert_eq!(ask_the_deaf(&mut watch, Duration::from_millis(1000)), 5);
     assert!(!finds_unfit(&watch), "the last of five questions has just left");
     ask_the_deaf(&mut watch, STEP);
     assert!(finds_unfit(&watch));
