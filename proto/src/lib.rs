@@ -38,6 +38,7 @@
 //! | [`packet`] | does the packet keep the bounds of the protocol |
 //! | [`ages`] | how do the heartbeats of a page fit in a few bits each |
 //! | [`budget`] | does this piece still fit the datagram |
+//! | [`service`] | how a member's state tells of the services on its host |
 //!
 //! What this crate will never know: the time, a socket, a source of randomness (number and
 //! secret are handed in), which datagrams have been seen before, or what a claim means.
@@ -54,6 +55,10 @@ pub mod frame;
 pub mod gossip;
 pub mod keyring;
 pub mod packet;
+/// What a member says of the services on its host, generated from `schema/service.proto`.
+#[rustfmt::skip]
+#[allow(missing_docs, clippy::doc_markdown)]
+pub mod service;
 
 pub use budget::{Budget, Filler};
 pub use error::DecodeError;

@@ -12,6 +12,7 @@ use heartsay_proto::gossip::{
     Body, Claim, Entry, Exchange, Here, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeReport,
     ProbeRequest, Pull, Silence, Tally, Twin, Want, Who, packet,
 };
+use heartsay_proto::service::{Instance, Service};
 use heartsay_proto::{
     Budget, Cluster, DecodeError, Key, Keyring, Seal, ages, decode_into, decode_packet, encode_packet,
     open_for, seal_for,
@@ -332,6 +333,28 @@ fn fields_of_newer_agents_are_skipped() {
 #[test]
 fn bytes_that_are_no_packet_are_malformed() {
     assert_eq!(decode_packet(&[0xFF; 9]).unwrap_err().reason(), "malformed");
+}
+
+#[test]
+fn services_have_golden_bytes() {
+    let first = Instance {
+        id: "blue".into(),
+        port: 5432,
+        health: 2,
+        address: vec![10, 0, 0, 17].into(),
+        tags: vec!["role=primary".into(), "rack=1".into()],
+    };
+    let service = Service { instances: vec![first, Instance::default()] };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/service.hex");
+    let today = service.encode_to_vec();
+    if !path.exists() && std::env::var_os("HEARTSAY_UPDATE").is_some() {
+        let lines: Vec<String> = today.chunks(32).map(hex).collect();
+        std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+    }
+    let old = unhex(&std::fs::read_to_string(&path).unwrap());
+    assert_eq!(Service::decode(&*old).as_ref(), Ok(&service), "old bytes are read otherwise");
+    assert_eq!(hex(&old), hex(&today), "today's bytes differ");
+    assert_eq!(Service { instances: vec![Instance::default()] }.encode_to_vec().len(), 2, "the shortest");
 }
 
 /// Old bytes are understood, and today's are the same. A file is only ever added, with
