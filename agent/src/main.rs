@@ -12,6 +12,7 @@ mod group;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod names;
+mod services;
 mod settings;
 mod show;
 #[cfg(test)]

@@ -5,10 +5,12 @@
 //! errors are found in one go; each says which setting, where it was given and
 //! what to do.
 
+mod block;
 mod error;
 mod exports;
 mod layers;
 mod reader;
+mod services;
 pub(crate) mod table;
 mod values;
 
@@ -28,6 +30,7 @@ use tracing_subscriber::filter::Targets;
 use crate::api::peer::is_nogroup;
 use crate::daemon::advertise::{self, Advertise};
 use crate::export::Export;
+use crate::services::{Registration, instance};
 use crate::types::WatchLine;
 pub(crate) use error::{SettingsError, SettingsErrors};
 pub(crate) use layers::{AgentArgs, MAIN_FILE, Origin};
@@ -69,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) hooks: HookSettings,
     /// Files that follow the members.
     pub(crate) exports: Vec<Export>,
+    /// Services of this host.
+    pub(crate) services: Vec<Registration>,
     /// Host id, generation, peers.
     pub(crate) state_dir: PathBuf,
     /// Unix socket of the API.
@@ -318,7 +323,8 @@ pub(crate) fn initial_state(settings: &Settings) -> Vec<(String, Vec<u8>)> {
     let version = Some(("version".to_owned(), env!("CARGO_PKG_VERSION").into()));
     let zone = settings.zone.as_ref().map(|zone| ("zone".to_owned(), zone.clone().into_bytes()));
     let tags = settings.tags.iter().map(|(k, v)| (format!("tag/{k}"), v.clone().into_bytes()));
-    version.into_iter().chain(zone).chain(tags).collect()
+    let services = instance::values(&settings.services);
+    version.into_iter().chain(zone).chain(tags).chain(services).collect()
 }
 
 /// Reads every setting, also after one that is wrong, so that all errors are found. The order is that of `config show`.
@@ -351,6 +357,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let beat_within = r.read("beat_within", None, beat_within);
     let hooks = hooks(r);
     let exports = r.exports();
+    let services = r.services();
     let state_dir = r.need("state_dir", values::default_state_dir(), values::path);
     let socket = socket(r);
     let leave_on_terminate = r.need("leave_on_terminate", None, values::truth);
@@ -385,6 +392,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
         beat_within: beat_within?,
         hooks: hooks?,
         exports: exports?,
+        services: services?,
         state_dir: state_dir?,
         socket: socket?,
         leave_on_terminate: leave_on_terminate?,

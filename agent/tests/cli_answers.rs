@@ -172,6 +172,8 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
         ("paths", &[dirt]),
         ("phi", &[]),
         ("watch", &["--no-reconnect"]),
+        ("service", &["list"]),
+        ("service", &["show", "db"]),
         ("wait", &["--for", "alive>=99 && n99=down", "--timeout", "200ms"]),
         ("wait", &["--for", "n\u{202e}9=down", "--timeout", "200ms"]),
         ("wait", &["--for", "quorum", "--timeout", "2s"]),

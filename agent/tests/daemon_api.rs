@@ -320,7 +320,7 @@ fn what_is_not_understood_is_refused_by_its_name() {
     }
     for (query, words) in [
         ("/v1/members?remove=1", "known are status, tag and evidence"),
-        ("/v1/watch?remove=1", "known are since, generation, type, status and tag"),
+        ("/v1/watch?remove=1", "known are since, generation, type, service, status and tag"),
         ("/v1/members?evidence=maybe", "true or false"),
         ("/v1/members?tag=", "KEY or KEY=VALUE"),
         ("/v1/watch?tag=%3Dweb", "KEY or KEY=VALUE"),

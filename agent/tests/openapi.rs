@@ -66,6 +66,14 @@ fn an_agent_answers_questions_as_documented() {
         ask(path, "", 200);
     }
     ask("/livez/", "?any=1", 200);
+    for (name, path) in [("health", "health"), ("deregister", "deregister"), ("b", "{name}")] {
+        let body = json!({ "name": name, "port": 80, "tags": { "v": "1" } }).to_string();
+        document.takes("post", "/v1/services", 200, &a.post("/v1/services", &body));
+        ask(&format!("/v1/services/{path}"), "", 200);
+        ask(&format!("/v1/services/{path}"), "?wrong=1", 400);
+    }
+    ask("/v1/services", "?healthy&member=a&tag=v=1", 200);
+    ask("/v1/services", "?healthy=maybe", 400);
     ask("/v1/watch", "?since=1000000", 410);
     ask("/v1/watch", "?type=wrong", 400);
     ask("/v1/members", "?status=wrong", 400);
@@ -106,6 +114,14 @@ fn an_agent_answers_changes_as_documented() {
     post(&agent, "/v1/tags", r#" [{"role":"db"}]"#, 400);
     post(&agent, "/v1/join", &json!({ "seeds": [plain.address()], "timeout_seconds": 20 }).to_string(), 200);
     post(&agent, "/v1/join", r#"{"seeds":[]}"#, 400);
+    post(&agent, "/v1/services", r#"{"name":"db","id":"1","address":"192.0.2.1"}"#, 200);
+    post(&agent, "/v1/services", r#"{"name":"Db"}"#, 400);
+    post(&agent, "/v1/services", r#"{"name":"db","id":"1","hold":true}"#, 409);
+    post(&agent, "/v1/services/health", r#"{"name":"db","id":"1","health":"warning","text":"slow"}"#, 204);
+    document.takes("get", "/v1/services", 200, &agent.ask("GET", "/v1/services", "", ""));
+    post(&agent, "/v1/services/health", r#"{"name":"db","health":"warning"}"#, 404);
+    post(&agent, "/v1/services/deregister", r#"{"name":"db","id":"1"}"#, 204);
+    post(&agent, "/v1/services/deregister", r#"{"name":"db","id":"1"}"#, 404);
     post(&agent, "/v1/paths/measure", "", 200);
     post(&agent, "/v1/paths/measure", r#"{"path":1}"#, 400);
     post(&agent, "/v1/forget", r#"{"name":"nobody"}"#, 404);
@@ -149,7 +165,19 @@ fn an_agent_streams_lines_as_documented() {
     read("member-restart");
     a.post("/v1/tags", r#"{"set":{"role":"db"}}"#);
     read("member-update");
-    for kind in ["snapshot", "member-suspect", "member-down", "quorum", "member-restart", "member-update"] {
+    a.post("/v1/services", r#"{"name":"db","port":5432}"#);
+    a.post("/v1/services/deregister", r#"{"name":"db"}"#);
+    read("service-gone");
+    let all = [
+        "snapshot",
+        "member-suspect",
+        "member-down",
+        "quorum",
+        "member-restart",
+        "member-update",
+        "service-up",
+    ];
+    for kind in all {
         assert!(kinds.contains(kind), "{kind} did not come: {kinds:?}");
     }
 }

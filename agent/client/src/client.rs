@@ -23,7 +23,7 @@ use tokio_util::either::Either;
 
 use crate::Filter;
 use crate::escape::escape;
-use crate::types::{Member, Members, Problem, Quorum, SelfInfo};
+use crate::types::{Member, Members, Problem, Quorum, RegisterRequest, SelfInfo};
 
 /// Speaks to the agent at one address.
 #[derive(Clone, Debug)]
@@ -169,6 +169,42 @@ impl Client {
             return Err(self.problem(response).await);
         }
         Ok(Watch { client: self.clone(), body: response.into_body(), buffer: BytesMut::new(), searched: 0 })
+    }
+
+    /// Registers a service of the agent's host for as long as what is returned, whatever ends this process. It is not
+    /// registered again by itself when the agent restarts: see [`Hold::ended`].
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); another program may have registered it.
+    pub async fn hold(&self, wish: &RegisterRequest) -> Result<Hold, ClientError> {
+        let wish = RegisterRequest { hold: true, ..wish.clone() };
+        let body = serde_json::to_vec(&wish).map_err(|e| self.broken(&e))?;
+        self.patiently(PATIENCE, async {
+            let response = self.send(Method::POST, "/v1/services", body.into()).await?;
+            if !response.status().is_success() {
+                return Err(self.problem(response).await);
+            }
+            let body = response.into_body();
+            let mut lines = Watch { client: self.clone(), body, buffer: BytesMut::new(), searched: 0 };
+            lines.line().await?;
+            Ok(Hold(lines))
+        })
+        .await
+    }
+
+    /// Registers a service of the agent's host until this is dropped, or until this process ends in any way; again when the agent
+    /// is back after a restart. Ends with what the agent refuses.
+    pub async fn register(&self, wish: &RegisterRequest) -> ClientError {
+        loop {
+            let error = match self.hold(wish).await {
+                Ok(hold) => hold.ended().await,
+                Err(error) => error,
+            };
+            if !error.may_pass() {
+                return error;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
     }
 
     /// Reads an answer as the type that the contract gives it.
@@ -342,6 +378,21 @@ impl Watch {
     }
 }
 
+/// A service that is registered until this is dropped.
+#[derive(Debug)]
+pub struct Hold(Watch);
+
+impl Hold {
+    /// Waits until it is not registered any more, because the agent ends or somebody deregistered it.
+    pub async fn ended(mut self) -> ClientError {
+        loop {
+            if let Err(error) = self.0.line().await {
+                return error;
+            }
+        }
+    }
+}
+
 type Sender = http1::SendRequest<Full<Bytes>>;
 
 /// One connection, kept for request after request, so that not each of them has to find a place. Made anew when the agent
@@ -465,6 +516,12 @@ impl ClientError {
         matches!(self, Self::Refused(p) if p.status == StatusCode::NOT_FOUND.as_u16())
     }
 
+    /// Whether the agent said that it is not to be as things stand, for instance because another has it.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused(p) if p.status == StatusCode::CONFLICT.as_u16())
+    }
+
     /// Whether the agent has too many callers just now.
     #[must_use]
     pub fn is_busy(&self) -> bool {
@@ -568,6 +625,8 @@ fn usual_sockets() -> Vec<PathBuf> {
 /// How long a loaded machine may take to answer a question: two orders above
 /// what a busy agent was seen to need, short enough for a person. Honest guess.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a missing agent is looked for.
+const RETRY: Duration = Duration::from_millis(200);
 /// In the queue before the socket, at a time. An end of the program waits for it.
 const QUEUE: Duration = Duration::from_millis(500);
 

@@ -29,6 +29,6 @@ mod guard;
 pub mod types;
 mod view;
 
-pub use client::{Address, Client, ClientError, Kept, Unreachable, Watch, segment};
+pub use client::{Address, Client, ClientError, Hold, Kept, Unreachable, Watch, segment};
 pub use follow::{Filter, Follow};
 pub use view::{Seen, View};

@@ -432,11 +432,169 @@ pub struct ExportRow {
     pub runs: BTreeMap<String, u64>,
 }
 
+/// `GET /v1/services`: what the members say of the services on their hosts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Services {
+    /// Name of the answering agent.
+    #[serde(rename = "self")]
+    pub me: String,
+    /// Index of the last event that this view includes; resume a watch from here.
+    pub index: u64,
+    /// As in [`Members`].
+    pub joined: bool,
+    /// As in [`Members`].
+    pub isolated: bool,
+    /// By name.
+    pub services: Vec<Service>,
+    /// Values, and instances in them, that members say and that make no sense: they are not shown.
+    pub unreadable: usize,
+}
+
+/// `GET /v1/services/NAME`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NamedService {
+    /// Name of the answering agent.
+    #[serde(rename = "self")]
+    pub me: String,
+    /// As in [`Services`].
+    pub index: u64,
+    /// As in [`Members`].
+    pub joined: bool,
+    /// As in [`Members`].
+    pub isolated: bool,
+    /// The service.
+    #[serde(flatten)]
+    pub service: Service,
+}
+
+/// All instances of one name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// The name.
+    pub name: String,
+    /// Instances that are passing, on members that are alive.
+    pub healthy: usize,
+    /// All that are known, whatever was asked for.
+    pub known: usize,
+    /// As asked for, by member and id.
+    pub instances: Vec<ServiceInstance>,
+}
+
+/// One instance of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceInstance {
+    /// The member on whose host it runs.
+    pub member: String,
+    /// Of the member: `alive`, `suspect` or `down`.
+    pub status: String,
+    /// Tells it from others of the name on that host; empty for the one without an id.
+    pub id: String,
+    /// Of the member, or what the member says instead.
+    pub address: String,
+    /// The address is another than the member's own, by the member's word alone.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub elsewhere: bool,
+    /// Where it listens, if it says so.
+    pub port: Option<u16>,
+    /// `passing`, `warning` or `critical`.
+    pub health: String,
+    /// What it says of itself.
+    pub tags: BTreeMap<String, String>,
+    /// On the answering agent's own host: who registered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// On the answering agent's own host: what its owner says of its health.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// An instance as an event tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceEvent {
+    /// Of the service.
+    pub name: String,
+    /// As in [`ServiceInstance`].
+    pub id: String,
+    /// The same.
+    pub member: String,
+    /// The same.
+    pub address: String,
+    /// The same.
+    pub port: Option<u16>,
+    /// The same.
+    pub health: String,
+    /// The same.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Body of `POST /v1/services`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterRequest {
+    /// Of the service.
+    pub name: String,
+    /// Tells several instances on one host apart.
+    #[serde(default)]
+    pub id: String,
+    /// Where it listens.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// Where it is, if not at the address of the member.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// What it says of itself.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// Only as long as the connection of this request: the answer is a stream of [`HoldLine`]s.
+    #[serde(default)]
+    pub hold: bool,
+}
+
+/// Answer of `POST /v1/services`, and a line of it with `hold`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct HoldLine {
+    /// `registered` first, then `idle` now and then.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// RFC 3339.
+    pub time: String,
+    /// With `registered`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceEvent>,
+}
+
+/// Body of `POST /v1/services/deregister`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeregisterRequest {
+    /// Of the service.
+    pub name: String,
+    /// Which instance of it on this host.
+    #[serde(default)]
+    pub id: String,
+}
+
+/// Body of `POST /v1/services/health`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthRequest {
+    /// Of the service.
+    pub name: String,
+    /// Which instance of it on this host.
+    #[serde(default)]
+    pub id: String,
+    /// `passing`, `warning` or `critical`.
+    pub health: String,
+    /// One sentence for people. It stays on this host.
+    #[serde(default)]
+    pub text: Option<String>,
+}
+
 /// A line of `GET /v1/watch`. In a `snapshot`, `name` and `generation` are the
 /// answering agent's own: the index counts inside that generation. `type` is one of `snapshot`, `member-join`,
 /// `member-suspect`, `member-alive`, `member-down`, `member-left`,
 /// `member-restart`, `member-update`, `member-forgotten`, `member-fenced`,
-/// `link`, `quorum`, `self`, `lagged`, `idle`.
+/// `service-up`, `service-warning`, `service-critical`, `service-gone`, `link`, `quorum`, `self`, `lagged`, `idle`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct WatchLine {
     /// The type.
@@ -490,6 +648,9 @@ pub struct WatchLine {
     /// One sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// With `service-up`, `service-warning`, `service-critical` and `service-gone`: the instance. `name` is its member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceEvent>,
     /// With `quorum` and `snapshot`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<Quorum>,
@@ -508,7 +669,7 @@ pub struct WatchLine {
 pub const STATUSES: [&str; 4] = ["alive", "suspect", "down", "left"];
 
 /// The types of [`WatchLine`], in the order of the table in the documentation.
-pub const LINE_TYPES: [&str; 15] = [
+pub const LINE_TYPES: [&str; 19] = [
     "snapshot",
     "member-join",
     "member-suspect",
@@ -519,6 +680,10 @@ pub const LINE_TYPES: [&str; 15] = [
     "member-restart",
     "member-update",
     "member-forgotten",
+    "service-up",
+    "service-warning",
+    "service-critical",
+    "service-gone",
     "link",
     "quorum",
     "self",

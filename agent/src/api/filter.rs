@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::Problem;
 use super::tag::WantedTag;
+use crate::services::ServiceName;
 use crate::show;
 use crate::types::{LINE_TYPES, STATUSES};
 
@@ -70,6 +71,8 @@ impl MemberFilter {
 #[derive(Debug, Default)]
 pub(super) struct LineFilter {
     types: Vec<String>,
+    /// Names of services: of the others, and of members, nothing.
+    services: Vec<String>,
     pub(super) members: MemberFilter,
     tagged: BTreeSet<String>,
 }
@@ -82,11 +85,23 @@ struct Event {
     name: Option<String>,
     status: Option<String>,
     tags: Option<BTreeMap<String, String>>,
+    service: Option<Service>,
+}
+
+/// What matters of a service.
+#[derive(Deserialize)]
+struct Service {
+    name: String,
 }
 
 impl LineFilter {
     /// Takes one pair of a query. Whether it was for us.
     pub(super) fn add(&mut self, key: &str, value: &str) -> Result<bool, Problem> {
+        if key == "service" {
+            let name = value.parse::<ServiceName>().map_err(Problem::bad_request)?;
+            self.services.push(name.to_string());
+            return Ok(true);
+        }
         if key != "type" {
             return self.members.add(key, value);
         }
@@ -100,7 +115,7 @@ impl LineFilter {
 
     /// Whether every line is wanted.
     pub(super) fn takes_all(&self) -> bool {
-        self.types.is_empty() && self.members.takes_all()
+        self.types.is_empty() && self.services.is_empty() && self.members.takes_all()
     }
 
     /// Whether lines of this type are wanted.
@@ -121,7 +136,9 @@ impl LineFilter {
         let tags_match = self.tags_match(&event);
         let is_member = event.kind.starts_with("member-");
         let status = event.status.as_deref().unwrap_or_default();
+        let of_service = |wanted: &String| event.service.as_ref().is_some_and(|told| told.name == *wanted);
         self.takes_type(&event.kind)
+            && (self.services.is_empty() || self.services.iter().any(of_service))
             && (self.members.takes_all() || is_member && tags_match && self.members.takes_status(status))
     }
 

@@ -21,6 +21,7 @@ pub(crate) mod metrics;
 pub(crate) mod peer;
 mod problem;
 mod reads;
+mod services;
 mod watch;
 mod writes;
 
@@ -45,6 +46,7 @@ use crate::daemon::seeds::Seeds;
 use crate::event_log::EventLog;
 use crate::export::Exports;
 use crate::names::Names;
+use crate::services::Registry;
 use crate::settings::Shown;
 use crate::types::Reloaded;
 pub(crate) use conditions::conditions;
@@ -75,6 +77,8 @@ pub(crate) struct Context {
     pub(crate) exports: Exports,
     /// Names for the DNS, if they are answered.
     pub(crate) names: Option<Names>,
+    /// The services of this host.
+    pub(crate) services: Registry,
     /// What hooks have done so far.
     pub(crate) hook_runs: Arc<Runs>,
     /// Views that readers share.
@@ -165,6 +169,9 @@ pub(crate) fn router(app: App) -> Router {
                 .route("/v1/forget", post(writes::forget))
                 .route("/v1/paths/measure", post(writes::measure_paths))
                 .route("/v1/reload", post(writes::reload))
+                .route("/v1/services", post(services::register))
+                .route("/v1/services/deregister", post(services::deregister))
+                .route("/v1/services/health", post(services::health))
                 .route("/v1/tags", post(writes::tags)),
         ));
     // Not so here: scrapers, balancers and probes add what they like, and the slash.
@@ -187,6 +194,10 @@ pub(crate) fn router(app: App) -> Router {
         .layer(no_query())
         .merge(lenient)
         .route("/v1/members", get(reads::members))
+        .route("/v1/services", get(services::services))
+        .route("/v1/services/deregister", get(services::called_deregister))
+        .route("/v1/services/health", get(services::called_health))
+        .route("/v1/services/{name}", get(services::service))
         .route("/v1/sd/prometheus", get(discovery::prometheus))
         .layer(middleware::from_fn(server::time_limit));
     let patient = patient.layer(no_query()).route("/v1/watch", get(watch::watch));

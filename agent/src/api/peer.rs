@@ -16,6 +16,8 @@ use tokio::net::UnixStream;
 pub(crate) struct Peer {
     /// Its user.
     pub(crate) uid: Uid,
+    /// Its number, in our namespace of processes.
+    pub(crate) pid: Option<i32>,
     /// Its first group.
     gid: Gid,
     /// Its further groups.
@@ -31,7 +33,13 @@ impl Peer {
         let peer = stream.peer_cred()?;
         // A kernel that does not know the option leaves it with its first one.
         let groups = groups(stream).unwrap_or_default().into();
-        Ok(Self { uid: Uid::from_raw(peer.uid()), gid: Gid::from_raw(peer.gid()), groups })
+        Ok(Self {
+            uid: Uid::from_raw(peer.uid()),
+            // The kernel says 0 of one in a namespace that we do not see.
+            pid: peer.pid().filter(|pid| *pid > 0),
+            gid: Gid::from_raw(peer.gid()),
+            groups,
+        })
     }
 
     /// Whether it was of the user that this process is of.

@@ -71,7 +71,7 @@ pub(super) async fn watch(
     Ok(answer(follower))
 }
 
-fn too_many(refused: Refused) -> Problem {
+pub(super) fn too_many(refused: Refused) -> Problem {
     let (most, whose) = match refused {
         Refused::Full(most) => (most, ""),
         Refused::OfOne(most) => (most, " from your user or address"),
@@ -291,7 +291,7 @@ fn resume_point(
             _ if filter.add(key, value)? => {}
             _ => {
                 return Err(Problem::bad_request(format!(
-                    "{key} is not understood; known are since, generation, type, status and tag"
+                    "{key} is not understood; known are since, generation, type, service, status and tag"
                 )));
             }
         }
@@ -303,6 +303,6 @@ fn resume_point(
 }
 
 /// A sign of life for readers and proxies in between, which cut a silent connection after 60 s, mostly.
-const IDLE: Duration = Duration::from_secs(15);
+pub(super) const IDLE: Duration = Duration::from_secs(15);
 /// Events per write.
 const CHUNK: usize = 64;

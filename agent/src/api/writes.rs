@@ -263,7 +263,7 @@ fn authorize(app: &App, caller: &Caller) -> Result<(), Problem> {
     Err(Problem::forbidden(format!("user {uid} may read only; changes are for {those}")))
 }
 
-fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     let bytes: &[u8] = if body.is_empty() { b"{}" } else { body };
     let wrong = |e: &dyn fmt::Display| Problem::bad_request(format!("the body is not what is wanted: {e}"));
     // Of an array, serde would take the elements for the fields in turn.

@@ -1,11 +1,22 @@
 //! What `wait --for` can wait for, and whether a picture of the cluster shows it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use crate::api::tag::WantedTag;
 use crate::client::View;
+use crate::services::ServiceName;
 use crate::types::STATUSES;
+
+/// What is known of the cluster.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Picture {
+    /// Its members.
+    pub(super) view: View,
+    /// How many instances of a service are passing, of the services that are asked for.
+    pub(super) healthy: BTreeMap<ServiceName, usize>,
+}
 
 /// Conditions that must hold at the same time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +31,15 @@ pub(super) enum Condition {
         status: Option<&'static str>,
         /// Tags that they must have, all of them.
         tags: Vec<WantedTag>,
+        /// How to compare.
+        compare: Compare,
+        /// With what.
+        number: usize,
+    },
+    /// `healthy(postgres)>=2`: how many instances of a service are passing, on members that are alive.
+    Healthy {
+        /// Which service.
+        service: ServiceName,
         /// How to compare.
         compare: Compare,
         /// With what.
@@ -57,30 +77,31 @@ pub(super) enum Compare {
 
 impl Condition {
     /// Whether the picture shows it.
-    pub(super) fn holds(&self, picture: &View) -> bool {
+    pub(super) fn holds(&self, picture: &Picture) -> bool {
         match self {
             Self::Count { status, tags, compare, number } => {
-                let n = counted(picture, *status, tags);
-                match compare {
-                    Compare::AtLeast => n >= *number,
-                    Compare::AtMost => n <= *number,
-                    Compare::Exactly => n == *number,
-                    Compare::MoreThan => n > *number,
-                    Compare::FewerThan => n < *number,
-                }
+                compare.holds(counted(&picture.view, *status, tags), *number)
             }
-            Self::Quorum => picture.holds_quorum(),
-            Self::Joined => picture.joined,
-            Self::Fenced(name) => picture.fenced.contains(name),
+            Self::Healthy { service, compare, number } => {
+                picture.healthy.get(service).is_some_and(|n| compare.holds(*n, *number))
+            }
+            Self::Quorum => picture.view.holds_quorum(),
+            Self::Joined => picture.view.joined,
+            Self::Fenced(name) => picture.view.fenced.contains(name),
             Self::Member { name, status } => {
-                picture.members.get(name).is_some_and(|seen| seen.status == *status)
+                picture.view.members.get(name).is_some_and(|seen| seen.status == *status)
             }
         }
     }
 
     /// What the picture shows instead, or as well: `2 alive`, `n3 is suspect`.
-    pub(super) fn now(&self, picture: &View) -> String {
+    pub(super) fn now(&self, picture: &Picture) -> String {
+        let Picture { view: picture, healthy } = picture;
         match self {
+            Self::Healthy { service, .. } => match healthy.get(service) {
+                Some(n) => format!("{n} healthy({service})"),
+                None => format!("healthy({service}) is unknown"),
+            },
             Self::Count { status, tags, .. } => {
                 let n = counted(picture, *status, tags);
                 format!("{n} {}{}", status.unwrap_or("members"), braces(tags))
@@ -99,6 +120,22 @@ impl Condition {
                 Some(seen) => format!("{name} is {}", seen.status),
                 None => format!("{name} is unknown"),
             },
+        }
+    }
+}
+
+impl Compare {
+    fn sign(self) -> &'static str {
+        COMPARISONS.iter().find(|(_, compare)| *compare == self).map_or("?", |(sign, _)| sign)
+    }
+
+    fn holds(self, n: usize, number: usize) -> bool {
+        match self {
+            Self::AtLeast => n >= number,
+            Self::AtMost => n <= number,
+            Self::Exactly => n == number,
+            Self::MoreThan => n > number,
+            Self::FewerThan => n < number,
         }
     }
 }
@@ -129,6 +166,9 @@ impl FromStr for Condition {
                 false => Ok(Self::Fenced(name.to_owned())),
             };
         }
+        if let Some(rest) = text.strip_prefix("healthy(") {
+            return healthy_condition(text, rest);
+        }
         if let Some(member) = text.strip_prefix("member:") {
             return member_condition(member);
         }
@@ -143,8 +183,10 @@ impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count { status, tags, compare, number } => {
-                let sign = COMPARISONS.iter().find(|(_, c)| c == compare).map_or("?", |(sign, _)| sign);
-                write!(f, "{}{}{sign}{number}", status.unwrap_or("members"), braces(tags))
+                write!(f, "{}{}{}{number}", status.unwrap_or("members"), braces(tags), compare.sign())
+            }
+            Self::Healthy { service, compare, number } => {
+                write!(f, "healthy({service}){}{number}", compare.sign())
             }
             Self::Quorum => f.write_str("quorum"),
             Self::Joined => f.write_str("joined"),
@@ -189,6 +231,22 @@ fn count_condition(text: &str) -> Result<Option<Condition>, String> {
     };
     let number = right.parse().map_err(|_| format!("{right:?} is no number in {text:?}; {GRAMMAR}"))?;
     Ok(Some(Condition::Count { status, tags, compare, number }))
+}
+
+/// `postgres)>=2`, behind `healthy(`.
+fn healthy_condition(text: &str, rest: &str) -> Result<Condition, String> {
+    let Some((name, rest)) = rest.split_once(')') else {
+        return Err(format!("a ) is missing in {text:?}; {GRAMMAR}"));
+    };
+    let service = name.trim().parse().map_err(|e: String| format!("{e}; {GRAMMAR}"))?;
+    let rest = rest.trim();
+    let compared = COMPARISONS.iter().find_map(|(sign, compare)| Some((rest.strip_prefix(sign)?, *compare)));
+    let Some((right, compare)) = compared else {
+        return Err(format!("{text:?} compares with nothing: write healthy({service})>=1; {GRAMMAR}"));
+    };
+    let right = right.trim();
+    let number = right.parse().map_err(|_| format!("{right:?} is no number in {text:?}; {GRAMMAR}"))?;
+    Ok(Condition::Healthy { service, compare, number })
 }
 
 /// `role=web,rack`
@@ -242,16 +300,14 @@ const COMPARISONS: [(&str, Compare); 5] = [
 
 /// Shown with every refusal.
 const GRAMMAR: &str = "write alive>=3 or alive{role=web,rack=1}>=3 (or suspect, down, left, members; >= <= == > <), quorum, \
-                       joined, NAME=down, or fenced(NAME)";
+                       joined, NAME=down, fenced(NAME), or healthy(SERVICE)>=1";
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::client::Seen;
 
-    fn picture() -> View {
+    fn picture() -> Picture {
         let members = [("n1", "alive"), ("n2", "alive"), ("n3", "down"), ("a=b", "left")];
         let tags = |name: &str| match name {
             "n1" => [("role".to_owned(), "web".to_owned()), ("rack".to_owned(), "1".to_owned())].into(),
@@ -261,7 +317,8 @@ mod tests {
         let members = members
             .map(|(n, s)| (n.to_owned(), Seen { status: s.to_owned(), tags: tags(n), ..Seen::default() }))
             .into();
-        View { members, fenced: ["n3".to_owned()].into(), quorum: None, joined: true }
+        let view = View { members, fenced: ["n3".to_owned()].into(), quorum: None, joined: true };
+        Picture { view, healthy: [("db".parse().unwrap(), 2)].into() }
     }
 
     #[test]
@@ -296,6 +353,10 @@ mod tests {
             ("alive{role=db,rack}==1", false),
             ("down{role=web}==0 && members{role}>1", true),
             ("alive{role=web=x}==0", true),
+            ("healthy(db)>=2", true),
+            ("healthy( db ) == 2 && joined", true),
+            ("healthy(db)<2", false),
+            ("healthy(web)==0", false),
         ] {
             let all: All = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(all.0.iter().all(|c| c.holds(&picture())), holds, "{text}");
@@ -326,6 +387,11 @@ mod tests {
             "alive{role=web}",
             "alive{role=web}>=x",
             "alive{role=web}=3",
+            "healthy(db",
+            "healthy()>=1",
+            "healthy(d b)>=1",
+            "healthy(db)",
+            "healthy(db)>=x",
         ] {
             let refused = text.parse::<All>().expect_err(text);
             assert!(refused.contains("alive>=3"), "{text}: {refused}");
@@ -334,7 +400,15 @@ mod tests {
 
     #[test]
     fn conditions_print_as_they_are_written() {
-        for text in ["alive>=3", "members<1", "down{role=web,rack}==0", "quorum", "joined", "n3=down"] {
+        for text in [
+            "alive>=3",
+            "members<1",
+            "down{role=web,rack}==0",
+            "quorum",
+            "joined",
+            "n3=down",
+            "healthy(db)>=2",
+        ] {
             assert_eq!(text.parse::<Condition>().map(|c| c.to_string()).as_deref(), Ok(text));
         }
     }
@@ -346,6 +420,8 @@ mod tests {
         assert_eq!(now("alive{role=web}>=3").as_deref(), Ok("1 alive{role=web}"));
         assert_eq!(now("n3=alive").as_deref(), Ok("n3 is down"));
         assert_eq!(now("n9=alive").as_deref(), Ok("n9 is unknown"));
+        assert_eq!(now("healthy(db)>=3").as_deref(), Ok("2 healthy(db)"));
+        assert_eq!(now("healthy(web)>=3").as_deref(), Ok("healthy(web) is unknown"));
         assert_eq!(now("quorum").as_deref(), Ok("quorum is unknown"));
     }
 }

@@ -1,9 +1,11 @@
-//! `exec`: a command that runs only while this agent sees quorum.
+//! `exec`: a command that runs only while this agent sees quorum, or whose service is registered while it runs.
 
 mod leash;
+mod registration;
 mod sight;
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -21,10 +23,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use self::leash::{Leash, Options, longest_grace};
+use self::registration::Registration;
 use self::sight::{NOT_ASKED, Sight, keep_watch};
 use super::exit::{Exit, say};
 use super::status::NO_ELECTORATE;
-use crate::client::Client;
+use crate::client::{Client, Hold};
 use crate::group::{Group, bury};
 
 /// Arguments of `exec`.
@@ -32,24 +35,26 @@ use crate::group::{Group, bury};
 #[command(after_help = HELP)]
 pub(super) struct Exec {
     /// Start the command once quorum is held, and stop it when quorum is lost or the agent does not answer.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "service")]
     while_quorum: bool,
     /// Wait also while there is no electorate (`expected` is not set, so that quorum is never held), for a
     /// reload to bring one. Without this, that ends with code 125 at once.
-    #[arg(long)]
+    #[arg(long, requires = "while_quorum")]
     wait: bool,
     /// How long to wait for quorum at the start [default: without limit].
-    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, requires = "while_quorum", value_parser = humantime::parse_duration, value_name = "TIME")]
     timeout: Option<Duration>,
     /// How long the command and its offspring may take to stop after SIGTERM; then SIGKILL [default: 5s; with
     /// --watchdog half of its time-out, and not more].
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     grace: Option<Duration>,
     /// Start the command again when quorum is back, instead of ending with code 123.
-    #[arg(long)]
+    #[arg(long, requires = "while_quorum")]
     restart: bool,
     #[command(flatten)]
     leash: Options,
+    #[command(flatten)]
+    service: registration::ServiceOptions,
     /// The command and its arguments, after `--`.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -61,6 +66,9 @@ impl Exec {
         if let Some(text) = self.too_patient() {
             say(&text);
             return Ok(code(USAGE));
+        }
+        if !self.while_quorum {
+            return self.plain(client).await;
         }
         let (to, quorum) = watch::channel(Sight::default());
         let clock = Arc::new(Clock::start());
@@ -83,6 +91,26 @@ impl Exec {
         exit
     }
 
+    /// Runs the command at once, whether there is an agent or not.
+    async fn plain(&self, client: &Client) -> anyhow::Result<Exit> {
+        let mut signals = signals()?;
+        let service = self.service.registration(client);
+        let hold = match begin(service.as_ref()).await {
+            Ok(hold) => hold,
+            Err(exit) => return Ok(exit),
+        };
+        let mut group = match self.start(None).await {
+            Ok(group) => group,
+            Err(error) => return Ok(cannot_start(&self.command, &error)),
+        };
+        let status = tokio::select! {
+            status = attend(&mut group, &mut signals) => status.context("cannot wait for the command")?,
+            never = registered(service.as_ref(), hold) => match never {},
+        };
+        let _ = self.end(&mut group, None).await;
+        Ok(code_of(status))
+    }
+
     /// Waits for quorum and runs the command, once or again and again.
     async fn guard(
         &self,
@@ -92,12 +120,21 @@ impl Exec {
         leash: Option<&Leash>,
     ) -> anyhow::Result<Exit> {
         let mut signals = signals()?;
+        let service = self.service.registration(client);
         let mut patience = self.timeout;
         loop {
             let waiting = wait_for_quorum(clock, &mut quorum, patience, self.wait);
             let start = unless_ended(waiting, &mut signals, leash).await;
             if let Some(exit) = not_started(start, &quorum.borrow()) {
                 return Ok(exit);
+            }
+            let hold = match begin(service.as_ref()).await {
+                Ok(hold) => hold,
+                Err(exit) => return Ok(exit),
+            };
+            // That may have taken its time.
+            if !quorum.borrow().holds(clock.now()) {
+                continue;
             }
             // Once it has run, its time is not limited any more.
             patience = None;
@@ -128,6 +165,7 @@ impl Exec {
                 }
                 why = lost(clock, &mut quorum, lost_before) => (why, QUORUM_LOST),
                 why = broken(leash) => (why, NO_WATCHDOG),
+                never = registered(service.as_ref(), hold) => match never {},
             };
             leash.inspect(|leash| leash.stop());
             say(&format!("stopping the command (process group {}): {why}", group.id()));
@@ -192,6 +230,23 @@ impl Exec {
             command.stdin(Stdio::null());
         }
         command
+    }
+}
+
+/// Registers the service, if there is one, before the command starts.
+async fn begin(service: Option<&Registration<'_>>) -> Result<Option<Hold>, Exit> {
+    let Some(service) = service else { return Ok(None) };
+    service.begin().await.map_err(|error| {
+        say(&format!("{error} (--service-id ID gives this one an id of its own)"));
+        code(NOT_REGISTERED)
+    })
+}
+
+/// Keeps the service registered, if there is one, until this is dropped.
+async fn registered(service: Option<&Registration<'_>>, hold: Option<Hold>) -> Infallible {
+    match service {
+        Some(service) => service.keep(hold).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -384,6 +439,9 @@ group; whatever of it is left when the command ends is stopped too. While this w
 end it, and HUP, USR1 and USR2 are ignored: there is no command that could have missed anything. As process 1 of a \
 container it buries orphans.
 
+With --service the service is registered over a connection that is open while the command runs, so the kernel ends both \
+together, also by SIGKILL. An agent that is away keeps no command from running, and is told again when it is back.
+
 Without --watchdog this is advisory. It stops the command soon after this agent sees that quorum is lost; it cannot \
 stop what this host cannot stop (a machine that stands still, a request that is under way), nor prove that no other host \
 has begun to act. If this process is killed with SIGKILL, a second one that waits beside it stops the group, with 5 s \
@@ -400,6 +458,7 @@ Exit codes:
   that of the command, or 128 and the number of the signal that ended it, or
        that ended us while we waited
   2    the command line makes no sense, or --grace is too long for the watchdog
+  121  the agent refuses to register the service; nothing was started
   122  the watchdog cannot be used; nothing was started, or it was stopped
   123  quorum was lost, or the agent did not answer: the command was stopped
   124  quorum was not held within --timeout
@@ -417,6 +476,7 @@ const HOLD_VARIABLE: &str = "HEARTSAY_TAKEOVER_HOLD";
 /// For the command to stop, without a watchdog.
 const GRACE: Duration = Duration::from_secs(5);
 const USAGE: i32 = 2;
+const NOT_REGISTERED: i32 = 121;
 const NO_WATCHDOG: i32 = 122;
 const QUORUM_LOST: i32 = 123;
 const NEVER: i32 = 125;

@@ -19,6 +19,7 @@ mod members;
 mod output;
 mod paths;
 mod reader;
+mod service;
 mod setup;
 mod status;
 mod table;
@@ -96,11 +97,14 @@ enum Verb {
     /// Print the members as HAProxy, nginx, Envoy, Prometheus or another program reads them; without a format, how the files
     /// fare that the agent keeps.
     Export(Box<export::Export>),
+    /// The services of the cluster, and those of this host.
+    #[command(subcommand)]
+    Service(service::Service),
     /// Wait until conditions hold, for instance `--for 'alive>=3'`.
     Wait(wait::Wait),
     /// Whether this agent stands on the side that may act: exit code 0 if so, 4 if not.
     Quorum,
-    /// Run a command for as long as this agent sees quorum.
+    /// Run a command for as long as this agent sees quorum, or with a service that is registered while it runs.
     Exec(exec::Exec),
     /// Tell the agent that the service beside it is well, where `beat_within` asks for it.
     Beat(beat::Beat),
@@ -156,6 +160,7 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Phi(verb) => ask(verb.run(&client(), &output)),
         Verb::Watch(verb) => drive(verb.run(&client(), &output)),
         Verb::Export(verb) => ask(verb.run(&client(), &output)),
+        Verb::Service(verb) => ask(verb.run(&client(), &output)),
         Verb::Wait(verb) => ask(verb.run(&client(), &output)),
         Verb::Quorum => ask(status::quorum(&client(), &output)),
         Verb::Exec(verb) => drive(verb.run(&client())),

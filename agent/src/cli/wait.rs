@@ -9,15 +9,15 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::condition::{All, Condition};
+use super::condition::{All, Condition, Picture};
 use super::exit::{Exit, say};
 use super::output::{Output, span};
 use super::reader;
 use super::status::{NO_ELECTORATE, has_electorate};
 use super::why::nearest;
-use crate::client::{Client, ClientError, View};
+use crate::client::{Client, ClientError};
 use crate::escape::escape;
-use crate::types::WatchLine;
+use crate::types::{NamedService, WatchLine};
 
 /// Arguments of `wait`.
 #[derive(Args)]
@@ -58,7 +58,7 @@ struct Waiting<'a> {
     /// Whether the first answer is the last.
     once: bool,
     /// `None` until an agent has shown one.
-    picture: Option<View>,
+    picture: Option<Picture>,
     /// Why there is no agent just now.
     trouble: Option<ClientError>,
     /// Names that no member has, as was said already.
@@ -91,8 +91,11 @@ impl Waiting<'_> {
             if matches!(line.kind.as_str(), "snapshot" | "self" | "idle") {
                 self.ask_for_the_rest().await?;
             }
+            if !matches!(line.kind.as_str(), "idle" | "lagged" | "link" | "quorum") {
+                self.ask_for_services().await?;
+            }
             let picture = self.picture.get_or_insert_default();
-            picture.take(line);
+            picture.view.take(line);
             if self.conditions.iter().all(|c| c.holds(picture)) {
                 return Ok(true);
             }
@@ -105,19 +108,35 @@ impl Waiting<'_> {
 
     /// Quorum and joining are no part of a snapshot. Asked after the stream is open, so nothing falls between.
     async fn ask_for_the_rest(&mut self) -> Result<(), ClientError> {
-        if self.conditions.iter().all(|c| matches!(c, Condition::Count { .. })) {
+        let need_no_more = |c: &Condition| matches!(c, Condition::Count { .. } | Condition::Healthy { .. });
+        if self.conditions.iter().all(need_no_more) {
             return Ok(());
         }
         let me = self.client.me().await?;
         let picture = self.picture.get_or_insert_default();
-        picture.joined = me.joined;
-        picture.quorum = Some(me.quorum);
+        picture.view.joined = me.joined;
+        picture.view.quorum = Some(me.quorum);
+        Ok(())
+    }
+
+    /// Services, too: how many do well hangs on what each says and on each member, and the agent has counted it already.
+    async fn ask_for_services(&mut self) -> Result<(), ClientError> {
+        for condition in &self.conditions {
+            let Condition::Healthy { service, .. } = condition else { continue };
+            let asked = self.client.get(&format!("/v1/services/{service}?healthy")).await;
+            let healthy = match asked {
+                Ok(answer) => self.client.read::<NamedService>(&answer)?.service.healthy,
+                Err(error) if error.is_not_found() => 0,
+                Err(error) => return Err(error),
+            };
+            self.picture.get_or_insert_default().healthy.insert(service.clone(), healthy);
+        }
         Ok(())
     }
 
     /// An error for what no event can bring, a remark on what only a stranger can bring.
     fn say_what_cannot_be(&mut self) -> anyhow::Result<()> {
-        let Some(picture) = &self.picture else { return Ok(()) };
+        let Some(Picture { view: picture, .. }) = &self.picture else { return Ok(()) };
         for condition in &self.conditions {
             let name = match (condition, &picture.quorum) {
                 (Condition::Quorum, Some(quorum)) if !has_electorate(quorum) => {
@@ -129,7 +148,13 @@ impl Waiting<'_> {
                     );
                 }
                 (Condition::Member { name, .. } | Condition::Fenced(name), _) => name,
-                (Condition::Count { .. } | Condition::Quorum | Condition::Joined, _) => continue,
+                (
+                    Condition::Count { .. }
+                    | Condition::Healthy { .. }
+                    | Condition::Quorum
+                    | Condition::Joined,
+                    _,
+                ) => continue,
             };
             // Before the whole view is there, no name is unknown for certain.
             if picture.joined && !picture.members.contains_key(name) && self.told.insert(name.clone()) {
@@ -176,6 +201,8 @@ Conditions:
                        left; all: members. Compared by >=  <=  ==  >  <
   alive{role=web}>=3   the same of those with this tag; {role}: with any value;
                        {role=web,rack=1}: with both. No value holds , or }
+  healthy(postgres)>=2 how many instances of a service are passing, on members
+                       that are alive
   quorum               this agent stands on the side that may act. An error
                        without an electorate
   joined               this agent has had its first complete view

@@ -22,6 +22,7 @@ use crate::api::tag::WantedTag;
 use crate::client::{Address, Client, ClientError, Watch, segment};
 use crate::daemon::hooks;
 use crate::group::Group;
+use crate::services::ServiceName;
 use crate::types::{LINE_TYPES, WatchLine};
 use crate::words::few;
 
@@ -35,6 +36,9 @@ pub(super) struct Follow {
     /// Only lines of this type; several are any of them. `snapshot`, `lagged` and `idle` always come.
     #[arg(long = "type", value_delimiter = ',', value_parser = PossibleValuesParser::new(LINE_TYPES), value_name = "TYPE")]
     types: Vec<String>,
+    /// Only what is about services of this name; several are any of them.
+    #[arg(long, value_name = "NAME")]
+    service: Vec<ServiceName>,
     /// Only members that have this status by then; several are any of them.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "STATUS")]
     status: Vec<Status>,
@@ -42,7 +46,7 @@ pub(super) struct Follow {
     #[arg(long, value_name = "KEY[=VALUE]")]
     tag: Vec<WantedTag>,
     /// Run this shell command for each line that is asked for, but `idle` and `lagged`, one at a time: the JSON on its stdin, and
-    /// HEARTSAY_EVENT, _INDEX, _NAME, _STATUS, _STATE, _FENCED, _CHANGED, _REASON, _QUORUM and _SOCKET in its environment.
+    /// HEARTSAY_EVENT, _INDEX, _NAME, _STATUS, _STATE, _FENCED, _SERVICE, _INSTANCE, _CHANGED, _REASON, _QUORUM and _SOCKET in its environment.
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
     /// With --exec: how long one run may take before it is ended with all its offspring [default: without limit].
@@ -200,6 +204,8 @@ impl Follow {
         // The snapshot says in which life of the agent the index counts, and what there was before the first event.
         let snapshot = (!self.wants_snapshot()).then(|| "type=snapshot".to_owned());
         let types = self.types.iter().map(|kind| format!("type={kind}"));
+        let services = self.service.iter().map(|name| format!("service={name}"));
+        let types = types.chain(services);
         let statuses = self.status.iter().map(|status| format!("status={}", status.word()));
         let tags = self.tag.iter().map(|tag| format!("tag={}", segment(&tag.to_string())));
         let all = point.into_iter().chain(snapshot).chain(types).chain(statuses).chain(tags);
@@ -281,6 +287,13 @@ fn sentence(line: &WatchLine, output: &Output) -> String {
         },
         "link" => link(line, output),
         kind => {
+            if let Some(service) = &line.service {
+                let id = if service.id.is_empty() { String::new() } else { format!("/{}", service.id) };
+                let verb = kind.strip_prefix("service-").unwrap_or(kind);
+                let reason = line.reason.as_deref().unwrap_or_default();
+                let what = format!("{}{id} on {} {}", service.name, service.member, output.status(verb));
+                return format!("{}  #{}  {what} ({reason})", line.time, line.index);
+            }
             let verb = kind.strip_prefix("member-").unwrap_or(kind);
             let name = line.name.as_deref().unwrap_or("this agent");
             match line.status.as_deref() {

@@ -13,6 +13,7 @@ mod reporter;
 mod request;
 mod send_failures;
 mod service_watchdog;
+mod services;
 mod stated;
 
 use std::io;

@@ -278,6 +278,8 @@ pub(crate) fn environment(line: &WatchLine) -> Vec<(&'static str, String)> {
         ("HEARTSAY_STATUS", text(&line.status)),
         ("HEARTSAY_STATE", text(&line.state)),
         ("HEARTSAY_FENCED", line.fenced.map(|fenced| fenced.to_string()).unwrap_or_default()),
+        ("HEARTSAY_SERVICE", line.service.as_ref().map(|s| s.name.clone()).unwrap_or_default()),
+        ("HEARTSAY_INSTANCE", line.service.as_ref().map(|s| s.id.clone()).unwrap_or_default()),
         ("HEARTSAY_CHANGED", line.changed.as_deref().unwrap_or_default().join(" ")),
         // A sentence with words of others in it. On one line, and without a zero byte, which no environment can hold.
         ("HEARTSAY_REASON", escape(line.reason.as_deref().unwrap_or_default()).into_owned()),
@@ -286,7 +288,7 @@ pub(crate) fn environment(line: &WatchLine) -> Vec<(&'static str, String)> {
 }
 
 /// What hooks can be for.
-pub(crate) const OCCASIONS: [&str; 16] = [
+pub(crate) const OCCASIONS: [&str; 20] = [
     "on_event",
     "on_quorum_lost",
     "on_quorum_regained",
@@ -299,6 +301,10 @@ pub(crate) const OCCASIONS: [&str; 16] = [
     "on_member_update",
     "on_member_forgotten",
     "on_member_fenced",
+    "on_service_up",
+    "on_service_warning",
+    "on_service_critical",
+    "on_service_gone",
     "on_link",
     "on_self",
     "on_put_out",

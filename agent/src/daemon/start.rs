@@ -50,6 +50,8 @@ use crate::event_log::EventLog;
 use crate::export::Exports;
 use crate::names::server::Sockets;
 use crate::names::{self, Names};
+use crate::services::announced::Announced;
+use crate::services::{Registration, Registry, registry};
 use crate::settings::{self, AgentArgs, Settings};
 use crate::types::Reloaded;
 use heartsay_tokio::clock::{self, Clock};
@@ -145,7 +147,11 @@ impl Agent {
         let me = identity(&settings, &store, advertise.own());
         let seed = draw_seed()?;
         say_what_starts(&settings, &me, local, seed);
-        let (app, inbox, reloads) = app(&settings, &me, local, seeds, clock, telemetry.log().clone());
+        let (services, registered) = Registry::new();
+        let (app, inbox, reloads) =
+            app(&settings, &me, local, seeds, clock, telemetry.log().clone(), services.clone());
+        let requests = app.0.requests.clone();
+        tokio::spawn(registry::keep(services, registered, requests, settings.services.clone()));
         let terms = terms(&settings, &me);
         let hooks = spawn_hooks(&settings, &app, &terms);
         let remembered = store.peers();
@@ -312,9 +318,13 @@ impl Agent {
         let fresh = settings::load(&self.args).map_err(|e| e.to_string());
         let commands = fresh.as_ref().map(|fresh| self.commands(fresh)).unwrap_or_default();
         let (requests, taken) = (self.requests.clone(), self.taken.0.clone());
+        let (registry, before) = (self.app.0.services.clone(), self.settings.services.clone());
         tokio::spawn(async move {
             let result = match fresh {
-                Ok(fresh) => carry_out(&requests, commands).await.map(|()| Box::new(fresh)),
+                Ok(fresh) => {
+                    let done = carry_out_all(&requests, commands, &registry, &fresh.services, before).await;
+                    done.map(|()| Box::new(fresh))
+                }
                 Err(errors) => Err(errors),
             };
             let _ = taken.send((result, asked));
@@ -389,6 +399,7 @@ impl Agent {
         self.app.0.settings.write().clone_from(&shown);
         self.settings.shown = shown;
         self.settings.tags = fresh.tags;
+        self.settings.services = fresh.services;
         self.settings.seeds = fresh.seeds;
         self.app.0.exports.apply(&self.app, &self.terms, &fresh.exports);
         self.settings.machine.electorate = fresh.machine.electorate;
@@ -420,6 +431,24 @@ impl Agent {
         let requests = self.requests.clone();
         tokio::spawn(async move { requests.send(request).await });
     }
+}
+
+/// First the services, which may be refused for themselves; they are put back if the rest is refused.
+async fn carry_out_all(
+    requests: &mpsc::Sender<Request>,
+    commands: Vec<Command>,
+    registry: &Registry,
+    services: &[Registration],
+    before: Vec<Registration>,
+) -> Result<(), String> {
+    registry.settings(services.to_vec()).await.map_err(|e| e.to_string())?;
+    let done = carry_out(requests, commands).await;
+    if done.is_err()
+        && let Err(e) = registry.settings(before).await
+    {
+        warn!("the services of the settings could not be put back: {e}");
+    }
+    done
 }
 
 /// Hands commands to the machine, one after the other, and stops at the first that it refuses. Whatever it refuses at
@@ -550,6 +579,7 @@ fn app(
     seeds: Arc<Seeds>,
     clock: Arc<Clock>,
     log: Log,
+    services: Registry,
 ) -> (App, mpsc::Receiver<Request>, mpsc::Receiver<Reload>) {
     let (requests, inbox) = mpsc::channel(REQUESTS);
     let (wishes, reloads) = mpsc::channel(1);
@@ -573,6 +603,7 @@ fn app(
         settings: RwLock::new(settings.shown.clone()),
         about,
         exports: Exports::default(),
+        services,
         names: settings.dns.as_ref().and_then(Names::new),
         hook_runs: Arc::new(Runs::default()),
         views: Views::new(),
@@ -639,19 +670,18 @@ impl Machine {
         let now = clock.now();
         let node = Node::new(self.me, self.config, self.seed, now)?;
         let report = disk_report(Arc::clone(event_log));
-        Ok(Driver {
-            shell: Shell::new(node, self.udp, Arc::clone(clock))?,
-            requests: self.inbox,
-            reporter: Reporter {
-                clock: Arc::clone(clock),
-                event_log: Arc::clone(event_log),
-                notices: self.notices,
-                service_watchdog: ServiceWatchdog::new(self.beat_within, now),
-                mismatches: Mismatches::new(&about.cluster),
-                persistence: Persistence::new(now, self.store, self.remembered, report),
-                state: LoopState::first(now),
-            },
-        })
+        let mut reporter = Reporter {
+            clock: Arc::clone(clock),
+            event_log: Arc::clone(event_log),
+            notices: self.notices,
+            service_watchdog: ServiceWatchdog::new(self.beat_within, now),
+            mismatches: Mismatches::new(&about.cluster),
+            persistence: Persistence::new(now, self.store, self.remembered, report),
+            announced: Announced::default(),
+            state: LoopState::first(now),
+        };
+        reporter.tell_of_own_services(&node, now);
+        Ok(Driver { shell: Shell::new(node, self.udp, Arc::clone(clock))?, requests: self.inbox, reporter })
     }
 }
 

@@ -1,12 +1,12 @@
 //! `[[export]]`: from tables to exports, each with all that is wrong in it.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::layers::{Block, Given, Raw};
+use super::block::Fields;
+use super::layers::Block;
 use super::reader::{Failed, Reader};
-use super::{LONGEST, Origin, SettingsError, values};
+use super::{LONGEST, values};
 use crate::api::tag::WantedTag;
 use crate::export::format::template::{Template, TemplateError};
 use crate::export::{Export, Format, Port, Select, Shape};
@@ -15,14 +15,11 @@ use crate::types::STATUSES;
 impl Reader {
     /// The exports of all files.
     pub(super) fn exports(&mut self) -> Result<Vec<Export>, Failed> {
-        let blocks = match self.layers.0.get("export") {
-            Some(Given { raw: Raw::Blocks(blocks), .. }) => blocks.clone(),
-            _ => Vec::new(),
-        };
+        let blocks = self.blocks("export");
         let before = self.errors.len();
         let mut exports: Vec<Export> = Vec::new();
         for block in blocks.iter().take(MOST) {
-            let mut fields = Fields { block, errors: Vec::new() };
+            let mut fields = Fields::new("export", block);
             let export = fields.export();
             if let Some(twice) = exports.iter().find(|one| one.label() == export.label()) {
                 fields.refuse(
@@ -35,10 +32,7 @@ impl Reader {
             self.show(&format!("export.{}", export.label()), Some(told(block, &export)), &block.origin);
             exports.push(export);
         }
-        if let Some(block) = blocks.get(MOST) {
-            let problem = format!("{} are too many; {MOST} are understood", blocks.len());
-            self.errors.push(SettingsError::usage("export", block.origin.clone(), problem, "leave some out"));
-        }
+        self.no_more("export", &blocks, MOST);
         if self.errors.len() > before { Err(Failed) } else { Ok(exports) }
     }
 }
@@ -64,23 +58,9 @@ fn told(block: &Block, export: &Export) -> String {
     told.join(" ")
 }
 
-/// Reads the fields of one table.
-struct Fields<'a> {
-    block: &'a Block,
-    errors: Vec<SettingsError>,
-}
-
 impl Fields<'_> {
     fn export(&mut self) -> Export {
-        for (key, (_, origin)) in &self.block.fields {
-            if !FIELDS.contains(&key.as_str()) {
-                let remedy = match values::nearest(key, &FIELDS) {
-                    Some(meant) => format!("did you mean {meant:?}?"),
-                    None => format!("there are {}", FIELDS.join(", ")),
-                };
-                self.error(key, origin.clone(), "unknown setting".to_owned(), &remedy);
-            }
-        }
+        self.only(&FIELDS, "");
         let format = self.one("format", |text| {
             Format::of(text).ok_or_else(|| {
                 let problem = format!("is not one of {}", Format::WORDS.join(", "));
@@ -163,44 +143,6 @@ impl Fields<'_> {
             tags: self.many("select.tag", str::parse::<WantedTag>),
             zones: self.many("select.zone", |text| Ok::<_, String>(text.to_owned())),
         }
-    }
-
-    fn has(&self, key: &str) -> bool {
-        self.block.fields.contains_key(key)
-    }
-
-    fn one<T, E: fmt::Display>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
-        let (texts, origin) = self.block.fields.get(key)?;
-        let [text] = texts.as_slice() else {
-            self.error(key, origin.clone(), "is a list".to_owned(), "write one text or number");
-            return None;
-        };
-        parse(text).map_err(|e| self.error(key, origin.clone(), format!("{text:?}: {e}"), "correct it")).ok()
-    }
-
-    fn many<T, E: fmt::Display>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, E>) -> Vec<T> {
-        let Some((texts, origin)) = self.block.fields.get(key) else { return Vec::new() };
-        let mut all = Vec::new();
-        for text in texts.iter().take(MOST) {
-            match parse(text) {
-                Ok(one) => all.push(one),
-                Err(e) => self.error(key, origin.clone(), format!("{text:?}: {e}"), "correct it"),
-            }
-        }
-        if texts.len() > MOST {
-            self.error(key, origin.clone(), format!("has more than {MOST} texts"), "leave some out");
-        }
-        all
-    }
-
-    /// Notes what is wrong at the line of `key`, or where the table begins.
-    fn refuse(&mut self, key: &str, problem: &str, remedy: &str) {
-        let origin = self.block.fields.get(key).map_or(&self.block.origin, |(_, origin)| origin).clone();
-        self.error(key, origin, problem.to_owned(), remedy);
-    }
-
-    fn error(&mut self, key: &str, origin: Origin, problem: String, remedy: &str) {
-        self.errors.push(SettingsError::usage(&format!("export.{key}"), origin, problem, remedy));
     }
 }
 

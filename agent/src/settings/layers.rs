@@ -123,14 +123,15 @@ impl Layers {
                     row.key,
                     origin,
                     format!("cannot be {}", value.get_ref().type_str()),
-                    match row.kind {
-                        Kind::One => "write one text or number",
-                        Kind::Many => "write a list of texts, [\"a\", \"b\"]",
-                        Kind::Table => "write a table of texts, { key = \"value\" }",
-                        Kind::Switch => "write true or false",
-                        Kind::Blocks => {
-                            "write tables, [[export]] above each, of texts, numbers and lists of them"
-                        }
+                    &match row.kind {
+                        Kind::One => "write one text or number".to_owned(),
+                        Kind::Many => "write a list of texts, [\"a\", \"b\"]".to_owned(),
+                        Kind::Table => "write a table of texts, { key = \"value\" }".to_owned(),
+                        Kind::Switch => "write true or false".to_owned(),
+                        Kind::Blocks => format!(
+                            "write tables, [[{}]] above each, of texts, numbers and lists of them",
+                            row.key
+                        ),
                     },
                 )),
             }

@@ -377,8 +377,9 @@ pub(crate) const ROWS: &[Row] = &[
         default: Default::Found("none"),
         help: "Shell commands to run, as the agent's user: on_quorum_lost, on_quorum_regained, on_member_join, \
                on_member_suspect, on_member_alive, on_member_down, on_member_left, on_member_restart, \
-               on_member_update, on_member_forgotten, on_member_fenced, on_link, on_self, on_event (each of them). The event is \
-               told in HEARTSAY_EVENT, _INDEX, _NAME, _STATUS, _FENCED, _CHANGED, _REASON, _QUORUM and as JSON on standard input; \
+               on_member_update, on_member_forgotten, on_member_fenced, on_service_up, on_service_warning, on_service_critical, \
+               on_service_gone, on_link, on_self, on_event (each of them). The event is told in HEARTSAY_EVENT, _INDEX, _NAME, \
+               _STATUS, _FENCED, _SERVICE, _INSTANCE, _CHANGED, _REASON, _QUORUM and as JSON on standard input; \
                the output goes to the log.",
         reload: false,
     },
@@ -403,6 +404,18 @@ pub(crate) const ROWS: &[Row] = &[
         default: Default::Found("none"),
         help: "Files that follow the members, for HAProxy, nginx, Envoy, Prometheus and others; in files alone, as [[export]] \
                with format and path, and with port, name, select, min_members, settle, on_change and others as the format has it.",
+        reload: true,
+    },
+    Row {
+        key: "service",
+        flag: "service",
+        env: "HEARTSAY_SERVICE",
+        value: "TABLE",
+        heading: SERVICE,
+        kind: Kind::Blocks,
+        default: Default::Found("none"),
+        help: "Services of this host, told to all members; in files alone, as [[service]] with name, and with port, address, \
+               tags, and id where there are several of a name.",
         reload: true,
     },
     Row {

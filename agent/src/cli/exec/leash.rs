@@ -28,7 +28,7 @@ use crate::watchdog::{Plan, Watchdog, WatchdogError};
 pub(super) struct Options {
     /// Have this watchdog device (/dev/watchdog0) reset the machine when it stands still, or cannot stop the
     /// command, after its proof of quorum has run out.
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(long, requires = "while_quorum", value_name = "DEVICE")]
     watchdog: Option<PathBuf>,
     /// The time-out of the device, in whole seconds as it counts them. The same on all hosts.
     #[arg(long, value_parser = whole_seconds, default_value = "2s", requires = "watchdog", value_name = "TIME")]

@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 use super::{Farewell, Notice, Reporter};
 use crate::daemon::notify;
 use crate::doctor::{Code, Said};
+use crate::services::instance::is_key;
 use crate::show;
 use crate::types::WatchLine;
 use crate::words::few;
@@ -62,12 +63,19 @@ impl Reporter {
         }
     }
 
-    fn tell_of_member(&mut self, node: &Node, now: Instant, event: MemberEvent) {
-        log_member(&event);
-        let line = WatchLine { time: self.clock.stamp(now), ..member_line(node, now, event) };
-        self.event_log.publish(line);
-        self.state.status_stale = true;
-        self.state.addresses_stale = true;
+    fn tell_of_member(&mut self, node: &Node, now: Instant, mut event: MemberEvent) {
+        let (name, kind) = (event.name.clone(), event.kind);
+        let of_services = event.changed.iter().any(|change| is_key(&change.key));
+        event.changed.retain(|change| !is_key(&change.key));
+        // A change of services alone is told as these; their values are nothing to read.
+        if !of_services || !event.changed.is_empty() {
+            log_member(&event);
+            let line = WatchLine { time: self.clock.stamp(now), ..member_line(node, now, event) };
+            self.event_log.publish(line);
+            self.state.status_stale = true;
+            self.state.addresses_stale = true;
+        }
+        self.tell_of_services(node, now, &name, kind, of_services);
     }
 
     fn tell_of_quorum(&mut self, now: Instant, status: QuorumStatus) {

@@ -15,6 +15,7 @@ use crate::daemon::notify::{self, Watchdog};
 use crate::daemon::telemetry::Refusals;
 use crate::doctor::{Code, Said};
 use crate::event_log::EventLog;
+use crate::services::announced::Announced;
 use heartsay_tokio::clock::Clock;
 use heartsay_tokio::net::SendFailure;
 use heartsay_tokio::{Observer, Persistence, Report};
@@ -33,6 +34,8 @@ pub(crate) struct Reporter {
     pub(crate) mismatches: Mismatches,
     /// What is kept between lives.
     pub(crate) persistence: Persistence,
+    /// Services as readers were told of them last.
+    pub(crate) announced: Announced,
     /// What is remembered between two turns.
     pub(crate) state: LoopState,
 }

@@ -1,0 +1,253 @@
+//! `service`: what the members say of services, and those of this host.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::de::IgnoredAny;
+
+use super::exit::{Exit, say};
+use super::members::key_value;
+use super::output::{Output, count, natural, status_cell};
+use super::table::{Cell, finish};
+use crate::api::tag::WantedTag;
+use crate::client::{Client, segment};
+use crate::services::ServiceName;
+use crate::types::{
+    DeregisterRequest, HealthRequest, HoldLine, NamedService, RegisterRequest, ServiceInstance, Services,
+};
+
+/// Verbs of `service`.
+#[derive(Subcommand)]
+pub(super) enum Service {
+    /// List the services of the cluster, or the instances of one. Exit code 4: there is none.
+    List(List),
+    /// All instances of one service, wherever they are and however they do. Exit code 4: there is none.
+    Show {
+        /// The service.
+        name: ServiceName,
+    },
+    /// Register a service of this host. It stays until it is deregistered, or until the agent ends: what has to
+    /// outlast the agent stands in its settings, and what has to go with its program is held by
+    /// `heartsay exec --service` or a client.
+    Register(Register),
+    /// Take a service of this host away again. One of the settings is changed there.
+    Deregister(Which),
+    /// Say how a service of this host is.
+    Health(Health),
+}
+
+/// Arguments of `service list`.
+#[derive(Args)]
+pub(super) struct List {
+    /// Only this service, by instance.
+    name: Option<ServiceName>,
+    /// Only instances that are passing, on members that are alive.
+    #[arg(long)]
+    healthy: bool,
+    /// Only instances with this tag, whatever its value unless one is given; several are all of them.
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    tag: Vec<WantedTag>,
+    /// Only instances of this member; several are any of them.
+    #[arg(long, value_name = "NAME", value_hint = super::completions::MEMBER)]
+    member: Vec<String>,
+}
+
+/// Arguments of `service register`.
+#[derive(Args)]
+pub(super) struct Register {
+    /// The service: lower-case letters, digits and hyphens.
+    name: ServiceName,
+    /// Where it listens.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// Where it is, if not at the address of this member.
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
+    /// What it says of itself; several are given one by one.
+    #[arg(long, value_parser = key_value, value_name = "KEY=VALUE")]
+    tag: Vec<(String, String)>,
+    /// Tells it from others of the name on this host.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    id: String,
+}
+
+/// An instance of this host.
+#[derive(Args)]
+pub(super) struct Which {
+    /// The service.
+    name: ServiceName,
+    /// Which instance of it.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    id: String,
+}
+
+/// Arguments of `service health`.
+#[derive(Args)]
+pub(super) struct Health {
+    #[command(flatten)]
+    which: Which,
+    /// How it is.
+    #[arg(value_enum)]
+    health: Word,
+    /// Why, in one sentence. It stays on this host.
+    #[arg(long)]
+    text: Option<String>,
+}
+
+/// How an instance can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Word {
+    /// It serves.
+    Passing,
+    /// It serves, and something is wrong.
+    Warning,
+    /// It does not serve.
+    Critical,
+}
+
+impl Service {
+    /// Asks, or changes something.
+    pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
+        match self {
+            Self::List(List { name: Some(name), healthy, tag, member }) => {
+                instances(client, output, &name, &query(healthy, &tag, &member)).await
+            }
+            Self::List(List { name: None, healthy, tag, member }) => {
+                names(client, output, &query(healthy, &tag, &member)).await
+            }
+            Self::Show { name } => instances(client, output, &name, "").await,
+            Self::Register(verb) => verb.run(client, output).await,
+            Self::Deregister(Which { name, id }) => {
+                let wish = DeregisterRequest { name: name.to_string(), id };
+                let answer = client.post("/v1/services/deregister", &wish, Duration::ZERO).await?;
+                output.show(&answer, |_: IgnoredAny| format!("{name} is deregistered"))?;
+                Ok(Exit::Done)
+            }
+            Self::Health(Health { which: Which { name, id }, health, text }) => {
+                let word = match health {
+                    Word::Passing => "passing",
+                    Word::Warning => "warning",
+                    Word::Critical => "critical",
+                };
+                let wish = HealthRequest { name: name.to_string(), id, health: word.to_owned(), text };
+                let answer = client.post("/v1/services/health", &wish, Duration::ZERO).await?;
+                output.show(&answer, |_: IgnoredAny| format!("{name} is {word}"))?;
+                Ok(Exit::Done)
+            }
+        }
+    }
+}
+
+impl Register {
+    async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
+        let wish = RegisterRequest {
+            name: self.name.to_string(),
+            id: self.id,
+            port: self.port,
+            address: self.address.map(|address| address.to_string()),
+            tags: self.tag.into_iter().collect(),
+            hold: false,
+        };
+        let answer = client.post("/v1/services", &wish, Duration::ZERO).await?;
+        output.show(&answer, |done: HoldLine| {
+            let service = done.service.unwrap_or_default();
+            let port = service.port.map_or_else(String::new, |port| format!(" port {port}"));
+            format!("{} is registered at {}{port}", service.name, service.address)
+        })?;
+        Ok(Exit::Done)
+    }
+}
+
+fn query(healthy: bool, tags: &[WantedTag], members: &[String]) -> String {
+    let tags = tags.iter().map(|tag| format!("tag={}", segment(&tag.to_string())));
+    let members = members.iter().map(|name| format!("member={}", segment(name)));
+    let healthy = healthy.then(|| "healthy".to_owned());
+    healthy.into_iter().chain(tags).chain(members).collect::<Vec<_>>().join("&")
+}
+
+async fn names(client: &Client, output: &Output, query: &str) -> anyhow::Result<Exit> {
+    let answer = client.get(&format!("/v1/services?{query}")).await?;
+    let found = client.read::<Services>(&answer)?;
+    output.show_list(&answer, Some("services"), |services: Services| {
+        let header = ["NAME", "HEALTHY", "KNOWN", "MEMBERS"];
+        let mut table = output.table((!services.services.is_empty()).then_some(&header));
+        for service in services.services {
+            let mut members: Vec<&str> = service.instances.iter().map(|one| one.member.as_str()).collect();
+            members.sort_unstable();
+            members.dedup();
+            let members = crate::words::few(&members);
+            table.add_row([service.name, service.healthy.to_string(), service.known.to_string(), members]);
+        }
+        finish(&table)
+    })?;
+    if found.unreadable > 0 {
+        let some = count(found.unreadable, "value makes", "values make");
+        say(&format!("{some} no sense and are not shown"));
+    }
+    if found.services.is_empty() {
+        say("no service matches");
+        return Ok(Exit::No);
+    }
+    Ok(Exit::Done)
+}
+
+async fn instances(
+    client: &Client,
+    output: &Output,
+    name: &ServiceName,
+    query: &str,
+) -> anyhow::Result<Exit> {
+    let answer = match client.get(&format!("/v1/services/{name}?{query}")).await {
+        Ok(answer) => answer,
+        Err(error) if error.is_not_found() => {
+            say(&error.to_string());
+            return Ok(Exit::No);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let none = client.read::<NamedService>(&answer)?.service.instances.is_empty();
+    output.show_list(&answer, Some("instances"), |named: NamedService| {
+        let mut instances = named.service.instances;
+        instances.sort_by(|a, b| natural(&a.member, &b.member).then_with(|| natural(&a.id, &b.id)));
+        let header = ["MEMBER", "STATUS", "ID", "ADDRESS", "HEALTH", "TAGS", "NOTE"];
+        let mut table = output.table((!instances.is_empty()).then_some(&header));
+        for one in instances {
+            let (status, address, tags, note) =
+                (status_cell(&one.status), address(&one), tags(&one), note(&one));
+            table.add_row([
+                Cell::new(one.member),
+                status,
+                one.id.into(),
+                address.into(),
+                one.health.into(),
+                tags.into(),
+                note.into(),
+            ]);
+        }
+        finish(&table)
+    })?;
+    if none {
+        say("no instance matches");
+        return Ok(Exit::No);
+    }
+    Ok(Exit::Done)
+}
+
+fn address(one: &ServiceInstance) -> String {
+    match one.port {
+        Some(port) if one.address.contains(':') => format!("[{}]:{port}", one.address),
+        Some(port) => format!("{}:{port}", one.address),
+        None => one.address.clone(),
+    }
+}
+
+fn tags(one: &ServiceInstance) -> String {
+    one.tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+fn note(one: &ServiceInstance) -> String {
+    let elsewhere = one.elsewhere.then(|| "not the member's address, by its own word".to_owned());
+    let by = one.by.as_ref().map(|by| format!("by {by}"));
+    elsewhere.into_iter().chain(by).chain(one.text.clone()).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,65 @@
+//! What becomes of services: a line of the stream for each instance that has come, changed or gone.
+//!
+//! Made of what a member says, and of whether it is there: so each agent tells what it sees itself.
+
+use heartsay_membership::{Instant, MemberEventKind, Name, Node, Status};
+use tracing::info;
+
+use super::Reporter;
+use crate::services::announced::Seen;
+use crate::services::instance::told;
+use crate::types::WatchLine;
+
+impl Reporter {
+    /// What an event of a member, with which its services have `changed` or not, says of them. Those of one that is suspect stay: it is not known to be gone.
+    pub(super) fn tell_of_services(
+        &mut self,
+        node: &Node,
+        now: Instant,
+        name: &Name,
+        kind: MemberEventKind,
+        changed: bool,
+    ) {
+        let known = self.announced.knows(name.as_str());
+        let why = match kind {
+            MemberEventKind::Join => "registered",
+            MemberEventKind::Update if changed => "registered",
+            MemberEventKind::Restart | MemberEventKind::Alive => "its member is back",
+            MemberEventKind::Down if known => "its member is down",
+            MemberEventKind::Left if known => "its member has left",
+            MemberEventKind::Forgotten if known => "its member was forgotten",
+            MemberEventKind::Update
+            | MemberEventKind::Down
+            | MemberEventKind::Left
+            | MemberEventKind::Forgotten
+            | MemberEventKind::Suspect
+            | MemberEventKind::Fenced => return,
+        };
+        self.tell_services_of(node, now, name, why);
+    }
+
+    /// Those of the settings, with which this member was born.
+    pub(crate) fn tell_of_own_services(&mut self, node: &Node, now: Instant) {
+        self.tell_services_of(node, now, node.me(), "registered");
+    }
+
+    fn tell_services_of(&mut self, node: &Node, now: Instant, name: &Name, why: &str) {
+        let view = node.member(now, name).filter(|view| match view.status {
+            Status::Alive | Status::Restarting | Status::Suspect => true,
+            Status::Down | Status::Left => false,
+        });
+        let seen = view.map(|view| Seen::new(view.address.ip(), told(&view.state).services));
+        for change in self.announced.look(name.as_str(), seen, why) {
+            let service = &change.service;
+            info!(member = %name, service = service.name, id = service.id, reason = change.reason, "{}", change.kind);
+            self.event_log.publish(WatchLine {
+                kind: change.kind.to_owned(),
+                time: self.clock.stamp(now),
+                name: Some(name.to_string()),
+                service: Some(change.service),
+                reason: Some(change.reason),
+                ..WatchLine::default()
+            });
+        }
+    }
+}

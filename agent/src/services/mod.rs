@@ -1,0 +1,19 @@
+//! Services: what the members say of the programs on their hosts, and those of this host.
+//!
+//! A service is no thing of its own. It is a value in the record of the member on whose host it runs, one for each name,
+//! and lives and goes with that member. Nobody keeps a catalogue: a question is answered from the view.
+//!
+//! | file | answers |
+//! |---|---|
+//! | [`instance`] | what is an instance, and how does it travel |
+//! | [`registry`] | which instances does this host have, and for how long |
+//! | [`listing`] | what do all members say, by name |
+//! | [`announced`] | what has come, changed and gone since it was last told |
+
+pub(crate) mod announced;
+pub(crate) mod instance;
+pub(crate) mod listing;
+pub(crate) mod registry;
+
+pub(crate) use instance::{Health, Instance, Registration, ServiceName};
+pub(crate) use registry::{Held, Owner, Refused, Registry};

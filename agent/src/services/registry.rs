@@ -1,0 +1,452 @@
+//! The instances of this host: who registered each, and until when it stands.
+//!
+//! One task owns them. It makes of all instances of a name the value in this member's state and has the machine set it;
+//! what the machine refuses is not registered. Three kinds of owners:
+//!
+//! - the settings: until a reload takes it away
+//! - the API: until it is deregistered, or the agent ends
+//! - a connection, which holds it: until that ends, in whatever way
+//!
+//! Nothing is kept on the disk: the next life of the agent begins with the settings alone.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use heartsay_membership::{Command, Rejected};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::instance::{self, Health, Instance, MOST_INSTANCES, Registration, ServiceName};
+use crate::daemon::driver::Request;
+
+/// The way to the task.
+#[derive(Clone, Debug)]
+pub(crate) struct Registry(mpsc::UnboundedSender<Wish>);
+
+/// The other end: what the task is made of.
+#[derive(Debug)]
+pub(crate) struct Inbox(mpsc::UnboundedReceiver<Wish>);
+
+/// Who registered an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// `[[service]]`.
+    Settings,
+    /// A program that did not stay.
+    Api,
+    /// The program at the other end of a connection.
+    Holder {
+        /// Its user.
+        uid: u32,
+        /// Its process, if the kernel says.
+        pid: Option<i32>,
+    },
+}
+
+/// Why a wish is not granted. Nothing was changed.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// Another has it.
+    Taken(String),
+    /// There is no such instance here.
+    Unknown(String),
+    /// The machine does not take it.
+    Rejected(Rejected),
+    /// Too many.
+    Full,
+    /// The agent stops.
+    Stopping,
+}
+
+/// Which instance of this host.
+pub(crate) type Key = (ServiceName, String);
+
+/// What only this host knows of an instance of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Own {
+    /// Who registered it.
+    pub(crate) owner: Owner,
+    /// What its owner says about its health.
+    pub(crate) text: Option<String>,
+}
+
+/// A registered instance with its connection; dropped, it is gone.
+#[derive(Debug)]
+pub(crate) struct Held {
+    registry: Registry,
+    number: u64,
+    /// Fires when it is deregistered otherwise.
+    pub(crate) ended: CancellationToken,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The task may have ended before, and everything with it.
+        let _ = self.registry.0.send(Wish::Release(self.number));
+    }
+}
+
+/// What the task is asked for. There are no more of them than callers that wait and connections that end.
+#[derive(Debug)]
+enum Wish {
+    Register(Registration, Owner, Reply<Held>),
+    Deregister(Key, Reply<()>),
+    Health(Key, Health, Option<String>, Reply<()>),
+    Settings(Vec<Registration>, Reply<()>),
+    Release(u64),
+    Own(oneshot::Sender<BTreeMap<Key, Own>>),
+}
+
+type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+
+impl Registry {
+    /// The way to a task that does not run yet.
+    pub(crate) fn new() -> (Self, Inbox) {
+        let (to, from) = mpsc::unbounded_channel();
+        (Self(to), Inbox(from))
+    }
+
+    /// Registers an instance. One that a connection holds is gone with what is returned; for others that means nothing.
+    pub(crate) async fn register(&self, what: Registration, owner: Owner) -> Result<Held, Refused> {
+        self.ask(|reply| Wish::Register(what, owner, reply)).await
+    }
+
+    /// Takes an instance away, but none of the settings.
+    pub(crate) async fn deregister(&self, key: Key) -> Result<(), Refused> {
+        self.ask(|reply| Wish::Deregister(key, reply)).await
+    }
+
+    /// Says how an instance is. The text stays here.
+    pub(crate) async fn health(&self, key: Key, health: Health, text: Option<String>) -> Result<(), Refused> {
+        self.ask(|reply| Wish::Health(key, health, text, reply)).await
+    }
+
+    /// Replaces what the settings have registered, as a whole or not at all.
+    pub(crate) async fn settings(&self, all: Vec<Registration>) -> Result<(), Refused> {
+        self.ask(|reply| Wish::Settings(all, reply)).await
+    }
+
+    /// What only this host knows.
+    pub(crate) async fn own(&self) -> BTreeMap<Key, Own> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.0.send(Wish::Own(reply));
+        answer.await.unwrap_or_default()
+    }
+
+    async fn ask<T>(&self, wish: impl FnOnce(Reply<T>) -> Wish) -> Result<T, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(wish(reply)).map_err(|_| Refused::Stopping)?;
+        answer.await.unwrap_or(Err(Refused::Stopping))
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings => f.write_str("the settings"),
+            Self::Api => f.write_str("the API"),
+            Self::Holder { uid, pid: Some(pid) } => write!(f, "process {pid} of uid {uid}"),
+            Self::Holder { uid, pid: None } => write!(f, "a program of uid {uid}"),
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken(text) | Self::Unknown(text) => f.write_str(text),
+            Self::Rejected(rejected) => rejected.fmt(f),
+            Self::Full => {
+                write!(f, "this host has {MOST_INSTANCES} instances, which is the most; deregister one")
+            }
+            Self::Stopping => f.write_str("the agent is stopping"),
+        }
+    }
+}
+
+/// One instance of this host.
+#[derive(Clone, Debug)]
+struct Entry {
+    instance: Instance,
+    owner: Owner,
+    number: u64,
+    text: Option<String>,
+    ended: CancellationToken,
+}
+
+/// Runs the task, as long as the agent. The machine was born with what the settings say.
+pub(crate) async fn keep(
+    registry: Registry,
+    mut inbox: Inbox,
+    requests: mpsc::Sender<Request>,
+    settings: Vec<Registration>,
+) {
+    let mut keeper = Keeper { registry, requests, entries: BTreeMap::new(), last: 0 };
+    for Registration { name, instance } in settings {
+        let entry = keeper.entry(instance, Owner::Settings);
+        keeper.entries.insert((name, entry.instance.id.clone()), entry);
+    }
+    while let Some(wish) = inbox.0.recv().await {
+        keeper.carry_out(wish).await;
+    }
+}
+
+struct Keeper {
+    registry: Registry,
+    requests: mpsc::Sender<Request>,
+    entries: BTreeMap<Key, Entry>,
+    /// Number of the newest entry.
+    last: u64,
+}
+
+impl Keeper {
+    /// Replies may come too late for those who asked.
+    async fn carry_out(&mut self, wish: Wish) {
+        match wish {
+            Wish::Register(what, owner, reply) => {
+                let result = self.register(what, owner).await;
+                // Its asker may be gone: what is returned then goes here, and the instance with it.
+                let _ = reply.send(result);
+            }
+            Wish::Deregister(key, reply) => {
+                let result = self.deregister(&key).await;
+                let _ = reply.send(result);
+            }
+            Wish::Health(key, health, text, reply) => {
+                let result = self.health(key, health, text).await;
+                let _ = reply.send(result);
+            }
+            Wish::Settings(all, reply) => {
+                let result = self.settings(all).await;
+                let _ = reply.send(result);
+            }
+            Wish::Release(number) => self.release(number).await,
+            Wish::Own(reply) => {
+                let own = |entry: &Entry| Own { owner: entry.owner, text: entry.text.clone() };
+                let all = self.entries.iter().map(|(key, entry)| (key.clone(), own(entry)));
+                let _ = reply.send(all.collect());
+            }
+        }
+    }
+
+    async fn register(&mut self, what: Registration, owner: Owner) -> Result<Held, Refused> {
+        let Registration { name, instance } = what;
+        let key = (name, instance.id.clone());
+        // A script that registers again changes what it has registered; nothing else is replaced.
+        if let Some(known) = self.entries.get(&key)
+            && (known.owner, owner) != (Owner::Api, Owner::Api)
+        {
+            return Err(taken(&key, known.owner));
+        }
+        let entry = self.entry(instance, owner);
+        let held = Held {
+            registry: self.registry.clone(),
+            number: if matches!(owner, Owner::Holder { .. }) { entry.number } else { NO_ENTRY },
+            ended: entry.ended.clone(),
+        };
+        let mut next = self.entries.clone();
+        next.insert(key.clone(), entry);
+        self.change_to(next).await?;
+        info!(service = %key.0, id = key.1, by = %owner, "service registered");
+        Ok(held)
+    }
+
+    async fn deregister(&mut self, key: &Key) -> Result<(), Refused> {
+        let mut next = self.entries.clone();
+        let Some(entry) = next.remove(key) else { return Err(unknown(key)) };
+        if entry.owner == Owner::Settings {
+            return Err(taken(key, entry.owner));
+        }
+        self.change_to(next).await?;
+        info!(service = %key.0, id = key.1, by = %entry.owner, "service deregistered");
+        entry.ended.cancel();
+        Ok(())
+    }
+
+    async fn health(&mut self, key: Key, health: Health, text: Option<String>) -> Result<(), Refused> {
+        let mut next = self.entries.clone();
+        let Some(entry) = next.get_mut(&key) else { return Err(unknown(&key)) };
+        entry.instance.health = health;
+        entry.text = text;
+        self.change_to(next).await
+    }
+
+    async fn settings(&mut self, all: Vec<Registration>) -> Result<(), Refused> {
+        let mut next = self.entries.clone();
+        next.retain(|_, entry| entry.owner != Owner::Settings);
+        for Registration { name, instance } in all {
+            let key = (name, instance.id.clone());
+            if let Some(known) = next.get(&key) {
+                return Err(taken(&key, known.owner));
+            }
+            let mut entry = self.entry(instance, Owner::Settings);
+            // What was said of its health since is still so.
+            if let Some(known) = self.entries.get(&key) {
+                entry.instance.health = known.instance.health;
+                entry.text.clone_from(&known.text);
+            }
+            next.insert(key, entry);
+        }
+        self.change_to(next).await
+    }
+
+    /// The connection has ended.
+    async fn release(&mut self, number: u64) {
+        let Some(key) = self.entries.iter().find(|(_, e)| e.number == number).map(|(key, _)| key.clone())
+        else {
+            return;
+        };
+        let mut next = self.entries.clone();
+        let Some(entry) = next.remove(&key) else { return };
+        info!(service = %key.0, id = key.1, by = %entry.owner, "its connection ended: service deregistered");
+        if let Err(refused) = self.change_to(next).await {
+            // The machine refuses nothing that makes the state smaller, unless it leaves, and then all goes.
+            warn!(service = %key.0, "{refused}");
+            self.entries.remove(&key);
+        }
+    }
+
+    /// Has the machine set the values that differ, in one go.
+    async fn change_to(&mut self, next: BTreeMap<Key, Entry>) -> Result<(), Refused> {
+        if next.len() > MOST_INSTANCES {
+            return Err(Refused::Full);
+        }
+        let (old, new) = (values(&self.entries), values(&next));
+        let gone = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), None));
+        let set = new.iter().filter(|(key, value)| old.get(*key) != Some(*value));
+        let set = set.map(|(key, value)| (key.clone(), Some(value.clone())));
+        let changes: Vec<_> = gone.chain(set).collect();
+        if !changes.is_empty() {
+            let (reply, answer) = oneshot::channel();
+            let command = Request::Command(Command::Set(changes), reply);
+            self.requests.send(command).await.map_err(|_| Refused::Stopping)?;
+            answer.await.map_err(|_| Refused::Stopping)?.map_err(Refused::Rejected)?;
+        }
+        self.entries = next;
+        Ok(())
+    }
+
+    fn entry(&mut self, instance: Instance, owner: Owner) -> Entry {
+        self.last += 1;
+        Entry { instance, owner, number: self.last, text: None, ended: CancellationToken::new() }
+    }
+}
+
+fn values(entries: &BTreeMap<Key, Entry>) -> BTreeMap<String, Vec<u8>> {
+    let all: Vec<Registration> = entries
+        .iter()
+        .map(|((name, _), entry)| Registration { name: name.clone(), instance: entry.instance.clone() })
+        .collect();
+    instance::values(&all).into_iter().collect()
+}
+
+fn taken((name, id): &Key, owner: Owner) -> Refused {
+    let which =
+        if id.is_empty() { format!("{name} without an id") } else { format!("{name} with id {id:?}") };
+    Refused::Taken(match owner {
+        Owner::Settings => {
+            format!("{which} is in the settings of this agent: change it there, or give another id")
+        }
+        Owner::Api => format!("{which} was registered by the API: deregister it, or give another id"),
+        Owner::Holder { .. } => format!("{which} is held by {owner}: give another id, or end that program"),
+    })
+}
+
+fn unknown((name, id): &Key) -> Refused {
+    let with = if id.is_empty() { "without an id".to_owned() } else { format!("with id {id:?}") };
+    Refused::Unknown(format!("no instance of {name} {with} is registered here"))
+}
+
+/// Of no entry: these are counted from 1.
+const NO_ENTRY: u64 = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use heartsay_membership::Name;
+
+    /// A registry whose machine takes everything but a state with `refused` in it; what it was told to set.
+    fn registry(
+        settings: Vec<Registration>,
+        refused: &'static str,
+    ) -> (Registry, mpsc::UnboundedReceiver<Vec<String>>) {
+        let (requests, mut asked) = mpsc::channel(4);
+        let (told, set) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(request) = asked.recv().await {
+                let Request::Command(Command::Set(changes), reply) = request else { panic!("{request:?}") };
+                if changes.iter().any(|(key, _)| key == refused) {
+                    let _ = reply.send(Err(Rejected::UnknownMember(Name::new("x").unwrap())));
+                    continue;
+                }
+                let sign = |value: &Option<Vec<u8>>| if value.is_some() { '+' } else { '-' };
+                let shown = changes.iter().map(|(key, value)| format!("{}{key}", sign(value)));
+                let _ = told.send(shown.collect());
+                let _ = reply.send(Ok(()));
+            }
+        });
+        let (registry, inbox) = Registry::new();
+        tokio::spawn(keep(registry.clone(), inbox, requests, settings));
+        (registry, set)
+    }
+
+    fn named(name: &str, id: &str) -> Registration {
+        let instance = Instance { id: id.to_owned(), ..Instance::default() };
+        Registration { name: name.parse().unwrap(), instance }
+    }
+
+    fn key(name: &str) -> Key {
+        (name.parse().unwrap(), String::new())
+    }
+
+    const HOLDER: Owner = Owner::Holder { uid: 7, pid: Some(42) };
+
+    #[tokio::test]
+    async fn a_held_instance_is_gone_with_its_connection_and_another_id_stays() {
+        let (registry, mut set) = registry(vec![], "");
+        let one = registry.register(named("db", ""), HOLDER).await.unwrap();
+        let _two = registry.register(named("db", "2"), HOLDER).await.unwrap();
+        let refused = registry.register(named("db", ""), HOLDER).await.unwrap_err().to_string();
+        assert!(refused.contains("held by process 42 of uid 7"), "{refused}");
+        drop(one);
+        for told in ["+service.db", "+service.db", "+service.db"] {
+            assert_eq!(set.recv().await.unwrap(), [told]);
+        }
+        assert_eq!(registry.own().await.len(), 1);
+        let again = registry.register(named("db", ""), HOLDER).await.unwrap();
+        registry.deregister(key("db")).await.unwrap();
+        assert!(again.ended.is_cancelled(), "its holder is told");
+    }
+
+    #[tokio::test]
+    async fn equal_values_set_nothing_and_what_the_machine_refuses_is_not_registered() {
+        let (registry, mut set) = registry(vec![named("web", "")], "service.bad");
+        registry.settings(vec![named("web", "")]).await.unwrap();
+        drop(registry.register(named("db", ""), Owner::Api).await.unwrap());
+        drop(registry.register(named("db", ""), Owner::Api).await.unwrap());
+        assert!(registry.register(named("bad", ""), Owner::Api).await.is_err());
+        assert!(registry.settings(vec![named("web", ""), named("bad", "")]).await.is_err());
+        assert!(matches!(registry.settings(vec![named("db", "")]).await, Err(Refused::Taken(_))));
+        assert!(matches!(registry.deregister(key("web")).await, Err(Refused::Taken(_))));
+        assert!(matches!(registry.deregister(key("bad")).await, Err(Refused::Unknown(_))));
+        registry.settings(vec![named("api", "")]).await.unwrap();
+        registry.health(key("db"), Health::Critical, Some("disk".to_owned())).await.unwrap();
+        assert_eq!(set.recv().await.unwrap(), ["+service.db"]);
+        assert_eq!(set.recv().await.unwrap(), ["-service.web", "+service.api"]);
+        assert_eq!(set.recv().await.unwrap(), ["+service.db"]);
+        let own = registry.own().await;
+        assert_eq!(own[&key("db")].text.as_deref(), Some("disk"));
+        assert_eq!(own.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_host_has_no_more_instances_than_others_read() {
+        let (registry, _set) = registry(vec![], "");
+        for n in 0..MOST_INSTANCES {
+            registry.register(named("db", &n.to_string()), Owner::Api).await.unwrap();
+        }
+        assert!(matches!(registry.register(named("web", ""), HOLDER).await, Err(Refused::Full)));
+    }
+}
