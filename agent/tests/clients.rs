@@ -45,6 +45,7 @@ in_each_language!(
     no_event_is_lost_or_told_twice_and_what_cannot_be_resumed_is_told,
     a_condition_is_waited_for_over_a_restart,
     a_guarded_command_runs_only_while_quorum_is_held,
+    a_service_is_registered_as_long_as_its_program_runs,
     the_example_of_the_documentation_works
 );
 
@@ -143,6 +144,20 @@ fn a_guarded_command_runs_only_while_quorum_is_held(language: &Language) {
     (program.kill)();
     assert_eq!(program.text(), "stop", "the guard is gone");
     program.ends();
+}
+
+fn a_service_is_registered_as_long_as_its_program_runs(language: &Language) {
+    let mut agent = plan("a").start();
+    let mut program = language.run(&agent, &["register", "db", "5432"]);
+    let is_there = |agent: &Agent| agent.try_get("/v1/services/db").is_some();
+    agent.wait_for("it is registered", is_there);
+    let one = agent.get("/v1/services/db")["instances"][0].clone();
+    assert_eq!((&one["port"], &one["tags"]), (&json!(5432), &json!({ "v": "1" })));
+    assert_eq!(language.run(&agent, &["register", "db", "1"]).text(), "refused 409");
+    agent = agent.restart();
+    agent.wait_for("it is registered again", is_there);
+    (program.kill)();
+    agent.wait_for("it is gone with its program", |agent| !is_there(agent));
 }
 
 fn the_example_of_the_documentation_works(language: &Language) {

@@ -112,6 +112,17 @@ func (a *Agent) Self(ctx context.Context) (Self, error) { return get[Self](ctx, 
 // Quorum says whether this agent stands on the side that may act.
 func (a *Agent) Quorum(ctx context.Context) (Quorum, error) { return get[Quorum](ctx, a, "/v1/quorum") }
 
+// Register registers a service of this host (name, id, port, address, tags) until the context or this process ends, in any way, and
+// again when the agent is back after a restart. It returns the error of the context, or of an agent that refuses.
+func (a *Agent) Register(ctx context.Context, service map[string]any) error {
+	service["hold"] = true
+	wish, err := json.Marshal(service)
+	for err == nil {
+		err = later(ctx, a.follow(ctx, "/v1/services", string(wish), func(Line) bool { return true }))
+	}
+	return err
+}
+
 // Watch calls each with a snapshot and then with every change, also over breaks and restarts of the agent, until the context
 // ends or each returns an error. After a break it goes on behind the last line. Where that cannot be (another life of the agent,
 // or more events than it keeps), each gets a line of type "lagged" and then a new snapshot: start over from that. Filters: type,
@@ -123,7 +134,7 @@ func (a *Agent) Watch(ctx context.Context, filters url.Values, each func(Line) e
 	}
 	for index := uint64(0); ; {
 		var stop error
-		err := a.follow(ctx, query.Encode(), func(line Line) bool {
+		err := a.follow(ctx, "/v1/watch?"+query.Encode(), "", func(line Line) bool {
 			if index = line.Index; line.Type == "snapshot" {
 				query.Set("generation", fmt.Sprint(line.Generation))
 			}
@@ -135,11 +146,8 @@ func (a *Agent) Watch(ctx context.Context, filters url.Values, each func(Line) e
 			query.Del("since")
 			query.Del("generation")
 			stop = each(Line{Type: "lagged", Index: index, Time: time.Now().UTC().Format(time.RFC3339)})
-		} else if stop == nil && status(err) != 0 && status(err) < 500 {
-			stop = err
 		} else if stop == nil {
-			time.Sleep(200 * time.Millisecond)
-			stop = ctx.Err()
+			stop = later(ctx, err)
 		}
 		if stop != nil {
 			return stop
@@ -148,12 +156,12 @@ func (a *Agent) Watch(ctx context.Context, filters url.Values, each func(Line) e
 }
 
 // follow reads whole lines until the stream breaks off; the beginning of one is none.
-func (a *Agent) follow(ctx context.Context, query string, each func(Line) bool) error {
+func (a *Agent) follow(ctx context.Context, path, body string, each func(Line) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	alarm := time.AfterFunc(silence, cancel)
 	defer alarm.Stop()
-	response, err := a.ask(ctx, "/v1/watch?"+query)
+	response, err := a.ask(ctx, path, body)
 	if err != nil {
 		return err
 	}
@@ -261,7 +269,7 @@ func (a *Agent) Guard(ctx context.Context, cmd *exec.Cmd, grace time.Duration) e
 }
 
 func get[T any](ctx context.Context, a *Agent, path string) (answer T, err error) {
-	response, err := a.ask(ctx, path)
+	response, err := a.ask(ctx, path, "")
 	if err == nil {
 		defer response.Body.Close()
 		err = json.NewDecoder(response.Body).Decode(&answer)
@@ -269,8 +277,9 @@ func get[T any](ctx context.Context, a *Agent, path string) (answer T, err error
 	return
 }
 
-func (a *Agent) ask(ctx context.Context, path string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, "GET", a.base+path, nil)
+func (a *Agent) ask(ctx context.Context, path, body string) (*http.Response, error) {
+	method := map[bool]string{true: "GET", false: "POST"}[body == ""]
+	request, err := http.NewRequestWithContext(ctx, method, a.base+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -282,6 +291,15 @@ func (a *Agent) ask(ctx context.Context, path string) (*http.Response, error) {
 	refused := &Refused{response.StatusCode, response.Status}
 	_ = json.NewDecoder(response.Body).Decode(refused)
 	return nil, refused
+}
+
+// later waits before another try, unless the agent has refused for good.
+func later(ctx context.Context, err error) error {
+	if status(err) != 0 && status(err) < 500 {
+		return err
+	}
+	time.Sleep(200 * time.Millisecond)
+	return ctx.Err()
 }
 
 func status(err error) int {

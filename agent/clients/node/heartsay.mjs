@@ -60,6 +60,23 @@ export class Agent {
   }
 
   /**
+   * Registers a service of this host, { name, id, port, address, tags }, until `signal` aborts or this process ends in any way; again
+   * when the agent is back after a restart. It rejects when the agent refuses, or with the reason of the signal.
+   */
+  async register(service, { signal } = {}) {
+    for (;;) {
+      try {
+        const options = { limit: SILENCE, signal, body: JSON.stringify({ ...service, hold: true }) };
+        for await (const _ of lines(await this.#ask("/v1/services", "", options)));
+      } catch (error) {
+        if (error instanceof Refused && !LATER.includes(error.status)) throw error;
+      }
+      signal?.throwIfAborted();
+      await sleep(RETRY, undefined, { signal }).catch(() => signal.throwIfAborted());
+    }
+  }
+
+  /**
    * Yields a snapshot and then each change, for ever, also over breaks and restarts of the agent.
    *
    * After a break it goes on behind the last line. Where that cannot be (another life of the agent, or more events than it
@@ -153,19 +170,20 @@ export class Agent {
   }
 
   /** The answer, if it is a good one. A connection on which nothing comes for `limit` milliseconds is given up. */
-  async #ask(path, query, { limit, signal }) {
+  async #ask(path, query, { limit, signal, body }) {
     const at = this.address.startsWith("http://")
       ? { host: new URL(this.address).hostname.replace(/^\[|\]$/g, ""), port: new URL(this.address).port || 80 }
       : { socketPath: this.address.replace(/^unix:(\/\/)?/, ""), host: "heartsay" };
     const response = await new Promise((resolve, reject) => {
-      const request = http.get({ ...at, path: query ? `${path}?${query}` : path, agent: false, timeout: limit, signal }, resolve);
+      const options = { ...at, path: query ? `${path}?${query}` : path, agent: false, timeout: limit, signal };
+      const request = http.request({ ...options, method: body ? "POST" : "GET" }, resolve).end(body);
       request.on("timeout", () => request.destroy(new Error(`nothing for ${limit} ms`)));
       request.on("error", (error) => reject(new NoAgent(`no agent answers at ${this.address}: ${error.message}`)));
     });
     if (response.statusCode === 200) return response;
-    const body = await text(response);
+    const said = await text(response);
     const isProblem = response.headers["content-type"] === "application/problem+json";
-    throw new Refused(response.statusCode, isProblem ? JSON.parse(body).detail : response.statusMessage);
+    throw new Refused(response.statusCode, isProblem ? JSON.parse(said).detail : response.statusMessage);
   }
 }
 

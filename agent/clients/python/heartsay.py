@@ -9,12 +9,14 @@
 Answers are the JSON of the agent as dicts (docs/openapi.yaml); fields may be added. An Agent may be used by several threads.
 """
 
+import contextlib
 import http.client
 import json
 import math
 import os
 import socket
 import subprocess
+import threading
 import time
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -68,6 +70,26 @@ class Agent:
     def quorum(self, timeout=10.0):
         """Whether this agent stands on the side that may act. Count `left_seconds` from before the call."""
         return self._get("/v1/quorum", timeout)
+
+    def register(self, name, **service):
+        """Registers a service of this host (id, port, address, tags) until this process ends in any way, or the result is called.
+
+        A thread registers it again when the agent is back after a restart. Refused at once if another program has it.
+        """
+        wish = json.dumps({**service, "name": name, "hold": True})
+        held, ended = [*self._ask("/v1/services", _SILENCE, wish)], threading.Event()
+
+        def keep():
+            while not ended.is_set():
+                for _ in _lines(*held, math.inf):
+                    pass
+                if not ended.wait(_RETRY):
+                    with contextlib.suppress(Error):
+                        held[:] = self._ask("/v1/services", _SILENCE, wish)
+            held[0].close()
+
+        threading.Thread(target=keep, daemon=True).start()
+        return lambda: (ended.set(), held[0].sock and held[0].sock.shutdown(socket.SHUT_RDWR))
 
     def watch(self, type=(), status=(), tag=(), since=None, generation=None, timeout=None):
         """Yields a snapshot and then each change, for ever, also over breaks and restarts of the agent.
@@ -163,12 +185,12 @@ class Agent:
         finally:
             connection.close()
 
-    def _ask(self, path, timeout):
+    def _ask(self, path, timeout, body=None):
         if timeout <= 0:
             raise TimeoutError("time is up")
         connection = _Connection(self.address, timeout)
         try:
-            connection.request("GET", path)
+            connection.request("POST" if body else "GET", path, body)
             response = connection.getresponse()
             if response.status == 200:
                 return connection, response

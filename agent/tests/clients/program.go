@@ -61,6 +61,13 @@ func main() {
 			check(err)
 			fmt.Println("met")
 		}
+	case "register":
+		port := must(strconv.Atoi(words[1]))
+		err := agent.Register(ctx, map[string]any{"name": words[0], "port": port, "tags": map[string]string{"v": "1"}})
+		var refused *heartsay.Refused
+		if errors.As(err, &refused) {
+			fmt.Println("refused", refused.Status)
+		}
 	case "guard":
 		for {
 			cmd := exec.Command(words[0], words[1:]...)

@@ -35,6 +35,8 @@ if (verb === "ask") {
     if (error.name !== "TimeoutError") throw error;
     console.log("time is up");
   }
+} else if (verb === "register") {
+  await agent.register({ name: words[0], port: Number(words[1]), tags: { v: "1" } }).catch((error) => console.log("refused", error.status));
 } else if (verb === "guard") {
   console.log("ended with", await agent.guard(words, { restart: true }));
 }

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import heartsay
 
@@ -30,6 +31,12 @@ def main(socket, verb, *words):
             print("met", flush=True)
         except TimeoutError:
             print("time is up", flush=True)
+    elif verb == "register":
+        try:
+            agent.register(words[0], port=int(words[1]), tags={"v": "1"})
+            time.sleep(600)
+        except heartsay.Refused as error:
+            print("refused", error.status, flush=True)
     elif verb == "guard":
         print("ended with", agent.guard(words, restart=True), flush=True)
 

@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+use heartsay_client::types::RegisterRequest;
 use heartsay_client::{Client, ClientError, Filter};
 use serde_json::{Value, json};
 
@@ -33,6 +34,13 @@ pub(crate) async fn run(client: &Client, words: &[String], to: &Sender<String>) 
             let limit = Duration::from_secs_f64(seconds.parse().unwrap());
             let met = tokio::time::timeout(limit, waiting).await.map(Result::unwrap).is_ok();
             to.send(if met { "met" } else { "time is up" }.to_owned()).unwrap();
+        }
+        ["register", name, port] => {
+            let tags = [("v".to_owned(), "1".to_owned())].into();
+            let (name, port) = ((*name).to_owned(), port.parse().ok());
+            let wish = RegisterRequest { name, port, tags, ..RegisterRequest::default() };
+            let ClientError::Refused(problem) = client.register(&wish).await else { panic!("not refused") };
+            to.send(format!("refused {}", problem.status)).unwrap();
         }
         ["guard", command @ ..] => loop {
             let (output, input) = std::io::pipe().unwrap();
