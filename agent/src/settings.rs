@@ -347,9 +347,8 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let dns = dns(r, base.cluster.id());
     let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
     let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
-    let detector = r.need("detector", None, |text| {
-        values::detector(text, *interval.as_ref().unwrap_or(&base.interval))
-    });
+    let detector =
+        r.need("detector", None, |text| values::detector(text, *interval.as_ref().unwrap_or(&base.interval)));
     let exchanges = r.need("exchanges", None, |text| values::count(text, 1..=5));
     let witnesses = r.need("witnesses", None, |text| values::count(text, 1..=15));
     let electorate = r.read("expected", None, values::electorate);
@@ -590,7 +589,8 @@ mod tests {
     fn the_detector_counts_missed_beats_of_the_interval() {
         let of = |flags: &[&str]| load(&args(&[&["--cluster", "c"][..], flags].concat())).unwrap().machine;
         assert_eq!(of(&[]).detector, DetectorConfig::default());
-        let fixed = of(&["--interval", "2s", "--detector", "fixed:3", "--exchanges", "2", "--witnesses", "7"]);
+        let fixed =
+            of(&["--interval", "2s", "--detector", "fixed:3", "--exchanges", "2", "--witnesses", "7"]);
         let DetectorConfig::Fixed(config) = fixed.detector else { panic!("{:?}", fixed.detector) };
         assert_eq!((config.missed, config.expected), (3, Duration::from_secs(2)));
         assert_eq!((fixed.exchanges, fixed.witnesses), (2, 7));
@@ -656,7 +656,10 @@ mod tests {
             (&["--fence=yes"], "--fence: \"yes\": is neither true nor false; did you mean \"true\"?"),
             (&["--leave-on-terminate=off"], "did you mean \"false\"?"),
             (&["--fence"], "--fence: "),
-            (&["--detector", "phy"], "--detector: \"phy\": is not phi, phi-exponential or fixed:N; did you mean \"phi\"?"),
+            (
+                &["--detector", "phy"],
+                "--detector: \"phy\": is not phi, phi-exponential or fixed:N; did you mean \"phi\"?",
+            ),
             (&["--detector", "fixed:1"], "the number of missed beats is not a number from 2 to 100"),
             (&["--exchanges", "6"], "--exchanges: \"6\": is not a number from 1 to 5"),
             (&["--witnesses", "0"], "--witnesses: \"0\": is not a number from 1 to 15"),

@@ -68,6 +68,13 @@ type Self struct {
 	Conditions                []string
 }
 
+// Service is one instance of a service, as a line of the stream tells of it. Port is 0 where it has none.
+type Service struct {
+	Name, ID, Member, Address, Health string
+	Port                              uint16
+	Tags                              map[string]string
+}
+
 // Line is one line of the stream. Of the Member it holds what the line says.
 type Line struct {
 	Member
@@ -76,6 +83,7 @@ type Line struct {
 	Before                               map[string]string
 	Changed, By, Through                 []string
 	Quorum                               *Quorum
+	Service                              *Service
 	Members                              []Member
 }
 

@@ -68,7 +68,7 @@ impl Registration<'_> {
                 }
                 // The agent may not have heard yet that our forerunner has ended.
                 Err(error) if error.is_conflict() && Instant::now() < limit => {
-                    tokio::time::sleep(RETRY).await
+                    tokio::time::sleep(RETRY).await;
                 }
                 Err(error) => return Err(error),
             }
