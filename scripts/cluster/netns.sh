@@ -101,7 +101,8 @@ do_part() {
 
 do_mute() {
     [[ ${1:-} =~ ^[0-9]+$ && ${2:-} =~ ^[0-9]+$ ]] || fail "which two? for example: $0 part 1 2"
-    ip netns exec "$HUB" nft add rule bridge cuts forward iifname "m$1" oifname "m$2" drop
+    # A filter, and not the cable: without answers of ARP the other direction would fail too, after some seconds.
+    ip netns exec "$HUB" nft add rule bridge cuts forward iifname "m$1" oifname "m$2" ether type != arp drop
 }
 
 do_heal() {
