@@ -943,7 +943,7 @@ fn among_few_members_one_suspect_calls_the_roll_and_among_many_the_second_does()
         }
         watch.bench.sent().len()
     };
-    assert_eq!((asked(8, 1), asked(30, 1), asked(30, 2)), (3, 0, 3));
+    assert_eq!((asked(8, 1), asked(9, 1), asked(9, 2), asked(30, 2)), (3, 0, 6, 3));
 }
 
 #[test]
