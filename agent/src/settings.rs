@@ -375,7 +375,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
             acceptable_pause: pause?,
             detector: detector?,
             exchanges: exchanges?,
-            witnesses: usize::try_from(witnesses?).unwrap_or(base.witnesses),
+            witnesses: witnesses?,
             leave_timeout: leave_timeout?,
             electorate: electorate?,
             fence: fence?,

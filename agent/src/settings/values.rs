@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use heartsay_membership::{
@@ -166,17 +167,17 @@ pub(super) fn detector(text: &str, interval: Duration) -> Result<DetectorConfig,
 }
 
 /// A number within these limits.
-pub(super) fn count(text: &str, range: std::ops::RangeInclusive<u32>) -> Result<u32, String> {
+pub(super) fn count<T: FromStr + PartialOrd + fmt::Display>(
+    text: &str,
+    range: std::ops::RangeInclusive<T>,
+) -> Result<T, String> {
     let number = text.parse().ok().filter(|number| range.contains(number));
     number.ok_or_else(|| format!("is not a number from {} to {}", range.start(), range.end()))
 }
 
 /// How many members there may be.
-pub(super) fn max_members(text: &str) -> Result<usize, &'static str> {
-    match text.parse() {
-        Ok(members) if (2..=MOST_MEMBERS).contains(&members) => Ok(members),
-        _ => Err("is not a number from 2 to 1000000"),
-    }
+pub(super) fn max_members(text: &str) -> Result<usize, String> {
+    count(text, 2..=MOST_MEMBERS)
 }
 
 /// Permissions of a file.
