@@ -224,13 +224,8 @@ fn count_condition(text: &str) -> Result<Option<Condition>, String> {
         let counted = text.strip_suffix(rest).unwrap_or_default().trim_end();
         return Err(format!("{text:?} is no condition, but {counted}=={} is; {GRAMMAR}", number.trim()));
     }
-    let Some((right, compare)) =
-        COMPARISONS.iter().find_map(|(sign, compare)| Some((rest.strip_prefix(sign)?.trim(), *compare)))
-    else {
-        return Ok(None);
-    };
-    let number = right.parse().map_err(|_| format!("{right:?} is no number in {text:?}; {GRAMMAR}"))?;
-    Ok(Some(Condition::Count { status, tags, compare, number }))
+    let compared = comparison(text, rest)?;
+    Ok(compared.map(|(compare, number)| Condition::Count { status, tags, compare, number }))
 }
 
 /// `postgres)>=2`, behind `healthy(`.
@@ -239,14 +234,18 @@ fn healthy_condition(text: &str, rest: &str) -> Result<Condition, String> {
         return Err(format!("a ) is missing in {text:?}; {GRAMMAR}"));
     };
     let service = name.trim().parse().map_err(|e: String| format!("{e}; {GRAMMAR}"))?;
-    let rest = rest.trim();
-    let compared = COMPARISONS.iter().find_map(|(sign, compare)| Some((rest.strip_prefix(sign)?, *compare)));
-    let Some((right, compare)) = compared else {
+    let Some((compare, number)) = comparison(text, rest.trim_start())? else {
         return Err(format!("{text:?} compares with nothing: write healthy({service})>=1; {GRAMMAR}"));
     };
-    let right = right.trim();
-    let number = right.parse().map_err(|_| format!("{right:?} is no number in {text:?}; {GRAMMAR}"))?;
     Ok(Condition::Healthy { service, compare, number })
+}
+
+/// `>=2`, the rest of `text`; `None`: it begins with no comparison.
+fn comparison(text: &str, rest: &str) -> Result<Option<(Compare, usize)>, String> {
+    let sign = |(sign, compare): &(&str, Compare)| Some((rest.strip_prefix(sign)?.trim(), *compare));
+    let Some((right, compare)) = COMPARISONS.iter().find_map(sign) else { return Ok(None) };
+    let number = right.parse().map_err(|_| format!("{right:?} is no number in {text:?}; {GRAMMAR}"))?;
+    Ok(Some((compare, number)))
 }
 
 /// `role=web,rack`

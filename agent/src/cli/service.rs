@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde::de::IgnoredAny;
 
 use super::exit::{Exit, say};
@@ -12,7 +12,7 @@ use super::output::{Output, count, natural, status_cell};
 use super::table::{Cell, finish};
 use crate::api::tag::WantedTag;
 use crate::client::{Client, segment};
-use crate::services::ServiceName;
+use crate::services::{self, ServiceName};
 use crate::types::{
     DeregisterRequest, HealthRequest, HoldLine, NamedService, RegisterRequest, ServiceInstance, Services,
 };
@@ -89,21 +89,10 @@ pub(super) struct Health {
     which: Which,
     /// How it is.
     #[arg(value_enum)]
-    health: Word,
+    health: services::Health,
     /// Why, in one sentence. It stays on this host.
     #[arg(long)]
     text: Option<String>,
-}
-
-/// How an instance can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Word {
-    /// It serves.
-    Passing,
-    /// It serves, and something is wrong.
-    Warning,
-    /// It does not serve.
-    Critical,
 }
 
 impl Service {
@@ -125,11 +114,7 @@ impl Service {
                 Ok(Exit::Done)
             }
             Self::Health(Health { which: Which { name, id }, health, text }) => {
-                let word = match health {
-                    Word::Passing => "passing",
-                    Word::Warning => "warning",
-                    Word::Critical => "critical",
-                };
+                let word = health.word();
                 let wish = HealthRequest { name: name.to_string(), id, health: word.to_owned(), text };
                 let answer = client.post("/v1/services/health", &wish, Duration::ZERO).await?;
                 output.show(&answer, |_: IgnoredAny| format!("{name} is {word}"))?;

@@ -14,7 +14,7 @@ use heartsay_proto::{Bytes, Message as _, is_word, service as wire};
 pub(crate) struct ServiceName(String);
 
 /// What an instance is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Health {
     /// It serves.
     #[default]

@@ -1,7 +1,7 @@
 //! Services: what the members say of the programs on their hosts, and those of this host.
 //!
 //! A service is no thing of its own. It is a value in the record of the member on whose host it runs, one for each name,
-//! and lives and goes with that member. Nobody keeps a catalogue: a question is answered from the view.
+//! and lives and goes with that member. There is no catalogue: the view answers.
 //!
 //! | file | answers |
 //! |---|---|

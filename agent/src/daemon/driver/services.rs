@@ -11,7 +11,8 @@ use crate::services::instance::told;
 use crate::types::WatchLine;
 
 impl Reporter {
-    /// What an event of a member, with which its services have `changed` or not, says of them. Those of one that is suspect stay: it is not known to be gone.
+    /// What an event of a member says of its services, which have `changed` with it or not. Those of a suspect stay: it is
+    /// not known to be gone.
     pub(super) fn tell_of_services(
         &mut self,
         node: &Node,
