@@ -22,6 +22,15 @@ pub(super) fn check_number(query: &[(String, String)]) -> Result<(), Problem> {
     Ok(())
 }
 
+/// What a switch of a query says; alone it means true.
+pub(super) fn flag(key: &str, value: &str) -> Result<bool, Problem> {
+    match value {
+        "true" | "1" | "" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(Problem::bad_request(format!("{key} {value:?} is not true or false"))),
+    }
+}
+
 /// `status=alive&tag=role=web&tag=rack`. Repeated statuses widen, repeated tags narrow.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MemberFilter {

@@ -195,8 +195,8 @@ pub(crate) fn router(app: App) -> Router {
         .merge(lenient)
         .route("/v1/members", get(reads::members))
         .route("/v1/services", get(services::services))
-        .route("/v1/services/deregister", get(services::called_deregister))
-        .route("/v1/services/health", get(services::called_health))
+        .route("/v1/services/deregister", get(services::called_so))
+        .route("/v1/services/health", get(services::called_so))
         .route("/v1/services/{name}", get(services::service))
         .route("/v1/sd/prometheus", get(discovery::prometheus))
         .layer(middleware::from_fn(server::time_limit));

@@ -31,15 +31,12 @@ pub(super) async fn members(
     filter::check_number(&query)?;
     let (mut filter, mut evidence) = (MemberFilter::default(), false);
     for (key, value) in &query {
-        match (key.as_str(), value.as_str()) {
-            ("evidence", "true" | "1" | "") => evidence = true,
-            ("evidence", "false" | "0") => evidence = false,
+        match key.as_str() {
+            "evidence" => evidence = filter::flag(key, value)?,
             _ if filter.add(key, value)? => {}
             _ => {
-                return Err(Problem::bad_request(match key.as_str() {
-                    "evidence" => format!("evidence {value:?} is not true or false"),
-                    _ => format!("{key} is not understood; known are status, tag and evidence"),
-                }));
+                let detail = format!("{key} is not understood; known are status, tag and evidence");
+                return Err(Problem::bad_request(detail));
             }
         }
     }

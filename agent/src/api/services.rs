@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::stream;
@@ -58,22 +58,15 @@ pub(super) async fn service(
     named(app, place, name, &query).await
 }
 
-/// The services whose names are paths of ours.
-pub(super) async fn called_health(
+/// A service whose name is a path of ours.
+pub(super) async fn called_so(
     State(app): State<App>,
     Extension(place): Extension<Arc<Place>>,
+    uri: Uri,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
-    named(app, place, "health".to_owned(), &query).await
-}
-
-/// The same.
-pub(super) async fn called_deregister(
-    State(app): State<App>,
-    Extension(place): Extension<Arc<Place>>,
-    Query(query): Query<Vec<(String, String)>>,
-) -> Result<Response, Problem> {
-    named(app, place, "deregister".to_owned(), &query).await
+    let name = uri.path().rsplit('/').next().unwrap_or_default();
+    named(app, place, name.to_owned(), &query).await
 }
 
 async fn named(
@@ -105,14 +98,10 @@ fn wanted(query: &[(String, String)]) -> Result<Wanted, Problem> {
     filter::check_number(query)?;
     let mut wanted = Wanted::default();
     for (key, value) in query {
-        match (key.as_str(), value.as_str()) {
-            ("healthy", "true" | "1" | "") => wanted.healthy = true,
-            ("healthy", "false" | "0") => wanted.healthy = false,
-            ("healthy", _) => {
-                return Err(Problem::bad_request(format!("healthy {value:?} is not true or false")));
-            }
-            ("member", _) => wanted.members.push(value.clone()),
-            ("tag", _) => {
+        match key.as_str() {
+            "healthy" => wanted.healthy = filter::flag(key, value)?,
+            "member" => wanted.members.push(value.clone()),
+            "tag" => {
                 let tag = value.parse().map_err(|e| Problem::bad_request(format!("tag {e}")))?;
                 wanted.tags.push(tag);
             }
