@@ -11,6 +11,7 @@ mod file;
 mod group;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+mod last_words;
 mod names;
 mod services;
 mod settings;
@@ -22,11 +23,15 @@ mod watchdog;
 mod words;
 
 use heartsay_client::{self as client, escape, types};
+use last_words::guardian;
 
 fn main() -> std::process::ExitCode {
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == group::KEEPER) {
-        return group::keep(words.next().is_some_and(|word| word == group::HOLDS));
+    match words.next() {
+        Some(word) if word == group::KEEPER => {
+            group::keep(words.next().is_some_and(|word| word == group::HOLDS))
+        }
+        Some(word) if word == guardian::GUARDIAN => guardian::stand(words.next().as_deref()),
+        _ => cli::main(),
     }
-    cli::main()
 }

@@ -80,6 +80,8 @@ pub(crate) struct Settings {
     pub(crate) socket: SocketSettings,
     /// Good-bye on SIGTERM and SIGINT.
     pub(crate) leave_on_terminate: bool,
+    /// What is said when the process ends in any other way.
+    pub(crate) last_words: bool,
     /// Patience with another holder of our name.
     pub(crate) duplicate_name_timeout: Duration,
     /// The agent's log.
@@ -360,6 +362,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let state_dir = r.need("state_dir", values::default_state_dir(), values::path);
     let socket = socket(r);
     let leave_on_terminate = r.need("leave_on_terminate", None, values::truth);
+    let last_words = r.need("last_words", None, values::truth);
     let leave_timeout = r.duration("leave_timeout", Some(base.leave_timeout), Duration::ZERO..=LONGEST);
     let duplicate_name_timeout = r.duration("duplicate_name_timeout", None, Duration::ZERO..=LONGEST);
     let log = log(r);
@@ -395,6 +398,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
         state_dir: state_dir?,
         socket: socket?,
         leave_on_terminate: leave_on_terminate?,
+        last_words: last_words?,
         duplicate_name_timeout: duplicate_name_timeout?,
         log: log?,
         shown: std::mem::take(&mut r.shown),

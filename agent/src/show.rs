@@ -67,6 +67,7 @@ pub(crate) fn member_with_evidence(clock: &Clock, view: &MemberView, phi_thresho
             })
             .collect(),
         down_as_of: view.verdict,
+        last_words: view.last_words,
         outlook: outlook(view, phi_threshold),
         case: view.case.as_ref().map(|case| shown(clock, case)),
     };
@@ -329,6 +330,9 @@ fn outlook(view: &MemberView, phi_threshold: f64) -> String {
         ),
         (Status::Suspect, None) => {
             "any newer heartbeat clears it; it is called down once enough of its witnesses agree".to_owned()
+        }
+        (Status::Down, _) if view.last_words => {
+            "its host says that the process has ended; the next one brings it back".to_owned()
         }
         (Status::Down, _) => match view.verdict {
             Some(as_of) => format!("any heartbeat above {as_of} brings it back"),

@@ -1427,7 +1427,7 @@ fn members() -> Value {
             { "by": "n1", "kind": "silent", "basis": 812, "weak": false, "since": TIME },
             { "by": "n2", "kind": "refused", "basis": 812, "weak": true, "since": TIME },
         ],
-        "down_as_of": null, "outlook": "a heartbeat above 812 clears it",
+        "down_as_of": null, "last_words": false, "outlook": "a heartbeat above 812 clears it",
     });
     let all = json!([
         n1,

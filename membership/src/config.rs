@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::roster::interner::Interner;
 use heartsay_detector::{DetectorConfig, LocalHealthConfig, RttConfig};
-use heartsay_proto::{Budget, Cluster, Keyring};
+use heartsay_proto::{Budget, Cluster, Keyring, LastSecret};
 
 use crate::quorum::{Electorate, FenceError, MOST_ELECTORS};
 use crate::roster::state::Capacity;
@@ -81,6 +81,9 @@ pub struct Config {
     /// addresses together may tell 32 times as many. Answers to our own pulls do not count. 16: a relayed datagram brings
     /// at most a dozen newcomers, and what is refused comes with the next pull. Honest guess.
     pub names_rate: u32,
+    /// What this process leaves with something that outlives it, which says it when the process has ended
+    /// ([`last_words`](crate::last_words)). From the operating system's entropy, another one for each process. `None`: it leaves none.
+    pub last_words: Option<LastSecret>,
     /// Where nodes of one process share the bodies of records. The default shares nothing.
     pub interner: Interner,
 }
@@ -127,6 +130,7 @@ impl Config {
             quorum_settle: Duration::from_secs(2),
             max_members: 65_535,
             names_rate: 16,
+            last_words: None,
             interner: Interner::default(),
         };
         match profile {

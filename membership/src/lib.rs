@@ -157,12 +157,12 @@ pub use detection::outside::{Outside, OutsideReason};
 pub use heartsay_detector::{
     DetectorConfig, FixedConfig, Instant, LocalHealthConfig, PhiConfig, RttConfig, Tail,
 };
-pub use heartsay_proto::{Budget, Cluster, Key, KeyId, Keyring, Plain};
+pub use heartsay_proto::{Budget, Cluster, Key, KeyId, Keyring, LastSecret, Plain};
 pub use identity::{
     Generation, Heartbeat, HostId, Identity, Name, NameError, Version, is_reachable, next_generation,
 };
 pub use io::{Command, Event, Input, MemberEvent, MemberEventKind, Output, Rejected, Transmit};
-pub use node::{AccuserView, IdentityError, MemberSummary, MemberView, Node};
+pub use node::{AccuserView, IdentityError, MemberSummary, MemberView, Node, last_words};
 pub use quorum::otherwise::Stated;
 pub use quorum::{Electorate, ElectorateError, FenceError, MOST_ZONES, Quorum, QuorumStatus, TAG, ZoneVotes};
 pub use roster::Census;

@@ -51,6 +51,8 @@ pub struct Stats {
     pub refutations_of_self: u64,
     /// Verdicts that we gave.
     pub verdicts: u64,
+    /// Processes whose hosts told us straight that they have ended.
+    pub last_words: u64,
     /// Times when this process was not scheduled for long.
     pub stalls: u64,
     /// Pages compared and found equal.

@@ -264,6 +264,10 @@ pub struct Claim {
     /// newer one cancels it. At most 60,000 ms are granted.
     #[prost(uint32, tag = "14")]
     pub restart_ms: u32,
+    /// Beside `down`: the last words of the process that ran this life, 16 bytes, which fit
+    /// the `last_mark` of its body. Where they do not, they were never said.
+    #[prost(bytes = "bytes", tag = "15")]
+    pub last_words: ::prost::bytes::Bytes,
 }
 /// What never changes during one life.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -291,6 +295,10 @@ pub struct Body {
     /// state go on. 0, or above 255: a restart. No part of the tag.
     #[prost(uint32, tag = "8")]
     pub moves: u32,
+    /// 16 bytes: the last words of this process (src/last_words.rs) hash to it. Empty: it
+    /// leaves none. No part of the tag.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub last_mark: ::prost::bytes::Bytes,
 }
 /// "I have evidence that it is silent", as of a heartbeat.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

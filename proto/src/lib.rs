@@ -37,6 +37,7 @@
 //! | [`keyring`] | with which key do we seal, which do we accept |
 //! | [`packet`] | does the packet keep the bounds of the protocol |
 //! | [`ages`] | how do the heartbeats of a page fit in a few bits each |
+//! | [`last_words`] | has a process ended, as its host says |
 //! | [`budget`] | does this piece still fit the datagram |
 //! | [`service`] | how a member's state tells of the services on its host |
 //!
@@ -54,6 +55,7 @@ pub mod frame;
 #[allow(missing_docs, clippy::doc_markdown, clippy::large_enum_variant)]
 pub mod gossip;
 pub mod keyring;
+pub mod last_words;
 pub mod packet;
 /// What a member says of the services on its host, generated from `schema/service.proto`.
 #[rustfmt::skip]
@@ -67,6 +69,7 @@ pub use frame::{
     open, open_for, seal, seal_for,
 };
 pub use keyring::{Key, Keyring, Plain};
+pub use last_words::{LastMark, LastSecret, LastWords};
 pub use packet::{decode_into, decode_packet, emptied, encode_packet};
 pub use prost::Message;
 /// The type of all byte fields in [`gossip`]; made from a `Vec<u8>` with `into()`.

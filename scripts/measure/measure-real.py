@@ -176,6 +176,7 @@ def cost(lab, report, args):
             report.amounts(f"{what}: wake-ups per agent", reporting.rates(before, after, "wakes"), "/s")
             report.amounts(f"{what}: resident memory per agent", mib(after, "rss"), "MiB", most=6)
             report.amounts(f"{what}: of it private", mib(after, "private"), "MiB")
+            report.amounts(f"{what}: resident memory with the guardian", mib(after, "together"), "MiB", most=7)
             report.amounts(f"{what}: resident memory once it has been asked", mib(after, "asked"), "MiB")
             report.none(f"{what}: verdicts meanwhile", sum(b["verdicts"] - a["verdicts"] for a, b in zip(before, after)))
 

@@ -108,7 +108,14 @@ def sample(agent):
     cost = process(agent.process.pid)
     stats = agent.get("/v1/stats")
     counters = {key: stats[key] for key in ("bytes_sent", "datagrams_sent", "verdicts")}
-    return {**cost, **counters, "asked": process(agent.process.pid)["rss"]}
+    guardians = [process(child) for child in children(agent.process.pid)]
+    together = {"together": cost["rss"] + sum(each["rss"] for each in guardians)}
+    return {**cost, **counters, **together, "asked": process(agent.process.pid)["rss"]}
+
+
+def children(pid):
+    """The guardian of an agent; an agent with hooks may have more."""
+    return [child for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()]
 
 
 def process(pid):

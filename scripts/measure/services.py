@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""How soon every member knows that a program with a service was killed.
+"""How soon every member knows that an agent, or a program with a service, was killed.
 
     cargo build --release -p heartsay
     scripts/measure/services.py                              32 agents, ten rounds of each kind
     scripts/measure/services.py --agents 128 --json > services.json
+    scripts/measure/services.py --agents 128 --kinds agent --key
 
 Real agents on loopback addresses of their own. In each round a program on one of them holds a service, all members know of it, and then it gets
-SIGKILL: a program that holds the connection itself (`program`), `heartsay exec --service` (`exec`), and the command of that (`command`). The time is from just before
-the kill to the moment that each agent stamps on its event `service-gone` (`said`), and to the moment at which the line arrives here (`read`), where
+SIGKILL: a program that holds the connection itself (`program`), `heartsay exec --service` (`exec`), and the command of that (`command`). Or an agent itself gets it (`agent`),
+and its host has to say so. The time is from just before
+the kill to the moment that each other agent stamps on its event `service-gone` or `member-down` (`said`), and to the moment at which the line arrives here (`read`), where
 one process reads all the streams. At rest the agents are also asked how many bytes they send, with the service and without. The exit code is 1 if `said` is above the target.
 """
 
@@ -23,7 +25,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "cluster"))
 
-from harness import ROOT, Lab, Missed, end_on_signals, environment, follow, idle, say, settle_arguments
+from harness import ROOT, Lab, Missed, end_on_signals, environment, follow, idle, key_file, say, settle_arguments
 
 NAME = "measured"
 
@@ -33,11 +35,16 @@ def main():
     end_on_signals()
     result = {"agents": args.agents, "rounds": args.rounds, "seed": args.seed, "kinds": {}}
     with Lab(args.binary) as lab:
-        agents, watches = lab.formed(args.agents, args.settle)
+        flags = ["--key-file", key_file(lab, "key")] if args.key else []
+        agents, watches = lab.formed(args.agents, args.settle, flags=flags)
         for kind in args.kinds:
             times = {"said": [], "read": []}
             for _ in range(args.rounds):
-                once(kind, lab, args.chance.choice(agents), watches, args, times)
+                agent = args.chance.choice(agents)
+                if kind == "agent":
+                    whole(agent, watches, args, times)
+                else:
+                    once(kind, lab, agent, watches, args, times)
             result["kinds"][kind] = {how: figures(values) for how, values in times.items()}
             for how, values in times.items():
                 say(f"{kind:8} {how}: {shown(values)}")
@@ -68,6 +75,24 @@ def once(kind, lab, agent, watches, args, times):
         holder.wait()
     # What is left of its group, if anything, has gone by then.
     idle(watches, 0.5)
+
+
+def whole(victim, watches, args, times):
+    """One round: an agent is killed, all others know it, and it comes back."""
+    # Its guardian has to know of all others.
+    idle(watches, args.chance.uniform(2.5, 3.5))
+    others = [watch for watch in watches if watch.agent is not victim]
+    killed = victim.kill()
+    moments = follow(others, lambda watch: watch.count("member-down", {victim.name}, killed) > 0, 20, "it is down everywhere")
+    times["read"] += [moment - killed for moment in moments]
+    times["said"] += [watch.stamped(is_down, killed) for watch in others]
+    next(watch for watch in watches if watch.agent is victim).restart()
+    victim.start()
+    follow(watches, lambda watch: watch.alive() == len(watches), 30, "all are back")
+
+
+def is_down(event):
+    return event["type"] == "member-down"
 
 
 def wait_for(watches, kind, since, what):
@@ -136,6 +161,7 @@ def arguments():
     parser.add_argument("--binary", default=default, help="the heartsay to measure (default: the release build)")
     parser.add_argument("--agents", type=int, default=32, help="how many agents (32)")
     parser.add_argument("--rounds", type=int, default=10, help="kills of each kind (10)")
+    parser.add_argument("--key", action="store_true", help="with a cluster key")
     parser.add_argument("--kinds", type=lambda text: text.split(","), default=KINDS, help="of " + ",".join(KINDS))
     parser.add_argument("--settle", type=float, default=5, help="seconds before the first round (5)")
     parser.add_argument("--rest", type=float, default=20, help="seconds of each measurement at rest (20)")
@@ -152,7 +178,7 @@ def arguments():
     return args
 
 
-KINDS = ["program", "exec", "command"]
+KINDS = ["program", "exec", "command", "agent"]
 # Any program that opens a socket can hold a service.
 PROGRAM = f"""
 import socket, sys

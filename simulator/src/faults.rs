@@ -319,7 +319,11 @@ impl World {
         }
         let back = f.back_after.map(|back| back.0).or((f.what == What::Restart).then_some(RESTART));
         self.chronicle.struck(self.now, fault, member);
-        self.stop(member, f.what == What::Vanish);
+        let vanishes = f.what == What::Vanish;
+        self.stop(member, vanishes);
+        if !vanishes {
+            self.speak_last(member, &f);
+        }
         if back.is_none_or(|back| back >= NOTICEABLE) {
             self.open_episode(member, true);
         }
@@ -334,12 +338,14 @@ impl World {
     }
 
     fn crash_loop(&mut self, fault: usize, member: usize, until: Instant) {
-        let Some(every) = self.scenario.faults.get(fault).and_then(|f| f.every) else { return };
-        if self.now >= until {
-            return;
-        }
+        let Some(f) = self.scenario.faults.get(fault).cloned() else { return };
+        let Some(every) = f.every.filter(|_| self.now < until) else { return };
         self.chronicle.struck(self.now, fault, member);
+        let ran = self.hosts[member].process.is_some();
         self.stop(member, false);
+        if ran {
+            self.speak_last(member, &f);
+        }
         self.at(self.now + (every.0 / 2).min(RESTART), FaultAction::Start(member));
         self.at(self.now + every.0, FaultAction::Loop { fault, member, until });
     }

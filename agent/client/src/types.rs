@@ -103,6 +103,9 @@ pub struct Evidence {
     pub accusations: Vec<Accusation>,
     /// The verdict's basis: any heartbeat above it brings the member back.
     pub down_as_of: Option<u64>,
+    /// The verdict rests on its last words: its host says that the process has ended.
+    #[serde(default)]
+    pub last_words: bool,
     /// What would change the status, in one sentence.
     pub outlook: String,
     /// What the answering agent has found out itself, and what is missing. Only in

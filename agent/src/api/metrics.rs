@@ -194,6 +194,7 @@ fn protocol(r: &mut Registry, stats: &Stats) {
         ("false_suspicions", "Suspicions undone by a newer heartbeat", stats.suspicions_refuted),
         ("refutations", "Accusations of ourselves answered", stats.refutations_of_self),
         ("verdicts", "Verdicts in which this agent took part", stats.verdicts),
+        ("last_words", "Processes that ended, as their hosts told this agent", stats.last_words),
         ("stalls", "Times this agent was not scheduled", stats.stalls),
     ] {
         counter(r, name, help, value);

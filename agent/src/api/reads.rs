@@ -179,7 +179,8 @@ pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
         "events": app.0.event_log.counts(),
     });
     // One macro does not take them all.
-    let paths = [
+    let rest = [
+        ("last_words", stats.last_words),
         ("path_downs", stats.path_downs),
         ("path_ups", stats.path_ups),
         ("paths_down", stats.paths_down as u64),
@@ -187,7 +188,7 @@ pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
         ("paths_measuring", stats.paths_measuring as u64),
     ];
     if let Some(all) = all.as_object_mut() {
-        all.extend(paths.map(|(name, count)| (name.to_owned(), count.into())));
+        all.extend(rest.map(|(name, count)| (name.to_owned(), count.into())));
     }
     Ok(Json(all))
 }

@@ -170,6 +170,13 @@ fn lock(path: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
+/// Whether a running agent holds the socket at this path.
+pub(crate) fn is_held(path: &Path) -> bool {
+    let lock =
+        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(lock_path(path));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// We write to it. So it must not be a file of another user, nor one with another name.
 fn only_ours(file: &File) -> anyhow::Result<()> {
     let found = file.metadata()?;

@@ -13,6 +13,7 @@ mod export;
 mod keys;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+mod last_words;
 #[cfg(test)]
 mod manual;
 mod members;
@@ -114,6 +115,9 @@ enum Verb {
     Leave,
     /// Restart the agent, under whatever starts it again; the others wait and raise no alarm.
     Restart(change::Restart),
+    /// Tell the members that the agent of this socket has ended, if it has and could not say good-bye. For service
+    /// managers, after its end: `ExecStopPost=` of systemd.
+    LastWords,
     /// Drop a member that is down or has left from every view.
     Forget(change::Forget),
     /// Show or change the tags of this member.
@@ -168,6 +172,7 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Join(verb) => ask(verb.run(&client(), &output)),
         Verb::Leave => ask(change::leave(&client(), &output)),
         Verb::Restart(verb) => ask(verb.run(&client(), &output)),
+        Verb::LastWords => last_words::run(&client(), &output),
         Verb::Forget(verb) => ask(verb.run(&client(), &output)),
         Verb::Tags(verb) => ask(verb.run(&client(), &output)),
         Verb::Version => ask(status::version(&client(), &output)),

@@ -17,9 +17,10 @@ mod services;
 mod stated;
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use heartsay_membership::{Command, Instant};
+use heartsay_membership::{Command, Instant, Status};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
@@ -87,6 +88,7 @@ impl Driver {
         // The caller may have gone; no reply needs to arrive.
         match request {
             Request::Look(scope, reply) => drop(reply.send(self.snapshot(&scope))),
+            Request::Addresses(reply) => drop(reply.send(self.addresses())),
             Request::Command(command, reply) => {
                 drop(reply.send(self.shell.command(command, &mut self.reporter)));
             }
@@ -139,6 +141,13 @@ impl Driver {
     /// Hands in a command whose refusal does not matter: that happens only while leaving.
     fn tell(&mut self, command: Command) {
         let _ = self.shell.command(command, &mut self.reporter);
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        let node = self.shell.node();
+        let there = |status| matches!(status, Status::Alive | Status::Restarting | Status::Suspect);
+        let others = node.summaries().filter(|member| member.name != node.me() && there(member.status));
+        others.map(|member| member.address).collect()
     }
 
     fn snapshot(&self, scope: &Scope) -> Snapshot {

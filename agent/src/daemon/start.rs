@@ -48,6 +48,7 @@ use crate::doctor::Code;
 use crate::escape::escape;
 use crate::event_log::EventLog;
 use crate::export::Exports;
+use crate::last_words::{self, LastWords};
 use crate::names::server::Sockets;
 use crate::names::{self, Names};
 use crate::services::announced::Announced;
@@ -129,6 +130,8 @@ struct Agent {
     /// Runs hooks; ends after `stopping`, when none runs any more.
     hooks: JoinHandle<()>,
     joined: watch::Sender<bool>,
+    /// What is said if this end is not orderly.
+    last_words: LastWords,
     /// The others wait for our next life.
     restarts: bool,
     /// Removes the socket at the end.
@@ -137,7 +140,7 @@ struct Agent {
 
 impl Agent {
     /// Takes every lock and every address first; then the first datagram leaves.
-    async fn start(args: AgentArgs, settings: Settings, telemetry: Telemetry) -> anyhow::Result<Self> {
+    async fn start(args: AgentArgs, mut settings: Settings, telemetry: Telemetry) -> anyhow::Result<Self> {
         let clock = Arc::new(Clock::start());
         let Doors { socket, unix, udp, local, tcp, dns } = Doors::open(&settings).await?;
         let store = Store::open(&settings.state_dir, clock.unix_ms())?;
@@ -146,6 +149,9 @@ impl Agent {
         let advertise = advertiser(&settings, &seeds, local).await;
         let me = identity(&settings, &store, advertise.own());
         let seed = draw_seed()?;
+        if settings.last_words {
+            settings.machine.last_words = Some(last_words::keep::draw()?);
+        }
         say_what_starts(&settings, &me, local, seed);
         let (services, registered) = Registry::new();
         let (app, inbox, reloads) =
@@ -175,6 +181,7 @@ impl Agent {
         let api = serve(&app, unix, tcp)?;
         let joined = spawn_keeper(&app, advertise, addresses);
         app.0.exports.apply(&app, &terms, &settings.exports);
+        let last_words = LastWords::keep(&app, socket.path(), &settings.name, settings.machine.last_words);
         if let Some(dns) = dns {
             dns.serve(&app)?;
             tokio::spawn(names::keep(app.clone()));
@@ -195,6 +202,7 @@ impl Agent {
             protocol,
             api,
             joined,
+            last_words,
             restarts: false,
             _socket: socket,
         })
@@ -231,6 +239,7 @@ impl Agent {
                         }
                     }
                     Notice::Left { restarts } => {
+                        self.last_words.withhold();
                         self.restarts = restarts;
                         self.tell(Request::Stop);
                         stop = Stop::Stopping;
@@ -292,6 +301,8 @@ impl Agent {
         }
         match ended {
             Ok(Ok(())) => {
+                // Also without a good-bye: whoever wants that wants no member to be told.
+                self.last_words.withhold();
                 info!("stopped");
                 Ok(if self.restarts { ExitCode::from(RESTART) } else { ExitCode::SUCCESS })
             }

@@ -487,6 +487,18 @@ pub(crate) const ROWS: &[Row] = &[
         reload: false,
     },
     Row {
+        key: "last_words",
+        flag: "last-words",
+        env: "HEARTSAY_LAST_WORDS",
+        value: "BOOL",
+        heading: STOP,
+        kind: Kind::Switch,
+        default: Default::Text("true"),
+        help: "When this process ends in any other way, have its host tell the members so at once. A small \
+               process beside it waits for that.",
+        reload: false,
+    },
+    Row {
         key: "leave_timeout",
         flag: "leave-timeout",
         env: "HEARTSAY_LEAVE_TIMEOUT",

@@ -84,6 +84,13 @@ impl Broadcast {
         self.earliest = self.earliest.min(fresh.due);
     }
 
+    /// All members hear it from where we heard it: the first wave would tell nobody anything.
+    pub fn skip_first_wave(&mut self, now: Instant, subject: u64) {
+        if let Some(news) = self.waiting.get_mut(&subject).filter(|news| news.wave == 0) {
+            *news = News { due: now + SECOND_WAVE, wave: 1, full: news.full };
+        }
+    }
+
     /// More news waits than can be sent soon. Callers that have other means should use them.
     pub fn is_saturated(&self) -> bool {
         self.waiting.len() >= FLOOD

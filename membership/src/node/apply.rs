@@ -117,6 +117,7 @@ impl Node {
     fn take_claim(&mut self, now: Instant, source: Source, mut claim: Claim) -> Result<Change, Rejected> {
         let Source { from, pass_on, asked, own_word } = source;
         let subject = claim.subject;
+        self.prove_last_words(&mut claim);
         self.cut_marks_too_far_ahead(now, &mut claim);
         let limit = version_limit(self.core.unix_ms(now), claim.generation);
         // Only the state: what else the claim says may be true.

@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use heartsay_proto::gossip::packet::Body;
-use heartsay_proto::{ANYONE, Budget, decode_into, gossip, open_for};
+use heartsay_proto::{ANYONE, Budget, LastWords, decode_into, gossip, open_for};
 
 use crate::Instant;
 use crate::detection::indirect_probe;
@@ -29,6 +29,10 @@ impl Node {
     ) -> Result<(), Rejected> {
         self.core.stats.datagrams_received += 1;
         self.core.stats.bytes_received += bytes.len() as u64;
+        if let Some(words) = LastWords::read(bytes) {
+            self.on_last_words(now, &words);
+            return Ok(());
+        }
         self.gossip.join.hear(from);
         let mut scratch = core::mem::take(&mut self.transport.bytes);
         let (cluster, keyring) = (&self.core.config.cluster, &self.core.config.keyring);

@@ -6,12 +6,14 @@ mod apply;
 mod command;
 mod dispatch;
 mod effects;
+mod last_words;
 mod own_claims;
 mod query;
 pub(crate) mod quorum;
 mod status;
 mod timers;
 
+pub use last_words::last_words;
 pub use query::{AccuserView, MemberSummary, MemberView};
 
 use core::net::SocketAddr;
@@ -90,7 +92,8 @@ impl Node {
         let interval_ms = u32::try_from(config.interval.as_millis()).unwrap_or(u32::MAX).clamp(10, 600_000);
         let schedule = Schedule { unix_ms: me.generation, heartbeat: 0, interval_ms };
         let name = me.name.clone();
-        let incarnation = Incarnation::new(name, me.host_id, me.generation, me.address, schedule);
+        let incarnation = Incarnation::new(name, me.host_id, me.generation, me.address, schedule)
+            .leaving(config.last_words.as_ref());
         let ids = (incarnation.hash, incarnation.tag);
         let mut core = Core::new(now, &me, config.clone(), seed, ids, interval_ms);
         let mut state = State::default();
@@ -221,7 +224,8 @@ impl Node {
         let Some(mut myself) = self.roster.get_mut(me) else { return };
         let old = &myself.incarnation;
         let incarnation =
-            Incarnation::new(old.name.clone(), old.host_id, generation, old.address(), schedule);
+            Incarnation::new(old.name.clone(), old.host_id, generation, old.address(), schedule)
+                .leaving(self.core.config.last_words.as_ref());
         // All others take its state from the start, and versions are bounded by the age of an incarnation too.
         myself.state.renumber(0);
         myself.begin_incarnation(incarnation.into());

@@ -32,6 +32,10 @@ impl Node {
             // A node that leaves or restarts begins no further incarnation.
             return Change::Same;
         }
+        if claim.generation == generation && self.is_told_dead(claim.standing.marks.last_words) {
+            self.outlive_last_words(now);
+            return Change::Stale;
+        }
         let gone = claim.forgotten || claim.standing.marks.left;
         if claim.generation > generation || gone {
             if self.core.generation_is_plausible(now, claim.generation) {

@@ -66,6 +66,8 @@ pub struct MemberView {
     pub accusers: Vec<AccuserView>,
     /// A verdict: down as of this heartbeat. A newer heartbeat brings it back.
     pub verdict: Option<Heartbeat>,
+    /// The verdict rests on its last words: its host says that the process has ended.
+    pub last_words: bool,
     /// Several witnesses find that it loses far more datagrams than others, although it runs.
     pub degraded: bool,
     /// Quarantined, even if it runs, until its heartbeat is above this.
@@ -269,6 +271,7 @@ impl Node {
             path: self.detection.path_view(now, &self.core, &self.roster, member),
             accusers: accusers(member, &self.roster),
             verdict: member.marks().down,
+            last_words: member.marks().last_words.is_some(),
             degraded: degraded(member),
             kept_out: member.marks().kept_out_until(),
             case: None,

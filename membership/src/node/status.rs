@@ -181,6 +181,7 @@ impl Node {
                     "it does not answer".into()
                 }
             },
+            Status::Down if marks.last_words.is_some() => "its host says that the process has ended".into(),
             Status::Down => {
                 format!("called down as of heartbeat {}", marks.down.unwrap_or(member.heartbeat)).into()
             }

@@ -3,6 +3,8 @@
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+use heartsay_proto::{LastMark, LastSecret};
+
 use crate::identity::{Generation, Heartbeat, HostId, Name};
 use crate::roster::fingerprint;
 
@@ -19,6 +21,8 @@ pub struct Incarnation {
     /// How many incarnations right before this one, each one generation lower, belong to the same process, which only
     /// moved to another address. Not part of the tag, because earlier agents do not know this field.
     pub moves: u8,
+    /// What the last words of its process fit. Not part of the tag, for the same reason.
+    pub last_mark: LastMark,
     /// Hash of the name: the key and the order of the roster.
     pub hash: u64,
     /// The upper half of the name's hash, then a hash of all of the above. Equal tags mean the same incarnation, and
@@ -36,7 +40,18 @@ impl Incarnation {
     ) -> Self {
         let hash = fingerprint::of_name(&name);
         let (ip, port) = (address.ip(), address.port());
-        let mut incarnation = Self { name, host_id, generation, ip, port, schedule, moves: 0, hash, tag: 0 };
+        let mut incarnation = Self {
+            name,
+            host_id,
+            generation,
+            ip,
+            port,
+            schedule,
+            moves: 0,
+            last_mark: LastMark::NONE,
+            hash,
+            tag: 0,
+        };
         incarnation.tag = fingerprint::of_incarnation(&incarnation);
         incarnation
     }
@@ -46,7 +61,7 @@ impl Incarnation {
         let generation = self.generation.saturating_add(1);
         let incarnation = Self::new(self.name.clone(), self.host_id, generation, address, self.schedule);
         // The count wraps after the largest value of the field; the member then once looks restarted.
-        Self { moves: self.moves.wrapping_add(1), ..incarnation }
+        Self { moves: self.moves.wrapping_add(1), last_mark: self.last_mark, ..incarnation }
     }
 
     /// Whether this is a later incarnation of the same process as `earlier`.
@@ -59,6 +74,21 @@ impl Incarnation {
     pub fn is_before(&self, other: &Self) -> bool {
         let since = |incarnation: &Self| (incarnation.schedule.unix_ms, incarnation.host_id);
         since(self) < since(other)
+    }
+
+    /// The same, of a process that leaves last words.
+    pub fn leaving(mut self, last_words: Option<&LastSecret>) -> Self {
+        self.last_mark = last_words.map_or(LastMark::NONE, LastSecret::mark);
+        self
+    }
+
+    pub fn leaves_last_words(&self) -> bool {
+        self.last_mark != LastMark::NONE
+    }
+
+    /// Whether these are the last words of its process.
+    pub fn ends_with(&self, last_words: &LastSecret) -> bool {
+        self.leaves_last_words() && last_words.mark() == self.last_mark
     }
 
     /// Its gossip address.

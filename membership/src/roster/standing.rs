@@ -19,6 +19,8 @@ use core::cmp::Ordering;
 use core::fmt;
 use core::time::Duration;
 
+use heartsay_proto::LastSecret;
+
 use crate::Instant;
 use crate::identity::Heartbeat;
 
@@ -65,6 +67,8 @@ pub struct Marks {
     pub left: bool,
     /// Verdict: down as of this heartbeat.
     pub down: Option<Heartbeat>,
+    /// Beside a verdict: the process has ended, and its host has said so. Proven by the mark in its incarnation.
+    pub last_words: Option<LastSecret>,
     /// The owner announced a restart.
     pub restart: Option<Restart>,
     /// Accusations that no heartbeat has cancelled, by accuser; bounded.
@@ -167,6 +171,8 @@ impl Marks {
     pub fn join(&mut self, heartbeat: Heartbeat, other: &Self) {
         self.left |= other.left;
         self.down = self.down.max(other.down);
+        // Only one secret fits.
+        self.last_words = self.last_words.max(other.last_words);
         self.restart = later(self.restart, other.restart);
         // A cancelled accusation does not displace another one.
         self.accusations.retain(|a| a.basis >= heartbeat);
@@ -182,6 +188,7 @@ impl Marks {
     /// Drops what a heartbeat has cancelled, and keeps the strongest few accusations.
     pub fn tidy(&mut self, heartbeat: Heartbeat) {
         self.down = self.down.filter(|basis| *basis >= heartbeat);
+        self.last_words = self.last_words.filter(|_| self.down.is_some());
         self.restart = self.restart.filter(|word| word.basis >= heartbeat);
         // A member that has said good-bye is not accused any more.
         self.accusations.retain(|a| a.basis >= heartbeat && !self.left);
@@ -224,7 +231,8 @@ impl Marks {
 }
 
 /// No marks at all.
-pub static UNMARKED: Marks = Marks { left: false, down: None, restart: None, accusations: Vec::new() };
+pub static UNMARKED: Marks =
+    Marks { left: false, down: None, last_words: None, restart: None, accusations: Vec::new() };
 
 impl Accusation {
     pub fn of_silence(&self) -> bool {

@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use bytes::Bytes;
-use heartsay_proto::{Message, gossip};
+use heartsay_proto::{LastMark, LastSecret, Message, gossip};
 use smol_str::SmolStr;
 
 use crate::Instant;
@@ -36,7 +36,8 @@ pub fn read_claim(now: Instant, claim: gossip::Claim) -> Result<Claim, Rejected>
     let accusations = claim.accusations.iter().map(|a| read_accusation(now, a)).collect();
     let within = claim.restart_ms.checked_sub(1).map(|ms| Duration::from_millis(ms.into()));
     let restart = within.map(|within| Restart::of(now, claim.heartbeat, within));
-    let marks = Marks { left: claim.left, down: claim.down.checked_sub(1), restart, accusations };
+    let last_words = LastSecret::try_from(claim.last_words.as_ref()).ok();
+    let marks = Marks { left: claim.left, down: claim.down.checked_sub(1), last_words, restart, accusations };
     let mut standing = Standing { heartbeat: claim.heartbeat, ..Standing::default() };
     if marks != Marks::default() {
         // Merged by the order of claims, so that the result keeps its rules.
@@ -96,22 +97,37 @@ pub fn write_claim(
     if marks.is_kept_out() && unfit < ACCUSERS_TO_KEEP_OUT {
         claim.down = 0;
     }
+    let last_words = write_words(marks.last_words.as_ref().map(LastSecret::bytes));
     let since = match detail {
-        Detail::Thin => return claim,
+        Detail::Thin => return with_last_words(claim, last_words, room),
         Detail::Since(version) => version,
         Detail::Full | Detail::Latest => 0,
     };
     // A missing part needs no room, and most claims have none.
     let more = !member.state.is_known_to(since);
     let versions = VERSIONS_TOLD * (1 + length(member.state.version()));
-    let room = if more { room.saturating_sub(claim.encoded_len() + versions).min(share) } else { 0 };
-    let delta =
-        if detail == Detail::Latest { member.state.latest(room) } else { member.state.delta(since, room) };
+    let for_state = if more { room.saturating_sub(claim.encoded_len() + versions).min(share) } else { 0 };
+    let delta = if detail == Detail::Latest {
+        member.state.latest(for_state)
+    } else {
+        member.state.delta(since, for_state)
+    };
     claim.since = delta.since;
     claim.version = delta.until;
     claim.newest = if delta.newest > delta.until { delta.newest } else { 0 };
     claim.kept = delta.kept;
     claim.entries = delta.entries.into_iter().map(write_entry).collect();
+    with_last_words(claim, last_words, room)
+}
+
+/// They come where there is room: a verdict stands without them, and no state ever waits for them.
+fn with_last_words(mut claim: gossip::Claim, last_words: Bytes, room: usize) -> gossip::Claim {
+    if claim.down > 0 {
+        claim.last_words = last_words;
+    }
+    if !claim.last_words.is_empty() && claim.encoded_len() > room {
+        claim.last_words.clear();
+    }
     claim
 }
 
@@ -164,6 +180,7 @@ fn read_incarnation(generation: Generation, body: &gossip::Body) -> Result<Incar
         Incarnation::new(name, HostId(u128::from_be_bytes(host_id)), generation, address, schedule);
     // A count too large for the field means nothing.
     incarnation.moves = u8::try_from(body.moves).unwrap_or(0);
+    incarnation.last_mark = LastMark::try_from(body.last_mark.as_ref()).unwrap_or(LastMark::NONE);
     Ok(incarnation)
 }
 
@@ -177,7 +194,14 @@ fn write_incarnation(incarnation: &Incarnation) -> gossip::Body {
         ref_heartbeat: incarnation.schedule.heartbeat,
         interval_ms: incarnation.schedule.interval_ms,
         moves: incarnation.moves.into(),
+        last_mark: write_words(
+            Some(incarnation.last_mark.bytes()).filter(|_| incarnation.leaves_last_words()),
+        ),
     }
+}
+
+fn write_words(bytes: Option<&[u8; 16]>) -> Bytes {
+    bytes.map_or_else(Bytes::new, |bytes| Bytes::copy_from_slice(bytes))
 }
 
 fn read_accusation(now: Instant, accusation: &gossip::Accusation) -> Accusation {

@@ -43,6 +43,11 @@ pub struct Fault {
     /// host id, nothing remembered.
     #[serde(default)]
     pub disk: Disk,
+    /// crash, restart, crash-loop, with `protocol.last_words`: each datagram of last words is late by up to so long.
+    pub words_late: Option<Span>,
+    /// The same: each of them is said twice.
+    #[serde(default)]
+    pub words_twice: bool,
     /// lossy: share of what the member sends that is lost. 1: mute.
     pub send: Option<f64>,
     /// lossy: share of what is sent to the member that is lost. 1: deaf.

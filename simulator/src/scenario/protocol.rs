@@ -68,6 +68,8 @@ pub struct Protocol {
     pub datagram: Option<usize>,
     /// Whether the members have a key.
     pub key: bool,
+    /// Whether a host says that the process on it has ended.
+    pub last_words: bool,
 }
 
 /// See the machine's own `Profile`.

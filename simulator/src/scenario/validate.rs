@@ -230,8 +230,9 @@ fn check_keys(f: &Fault) -> Result<(), String> {
 /// The keys that a kind of trouble needs, and those that it takes.
 fn keys(what: What) -> (&'static [&'static str], &'static [&'static str]) {
     match what {
-        What::Crash | What::Vanish | What::Restart => (&[], &["who", "over", "back-after"]),
-        What::CrashLoop => (&["every"], &["who", "for", "every"]),
+        What::Crash | What::Restart => (&[], &["who", "over", "back-after", "words-late", "words-twice"]),
+        What::Vanish => (&[], &["who", "over", "back-after"]),
+        What::CrashLoop => (&["every"], &["who", "for", "every", "words-late", "words-twice"]),
         What::Pause | What::Block => (&[], &["who", "for", "on", "off", "over"]),
         What::Slow => (&["work"], &["who", "for", "on", "off", "over", "work"]),
         What::ClockStep => (&["by"], &["who", "over", "by"]),
@@ -495,7 +496,7 @@ const FAULT: [Rule<Fault>; 7] = [
     },
 ];
 
-const FAULT_KEYS: [Key<Fault>; 16] = [
+const FAULT_KEYS: [Key<Fault>; 18] = [
     ("who", |f| f.who.is_some()),
     ("for", |f| f.lasts.is_some()),
     ("on", |f| f.on.is_some()),
@@ -512,6 +513,8 @@ const FAULT_KEYS: [Key<Fault>; 16] = [
     ("from", |f| f.from.is_some()),
     ("to", |f| f.to.is_some()),
     ("sides", |f| f.sides.is_some()),
+    ("words-late", |f| f.words_late.is_some()),
+    ("words-twice", |f| f.words_twice),
 ];
 
 /// Trouble with a membership, which models do not have.

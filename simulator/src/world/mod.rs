@@ -2,7 +2,7 @@
 //!
 //! [`World`] knows all parts and carries what happens from one to the other. Four parts have state and rules of their
 //! own and see no world: `judge` (what must hold), `meter` (how well it goes) and `chronicle` (what trouble did); `proofs` compares what members claim with the specification. The files of `World` itself: `driver` is the
-//! loop between queue and machines, `process` begins and ends lives, `standing` says who could have quorum, `rosters` compares what holders of quorum believe, `witness` writes down what members say, `survey`
+//! loop between queue and machines, `process` begins and ends lives, `last_words` tells of their end, `standing` says who could have quorum, `rosters` compares what holders of quorum believe, `witness` writes down what members say, `survey`
 //! looks at the world from time to time, `ended` is what a run leaves behind.
 
 #[cfg(test)]
@@ -11,6 +11,7 @@ mod chronicle;
 mod driver;
 mod ended;
 mod judge;
+mod last_words;
 mod meter;
 mod process;
 mod proofs;

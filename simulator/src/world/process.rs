@@ -82,6 +82,7 @@ impl World {
     /// A machine for the next life of `host`, and its generation.
     fn machine(&mut self, host: usize) -> Result<(Machine, Generation), String> {
         let zone = self.network.zone(host).map(str::to_owned);
+        let config = self.config_of(host);
         let (h, scenario) = (&mut self.hosts[host], &self.scenario);
         let unix_ms = h.wall.read(self.now) / 1000;
         h.stored = unix_ms.max(h.stored + 1);
@@ -109,7 +110,7 @@ impl World {
             address: h.address,
             state: zone.into_iter().chain(tags).collect(),
         };
-        let node = Node::new(identity, self.config.clone(), life_seed, Instant::EPOCH);
+        let node = Node::new(identity, config, life_seed, Instant::EPOCH);
         let node = node.map_err(|error| error.to_string())?;
         Ok((Machine::Real(Box::new(node)), h.stored))
     }

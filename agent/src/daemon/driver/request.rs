@@ -16,6 +16,8 @@ use super::{Marks, ServiceWatchdog};
 pub(crate) enum Request {
     /// Show what is known now.
     Look(Scope, oneshot::Sender<Snapshot>),
+    /// Where the other members are that are there.
+    Addresses(oneshot::Sender<Vec<SocketAddr>>),
     /// Hand a command to the machine.
     Command(Command, oneshot::Sender<Result<(), Rejected>>),
     /// The local service is well; answered with the gate as it is then.

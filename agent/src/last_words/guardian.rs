@@ -1,0 +1,113 @@
+//! The guardian: waits for the end of its agent, and says its last words.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd as _;
+use std::process::{self, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{Pid, getppid};
+use tokio::process::{Child, ChildStdin, Command};
+
+use super::will::Testament;
+
+/// One that waits for us.
+#[derive(Debug)]
+pub(super) struct Guardian {
+    child: Child,
+    /// Ends with us.
+    _pipe: Option<ChildStdin>,
+}
+
+impl Guardian {
+    /// Starts one. It ends when we have ended, in whatever way.
+    ///
+    /// # Errors
+    /// The system cannot start it.
+    pub(super) fn start(will: File) -> io::Result<Self> {
+        let mut child = command(will).spawn()?;
+        // Not left with the child: to wait for that would close it.
+        let pipe = child.stdin.take();
+        Ok(Self { child, _pipe: pipe })
+    }
+
+    /// Waits until it has ended, which it should not before us.
+    pub(super) async fn ended(&mut self) {
+        let _ = self.child.wait().await;
+    }
+}
+
+fn command(will: File) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("heartsay")
+        .arg(GUARDIAN)
+        .arg(process::id().to_string())
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::from(will))
+        .stderr(Stdio::null())
+        .process_group(0);
+    command
+}
+
+/// What the guardian of this process does; its standard output is the will, to which it writes nothing.
+pub(crate) fn stand(agent: Option<&OsStr>) -> ExitCode {
+    let agent = agent.and_then(OsStr::to_str).and_then(|pid| pid.parse().ok()).map(Pid::from_raw);
+    let Some(agent) = agent else { return ExitCode::FAILURE };
+    // What is sent to all processes of the agent is not the end of it: that is waited for.
+    let mut deaf = SigSet::empty();
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT]
+        .into_iter()
+        .for_each(|one| deaf.add(one));
+    let _ = deaf.thread_block();
+    let Ok(will) = io::stdout().as_fd().try_clone_to_owned().map(File::from) else {
+        return ExitCode::FAILURE;
+    };
+    let mut silence = [0; 64];
+    while !matches!(io::stdin().read(&mut silence), Ok(0)) {}
+    if has_ended(agent)
+        && let Some(testament) = Testament::read(&will)
+    {
+        speak(&testament);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Whether our parent is another one: the kernel closes what a process had before it gives its children away. A parent that
+/// closed the pipe and lives is no dead one, whatever made it do so.
+fn has_ended(agent: Pid) -> bool {
+    let began = Instant::now();
+    while getppid() == agent {
+        if began.elapsed() > DYING {
+            return false;
+        }
+        std::thread::sleep(LOOK);
+    }
+    true
+}
+
+/// Sends it to all, twice: a datagram may be lost. Returns how many could be sent.
+pub(crate) fn speak(testament: &Testament) -> usize {
+    let four = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
+    let six = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0));
+    let send = |heir: &&SocketAddr| {
+        let socket = if heir.is_ipv4() { &four } else { &six };
+        socket.as_ref().is_ok_and(|socket| socket.send_to(&testament.words, heir).is_ok())
+    };
+    let sent = testament.heirs.iter().filter(send).count();
+    std::thread::sleep(AGAIN);
+    sent.max(testament.heirs.iter().filter(send).count())
+}
+
+/// The word by which this program is called as a guardian.
+pub(crate) const GUARDIAN: &str = "wait-for-last-words";
+/// Longer than the kernel takes to end a process. Honest guess.
+const DYING: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_micros(200);
+/// Losses come in bursts: later than most of them last, and before the second wave of those that were told.
+const AGAIN: Duration = Duration::from_millis(50);

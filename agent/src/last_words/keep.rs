@@ -1,0 +1,117 @@
+//! Keeps will and guardian true while the agent runs.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heartsay_membership::{LastSecret, Name, last_words};
+use heartsay_tokio::clock;
+use tracing::warn;
+
+use super::guardian::Guardian;
+use super::will::{Testament, Will};
+use crate::api::App;
+use crate::daemon::driver::Request;
+
+/// The last words of this agent, kept until its end.
+#[derive(Debug)]
+pub(crate) struct LastWords(Option<Arc<Will>>);
+
+impl LastWords {
+    /// Keeps them from now on; without a secret there are none.
+    pub(crate) fn keep(app: &App, socket: &Path, name: &Name, secret: Option<LastSecret>) -> Self {
+        let Some(secret) = secret else { return Self(None) };
+        let path = Will::path(socket);
+        let will = match Will::make(&path) {
+            Ok(will) => Arc::new(will),
+            Err(error) => {
+                warn!(path = %path.display(), %error, "no last words: the file cannot be made; if this process is \
+                    killed, the others find it out by themselves");
+                return Self(None);
+            }
+        };
+        let keeper = Keeper { app: app.clone(), will: Arc::clone(&will), name: name.clone(), secret };
+        tokio::spawn(keeper.keep());
+        Self(Some(will))
+    }
+
+    /// Nothing is to be said: this end is orderly.
+    pub(crate) fn withhold(&self) {
+        if let Some(will) = &self.0 {
+            will.withhold();
+        }
+    }
+}
+
+/// A secret for this process.
+///
+/// # Errors
+/// The system gives no random bytes.
+pub(crate) fn draw() -> Result<LastSecret, clock::EntropyError> {
+    clock::entropy().map(LastSecret::new)
+}
+
+struct Keeper {
+    app: App,
+    will: Arc<Will>,
+    name: Name,
+    secret: LastSecret,
+}
+
+impl Keeper {
+    async fn keep(self) {
+        let mut changes = self.app.0.event_log.subscribe();
+        let (mut guardian, mut heirs) = (self.guard(), Vec::new());
+        loop {
+            changes.borrow_and_update();
+            self.look(&mut heirs).await;
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = ended(guardian.as_mut()) => {
+                    warn!("the process that would say our last words has ended; another is started");
+                    guardian = self.guard();
+                }
+            }
+            // What comes together is written together, and large rosters cost more.
+            tokio::time::sleep(GATHER + FOR_EACH * u32::try_from(heirs.len()).unwrap_or(u32::MAX)).await;
+        }
+    }
+
+    /// Writes the will anew if other members are there.
+    async fn look(&self, heirs: &mut Vec<SocketAddr>) {
+        let Ok(mut there) = self.app.ask(Request::Addresses).await else { return };
+        there.truncate(MOST_HEIRS);
+        if there == *heirs {
+            return;
+        }
+        let words = last_words(&self.name, self.secret, there.len()).to_vec();
+        let testament = Testament { words, heirs: there };
+        if let Err(error) = self.will.write(&testament) {
+            warn!(%error, "our last words cannot be written");
+        }
+        *heirs = testament.heirs;
+    }
+
+    fn guard(&self) -> Option<Guardian> {
+        let started = self.will.hand_out().and_then(Guardian::start);
+        started
+            .inspect_err(|error| warn!(%error, "no process can be started that would say our last words"))
+            .ok()
+    }
+}
+
+async fn ended(guardian: Option<&mut Guardian>) {
+    match guardian {
+        Some(guardian) => guardian.ended().await,
+        None => pending().await,
+    }
+}
+
+/// Between two looks. Honest guess: until then last words go to those that were there.
+const GATHER: Duration = Duration::from_secs(1);
+/// Of this for each member: five seconds for a thousand.
+const FOR_EACH: Duration = Duration::from_millis(4);
+/// Told straight. News brings it to the rest.
+const MOST_HEIRS: usize = 1000;
