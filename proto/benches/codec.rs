@@ -119,7 +119,7 @@ fn full_of_claims() -> Packet {
             ref_unix_ms: 1 << 40,
             ref_heartbeat: 1,
             interval_ms: 1_000,
-            moves: 0,
+            ..Body::default()
         }),
         entries: vec![entry("zone"), entry("role")],
         version: 9,

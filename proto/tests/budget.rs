@@ -100,32 +100,35 @@ fn budgets_have_bounds() {
 fn largest_entry_with_the_largest_identity_fits_a_sealed_datagram() {
     use heartsay_proto::gossip::{Body, Entry};
     use heartsay_proto::packet::{KEY_MAX, NAME_MAX, VALUE_MAX};
+    /// Milliseconds until the year 2248, and as many beats and versions: no member takes more of them.
+    const FAR: u64 = (1 << 43) - 1;
     let claim = Claim {
         subject: u64::MAX,
-        generation: u64::MAX,
-        heartbeat: u64::MAX,
+        generation: FAR,
+        heartbeat: FAR,
         body: Some(Body {
             name: "n".repeat(NAME_MAX),
             host_id: vec![1; 16].into(),
             ip: vec![1; 16].into(),
             port: 65_535,
-            ref_unix_ms: u64::MAX,
-            ref_heartbeat: u64::MAX,
+            ref_unix_ms: FAR,
+            ref_heartbeat: FAR,
             interval_ms: 600_000,
             moves: 255,
+            last_mark: vec![1; 16].into(),
         }),
         entries: vec![Entry {
             key: "k".repeat(KEY_MAX),
             value: vec![1; VALUE_MAX].into(),
-            version: u64::MAX,
+            version: FAR,
             deleted: true,
         }],
-        since: u64::MAX,
-        version: u64::MAX,
+        since: FAR,
+        version: FAR,
         ..Default::default()
     };
     let sealed = Keyring::new(vec![Key::from_bytes([3; 32])]);
-    let start = Packet { sender: 1, heartbeat: u64::MAX, seq: u32::MAX, view: 1, ..Default::default() };
+    let start = Packet { sender: 1, heartbeat: FAR, seq: u32::MAX, view: 1, ..Default::default() };
     let mut filler = Filler::new(start, Budget::default().for_frame(&sealed)).unwrap();
     assert_eq!(filler.try_claim(claim), Ok(()));
 }

@@ -199,6 +199,13 @@ fn restarts_moves_parts_of_states_and_narrow_paths_keep_their_bytes() {
 }
 
 #[test]
+fn last_words_keep_their_bytes_where_a_claim_passes_them_on() {
+    let mut claim = Claim { down: 1_002, last_words: vec![7; 16].into(), ..claim() };
+    claim.body.as_mut().unwrap().last_mark = vec![9; 16].into();
+    golden("last-words", &Packet { claims: vec![claim], ..start() }, &Keyring::empty());
+}
+
+#[test]
 fn names_are_words_of_128_bytes_at_most() {
     let named = |name: &str| with_body(|body| body.name = name.into());
     assert_eq!(named(&"n".repeat(128)), Ok(()));
@@ -432,7 +439,7 @@ fn claim() -> Claim {
             ref_unix_ms: 1_700_000_000_000,
             ref_heartbeat: 1,
             interval_ms: 1_000,
-            moves: 0,
+            ..Body::default()
         }),
         entries: vec![Entry { key: "zone".into(), value: "eu-1".into(), version: 3, deleted: false }],
         version: 3,

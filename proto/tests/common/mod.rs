@@ -148,7 +148,7 @@ pub fn any_claim() -> impl Strategy<Value = Claim> {
         vec(any_accusation(), 0..3),
         proptest::option::of(any_body()),
         vec(any_entry(), 0..3),
-        (proptest::option::of(vec(any::<u8>(), 0..20)), number()),
+        (proptest::option::of(vec(any::<u8>(), 0..20)), number(), vec(any::<u8>(), 0..20)),
     );
     parts.prop_map(
         |(
@@ -173,6 +173,7 @@ pub fn any_claim() -> impl Strategy<Value = Claim> {
             restart_ms: flags.2,
             kept: rest.0.map(Into::into),
             newest: rest.1,
+            last_words: rest.2.into(),
         },
     )
 }
@@ -184,8 +185,9 @@ fn any_accusation() -> impl Strategy<Value = Accusation> {
 
 fn any_body() -> impl Strategy<Value = Body> {
     let reference = (number(), number(), 10_u32..=600_000, 0_u32..300);
-    ("[a-z0-9.é-]{1,60}", any::<[u8; 16]>(), ip(), 1_u32..=65_535, reference).prop_map(
-        |(name, host_id, ip, port, (ref_unix_ms, ref_heartbeat, interval_ms, moves))| Body {
+    let rest = (reference, vec(any::<u8>(), 0..20));
+    ("[a-z0-9.é-]{1,60}", any::<[u8; 16]>(), ip(), 1_u32..=65_535, rest).prop_map(
+        |(name, host_id, ip, port, ((ref_unix_ms, ref_heartbeat, interval_ms, moves), last_mark))| Body {
             name,
             host_id: host_id.to_vec().into(),
             ip,
@@ -194,6 +196,7 @@ fn any_body() -> impl Strategy<Value = Body> {
             ref_heartbeat,
             interval_ms,
             moves,
+            last_mark: last_mark.into(),
         },
     )
 }
