@@ -64,6 +64,8 @@ const SHIPPED: &[(&str, &str)] = ship![
     "half-crashes",
     "interval",
     "join-under-loss",
+    "last-words",
+    "last-words-late",
     "late-heartbeats",
     "leave",
     "leave-return",
