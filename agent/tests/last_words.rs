@@ -1,5 +1,7 @@
 //! A process is killed, and its host says so.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
+
 mod daemon;
 
 use std::fs;

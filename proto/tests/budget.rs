@@ -13,6 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message;
 
+#[expect(clippy::large_enum_variant, reason = "few of them, in a test")]
 #[derive(Debug, Clone)]
 enum Piece {
     Claim(Claim),

@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::process::{self, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getppid};
@@ -81,14 +81,13 @@ pub(crate) fn stand(agent: Option<&OsStr>) -> ExitCode {
 /// Whether our parent is another one: the kernel closes what a process had before it gives its children away. A parent that
 /// closed the pipe and lives is no dead one, whatever made it do so.
 fn has_ended(agent: Pid) -> bool {
-    let began = Instant::now();
-    while getppid() == agent {
-        if began.elapsed() > DYING {
-            return false;
+    for _ in 0..LOOKS {
+        if getppid() != agent {
+            return true;
         }
         std::thread::sleep(LOOK);
     }
-    true
+    false
 }
 
 /// Sends it to all, twice: a datagram may be lost. Returns how many could be sent.
@@ -106,8 +105,8 @@ pub(crate) fn speak(testament: &Testament) -> usize {
 
 /// The word by which this program is called as a guardian.
 pub(crate) const GUARDIAN: &str = "wait-for-last-words";
-/// Longer than the kernel takes to end a process. Honest guess.
-const DYING: Duration = Duration::from_secs(10);
+/// Ten seconds and more: longer than the kernel takes to end a process. Honest guess.
+const LOOKS: u32 = 50_000;
 const LOOK: Duration = Duration::from_micros(200);
 /// Losses come in bursts: later than most of them last, and before the second wave of those that were told.
 const AGAIN: Duration = Duration::from_millis(50);

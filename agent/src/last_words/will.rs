@@ -144,7 +144,7 @@ mod tests {
             std::fs::write(&path, &whole[..length]).unwrap();
             assert_eq!(Testament::read(&File::open(&path).unwrap()), None, "{length}");
         }
-        let mut changed = whole.clone();
+        let mut changed = whole;
         changed[30] ^= 1;
         std::fs::write(&path, &changed).unwrap();
         assert_eq!(Testament::read(&File::open(&path).unwrap()), None);
