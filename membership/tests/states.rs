@@ -37,6 +37,24 @@ fn many_tags_renamed_at_once_leave_no_old_one_behind() {
     }
 }
 
+#[test]
+fn a_change_that_goes_straight_to_all_has_no_first_wave_and_the_second_finds_who_missed_it() {
+    let mut world = World::cluster(20);
+    world.run(5.0);
+    for other in ["n7", "n12"] {
+        world.cut_between("n1", other);
+    }
+    world.sent.clear();
+    set(&mut world, "n1", [("tag/role".to_owned(), Some("db".to_owned()))]);
+    world.run(0.1);
+    assert!(world.sent.len() < 30, "nineteen, and a round or two: {}", world.sent.len());
+    let knows = |world: &World, name: &str| tags(world, name, "n1").contains_key("tag/role");
+    let told = |world: &World| world.names().filter(|name| knows(world, name)).count();
+    assert_eq!(told(&world), 18);
+    world.run(0.2);
+    assert_eq!(told(&world), 20);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 

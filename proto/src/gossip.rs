@@ -39,6 +39,10 @@ pub struct Packet {
     /// The cookie in the datagram that this one answers. 0: there was none.
     #[prost(fixed32, tag = "23")]
     pub cookie_back: u32,
+    /// The sender's own claim, which comes first, goes straight to so many members. Where that
+    /// is all of them, none needs to pass it on at once. 0: not said.
+    #[prost(uint32, tag = "24")]
+    pub straight_to: u32,
     /// News about members. Any datagram may carry some.
     #[prost(message, repeated, tag = "16")]
     pub claims: ::prost::alloc::vec::Vec<Claim>,

@@ -10,17 +10,19 @@
 //! meanwhile. Sent to a single peer at a time, each piece of news would be known to too few.
 //!
 //! What a program changes in the state of its own member is rare, and often a death: the member tells it straight to each
-//! other, as far as a budget of its own allows, without a pause. The waves bring it to the rest.
+//! other, as far as a budget of its own allows, without a pause. The waves bring it to the rest. Where there is no rest, each
+//! leaves out the first wave, which would tell nobody anything: 500 datagrams at 128 members.
 
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use heartsay_proto::gossip;
+use heartsay_proto::{Filler, gossip};
 
 use crate::Instant;
 use crate::gossip::Gossip;
 use crate::gossip::rounds::LATELY;
+use crate::roster::Roster;
 use crate::roster::member::Member;
 use crate::roster::peers;
 use crate::roster::standing::Status;
@@ -183,8 +185,11 @@ impl Gossip {
         let most = self.broadcast.straight.available(now);
         let targets = self.at_random(now, ctx, most);
         let change = Due { subject: ctx.core.me, wave: 0, full: true };
-        let (told, _) = self.tell(now, ctx, &[change], &targets);
+        let (told, _) = self.tell(now, ctx, &[change], &targets, targets.len());
         self.broadcast.straight.take(now, told);
+        if is_all(ctx.roster, told) {
+            self.broadcast.skip_first_wave(now, ctx.core.me);
+        }
     }
 
     /// Random peers; where most do not answer, half of them are the ones that we have heard last.
@@ -221,7 +226,7 @@ impl Gossip {
     }
 
     fn pass_on(&mut self, now: Instant, ctx: &mut Context<'_>, due: &[Due], targets: &[SocketAddr]) {
-        let (told, left_out) = self.tell(now, ctx, due, targets);
+        let (told, left_out) = self.tell(now, ctx, due, targets, 0);
         self.broadcast.spend(now, told);
         for news in left_out {
             self.broadcast.put_back(now, news);
@@ -235,14 +240,18 @@ impl Gossip {
         ctx: &mut Context<'_>,
         due: &[Due],
         targets: &[SocketAddr],
+        straight_to: usize,
     ) -> (usize, Vec<Due>) {
         let mut told = 0;
         let mut left_out: Option<Vec<Due>> = None;
         for some in ctx.alike(targets) {
-            let Some(mut filler) = some.first().and_then(|to| ctx.filler(*to, 0, None)) else { continue };
+            let Some(to) = some.first().copied() else { continue };
+            let straight_to = u32::try_from(straight_to).unwrap_or(u32::MAX);
+            let packet = gossip::Packet { straight_to, ..ctx.packet(0, None) };
+            let Ok(mut filler) = Filler::new(packet, ctx.packet_limit(to)) else { continue };
             let mut rest = Vec::new();
             for news in due {
-                let claim = some.first().and_then(|to| self.news_claim(now, ctx, *to, *news));
+                let claim = self.news_claim(now, ctx, to, *news);
                 if let Some(claim) = claim
                     && filler.try_claim(claim).is_err()
                 {
@@ -279,6 +288,11 @@ impl Gossip {
             }
         }
     }
+}
+
+/// Whether so many members, beside the one that the news is about, are all that there are.
+pub fn is_all(roster: &Roster, told: usize) -> bool {
+    told.saturating_add(1) >= roster.len()
 }
 
 /// The members that news is sent to. A suspect hears it from the members that probe it. But where no fewer are suspect

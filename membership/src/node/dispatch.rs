@@ -14,6 +14,7 @@ use crate::Instant;
 use crate::detection::indirect_probe;
 use crate::gossip::ages::IsProbed;
 use crate::gossip::anti_entropy::Sender;
+use crate::gossip::broadcast::is_all;
 use crate::identity::Generation;
 use crate::io::Rejected;
 use crate::node::Node;
@@ -90,6 +91,10 @@ impl Node {
         let refused = self.on_claims(now, from, packet);
         let sender = self.roster.by_tag(packet.sender);
         if let Some(sender) = sender {
+            let straight_to = usize::try_from(packet.straight_to).unwrap_or(usize::MAX);
+            if straight_to > 0 && is_all(&self.roster, straight_to) {
+                self.gossip.broadcast.skip_first_wave(now, sender);
+            }
             self.context().hear_longest(now, from, packet.longest);
             self.heard(now, sender, packet.heartbeat);
             self.core.slot_clock.hear(now - self.way(sender), packet.beat);

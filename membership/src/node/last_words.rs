@@ -13,6 +13,7 @@ use heartsay_proto::last_words::DATAGRAM as LAST_WORDS;
 use heartsay_proto::{LastSecret, LastWords};
 
 use crate::Instant;
+use crate::gossip::broadcast::is_all;
 use crate::identity::Name;
 use crate::node::Node;
 use crate::roster::claim::Claim;
@@ -48,7 +49,7 @@ impl Node {
         drop(member);
         let reason = self.reason_for(*subject);
         self.refresh(now, *subject, reason);
-        if usize::from(*told) + 1 >= self.roster.len() {
+        if is_all(&self.roster, usize::from(*told)) {
             self.gossip.broadcast.skip_first_wave(now, *subject);
         }
     }

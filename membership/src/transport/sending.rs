@@ -56,6 +56,7 @@ impl Context<'_> {
             longest: 0,
             cookie: 0,
             cookie_back: 0,
+            straight_to: 0,
             body,
             claims: Vec::new(),
         }
