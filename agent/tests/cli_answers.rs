@@ -184,6 +184,7 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
         ("join", &["nobody", "--timeout", "1s"]),
         ("leave", &[]),
         ("restart", &["--no-wait"]),
+        ("last-words", &[]),
         ("forget", &["n4"]),
         ("forget", &[dirt]),
         ("tags", &[]),

@@ -280,8 +280,9 @@ fn sigusr1_writes_all_that_is_known_to_the_log() {
 }
 
 #[test]
-fn a_killed_process_is_called_down_by_the_refusals_of_its_host() {
-    let (a, mut b) = pair();
+fn a_killed_process_without_last_words_is_called_down_by_the_refusals_of_its_host() {
+    let a = plan("a").start();
+    let mut b = plan("b").seed(&a.address()).flags(&["--last-words=false"]).start();
     let c = plan("c").seed(&a.address()).start();
     c.wait_status("b", "alive");
     let mut watch = a.watch("", "");

@@ -148,7 +148,7 @@ fn forged_refusals_accuse_no_member_and_true_ones_still_do() {
         return skipped(format!("no raw socket: {e}"));
     }
     let Some(mut network) = Network::bare(5, "forged") else { return };
-    (1..=4).for_each(|i| network.agent(i, &["--seed", "10.77.0.1"]));
+    (1..=4).for_each(|i| network.agent(i, &["--seed", "10.77.0.1", "--last-words=false"]));
     network.wait("all see all", |n| (1..=4).all(|i| n.alive(i) == 4));
     let this = std::env::current_exe().unwrap();
     network.run(5, &[this.to_str().unwrap(), "--exact", "forger", "--ignored"]);

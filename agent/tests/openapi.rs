@@ -141,7 +141,10 @@ fn an_agent_answers_changes_as_documented() {
 
 #[test]
 fn an_agent_streams_lines_as_documented() {
-    let (a, mut b) = pair();
+    let a = plan("a").flags(&["--expected", "2"]).start();
+    // Its host says nothing, so that it becomes suspect.
+    let mut b = plan("b").seed(&a.address()).flags(&["--expected", "2", "--last-words=false"]).start();
+    a.wait_status("b", "alive");
     a.wait_for("quorum is held", |a| a.get("/v1/quorum")["quorum"] == "held");
     let validator = Document::read().validator("/components/schemas/WatchLine");
     let mut watch = a.watch("", "");

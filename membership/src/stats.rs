@@ -53,6 +53,8 @@ pub struct Stats {
     pub verdicts: u64,
     /// Processes whose hosts told us straight that they have ended.
     pub last_words: u64,
+    /// Last words that fit no process that we know: late, of an unknown member, or forged. Ignored.
+    pub last_words_unproven: u64,
     /// Times when this process was not scheduled for long.
     pub stalls: u64,
     /// Pages compared and found equal.

@@ -195,6 +195,7 @@ fn protocol(r: &mut Registry, stats: &Stats) {
         ("refutations", "Accusations of ourselves answered", stats.refutations_of_self),
         ("verdicts", "Verdicts in which this agent took part", stats.verdicts),
         ("last_words", "Processes that ended, as their hosts told this agent", stats.last_words),
+        ("last_words_unproven", "Last words that fit no known process", stats.last_words_unproven),
         ("stalls", "Times this agent was not scheduled", stats.stalls),
     ] {
         counter(r, name, help, value);

@@ -181,6 +181,7 @@ pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
     // One macro does not take them all.
     let rest = [
         ("last_words", stats.last_words),
+        ("last_words_unproven", stats.last_words_unproven),
         ("path_downs", stats.path_downs),
         ("path_ups", stats.path_ups),
         ("paths_down", stats.paths_down as u64),

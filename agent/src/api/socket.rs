@@ -8,6 +8,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nix::libc;
@@ -152,7 +153,16 @@ fn lock(path: &Path) -> anyhow::Result<File> {
         .open(&lock)
         .with_context(refused)?;
     only_ours(&file).with_context(refused)?;
-    match file.try_lock() {
+    // `last-words` holds it for a moment.
+    let mut locked = file.try_lock();
+    for _ in 0..LOOKS {
+        if !matches!(locked, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(LOOK);
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
@@ -170,15 +180,21 @@ fn lock(path: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// Whether a running agent holds the socket at this path.
-pub(crate) fn is_held(path: &Path) -> bool {
-    let lock =
-        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(lock_path(path));
-    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+/// Holds the socket of an agent that has ended, so that no other begins meanwhile.
+///
+/// # Errors
+/// An agent runs, or it cannot be told whether one does.
+pub(crate) fn hold(path: &Path) -> anyhow::Result<File> {
+    let held = lock(path)?;
+    // The lock of one that runs may have been removed.
+    if UnixStream::connect(path).is_ok() {
+        bail!(taken(path, "unknown"));
+    }
+    Ok(held)
 }
 
 /// We write to it. So it must not be a file of another user, nor one with another name.
-fn only_ours(file: &File) -> anyhow::Result<()> {
+pub(crate) fn only_ours(file: &File) -> anyhow::Result<()> {
     let found = file.metadata()?;
     if !found.is_file() || found.nlink() > 1 {
         bail!("it is a link, or no plain file; remove it");
@@ -219,6 +235,9 @@ fn taken(path: &Path, pid: &str) -> String {
     )
 }
 
+/// Three times as long as last words take.
+const LOOKS: u32 = 10;
+const LOOK: Duration = Duration::from_millis(20);
 /// Callers that may wait to be let in: as many as the kernel allows, as for any listener of the standard library.
 const BACKLOG: i32 = -1;
 

@@ -72,10 +72,13 @@ fn case(member: &Member, me: &SelfInfo, output: &Output) -> String {
     if let Some(evidence) = &member.evidence {
         paragraphs.push(output.prose(&silence(member, evidence)));
     }
-    if let Some(case) = member.evidence.as_ref().and_then(|e| e.case.as_ref()) {
-        paragraphs.push(pieces(case, member, me, output));
+    // What its host has said needs no looks of ours, and makes none worth telling.
+    if !told_its_end(member) {
+        if let Some(case) = member.evidence.as_ref().and_then(|e| e.case.as_ref()) {
+            paragraphs.push(pieces(case, member, me, output));
+        }
+        paragraphs.push(output.prose(&contact(member)));
     }
-    paragraphs.push(output.prose(&contact(member)));
     if let Some(evidence) = member.evidence.as_ref().filter(|e| !e.outlook.is_empty()) {
         let outlook = format!("What would change this: {}", sentence(&evidence.outlook));
         paragraphs.push(output.prose(&outlook));
@@ -102,11 +105,19 @@ fn headline(member: &Member, me: &SelfInfo, output: &Output) -> String {
     )
 }
 
+/// Whether it is down because its host says that the process has ended.
+fn told_its_end(member: &Member) -> bool {
+    member.evidence.as_ref().is_some_and(|evidence| evidence.last_words)
+}
+
 fn accusations(member: &Member, output: &Output) -> String {
     let accusations = member.evidence.as_ref().map(|e| e.accusations.as_slice()).unwrap_or_default();
     if accusations.is_empty() {
         return match (member.status.as_str(), member.accusers.as_slice()) {
             ("left", _) => "It said good-bye itself.".to_owned(),
+            _ if told_its_end(member) => {
+                "Its host says that the process has ended: its last words, which need no witness.".to_owned()
+            }
             (_, []) => "Nobody accuses it.".to_owned(),
             (_, accusers) => format!("It is accused by {}.", few(accusers)),
         };

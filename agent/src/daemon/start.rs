@@ -181,7 +181,8 @@ impl Agent {
         let api = serve(&app, unix, tcp)?;
         let joined = spawn_keeper(&app, advertise, addresses);
         app.0.exports.apply(&app, &terms, &settings.exports);
-        let last_words = LastWords::keep(&app, socket.path(), &settings.name, settings.machine.last_words);
+        let last_words =
+            LastWords::keep(&app, socket.path(), (&settings.name, local.ip()), settings.machine.last_words);
         if let Some(dns) = dns {
             dns.serve(&app)?;
             tokio::spawn(names::keep(app.clone()));

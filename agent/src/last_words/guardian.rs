@@ -3,13 +3,13 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::process::{self, ExitCode, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{Pid, getppid};
+use nix::unistd::{Pid, getppid, setsid};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::will::Testament;
@@ -50,8 +50,7 @@ fn command(will: File) -> Command {
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::from(will))
-        .stderr(Stdio::null())
-        .process_group(0);
+        .stderr(Stdio::null());
     command
 }
 
@@ -59,6 +58,8 @@ fn command(will: File) -> Command {
 pub(crate) fn stand(agent: Option<&OsStr>) -> ExitCode {
     let agent = agent.and_then(OsStr::to_str).and_then(|pid| pid.parse().ok()).map(Pid::from_raw);
     let Some(agent) = agent else { return ExitCode::FAILURE };
+    // What ends all processes of a terminal or a session does not end this one.
+    let _ = setsid();
     // What is sent to all processes of the agent is not the end of it: that is waited for.
     let mut deaf = SigSet::empty();
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT]
@@ -92,8 +93,8 @@ fn has_ended(agent: Pid) -> bool {
 
 /// Sends it to all, twice: a datagram may be lost. Returns how many could be sent.
 pub(crate) fn speak(testament: &Testament) -> usize {
-    let four = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
-    let six = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0));
+    let four = socket(testament.from, Ipv4Addr::UNSPECIFIED.into());
+    let six = socket(testament.from, Ipv6Addr::UNSPECIFIED.into());
     let send = |heir: &&SocketAddr| {
         let socket = if heir.is_ipv4() { &four } else { &six };
         socket.as_ref().is_ok_and(|socket| socket.send_to(&testament.words, heir).is_ok())
@@ -101,6 +102,12 @@ pub(crate) fn speak(testament: &Testament) -> usize {
     let sent = testament.heirs.iter().filter(send).count();
     std::thread::sleep(AGAIN);
     sent.max(testament.heirs.iter().filter(send).count())
+}
+
+/// Where the agent spoke from, if that is such an address, since routes may depend on it.
+fn socket(from: Option<IpAddr>, any: IpAddr) -> io::Result<UdpSocket> {
+    let from = from.filter(|from| from.is_ipv4() == any.is_ipv4());
+    from.and_then(|from| UdpSocket::bind((from, 0)).ok()).map_or_else(|| UdpSocket::bind((any, 0)), Ok)
 }
 
 /// The word by which this program is called as a guardian.

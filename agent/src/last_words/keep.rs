@@ -1,7 +1,6 @@
 //! Keeps will and guardian true while the agent runs.
 
-use std::future::pending;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use heartsay_tokio::clock;
 use tracing::warn;
 
 use super::guardian::Guardian;
-use super::will::{Testament, Will};
+use super::will::{MOST_HEIRS, Testament, Will};
 use crate::api::App;
 use crate::daemon::driver::Request;
 
@@ -21,9 +20,18 @@ pub(crate) struct LastWords(Option<Arc<Will>>);
 
 impl LastWords {
     /// Keeps them from now on; without a secret there are none.
-    pub(crate) fn keep(app: &App, socket: &Path, name: &Name, secret: Option<LastSecret>) -> Self {
-        let Some(secret) = secret else { return Self(None) };
+    pub(crate) fn keep(
+        app: &App,
+        socket: &Path,
+        (name, from): (&Name, IpAddr),
+        secret: Option<LastSecret>,
+    ) -> Self {
         let path = Will::path(socket);
+        let Some(secret) = secret else {
+            // That of an earlier process.
+            let _ = std::fs::remove_file(&path);
+            return Self(None);
+        };
         let will = match Will::make(&path) {
             Ok(will) => Arc::new(will),
             Err(error) => {
@@ -32,7 +40,8 @@ impl LastWords {
                 return Self(None);
             }
         };
-        let keeper = Keeper { app: app.clone(), will: Arc::clone(&will), name: name.clone(), secret };
+        let from = Some(from).filter(|from| !from.is_unspecified());
+        let keeper = Keeper { app: app.clone(), will: Arc::clone(&will), name: name.clone(), from, secret };
         tokio::spawn(keeper.keep());
         Self(Some(will))
     }
@@ -57,6 +66,7 @@ struct Keeper {
     app: App,
     will: Arc<Will>,
     name: Name,
+    from: Option<IpAddr>,
     secret: LastSecret,
 }
 
@@ -64,34 +74,40 @@ impl Keeper {
     async fn keep(self) {
         let mut changes = self.app.0.event_log.subscribe();
         let (mut guardian, mut heirs) = (self.guard(), Vec::new());
+        let mut pause = FIRST;
         loop {
             changes.borrow_and_update();
-            self.look(&mut heirs).await;
+            let again = if self.look(&mut heirs).await { Duration::MAX } else { RETRY };
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
                 () = ended(guardian.as_mut()) => {
-                    warn!("the process that would say our last words has ended; another is started");
+                    warn!("the process that would say our last words is gone; another is started");
                     guardian = self.guard();
                 }
+                () = tokio::time::sleep(again) => {}
             }
-            // What comes together is written together, and large rosters cost more.
-            tokio::time::sleep(GATHER + FOR_EACH * u32::try_from(heirs.len()).unwrap_or(u32::MAX)).await;
+            // What comes together is written together, and large rosters cost more. At the start they come one by one.
+            let for_all = FOR_EACH * u32::try_from(heirs.len()).unwrap_or(u32::MAX);
+            tokio::time::sleep(pause + for_all).await;
+            pause = GATHER.min(pause * 2);
         }
     }
 
-    /// Writes the will anew if other members are there.
-    async fn look(&self, heirs: &mut Vec<SocketAddr>) {
-        let Ok(mut there) = self.app.ask(Request::Addresses).await else { return };
+    /// Writes the will anew if other members are there; false if it could not be written.
+    async fn look(&self, heirs: &mut Vec<SocketAddr>) -> bool {
+        let Ok(mut there) = self.app.ask(Request::Addresses).await else { return true };
         there.truncate(MOST_HEIRS);
         if there == *heirs {
-            return;
+            return true;
         }
         let words = last_words(&self.name, self.secret, there.len()).to_vec();
-        let testament = Testament { words, heirs: there };
+        let testament = Testament { words, from: self.from, heirs: there };
         if let Err(error) = self.will.write(&testament) {
             warn!(%error, "our last words cannot be written");
+            return false;
         }
         *heirs = testament.heirs;
+        true
     }
 
     fn guard(&self) -> Option<Guardian> {
@@ -105,13 +121,14 @@ impl Keeper {
 async fn ended(guardian: Option<&mut Guardian>) {
     match guardian {
         Some(guardian) => guardian.ended().await,
-        None => pending().await,
+        None => tokio::time::sleep(RETRY).await,
     }
 }
 
-/// Between two looks. Honest guess: until then last words go to those that were there.
+/// Between two looks, at the start and later. Honest guess: until then last words go to those that were there.
+const FIRST: Duration = Duration::from_millis(50);
 const GATHER: Duration = Duration::from_secs(1);
 /// Of this for each member: five seconds for a thousand.
 const FOR_EACH: Duration = Duration::from_millis(4);
-/// Told straight. News brings it to the rest.
-const MOST_HEIRS: usize = 1000;
+/// After something that failed.
+const RETRY: Duration = Duration::from_secs(10);

@@ -4,12 +4,13 @@
 //! that is killed while it writes leaves a checksum that does not fit, and so no will.
 
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
-use std::net::SocketAddr;
-use std::os::unix::fs::FileExt as _;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use heartsay_proto::LastWords;
 use parking_lot::Mutex;
 use tempfile::NamedTempFile;
 
@@ -26,6 +27,8 @@ pub(crate) struct Will {
 pub(crate) struct Testament {
     /// The datagram.
     pub(crate) words: Vec<u8>,
+    /// The address of this host from which the agent spoke, if it had one of its own choice.
+    pub(crate) from: Option<IpAddr>,
     /// To whom.
     pub(crate) heirs: Vec<SocketAddr>,
 }
@@ -71,8 +74,16 @@ impl Will {
         *withheld = true;
         // Whatever fails of it, one of both is enough.
         let _ = self.file.set_len(0);
-        let _ = std::fs::remove_file(&self.path);
+        if is_at(&self.file, &self.path) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+/// Whether this file is the one at the path, and not that of another process.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    let id = |of: io::Result<Metadata>| of.map(|found| (found.dev(), found.ino())).ok();
+    id(file.metadata()).is_some_and(|own| id(std::fs::symlink_metadata(path)) == Some(own))
 }
 
 impl Testament {
@@ -81,6 +92,8 @@ impl Testament {
         for byte in &self.words {
             let _ = write!(text, "{byte:02x}");
         }
+        let from = self.from.map_or_else(|| "-".to_owned(), |from| from.to_string());
+        let _ = write!(text, "\n{from}");
         for heir in &self.heirs {
             let _ = write!(text, "\n{heir}");
         }
@@ -103,23 +116,41 @@ impl Testament {
         let mut lines = text.lines();
         let words = lines.next()?;
         let words = (0..words.len()).step_by(2).map(|at| words.get(at..at + 2));
-        let words = words.map(|byte| u8::from_str_radix(byte?, 16).ok()).collect::<Option<_>>()?;
-        Some(Self { words, heirs: lines.map(|line| line.parse().ok()).collect::<Option<_>>()? })
+        let words: Vec<u8> = words.map(|byte| u8::from_str_radix(byte?, 16).ok()).collect::<Option<_>>()?;
+        let from = match lines.next()? {
+            "-" => None,
+            from => Some(from.parse().ok()?),
+        };
+        let heirs: Vec<SocketAddr> = lines.map(|line| line.parse().ok()).collect::<Option<_>>()?;
+        // Whoever wrote it, nothing else is ever sent, and to no more.
+        LastWords::read(&words)?;
+        (heirs.len() <= MOST_HEIRS).then_some(Self { words, from, heirs })
     }
 }
 
 /// Checksum and length.
 const HEAD: usize = 18;
-/// A thousand of the longest addresses.
+/// Told straight. News brings it to the rest.
+pub(crate) const MOST_HEIRS: usize = 1000;
+/// So many of the longest addresses.
 const LONGEST: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {
+    use heartsay_proto::LastSecret;
+
     use super::*;
 
     fn testament(heirs: u16) -> Testament {
+        let heirs_told = heirs + 1;
         let heirs = (1..=heirs).map(|port| SocketAddr::from(([10, 0, 0, 1], port)));
-        Testament { words: b"hw\x01".to_vec(), heirs: heirs.chain(["[::1]:4327".parse().unwrap()]).collect() }
+        let words = LastWords { subject: 7, secret: LastSecret::new([9; 16]), told: heirs_told };
+        let from = Some([10, 0, 0, 9].into());
+        Testament {
+            words: words.write().to_vec(),
+            from,
+            heirs: heirs.chain(["[::1]:4327".parse().unwrap()]).collect(),
+        }
     }
 
     #[test]
@@ -165,11 +196,12 @@ mod tests {
         let guardian = earlier.hand_out().unwrap();
         Will::make(&path).unwrap().write(&testament(2)).unwrap();
         assert_eq!(Testament::read(&guardian), Some(testament(1)));
+        earlier.withhold();
+        assert_eq!(Testament::read(&File::open(&path).unwrap()), Some(testament(2)), "nor takes it away");
     }
 
     #[test]
     fn only_its_owner_may_read_it() {
-        use std::os::unix::fs::MetadataExt as _;
         let room = tempfile::tempdir().unwrap();
         let path = room.path().join("will");
         let _will = Will::make(&path).unwrap();

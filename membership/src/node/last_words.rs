@@ -34,7 +34,10 @@ impl Node {
     pub(crate) fn on_last_words(&mut self, now: Instant, words: &LastWords) {
         let LastWords { subject, secret, told } = words;
         let fits = self.roster.get(*subject).filter(|member| member.incarnation.ends_with(secret));
-        let Some(member) = fits else { return };
+        let Some(member) = fits else {
+            self.core.stats.last_words_unproven += 1;
+            return;
+        };
         if *subject == self.core.me {
             return self.outlive_last_words(now);
         }
