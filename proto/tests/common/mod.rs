@@ -36,6 +36,7 @@ pub fn any_packet() -> impl Strategy<Value = Packet> {
         longest,
         cookie,
         cookie_back: cookie.rotate_left(7),
+        straight_to: longest,
         claims,
         body,
     })
