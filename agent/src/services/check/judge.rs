@@ -135,7 +135,7 @@ impl Judge {
         if better == Health::Passing && !left.is_zero() {
             return (self.health, Because::Flapping(self.falls, left));
         }
-        (better.max(worse), Because::Nothing)
+        (better, Because::Nothing)
     }
 
     fn fall(&mut self, now: Duration) {
