@@ -263,13 +263,16 @@ fn health(agent: &Agent) -> String {
     instance(agent)["health"].as_str().unwrap().to_owned()
 }
 
-/// Reads on until a line of this type.
+/// Reads on until a line of this type; not beyond the second sign of life, which comes after half a minute.
 fn until(watch: &mut daemon::Watch, kind: &str) -> Value {
+    let mut idle = 0;
     loop {
         let line = watch.line();
         if line["type"] == kind {
             return line;
         }
+        idle += u32::from(line["type"] == "idle");
+        assert!(idle < 2, "no {kind}");
     }
 }
 
