@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use daemon::{Agent, Plan, plan};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 #[test]
@@ -80,7 +81,7 @@ fn a_plugin_that_hangs_is_killed_with_all_that_it_has_started_and_never_runs_twi
         "exec = [\"{}\"]\ninterval = \"1s\"\ntimeout = \"500ms\"\nfall = 1\ngrace = \"0s\"\n",
         plugin.display()
     );
-    let a = with_check(plan, &exec);
+    let mut a = with_check(plan, &exec);
     let ran = || fs::read_to_string(&pids).unwrap_or_default();
     let alive = |line: &str| line.split(' ').any(runs);
     a.wait_for("it has run three times", |_| {
@@ -94,6 +95,10 @@ fn a_plugin_that_hangs_is_killed_with_all_that_it_has_started_and_never_runs_twi
     assert_eq!(health(&a), "critical");
     let text = instance(&a)["text"].as_str().unwrap().to_owned();
     assert_eq!(text, "check exec: did not end within 500ms, and was killed");
+    // An agent that is told to stop leaves no run behind.
+    a.signal(Signal::SIGTERM);
+    a.wait();
+    a.wait_for("nothing of it runs", |_| !ran().lines().any(alive));
 }
 
 #[test]
