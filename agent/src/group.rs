@@ -60,16 +60,35 @@ impl Group {
         Self::kept(command, Some(keeper)).await
     }
 
-    async fn kept(command: &mut Command, keeper: Option<Child>) -> io::Result<Self> {
+    /// The same without a keeper: what is to end at once needs none.
+    ///
+    /// # Errors
+    /// The system cannot start it.
+    pub(crate) fn unkept(command: &mut Command) -> io::Result<Self> {
         let leader = command.process_group(0).spawn()?;
         let id = leader.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         let id = id.ok_or_else(|| io::Error::other("it has no process id"))?;
-        let mut group = Self { leader, id, ended: false, keeper };
-        if let Some(pipe) = group.keeper.as_mut().and_then(|keeper| keeper.stdin.as_mut()) {
-            // Fits the pipe; a keeper that is gone already keeps nothing.
-            let _ = pipe.write_all(id.to_string().as_bytes()).await;
-        }
+        Ok(Self { leader, id, ended: false, keeper: None })
+    }
+
+    /// Gives it a keeper after all.
+    pub(crate) async fn keep(&mut self) {
+        self.keeper = start_keeper(None).ok();
+        self.tell_keeper().await;
+    }
+
+    async fn kept(command: &mut Command, keeper: Option<Child>) -> io::Result<Self> {
+        let mut group = Self::unkept(command)?;
+        group.keeper = keeper;
+        group.tell_keeper().await;
         Ok(group)
+    }
+
+    async fn tell_keeper(&mut self) {
+        if let Some(pipe) = self.keeper.as_mut().and_then(|keeper| keeper.stdin.as_mut()) {
+            // Fits the pipe; a keeper that is gone already keeps nothing.
+            let _ = pipe.write_all(self.id.to_string().as_bytes()).await;
+        }
     }
 
     /// Process id of the leader, which is that of the group too.

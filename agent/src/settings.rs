@@ -6,6 +6,7 @@
 //! what to do.
 
 mod block;
+mod checks;
 mod error;
 mod exports;
 mod layers;
@@ -325,7 +326,8 @@ pub(crate) fn initial_state(settings: &Settings) -> Vec<(String, Vec<u8>)> {
     let version = Some(("version".to_owned(), env!("CARGO_PKG_VERSION").into()));
     let zone = settings.zone.as_ref().map(|zone| ("zone".to_owned(), zone.clone().into_bytes()));
     let tags = settings.tags.iter().map(|(k, v)| (format!("tag/{k}"), v.clone().into_bytes()));
-    let services = instance::values(&settings.services);
+    let services =
+        instance::values(settings.services.iter().map(|service| (&service.name, &service.instance)));
     version.into_iter().chain(zone).chain(tags).chain(services).collect()
 }
 

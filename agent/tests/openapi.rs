@@ -98,7 +98,8 @@ fn an_agent_answers_changes_as_documented() {
     let config = export.path().join("heartsay.toml");
     let list = export.path().join("list");
     let text = format!(
-        "beat_within = \"10s\"\n[[export]]\nformat = \"json\"\npath = {list:?}\non_change = \"true\"\n"
+        "beat_within = \"10s\"\n[[export]]\nformat = \"json\"\npath = {list:?}\non_change = \"true\"\n\
+         [[service]]\nname = \"web\"\n[[service.check]]\nexec = [\"/bin/true\"]\n[[service.check]]\nttl = \"1h\"\n"
     );
     std::fs::write(&config, text).unwrap();
     let agent = plan("a").flags(&["--config", config.to_str().unwrap()]).start();

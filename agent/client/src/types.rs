@@ -471,7 +471,7 @@ pub struct NamedService {
 }
 
 /// All instances of one name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Service {
     /// The name.
     pub name: String,
@@ -484,7 +484,7 @@ pub struct Service {
 }
 
 /// One instance of a service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceInstance {
     /// The member on whose host it runs.
     pub member: String,
@@ -506,9 +506,33 @@ pub struct ServiceInstance {
     /// On the answering agent's own host: who registered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// On the answering agent's own host: what its owner says of its health.
+    /// On the answering agent's own host: what its owner, or the worst of its checks, says of its health.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// On the answering agent's own host: what the agent looks at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<ServiceCheck>,
+}
+
+/// What an agent looks at, to know how an instance of its own host is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServiceCheck {
+    /// Tells it from others of the instance.
+    pub name: String,
+    /// `tcp`, `http`, `exec`, `process`, `unit`, `ttl` or `disk`.
+    pub kind: String,
+    /// What is looked at, as the settings have it.
+    pub target: String,
+    /// What it makes of the instance: `passing`, `warning` or `critical`.
+    pub health: String,
+    /// What the last look has found, and why that is not the health where it is not.
+    pub text: String,
+    /// The result of the last look alone, in the same words; `None` before the first.
+    pub result: Option<String>,
+    /// When it was.
+    pub time: Option<String>,
+    /// How long it took, in milliseconds.
+    pub took_ms: Option<f64>,
 }
 
 /// An instance as an event tells of it.

@@ -196,7 +196,7 @@ fn registration(wish: RegisterRequest) -> Result<Registration, Problem> {
     };
     let instance = Instance { id, port, address, tags, ..Instance::default() };
     instance.check().map_err(Problem::bad_request)?;
-    Ok(Registration { name, instance })
+    Ok(Registration { name, instance, checks: Vec::new() })
 }
 
 fn name_of(text: &str) -> Result<ServiceName, Problem> {

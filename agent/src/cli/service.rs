@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 
 use super::exit::{Exit, say};
 use super::members::key_value;
-use super::output::{Output, count, natural, status_cell};
+use super::output::{Output, age, brief, count, natural, status_cell};
 use super::table::{Cell, finish};
 use crate::api::tag::WantedTag;
 use crate::client::{Client, segment};
@@ -22,7 +22,8 @@ use crate::types::{
 pub(super) enum Service {
     /// List the services of the cluster, or the instances of one. Exit code 4: there is none.
     List(List),
-    /// All instances of one service, wherever they are and however they do. Exit code 4: there is none.
+    /// All instances of one service, wherever they are and however they do, and what the agent of this host looks at to know
+    /// how its own are. Exit code 4: there is none.
     Show {
         /// The service.
         name: ServiceName,
@@ -100,12 +101,12 @@ impl Service {
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
         match self {
             Self::List(List { name: Some(name), healthy, tag, member }) => {
-                instances(client, output, &name, &query(healthy, &tag, &member)).await
+                instances(client, output, &name, &query(healthy, &tag, &member), false).await
             }
             Self::List(List { name: None, healthy, tag, member }) => {
                 names(client, output, &query(healthy, &tag, &member)).await
             }
-            Self::Show { name } => instances(client, output, &name, "").await,
+            Self::Show { name } => instances(client, output, &name, "", true).await,
             Self::Register(verb) => verb.run(client, output).await,
             Self::Deregister(Which { name, id }) => {
                 let wish = DeregisterRequest { name: name.to_string(), id };
@@ -182,6 +183,7 @@ async fn instances(
     output: &Output,
     name: &ServiceName,
     query: &str,
+    with_checks: bool,
 ) -> anyhow::Result<Exit> {
     let answer = match client.get(&format!("/v1/services/{name}?{query}")).await {
         Ok(answer) => answer,
@@ -195,6 +197,7 @@ async fn instances(
     output.show_list(&answer, Some("instances"), |named: NamedService| {
         let mut instances = named.service.instances;
         instances.sort_by(|a, b| natural(&a.member, &b.member).then_with(|| natural(&a.id, &b.id)));
+        let checks = if with_checks { checks(output, &instances) } else { String::new() };
         let header = ["MEMBER", "STATUS", "ID", "ADDRESS", "HEALTH", "TAGS", "NOTE"];
         let mut table = output.table((!instances.is_empty()).then_some(&header));
         for one in instances {
@@ -210,13 +213,36 @@ async fn instances(
                 note.into(),
             ]);
         }
-        finish(&table)
+        finish(&table) + &checks
     })?;
     if none {
         say("no instance matches");
         return Ok(Exit::No);
     }
     Ok(Exit::Done)
+}
+
+/// What the agent of this host looks at: a table below that of the instances, or nothing.
+fn checks(output: &Output, instances: &[ServiceInstance]) -> String {
+    let checks: Vec<_> =
+        instances.iter().flat_map(|one| one.checks.iter().map(move |check| (one, check))).collect();
+    if checks.is_empty() {
+        return String::new();
+    }
+    let mut table = output.table(Some(&["ID", "CHECK", "KIND", "HEALTH", "LAST", "TOOK", "TARGET", "TEXT"]));
+    for (one, check) in checks {
+        table.add_row([
+            one.id.clone(),
+            check.name.clone(),
+            check.kind.clone(),
+            check.health.clone(),
+            check.time.as_deref().map_or_else(|| "-".to_owned(), age),
+            check.took_ms.map_or_else(|| "-".to_owned(), |ms| brief(ms / 1e3)),
+            check.target.clone(),
+            check.text.clone(),
+        ]);
+    }
+    format!("\n\n{}", finish(&table))
 }
 
 fn address(one: &ServiceInstance) -> String {

@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::group::Group;
 
@@ -44,9 +45,7 @@ pub(crate) async fn run(
 ) -> io::Result<Ran> {
     let (reader, writer) = io::pipe()?;
     let mut shell = Command::new("/bin/sh");
-    for (key, _) in std::env::vars_os().filter(|(key, _)| is_for_the_agent(&key.to_string_lossy())) {
-        shell.env_remove(key);
-    }
+    without_what_is_ours(&mut shell);
     shell
         .args(["-c", command])
         .envs(terms.environment.iter().chain(own).map(|(key, value)| (*key, value)))
@@ -56,20 +55,48 @@ pub(crate) async fn run(
     let mut group = Group::start(&mut shell).await?;
     // Our own ends of the pipe would keep it open.
     drop(shell);
-    let output = Arc::new(Mutex::new(Vec::new()));
-    let listening = tokio::spawn(listen(pipe::Receiver::from_owned_fd(reader.into())?, Arc::clone(&output)));
+    let heard = Heard::from(reader)?;
     group.feed(input.into_bytes());
     let ended = stop.run_until_cancelled(group.run(Some(terms.time_limit), GRACE)).await;
     let status = match ended {
         Some(status) => status?,
         None => group.end(GRACE).await.map(|_| None)?,
     };
-    // A process that has left the group may keep the pipe open without end.
-    let abort = listening.abort_handle();
-    let _ = tokio::time::timeout(GRACE, listening).await;
-    abort.abort();
-    let output = String::from_utf8_lossy(&output.lock()).into_owned();
-    Ok(Ran { status, output })
+    Ok(Ran { status, output: heard.end(GRACE).await })
+}
+
+/// What comes out of a pipe: read to its end, so that a command need not wait for its reader, and kept in its beginning.
+pub(crate) struct Heard {
+    listening: AbortOnDropHandle<()>,
+    beginning: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Heard {
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// The system has no room.
+    pub(crate) fn from(pipe: io::PipeReader) -> io::Result<Self> {
+        let beginning = Arc::<Mutex<Vec<u8>>>::default();
+        let pipe = pipe::Receiver::from_owned_fd(pipe.into())?;
+        let listening = AbortOnDropHandle::new(tokio::spawn(listen(pipe, Arc::clone(&beginning))));
+        Ok(Self { listening, beginning })
+    }
+
+    /// The beginning of what was written by the group that has ended. A process that has left it may keep the pipe open
+    /// without end, and is not waited for longer than `grace`.
+    pub(crate) async fn end(self, grace: Duration) -> String {
+        let _ = tokio::time::timeout(grace, self.listening).await;
+        let beginning = std::mem::take(&mut *self.beginning.lock());
+        String::from_utf8_lossy(&beginning).into_owned()
+    }
+}
+
+/// Keeps variables from a command that are for the agent alone.
+pub(crate) fn without_what_is_ours(command: &mut Command) {
+    for (key, _) in std::env::vars_os().filter(|(key, _)| is_for_the_agent(&key.to_string_lossy())) {
+        command.env_remove(key);
+    }
 }
 
 /// Settings of the agent are not for its commands; ours replace them. Nor is what the service manager gave to the agent, in whose
@@ -81,7 +108,6 @@ fn is_for_the_agent(variable: &str) -> bool {
         || matches!(variable, "NOTIFY_SOCKET" | "CREDENTIALS_DIRECTORY")
 }
 
-/// Reads to the end and keeps the beginning: a command must not wait for its reader.
 async fn listen(mut from: pipe::Receiver, to: Arc<Mutex<Vec<u8>>>) {
     let mut piece = [0; 1024];
     while let Ok(length @ 1..) = from.read(&mut piece).await {

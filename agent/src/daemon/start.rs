@@ -52,6 +52,7 @@ use crate::last_words::{self, LastWords};
 use crate::names::server::Sockets;
 use crate::names::{self, Names};
 use crate::services::announced::Announced;
+use crate::services::check::Tools;
 use crate::services::{Registration, Registry, registry};
 use crate::settings::{self, AgentArgs, Settings};
 use crate::types::Reloaded;
@@ -157,8 +158,9 @@ impl Agent {
         let (app, inbox, reloads) =
             app(&settings, &me, local, seeds, clock, telemetry.log().clone(), services.clone());
         let requests = app.0.requests.clone();
-        tokio::spawn(registry::keep(services, registered, requests, settings.services.clone()));
         let terms = terms(&settings, &me);
+        let tools = Tools::new(Arc::clone(&app.0.clock), terms.environment.clone());
+        tokio::spawn(registry::keep(services, registered, requests, tools, settings.services.clone()));
         let hooks = spawn_hooks(&settings, &app, &terms);
         let remembered = store.peers();
         let addresses = sample(&remembered);
@@ -678,7 +680,7 @@ struct Machine {
 
 impl Machine {
     fn driver(self) -> anyhow::Result<Driver> {
-        let Context { clock, event_log, about, .. } = &*self.app.0;
+        let Context { clock, event_log, about, services, .. } = &*self.app.0;
         let now = clock.now();
         let node = Node::new(self.me, self.config, self.seed, now)?;
         let report = disk_report(Arc::clone(event_log));
@@ -690,6 +692,7 @@ impl Machine {
             mismatches: Mismatches::new(&about.cluster),
             persistence: Persistence::new(now, self.store, self.remembered, report),
             announced: Announced::default(),
+            reasons: services.reasons(),
             state: LoopState::first(now),
         };
         reporter.tell_of_own_services(&node, now);

@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use heartsay_proto::{Bytes, Message as _, is_word, service as wire};
 
+use super::check::Check;
+
 /// A DNS label, so that it can stand in a name of the DNS.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ServiceName(String);
@@ -47,6 +49,8 @@ pub(crate) struct Registration {
     pub(crate) name: ServiceName,
     /// One of it.
     pub(crate) instance: Instance,
+    /// What its agent looks at.
+    pub(crate) checks: Vec<Check>,
 }
 
 /// All that one member says.
@@ -190,9 +194,11 @@ pub(crate) fn value<'a>(instances: impl Iterator<Item = &'a Instance>) -> Option
 }
 
 /// Keys and values that tell of all of these.
-pub(crate) fn values(all: &[Registration]) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn values<'a>(
+    all: impl Iterator<Item = (&'a ServiceName, &'a Instance)>,
+) -> Vec<(String, Vec<u8>)> {
     let mut by_name: BTreeMap<&ServiceName, Vec<&Instance>> = BTreeMap::new();
-    for Registration { name, instance } in all {
+    for (name, instance) in all {
         by_name.entry(name).or_default().push(instance);
     }
     let told =

@@ -79,6 +79,7 @@ fn shown(view: &MemberView, name: &str, instance: Instance, own: &BTreeMap<Key, 
         health: instance.health.word().to_owned(),
         by: own.map(|own| own.owner.to_string()),
         text: own.and_then(|own| own.text.clone()),
+        checks: own.map(|own| own.checks.clone()).unwrap_or_default(),
         id: instance.id,
         tags: instance.tags,
     }

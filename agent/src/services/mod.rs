@@ -7,10 +7,12 @@
 //! |---|---|
 //! | [`instance`] | what is an instance, and how does it travel |
 //! | [`registry`] | which instances does this host have, and for how long |
+//! | [`check`] | does a service of this host work |
 //! | [`listing`] | what do all members say, by name |
 //! | [`announced`] | what has come, changed and gone since it was last told |
 
 pub(crate) mod announced;
+pub(crate) mod check;
 pub(crate) mod instance;
 pub(crate) mod listing;
 pub(crate) mod registry;

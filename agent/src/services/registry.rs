@@ -8,21 +8,33 @@
 //! - a connection, which holds it: until that ends, in whatever way
 //!
 //! Nothing is kept on the disk: the next life of the agent begins with the settings alone.
+//!
+//! The health of an instance is the worst of what its owner has said and what its [checks](super::check) make of it.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use heartsay_membership::{Command, Rejected};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::check::{Check, Running, Tools, UNKNOWN};
 use super::instance::{self, Health, Instance, MOST_INSTANCES, Registration, ServiceName};
 use crate::daemon::driver::Request;
+use crate::types::ServiceCheck;
 
 /// The way to the task.
 #[derive(Clone, Debug)]
-pub(crate) struct Registry(mpsc::UnboundedSender<Wish>);
+pub(crate) struct Registry {
+    to: mpsc::UnboundedSender<Wish>,
+    reasons: Reasons,
+}
+
+/// Why instances of this host that are not passing are so: said before the machine is told, for those who tell of it then.
+pub(crate) type Reasons = Arc<Mutex<BTreeMap<Key, String>>>;
 
 /// The other end: what the task is made of.
 #[derive(Debug)]
@@ -67,8 +79,10 @@ pub(crate) type Key = (ServiceName, String);
 pub(crate) struct Own {
     /// Who registered it.
     pub(crate) owner: Owner,
-    /// What its owner says about its health.
+    /// What its owner, or the worst of its checks, says about its health.
     pub(crate) text: Option<String>,
+    /// Its checks.
+    pub(crate) checks: Vec<ServiceCheck>,
 }
 
 /// A registered instance with its connection; dropped, it is gone.
@@ -83,7 +97,7 @@ pub(crate) struct Held {
 impl Drop for Held {
     fn drop(&mut self) {
         // The task may have ended before, and everything with it.
-        let _ = self.registry.0.send(Wish::Release(self.number));
+        let _ = self.registry.to.send(Wish::Release(self.number));
     }
 }
 
@@ -104,7 +118,12 @@ impl Registry {
     /// The way to a task that does not run yet.
     pub(crate) fn new() -> (Self, Inbox) {
         let (to, from) = mpsc::unbounded_channel();
-        (Self(to), Inbox(from))
+        (Self { to, reasons: Reasons::default() }, Inbox(from))
+    }
+
+    /// Why instances of this host are not passing.
+    pub(crate) fn reasons(&self) -> Reasons {
+        Arc::clone(&self.reasons)
     }
 
     /// Registers an instance. One that a connection holds is gone with what is returned; for others that means nothing.
@@ -130,13 +149,13 @@ impl Registry {
     /// What only this host knows.
     pub(crate) async fn own(&self) -> BTreeMap<Key, Own> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.0.send(Wish::Own(reply));
+        let _ = self.to.send(Wish::Own(reply));
         answer.await.unwrap_or_default()
     }
 
     async fn ask<T>(&self, wish: impl FnOnce(Reply<T>) -> Wish) -> Result<T, Refused> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(wish(reply)).map_err(|_| Refused::Stopping)?;
+        self.to.send(wish(reply)).map_err(|_| Refused::Stopping)?;
         answer.await.unwrap_or(Err(Refused::Stopping))
     }
 }
@@ -171,36 +190,86 @@ struct Entry {
     instance: Instance,
     owner: Owner,
     number: u64,
+    /// What the owner has said.
+    said: Health,
     text: Option<String>,
+    checks: Vec<Arc<Running>>,
     ended: CancellationToken,
 }
 
-/// Runs the task, as long as the agent. The machine was born with what the settings say.
-pub(crate) async fn keep(
+impl Entry {
+    /// Makes its health the worst that anyone says.
+    fn weigh(&mut self) {
+        let worst = self.checks.iter().map(|check| check.says().0).max();
+        self.instance.health = self.said.max(worst.unwrap_or_default());
+    }
+
+    /// What is said of its health, by who makes it what it is.
+    fn text(&self) -> Option<String> {
+        let mut worst = None;
+        for (health, text) in self.checks.iter().map(|check| check.says()) {
+            if health > worst.as_ref().map_or(Health::Passing, |(worst, _)| *worst) {
+                worst = Some((health, text));
+            }
+        }
+        match worst {
+            Some((health, text)) if health > self.said || health == self.said && self.text.is_none() => {
+                Some(text)
+            }
+            _ => self.text.clone(),
+        }
+    }
+}
+
+/// The task, which runs as long as the agent. The machine was born with what the settings say; its checks begin now.
+pub(crate) fn keep(
     registry: Registry,
-    mut inbox: Inbox,
+    inbox: Inbox,
     requests: mpsc::Sender<Request>,
+    tools: Tools,
     settings: Vec<Registration>,
-) {
-    let mut keeper = Keeper { registry, requests, entries: BTreeMap::new(), last: 0 };
-    for Registration { name, instance } in settings {
-        let entry = keeper.entry(instance, Owner::Settings);
-        keeper.entries.insert((name, entry.instance.id.clone()), entry);
+) -> impl Future<Output = ()> {
+    let mut keeper = Keeper { registry, requests, tools, entries: BTreeMap::new(), last: 0 };
+    for what in settings {
+        let (key, entry) = keeper.entry(what, Owner::Settings);
+        keeper.entries.insert(key, entry);
     }
-    while let Some(wish) = inbox.0.recv().await {
-        keeper.carry_out(wish).await;
-    }
+    keeper.give_reasons(&keeper.entries);
+    keeper.run(inbox)
 }
 
 struct Keeper {
     registry: Registry,
     requests: mpsc::Sender<Request>,
+    tools: Tools,
     entries: BTreeMap<Key, Entry>,
     /// Number of the newest entry.
     last: u64,
 }
 
 impl Keeper {
+    async fn run(mut self, mut inbox: Inbox) {
+        let stirred = Arc::clone(&self.tools.stirred);
+        loop {
+            tokio::select! {
+                wish = inbox.0.recv() => match wish {
+                    Some(wish) => self.carry_out(wish).await,
+                    None => return,
+                },
+                () = stirred.notified() => self.weigh().await,
+            }
+        }
+    }
+
+    /// Some checks have come to another result. All of them at once: there are few, and each change is told to all members.
+    async fn weigh(&mut self) {
+        let mut next = self.entries.clone();
+        next.values_mut().for_each(Entry::weigh);
+        if let Err(refused) = self.change_to(next).await {
+            warn!("the health of services could not be told: {refused}");
+        }
+    }
+
     /// Replies may come too late for those who asked.
     async fn carry_out(&mut self, wish: Wish) {
         match wish {
@@ -223,7 +292,11 @@ impl Keeper {
             }
             Wish::Release(number) => self.release(number).await,
             Wish::Own(reply) => {
-                let own = |entry: &Entry| Own { owner: entry.owner, text: entry.text.clone() };
+                let own = |entry: &Entry| Own {
+                    owner: entry.owner,
+                    text: entry.text(),
+                    checks: entry.checks.iter().map(|check| check.row(&self.tools.clock)).collect(),
+                };
                 let all = self.entries.iter().map(|(key, entry)| (key.clone(), own(entry)));
                 let _ = reply.send(all.collect());
             }
@@ -231,15 +304,14 @@ impl Keeper {
     }
 
     async fn register(&mut self, what: Registration, owner: Owner) -> Result<Held, Refused> {
-        let Registration { name, instance } = what;
-        let key = (name, instance.id.clone());
+        let key = (what.name.clone(), what.instance.id.clone());
         // A script that registers again changes what it has registered; nothing else is replaced.
         if let Some(known) = self.entries.get(&key)
             && (known.owner, owner) != (Owner::Api, Owner::Api)
         {
             return Err(taken(&key, known.owner));
         }
-        let entry = self.entry(instance, owner);
+        let (key, entry) = self.entry(what, owner);
         let held = Held {
             registry: self.registry.clone(),
             number: if matches!(owner, Owner::Holder { .. }) { entry.number } else { NO_ENTRY },
@@ -267,25 +339,21 @@ impl Keeper {
     async fn health(&mut self, key: Key, health: Health, text: Option<String>) -> Result<(), Refused> {
         let mut next = self.entries.clone();
         let Some(entry) = next.get_mut(&key) else { return Err(unknown(&key)) };
-        entry.instance.health = health;
-        entry.text = text;
+        (entry.said, entry.text) = (health, text);
+        entry.weigh();
+        entry.checks.iter().for_each(|check| check.sign());
         self.change_to(next).await
     }
 
     async fn settings(&mut self, all: Vec<Registration>) -> Result<(), Refused> {
         let mut next = self.entries.clone();
         next.retain(|_, entry| entry.owner != Owner::Settings);
-        for Registration { name, instance } in all {
-            let key = (name, instance.id.clone());
+        for what in all {
+            let key = (what.name.clone(), what.instance.id.clone());
             if let Some(known) = next.get(&key) {
                 return Err(taken(&key, known.owner));
             }
-            let mut entry = self.entry(instance, Owner::Settings);
-            // What was said of its health since is still so.
-            if let Some(known) = self.entries.get(&key) {
-                entry.instance.health = known.instance.health;
-                entry.text.clone_from(&known.text);
-            }
+            let (key, entry) = self.entry(what, Owner::Settings);
             next.insert(key, entry);
         }
         self.change_to(next).await
@@ -318,6 +386,7 @@ impl Keeper {
         let set = set.map(|(key, value)| (key.clone(), Some(value.clone())));
         let changes: Vec<_> = gone.chain(set).collect();
         if !changes.is_empty() {
+            self.give_reasons(&next);
             let (reply, answer) = oneshot::channel();
             let command = Request::Command(Command::Set(changes), reply);
             self.requests.send(command).await.map_err(|_| Refused::Stopping)?;
@@ -327,18 +396,39 @@ impl Keeper {
         Ok(())
     }
 
-    fn entry(&mut self, instance: Instance, owner: Owner) -> Entry {
+    fn give_reasons(&self, entries: &BTreeMap<Key, Entry>) {
+        let unwell = entries.iter().filter(|(_, entry)| entry.instance.health > Health::Passing);
+        let reasons = unwell.filter_map(|(key, entry)| Some((key.clone(), entry.text()?))).collect();
+        *self.registry.reasons.lock() = reasons;
+    }
+
+    /// A new entry. Where the settings go on, so does what was said of its health since, and each check that is as it was.
+    fn entry(&mut self, what: Registration, owner: Owner) -> (Key, Entry) {
+        let Registration { name, instance, checks } = what;
+        let key = (name, instance.id.clone());
+        let known = self.entries.get(&key).filter(|known| known.owner == owner && owner == Owner::Settings);
+        let unlooked = if known.is_some() { Health::Passing } else { UNKNOWN };
+        let running = |check: Check| {
+            let same = known.and_then(|known| known.checks.iter().find(|one| *one.check() == check));
+            same.map_or_else(|| Arc::new(Running::start(check.clone(), &self.tools, unlooked)), Arc::clone)
+        };
         self.last += 1;
-        Entry { instance, owner, number: self.last, text: None, ended: CancellationToken::new() }
+        let mut entry = Entry {
+            instance,
+            owner,
+            number: self.last,
+            said: known.map(|known| known.said).unwrap_or_default(),
+            text: known.and_then(|known| known.text.clone()),
+            checks: checks.into_iter().map(running).collect(),
+            ended: CancellationToken::new(),
+        };
+        entry.weigh();
+        (key, entry)
     }
 }
 
 fn values(entries: &BTreeMap<Key, Entry>) -> BTreeMap<String, Vec<u8>> {
-    let all: Vec<Registration> = entries
-        .iter()
-        .map(|((name, _), entry)| Registration { name: name.clone(), instance: entry.instance.clone() })
-        .collect();
-    instance::values(&all).into_iter().collect()
+    instance::values(entries.iter().map(|((name, _), entry)| (name, &entry.instance))).into_iter().collect()
 }
 
 fn taken((name, id): &Key, owner: Owner) -> Refused {
@@ -365,7 +455,11 @@ const NO_ENTRY: u64 = 0;
 mod tests {
     use super::*;
 
+    use std::time::Duration;
+
     use heartsay_membership::Name;
+
+    use crate::services::check::{Kind, Terms};
 
     /// A registry whose machine takes everything but a state with `refused` in it; what it was told to set.
     fn registry(
@@ -388,13 +482,13 @@ mod tests {
             }
         });
         let (registry, inbox) = Registry::new();
-        tokio::spawn(keep(registry.clone(), inbox, requests, settings));
+        tokio::spawn(keep(registry.clone(), inbox, requests, Tools::alone(), settings));
         (registry, set)
     }
 
     fn named(name: &str, id: &str) -> Registration {
         let instance = Instance { id: id.to_owned(), ..Instance::default() };
-        Registration { name: name.parse().unwrap(), instance }
+        Registration { name: name.parse().unwrap(), instance, checks: Vec::new() }
     }
 
     fn key(name: &str) -> Key {
@@ -439,6 +533,35 @@ mod tests {
         let own = registry.own().await;
         assert_eq!(own[&key("db")].text.as_deref(), Some("disk"));
         assert_eq!(own.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_worst_of_owner_and_checks_is_told_and_a_check_that_stays_goes_on() {
+        let terms = Terms { rise: 1, warn: 1, fall: 1, grace: Duration::ZERO };
+        let (hour, second) = (Duration::from_secs(3600), Duration::from_secs(1));
+        let check = |name: &str, program: &str| Check {
+            name: name.to_owned(),
+            kind: Kind::Exec(vec!["/bin/sh".to_owned(), "-c".to_owned(), program.to_owned()]),
+            interval: hour,
+            limit: 20 * second,
+            terms,
+        };
+        let (good, bad) = (check("good", "exit 0"), check("bad", "exit 2"));
+        let web = |checks: &[Check]| vec![Registration { checks: checks.to_vec(), ..named("web", "") }];
+        let (registry, mut set) = registry(web(&[good.clone(), bad.clone()]), "");
+        let own = async || registry.own().await[&key("web")].clone();
+        assert_eq!(set.recv().await.unwrap(), ["+service.web"]);
+        while own().await.checks.iter().any(|check| check.result.is_none()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(own().await.text.as_deref(), Some("check bad: exit status: 2"));
+        let said = registry.health(key("web"), Health::Critical, Some("by hand".to_owned())).await;
+        assert_eq!((said.is_ok(), own().await.text.as_deref()), (true, Some("by hand")));
+        let before = own().await.checks;
+        registry.settings(web(&[good])).await.unwrap();
+        assert_eq!(own().await.checks, before[..1]);
+        registry.health(key("web"), Health::Passing, None).await.unwrap();
+        assert_eq!((own().await.text, registry.reasons().lock().len()), (None, 0));
     }
 
     #[tokio::test]

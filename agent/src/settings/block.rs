@@ -37,10 +37,23 @@ impl<'a> Fields<'a> {
         Self { kind, block, errors: Vec::new() }
     }
 
-    /// Notes fields that are none of `known`, nor of the table `open` in it, whose keys are free.
-    pub(super) fn only(&mut self, known: &[&str], open: &str) {
-        for (key, (_, origin)) in &self.block.fields {
-            if known.contains(&key.as_str()) || (!open.is_empty() && key.starts_with(open)) {
+    /// Notes fields that are none of `known`, nor of the table `open` in it, whose keys are free; nor tables, of which there
+    /// may be several, that are none of `tables`.
+    pub(super) fn only(&mut self, known: &[&str], open: &str, tables: &[&str]) {
+        let block = self.block;
+        let fields = block.fields.iter().map(|(key, (_, origin))| (key, origin, known));
+        let several = block.tables.iter().map(|(key, (_, origin))| (key, origin, tables));
+        for (key, origin, fine) in fields.chain(several) {
+            if fine.contains(&key.as_str()) || (!open.is_empty() && key.starts_with(open)) {
+                continue;
+            }
+            if let Some(table) = tables.iter().find(|table| key.split('.').next() == Some(**table)) {
+                let remedy = format!("write [[{}.{table}]] above each", self.kind);
+                self.error(table, origin.clone(), "is no list of tables".to_owned(), &remedy);
+                continue;
+            }
+            if known.contains(&key.as_str()) {
+                self.error(key, origin.clone(), "cannot be tables".to_owned(), "write texts or numbers");
                 continue;
             }
             let remedy = match values::nearest(key, known) {
@@ -49,6 +62,11 @@ impl<'a> Fields<'a> {
             };
             self.error(key, origin.clone(), "unknown setting".to_owned(), &remedy);
         }
+    }
+
+    /// The tables of this kind in it.
+    pub(super) fn tables(&self, kind: &str) -> &'a [Block] {
+        self.block.tables.get(kind).map_or(&[], |(blocks, _)| blocks)
     }
 
     /// Whether it is written.

@@ -60,7 +60,7 @@ fn told(block: &Block, export: &Export) -> String {
 
 impl Fields<'_> {
     fn export(&mut self) -> Export {
-        self.only(&FIELDS, "");
+        self.only(&FIELDS, "", &[]);
         let format = self.one("format", |text| {
             Format::of(text).ok_or_else(|| {
                 let problem = format!("is not one of {}", Format::WORDS.join(", "));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::SettingsError;
@@ -50,6 +51,8 @@ pub(super) enum Raw {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) fields: BTreeMap<String, (Vec<String>, Origin)>,
+    /// Several tables of a kind in it, `[[service.check]]`: each kind with where the first is.
+    pub(super) tables: BTreeMap<String, (Vec<Block>, Origin)>,
     pub(super) origin: Origin,
 }
 
@@ -270,18 +273,20 @@ fn raw_of(row: &Row, value: &DeValue<'_>, origin: &Origin, at: &impl Fn(usize) -
             .map(|(key, value)| Some((key.get_ref().to_string(), (scalar(value.get_ref())?, origin.clone()))))
             .collect::<Option<_>>()
             .map(Raw::Table),
-        (Kind::Blocks, DeValue::Array(items)) => items
-            .iter()
-            .map(|item| {
-                let mut fields = BTreeMap::new();
-                take_fields(item.get_ref(), "", at, &mut fields)?;
-                Some(Block { fields, origin: at(item.span().start) })
-            })
-            .collect::<Option<_>>()
-            .map(Raw::Blocks),
+        (Kind::Blocks, DeValue::Array(items)) => {
+            items.iter().map(|item| block(item, at)).collect::<Option<_>>().map(Raw::Blocks)
+        }
         (Kind::Table | Kind::Blocks, _) => None,
         (Kind::One | Kind::Switch, one) => Some(Raw::One(scalar(one)?)),
     }
+}
+
+/// One table of several, with those in it.
+fn block(item: &Spanned<DeValue<'_>>, at: &impl Fn(usize) -> Origin) -> Option<Block> {
+    let (fields, tables, origin) = (BTreeMap::new(), BTreeMap::new(), at(item.span().start));
+    let mut block = Block { fields, tables, origin };
+    take_fields(item.get_ref(), "", at, &mut block)?;
+    Some(block)
 }
 
 /// The fields of a table, and of the tables in it.
@@ -289,21 +294,26 @@ fn take_fields(
     table: &DeValue<'_>,
     prefix: &str,
     at: &impl Fn(usize) -> Origin,
-    fields: &mut BTreeMap<String, (Vec<String>, Origin)>,
+    into: &mut Block,
 ) -> Option<()> {
     let DeValue::Table(pairs) = table else { return None };
     for (key, value) in pairs {
         let (name, origin) = (format!("{prefix}{}", key.get_ref()), at(key.span().start));
-        if prefix.is_empty() && matches!(value.get_ref(), DeValue::Table(_)) {
-            take_fields(value.get_ref(), &format!("{name}."), at, fields)?;
+        if prefix.is_empty() && value.get_ref().is_table() {
+            take_fields(value.get_ref(), &format!("{name}."), at, into)?;
             continue;
         }
-        let texts = if let DeValue::Array(items) = value.get_ref() {
-            items.iter().map(|item| scalar(item.get_ref())).collect::<Option<Vec<_>>>()?
-        } else {
-            vec![scalar(value.get_ref())?]
+        let DeValue::Array(items) = value.get_ref() else {
+            into.fields.insert(name, (vec![scalar(value.get_ref())?], origin));
+            continue;
         };
-        fields.insert(name, (texts, origin));
+        if prefix.is_empty() && items.iter().any(|item| item.get_ref().is_table()) {
+            let blocks = items.iter().map(|item| block(item, at)).collect::<Option<_>>()?;
+            into.tables.insert(name, (blocks, origin));
+            continue;
+        }
+        let texts = items.iter().map(|item| scalar(item.get_ref())).collect::<Option<_>>()?;
+        into.fields.insert(name, (texts, origin));
     }
     Some(())
 }

@@ -126,18 +126,7 @@ impl Reader {
         range: std::ops::RangeInclusive<Duration>,
     ) -> Result<Duration, Failed> {
         let found = found.map(|d| humantime::format_duration(d).to_string());
-        self.need(key, found, |text| {
-            let duration = humantime::parse_duration(text).map_err(|e| format!("is no duration ({e})"))?;
-            if range.contains(&duration) {
-                return Ok(duration);
-            }
-            let (least, most) = (range.start(), range.end());
-            Err(format!(
-                "is outside {} to {}",
-                humantime::format_duration(*least),
-                humantime::format_duration(*most)
-            ))
-        })
+        self.need(key, found, |text| values::duration(text, range))
     }
 
     /// Names of the HTTP listener, each of which can be a name.

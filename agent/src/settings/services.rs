@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::block::Fields;
 use super::layers::Block;
 use super::reader::{Failed, Reader};
+use crate::services::check::UNKNOWN;
 use crate::services::instance::MOST_INSTANCES;
 use crate::services::{Health, Instance, Registration, ServiceName};
 
@@ -22,34 +23,40 @@ impl Reader {
                     let problem = format!("{:?} is there twice", label(&service));
                     fields.refuse("name", &problem, "give each an id of its own");
                 }
-                self.show(&format!("service.{}", label(&service)), Some(told(block)), &block.origin);
+                let shown = format!("service.{}", label(&service));
+                self.show(&shown, Some(told(block)), &block.origin);
+                for (check, block) in service.checks.iter().zip(fields.tables("check")) {
+                    self.show(&format!("{shown}.check.{}", check.name), Some(told(block)), &block.origin);
+                }
                 services.push(service);
             }
             self.errors.append(&mut fields.errors);
         }
         self.no_more("service", &blocks, MOST_INSTANCES);
+        self.no_more_checks(&services);
         if self.errors.len() > before { Err(Failed) } else { Ok(services) }
     }
 }
 
 impl Fields<'_> {
     fn service(&mut self) -> Option<Registration> {
-        self.only(&FIELDS, TAGS);
+        self.only(&FIELDS, TAGS, &["check"]);
         let name = self.one("name", str::parse::<ServiceName>);
         if !self.has("name") {
             self.refuse("name", "is missing", "write the name of the service");
         }
+        let checks = self.checks();
         let instance = Instance {
             id: self.one("id", |text| Ok::<_, String>(text.to_owned())).unwrap_or_default(),
             port: self.one("port", port),
             address: self.one("address", |text| text.parse::<IpAddr>().map_err(|_| "is no IP address")),
-            health: Health::Passing,
+            health: if checks.is_empty() { Health::Passing } else { UNKNOWN },
             tags: self.tags(),
         };
         if let Err(problem) = instance.check() {
             self.refuse("id", &problem, "correct it");
         }
-        Some(Registration { name: name?, instance })
+        Some(Registration { name: name?, instance, checks })
     }
 
     fn tags(&mut self) -> BTreeMap<String, String> {

@@ -415,7 +415,7 @@ pub(crate) const ROWS: &[Row] = &[
         kind: Kind::Blocks,
         default: Default::Found("none"),
         help: "Services of this host, told to all members; in files alone, as [[service]] with name, and with port, address, \
-               tags, and id where there are several of a name.",
+               tags, id where there are several of a name, and [[service.check]] for what the agent looks at.",
         reload: true,
     },
     Row {

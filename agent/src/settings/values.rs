@@ -175,6 +175,16 @@ pub(super) fn count<T: FromStr + PartialOrd + fmt::Display>(
     number.ok_or_else(|| format!("is not a number from {} to {}", range.start(), range.end()))
 }
 
+/// A duration within these limits.
+pub(super) fn duration(text: &str, range: std::ops::RangeInclusive<Duration>) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|e| format!("is no duration ({e})"))?;
+    if range.contains(&duration) {
+        return Ok(duration);
+    }
+    let [least, most] = [range.start(), range.end()].map(|limit| humantime::format_duration(*limit));
+    Err(format!("is outside {least} to {most}"))
+}
+
 /// How many members there may be.
 pub(super) fn max_members(text: &str) -> Result<usize, String> {
     count(text, 2..=MOST_MEMBERS)

@@ -16,6 +16,7 @@ use crate::daemon::telemetry::Refusals;
 use crate::doctor::{Code, Said};
 use crate::event_log::EventLog;
 use crate::services::announced::Announced;
+use crate::services::registry::Reasons;
 use heartsay_tokio::clock::Clock;
 use heartsay_tokio::net::SendFailure;
 use heartsay_tokio::{Observer, Persistence, Report};
@@ -36,6 +37,8 @@ pub(crate) struct Reporter {
     pub(crate) persistence: Persistence,
     /// Services as readers were told of them last.
     pub(crate) announced: Announced,
+    /// Why those of this host are not passing.
+    pub(crate) reasons: Reasons,
     /// What is remembered between two turns.
     pub(crate) state: LoopState,
 }

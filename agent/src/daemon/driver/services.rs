@@ -6,7 +6,8 @@ use heartsay_membership::{Instant, MemberEventKind, Name, Node, Status};
 use tracing::info;
 
 use super::Reporter;
-use crate::services::announced::Seen;
+use crate::services::ServiceName;
+use crate::services::announced::{Change, Seen};
 use crate::services::instance::told;
 use crate::types::WatchLine;
 
@@ -50,7 +51,10 @@ impl Reporter {
             Status::Down | Status::Left => false,
         });
         let seen = view.map(|view| Seen::new(view.address.ip(), told(&view.state).services));
-        for change in self.announced.look(name.as_str(), seen, why) {
+        for mut change in self.announced.look(name.as_str(), seen, why) {
+            if let Some(text) = self.reason_of(node, &change) {
+                change.reason = format!("{}; {text}", change.reason);
+            }
             let service = &change.service;
             info!(member = %name, service = service.name, id = service.id, reason = change.reason, "{}", change.kind);
             self.event_log.publish(WatchLine {
@@ -62,5 +66,15 @@ impl Reporter {
                 ..WatchLine::default()
             });
         }
+    }
+
+    /// What is said of the health of an instance of this host that is not passing.
+    fn reason_of(&self, node: &Node, Change { kind, service, .. }: &Change) -> Option<String> {
+        let unwell = matches!(*kind, "service-warning" | "service-critical");
+        if !unwell || service.member != node.me().as_str() {
+            return None;
+        }
+        let name: ServiceName = service.name.parse().ok()?;
+        self.reasons.lock().get(&(name, service.id.clone())).cloned()
     }
 }
