@@ -219,7 +219,8 @@ async fn instances(
     Ok(Exit::Done)
 }
 
-fn address(one: &ServiceInstance) -> String {
+/// With the port, if it says one.
+pub(super) fn address(one: &ServiceInstance) -> String {
     match one.port {
         Some(port) if one.address.contains(':') => format!("[{}]:{port}", one.address),
         Some(port) => format!("{}:{port}", one.address),
