@@ -104,7 +104,7 @@ struct Screen {
 
 impl Screen {
     fn show(agent: &Agent) -> Self {
-        let size = Winsize { ws_row: LINES as u16, ws_col: COLUMNS as u16, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize { ws_row: LINES, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
         let terminal = openpty(&size, None).unwrap();
         let slave = terminal.slave;
         let before = tcgetattr(&slave).unwrap();
@@ -164,7 +164,7 @@ impl Drop for Screen {
 
 /// What a terminal makes of it: our sequences move, clear and paint, and no character is wide.
 fn laid_out(sent: &str) -> String {
-    let mut lines = vec![vec![' '; COLUMNS]; LINES];
+    let mut lines = vec![vec![' '; COLUMNS.into()]; LINES.into()];
     let (mut line, mut column) = (0, 0);
     let mut rest = sent.chars();
     while let Some(c) = rest.next() {
@@ -194,8 +194,8 @@ fn laid_out(sent: &str) -> String {
     lines.iter().map(|line| line.iter().collect::<String>() + "\n").collect()
 }
 
-const COLUMNS: usize = 100;
-const LINES: usize = 30;
+const COLUMNS: u16 = 100;
+const LINES: u16 = 30;
 const PAUSE: Duration = Duration::from_millis(50);
 /// 30 s: only ever waited in full by a failure.
 const TRIES: usize = 600;

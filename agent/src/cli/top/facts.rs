@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::types::{Finding, Member, PathRow, SelfInfo, Service, WatchLine};
+use crate::types::{Finding, Member, PathRow, SelfInfo, Service, ServiceInstance, WatchLine};
 
 /// One look at the agent.
 #[derive(Clone, Debug)]
@@ -15,6 +15,27 @@ pub(super) struct Facts {
     pub(super) members: Vec<Member>,
     /// Names as the agent knows them, where they are shown otherwise.
     pub(super) spelt: BTreeMap<String, String>,
+}
+
+/// An instance of a service.
+#[derive(Clone, Debug)]
+pub(super) struct Instance {
+    pub(super) service: String,
+    /// Of the service, instances that are well, and all.
+    pub(super) healthy: usize,
+    pub(super) known: usize,
+    pub(super) told: ServiceInstance,
+}
+
+impl Instance {
+    /// `web`, or `web/2`.
+    pub(super) fn full_name(&self) -> String {
+        if self.told.id.is_empty() {
+            self.service.clone()
+        } else {
+            format!("{}/{}", self.service, self.told.id)
+        }
+    }
 }
 
 /// What comes from the agent, bit by bit.

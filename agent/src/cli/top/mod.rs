@@ -13,6 +13,7 @@ mod invented;
 mod keys;
 mod list;
 mod model;
+mod order;
 mod pane;
 mod pen;
 mod plain;

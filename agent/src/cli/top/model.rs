@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 
-use super::facts::{Facts, News};
+use super::facts::{Facts, Instance, News};
 use super::fault::Verdict;
 use super::filter::Filter;
 use super::habits::Habits;
@@ -13,7 +13,7 @@ use super::problem::{Problem, problems};
 use super::trouble::{Trouble, usual};
 use crate::cli::output::Output;
 use crate::cli::watch::words;
-use crate::types::{Finding, Member, PathRow, Service, ServiceInstance, WatchLine};
+use crate::types::{Finding, Member, PathRow, Service, WatchLine};
 
 /// Everything that is on the screen or could be.
 #[derive(Debug, Default)]
@@ -83,27 +83,6 @@ pub(super) enum Told {
     Member(Box<Member>),
     /// No member is called so any more.
     Gone,
-}
-
-/// An instance of a service.
-#[derive(Clone, Debug)]
-pub(super) struct Instance {
-    pub(super) service: String,
-    /// Of the service, instances that are well, and all.
-    pub(super) healthy: usize,
-    pub(super) known: usize,
-    pub(super) told: ServiceInstance,
-}
-
-impl Instance {
-    /// `web`, or `web/2`.
-    pub(super) fn full_name(&self) -> String {
-        if self.told.id.is_empty() {
-            self.service.clone()
-        } else {
-            format!("{}/{}", self.service, self.told.id)
-        }
-    }
 }
 
 /// Something that happened.
@@ -205,7 +184,10 @@ impl Model {
             time: line.time.clone(),
             name: line.name.clone(),
             status: line.status.clone(),
-            what: words(line, &Output::plain(None)),
+            what: match &line.quorum {
+                Some(quorum) => format!("quorum {}: {}", quorum.quorum, quorum.reason),
+                None => words(line, &Output::plain(None)),
+            },
         });
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use anstyle::{AnsiColor, Effects};
 use ratatui_core::buffer::Buffer;
 use ratatui_core::layout::Rect;
-use ratatui_core::style::Style;
+use ratatui_core::style::{Color, Modifier, Style};
 use ratatui_core::text::{Line, Span};
 use unicode_width::UnicodeWidthStr as _;
 
@@ -31,6 +31,11 @@ impl Paint {
 
     pub(super) fn dim(self) -> Style {
         self.of(anstyle::Style::new().dimmed())
+    }
+
+    /// What was said a while ago and may not be so any more.
+    pub(super) fn stale(self) -> Style {
+        Style::from(anstyle::Style::new().dimmed()).fg(Color::Reset).remove_modifier(Modifier::BOLD)
     }
 
     /// The line on which the reader stands.

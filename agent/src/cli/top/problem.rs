@@ -1,8 +1,7 @@
 //! What is wrong, one line for each cause, with what to do.
 
-use super::facts::Facts;
+use super::facts::{Facts, Instance};
 use super::fault::{Side, doubts_us};
-use super::model::Instance;
 use crate::types::{Finding, Member};
 use crate::words::few;
 

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use ratatui_core::backend::TestBackend;
+use ratatui_core::buffer::Buffer;
+use ratatui_core::layout::Rect;
+use ratatui_core::style::Color;
 use ratatui_core::terminal::Terminal;
 
 use super::facts::{Facts, News};
@@ -28,6 +31,14 @@ fn picture(model: &mut Model, width: u16, height: u16, second: i64) -> Vec<Strin
     cells
         .map(|cells| cells.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned())
         .collect()
+}
+
+/// Of the line of a screen of 80 by 24.
+fn colours(model: &mut Model, row: usize, second: i64) -> Vec<Color> {
+    let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
+    model.settle(at(second));
+    draw(Scene { model, now: at(second), once: false }, &mut Pen::new(&mut buffer, Paint { colour: true }));
+    (0..80).map(|x| buffer[(x, u16::try_from(row).unwrap())].fg).collect()
 }
 
 fn find<'a>(lines: &'a [String], part: &str) -> (usize, &'a str) {
@@ -221,11 +232,14 @@ fn an_agent_that_is_away_is_told_from_one_that_answers() {
     find(&lines, "unit-not-running  the unit does not run");
     find(&lines, "asked again");
     let mut model = seen(troubled(9));
+    let (row, _) = find(&picture(&mut model, 80, 24, 20), "D  n2");
+    assert!(colours(&mut model, row, 20).contains(&Color::Red), "its own colours at first");
     model.take(away(), at(20));
     let lines = picture(&mut model, 80, 24, 31);
     assert!(lines[0].starts_with("NO ANSWER for 30s: no agent at /x"), "{lines:#?}");
     find(&lines, "unit-not-running");
-    find(&lines, "D  n2");
+    let (row, _) = find(&lines, "D  n2");
+    assert!(colours(&mut model, row, 31).iter().all(|colour| *colour == Color::Reset), "what is old is grey");
     model.take(News::Facts(Box::new(facts(members(9), &[]))), at(40));
     assert!(picture(&mut model, 80, 24, 40)[0].starts_with("shop as n1"));
 }

@@ -45,7 +45,7 @@ pub(super) fn draw(scene: Scene<'_>, pen: &mut Pen<'_>) {
         Over::Nothing | Over::Typing { .. } => lists(scene, pen),
     }
     if stale {
-        pen.restyle(below, pen.paint.dim());
+        pen.restyle(below, pen.paint.stale());
     }
 }
 
