@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::problem::Problem;
 use super::trouble::Trouble;
-use crate::cli::output::count;
+use crate::cli::output::{count, natural};
 use crate::cli::status::{agreement, health, state};
 use crate::cli::why::IMPAIRED;
 use crate::doctor::Code;
@@ -157,7 +157,8 @@ fn them(facts: &Facts, troubles: &[Trouble], problems: &[Problem]) -> Option<Str
         if members.is_empty() {
             continue;
         }
-        let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
+        let mut names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
+        names.sort_by(|a, b| natural(a, b));
         let zone = one_zone(&members, &facts.members).unwrap_or_default();
         parts.push(match names.as_slice() {
             [one] => format!("{one} {word}"),

@@ -216,7 +216,9 @@ async fn facts(
     let spelt = spelt(&members);
     let Members { index, members, .. } = fit_to_show(&members)?;
     if host.as_ref().is_none_or(|(at, _)| at.elapsed() >= HOST) {
-        *host = Some((Instant::now(), doctor::on_host(client, &me, members.len()).await?));
+        // An agent without settings to read tells less of its host, and the rest is true all the same.
+        let found = doctor::on_host(client, &me, members.len()).await.unwrap_or_default();
+        *host = Some((Instant::now(), found));
     }
     let own = host.as_ref().map(|(_, own)| own.clone()).unwrap_or_default();
     if let Some(answer) = answer.as_object_mut() {
@@ -227,8 +229,13 @@ async fn facts(
 
 async fn slower(kept: &mut Kept) -> anyhow::Result<[News; 2]> {
     let paths: Paths = fit_to_show(&kept.get_within("/v1/paths", PATIENCE).await?)?;
-    let services: Services = fit_to_show(&kept.get_within("/v1/services", PATIENCE).await?)?;
-    Ok([News::Paths(paths.paths), News::Services(services.services)])
+    let services = match kept.get_within("/v1/services", PATIENCE).await {
+        Ok(answer) => fit_to_show::<Services>(&answer)?.services,
+        // An agent from before there were services.
+        Err(error) if error.is_not_found() => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    Ok([News::Paths(paths.paths), News::Services(services)])
 }
 
 /// Names that are shown otherwise than the agent knows them.

@@ -7,7 +7,7 @@ use ratatui_core::buffer::Buffer;
 use ratatui_core::layout::Rect;
 use ratatui_core::style::{Color, Modifier, Style};
 use ratatui_core::text::{Line, Span};
-use unicode_width::UnicodeWidthStr as _;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::fault::Side;
 use super::trouble::Trouble;
@@ -166,6 +166,23 @@ impl<'a> Pen<'a> {
     }
 }
 
+/// As much of a name as fits: names of hosts differ at their ends, so what is in the middle gives way.
+pub(super) fn shortened(name: &str, width: usize) -> String {
+    if name.width() <= width {
+        return name.to_owned();
+    }
+    let room = width.saturating_sub(1);
+    let tail = room / 2;
+    let (mut head_used, mut tail_used) = (0, 0);
+    let fits = |used: &mut usize, c: char, most: usize| {
+        *used += c.width().unwrap_or(0);
+        *used <= most
+    };
+    let head: String = name.chars().take_while(|c| fits(&mut head_used, *c, room - tail)).collect();
+    let tail: Vec<char> = name.chars().rev().take_while(|c| fits(&mut tail_used, *c, tail)).collect();
+    head + "…" + &tail.into_iter().rev().collect::<String>()
+}
+
 /// One column of a list.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
@@ -237,4 +254,22 @@ fn fitted(mut line: Line<'static>, width: usize) -> Line<'static> {
         true
     });
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_keeps_both_its_ends() {
+        for (name, width, shown) in [
+            ("web-017", 7, "web-017"),
+            ("eu-central-1-web-017", 12, "eu-cen…b-017"),
+            ("東京都-東京都-7", 8, "東京…-7"),
+            ("ab", 1, "…"),
+            ("ab", 0, "…"),
+        ] {
+            assert_eq!(shortened(name, width), shown);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::facts::{Facts, Instance};
 use super::fault::{Side, doubts_us};
+use crate::cli::output::natural;
 use crate::types::{Finding, Member};
 use crate::words::few;
 
@@ -63,7 +64,8 @@ pub(super) fn problems(facts: &Facts, services: &[Instance]) -> Vec<Problem> {
 
 fn suspects(members: &[Member]) -> Option<Problem> {
     let suspects: Vec<&Member> = members.iter().filter(|member| member.status == "suspect").collect();
-    let names: Vec<&str> = suspects.iter().map(|member| member.name.as_str()).collect();
+    let mut names: Vec<&str> = suspects.iter().map(|member| member.name.as_str()).collect();
+    names.sort_by(|a, b| natural(a, b));
     let first = suspects.first()?;
     let what = match names.as_slice() {
         [one] if first.accusers.is_empty() => format!("{one} is suspect"),

@@ -257,9 +257,13 @@ pub(super) fn side_word(side: Side) -> String {
     format!("{:<SIDE$}", side.word())
 }
 
-/// Whole seconds: tenths would change with every picture.
+/// Whole seconds, and from a minute on whole minutes: what is finer would be sent anew with each picture, for each line.
 pub(super) fn ago(seconds: f64) -> String {
-    if seconds < 9.95 { format!("{:.0}s", seconds.max(0.0).floor()) } else { span(seconds) }
+    match seconds {
+        ..60.0 => format!("{:.0}s", seconds.max(0.0).floor()),
+        ..3600.0 => format!("{:.0}m", (seconds / 60.0).floor()),
+        _ => span(seconds),
+    }
 }
 
 /// `21:34:17` of an RFC 3339 stamp.

@@ -10,7 +10,7 @@ use crate::cli::output::{brief, seconds_between};
 use crate::cli::top::habits::SPANS;
 use crate::cli::top::list::Pane;
 use crate::cli::top::model::Model;
-use crate::cli::top::pen::{Column, Paint, Pen, rest, row, titles};
+use crate::cli::top::pen::{Column, Paint, Pen, rest, row, shortened, titles};
 use crate::cli::top::trouble::{Trouble, remarks};
 use crate::cli::top::view::{Scene, ago};
 use crate::types::Member;
@@ -33,6 +33,7 @@ pub(in crate::cli::top) fn members(scene: Scene<'_>, pen: &mut Pen<'_>) {
     let model = scene.model;
     let (facts, columns) = layout(scene, pen.width());
     pen.line(titles(&columns, pen.paint));
+    let name = columns.get(1).map_or(0, |column| column.width);
     let list = model.lists.of(Pane::Members);
     if list.order.is_empty() {
         pen.line(Span::styled("no member matches", pen.paint.dim()));
@@ -43,7 +44,7 @@ pub(in crate::cli::top) fn members(scene: Scene<'_>, pen: &mut Pen<'_>) {
         let (Some(member), Some(trouble)) = (model.members().get(number), model.troubles.get(number)) else {
             continue;
         };
-        let cells = member_row(scene, member, *trouble, &facts, pen.paint);
+        let cells = member_row(scene, member, *trouble, &facts, name, pen.paint);
         choose(pen, row(&columns, cells.into_iter()), is_chosen && !scene.once);
     }
     if is_cut {
@@ -86,12 +87,13 @@ fn member_row(
     member: &Member,
     trouble: Trouble,
     facts: &[Fact],
+    name: usize,
     paint: Paint,
 ) -> Vec<(String, Style)> {
     let Scene { model, now, .. } = scene;
     let style = paint.trouble(trouble);
     let plain = Style::new();
-    let mut cells = vec![(mark(member, trouble), style), (member.name.clone(), style)];
+    let mut cells = vec![(mark(member, trouble), style), (shortened(&member.name, name), style)];
     for fact in facts {
         cells.push(match fact {
             Fact::Zone => (member.zone.clone().unwrap_or_else(dash), plain),

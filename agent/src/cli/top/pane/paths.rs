@@ -9,7 +9,7 @@ use super::{choose, dash};
 use crate::cli::output::{brief, seconds_between};
 use crate::cli::paths::note;
 use crate::cli::top::list::Pane;
-use crate::cli::top::pen::{Column, Pen, rest, row, titles};
+use crate::cli::top::pen::{Column, Pen, rest, row, shortened, titles};
 use crate::cli::top::view::{Scene, ago};
 
 /// Who answers this agent directly, trouble first.
@@ -34,7 +34,7 @@ pub(in crate::cli::top) fn paths(scene: Scene<'_>, pen: &mut Pen<'_>) {
         let heard = path.last_direct_ms_ago.map(|ms| Duration::from_millis(ms).as_secs_f64());
         let style = pen.paint.status(&path.state);
         let cells = [
-            (path.name.clone(), Style::new()),
+            (shortened(&path.name, (width / 5).max(10)), Style::new()),
             (path.state.clone(), style),
             (path.rtt_ms.map_or_else(dash, |ms| brief(ms / 1e3)), Style::new()),
             (heard.map_or_else(|| "never".to_owned(), ago), Style::new()),

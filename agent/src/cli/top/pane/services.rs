@@ -8,7 +8,7 @@ use crate::cli::service::address;
 use crate::cli::top::facts::Instance;
 use crate::cli::top::list::Pane;
 use crate::cli::top::model::Model;
-use crate::cli::top::pen::{Column, Paint, Pen, rest, row, titles};
+use crate::cli::top::pen::{Column, Paint, Pen, rest, row, shortened, titles};
 
 /// What runs where, the worst first.
 pub(in crate::cli::top) fn services(model: &Model, pen: &mut Pen<'_>) {
@@ -27,12 +27,12 @@ pub(in crate::cli::top) fn services(model: &Model, pen: &mut Pen<'_>) {
     }
     for (number, is_chosen) in list.visible(pen.room()) {
         let Some(one) = model.services.get(number) else { continue };
-        let cells = service_row(one, pen.paint);
+        let cells = service_row(one, (width / 5).max(10), pen.paint);
         choose(pen, row(&columns, cells.into_iter()), is_chosen);
     }
 }
 
-fn service_row(one: &Instance, paint: Paint) -> [(String, Style); 5] {
+fn service_row(one: &Instance, width: usize, paint: Paint) -> [(String, Style); 5] {
     let told = &one.told;
     let style = match (told.status.as_str(), told.health.as_str()) {
         ("alive", "passing") => paint.well(),
@@ -44,7 +44,7 @@ fn service_row(one: &Instance, paint: Paint) -> [(String, Style); 5] {
     [
         (one.full_name(), Style::new()),
         (told.health.clone(), style),
-        (told.member.clone(), paint.status(&told.status)),
+        (shortened(&told.member, width), paint.status(&told.status)),
         (format!("{} of {}", one.healthy, one.known), Style::new()),
         (format!("{is}{}{text}", address(told)), Style::new()),
     ]
