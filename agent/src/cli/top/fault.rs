@@ -1,6 +1,7 @@
 //! Whose fault it is: ours, theirs, what lies between, or that of the cluster as it is set up.
 
 use super::facts::Facts;
+use super::list::sorted;
 use super::problem::Problem;
 use super::trouble::Trouble;
 use crate::cli::output::{count, natural};
@@ -157,8 +158,7 @@ fn them(facts: &Facts, troubles: &[Trouble], problems: &[Problem]) -> Option<Str
         if members.is_empty() {
             continue;
         }
-        let mut names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
-        names.sort_by(|a, b| natural(a, b));
+        let names = names(&members);
         let zone = one_zone(&members, &facts.members).unwrap_or_default();
         parts.push(match names.as_slice() {
             [one] => format!("{one} {word}"),
@@ -173,6 +173,13 @@ fn them(facts: &Facts, troubles: &[Trouble], problems: &[Problem]) -> Option<Str
         parts.push("unclear yet: most peers see the cluster differently just now".to_owned());
     }
     Some(parts.join(", "))
+}
+
+/// As people order them.
+pub(super) fn names<'a>(members: &[&'a Member]) -> Vec<&'a str> {
+    let name = |number: usize| members.get(number).map_or("", |member| member.name.as_str());
+    let order = sorted((0..members.len()).collect(), &|a, b| natural(name(a), name(b)));
+    order.into_iter().map(name).collect()
 }
 
 /// `, all in zone b`, where the others are elsewhere too.

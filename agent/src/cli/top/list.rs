@@ -1,5 +1,31 @@
 //! The lists: the lines of each, and where the reader stands in it.
 
+use std::cmp::Ordering;
+
+/// So many numbers in the order of what they stand for. One sort for all lists: each kind of its own would be ten kilobytes
+/// of program.
+pub(super) fn sorted(mut numbers: Vec<usize>, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
+    numbers.sort_by(|a, b| compare(*a, *b));
+    numbers
+}
+
+/// All of these, by their names.
+pub(super) fn by_name<T>(all: &[T], name: impl Fn(&T) -> &str) -> Vec<usize> {
+    let name = |number: usize| all.get(number).map(&name);
+    sorted((0..all.len()).collect(), &|a, b| name(a).cmp(&name(b)))
+}
+
+/// The number of the one that has this name.
+pub(super) fn named<T>(
+    all: &[T],
+    by_name: &[usize],
+    name: impl Fn(&T) -> &str,
+    wanted: &str,
+) -> Option<usize> {
+    let found = by_name.binary_search_by(|number| all.get(*number).map(&name).cmp(&Some(wanted)));
+    by_name.get(found.ok()?).copied()
+}
+
 /// One list at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Pane {

@@ -8,7 +8,7 @@ use super::facts::{Facts, Instance, News};
 use super::fault::Verdict;
 use super::filter::Filter;
 use super::habits::Habits;
-use super::list::{Lists, Pane, Sort};
+use super::list::{Lists, Pane, Sort, by_name, named};
 use super::problem::{Problem, problems};
 use super::trouble::{Trouble, usual};
 use crate::cli::output::Output;
@@ -20,7 +20,6 @@ use crate::types::{Finding, Member, PathRow, Service, WatchLine};
 pub(super) struct Model {
     pub(super) contact: Contact,
     pub(super) facts: Option<Facts>,
-    /// By name.
     pub(super) paths: Vec<PathRow>,
     pub(super) services: Vec<Instance>,
     /// The newest first.
@@ -39,6 +38,9 @@ pub(super) struct Model {
     pub(super) over: Over,
     /// Something came in since the conclusions were drawn.
     unsettled: bool,
+    /// Numbers of the members, and of the paths, in the order of their names.
+    member_names: Vec<usize>,
+    path_names: Vec<usize>,
 }
 
 /// Whether the agent answers.
@@ -103,16 +105,16 @@ impl Model {
     /// Takes in what came from the agent.
     pub(super) fn take(&mut self, news: News, now: Timestamp) {
         match news {
-            News::Facts(mut facts) => {
-                facts.members.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            News::Facts(facts) => {
+                self.member_names = by_name(&facts.members, member_name);
                 self.contact = Contact::Live(now);
                 self.habits.look(&facts.members, now);
                 self.facts = Some(*facts);
             }
             News::Paths(paths) => {
                 self.usual = usual(&paths);
+                self.path_names = by_name(&paths, path_name);
                 self.paths = paths;
-                self.paths.sort_unstable_by(|a, b| a.name.cmp(&b.name));
             }
             News::Services(services) => self.services = services.into_iter().flat_map(instances).collect(),
             News::Line(line) => self.happened(&line),
@@ -148,14 +150,13 @@ impl Model {
 
     /// The member of this name, with its trouble.
     pub(super) fn member(&self, name: &str) -> Option<(&Member, Trouble)> {
-        let at = self.members().binary_search_by(|member| member.name.as_str().cmp(name)).ok()?;
+        let at = named(self.members(), &self.member_names, member_name, name)?;
         Some((self.members().get(at)?, *self.troubles.get(at)?))
     }
 
     /// The direct path to the member of this name.
     pub(super) fn path(&self, name: &str) -> Option<&PathRow> {
-        let at = self.paths.binary_search_by(|path| path.name.as_str().cmp(name)).ok()?;
-        self.paths.get(at)
+        self.paths.get(named(&self.paths, &self.path_names, path_name, name)?)
     }
 
     fn happened(&mut self, line: &WatchLine) {
@@ -166,7 +167,7 @@ impl Model {
         let newer = |facts: &&mut Facts| line.index > facts.index;
         if let (Some(facts), Some(name), Some(status)) =
             (self.facts.as_mut().filter(newer), &line.name, &line.status)
-            && let Ok(at) = facts.members.binary_search_by(|member| member.name.cmp(name))
+            && let Some(at) = named(&facts.members, &self.member_names, member_name, name)
             && let Some(member) = facts.members.get_mut(at)
             && line.kind.starts_with("member-")
             && member.status != *status
@@ -213,6 +214,14 @@ impl Model {
 fn instances(service: Service) -> impl Iterator<Item = Instance> {
     let Service { name, healthy, known, instances } = service;
     instances.into_iter().map(move |told| Instance { service: name.clone(), healthy, known, told })
+}
+
+fn member_name(member: &Member) -> &str {
+    &member.name
+}
+
+fn path_name(path: &PathRow) -> &str {
+    &path.name
 }
 
 /// Events that are kept.

@@ -2,12 +2,11 @@
 
 use std::cmp::Ordering;
 
-use super::list::{Pane, Sort};
+use super::list::{Pane, Sort, sorted};
 use super::model::Model;
-use super::trouble::Trouble;
 use crate::cli::output::natural;
 use crate::cli::paths;
-use crate::types::{Member, PathRow};
+use crate::types::Member;
 
 impl Model {
     /// Goes so many lines down, or up.
@@ -72,60 +71,67 @@ impl Model {
     }
 
     fn ordered(&self, pane: Pane) -> Vec<usize> {
-        let known = |name: &str| self.member(name).map(|(member, _)| member);
+        let wanted = (0..self.number(pane)).filter(|number| self.is_wanted(pane, *number)).collect();
         match pane {
-            Pane::Members => self.ordered_members(),
-            Pane::Services => {
-                let order = self.services.iter().enumerate().filter(|(_, one)| {
-                    let text = format!("{} {}", one.full_name(), one.told.member);
-                    self.filter.is_empty() || self.filter.takes(&text, known(&one.told.member))
-                });
-                let mut order: Vec<_> = order.collect();
-                order.sort_by(|(_, a), (_, b)| {
-                    let rank = |status: &str, health: &str| match (status, health) {
-                        (_, "critical") => 0,
-                        ("alive", "passing") => 3,
-                        ("alive", _) => 2,
-                        _ => 1,
-                    };
-                    let ranks =
-                        rank(&a.told.status, &a.told.health).cmp(&rank(&b.told.status, &b.told.health));
-                    ranks
-                        .then_with(|| natural(&a.service, &b.service))
-                        .then_with(|| natural(&a.told.member, &b.told.member))
-                        .then_with(|| natural(&a.told.id, &b.told.id))
-                });
-                order.into_iter().map(|(number, _)| number).collect()
-            }
-            Pane::Events => {
-                let order = self.events.iter().enumerate().filter(|(_, event)| {
-                    let member = event.name.as_deref().filter(|_| !self.filter.is_empty()).and_then(known);
-                    self.filter.takes(&event.what, member)
-                });
-                order.map(|(number, _)| number).collect()
-            }
-            Pane::Paths => {
-                let order = self.paths.iter().enumerate();
-                let mut order: Vec<(usize, &PathRow)> = order
-                    .filter(|(_, path)| {
-                        self.filter.is_empty() || self.filter.takes(&path.name, known(&path.name))
-                    })
-                    .collect();
-                order.sort_by(|(_, a), (_, b)| paths::order(a, b));
-                order.into_iter().map(|(number, _)| number).collect()
-            }
-            Pane::Problems => (0..self.problems.len()).collect(),
+            // As they came.
+            Pane::Events | Pane::Problems => wanted,
+            Pane::Members => sorted(wanted, &|a, b| self.compare_members(a, b)),
+            Pane::Services => sorted(wanted, &|a, b| self.compare_services(a, b)),
+            Pane::Paths => sorted(wanted, &|a, b| match (self.paths.get(a), self.paths.get(b)) {
+                (Some(a), Some(b)) => paths::order(a, b),
+                _ => Ordering::Equal,
+            }),
         }
     }
 
-    fn ordered_members(&self) -> Vec<usize> {
-        let members = self.members().iter().zip(&self.troubles).enumerate();
-        let mut order: Vec<(usize, (&Member, &Trouble))> =
-            members.filter(|(_, (member, _))| self.filter.takes(&member.name, Some(member))).collect();
-        order.sort_by(|(_, (a, is)), (_, (b, was))| {
-            self.compare(a, b, is.cmp(was)).then_with(|| natural(&a.name, &b.name))
-        });
-        order.into_iter().map(|(number, _)| number).collect()
+    /// Whether the filter lets it through. It says nothing of problems.
+    fn is_wanted(&self, pane: Pane, number: usize) -> bool {
+        let known = |name: &str| self.member(name).map(|(member, _)| member);
+        if self.filter.is_empty() {
+            return true;
+        }
+        match pane {
+            Pane::Problems => true,
+            Pane::Members => {
+                self.members().get(number).is_some_and(|one| self.filter.takes(&one.name, Some(one)))
+            }
+            Pane::Services => self.services.get(number).is_some_and(|one| {
+                let text = format!("{} {}", one.full_name(), one.told.member);
+                self.filter.takes(&text, known(&one.told.member))
+            }),
+            Pane::Events => self
+                .events
+                .get(number)
+                .is_some_and(|one| self.filter.takes(&one.what, one.name.as_deref().and_then(known))),
+            Pane::Paths => {
+                self.paths.get(number).is_some_and(|one| self.filter.takes(&one.name, known(&one.name)))
+            }
+        }
+    }
+
+    fn compare_members(&self, a: usize, b: usize) -> Ordering {
+        let members = self.members();
+        let (Some(one), Some(other)) = (members.get(a), members.get(b)) else { return Ordering::Equal };
+        let troubles = self.troubles.get(a).cmp(&self.troubles.get(b));
+        self.compare(one, other, troubles).then_with(|| natural(&one.name, &other.name))
+    }
+
+    fn compare_services(&self, a: usize, b: usize) -> Ordering {
+        let (Some(one), Some(other)) = (self.services.get(a), self.services.get(b)) else {
+            return Ordering::Equal;
+        };
+        let rank = |status: &str, health: &str| match (status, health) {
+            (_, "critical") => 0,
+            ("alive", "passing") => 3,
+            ("alive", _) => 2,
+            _ => 1,
+        };
+        let (a, b) = (&one.told, &other.told);
+        rank(&a.status, &a.health)
+            .cmp(&rank(&b.status, &b.health))
+            .then_with(|| natural(&one.service, &other.service))
+            .then_with(|| natural(&a.member, &b.member))
+            .then_with(|| natural(&a.id, &b.id))
     }
 
     fn compare(&self, a: &Member, b: &Member, troubles: Ordering) -> Ordering {

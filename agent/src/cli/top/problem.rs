@@ -1,8 +1,7 @@
 //! What is wrong, one line for each cause, with what to do.
 
 use super::facts::{Facts, Instance};
-use super::fault::{Side, doubts_us};
-use crate::cli::output::natural;
+use super::fault::{Side, doubts_us, names};
 use crate::types::{Finding, Member};
 use crate::words::few;
 
@@ -64,8 +63,7 @@ pub(super) fn problems(facts: &Facts, services: &[Instance]) -> Vec<Problem> {
 
 fn suspects(members: &[Member]) -> Option<Problem> {
     let suspects: Vec<&Member> = members.iter().filter(|member| member.status == "suspect").collect();
-    let mut names: Vec<&str> = suspects.iter().map(|member| member.name.as_str()).collect();
-    names.sort_by(|a, b| natural(a, b));
+    let names = names(&suspects);
     let first = suspects.first()?;
     let what = match names.as_slice() {
         [one] if first.accusers.is_empty() => format!("{one} is suspect"),

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::habits::Habits;
+use super::list::sorted;
 use crate::cli::members::note;
 use crate::cli::output::brief;
 use crate::types::{Member, PathRow};
@@ -85,9 +86,10 @@ pub(super) fn remarks(
 
 /// The round trip that half of the paths do not exceed, in seconds.
 pub(super) fn usual(paths: &[PathRow]) -> f64 {
-    let mut all: Vec<f64> = paths.iter().filter_map(|path| path.rtt_ms).collect();
-    all.sort_unstable_by(f64::total_cmp);
-    all.get(all.len() / 2).map_or(0.0, |ms| ms / 1e3)
+    let all: Vec<f64> = paths.iter().filter_map(|path| path.rtt_ms).collect();
+    let rtt = |number: usize| all.get(number).copied().unwrap_or_default();
+    let order = sorted((0..all.len()).collect(), &|a, b| rtt(a).total_cmp(&rtt(b)));
+    order.get(order.len() / 2).map_or(0.0, |number| rtt(*number) / 1e3)
 }
 
 fn is_far(path: Option<&PathRow>, usual: f64) -> bool {
