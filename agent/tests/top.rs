@@ -23,7 +23,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
 
-use daemon::{Agent, pair};
+use daemon::{Agent, pair, plan};
 use said::{code, stderr, stdout};
 
 #[test]
@@ -79,6 +79,17 @@ fn keys_lead_to_the_evidence_and_an_agent_that_comes_back_is_seen_again() {
     screen.until("its new life is shown", |text| text.starts_with("tests as a sees it"));
     screen.type_in(b"q");
     assert_eq!(screen.ended().code(), Some(0));
+}
+
+#[test]
+fn what_would_turn_a_line_round_is_written_out() {
+    let a = plan("a").start();
+    assert_eq!(a.post("/v1/services", r#"{"name":"web"}"#).status, 200);
+    let ill = r#"{"name":"web","health":"critical","text":"\u202eevil"}"#;
+    assert!(a.post("/v1/services/health", ill).status < 300);
+    let screen = Screen::show(&a);
+    screen.until("the service is ill", |text| text.contains("web on a is critical (\\u{202e}evil"));
+    assert!(!screen.shown.lock().unwrap().contains('\u{202e}'));
 }
 
 /// One picture of what `agent` sees.

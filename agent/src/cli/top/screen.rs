@@ -193,5 +193,6 @@ mod tests {
         let (ten, eleven) = (picture("for 10s"), picture("for 11s"));
         assert_eq!(sent(&ten, &ten), "");
         assert_eq!(sent(&ten, &eleven), "\x1b[2;6H\x1b[1m\x1b[31m1\x1b[0m");
+        assert_eq!(sent(&ten, &picture("for 21s")), "\x1b[2;5H\x1b[1m\x1b[31m21\x1b[0m");
     }
 }

@@ -111,7 +111,7 @@ fn a_healthy_cluster_says_so_in_one_line() {
 fn whose_fault_it_is_is_said() {
     let verdict = |facts: Facts| {
         let mut model = seen(facts);
-        picture(&mut model, 200, 50, 1)[2].clone()
+        picture(&mut model, 200, 50, 1)[2..5].join("\n")
     };
     let some_down = |number: usize| {
         let mut all = members(number);
@@ -299,7 +299,15 @@ fn the_reader_stays_with_a_member_that_moves_and_at_the_top_with_the_worst() {
 
 #[test]
 fn one_picture_on_paper_is_plain_and_has_all_that_is_wrong() {
-    let text = plain::picture(&seen(troubled(1000)), at(1), 80, false);
+    let mut model = seen(troubled(1000));
+    for second in 0..9 {
+        model.take(News::Line(Box::new(line("member-update", "n9", second))), at(9));
+    }
+    model.settle(at(9));
+    let text = plain::picture(&model, at(9), 80, false);
+    let rows = text.lines().filter(|line| ["A ", "A!", "S ", "D "].iter().any(|mark| line.starts_with(mark)));
+    assert!(rows.count() >= 20 && text.contains("zone x has one member"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.contains("n9 update")).count(), 5, "{text}");
     assert!(!text.contains('\u{1b}'), "{text}");
     assert!(
         text.contains("THEM") && text.contains("D  n8") && text.contains(" more: heartsay members"),
