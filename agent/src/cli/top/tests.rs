@@ -182,8 +182,11 @@ fn no_size_and_no_pane_makes_it_stumble() {
             }
         }
     }
+    model.pane = Pane::Members;
+    model.press(Key::Home, 10);
     let lines = picture(&mut model, 40, 10, 3);
-    assert!(lines[0].starts_with("shop as n1"), "{lines:#?}");
+    assert!(lines[0].starts_with("shop as n1") && lines[2].contains("THEM  3 down"), "{lines:#?}");
+    assert!(find(&lines, "THEM  member-down").0 < find(&lines, "D  n").0, "{lines:#?}");
 }
 
 #[test]

@@ -123,7 +123,12 @@ fn verdict(scene: Scene<'_>, pen: &mut Pen<'_>) {
         pen.line(Line::from(vec![well, Span::raw(witness.unwrap_or_default().to_owned())]));
         return;
     }
-    let mut left = if pen.room() < TALL && !scene.once { 3 } else { 6 };
+    let mut left = match pen.room() {
+        _ if scene.once => 6,
+        ..LOW => 1,
+        ..TALL => 3,
+        _ => 6,
+    };
     let indent = " ".repeat(LABEL.len());
     for (n, (side, said)) in verdict.clauses.iter().enumerate() {
         let said = witness.take().map_or_else(|| said.clone(), |witness| format!("{said}; {witness}"));
@@ -141,7 +146,7 @@ fn verdict(scene: Scene<'_>, pen: &mut Pen<'_>) {
 fn lists(scene: Scene<'_>, pen: &mut Pen<'_>) {
     let Scene { model, now, once } = scene;
     if model.pane != Pane::Problems && !model.problems.is_empty() {
-        let room = if once { model.problems.len() * 2 } else { pen.room().saturating_sub(6) / 2 };
+        let room = if once { model.problems.len() * 2 } else { (pen.room().saturating_sub(6) / 2).max(1) };
         pen.rule(Line::styled(format!("problems {}", model.problems.len()), pen.paint.bold()));
         problems(&model.problems, now, room.min(2 * MOST_PROBLEMS), pen);
     }
@@ -169,7 +174,8 @@ fn lists(scene: Scene<'_>, pen: &mut Pen<'_>) {
 /// Two lines for each while there is room, then one, and in the end how many more there are.
 fn problems(all: &[Problem], now: Timestamp, room: usize, pen: &mut Pen<'_>) {
     let wide = pen.width() >= WIDE;
-    let shown = if all.len() > room { room.saturating_sub(1) } else { all.len() };
+    // Of several, one line shows the worst and not their number, which stands above.
+    let shown = if all.len() > room { room.saturating_sub(1).max(room.min(1)) } else { all.len() };
     let mut spare = if wide { 0 } else { room.saturating_sub(all.len()) };
     for problem in all.iter().take(shown) {
         let [what, remedy] = pane::problem(problem, now, pen.paint);
@@ -188,7 +194,7 @@ fn problems(all: &[Problem], now: Timestamp, room: usize, pen: &mut Pen<'_>) {
             pen.line(line);
         }
     }
-    if shown < all.len() && room > 0 {
+    if shown < all.len() && room > 1 {
         pen.line(Span::styled(format!("      and {} more: press 5", all.len() - shown), pen.paint.bold()));
     }
 }
@@ -281,6 +287,8 @@ const LABEL: &str = "Fault  ";
 const SIDE: usize = 6;
 /// Columns in which each list can show its number.
 const ROOMY: usize = 100;
+/// Lines of a screen on which each cause has one line.
+const LOW: usize = 12;
 /// Lines of a screen on which the causes have room below one another.
 const TALL: usize = 30;
 /// Columns in which what is wrong and what to do stand on one line.
