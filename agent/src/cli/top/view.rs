@@ -125,8 +125,8 @@ fn verdict(scene: Scene<'_>, pen: &mut Pen<'_>) {
     }
     let mut left = match pen.room() {
         _ if scene.once => 6,
-        ..LOW => 1,
-        ..TALL => 3,
+        0..LOW => 1,
+        LOW..TALL => 3,
         _ => 6,
     };
     let indent = " ".repeat(LABEL.len());
