@@ -165,6 +165,7 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
         ("members", &["--columns", "name,host-id,note,tags,zone,address"]),
         ("status", &[]),
         ("doctor", &[]),
+        ("top", &["--once"]),
         ("why", &["n3"]),
         ("why", &[dirt]),
         ("paths", &[]),
@@ -226,9 +227,15 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
         }
     }
     // Where we paint ourselves, others do not.
-    for verb in
-        [&["members"][..], &["status"], &["why", "n3"], &["phi"], &["quorum"], &["watch", "--no-reconnect"]]
-    {
+    for verb in [
+        &["members"][..],
+        &["status"],
+        &["top", "--once"],
+        &["why", "n3"],
+        &["phi"],
+        &["quorum"],
+        &["watch", "--no-reconnect"],
+    ] {
         let painted = fake.command(verb).env("CLICOLOR_FORCE", "1").output().unwrap();
         let painted = stdout(&painted);
         assert!(painted.contains("\x1b[") || verb[0] == "phi", "{verb:?} has no colours: {painted}");
@@ -991,6 +998,19 @@ fn wait_waits_for_the_agent_too() {
 
 /// An agent that exists on the socket only.
 /// How the agent reaches the others.
+fn services() -> Value {
+    json!({
+        "self": "n1", "index": 11, "joined": true, "isolated": false, "unreadable": 0,
+        "services": [{
+            "name": "db", "healthy": 0, "known": 1,
+            "instances": [{
+                "member": "n2", "status": "alive", "id": "main", "address": "10.0.0.2", "port": 5432,
+                "health": "critical", "tags": { "role": "primary" }, "text": "no disk",
+            }],
+        }],
+    })
+}
+
 fn paths() -> Value {
     let row = |name: &str,
                state: &str,
@@ -1070,6 +1090,7 @@ impl Fake {
                 }),
             )
             .route("/v1/paths", get(async |State(s): State<Arc<FakeState>>| Json(s.said(paths()))))
+            .route("/v1/services", get(async |State(s): State<Arc<FakeState>>| Json(s.said(services()))))
             .route("/v1/quorum", get(async |State(s): State<Arc<FakeState>>| Json(s.said(s.quorum()))))
             .route(
                 "/v1/version",

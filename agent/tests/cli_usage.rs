@@ -43,6 +43,7 @@ fn every_verb_explains_itself() {
         "dev",
         "members",
         "status",
+        "top",
         "doctor",
         "why",
         "phi",
@@ -96,6 +97,9 @@ fn nonsense_is_a_usage_error() {
         &["dev", "--nodes", "0"],
         &["dev", "--nodes", "1001"],
         &["completions", "tcsh"],
+        &["top"],
+        &["top", "--once", "-o", "json"],
+        &["top", "--once", "status=gone"],
     ] {
         let output = heartsay(args);
         assert_eq!(code(&output), 2, "{args:?}: {}{}", stdout(&output), stderr(&output));
@@ -121,6 +125,9 @@ fn an_absent_agent_is_told_from_a_dead_one() {
             let output = heartsay(&[&["--socket", socket][..], rest].concat());
             assert_eq!(code(&output), 3, "{rest:?}: {}", stderr(&output));
         }
+        let output = heartsay(&["--socket", socket, "top", "--once"]);
+        assert_eq!((code(&output), stdout(&output)), (3, String::new()));
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
     }
 }
 

@@ -75,17 +75,7 @@ impl Doctor {
 
     async fn examine(&self, client: &Client, answers: Answers, measured: Measured) -> Report {
         let Answers { me, members, state_dir } = answers;
-        let mut own = Vec::new();
-        let limits = match limits(state_dir).await {
-            Some(limits) => limits,
-            None => {
-                let what = "the file system of the state directory does not answer".to_owned();
-                own.push(Condition::new(Code::StateDirectory, what));
-                Limits::default()
-            }
-        };
-        own.extend(limits.conditions(members.len()));
-        own.extend(other_version(&me.version.version));
+        let (limits, mut own) = this_host(state_dir, &me, members.len()).await;
         let knocked = if self.no_probe { Vec::new() } else { knock(&members).await };
         own.extend(knocked.iter().filter_map(|(member, at, knock)| knock.condition(&member.name, *at)));
         let findings = join(&me.findings, own);
@@ -96,6 +86,36 @@ impl Doctor {
             me: Some(me.member.name),
         }
     }
+}
+
+/// What is wrong with this host, found without sending anything.
+pub(super) async fn on_host(
+    client: &Client,
+    me: &SelfInfo,
+    members: usize,
+) -> Result<Vec<Condition>, ClientError> {
+    let (_, own) = this_host(state_dir(client).await?, me, members).await;
+    Ok(own)
+}
+
+/// Why there is no agent to ask, as far as this host shows it.
+pub(super) async fn why_absent(client: &Client, error: &ClientError) -> Vec<Finding> {
+    without_agent(client, error).await.map(|report| report.findings).unwrap_or_default()
+}
+
+async fn this_host(state_dir: Option<PathBuf>, me: &SelfInfo, members: usize) -> (Limits, Vec<Condition>) {
+    let mut own = Vec::new();
+    let limits = match limits(state_dir).await {
+        Some(limits) => limits,
+        None => {
+            let what = "the file system of the state directory does not answer".to_owned();
+            own.push(Condition::new(Code::StateDirectory, what));
+            Limits::default()
+        }
+    };
+    own.extend(limits.conditions(members));
+    own.extend(other_version(&me.version.version));
+    (limits, own)
 }
 
 fn print(report: &Report, exit: Exit, output: &Output) -> anyhow::Result<Exit> {
@@ -149,11 +169,14 @@ struct Answers {
 async fn ask(client: &Client) -> Result<Answers, ClientError> {
     let me = client.read(&client.get_within("/v1/self", PATIENCE).await?)?;
     let members: Members = client.read(&client.get_within("/v1/members", PATIENCE).await?)?;
+    Ok(Answers { me, members: members.members, state_dir: state_dir(client).await? })
+}
+
+async fn state_dir(client: &Client) -> Result<Option<PathBuf>, ClientError> {
     let config = client.get_within("/v1/config", PATIENCE).await?;
     let is_dir = |row: &&Value| row.get("key").and_then(Value::as_str) == Some("state_dir");
     let row = config.as_array().and_then(|rows| rows.iter().find(is_dir));
-    let state_dir = row.and_then(|row| row.get("value")).and_then(Value::as_str).map(PathBuf::from);
-    Ok(Answers { me, members: members.members, state_dir })
+    Ok(row.and_then(|row| row.get("value")).and_then(Value::as_str).map(PathBuf::from))
 }
 
 /// Why there is no agent to ask; `None` if there is one, and it makes no sense.
@@ -220,7 +243,7 @@ async fn knock(members: &[Member]) -> Vec<(&Member, SocketAddr, Knock)> {
 }
 
 /// What the agent found and what is found here, without what follows from the other.
-fn join(agents: &[Finding], own: Vec<Condition>) -> Vec<Finding> {
+pub(super) fn join(agents: &[Finding], own: Vec<Condition>) -> Vec<Finding> {
     let mut all: Vec<Condition> = agents.iter().filter_map(read).collect();
     all.extend(own);
     // An agent that is newer than this program may know more.

@@ -290,12 +290,14 @@ fn phi_table(members: &Members, header: Option<&[&str]>, output: &Output) -> Str
     finish(&table)
 }
 
-fn phi_text(member: &Member, me: &str) -> String {
+/// A dash where there is nothing to be surprised at.
+pub(super) fn phi_text(member: &Member, me: &str) -> String {
     let silent = matches!(member.status.as_str(), "down" | "left");
     if member.name == me || silent { "-".to_owned() } else { format!("{:.1}", member.phi) }
 }
 
-fn note(member: &Member, me: &str) -> String {
+/// Accusers, and whatever else is unusual; empty where nothing is.
+pub(super) fn note(member: &Member, me: &str) -> String {
     if member.name == me {
         return "this agent".to_owned();
     }

@@ -24,6 +24,7 @@ mod service;
 mod setup;
 mod status;
 mod table;
+mod top;
 mod wait;
 mod watch;
 mod why;
@@ -85,6 +86,8 @@ enum Verb {
     Members(members::List),
     /// How this agent is, and how it sees the cluster as a whole.
     Status,
+    /// The cluster on one screen, the trouble first, with whose fault it is and what to do.
+    Top(top::Top),
     /// What is wrong with this agent, its host and its cluster, one line for each cause, with what to do.
     Doctor(doctor::Doctor),
     /// Why a member has the status it has: who says so, on what evidence, and what would change it.
@@ -158,6 +161,7 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Dev(verb) => drive(verb.run(&output)),
         Verb::Members(verb) => ask(verb.run(&client(), &output)),
         Verb::Doctor(verb) => ask(verb.run(&client(), &output)),
+        Verb::Top(verb) => drive(verb.run(&client(), &output)),
         Verb::Status => ask(status::status(&client(), &output)),
         Verb::Why(verb) => ask(verb.run(&client(), &output)),
         Verb::Paths(verb) => ask(verb.run(&client(), &output)),

@@ -35,13 +35,26 @@ pub(super) struct Output {
     /// The form asked for.
     pub(super) format: Format,
     colour: bool,
+    /// Columns, where they are not those of the terminal.
+    columns: Option<usize>,
 }
 
 impl Output {
     /// Colours go to terminals only, and not against the reader's wish.
     pub(super) fn new(format: Format) -> Self {
         let choice = anstream::AutoStream::choice(&io::stdout());
-        Self { format, colour: choice != anstream::ColorChoice::Never }
+        Self { format, colour: choice != anstream::ColorChoice::Never, columns: None }
+    }
+
+    /// For text that is put together here and shown elsewhere: without colours, and broken at so many columns if at any.
+    pub(super) fn plain(columns: Option<usize>) -> Self {
+        let format = if columns.is_some() { Format::Table } else { Format::Wide };
+        Self { format, colour: false, columns }
+    }
+
+    /// Whether colours are wanted.
+    pub(super) fn is_coloured(&self) -> bool {
+        self.colour
     }
 
     /// Whether people are to read it, rather than programs.
@@ -51,6 +64,9 @@ impl Output {
 
     /// Columns of the terminal that lists are cut to; `None`: they are not.
     pub(super) fn width(&self) -> Option<usize> {
+        if self.columns.is_some() {
+            return self.columns;
+        }
         let terminal = self.format == Format::Table && io::stdout().is_terminal();
         let (width, _) = terminal.then(terminal_size::terminal_size).flatten()?;
         Some(width.0.into())
@@ -161,9 +177,13 @@ pub(super) fn status_style(status: &str) -> Style {
 
 /// Seconds from an RFC 3339 stamp until now; `None` for what is no stamp.
 pub(super) fn seconds_since(stamp: &str) -> Option<f64> {
+    seconds_between(stamp, jiff::Timestamp::now())
+}
+
+/// The same until then.
+pub(super) fn seconds_between(stamp: &str, until: jiff::Timestamp) -> Option<f64> {
     let then: jiff::Timestamp = stamp.parse().ok()?;
-    let passed = jiff::Timestamp::now().duration_since(then);
-    Some(passed.as_secs_f64().max(0.0))
+    Some(until.duration_since(then).as_secs_f64().max(0.0))
 }
 
 /// How long ago an RFC 3339 stamp was: `3.1s`, `2m10s`, `12d`.

@@ -1,5 +1,7 @@
 //! `paths [NAME]`: which members answer this agent directly, and which do not though they live.
 
+use std::cmp::Ordering;
+
 use clap::Args;
 use serde_json::Value;
 
@@ -63,7 +65,7 @@ async fn no_path(client: &Client, me: &str, name: &str) -> anyhow::Error {
 }
 
 fn table(mut paths: Paths, output: &Output) -> String {
-    paths.paths.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| natural(&a.name, &b.name)));
+    paths.paths.sort_by(order);
     let mut table = output.table(Some(&["NAME", "DIRECT", "SINCE", "RTT", "HEARD", "NOTE"]));
     for path in &paths.paths {
         table.add_row([
@@ -80,7 +82,11 @@ fn table(mut paths: Paths, output: &Output) -> String {
     finish(&table)
 }
 
-/// Problems first, then doubts.
+/// Problems first, then doubts, then by name.
+pub(super) fn order(a: &PathRow, b: &PathRow) -> Ordering {
+    rank(a).cmp(&rank(b)).then_with(|| natural(&a.name, &b.name))
+}
+
 fn rank(path: &PathRow) -> u8 {
     match (path.state.as_str(), path.unanswered) {
         ("down", _) => 0,
@@ -90,7 +96,8 @@ fn rank(path: &PathRow) -> u8 {
     }
 }
 
-fn note(path: &PathRow) -> String {
+/// What fails, and which members reach it all the same.
+pub(super) fn note(path: &PathRow) -> String {
     if path.state != "down" {
         return match usize::try_from(path.unanswered).unwrap_or(usize::MAX) {
             0 => String::new(),

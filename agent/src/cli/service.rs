@@ -245,7 +245,8 @@ fn checks(output: &Output, instances: &[ServiceInstance]) -> String {
     format!("\n\n{}", finish(&table))
 }
 
-fn address(one: &ServiceInstance) -> String {
+/// With the port, if it says one.
+pub(super) fn address(one: &ServiceInstance) -> String {
     match one.port {
         Some(port) if one.address.contains(':') => format!("[{}]:{port}", one.address),
         Some(port) => format!("{}:{port}", one.address),

@@ -126,7 +126,7 @@ fn problems(me: &SelfInfo) -> Vec<String> {
 }
 
 /// How this agent stands to the others.
-fn state(me: &SelfInfo) -> &'static str {
+pub(super) fn state(me: &SelfInfo) -> &'static str {
     if me.leaving {
         "leaving"
     } else if let Some(outside) = &me.outside {

@@ -271,8 +271,16 @@ fn show(raw: &[u8], output: &Output) -> anyhow::Result<()> {
 }
 
 fn sentence(line: &WatchLine, output: &Output) -> String {
-    let what = match line.kind.as_str() {
+    match words(line, output) {
         // Signs of life of the stream itself are for programs.
+        what if what.is_empty() => what,
+        what => format!("{}  #{}  {what}", line.time, line.index),
+    }
+}
+
+/// What has happened; nothing for a sign of life.
+pub(super) fn words(line: &WatchLine, output: &Output) -> String {
+    let what = match line.kind.as_str() {
         "idle" => return String::new(),
         "snapshot" => {
             let members = line.members.as_deref().unwrap_or_default();
@@ -292,7 +300,7 @@ fn sentence(line: &WatchLine, output: &Output) -> String {
                 let verb = kind.strip_prefix("service-").unwrap_or(kind);
                 let reason = line.reason.as_deref().unwrap_or_default();
                 let what = format!("{}{id} on {} {}", service.name, service.member, output.status(verb));
-                return format!("{}  #{}  {what} ({reason})", line.time, line.index);
+                return format!("{what} ({reason})");
             }
             let verb = kind.strip_prefix("member-").unwrap_or(kind);
             let name = line.name.as_deref().unwrap_or("this agent");
@@ -317,7 +325,7 @@ fn sentence(line: &WatchLine, output: &Output) -> String {
         Some(reason) if !reason.is_empty() => format!(" ({reason})"),
         _ => String::new(),
     };
-    format!("{}  #{}  {what}{changed}{by}{reason}", line.time, line.index)
+    format!("{what}{changed}{by}{reason}")
 }
 
 /// `direct path to db-2 down (both directions), reached through web-1`.

@@ -57,7 +57,8 @@ pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a String>) -
         .map(|(_, known)| known)
 }
 
-fn case(member: &Member, me: &SelfInfo, output: &Output) -> String {
+/// The case in paragraphs.
+pub(super) fn case(member: &Member, me: &SelfInfo, output: &Output) -> String {
     let mut paragraphs = vec![output.prose(&headline(member, me, output))];
     if member.name == me.member.name {
         paragraphs.push(output.prose(&format!(
@@ -282,4 +283,4 @@ fn sentence(text: &str) -> String {
 const ALIKE: f64 = 0.75;
 /// Local health from which the machine marks its own accusations as weak is its
 /// business; from half the scale a person should look here first. Honest guess.
-const IMPAIRED: u8 = 4;
+pub(super) const IMPAIRED: u8 = 4;
