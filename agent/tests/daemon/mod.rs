@@ -283,7 +283,12 @@ impl Agent {
         write!(stream, "GET /v1/watch{query} HTTP/1.1\r\nHost: h\r\n{headers}\r\n").unwrap();
         let mut reader = BufReader::new(stream);
         let (status, headers) = read_head(&mut reader).unwrap();
-        Watch { status, headers, reader, rest: String::new() }
+        let mut watch = Watch { status, headers, reader, rest: String::new() };
+        if status == 200 {
+            // Of what happens before the stream begins, only its snapshot tells: a snapshot, or a sign of life, is there then.
+            watch.read();
+        }
+        watch
     }
 }
 
@@ -375,13 +380,18 @@ impl Watch {
                 self.rest = rest.to_owned();
                 return Some(line);
             }
-            let mut size = String::new();
-            self.reader.read_line(&mut size).unwrap();
-            let size = usize::from_str_radix(size.trim(), 16).ok().filter(|size| *size > 0)?;
-            let mut chunk = vec![0; size + 2];
-            self.reader.read_exact(&mut chunk).unwrap();
-            self.rest += std::str::from_utf8(&chunk[..size]).unwrap();
+            self.read()?;
         }
+    }
+
+    fn read(&mut self) -> Option<()> {
+        let mut size = String::new();
+        self.reader.read_line(&mut size).unwrap();
+        let size = usize::from_str_radix(size.trim(), 16).ok().filter(|size| *size > 0)?;
+        let mut chunk = vec![0; size + 2];
+        self.reader.read_exact(&mut chunk).unwrap();
+        self.rest += std::str::from_utf8(&chunk[..size]).unwrap();
+        Some(())
     }
 
     /// The next line of JSON.
