@@ -7,7 +7,7 @@
 //! gossip would be worse than none.
 
 mod bind;
-mod pages;
+pub(crate) mod pages;
 mod signals;
 
 use std::collections::VecDeque;

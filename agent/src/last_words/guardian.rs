@@ -13,6 +13,7 @@ use nix::unistd::{Pid, getppid, setsid};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::will::Testament;
+use crate::daemon::start::pages;
 
 /// One that waits for us.
 #[derive(Debug)]
@@ -69,6 +70,8 @@ pub(crate) fn stand(agent: Option<&OsStr>) -> ExitCode {
     let Ok(will) = io::stdout().as_fd().try_clone_to_owned().map(File::from) else {
         return ExitCode::FAILURE;
     };
+    // Its start was most of what it takes.
+    pages::give_back();
     let mut silence = [0; 64];
     while !matches!(io::stdin().read(&mut silence), Ok(0)) {}
     if has_ended(agent)

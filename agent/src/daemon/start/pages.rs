@@ -25,7 +25,7 @@ pub(super) async fn give_back_at_rest(asked: &Notify) {
 }
 
 /// Unmaps what can be had from a file again. Where /proc does not show it, nothing happens.
-fn give_back() {
+pub(crate) fn give_back() {
     let Ok(smaps) = std::fs::read_to_string("/proc/self/smaps") else { return };
     for range in never_written(&smaps) {
         if let Some(start) = NonNull::new(std::ptr::without_provenance_mut(range.start)) {
