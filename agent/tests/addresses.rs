@@ -105,7 +105,8 @@ fn hosts_with_nothing_but_ipv6_find_one_another_with_the_default_bind_and_hear_r
             skipped("no IPv6 here");
             return;
         }
-        network.agent(i, &["--seed", "fd00::1", "--advertise", if i == 3 { "fd00::/16" } else { "eth0" }]);
+        let advertise = if i == 3 { "fd00::/16" } else { "eth0" };
+        network.agent(i, &["--seed", "fd00::1", "--advertise", advertise, "--last-words=false"]);
     }
     network.wait("all see all", |n| (1..=3).all(|i| n.alive(i) == 3));
     for i in 1..=3 {
