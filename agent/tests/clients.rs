@@ -172,6 +172,10 @@ fn the_example_of_the_documentation_works(language: &Language) {
     let mut command = make(dir.path(), example);
     let mut program = Program::start(command.env("HEARTSAY_SOCKET", a.plan.socket()), dir);
     assert_eq!(program.text(), format!("a at {}", a.address()));
+    let metrics = |a: &Agent| a.ask("GET", "/metrics", "", "").body;
+    a.wait_for("it follows", |a| {
+        metrics(a).lines().any(|line| line.starts_with("heartsay_api_streams") && !line.ends_with(" 0"))
+    });
     drop(b);
     let line = program.text();
     assert!(line.starts_with("b is down: "), "{line}");

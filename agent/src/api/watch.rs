@@ -45,9 +45,13 @@ pub(super) async fn watch(
         )));
     }
     let stream = place.stream(app.0.clock.now()).map_err(too_many)?;
-    if since.is_some() && !filter.takes_all() {
+    let with_snapshot = since.is_none() && filter.takes_type("snapshot");
+    let mut at = since.unwrap_or(0);
+    if !with_snapshot && !filter.takes_all() {
         let turn = place.answers().turn_soon(&place).await?;
         let view = app.whole().await?;
+        // Before the answer: what happens after that is told by events, as no snapshot tells it.
+        at = since.unwrap_or(view.index);
         let begun = turn.write(move || {
             filter.begin(&view.members);
             filter
@@ -57,8 +61,8 @@ pub(super) async fn watch(
     let follower = Follower {
         changes: app.0.event_log.subscribe(),
         generation: app.0.about.generation,
-        at: since.unwrap_or(0),
-        due: if since.is_some() { VecDeque::new() } else { VecDeque::from([Due::Beginning]) },
+        at,
+        due: if with_snapshot { VecDeque::from([Due::Snapshot]) } else { VecDeque::new() },
         // Proxies and clients learn at once that the stream is there.
         idle_at: Instant::now(),
         style,
@@ -118,10 +122,8 @@ enum Style {
 /// What goes out before further events.
 #[derive(Debug)]
 enum Due {
-    /// A snapshot, for readers that want that type.
-    Beginning,
     Lagged,
-    /// For every filter: a reader that has missed lines can learn what they said from nothing else.
+    /// At the beginning, for readers that want that type; later for every filter: a reader that has missed lines can learn what they said from nothing else.
     Snapshot,
 }
 
@@ -153,12 +155,6 @@ impl Follower {
             match self.due.pop_front() {
                 Some(Due::Lagged) => return Some(self.remark("lagged")),
                 Some(Due::Snapshot) => self.begun = Some(self.snapshot().await?),
-                Some(Due::Beginning) => {
-                    let snapshot = self.snapshot().await?;
-                    if self.filter.takes_type("snapshot") {
-                        self.begun = Some(snapshot);
-                    }
-                }
                 None => {}
             }
             if self.begun.is_some() {
