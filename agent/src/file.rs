@@ -52,6 +52,19 @@ pub(crate) fn edit(path: &Path, change: impl Fn(&[u8]) -> Result<Vec<u8>, String
     Err(io::Error::other("another program writes it again and again"))
 }
 
+/// Device and inode: which file it is, whatever it is called.
+pub(crate) type FileId = (u64, u64);
+
+/// Of what lies at the path, itself if it is a link; `None`: nothing is there.
+pub(crate) fn id_at(path: &Path) -> Option<FileId> {
+    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// Whether this file is the one at the path, and not another that was put there since.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    file.metadata().is_ok_and(|own| id_at(path) == Some((own.dev(), own.ino())))
+}
+
 /// What changes with each write, also with one of as many bytes.
 fn stamp(file: &Metadata) -> [i64; 6] {
     let signed = |n: u64| i64::from_ne_bytes(n.to_ne_bytes());

@@ -18,6 +18,8 @@ use parking_lot::Mutex;
 use socket2::{Domain, SockAddr, Type};
 use tracing::{info, warn};
 
+use crate::file::{self, FileId};
+
 /// A bound socket; its file goes when this does, if it is still ours.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -34,9 +36,6 @@ struct Held {
     /// Held for the lock on it.
     lock: File,
 }
-
-/// Device and inode.
-type FileId = (u64, u64);
 
 impl Socket {
     /// Binds `path` with these permissions.
@@ -60,7 +59,7 @@ impl Socket {
     /// Whether what lies at the path is the file that we made.
     #[must_use]
     pub(crate) fn is_there(&self) -> bool {
-        file_id(&self.path).is_some_and(|file| file == self.held.lock().file)
+        file::id_at(&self.path).is_some_and(|file| file == self.held.lock().file)
     }
 
     /// Binds the path once more, after the file was removed.
@@ -71,8 +70,7 @@ impl Socket {
         make_directory(&self.path)?;
         let mut held = self.held.lock();
         // The lock may have been removed with it, and another agent may hold it by now.
-        let locked = held.lock.metadata().map(|lock| (lock.dev(), lock.ino())).ok();
-        if locked.is_none() || file_id(&lock_path(&self.path)) != locked {
+        if !file::is_at(&held.lock, &lock_path(&self.path)) {
             held.lock = lock(&self.path)?;
         }
         let (file, listener) = listen(&self.path, self.mode, self.group)?;
@@ -98,7 +96,7 @@ fn listen(path: &Path, mode: u32, group: Option<Gid>) -> anyhow::Result<(FileId,
     };
     let socket = bound().with_context(|| format!("cannot make the socket {shown}; give --socket"))?;
     let opened = || {
-        let file = file_id(path).with_context(|| format!("cannot examine the socket {shown}"))?;
+        let file = file::id_at(path).with_context(|| format!("cannot examine the socket {shown}"))?;
         if let Some(group) = group {
             std::os::unix::fs::chown(path, None, Some(group.as_raw()))
                 .with_context(|| format!("cannot give the socket {shown} to group {group}"))?;
@@ -116,11 +114,6 @@ fn listen(path: &Path, mode: u32, group: Option<Gid>) -> anyhow::Result<(FileId,
             Err(e)
         }
     }
-}
-
-/// `None`: nothing is there.
-fn file_id(path: &Path) -> Option<FileId> {
-    fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 fn lock_path(path: &Path) -> PathBuf {

@@ -13,8 +13,9 @@ use super::exit::Exit;
 use super::output::Output;
 use crate::api::socket;
 use crate::client::{Address, Client};
+use crate::file;
 use crate::last_words::guardian;
-use crate::last_words::will::{Testament, Will, is_at};
+use crate::last_words::will::{Testament, Will};
 
 /// Says them, once.
 pub(super) fn run(client: &Client, output: &Output) -> anyhow::Result<Exit> {
@@ -50,7 +51,7 @@ fn open(path: &Path) -> anyhow::Result<Option<File>> {
 }
 
 fn say(will: &File, path: &Path) -> anyhow::Result<(usize, String)> {
-    if is_at(will, path) {
+    if file::is_at(will, path) {
         fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
     let Some(testament) = Testament::read(will) else {

@@ -4,15 +4,17 @@
 //! that is killed while it writes leaves a checksum that does not fit, and so no will.
 
 use std::fmt::Write as _;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use heartsay_proto::LastWords;
 use parking_lot::Mutex;
 use tempfile::NamedTempFile;
+
+use crate::file;
 
 /// The will of this process.
 #[derive(Debug)]
@@ -74,16 +76,10 @@ impl Will {
         *withheld = true;
         // Whatever fails of it, one of both is enough.
         let _ = self.file.set_len(0);
-        if is_at(&self.file, &self.path) {
+        if file::is_at(&self.file, &self.path) {
             let _ = std::fs::remove_file(&self.path);
         }
     }
-}
-
-/// Whether this file is the one at the path, and not that of another process.
-pub(crate) fn is_at(file: &File, path: &Path) -> bool {
-    let id = |of: io::Result<Metadata>| of.map(|found| (found.dev(), found.ino())).ok();
-    id(file.metadata()).is_some_and(|own| id(std::fs::symlink_metadata(path)) == Some(own))
 }
 
 impl Testament {
@@ -122,7 +118,7 @@ impl Testament {
             from => Some(from.parse().ok()?),
         };
         let heirs: Vec<SocketAddr> = lines.map(|line| line.parse().ok()).collect::<Option<_>>()?;
-        // Whoever wrote it, nothing else is ever sent, and to no more.
+        // A forged file makes us send nothing else, and to no more.
         LastWords::read(&words)?;
         (heirs.len() <= MOST_HEIRS).then_some(Self { words, from, heirs })
     }
@@ -202,6 +198,7 @@ mod tests {
 
     #[test]
     fn only_its_owner_may_read_it() {
+        use std::os::unix::fs::MetadataExt as _;
         let room = tempfile::tempdir().unwrap();
         let path = room.path().join("will");
         let _will = Will::make(&path).unwrap();
