@@ -2,6 +2,7 @@
 //! alive, and the command line that asks it.
 
 mod api;
+mod chance;
 mod cli;
 mod daemon;
 mod doctor;

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
+use crate::chance;
 use crate::daemon::advertise::{self, Advertiser, Towards};
 use crate::daemon::driver::Request;
 use crate::daemon::srv;
@@ -357,7 +358,7 @@ fn unresolved(seeds: &[String]) -> Vec<types::Seed> {
 
 /// ±10 %, so that a thousand agents do not ask the name server as one.
 fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.9 + 0.2 * f64::from(random()) / 255.0)
+    chance::jittered(pause, 0.1)
 }
 
 fn random() -> u8 {

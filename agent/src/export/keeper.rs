@@ -23,6 +23,7 @@ use super::follow::{self, LOOK, Look};
 use super::format::{is_server_name, with_block};
 use super::{Entry, Export, Ledger, Rendered, entries, runtime};
 use crate::api::App;
+use crate::chance;
 use crate::daemon::driver::Snapshot;
 use crate::daemon::shell::{self, Terms};
 use crate::doctor::Code;
@@ -125,7 +126,7 @@ fn start(app: &App, terms: Terms, export: Export, before: Option<JoinHandle<()>>
     let (state, stop) = (Arc::<Mutex<State>>::default(), app.0.stopping.child_token());
     let keeper = Keeper {
         app: app.clone(),
-        ledger: Ledger::new(export.settle + drawn(export.splay)),
+        ledger: Ledger::new(export.settle + export.splay.mul_f64(chance::share())),
         export: Arc::new(export.clone()),
         terms,
         state: Arc::clone(&state),
@@ -142,13 +143,6 @@ fn start(app: &App, terms: Terms, export: Export, before: Option<JoinHandle<()>>
         keeper.keep(ends).await;
     });
     Running { export, state, stop, task }
-}
-
-/// Some time up to `most`, another at each start.
-fn drawn(most: Duration) -> Duration {
-    let random = clock::entropy().map_or(0, u128::from_be_bytes);
-    let micros = random.checked_rem(most.as_micros() + 1).and_then(|micros| u64::try_from(micros).ok());
-    Duration::from_micros(micros.unwrap_or_default())
 }
 
 struct Keeper {

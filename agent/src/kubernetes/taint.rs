@@ -13,6 +13,7 @@ use super::lease::{Lease, Turn};
 use super::node::{EFFECT, Mark, Node, NodeList};
 use super::plan::{Plan, Wanted};
 use super::sight::{self, Doubt};
+use crate::chance;
 use crate::client::{Client, Filter, Follow};
 
 /// Puts taints on nodes, and takes them off.
@@ -421,8 +422,7 @@ fn backoff(failures: u32) -> Duration {
 
 /// Between half of it and all of it, so that many instances do not come at once.
 fn jitter(time: Duration) -> Duration {
-    let random = getrandom::u32().unwrap_or(u32::MAX);
-    time.mul_f64(0.5 + f64::from(random) / f64::from(u32::MAX) / 2.0)
+    time.mul_f64(0.5 + chance::share() / 2.0)
 }
 
 /// Of one change over conflicts, and of `--once` over failures.

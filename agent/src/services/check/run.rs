@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::judge::{Because, Judge};
 use super::probe::{Found, Probe};
 use super::{Check, Kind};
+use crate::chance;
 use crate::services::Health;
 use crate::types::ServiceCheck;
 
@@ -119,7 +120,7 @@ async fn watch(shared: Arc<Shared>, tools: Tools, health: Health) {
     let mut judge = Judge::new(check.terms, health);
     let start = tokio::time::Instant::now();
     // So that those of many agents, and all of this one, do not begin together.
-    tokio::time::sleep(FIRST.mul_f64(drawn())).await;
+    tokio::time::sleep(FIRST.mul_f64(chance::share())).await;
     loop {
         let begun = tokio::time::Instant::now();
         let found = probe.look(check.limit).await;
@@ -156,12 +157,7 @@ fn said(found: &Found, because: Because) -> String {
 fn pause(check: &Check, health: Health) -> Duration {
     let soon = matches!(check.kind, Kind::Process(_) | Kind::Unit(_)) && health != Health::Passing;
     let interval = if soon { check.interval.min(SOON) } else { check.interval };
-    interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * drawn())
-}
-
-/// From 0 to 1.
-fn drawn() -> f64 {
-    f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
+    chance::jittered(interval, JITTER)
 }
 
 /// Words of others as one line for people, of bounded length.
