@@ -270,17 +270,19 @@ pub(crate) fn keep(holds: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// This very program, also when its file has been replaced meanwhile. In a group of its own, so that what a
-/// terminal sends to us does not end it before us. What it holds is its standard output, to which it writes nothing.
+/// This very program, called by another word, also when its file has been replaced meanwhile. Its standard input ends with us.
+pub(crate) fn ourselves(word: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("heartsay").arg(word).current_dir("/").stdin(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+/// In a group of its own, so that what a terminal sends to us does not end it before us. What it holds is its standard output,
+/// to which it writes nothing.
 fn start_keeper(held: Option<OwnedFd>) -> io::Result<Child> {
-    Command::new("/proc/self/exe")
-        .arg0("heartsay")
-        .arg(KEEPER)
+    ourselves(KEEPER)
         .args(held.is_some().then_some(HOLDS))
-        .current_dir("/")
-        .stdin(Stdio::piped())
         .stdout(held.map_or_else(Stdio::null, Stdio::from))
-        .stderr(Stdio::null())
         .process_group(0)
         .kill_on_drop(true)
         .spawn()

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::process::{self, ExitCode, Stdio};
@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getppid, setsid};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdin};
 
 use super::will::Testament;
 use crate::daemon::start::pages;
+use crate::group;
 
 /// One that waits for us.
 #[derive(Debug)]
@@ -29,7 +30,9 @@ impl Guardian {
     /// # Errors
     /// The system cannot start it.
     pub(super) fn start(will: File) -> io::Result<Self> {
-        let mut child = command(will).spawn()?;
+        let mut command = group::ourselves(GUARDIAN);
+        let mut child =
+            command.arg(process::id().to_string()).env_clear().stdout(Stdio::from(will)).spawn()?;
         // Not left with the child: to wait for that would close it.
         let pipe = child.stdin.take();
         Ok(Self { child, _pipe: pipe })
@@ -39,20 +42,6 @@ impl Guardian {
     pub(super) async fn ended(&mut self) {
         let _ = self.child.wait().await;
     }
-}
-
-fn command(will: File) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    command
-        .arg0("heartsay")
-        .arg(GUARDIAN)
-        .arg(process::id().to_string())
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::from(will))
-        .stderr(Stdio::null());
-    command
 }
 
 /// What the guardian of this process does; its standard output is the will, to which it writes nothing.
@@ -72,8 +61,9 @@ pub(crate) fn stand(agent: Option<&OsStr>) -> ExitCode {
     };
     // Its start was most of what it takes.
     pages::give_back();
-    let mut silence = [0; 64];
-    while !matches!(io::stdin().read(&mut silence), Ok(0)) {}
+    if io::copy(&mut io::stdin(), &mut io::sink()).is_err() {
+        return ExitCode::FAILURE;
+    }
     if has_ended(agent)
         && let Some(testament) = Testament::read(&will)
     {
@@ -118,5 +108,5 @@ pub(crate) const GUARDIAN: &str = "wait-for-last-words";
 /// Ten seconds and more: longer than the kernel takes to end a process. Honest guess.
 const LOOKS: u32 = 50_000;
 const LOOK: Duration = Duration::from_micros(200);
-/// Losses come in bursts: later than most of them last, and before the second wave of those that were told.
+/// Longer than most bursts of loss, and sooner than the second wave of news.
 const AGAIN: Duration = Duration::from_millis(50);

@@ -125,7 +125,7 @@ async fn ended(guardian: Option<&mut Guardian>) {
     }
 }
 
-/// Between two looks, at the start and later. Honest guess: until then last words go to those that were there.
+/// Between two looks, at the start and later. Honest guess; last words miss a member that joined since the last look.
 const FIRST: Duration = Duration::from_millis(50);
 const GATHER: Duration = Duration::from_secs(1);
 /// Of this for each member: five seconds for a thousand.
