@@ -90,6 +90,7 @@ impl Broadcast {
     pub fn skip_first_wave(&mut self, now: Instant, subject: u64) {
         if let Some(news) = self.waiting.get_mut(&subject).filter(|news| news.wave == 0) {
             *news = News { due: now + SECOND_WAVE, wave: 1, full: news.full };
+            self.find_earliest();
         }
     }
 
@@ -130,8 +131,12 @@ impl Broadcast {
                 self.waiting.remove(&told.subject);
             }
         }
-        self.earliest = self.waiting.values().map(|n| n.due).min().unwrap_or(Instant::NEVER);
+        self.find_earliest();
         due
+    }
+
+    fn find_earliest(&mut self) {
+        self.earliest = self.waiting.values().map(|news| news.due).min().unwrap_or(Instant::NEVER);
     }
 
     /// Whether the budget allows so many datagrams now.

@@ -366,7 +366,7 @@ impl Node {
     }
 
     /// The life that a claim is about, if we know it.
-    fn known_life(&self, claim: &Claim) -> Option<&Member> {
+    pub(super) fn known_life(&self, claim: &Claim) -> Option<&Member> {
         self.roster.get(claim.subject).filter(|m| m.incarnation.generation == claim.generation)
     }
 

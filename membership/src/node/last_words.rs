@@ -18,8 +18,7 @@ use crate::identity::Name;
 use crate::node::Node;
 use crate::roster::claim::Claim;
 use crate::roster::fingerprint;
-use crate::roster::incarnation::Incarnation;
-use crate::roster::standing::{Marks, Status};
+use crate::roster::standing::Marks;
 
 /// The datagram to be sent, to as many as `told` members, once the process of `name` has ended that was given this
 /// [`Config::last_words`](crate::Config::last_words). Something has to keep it that outlives the process.
@@ -41,7 +40,7 @@ impl Node {
         if *subject == self.core.me {
             return self.outlive_last_words(now);
         }
-        if matches!(member.status, Status::Down | Status::Left) && member.marks().last_words.is_some() {
+        if member.marks().last_words.is_some() {
             return;
         }
         self.core.stats.last_words += 1;
@@ -60,9 +59,8 @@ impl Node {
     /// Leaves of a claim's last words those that are true. A verdict without them is one like any other.
     pub(crate) fn prove_last_words(&self, claim: &mut Claim) {
         let Some(secret) = claim.standing.marks.last_words else { return };
-        let known = self.roster.get(claim.subject).map(|member| &*member.incarnation);
-        let of_this_life = |life: &&Incarnation| life.generation == claim.generation;
-        let life = known.filter(of_this_life).or(claim.incarnation.as_ref());
+        let known = self.known_life(claim).map(|member| &*member.incarnation);
+        let life = known.or(claim.incarnation.as_ref());
         if !life.is_some_and(|life| life.ends_with(&secret)) {
             claim.standing.marks.last_words = None;
         }
