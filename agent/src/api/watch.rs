@@ -123,7 +123,8 @@ enum Style {
 #[derive(Debug)]
 enum Due {
     Lagged,
-    /// At the beginning, for readers that want that type; later for every filter: a reader that has missed lines can learn what they said from nothing else.
+    /// At the beginning, for readers that want that type. Later for every filter: a reader that has missed lines can learn
+    /// what they said from nothing else.
     Snapshot,
 }
 

@@ -304,7 +304,7 @@ impl Agent {
         }
         match ended {
             Ok(Ok(())) => {
-                // Also without a good-bye: whoever wants that wants no member to be told.
+                // An orderly end without a good-bye tells no member either, as configured.
                 self.last_words.withhold();
                 info!("stopped");
                 Ok(if self.restarts { ExitCode::from(RESTART) } else { ExitCode::SUCCESS })

@@ -29,7 +29,7 @@ pub(super) struct Feed {
 
 /// Why it stops for now.
 enum End {
-    /// Nobody wants to know any more.
+    /// The screen is closed.
     Closed,
     /// No answer.
     Away(anyhow::Error),
@@ -70,7 +70,7 @@ impl Feed {
         Self { client, to, wishes, host: None, told: None }
     }
 
-    /// Until nobody listens.
+    /// Until the screen is closed.
     pub(super) async fn run(mut self) {
         let mut pause = SHORTEST;
         let mut explained = Explained::default();

@@ -31,7 +31,7 @@ struct Falls {
 }
 
 impl Habits {
-    /// Takes in the members as they are now, and forgets those that are known no more.
+    /// Takes in the members as they are now, and forgets the ones that have gone.
     pub(super) fn look(&mut self, members: &[Member], now: Timestamp) {
         let mut last = std::mem::take(&mut self.surprise);
         for member in members {

@@ -224,9 +224,7 @@ impl Model {
             }
             _ => {}
         }
-        if key != Key::Enter {
-            *error = None;
-        }
+        *error = None;
         Effect::Nothing
     }
 }

@@ -232,12 +232,10 @@ pub(super) fn rest(columns: &[Column], width: usize) -> usize {
 }
 
 fn fitted(mut line: Line<'static>, width: usize) -> Line<'static> {
-    let mut left = width;
-    let mut is_full = line.width() <= width;
-    if is_full {
+    if line.width() <= width {
         return line;
     }
-    is_full = false;
+    let (mut left, mut is_full) = (width, false);
     line.spans.retain_mut(|span| {
         if is_full {
             return false;

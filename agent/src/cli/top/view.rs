@@ -19,7 +19,7 @@ use crate::types::{Quorum, STATUSES, SelfInfo};
 pub(super) struct Scene<'a> {
     pub(super) model: &'a Model,
     pub(super) now: Timestamp,
-    /// On paper: nobody presses keys, and there is room for all.
+    /// On paper: without keys, and with room for all.
     pub(super) once: bool,
 }
 
