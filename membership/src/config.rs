@@ -159,6 +159,12 @@ impl Config {
         self.acceptable_pause * 7 / 10
     }
 
+    /// Time in which news reaches all members that are not cut off (docs/quorum-proofs.md, A6).
+    #[must_use]
+    pub(crate) fn news_time(&self) -> Duration {
+        self.acceptable_pause / 4
+    }
+
     /// Checks that the fence works with this electorate.
     ///
     /// # Errors

@@ -23,6 +23,15 @@ fn keeps(seed: u64, theme: Theme) {
     );
 }
 
+/// No holder of quorum changes its mind about a member twice between two changes of the network.
+fn each_mind_changes_once(seed: u64, nodes: usize) {
+    let scenario = swarm::draw(seed, Theme::Cuts, Some(nodes)).expect("is drawn");
+    let run = run_one(&scenario, seed, None).expect("runs");
+    assert_eq!(run.violations.count, 0, "seed {seed}: {:?}", run.violations);
+    let changes = &run.measures.rosters.status_changes;
+    assert!(changes.len() > 3 && changes.iter().all(|times| *times == 1), "seed {seed}: {changes:?}");
+}
+
 #[test]
 fn a_newcomer_finds_the_cluster_though_all_its_contacts_are_gone_for_good() {
     holds(26);
@@ -52,13 +61,21 @@ fn a_verdict_on_a_member_that_lives_and_is_put_out_breaks_no_promise_of_quorum()
 
 #[test]
 fn who_changes_sides_brings_back_no_member_that_stays_beyond_the_cut() {
-    for (seed, nodes) in [(710_007, 5), (820_015, 7)] {
-        let scenario = swarm::draw(seed, Theme::Cuts, Some(nodes)).expect("is drawn");
-        let run = run_one(&scenario, seed, None).expect("runs");
-        assert_eq!(run.violations.count, 0, "seed {seed}: {:?}", run.violations);
-        let changes = &run.measures.rosters.status_changes;
-        assert!(changes.len() > 3 && changes.iter().all(|times| *times == 1), "seed {seed}: {changes:?}");
+    each_mind_changes_once(710_007, 5);
+    each_mind_changes_once(820_015, 7);
+}
+
+#[test]
+fn drifting_clocks_make_old_news_no_new_heartbeat() {
+    each_mind_changes_once(1_300_073, 32);
+}
+
+#[test]
+fn a_member_that_flaps_is_not_shown_between_the_testimonies_that_keep_it_out() {
+    for seed in [1_201_213, 1_212_053, 1_214_134] {
+        each_mind_changes_once(seed, 3);
     }
+    each_mind_changes_once(1_003_864, 5);
 }
 
 #[test]

@@ -284,7 +284,7 @@ impl Detection {
     pub fn notice(&self, ctx: &Context<'_>, subject: u64) -> Duration {
         let pause = ctx.core.config.acceptable_pause;
         let says_lost = ctx.roster.get(subject).is_some_and(Member::says_lost);
-        if says_lost && self.deaf.has_found(subject) { pause / OF_THE_DEAF } else { pause }
+        if says_lost && self.deaf.has_found(subject) { ctx.core.config.news_time() } else { pause }
     }
 }
 
@@ -300,8 +300,6 @@ const QUICKLY: u32 = 32;
 const GOOD_AGAIN: u32 = 8;
 /// Three missing answers of a member that asks many at a time cost all of its credit.
 const MOST_CREDIT: u32 = 3 * GOOD_AGAIN;
-/// Acceptable pause by the notice of a member that we have found deaf.
-const OF_THE_DEAF: u32 = 4;
 /// Beats of good behaviour that are asked for. One that knows that it was deaf jumps over them. The others learn of the
 /// last testimony while they pass: with 4, some of 80 learnt too late that 48 others were still deaf, and let them in.
 pub const PENALTY: Heartbeat = 12;

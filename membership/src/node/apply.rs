@@ -108,7 +108,7 @@ impl Node {
         if newer {
             self.after_heartbeat(now, sender);
         }
-        self.show_return(sender);
+        self.show_return(now, sender);
         if doubtful && self.gossip.leave.is_none() && self.detection.probe_budget.take(now, 1) {
             self.context().ping(now, sender, to, RequestKind::LinkProbe);
         }
@@ -200,7 +200,7 @@ impl Node {
         }
         if updated.is_some() && self.roster.get(subject).is_some_and(|member| !member.says_lost()) {
             // It had lost quorum, or would have said so; now a majority is in contact with it.
-            self.show_return(subject);
+            self.show_return(now, subject);
         }
         if let Some(values) = updated {
             if values.iter().any(|change| change.key == QUORUM_KEY) {

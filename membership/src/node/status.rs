@@ -8,7 +8,8 @@ use crate::io::{Event, MemberEventKind};
 use crate::node::Node;
 use crate::node::quorum::FENCED;
 use crate::quorum::Quorum;
-use crate::roster::standing::{Evidence, Status};
+use crate::roster::member::Member;
+use crate::roster::standing::{Accusation, Evidence, Status};
 
 impl Node {
     /// A member's heartbeat advanced, which may void what was held against it.
@@ -80,8 +81,8 @@ impl Node {
         detection.on_status(now, &mut ctx, hash, (before, since), after);
     }
 
-    /// Whether a member's change from `before`, which it took at `since`, to `after` is shown at once. Of one that was down
-    /// and is alive by hearsay it is not (roster/returns.rs); that one is called.
+    /// Whether a member's change from `before`, which it took at `since`, to `after` is shown at once. A return is not
+    /// while it is hearsay, and then the member is called; nor while it is in dispute (roster/returns.rs).
     fn shows_change(
         &mut self,
         now: Instant,
@@ -97,28 +98,32 @@ impl Node {
             }
             return after == Status::Left;
         }
-        let Some(member) = self.roster.get(hash) else { return true };
-        let returns = before == Status::Down && present;
-        let hearsay = returns && member.path.last_direct() != now;
-        let (has_majority, heartbeat) = (member.says_settling(), member.heartbeat);
-        let by_then = self.core.heartbeat_by(&self.roster, member, now);
         let was_kept_out = before == Status::Down && self.roster.returns.let_in(hash);
-        if !hearsay
-            || was_kept_out
-            || has_majority
-            || self.quorum.majority(now).quorum() != Quorum::Held
-            || !self.call(now, hash)
-        {
+        if before != Status::Down || !present || self.quorum.majority(now).quorum() != Quorum::Held {
             return true;
         }
-        self.roster.returns.told(hash, heartbeat, by_then, since);
+        let Some(member) = self.roster.get(hash) else { return true };
+        let hearsay = member.path.last_direct() != now && !member.says_settling() && !was_kept_out;
+        let in_dispute = now.since(since) < self.core.config.acceptable_pause && self.finds_unfit(member);
+        let heartbeats = (member.heartbeat, self.core.heartbeat_by(&self.roster, member, now));
+        if !(hearsay || in_dispute) || (hearsay && !self.call(now, hash)) {
+            return true;
+        }
+        let not_before = if in_dispute { now + self.core.config.news_time() } else { now };
+        self.roster.returns.told(hash, heartbeats, since, not_before);
         false
+    }
+
+    /// Whether we, as its witness, want the life of this heartbeat out as unfit.
+    fn finds_unfit(&self, member: &Member) -> bool {
+        let ours = |a: &&Accusation| a.by == self.core.me && a.kind == Evidence::Unfit;
+        member.marks().accusations.iter().find(ours).is_some_and(|a| a.basis >= member.heartbeat)
     }
 
     /// Others tell a newer heartbeat of a member that is alive by hearsay.
     fn look_at_return(&mut self, now: Instant, hash: u64, heartbeat: Heartbeat) {
         if self.roster.returns.goes_on(hash, heartbeat) {
-            self.show_return(hash);
+            self.show_return(now, hash);
         } else if self.roster.returns.calls(hash, heartbeat) {
             self.call(now, hash);
         }
@@ -134,11 +139,15 @@ impl Node {
         detection.is_probing(hash)
     }
 
-    /// Shows a member as it is that was alive by hearsay only.
-    pub(crate) fn show_return(&mut self, hash: u64) {
-        if !self.roster.returns.end(hash) {
-            return;
+    /// Shows as it is a member that is back without doubt, if it need not wait longer.
+    pub(crate) fn show_return(&mut self, now: Instant, hash: u64) {
+        if self.roster.returns.is_back(now, hash) {
+            self.end_return(hash);
         }
+    }
+
+    fn end_return(&mut self, hash: u64) {
+        self.roster.returns.end(hash);
         let kind = match self.roster.get(hash).map(|member| member.status) {
             Some(Status::Suspect) => MemberEventKind::Suspect,
             _ => MemberEventKind::Alive,
@@ -149,7 +158,7 @@ impl Node {
     /// Without quorum, all of these are shown as they are.
     pub(crate) fn show_all_returns(&mut self) {
         let waiting: Vec<u64> = self.roster.returns.subjects().collect();
-        waiting.into_iter().for_each(|hash| self.show_return(hash));
+        waiting.into_iter().for_each(|hash| self.end_return(hash));
     }
 
     /// Reports a change of one member's status; with a verdict, also whether the member is fenced.

@@ -71,7 +71,7 @@ pub struct Roster {
     tombstones: Tombstones,
     max_members: usize,
     interner: Interner,
-    /// Members that are shown as down although they are alive by hearsay.
+    /// Members that are shown as down although they are alive, by hearsay or in dispute.
     pub returns: Returns,
 }
 

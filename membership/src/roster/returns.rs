@@ -1,4 +1,4 @@
-//! Members that were down and are alive again by hearsay only.
+//! Members that were down, are alive again, and are not yet shown so: by hearsay only, or in dispute.
 //!
 //! Picture: a letter says that somebody who was thought lost was seen alive. It was written some time ago, by somebody
 //! who may have lost sight of him since. We are glad, call him, and tell the family when he answers.
@@ -8,6 +8,10 @@
 //! in contact, or until the node holds quorum no more. So it is shown before it can hold quorum. Only what is shown waits: the
 //! claims merge as ever, and the member is called and judged as one that is alive. A member that was kept out as unfit has
 //! been heard of all the while, and comes in when its heartbeat passes a number that all know: it does not wait.
+//!
+//! *In dispute* is a member that goes down once more, after several times, and comes back before all witnesses have said
+//! that they want it kept out (detection/flap_damping.rs). A witness that has said so shows it again with its first
+//! heartbeat after the time in which the word of the others must have come.
 //!
 //! Without it, a second cut that moves a member from one side to the other lets it carry over the last heartbeats of
 //! those that stay behind: they would come back for the two seconds until their silence is proven again
@@ -26,7 +30,7 @@ pub struct Returns {
     kept_out: BTreeSet<u64>,
 }
 
-/// What is shown of a member that is alive by hearsay.
+/// What is shown of such a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hearsay {
     /// The heartbeat that refuted its verdict.
@@ -37,6 +41,8 @@ pub struct Hearsay {
     called: Heartbeat,
     /// Since when it has been down.
     pub since: Instant,
+    /// It is not shown before, whatever it says.
+    not_before: Instant,
 }
 
 impl Hearsay {
@@ -48,10 +54,16 @@ impl Hearsay {
 
 impl Returns {
     /// A member that has been down since `since` is alive, others tell: they know this heartbeat of it. `by_then`: the
-    /// highest that it can have had by now.
-    pub fn told(&mut self, subject: u64, heartbeat: Heartbeat, by_then: Heartbeat, since: Instant) {
-        let by_then = by_then.clamp(heartbeat, heartbeat.saturating_add(UNDER_WAY));
-        self.waiting.insert(subject, Hearsay { heartbeat, by_then, called: heartbeat, since });
+    /// highest that it can have had by now. `not_before`: when it may be shown at the earliest.
+    pub fn told(
+        &mut self,
+        subject: u64,
+        (heartbeat, by_then): (Heartbeat, Heartbeat),
+        since: Instant,
+        not_before: Instant,
+    ) {
+        let by_then = by_then.saturating_add(DRIFT).clamp(heartbeat, heartbeat.saturating_add(UNDER_WAY));
+        self.waiting.insert(subject, Hearsay { heartbeat, by_then, called: heartbeat, since, not_before });
     }
 
     /// A member that is down is kept out as unfit.
@@ -66,6 +78,13 @@ impl Returns {
 
     pub fn get(&self, subject: u64) -> Option<&Hearsay> {
         self.waiting.get(&subject)
+    }
+
+    /// It is back without doubt. Whether it may be shown by now; if not, it may with its next heartbeat after that.
+    pub fn is_back(&mut self, now: Instant, subject: u64) -> bool {
+        let Some(hearsay) = self.waiting.get_mut(&subject) else { return false };
+        hearsay.by_then = hearsay.heartbeat;
+        now >= hearsay.not_before
     }
 
     /// Whether a member whose heartbeat this is has made one since it was told of.
@@ -103,33 +122,51 @@ impl Returns {
 /// What others tell of a member is at most so many heartbeats old. A bound, because a member that stood still is behind
 /// what its first heartbeats let one expect. Honest guess.
 const UNDER_WAY: Heartbeat = 3;
+/// Beats by which the highest is misjudged when clocks run at different rates: during a cut of a minute, by one.
+const DRIFT: Heartbeat = 1;
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use super::*;
 
     const DOWN_SINCE: Instant = Instant::from_micros(5_000_000);
 
+    const BACK_AT: Instant = Instant::from_micros(30_000_000);
+
     #[test]
-    fn a_heartbeat_that_was_under_way_shows_nothing_and_the_next_one_does() {
+    fn a_heartbeat_that_was_under_way_shows_nothing_and_a_later_one_does() {
         let mut returns = Returns::default();
-        returns.told(7, 40, 42, DOWN_SINCE);
+        returns.told(7, (40, 41), DOWN_SINCE, BACK_AT);
         assert_eq!(returns.get(7).map(|hearsay| hearsay.since), Some(DOWN_SINCE));
         assert_eq!(
             [40, 41, 42, 43].map(|heartbeat| returns.goes_on(7, heartbeat)),
-            [false, false, false, true]
+            [false, false, false, true],
+            "one beat more may have been under way, by the drift of clocks"
         );
         assert!(!returns.goes_on(8, 43), "nobody asked about that one");
-        returns.told(7, 40, 1_000, DOWN_SINCE);
+        returns.told(7, (40, 1_000), DOWN_SINCE, BACK_AT);
         assert!(returns.goes_on(7, 44), "it stood still for long, and is behind");
-        returns.told(7, 40, 3, DOWN_SINCE);
+        returns.told(7, (40, 3), DOWN_SINCE, BACK_AT);
         assert!(!returns.goes_on(7, 40) && returns.goes_on(7, 41), "its clock is slow");
+    }
+
+    #[test]
+    fn a_return_in_dispute_is_shown_with_the_next_heartbeat_after_its_time() {
+        let mut returns = Returns::default();
+        let undisputed = BACK_AT + Duration::from_millis(500);
+        returns.told(7, (40, 42), DOWN_SINCE, undisputed);
+        assert!(!returns.is_back(BACK_AT, 7), "it speaks to us at once");
+        assert!(!returns.goes_on(7, 40) && returns.goes_on(7, 41), "no more needs to be known of it");
+        assert!(returns.is_back(undisputed, 7));
+        assert!(!returns.is_back(undisputed, 8));
     }
 
     #[test]
     fn a_member_is_called_once_for_each_heartbeat_that_is_told() {
         let mut returns = Returns::default();
-        returns.told(7, 40, 42, DOWN_SINCE);
+        returns.told(7, (40, 42), DOWN_SINCE, BACK_AT);
         assert_eq!([40, 41, 41, 42].map(|heartbeat| returns.calls(7, heartbeat)), [false, true, false, true]);
         assert!(!returns.calls(8, 42));
     }
@@ -137,9 +174,9 @@ mod tests {
     #[test]
     fn a_member_waits_once_and_one_that_is_gone_no_more() {
         let mut returns = Returns::default();
-        returns.told(7, 40, 42, DOWN_SINCE);
+        returns.told(7, (40, 42), DOWN_SINCE, BACK_AT);
         assert!(returns.end(7) && !returns.end(7));
-        returns.told(7, 40, 42, DOWN_SINCE);
+        returns.told(7, (40, 42), DOWN_SINCE, BACK_AT);
         returns.keep_out(7);
         returns.forget(7);
         assert!(!returns.end(7) && !returns.let_in(7));
