@@ -13,6 +13,7 @@ mod group;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod last_words;
+mod load;
 mod names;
 mod services;
 mod settings;

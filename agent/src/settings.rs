@@ -32,6 +32,7 @@ use crate::api::peer::is_nogroup;
 use crate::daemon::advertise::{self, Advertise};
 use crate::export::Export;
 use crate::services::{Registration, instance};
+use crate::show;
 use crate::types::WatchLine;
 pub(crate) use error::{SettingsError, SettingsErrors};
 pub(crate) use layers::{AgentArgs, MAIN_FILE, Origin};
@@ -81,6 +82,8 @@ pub(crate) struct Settings {
     pub(crate) socket: SocketSettings,
     /// Good-bye on SIGTERM and SIGINT.
     pub(crate) leave_on_terminate: bool,
+    /// How busy this host is, told to the others.
+    pub(crate) load: bool,
     /// What is said when the process ends in any other way.
     pub(crate) last_words: bool,
     /// Patience with another holder of our name.
@@ -323,7 +326,7 @@ pub(crate) fn in_force(old: &[Shown], new: Vec<Shown>) -> Vec<Shown> {
 /// What the member tells about itself from the start.
 #[must_use]
 pub(crate) fn initial_state(settings: &Settings) -> Vec<(String, Vec<u8>)> {
-    let version = Some(("version".to_owned(), env!("CARGO_PKG_VERSION").into()));
+    let version = Some((show::VERSION.to_owned(), env!("CARGO_PKG_VERSION").into()));
     let zone = settings.zone.as_ref().map(|zone| ("zone".to_owned(), zone.clone().into_bytes()));
     let tags = settings.tags.iter().map(|(k, v)| (format!("tag/{k}"), v.clone().into_bytes()));
     let services =
@@ -339,6 +342,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let name = r.need("name", values::host_name(), values::name);
     let zone = r.read("zone", None, |text| Ok::<_, String>(text.to_owned()));
     let tags = r.table("tags");
+    let load = r.need("load", None, values::truth);
     let bind =
         r.need("bind", Some(values::default_bind().to_owned()), |text| values::listen(text, DEFAULT_PORT));
     let advertise = r.read("advertise", None, str::parse::<Advertise>);
@@ -400,6 +404,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
         state_dir: state_dir?,
         socket: socket?,
         leave_on_terminate: leave_on_terminate?,
+        load: load?,
         last_words: last_words?,
         duplicate_name_timeout: duplicate_name_timeout?,
         log: log?,

@@ -11,8 +11,10 @@ use heartsay_membership::{
 
 use crate::daemon::driver::ServiceWatchdog;
 use crate::doctor::Condition;
+use crate::load;
 use crate::types::{
-    Accusation, Beat, Case, Evidence, Finding, Member, Outside, PathRow, Piece, Quorum, Through, ZoneVotes,
+    Accusation, Beat, Case, Evidence, Finding, Load, Member, Outside, PathRow, Piece, Quorum, Through,
+    ZoneVotes,
 };
 use heartsay_tokio::clock::Clock;
 
@@ -28,6 +30,8 @@ pub(crate) fn member(clock: &Clock, view: &MemberView) -> Member {
         address: view.address.to_string(),
         zone: zone(view).map(Cow::into_owned),
         tags: tags(view),
+        version: version(view),
+        load: load(view),
         keys: keys(view),
         beating: view.state.get(BEAT).is_none_or(|word| *word != MISSED),
         phi: finite(view.phi),
@@ -41,6 +45,18 @@ pub(crate) fn member(clock: &Clock, view: &MemberView) -> Member {
         fenced: view.fenced,
         evidence: None,
     }
+}
+
+/// The version of its agent, as it says.
+#[must_use]
+pub(crate) fn version(view: &MemberView) -> Option<String> {
+    view.state.get(VERSION).map(|text| String::from_utf8_lossy(text).into_owned())
+}
+
+/// How busy its host is, as it says.
+#[must_use]
+pub(crate) fn load(view: &MemberView) -> Option<Load> {
+    load::read(view.state.get(load::KEY)?)
 }
 
 /// One member with everything its status rests on.
@@ -356,6 +372,8 @@ fn finite(phi: f64) -> f64 {
 
 /// Status word of a `self` line: the others count this agent as a member again.
 pub(crate) const IN: &str = "in";
+/// What a member tells of its agent.
+pub(crate) const VERSION: &str = "version";
 /// What a member tells of itself when its service does not beat.
 pub(crate) const BEAT: &str = "beat";
 pub(crate) const MISSED: &[u8] = b"missed";

@@ -319,7 +319,10 @@ fn what_is_not_understood_is_refused_by_its_name() {
         assert!(detail.contains("remove") && detail.contains("in the body"), "{path}: {detail}");
     }
     for (query, words) in [
-        ("/v1/members?remove=1", "known are status, tag and evidence"),
+        ("/v1/members?remove=1", "known are status, tag, version, max_load and evidence"),
+        ("/v1/members?max_load=half", "as in max_load=75"),
+        ("/v1/watch?max_load=75", "known are since"),
+        ("/v1/watch?version=1", "known are since"),
         ("/v1/watch?remove=1", "known are since, generation, type, service, status and tag"),
         ("/v1/members?evidence=maybe", "true or false"),
         ("/v1/members?tag=", "KEY or KEY=VALUE"),

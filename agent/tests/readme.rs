@@ -266,7 +266,8 @@ fn explained(words: &[String], helps: &mut BTreeMap<Vec<String>, String>) -> (Ve
                 }
             }
             word if verbs.is_empty()
-                || (verbs.len() == 1 && ["config", "kubernetes", "tags"].contains(&verbs[0].as_str())) =>
+                || (verbs.len() == 1
+                    && ["config", "kubernetes", "service", "tags"].contains(&verbs[0].as_str())) =>
             {
                 verbs.push(word.to_owned());
             }

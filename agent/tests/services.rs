@@ -57,6 +57,43 @@ fn a_held_service_is_gone_on_every_member_when_its_holder_is_killed() {
 }
 
 #[test]
+fn a_host_that_tells_its_load_can_be_chosen_by_it() {
+    let a = plan("a").start();
+    let b = plan("b").flags(&["--load"]).seed(&a.address()).start();
+    let mut watch = a.watch("?type=member-update", "");
+    let load = || a.get("/v1/members/b")["load"].clone();
+    a.wait_for("the load of b", |_| load().is_object());
+    let shares = ["memory_free_percent", "disk_free_percent"].map(|key| load()[key].as_u64().unwrap());
+    assert!(shares.iter().all(|share| *share <= 100) && load()["cpu_percent"].is_u64());
+    assert_eq!(a.get("/v1/members/a")["load"], Value::Null, "it was not asked to tell");
+    assert_eq!(a.get("/v1/members/b")["version"], env!("CARGO_PKG_VERSION"));
+
+    let names = |query: &str| a.get(&format!("/v1/members?{query}"))["members"].as_array().unwrap().len();
+    assert_eq!(names("max_load=6400"), 1);
+    assert_eq!(names("version=0.0.0"), 0);
+    assert_eq!(names(concat!("version=", env!("CARGO_PKG_VERSION"))), 2);
+
+    for agent in [&a, &b] {
+        let held = agent.post("/v1/services", r#"{"name":"web","port":80}"#);
+        assert_eq!(held.status, 200);
+    }
+    a.wait_for("both instances", |a| healthy(a, "web") == 2);
+    let hosts = |query: &str| {
+        let of = a.get(&format!("/v1/services/web?{query}"))["instances"].clone();
+        of.as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["member"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(hosts("max_load=6400"), ["b"]);
+    assert_eq!(hosts(""), ["a", "b"]);
+    // What is told next is the tag: the load before it was no event.
+    assert_eq!(b.post("/v1/tags", r#"{"set":{"k":"v"}}"#).status, 200);
+    assert_eq!(until(&mut watch, "member-update")["changed"], json!(["tag/k"]));
+}
+
+#[test]
 fn two_programs_cannot_hold_the_same_and_another_id_is_another() {
     let a = plan("a").start();
     let first = hold(&a.plan.socket(), r#"{"name":"db","hold":true}"#);

@@ -42,6 +42,29 @@ fn a_port_that_closes_is_critical_for_all_members_and_says_why_on_its_host() {
 }
 
 #[test]
+fn a_check_that_suspends_takes_its_member_down_and_brings_it_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let check = format!("tcp = \"{at}\"\ninterval = \"1s\"\nfall = 1\neffect = \"suspend\"\n");
+    let a = with_check(plan("a").flags(&["--expected", "3"]), &check);
+    let start = |name: &str| plan(name).flags(&["--expected", "3"]).seed(&a.address()).start();
+    let (b, c) = (start("b"), start("c"));
+    a.wait_for("it passes", |a| health(a) == "passing");
+    for agent in [&b, &c] {
+        agent.wait_status("a", "alive");
+        agent.wait_for("it holds quorum", |agent| agent.get("/v1/quorum")["quorum"] == "held");
+    }
+    drop(listener);
+    b.wait_status("a", "down");
+    assert_eq!(b.get("/v1/members/a")["beating"], false);
+    let log = a.wait_log("check tcp of web is critical: this member gives no sign of life");
+    assert!(log.contains("WARN"), "{log}");
+    let _listener = TcpListener::bind(at).unwrap();
+    b.wait_status("a", "alive");
+    b.wait_for("it beats", |b| b.get("/v1/members/a")["beating"] == true);
+}
+
+#[test]
 fn a_server_is_asked_over_http() {
     let status = Arc::new(AtomicU16::new(200));
     let server = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -44,6 +44,12 @@ pub struct Member {
     pub zone: Option<String>,
     /// What it says of itself.
     pub tags: BTreeMap<String, String>,
+    /// The version of its agent, as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// How busy its host is, if it tells that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
     /// Ids of the keys that it says to have, as in `/v1/self`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<u8>,
@@ -80,6 +86,17 @@ pub struct Member {
 
 fn yes() -> bool {
     true
+}
+
+/// How busy a host is, in steps, told at most once a minute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Processes that run or wait, the average of a minute, in percent of the cores: 100 keeps all of them busy.
+    pub cpu_percent: u32,
+    /// Memory that programs can have without swapping, in percent of all.
+    pub memory_free_percent: u32,
+    /// Space of the file system that holds the agent's state, in percent of all.
+    pub disk_free_percent: u32,
 }
 
 /// What the status rests on. Given by `/v1/members/NAME` and `/v1/members?evidence=true`.
@@ -490,6 +507,9 @@ pub struct ServiceInstance {
     pub member: String,
     /// Of the member: `alive`, `suspect` or `down`.
     pub status: String,
+    /// Of its host, if the member tells that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
     /// Tells it from others of the name on that host; empty for the one without an id.
     pub id: String,
     /// Of the member, or what the member says instead.

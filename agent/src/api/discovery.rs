@@ -33,7 +33,11 @@ fn understood(query: &[(String, String)]) -> Result<(Select, Port), Problem> {
             _ if filter.add(key, value)? => {}
             "zone" => zones.push(value.clone()),
             "port" => port = value.parse().map_err(|e| wrong(format!("{value:?} {e}")))?,
-            _ => return Err(wrong("is not understood; known are port, status, tag and zone".to_owned())),
+            _ => {
+                return Err(wrong(
+                    "is not understood; known are port, status, tag, version, max_load and zone".to_owned(),
+                ));
+            }
         }
     }
     Ok((Select { statuses: filter.statuses, tags: filter.tags, zones }, port))

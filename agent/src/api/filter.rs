@@ -31,11 +31,21 @@ pub(super) fn flag(key: &str, value: &str) -> Result<bool, Problem> {
     }
 }
 
+/// A share in whole percent, which may be above 100.
+pub(super) fn percent(key: &str, value: &str) -> Result<u32, Problem> {
+    let problem =
+        |_| Problem::bad_request(format!("{key} {value:?} is no number of percent, as in {key}=75"));
+    value.parse().map_err(problem)
+}
+
 /// `status=alive&tag=role=web&tag=rack`. Repeated statuses widen, repeated tags narrow.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MemberFilter {
     pub(super) statuses: Vec<String>,
     pub(super) tags: Vec<WantedTag>,
+    pub(super) version: Option<String>,
+    /// In percent; of members that tell their load.
+    pub(super) max_load: Option<u32>,
 }
 
 impl MemberFilter {
@@ -50,6 +60,8 @@ impl MemberFilter {
             ("tag", _) => {
                 self.tags.push(value.parse().map_err(|e| Problem::bad_request(format!("tag {e}")))?);
             }
+            ("version", _) => self.version = Some(value.to_owned()),
+            ("max_load", _) => self.max_load = Some(percent(key, value)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -57,7 +69,10 @@ impl MemberFilter {
 
     /// Whether the member is wanted.
     pub(super) fn takes(&self, view: &MemberView) -> bool {
-        self.takes_all() || self.takes_status(&view.status.to_string()) && self.takes_tags(&show::tags(view))
+        self.takes_status(&view.status.to_string())
+            && (self.tags.is_empty() || self.takes_tags(&show::tags(view)))
+            && (self.version.is_none() || self.version == show::version(view))
+            && self.max_load.is_none_or(|most| show::load(view).is_some_and(|load| load.cpu_percent <= most))
     }
 
     fn takes_status(&self, status: &str) -> bool {
@@ -111,8 +126,11 @@ impl LineFilter {
             self.services.push(name.to_string());
             return Ok(true);
         }
-        if key != "type" {
-            return self.members.add(key, value);
+        match key {
+            "type" => {}
+            // Events do not say these.
+            "version" | "max_load" => return Ok(false),
+            _ => return self.members.add(key, value),
         }
         if !LINE_TYPES.contains(&value) {
             let detail = format!("type {value:?} is none of {}", LINE_TYPES.join(", "));

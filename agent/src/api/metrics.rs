@@ -116,7 +116,7 @@ fn standing(r: &mut Registry, snapshot: &Snapshot, context: &Context) {
         OutsideReason::WORDS.into_iter().map(|word| (word.to_owned(), i64::from(why == Some(word))));
     let help = "1 for the reason why the others do not count this agent as a member";
     gauges(r, "outside", help, "reason", reasons);
-    let beating = !snapshot.service_watchdog.is_closed();
+    let beating = !snapshot.service_watchdog.is_closed() && !snapshot.suspended;
     gauge(r, "beating", "0 while the local service does not beat in time", u64::from(beating));
 }
 

@@ -35,7 +35,8 @@ pub(super) async fn members(
             "evidence" => evidence = filter::flag(key, value)?,
             _ if filter.add(key, value)? => {}
             _ => {
-                let detail = format!("{key} is not understood; known are status, tag and evidence");
+                let detail =
+                    format!("{key} is not understood; known are status, tag, version, max_load and evidence");
                 return Err(Problem::bad_request(detail));
             }
         }

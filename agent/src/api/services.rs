@@ -105,8 +105,9 @@ fn wanted(query: &[(String, String)]) -> Result<Wanted, Problem> {
                 let tag = value.parse().map_err(|e| Problem::bad_request(format!("tag {e}")))?;
                 wanted.tags.push(tag);
             }
+            "max_load" => wanted.max_load = Some(filter::percent(key, value)?),
             _ => {
-                let detail = format!("{key} is not understood; known are healthy, member and tag");
+                let detail = format!("{key} is not understood; known are healthy, max_load, member and tag");
                 return Err(Problem::bad_request(detail));
             }
         }

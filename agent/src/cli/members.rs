@@ -11,7 +11,7 @@ use super::output::{Output, age, brief, count, fit_to_show, natural, span, statu
 use super::table::{Cell, GAP, cut, finish, squeeze};
 use crate::api::tag::WantedTag;
 use crate::client::{Client, segment};
-use crate::types::{Member, Members};
+use crate::types::{Load, Member, Members};
 use crate::words::few;
 
 /// Arguments of `members`.
@@ -24,6 +24,12 @@ pub(super) struct List {
     /// Only members with this tag, whatever its value unless one is given; several are all of them.
     #[arg(long, value_name = "KEY[=VALUE]")]
     tag: Vec<WantedTag>,
+    /// Only members whose agent has this version.
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
+    /// Only members that tell a load of at most this many percent of their cores.
+    #[arg(long, value_name = "PERCENT")]
+    max_load: Option<u32>,
     /// Which columns, in this order.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "COLUMN", default_values_t = COLUMNS)]
     columns: Vec<Column>,
@@ -54,6 +60,14 @@ enum Column {
     Tags,
     /// Accusers and whatever else is unusual.
     Note,
+    /// Version of its agent.
+    Version,
+    /// Processes per core, where its setting `load` is on.
+    Load,
+    /// Free memory, with the same setting.
+    Memory,
+    /// Free space of the disk with its state, with the same setting.
+    Disk,
     /// Heartbeats of this life.
     Heartbeat,
     /// When this life began, in Unix milliseconds.
@@ -92,7 +106,9 @@ impl List {
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
         let statuses = self.status.iter().map(|s| format!("status={}", s.word()));
         let tags = self.tag.iter().map(|tag| format!("tag={}", segment(&tag.to_string())));
-        let filter: Vec<String> = statuses.chain(tags).collect();
+        let version = self.version.iter().map(|version| format!("version={}", segment(version)));
+        let load = self.max_load.iter().map(|percent| format!("max_load={percent}"));
+        let filter: Vec<String> = statuses.chain(tags).chain(version).chain(load).collect();
         let answer = client.get(&format!("/v1/members?{}", filter.join("&"))).await?;
         let empty = client.read::<Members>(&answer)?.members.is_empty();
         output.show_list(&answer, Some("members"), |members| self.table(members, output))?;
@@ -154,6 +170,10 @@ impl Column {
                 or_dash(tags.join(","))
             }
             Self::Note => or_dash(note(member, me)),
+            Self::Version => or_dash(member.version.clone().unwrap_or_default()),
+            Self::Load => percent(member, |load| load.cpu_percent),
+            Self::Memory => percent(member, |load| load.memory_free_percent),
+            Self::Disk => percent(member, |load| load.disk_free_percent),
             Self::Heartbeat => member.heartbeat.to_string(),
             Self::Generation => member.generation.to_string(),
             Self::HostId => member.host_id.clone(),
@@ -167,11 +187,16 @@ impl Column {
             Self::Phi => b.phi.total_cmp(&a.phi),
             // RFC 3339 in UTC: the later, the greater.
             Self::Since => b.since.cmp(&a.since),
+            // The one with most room first, and last those that do not tell.
+            Self::Load => by_room(a, b, |load| load.cpu_percent),
+            Self::Memory => by_room(a, b, |load| 100_u32.saturating_sub(load.memory_free_percent)),
+            Self::Disk => by_room(a, b, |load| 100_u32.saturating_sub(load.disk_free_percent)),
             Self::Name
             | Self::Address
             | Self::Zone
             | Self::Tags
             | Self::Note
+            | Self::Version
             | Self::Heartbeat
             | Self::Generation
             | Self::HostId => natural(&self.text(a, me), &self.text(b, me)),
@@ -186,11 +211,27 @@ impl Column {
             Self::Zone => Some(4),
             // An IPv4 address with its port is whole.
             Self::Address => Some(21),
-            Self::Status | Self::Since | Self::Phi | Self::Heartbeat | Self::Generation | Self::HostId => {
-                None
-            }
+            Self::Status
+            | Self::Since
+            | Self::Phi
+            | Self::Version
+            | Self::Load
+            | Self::Memory
+            | Self::Disk
+            | Self::Heartbeat
+            | Self::Generation
+            | Self::HostId => None,
         }
     }
+}
+
+fn percent(member: &Member, of: impl Fn(&Load) -> u32) -> String {
+    or_dash(member.load.as_ref().map(|load| format!("{} %", of(load))).unwrap_or_default())
+}
+
+fn by_room(a: &Member, b: &Member, taken: impl Fn(&Load) -> u32) -> Ordering {
+    let [a, b] = [a, b].map(|member| member.load.as_ref().map(&taken));
+    (a.is_none(), a).cmp(&(b.is_none(), b))
 }
 
 /// Cuts the texts so that each row is one line of `width` columns, if that is possible.

@@ -52,6 +52,12 @@ pub(super) struct List {
     /// Only instances of this member; several are any of them.
     #[arg(long, value_name = "NAME", value_hint = super::completions::MEMBER)]
     member: Vec<String>,
+    /// Only instances on hosts that tell a load of at most this many percent of their cores.
+    #[arg(long, value_name = "PERCENT")]
+    max_load: Option<u32>,
+    /// The instance on the host with the least load first; last those on hosts that tell none.
+    #[arg(long, requires = "name")]
+    by_load: bool,
 }
 
 /// Arguments of `service register`.
@@ -100,13 +106,11 @@ impl Service {
     /// Asks, or changes something.
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
         match self {
-            Self::List(List { name: Some(name), healthy, tag, member }) => {
-                instances(client, output, &name, &query(healthy, &tag, &member), false).await
-            }
-            Self::List(List { name: None, healthy, tag, member }) => {
-                names(client, output, &query(healthy, &tag, &member)).await
-            }
-            Self::Show { name } => instances(client, output, &name, "", true).await,
+            Self::List(list) => match &list.name {
+                Some(name) => instances(client, output, name, &list.query(), list.order()).await,
+                None => names(client, output, &list.query()).await,
+            },
+            Self::Show { name } => instances(client, output, &name, "", Order::WithChecks).await,
             Self::Register(verb) => verb.run(client, output).await,
             Self::Deregister(Which { name, id }) => {
                 let wish = DeregisterRequest { name: name.to_string(), id };
@@ -145,11 +149,27 @@ impl Register {
     }
 }
 
-fn query(healthy: bool, tags: &[WantedTag], members: &[String]) -> String {
-    let tags = tags.iter().map(|tag| format!("tag={}", segment(&tag.to_string())));
-    let members = members.iter().map(|name| format!("member={}", segment(name)));
-    let healthy = healthy.then(|| "healthy".to_owned());
-    healthy.into_iter().chain(tags).chain(members).collect::<Vec<_>>().join("&")
+/// How instances are shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    ByMember,
+    ByLoad,
+    /// By member, and below them what the agent of this host looks at.
+    WithChecks,
+}
+
+impl List {
+    fn query(&self) -> String {
+        let tags = self.tag.iter().map(|tag| format!("tag={}", segment(&tag.to_string())));
+        let members = self.member.iter().map(|name| format!("member={}", segment(name)));
+        let load = self.max_load.iter().map(|percent| format!("max_load={percent}"));
+        let healthy = self.healthy.then(|| "healthy".to_owned());
+        healthy.into_iter().chain(tags).chain(members).chain(load).collect::<Vec<_>>().join("&")
+    }
+
+    fn order(&self) -> Order {
+        if self.by_load { Order::ByLoad } else { Order::ByMember }
+    }
 }
 
 async fn names(client: &Client, output: &Output, query: &str) -> anyhow::Result<Exit> {
@@ -183,7 +203,7 @@ async fn instances(
     output: &Output,
     name: &ServiceName,
     query: &str,
-    with_checks: bool,
+    order: Order,
 ) -> anyhow::Result<Exit> {
     let answer = match client.get(&format!("/v1/services/{name}?{query}")).await {
         Ok(answer) => answer,
@@ -197,21 +217,24 @@ async fn instances(
     output.show_list(&answer, Some("instances"), |named: NamedService| {
         let mut instances = named.service.instances;
         instances.sort_by(|a, b| natural(&a.member, &b.member).then_with(|| natural(&a.id, &b.id)));
-        let checks = if with_checks { checks(output, &instances) } else { String::new() };
-        let header = ["MEMBER", "STATUS", "ID", "ADDRESS", "HEALTH", "TAGS", "NOTE"];
+        let load = |one: &ServiceInstance| one.load.as_ref().map(|load| load.cpu_percent);
+        if order == Order::ByLoad {
+            instances.sort_by_key(|one| (load(one).is_none(), load(one)));
+        }
+        let checks = if order == Order::WithChecks { checks(output, &instances) } else { String::new() };
+        let any_load = instances.iter().any(|one| one.load.is_some());
+        let header = ["MEMBER", "STATUS", "ID", "ADDRESS", "HEALTH", "LOAD", "TAGS", "NOTE"];
+        let header: Vec<&str> = header.into_iter().filter(|name| any_load || *name != "LOAD").collect();
         let mut table = output.table((!instances.is_empty()).then_some(&header));
         for one in instances {
             let (status, address, tags, note) =
                 (status_cell(&one.status), address(&one), tags(&one), note(&one));
-            table.add_row([
-                Cell::new(one.member),
-                status,
-                one.id.into(),
-                address.into(),
-                one.health.into(),
-                tags.into(),
-                note.into(),
-            ]);
+            let load = load(&one).map_or_else(|| "-".to_owned(), |percent| format!("{percent} %"));
+            let mut row =
+                vec![Cell::new(one.member), status, one.id.into(), address.into(), one.health.into()];
+            row.extend(any_load.then(|| Cell::new(load)));
+            row.extend([tags.into(), note.into()]);
+            table.add_row(row);
         }
         finish(&table) + &checks
     })?;

@@ -94,10 +94,11 @@ impl Driver {
             }
             Request::Beat(reply) => {
                 if self.reporter.service_watchdog.beat(self.now()) {
-                    self.service_is_back();
+                    self.review_rest();
                 }
                 let _ = reply.send(self.reporter.service_watchdog);
             }
+            Request::Suspend(why) => self.suspend(why),
             Request::Leave(reply) => self.say_good_bye(Command::Leave, reply),
             Request::Restart(within, reply) => self.say_good_bye(Command::Restart(within), reply),
             Request::Stop => {}
@@ -112,23 +113,36 @@ impl Driver {
 
     /// The local service did not beat in time: we give no sign of life until it does.
     fn look_at_service(&mut self) {
-        let (now, watchdog) = (self.now(), &mut self.reporter.service_watchdog);
-        let (true, Some(within)) = (watchdog.look(now), watchdog.within()) else { return };
-        let sentence = format!(
-            "the local service has not beaten for {within:?}: this member gives no sign of life, so that the \
-             others call it down"
-        );
-        warn!("{sentence}");
-        self.reporter.event_log.condition(Code::ServiceDoesNotBeat, Some(sentence.clone().into()));
-        self.reporter.tell_of_ourselves(now, sentence);
-        self.set_beating(false);
+        let now = self.now();
+        if self.reporter.service_watchdog.look(now) {
+            self.review_rest();
+        }
     }
 
-    fn service_is_back(&mut self) {
-        info!("the local service beats again");
-        self.reporter.event_log.condition(Code::ServiceDoesNotBeat, None);
-        self.reporter.tell_of_ourselves(self.now(), "the local service beats again".to_owned());
-        self.set_beating(true);
+    /// A check of a service wants us to give no sign of life, or no check does any more.
+    fn suspend(&mut self, why: Option<String>) {
+        self.reporter.suspended = why;
+        self.review_rest();
+    }
+
+    /// What keeps us from giving signs of life has changed: says so, and rests or beats.
+    fn review_rest(&mut self) {
+        let reporter = &mut self.reporter;
+        let unbeaten = reporter.service_watchdog.within().filter(|_| reporter.service_watchdog.is_closed());
+        let unbeaten = unbeaten.map(|within| format!("the local service has not beaten for {within:?}"));
+        let why = reporter.suspended.clone().or(unbeaten);
+        let beats = why.is_none();
+        let condition = why
+            .map(|why| format!("{why}: this member gives no sign of life, so that the others call it down"));
+        let sentence = condition.clone().unwrap_or_else(|| "the local service is well again".to_owned());
+        if beats {
+            info!("{sentence}");
+        } else {
+            warn!("{sentence}");
+        }
+        reporter.event_log.condition(Code::ServiceDoesNotBeat, condition.map(Into::into));
+        self.reporter.tell_of_ourselves(self.now(), sentence);
+        self.set_beating(beats);
     }
 
     /// Says so to the others too, as long as they still listen.
@@ -172,6 +186,7 @@ impl Driver {
             outside,
             leaving: node.is_leaving(),
             service_watchdog: reporter.service_watchdog,
+            suspended: reporter.suspended.is_some(),
         };
         snapshot.took = self.now().since(now);
         snapshot

@@ -49,6 +49,7 @@ use crate::escape::escape;
 use crate::event_log::EventLog;
 use crate::export::Exports;
 use crate::last_words::{self, LastWords};
+use crate::load;
 use crate::names::server::Sockets;
 use crate::names::{self, Names};
 use crate::services::announced::Announced;
@@ -183,6 +184,9 @@ impl Agent {
         let api = serve(&app, unix, tcp)?;
         let joined = spawn_keeper(&app, advertise, addresses);
         app.0.exports.apply(&app, &terms, &settings.exports);
+        if settings.load {
+            tokio::spawn(load::keep(app.0.requests.clone(), settings.state_dir.clone()));
+        }
         let last_words =
             LastWords::keep(&app, socket.path(), (&settings.name, local.ip()), settings.machine.last_words);
         if let Some(dns) = dns {
@@ -689,6 +693,7 @@ impl Machine {
             event_log: Arc::clone(event_log),
             notices: self.notices,
             service_watchdog: ServiceWatchdog::new(self.beat_within, now),
+            suspended: None,
             mismatches: Mismatches::new(&about.cluster),
             persistence: Persistence::new(now, self.store, self.remembered, report),
             announced: Announced::default(),

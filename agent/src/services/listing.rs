@@ -7,6 +7,7 @@ use heartsay_membership::{MemberView, Status};
 use super::instance::{Health, Instance, told};
 use super::registry::{Key, Own};
 use crate::api::tag::WantedTag;
+use crate::show;
 use crate::types::{Service, ServiceEvent, ServiceInstance};
 
 /// Which instances a reader wants.
@@ -20,6 +21,8 @@ pub(crate) struct Wanted {
     pub(crate) tags: Vec<WantedTag>,
     /// Passing, on a member that is alive.
     pub(crate) healthy: bool,
+    /// On a host that tells a load of at most this many percent.
+    pub(crate) max_load: Option<u32>,
 }
 
 /// Instances by name, and how many values make no sense.
@@ -63,6 +66,7 @@ impl Wanted {
         (healthy || !self.healthy)
             && (self.members.is_empty() || self.members.iter().any(|name| name == view.name.as_str()))
             && self.tags.iter().all(|tag| tag.is_in(&instance.tags))
+            && self.max_load.is_none_or(|most| show::load(view).is_some_and(|load| load.cpu_percent <= most))
     }
 }
 
@@ -73,6 +77,7 @@ fn shown(view: &MemberView, name: &str, instance: Instance, own: &BTreeMap<Key, 
     ServiceInstance {
         member: view.name.to_string(),
         status: view.status.to_string(),
+        load: show::load(view),
         address: instance.address.unwrap_or(member).to_string(),
         elsewhere: instance.address.is_some_and(|address| address != member),
         port: instance.port,

@@ -7,15 +7,18 @@
 //! |---|---|
 //! | [`instance`] | what is an instance, and how does it travel |
 //! | [`registry`] | which instances does this host have, and for how long |
+//! | [`entry`] | who registered one of these, and how is it |
 //! | [`check`] | does a service of this host work |
 //! | [`listing`] | what do all members say, by name |
 //! | [`announced`] | what has come, changed and gone since it was last told |
 
 pub(crate) mod announced;
 pub(crate) mod check;
+pub(crate) mod entry;
 pub(crate) mod instance;
 pub(crate) mod listing;
 pub(crate) mod registry;
 
+pub(crate) use entry::Owner;
 pub(crate) use instance::{Health, Instance, Registration, ServiceName};
-pub(crate) use registry::{Held, Owner, Refused, Registry};
+pub(crate) use registry::{Held, Refused, Registry};

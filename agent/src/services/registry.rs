@@ -21,8 +21,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::check::{Check, Running, Tools, UNKNOWN};
-use super::instance::{self, Health, Instance, MOST_INSTANCES, Registration, ServiceName};
+use super::check::{Check, Effect, Running, Tools, UNKNOWN};
+use super::entry::{Entries, Entry, Owner, critical};
+use super::instance::{self, Health, MOST_INSTANCES, Registration, ServiceName};
 use crate::daemon::driver::Request;
 use crate::types::ServiceCheck;
 
@@ -39,22 +40,6 @@ pub(crate) type Reasons = Arc<Mutex<BTreeMap<Key, String>>>;
 /// The other end: what the task is made of.
 #[derive(Debug)]
 pub(crate) struct Inbox(mpsc::UnboundedReceiver<Wish>);
-
-/// Who registered an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// `[[service]]`.
-    Settings,
-    /// A program that did not stay.
-    Api,
-    /// The program at the other end of a connection.
-    Holder {
-        /// Its user.
-        uid: u32,
-        /// Its process, if the kernel says.
-        pid: Option<i32>,
-    },
-}
 
 /// Why a wish is not granted. Nothing was changed.
 #[derive(Debug)]
@@ -160,17 +145,6 @@ impl Registry {
     }
 }
 
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Settings => f.write_str("the settings"),
-            Self::Api => f.write_str("the API"),
-            Self::Holder { uid, pid: Some(pid) } => write!(f, "process {pid} of uid {uid}"),
-            Self::Holder { uid, pid: None } => write!(f, "a program of uid {uid}"),
-        }
-    }
-}
-
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -184,43 +158,6 @@ impl fmt::Display for Refused {
     }
 }
 
-/// One instance of this host.
-#[derive(Clone, Debug)]
-struct Entry {
-    instance: Instance,
-    owner: Owner,
-    number: u64,
-    /// What the owner has said.
-    said: Health,
-    text: Option<String>,
-    checks: Vec<Arc<Running>>,
-    ended: CancellationToken,
-}
-
-impl Entry {
-    /// Makes its health the worst that anyone says.
-    fn weigh(&mut self) {
-        let worst = self.checks.iter().map(|check| check.says().0).max();
-        self.instance.health = self.said.max(worst.unwrap_or_default());
-    }
-
-    /// What is said of its health, by who makes it what it is.
-    fn text(&self) -> Option<String> {
-        let mut worst = None;
-        for (health, text) in self.checks.iter().map(|check| check.says()) {
-            if health > worst.as_ref().map_or(Health::Passing, |(worst, _)| *worst) {
-                worst = Some((health, text));
-            }
-        }
-        match worst {
-            Some((health, text)) if health > self.said || health == self.said && self.text.is_none() => {
-                Some(text)
-            }
-            _ => self.text.clone(),
-        }
-    }
-}
-
 /// The task, which runs as long as the agent. The machine was born with what the settings say; its checks begin now.
 pub(crate) fn keep(
     registry: Registry,
@@ -229,7 +166,7 @@ pub(crate) fn keep(
     tools: Tools,
     settings: Vec<Registration>,
 ) -> impl Future<Output = ()> {
-    let mut keeper = Keeper { registry, requests, tools, entries: BTreeMap::new(), last: 0 };
+    let mut keeper = Keeper { registry, requests, tools, entries: BTreeMap::new(), last: 0, suspended: None };
     for what in settings {
         let (key, entry) = keeper.entry(what, Owner::Settings);
         keeper.entries.insert(key, entry);
@@ -242,9 +179,11 @@ struct Keeper {
     registry: Registry,
     requests: mpsc::Sender<Request>,
     tools: Tools,
-    entries: BTreeMap<Key, Entry>,
+    entries: Entries,
     /// Number of the newest entry.
     last: u64,
+    /// Why the member gives no sign of life, if a check has it so.
+    suspended: Option<String>,
 }
 
 impl Keeper {
@@ -263,9 +202,7 @@ impl Keeper {
 
     /// Some checks have come to another result. All of them at once: there are few, and each change is told to all members.
     async fn weigh(&mut self) {
-        let mut next = self.entries.clone();
-        next.values_mut().for_each(Entry::weigh);
-        if let Err(refused) = self.change_to(next).await {
+        if let Err(refused) = self.change_to(self.entries.clone()).await {
             warn!("the health of services could not be told: {refused}");
         }
     }
@@ -340,7 +277,6 @@ impl Keeper {
         let mut next = self.entries.clone();
         let Some(entry) = next.get_mut(&key) else { return Err(unknown(&key)) };
         (entry.said, entry.text) = (health, text);
-        entry.weigh();
         entry.checks.iter().for_each(|check| check.sign());
         self.change_to(next).await
     }
@@ -375,11 +311,13 @@ impl Keeper {
         }
     }
 
-    /// Has the machine set the values that differ, in one go.
-    async fn change_to(&mut self, next: BTreeMap<Key, Entry>) -> Result<(), Refused> {
+    /// Weighs all instances, and has the machine set the values that differ, in one go.
+    async fn change_to(&mut self, mut next: Entries) -> Result<(), Refused> {
         if next.len() > MOST_INSTANCES {
             return Err(Refused::Full);
         }
+        let drained = critical(&next, Effect::Drain).map(|why| format!("{why}, which drains this host"));
+        next.values_mut().for_each(|entry| entry.weigh(drained.as_ref()));
         let (old, new) = (values(&self.entries), values(&next));
         let gone = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), None));
         let set = new.iter().filter(|(key, value)| old.get(*key) != Some(*value));
@@ -392,11 +330,16 @@ impl Keeper {
             self.requests.send(command).await.map_err(|_| Refused::Stopping)?;
             answer.await.map_err(|_| Refused::Stopping)?.map_err(Refused::Rejected)?;
         }
+        let suspended = critical(&next, Effect::Suspend);
+        if suspended != self.suspended {
+            self.requests.send(Request::Suspend(suspended.clone())).await.map_err(|_| Refused::Stopping)?;
+            self.suspended = suspended;
+        }
         self.entries = next;
         Ok(())
     }
 
-    fn give_reasons(&self, entries: &BTreeMap<Key, Entry>) {
+    fn give_reasons(&self, entries: &Entries) {
         let unwell = entries.iter().filter(|(_, entry)| entry.instance.health > Health::Passing);
         let reasons = unwell.filter_map(|(key, entry)| Some((key.clone(), entry.text()?))).collect();
         *self.registry.reasons.lock() = reasons;
@@ -420,14 +363,15 @@ impl Keeper {
             said: known.map(|known| known.said).unwrap_or_default(),
             text: known.and_then(|known| known.text.clone()),
             checks: checks.into_iter().map(running).collect(),
+            drained: None,
             ended: CancellationToken::new(),
         };
-        entry.weigh();
+        entry.weigh(None);
         (key, entry)
     }
 }
 
-fn values(entries: &BTreeMap<Key, Entry>) -> BTreeMap<String, Vec<u8>> {
+fn values(entries: &Entries) -> BTreeMap<String, Vec<u8>> {
     instance::values(entries.iter().map(|((name, _), entry)| (name, &entry.instance))).into_iter().collect()
 }
 
@@ -459,6 +403,7 @@ mod tests {
 
     use heartsay_membership::Name;
 
+    use crate::services::Instance;
     use crate::services::check::{Kind, Terms};
 
     /// A registry whose machine takes everything but a state with `refused` in it; what it was told to set.
@@ -470,6 +415,10 @@ mod tests {
         let (told, set) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(request) = asked.recv().await {
+                if let Request::Suspend(why) = request {
+                    let _ = told.send(vec![format!("suspended: {why:?}")]);
+                    continue;
+                }
                 let Request::Command(Command::Set(changes), reply) = request else { panic!("{request:?}") };
                 if changes.iter().any(|(key, _)| key == refused) {
                     let _ = reply.send(Err(Rejected::UnknownMember(Name::new("x").unwrap())));
@@ -545,6 +494,7 @@ mod tests {
             interval: hour,
             limit: 20 * second,
             terms,
+            effect: Effect::Note,
         };
         let (good, bad) = (check("good", "exit 0"), check("bad", "exit 2"));
         let web = |checks: &[Check]| vec![Registration { checks: checks.to_vec(), ..named("web", "") }];
@@ -562,6 +512,37 @@ mod tests {
         assert_eq!(own().await.checks, before[..1]);
         registry.health(key("web"), Health::Passing, None).await.unwrap();
         assert_eq!((own().await.text, registry.reasons().lock().len()), (None, 0));
+    }
+
+    #[tokio::test]
+    async fn a_critical_check_drains_its_host_or_has_it_suspended_until_it_is_over() {
+        let terms = Terms { rise: 1, warn: 1, fall: 1, grace: Duration::ZERO };
+        let check = |effect: Effect| Check {
+            name: "space".to_owned(),
+            kind: Kind::Exec(["/bin/sh", "-c", "exit 2"].map(str::to_owned).to_vec()),
+            interval: Duration::from_secs(3600),
+            limit: Duration::from_secs(20),
+            terms,
+            effect,
+        };
+        let db = |checks: Vec<Check>| vec![Registration { checks, ..named("db", "") }];
+        let (registry, mut set) = registry(db(vec![]), "");
+        registry.register(named("web", ""), Owner::Api).await.unwrap();
+        assert_eq!(set.recv().await.unwrap(), ["+service.web"]);
+
+        registry.settings(db(vec![check(Effect::Drain)])).await.unwrap();
+        while set.recv().await.unwrap() != ["+service.db", "+service.web"] {}
+        let text = async |name: &str| registry.own().await[&key(name)].text.clone();
+        assert_eq!(text("db").await.as_deref(), Some("check space: exit status: 2"));
+        let drained = "check space of db is critical, which drains this host";
+        assert_eq!(text("web").await.as_deref(), Some(drained));
+
+        registry.settings(db(vec![check(Effect::Suspend)])).await.unwrap();
+        let suspended = [r#"suspended: Some("check space of db is critical")"#];
+        while set.recv().await.unwrap() != suspended {}
+        assert_eq!(text("web").await, None, "it is not drained any more");
+        registry.settings(db(vec![])).await.unwrap();
+        while set.recv().await.unwrap() != ["suspended: None"] {}
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use super::layers::Block;
 use super::reader::Reader;
 use super::values;
 use crate::services::Registration;
-use crate::services::check::{Check, Kind, Place, Terms, Url};
+use crate::services::check::{Check, Effect, Kind, Place, Terms, Url};
 
 impl Reader {
     /// Notes where all services together have more checks than an agent makes.
@@ -72,6 +72,7 @@ impl Fields<'_> {
             interval: self.one("interval", |text| values::duration(text, SECOND..=HOUR)).unwrap_or(interval),
             limit: self.one("timeout", |text| values::duration(text, TIMEOUTS)).unwrap_or(TIMEOUT),
             terms: self.terms(word),
+            effect: self.one("effect", effect).unwrap_or_default(),
             kind: kind?,
         };
         Some(check)
@@ -122,6 +123,15 @@ impl Fields<'_> {
     }
 }
 
+fn effect(text: &str) -> Result<Effect, String> {
+    match text {
+        "note" => Ok(Effect::Note),
+        "drain" => Ok(Effect::Drain),
+        "suspend" => Ok(Effect::Suspend),
+        _ => Err(values::not_one_of("is not note, drain or suspend", text, &["note", "drain", "suspend"])),
+    }
+}
+
 fn name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > LONGEST_NAME || !is_word(text) {
         return Err(format!("is no word of at most {LONGEST_NAME} bytes"));
@@ -145,9 +155,9 @@ fn unit(text: &str) -> Result<String, &'static str> {
     }
 }
 
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "name", "tcp", "http", "exec", "process", "unit", "ttl", "disk", "interval", "timeout", "rise", "warn",
-    "fall", "grace",
+    "fall", "grace", "effect",
 ];
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);

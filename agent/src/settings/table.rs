@@ -126,6 +126,18 @@ pub(crate) const ROWS: &[Row] = &[
         reload: true,
     },
     Row {
+        key: "load",
+        flag: "load",
+        env: "HEARTSAY_LOAD",
+        value: "BOOL",
+        heading: WHO,
+        kind: Kind::Switch,
+        default: Default::Text("false"),
+        help: "Tell the other members how busy this host is, in steps, at most once a minute: processes per core, \
+               free memory, free space of the disk that holds the state.",
+        reload: false,
+    },
+    Row {
         key: "bind",
         flag: "bind",
         env: "HEARTSAY_BIND",

@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 use super::{Farewell, Notice, Reporter};
 use crate::daemon::notify;
 use crate::doctor::{Code, Said};
+use crate::load;
 use crate::services::instance::is_key;
 use crate::show;
 use crate::types::WatchLine;
@@ -66,9 +67,10 @@ impl Reporter {
     fn tell_of_member(&mut self, node: &Node, now: Instant, mut event: MemberEvent) {
         let (name, kind) = (event.name.clone(), event.kind);
         let of_services = event.changed.iter().any(|change| is_key(&change.key));
-        event.changed.retain(|change| !is_key(&change.key));
-        // A change of services alone is told as these; their values are nothing to read.
-        if !of_services || !event.changed.is_empty() {
+        let changed = event.changed.len();
+        event.changed.retain(|change| !is_key(&change.key) && change.key != load::KEY);
+        // A change of services alone is told as these; their values are nothing to read. That of a load is no news.
+        if changed == 0 || !event.changed.is_empty() {
             log_member(&event);
             let line = WatchLine { time: self.clock.stamp(now), ..member_line(node, now, event) };
             self.event_log.publish(line);

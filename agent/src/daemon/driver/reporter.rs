@@ -31,6 +31,8 @@ pub(crate) struct Reporter {
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
     /// Whether the local service beats.
     pub(crate) service_watchdog: ServiceWatchdog,
+    /// Why a check has us give no sign of life.
+    pub(crate) suspended: Option<String>,
     /// Senders with another key or cluster.
     pub(crate) mismatches: Mismatches,
     /// What is kept between lives.

@@ -22,6 +22,8 @@ pub(crate) enum Request {
     Command(Command, oneshot::Sender<Result<(), Rejected>>),
     /// The local service is well; answered with the gate as it is then.
     Beat(oneshot::Sender<ServiceWatchdog>),
+    /// Give no sign of life, for this reason; `None`: give them again.
+    Suspend(Option<String>),
     /// Say good-bye; answered when it is acknowledged or its time is up.
     Leave(oneshot::Sender<Farewell>),
     /// Say that the next life begins within this time; answered like a good-bye.
@@ -72,6 +74,8 @@ pub(crate) struct Snapshot {
     pub(crate) leaving: bool,
     /// Whether the local service beats.
     pub(crate) service_watchdog: ServiceWatchdog,
+    /// A check of a service has this member give no sign of life.
+    pub(crate) suspended: bool,
 }
 
 /// What the host does to our datagrams, and to our time.

@@ -23,6 +23,20 @@ pub(crate) struct Check {
     pub(crate) limit: Duration,
     /// How looks become health.
     pub(crate) terms: Terms,
+    /// What else it does while it is critical.
+    pub(crate) effect: Effect,
+}
+
+/// What a critical check does beside making its instance critical.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing.
+    #[default]
+    Note,
+    /// All services of the host are critical with it.
+    Drain,
+    /// The member gives no sign of life, so that the others call it down.
+    Suspend,
 }
 
 /// What is looked at.

@@ -25,5 +25,5 @@ mod run;
 mod unit;
 
 pub(crate) use judge::{Terms, UNKNOWN};
-pub(crate) use kind::{Check, Kind, Place, Url};
+pub(crate) use kind::{Check, Effect, Kind, Place, Url};
 pub(crate) use run::{Running, Tools};

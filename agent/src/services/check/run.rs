@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::judge::{Because, Judge};
 use super::probe::{Found, Probe};
-use super::{Check, Kind};
+use super::{Check, Effect, Kind};
 use crate::chance;
 use crate::services::Health;
 use crate::types::ServiceCheck;
@@ -84,6 +84,11 @@ impl Running {
     /// As configured.
     pub(crate) fn check(&self) -> &Check {
         &self.shared.check
+    }
+
+    /// Whether it has this effect now.
+    pub(crate) fn is_critical(&self, effect: Effect) -> bool {
+        self.shared.check.effect == effect && self.shared.state.lock().health == Health::Critical
     }
 
     /// What it makes of the service, and one sentence.
