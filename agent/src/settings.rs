@@ -34,6 +34,7 @@ use crate::export::Export;
 use crate::services::{Registration, instance};
 use crate::show;
 use crate::types::WatchLine;
+pub(crate) use checks::asked;
 pub(crate) use error::{SettingsError, SettingsErrors};
 pub(crate) use layers::{AgentArgs, MAIN_FILE, Origin};
 use reader::{Failed, Reader};

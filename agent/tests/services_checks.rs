@@ -42,6 +42,38 @@ fn a_port_that_closes_is_critical_for_all_members_and_says_why_on_its_host() {
 }
 
 #[test]
+fn a_program_that_registers_asks_for_checks_and_none_that_acts_as_the_agent() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let a = plan("a").start();
+    let mut watch = a.watch("?service=web", "");
+    let body = format!(r#"{{"name":"web","checks":[{{"tcp":"{at}","interval":"1s","fall":1}}]}}"#);
+    assert_eq!(a.post("/v1/services", &body).status, 200);
+    until(&mut watch, "service-up");
+    assert_eq!(instance(&a)["checks"][0]["kind"], "tcp");
+    let looked = instance(&a)["checks"][0]["time"].clone();
+    assert_eq!(a.post("/v1/services", &body).status, 200, "a script that registers again");
+    assert_eq!(health(&a), "passing", "the check that was there goes on");
+    assert!(looked.is_string());
+    drop(listener);
+    until(&mut watch, "service-critical");
+    for (checks, said) in [
+        (r#"[{"exec":"/bin/true"}]"#, "exec acts as the user of the agent, so it is for settings alone"),
+        (r#"[{"disk":"/tmp"}]"#, "disk acts as the user of the agent"),
+        (r#"[{"tcp":"example.org:80"}]"#, "service.check.tcp"),
+        (r#"[{"tcp":"127.0.0.1:1","fal":1}]"#, "did you mean"),
+        (r#"[{"tcp":["127.0.0.1:1"]}]"#, "line 1"),
+    ] {
+        let body = format!(r#"{{"name":"db","checks":{checks}}}"#);
+        let detail = a.post("/v1/services", &body).problem(400);
+        assert!(detail.contains(said), "{checks}: {detail}");
+    }
+    heartsay(&a, &["exec", "--service", "api", "--service-check", "ttl=1h", "--", "true"]);
+    heartsay(&a, &["service", "register", "api", "--check", "tcp=127.0.0.1:1,fall=1,grace=0s"]);
+    a.wait_for("it is critical", |a| a.get("/v1/services/api")["instances"][0]["health"] == "critical");
+}
+
+#[test]
 fn a_check_that_suspends_takes_its_member_down_and_brings_it_back() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();

@@ -4,6 +4,7 @@
 //! ignore fields they do not know.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -592,9 +593,31 @@ pub struct RegisterRequest {
     /// What it says of itself.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// What the agent looks at to know how it is, each by the fields of `[[service.check]]` in the settings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<BTreeMap<String, Word>>,
     /// Only as long as the connection of this request: the answer is a stream of [`HoldLine`]s.
     #[serde(default)]
     pub hold: bool,
+}
+
+/// The value of a field that may be written as a text or as a number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Word {
+    /// `"5s"`, `"3"`.
+    Text(String),
+    /// `3`.
+    Number(u64),
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
 }
 
 /// Answer of `POST /v1/services`, and a line of it with `hold`.

@@ -1,5 +1,6 @@
 //! `/v1/services`: what the members say of services, and the instances of this host.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -17,8 +18,9 @@ use super::writes::{Caller, parse};
 use super::{App, Problem, answer, filter};
 use crate::services::listing::{self, Wanted};
 use crate::services::{Held, Instance, Owner, Refused, Registration, ServiceName};
+use crate::settings;
 use crate::types::{
-    DeregisterRequest, HealthRequest, HoldLine, NamedService, RegisterRequest, ServiceEvent, Services,
+    DeregisterRequest, HealthRequest, HoldLine, NamedService, RegisterRequest, ServiceEvent, Services, Word,
 };
 
 /// All names.
@@ -185,7 +187,7 @@ fn line(app: &App, kind: &str, service: Option<ServiceEvent>) -> HoldLine {
 }
 
 fn registration(wish: RegisterRequest) -> Result<Registration, Problem> {
-    let RegisterRequest { name, id, port, address, tags, hold: _ } = wish;
+    let RegisterRequest { name, id, port, address, tags, checks, hold: _ } = wish;
     let name = name_of(&name)?;
     let address = match address.as_deref().map(str::parse) {
         None => None,
@@ -197,7 +199,12 @@ fn registration(wish: RegisterRequest) -> Result<Registration, Problem> {
     };
     let instance = Instance { id, port, address, tags, ..Instance::default() };
     instance.check().map_err(Problem::bad_request)?;
-    Ok(Registration { name, instance, checks: Vec::new() })
+    let texts = |check: BTreeMap<String, Word>| {
+        check.into_iter().map(|(key, word)| (key, word.to_string())).collect()
+    };
+    let checks = settings::asked(checks.into_iter().map(texts).collect())
+        .map_err(|errors| Problem::bad_request(errors.to_string()))?;
+    Ok(Registration { name, instance, checks })
 }
 
 fn name_of(text: &str) -> Result<ServiceName, Problem> {
@@ -228,7 +235,7 @@ impl From<Refused> for Problem {
             Refused::Taken(detail) => Self::conflict(detail),
             Refused::Unknown(detail) => Self::not_found(detail),
             Refused::Rejected(rejected) => rejected.into(),
-            Refused::Full => Self::conflict(refused.to_string()),
+            Refused::Full | Refused::TooManyChecks => Self::conflict(refused.to_string()),
             Refused::Stopping => Self::unavailable(refused.to_string()),
         }
     }

@@ -1,5 +1,6 @@
 //! `service`: what the members say of services, and those of this host.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::client::{Client, segment};
 use crate::services::{self, ServiceName};
 use crate::types::{
     DeregisterRequest, HealthRequest, HoldLine, NamedService, RegisterRequest, ServiceInstance, Services,
+    Word,
 };
 
 /// Verbs of `service`.
@@ -77,6 +79,19 @@ pub(super) struct Register {
     /// Tells it from others of the name on this host.
     #[arg(long, default_value = "", hide_default_value = true)]
     id: String,
+    /// What the agent looks at to know how it is, by the fields of `[[service.check]]`, as in tcp=127.0.0.1:80,interval=5s;
+    /// several are given one by one. exec and disk are for the settings.
+    #[arg(long, value_parser = check_fields, value_name = "KIND=TARGET[,FIELD=VALUE]...")]
+    check: Vec<CheckFields>,
+}
+
+/// Fields of a check.
+pub(super) type CheckFields = BTreeMap<String, Word>;
+
+/// Reads them.
+pub(super) fn check_fields(text: &str) -> Result<CheckFields, String> {
+    let field = |text: &str| key_value(text).map(|(key, value)| (key, Word::Text(value)));
+    text.split(',').map(field).collect()
 }
 
 /// An instance of this host.
@@ -137,6 +152,7 @@ impl Register {
             port: self.port,
             address: self.address.map(|address| address.to_string()),
             tags: self.tag.into_iter().collect(),
+            checks: self.check,
             hold: false,
         };
         let answer = client.post("/v1/services", &wish, Duration::ZERO).await?;

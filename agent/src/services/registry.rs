@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::check::{Check, Effect, Running, Tools, UNKNOWN};
+use super::check::{Check, Effect, MOST_CHECKS, Running, Tools, UNKNOWN};
 use super::entry::{Entries, Entry, Owner, critical};
 use super::instance::{self, Health, MOST_INSTANCES, Registration, ServiceName};
 use crate::daemon::driver::Request;
@@ -52,6 +52,7 @@ pub(crate) enum Refused {
     Rejected(Rejected),
     /// Too many.
     Full,
+    TooManyChecks,
     /// The agent stops.
     Stopping,
 }
@@ -152,6 +153,9 @@ impl fmt::Display for Refused {
             Self::Rejected(rejected) => rejected.fmt(f),
             Self::Full => {
                 write!(f, "this host has {MOST_INSTANCES} instances, which is the most; deregister one")
+            }
+            Self::TooManyChecks => {
+                write!(f, "the services of this host would have more than {MOST_CHECKS} checks together")
             }
             Self::Stopping => f.write_str("the agent is stopping"),
         }
@@ -316,6 +320,9 @@ impl Keeper {
         if next.len() > MOST_INSTANCES {
             return Err(Refused::Full);
         }
+        if next.values().map(|entry| entry.checks.len()).sum::<usize>() > MOST_CHECKS {
+            return Err(Refused::TooManyChecks);
+        }
         let drained = critical(&next, Effect::Drain).map(|why| format!("{why}, which drains this host"));
         next.values_mut().for_each(|entry| entry.weigh(drained.as_ref()));
         let (old, new) = (values(&self.entries), values(&next));
@@ -345,14 +352,16 @@ impl Keeper {
         *self.registry.reasons.lock() = reasons;
     }
 
-    /// A new entry. Where the settings go on, so does what was said of its health since, and each check that is as it was.
+    /// A new entry. Where its owner goes on, so does each check that is as it was, and with the settings what was said of its
+    /// health since.
     fn entry(&mut self, what: Registration, owner: Owner) -> (Key, Entry) {
         let Registration { name, instance, checks } = what;
         let key = (name, instance.id.clone());
-        let known = self.entries.get(&key).filter(|known| known.owner == owner && owner == Owner::Settings);
+        let before = self.entries.get(&key).filter(|before| before.owner == owner);
+        let known = before.filter(|_| owner == Owner::Settings);
         let unlooked = if known.is_some() { Health::Passing } else { UNKNOWN };
         let running = |check: Check| {
-            let same = known.and_then(|known| known.checks.iter().find(|one| *one.check() == check));
+            let same = before.and_then(|known| known.checks.iter().find(|one| *one.check() == check));
             same.map_or_else(|| Arc::new(Running::start(check.clone(), &self.tools, unlooked)), Arc::clone)
         };
         self.last += 1;

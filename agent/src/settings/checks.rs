@@ -1,5 +1,6 @@
 //! `[[service.check]]`: from tables in a `[[service]]` to checks of it.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,21 +8,45 @@ use std::time::Duration;
 use heartsay_proto::is_word;
 
 use super::block::Fields;
-use super::layers::Block;
+use super::error::SettingsErrors;
+use super::layers::{Block, Origin};
 use super::reader::Reader;
 use super::values;
 use crate::services::Registration;
-use crate::services::check::{Check, Effect, Kind, Place, Terms, Url};
+use crate::services::check::{Check, Effect, Kind, MOST_CHECKS, Place, Terms, Url};
 
 impl Reader {
     /// Notes where all services together have more checks than an agent makes.
     pub(super) fn no_more_checks(&mut self, services: &[Registration]) {
         let checks: usize = services.iter().map(|service| service.checks.len()).sum();
-        if checks > MOST {
-            let problem = format!("all services together have {checks} checks; {MOST} are made");
+        if checks > MOST_CHECKS {
+            let problem = format!("all services together have {checks} checks; {MOST_CHECKS} are made");
             self.refuse("service", &problem, "leave some out, or look at several things by one exec");
         }
     }
+}
+
+/// The checks that a program asks for, by the same fields.
+///
+/// # Errors
+/// All that is wrong, or what is not done for programs: to start others, and to write to disks, as the user of the agent.
+pub(crate) fn asked(checks: Vec<BTreeMap<String, String>>) -> Result<Vec<Check>, SettingsErrors> {
+    let origin = Origin::Default;
+    let block = |fields: BTreeMap<String, String>| {
+        let fields = fields.into_iter().map(|(key, text)| (key, (vec![text], origin.clone())));
+        Block { fields: fields.collect(), tables: BTreeMap::new(), origin: origin.clone() }
+    };
+    let checks = checks.into_iter().map(block).collect();
+    let tables = BTreeMap::from([("check".to_owned(), (checks, origin.clone()))]);
+    let service = Block { fields: BTreeMap::new(), tables, origin };
+    let mut fields = Fields::new("service", &service);
+    let checks = fields.checks();
+    for check in checks.iter().filter(|check| matches!(check.kind, Kind::Exec(_) | Kind::Disk(_))) {
+        let word = check.kind.word();
+        let problem = format!("{word} acts as the user of the agent, so it is for settings alone");
+        fields.refuse(&format!("check.{word}"), &problem, "write it in a file of the settings");
+    }
+    if fields.errors.is_empty() { Ok(checks) } else { Err(SettingsErrors(fields.errors)) }
 }
 
 impl Fields<'_> {
@@ -170,6 +195,5 @@ const WARN: u32 = 2;
 const FALL: u32 = 3;
 const GRACE: Duration = Duration::from_secs(10);
 const LONGEST_NAME: usize = 40;
-/// Checks of one service, and of all: each is a task.
+/// Checks of one service.
 const MOST_OF_ONE: usize = 16;
-const MOST: usize = 256;

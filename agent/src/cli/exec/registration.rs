@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::super::exit::say;
 use super::super::members::key_value;
+use super::super::service::{CheckFields, check_fields};
 use crate::client::{Client, ClientError, Hold};
 use crate::services::ServiceName;
 use crate::types::RegisterRequest;
@@ -28,6 +29,9 @@ pub(super) struct ServiceOptions {
     /// What the service says of itself; several are given one by one.
     #[arg(long, requires = "service", value_parser = key_value, value_name = "KEY=VALUE")]
     service_tag: Vec<(String, String)>,
+    /// What the agent looks at to know how the service is, as in `heartsay service register --check`.
+    #[arg(long, requires = "service", value_parser = check_fields, value_name = "KIND=TARGET[,FIELD=VALUE]...")]
+    service_check: Vec<CheckFields>,
 }
 
 /// The service to register.
@@ -46,6 +50,7 @@ impl ServiceOptions {
             port: self.service_port,
             address: None,
             tags: self.service_tag.iter().cloned().collect(),
+            checks: self.service_check.clone(),
             hold: true,
         };
         Some(Registration { client, wish })

@@ -27,3 +27,6 @@ mod unit;
 pub(crate) use judge::{Terms, UNKNOWN};
 pub(crate) use kind::{Check, Effect, Kind, Place, Url};
 pub(crate) use run::{Running, Tools};
+
+/// Of all services of a host together: each is a task.
+pub(crate) const MOST_CHECKS: usize = 256;
