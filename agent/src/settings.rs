@@ -800,6 +800,9 @@ mod tests {
         assert_eq!(labels, ["/a", "/b"]);
         assert_eq!((exports[0].select.tags.len(), exports[0].min_members), (2, 1));
         assert_eq!(exports[0].settle, Duration::from_secs(2));
+        let of_service = "cluster = \"c\"\n[[export]]\nformat = \"nginx\"\npath = \"/a\"\nselect = { service = \"web\" }\n";
+        let exports = load(&with_file(&[], of_service).0).unwrap().exports;
+        assert_eq!(exports[0].select.service, "web".parse().ok(), "instances say their ports");
 
         for (more, line, said) in [
             ("", 2, "export.format: is missing"),
@@ -812,6 +815,13 @@ mod tests {
             ("format = \"nginx\"\npath = \"/a\"\nport = 1\nname = \"a b\"", 6, "other characters"),
             ("format = \"nginx\"\npath = \"/a\"\nport = 1\nruntime = \"/s\"", 6, "format haproxy alone"),
             ("format = \"json\"\npath = \"/a\"\nselect.status = \"up\"", 5, "is not alive, suspect"),
+            ("format = \"json\"\npath = \"/a\"\nselect.service = \"Web\"", 5, "is no name of a service"),
+            ("format = \"json\"\npath = \"/a\"\nselect.health = \"passing\"", 5, "and none is named"),
+            (
+                "format = \"json\"\npath = \"/a\"\nselect = { service = \"web\", health = \"fine\" }",
+                5,
+                "is not passing, warning or critical",
+            ),
             ("format = \"json\"\npath = \"/a\"\nsettle = \"11m\"", 5, "longer than 10m"),
             ("format = \"json\"\npath = \"/a\"\nmin_members = -1", 5, "is not a number from 0"),
             ("format = \"json\"\npath = [\"/a\"]\nport = []", 5, "is a list"),

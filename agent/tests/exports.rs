@@ -255,9 +255,13 @@ fn haproxy_nginx_and_prometheus_understand_the_files() {
         fs::write(&path, output.stdout).unwrap();
         path
     };
-    for (name, tag) in [("some", None), ("none", Some("role=nobody"))] {
-        let select: Vec<&str> = tag.map_or(Vec::new(), |tag| vec!["--tag", tag]);
-        let with = |args: &[&str]| exported(name, &[args, &select].concat());
+    for id in ["", "two"] {
+        a.post("/v1/services", &format!("{{\"name\":\"web\",\"id\":\"{id}\",\"port\":7}}"));
+    }
+    for (name, select) in
+        [("some", &[][..]), ("none", &["--tag", "role=nobody"]), ("service", &["--service", "web"])]
+    {
+        let with = |args: &[&str]| exported(name, &[args, select].concat());
         if is_there("haproxy") {
             let args =
                 ["haproxy", "--name", "web", "--port", "80", "--options", "check inter 1s", "--slots", "3"];
@@ -284,7 +288,7 @@ fn haproxy_nginx_and_prometheus_understand_the_files() {
             let mut found = Command::new("promtool");
             let found =
                 understood(found.args(["check", "service-discovery", "--timeout=2s"]).arg(&config).arg("hs"));
-            assert_eq!(found.contains(&format!("{}:9100", a.plan.ip)), name == "some", "{found}");
+            assert_eq!(found.contains(&format!("{}:9100", a.plan.ip)), name != "none", "{found}");
         }
     }
 }
@@ -373,6 +377,169 @@ fn a_death_is_in_the_file_and_in_haproxy_soon_after_the_verdict() {
     a.wait_for("a reload is asked for", |_| dir.path().join("reloaded").exists());
     assert_eq!(ready(&socket).len(), 3);
     haproxy.stop();
+}
+
+#[test]
+fn a_list_of_a_service_is_without_those_that_are_killed_or_critical_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let export = |format: &str, more: &str| {
+        let path = at(format);
+        format!(
+            "[[export]]\nformat = \"{format}\"\npath = \"{}\"\nsettle = \"2s\"\nselect.service = \"web\"\n{more}\n",
+            path.display()
+        )
+    };
+    let config = [
+        export("json", ""),
+        export("haproxy", "name = \"web\""),
+        export("nginx", "select.health = \"passing\""),
+        export("prometheus-sd", "port = \"tag:metrics\""),
+    ];
+    let (a, _config) = reader(&config.concat());
+    let member = |name: &str| {
+        plan(name).flags(&["--config", "/dev/null", "--tag", "metrics=9100"]).seed(&a.address()).start()
+    };
+    let (b, c) = (member("b"), member("c"));
+    let mut holder = hold(&b, "web", "8080");
+    c.post("/v1/services", r#"{"name":"web","port":8081,"tags":{"metrics":"9101"}}"#);
+    c.post("/v1/services", r#"{"name":"web","id":"two","port":8082,"address":"10.9.9.9"}"#);
+    c.post("/v1/services", r#"{"name":"db","port":5432}"#);
+    let (json, nginx) = (at("json"), at("nginx"));
+    a.wait_for("all are in the file", |_| names(&json) == ["b", "c", "c-two"]);
+    a.wait_for("and in the others", |_| {
+        ["haproxy", "nginx", "prometheus-sd"].iter().all(|name| text(&at(name)).contains("10.9.9.9"))
+    });
+    let servers =
+        |ports: &[(&str, &str)]| ports.iter().map(|(ip, port)| format!("server {ip}:{port};\n")).collect();
+    let (ip_b, ip_c) = (b.plan.ip.to_string(), c.plan.ip.to_string());
+    let all: String = servers(&[(&ip_b, "8080"), (&ip_c, "8081"), ("10.9.9.9", "8082")]);
+    assert!(text(&nginx).ends_with(&all), "{}", text(&nginx));
+    assert!(text(&at("haproxy")).contains("    server c-two 10.9.9.9:8082\n"), "{}", text(&at("haproxy")));
+    let targets = text(&at("prometheus-sd"));
+    for target in [format!("{ip_b}:9100"), format!("{ip_c}:9101"), "10.9.9.9:9100".to_owned()] {
+        assert!(targets.contains(&target), "{targets}");
+    }
+
+    let killed = Instant::now();
+    holder.stop();
+    until(|| names(&json) == ["c", "c-two"]);
+    let _ = writeln!(std::io::stderr(), "out of the file {:.1?} after the kill", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(2), "before anything settles: {:?}", killed.elapsed());
+    let says = |health: &str| {
+        c.post("/v1/services/health", &format!("{{\"name\":\"web\",\"health\":\"{health}\"}}"));
+        Instant::now()
+    };
+    let said = says("warning");
+    until(|| !text(&nginx).contains("8081"));
+    assert!(said.elapsed() < Duration::from_secs(2), "passing alone was asked for: {:?}", said.elapsed());
+    a.wait_for("the warning has settled", |_| text(&json).contains("\"health\": \"warning\""));
+    assert_eq!(names(&json), ["c", "c-two"], "it serves");
+    let said = says("critical");
+    until(|| names(&json) == ["c-two"]);
+    assert!(said.elapsed() < Duration::from_secs(2), "{:?}", said.elapsed());
+    let back = says("passing");
+    until(|| names(&json) == ["c", "c-two"]);
+    assert!(back.elapsed() >= Duration::from_millis(1500), "it has to settle: {:?}", back.elapsed());
+
+    // The last ones: the floor holds, for members and instances alike.
+    for id in ["", "two"] {
+        c.post("/v1/services/deregister", &format!("{{\"name\":\"web\",\"id\":\"{id}\"}}"));
+    }
+    let held = |a: &Agent| a.get("/v1/exports")["exports"][0]["held"].to_string();
+    a.wait_for("it is held back", |a| held(a).contains("min_members, 1"));
+    assert!(!names(&json).is_empty());
+}
+
+#[test]
+fn a_service_is_printed_and_given_to_prometheus_as_a_file_has_it() {
+    let a = plan("a").flags(&["--config", "/dev/null", "--tag", "v=1", "--tag", "w=1"]).start();
+    a.wait_for("it has joined", |a| a.get("/v1/members")["joined"] == true);
+    a.post("/v1/services", r#"{"name":"web","port":80,"tags":{"v":"2"}}"#);
+    a.post("/v1/services", r#"{"name":"web","id":"x","port":81}"#);
+    a.post("/v1/services", r#"{"name":"web","id":"loop"}"#);
+    a.post("/v1/services/health", r#"{"name":"web","id":"x","health":"critical"}"#);
+    let printed = |args: &[&str]| {
+        let output = heartsay(&a, &[&["export", "--once"], args].concat());
+        let [out, said] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (out, said, output.status.code())
+    };
+    let (nginx, said, code) = printed(&["nginx", "--service", "web"]);
+    assert!(nginx.ends_with(&format!("changes are lost.\nserver {}:80;\n", a.plan.ip)), "{nginx}");
+    assert!(said.contains("1 instance is left out") && code == Some(0), "{said}");
+    let (all, ..) = printed(&["nginx", "--service", "web", "--health", "critical,passing"]);
+    assert_eq!(all.matches("server ").count(), 2, "{all}");
+    let (json, ..) = printed(&["json", "--service", "web", "--tag", "v=2", "--tag", "w"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let one = &json["members"][0];
+    let told = ["name", "member", "service", "id", "health", "status"].map(|key| one[key].as_str().unwrap());
+    assert_eq!(told, ["a", "a", "web", "", "passing", "alive"]);
+    assert_eq!(
+        (&one["tags"], json["members"].as_array().unwrap().len()),
+        (&serde_json::json!({ "v": "2", "w": "1" }), 1)
+    );
+    assert_eq!(printed(&["prometheus-sd", "--service", "none"]).0, "[]\n", "no member has it");
+    assert_eq!(printed(&["nginx", "--port", "80", "--health", "passing"]).2, Some(2), "of which service");
+    assert_eq!(printed(&["json", "--service", "No"]).2, Some(2));
+
+    let groups = a.get("/v1/sd/prometheus?service=web");
+    let (file, ..) = printed(&["prometheus-sd", "--service", "web"]);
+    assert_eq!(serde_json::from_str::<Value>(&file).unwrap(), groups);
+    assert_eq!(groups[0]["targets"][0], format!("{}:80", a.plan.ip));
+    let labels = &groups[0]["labels"];
+    assert_eq!(
+        (&labels["__meta_heartsay_service"], groups.as_array().unwrap().len()),
+        (&"web".into(), 1),
+        "{groups}"
+    );
+    assert_eq!(
+        a.get("/v1/sd/prometheus?service=web&health=critical&port=9100")[0]["targets"][0],
+        format!("{}:9100", a.plan.ip)
+    );
+    a.ask("GET", "/v1/sd/prometheus?health=passing", "", "").problem(400);
+}
+
+#[test]
+fn a_service_whose_process_is_killed_is_out_of_haproxy_soon() {
+    if !is_there("haproxy") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("admin.sock");
+    let export = format!(
+        "[[export]]\nformat = \"haproxy\"\nname = \"web\"\nsettle = \"100ms\"\nruntime = \"{}\"\nselect.service = \"web\"\n",
+        socket.display()
+    );
+    let main = dir.path().join("main.cfg");
+    let server = "backend web\n    server-template s 4 127.0.0.1:1 disabled\n";
+    fs::write(&main, HAPROXY.replace("SOCKET", &socket.display().to_string()) + server).unwrap();
+    let _haproxy = Process::start(Command::new("haproxy").arg("-db").arg("-f").arg(&main));
+    until(|| UnixStream::connect(&socket).is_ok());
+    let (a, _config) = reader(&export);
+    let b = web("b", &a, "80");
+    let mut first = hold(&a, "web", "8080");
+    let _second = hold(&b, "web", "8081");
+    // Two that say the same place are one server.
+    for id in ["one", "two"] {
+        let body = format!("{{\"name\":\"web\",\"id\":\"{id}\",\"port\":8082,\"address\":\"10.9.9.9\"}}");
+        b.post("/v1/services", &body);
+    }
+    let sorted = || {
+        let mut ready = ready(&socket);
+        ready.sort();
+        ready
+    };
+    let mut all =
+        vec!["10.9.9.9:8082".to_owned(), format!("{}:8080", a.plan.ip), format!("{}:8081", b.plan.ip)];
+    all.sort();
+    a.wait_for("three servers are ready", |_| sorted() == all);
+    assert_eq!(a.get("/v1/exports")["exports"][0]["errors"], 0);
+    let killed = Instant::now();
+    first.stop();
+    all.retain(|at| !at.ends_with(":8080"));
+    until(|| sorted() == all);
+    let _ = writeln!(std::io::stderr(), "out of HAProxy {:.1?} after the kill", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
 }
 
 #[test]
@@ -521,6 +688,15 @@ fn until(done: impl Fn() -> bool) {
         assert!(began.elapsed() < Duration::from_secs(30), "waited in vain");
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// A program that holds a service of this agent.
+fn hold(agent: &Agent, service: &str, port: &str) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heartsay"));
+    command.arg("--socket").arg(agent.plan.socket());
+    command.args(["exec", "--service", service, "--service-port", port, "--", "cat"]);
+    // What it runs ends with it: nothing more comes from its input.
+    Process(command.stdin(Stdio::piped()).spawn().unwrap())
 }
 
 /// Killed when the test lets go of it.

@@ -58,6 +58,8 @@ fn an_agent_answers_questions_as_documented() {
         ask("/v1/members", query, 200);
     }
     ask("/v1/sd/prometheus", "?port=9100&zone=z1&status=alive", 200);
+    ask("/v1/sd/prometheus", "?service=web&health=passing&health=warning", 200);
+    ask("/v1/sd/prometheus", "?service=Web", 400);
     for path in ["/v1/members/{name}", "/v1/paths", "/v1/self", "/v1/quorum", "/v1/exports", "/v1/stats"] {
         ask(path, "", 200);
         ask(path, "?wrong=1", 400);

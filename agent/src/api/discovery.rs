@@ -1,4 +1,4 @@
-//! Lists of members for programs that ask for them.
+//! Lists of members, or of instances of a service, for programs that ask for them.
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -8,7 +8,7 @@ use super::filter::{self, MemberFilter};
 use super::{App, Problem};
 use crate::export::doubt::Sight;
 use crate::export::format::prometheus_groups;
-use crate::export::{Entry, Port, Select, entries};
+use crate::export::{Port, Select, entries, seen};
 
 /// Targets for `http_sd_configs`. An error while the view is not to be believed: Prometheus then keeps the targets that it has.
 pub(super) async fn prometheus(
@@ -21,31 +21,37 @@ pub(super) async fn prometheus(
     if let Some(doubt) = Sight::of(&view, app.has_joined(&view)).doubt() {
         return Err(Problem::unavailable(format!("keep the targets that you have: {doubt}")));
     }
-    let (entries, _) = entries(view.members.iter().filter_map(Entry::of_view), &select, &port);
+    let (entries, _) = entries(seen(&view.members, select.service.as_ref()), &select, &port);
     Ok(Json(prometheus_groups(&entries)))
 }
 
 fn understood(query: &[(String, String)]) -> Result<(Select, Port), Problem> {
-    let (mut filter, mut zones, mut port) = (MemberFilter::default(), Vec::new(), Port::None);
+    let (mut filter, mut select, mut port) = (MemberFilter::default(), Select::default(), Port::None);
     for (key, value) in query {
         let wrong = |problem: String| Problem::bad_request(format!("{key} {problem}"));
         match key.as_str() {
             _ if filter.add(key, value)? => {}
-            "zone" => zones.push(value.clone()),
+            "zone" => select.zones.push(value.clone()),
             "port" => port = value.parse().map_err(|e| wrong(format!("{value:?} {e}")))?,
+            "service" => select.service = Some(value.parse().map_err(Problem::bad_request)?),
+            "health" => select.health.push(value.parse().map_err(Problem::bad_request)?),
             _ => {
-                return Err(wrong(
-                    "is not understood; known are port, status, tag, version, max_load and zone".to_owned(),
-                ));
+                let known = "health, max_load, port, service, status, tag, version and zone";
+                return Err(wrong(format!("is not understood; known are {known}")));
             }
         }
     }
-    Ok((Select { statuses: filter.statuses, tags: filter.tags, zones }, port))
+    if select.service.is_none() && !select.health.is_empty() {
+        return Err(Problem::bad_request("health is that of a service; say which by service"));
+    }
+    Ok((Select { statuses: filter.statuses, tags: filter.tags, ..select }, port))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::services::Health;
 
     #[test]
     fn a_query_says_which_members_and_which_port() {
@@ -56,7 +62,16 @@ mod tests {
         let (select, port) = understood(&pairs(&query)).unwrap();
         assert_eq!(port, Port::Fixed(9100));
         assert_eq!((select.statuses.len(), select.tags.len(), select.zones.len()), (1, 1, 1));
-        for wrong in [("port", "0"), ("status", "up"), ("tag", "=x"), ("ports", "1")] {
+        let (select, _) = understood(&pairs(&[("health", "warning"), ("service", "db")])).unwrap();
+        assert_eq!((select.service, select.health), ("db".parse().ok(), vec![Health::Warning]));
+        for wrong in [
+            ("port", "0"),
+            ("status", "up"),
+            ("tag", "=x"),
+            ("ports", "1"),
+            ("service", "Db"),
+            ("health", "warning"),
+        ] {
             assert!(understood(&pairs(&[wrong])).is_err(), "{wrong:?}");
         }
     }

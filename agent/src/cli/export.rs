@@ -1,5 +1,6 @@
-//! `export`: the members in the form in which another program reads them.
+//! `export`: the members, or the instances of a service, in the form in which another program reads them.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
@@ -13,7 +14,8 @@ use crate::api::tag::WantedTag;
 use crate::client::Client;
 use crate::export::format::template::Template;
 use crate::export::{Entry, Format, Port, Select, Shape, entries};
-use crate::types::{ExportRow, ExportRows, Members};
+use crate::services::{Health, Instance, ServiceName};
+use crate::types::{ExportRow, ExportRows, Member, Members, NamedService, ServiceInstance};
 
 /// Arguments of `export`.
 #[derive(Args)]
@@ -22,6 +24,12 @@ pub(super) struct Export {
     /// Print the members once in this format; without it, list the exports of the agent.
     #[arg(long, value_enum, value_name = "FORMAT")]
     once: Option<Format>,
+    /// The instances of this service instead of the members.
+    #[arg(long, value_name = "NAME", requires = "once")]
+    service: Option<ServiceName>,
+    /// Only instances that are this; several are any of them [default: passing,warning].
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "HEALTH", requires = "service")]
+    health: Vec<Health>,
     /// Only members with this status; several are any of them [default: alive,suspect].
     #[arg(long, value_enum, value_delimiter = ',', value_name = "STATUS", requires = "once")]
     status: Vec<Status>,
@@ -31,7 +39,7 @@ pub(super) struct Export {
     /// Only members in this zone; several are any of them.
     #[arg(long, value_name = "ZONE", requires = "once")]
     zone: Vec<String>,
-    /// The port that members serve, or tag:KEY where each says its own in a tag.
+    /// The port that members serve, or tag:KEY where each says its own in a tag; instances say theirs without it.
     #[arg(long, value_name = "PORT", requires = "once")]
     port: Option<Port>,
     /// Name of the backend (haproxy), upstream (nginx) or cluster (envoy-eds).
@@ -59,7 +67,7 @@ impl Export {
     pub(super) async fn run(mut self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
         let Some(format) = self.once else { return list(client, output).await };
         let (select, port, shape) = (self.select(), self.port.take().unwrap_or_default(), self.shape()?);
-        if let Some((key, problem)) = format.objection(&shape, port != Port::None) {
+        if let Some((key, problem)) = format.objection(&shape, select.has_port(&port)) {
             let usage = clap::error::ErrorKind::ValueValidation;
             super::Cli::command().error(usage, format!("--{key} {problem}, with {}", format.word())).exit();
         }
@@ -69,17 +77,23 @@ impl Export {
             say(&format!("this agent {why}, so nothing is printed; --anyway prints what it sees"));
             return Ok(Exit::No);
         }
-        let all = members.members.into_iter().filter_map(Entry::of);
-        let (list, without_port) = entries(all, &select, &port);
+        let all = match &select.service {
+            None => members.members.into_iter().filter_map(Entry::of).collect(),
+            Some(service) => instances(client, service, members.members).await?,
+        };
+        let (list, unlisted) = entries(all.into_iter(), &select, &port);
         let rendered = format.render(&shape, &members.me, &list).map_err(anyhow::Error::msg)?;
         let mut out = io::stdout().lock();
         match out.write_all(&rendered.bytes).and_then(|()| out.flush()) {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Err(ReaderGone.into()),
             other => other?,
         }
-        let left_out = rendered.left_out + without_port;
+        let left_out = rendered.left_out + unlisted;
         if left_out > 0 {
-            let left_out = count(left_out, "member is", "members are");
+            let left_out = match select.service {
+                None => count(left_out, "member is", "members are"),
+                Some(_) => count(left_out, "instance is", "instances are"),
+            };
             say(&format!("{left_out} left out: what they say of themselves does not fit the format"));
         }
         Ok(Exit::Done)
@@ -87,6 +101,8 @@ impl Export {
 
     fn select(&mut self) -> Select {
         Select {
+            service: self.service.take(),
+            health: std::mem::take(&mut self.health),
             statuses: self.status.iter().map(|status| status.word().to_owned()).collect(),
             tags: std::mem::take(&mut self.tag),
             zones: std::mem::take(&mut self.zone),
@@ -109,6 +125,32 @@ impl Export {
             template,
         })
     }
+}
+
+/// The instances of a service. A name that no member has is one of which there are none.
+async fn instances(
+    client: &Client,
+    service: &ServiceName,
+    members: Vec<Member>,
+) -> anyhow::Result<Vec<Entry>> {
+    let told = match client.get(&format!("/v1/services/{service}")).await {
+        Ok(answer) => client.read::<NamedService>(&answer)?.service.instances,
+        Err(error) if error.is_not_found() => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let members: BTreeMap<String, Entry> =
+        members.into_iter().filter_map(Entry::of).map(|member| (member.name.clone(), member)).collect();
+    let entry = |row: ServiceInstance| {
+        let member = members.get(&row.member)?;
+        Some(member.serving(service.as_str(), instance(row)?))
+    };
+    Ok(told.into_iter().filter_map(entry).collect())
+}
+
+/// `None`: a later agent says what this program does not know.
+fn instance(row: ServiceInstance) -> Option<Instance> {
+    let address = if row.elsewhere { Some(row.address.parse().ok()?) } else { None };
+    Some(Instance { id: row.id, port: row.port, address, health: row.health.parse().ok()?, tags: row.tags })
 }
 
 async fn list(client: &Client, output: &Output) -> anyhow::Result<Exit> {

@@ -1,4 +1,4 @@
-//! One member as exports see it: what does not change while nothing happens.
+//! One member, or one instance of a service, as exports see it: what does not change while nothing happens.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,17 +9,18 @@ use std::str::FromStr;
 use heartsay_membership::{MemberView, is_reachable};
 use serde::Serialize;
 
+use super::Served;
 use crate::show;
 use crate::types::Member;
 
-/// A member in an export.
+/// A member, or an instance of a service, in an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Entry {
-    /// Unique in the cluster.
+    /// Unique in the list.
     pub(crate) name: String,
-    /// IP address at which the others reach its agent.
+    /// IP address at which the others reach its agent, or the instance.
     pub(crate) address: IpAddr,
-    /// Of what it serves, where the export says how to find it.
+    /// Of what it serves, where the export says how to find it, or the instance says it.
     pub(crate) port: Option<u16>,
     /// `alive`, `suspect`, `down` or `left`.
     pub(crate) status: String,
@@ -31,6 +32,9 @@ pub(crate) struct Entry {
     pub(crate) tags: BTreeMap<String, String>,
     /// Port of its agent.
     pub(crate) gossip_port: u16,
+    /// Of an instance.
+    #[serde(flatten)]
+    pub(crate) served: Option<Served>,
 }
 
 impl Entry {
@@ -45,6 +49,7 @@ impl Entry {
             zone: show::zone(view).map(Cow::into_owned),
             tags: show::tags(view),
             gossip_port: view.address.port(),
+            served: None,
         };
         Some(entry).filter(Self::is_reachable)
     }
@@ -61,18 +66,24 @@ impl Entry {
             zone: member.zone,
             tags: member.tags,
             gossip_port: gossip.port(),
+            served: None,
         };
         Some(entry).filter(Self::is_reachable)
     }
 
-    fn is_reachable(&self) -> bool {
+    /// Whether a host can have its address. That of an instance is its member's word, and on loopback it would lead each
+    /// reader to its own host.
+    pub(crate) fn is_reachable(&self) -> bool {
+        let strays = |served: &Served| self.address.is_loopback() && !served.home.is_loopback();
         is_reachable(SocketAddr::new(self.address, self.gossip_port))
+            && !self.served.as_ref().is_some_and(strays)
     }
 
-    /// With the port at which it serves, unless it should say one and does not.
+    /// With the port at which it serves, unless it should say one and does not. What the export says goes before what an
+    /// instance says: its metrics may be elsewhere.
     pub(crate) fn with_port(self, port: &Port) -> Option<Self> {
         let port = match port {
-            Port::None => None,
+            Port::None => self.port,
             Port::Fixed(port) => Some(*port),
             Port::Tag(key) => Some(number(self.tags.get(key)?)?),
         };
@@ -84,9 +95,10 @@ impl Entry {
         self.port.map(|port| SocketAddr::new(self.address, port))
     }
 
-    /// Where it serves, or else where its agent does.
-    pub(crate) fn socket_or_gossip(&self) -> SocketAddr {
-        SocketAddr::new(self.address, self.port.unwrap_or(self.gossip_port))
+    /// Where it serves, or else where its agent does. An instance is no agent.
+    pub(crate) fn socket_or_gossip(&self) -> Option<SocketAddr> {
+        let gossip = self.served.is_none().then_some(self.gossip_port);
+        self.port.or(gossip).map(|port| SocketAddr::new(self.address, port))
     }
 }
 
@@ -178,7 +190,7 @@ pub(crate) mod tests {
             assert_eq!(entry_at("n", address, &[]).is_some(), taken, "{address}");
         }
         let mapped = entry_at("n", "[::ffff:10.0.0.1]:7", &[]).unwrap();
-        assert_eq!(mapped.socket_or_gossip().to_string(), "10.0.0.1:7");
+        assert_eq!(mapped.socket_or_gossip().unwrap().to_string(), "10.0.0.1:7");
         assert_eq!(mapped.with_port(&Port::Fixed(80)).unwrap().socket().unwrap().to_string(), "10.0.0.1:80");
     }
 }

@@ -4,7 +4,7 @@
 //! publishes the list if that has changed and can be believed. A command of the operator's runs beside it, one run at a time:
 //! whatever changes meanwhile is told by one more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use super::doubt::Sight;
 use super::follow::{self, LOOK, Look};
 use super::format::{is_server_name, with_block};
-use super::{Entry, Export, Ledger, Rendered, entries, runtime};
+use super::{Entry, Export, Ledger, Rendered, entries, runtime, seen};
 use crate::api::App;
 use crate::chance;
 use crate::daemon::driver::Snapshot;
@@ -171,12 +171,13 @@ impl Look for Keeper {
         if let Some(doubt) = doubt.filter(|_| !self.ledger.has_begun()) {
             return self.hold(now, doubt);
         }
-        let (export, all) = (&self.export, view.members.iter().filter_map(Entry::of_view));
-        let (wanted, without_port) = entries(all, &export.select, &export.port);
+        let (export, select) = (&self.export, &self.export.select);
+        let all = seen(&view.members, select.service.as_ref());
+        let (wanted, unlisted) = entries(all, select, &export.port);
         let Some(list) = self.ledger.propose(now, wanted) else { return self.ledger.due() };
         let refresh = self.refresh_at();
         if self.ledger.is_published(&list) && !self.stale && refresh.is_none_or(|refresh| now < refresh) {
-            self.state.lock().left_out = self.unfit + without_port;
+            self.state.lock().left_out = self.unfit + unlisted;
             self.release();
             return earliest(self.ledger.due(), refresh);
         }
@@ -192,7 +193,7 @@ impl Look for Keeper {
             let held = format!("{} members are fewer than min_members, {least}", rendered.members);
             return self.hold(now, &held);
         }
-        self.publish(&view, list, rendered, without_port).await;
+        self.publish(&view, list, rendered, unlisted).await;
         if self.stale {
             // What was due is due still.
             return Some(now + RETRY);
@@ -211,7 +212,7 @@ impl Keeper {
         }
     }
 
-    async fn publish(&mut self, view: &Snapshot, list: Vec<Entry>, rendered: Rendered, without_port: usize) {
+    async fn publish(&mut self, view: &Snapshot, list: Vec<Entry>, rendered: Rendered, unlisted: usize) {
         let members = rendered.members;
         let fresh = !self.ledger.is_published(&list);
         let (wrote, told) = tokio::join!(write(&self.export, rendered.bytes), tell(&self.export, &list));
@@ -227,7 +228,7 @@ impl Keeper {
         let error = wrote.err().or(told.err());
         self.stale = error.is_some();
         self.unfit = rendered.left_out;
-        let left_out = rendered.left_out + without_port;
+        let left_out = rendered.left_out + unlisted;
         {
             let mut state = self.state.lock();
             (state.members, state.left_out, state.held) = (members, left_out, None);
@@ -387,9 +388,10 @@ async fn write(export: &Export, bytes: Vec<u8>) -> Result<Option<bool>, String> 
 /// How many members have no server in HAProxy.
 async fn tell(export: &Export, list: &[Entry]) -> Result<usize, String> {
     let Some(socket): Option<&Path> = export.runtime.as_deref() else { return Ok(0) };
-    // The same as in the file.
+    // The same as in the file, but that two at one place are one server.
     let fit = list.iter().filter(|entry| is_server_name(&entry.name));
-    let members: Vec<_> = fit.filter_map(Entry::socket).collect();
+    let members: BTreeSet<_> = fit.filter_map(Entry::socket).collect();
+    let members = Vec::from_iter(members);
     runtime::bring(socket, export.shape.name.as_deref().unwrap_or_default(), &members).await
 }
 

@@ -1,8 +1,9 @@
-//! Exports: the members, in the form in which another program reads them.
+//! Exports: the members, or the instances of a service, in the form in which another program reads them.
 //!
 //! An export is a file, or a conversation with HAProxy, that follows the view: which members ([`Select`]), in which
 //! [`Format`], and when. The formats are pure functions from members to bytes. What members say of themselves is hostile
-//! text: a member whose name or tag would mean something in the file is left out of it, and counted.
+//! text: a member whose name or tag would mean something in the file is left out of it, and counted. An instance of a service
+//! ([`Served`]) is an entry like a member, and all that is said of members here holds for it.
 //!
 //! [`Ledger`] decides when a change is published: who is gone at once, who is new after a while. [`doubt`] says when the view
 //! is not to be believed, and the last good list stays. A task for each ([`Exports`]) carries it out; without
@@ -16,6 +17,7 @@ pub(crate) mod keeper;
 pub(crate) mod ledger;
 pub(crate) mod runtime;
 pub(crate) mod select;
+pub(crate) mod served;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +27,7 @@ pub(crate) use format::{Format, Rendered, Shape};
 pub(crate) use keeper::Exports;
 pub(crate) use ledger::Ledger;
 pub(crate) use select::Select;
+pub(crate) use served::{Served, seen};
 
 /// One export, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +64,26 @@ impl Export {
     }
 }
 
-/// The wanted ones among these, by name, and how many of them do not say the port that they should have.
+/// The wanted ones among these, by name, and how many of them are left out: they do not say the port that they should have, or
+/// an address that is one, or would be called like another.
 pub(crate) fn entries(all: impl Iterator<Item = Entry>, select: &Select, port: &Port) -> (Vec<Entry>, usize) {
-    let wanted: Vec<Entry> = all.filter(|entry| select.takes(entry)).collect();
-    let count = wanted.len();
-    let mut entries: Vec<Entry> = wanted.into_iter().filter_map(|entry| entry.with_port(port)).collect();
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
-    let without = count - entries.len();
-    (entries, without)
+    let (mut entries, mut count) = (Vec::new(), 0);
+    for entry in all.filter(|entry| select.takes(entry)) {
+        count += 1;
+        if entry.served.is_none() || entries.len() < MOST_INSTANCES {
+            entries.extend(entry.with_port(port).filter(Entry::is_reachable));
+        }
+    }
+    // Of one name, an instance without an id goes first, and then that of the shorter member: by what does not change.
+    entries.sort_by(|a, b| (&a.name, rank(a)).cmp(&(&b.name, rank(b))));
+    entries.dedup_by(|b, a| a.name == b.name);
+    let left_out = count - entries.len();
+    (entries, left_out)
 }
+
+fn rank(entry: &Entry) -> Option<(bool, &str)> {
+    entry.served.as_ref().map(|served| (!served.id.is_empty(), served.member.as_str()))
+}
+
+/// In one list. As many as members, unless `max_members` says otherwise: one that lies has 128, and the memory for each.
+const MOST_INSTANCES: usize = 16_384;

@@ -1,11 +1,16 @@
-//! Which members an export is of.
+//! Which members an export is of, or which instances of a service.
 
-use super::Entry;
+use super::{Entry, Port};
 use crate::api::tag::WantedTag;
+use crate::services::{Health, ServiceName};
 
-/// Statuses and zones widen, tags narrow, as with `heartsay members`.
+/// Statuses, health and zones widen, tags narrow, as with `heartsay members`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Select {
+    /// Instances of this one, and no members.
+    pub(crate) service: Option<ServiceName>,
+    /// Of instances, any of these; none: `passing` and `warning`.
+    pub(crate) health: Vec<Health>,
     /// Any of these; none: `alive` and `suspect`.
     pub(crate) statuses: Vec<String>,
     /// All of these.
@@ -15,7 +20,12 @@ pub(crate) struct Select {
 }
 
 impl Select {
-    /// Whether the member is wanted.
+    /// Whether each entry that is wanted says where it serves, or should.
+    pub(crate) fn has_port(&self, port: &Port) -> bool {
+        *port != Port::None || self.service.is_some()
+    }
+
+    /// Whether the member, or the instance, is wanted.
     pub(crate) fn takes(&self, member: &Entry) -> bool {
         let any = |wanted: &[String], is: &str| wanted.iter().any(|wanted| wanted == is);
         let status = match self.statuses.as_slice() {
@@ -23,8 +33,17 @@ impl Select {
             [] => matches!(member.status.as_str(), "alive" | "suspect"),
             wanted => any(wanted, &member.status),
         };
+        let health = member.served.as_ref().is_none_or(|served| self.takes_health(served.health));
         let zone = self.zones.is_empty() || member.zone.as_ref().is_some_and(|zone| any(&self.zones, zone));
-        status && zone && self.tags.iter().all(|tag| tag.is_in(&member.tags))
+        status && health && zone && self.tags.iter().all(|tag| tag.is_in(&member.tags))
+    }
+
+    fn takes_health(&self, health: Health) -> bool {
+        match self.health.as_slice() {
+            // One with a warning serves, and where all have one, each is needed.
+            [] => health != Health::Critical,
+            wanted => wanted.contains(&health),
+        }
     }
 }
 
@@ -33,6 +52,7 @@ mod tests {
     use super::*;
 
     use crate::export::entry::tests::entry_at;
+    use crate::services::Instance;
 
     #[test]
     fn statuses_and_zones_widen_and_tags_narrow() {
@@ -54,5 +74,25 @@ mod tests {
             web.status = status.to_owned();
             assert_eq!(Select::default().takes(&web), taken, "{status}");
         }
+    }
+
+    #[test]
+    fn one_that_is_critical_is_not_wanted_and_one_with_a_warning_is() {
+        use Health::{Critical, Passing, Warning};
+        let member = entry_at("n1", "10.0.0.1:1", &[]).unwrap();
+        let taken = |wanted: &[Health], status: &str| {
+            let select = Select { health: wanted.to_vec(), ..Select::default() };
+            let takes = |health: &Health| {
+                let instance = Instance { health: *health, ..Instance::default() };
+                let entry = Entry { status: status.to_owned(), ..member.serving("web", instance) };
+                select.takes(&entry)
+            };
+            Health::ALL.into_iter().filter(takes).collect::<Vec<_>>()
+        };
+        assert_eq!(taken(&[], "alive"), [Passing, Warning]);
+        assert_eq!(taken(&[], "suspect"), [Passing, Warning]);
+        assert_eq!(taken(&[Passing], "alive"), [Passing]);
+        assert_eq!(taken(&[Warning, Critical], "alive"), [Warning, Critical]);
+        assert_eq!(taken(&[], "down"), []);
     }
 }

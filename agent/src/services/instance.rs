@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use heartsay_proto::{Bytes, Message as _, is_word, service as wire};
+use serde::Serialize;
 
 use super::check::Check;
 
@@ -16,7 +17,8 @@ use super::check::Check;
 pub(crate) struct ServiceName(String);
 
 /// What an instance is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Health {
     /// It serves.
     #[default]
@@ -218,27 +220,35 @@ pub(crate) fn told(state: &BTreeMap<String, Vec<u8>>) -> Told {
     let values = state.range(PREFIX.to_owned()..).take_while(|(key, _)| is_key(key));
     for (key, value) in values {
         let name = key.strip_prefix(PREFIX).unwrap_or_default();
-        let (Ok(name), Ok(service)) = (name.parse::<ServiceName>(), wire::Service::decode(value.as_slice()))
-        else {
+        let (Ok(name), Some((instances, left_out))) = (name.parse::<ServiceName>(), read(value, room)) else {
             told.unreadable += 1;
             continue;
         };
-        let mut ids = BTreeSet::new();
-        let mut instances = Vec::new();
-        for one in &service.instances {
-            match Instance::of_wire(one).filter(|one| room > 0 && ids.insert(one.id.clone())) {
-                Some(instance) => {
-                    room -= 1;
-                    instances.push(instance);
-                }
-                None => told.unreadable += 1,
-            }
-        }
+        room -= instances.len();
+        told.unreadable += left_out;
         if !instances.is_empty() {
             told.services.insert(name.0, instances);
         }
     }
     told
+}
+
+/// What a member with this state says of one service.
+pub(crate) fn told_of(state: &BTreeMap<String, Vec<u8>>, name: &ServiceName) -> Vec<Instance> {
+    let value = state.get(&name.key());
+    value.and_then(|value| read(value, MOST_INSTANCES)).map(|(instances, _)| instances).unwrap_or_default()
+}
+
+/// The instances of a value, so many at most, and how many more it has; `None` if it is no such value.
+fn read(value: &[u8], most: usize) -> Option<(Vec<Instance>, usize)> {
+    let service = wire::Service::decode(value).ok()?;
+    let (mut ids, mut instances) = (BTreeSet::new(), Vec::new());
+    for one in &service.instances {
+        let room = instances.len() < most;
+        instances.extend(Instance::of_wire(one).filter(|one| room && ids.insert(one.id.clone())));
+    }
+    let left_out = service.instances.len() - instances.len();
+    Some((instances, left_out))
 }
 
 /// Of each key.
@@ -273,7 +283,11 @@ mod tests {
         };
         let plain = Instance::default();
         let value = value([&instance, &plain].into_iter()).unwrap();
-        let told = told(&state(&[("service.db", value), ("tag/service.db", Vec::new())]));
+        let state = state(&[("service.db", value), ("tag/service.db", Vec::new())]);
+        let told = told(&state);
+        for (name, known) in [("db", told.services["db"].clone()), ("web", Vec::new())] {
+            assert_eq!(told_of(&state, &name.parse().unwrap()), known, "{name}");
+        }
         assert_eq!(told, Told { services: [("db".to_owned(), vec![instance, plain])].into(), unreadable: 0 });
         assert_eq!(super::value([].into_iter()), None);
     }

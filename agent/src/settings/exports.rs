@@ -10,6 +10,7 @@ use super::{LONGEST, values};
 use crate::api::tag::WantedTag;
 use crate::export::format::template::{Template, TemplateError};
 use crate::export::{Export, Format, Port, Select, Shape};
+use crate::services::{Health, ServiceName};
 use crate::types::STATUSES;
 
 impl Reader {
@@ -94,7 +95,7 @@ impl Fields<'_> {
         if !self.errors.is_empty() {
             return;
         }
-        if let Some((key, problem)) = format.objection(&export.shape, export.port != Port::None) {
+        if let Some((key, problem)) = format.objection(&export.shape, export.select.has_port(&export.port)) {
             self.refuse(key, problem, &format!("see docs/operations.md, exports, format {}", format.word()));
         }
         if export.runtime.is_some() && format != Format::Haproxy {
@@ -102,6 +103,10 @@ impl Fields<'_> {
         }
         if export.block && format != Format::Hosts {
             self.refuse("block", "is there for format hosts alone", "leave it out");
+        }
+        if export.select.service.is_none() && !export.select.health.is_empty() {
+            let remedy = "write its name as select.service, or leave it out";
+            self.refuse("select.health", "is that of a service, and none is named", remedy);
         }
         if export.path.is_none() && export.runtime.is_none() {
             self.refuse("path", "is missing", "write the path of the file");
@@ -139,6 +144,8 @@ impl Fields<'_> {
             false => Err("is not alive, suspect, down or left"),
         };
         Select {
+            service: self.one("select.service", str::parse::<ServiceName>),
+            health: self.many("select.health", str::parse::<Health>),
             statuses: self.many("select.status", status),
             tags: self.many("select.tag", str::parse::<WantedTag>),
             zones: self.many("select.zone", |text| Ok::<_, String>(text.to_owned())),
@@ -168,7 +175,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     if duration <= LONGEST { Ok(duration) } else { Err("is longer than 10m".to_owned()) }
 }
 
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 19] = [
     "format",
     "path",
     "block",
@@ -179,6 +186,8 @@ const FIELDS: [&str; 17] = [
     "domain",
     "template",
     "port",
+    "select.service",
+    "select.health",
     "select.status",
     "select.tag",
     "select.zone",

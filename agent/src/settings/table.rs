@@ -414,7 +414,7 @@ pub(crate) const ROWS: &[Row] = &[
         heading: SERVICE,
         kind: Kind::Blocks,
         default: Default::Found("none"),
-        help: "Files that follow the members, for HAProxy, nginx, Envoy, Prometheus and others; in files alone, as [[export]] \
+        help: "Files that follow the members, or the instances of a service, for HAProxy, nginx, Envoy, Prometheus and others; in files alone, as [[export]] \
                with format and path, and with port, name, select, min_members, settle, on_change and others as the format has it.",
         reload: true,
     },

@@ -6,17 +6,20 @@ use serde_json::{Value, json};
 
 use super::json::pretty;
 use super::{Entry, Rendered};
+use crate::export::Served;
 
 pub(super) fn write(entries: &[Entry]) -> Rendered {
-    Rendered { bytes: pretty(&groups(entries)), members: entries.len(), left_out: 0 }
+    let members = entries.iter().filter_map(Entry::socket_or_gossip).count();
+    Rendered { bytes: pretty(&groups(entries)), members, left_out: entries.len() - members }
 }
 
 /// One group for each member, with what it says in labels that vanish unless they are relabelled.
 pub(crate) fn groups(entries: &[Entry]) -> Value {
-    entries
-        .iter()
-        .map(|entry| json!({ "targets": [entry.socket_or_gossip().to_string()], "labels": labels(entry) }))
-        .collect()
+    let group = |entry: &Entry| {
+        let target = entry.socket_or_gossip()?.to_string();
+        Some(json!({ "targets": [target], "labels": labels(entry) }))
+    };
+    entries.iter().filter_map(group).collect()
 }
 
 fn labels(entry: &Entry) -> BTreeMap<String, &str> {
@@ -29,6 +32,10 @@ fn labels(entry: &Entry) -> BTreeMap<String, &str> {
     labels.insert(format!("{PREFIX}status"), entry.status.as_str());
     if let Some(zone) = &entry.zone {
         labels.insert(format!("{PREFIX}zone"), zone.as_str());
+    }
+    if let Some(Served { service, member, id, health, home: _ }) = &entry.served {
+        let own = [("service", service.as_str()), ("member", member), ("id", id), ("health", health.word())];
+        labels.extend(own.map(|(key, value)| (format!("{PREFIX}{key}"), value)));
     }
     labels
 }
@@ -45,6 +52,8 @@ mod tests {
     use super::super::tests::{HOSTILE, entry};
     use super::*;
 
+    use crate::export::served::tests::served;
+
     #[test]
     fn a_group_for_each_member_with_its_tags_as_labels() {
         let mut told = entry("n1");
@@ -58,6 +67,22 @@ mod tests {
         assert_eq!(groups(&[]), json!([]), "an empty list, and no null");
         let bare = Entry { port: None, ..entry("n1") };
         assert_eq!(groups(&[bare])[0]["targets"][0], "10.0.0.1:4327");
+    }
+
+    #[test]
+    fn an_instance_says_of_which_service_it_is_and_one_without_a_port_is_left_out() {
+        let one = served(&entry("n1"), "db", "2", 9187);
+        let labels = json!({
+            "__meta_heartsay_name": "n1-2", "__meta_heartsay_status": "alive", "__meta_heartsay_tag_role": "web",
+            "__meta_heartsay_service": "db", "__meta_heartsay_member": "n1", "__meta_heartsay_id": "2",
+            "__meta_heartsay_health": "passing",
+        });
+        assert_eq!(
+            groups(std::slice::from_ref(&one)),
+            json!([{ "targets": ["10.0.0.1:9187"], "labels": labels }])
+        );
+        let written = write(&[Entry { port: None, ..one }, entry("n1")]);
+        assert_eq!((written.members, written.left_out), (1, 1));
     }
 
     #[test]
