@@ -18,7 +18,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,6 +79,77 @@ fn names_follow_the_members_and_a_death_is_told_at_once() {
     };
     assert!(count("found") > 5 && count("no-name") == 1 && count("refused") == 1 && count("malformed") == 0);
     assert!(!c.ask("GET", "/metrics", "", "").body.contains("heartsay_dns"), "nobody turned it on there");
+}
+
+#[test]
+fn a_service_has_names_and_is_out_of_them_when_its_process_is_killed_or_it_is_critical() {
+    let a = answering("a");
+    let b = plan("b").flags(&["--config", "/dev/null"]).seed(&a.address()).start();
+    let c = web("c", &a, "7000");
+    let mut holder = Holder::start(&b, "web", "8080");
+    assert_eq!(c.post("/v1/services", r#"{"name":"web","port":8081}"#).status, 200);
+    let elsewhere = r#"{"name":"web","id":"two","port":8082,"address":"10.1.0.7"}"#;
+    assert_eq!(c.post("/v1/services", elsewhere).status, 200);
+    let (own, shared) = ("web.service.tests.heartsay", "_web._tcp.tests.heartsay");
+    let places = |a: &Agent, name: &str| query(a, name, Rtype::SRV).services();
+    let of_c = ["0a010007.addr.tests.heartsay:8082", "c.tests.heartsay:8081"].map(str::to_owned);
+    let all = [&of_c[..1], &["b.tests.heartsay:8080".to_owned()], &of_c[1..]].concat();
+    a.wait_for("all are behind the service", |a| places(a, own) == all);
+    assert_eq!(places(&a, shared), all, "c is there by its instances and not by its role");
+    let mut addresses = [&ips(&[&b, &c])[..], &["10.1.0.7".to_owned()]].concat();
+    addresses.sort();
+    assert_eq!(ask(&a, own).addresses(), addresses);
+    assert_eq!(ask(&a, "0a010007.addr.tests.heartsay").addresses(), ["10.1.0.7"]);
+    assert_eq!(ask(&a, "db.service.tests.heartsay").rcode(), Rcode::NXDOMAIN);
+    if is_there("dig") {
+        let server = format!("@{}", a.plan.ip);
+        let dig = |args: &[&str]| dig(&[&[&server, "-p", "4329", "+norec"], args].concat());
+        let said = dig(&[shared, "SRV"]);
+        assert!(
+            said.contains("ANSWER: 3, AUTHORITY: 0, ADDITIONAL: 4") && !said.contains("WARNING"),
+            "{said}"
+        );
+        let target = "0a010007.addr.tests.heartsay.";
+        let lines: Vec<String> =
+            said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        for line in [format!("{shared}. 1 IN SRV 0 0 8082 {target}"), format!("{target} 1 IN A 10.1.0.7")] {
+            assert!(lines.contains(&line), "{line}: {said}");
+        }
+        assert_eq!(dig(&["+short", target]), "10.1.0.7\n");
+        assert_eq!(dig(&["+short", own]).lines().count(), 3);
+        assert!(dig(&[own, "AAAA"]).contains("status: NOERROR"), "no such addresses");
+    }
+
+    let killed = Instant::now();
+    holder.kill();
+    while places(&a, shared) != of_c {
+        assert!(killed.elapsed() < Duration::from_secs(30), "{:?}", places(&a, shared));
+        thread::sleep(Duration::from_millis(1));
+    }
+    let _ = writeln!(std::io::stderr(), "out of the service {:.1?} after the kill", killed.elapsed());
+    // Wanted: 100 ms. Generous, for a loaded machine.
+    assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
+    assert_eq!(ask(&a, "b.tests.heartsay").addresses(), ips(&[&b]), "its host is well");
+    let says = |id: &str, health: &str| {
+        let body = format!("{{\"name\":\"web\",\"id\":\"{id}\",\"health\":\"{health}\"}}");
+        assert_eq!(c.post("/v1/services/health", &body).status, 204);
+    };
+    says("two", "warning");
+    says("", "critical");
+    a.wait_for("one with a warning serves", |a| places(a, own) == of_c[..1]);
+    assert_eq!(places(&a, shared), of_c[..1], "nor is a critical one there by its role");
+    says("two", "critical");
+    a.wait_for("none is left", |a| places(a, own).is_empty());
+    for (name, rtype) in [(own, Rtype::A), (own, Rtype::SRV), (shared, Rtype::SRV)] {
+        assert_eq!(query(&a, name, rtype).rcode(), Rcode::NOERROR, "{name}");
+    }
+    says("", "passing");
+    a.wait_for("one is back at once", |a| places(a, own) == of_c[1..]);
+    for id in ["", "two"] {
+        c.post("/v1/services/deregister", &format!("{{\"name\":\"web\",\"id\":\"{id}\"}}"));
+    }
+    a.wait_for("nobody tells of it", |a| query(a, own, Rtype::SRV).rcode() == Rcode::NXDOMAIN);
+    assert_eq!(places(&a, shared), ["c.tests.heartsay:7000"], "by its role again");
 }
 
 #[test]
@@ -359,6 +430,30 @@ fn answering(name: &str) -> Agent {
 fn web(name: &str, seed: &Agent, port: &str) -> Agent {
     let plan = plan(name).flags(&["--config", "/dev/null", "--tag", "role=web"]);
     plan.flags(&["--tag", &format!("port={port}")]).seed(&seed.address()).start()
+}
+
+/// A program that holds a service of an agent; killed when the test lets go of it.
+struct Holder(Child);
+
+impl Holder {
+    fn start(agent: &Agent, service: &str, port: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heartsay"));
+        command.arg("--socket").arg(agent.plan.socket());
+        command.args(["exec", "--service", service, "--service-port", port, "--", "cat"]);
+        // What it runs ends with it: nothing more comes from its input.
+        Self(command.stdin(Stdio::piped()).spawn().unwrap())
+    }
+
+    fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }
 
 /// As [`Told::addresses`] has them.

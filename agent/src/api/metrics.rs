@@ -260,7 +260,7 @@ fn exports(r: &mut Registry, context: &Context) {
 /// The names that are answered; none of it without `dns_listen`.
 fn dns(r: &mut Registry, fare: &Fare) {
     gauge(r, "dns_members", "Members that have a name in the DNS", fare.members as u64);
-    let left_out = "Members without a name or role in the DNS because of what they say";
+    let left_out = "Members without a name or role in the DNS, and instances of services without a place, because of what they say";
     gauge(r, "dns_left_out", left_out, fare.left_out as u64);
     let held = "1 while the names are kept as they were, or are not known yet";
     gauge(r, "dns_held", held, u64::from(fare.held));

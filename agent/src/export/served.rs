@@ -1,12 +1,13 @@
 //! One instance of a service as exports see it: an entry like that of a member.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use heartsay_membership::MemberView;
 use serde::Serialize;
 
 use super::Entry;
-use crate::services::instance::told_of;
+use crate::services::instance::{told, told_of};
 use crate::services::{Health, Instance, ServiceName};
 
 /// What an instance has that a member has not.
@@ -55,6 +56,19 @@ fn of_service(view: &MemberView, name: &ServiceName) -> Vec<Entry> {
     let member = if told.is_empty() { None } else { Entry::of_view(view) };
     let Some(member) = member else { return Vec::new() };
     told.into_iter().map(|instance| member.serving(name.as_str(), instance)).collect()
+}
+
+/// The instances of all services of a view, without the tags of their members.
+pub(crate) fn instances(members: &[MemberView]) -> impl Iterator<Item = Entry> + '_ {
+    members.iter().flat_map(|view| {
+        let services = told(&view.state).services;
+        let member = if services.is_empty() { None } else { Entry::of_view(view) };
+        let member = member.map(|member| Entry { tags: BTreeMap::new(), ..member });
+        let each =
+            services.into_iter().flat_map(|(name, all)| all.into_iter().map(move |one| (name.clone(), one)));
+        let entry = |(name, instance): (String, Instance)| Some(member.as_ref()?.serving(&name, instance));
+        each.filter_map(entry).collect::<Vec<_>>()
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What keeps the names true: a task that looks at the view when something has happened.
 //!
 //! Who is gone loses its name at once, who is new has one at once: a wrong address costs one attempt, and no program is
-//! reloaded by it, so nothing is waited for as with files. While the view is not to be believed, the names stay as they were.
+//! reloaded by it, so nothing is waited for as with files. An instance of a service that is critical is gone. While the view is not to be believed, the names stay as they were.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use crate::doctor::Code;
 use crate::export::Entry;
 use crate::export::doubt::Sight;
 use crate::export::follow::{self, LOOK, Look};
+use crate::export::served::instances;
 
 /// Runs until the agent stops.
 pub(crate) async fn keep(app: App) {
@@ -47,7 +48,8 @@ impl Look for Keeper {
         if left_out > self.left_out {
             warn!(
                 left_out,
-                "members have no name or role in the DNS, because of what they say of themselves"
+                "members have no name or role in the DNS, or instances of services no place there, because of what they say of \
+                 themselves"
             );
         }
         self.left_out = left_out;
@@ -71,7 +73,14 @@ impl Keeper {
 async fn seen(view: Arc<Snapshot>, suffix: String) -> Option<Zone> {
     let seen = tokio::task::spawn_blocking(move || {
         let known: Vec<Entry> = view.members.iter().filter_map(Entry::of_view).collect();
-        Zone::new(&suffix, &known)
+        let mut told = instances(&view.members);
+        let some: Vec<Entry> = told.by_ref().take(MOST).collect();
+        let mut zone = Zone::new(&suffix, &known, &some);
+        zone.left_out += told.count();
+        zone
     });
     seen.await.ok()
 }
+
+/// Instances that have names. Each takes five at most, with some 200 bytes, and a member may tell of 128.
+const MOST: usize = 65_536;

@@ -12,6 +12,8 @@ use super::zone::Zone;
 use crate::export::Entry;
 use crate::export::entry::tests::entry_at;
 
+mod services;
+
 const DOMAIN: &str = "Shop.heartsay";
 const UDP: Way = Way::Udp(MOST);
 
@@ -26,7 +28,7 @@ fn is(mut entry: Entry, status: &str) -> Entry {
 }
 
 fn zone(members: &[Entry]) -> Zone {
-    Zone::new(DOMAIN, members)
+    Zone::new(DOMAIN, members, &[])
 }
 
 /// Some of each kind.
