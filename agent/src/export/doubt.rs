@@ -41,7 +41,7 @@ impl Sight {
         if let Some(last) = downs().max() {
             let together = downs().filter(|since| last.since(*since) < FRESH).count();
             let is_silent = |member: &MemberView| match member.status {
-                Status::Down => !member.accusers.iter().any(|accuser| accuser.refused),
+                Status::Down => !member.last_words && !member.accusers.iter().any(|accuser| accuser.refused),
                 Status::Left => true,
                 Status::Alive | Status::Restarting | Status::Suspect => false,
             };
