@@ -497,6 +497,9 @@ fn a_service_is_printed_and_given_to_prometheus_as_a_file_has_it() {
         format!("{}:9100", a.plan.ip)
     );
     a.ask("GET", "/v1/sd/prometheus?health=passing", "", "").problem(400);
+    for query in ["service=web&version=none", "version=none", "max_load=75"] {
+        assert_eq!(a.get(&format!("/v1/sd/prometheus?{query}")), Value::Array(Vec::new()), "{query}");
+    }
 }
 
 #[test]

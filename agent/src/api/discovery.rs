@@ -1,5 +1,7 @@
 //! Lists of members, or of instances of a service, for programs that ask for them.
 
+use std::mem::take;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use serde_json::Value;
@@ -16,16 +18,25 @@ pub(super) async fn prometheus(
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Json<Value>, Problem> {
     filter::check_number(&query)?;
-    let (select, port) = understood(&query)?;
+    let Understood { members, select, port } = understood(&query)?;
     let view = app.whole().await?;
     if let Some(doubt) = Sight::of(&view, app.has_joined(&view)).doubt() {
         return Err(Problem::unavailable(format!("keep the targets that you have: {doubt}")));
     }
-    let (entries, _) = entries(seen(&view.members, select.service.as_ref()), &select, &port);
+    let members = view.members.iter().filter(|view| members.takes(view));
+    let (entries, _) = entries(seen(members, select.service.as_ref()), &select, &port);
     Ok(Json(prometheus_groups(&entries)))
 }
 
-fn understood(query: &[(String, String)]) -> Result<(Select, Port), Problem> {
+/// What is asked for.
+struct Understood {
+    /// What a list in a file does not know: the version and the load.
+    members: MemberFilter,
+    select: Select,
+    port: Port,
+}
+
+fn understood(query: &[(String, String)]) -> Result<Understood, Problem> {
     let (mut filter, mut select, mut port) = (MemberFilter::default(), Select::default(), Port::None);
     for (key, value) in query {
         let wrong = |problem: String| Problem::bad_request(format!("{key} {problem}"));
@@ -44,7 +55,9 @@ fn understood(query: &[(String, String)]) -> Result<(Select, Port), Problem> {
     if select.service.is_none() && !select.health.is_empty() {
         return Err(Problem::bad_request("health is that of a service; say which by service"));
     }
-    Ok((Select { statuses: filter.statuses, tags: filter.tags, ..select }, port))
+    // An instance has tags that its member has not.
+    (select.statuses, select.tags) = (take(&mut filter.statuses), take(&mut filter.tags));
+    Ok(Understood { members: filter, select, port })
 }
 
 #[cfg(test)]
@@ -59,10 +72,13 @@ mod tests {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };
         let query = [("port", "9100"), ("tag", "role=web"), ("zone", "east"), ("status", "alive")];
-        let (select, port) = understood(&pairs(&query)).unwrap();
+        let Understood { members, select, port } = understood(&pairs(&query)).unwrap();
         assert_eq!(port, Port::Fixed(9100));
         assert_eq!((select.statuses.len(), select.tags.len(), select.zones.len()), (1, 1, 1));
-        let (select, _) = understood(&pairs(&[("health", "warning"), ("service", "db")])).unwrap();
+        assert_eq!((members.statuses.len(), members.tags.len()), (0, 0), "they are asked of entries");
+        let query = [("health", "warning"), ("service", "db"), ("version", "1"), ("max_load", "75")];
+        let Understood { members, select, .. } = understood(&pairs(&query)).unwrap();
+        assert_eq!((members.version.as_deref(), members.max_load), (Some("1"), Some(75)));
         assert_eq!((select.service, select.health), ("db".parse().ok(), vec![Health::Warning]));
         for wrong in [
             ("port", "0"),

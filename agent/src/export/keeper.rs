@@ -172,7 +172,7 @@ impl Look for Keeper {
             return self.hold(now, doubt);
         }
         let (export, select) = (&self.export, &self.export.select);
-        let all = seen(&view.members, select.service.as_ref());
+        let all = seen(view.members.iter(), select.service.as_ref());
         let (wanted, unlisted) = entries(all, select, &export.port);
         let Some(list) = self.ledger.propose(now, wanted) else { return self.ledger.due() };
         let refresh = self.refresh_at();

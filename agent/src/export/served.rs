@@ -42,10 +42,10 @@ impl Entry {
 
 /// The entries of a view: its members, or the instances of a service.
 pub(crate) fn seen<'a>(
-    members: &'a [MemberView],
-    service: Option<&'a ServiceName>,
-) -> impl Iterator<Item = Entry> + 'a {
-    members.iter().flat_map(move |view| match service {
+    members: impl Iterator<Item = &'a MemberView>,
+    service: Option<&ServiceName>,
+) -> impl Iterator<Item = Entry> {
+    members.flat_map(move |view| match service {
         None => Entry::of_view(view).into_iter().collect(),
         Some(name) => of_service(view, name),
     })
