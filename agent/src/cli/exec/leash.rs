@@ -196,9 +196,13 @@ impl Leash {
             return;
         }
         let dog = self.dog.borrow();
-        let left = dog.left().unwrap_or_else(|| self.fires.get().since(now));
         let not = if dog.is_log_only() { "would not be" } else { "is not" };
         let is = if dog.is_log_only() || dog.is_stand_in() { "would be" } else { "is" };
+        let ahead = || Some(self.fires.get()).filter(|fires| *fires != Instant::NEVER);
+        // We stood still, and the moment has passed.
+        let Some(left) = dog.left().or_else(|| ahead().map(|fires| fires.since(now))) else {
+            return say(&format!("the watchdog {not} petted any more"));
+        };
         say(&format!(
             "the watchdog {not} petted any more: in {left:.1?} this machine {is} reset, unless the command is gone before"
         ));
