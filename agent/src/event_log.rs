@@ -7,7 +7,7 @@
 //! snapshot: there is no silent gap.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use heartsay_membership::Instant;
 use heartsay_tokio::clock::Clock;
@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::doctor::{Code, Condition, Said};
+use crate::recorder::{Beside, Recorder};
 use crate::types::WatchLine;
 
 /// Events and conditions of this agent.
@@ -25,6 +26,8 @@ pub(crate) struct EventLog {
     /// By code and what each is about, with when it began.
     conditions: Mutex<BTreeMap<(Code, String), (Instant, Said)>>,
     clock: Clock,
+    /// What happens is kept there for later, if at all.
+    recorder: OnceLock<Recorder>,
 }
 
 #[derive(Debug, Default)]
@@ -54,21 +57,50 @@ impl EventLog {
             newest: watch::Sender::new(0),
             conditions: Mutex::default(),
             clock: Clock::start(),
+            recorder: OnceLock::new(),
         }
     }
 
-    /// Gives the event the next index and wakes the readers.
-    pub(crate) fn publish(&self, mut line: WatchLine) {
+    /// From now on, what happens is kept there too.
+    pub(crate) fn record(&self, recorder: Recorder) {
+        // Set once, at the start.
+        let _ = self.recorder.set(recorder);
+    }
+
+    /// Where what happens is kept, if it is.
+    pub(crate) fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.get()
+    }
+
+    /// Gives the event the next index, wakes the readers, and has it kept.
+    pub(crate) fn publish(&self, line: WatchLine) {
+        self.publish_with(line, None);
+    }
+
+    /// The same, kept with what stands beside it.
+    pub(crate) fn publish_with(&self, mut line: WatchLine, beside: Option<Beside>) {
+        self.tell(&mut line);
+        if let Some(recorder) = self.recorder.get() {
+            recorder.take(line, beside);
+        }
+    }
+
+    /// For readers of the stream alone: not kept.
+    pub(crate) fn publish_unkept(&self, mut line: WatchLine) {
+        self.tell(&mut line);
+    }
+
+    fn tell(&self, line: &mut WatchLine) {
         let mut ring = self.ring.lock();
         line.index = ring.newest + 1;
         // Serializing plain text and numbers cannot fail.
-        let Ok(json) = serde_json::to_string(&line) else { return };
+        let Ok(json) = serde_json::to_string(&*line) else { return };
         ring.newest = line.index;
         if ring.lines.len() == KEPT {
             ring.lines.pop_front();
         }
         ring.lines.push_back(json.into());
-        *ring.counts.entry(line.kind).or_default() += 1;
+        *ring.counts.entry(line.kind.clone()).or_default() += 1;
         let newest = ring.newest;
         drop(ring);
         self.newest.send_replace(newest);

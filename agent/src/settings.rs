@@ -79,6 +79,8 @@ pub(crate) struct Settings {
     pub(crate) services: Vec<Registration>,
     /// Host id, generation, peers.
     pub(crate) state_dir: PathBuf,
+    /// Whether what happens is kept there.
+    pub(crate) history: bool,
     /// Unix socket of the API.
     pub(crate) socket: SocketSettings,
     /// Good-bye on SIGTERM and SIGINT.
@@ -367,6 +369,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let exports = r.exports();
     let services = r.services();
     let state_dir = r.need("state_dir", values::default_state_dir(), values::path);
+    let history = r.need("history", None, values::truth);
     let socket = socket(r);
     let leave_on_terminate = r.need("leave_on_terminate", None, values::truth);
     let last_words = r.need("last_words", None, values::truth);
@@ -403,6 +406,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
         exports: exports?,
         services: services?,
         state_dir: state_dir?,
+        history: history?,
         socket: socket?,
         leave_on_terminate: leave_on_terminate?,
         load: load?,

@@ -168,6 +168,9 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
         ("top", &["--once"]),
         ("why", &["n3"]),
         ("why", &[dirt]),
+        ("why", &["n3", "--at", "1h"]),
+        ("history", &[]),
+        ("history", &["n3", "--since", "1h"]),
         ("paths", &[]),
         ("paths", &["n3"]),
         ("paths", &[dirt]),
@@ -335,6 +338,54 @@ fn why_tells_the_case_in_sentences() {
     ] {
         assert!(text.contains(words), "{words:?} is not in\n{text}");
     }
+}
+
+#[test]
+fn why_of_the_past_tells_each_accuser_by_what_margin_and_which_pause_would_have_held_it_in() {
+    let fake = Fake::start();
+    let output = fake.heartsay(&["why", "n3", "--at", "2026-11-20T12:00:05Z"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = stdout(&output);
+    for words in [
+        "n3 was down at 2026-11-20T12:00:05.000Z, for 4.9s by then, as n1 saw it",
+        "Events are missing",
+        "silence, also when asked",
+        "3.12 s",
+        "a pause of 2.00 s",
+        "+1.12 s",
+        "weak: the accuser doubts itself",
+        "4 questions unanswered",
+        "φ 9.5: +4.5 against the 5 that accuses, +1.5 against the 8 that testifies",
+        "a verdict needs 2, and 2 had proven silence",
+        "Before that: 2026-11-20T12:00:00.123Z  n3 suspect",
+        "Then: 2026-11-20T12:00:00.123Z  n3 alive",
+        "at the verdict it had been silent for 3.12 s, +1.12 s against it",
+        "With acceptable_pause above 7.50 s it would have stayed in",
+    ] {
+        assert!(text.contains(words), "{words:?} is not in\n{text}");
+    }
+    let json: Value =
+        serde_json::from_str(&stdout(&fake.heartsay(&["why", "n3", "--at", "1h", "-o", "json"]))).unwrap();
+    assert_eq!(json, past());
+}
+
+#[test]
+fn history_says_what_is_missing_in_it_and_programs_get_each_entry() {
+    let fake = Fake::start();
+    let output = fake.heartsay(&["history"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.starts_with("TIME"), "{text}");
+    assert!(text.contains("2026-11-20T12:00:00.123Z  n3 down, by n1, n2 (refused by its host)"), "{text}");
+    assert!(text.contains("3 events are left out here"), "{text}");
+    let remarks = stderr(&output);
+    for words in ["3 entries", "kept in memory only", "2 events are left out just now", "1 entry is damaged"]
+    {
+        assert!(remarks.contains(words), "{words:?} is not in\n{remarks}");
+    }
+    let output = fake.heartsay(&["history", "n3", "-n", "5", "--type", "member-down,quorum", "-o", "jsonl"]);
+    assert_eq!(stdout(&output).lines().count(), 3);
+    assert_eq!(stderr(&output), "");
 }
 
 #[test]
@@ -1089,6 +1140,8 @@ impl Fake {
                     Json(s.said(me))
                 }),
             )
+            .route("/v1/history", get(async |State(s): State<Arc<FakeState>>| Json(s.said(history()))))
+            .route("/v1/history/{name}", get(async |State(s): State<Arc<FakeState>>| Json(s.said(past()))))
             .route("/v1/paths", get(async |State(s): State<Arc<FakeState>>| Json(s.said(paths()))))
             .route("/v1/services", get(async |State(s): State<Arc<FakeState>>| Json(s.said(services()))))
             .route("/v1/quorum", get(async |State(s): State<Arc<FakeState>>| Json(s.said(s.quorum()))))
@@ -1485,6 +1538,39 @@ fn myself() -> Value {
         ],
         "conditions": ["clock is 3 s ahead of most peers"],
         "version": { "version": "9.9.9", "protocol_min": 1, "protocol_max": 2 },
+    })
+}
+
+fn history() -> Value {
+    let mut down = event(12, "member-down", "n3", "down");
+    down["acceptable_pause_seconds"] = json!(2.0);
+    down["evidence"] = member("n3")["evidence"].clone();
+    down["evidence"]["accusations"][0]["since"] = json!("2026-11-20T11:59:57.000000Z");
+    down["evidence"]["accusations"][0]["proven"] = json!(true);
+    down["evidence"]["case"] = json!({
+        "phi": 9.5, "pieces": [{ "kind": "direct", "phi": 6.5, "count": 4, "first": TIME, "last": TIME }],
+        "witnesses": ["n1", "n2"], "needed": 2, "proven": 2, "refused": 0, "unfit": 0, "pause_left_seconds": 0.0,
+        "basis": 812, "held": false,
+    });
+    let missing = json!({
+        "type": "left-out", "index": 0, "time": TIME, "left_out": 3, "reason": "3 events are left out here",
+    });
+    json!({
+        "self": "n1", "kept": "memory", "oldest": TIME, "more": false, "damaged": 1, "left_out": 2,
+        "entries": [event(11, "member-suspect", "n3", "suspect"), down, missing],
+    })
+}
+
+fn past() -> Value {
+    let entries = history()["entries"].clone();
+    json!({
+        "self": "n1", "name": "n3", "at": "2026-11-20T12:00:05.000000Z", "status": "down", "entry": entries[1],
+        "suspected": entries[0], "then": [event(14, "member-alive", "n3", "alive")], "gap": true, "kept": "disk",
+        "oldest": TIME, "started": null,
+        "pause": {
+            "acceptable_seconds": 2.0, "silent_seconds": 3.12, "would_have_held_seconds": 7.5,
+            "reason": "it was silent for so long, and then went on",
+        },
     })
 }
 

@@ -319,7 +319,7 @@ fn a_clone_with_its_state_directory_gives_up_and_the_first_stays() {
     let copy = clone.dir().join("copy");
     fs::create_dir(&copy).unwrap();
     for file in fs::read_dir(b.plan.dir().join("state")).unwrap().map(Result::unwrap) {
-        if file.file_name() != "lock" {
+        if file.file_type().unwrap().is_file() && file.file_name() != "lock" {
             fs::copy(file.path(), copy.join(file.file_name())).unwrap();
         }
     }

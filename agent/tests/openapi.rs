@@ -74,6 +74,10 @@ fn an_agent_answers_questions_as_documented() {
         ask(&format!("/v1/services/{path}"), "", 200);
         ask(&format!("/v1/services/{path}"), "?wrong=1", 400);
     }
+    ask("/v1/history", "?member=b&type=member-join&since=2026-11-20T14:03:00Z&limit=9", 200);
+    ask("/v1/history", "?limit=0", 400);
+    ask("/v1/history/{name}", "?at=2026-11-20T14:03:00Z", 200);
+    ask("/v1/history/{name}", "", 400);
     ask("/v1/services", "?healthy&member=a&tag=v=1", 200);
     ask("/v1/services", "?healthy=maybe", 400);
     ask("/v1/watch", "?since=1000000", 410);
@@ -90,6 +94,11 @@ fn an_agent_answers_questions_as_documented() {
         document.takes("get", "/v1/members/{name}", status, &a.ask("GET", member, "", ""));
     }
     a.wait_status("b", "down");
+    a.wait_for("it is kept", |a| a.get("/v1/history?type=member-down")["entries"][0].is_object());
+    document.takes("get", "/v1/history", 200, &a.ask("GET", "/v1/history", "", ""));
+    let past = format!("/v1/history/b?at={}", jiff::Timestamp::now());
+    document.takes("get", "/v1/history/{name}", 200, &a.ask("GET", &past, "", ""));
+    document.takes("get", "/v1/history/{name}", 404, &a.ask("GET", &past.replace("/b?", "/nobody?"), "", ""));
     document.takes("get", "/v1/members", 200, &a.ask("GET", "/v1/members?evidence=1", "", ""));
     document.takes("get", "/v1/self", 200, &a.ask("GET", "/v1/self", "", ""));
 }

@@ -761,6 +761,117 @@ pub const LINE_TYPES: [&str; 19] = [
     "idle",
 ];
 
+/// `GET /v1/history`: what has happened, as the agent has kept it, the oldest entry first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct History {
+    /// Name of the answering agent.
+    #[serde(rename = "self")]
+    pub me: String,
+    /// `disk`; or `memory` while the state directory takes no writes: what came since then is lost with the process.
+    pub kept: String,
+    /// RFC 3339: of the first entry that is kept, whatever was asked for.
+    #[serde(default)]
+    pub oldest: Option<String>,
+    /// There are earlier ones that match, beyond the limit.
+    #[serde(default)]
+    pub more: bool,
+    /// Entries that are damaged, as by a power cut, and not shown.
+    #[serde(default)]
+    pub damaged: u64,
+    /// Events that came too fast, or could not be written, and of which no entry says so yet.
+    #[serde(default)]
+    pub left_out: u64,
+    /// As asked for.
+    pub entries: Vec<HistoryEntry>,
+}
+
+/// An event that was kept.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// As the stream told it. `type` may be `left-out` too. An `index` of 0: the stream did not tell it.
+    #[serde(flatten)]
+    pub event: WatchLine,
+    /// The life of the answering agent in which it happened: its generation at the start.
+    #[serde(default)]
+    pub life: u64,
+    /// Of a member: the highest heartbeat known then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<u64>,
+    /// With `left-out`: how many events are missing here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<u64>,
+    /// With `member-suspect` and `member-down`: the setting of that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acceptable_pause_seconds: Option<f64>,
+    /// With the same, unless many came at once: what the status rested on at that moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+}
+
+/// `GET /v1/history/NAME?at=TIME`: the status of a member at a moment in the past, and what it rested on.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Past {
+    /// Name of the answering agent.
+    #[serde(rename = "self")]
+    pub me: String,
+    /// The member.
+    pub name: String,
+    /// RFC 3339: the moment.
+    pub at: String,
+    /// Of the member then; `null` where the history does not say.
+    pub status: Option<String>,
+    /// What gave it that status.
+    pub entry: Option<HistoryEntry>,
+    /// Of a member that was down: the suspicion before that.
+    pub suspected: Option<HistoryEntry>,
+    /// What came after that moment, until it was there again or gone for good.
+    pub then: Vec<HistoryEntry>,
+    /// Of a member that was down, or soon after: what the acceptable pause had to do with it.
+    pub pause: Option<PastPause>,
+    /// RFC 3339: when the life of the agent began that saw this, if it is in the history.
+    pub started: Option<String>,
+    /// Events are missing between `entry` and that moment.
+    pub gap: bool,
+    /// As in [`History`].
+    pub kept: String,
+    /// As in [`History`].
+    pub oldest: Option<String>,
+}
+
+/// A verdict beside the acceptable pause; part of [`Past`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PastPause {
+    /// The setting at the verdict.
+    pub acceptable_seconds: Option<f64>,
+    /// How long it had been silent at the verdict, by the first of its accusers; `null`: the verdict is not one by silence.
+    pub silent_seconds: Option<f64>,
+    /// A pause above this would have held the member in; `null`: none would have, or it is not known.
+    pub would_have_held_seconds: Option<f64>,
+    /// One sentence.
+    pub reason: String,
+}
+
+/// The types of [`HistoryEntry`], in the order of the table in the documentation.
+pub const HISTORY_TYPES: [&str; 17] = [
+    "member-join",
+    "member-suspect",
+    "member-down",
+    "member-fenced",
+    "member-alive",
+    "member-left",
+    "member-restart",
+    "member-update",
+    "member-forgotten",
+    "service-up",
+    "service-warning",
+    "service-critical",
+    "service-gone",
+    "link",
+    "quorum",
+    "self",
+    "left-out",
+];
+
 /// Body of `POST /v1/join`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -23,6 +23,7 @@ use crate::daemon::driver::{MEMBER_EVENTS, Snapshot};
 use crate::doctor::Code;
 use crate::export::keeper::State;
 use crate::names::Fare;
+use crate::recorder::Recorder;
 use crate::show;
 use heartsay_tokio::net;
 
@@ -288,6 +289,11 @@ fn process(r: &mut Registry, context: &Context) {
     gauge(r, "api_streams", "Event streams among them", sum(1));
     let refused = [("connections", sum(2)), ("streams", sum(3))];
     counters(r, "api_refused", "Connections and streams beyond what is served at a time", "what", refused);
+    if let Some(fare) = context.event_log.recorder().map(Recorder::fare) {
+        counter(r, "history_entries", "Entries of the history that were written", fare.written);
+        counter(r, "history_left_out", "Events that are missing in the history", fare.left_out);
+        gauge(r, "history_bytes", "Size of the history on disk", fare.bytes);
+    }
     counter(r, "log_lines_dropped", "Lines of the log that were lost", context.log.dropped());
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     r.register("build", "What is running", build);

@@ -16,6 +16,7 @@ pub(crate) mod views;
 
 mod discovery;
 mod filter;
+mod history;
 pub(crate) mod host;
 pub(crate) mod metrics;
 pub(crate) mod peer;
@@ -199,6 +200,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/services/health", get(services::called_so))
         .route("/v1/services/{name}", get(services::service))
         .route("/v1/sd/prometheus", get(discovery::prometheus))
+        .route("/v1/history", get(history::history))
+        .route("/v1/history/{name}", get(history::past))
         .layer(middleware::from_fn(server::time_limit));
     let patient = patient.layer(no_query()).route("/v1/watch", get(watch::watch));
     bounded

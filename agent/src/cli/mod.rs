@@ -10,6 +10,7 @@ mod doctor;
 mod exec;
 mod exit;
 mod export;
+mod history;
 mod keys;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
@@ -17,7 +18,9 @@ mod last_words;
 #[cfg(test)]
 mod manual;
 mod members;
+mod moment;
 mod output;
+mod past;
 mod paths;
 mod reader;
 mod service;
@@ -92,6 +95,8 @@ enum Verb {
     Doctor(doctor::Doctor),
     /// Why a member has the status it has: who says so, on what evidence, and what would change it.
     Why(why::Why),
+    /// What happened in the last seven days, also before the agent was restarted.
+    History(history::Show),
     /// Which members answer this agent directly and which do not though they live, problems first.
     Paths(paths::List),
     /// How surprising each member's silence is, and against which habit.
@@ -164,6 +169,7 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Top(verb) => drive(verb.run(&client(), &output)),
         Verb::Status => ask(status::status(&client(), &output)),
         Verb::Why(verb) => ask(verb.run(&client(), &output)),
+        Verb::History(verb) => ask(verb.run(&client(), &output)),
         Verb::Paths(verb) => ask(verb.run(&client(), &output)),
         Verb::Phi(verb) => ask(verb.run(&client(), &output)),
         Verb::Watch(verb) => drive(verb.run(&client(), &output)),

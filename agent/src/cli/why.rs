@@ -1,14 +1,17 @@
 //! `why NAME`: the case of one member, in sentences.
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::completions::MEMBER;
 use super::exit::Exit;
+use super::moment::{moment, stamp};
 use super::output::{Output, age, brief, count, fit_to_show, list, natural, span};
+use super::past;
 use super::status::{agreement, health};
 use super::table::finish;
 use crate::client::{Client, ClientError, segment};
-use crate::types::{Accusation, Case, Evidence, Member, Members, SelfInfo};
+use crate::types::{Accusation, Case, Evidence, Member, Members, Past, Piece, SelfInfo};
 use crate::words::few;
 
 /// Arguments of `why`.
@@ -17,11 +20,17 @@ pub(super) struct Why {
     /// The member in question.
     #[arg(value_hint = MEMBER)]
     name: String,
+    /// As it was then, by the history: 10m, 2h or 3d ago, 14:03, 2026-11-20 14:03, or RFC 3339; in UTC.
+    #[arg(long, allow_hyphen_values = true, value_parser = moment, value_name = "TIME")]
+    at: Option<Timestamp>,
 }
 
 impl Why {
     /// Explains the member's status.
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
+        if let Some(at) = self.at {
+            return self.then(at, client, output).await;
+        }
         let answer = match client.get(&format!("/v1/members/{}", segment(&self.name))).await {
             Ok(answer) => answer,
             Err(error) => return Err(unknown(client, &self.name, error).await),
@@ -32,6 +41,18 @@ impl Why {
         let me: SelfInfo = fit_to_show(&me)?;
         output.show(&answer, |member: Member| case(&member, &me, output))?;
         Ok(Exit::Done)
+    }
+
+    /// The same of the past, as the history has it.
+    async fn then(&self, at: Timestamp, client: &Client, output: &Output) -> anyhow::Result<Exit> {
+        let path = format!("/v1/history/{}?at={}", segment(&self.name), segment(&stamp(at)));
+        let answer = match client.get(&path).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(unknown(client, &self.name, error).await),
+        };
+        let found: Past = client.read(&answer)?;
+        output.show(&answer, |past: Past| past::case(&past, output))?;
+        Ok(if found.status.is_some() { Exit::Done } else { Exit::No })
     }
 }
 
@@ -132,20 +153,24 @@ fn accusations(member: &Member, output: &Output) -> String {
             charge(accusation).to_owned(),
             age(&accusation.since),
             format!("heartbeat > {}", accusation.basis),
-            match (accusation.weak, accusation.proven) {
-                (true, _) => "weak: the accuser doubts itself",
-                (false, true) => "proven",
-                (false, false) => "not proven yet",
-            }
-            .to_owned(),
+            weight(accusation).to_owned(),
         ]);
     }
     let who = count(accusations.len(), "member accuses it", "members accuse it");
     format!("{who}:\n{}", finish(&table))
 }
 
+/// What the accusation counts for.
+pub(super) fn weight(accusation: &Accusation) -> &'static str {
+    match (accusation.weak, accusation.proven) {
+        (true, _) => "weak: the accuser doubts itself",
+        (false, true) => "proven",
+        (false, false) => "not proven yet",
+    }
+}
+
 /// What the accuser says of it.
-fn charge(accusation: &Accusation) -> &str {
+pub(super) fn charge(accusation: &Accusation) -> &str {
     match accusation.kind.as_str() {
         "silent" => "silence, also when asked",
         "refused" => "its host says: no such process",
@@ -165,23 +190,27 @@ fn pieces(case: &Case, member: &Member, me: &SelfInfo, output: &Output) -> Strin
     }
     let mut table = output.table(Some(&["OWN EVIDENCE", "φ", "BY", "SINCE", "LAST"]));
     for piece in &case.pieces {
-        let n = usize::try_from(piece.count).unwrap_or(usize::MAX);
-        let what = match piece.kind.as_str() {
-            "silence" => "its heartbeat is overdue".to_owned(),
-            "direct" => count(n, "question unanswered", "questions unanswered"),
-            "indirect" => count(n, "helper's question unanswered", "helpers' questions unanswered"),
-            "refused" => "its host refuses: no such process".to_owned(),
-            "link" => format!("{n} of the last looks unanswered while it lived"),
-            "flaps" => count(n, "return from down of late", "returns from down of late"),
-            other => other.to_owned(),
-        };
         let by = if piece.by.is_empty() { "this agent".to_owned() } else { list(&piece.by) };
         let phi = format!("{:.1}", piece.phi);
-        table.add_row([what, phi, by, age(&piece.first), age(&piece.last)]);
+        table.add_row([piece_words(piece), phi, by, age(&piece.first), age(&piece.last)]);
     }
     let own = own.map_or_else(String::new, |own| format!("{own} "));
     let worth = format!("Silence and refusals are worth φ {:.1} here (5 accuses, 8 testifies):", case.phi);
     format!("{}\n{}\n{}", output.prose(&worth), finish(&table), output.prose(&format!("{own}{asked}")))
+}
+
+/// What one piece of evidence is.
+pub(super) fn piece_words(piece: &Piece) -> String {
+    let n = usize::try_from(piece.count).unwrap_or(usize::MAX);
+    match piece.kind.as_str() {
+        "silence" => "its heartbeat is overdue".to_owned(),
+        "direct" => count(n, "question unanswered", "questions unanswered"),
+        "indirect" => count(n, "helper's question unanswered", "helpers' questions unanswered"),
+        "refused" => "its host refuses: no such process".to_owned(),
+        "link" => format!("{n} of the last looks unanswered while it lived"),
+        "flaps" => count(n, "return from down of late", "returns from down of late"),
+        other => other.to_owned(),
+    }
 }
 
 /// What this agent says against it without a piece of evidence to show: its looks end with a verdict, its word stands.

@@ -30,7 +30,7 @@ use heartsay_tokio::Shell;
 pub(crate) use marks::Marks;
 pub(crate) use mismatch::Mismatches;
 pub(crate) use publish::MEMBER_EVENTS;
-pub(crate) use reporter::{LoopState, Reporter, disk_report};
+pub(crate) use reporter::{LoopState, Reporter, disk_report, history_report};
 pub(crate) use request::{Farewell, Loss, Notice, Request, Scope, Snapshot};
 pub(crate) use service_watchdog::ServiceWatchdog;
 

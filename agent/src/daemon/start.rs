@@ -36,7 +36,7 @@ use crate::api::views::Views;
 use crate::api::{self, About, App, Context, Reload};
 use crate::daemon::advertise::Advertiser;
 use crate::daemon::driver::{
-    Driver, LoopState, Mismatches, Notice, Reporter, Request, ServiceWatchdog, disk_report,
+    Driver, LoopState, Mismatches, Notice, Reporter, Request, ServiceWatchdog, disk_report, history_report,
 };
 use crate::daemon::hooks::{self, Hooks, Runs};
 use crate::daemon::log::Log;
@@ -52,6 +52,7 @@ use crate::last_words::{self, LastWords};
 use crate::load;
 use crate::names::server::Sockets;
 use crate::names::{self, Names};
+use crate::recorder::{Life, Recorder};
 use crate::services::announced::Announced;
 use crate::services::check::Tools;
 use crate::services::{Registration, Registry, registry};
@@ -158,6 +159,7 @@ impl Agent {
         let (services, registered) = Registry::new();
         let (app, inbox, reloads) =
             app(&settings, &me, local, seeds, clock, telemetry.log().clone(), services.clone());
+        record(&settings, &app)?;
         let requests = app.0.requests.clone();
         let terms = terms(&settings, &me);
         let tools = Tools::new(Arc::clone(&app.0.clock), terms.environment.clone());
@@ -296,10 +298,12 @@ impl Agent {
         signals: &mut Signals,
     ) -> anyhow::Result<ExitCode> {
         self.app.0.stopping.cancel();
+        let recorder = self.app.0.event_log.recorder().cloned();
         tokio::select! {
             _ = async {
                 let exports = self.app.0.exports.ended();
-                tokio::join!(tokio::time::timeout(GRACE * 4, self.api), self.hooks, exports)
+                let history = tokio::task::spawn_blocking(move || recorder.as_ref().map(Recorder::flush));
+                tokio::join!(tokio::time::timeout(GRACE * 4, self.api), self.hooks, exports, history)
             } => {}
             () = signals.stop() => {
                 warn!("second signal: stopping without waiting");
@@ -633,6 +637,27 @@ fn app(
         stopping: CancellationToken::new(),
     };
     (App(Arc::new(context)), inbox, reloads)
+}
+
+/// Has what happens be kept, if that is wanted.
+fn record(settings: &Settings, app: &App) -> anyhow::Result<()> {
+    let Context { clock, event_log, about, .. } = &*app.0;
+    if !settings.history {
+        return Ok(());
+    }
+    let said =
+        format!("this agent has started: version {}, cluster {}", env!("CARGO_PKG_VERSION"), about.cluster);
+    let life = Life {
+        generation: about.generation,
+        phi_threshold: about.phi_threshold,
+        acceptable_pause: settings.machine.acceptable_pause,
+        said,
+    };
+    let dir = settings.state_dir.join("history");
+    let report = history_report(Arc::downgrade(event_log));
+    let recorder = Recorder::start(dir, Arc::clone(clock), life, report);
+    event_log.record(recorder.context("cannot start the thread that keeps the history")?);
+    Ok(())
 }
 
 fn terms(settings: &Settings, me: &Identity) -> Terms {

@@ -438,7 +438,19 @@ pub(crate) const ROWS: &[Row] = &[
         heading: FILES,
         kind: Kind::One,
         default: Default::Found("/var/lib/heartsay as root, else ~/.local/state/heartsay"),
-        help: "Host id, generation and last known peers live here. One agent per directory.",
+        help: "Host id, generation, last known peers and history live here. One agent per directory.",
+        reload: false,
+    },
+    Row {
+        key: "history",
+        flag: "history",
+        env: "HEARTSAY_HISTORY",
+        value: "BOOL",
+        heading: FILES,
+        kind: Kind::Switch,
+        default: Default::Text("true"),
+        help: "Keep what happened in the last seven days in the state directory, for \"heartsay history\" and \
+               \"heartsay why --at\"; at most 8 MiB.",
         reload: false,
     },
     Row {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use heartsay_membership::{
     Census, Event, Generation, Instant, LinkEvent, MemberEvent, MemberEventKind, Name, NarrowPath, Node,
-    Outside, OutsideReason, PathState, QuorumStatus,
+    Outside, OutsideReason, PathState, QuorumStatus, Status,
 };
 use tracing::{debug, error, info, warn};
 
@@ -15,6 +15,7 @@ use super::{Farewell, Notice, Reporter};
 use crate::daemon::notify;
 use crate::doctor::{Code, Said};
 use crate::load;
+use crate::recorder::Beside;
 use crate::services::instance::is_key;
 use crate::show;
 use crate::types::WatchLine;
@@ -26,8 +27,12 @@ impl Reporter {
             Event::Member(event) => self.tell_of_member(node, now, event),
             Event::Quorum(status) => self.tell_of_quorum(now, status),
             // The agent may still be looking its seeds up, which the node does not know.
-            Event::Joined { members: 1 } => debug!("no address of another member is known"),
+            Event::Joined { members: 1 } => {
+                debug!("no address of another member is known");
+                self.state.has_view = true;
+            }
             Event::Joined { members } => {
+                self.state.has_view = true;
                 info!(members, "joined");
                 self.tell_of_ourselves(now, format!("joined: {members} members in the view"));
             }
@@ -72,12 +77,28 @@ impl Reporter {
         // A change of services alone is told as these; their values are nothing to read. That of a load is no news.
         if changed == 0 || !event.changed.is_empty() {
             log_member(&event);
+            // A start would fill the history with all that are there already.
+            let is_new =
+                kind != MemberEventKind::Join || event.status != Status::Alive || self.state.has_view;
+            let beside = is_new.then(|| self.beside(node, now, &event));
             let line = WatchLine { time: self.clock.stamp(now), ..member_line(node, now, event) };
-            self.event_log.publish(line);
+            match beside {
+                Some(beside) => self.event_log.publish_with(line, Some(beside)),
+                None => self.event_log.publish_unkept(line),
+            }
             self.state.status_stale = true;
             self.state.addresses_stale = true;
         }
         self.tell_of_services(node, now, &name, kind, of_services);
+    }
+
+    /// What the history keeps beside an event: of a verdict, and on the way to one, also what it rests on.
+    fn beside(&mut self, node: &Node, now: Instant, event: &MemberEvent) -> Beside {
+        let judged = matches!(event.kind, MemberEventKind::Suspect | MemberEventKind::Down);
+        let wanted = judged && self.event_log.recorder().is_some();
+        let view =
+            (wanted && self.state.evidence.take(now, 1, 0)).then(|| node.member(now, &event.name)).flatten();
+        Beside { heartbeat: event.heartbeat, view: view.map(Box::new) }
     }
 
     fn tell_of_quorum(&mut self, now: Instant, status: QuorumStatus) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use heartsay_membership::{Event, Instant, Node, Rejected, Status};
 use tokio::sync::{mpsc, oneshot};
@@ -15,6 +15,7 @@ use crate::daemon::notify::{self, Watchdog};
 use crate::daemon::telemetry::Refusals;
 use crate::doctor::{Code, Said};
 use crate::event_log::EventLog;
+use crate::recorder::{self, Allowance};
 use crate::services::announced::Announced;
 use crate::services::registry::Reasons;
 use heartsay_tokio::clock::Clock;
@@ -56,6 +57,8 @@ pub(crate) struct LoopState {
     /// What the status line said of it last.
     pub(super) looking: bool,
     pub(super) joined: bool,
+    /// All that the first complete view has was told; the machine itself knows before that.
+    pub(super) has_view: bool,
     failures: SendFailures,
     /// When the electorates that the others state were last compared with ours.
     pub(super) electorates: Option<Instant>,
@@ -66,6 +69,8 @@ pub(crate) struct LoopState {
     pub(super) loss: Loss,
     pub(super) marks: Marks,
     refusals: Refusals,
+    /// For evidence in the history: to gather it takes time that is the protocol's.
+    pub(super) evidence: Allowance,
     pub(super) farewells: Vec<oneshot::Sender<Farewell>>,
     watchdog: Watchdog,
 }
@@ -82,6 +87,7 @@ impl LoopState {
             addresses_stale: false,
             looking: false,
             joined: false,
+            has_view: false,
             failures: SendFailures::default(),
             electorates: None,
             clock_refused: None,
@@ -89,6 +95,7 @@ impl LoopState {
             loss: Loss::default(),
             marks: Marks::default(),
             refusals: Refusals::default(),
+            evidence: Allowance::new(EVIDENCE, EVIDENCE, now),
             farewells: Vec::new(),
             watchdog: Watchdog::from_environment(now),
         }
@@ -186,3 +193,29 @@ pub(crate) fn disk_report(event_log: Arc<EventLog>) -> Report {
         }
     })
 }
+
+/// The report of the recorder, likewise.
+pub(crate) fn history_report(event_log: Weak<EventLog>) -> recorder::Report {
+    Arc::new(move |written| {
+        let Some(event_log) = event_log.upgrade() else { return };
+        match written {
+            Ok(()) => {
+                if event_log.condition_of(Code::StateDirectory, "history", None) {
+                    info!("the history can be written again");
+                }
+            }
+            Err(e) => {
+                let said = Said::from(format!(
+                    "the history cannot be written ({e}): what happens is kept in memory, and not all of it"
+                ));
+                if event_log.condition_of(Code::StateDirectory, "history", Some(said.clone())) {
+                    warn!("{said}");
+                }
+            }
+        }
+    })
+}
+
+/// Verdicts and suspicions a second of which the history keeps the evidence. In a cluster of ten thousand that takes some
+/// hundredths of a second.
+const EVIDENCE: u64 = 100;

@@ -57,14 +57,20 @@ impl Reporter {
             }
             let service = &change.service;
             info!(member = %name, service = service.name, id = service.id, reason = change.reason, "{}", change.kind);
-            self.event_log.publish(WatchLine {
+            let line = WatchLine {
                 kind: change.kind.to_owned(),
                 time: self.clock.stamp(now),
                 name: Some(name.to_string()),
                 service: Some(change.service),
                 reason: Some(change.reason),
                 ..WatchLine::default()
-            });
+            };
+            // A start would fill the history with all that run already.
+            if self.state.has_view || line.kind != "service-up" {
+                self.event_log.publish(line);
+            } else {
+                self.event_log.publish_unkept(line);
+            }
         }
     }
 
