@@ -159,6 +159,8 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
     fake.hang_up();
     let key = fake.dir.path().join("new\u{202e}key");
     let key = key.to_str().unwrap();
+    let bundle = fake.dir.path().join("bundle\u{202e}");
+    let bundle = bundle.to_str().unwrap();
     let dirt = "evil\n\x1b[2J\u{9b}\u{202e}\u{200b}";
     let verbs: &[(&str, &[&str])] = &[
         ("members", &[]),
@@ -171,6 +173,7 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
         ("why", &["n3", "--at", "1h"]),
         ("history", &[]),
         ("history", &["n3", "--since", "1h"]),
+        ("bundle", &["--out", bundle]),
         ("paths", &[]),
         ("paths", &["n3"]),
         ("paths", &[dirt]),

@@ -47,6 +47,7 @@ fn every_verb_explains_itself() {
         "doctor",
         "why",
         "history",
+        "bundle",
         "phi",
         "watch",
         "wait",

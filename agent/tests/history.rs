@@ -255,3 +255,42 @@ fn a_full_disk_is_said_and_what_came_meanwhile_is_written_when_there_is_room() {
     assert_eq!(history(&a, "")["damaged"], 0);
     assert_eq!(a.log().matches("the history cannot be written").count(), 1, "{}", a.log());
 }
+
+#[test]
+fn a_bundle_has_what_a_report_needs_and_neither_key_nor_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = format!("{}=", "Q".repeat(43));
+    let keyring = dir.path().join("keyring");
+    fs::write(&keyring, format!("{key}\n")).unwrap();
+    fs::set_permissions(&keyring, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let flags = ["--key-file", keyring.to_str().unwrap(), "--hook", "on_self=true -- hunter2"];
+    let a = plan("a").flags(&flags).start();
+    a.wait_for("something is written", |a| !entries(a, "").is_empty());
+    let file = dir.path().join("bundle.tar.gz");
+    let output = heartsay(&a, &["bundle", "--out", file.to_str().unwrap()]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let listing = stdout(&output);
+    let mut unpacked = String::new();
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(fs::File::open(&file).unwrap()));
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(listing.contains(&name), "{name} is not in\n{listing}");
+        unpacked += &format!("{name}\n");
+        std::io::Read::read_to_string(&mut entry, &mut unpacked).unwrap();
+    }
+    for words in [
+        "history.json",
+        "this agent has started",
+        "metrics.txt",
+        "heartsay_members",
+        "doctor.json",
+        "\"acceptable_pause\"",
+    ] {
+        assert!(unpacked.contains(words), "{words}");
+    }
+    for secret in [key.as_str(), "hunter2"] {
+        assert!(!unpacked.contains(secret), "{secret}");
+    }
+    assert_eq!(code(&heartsay(&a, &["bundle", "--out", file.to_str().unwrap()])), 1, "it is there already");
+}

@@ -125,6 +125,22 @@ impl Client {
         self.ask(Method::GET, path, Bytes::new(), patience).await
     }
 
+    /// The same for what is no JSON, for instance `/metrics`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn text(&self, path: &str) -> Result<String, ClientError> {
+        self.patiently(PATIENCE, async {
+            let response = self.send(Method::GET, path, Bytes::new()).await?;
+            if !response.status().is_success() {
+                return Err(self.problem(response).await);
+            }
+            let bytes = response.into_body().collect().await.map_err(|_| self.closed())?.to_bytes();
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        })
+        .await
+    }
+
     /// The same, read as the type that the contract gives it.
     ///
     /// # Errors

@@ -88,6 +88,15 @@ impl Doctor {
     }
 }
 
+/// All of it as JSON, without anything being sent.
+pub(super) async fn report(client: &Client) -> anyhow::Result<Value> {
+    let report = match (Doctor { no_probe: true }).look(client).await {
+        Ok(report) => report,
+        Err(error) => without_agent(client, &error).await.ok_or(error)?,
+    };
+    Ok(serde_json::to_value(report)?)
+}
+
 /// What is wrong with this host, found without sending anything.
 pub(super) async fn on_host(
     client: &Client,

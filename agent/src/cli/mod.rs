@@ -2,6 +2,7 @@
 
 mod agent;
 mod beat;
+mod bundle;
 mod change;
 mod completions;
 mod condition;
@@ -97,6 +98,8 @@ enum Verb {
     Why(why::Why),
     /// What happened in the last seven days, also before the agent was restarted.
     History(history::Show),
+    /// Pack what the report of a defect needs into one file: settings without keys, members, metrics, history, log.
+    Bundle(bundle::Bundle),
     /// Which members answer this agent directly and which do not though they live, problems first.
     Paths(paths::List),
     /// How surprising each member's silence is, and against which habit.
@@ -170,6 +173,7 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Status => ask(status::status(&client(), &output)),
         Verb::Why(verb) => ask(verb.run(&client(), &output)),
         Verb::History(verb) => ask(verb.run(&client(), &output)),
+        Verb::Bundle(verb) => ask(verb.run(&client(), &output)),
         Verb::Paths(verb) => ask(verb.run(&client(), &output)),
         Verb::Phi(verb) => ask(verb.run(&client(), &output)),
         Verb::Watch(verb) => drive(verb.run(&client(), &output)),
