@@ -37,7 +37,8 @@ fn every_route_is_documented_and_every_documented_route_exists() {
 fn the_words_of_the_stream_are_those_of_the_server() {
     let document = Document::read();
     let types = include_str!("../client/src/types.rs");
-    for (name, list) in [("LineType", "LINE_TYPES"), ("Status", "STATUSES")] {
+    for (name, list) in [("LineType", "LINE_TYPES"), ("HistoryType", "HISTORY_TYPES"), ("Status", "STATUSES")]
+    {
         let list = types.split_once(&format!("pub const {list}")).unwrap().1.split_once("= [").unwrap().1;
         let words: Vec<_> = list.split_once(']').unwrap().0.split('"').skip(1).step_by(2).collect();
         assert_eq!(document.0["components"]["schemas"][name]["enum"], json!(words));
