@@ -115,6 +115,20 @@ fn a_mute_member_knows_that_it_is_unanswered() {
 }
 
 #[test]
+fn a_deaf_member_that_calls_the_others_down_is_not_in_again() {
+    let mut world = voters(3);
+    for other in ["n1", "n3"] {
+        world.wire.cut.insert((other.into(), "n2".into()));
+    }
+    world.wait(30.0, |w| outside(w, "n2") == Some("unanswered"));
+    world.wait(60.0, |w| ["n1", "n3"].iter().all(|other| w.status("n2", other) == Some(Status::Down)));
+    world.run(10.0);
+    assert_eq!(outside(&world, "n2"), Some("unanswered"), "{world:?}");
+    world.heal();
+    world.wait(60.0, |w| outside(w, "n2").is_none());
+}
+
+#[test]
 fn the_last_of_two_is_not_out() {
     let mut world = voters(2);
     world.kill("n2");

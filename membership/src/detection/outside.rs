@@ -380,10 +380,10 @@ impl Detection {
     }
 
     /// Whether no request is answered although a member is there that is not down. A node that has yet to join takes no
-    /// comfort in having called the others down.
+    /// comfort in having called the others down, and neither does one that knows already that none answers it.
     fn is_unanswered(&self, now: Instant, ctx: &Context<'_>) -> bool {
-        let me = ctx.core.me;
-        let there = |m: &Member| is_other(m, me) || self.footing.joins && m.status == Status::Down;
+        let (me, known) = (ctx.core.me, self.footing.told == Some("unanswered"));
+        let there = |m: &Member| is_other(m, me) || (self.footing.joins || known) && m.status == Status::Down;
         self.footing.hearing.in_vain() >= IN_VAIN
             && now.since(self.footing.answered_at) >= ctx.core.config.acceptable_pause * UNANSWERED_FOR
             && ctx.roster.iter().any(there)
