@@ -52,9 +52,6 @@ fn understood(query: &[(String, String)]) -> Result<Understood, Problem> {
             }
         }
     }
-    if select.service.is_none() && !select.health.is_empty() {
-        return Err(Problem::bad_request("health is that of a service; say which by service"));
-    }
     // An instance has tags that its member has not.
     (select.statuses, select.tags) = (take(&mut filter.statuses), take(&mut filter.tags));
     Ok(Understood { members: filter, select, port })
@@ -86,7 +83,7 @@ mod tests {
             ("tag", "=x"),
             ("ports", "1"),
             ("service", "Db"),
-            ("health", "warning"),
+            ("health", "ill"),
         ] {
             assert!(understood(&pairs(&[wrong])).is_err(), "{wrong:?}");
         }
