@@ -1,7 +1,7 @@
 //! How busy this host is, told to the others in steps (`load = true`).
 //!
-//! Who routes work wants to know which host has room, not the third digit of it. So what is told are steps, a value near
-//! the edge of one stays where it is, and nothing is told twice within a minute: a host at rest tells nothing.
+//! A router of work wants to know which host has room, not the third digit of it. So steps are told, a value near the edge
+//! of one stays where it is, and it is looked at once a minute: a host at rest tells nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,10 @@ fn write(load: &Load) -> Vec<u8> {
 pub(crate) async fn keep(requests: mpsc::Sender<Request>, dir: PathBuf) {
     let mut told: Option<Load> = None;
     loop {
-        let found = match measure(&dir) {
+        // A disk that hangs holds up nothing but this.
+        let looked = dir.clone();
+        let Ok(found) = tokio::task::spawn_blocking(move || measure(&looked)).await else { return };
+        let found = match found {
             Ok(found) => found,
             Err(problem) => return warn!("the load of this host is not told: {problem}"),
         };
@@ -69,10 +72,12 @@ fn in_steps(told: Option<&Load>, found: &Load) -> Load {
 
 /// The step next to `found`, or the one that was told as long as no other one lies between.
 fn step(steps: &[u32], told: Option<u32>, found: u32) -> u32 {
-    let nearest = steps.iter().copied().min_by_key(|step| step.abs_diff(found)).unwrap_or(found);
-    let (low, high) = (told.unwrap_or(nearest).min(found), told.unwrap_or(nearest).max(found));
-    let between = |step: &&u32| Some(**step) != told && (low..=high).contains(*step);
-    told.filter(|_| steps.iter().find(between).is_none()).unwrap_or(nearest)
+    let is_between =
+        |told: u32, step: u32| step != told && (told.min(found)..=told.max(found)).contains(&step);
+    match told {
+        Some(told) if !steps.iter().any(|step| is_between(told, *step)) => told,
+        _ => steps.iter().copied().min_by_key(|step| step.abs_diff(found)).unwrap_or(found),
+    }
 }
 
 fn measure(dir: &Path) -> Result<Load, String> {
