@@ -340,8 +340,7 @@ impl Detection {
             return;
         }
         let kept_out = member.marks().is_kept_out();
-        let said =
-            member.marks().accusations.iter().find(|a| a.by == ctx.core.me && a.kind == Evidence::Unfit);
+        let said = member.marks().accusation(ctx.core.me, Evidence::Unfit);
         let first = record.first.filter(|basis| said.is_some_and(|a| a.basis == *basis));
         let by_now = ctx.core.heartbeat_by(ctx.roster, member, now);
         let (to, silence) = (member.incarnation.address(), member.detector.silence(now));
@@ -405,7 +404,7 @@ impl Detection {
         let Some(member) = ctx.roster.get(subject) else { return };
         let by_now = ctx.core.heartbeat_by(ctx.roster, member, now);
         // A testimony whose penalty has expired is made anew.
-        let said = member.marks().accusations.iter().find(|a| a.by == me && a.kind == kind);
+        let said = member.marks().accusation(me, kind);
         let said = said.filter(|a| self.damping.stands(member, a));
         // Renewed at half of the penalty, or after a few beats if it is as short as that of the deaf: then all know of it
         // before it has expired, also when a witness stops asking for a while.

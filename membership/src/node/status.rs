@@ -9,7 +9,7 @@ use crate::node::Node;
 use crate::node::quorum::FENCED;
 use crate::quorum::Quorum;
 use crate::roster::member::Member;
-use crate::roster::standing::{Accusation, Evidence, Status};
+use crate::roster::standing::{Evidence, Status};
 
 impl Node {
     /// A member's heartbeat advanced, which may void what was held against it.
@@ -116,8 +116,8 @@ impl Node {
 
     /// Whether we, as its witness, want the life of this heartbeat out as unfit.
     fn finds_unfit(&self, member: &Member) -> bool {
-        let ours = |a: &&Accusation| a.by == self.core.me && a.kind == Evidence::Unfit;
-        member.marks().accusations.iter().find(ours).is_some_and(|a| a.basis >= member.heartbeat)
+        let said = member.marks().accusation(self.core.me, Evidence::Unfit);
+        said.is_some_and(|a| a.basis >= member.heartbeat)
     }
 
     /// Others tell a newer heartbeat of a member that is alive by hearsay.

@@ -215,6 +215,11 @@ impl Marks {
         self.accusations.iter().filter(|a| a.counts())
     }
 
+    /// What this member says of it, by this kind of evidence.
+    pub fn accusation(&self, by: u64, kind: Evidence) -> Option<&Accusation> {
+        self.accusations.iter().find(|a| a.by == by && a.kind == kind)
+    }
+
     /// The heartbeat up to which it is kept out, if it is.
     pub fn kept_out_until(&self) -> Option<Heartbeat> {
         self.down.filter(|_| self.is_kept_out())
