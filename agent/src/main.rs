@@ -15,6 +15,7 @@ mod kubernetes;
 mod last_words;
 mod load;
 mod names;
+mod queue;
 mod recorder;
 mod services;
 mod settings;

@@ -2,6 +2,7 @@
 //!
 //! Read from the disk, which may hang: on a thread of its own, one reader at a time, and never in the way of other answers.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +15,10 @@ use heartsay_membership::Name;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use std::collections::VecDeque;
 
 use super::admission::Place;
 use super::{App, Problem, answer, filter};
-use crate::recorder::{DAYS, Found, Wanted, past as past_of, search};
+use crate::recorder::{DAYS, Found, Wanted, past as past_of, search, stamp};
 use crate::types::{HISTORY_TYPES, Past};
 
 /// As [`crate::types::History`], with entries as they were written.
@@ -49,8 +49,8 @@ pub(super) async fn history(
                 let detail = format!("type {value:?} is none of {}", HISTORY_TYPES.join(", "));
                 return Err(Problem::bad_request(detail));
             }
-            "since" => wanted.since = Some(stamp(&key, &value)?),
-            "until" => wanted.until = Some(stamp(&key, &value)?),
+            "since" => wanted.since = Some(moment(&key, &value)?),
+            "until" => wanted.until = Some(moment(&key, &value)?),
             "limit" => wanted.limit = limit(&value)?,
             _ => {
                 let detail =
@@ -81,10 +81,9 @@ pub(super) async fn past(
     name: Result<Path<String>, PathRejection>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
-    // Bytes that are no text, behind their per cent signs.
-    let Path(name) = name.map_err(|e| Problem::new(e.status(), e.body_text()))?;
+    let Path(name) = name?;
     let at = match query.as_slice() {
-        [(key, value)] if key == "at" => stamp(key, value)?,
+        [(key, value)] if key == "at" => moment(key, value)?,
         _ => return Err(Problem::bad_request("at is wanted, and nothing else: the moment, as RFC 3339")),
     };
     if name == app.0.about.name.as_str() {
@@ -137,7 +136,7 @@ async fn read<T: Into<Written> + Send + 'static>(
     let reading = reading.map_err(|_| busy())?.map_err(|_| busy())?;
     let oldest = app.0.clock.unix_ms().saturating_sub(DAYS * 24 * 3600 * 1000);
     let oldest = i64::try_from(oldest).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let oldest = text(oldest.unwrap_or(Timestamp::UNIX_EPOCH));
+    let oldest = stamp(oldest.unwrap_or(Timestamp::UNIX_EPOCH));
     let read = tokio::task::spawn_blocking(move || {
         let found = recorder.kept().and_then(|kept| search(&kept, &oldest, &wanted));
         (found.map(|found| write(found).into()), reading)
@@ -176,15 +175,11 @@ fn limit(value: &str) -> Result<usize, Problem> {
 }
 
 /// A moment as the entries have it, so that the two can be compared.
-fn stamp(key: &str, value: &str) -> Result<String, Problem> {
-    let moment = value.parse().map(text);
+fn moment(key: &str, value: &str) -> Result<String, Problem> {
+    let moment = value.parse().map(stamp);
     moment.map_err(|_| {
         Problem::bad_request(format!("{key} {value:?} is no time of RFC 3339, such as 2026-11-20T14:03:00Z"))
     })
-}
-
-fn text(moment: Timestamp) -> String {
-    format!("{moment:.6}")
 }
 
 /// Entries in an answer, unless it says how many.

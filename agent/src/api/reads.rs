@@ -63,8 +63,7 @@ pub(super) async fn member(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Member>, Problem> {
-    // Bytes that are no text, behind their per cent signs.
-    let Path(name) = name.map_err(|e| Problem::new(e.status(), e.body_text()))?;
+    let Path(name) = name?;
     let unknown = || Problem::not_found(format!("no member is called {name:?}"));
     let wanted = Name::new(&name).map_err(|_| unknown())?;
     let snapshot = app.single(wanted).await?;

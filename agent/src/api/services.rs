@@ -55,8 +55,7 @@ pub(super) async fn service(
     name: Result<Path<String>, PathRejection>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
-    // Bytes that are no text, behind their per cent signs.
-    let Path(name) = name.map_err(|e| Problem::new(e.status(), e.body_text()))?;
+    let Path(name) = name?;
     named(app, place, name, &query).await
 }
 

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 
 use super::completions::MEMBER;
 use super::exit::{Exit, say};
-use super::moment::{moment, stamp};
+use super::moment::moment;
 use super::output::{Output, count, fit_to_show};
 use super::table::finish;
 use super::watch::words;
 use crate::client::{Client, segment};
+use crate::recorder::stamp;
 use crate::types::{HISTORY_TYPES, History, HistoryEntry};
 
 /// Arguments of `history`.

@@ -187,7 +187,7 @@ impl Column {
             Self::Phi => b.phi.total_cmp(&a.phi),
             // RFC 3339 in UTC: the later, the greater.
             Self::Since => b.since.cmp(&a.since),
-            // The one with most room first, and last those that do not tell.
+            // Most room first; members that do not tell come last.
             Self::Load => by_room(a, b, |load| load.cpu_percent),
             Self::Memory => by_room(a, b, |load| 100_u32.saturating_sub(load.memory_free_percent)),
             Self::Disk => by_room(a, b, |load| 100_u32.saturating_sub(load.disk_free_percent)),

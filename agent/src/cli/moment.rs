@@ -49,11 +49,6 @@ fn last(time: Time, now: Timestamp) -> Option<Timestamp> {
     on(today).filter(|at| *at <= now).or_else(|| on(today.yesterday().ok()?))
 }
 
-/// As a query of the API has it.
-pub(super) fn stamp(moment: Timestamp) -> String {
-    format!("{moment:.6}")
-}
-
 /// For help and errors.
 pub(super) const ACCEPTED: &str = "one of 10m, 2h or 3d (ago), 14:03 (the last one), 2026-11-20, 2026-11-20 14:03, 2026-11-20T14:03:00Z, now; in UTC";
 
@@ -79,7 +74,7 @@ mod tests {
             ("2026-11-20T14:03:00Z", "2026-11-20T14:03:00.000000Z"),
             ("2026-11-20T14:03:00+01:00", "2026-11-20T13:03:00.000000Z"),
         ] {
-            assert_eq!(seen_from(text, now).map(super::stamp).as_deref(), Ok(stamp), "{text}");
+            assert_eq!(seen_from(text, now).map(crate::recorder::stamp).as_deref(), Ok(stamp), "{text}");
         }
         for text in ["", "-", "yesterday", "10", "1403", "25:00", "2026-13-01", "999999999999d", "14:03Z"] {
             let error = seen_from(text, now).expect_err(text);

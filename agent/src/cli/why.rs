@@ -5,12 +5,13 @@ use jiff::Timestamp;
 
 use super::completions::MEMBER;
 use super::exit::Exit;
-use super::moment::{moment, stamp};
+use super::moment::moment;
 use super::output::{Output, age, brief, count, fit_to_show, list, natural, span};
 use super::past;
 use super::status::{agreement, health};
 use super::table::finish;
 use crate::client::{Client, ClientError, segment};
+use crate::recorder::stamp;
 use crate::types::{Accusation, Case, Evidence, Member, Members, Past, Piece, SelfInfo};
 use crate::words::few;
 

@@ -9,11 +9,11 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::escape::{escape, escape_painted};
+use crate::queue;
 
 /// The writing end. Cheap to clone; never waits.
 #[derive(Clone, Debug)]
@@ -63,15 +63,7 @@ impl Log {
 
     /// Waits until what was written so far is out, but not for long.
     pub(crate) fn flush(&self) {
-        let (done, is_done) = sync_channel(1);
-        for _ in 0..TRIES {
-            if self.to.try_send(Item::Flush(done.clone())).is_ok() {
-                let _ = is_done.recv_timeout(PATIENCE);
-                return;
-            }
-            // The queue is full; perhaps it is still read.
-            std::thread::sleep(PATIENCE / TRIES);
-        }
+        queue::flush(&self.to, Item::Flush);
     }
 }
 
@@ -136,9 +128,6 @@ fn shown(line: Vec<u8>, form: Form) -> Vec<u8> {
 const LINES: usize = 512;
 /// Enough to write a line.
 const STACK: usize = 64 * 1024;
-/// At the end, for the last words.
-const PATIENCE: Duration = Duration::from_secs(1);
-const TRIES: u32 = 50;
 
 #[cfg(test)]
 mod tests {

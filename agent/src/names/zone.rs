@@ -12,7 +12,7 @@
 //!
 //! A name has an address while its member is alive or suspect. A role and a service lead to the alive members, and to suspects
 //! only where no member is alive; a service leads to no instance that is critical. A member that is down keeps its name without
-//! an address, and a role or a service of which nobody is left keeps its name too: clients can tell "down" from "never heard of".
+//! an address, and so does a role or a service without anybody left: clients can tell "down" from "never heard of".
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,8 +1,8 @@
 //! The flight recorder: what happened in the last seven days, and on what evidence, also after the agent is gone.
 //!
-//! Picture: the box in an aeroplane. Whoever flies hands a note through a slot and flies on; behind the slot one thread
-//! writes, and nobody waits for it. A slot that is full drops the note and counts it. The box has a fixed size: the oldest
-//! tape makes room for the newest.
+//! Picture: the box in an aeroplane. The pilot hands a note through a slot and flies on; behind the slot one thread writes
+//! in its own time. A slot that is full drops the note and counts it. The box has a fixed size: the oldest tape makes room
+//! for the newest.
 //!
 //! ```text
 //! protocol ── take ──► queue of 1,024 ──► writer ──► allowance ──► segments of 1 MiB, 8 MiB in all
@@ -31,8 +31,9 @@ use tokio::sync::Semaphore;
 
 pub(crate) use allowance::Allowance;
 pub(crate) use past::past;
-pub(crate) use search::{Found, Wanted, search};
+pub(crate) use search::{Found, Wanted, search, stamp};
 
+use crate::queue;
 use crate::types::WatchLine;
 use writer::{Writer, Writing};
 
@@ -166,15 +167,7 @@ impl Recorder {
 
     /// Waits until what was handed in so far is written, but not for long.
     pub(crate) fn flush(&self) {
-        let (done, is_done) = sync_channel(1);
-        for _ in 0..TRIES {
-            if self.to.try_send(Item::Flush(done.clone())).is_ok() {
-                let _ = is_done.recv_timeout(PATIENCE);
-                return;
-            }
-            // The slot is full; perhaps it is still emptied.
-            std::thread::sleep(PATIENCE / TRIES);
-        }
+        queue::flush(&self.to, Item::Flush);
     }
 
     /// For counters.
@@ -226,6 +219,3 @@ pub(crate) const DAYS: u64 = 7;
 const QUEUE: usize = 1024;
 /// Enough to write an entry.
 const STACK: usize = 128 * 1024;
-/// At the end, for the last entries.
-const PATIENCE: Duration = Duration::from_secs(1);
-const TRIES: u32 = 50;

@@ -10,8 +10,8 @@ use super::Found;
 use super::writer::LEFT_OUT;
 use crate::types::{Accusation, HistoryEntry, Past, PastPause};
 
-/// Of the entries about `name`, of those that say that others are missing, and of those that begin a life of this agent, what
-/// `at`, a stamp, has to do with. In the order in which they came. And whether any entry is about the member.
+/// The case of `name` at the stamp `at`, and whether any entry is about that member. `found`: the entries about it, those that
+/// say that others are missing, and those that begin a life of this agent, in the order in which they came.
 pub(crate) fn past(found: &Found, name: &str, at: &str) -> (Past, bool) {
     let mut is_told_of = false;
     let mut past =

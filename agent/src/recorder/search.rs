@@ -4,13 +4,19 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::writer::LEFT_OUT;
 use super::{Kept, segments};
 
-/// What is wanted. Stamps are as the agent writes them, which sort as the times do.
+/// A moment as entries have it: such stamps sort as the times do.
+pub(crate) fn stamp(moment: Timestamp) -> String {
+    format!("{moment:.6}")
+}
+
+/// What is wanted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
     /// Of this member; `None`: of all.

@@ -218,7 +218,7 @@ const SUM: usize = 8;
 const FULL: u64 = 1 << 20;
 /// All files together.
 const TOTAL: u64 = 8 << 20;
-/// Files, however short they are: one a day, and those that are full.
+/// Files, short ones too: one a day, and the full ones.
 const MOST: usize = 24;
 /// Longer than any file of ours.
 const LONGEST: u64 = 2 * FULL;

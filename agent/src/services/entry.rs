@@ -43,7 +43,7 @@ pub(super) struct Entry {
 impl Entry {
     /// Makes its health the worst that anyone says; `drained`: why all services of this host are critical, if they are.
     pub(super) fn weigh(&mut self, drained: Option<&String>) {
-        let worst = self.checks.iter().map(|check| check.says().0).max();
+        let worst = self.checks.iter().map(|check| check.health()).max();
         let drain = drained.map(|_| Health::Critical);
         self.instance.health = self.said.max(worst.max(drain).unwrap_or_default());
         self.drained = drained.cloned();

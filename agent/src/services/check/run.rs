@@ -88,10 +88,15 @@ impl Running {
 
     /// Whether it has this effect now.
     pub(crate) fn is_critical(&self, effect: Effect) -> bool {
-        self.shared.check.effect == effect && self.shared.state.lock().health == Health::Critical
+        self.shared.check.effect == effect && self.health() == Health::Critical
     }
 
-    /// What it makes of the service, and one sentence.
+    /// What it makes of the service.
+    pub(crate) fn health(&self) -> Health {
+        self.shared.state.lock().health
+    }
+
+    /// The same, and one sentence.
     pub(crate) fn says(&self) -> (Health, String) {
         let state = self.shared.state.lock();
         (state.health, format!("check {}: {}", self.shared.check.name, state.text))
