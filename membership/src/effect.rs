@@ -29,6 +29,8 @@ pub enum Effect {
     Ended(u64),
     /// The time that a member asked for to restart is over: its silence counts again.
     RestartOver(u64),
+    /// A member is a joint: news has to pass over it.
+    Joint(u64),
     /// There is news about a member: spread it.
     News {
         /// Hash of its name.

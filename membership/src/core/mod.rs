@@ -1,6 +1,7 @@
 //! The core: settings, identity, clocks, randomness, this node's own health, and its counters. Every part reads it, and
 //! all but quorum write it too: they draw random numbers, count, and learn from answers.
 
+pub mod joints;
 pub mod own_heartbeat;
 pub mod slot_clock;
 pub mod surroundings;
@@ -16,6 +17,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::Instant;
 use crate::config::Config;
+use crate::core::joints::Joints;
 use crate::core::slot_clock::SlotClock;
 use crate::core::surroundings::Surroundings;
 use crate::identity::{Generation, Heartbeat, Identity};
@@ -41,6 +43,8 @@ pub struct Core {
     pub loss: LossShare,
     /// Whether most of our paths are dead.
     pub surroundings: Surroundings,
+    /// Members that we reach and that those around us do not.
+    pub joints: Joints,
     pub stats: Stats,
     /// When any other member last spoke to us.
     pub last_heard: Instant,
@@ -88,6 +92,7 @@ impl Core {
             paths: RttEstimator::new(),
             loss: LossShare::new(config.rtt.failure_rate),
             surroundings: Surroundings::new(),
+            joints: Joints::default(),
             stats: Stats::default(),
             last_heard: now,
             recovering_until: Instant::EPOCH,

@@ -316,6 +316,13 @@ impl DirectPaths {
         self.records.values().filter(|record| record.phase == Phase::Down).count()
     }
 
+    /// The paths that are down, or on their way there.
+    fn count_dead(&self) -> usize {
+        let doubted =
+            |record: &PathRecord| record.phase == Phase::Doubted && record.unanswered >= BEFORE_HELPERS;
+        self.records.values().filter(|record| record.phase == Phase::Down || doubted(record)).count()
+    }
+
     /// How much slower each path is asked because so many are.
     fn crowd(&self) -> u32 {
         let asked = self.records.values().filter(|record| record.phase != Phase::Mended).count();
@@ -525,6 +532,9 @@ impl Detection {
 
     /// Once per round: drops what is known of paths that have mended long ago, or whose member has gone.
     pub fn review_paths(&mut self, now: Instant, ctx: &mut Context<'_>) {
+        if self.direct_paths.count_dead() >= A_CUT {
+            ctx.core.joints.renew(now);
+        }
         self.direct_paths.records.retain(|subject, record| {
             let here = ctx.roster.get(*subject).is_some_and(|m| m.is_present() && m.tag() == record.tag);
             here && (record.phase != Phase::Mended || now.since(record.since) < REMEMBERED)
@@ -560,6 +570,8 @@ fn turn(config: &Config, roster: &Roster) -> Duration {
     config.interval * others.saturating_mul(2).saturating_add(1)
 }
 
+/// So many dead paths are no fault of a single link.
+const A_CUT: usize = 2;
 /// Paths that are followed at a time.
 const MOST: usize = 256;
 /// Unanswered questions that a path is down after, at the least, however rare they are otherwise.

@@ -189,7 +189,8 @@ pub fn probe(
         let path_from = asker.filter(|_| request.path).unwrap_or(0);
         let extras = PingExtras { path_from, ..PingExtras::default() };
         let room = ctx.transport.addresses.defer_credit();
-        let kind = RequestKind::OnBehalf { asker: to_answer, seq, room };
+        let member = asker.unwrap_or(0);
+        let kind = RequestKind::OnBehalf { asker: to_answer, member, seq, room };
         ctx.ping_with(now, request.subject, to, kind, extras);
     }
 }

@@ -7,6 +7,7 @@ pub mod direct_paths;
 pub mod extra_probes;
 pub mod flap_damping;
 pub mod indirect_probe;
+pub mod joints;
 pub mod outside;
 pub mod probe;
 pub mod refusals;

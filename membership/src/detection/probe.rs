@@ -100,6 +100,11 @@ impl Detection {
         let Some(subject) = request.subject else { return };
         self.deaf.answered(subject);
         self.path_answered(now, ctx, subject);
+        if request.kind.is_direct() {
+            for (joint, step) in ctx.core.joints.answered(now, subject) {
+                self.follow_joint(now, ctx, joint, step);
+            }
+        }
         if request.kind.is_direct() || request.kind == RequestKind::Leave {
             ctx.core.paths.sample(rtt);
             if request.kind == RequestKind::LinkProbe {

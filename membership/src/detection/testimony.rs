@@ -19,6 +19,7 @@ impl Detection {
     pub fn hear_testimony(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         self.give_notice(now, ctx, subject);
         self.probe_as_witness(now, ctx, subject);
+        self.look_for_accused_joint(now, ctx, subject);
         self.judge_soon(now, subject);
     }
 

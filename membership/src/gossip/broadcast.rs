@@ -18,6 +18,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use heartsay_proto::{Filler, gossip};
+use rand::seq::SliceRandom;
 
 use crate::Instant;
 use crate::gossip::Gossip;
@@ -25,6 +26,7 @@ use crate::gossip::rounds::LATELY;
 use crate::roster::Roster;
 use crate::roster::member::Member;
 use crate::roster::peers;
+use crate::roster::peers::is_other;
 use crate::roster::standing::Status;
 use crate::transport::context::Context;
 use crate::transport::token_bucket::TokenBucket;
@@ -169,7 +171,8 @@ impl Gossip {
         let (second, first): (Vec<Due>, Vec<Due>) =
             self.broadcast.due(now).into_iter().partition(|d| d.wave > 0);
         if !first.is_empty() {
-            let targets = self.at_random(now, ctx, self.broadcast.fanout());
+            let mut targets = self.at_random(now, ctx, self.broadcast.fanout());
+            self.over_joints(now, ctx, &mut targets);
             self.pass_on(now, ctx, &first, &targets);
         }
         // The second wave is one smaller: seven calls together, as the head of this file says.
@@ -178,7 +181,8 @@ impl Gossip {
             return;
         }
         if self.broadcast.affords(now, fanout) {
-            let targets = self.in_turn(now, ctx, fanout);
+            let mut targets = self.in_turn(now, ctx, fanout);
+            self.over_joints(now, ctx, &mut targets);
             self.pass_on(now, ctx, &second, &targets);
         } else {
             second.into_iter().for_each(|news| self.broadcast.put_back(now, news));
@@ -213,6 +217,18 @@ impl Gossip {
         there.extend(some);
         there.truncate(count);
         there.into_iter().map(|m| m.incarnation.address()).collect()
+    }
+
+    /// The joints, of many of them a few at random: all our news goes to them too ([`crate::core::joints`]).
+    fn over_joints(&self, now: Instant, ctx: &mut Context<'_>, targets: &mut Vec<SocketAddr>) {
+        let mut joints = joints(now, ctx);
+        let (some, _) = joints.partial_shuffle(&mut ctx.core.rng, self.broadcast.fanout());
+        let address = |hash: &u64| ctx.roster.get(*hash).map(|m| m.incarnation.address());
+        for to in some.iter().filter_map(address) {
+            if !targets.contains(&to) {
+                targets.push(to);
+            }
+        }
     }
 
     /// The peers that the tournament schedule of `peers.rs` gives us in the next slots.
@@ -293,6 +309,15 @@ impl Gossip {
             }
         }
     }
+}
+
+/// The joints that are there and may be sent to.
+pub fn joints(now: Instant, ctx: &Context<'_>) -> Vec<u64> {
+    let addresses = &ctx.transport.addresses;
+    let there = |hash: &u64| {
+        ctx.roster.get(*hash).is_some_and(|m| is_other(m, ctx.core.me) && addresses.reaches(now, m))
+    };
+    ctx.core.joints.known(now).filter(there).collect()
 }
 
 /// Whether so many members, beside the one that the news is about, are all that there are.

@@ -8,6 +8,7 @@ use crate::Instant;
 use crate::core::Core;
 use crate::core::own_heartbeat::EAGER_TIME;
 use crate::gossip::Gossip;
+use crate::gossip::broadcast::joints;
 use crate::io::MemberEventKind;
 use crate::roster::member::Member;
 use crate::roster::peers;
@@ -37,7 +38,8 @@ impl Gossip {
         if let Some(peer) = peers::knock(ctx.roster, &mut ctx.core.rng).map(Member::hash) {
             self.open_exchange(now, ctx, peer);
         }
-        if ctx.core.surroundings.is_sparse() {
+        ctx.core.joints.tidy(now);
+        if ctx.core.surroundings.is_sparse() || ctx.core.joints.known(now).next().is_some() {
             self.eager_at = self.eager_at.min(now + ctx.core.config.interval / EAGER_FACTOR);
         }
     }
@@ -83,8 +85,11 @@ impl Gossip {
     /// extra exchange when newcomers have ceased to come: a member that missed one of many has most likely heard of
     /// another.
     pub fn eager_exchange(&mut self, now: Instant, ctx: &mut Context<'_>) {
-        let sparse = ctx.core.surroundings.is_sparse();
-        let lively = self.is_young(now, ctx.core) || now < ctx.transport.introduce_until || sparse;
+        let (sparse, joints) = (ctx.core.surroundings.is_sparse(), joints(now, ctx));
+        let lively = self.is_young(now, ctx.core)
+            || now < ctx.transport.introduce_until
+            || sparse
+            || !joints.is_empty();
         self.eager_at = if lively { now + ctx.core.config.interval / EAGER_FACTOR } else { Instant::NEVER };
         // While much is missing, pulls bring it, and a comparison of everything would only repeat that.
         if self.leave.is_some() || ctx.core.stats.rounds == 0 || self.pulls.is_behind(now) {
@@ -92,6 +97,14 @@ impl Gossip {
         }
         let me = ctx.core.me;
         let there = if sparse { peers::heard_within(ctx.roster, me, now, LATELY) } else { Vec::new() };
+        // In sparse surroundings every other one goes over a joint.
+        if !joints.is_empty() && (!sparse || ctx.core.rng.random_bool(0.5)) {
+            let turn = ctx.core.rng.random_range(0..joints.len());
+            if let Some(joint) = joints.get(turn) {
+                self.open_exchange(now, ctx, *joint);
+            }
+            return;
+        }
         let peer = match there.len() {
             0 => peers::sample(ctx.roster, &mut ctx.core.rng, 1, |m| is_other(m, me)).first().copied(),
             n => there.get(ctx.core.rng.random_range(0..n)).copied(),
@@ -99,6 +112,12 @@ impl Gossip {
         if let Some(peer) = peer.map(Member::hash) {
             self.open_exchange(now, ctx, peer);
         }
+    }
+
+    /// News has to pass over this member from now on. What has gone round before it was known as a joint has not.
+    pub fn begin_joint(&mut self, now: Instant, ctx: &mut Context<'_>, joint: u64) {
+        self.eager_at = self.eager_at.min(now + ctx.core.config.interval / EAGER_FACTOR);
+        self.open_exchange(now, ctx, joint);
     }
 
     /// A member has come that we did not know.

@@ -67,7 +67,11 @@ impl Node {
         }
         let request = self.answered(now, seq, sender).ok_or(Rejected::Unexpected { what: "pong" })?;
         match (request.kind, request.subject) {
-            (RequestKind::OnBehalf { asker, seq, room }, Some(subject)) => {
+            (RequestKind::OnBehalf { asker, member, seq, room }, Some(subject)) => {
+                let (detection, mut ctx) = self.detection();
+                detection.look_for_joint(now, &mut ctx, subject, (member, true));
+                detection.look_for_joint(now, &mut ctx, member, (subject, true));
+                self.settle(now);
                 let (outcome, heard_ms) = (ProbeOutcome::Answered, pong.heard_ms);
                 let to = (asker, seq, room);
                 indirect_probe::report(now, &mut self.context(), to, subject, outcome, heard_ms);
@@ -117,6 +121,12 @@ impl Node {
         if request.kind.is_direct()
             && let Some(subject) = request.subject
         {
+            ctx.core.joints.missed(subject);
+        }
+        if request.kind.is_direct()
+            && request.kind != RequestKind::JointProbe
+            && let Some(subject) = request.subject
+        {
             detection.path_unanswered(now, &mut ctx, subject, request);
         }
         match (request.kind, request.subject) {
@@ -126,7 +136,7 @@ impl Node {
             (RequestKind::LinkProbe, Some(subject)) => {
                 detection.link_probe_unanswered(&mut ctx, subject, request.sent);
             }
-            (RequestKind::OnBehalf { asker, seq, room }, Some(subject)) => {
+            (RequestKind::OnBehalf { asker, seq, room, .. }, Some(subject)) => {
                 let to = (asker, seq, room);
                 indirect_probe::report(now, &mut ctx, to, subject, ProbeOutcome::Silent, 0);
             }
@@ -165,6 +175,7 @@ impl Node {
                 | RequestKind::Dial
                 | RequestKind::Source
                 | RequestKind::ReachProbe
+                | RequestKind::JointProbe
                 | RequestKind::PathProbe { long: false },
                 _,
             ) => {}
@@ -198,7 +209,7 @@ impl Node {
     fn refused(&mut self, now: Instant, request: &Request) {
         let (detection, mut ctx) = self.detection();
         match (request.kind, request.subject) {
-            (RequestKind::OnBehalf { asker, seq, room }, Some(subject)) => {
+            (RequestKind::OnBehalf { asker, seq, room, .. }, Some(subject)) => {
                 let to = (asker, seq, room);
                 indirect_probe::report(now, &mut ctx, to, subject, ProbeOutcome::Refused, 0);
                 detection.refused_by(now, &mut ctx, subject, request.sent);

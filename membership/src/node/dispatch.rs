@@ -327,9 +327,13 @@ impl Node {
             extras.lease = extras.lease.map(mark);
         }
         let acknowledged = extras.lease.is_some();
-        if sender.is_some() && ping.path_from != 0 {
+        if let Some(sender) = sender
+            && ping.path_from != 0
+        {
             let (detection, mut ctx) = self.detection();
             extras.heard_ms = detection.asked_for(now, &mut ctx, ping.path_from);
+            detection.look_for_joint(now, &mut ctx, sender, (ping.path_from, true));
+            self.settle(now);
         }
         indirect_probe::answer_ping(now, &mut self.context(), from, seq, ping, silences, extras);
         if let (Some(said), Some(sender), true) = (wave, sender, acknowledged) {

@@ -58,6 +58,10 @@ impl Node {
                 let (detection, mut ctx) = self.detection();
                 detection.watch_after_restart(now, &mut ctx, subject);
             }
+            Effect::Joint(subject) => {
+                let (gossip, mut ctx) = self.gossip();
+                gossip.begin_joint(now, &mut ctx, subject);
+            }
             Effect::News { subject, full } => self.gossip.broadcast.news(now, subject, full),
             Effect::Recount => self.recount(now),
             Effect::JudgeQuorum => self.judge_quorum(now),

@@ -32,14 +32,18 @@ pub enum RequestKind {
     LinkProbe,
     /// Whether a member that others reach answers us too. Waits for half an acceptable pause, so that a late answer counts.
     ReachProbe,
+    /// Whether a member that others do not hear answers us.
+    JointProbe,
     /// A request to an elector, for the proof that it hears us.
     Lease,
     /// The same as part of a wave.
     Wave,
     /// A probe on behalf of another member.
     OnBehalf {
-        /// The member that asked for it.
+        /// The address of the member that asked for it.
         asker: SocketAddr,
+        /// That member; 0: we do not know it.
+        member: u64,
         /// The number to answer with.
         seq: u32,
         /// How long the answer may be, if that member has not proven its address.
@@ -90,6 +94,7 @@ impl Request {
             | RequestKind::Probe
             | RequestKind::LinkProbe
             | RequestKind::ReachProbe
+            | RequestKind::JointProbe
             | RequestKind::Lease
             | RequestKind::Wave
             | RequestKind::OnBehalf { .. }
@@ -117,6 +122,7 @@ impl RequestKind {
             | Self::Probe
             | Self::LinkProbe
             | Self::ReachProbe
+            | Self::JointProbe
             | Self::Lease
             | Self::Wave
             | Self::OnBehalf { .. } => true,
