@@ -10,7 +10,7 @@ use super::pane;
 use super::pen::Pen;
 use super::problem::Problem;
 use crate::cli::output::{seconds_between, span};
-use crate::cli::status::has_electorate;
+use crate::cli::status::{has_electorate, hundredths};
 use crate::cli::table::wrap;
 use crate::types::{Quorum, STATUSES, SelfInfo};
 
