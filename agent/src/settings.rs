@@ -358,6 +358,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let dns = dns(r, base.cluster.id());
     let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
     let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
+    let beacon = r.duration("beacon", None, Duration::ZERO..=LONGEST_BEACON);
     let detector =
         r.need("detector", None, |text| values::detector(text, *interval.as_ref().unwrap_or(&base.interval)));
     let exchanges = r.need("exchanges", None, |text| values::count(text, 1..=5));
@@ -386,6 +387,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
             max_members: max_members?,
             interval: interval?,
             acceptable_pause: pause?,
+            beacon: Some(beacon?).filter(|gap| !gap.is_zero()),
             detector: detector?,
             exchanges: exchanges?,
             witnesses: witnesses?,
@@ -518,6 +520,7 @@ fn judge(settings: &Settings) -> Result<(), StateError> {
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 /// Longer than any wait here should be; the wire ends at it too.
 const LONGEST: Duration = Duration::from_secs(600);
+const LONGEST_BEACON: Duration = Duration::from_secs(24 * 3600);
 
 /// Of each variable that is ours.
 const PREFIX: &str = "HEARTSAY_";

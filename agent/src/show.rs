@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use heartsay_membership::{
-    AccuserView, CaseView, Direction, Instant, KEYS_KEY, LinkEvent, MemberView, OutsideReason, PathState,
-    PieceKind, QuorumStatus, Status, ZONE,
+    AccuserView, CaseView, Direction, Instant, KEYS_KEY, LinkEvent, MemberView, NewsDelays, OutsideReason,
+    PathState, PieceKind, QuorumStatus, Status, ZONE,
 };
 
 use crate::daemon::driver::ServiceWatchdog;
 use crate::doctor::Condition;
 use crate::load;
 use crate::types::{
-    Accusation, Beat, Case, Evidence, Finding, Load, Member, Outside, PathRow, Piece, Quorum, Through,
-    ZoneVotes,
+    Accusation, Beat, Case, Evidence, Finding, Load, Member, NewsDelay, Outside, PathRow, Piece, Quorum,
+    Through, ZoneVotes,
 };
 use heartsay_tokio::clock::Clock;
 
@@ -243,6 +243,20 @@ pub(crate) fn beat(clock: &Clock, service_watchdog: &ServiceWatchdog) -> Option<
         beating: !service_watchdog.is_closed(),
         within_seconds,
         last: clock.stamp(service_watchdog.last()),
+    })
+}
+
+/// How long the latest news took; `None` before the first.
+#[must_use]
+pub(crate) fn news_delay(delays: &NewsDelays) -> Option<NewsDelay> {
+    let mut latest = delays.latest().to_vec();
+    latest.sort_unstable();
+    let median = latest.get(latest.len() / 2)?;
+    let slowest = latest.last()?;
+    Some(NewsDelay {
+        median_seconds: seconds(*median),
+        slowest_seconds: seconds(*slowest),
+        beacons: latest.len(),
     })
 }
 

@@ -1534,6 +1534,7 @@ fn myself() -> Value {
         "member": member("n1"), "cluster": "prod", "profile": "lan", "bind": "0.0.0.0:4327", "pid": 4711,
         "started": TIME, "encrypted": true, "keys": [112, 37], "joined": true, "isolated": false, "leaving": false,
         "local_health": 0, "peers_agreeing": 3, "peers_known": 4,
+        "news_delay": { "median_seconds": 0.05, "slowest_seconds": 0.214, "beacons": 12 },
         "counts": { "alive": 2, "suspect": 1, "down": 1, "left": 1 }, "quorum": quorum("held"),
         "seeds": [
             { "name": "seeds.example", "addresses": ["10.0.0.2:4327"], "error": null },

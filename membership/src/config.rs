@@ -81,6 +81,9 @@ pub struct Config {
     /// addresses together may tell 32 times as many. Answers to our own pulls do not count. 16: a relayed datagram brings
     /// at most a dozen newcomers, and what is refused comes with the next pull. Honest guess.
     pub names_rate: u32,
+    /// Mean time between two beacons of the whole cluster, by which each member learns how long news takes
+    /// ([`NewsDelays`](crate::NewsDelays)). `None`: this member writes none.
+    pub beacon: Option<Duration>,
     /// What this process leaves with something that outlives it, which says it when the process has ended
     /// ([`last_words`](crate::last_words)). From the operating system's entropy, another one for each process. `None`: it leaves none.
     pub last_words: Option<LastSecret>,
@@ -130,6 +133,7 @@ impl Config {
             quorum_settle: Duration::from_secs(2),
             max_members: 65_535,
             names_rate: 16,
+            beacon: None,
             last_words: None,
             interner: Interner::default(),
         };

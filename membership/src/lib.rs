@@ -154,6 +154,7 @@ pub use config::{Config, Profile};
 pub use detection::case::{CaseView, PieceKind, PieceView};
 pub use detection::direct_paths::{Direction, LinkEvent, PathState, PathView};
 pub use detection::outside::{Outside, OutsideReason};
+pub use gossip::beacon::NewsDelays;
 pub use heartsay_detector::{
     DetectorConfig, FixedConfig, Instant, LocalHealthConfig, PhiConfig, RttConfig, Tail,
 };
@@ -170,7 +171,7 @@ pub use roster::claim::FARTHEST_START_MS;
 pub use roster::interner::Interner;
 pub use roster::member::ZONE;
 pub use roster::standing::{LONGEST_RESTART, Status};
-pub use roster::state::{KEYS_KEY, QUORUM_KEY};
+pub use roster::state::{BEACON_KEY, KEYS_KEY, QUORUM_KEY};
 pub use roster::state::{KeyChange, StateError};
 pub use stats::Stats;
 pub use transport::path_limits::NarrowPath;

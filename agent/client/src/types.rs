@@ -229,6 +229,9 @@ pub struct SelfInfo {
     pub peers_agreeing: usize,
     /// Peers heard lately.
     pub peers_known: usize,
+    /// How long news takes to reach this agent; `null` until the first beacon of another member has come.
+    #[serde(default)]
+    pub news_delay: Option<NewsDelay>,
     /// Addresses of seeds from which anything came before this agent had joined.
     #[serde(default)]
     pub seeds_heard: usize,
@@ -248,6 +251,17 @@ pub struct SelfInfo {
     pub findings: Vec<Finding>,
     /// Of the agent.
     pub version: Version,
+}
+
+/// How long the latest beacons of other members took, by the time that all members share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewsDelay {
+    /// Half of them came within this.
+    pub median_seconds: f64,
+    /// The slowest of them.
+    pub slowest_seconds: f64,
+    /// How many these are: 32 at most.
+    pub beacons: usize,
 }
 
 /// Something that is wrong; part of `/v1/self`.

@@ -8,10 +8,12 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use heartsay_membership::{OutsideReason, Quorum, Rejected, Stats};
+use heartsay_membership::{NewsDelays, OutsideReason, Quorum, Rejected, Stats};
 use heartsay_proto::DecodeError;
-use prometheus_client::encoding::text;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -152,6 +154,8 @@ fn health(r: &mut Registry, snapshot: &Snapshot, context: &Context) {
     r.register("phi_max", "Highest surprise (phi) at the silence of a member", ConstGauge::new(phi));
     let lag = ConstGauge::new(snapshot.loss.lag.as_secs_f64());
     r.register_with_unit("event_loop_lag", "How late the last timer was", Unit::Seconds, lag);
+    let help = "How long news took to reach this agent, by the beacons of other members";
+    r.register_with_unit("news_delay", help, Unit::Seconds, Delays(snapshot.news_delays.clone()));
 }
 
 /// What leaves and arrives, and what does not.
@@ -333,6 +337,23 @@ fn from_zero(
     let mut counts: BTreeMap<_, _> = all.into_iter().map(|word| (word, 0)).collect();
     counts.extend(counted);
     counts
+}
+
+/// As the machine counts them.
+#[derive(Debug)]
+struct Delays(NewsDelays);
+
+impl EncodeMetric for Delays {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        let bounds = NewsDelays::BOUNDS.iter().map(Duration::as_secs_f64).chain([f64::INFINITY]);
+        let classes: Vec<(f64, u64)> = bounds.zip(self.0.counts().iter().copied()).collect();
+        let count = classes.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<NoLabelSet>(self.0.total().as_secs_f64(), count, &classes, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
 }
 
 fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {

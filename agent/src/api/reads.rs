@@ -94,6 +94,7 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
         local_health: snapshot.stats.local_health,
         peers_agreeing: snapshot.stats.peers_agreeing,
         peers_known: snapshot.stats.peers_known,
+        news_delay: show::news_delay(&snapshot.news_delays),
         seeds_heard: snapshot.stats.seeds_heard,
         counts: show::counts(&snapshot.members),
         quorum: show::quorum_at(&app.0.clock, snapshot.at, &snapshot.quorum),

@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::output::{Output, age, count, fit_to_show, list, span};
 use super::table::{Cell, finish};
 use crate::client::{Client, ClientError};
-use crate::types::{Beat, Quorum, STATUSES, SelfInfo, Version};
+use crate::types::{Beat, NewsDelay, Quorum, STATUSES, SelfInfo, Version};
 
 /// `heartsay status`.
 pub(super) async fn status(client: &Client, output: &Output) -> anyhow::Result<Exit> {
@@ -89,6 +89,7 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
         ("state", state(me).to_owned()),
         ("members", counts.join(", ")),
         ("agreement", agreement(me)),
+        ("news", me.news_delay.as_ref().map(news).unwrap_or_default()),
         ("quorum", quorum_text(&me.quorum, output)),
         ("", why_not(&me.quorum).to_owned()),
         ("local health", health(me.local_health)),
@@ -178,6 +179,17 @@ pub(super) fn agreement(me: &SelfInfo) -> String {
         (agreeing, 1) => format!("{agreeing} of 1 peer shares this view"),
         (agreeing, known) => {
             format!("{agreeing} of {} share this view", count(known, "peer", "peers"))
+        }
+    }
+}
+
+/// `takes 0.08s, 0.31s at most (the last 12 beacons)`.
+pub(super) fn news(delay: &NewsDelay) -> String {
+    let NewsDelay { median_seconds, slowest_seconds, beacons } = delay;
+    match beacons {
+        1 => format!("took {slowest_seconds:.2}s (one beacon)"),
+        _ => {
+            format!("takes {median_seconds:.2}s, {slowest_seconds:.2}s at most (the last {beacons} beacons)")
         }
     }
 }

@@ -180,6 +180,7 @@ impl Driver {
             },
             quorum: node.quorum(now),
             stats: node.stats(),
+            news_delays: node.news_delays().clone(),
             loss: Loss { overflow: self.shell.overflow(), ..reporter.state.loss.clone() },
             marks: reporter.state.marks,
             joined: reporter.state.joined && outside.is_none(),

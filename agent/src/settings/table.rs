@@ -309,6 +309,18 @@ pub(crate) const ROWS: &[Row] = &[
         reload: false,
     },
     Row {
+        key: "beacon",
+        flag: "beacon",
+        env: "HEARTSAY_BEACON",
+        value: "DURATION",
+        heading: DETECT,
+        kind: Kind::One,
+        default: Default::Text("10m"),
+        help: "How often a member of the cluster, each in its turn, sends news by which the others measure how long \
+               news takes; 0s: this member sends none. The same on every host.",
+        reload: false,
+    },
+    Row {
         key: "detector",
         flag: "detector",
         env: "HEARTSAY_DETECTOR",

@@ -54,6 +54,19 @@ impl SlotClock {
         }
     }
 
+    /// How long ago a member said this time, which may be none of ours: it then lies ahead. One interval ahead is no
+    /// time at all; what is further ahead, or was not sent, is `None`. Times wrap around, so 2.9 hours are the most.
+    pub fn since(&self, now: Instant, said: u32) -> Option<Duration> {
+        let said = i64::from(said.checked_sub(1)?);
+        let ms = UNIT_MS * (self.units(now) - said).rem_euclid(WRAP);
+        let ahead_ms = UNIT_MS * WRAP - ms;
+        if ms < UNIT_MS * WRAP / 2 {
+            u64::try_from(ms).ok().map(Duration::from_millis)
+        } else {
+            (ahead_ms <= self.interval_ms).then_some(Duration::ZERO)
+        }
+    }
+
     /// The slot of `now`.
     pub fn slot(&self, now: Instant) -> u64 {
         self.time_ms(now).max(0).div_euclid(self.interval_ms).unsigned_abs()
@@ -163,6 +176,23 @@ mod tests {
         assert_eq!([750_000, 1_250_000, 1_749_999].map(|at| beat.slot_of(at)), [750_000; 3]);
         assert_eq!([1_750_000, 0, -250_001].map(|at| beat.slot_of(at)), [1_750_000, -250_000, -1_250_000]);
         assert!([i64::MAX, i64::MIN].iter().all(|at| beat.slot_of(*at).unsigned_abs() > 1 << 62));
+    }
+
+    #[test]
+    fn a_time_is_as_old_as_the_cluster_has_it() {
+        let (mut ours, theirs) = (SlotClock::new(0, 1000), SlotClock::new(7_000_000, 1000));
+        ours.hear(at(0), theirs.say(at(0)));
+        let said = theirs.say(at(1000));
+        let ages = [1000, 1250, 61_000].map(|ms| ours.since(at(ms), said).unwrap().as_millis());
+        assert_eq!(ages, [0, 250, 60_000]);
+        assert_eq!(ours.since(at(500), said), Some(Duration::ZERO), "a little ahead is a clock's error");
+        assert_eq!(ours.since(at(0), theirs.say(at(1500))), None);
+        assert_eq!(ours.since(at(0), 0), None, "it was not sent");
+        assert!(
+            [u32::MAX, 1 << 21]
+                .iter()
+                .all(|said| ours.since(at(0), *said).is_none_or(|age| age.as_secs() < 10_500))
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod ages;
 pub mod anti_entropy;
+pub mod beacon;
 pub mod broadcast;
 pub mod clone;
 pub mod join;
@@ -25,6 +26,7 @@ use crate::config::Config;
 use crate::identity::Generation;
 use ages::Candidate;
 use anti_entropy::Reply;
+use beacon::NewsDelays;
 use broadcast::Broadcast;
 use clone::SuspectedClone;
 use join::Join;
@@ -64,6 +66,8 @@ pub struct Gossip {
     pub eager_at: Instant,
     /// Reused for the answer to an exchange; empty.
     pub reply: Reply,
+    /// How long the beacons of others took.
+    pub news_delays: NewsDelays,
 }
 
 impl Gossip {
@@ -85,6 +89,7 @@ impl Gossip {
             next_round: now,
             eager_at: now,
             reply: Reply::default(),
+            news_delays: NewsDelays::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use heartsay_proto::gossip;
 
 use crate::Instant;
 use crate::detection::flap_damping::FARTHEST_TESTIMONY;
-use crate::gossip::restart;
+use crate::gossip::{beacon, restart};
 use crate::identity::{Generation, Heartbeat, Name};
 use crate::io::{Event, MemberEvent, MemberEventKind, Rejected};
 use crate::node::Node;
@@ -17,7 +17,7 @@ use crate::roster::claim::{Claim, heartbeat_limit, version_limit};
 use crate::roster::incarnation::Schedule;
 use crate::roster::member::Member;
 use crate::roster::standing::{Marks, Status};
-use crate::roster::state::{KeyChange, QUORUM_KEY};
+use crate::roster::state::{BEACON_KEY, KeyChange, QUORUM_KEY};
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::wire::{self, Detail};
 
@@ -198,7 +198,10 @@ impl Node {
             let (detection, mut ctx) = self.detection();
             detection.close_refuted_probe(now, &mut ctx, subject);
         }
-        if updated.is_some() && self.roster.get(subject).is_some_and(|member| !member.says_lost()) {
+        let says_more = |values: &[KeyChange]| values.iter().any(|change| change.key != BEACON_KEY);
+        if updated.as_deref().is_some_and(says_more)
+            && self.roster.get(subject).is_some_and(|member| !member.says_lost())
+        {
             // It had lost quorum, or would have said so; now a majority is in contact with it.
             self.show_return(now, subject);
         }
@@ -206,6 +209,9 @@ impl Node {
             if values.iter().any(|change| change.key == QUORUM_KEY) {
                 let (detection, mut ctx) = self.detection();
                 detection.ask_whether_it_hears(now, &mut ctx, subject);
+            }
+            if values.iter().any(|change| change.key == BEACON_KEY) {
+                self.read_beacon(now, subject);
             }
             self.context().report_update(subject, values, "its state changed");
             if pass_on {
@@ -218,6 +224,14 @@ impl Node {
         }
         if standing {
             self.hear_testimony(now, subject);
+        }
+    }
+
+    /// Another member's beacon has come.
+    fn read_beacon(&mut self, now: Instant, subject: u64) {
+        let age = self.roster.get(subject).and_then(|member| beacon::age(now, &self.core, &member.state));
+        if let Some(age) = age {
+            self.gossip.news_delays.take(age);
         }
     }
 

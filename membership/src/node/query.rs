@@ -11,6 +11,7 @@ use crate::detection::case::CaseView;
 use crate::detection::direct_paths::PathView;
 use crate::detection::outside::Outside;
 use crate::detection::verdict::SuspectShare;
+use crate::gossip::beacon::NewsDelays;
 use crate::identity::{Generation, Heartbeat, HostId, Name, Version};
 use crate::node::Node;
 use crate::roster::fingerprint;
@@ -191,6 +192,12 @@ impl Node {
             paths_down: self.detection.direct_paths.count_down(),
             ..self.core.stats.clone()
         }
+    }
+
+    /// How long news took to reach this node, by the beacons of others ([`Config::beacon`](crate::Config::beacon)).
+    #[must_use]
+    pub fn news_delays(&self) -> &NewsDelays {
+        &self.gossip.news_delays
     }
 
     /// Fingerprint of the whole view; equal on members that see the same.

@@ -3,8 +3,10 @@
 use crate::Instant;
 use crate::detection::{Backing, Detection};
 use crate::gossip::Gossip;
+use crate::gossip::beacon;
 use crate::gossip::leave::Leave;
 use crate::node::Node;
+use crate::roster::state::BEACON_KEY;
 use crate::transport::context::Context;
 
 /// One reason to wake up.
@@ -127,6 +129,7 @@ impl Node {
             return;
         }
         self.say_whether_we_hear(now);
+        self.write_beacon(now);
         self.repeat_lost_quorum(now);
         self.look_at_silence(now);
         self.review_links(now);
@@ -135,6 +138,14 @@ impl Node {
         self.in_detection(now, Detection::review_paths);
         self.quorum.recount_at = now;
         self.in_gossip(now, Gossip::tidy);
+    }
+
+    /// If the record has no room for one more key, there is no beacon: the operator's keys come first.
+    fn write_beacon(&mut self, now: Instant) {
+        let census = self.roster.census();
+        if beacon::is_due(now, &self.core, census.alive + census.suspect) {
+            let _ = self.set_state(now, &[(BEACON_KEY.to_owned(), Some(beacon::write(now, &self.core)))]);
+        }
     }
 
     fn step_probes(&mut self, now: Instant) {

@@ -599,7 +599,7 @@ fn check_fit(key: &str, value: Option<&[u8]>, capacity: Capacity) -> Result<(), 
 
 /// Whether the protocol itself keeps this key, so that users neither set it nor hear of it.
 pub fn is_reserved(key: &str) -> bool {
-    matches!(key, KEYS_KEY | QUORUM_KEY)
+    matches!(key, KEYS_KEY | QUORUM_KEY | BEACON_KEY)
 }
 
 /// Longest key, in bytes.
@@ -626,7 +626,9 @@ const LONGEST_NUMBER: usize = 10;
 pub const KEYS_KEY: &str = "keys";
 /// Key that the protocol keeps in the record of a member that has lost quorum, until it holds it again.
 pub const QUORUM_KEY: &str = "quorum";
-/// Its value while no majority is in two-way contact.
+/// Key that the protocol keeps in the record of a member that writes beacons: the cluster's time of the latest, in decimal.
+pub const BEACON_KEY: &str = "beacon";
+/// Value of [`QUORUM_KEY`] while no majority is in two-way contact.
 pub const QUORUM_LOST: &[u8] = b"lost";
 /// Its value while that is so and heartbeats of a majority come all the same, through others.
 pub const QUORUM_HEARING: &[u8] = b"hearing";

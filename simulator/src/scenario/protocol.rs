@@ -66,6 +66,8 @@ pub struct Protocol {
     pub max_members: Option<usize>,
     /// Largest datagram, bytes.
     pub datagram: Option<usize>,
+    /// Mean time between two beacons of all members together.
+    pub beacon: Option<Span>,
     /// Whether the members have a key.
     pub key: bool,
     /// Whether a host says that the process on it has ended.
@@ -115,6 +117,7 @@ impl Protocol {
         take!(interval.0, exchanges, acceptable_pause.0, helpers, witnesses, fanout, coalesce.0, burst_rate);
         take!(forget_down_after.0, forget_left_after.0, rejoin_interval.0, leave_timeout.0);
         take!(quorum_settle.0, max_members, fence);
+        config.beacon = self.beacon.map(|span| span.0);
         config.detector = self.detector();
         if let Some(initial) = self.rtt_initial {
             config.rtt.initial = initial.0;

@@ -75,7 +75,8 @@ pub(super) fn facts(members: Vec<Member>, findings: &[Finding]) -> Facts {
     let me: SelfInfo = serde_json::from_value(json!({
         "member": member("n1", "alive", "a"), "cluster": "shop", "profile": "lan", "bind": "10.0.0.1:4327", "pid": 1,
         "started": at(-100).to_string(), "encrypted": true, "joined": true, "isolated": false, "leaving": false,
-        "local_health": 0, "peers_agreeing": 3, "peers_known": 3, "counts": counts, "seeds": [], "conditions": [],
+        "local_health": 0, "peers_agreeing": 3, "peers_known": 3,
+        "news_delay": { "median_seconds": 0.05, "slowest_seconds": 0.21, "beacons": 32 }, "counts": counts, "seeds": [], "conditions": [],
         "quorum": { "quorum": "held", "present": 3, "needed": 3, "expected": 5, "reason": "", "since": at(0).to_string() },
         "findings": findings, "version": { "version": "0.1.0", "protocol_min": 1, "protocol_max": 1 },
     }))

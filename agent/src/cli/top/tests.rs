@@ -102,6 +102,7 @@ fn trouble_stands_above_the_members_and_the_worst_member_first_at_any_size() {
 #[test]
 fn a_healthy_cluster_says_so_in_one_line() {
     let lines = picture(&mut cluster(5), 80, 24, 1);
+    assert!(lines[1].ends_with("  news 0.05s"), "{lines:#?}");
     assert_eq!(lines[2], "Nothing is wrong: this agent is well; 3 of 3 peers share this view");
     assert!(lines[3].contains("[1 members 5 by trouble]"), "no list of problems: {lines:#?}");
     find(&lines, "this agent");

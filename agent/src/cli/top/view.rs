@@ -10,7 +10,7 @@ use super::pane;
 use super::pen::Pen;
 use super::problem::Problem;
 use crate::cli::output::{seconds_between, span};
-use crate::cli::status::has_electorate;
+use crate::cli::status::{has_electorate, hundredths};
 use crate::cli::table::wrap;
 use crate::types::{Quorum, STATUSES, SelfInfo};
 
@@ -110,7 +110,12 @@ fn counts(model: &Model, me: &SelfInfo, pen: &mut Pen<'_>) {
     } else {
         spans.push(Span::styled("not used", paint.dim()));
     }
-    pen.line(Line::from(spans));
+    let line = Line::from(spans);
+    let news = me.news_delay.as_ref().map(|delay| format!("  news {:.2}s", delay.median_seconds));
+    match news.filter(|news| line.width() + news.len() <= pen.width()) {
+        Some(news) => pen.ends(line, Span::styled(news, paint.dim())),
+        None => pen.line(line),
+    }
 }
 
 /// Whose fault it is.

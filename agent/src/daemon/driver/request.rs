@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use heartsay_membership::{
-    Command, HostId, Instant, MemberView, Name, Outside, QuorumStatus, Rejected, Stats,
+    Command, HostId, Instant, MemberView, Name, NewsDelays, Outside, QuorumStatus, Rejected, Stats,
 };
 use tokio::sync::oneshot;
 
@@ -62,6 +62,7 @@ pub(crate) struct Snapshot {
     pub(crate) quorum: QuorumStatus,
     /// The machine's counters.
     pub(crate) stats: Stats,
+    pub(crate) news_delays: NewsDelays,
     /// The driver's counters.
     pub(crate) loss: Loss,
     /// Since when some things are so.
