@@ -66,7 +66,6 @@ class Page {
   /** There is no answer. */
   away(error) {
     const { contact } = this;
-    if (contact.state !== 'away') this.announce('the agent does not answer');
     this.contact = { state: 'away', last: contact.last, why: error.message, findings: error.findings, denied: error.status === 401 };
     this.changed();
   }
@@ -87,11 +86,11 @@ class Page {
 
   /** For those who listen: what has changed, at most once a second and in one sentence. */
   announce(text) {
-    if (!text) return;
+    if (!text || this.unsaid?.includes(text)) return;
     (this.unsaid ??= []).push(text);
     if (this.unsaid.length > 1) return;
     setTimeout(() => {
-      say(by('spoken'), `${few(this.unsaid)}.`);
+      by('spoken').replaceChildren(el('span', {}, `${few(this.unsaid)}.`));
       this.unsaid = [];
     }, 1000);
   }

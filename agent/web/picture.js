@@ -38,6 +38,7 @@ function drawAnswer(page, now) {
     witness = witness && `${witness[0].toUpperCase()}${witness.slice(1)}.`;
   }
   mark(by('answer'), 'data-look', look);
+  if (contact.state !== 'begun' && title.textContent !== fit(said)) page.announce(said);
   say(title, said);
   fill(by('clauses'), clauses, () => clauses.map(([side, text, severity]) => el('li', {}, badge(side, severity), el('span', {}, text))));
   say(by('witness'), witness);
