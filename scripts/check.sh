@@ -2,13 +2,13 @@
 # All that CI does, in the order in which mistakes are cheapest to find.
 #
 #   scripts/check.sh            everything
-#   scripts/check.sh lint       a few of them: scripts format deps purity rooms lint alone docs test smoke scenarios
+#   scripts/check.sh lint       a few of them: scripts format deps purity rooms lint alone docs test smoke page scenarios
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 PURE=(heartsay-proto heartsay-detector heartsay-membership)
 SKIPPED=()
-STEPS=(scripts format deps purity rooms lint alone docs test smoke scenarios)
+STEPS=(scripts format deps purity rooms lint alone docs test smoke page scenarios)
 # What would let a clock, a socket, a thread or the host's entropy into a pure crate.
 FORBIDDEN='tokio|mio|async-[a-z-]+|futures-[a-z]+|socket2|nix|rustix|getrandom|fastrand'
 FORBIDDEN+='|chrono|time|jiff|quanta|web-time|rayon|crossbeam-[a-z]+|parking-lot|tempfile'
@@ -173,6 +173,22 @@ check_smoke() {
     local heartsay=${CARGO_TARGET_DIR:-target}/debug/heartsay
     [[ -x $heartsay ]] || cargo build --locked
     "$heartsay" dev --once
+}
+
+# The page in a browser, with the binary that the tests have built.
+check_page() {
+    local heartsay=${CARGO_TARGET_DIR:-target}/debug/heartsay said
+    if ! command -v python3 >/dev/null; then
+        skipped "python3 is not installed: the page was not looked at"
+        return
+    fi
+    [[ -x $heartsay ]] || cargo build --locked
+    said=$(scripts/ci/page.py "$heartsay")
+    if [[ $said == SKIPPED* ]]; then
+        skipped "${said#SKIPPED }"
+    else
+        echo "$said"
+    fi
 }
 
 # Every shipped scenario at full length, with one seed: its checks and limits.

@@ -24,6 +24,7 @@ mod show;
 #[path = "../tests/skipped/mod.rs"]
 mod skipped;
 mod watchdog;
+mod web;
 mod words;
 
 use heartsay_client::{self as client, escape, types};

@@ -11,6 +11,7 @@ mod said;
 mod skipped;
 
 use std::io::{BufRead as _, BufReader, Read};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -162,12 +163,15 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
     let bundle = fake.dir.path().join("bundle\u{202e}");
     let bundle = bundle.to_str().unwrap();
     let dirt = "evil\n\x1b[2J\u{9b}\u{202e}\u{200b}";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().port().to_string();
     let verbs: &[(&str, &[&str])] = &[
         ("members", &[]),
         ("members", &["--columns", "name,host-id,note,tags,zone,address"]),
         ("status", &[]),
         ("doctor", &[]),
         ("top", &["--once"]),
+        ("web", &["--port", &taken]),
         ("why", &["n3"]),
         ("why", &[dirt]),
         ("why", &["n3", "--at", "1h"]),

@@ -44,6 +44,7 @@ fn every_verb_explains_itself() {
         "members",
         "status",
         "top",
+        "web",
         "doctor",
         "why",
         "history",
@@ -106,6 +107,7 @@ fn nonsense_is_a_usage_error() {
         &["top"],
         &["top", "--once", "-o", "json"],
         &["top", "--once", "status=gone"],
+        &["web", "--port", "65536"],
     ] {
         let output = heartsay(args);
         assert_eq!(code(&output), 2, "{args:?}: {}{}", stdout(&output), stderr(&output));
@@ -121,7 +123,7 @@ fn an_absent_agent_is_told_from_a_dead_one() {
     drop(UnixListener::bind(&dead).unwrap());
     for (socket, words) in [(&absent, "the socket does not exist"), (&dead, "nobody listens at")] {
         let socket = socket.to_str().unwrap();
-        for verb in ["members", "status", "phi", "watch", "quorum", "leave", "tags"] {
+        for verb in ["members", "status", "phi", "watch", "quorum", "leave", "tags", "web"] {
             let output = heartsay(&["--socket", socket, verb]);
             assert_eq!(code(&output), 3, "{verb}: {}", stderr(&output));
             assert!(stderr(&output).contains(words), "{verb}: {}", stderr(&output));

@@ -65,6 +65,7 @@ fn an_agent_answers_questions_as_documented() {
         ask(path, "", 200);
         ask(path, "?wrong=1", 400);
     }
+    ask("/", "?any=1", 200);
     for path in ["/v1/config", "/v1/version", "/metrics", "/livez", "/readyz", "/readyz/", "/metrics/"] {
         ask(path, "", 200);
     }

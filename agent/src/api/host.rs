@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{StatusCode, header};
+use axum::http::{self, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -65,8 +65,14 @@ pub(super) async fn known_host(
     }
 }
 
+/// Whether each name by which the request calls us is this address of loopback, or `localhost`.
+pub(crate) fn is_loopback<B>(request: &http::Request<B>, at: IpAddr) -> bool {
+    let names = HostNames(BTreeSet::from(["localhost".to_owned()]));
+    called(request).iter().all(|host| names.know(host, at))
+}
+
 /// Each name by which the request calls us. What is no name at all stays as it is, and is known to none.
-fn called(request: &Request) -> Vec<String> {
+fn called<B>(request: &http::Request<B>) -> Vec<String> {
     let in_uri = request.uri().host().map(str::to_owned);
     let in_head = request.headers().get_all(header::HOST).iter().map(|value| {
         let text = String::from_utf8_lossy(value.as_bytes()).into_owned();

@@ -177,6 +177,7 @@ pub(crate) fn router(app: App) -> Router {
         ));
     // Not so here: scrapers, balancers and probes add what they like, and the slash.
     let lenient = Router::new()
+        .route("/", get(reads::page))
         .route("/metrics", get(reads::metrics))
         .route("/livez", get(reads::livez))
         .route("/readyz", get(reads::readyz))

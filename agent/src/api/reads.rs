@@ -22,6 +22,7 @@ use crate::doctor::Condition;
 use crate::settings::Shown;
 use crate::show;
 use crate::types::{ExportRows, Member, Members, Paths, Quorum, SelfInfo, Version};
+use crate::web;
 
 pub(super) async fn members(
     State(app): State<App>,
@@ -217,6 +218,11 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
     let text = crate::api::metrics::encode(&snapshot, &app.0, format)
         .map_err(|e| Problem::unavailable(format!("metrics could not be written: {e}")))?;
     Ok(([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")], text).into_response())
+}
+
+/// For browsers; it asks the rest itself.
+pub(super) async fn page(headers: HeaderMap) -> Response {
+    web::page(&headers)
 }
 
 /// Answered by way of the protocol loop, so that it says something about it.

@@ -31,6 +31,7 @@ mod table;
 mod top;
 mod wait;
 mod watch;
+mod web;
 mod why;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ use clap::{Args, Parser, Subcommand};
 
 use self::exit::Exit;
 use self::output::{Format, Output};
+#[cfg(test)]
+pub(crate) use self::top::whose_fault;
 use crate::client::Client;
 
 /// Parses the arguments of this process, does what they ask, and says how it went.
@@ -92,6 +95,8 @@ enum Verb {
     Status,
     /// The cluster on one screen, the trouble first, with whose fault it is and what to do.
     Top(top::Top),
+    /// The same in a browser of this host, with the last hour and who reaches whom.
+    Web(web::Web),
     /// What is wrong with this agent, its host and its cluster, one line for each cause, with what to do.
     Doctor(doctor::Doctor),
     /// Why a member has the status it has: who says so, on what evidence, and what would change it.
@@ -170,6 +175,7 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Members(verb) => ask(verb.run(&client(), &output)),
         Verb::Doctor(verb) => ask(verb.run(&client(), &output)),
         Verb::Top(verb) => drive(verb.run(&client(), &output)),
+        Verb::Web(verb) => ask(verb.run(&client(), &output)),
         Verb::Status => ask(status::status(&client(), &output)),
         Verb::Why(verb) => ask(verb.run(&client(), &output)),
         Verb::History(verb) => ask(verb.run(&client(), &output)),

@@ -214,7 +214,7 @@ pub(crate) const ROWS: &[Row] = &[
         heading: NET,
         kind: Kind::One,
         default: Default::Found("off"),
-        help: "Answer reads (members, /metrics, /livez, /readyz) over TCP too. Nothing can be changed there.",
+        help: "Answer reads (members, /metrics, /livez, /readyz, a page for browsers at /) over TCP too. Nothing can be changed there.",
         reload: false,
     },
     Row {

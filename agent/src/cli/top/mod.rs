@@ -162,6 +162,12 @@ fn press(
     Ok(true)
 }
 
+/// The word for where to look for what has this code; the page says the same.
+#[cfg(test)]
+pub(crate) fn whose_fault(code: &str) -> &'static str {
+    fault::Side::of(code).word()
+}
+
 fn is_terminal() -> bool {
     let is_dumb = env::var("TERM").is_ok_and(|term| term == "dumb");
     io::stdin().is_terminal() && io::stdout().is_terminal() && !is_dumb
