@@ -452,6 +452,34 @@ fn a_list_of_a_service_is_without_those_that_are_killed_or_critical_at_once() {
 }
 
 #[test]
+fn a_held_service_stays_in_the_list_while_its_agent_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("json");
+    let export = format!(
+        "[[export]]\nformat = \"json\"\npath = \"{}\"\nsettle = \"1s\"\nmin_members = 0\nselect.service = \"web\"\n",
+        file.display()
+    );
+    let (a, _config) = reader(&export);
+    let mut b = plan("b").flags(&["--config", "/dev/null"]).seed(&a.address()).start();
+    let _holder = hold(&b, "web", "8080");
+    a.wait_for("it is in the file", |_| names(&file) == ["b"]);
+    let mut watch = a.watch("?service=web", "");
+    let life = || {
+        assert_eq!(names(&file), ["b"], "it is in the list all the time");
+        let read: Value = serde_json::from_str(&text(&file)).unwrap();
+        read["members"][0]["generation"].clone()
+    };
+    let first = life();
+    b.post("/v1/restart", "");
+    b.wait();
+    let _b = b.again();
+    until(|| life() != first);
+    // Events tell what is.
+    watch.until("service-gone", "b");
+    watch.until("service-up", "b");
+}
+
+#[test]
 fn a_service_is_printed_and_given_to_prometheus_as_a_file_has_it() {
     let a = plan("a").flags(&["--config", "/dev/null", "--tag", "v=1", "--tag", "w=1"]).start();
     a.wait_for("it has joined", |a| a.get("/v1/members")["joined"] == true);

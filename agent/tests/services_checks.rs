@@ -36,6 +36,8 @@ fn a_port_that_closes_is_critical_for_all_members_and_says_why_on_its_host() {
     assert_eq!(there["reason"], "it was passing", "the text stays on its host");
     let reason = here["reason"].as_str().unwrap();
     assert!(reason.starts_with("it was passing; check tcp: Connection refused"), "{reason}");
+    let shown = heartsay(&b, &["service", "show", "web"]);
+    assert!(shown.contains("its host knows why"), "{shown}");
     let _listener = TcpListener::bind(at).unwrap();
     watches.iter_mut().for_each(|watch| drop(until(watch, "service-up")));
     assert!(instance(&b).get("checks").is_none(), "another host's checks are its own");

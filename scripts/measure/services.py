@@ -36,7 +36,7 @@ def main():
     result = {"agents": args.agents, "rounds": args.rounds, "seed": args.seed, "kinds": {}}
     with Lab(args.binary) as lab:
         flags = ["--key-file", key_file(lab, "key")] if args.key else []
-        agents, watches = lab.formed(args.agents, args.settle, flags=flags)
+        agents, watches = lab.formed(args.agents, args.settle, paced=args.agents > MANY, flags=flags)
         for kind in args.kinds:
             times = {"said": [], "read": []}
             for _ in range(args.rounds):
@@ -86,9 +86,13 @@ def whole(victim, watches, args, times):
     moments = follow(others, lambda watch: watch.count("member-down", {victim.name}, killed) > 0, 20, "it is down everywhere")
     times["read"] += [moment - killed for moment in moments]
     times["said"] += [watch.stamped(is_down, killed) for watch in others]
-    next(watch for watch in watches if watch.agent is victim).restart()
     victim.start()
-    follow(watches, lambda watch: watch.alive() == len(watches), 30, "all are back")
+    # The stream of its last life has ended; that of the next begins with all members.
+    own = next(watch for watch in watches if watch.agent is victim)
+    own.since = None
+    own.restart()
+    follow(others, lambda watch: watch.status(victim.name) == "alive", 30, "it is back everywhere")
+    follow([own], lambda watch: watch.alive() == len(watches), 30, "it knows all again")
 
 
 def is_down(event):
@@ -178,6 +182,8 @@ def arguments():
     return args
 
 
+# More are started one after the other.
+MANY = 200
 KINDS = ["program", "exec", "command", "agent"]
 # Any program that opens a socket can hold a service.
 PROGRAM = f"""

@@ -1,6 +1,7 @@
 //! `exec`: a command that runs only while this agent sees quorum, or whose service is registered while it runs.
 
 mod leash;
+mod memory;
 mod registration;
 mod sight;
 
@@ -23,6 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use self::leash::{Leash, Options, longest_grace};
+use self::memory::MemoryKills;
 use self::registration::Registration;
 use self::sight::{NOT_ASKED, Sight, keep_watch};
 use super::exit::{Exit, say};
@@ -378,12 +380,17 @@ async fn run_out(clock: &Clock, until: Option<Instant>) {
 
 /// Passes signals on until the command ends.
 async fn attend(group: &mut Group, signals: &mut mpsc::Receiver<Signal>) -> io::Result<ExitStatus> {
-    loop {
+    let kills = MemoryKills::now();
+    let status = loop {
         tokio::select! {
-            status = group.wait_and_bury() => return status,
+            status = group.wait_and_bury() => break status?,
             Some(signal) = signals.recv() => group.signal(signal),
         }
+    };
+    if status.signal() == Some(Signal::SIGKILL as i32) && kills.any() {
+        say("the kernel has killed the command: the memory of its cgroup ran out");
     }
+    Ok(status)
 }
 
 /// Signals that are passed on, as they come. Not those that were ignored when this program was started, as `nohup` does:

@@ -231,7 +231,7 @@ async fn instances(
     };
     let none = client.read::<NamedService>(&answer)?.service.instances.is_empty();
     output.show_list(&answer, Some("instances"), |named: NamedService| {
-        let mut instances = named.service.instances;
+        let (me, mut instances) = (named.me, named.service.instances);
         instances.sort_by(|a, b| natural(&a.member, &b.member).then_with(|| natural(&a.id, &b.id)));
         let load = |one: &ServiceInstance| one.load.as_ref().map(|load| load.cpu_percent);
         if order == Order::ByLoad {
@@ -244,7 +244,7 @@ async fn instances(
         let mut table = output.table((!instances.is_empty()).then_some(&header));
         for one in instances {
             let (status, address, tags, note) =
-                (status_cell(&one.status), address(&one), tags(&one), note(&one));
+                (status_cell(&one.status), address(&one), tags(&one), note(&one, &me));
             let load = load(&one).map_or_else(|| "-".to_owned(), |percent| format!("{percent} %"));
             let mut row =
                 vec![Cell::new(one.member), status, one.id.into(), address.into(), one.health.into()];
@@ -297,8 +297,10 @@ fn tags(one: &ServiceInstance) -> String {
     one.tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
-fn note(one: &ServiceInstance) -> String {
+fn note(one: &ServiceInstance, me: &str) -> String {
     let elsewhere = one.elsewhere.then(|| "not the member's address, by its own word".to_owned());
     let by = one.by.as_ref().map(|by| format!("by {by}"));
-    elsewhere.into_iter().chain(by).chain(one.text.clone()).collect::<Vec<_>>().join("; ")
+    // Others are told the health alone.
+    let ask = (one.member != me && one.health != "passing").then(|| "its host knows why".to_owned());
+    elsewhere.into_iter().chain(by).chain(one.text.clone()).chain(ask).collect::<Vec<_>>().join("; ")
 }

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use super::doubt::Sight;
 use super::follow::{self, LOOK, Look};
 use super::format::{is_server_name, with_block};
-use super::{Entry, Export, Ledger, Rendered, entries, runtime, seen};
+use super::{Entry, Export, Ledger, Rendered, entries, is_awaited, runtime, seen};
 use crate::api::App;
 use crate::chance;
 use crate::daemon::driver::Snapshot;
@@ -174,7 +174,9 @@ impl Look for Keeper {
         let (export, select) = (&self.export, &self.export.select);
         let all = seen(view.members.iter(), select.service.as_ref());
         let (wanted, unlisted) = entries(all, select, &export.port);
-        let Some(list) = self.ledger.propose(now, wanted) else { return self.ledger.due() };
+        let Some(list) = self.ledger.propose(now, wanted, |entry| is_awaited(entry, &view.members)) else {
+            return self.ledger.due();
+        };
         let refresh = self.refresh_at();
         if self.ledger.is_published(&list) && !self.stale && refresh.is_none_or(|refresh| now < refresh) {
             self.state.lock().left_out = self.unfit + unlisted;

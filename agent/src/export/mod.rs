@@ -27,7 +27,7 @@ pub(crate) use format::{Format, Rendered, Shape};
 pub(crate) use keeper::Exports;
 pub(crate) use ledger::Ledger;
 pub(crate) use select::Select;
-pub(crate) use served::{Served, seen};
+pub(crate) use served::{Served, is_awaited, seen};
 
 /// One export, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]

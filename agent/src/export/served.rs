@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use heartsay_membership::MemberView;
+use heartsay_membership::{MemberView, Status};
 use serde::Serialize;
 
 use super::Entry;
@@ -56,6 +56,17 @@ fn of_service(view: &MemberView, name: &ServiceName) -> Vec<Entry> {
     let member = if told.is_empty() { None } else { Entry::of_view(view) };
     let Some(member) = member else { return Vec::new() };
     told.into_iter().map(|instance| member.serving(name.as_str(), instance)).collect()
+}
+
+/// Whether the agent of this instance runs in a life that has not heard of it yet, as it may after a restart.
+pub(crate) fn is_awaited(entry: &Entry, members: &[MemberView]) -> bool {
+    let Some(Served { service, member, id, .. }) = &entry.served else { return false };
+    let view = members.iter().find(|view| view.name.as_str() == member);
+    view.zip(service.parse().ok()).is_some_and(|(view, service)| {
+        let runs = matches!(view.status, Status::Alive | Status::Restarting | Status::Suspect);
+        runs && view.generation > entry.generation
+            && told_of(&view.state, &service).iter().all(|instance| instance.id != *id)
+    })
 }
 
 /// The instances of all services of a view, without the tags of their members.

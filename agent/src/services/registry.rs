@@ -34,7 +34,7 @@ pub(crate) struct Registry {
     reasons: Reasons,
 }
 
-/// Why instances of this host that are not passing are so: said before the machine is told, for those who tell of it then.
+/// Why instances of this host are not passing, or have just gone: said before the machine is told, for those who tell of it then.
 pub(crate) type Reasons = Arc<Mutex<BTreeMap<Key, String>>>;
 
 /// The other end: what the task is made of.
@@ -107,7 +107,7 @@ impl Registry {
         (Self { to, reasons: Reasons::default() }, Inbox(from))
     }
 
-    /// Why instances of this host are not passing.
+    /// Why instances of this host are not passing, or have just gone.
     pub(crate) fn reasons(&self) -> Reasons {
         Arc::clone(&self.reasons)
     }
@@ -170,12 +170,13 @@ pub(crate) fn keep(
     tools: Tools,
     settings: Vec<Registration>,
 ) -> impl Future<Output = ()> {
-    let mut keeper = Keeper { registry, requests, tools, entries: BTreeMap::new(), last: 0, suspended: None };
+    let mut keeper =
+        Keeper { registry, requests, tools, entries: BTreeMap::new(), last: 0, suspended: None, ended: None };
     for what in settings {
         let (key, entry) = keeper.entry(what, Owner::Settings);
         keeper.entries.insert(key, entry);
     }
-    keeper.give_reasons(&keeper.entries);
+    keeper.give_reasons(&keeper.entries, None);
     keeper.run(inbox)
 }
 
@@ -188,6 +189,8 @@ struct Keeper {
     last: u64,
     /// Why the member gives no sign of life, if a check has it so.
     suspended: Option<String>,
+    /// The instance whose connection has ended, and of whom that was.
+    ended: Option<(Key, String)>,
 }
 
 impl Keeper {
@@ -308,10 +311,11 @@ impl Keeper {
         let mut next = self.entries.clone();
         let Some(entry) = next.remove(&key) else { return };
         info!(service = %key.0, id = key.1, by = %entry.owner, "its connection ended: service deregistered");
+        self.ended = Some((key, format!("its connection ended: {}", entry.owner)));
         if let Err(refused) = self.change_to(next).await {
             // The machine refuses nothing that makes the state smaller, unless it leaves, and then all goes.
-            warn!(service = %key.0, "{refused}");
-            self.entries.remove(&key);
+            warn!("a service whose connection ended: {refused}");
+            self.entries.retain(|_, entry| entry.number != number);
         }
     }
 
@@ -330,8 +334,9 @@ impl Keeper {
         let set = new.iter().filter(|(key, value)| old.get(*key) != Some(*value));
         let set = set.map(|(key, value)| (key.clone(), Some(value.clone())));
         let changes: Vec<_> = gone.chain(set).collect();
+        let ended = self.ended.take();
         if !changes.is_empty() {
-            self.give_reasons(&next);
+            self.give_reasons(&next, ended);
             let (reply, answer) = oneshot::channel();
             let command = Request::Command(Command::Set(changes), reply);
             self.requests.send(command).await.map_err(|_| Refused::Stopping)?;
@@ -346,10 +351,10 @@ impl Keeper {
         Ok(())
     }
 
-    fn give_reasons(&self, entries: &Entries) {
+    fn give_reasons(&self, entries: &Entries, ended: Option<(Key, String)>) {
         let unwell = entries.iter().filter(|(_, entry)| entry.instance.health > Health::Passing);
-        let reasons = unwell.filter_map(|(key, entry)| Some((key.clone(), entry.text()?))).collect();
-        *self.registry.reasons.lock() = reasons;
+        let unwell = unwell.filter_map(|(key, entry)| Some((key.clone(), entry.text()?)));
+        *self.registry.reasons.lock() = ended.into_iter().chain(unwell).collect();
     }
 
     /// A new entry. Where its owner goes on, so does each check that is as it was, and with the settings what was said of its

@@ -74,9 +74,9 @@ impl Reporter {
         }
     }
 
-    /// What is said of the health of an instance of this host that is not passing.
-    fn reason_of(&self, node: &Node, Change { kind, service, .. }: &Change) -> Option<String> {
-        let unwell = matches!(*kind, "service-warning" | "service-critical");
+    /// What is said of an instance of this host that is not passing, or has gone.
+    fn reason_of(&self, node: &Node, Change { kind, service, reason }: &Change) -> Option<String> {
+        let unwell = matches!(*kind, "service-warning" | "service-critical") || reason == "deregistered";
         if !unwell || service.member != node.me().as_str() {
             return None;
         }

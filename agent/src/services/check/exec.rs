@@ -191,6 +191,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_that_prints_what_is_no_text_or_cannot_be_run_is_judged_all_the_same() {
+        let binary =
+            ran("printf '\\377\\376\\000\\001\\033[2J ok\\n'; head -c 100000 /dev/urandom; exit 1").await;
+        assert!(binary.health == Health::Warning && binary.text.ends_with("ok"), "{}", binary.text);
+        assert!(!binary.text.contains(char::is_control), "{:?}", binary.text);
+        let wrong = ran("exit 255").await;
+        assert_eq!(wrong, Found::critical("exit status: 255 (exit status: 255)"));
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("plugin");
+        std::fs::write(&program, "no program").unwrap();
+        for mode in [0o644, 0o755] {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
+            let found = exec(&[program.to_str().unwrap()]).look(Duration::from_secs(20)).await;
+            assert!(found.text.starts_with("cannot be run: "), "{mode:o}: {}", found.text);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_ends_and_leaves_a_child_with_its_output_is_judged_soon() {
+        for child in ["sleep 600 &", "setsid sleep 600 &", "(trap '' TERM HUP; sleep 600) &"] {
+            let begun = std::time::Instant::now();
+            let found = ran(&format!("{child} echo \"fine $!\"")).await;
+            let offspring = found.text.strip_prefix("fine ").and_then(|pid| pid.parse().ok()).unwrap();
+            assert!(found.health == Health::Passing && begun.elapsed() < Duration::from_secs(10), "{child}");
+            // One with a session of its own is out of reach.
+            let _ = kill(Pid::from_raw(offspring), nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+
+    #[tokio::test]
     async fn one_that_hangs_ends_with_its_offspring() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");

@@ -14,6 +14,8 @@
 //! | [`probe`] | how one look is made; a file for each kind that takes more than a page |
 
 mod aside;
+mod bus;
+mod cgroup;
 mod disk;
 mod exec;
 mod http;

@@ -62,7 +62,7 @@ impl Probe {
             Kind::Http(url) => Self::Http(url.clone()),
             Kind::Exec(words) => Self::Exec(Box::new(Exec::new(words, tools))),
             Kind::Process(file) => Self::Process(Process::new(file)),
-            Kind::Unit(unit) => Self::Unit(Unit::new(Path::new(CGROUPS), unit)),
+            Kind::Unit(unit) => Self::Unit(Unit::new(Path::new(BUS), Path::new(CGROUPS), unit)),
             Kind::Ttl(time) => Self::Ttl(Ttl::new(*time, Arc::clone(sign))),
             Kind::Disk(dir) => Self::Disk(Disk::new(dir)),
         }
@@ -77,7 +77,7 @@ impl Probe {
                 Self::Tcp(place) => tokio::time::timeout(limit, connect(place)).await,
                 Self::Http(url) => tokio::time::timeout(limit, http::look(url)).await,
                 Self::Process(process) => tokio::time::timeout(limit, process.look()).await,
-                Self::Unit(unit) => tokio::time::timeout(limit, unit.look()).await,
+                Self::Unit(unit) => tokio::time::timeout(limit, unit.look(limit)).await,
                 Self::Disk(disk) => tokio::time::timeout(limit, disk.look()).await,
                 Self::Ttl(ttl) => Ok(ttl.look()),
             }
@@ -150,6 +150,8 @@ impl Ttl {
     }
 }
 
+/// Where systemd can be asked.
+const BUS: &str = "/run/dbus/system_bus_socket";
 /// Where systemd has its units.
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// A timer that fires so much too late is no delay of an agent that runs.

@@ -1,158 +1,298 @@
-//! Whether something runs in the cgroup of a unit of systemd. The kernel says so, and tells when it changes: `cgroup.events` of
-//! [cgroup-v2](https://docs.kernel.org/admin-guide/cgroup-v2.html).
+//! Whether systemd has a unit active. It is asked over its bus, and tells there what changes. Beside that the kernel tells what becomes of
+//! the unit's cgroup: where there is no bus, and while systemd itself does not answer (it reads its units anew, for seconds on a large host), that alone counts.
 //!
-//! Road not taken: to ask systemd. That needs its bus, and a library of a megabyte, to learn what the kernel knows first.
+//! Road not taken: the cgroup alone. It knows neither that a unit without a process is active (`RemainAfterExit=`), nor that what runs is
+//! not ready yet, or is a child that is left when the service has failed.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use heartsay_tokio::readable;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::time::Instant;
 
-use super::aside::Aside;
+use super::bus::{Bus, State};
+use super::cgroup::{Cgroup, FROZEN};
 use super::probe::Found;
 
-/// The cgroup of one unit.
+/// One unit of the systemd of this host.
 #[derive(Debug)]
 pub(super) struct Unit {
-    root: PathBuf,
+    socket: PathBuf,
     unit: String,
-    /// Where it was last.
-    dir: Option<PathBuf>,
-    finding: Aside<Option<PathBuf>>,
-    change: Option<Inotify>,
+    cgroup: Cgroup,
+    bus: Option<Bus>,
+    /// What systemd said last, and what the kernel said then.
+    last: Option<(Found, Found)>,
+    looked: Instant,
 }
 
 impl Unit {
-    /// Of this name, below the root of all cgroups.
-    pub(super) fn new(root: &Path, unit: &str) -> Self {
-        let (root, unit) = (root.to_owned(), unit.to_owned());
-        Self { root, unit, dir: None, finding: Aside::new(), change: None }
+    /// Of this name, with the bus at `socket` and all cgroups below `root`.
+    pub(super) fn new(socket: &Path, root: &Path, unit: &str) -> Self {
+        let (socket, cgroup) = (socket.to_owned(), Cgroup::new(root, unit));
+        Self { socket, unit: unit.to_owned(), cgroup, bus: None, last: None, looked: Instant::now() }
     }
 
-    /// Watches before it reads: what happens in between is not missed.
-    pub(super) async fn look(&mut self) -> Found {
-        self.change = None;
-        if let Some(found) = self.dir.clone().and_then(|dir| self.read(&dir)) {
-            return found;
+    /// Looks within `limit`, of which systemd gets the most part.
+    pub(super) async fn look(&mut self, limit: Duration) -> Found {
+        self.looked = Instant::now();
+        let kernel = self.cgroup.look().await;
+        match tokio::time::timeout(limit.mul_f64(0.8).min(PATIENCE), self.ask()).await {
+            Ok(Some(state)) => {
+                let found = judge(&state, &kernel);
+                self.last = Some((found.clone(), kernel));
+                found
+            }
+            silent => {
+                // An answer may be half read.
+                self.bus = None;
+                let there = silent.is_err() || self.last.is_some();
+                match &self.last {
+                    // Nothing has happened since.
+                    Some((found, before)) if *before == kernel => found.clone(),
+                    _ if there => {
+                        Found { text: format!("{} (systemd does not answer)", kernel.text), ..kernel }
+                    }
+                    _ => kernel,
+                }
+            }
         }
-        // The second where version 1 is beside it.
-        let trees = [self.root.clone(), self.root.join("unified")];
-        let Some(root) = trees.into_iter().find(|root| root.join("cgroup.controllers").exists()) else {
-            return Found::critical(NOT_VERSION_2);
-        };
-        let unit = self.unit.clone();
-        self.dir = self.finding.run(move || find(&root, &unit)).await.ok().flatten();
-        let found = self.dir.clone().and_then(|dir| self.read(&dir));
-        found.unwrap_or_else(|| Found::critical("is not started"))
     }
 
-    /// Waits until something has begun to run in it, or has ended.
+    /// Waits until systemd, or the kernel, tells of a change.
     pub(super) async fn stirred(&mut self) {
-        let Some(change) = self.change.take() else { return std::future::pending().await };
-        if readable(change.into()).await.is_err() {
-            std::future::pending::<()>().await;
+        let told = async {
+            match &mut self.bus {
+                // Its end is a change too.
+                Some(bus) => drop(bus.changed().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = told => {}
+            () = self.cgroup.stirred() => {}
         }
+        // One that is started again and again keeps nobody busy.
+        tokio::time::sleep_until(self.looked + BETWEEN).await;
     }
 
-    /// `None` where it is gone.
-    fn read(&mut self, dir: &Path) -> Option<Found> {
-        let events = dir.join("cgroup.events");
-        // Without a watch (all of this user's are in use, usually) the next look sees it.
-        self.change = watch(&events).ok();
-        let text = fs::read_to_string(&events).ok()?;
-        let runs = text.lines().any(|line| line == "populated 1");
-        Some(if runs { Found::passing("runs") } else { Found::critical("nothing runs in it") })
+    /// `None`: there is no bus that knows systemd.
+    async fn ask(&mut self) -> Option<State> {
+        if let Some(bus) = &mut self.bus
+            && let Ok(state) = bus.state(&self.unit).await
+        {
+            return Some(state);
+        }
+        // The bus may have been started anew.
+        self.bus = None;
+        let mut bus = Bus::connect(&self.socket).await.ok()?;
+        let state = bus.state(&self.unit).await.ok()?;
+        self.bus = Some(bus);
+        Some(state)
     }
 }
 
-fn watch(file: &Path) -> nix::Result<Inotify> {
-    let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-    watch.add_watch(file, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DELETE_SELF)?;
-    Ok(watch)
+fn judge(state: &State, kernel: &Found) -> Found {
+    let State { active, sub, load, result } = state;
+    match (active.as_str(), load.as_str()) {
+        // Only the kernel shows it to all versions alike.
+        ("active" | "reloading" | "refreshing", _) if kernel.text == FROZEN => kernel.clone(),
+        ("active" | "reloading" | "refreshing", _) => Found::passing(format!("{active} ({sub})")),
+        (_, "loaded" | "") => match result.as_str() {
+            "" | "success" => Found::critical(format!("{active} ({sub})")),
+            result => Found::critical(format!("{active} ({sub}): {result}")),
+        },
+        (_, load) => Found::critical(format!("{active}: {load}")),
+    }
 }
 
-/// The directory of this name in the slices below `root`: in that of the system at first, where nearly all are.
-fn find(root: &Path, unit: &str) -> Option<PathBuf> {
-    let usual = root.join("system.slice").join(unit);
-    if usual.is_dir() {
-        return Some(usual);
-    }
-    let mut slices = vec![root.to_owned()];
-    for n in 0..MOST_SLICES {
-        let dir = slices.get(n)?.join(unit);
-        if dir.is_dir() {
-            return Some(dir);
-        }
-        if let Ok(below) = slices.get(n).map_or(Err(io::ErrorKind::NotFound.into()), fs::read_dir) {
-            let dirs = below.flatten().map(|entry| entry.path());
-            slices.extend(dirs.filter(|dir| dir.extension().is_some_and(|kind| kind == "slice")));
-        }
-    }
-    None
-}
-
-/// More than a host has, and read within milliseconds.
-const MOST_SLICES: usize = 512;
-const NOT_VERSION_2: &str =
-    "the cgroups of this host are not those of version 2: use exec with systemctl is-active";
+/// For systemd: an answer takes it a millisecond.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// From one look to the next, whatever is told meanwhile.
+const BETWEEN: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    use std::process::Command;
-    use std::time::Duration;
+    use std::fs;
+    use std::sync::Arc;
 
-    use crate::skipped::skipped;
+    use parking_lot::Mutex;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixListener;
+    use tokio::sync::Notify;
 
     #[tokio::test]
-    async fn a_unit_is_found_in_its_slice_and_what_becomes_of_it_is_known_at_once() {
-        let root = tempfile::tempdir().unwrap();
-        let mut unit = Unit::new(root.path(), "db@1.service");
-        assert_eq!(unit.look().await, Found::critical(NOT_VERSION_2));
-        fs::write(root.path().join("cgroup.controllers"), "").unwrap();
-        let slice = root.path().join("system.slice/system-db.slice");
-        fs::create_dir_all(&slice).unwrap();
-        assert_eq!(unit.look().await, Found::critical("is not started"));
-        let dir = slice.join("db@1.service");
-        fs::create_dir(&dir).unwrap();
-        let write = |text: &str| fs::write(dir.join("cgroup.events"), text).unwrap();
-        write("populated 1\nfrozen 0\n");
-        assert_eq!(unit.look().await, Found::passing("runs"));
-        let limit = Duration::from_secs(20);
-        write("populated 0\nfrozen 0\n");
-        tokio::time::timeout(limit, unit.stirred()).await.unwrap();
-        assert_eq!(unit.look().await, Found::critical("nothing runs in it"));
-        write("populated 1\nfrozen 0\n");
-        tokio::time::timeout(limit, unit.stirred()).await.unwrap();
-        assert_eq!(unit.look().await, Found::passing("runs"));
-        fs::remove_dir_all(&dir).unwrap();
-        tokio::time::timeout(limit, unit.stirred()).await.unwrap();
-        assert_eq!(unit.look().await, Found::critical("is not started"));
+    async fn what_systemd_says_counts_and_its_changes_are_known_at_once() {
+        let lab = Lab::new();
+        let mut unit = lab.unit("web@1.service");
+        let look = async |unit: &mut Unit| unit.look(LIMIT).await;
+        assert_eq!(look(&mut unit).await, Found::passing("active (running)"));
+        for (active, sub, load, result, found) in [
+            (
+                "deactivating",
+                "stop-sigterm",
+                "loaded",
+                "signal",
+                Found::critical("deactivating (stop-sigterm): signal"),
+            ),
+            ("failed", "failed", "loaded", "oom-kill", Found::critical("failed (failed): oom-kill")),
+            ("activating", "start-pre", "loaded", "success", Found::critical("activating (start-pre)")),
+            ("active", "exited", "loaded", "success", Found::passing("active (exited)")),
+            ("reloading", "reload", "loaded", "success", Found::passing("reloading (reload)")),
+            ("inactive", "dead", "masked", "success", Found::critical("inactive: masked")),
+        ] {
+            lab.becomes([active, sub, load, result]);
+            tokio::time::timeout(LIMIT, unit.stirred()).await.unwrap();
+            assert_eq!(look(&mut unit).await, found);
+        }
     }
 
     #[tokio::test]
-    async fn the_kernel_tells_when_the_last_process_of_a_cgroup_ends() {
-        let root = Path::new("/sys/fs/cgroup");
-        let tree =
-            if root.join("cgroup.controllers").exists() { root.to_owned() } else { root.join("unified") };
-        let name = format!("heartsay-test-{}.service", std::process::id());
-        let dir = tree.join(&name);
-        if let Err(error) = fs::create_dir(&dir) {
-            return skipped(format!("no cgroup can be made: {error}"));
+    async fn while_systemd_is_silent_nothing_changes_but_by_the_kernel() {
+        let lab = Lab::new();
+        let mut unit = lab.unit("web.service");
+        lab.becomes(["active", "exited", "loaded", "success"]);
+        let before = unit.look(LIMIT).await;
+        lab.cgroup("web.service", "populated 1");
+        lab.says.lock().silent = true;
+        let found = unit.look(LIMIT).await;
+        assert_eq!(found, Found::passing("runs (systemd does not answer)"));
+        lab.says.lock().silent = false;
+        assert_eq!(unit.look(LIMIT).await, before);
+        lab.says.lock().silent = true;
+        assert_eq!(unit.look(LIMIT).await, before, "what it said last");
+        lab.cgroup("web.service", "populated 0");
+        let found = unit.look(LIMIT).await;
+        assert_eq!(found, Found::critical("nothing runs in it (systemd does not answer)"));
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_goes_is_noticed_and_without_one_the_kernel_alone_counts() {
+        let lab = Lab::new();
+        let mut unit = lab.unit("web.service");
+        lab.cgroup("web.service", "populated 1");
+        assert_eq!(unit.look(LIMIT).await, Found::passing("active (running)"));
+        fs::remove_file(lab.dir.path().join("bus")).unwrap();
+        lab.says.lock().ends = true;
+        lab.changed.notify_one();
+        tokio::time::timeout(LIMIT, unit.stirred()).await.unwrap();
+        assert_eq!(
+            unit.look(LIMIT).await,
+            Found::passing("active (running)"),
+            "the kernel says what it said"
+        );
+        assert_eq!(lab.unit("web.service").look(LIMIT).await, Found::passing("runs"));
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_talks_nonsense_is_none() {
+        for nonsense in [
+            &b"ERROR\r\n"[..],
+            b"OK 1\r\nx",
+            &[b'l'; 4096],
+            b"",
+            b"OK 1\r\nl\x02\0\x01\xff\xff\xff\xff\0\0\0\0\xff\xff\xff\xff",
+        ] {
+            let lab = Lab::new();
+            let socket = lab.dir.path().join("liar");
+            let liar = UnixListener::bind(&socket).unwrap();
+            tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = liar.accept().await.unwrap();
+                    stream.write_all(nonsense).await.unwrap();
+                }
+            });
+            lab.cgroup("web.service", "populated 1");
+            let mut unit = Unit::new(&socket, lab.dir.path(), "web.service");
+            assert_eq!(unit.look(LIMIT).await, Found::passing("runs"), "{nonsense:?}");
         }
-        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
-        let mut unit = Unit::new(root, &name);
-        let moved = fs::write(dir.join("cgroup.procs"), child.id().to_string());
-        let before = unit.look().await;
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let told = tokio::time::timeout(Duration::from_secs(20), unit.stirred()).await;
-        let after = unit.look().await;
-        fs::remove_dir(&dir).unwrap();
-        assert!(moved.is_ok() && told.is_ok(), "{moved:?} {told:?}");
-        assert_eq!((before, after), (Found::passing("runs"), Found::critical("nothing runs in it")));
+    }
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// A bus with a systemd, and cgroups.
+    struct Lab {
+        dir: tempfile::TempDir,
+        says: Arc<Mutex<Says>>,
+        changed: Arc<Notify>,
+    }
+
+    #[derive(Clone)]
+    struct Says {
+        state: [&'static str; 4],
+        silent: bool,
+        ends: bool,
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("cgroup.controllers"), "").unwrap();
+            let listener = UnixListener::bind(dir.path().join("bus")).unwrap();
+            let state = ["active", "running", "loaded", "success"];
+            let says = Arc::new(Mutex::new(Says { state, silent: false, ends: false }));
+            let changed = Arc::new(Notify::new());
+            let shared = (Arc::clone(&says), Arc::clone(&changed));
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let (says, changed) = shared.clone();
+                    tokio::spawn(async move { serve(stream, &says, &changed).await });
+                }
+            });
+            Self { dir, says, changed }
+        }
+
+        fn unit(&self, name: &str) -> Unit {
+            Unit::new(&self.dir.path().join("bus"), self.dir.path(), name)
+        }
+
+        fn becomes(&self, state: [&'static str; 4]) {
+            self.says.lock().state = state;
+            self.changed.notify_one();
+        }
+
+        fn cgroup(&self, unit: &str, events: &str) {
+            let dir = self.dir.path().join("system.slice").join(unit);
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join("cgroup.events"), format!("{events}\nfrozen 0\n")).unwrap();
+        }
+    }
+
+    /// As much of a bus as is asked for, which reads a call by what is in it.
+    async fn serve(mut stream: tokio::net::UnixStream, says: &Mutex<Says>, changed: &Notify) {
+        let mut inbox = Vec::new();
+        let has = |bytes: &[u8], word: &str| bytes.windows(word.len()).any(|part| part == word.as_bytes());
+        while !has(&inbox, "BEGIN\r\n") {
+            if stream.read_buf(&mut inbox).await.unwrap() == 0 {
+                return;
+            }
+        }
+        let begin = inbox.windows(7).position(|part| part == b"BEGIN\r\n").unwrap() + 7;
+        inbox.drain(..begin);
+        stream.write_all(b"DATA\r\nOK 0123456789abcdef\r\n").await.unwrap();
+        loop {
+            while let Some(length) = super::super::bus::tests::whole(&inbox) {
+                let call: Vec<u8> = inbox.drain(..length).collect();
+                let now = says.lock().clone();
+                let asked = |word: &&str| has(&call, word);
+                let properties = ["ActiveState", "SubState", "LoadState", "Result", "Id"];
+                let Some(at) = properties.iter().position(|word| asked(&word)).filter(|_| !now.silent) else {
+                    continue;
+                };
+                let value = now.state.get(at).copied().unwrap_or("web.service");
+                let answer = super::super::bus::tests::answer(call[8..12].try_into().unwrap(), value);
+                stream.write_all(&answer).await.unwrap();
+            }
+            tokio::select! {
+                got = stream.read_buf(&mut inbox) => if got.unwrap() == 0 { return },
+                () = changed.notified() => {
+                    if says.lock().ends {
+                        return;
+                    }
+                    stream.write_all(&super::super::bus::tests::signal()).await.unwrap();
+                }
+            }
+        }
     }
 }
