@@ -186,12 +186,16 @@ pub(super) fn agreement(me: &SelfInfo) -> String {
 /// `takes 0.08s, 0.31s at most (the last 12 beacons)`.
 pub(super) fn news(delay: &NewsDelay) -> String {
     let NewsDelay { median_seconds, slowest_seconds, beacons } = delay;
+    let [median, slowest] = [*median_seconds, *slowest_seconds].map(hundredths);
     match beacons {
-        1 => format!("took {slowest_seconds:.2}s (one beacon)"),
-        _ => {
-            format!("takes {median_seconds:.2}s, {slowest_seconds:.2}s at most (the last {beacons} beacons)")
-        }
+        1 => format!("took {slowest} (one beacon)"),
+        _ => format!("takes {median}, {slowest} at most (the last {beacons} beacons)"),
     }
+}
+
+/// `0.08s`; the time of the cluster tells no less than `<0.01s`.
+pub(super) fn hundredths(seconds: f64) -> String {
+    if seconds < 0.01 { "<0.01s".to_owned() } else { format!("{seconds:.2}s") }
 }
 
 /// `0 of 8, well`.

@@ -111,7 +111,7 @@ fn counts(model: &Model, me: &SelfInfo, pen: &mut Pen<'_>) {
         spans.push(Span::styled("not used", paint.dim()));
     }
     let line = Line::from(spans);
-    let news = me.news_delay.as_ref().map(|delay| format!("  news {:.2}s", delay.median_seconds));
+    let news = me.news_delay.as_ref().map(|delay| format!("  news {}", hundredths(delay.median_seconds)));
     match news.filter(|news| line.width() + news.len() <= pen.width()) {
         Some(news) => pen.ends(line, Span::styled(news, paint.dim())),
         None => pen.line(line),
