@@ -113,14 +113,14 @@ impl Joints {
             let place = place.get_or_insert(Other { hash: other, asked: heard, heard });
             place.heard |= heard;
         }
-        match joint.judge(now, subject) {
-            Step::Ask(whom) if whom == subject && now.since(joint.asked) < ASK_AGAIN => Step::Wait,
-            Step::Ask(whom) if whom == subject => {
-                joint.asked = now;
-                Step::Ask(whom)
+        let step = joint.judge(now, subject);
+        if step == Step::Ask(subject) {
+            if now.since(joint.asked) < ASK_AGAIN {
+                return Step::Wait;
             }
-            step => step,
+            joint.asked = now;
         }
+        step
     }
 
     /// A member has answered a question of ours. What follows for those that may be joints.
@@ -192,7 +192,7 @@ const MISSES: u32 = 3;
 /// How long a sign counts: by then our own questions have shown whether there is a cut, and [`Joints::renew`] keeps the joint.
 const LASTS: Duration = Duration::from_secs(5);
 /// While it has not answered, it is asked no more often than this.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
