@@ -3,7 +3,7 @@
 //! Picture: a narrow bridge between two quarters of a town. Whoever lives beside it carries letters across at once, and does
 //! not wait until chance sends him over.
 //!
-//! Rule: a member that answers us is a joint when a second member, which we hear too, does not hear it. All our news goes to
+//! Rule: a member that answers us is a joint when two other members, which we hear too, do not hear it. All our news goes to
 //! our joints too, in both waves, and several times a second we exchange with one of them. What has gone round before goes
 //! with the first exchange. A joint is one for five seconds after the last sign of that, and for as long as paths of our own
 //! are dead; and no longer when it leaves a few questions unanswered. Of several joints those count that at least half as
@@ -85,7 +85,7 @@ impl Joint {
             Step::Wait
         } else if self.answers < ANSWERS {
             Step::Ask(subject)
-        } else if self.joins() > 0 {
+        } else if self.joins() >= PARTED {
             self.known = true;
             Step::Found
         } else if let Some(other) = self.others.iter_mut().flatten().find(|other| !other.asked) {
@@ -113,14 +113,14 @@ impl Joints {
             let place = place.get_or_insert(Other { hash: other, asked: heard, heard });
             place.heard |= heard;
         }
-        match joint.judge(now, subject) {
-            Step::Ask(whom) if whom == subject && now.since(joint.asked) < ASK_AGAIN => Step::Wait,
-            Step::Ask(whom) if whom == subject => {
-                joint.asked = now;
-                Step::Ask(whom)
+        let step = joint.judge(now, subject);
+        if step == Step::Ask(subject) {
+            if now.since(joint.asked) < ASK_AGAIN {
+                return Step::Wait;
             }
-            step => step,
+            joint.asked = now;
         }
+        step
     }
 
     /// A member has answered a question of ours. What follows for those that may be joints.
@@ -183,6 +183,8 @@ impl Joints {
 
 /// Most members that are followed.
 const MOST: usize = 256;
+/// So many others have to be apart from it. A pair of members that do not hear each other once is soon found: a datagram was lost.
+const PARTED: usize = 2;
 /// Members whose reach is compared with that of a joint.
 const OTHERS: usize = 4;
 /// Answers in a row. Of a link that loses half of all datagrams one row in sixteen is as long.
@@ -192,7 +194,7 @@ const MISSES: u32 = 3;
 /// How long a sign counts: by then our own questions have shown whether there is a cut, and [`Joints::renew`] keeps the joint.
 const LASTS: Duration = Duration::from_secs(5);
 /// While it has not answered, it is asked no more often than this.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -200,6 +202,7 @@ mod tests {
 
     const FAR: u64 = 1;
     const NEAR: u64 = 2;
+    const NEXT: u64 = 3;
     const TAG: u64 = 7;
 
     fn at(secs: u64) -> Instant {
@@ -225,14 +228,16 @@ mod tests {
         let mut joints = Joints::default();
         let step = joints.apart(at(100), (FAR, TAG), NEAR, false);
         assert_eq!(step, Step::Ask(FAR));
+        joints.apart(at(100), (FAR, TAG), NEXT, false);
         ask(&mut joints, 100, step, hears);
         joints
     }
 
     #[test]
-    fn an_accused_member_is_a_joint_if_it_and_its_accuser_answer_us() {
-        assert_eq!(known(&accused(&[FAR, NEAR]), 100), [FAR]);
-        assert!(known(&accused(&[NEAR]), 100).is_empty(), "it is silent for us too");
+    fn an_accused_member_is_a_joint_if_it_and_two_accusers_answer_us() {
+        assert_eq!(known(&accused(&[FAR, NEAR, NEXT]), 100), [FAR]);
+        assert!(known(&accused(&[NEAR, NEXT]), 100).is_empty(), "it is silent for us too");
+        assert!(known(&accused(&[FAR, NEAR]), 100).is_empty(), "one pair alone is no cut");
         assert!(
             known(&accused(&[FAR]), 100).is_empty(),
             "we do not hear the accuser: others join it to that one"
@@ -241,7 +246,7 @@ mod tests {
 
     #[test]
     fn it_is_none_after_a_while_and_no_longer_when_it_is_silent() {
-        let mut joints = accused(&[FAR, NEAR]);
+        let mut joints = accused(&[FAR, NEAR, NEXT]);
         assert_eq!(known(&joints, 104), [FAR]);
         assert!(known(&joints, 105).is_empty());
         joints.renew(at(104));
