@@ -265,7 +265,7 @@ def finding(code, what, remedy):
     return {"code": code, "severity": "error", "of": None, "what": what, "remedy": remedy, "since": None}
 
 
-# Of a machine that has other work, in ms: alone it is below 50.
+# In ms. A machine may have other work: this finds a page that stands still, and no more.
 LONGEST_TASK = 1000
 MEASURE = """
 var measured = new Promise(done => {
