@@ -125,7 +125,9 @@ fn what_the_agent_says_comes_through_and_so_does_the_stream() {
     assert!(until("snapshot").contains("\"b\""));
     b.kill();
     assert!(until("\"member-down\"").contains("\"b\""));
-    let streams = |a: &Agent| a.ask("GET", "/metrics", "", "").body.contains("heartsay_api_streams 0");
+    let streams = |a: &Agent| {
+        a.ask("GET", "/metrics", "", "").body.contains("heartsay_api_streams{cluster=\"tests\"} 0")
+    };
     assert!(!streams(&a));
     drop(lines);
     a.wait_for("its stream ends with the page", streams);

@@ -92,7 +92,7 @@ class Browser:
     def text(self, selector):
         return self.js(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''")
 
-    def wait(self, what, expression, seconds=20):
+    def wait(self, what, expression, seconds=30):
         """Waits until an expression is true on the page."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:

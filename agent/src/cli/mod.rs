@@ -95,7 +95,7 @@ enum Verb {
     Status,
     /// The cluster on one screen, the trouble first, with whose fault it is and what to do.
     Top(top::Top),
-    /// The same in a browser of this host, with the last hour and who reaches whom.
+    /// A page for a browser of this host: what `top` shows, with the last hour and who reaches whom.
     Web(web::Web),
     /// What is wrong with this agent, its host and its cluster, one line for each cause, with what to do.
     Doctor(doctor::Doctor),

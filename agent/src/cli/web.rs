@@ -58,7 +58,7 @@ impl Web {
         let address = format!("http://{at}/#token={token}");
         if output.is_text() {
             print(&address)?;
-            say("open this address in a browser of this host; whoever has it can read. Ctrl-C ends it");
+            say("open this address in a browser of this host; all that know it can read. Ctrl-C ends it");
         } else {
             output.show(&json!({ "url": address }), |_: serde::de::IgnoredAny| String::new())?;
         }
