@@ -1,7 +1,7 @@
 //! What systemd says of one unit, and that it has changed, over the bus of the system.
 //!
-//! As much of [D-Bus](https://dbus.freedesktop.org/doc/dbus-specification.html) as this takes: calls with a few strings, answers that are
-//! one string, and one signal. Road not taken: a library, of 24 packages more for this.
+//! As much of [D-Bus](https://dbus.freedesktop.org/doc/dbus-specification.html) as this takes: calls with a few strings,
+//! answers that are one string, and one signal. Road not taken: a library, of 24 packages more for this.
 //!
 //! An answer of the bus is bounded; one that makes no sense ends the connection.
 

@@ -212,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn one_that_ends_and_leaves_a_child_with_its_output_is_judged_soon() {
         for child in ["sleep 600 &", "setsid sleep 600 &", "(trap '' TERM HUP; sleep 600) &"] {
-            let begun = std::time::Instant::now();
+            let begun = tokio::time::Instant::now();
             let found = ran(&format!("{child} echo \"fine $!\"")).await;
             let offspring = found.text.strip_prefix("fine ").and_then(|pid| pid.parse().ok()).unwrap();
             assert!(found.health == Health::Passing && begun.elapsed() < Duration::from_secs(10), "{child}");

@@ -49,7 +49,7 @@ pub(super) enum Probe {
     Http(Url),
     Exec(Box<Exec>),
     Process(Process),
-    Unit(Unit),
+    Unit(Box<Unit>),
     Ttl(Ttl),
     Disk(Disk),
 }
@@ -62,7 +62,7 @@ impl Probe {
             Kind::Http(url) => Self::Http(url.clone()),
             Kind::Exec(words) => Self::Exec(Box::new(Exec::new(words, tools))),
             Kind::Process(file) => Self::Process(Process::new(file)),
-            Kind::Unit(unit) => Self::Unit(Unit::new(Path::new(BUS), Path::new(CGROUPS), unit)),
+            Kind::Unit(unit) => Self::Unit(Box::new(Unit::new(Path::new(BUS), Path::new(CGROUPS), unit))),
             Kind::Ttl(time) => Self::Ttl(Ttl::new(*time, Arc::clone(sign))),
             Kind::Disk(dir) => Self::Disk(Disk::new(dir)),
         }

@@ -1,8 +1,9 @@
-//! Whether systemd has a unit active. It is asked over its bus, and tells there what changes. Beside that the kernel tells what becomes of
-//! the unit's cgroup: where there is no bus, and while systemd itself does not answer (it reads its units anew, for seconds on a large host), that alone counts.
+//! Whether systemd has a unit active. It is asked over its bus, and tells there what changes. Beside that the kernel tells
+//! what becomes of the unit's cgroup. That alone counts where there is no bus, and while systemd does not answer: it reads
+//! its units anew, for seconds on a large host.
 //!
-//! Road not taken: the cgroup alone. It knows neither that a unit without a process is active (`RemainAfterExit=`), nor that what runs is
-//! not ready yet, or is a child that is left when the service has failed.
+//! Road not taken: the cgroup alone. It knows neither that a unit without a process is active (`RemainAfterExit=`), nor
+//! that what runs is not ready yet, or is a child that is left when the service has failed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -277,7 +278,7 @@ mod tests {
                 let now = says.lock().clone();
                 let asked = |word: &&str| has(&call, word);
                 let properties = ["ActiveState", "SubState", "LoadState", "Result", "Id"];
-                let Some(at) = properties.iter().position(|word| asked(&word)).filter(|_| !now.silent) else {
+                let Some(at) = properties.iter().position(asked).filter(|_| !now.silent) else {
                     continue;
                 };
                 let value = now.state.get(at).copied().unwrap_or("web.service");
