@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 
-use super::board::{Board, Look};
+use super::board::{Board, Look, Quorum};
 use super::cluster::Node;
 use super::story::{Failed, Spread, Told};
 use crate::cli::exit::ReaderGone;
@@ -35,6 +35,37 @@ pub(super) enum Step<'a> {
     Restarted { member: &'a str, pid: Option<u32> },
     /// All survivors saw it.
     Returned { member: &'a str, restart: Option<Spread>, before: u64, after: u64 },
+    /// Every agent says that its side has the majority.
+    AllHold { nodes: usize },
+    /// The network is cut.
+    Cut { members: &'a str, from: &'a str },
+    /// Both sides know of it.
+    Parted {
+        members: &'a str,
+        from: &'a str,
+        majority: usize,
+        nodes: usize,
+        lost: Option<Spread>,
+        down: Option<Spread>,
+        /// What those that are cut off say of the others.
+        beyond: &'a str,
+    },
+    /// The network is whole.
+    Healed,
+    /// All know of it.
+    Whole { members: &'a str, from: &'a str, healed: Option<Spread>, held_again: Option<Spread> },
+    /// An agent says another thing of its side.
+    Quorum { by: &'a str, quorum: &'a str, seconds: Option<f64> },
+    /// All agents know the services.
+    Serving { services: &'a [String] },
+    /// A service says of itself that it is not well, and all agents know it.
+    Unwell { service: &'a str, member: &'a str, health: &'a str, text: &'a str },
+    /// The end of a service.
+    ServiceKilled { service: &'a str, member: &'a str, pid: Option<u32> },
+    /// One agent sees a service so.
+    Service { by: &'a str, service: &'a str, member: &'a str, state: &'a str, seconds: Option<f64> },
+    /// All agents saw it.
+    ServiceGone { service: &'a str, member: &'a str, seen: Option<Spread> },
     /// The story is over, the cluster runs on.
     GoingOn,
     /// Something else changed.
@@ -45,7 +76,10 @@ pub(super) enum Step<'a> {
 
 impl Step<'_> {
     fn is_detail(&self) -> bool {
-        matches!(self, Self::Seen { .. }) || matches!(self, Self::Changed { by, .. } if *by != "n1")
+        let of_all = |by: &str, seconds: Option<f64>| seconds.is_some() || by != "n1";
+        matches!(self, Self::Seen { .. })
+            || matches!(self, Self::Changed { by, .. } if *by != "n1")
+            || matches!(self, Self::Quorum { by, seconds, .. } | Self::Service { by, seconds, .. } if of_all(by, *seconds))
     }
 }
 
@@ -129,7 +163,7 @@ impl Stage {
         // A line that wraps, or a picture taller than the screen, could not be taken back.
         let (width, height) =
             terminal_size::terminal_size().map_or((80, 24), |(w, h)| (usize::from(w.0), usize::from(h.0)));
-        let fits = MATRIX_WIDTH + 4 * nodes.len() < width && nodes.len() + 4 < height;
+        let fits = MATRIX_WIDTH + 4 * nodes.len() < width && nodes.len() + 5 < height;
         let picture =
             if self.small && fits { self.matrix(board, nodes) } else { self.field(board, width, height) };
         if self.drawn > 0 && picture == self.picture {
@@ -161,9 +195,19 @@ impl Stage {
             }
             None => {
                 let word = self.output.paint(AnsiColor::Green.on_default().bold(), "All well.");
-                let down = told.down.map(|down| format!(" A crash was noticed {}.", spread(&down)));
-                let back = told.restart.map(|back| format!(" The new life was seen {}.", spread(&back)));
-                format!("{word}{}{}", down.unwrap_or_default(), back.unwrap_or_default())
+                let mut parts = vec![word];
+                let mut part = |what: &str, seen: Option<Spread>| {
+                    parts.extend(seen.map(|seen| format!("{what} {}.", spread(&seen))));
+                };
+                part("The end of a service was seen", told.service_gone);
+                part("A crash was noticed", told.down);
+                part("The new life was seen", told.restart);
+                if let Some(cut) = &told.cut {
+                    part("Agents that were cut off lost quorum", cut.lost);
+                    part("The others saw them down", cut.down);
+                    part("After the heal all saw all alive", cut.healed);
+                }
+                parts.join(" ")
             }
         })
     }
@@ -197,6 +241,49 @@ impl Stage {
                     down.map(|d| format!("\n{}:    {}", o.status("down"), spread(&d))).unwrap_or_default();
                 format!("every survivor knows that {member} is down{suspect}{down}")
             }
+            Step::AllHold { nodes } => {
+                format!("every agent holds quorum: {nodes} of {nodes} present, {} needed", nodes / 2 + 1)
+            }
+            Step::Cut { members, from } => {
+                format!("the network is cut: {members} are alone, nothing passes between them and {from}")
+            }
+            Step::Parted { members, from, majority, nodes, lost, down, beyond } => {
+                let (lost, down) = (times(lost), times(down));
+                format!(
+                    "both sides know of the cut\n{members}: quorum {} {lost}; {from} {}\n{from}: quorum {} all the time, {majority} of \
+                     {nodes}; {members} {} {down}",
+                    self.quorum("lost"),
+                    o.status(beyond),
+                    self.quorum("held"),
+                    o.status("down")
+                )
+            }
+            Step::Healed => "the network is whole again".to_owned(),
+            Step::Whole { members, from, healed, held_again } => {
+                let (healed, held) = (times(healed), times(held_again));
+                format!(
+                    "every agent sees all others alive again: {healed}\n{members}: quorum {} again {held}\n{from}: quorum {} \
+                     all the time",
+                    self.quorum("held"),
+                    self.quorum("held")
+                )
+            }
+            Step::Quorum { by, quorum, seconds } => {
+                format!("  {by} says that quorum is {}{}", self.quorum(quorum), after(*seconds))
+            }
+            Step::Serving { services } => format!("every agent knows the services: {}", services.join(", ")),
+            Step::Unwell { service, member, health, text } => {
+                format!("{service} on {member} says {}: {text}; every agent knows it", self.health(health))
+            }
+            Step::ServiceKilled { service, member, pid: id } => {
+                format!("the program of {service} on {member}{} is killed: SIGKILL", pid(id))
+            }
+            Step::Service { by, service, member, state, seconds } => {
+                format!("  {by} sees {service} on {member} {}{}", self.health(state), after(*seconds))
+            }
+            Step::ServiceGone { service, member, seen } => {
+                format!("every agent knows that {service} on {member} is gone: {}", times(seen))
+            }
             Step::Restarted { member, pid: id } => format!("{member} is started again{}", pid(id)),
             Step::Returned { member, restart, before, after } => {
                 let times = restart.map(|r| spread(&r)).unwrap_or_default();
@@ -229,8 +316,40 @@ impl Stage {
                 node.address.to_string()
             ));
         }
+        let quorum: String = (0..nodes.len()).map(|observer| self.vote(board.quorum(observer))).collect();
+        let head = format!("  {:<42}{:>7}", "", "quorum");
+        lines.push(format!("{}{quorum}", self.output.paint(bold, &head)));
         lines.push(self.legend());
         lines.join("\n")
+    }
+
+    /// Whether an agent holds quorum, in a column of the matrix.
+    fn vote(&self, quorum: Quorum) -> String {
+        let (style, word) = match quorum {
+            Quorum::Held => (AnsiColor::Green.on_default(), " yes"),
+            Quorum::Lost => (AnsiColor::Red.on_default(), "  no"),
+            Quorum::Unsettled => (AnsiColor::Yellow.on_default(), "   …"),
+            Quorum::Unknown => (Style::new(), "   ·"),
+        };
+        self.output.paint(style, word)
+    }
+
+    fn quorum(&self, word: &str) -> String {
+        let style = match word {
+            "held" => AnsiColor::Green,
+            "lost" => AnsiColor::Red,
+            _ => AnsiColor::Yellow,
+        };
+        self.output.paint(style.on_default(), word)
+    }
+
+    fn health(&self, word: &str) -> String {
+        let style = match word {
+            "passing" => AnsiColor::Green,
+            "warning" => AnsiColor::Yellow,
+            _ => AnsiColor::Red,
+        };
+        self.output.paint(style.on_default(), word)
     }
 
     /// One mark for each member, as the first who sees it differently from alive sees it.
@@ -251,7 +370,8 @@ impl Stage {
             .collect();
         let wide = width.saturating_sub(4).clamp(1, FIELD);
         let rows = marks.chunks(wide).take(height.saturating_sub(5)).map(|row| format!("  {}", row.concat()));
-        let complete = format!("  {} of {size} see all alive", board.complete_views());
+        let held = (0..size).filter(|observer| board.quorum(*observer) == Quorum::Held).count();
+        let complete = format!("  {} of {size} see all alive, {held} hold quorum", board.complete_views());
         [String::new()]
             .into_iter()
             .chain(rows)
@@ -301,6 +421,26 @@ impl Look {
             Self::Left => "left",
         }
     }
+}
+
+impl Quorum {
+    /// The word of the API.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Unsettled => "unsettled",
+            Self::Held => "held",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+fn times(spread_: &Option<Spread>) -> String {
+    spread_.as_ref().map(spread).unwrap_or_default()
+}
+
+fn after(seconds: Option<f64>) -> String {
+    seconds.map(|seconds| format!(" after {seconds:.3}s")).unwrap_or_default()
 }
 
 fn spread(spread: &Spread) -> String {
