@@ -9,6 +9,7 @@ mod board;
 mod cluster;
 mod network;
 mod stage;
+mod step;
 mod story;
 
 use std::time::Duration;

@@ -1,87 +1,18 @@
 //! How the story is shown: a picture that moves, plain lines, or JSON lines.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
-use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use super::board::{Board, Look, Quorum};
 use super::cluster::Node;
+use super::step::{Step, spread};
 use super::story::{Failed, Spread, Told};
 use crate::cli::exit::ReaderGone;
-use crate::cli::output::{Format, Output, count, print};
-
-/// Something to tell.
-#[derive(Serialize)]
-#[serde(tag = "step", rename_all = "kebab-case")]
-pub(super) enum Step<'a> {
-    /// The first act begins.
-    Starting { nodes: usize, dir: &'a Path },
-    /// All see all.
-    Formed { nodes: usize, seconds: f64 },
-    /// How to ask the agents oneself.
-    Hint { socket: &'a Path },
-    /// The crash.
-    Killed { member: &'a str, pid: Option<u32> },
-    /// One survivor saw it.
-    Seen { by: &'a str, member: &'a str, status: &'a str, seconds: f64 },
-    /// All survivors saw it.
-    Noticed { member: &'a str, suspect: Option<Spread>, down: Option<Spread> },
-    /// The new life begins.
-    Restarted { member: &'a str, pid: Option<u32> },
-    /// All survivors saw it.
-    Returned { member: &'a str, restart: Option<Spread>, before: u64, after: u64 },
-    /// Every agent says that its side has the majority.
-    AllHold { nodes: usize },
-    /// The network is cut.
-    Cut { members: &'a str, from: &'a str },
-    /// Both sides know of it.
-    Parted {
-        members: &'a str,
-        from: &'a str,
-        majority: usize,
-        nodes: usize,
-        lost: Option<Spread>,
-        down: Option<Spread>,
-        /// What those that are cut off say of the others.
-        beyond: &'a str,
-    },
-    /// The network is whole.
-    Healed,
-    /// All know of it.
-    Whole { members: &'a str, from: &'a str, healed: Option<Spread>, held_again: Option<Spread> },
-    /// An agent says another thing of its side.
-    Quorum { by: &'a str, quorum: &'a str, seconds: Option<f64> },
-    /// All agents know the services.
-    Serving { services: &'a [String] },
-    /// A service says of itself that it is not well, and all agents know it.
-    Unwell { service: &'a str, member: &'a str, health: &'a str, text: &'a str },
-    /// The end of a service.
-    ServiceKilled { service: &'a str, member: &'a str, pid: Option<u32> },
-    /// One agent sees a service so.
-    Service { by: &'a str, service: &'a str, member: &'a str, state: &'a str, seconds: Option<f64> },
-    /// All agents saw it.
-    ServiceGone { service: &'a str, member: &'a str, seen: Option<Spread> },
-    /// The story is over, the cluster runs on.
-    GoingOn,
-    /// Something else changed.
-    Changed { by: &'a str, member: &'a str, status: &'a str },
-    /// All agents are asked to leave.
-    Stopping { nodes: usize },
-}
-
-impl Step<'_> {
-    fn is_detail(&self) -> bool {
-        let of_all = |by: &str, seconds: Option<f64>| seconds.is_some() || by != "n1";
-        matches!(self, Self::Seen { .. })
-            || matches!(self, Self::Changed { by, .. } if *by != "n1")
-            || matches!(self, Self::Quorum { by, seconds, .. } | Self::Service { by, seconds, .. } if of_all(by, *seconds))
-    }
-}
+use crate::cli::output::{Format, Output, print};
 
 /// Where it is shown.
 pub(super) struct Stage {
@@ -145,7 +76,7 @@ impl Stage {
             }
             Mode::Plain | Mode::Moving if !self.small && step.is_detail() => Ok(()),
             Mode::Plain | Mode::Moving => {
-                let text = self.text(step);
+                let text = step.words(&self.output);
                 let stamp = self.output.paint(Style::new().dimmed(), &format!("{seconds:>7.2}s"));
                 self.above(&format!("{stamp}  {}", text.replace('\n', "\n          ")))
             }
@@ -212,93 +143,6 @@ impl Stage {
         })
     }
 
-    fn text(&self, step: &Step<'_>) -> String {
-        let o = &self.output;
-        let pid = |pid: &Option<u32>| pid.map(|p| format!(" (pid {p})")).unwrap_or_default();
-        match step {
-            Step::Starting { nodes, dir } => {
-                format!("starting {} in {}", count(*nodes, "agent", "agents"), dir.display())
-            }
-            Step::Formed { nodes: 1, seconds } => format!("the agent is up after {seconds:.2}s"),
-            Step::Formed { nodes, seconds } => {
-                format!("all {nodes} see one another, {seconds:.2}s after the last was started")
-            }
-            Step::Hint { socket } => {
-                let (program, socket) = (program(), socket.display());
-                format!(
-                    "ask them yourself:\n  {program} --socket {socket} members\n  {program} --socket {socket} quorum\n  \
-                     curl --unix-socket {socket} http://heartsay/v1/members"
-                )
-            }
-            Step::Killed { member, pid: id } => format!("{member}{} is killed: SIGKILL", pid(id)),
-            Step::Seen { by, member, status, seconds } => {
-                format!("  {by} sees {member} {} after {seconds:.3}s", o.status(status))
-            }
-            Step::Noticed { member, suspect, down } => {
-                let suspect =
-                    suspect.map(|s| format!("\n{}: {}", o.status("suspect"), spread(&s))).unwrap_or_default();
-                let down =
-                    down.map(|d| format!("\n{}:    {}", o.status("down"), spread(&d))).unwrap_or_default();
-                format!("every survivor knows that {member} is down{suspect}{down}")
-            }
-            Step::AllHold { nodes } => {
-                format!("every agent holds quorum: {nodes} of {nodes} present, {} needed", nodes / 2 + 1)
-            }
-            Step::Cut { members, from } => {
-                format!("the network is cut: {members} are alone, nothing passes between them and {from}")
-            }
-            Step::Parted { members, from, majority, nodes, lost, down, beyond } => {
-                let (lost, down) = (times(lost), times(down));
-                format!(
-                    "both sides know of the cut\n{members}: quorum {} {lost}; {from} {}\n{from}: quorum {} all the time, {majority} of \
-                     {nodes}; {members} {} {down}",
-                    self.quorum("lost"),
-                    o.status(beyond),
-                    self.quorum("held"),
-                    o.status("down")
-                )
-            }
-            Step::Healed => "the network is whole again".to_owned(),
-            Step::Whole { members, from, healed, held_again } => {
-                let (healed, held) = (times(healed), times(held_again));
-                format!(
-                    "every agent sees all others alive again: {healed}\n{members}: quorum {} again {held}\n{from}: quorum {} \
-                     all the time",
-                    self.quorum("held"),
-                    self.quorum("held")
-                )
-            }
-            Step::Quorum { by, quorum, seconds } => {
-                format!("  {by} says that quorum is {}{}", self.quorum(quorum), after(*seconds))
-            }
-            Step::Serving { services } => format!("every agent knows the services: {}", services.join(", ")),
-            Step::Unwell { service, member, health, text } => {
-                format!("{service} on {member} says {}: {text}; every agent knows it", self.health(health))
-            }
-            Step::ServiceKilled { service, member, pid: id } => {
-                format!("the program of {service} on {member}{} is killed: SIGKILL", pid(id))
-            }
-            Step::Service { by, service, member, state, seconds } => {
-                format!("  {by} sees {service} on {member} {}{}", self.health(state), after(*seconds))
-            }
-            Step::ServiceGone { service, member, seen } => {
-                format!("every agent knows that {service} on {member} is gone: {}", times(seen))
-            }
-            Step::Restarted { member, pid: id } => format!("{member} is started again{}", pid(id)),
-            Step::Returned { member, restart, before, after } => {
-                let times = restart.map(|r| spread(&r)).unwrap_or_default();
-                format!(
-                    "every survivor knows the new {member}: {times}\nits generation went from {before} to {after}"
-                )
-            }
-            Step::GoingOn => {
-                "the cluster runs on; kill -9 a pid to see it noticed; Ctrl-C stops everything".to_owned()
-            }
-            Step::Changed { by, member, status } => format!("  {by} sees {member} {}", o.status(status)),
-            Step::Stopping { nodes } => format!("stopping {}", count(*nodes, "agent", "agents")),
-        }
-    }
-
     /// Rows are members, columns are the agents that see them.
     fn matrix(&self, board: &Board, nodes: &[Node]) -> String {
         let bold = Style::new().bold();
@@ -332,24 +176,6 @@ impl Stage {
             Quorum::Unknown => (Style::new(), "   ·"),
         };
         self.output.paint(style, word)
-    }
-
-    fn quorum(&self, word: &str) -> String {
-        let style = match word {
-            "held" => AnsiColor::Green,
-            "lost" => AnsiColor::Red,
-            _ => AnsiColor::Yellow,
-        };
-        self.output.paint(style.on_default(), word)
-    }
-
-    fn health(&self, word: &str) -> String {
-        let style = match word {
-            "passing" => AnsiColor::Green,
-            "warning" => AnsiColor::Yellow,
-            _ => AnsiColor::Red,
-        };
-        self.output.paint(style.on_default(), word)
     }
 
     /// One mark for each member, as the first who sees it differently from alive sees it.
@@ -433,30 +259,6 @@ impl Quorum {
             Self::Lost => "lost",
         }
     }
-}
-
-fn times(spread_: &Option<Spread>) -> String {
-    spread_.as_ref().map(spread).unwrap_or_default()
-}
-
-fn after(seconds: Option<f64>) -> String {
-    seconds.map(|seconds| format!(" after {seconds:.3}s")).unwrap_or_default()
-}
-
-fn spread(spread: &Spread) -> String {
-    let Spread { observers, median_seconds, max_seconds } = spread;
-    match observers {
-        1 => format!("after {max_seconds:.2}s (1 observer)"),
-        _ => format!("after {median_seconds:.2}s (median), {max_seconds:.2}s (slowest of {observers})"),
-    }
-}
-
-/// This program as it can be called from here.
-fn program() -> String {
-    let Ok(program) = std::env::current_exe() else { return "heartsay".to_owned() };
-    let here = std::env::current_dir().ok();
-    let short = here.and_then(|here| program.strip_prefix(here).ok().map(Path::to_owned));
-    short.unwrap_or(program).display().to_string()
 }
 
 fn write(text: &str) -> anyhow::Result<()> {

@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use self::cut::Parted;
 use super::board::{Board, Changed, Instance, Look, Quorum, Sight, observe};
 use super::cluster::Cluster;
-use super::stage::{Stage, Step};
+use super::stage::Stage;
+use super::step::Step;
 
 /// What is to happen.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Change, Instance, Story, Times, fail};
-use crate::cli::dev::stage::Step;
+use crate::cli::dev::step::Step;
 use crate::client::Client;
 
 /// What runs: the service, its port, and the agent of its host.
