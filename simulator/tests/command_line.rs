@@ -265,5 +265,5 @@ fn replay_from_agent_rebuilds_a_verdict_and_finds_the_pause_that_would_have_held
         let (code, _, err) = sim(&[&arguments[..], more].concat());
         assert!(code != 0 && err.contains(words), "{err}");
     }
-    assert!(sim(&["replay"]).2.contains("--from-agent"));
+    assert!(sim(&["replay"]).2.contains("<SCENARIO>"), "without it, it is as it was");
 }
