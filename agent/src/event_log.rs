@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use heartsay_membership::Instant;
 use heartsay_tokio::clock::Clock;
@@ -37,6 +38,8 @@ struct Ring {
     newest: u64,
     /// Events so far, by kind.
     counts: BTreeMap<String, u64>,
+    /// When members were called down lately, the oldest first.
+    falls: VecDeque<(Instant, String)>,
 }
 
 /// What a reader has missed.
@@ -91,6 +94,7 @@ impl EventLog {
     }
 
     fn tell(&self, line: &mut WatchLine) {
+        let now = self.clock.now();
         let mut ring = self.ring.lock();
         line.index = ring.newest + 1;
         // Serializing plain text and numbers cannot fail.
@@ -101,6 +105,12 @@ impl EventLog {
         }
         ring.lines.push_back(json.into());
         *ring.counts.entry(line.kind.clone()).or_default() += 1;
+        if let Some(name) = line.name.as_ref().filter(|_| line.kind == "member-down") {
+            if ring.falls.len() == KEPT {
+                ring.falls.pop_front();
+            }
+            ring.falls.push_back((now, name.clone()));
+        }
         let newest = ring.newest;
         drop(ring);
         self.newest.send_replace(newest);
@@ -127,6 +137,21 @@ impl EventLog {
     #[must_use]
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
+    }
+
+    /// How often members were called down in the last ten minutes.
+    #[must_use]
+    pub(crate) fn falls(&self) -> BTreeMap<String, usize> {
+        let now = self.clock.now();
+        let mut ring = self.ring.lock();
+        while ring.falls.front().is_some_and(|(at, _)| now.since(*at) > LATELY) {
+            ring.falls.pop_front();
+        }
+        let mut falls: BTreeMap<String, usize> = BTreeMap::new();
+        for (_, name) in &ring.falls {
+            *falls.entry(name.clone()).or_default() += 1;
+        }
+        falls
     }
 
     /// Events so far, by kind.
@@ -176,6 +201,8 @@ impl EventLog {
 /// Enough for every member of a large cluster to come, go and come back while
 /// a reader restarts; about a megabyte when full.
 const KEPT: usize = 4096;
+/// A member that was called down twice in this time comes and goes.
+const LATELY: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {

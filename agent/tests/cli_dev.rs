@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 #[test]
@@ -61,6 +61,46 @@ fn the_story_fits_one_and_two_agents() {
         assert_eq!(text.contains("SIGKILL"), nodes == "2", "{text}");
         assert_eq!(leftovers(&dir), (0, 0));
     }
+}
+
+#[test]
+fn a_cut_takes_quorum_from_the_smaller_side_alone_and_heals() {
+    let steps = told(&["--cut", "--nodes", "5", "--kill-after", "500ms"]);
+    let of = |step: &str| steps.iter().filter(|s| s["step"] == step).collect::<Vec<_>>();
+    for step in ["all-hold", "cut", "parted", "healed", "whole", "result"] {
+        assert_eq!(of(step).len(), 1, "{step}");
+    }
+    assert_eq!((&of("cut")[0]["members"], &of("cut")[0]["from"]), (&json!("n4 and n5"), &json!("n1 to n3")));
+    let lost: Vec<&Value> =
+        of("quorum").into_iter().filter(|s| s["quorum"] == "lost").map(|s| &s["by"]).collect();
+    assert!(lost.len() == 2 && lost.contains(&&json!("n4")) && lost.contains(&&json!("n5")), "{lost:?}");
+    let cut = &of("result")[0]["result"]["cut"];
+    assert_eq!((&cut["lost"]["observers"], &cut["down"]["observers"]), (&json!(2), &json!(3)), "{cut}");
+    assert_eq!(cut["held_again"]["observers"], 2, "{cut}");
+}
+
+#[test]
+fn a_death_is_noticed_while_datagrams_are_lost() {
+    let steps = told(&["--loss", "20", "--nodes", "3", "--kill-after", "500ms"]);
+    assert!(steps.iter().any(|s| s["step"] == "noticed"));
+}
+
+#[test]
+fn a_service_that_dies_is_seen_by_all_agents() {
+    let steps = told(&["--services", "--nodes", "3", "--kill-after", "500ms"]);
+    let of = |step: &str| steps.iter().find(|s| s["step"] == step).unwrap_or_else(|| panic!("no {step}"));
+    assert_eq!(of("unwell")["health"], "warning");
+    let gone = of("service-gone");
+    assert_eq!((&gone["service"], &gone["member"]), (&json!("web"), &json!("n2")));
+    assert_eq!(gone["seen"]["observers"], 3, "its own agent too");
+}
+
+#[test]
+fn a_cut_of_two_agents_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dev(&dir, &["--cut", "--nodes", "2"]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && text.contains("--nodes 3"), "{text}");
 }
 
 #[test]
@@ -171,6 +211,16 @@ fn a_failed_start_shows_what_the_agent_said() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("its last words:") && text.contains("sock"), "{text}");
     assert_eq!(processes(dir.path()), 0);
+}
+
+/// The steps of a story with its good end.
+fn told(args: &[&str]) -> Vec<Value> {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dev(&dir, &[&["--once", "-o", "jsonl"], args].concat()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(leftovers(&dir), (0, 0), "neither processes nor files stay");
+    text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
 }
 
 fn dev(dir: &TempDir, args: &[&str]) -> Command {

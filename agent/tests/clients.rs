@@ -64,7 +64,7 @@ fn questions_are_answered(language: &Language) {
     let threshold = &a.get("/v1/members/b")["evidence"]["phi_threshold"];
     let expected = json!({
         "members": ["a", "b"], "web": ["a"], "evidence": threshold, "one": "alive", "other": null, "me": "a", "quorum": "held",
-        "refused": [400, refused],
+        "history": ["member-join"], "refused": [400, refused],
     });
     assert_eq!(answer.as_f64_everywhere(), expected.as_f64_everywhere());
 }
@@ -381,7 +381,9 @@ static GO: LazyLock<Option<Language>> = LazyLock::new(|| {
         make: Some(|dir, program| {
             fs::write(dir.join("go.mod"), "module shop\n\ngo 1.19\n").unwrap();
             fs::create_dir(dir.join("heartsay")).unwrap();
-            fs::copy(here("clients/go/heartsay.go"), dir.join("heartsay/heartsay.go")).unwrap();
+            for file in ["heartsay.go", "guard.go"] {
+                fs::copy(here("clients/go").join(file), dir.join("heartsay").join(file)).unwrap();
+            }
             fs::write(dir.join("main.go"), program).unwrap();
             let mut build = Command::new("go");
             build.args(["build", "-o", "program", "."]).current_dir(dir).env("GOFLAGS", "-mod=mod");

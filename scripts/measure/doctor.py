@@ -364,11 +364,38 @@ for _ in range(8000):
     case.agents[5].signal(signal.SIGCONT)
 
 
-@fault("duplicate-name", on=5, within=25)
+@fault("duplicate-name", on=5, within=25, also=["name-claimed"])
 def duplicate_name(case):
     """A second host has the name of a member."""
     case.cluster(hosts=range(1, 5))
     case.agent(5, name="m4")
+
+
+@fault("name-claimed", on=1, within=25, beside=["expected-too-large"], also=["duplicate-name"])
+def duplicate_name_seen_by_the_others(case):
+    """The same, asked at another host."""
+    duplicate_name(case)
+
+
+@fault("member-flapping", on=1, within=10, also=["kept-out"])
+def member_flapping(case):
+    """A member is cut off twice, and back each time."""
+    case.cluster()
+    for _ in range(2):
+        case.network.run("cut", "5")
+        time.sleep(6)
+        case.network.run("heal")
+        time.sleep(6)
+
+
+@fault("service-critical", on=1)
+def service_critical(case):
+    """The check of a service fails."""
+    settings = case.dir / "heartsay.toml"
+    check = '[[service.check]]\ntcp = "127.0.0.1:1"\ninterval = "1s"\ngrace = "1s"\n'
+    settings.write_text(f'[[service]]\nname = "web"\nport = 1\n\n{check}')
+    case.cluster(hosts=range(1, 5))
+    case.agent(5, "--config", str(settings))
 
 
 @fault("two-members-at-one-address", on=1, also=["path-down", "one-way-link", "not-counted", "member-down", "seeds-unreachable"])

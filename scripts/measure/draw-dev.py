@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Draws the picture of the README: the screen of a real `heartsay dev` at the moment when a death is known to all.
+"""Draws the picture of the README: the screen of a real `heartsay dev` at the moment when a death is known to all. With --cut,
+that of `heartsay dev --cut` when both sides know of the cut.
 
     cargo build --release
     scripts/measure/draw-dev.py > docs/dev.svg
+    scripts/measure/draw-dev.py --cut > docs/dev-cut.svg
     scripts/measure/draw-dev.py path/to/heartsay > docs/dev.svg
 
 Standard library only.
@@ -17,7 +19,9 @@ import struct
 import sys
 import termios
 
-COLUMNS, FIRST, MOMENT = 90, "is killed", "every survivor knows that"
+COLUMNS = 100
+DEATH = (), "is killed", "every survivor knows that", "every survivor sees that n3 is down"
+CUT = ("--cut",), "the network is cut", "both sides know of the cut", "two of five are cut off, and which side holds quorum"
 WIDE, HIGH, MARGIN = 8.4, 19, 16
 TOKEN = re.compile(r"\x1b\[(\d*(?:;\d+)*)([A-Za-z])|(\r\n|\n)|([^\x1b\r\n]+)|\r")
 STYLE = """
@@ -34,9 +38,11 @@ CLASSES = {"1": "b", "2": "dim", "31": "red", "32": "green", "33": "yellow"}
 
 
 def main():
-    heartsay = sys.argv[1] if len(sys.argv) > 1 else "target/release/heartsay"
-    lines = moment(recorded([heartsay, "dev", "--once"]))
-    sys.stdout.write(drawn(lines))
+    arguments = sys.argv[1:]
+    options, first, last, title = CUT if "--cut" in arguments else DEATH
+    heartsay = next((one for one in arguments if one != "--cut"), "target/release/heartsay")
+    lines = moment(recorded([heartsay, "dev", "--once", *options]), first, last)
+    sys.stdout.write(drawn(lines, title))
 
 
 def recorded(command):
@@ -63,13 +69,13 @@ def read(terminal):
         return b""
 
 
-def moment(text):
-    """The lines of the screen, each a list of (class, text), when MOMENT was first drawn together with the table below it."""
+def moment(text, first, last):
+    """The lines of the screen, each a list of (class, text), when `last` was first drawn together with the table below it."""
     screen, row, style = [[]], 0, set()
     for codes, letter, newline, plain in (match.groups() for match in TOKEN.finditer(text)):
         if letter == "F":
-            if any(MOMENT in shown(line) for line in screen):
-                return cropped(screen)
+            if any(last in shown(line) for line in screen):
+                return cropped(screen, first)
             row = max(0, row - int(codes or 1))
         elif letter == "J":
             del screen[row:]
@@ -82,25 +88,25 @@ def moment(text):
                 screen.append([])
         elif plain:
             screen[row].append((" ".join(sorted(style)), plain))
-    sys.exit(f"draw-dev.py: “{MOMENT}” was never drawn")
+    sys.exit(f"draw-dev.py: “{last}” was never drawn")
 
 
 def shown(line):
     return "".join(text for _, text in line)
 
 
-def cropped(screen):
-    first = next(i for i, line in enumerate(screen) if FIRST in shown(line))
+def cropped(screen, words):
+    first = next(i for i, line in enumerate(screen) if words in shown(line))
     last = max(i for i, line in enumerate(screen) if shown(line).strip())
     return screen[first : last + 1]
 
 
-def drawn(lines):
+def drawn(lines, title):
     width = max(len(shown(line)) for line in lines) * WIDE + 2 * MARGIN
     height = len(lines) * HIGH + 2 * MARGIN
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" height="{height}" role="img">',
-        "<title>heartsay dev: every survivor sees that n3 is down</title>",
+        f"<title>heartsay dev: {title}</title>",
         f"<style>{STYLE}</style>",
         f'<rect class="paper" x="0.5" y="0.5" width="{width - 1:.0f}" height="{height - 1}" rx="6"/>',
     ]

@@ -29,6 +29,7 @@
     reason = "member numbers fit 16 bits (checked when a scenario is read); the rest are measurements for people"
 )]
 
+pub mod agent_history;
 pub mod bits;
 pub mod checks;
 mod faults;

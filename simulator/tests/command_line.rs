@@ -241,3 +241,29 @@ fn shapes_prints_the_table_of_the_quorum_page() {
     );
     assert_eq!(sim(&["shapes", "--only", "circle"]).0, 1);
 }
+
+#[test]
+fn replay_from_agent_rebuilds_a_verdict_and_finds_the_pause_that_would_have_held_the_member_in() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stopped.jsonl");
+    let arguments = ["replay", "--from-agent", file, "--seeds", "2"];
+    let (code, out, err) = sim(&arguments);
+    assert_eq!(code, 0, "{out}{err}");
+    for words in
+        ["> 2 ", "n4 down, silent for 2.02 s", "not rebuilt", "in 2 of 2 runs", "With acceptable_pause = "]
+    {
+        assert!(out.contains(words), "no {words} in {out}");
+    }
+    let (_, out, _) = sim(&[&arguments[..], &["-o", "json"]].concat());
+    let again: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let held = again["held_seconds"].as_f64().expect("a pause holds");
+    assert!((3.0..7.0).contains(&held), "{again}");
+    assert_eq!((&again["member"], &again["simulated"]["down_in"]), (&"n4".into(), &2.into()));
+
+    let (code, text, _) = sim(&[&arguments[..], &["--show"]].concat());
+    assert!(code == 0 && text.contains("what = \"pause\"") && text.contains("nodes = 5"), "{text}");
+    for (more, words) in [(&["--case", "9"][..], "1 to 2"), (&["--seed", "1"], "cannot be used with")] {
+        let (code, _, err) = sim(&[&arguments[..], more].concat());
+        assert!(code != 0 && err.contains(words), "{err}");
+    }
+    assert!(sim(&["replay"]).2.contains("<SCENARIO>"), "without it, it is as it was");
+}

@@ -21,9 +21,9 @@ use serde_json::Value;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::either::Either;
 
-use crate::Filter;
 use crate::escape::escape;
-use crate::types::{Member, Members, Problem, Quorum, RegisterRequest, SelfInfo};
+use crate::types::{History, Member, Members, Problem, Quorum, RegisterRequest, SelfInfo};
+use crate::{Filter, HistoryFilter};
 
 /// Speaks to the agent at one address.
 #[derive(Clone, Debug)]
@@ -107,6 +107,14 @@ impl Client {
     /// As [`get`](Self::get).
     pub async fn quorum(&self) -> Result<Quorum, ClientError> {
         self.read_within("/v1/quorum", PATIENCE).await
+    }
+
+    /// What has happened, also before a restart of the agent: the oldest entry first.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); refused with 409 by an agent that keeps no history.
+    pub async fn history(&self, filter: &HistoryFilter) -> Result<History, ClientError> {
+        self.read_within(&filter.path(), PATIENCE).await
     }
 
     /// Asks for `path`, for instance `/v1/members`.

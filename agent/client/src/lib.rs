@@ -26,9 +26,11 @@ mod client;
 pub mod escape;
 mod follow;
 mod guard;
+mod history;
 pub mod types;
 mod view;
 
 pub use client::{Address, Client, ClientError, Hold, Kept, Unreachable, Watch, segment};
 pub use follow::{Filter, Follow};
+pub use history::HistoryFilter;
 pub use view::{Seen, View};

@@ -10,9 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -75,7 +73,7 @@ type Service struct {
 	Tags                              map[string]string
 }
 
-// Line is one line of the stream. Of the Member it holds what the line says.
+// Line is one line of the stream, or one entry of the history. Of the Member it holds what the line says.
 type Line struct {
 	Member
 	Type, Time, Reason, State, Direction string
@@ -85,6 +83,20 @@ type Line struct {
 	Quorum                               *Quorum
 	Service                              *Service
 	Members                              []Member
+	// Of the history alone: the generation of the agent then, how many events are missing here, and the setting at a verdict.
+	Life                   uint64
+	LeftOut                uint64   `json:"left_out"`
+	AcceptablePauseSeconds *float64 `json:"acceptable_pause_seconds"`
+}
+
+// History is what has happened, the oldest entry first. With More there are earlier ones that match. Kept is "memory" while the
+// state directory takes no writes.
+type History struct {
+	Self, Kept, Oldest string
+	More               bool
+	LeftOut            uint64 `json:"left_out"`
+	Damaged            uint64
+	Entries            []Line
 }
 
 // New is the agent at a Unix socket (a path), or at http://HOST:PORT (reads only). Empty: that of HEARTSAY_SOCKET, or the usual.
@@ -119,6 +131,12 @@ func (a *Agent) Self(ctx context.Context) (Self, error) { return get[Self](ctx, 
 
 // Quorum says whether this agent stands on the side that may act.
 func (a *Agent) Quorum(ctx context.Context) (Quorum, error) { return get[Quorum](ctx, a, "/v1/quorum") }
+
+// History gives what happened in the last days, also before a restart of the agent. Filters: member, type, since, until (RFC 3339),
+// limit (1000, the last ones). An agent that keeps no history refuses with status 409.
+func (a *Agent) History(ctx context.Context, filters url.Values) (History, error) {
+	return get[History](ctx, a, "/v1/history?"+filters.Encode())
+}
 
 // Register registers a service of this host (name, id, port, address, tags) until the context or this process ends, in any way, and
 // again when the agent is back after a restart. It returns the error of the context, or of an agent that refuses.
@@ -216,66 +234,6 @@ func (a *Agent) Wait(ctx context.Context, condition func(map[string]Member, Self
 	return err
 }
 
-// QuorumLost is the error of Guard when it has stopped its command: quorum is not held any more, or not known to be.
-var QuorumLost = errors.New("quorum was lost")
-
-// Guard starts the command once quorum is held, and lets it run only while it is; it returns what cmd.Wait returns, or QuorumLost.
-// It reads /dev/null and runs in a process group of its own, which gets SIGTERM, and SIGKILL after grace: when quorum is lost, when
-// the agent does not answer or its proof runs out, when the command or the context ends, and when this process ends in any way. It
-// is advisory: a host that stands still cannot stop itself. See docs/clients.md, and heartsay exec --watchdog.
-func (a *Agent) Guard(ctx context.Context, cmd *exec.Cmd, grace time.Duration) error {
-	since, until := "", time.Now().Add(answer)
-	held := func() bool { // Without a break, and by a proof that is good until a moment.
-		before := time.Now()
-		ctx, cancel := context.WithDeadline(ctx, until)
-		defer cancel()
-		quorum, err := a.Quorum(ctx)
-		if status(err) >= 500 {
-			return since != "" && time.Now().Before(until) // Busy: that says nothing of quorum.
-		}
-		if until = before.Add(answer); quorum.LeftSeconds != nil && *quorum.LeftSeconds < answer.Seconds() {
-			until = before.Add(time.Duration(*quorum.LeftSeconds * float64(time.Second)))
-		}
-		unbroken := since == "" || since == quorum.Since
-		since = quorum.Since
-		return err == nil && quorum.Quorum == "held" && unbroken && time.Now().Before(until)
-	}
-	for !held() {
-		time.Sleep(ask)
-		if since, until = "", time.Now().Add(answer); ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
-	// Ends the group when its input ends, so also when this process ends, however it does.
-	keeper := exec.Command("/bin/sh", "-c", keep, fmt.Sprint(int(grace/(50*time.Millisecond))))
-	keeper.SysProcAttr, cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}, &syscall.SysProcAttr{Setpgid: true}
-	in, out, err := os.Pipe()
-	keeper.Stdin, cmd.Stdin = in, out
-	// It knows of the command before that begins, which reads /dev/null.
-	cmd.Args = append([]string{"sh", "-c", `echo $$ >&0; exec "$@" </dev/null`, "sh", cmd.Path}, cmd.Args[1:]...)
-	cmd.Path = "/bin/sh"
-	defer func() { _, _, _ = in.Close(), out.Close(), keeper.Wait() }()
-	for _, start := range []func() error{keeper.Start, cmd.Start} {
-		if err == nil {
-			err = start()
-		}
-	}
-	if err != nil {
-		return err
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	for held() {
-		select {
-		case err := <-ended:
-			return err
-		case <-time.After(time.Until(until) / 2):
-		case <-time.After(ask):
-		}
-	}
-	return QuorumLost
-}
-
 func get[T any](ctx context.Context, a *Agent, path string) (answer T, err error) {
 	response, err := a.ask(ctx, path, "")
 	if err == nil {
@@ -317,10 +275,5 @@ func status(err error) int {
 	return 0
 }
 
-const (
-	silence = 30 * time.Second       // Twice as long as the agent is ever silent.
-	ask     = 500 * time.Millisecond // How often the guard asks, and how long the agent may take to answer.
-	answer  = 2 * time.Second
-	keep    = `read g; read _; [ "$g" ] || exit; exec 2>/dev/null; kill -TERM -"$g"; kill -CONT -"$g"; n=$0
-while kill -0 -"$g" && [ "$n" -gt 0 ]; do sleep 0.05; n=$((n - 1)); done; kill -KILL -"$g"`
-)
+// silence is twice as long as the agent is ever silent.
+const silence = 30 * time.Second

@@ -19,8 +19,7 @@ export class NoAgent extends Error {}
 export class Refused extends Error {
   constructor(status, detail) {
     super(detail);
-    this.status = status;
-    this.detail = detail;
+    Object.assign(this, { status, detail });
   }
 }
 
@@ -59,6 +58,11 @@ export class Agent {
     return this.#get("/v1/quorum", "", options);
   }
 
+  /** What happened in the last days, `entries` the oldest first; `since` and `until` in RFC 3339. 409: the agent keeps none. */
+  async history({ member = [], type = [], since = [], until = [], limit = 1000 } = {}) {
+    return this.#get("/v1/history", query({ member, type, since, until, limit }));
+  }
+
   /**
    * Registers a service of this host, { name, id, port, address, tags }, until `signal` aborts or this process ends in any way; again
    * when the agent is back after a restart. It rejects when the agent refuses, or with the reason of the signal.
@@ -85,8 +89,7 @@ export class Agent {
    * ends it with its reason.
    */
   async *watch({ type = [], status = [], tag = [], since, generation, signal } = {}) {
-    const types = [type].flat();
-    const filters = query({ type: types.length ? ["snapshot", ...types] : [], status, tag });
+    const filters = query({ type: type.length ? ["snapshot", type].flat() : [], status, tag });
     for (;;) {
       const point = query({ since: since ?? [], generation: since === undefined ? [] : (generation ?? []) });
       try {
@@ -141,14 +144,12 @@ export class Agent {
       const sight = new Sight(this);
       while (!(await sight.look())) await sleep(ASK);
       // Ends the group when its input ends, so also when this process ends, however it does.
-      const keep = ["-c", KEEP, String(Math.floor(grace / 0.05))];
-      const keeper = spawn("/bin/sh", keep, { stdio: ["pipe", "ignore", "ignore"], detached: true });
+      const keeper = spawn("/bin/sh", ["-c", KEEP, `${Math.floor(grace / 0.05)}`], { stdio: ["pipe", "ignore", "ignore"], detached: true });
       const kept = ended(keeper);
       keeper.stdin.on("error", () => {});
       try {
-        const stdio = [keeper.stdin, "inherit", "inherit"];
-        const child = spawn("/bin/sh", ["-c", START, "sh", ...command], { stdio, ...options, detached: true });
-        const end = ended(child);
+        const input = { stdio: [keeper.stdin, "inherit", "inherit"] };
+        const end = ended(spawn("/bin/sh", ["-c", START, "sh", ...command], { ...input, ...options, detached: true }));
         const stop = new AbortController();
         const lost = sight.lost(stop.signal);
         try {
@@ -165,8 +166,7 @@ export class Agent {
   }
 
   async #get(path, query = "", options = {}) {
-    const response = await this.#ask(path, query, { limit: 10_000, ...options });
-    return JSON.parse(await text(response));
+    return JSON.parse(await text(await this.#ask(path, query, { limit: 10_000, ...options })));
   }
 
   /** The answer, if it is a good one. A connection on which nothing comes for `limit` milliseconds is given up. */
@@ -175,8 +175,8 @@ export class Agent {
       ? { host: new URL(this.address).hostname.replace(/^\[|\]$/g, ""), port: new URL(this.address).port || 80 }
       : { socketPath: this.address.replace(/^unix:(\/\/)?/, ""), host: "heartsay" };
     const response = await new Promise((resolve, reject) => {
-      const options = { ...at, path: query ? `${path}?${query}` : path, agent: false, timeout: limit, signal };
-      const request = http.request({ ...options, method: body ? "POST" : "GET" }, resolve).end(body);
+      const asked = { path: query ? `${path}?${query}` : path, method: body ? "POST" : "GET" };
+      const request = http.request({ ...at, ...asked, agent: false, timeout: limit, signal }, resolve).end(body);
       request.on("timeout", () => request.destroy(new Error(`nothing for ${limit} ms`)));
       request.on("error", (error) => reject(new NoAgent(`no agent answers at ${this.address}: ${error.message}`)));
     });

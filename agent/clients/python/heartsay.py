@@ -34,8 +34,7 @@ class Refused(Error):
 
     def __init__(self, status, detail):
         super().__init__(detail)
-        self.status = status
-        self.detail = detail
+        self.status, self.detail = status, detail
 
 
 class Agent:
@@ -71,6 +70,10 @@ class Agent:
         """Whether this agent stands on the side that may act. Count `left_seconds` from before the call."""
         return self._get("/v1/quorum", timeout)
 
+    def history(self, member=(), type=(), since=(), until=(), limit="1000"):
+        """What happened in the last days, `entries` the oldest first, `since` and `until` in RFC 3339. 409: the agent keeps none."""
+        return self._get("/v1/history?" + urlencode(_filters(member=member, type=type, since=since, until=until, limit=str(limit))))
+
     def register(self, name, **service):
         """Registers a service of this host (id, port, address, tags) until this process ends in any way, or the result is called.
 
@@ -104,8 +107,7 @@ class Agent:
             filters.append(("type", "snapshot"))
         deadline = time.monotonic() + (math.inf if timeout is None else timeout)
         while True:
-            point = [("since", since), ("generation", generation)]
-            query = filters + [(key, value) for key, value in point if value is not None]
+            query = filters + [(k, v) for k, v in [("since", since), ("generation", generation)] if v is not None]
             connection = None
             try:
                 connection, response = self._ask("/v1/watch?" + urlencode(query), min(_SILENCE, deadline - time.monotonic()))
@@ -138,11 +140,10 @@ class Agent:
             view.take(line)
             if line["type"] in ("snapshot", "self", "idle"):
                 # No line says all of it. Asked after the stream is open, so nothing falls between.
-                try:
+                view.quorum = None
+                with contextlib.suppress(Error):
                     me = self.self()
                     view.joined, view.isolated, view.quorum = me["joined"], me["isolated"], me["quorum"]
-                except Error:
-                    view.quorum = None
             if view.members and view.quorum and condition(view):
                 return view
 

@@ -9,6 +9,7 @@ use super::Context;
 use crate::daemon::driver::Snapshot;
 use crate::doctor::rules::{self, Facts, MemberFact, OutsideFact, QuorumFact, StatusFact};
 use crate::doctor::{Condition, settle};
+use crate::services::{Health, told};
 use crate::show;
 
 /// All that people should see, the worst first. For a snapshot with all members.
@@ -37,7 +38,7 @@ fn facts<'a>(context: &Context, snapshot: &'a Snapshot) -> Facts<'a> {
             reason: quorum.reason.clone(),
             stood: stood(quorum.since),
         }),
-        members: snapshot.members.iter().map(|view| member(at, view)).collect(),
+        members: members(context, snapshot),
         seeds: seeds(context),
         seeds_heard: stats.seeds_heard,
         refused: stats.refusals > 0 && stats.datagrams_received == 0,
@@ -59,7 +60,13 @@ fn seeds(context: &Context) -> Vec<String> {
     shown.filter(|seed| seed.error.is_none() && !seed.addresses.is_empty()).map(|seed| seed.name).collect()
 }
 
-fn member(at: Instant, view: &MemberView) -> MemberFact<'_> {
+fn members<'a>(context: &Context, snapshot: &'a Snapshot) -> Vec<MemberFact<'a>> {
+    let falls = context.event_log.falls();
+    let of = |view: &MemberView| falls.get(view.name.as_str()).copied().unwrap_or(0);
+    snapshot.members.iter().map(|view| member(snapshot.at, view, of(view))).collect()
+}
+
+fn member(at: Instant, view: &MemberView, falls: usize) -> MemberFact<'_> {
     let down = view.path.state == PathState::Down;
     MemberFact {
         name: view.name.as_str(),
@@ -76,10 +83,22 @@ fn member(at: Instant, view: &MemberView) -> MemberFact<'_> {
         refused: view.refused,
         degraded: view.degraded,
         kept_out: view.kept_out.is_some(),
+        falls,
+        critical: critical(view),
         rtt: view.rtt,
         path_down: down.then(|| {
             let direction = view.path.direction.unwrap_or(Direction::Unknown);
             (direction, view.path.since.map_or(Duration::ZERO, |since| at.since(since)))
         }),
     }
+}
+
+/// `web`, or `web/ID` where it has one.
+fn critical(view: &MemberView) -> Vec<String> {
+    let services = told(&view.state).services.into_iter();
+    let all =
+        services.flat_map(|(name, instances)| instances.into_iter().map(move |one| (name.clone(), one)));
+    all.filter(|(_, one)| one.health == Health::Critical)
+        .map(|(name, one)| if one.id.is_empty() { name } else { format!("{name}/{}", one.id) })
+        .collect()
 }

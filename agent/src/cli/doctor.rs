@@ -191,15 +191,17 @@ async fn state_dir(client: &Client) -> Result<Option<PathBuf>, ClientError> {
 /// Why there is no agent to ask; `None` if there is one, and it makes no sense.
 async fn without_agent(client: &Client, error: &ClientError) -> Option<Report> {
     let ClientError::Unreachable { address, why } = error else { return None };
-    let what = error.to_string();
+    // The lines behind the first say what to do, as the code does.
+    let text = error.to_string();
+    let what = text.lines().next().unwrap_or_default();
     let mut all = Vec::new();
     match (why, address) {
         (Unreachable::Denied, Address::Socket(path)) => all.push(host::denied(path)),
         (Unreachable::Silent(_) | Unreachable::Closed, _) => {
-            all.push(Condition::new(Code::AgentHangs, what));
+            all.push(Condition::new(Code::AgentHangs, what.to_owned()));
         }
         _ => {
-            all.push(Condition::new(Code::AgentNotRunning, what));
+            all.push(Condition::new(Code::AgentNotRunning, what.to_owned()));
             all.extend(host::unit().await);
             all.extend(refused_settings());
         }

@@ -10,7 +10,7 @@ use super::moment::moment;
 use super::output::{Output, count, fit_to_show};
 use super::table::finish;
 use super::watch::words;
-use crate::client::{Client, segment};
+use crate::client::{Client, HistoryFilter};
 use crate::recorder::stamp;
 use crate::types::{HISTORY_TYPES, History, HistoryEntry};
 
@@ -43,7 +43,7 @@ impl Show {
         {
             anyhow::bail!("--since {since} is after --until {until}");
         }
-        let answer = client.get(&format!("/v1/history?{}", self.query())).await?;
+        let answer = client.get(&self.filter().path()).await?;
         let history: History = client.read(&answer)?;
         output.show_list(&answer, Some("entries"), |history| table(&history, output))?;
         if output.is_text() {
@@ -54,16 +54,12 @@ impl Show {
         Ok(if history.entries.is_empty() { Exit::No } else { Exit::Done })
     }
 
-    fn query(&self) -> String {
-        let pair = |key: &str, value: Option<String>| value.map(|value| format!("{key}={}", segment(&value)));
-        let pairs = [
-            pair("member", self.name.clone()),
-            pair("since", self.since.map(stamp)),
-            pair("until", self.until.map(stamp)),
-            pair("limit", Some(self.number.to_string())),
-        ];
-        let types = self.types.iter().map(|kind| format!("type={kind}"));
-        pairs.into_iter().flatten().chain(types).collect::<Vec<_>>().join("&")
+    fn filter(&self) -> HistoryFilter {
+        let all = HistoryFilter::new().limit(self.number);
+        let of = self.name.iter().fold(all, |all, name| all.member(name));
+        let from = self.since.iter().fold(of, |of, since| of.since(&stamp(*since)));
+        let to = self.until.iter().fold(from, |from, until| from.until(&stamp(*until)));
+        self.types.iter().fold(to, |all, kind| all.kind(kind))
     }
 }
 

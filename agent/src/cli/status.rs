@@ -49,14 +49,19 @@ pub(super) async fn version(client: &Client, output: &Output) -> anyhow::Result<
 
 /// `held: 4 of 5 present, 3 needed, for 2m10s`; by zones `held: 2 of 3 zones present, 2 needed, for 2m10s`.
 pub(super) fn quorum_text(quorum: &Quorum, output: &Output) -> String {
+    let since = quorum.expected.map(|_| format!(", for {}", age(&quorum.since)));
+    format!("{}{}", quorum_count(quorum, output), since.unwrap_or_default())
+}
+
+/// The same without how long: of the moment in which it changed.
+pub(super) fn quorum_count(quorum: &Quorum, output: &Output) -> String {
     let word = output.status(&quorum.quorum);
     match quorum.expected {
         Some(expected) => format!(
-            "{word}: {} of {expected}{} present, {} needed, for {}",
+            "{word}: {} of {expected}{} present, {} needed",
             quorum.present,
             if quorum.zones.is_empty() { "" } else { " zones" },
             quorum.needed,
-            age(&quorum.since)
         ),
         None => format!("{word}: {} present; nobody is said to vote", quorum.present),
     }

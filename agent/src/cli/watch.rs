@@ -290,7 +290,7 @@ pub(super) fn words(line: &WatchLine, output: &Output) -> String {
         "lagged" => "lagged: events were missed; a new snapshot follows".to_owned(),
         "self" => "this agent".to_owned(),
         "quorum" => match &line.quorum {
-            Some(quorum) => super::status::quorum_text(quorum, output),
+            Some(quorum) => format!("quorum {}", super::status::quorum_count(quorum, output)),
             None => "quorum".to_owned(),
         },
         "link" => link(line, output),

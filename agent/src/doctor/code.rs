@@ -107,6 +107,9 @@ codes! {
     /// Another living host holds the name.
     DuplicateName: "duplicate-name", Error, Insider, after [], visible 0 s,
         "give one of the two another name; a cloned machine also needs a state directory of its own";
+    /// A second host has the name of a member.
+    NameClaimed: "name-claimed", Error, Outsider, after [], visible 0 s,
+        "give one of the two another name; a cloned machine also needs a state directory of its own";
     /// The clock is more than a day off.
     ClockOff: "clock-off", Error, Insider, after [], visible 0 s,
         "set the clock (timedatectl set-ntp true, or chronyc makestep)";
@@ -184,13 +187,17 @@ codes! {
     /// The host of a dead agent does not say so.
     RefusalsFiltered: "refusals-filtered", Warning, Insider, after [UdpBlocked, Isolated], visible 0 s,
         "let ICMP \"port unreachable\" through, there and on the way: with it the death of a process is known at once";
+    /// A member comes and goes.
+    MemberFlapping: "member-flapping", Error, Insider,
+        after [UdpBlocked, Isolated, NotCounted, KeptOut, TwoMembersAtOneAddress, CopiedStateDirectory], visible 0 s,
+        "look there: cable, interface, packet filter, and whether its agent is restarted again and again";
     /// A member is down.
     MemberDown: "member-down", Error, Insider,
         after [PortSilent, RefusalsFiltered, UdpBlocked, Isolated, NotCounted, KeptOut, TwoMembersAtOneAddress, CopiedStateDirectory],
         visible 0 s,
         "start the agent there; heartsay why NAME shows the evidence; if it is gone for good: heartsay forget NAME";
     /// Datagrams do not find a way.
-    NoRoute: "no-route", Error, Outsider, after [MemberDown, PortSilent, RefusalsFiltered, SeedsUnreachable, UdpBlocked, AdvertisedAddress, Isolated, NotCounted], visible 5 s,
+    NoRoute: "no-route", Error, Outsider, after [MemberDown, MemberFlapping, PortSilent, RefusalsFiltered, SeedsUnreachable, UdpBlocked, AdvertisedAddress, Isolated, NotCounted], visible 5 s,
         "mend the route (ip route get ADDRESS), or the seed that names this address";
     /// The neighbour table of the kernel is full.
     NeighbourTableFull: "neighbour-table-full", Error, Host, after [], visible 0 s,
@@ -207,6 +214,9 @@ codes! {
     /// A member loses far more than others.
     MemberDegraded: "member-degraded", Warning, Insider, after [UdpBlocked, Isolated, OneWayLink, PathDown, MtuHole], visible 0 s,
         "look at its interface, cable and CPU; heartsay why NAME shows the evidence";
+    /// A service does not work.
+    ServiceCritical: "service-critical", Warning, Insider, after [], visible 0 s,
+        "look at the program there; heartsay service show NAME on its host says what its check found";
     /// Round trips are too long for the profile.
     ProfileTooTight: "profile-too-tight", Warning, Insider, after [AgentSlow], visible 0 s,
         "take a wider profile on all members: lan instead of local, wan instead of lan";
@@ -215,7 +225,7 @@ codes! {
         "give the agent more CPU time, and look at what this host's network loses";
     /// Quorum is not held.
     QuorumNotHeld: "quorum-not-held", Error, Insider,
-        after [UdpBlocked, Isolated, NotCounted, KeptOut, DuplicateName, ClockOff, ServiceDoesNotBeat, SeedsUnreachable, AdvertisedAddress, ExpectedDiffers, ExpectedTooLarge, ExpectedTooSmall, MemberDown, PortSilent, RefusalsFiltered, OneWayLink, PathDown],
+        after [UdpBlocked, Isolated, NotCounted, KeptOut, DuplicateName, ClockOff, ServiceDoesNotBeat, SeedsUnreachable, AdvertisedAddress, ExpectedDiffers, ExpectedTooLarge, ExpectedTooSmall, MemberDown, MemberFlapping, PortSilent, RefusalsFiltered, OneWayLink, PathDown],
         visible 15 s,
         "heartsay quorum says why";
     /// Values of others are too long here.

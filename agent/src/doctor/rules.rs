@@ -86,6 +86,10 @@ pub(crate) struct MemberFact<'a> {
     pub(crate) degraded: bool,
     /// It is kept out as unfit.
     pub(crate) kept_out: bool,
+    /// How often it was called down in the last ten minutes.
+    pub(crate) falls: usize,
+    /// Its services that are critical, as it says.
+    pub(crate) critical: Vec<String>,
     pub(crate) rtt: Option<Duration>,
     /// The direct path is down: what fails, and for how long.
     pub(crate) path_down: Option<(Direction, Duration)>,
@@ -109,6 +113,7 @@ pub(crate) fn conditions(facts: &Facts<'_>) -> Vec<Condition> {
     all.extend(udp_blocked(facts));
     all.extend(seeds_unreachable(facts));
     paths(facts, &mut all);
+    flapping(facts, &mut all);
     down(facts, &mut all);
     each_member(facts, &mut all);
     voters(facts, &mut all);
@@ -203,8 +208,33 @@ fn paths(facts: &Facts<'_>, all: &mut Vec<Condition>) {
     }
 }
 
+/// Those that come and go, whatever they are just now.
+fn flapping(facts: &Facts<'_>, all: &mut Vec<Condition>) {
+    let is_here = |member: &&MemberFact<'_>| member.status != StatusFact::Away;
+    let found = others(facts).filter(is_here).filter(|member| member.falls >= OFTEN).map(|member| {
+        let MemberFact { name, address, falls, kept_out, .. } = member;
+        let now = match (member.status, kept_out) {
+            (StatusFact::Down, true) => ", and is kept out for a while",
+            (StatusFact::Down, false) => ", and down now",
+            (StatusFact::Here | StatusFact::Away, _) => "",
+        };
+        let typed = for_a_shell(name);
+        let said = Said::new(
+            format!("{name} at {address} comes and goes: {falls} times down in ten minutes{now}"),
+            format!(
+                "look there: cable, interface, packet filter, and whether its agent is restarted again and again; heartsay history {typed} \
+                 shows when"
+            ),
+        );
+        Condition::new(Code::MemberFlapping, said).of(*name).stood(member.stood)
+    });
+    all.extend(gathered(found.collect(), "members come and go:"));
+}
+
 fn down(facts: &Facts<'_>, all: &mut Vec<Condition>) {
-    let found = others(facts).filter(|member| member.status == StatusFact::Down).map(|member| {
+    // One that comes and goes is told as that.
+    let is_down = |member: &&MemberFact<'_>| member.status == StatusFact::Down && member.falls < OFTEN;
+    let found = others(facts).filter(is_down).map(|member| {
         let MemberFact { name, address, kept_out, .. } = member;
         let typed = for_a_shell(name);
         let said = if *kept_out {
@@ -237,6 +267,14 @@ fn each_member(facts: &Facts<'_>, all: &mut Vec<Condition>) {
         Condition::new(Code::MemberDegraded, what).of(member.name)
     });
     all.extend(gathered(degraded.collect(), "members lose far more of their datagrams than others:"));
+    // This agent's own too: nobody else looks after them.
+    let ill = facts.members.iter().filter(|m| m.status == StatusFact::Here && !m.critical.is_empty());
+    let critical = ill.map(|member| {
+        let is = if member.critical.len() == 1 { "is" } else { "are" };
+        let what = format!("{} on {} {is} critical", few(&member.critical), member.name);
+        Condition::new(Code::ServiceCritical, what).of(member.name)
+    });
+    all.extend(gathered(critical.collect(), "members have services that are critical:"));
 }
 
 /// Whether as many are known as are expected to vote.
@@ -411,6 +449,8 @@ fn gathered(mut found: Vec<Condition>, are: &str) -> Vec<Condition> {
 pub(crate) const SLOW: u8 = 3;
 /// Without any datagram: ten rounds of the usual interval, in each of which at least one answer comes.
 const SILENT: Duration = Duration::from_secs(10);
+/// Verdicts in ten minutes from which on a member comes and goes: as in `heartsay top`.
+const OFTEN: usize = 2;
 /// A burst that was lost is told for so long.
 const RECENT: Duration = Duration::from_secs(600);
 /// Members of a zone beside which a zone of one looks like a slip. Honest guess.
@@ -437,6 +477,8 @@ mod tests {
             refused: false,
             degraded: false,
             kept_out: false,
+            falls: 0,
+            critical: Vec::new(),
             rtt: Some(Duration::from_millis(1)),
             path_down: None,
         }
@@ -587,6 +629,42 @@ mod tests {
         assert_eq!(all[0].said.what, "4 members are down: m2, m3, m4 and 1 more");
         assert_eq!(codes(|facts| facts.members[3].refused = true), ["filter-rejects"]);
         assert_eq!(codes(|facts| facts.members[3].degraded = true), ["member-degraded"]);
+    }
+
+    #[test]
+    fn a_member_that_comes_and_goes_is_named_for_that_also_while_it_is_down() {
+        let falls = |falls: usize, status: StatusFact| {
+            move |facts: &mut Facts<'_>| (facts.members[3].falls, facts.members[3].status) = (falls, status)
+        };
+        assert_eq!(codes(falls(1, StatusFact::Here)), [""; 0]);
+        assert_eq!(codes(falls(1, StatusFact::Down)), ["member-down"]);
+        assert_eq!(codes(falls(2, StatusFact::Here)), ["member-flapping"]);
+        assert_eq!(codes(falls(2, StatusFact::Down)), ["member-flapping"]);
+        assert_eq!(codes(falls(9, StatusFact::Away)), [""; 0]);
+        let cut_off = |facts: &mut Facts<'_>| {
+            facts.isolated = true;
+            falls(3, StatusFact::Down)(facts);
+        };
+        assert_eq!(codes(cut_off), ["isolated"], "it may be this host that comes and goes");
+    }
+
+    #[test]
+    fn a_service_that_is_critical_is_named_with_its_member_and_not_where_that_is_down() {
+        let critical = |member: usize, names: &'static [&'static str]| {
+            move |facts: &mut Facts<'_>| {
+                facts.members[member].critical = names.iter().map(|&name| name.to_owned()).collect();
+            }
+        };
+        assert_eq!(codes(critical(0, &["web"])), ["service-critical"], "its own");
+        assert_eq!(codes(critical(4, &["web", "db/2"])), ["service-critical"]);
+        let mut facts = well();
+        critical(4, &["web", "db/2"])(&mut facts);
+        assert_eq!(conditions(&facts)[0].said.what, "web, db/2 on m5 are critical");
+        let gone = |facts: &mut Facts<'_>| {
+            critical(4, &["web"])(facts);
+            facts.members[4].status = StatusFact::Down;
+        };
+        assert_eq!(codes(gone), ["member-down"]);
     }
 
     #[test]

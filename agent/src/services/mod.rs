@@ -20,5 +20,5 @@ pub(crate) mod listing;
 pub(crate) mod registry;
 
 pub(crate) use entry::Owner;
-pub(crate) use instance::{Health, Instance, Registration, ServiceName};
+pub(crate) use instance::{Health, Instance, Registration, ServiceName, told};
 pub(crate) use registry::{Held, Refused, Registry};

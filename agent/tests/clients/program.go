@@ -31,8 +31,12 @@ func main() {
 		if !errors.As(none, &absent) || absent.Status != 404 || !errors.As(wrong, &refused) {
 			panic(fmt.Sprint(none, wrong))
 		}
+		history := []string{}
+		for _, entry := range must(agent.History(ctx, url.Values{"member": {words[0]}, "type": {"member-join"}})).Entries {
+			history = append(history, entry.Type)
+		}
 		say(map[string]any{
-			"members": names(all), "web": names(web), "evidence": evidence.Phi,
+			"history": history, "members": names(all), "web": names(web), "evidence": evidence.Phi,
 			"one": must(agent.Member(ctx, words[0])).Status, "other": nil,
 			"me": must(agent.Self(ctx)).Member.Name, "quorum": must(agent.Quorum(ctx)).Quorum,
 			"refused": []any{refused.Status, refused.Detail},

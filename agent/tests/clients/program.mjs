@@ -19,6 +19,7 @@ if (verb === "ask") {
     other: await agent.member(other),
     me: (await agent.self()).member.name,
     quorum: (await agent.quorum()).quorum,
+    history: (await agent.history({ member: one, type: "member-join" })).entries.map((entry) => entry.type),
     refused: [refused.status, refused.detail],
   });
 } else if (verb === "watch") {

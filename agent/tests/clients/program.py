@@ -20,6 +20,7 @@ def main(socket, verb, *words):
             other=agent.member(other),
             me=agent.self()["member"]["name"],
             quorum=agent.quorum()["quorum"],
+            history=[e["type"] for e in agent.history(member=one, type="member-join")["entries"]],
             refused=refused(agent),
         )
     elif verb == "watch":

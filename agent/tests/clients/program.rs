@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use heartsay_client::types::RegisterRequest;
-use heartsay_client::{Client, ClientError, Filter};
+use heartsay_client::{Client, ClientError, Filter, HistoryFilter};
 use serde_json::{Value, json};
 
 use super::pass_on;
@@ -64,10 +64,13 @@ async fn ask(client: &Client, one: &str, other: &str) -> Result<Value, ClientErr
     let one = client.member(one).await?.unwrap();
     let refused = client.members(&Filter::new().status("wrong")).await;
     let Err(ClientError::Refused(problem)) = refused else { panic!("{refused:?}") };
+    let joins = HistoryFilter::new().member(&one.name).kind("member-join");
+    let history: Vec<String> =
+        client.history(&joins).await?.entries.into_iter().map(|e| e.event.kind).collect();
     Ok(json!({
         "members": names(client.members(&Filter::new()).await?), "web": names(client.members(&web).await?),
         "evidence": one.evidence.unwrap().phi_threshold, "one": one.status, "other": client.member(other).await?,
         "me": client.me().await?.member.name, "quorum": client.quorum().await?.quorum,
-        "refused": [problem.status, problem.detail],
+        "history": history, "refused": [problem.status, problem.detail],
     }))
 }

@@ -6,6 +6,7 @@ mod out;
 mod bench;
 mod compare;
 mod detectors;
+mod from_agent;
 mod one_link;
 mod report;
 mod results;
@@ -32,7 +33,7 @@ struct Arguments {
 enum Verb {
     /// Run a scenario over several seeds and print the measures
     Run(run::Run),
-    /// Run one seed again and tell what happens, with virtual times
+    /// Run one seed again and tell what happens, with virtual times; or a verdict that an agent's history has kept
     Replay(run::Replay),
     /// Run scenarios drawn from seeds until the time is up; print the seeds that fail
     Swarm(swarm::Swarm),
@@ -74,6 +75,13 @@ enum Outcome {
 struct Choice {
     /// A shipped scenario (see `list`) or a TOML file
     scenario: String,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+/// Where a scenario differs from its text.
+#[derive(clap::Args)]
+struct Overrides {
     /// Members of the cluster
     #[arg(long, short)]
     nodes: Option<usize>,
@@ -85,12 +93,18 @@ struct Choice {
     set: Vec<String>,
 }
 
-impl Choice {
+impl Overrides {
     fn sets(&self) -> Vec<String> {
         let mut sets = self.set.clone();
         sets.extend(self.nodes.map(|nodes| format!("nodes={nodes}")));
         sets.extend(self.duration.map(|duration| format!("duration=\"{duration}\"")));
         sets
+    }
+}
+
+impl Choice {
+    fn sets(&self) -> Vec<String> {
+        self.overrides.sets()
     }
 
     fn load(&self) -> anyhow::Result<Scenario> {

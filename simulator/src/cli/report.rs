@@ -111,7 +111,8 @@ impl Report {
             );
         }
         self.choice.scenario.clone_from(&stored.scenario);
-        self.choice.set = [stored.set.clone(), std::mem::take(&mut self.choice.set)].concat();
+        let set = &mut self.choice.overrides.set;
+        *set = [stored.set.clone(), std::mem::take(set)].concat();
         self.seeds = stored.runs.len() as u64;
         Ok(Some(stored))
     }

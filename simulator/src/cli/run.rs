@@ -5,12 +5,12 @@ use std::io::{BufWriter, IsTerminal as _};
 use anyhow::anyhow;
 use heartsay_membership::Instant;
 use heartsay_simulator::run::{self, Report};
-use heartsay_simulator::scenario::{Scenario, Span};
+use heartsay_simulator::scenario::{self, Scenario, Span};
 use heartsay_simulator::swarm::{self, Theme};
 use heartsay_simulator::trace::Log;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Choice, Outcome, Output, out::Out, table};
+use super::{Choice, Outcome, Output, Overrides, from_agent::FromAgent, out::Out, table};
 
 #[derive(clap::Args)]
 pub(super) struct Run {
@@ -58,11 +58,16 @@ impl Run {
 
 #[derive(clap::Args)]
 pub(super) struct Replay {
+    /// A shipped scenario (see `list`) or a TOML file
+    #[arg(required_unless_present = "from_agent")]
+    scenario: Option<String>,
     #[command(flatten)]
-    choice: Choice,
+    overrides: Overrides,
     /// The seed to replay
-    #[arg(long)]
-    seed: u64,
+    #[arg(long, required_unless_present = "from_agent")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    from_agent: FromAgent,
     /// Print everything that members notice
     #[arg(long)]
     log: bool,
@@ -82,10 +87,13 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn go(self) -> anyhow::Result<Outcome> {
+        let (Some(name), Some(seed)) = (&self.scenario, self.seed) else {
+            return self.from_agent.go(&self.overrides);
+        };
         // A swarm is a scenario of its own: the seed draws it.
-        let mut scenario = match Theme::called(&self.choice.scenario) {
-            Some(theme) => swarm::draw(self.seed, theme, self.choice.nodes)?,
-            None => self.choice.load()?,
+        let mut scenario = match Theme::called(name) {
+            Some(theme) => swarm::draw(seed, theme, self.overrides.nodes)?,
+            None => scenario::load(name, &self.overrides.sets())?,
         };
         if let Some(until) = self.until {
             scenario.duration = until;
@@ -97,7 +105,7 @@ impl Replay {
             only: self.only.clone(),
             from: Instant::EPOCH + self.from.unwrap_or_default().0,
         });
-        let run = run::run_one(&scenario, self.seed, log).map_err(|error| anyhow!(error))?;
+        let run = run::run_one(&scenario, seed, log).map_err(|error| anyhow!(error))?;
         say!("seed {}, trace {}, {} inputs", run.seed, run.trace, run.inputs);
         table::violations(&run);
         table::happened(&run);

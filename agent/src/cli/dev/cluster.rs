@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, PipeReader, PipeWriter};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -16,6 +16,8 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use super::network::Network;
+
 /// All agents of the play, in one directory.
 pub(super) struct Cluster {
     dir: TempDir,
@@ -24,14 +26,18 @@ pub(super) struct Cluster {
     /// The children's stdin, never written. It ends when this process does, however that
     /// happens, and every agent that was told so leaves then.
     lifeline: (PipeReader, PipeWriter),
+    /// Between the agents, if it is to be cut or to lose something.
+    network: Option<Network>,
 }
 
 /// One agent.
 pub(super) struct Node {
     /// `n1`, `n2`, …
     pub(super) name: String,
-    /// Where it gossips.
+    /// Where others reach it.
     pub(super) address: SocketAddr,
+    /// Where it gossips.
+    bind: SocketAddr,
     /// Where it answers.
     pub(super) socket: PathBuf,
     state: PathBuf,
@@ -40,22 +46,31 @@ pub(super) struct Node {
 }
 
 impl Cluster {
-    /// Prepares directory and addresses; starts no agent.
-    pub(super) fn new(size: usize, keep: bool) -> anyhow::Result<Self> {
+    /// Prepares directory and addresses; starts no agent. With `loss`, from 0 to 1, there is a network between the agents that can
+    /// be cut and loses so many datagrams.
+    pub(super) fn new(size: usize, keep: bool, loss: Option<f64>) -> anyhow::Result<Self> {
         let dir = playground(keep)?;
         let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let nodes = addresses(size)?
+        let mut reached = addresses(if loss.is_some() { size * 2 } else { size })?;
+        let binds = if loss.is_some() { reached.split_off(size) } else { reached.clone() };
+        let network = loss.map(|loss| {
+            let ports = reached.iter().zip(&binds).map(|(at, agent)| Ok((UdpSocket::bind(at)?, *agent)));
+            Network::new(ports.collect::<io::Result<Vec<_>>>()?, loss)
+        });
+        let network = network.transpose().context("cannot make the network between the agents")?;
+        let nodes = binds
             .into_iter()
+            .zip(reached)
             .enumerate()
-            .map(|(i, address)| {
+            .map(|(i, (bind, address))| {
                 let name = format!("n{}", i + 1);
                 let at = |ending: &str| dir.path().join(format!("{name}{ending}"));
                 let (socket, state, log) = (at(".sock"), at(""), at(".log"));
-                Node { name, address, socket, state, log, child: None }
+                Node { name, address, bind, socket, state, log, child: None }
             })
             .collect();
         allow_files(size);
-        Ok(Self { dir, program, nodes, lifeline: io::pipe()? })
+        Ok(Self { dir, program, nodes, lifeline: io::pipe()?, network })
     }
 
     /// Everything about the cluster is below this.
@@ -78,17 +93,18 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(index) else { bail!("there is no node {index}") };
         fs::create_dir_all(&node.state)?;
         let log = File::options().create(true).append(true).open(&node.log)?;
-        let mut command = Command::new(&self.program);
-        // Nothing of the machine's own agent, neither file nor environment, reaches the play.
-        for (key, _) in std::env::vars_os().filter(|(key, _)| ours(key)) {
-            command.env_remove(key);
-        }
+        let mut command = clean(&self.program);
         command
             .arg("agent")
             .args(["--config", "/dev/null", "--cluster", "dev", "--profile", "local"])
             .args(["--log-level", log_level])
-            .args(["--name", &node.name, "--bind", &node.address.to_string(), "--seed", &seed])
+            .args(["--name", &node.name, "--bind", &node.bind.to_string(), "--seed", &seed])
             .args(["--expected", &expected])
+            .args(if node.bind == node.address {
+                vec![]
+            } else {
+                vec!["--advertise".to_owned(), node.address.to_string()]
+            })
             .arg("--state-dir")
             .arg(&node.state)
             .arg("--socket")
@@ -102,6 +118,27 @@ impl Cluster {
             .kill_on_drop(true);
         node.child = Some(command.spawn().context("cannot start an agent")?);
         Ok(())
+    }
+
+    /// Starts a program of the host of a node, as its service: registered while it runs.
+    pub(super) fn serve(&self, index: usize, service: &str, port: u16) -> anyhow::Result<Child> {
+        let Some(node) = self.nodes.get(index) else { bail!("there is no node {index}") };
+        let mut command = clean(&self.program);
+        command
+            .arg("--socket")
+            .arg(&node.socket)
+            .args(["exec", "--service", service, "--service-port", &port.to_string(), "--", "cat"])
+            .stdin(self.lifeline.0.try_clone()?)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .kill_on_drop(true);
+        command.spawn().context("cannot start a service")
+    }
+
+    /// The network between the agents, where it was asked for.
+    pub(super) fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     /// Ends a node as a crash would; returns the moment just before.
@@ -172,12 +209,20 @@ impl Node {
     }
 }
 
+/// Nothing of the machine's own agent, neither file nor environment, reaches the play.
+fn clean(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (key, _) in std::env::vars_os().filter(|(key, _)| ours(key)) {
+        command.env_remove(key);
+    }
+    command
+}
+
 fn ours(variable: &OsString) -> bool {
     variable.to_string_lossy().starts_with("HEARTSAY_")
 }
 
-/// A loopback address for each, all on the port that real hosts use. Where only
-/// 127.0.0.1 is loopback, that with a free port each.
+/// Loopback addresses, all on the port that real hosts use. Where only 127.0.0.1 is loopback, that with a free port each.
 fn addresses(size: usize) -> anyhow::Result<Vec<SocketAddr>> {
     for _ in 0..ATTEMPTS {
         let mut network = [0_u8];
@@ -208,9 +253,9 @@ fn playground(keep: bool) -> io::Result<TempDir> {
     in_memory.map_or_else(|| new.tempdir(), Ok)
 }
 
-/// One watch per agent and some to spare. Where the system says no, opening a file will say it again.
+/// A pipe, a watch and perhaps a place in the network for each agent, and some to spare. Where the system says no, opening a file will say it again.
 fn allow_files(size: usize) {
-    let wanted = size as u64 * 2 + 64;
+    let wanted = size as u64 * 3 + 64;
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < wanted
     {

@@ -1,53 +1,18 @@
 //! How the story is shown: a picture that moves, plain lines, or JSON lines.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
-use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 
-use super::board::{Board, Look};
+use super::board::{Board, Look, Quorum};
 use super::cluster::Node;
+use super::step::{Step, spread};
 use super::story::{Failed, Spread, Told};
 use crate::cli::exit::ReaderGone;
-use crate::cli::output::{Format, Output, count, print};
-
-/// Something to tell.
-#[derive(Serialize)]
-#[serde(tag = "step", rename_all = "kebab-case")]
-pub(super) enum Step<'a> {
-    /// The first act begins.
-    Starting { nodes: usize, dir: &'a Path },
-    /// All see all.
-    Formed { nodes: usize, seconds: f64 },
-    /// How to ask the agents oneself.
-    Hint { socket: &'a Path },
-    /// The crash.
-    Killed { member: &'a str, pid: Option<u32> },
-    /// One survivor saw it.
-    Seen { by: &'a str, member: &'a str, status: &'a str, seconds: f64 },
-    /// All survivors saw it.
-    Noticed { member: &'a str, suspect: Option<Spread>, down: Option<Spread> },
-    /// The new life begins.
-    Restarted { member: &'a str, pid: Option<u32> },
-    /// All survivors saw it.
-    Returned { member: &'a str, restart: Option<Spread>, before: u64, after: u64 },
-    /// The story is over, the cluster runs on.
-    GoingOn,
-    /// Something else changed.
-    Changed { by: &'a str, member: &'a str, status: &'a str },
-    /// All agents are asked to leave.
-    Stopping { nodes: usize },
-}
-
-impl Step<'_> {
-    fn is_detail(&self) -> bool {
-        matches!(self, Self::Seen { .. }) || matches!(self, Self::Changed { by, .. } if *by != "n1")
-    }
-}
+use crate::cli::output::{Format, Output, print};
 
 /// Where it is shown.
 pub(super) struct Stage {
@@ -111,7 +76,7 @@ impl Stage {
             }
             Mode::Plain | Mode::Moving if !self.small && step.is_detail() => Ok(()),
             Mode::Plain | Mode::Moving => {
-                let text = self.text(step);
+                let text = step.words(&self.output);
                 let stamp = self.output.paint(Style::new().dimmed(), &format!("{seconds:>7.2}s"));
                 self.above(&format!("{stamp}  {}", text.replace('\n', "\n          ")))
             }
@@ -129,7 +94,7 @@ impl Stage {
         // A line that wraps, or a picture taller than the screen, could not be taken back.
         let (width, height) =
             terminal_size::terminal_size().map_or((80, 24), |(w, h)| (usize::from(w.0), usize::from(h.0)));
-        let fits = MATRIX_WIDTH + 4 * nodes.len() < width && nodes.len() + 4 < height;
+        let fits = MATRIX_WIDTH + 4 * nodes.len() < width && nodes.len() + 5 < height;
         let picture =
             if self.small && fits { self.matrix(board, nodes) } else { self.field(board, width, height) };
         if self.drawn > 0 && picture == self.picture {
@@ -161,55 +126,21 @@ impl Stage {
             }
             None => {
                 let word = self.output.paint(AnsiColor::Green.on_default().bold(), "All well.");
-                let down = told.down.map(|down| format!(" A crash was noticed {}.", spread(&down)));
-                let back = told.restart.map(|back| format!(" The new life was seen {}.", spread(&back)));
-                format!("{word}{}{}", down.unwrap_or_default(), back.unwrap_or_default())
+                let mut parts = vec![word];
+                let mut part = |what: &str, seen: Option<Spread>| {
+                    parts.extend(seen.map(|seen| format!("{what} {}.", spread(&seen))));
+                };
+                part("The end of a service was seen", told.service_gone);
+                part("A crash was noticed", told.down);
+                part("The new life was seen", told.restart);
+                if let Some(cut) = &told.cut {
+                    part("Agents that were cut off lost quorum", cut.lost);
+                    part("The others saw them down", cut.down);
+                    part("After the heal all saw all alive", cut.healed);
+                }
+                parts.join(" ")
             }
         })
-    }
-
-    fn text(&self, step: &Step<'_>) -> String {
-        let o = &self.output;
-        let pid = |pid: &Option<u32>| pid.map(|p| format!(" (pid {p})")).unwrap_or_default();
-        match step {
-            Step::Starting { nodes, dir } => {
-                format!("starting {} in {}", count(*nodes, "agent", "agents"), dir.display())
-            }
-            Step::Formed { nodes: 1, seconds } => format!("the agent is up after {seconds:.2}s"),
-            Step::Formed { nodes, seconds } => {
-                format!("all {nodes} see one another, {seconds:.2}s after the last was started")
-            }
-            Step::Hint { socket } => {
-                let (program, socket) = (program(), socket.display());
-                format!(
-                    "ask them yourself:\n  {program} --socket {socket} members\n  {program} --socket {socket} quorum\n  \
-                     curl --unix-socket {socket} http://heartsay/v1/members"
-                )
-            }
-            Step::Killed { member, pid: id } => format!("{member}{} is killed: SIGKILL", pid(id)),
-            Step::Seen { by, member, status, seconds } => {
-                format!("  {by} sees {member} {} after {seconds:.3}s", o.status(status))
-            }
-            Step::Noticed { member, suspect, down } => {
-                let suspect =
-                    suspect.map(|s| format!("\n{}: {}", o.status("suspect"), spread(&s))).unwrap_or_default();
-                let down =
-                    down.map(|d| format!("\n{}:    {}", o.status("down"), spread(&d))).unwrap_or_default();
-                format!("every survivor knows that {member} is down{suspect}{down}")
-            }
-            Step::Restarted { member, pid: id } => format!("{member} is started again{}", pid(id)),
-            Step::Returned { member, restart, before, after } => {
-                let times = restart.map(|r| spread(&r)).unwrap_or_default();
-                format!(
-                    "every survivor knows the new {member}: {times}\nits generation went from {before} to {after}"
-                )
-            }
-            Step::GoingOn => {
-                "the cluster runs on; kill -9 a pid to see it noticed; Ctrl-C stops everything".to_owned()
-            }
-            Step::Changed { by, member, status } => format!("  {by} sees {member} {}", o.status(status)),
-            Step::Stopping { nodes } => format!("stopping {}", count(*nodes, "agent", "agents")),
-        }
     }
 
     /// Rows are members, columns are the agents that see them.
@@ -229,8 +160,22 @@ impl Stage {
                 node.address.to_string()
             ));
         }
+        let quorum: String = (0..nodes.len()).map(|observer| self.vote(board.quorum(observer))).collect();
+        let head = format!("  {:<42}{:>7}", "", "quorum");
+        lines.push(format!("{}{quorum}", self.output.paint(bold, &head)));
         lines.push(self.legend());
         lines.join("\n")
+    }
+
+    /// Whether an agent holds quorum, in a column of the matrix.
+    fn vote(&self, quorum: Quorum) -> String {
+        let (style, word) = match quorum {
+            Quorum::Held => (AnsiColor::Green.on_default(), " yes"),
+            Quorum::Lost => (AnsiColor::Red.on_default(), "  no"),
+            Quorum::Unsettled => (AnsiColor::Yellow.on_default(), "   …"),
+            Quorum::Unknown => (Style::new(), "   ·"),
+        };
+        self.output.paint(style, word)
     }
 
     /// One mark for each member, as the first who sees it differently from alive sees it.
@@ -251,7 +196,8 @@ impl Stage {
             .collect();
         let wide = width.saturating_sub(4).clamp(1, FIELD);
         let rows = marks.chunks(wide).take(height.saturating_sub(5)).map(|row| format!("  {}", row.concat()));
-        let complete = format!("  {} of {size} see all alive", board.complete_views());
+        let held = (0..size).filter(|observer| board.quorum(*observer) == Quorum::Held).count();
+        let complete = format!("  {} of {size} see all alive, {held} hold quorum", board.complete_views());
         [String::new()]
             .into_iter()
             .chain(rows)
@@ -303,20 +249,16 @@ impl Look {
     }
 }
 
-fn spread(spread: &Spread) -> String {
-    let Spread { observers, median_seconds, max_seconds } = spread;
-    match observers {
-        1 => format!("after {max_seconds:.2}s (1 observer)"),
-        _ => format!("after {median_seconds:.2}s (median), {max_seconds:.2}s (slowest of {observers})"),
+impl Quorum {
+    /// The word of the API.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Unsettled => "unsettled",
+            Self::Held => "held",
+            Self::Lost => "lost",
+        }
     }
-}
-
-/// This program as it can be called from here.
-fn program() -> String {
-    let Ok(program) = std::env::current_exe() else { return "heartsay".to_owned() };
-    let here = std::env::current_dir().ok();
-    let short = here.and_then(|here| program.strip_prefix(here).ok().map(Path::to_owned));
-    short.unwrap_or(program).display().to_string()
 }
 
 fn write(text: &str) -> anyhow::Result<()> {

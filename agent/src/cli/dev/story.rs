@@ -1,4 +1,7 @@
-//! The story: they meet, one is killed, all notice, it comes back, all notice.
+//! The story: they meet, one is killed, all notice, it comes back, all notice. With a cut, that takes the place of the death.
+
+mod cut;
+mod services;
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,9 +11,24 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::board::{Board, Look, Sight, observe};
+use self::cut::Parted;
+use super::board::{Board, Changed, Instance, Look, Quorum, Sight, observe};
 use super::cluster::Cluster;
-use super::stage::{Stage, Step};
+use super::stage::Stage;
+use super::step::Step;
+
+/// What is to happen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plot {
+    /// The cluster runs for so long before it does.
+    pub(super) after: Duration,
+    /// The network is cut and healed; else an agent is killed and started again.
+    pub(super) cut: bool,
+    /// Services run on some agents, and one of them dies.
+    pub(super) services: bool,
+    /// The end is the end.
+    pub(super) once: bool,
+}
 
 /// The play as it goes on.
 pub(super) struct Story {
@@ -24,6 +42,8 @@ pub(super) struct Story {
     result: Told,
     /// When the processes were last looked at.
     looked: Instant,
+    /// Killed as the story is dropped.
+    services: Vec<tokio::process::Child>,
 }
 
 /// What was measured; in seconds.
@@ -39,6 +59,10 @@ pub(super) struct Told {
     pub(super) down: Option<Spread>,
     /// From the start of the new life until a survivor saw it.
     pub(super) restart: Option<Spread>,
+    /// From the end of a service until an agent saw that it is gone.
+    pub(super) service_gone: Option<Spread>,
+    /// How the cut went.
+    pub(super) cut: Option<Parted>,
 }
 
 /// How a time is spread over the agents that measured it; in seconds.
@@ -72,21 +96,31 @@ impl Story {
             to_us,
             result,
             looked: Instant::now(),
+            services: Vec::new(),
         }
     }
 
-    /// Tells it all; without `once` it then goes on showing what happens until it is stopped.
-    pub(super) async fn tell(&mut self, kill_after: Duration, once: bool) -> anyhow::Result<()> {
+    /// Tells it all; if it is not to be told once it then goes on showing what happens until it is stopped.
+    pub(super) async fn tell(&mut self, plot: Plot) -> anyhow::Result<()> {
         self.meet().await?;
-        self.pass(kill_after).await?;
+        if plot.services {
+            self.serve().await?;
+        }
+        self.pass(plot.after).await?;
         let size = self.board.size();
-        if size > 1 {
+        if plot.services {
+            self.lose_a_service().await?;
+            self.pass(BREATH).await?;
+        }
+        if plot.cut {
+            self.part(size - size.div_ceil(2).max(size / 2 + 1)).await?;
+        } else if size > 1 {
             let victim = size / 2;
             let generation = self.die(victim).await?;
             self.pass(BREATH).await?;
             self.return_of(victim, generation).await?;
         }
-        if !once {
+        if !plot.once {
             self.go_on().await?;
         }
         Ok(())
@@ -96,6 +130,7 @@ impl Story {
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
         self.stage.step(&Step::Stopping { nodes: self.board.size() })?;
         self.observers.abort_all();
+        self.services.clear();
         let unclean = self.cluster.stop(self.bound()).await;
         if !unclean.is_empty() {
             return Err(Failed(format!("did not stop cleanly: {}", unclean.join(", "))).into());
@@ -161,7 +196,8 @@ impl Story {
         let mut downs = Times::new(killed);
         let deadline = killed + self.bound();
         while downs.len() + 1 < self.board.size() {
-            let Some(Change { observer, at, members }) = self.next(deadline).await? else {
+            let Some(Change { observer, at, changed: Changed { members, .. } }) = self.next(deadline).await?
+            else {
                 let seen = downs.len();
                 return fail(format!(
                     "after {:?} only {seen} of {} survivors see that {name} is down",
@@ -203,7 +239,8 @@ impl Story {
         let mut backs = Times::new(started);
         let deadline = started + self.bound();
         while backs.len() + 1 < self.board.size() || !self.board.complete() {
-            let Some(Change { observer, at, members }) = self.next(deadline).await? else {
+            let Some(Change { observer, at, changed: Changed { members, .. } }) = self.next(deadline).await?
+            else {
                 let seen = backs.len();
                 return fail(format!(
                     "after {:?} only {seen} of {} survivors see the new life of {name}, and {} views are complete",
@@ -236,7 +273,7 @@ impl Story {
     async fn pass(&mut self, time: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + time;
         while let Some(change) = self.next(deadline).await? {
-            for member in change.members {
+            for member in change.changed.members {
                 self.expect_well(change.observer, member)?;
             }
         }
@@ -249,10 +286,19 @@ impl Story {
         loop {
             let deadline = Instant::now() + DAY;
             while let Some(change) = self.next_whatever(deadline).await? {
-                for member in change.members {
+                let by = self.name(change.observer);
+                let Changed { members, quorum, service } = change.changed;
+                for member in members {
                     let (look, _) = self.board.look(change.observer, member);
-                    let (by, member) = (self.name(change.observer), self.name(member));
+                    let member = self.name(member);
                     self.stage.step(&Step::Changed { by: &by, member: &member, status: look.word() })?;
+                }
+                if let Some(quorum) = quorum {
+                    self.stage.step(&Step::Quorum { by: &by, quorum: quorum.word(), seconds: None })?;
+                }
+                if let Some(Instance { service, member, state }) = service {
+                    let (service, member, state) = (&service, &member, &state);
+                    self.stage.step(&Step::Service { by: &by, service, member, state, seconds: None })?;
                 }
             }
         }
@@ -285,13 +331,13 @@ impl Story {
             self.stage.draw(&self.board, self.cluster.nodes())?;
             match tokio::time::timeout_at(deadline.min(now + TICK), self.sights.recv()).await {
                 Ok(Some(sight)) => {
-                    let members = self.board.take(&sight);
-                    return Ok(Some(Change { observer: sight.observer, at: sight.at, members }));
+                    let changed = self.board.take(&sight);
+                    return Ok(Some(Change { observer: sight.observer, at: sight.at, changed }));
                 }
                 Ok(None) => return fail("all observers are gone".to_owned()),
                 // An empty change, so that the caller looks at the processes.
                 Err(_) if Instant::now() < deadline => {
-                    return Ok(Some(Change { observer: 0, at: now, members: Vec::new() }));
+                    return Ok(Some(Change { observer: 0, at: now, changed: Changed::default() }));
                 }
                 Err(_) => {}
             }
@@ -309,6 +355,16 @@ impl Story {
         }
     }
 
+    /// `n1 to n3`, `n4 and n5`, `n3`.
+    fn names(&self, members: std::ops::Range<usize>) -> String {
+        let (first, last) = (self.name(members.start), self.name(members.end.saturating_sub(1)));
+        match members.len() {
+            0 | 1 => first,
+            2 => format!("{first} and {last}"),
+            _ => format!("{first} to {last}"),
+        }
+    }
+
     fn name(&self, index: usize) -> String {
         self.cluster.nodes().get(index).map(|n| n.name.clone()).unwrap_or_default()
     }
@@ -321,11 +377,11 @@ impl Story {
     }
 }
 
-/// Entries of one view that changed.
+/// One view that changed.
 struct Change {
     observer: usize,
     at: Instant,
-    members: Vec<usize>,
+    changed: Changed,
 }
 
 /// When each observer first saw something.

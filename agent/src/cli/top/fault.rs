@@ -68,6 +68,8 @@ impl Side {
                 Code::PortSilent
                 | Code::RefusalsFiltered
                 | Code::MemberDown
+                | Code::MemberFlapping
+                | Code::ServiceCritical
                 | Code::FilterRejects
                 | Code::MemberDegraded,
             ) => Self::Them,
@@ -75,7 +77,8 @@ impl Side {
                 Code::SeedsUnreachable | Code::MtuHole | Code::OneWayLink | Code::PathDown | Code::NoRoute,
             ) => Self::Between,
             Some(
-                Code::KeyUnknown
+                Code::NameClaimed
+                | Code::KeyUnknown
                 | Code::EncryptionDiffers
                 | Code::ClusterIdDiffers
                 | Code::VersionOld

@@ -46,8 +46,18 @@ impl Problem {
 
 /// All of them, the worst first.
 pub(super) fn problems(facts: &Facts, services: &[Instance]) -> Vec<Problem> {
-    let (mut all, notes): (Vec<Problem>, Vec<Problem>) =
-        facts.me.findings.iter().map(Problem::found).partition(|one| !one.is_note());
+    let ailing: Vec<Problem> = services.iter().filter_map(|one| ailing(one, &facts.me.member.name)).collect();
+    // Told below with what its check says, where that is known here.
+    let told = |one: &Finding| {
+        one.code == CRITICAL && ailing.iter().any(|ill| ill.code == CRITICAL && ill.of == one.of)
+    };
+    let (mut all, notes): (Vec<Problem>, Vec<Problem>) = facts
+        .me
+        .findings
+        .iter()
+        .filter(|one| !told(one))
+        .map(|one| Problem { side: side(one, facts), ..Problem::found(one) })
+        .partition(|one| !one.is_note());
     if all.is_empty() && facts.me.findings.is_empty() {
         // An agent that is older gives no codes.
         all.extend(facts.me.conditions.iter().map(|said| warning(Side::All, said.clone(), "")));
@@ -56,9 +66,16 @@ pub(super) fn problems(facts: &Facts, services: &[Instance]) -> Vec<Problem> {
     if !doubts_us(&facts.me) {
         all.extend(suspects(&facts.members));
     }
-    all.extend(services.iter().filter_map(ailing));
+    all.extend(ailing);
     all.extend(notes);
     all
+}
+
+/// A member far in the future is wrong itself where others agree with this host on the time: they are in its view.
+fn side(finding: &Finding, facts: &Facts) -> Side {
+    let agrees = |member: &Member| member.status == "alive" && member.name != facts.me.member.name;
+    let theirs = finding.code == "clock-off" && finding.of.is_some();
+    if theirs && facts.members.iter().any(agrees) { Side::Them } else { Side::of(&finding.code) }
 }
 
 fn suspects(members: &[Member]) -> Option<Problem> {
@@ -76,7 +93,7 @@ fn suspects(members: &[Member]) -> Option<Problem> {
     Some(Problem { of, since, ..warning(Side::Them, what, remedy) })
 }
 
-fn ailing(instance: &Instance) -> Option<Problem> {
+fn ailing(instance: &Instance, me: &str) -> Option<Problem> {
     let one = &instance.told;
     // One on a member that is down is that member's problem.
     if one.status != "alive" || !matches!(one.health.as_str(), "warning" | "critical") {
@@ -84,13 +101,13 @@ fn ailing(instance: &Instance) -> Option<Problem> {
     }
     let text = one.text.as_ref().map_or_else(String::new, |text| format!(" ({text})"));
     let what =
-        format!("{} on {} is {}{text}, as its owner says", instance.full_name(), one.member, one.health);
-    let severity = if one.health == "critical" { "error" } else { "warning" };
+        format!("{} on {} is {}{text}, as its host says", instance.full_name(), one.member, one.health);
+    let code = if one.health == "critical" { CRITICAL } else { "" };
     let remedy = format!("look at the program there; {} of {} are healthy", instance.healthy, instance.known);
     Some(Problem {
-        severity: severity.to_owned(),
+        code: code.to_owned(),
         of: Some(one.member.clone()),
-        ..warning(Side::Them, what, &remedy)
+        ..warning(if one.member == me { Side::Us } else { Side::Them }, what, &remedy)
     })
 }
 
@@ -103,5 +120,25 @@ fn warning(side: Side, what: String, remedy: &str) -> Problem {
         what,
         remedy: remedy.to_owned(),
         since: None,
+    }
+}
+
+/// As `doctor` has it.
+const CRITICAL: &str = "service-critical";
+
+#[cfg(test)]
+mod tests {
+    use super::super::invented::{facts, finding, member, members};
+    use super::*;
+
+    #[test]
+    fn the_clock_of_a_newcomer_is_its_own_fault_where_others_agree_with_us() {
+        let of_one =
+            finding("clock-off", "error", Some("others"), "n9 began 3 days after the time of this host");
+        let side = |members: Vec<Member>, of: &Finding| problems(&facts(members, &[of.clone()]), &[])[0].side;
+        assert_eq!(side(members(3), &of_one), Side::Them);
+        assert_eq!(side(vec![member("n1", "alive", "a")], &of_one), Side::Us);
+        let ours = finding("clock-off", "error", None, "peers say that this host's clock is ahead");
+        assert_eq!(side(members(3), &ours), Side::Us);
     }
 }

@@ -1,5 +1,6 @@
-//! Datagrams that this agent must refuse because its key, its cluster or its version is another: an operator's slip, which
-//! looks like a dead network from either side. So it is said in words, with the addresses.
+//! Datagrams that this agent must refuse because their key, their cluster or their version is another, or because a second host
+//! has the name of a member: an operator's slip, which looks like a dead network from either side. So it is said in words, with
+//! the addresses.
 //!
 //! Weak spot: the sender's address is not proven, so that any host can cause this condition. It is a hint: it moves no
 //! verdict, hides no other condition, and its remedy begins with an "if".
@@ -40,19 +41,26 @@ impl Mismatches {
     }
 
     /// Notes a refused datagram; states a condition from the second of a kind on, since one may be a stray. `keys` are the
-    /// ids of ours.
+    /// ids of ours; `is_member`: one has this address.
     pub(super) fn note(
         &mut self,
         now: Instant,
         from: SocketAddr,
         why: &Rejected,
         keys: impl Fn() -> Vec<u8>,
+        is_member: impl Fn() -> bool,
         event_log: &EventLog,
     ) {
-        let Rejected::Decode(error) = why else { return };
-        let reason = error.reason();
+        let reason = why.reason();
         if !REASONS.contains(&reason) {
             return;
+        }
+        if reason == DUPLICATE_NAME {
+            let known = self.slips.get(reason).is_some_and(|slip| slip.from.contains_key(&from));
+            // A member tells of another host than we know while a name passes from one to the next: no slip of its own.
+            if !known && is_member() {
+                return;
+            }
         }
         let slip = self.slips.entry(reason).or_default();
         let known = slip.from.contains_key(&from);
@@ -64,7 +72,7 @@ impl Mismatches {
         // A flood is not worth a sentence each.
         if slip.count == LEAST || (slip.count > LEAST && !known && !full) {
             let keys = keys().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            slip.fault = Some(explain(error, &self.cluster, &keys));
+            slip.fault = Some(explain(why, &self.cluster, &keys));
             slip.say(reason, event_log);
         }
     }
@@ -95,7 +103,17 @@ impl Slip {
 
 /// The code, and fault and remedy in words.
 #[expect(clippy::wildcard_enum_match_arm, reason = "only REASONS get here")]
-fn explain(error: &DecodeError, cluster: &str, keys: &str) -> (Code, Said) {
+fn explain(why: &Rejected, cluster: &str, keys: &str) -> (Code, Said) {
+    let error = match why {
+        Rejected::Decode(error) => error,
+        Rejected::DuplicateName { name, .. } => {
+            let what = format!("they come from a second host that calls itself {name}");
+            let remedy =
+                "give one of the two another name; a cloned machine also needs a state directory of its own";
+            return (Code::NameClaimed, Said::new(what, remedy));
+        }
+        other => return (Code::KeyUnknown, other.to_string().into()),
+    };
     let code = match error {
         DecodeError::PlainButKeyed | DecodeError::SealedButNoKey => Code::EncryptionDiffers,
         DecodeError::OtherCluster => Code::ClusterIdDiffers,
@@ -143,7 +161,8 @@ fn explain(error: &DecodeError, cluster: &str, keys: &str) -> (Code, Said) {
 }
 
 /// Refusals that are a slip of configuration; each is a condition of its own.
-const REASONS: [&str; 7] = [
+const REASONS: [&str; 8] = [
+    DUPLICATE_NAME,
     "unknown-key",
     "unauthentic",
     "plain-but-keyed",
@@ -152,6 +171,7 @@ const REASONS: [&str; 7] = [
     "older-version",
     "newer-version",
 ];
+const DUPLICATE_NAME: &str = "duplicate-name";
 /// Senders that are named. More would not be read.
 const MOST: usize = 4;
 /// Datagrams before it is said.
@@ -161,6 +181,8 @@ const OVER: Duration = Duration::from_secs(180);
 
 #[cfg(test)]
 mod tests {
+    use heartsay_membership::HostId;
+
     use super::*;
 
     fn at(s: u64) -> Instant {
@@ -175,9 +197,9 @@ mod tests {
     fn a_wrong_key_is_said_with_ids_and_addresses_and_taken_back_when_it_is_over() {
         let (mut mismatches, event_log) = (Mismatches::new("shop"), EventLog::new());
         let why = Rejected::Decode(DecodeError::UnknownKey { id: 37 });
-        mismatches.note(at(0), from(1), &why, || vec![112, 8], &event_log);
+        mismatches.note(at(0), from(1), &why, || vec![112, 8], || false, &event_log);
         assert!(event_log.conditions().is_empty(), "one may be a stray");
-        mismatches.note(at(1), from(2), &why, || vec![112, 8], &event_log);
+        mismatches.note(at(1), from(2), &why, || vec![112, 8], || false, &event_log);
         let [said] = &event_log.sentences()[..] else { panic!("{:?}", event_log.sentences()) };
         assert_eq!(event_log.conditions()[0].code, Code::KeyUnknown);
         for words in [
@@ -204,7 +226,7 @@ mod tests {
         let (mut mismatches, event_log) = (Mismatches::new("shop"), EventLog::new());
         let why = Rejected::Decode(DecodeError::SealedButNoKey);
         for n in 1..60_000 {
-            mismatches.note(at(1), from(n), &why, || vec![112, 8], &event_log);
+            mismatches.note(at(1), from(n), &why, || vec![112, 8], || false, &event_log);
         }
         assert_eq!(mismatches.slips["sealed-but-no-key"].from.len(), MOST);
         assert!(event_log.sentences()[0].contains("and maybe others"));
@@ -214,8 +236,8 @@ mod tests {
     fn what_happens_on_any_network_is_no_slip() {
         let (mut mismatches, event_log) = (Mismatches::new("shop"), EventLog::new());
         for why in [Rejected::Unexpected { what: "answer" }, Rejected::Decode(DecodeError::NotOurs)] {
-            mismatches.note(at(1), from(1), &why, || vec![112, 8], &event_log);
-            mismatches.note(at(1), from(1), &why, || vec![112, 8], &event_log);
+            mismatches.note(at(1), from(1), &why, || vec![112, 8], || false, &event_log);
+            mismatches.note(at(1), from(1), &why, || vec![112, 8], || false, &event_log);
         }
         assert!(event_log.conditions().is_empty());
     }
@@ -232,7 +254,26 @@ mod tests {
             DecodeError::NewerVersion { version: 9 },
         ] {
             assert!(REASONS.contains(&error.reason()));
-            assert_ne!(explain(&error, "shop", "1").1.what, error.to_string());
+            let what = error.to_string();
+            assert_ne!(explain(&Rejected::Decode(error), "shop", "1").1.what, what);
         }
+    }
+
+    #[test]
+    fn a_second_host_with_the_name_of_a_member_is_named_and_a_member_that_speaks_of_one_is_not() {
+        let (mut mismatches, event_log) = (Mismatches::new("shop"), EventLog::new());
+        let (holder, newcomer) = (HostId(1), HostId(2));
+        let why = Rejected::DuplicateName { name: "m4".parse().unwrap(), holder, newcomer };
+        for s in 0..3 {
+            mismatches.note(at(s), from(1), &why, Vec::new, || true, &event_log);
+        }
+        assert!(event_log.conditions().is_empty(), "a member");
+        for s in 3..5 {
+            mismatches.note(at(s), from(2), &why, Vec::new, || false, &event_log);
+        }
+        let conditions = event_log.conditions();
+        assert_eq!(conditions[0].code, Code::NameClaimed);
+        let said = conditions[0].said.to_string();
+        assert!(said.contains("10.0.0.1:2") && said.contains("calls itself m4"), "{said}");
     }
 }

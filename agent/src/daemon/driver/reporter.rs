@@ -113,7 +113,8 @@ impl Observer for Reporter {
         if let Rejected::FarFuture { name, ahead_ms } = why {
             self.note_far_future(node, now, name, *ahead_ms);
         }
-        self.mismatches.note(now, from, why, || node.key_ids(), &self.event_log);
+        let is_member = || node.summaries().any(|member| member.address == from);
+        self.mismatches.note(now, from, why, || node.key_ids(), is_member, &self.event_log);
     }
 
     fn sent(&mut self, now: Instant, to: SocketAddr) {
