@@ -1,7 +1,7 @@
 //! Joints: members over which news has to pass. We hear them, and others that we hear do not.
 //!
-//! Picture: a narrow bridge between two quarters of a town. Whoever lives beside it carries letters across at once, and does
-//! not wait until chance sends him over.
+//! Picture: a narrow bridge between two quarters of a town. A neighbour of it carries letters across at once, and does
+//! not wait until chance sends her over.
 //!
 //! Rule: a member that answers us is a joint when two other members, which we hear too, do not hear it. All our news goes to
 //! our joints too, in both waves, and several times a second we exchange with one of them. What has gone round before goes
