@@ -123,12 +123,12 @@ look at it with `heartsay top`. With --cut or --loss all datagrams pass through 
 agents know nothing of it, and do not hear that the port of a dead one is closed.
 
 Examples:
-  heartsay dev                          five agents; one is killed and comes back
-  heartsay dev --cut                    two of five are cut off: who loses quorum, who is down where, what the heal brings
-  heartsay dev --loss 30                the same death, while nearly a third of all datagrams is lost
-  heartsay dev --services               programs that all agents know of, and one that dies
-  heartsay dev --once -o json           for a program: what was measured, in seconds
+  heartsay dev                   five agents; one is killed and comes back
+  heartsay dev --cut             two are cut off: who loses quorum, who is down
+  heartsay dev --loss 30         the same death, with 30 % of datagrams lost
+  heartsay dev --services        programs that all agents know; one dies
+  heartsay dev --once -o json    for a program: what was measured, in seconds
 
 Exit codes:
-  0    all went as it should, or it was ended by Ctrl-C after its story
+  0    all went as it should, or it was ended by Ctrl-C
   1    it did not; state and logs are kept";

@@ -135,7 +135,9 @@ mod tests {
     fn the_clock_of_a_newcomer_is_its_own_fault_where_others_agree_with_us() {
         let of_one =
             finding("clock-off", "error", Some("others"), "n9 began 3 days after the time of this host");
-        let side = |members: Vec<Member>, of: &Finding| problems(&facts(members, &[of.clone()]), &[])[0].side;
+        let side = |members: Vec<Member>, of: &Finding| {
+            problems(&facts(members, std::slice::from_ref(of)), &[])[0].side
+        };
         assert_eq!(side(members(3), &of_one), Side::Them);
         assert_eq!(side(vec![member("n1", "alive", "a")], &of_one), Side::Us);
         let ours = finding("clock-off", "error", None, "peers say that this host's clock is ahead");
