@@ -8,7 +8,8 @@
     reason = "a test that trips over is a test that fails"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -260,4 +261,32 @@ fn processes(dir: &Path) -> usize {
     all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
         .filter(|line| line.windows(dir.len()).any(|part| part == dir))
         .count()
+}
+
+#[test]
+fn the_page_of_the_first_agent_is_there_while_the_cluster_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut play = dev(&dir, &["--once", "--nodes", "3", "--web", "--kill-after", "1s", "-o", "jsonl"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(play.stdout.take().unwrap()).lines().map(|line| line.unwrap());
+    let mut pages = lines.filter_map(|line| {
+        let step: Value = serde_json::from_str(&line).unwrap();
+        (step["step"] == "hint").then(|| step["page"].as_str().unwrap().to_owned())
+    });
+    let address = pages.next().unwrap();
+    let (host, token) = address.strip_prefix("http://").unwrap().split_once("/#token=").unwrap();
+    let mut agent = TcpStream::connect(host).unwrap();
+    write!(
+        agent,
+        "GET /v1/self HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    agent.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"name\":\"n1\""), "{answer}");
+    assert_eq!(pages.next(), None);
+    assert!(play.wait().unwrap().success());
+    TcpStream::connect(host).unwrap_err();
 }

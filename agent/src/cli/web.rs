@@ -49,23 +49,40 @@ impl Web {
     /// Serves until a signal ends it.
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
         client.get("/v1/version").await?;
-        let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let listener = TcpListener::bind(wanted).await.with_context(|| {
-            format!("cannot listen on {wanted}; give another --port, or none for one that is free")
-        })?;
-        let at = listener.local_addr().context("cannot read the address of the listener")?;
-        let token = draw().context("no randomness for a token")?;
-        let address = format!("http://{at}/#token={token}");
+        let Page { address, serving } = open(client, self.port).await?;
         if output.is_text() {
             print(&address)?;
             say("open this address in a browser of this host; all that know it can read. Ctrl-C ends it");
         } else {
             output.show(&json!({ "url": address }), |_: serde::de::IgnoredAny| String::new())?;
         }
-        let desk = Arc::new(Desk { client: client.clone(), token, away: Mutex::default() });
-        serve(&listener, desk).await;
+        serving.await;
         Ok(Exit::Done)
     }
+}
+
+/// A page that can be opened in a browser.
+pub(super) struct Page<F> {
+    /// With the token.
+    pub(super) address: String,
+    /// Serves it, without end.
+    pub(super) serving: F,
+}
+
+/// A page of this client's agent at a port of loopback; 0: one that is free.
+pub(super) async fn open(
+    client: &Client,
+    port: u16,
+) -> anyhow::Result<Page<impl Future<Output = ()> + use<>>> {
+    let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let listener = TcpListener::bind(wanted).await.with_context(|| {
+        format!("cannot listen on {wanted}; give another --port, or none for one that is free")
+    })?;
+    let at = listener.local_addr().context("cannot read the address of the listener")?;
+    let token = draw().context("no randomness for a token")?;
+    let address = format!("http://{at}/#token={token}");
+    let desk = Arc::new(Desk { client: client.clone(), token, away: Mutex::default() });
+    Ok(Page { address, serving: async move { serve(&listener, desk).await } })
 }
 
 /// 128 random bits.

@@ -16,13 +16,15 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::task::AbortOnDropHandle;
 
 use self::cluster::Cluster;
 use self::stage::Stage;
 use self::story::{Failed, Plot, Story};
 use super::exit::{Exit, say};
 use super::output::Output;
-use super::reader;
+use super::{reader, web};
+use crate::client::Client;
 
 /// Arguments of `dev`.
 #[derive(Args)]
@@ -43,6 +45,9 @@ pub(super) struct Dev {
     /// Run three services, web on two agents and db on a third: one is not well, and one dies.
     #[arg(long)]
     services: bool,
+    /// Serve the page of the first agent, for a browser of this host, and print its address.
+    #[arg(long)]
+    web: bool,
     /// How long to let the cluster run before one of its members is killed, or cut off.
     #[arg(long, value_parser = humantime::parse_duration, default_value = "5s", value_name = "TIME")]
     kill_after: Duration,
@@ -74,9 +79,20 @@ impl Dev {
         };
         let cluster = Cluster::new(self.nodes.into(), self.keep, self.loss())?;
         let stage = Stage::new(*output, self.quiet, self.nodes.into());
+        let page = match cluster.nodes().first().filter(|_| self.web) {
+            Some(first) => Some(web::open(&Client::new(first.socket.to_str()), 0).await?),
+            None => None,
+        };
+        let page = page.map(|page| (page.address, AbortOnDropHandle::new(tokio::spawn(page.serving))));
         let mut story = Story::new(cluster, stage);
 
-        let plot = Plot { after: self.kill_after, cut: self.cut, services: self.services, once: self.once };
+        let plot = Plot {
+            after: self.kill_after,
+            cut: self.cut,
+            services: self.services,
+            page: page.as_ref().map(|(address, _)| address.clone()),
+            once: self.once,
+        };
         let told = tokio::select! {
             told = story.tell(plot) => Some(told),
             () = interrupted() => None,
@@ -126,6 +142,7 @@ Examples:
   heartsay dev                   five agents; one is killed and comes back
   heartsay dev --cut             two are cut off: who loses quorum, who is down
   heartsay dev --loss 30         the same death, with 30 % of datagrams lost
+  heartsay dev --web             the same in a browser
   heartsay dev --services        programs that all agents know; one dies
   heartsay dev --once -o json    for a program: what was measured, in seconds
 

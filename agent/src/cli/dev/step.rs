@@ -17,7 +17,7 @@ pub(super) enum Step<'a> {
     /// All see all.
     Formed { nodes: usize, seconds: f64 },
     /// How to ask the agents oneself.
-    Hint { socket: &'a Path },
+    Hint { socket: &'a Path, page: Option<&'a str> },
     /// The crash.
     Killed { member: &'a str, pid: Option<u32> },
     /// One survivor saw it.
@@ -87,10 +87,12 @@ impl Step<'_> {
             Self::Formed { nodes, seconds } => {
                 format!("all {nodes} see one another, {seconds:.2}s after the last was started")
             }
-            Self::Hint { socket } => {
+            Self::Hint { socket, page } => {
                 let (program, socket) = (program(), socket.display());
+                let page =
+                    page.map(|page| format!("in a browser of this host: {page}\n")).unwrap_or_default();
                 format!(
-                    "ask them yourself:\n  {program} --socket {socket} members\n  {program} --socket {socket} quorum\n  \
+                    "{page}ask them yourself:\n  {program} --socket {socket} members\n  {program} --socket {socket} quorum\n  \
                      curl --unix-socket {socket} http://heartsay/v1/members"
                 )
             }

@@ -18,7 +18,7 @@ use super::stage::Stage;
 use super::step::Step;
 
 /// What is to happen.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Plot {
     /// The cluster runs for so long before it does.
     pub(super) after: Duration,
@@ -26,6 +26,8 @@ pub(super) struct Plot {
     pub(super) cut: bool,
     /// Services run on some agents, and one of them dies.
     pub(super) services: bool,
+    /// Where a browser finds the page of the first agent.
+    pub(super) page: Option<String>,
     /// The end is the end.
     pub(super) once: bool,
 }
@@ -102,7 +104,7 @@ impl Story {
 
     /// Tells it all; if it is not to be told once it then goes on showing what happens until it is stopped.
     pub(super) async fn tell(&mut self, plot: Plot) -> anyhow::Result<()> {
-        self.meet().await?;
+        self.meet(plot.page.as_deref()).await?;
         if plot.services {
             self.serve().await?;
         }
@@ -148,7 +150,7 @@ impl Story {
         self.cluster.keep()
     }
 
-    async fn meet(&mut self) -> anyhow::Result<()> {
+    async fn meet(&mut self, page: Option<&str>) -> anyhow::Result<()> {
         let size = self.board.size();
         self.stage.step(&Step::Starting { nodes: size, dir: self.cluster.dir() })?;
         for (index, node) in self.cluster.nodes().iter().enumerate() {
@@ -179,7 +181,7 @@ impl Story {
         self.result.formed_seconds = Some(seconds);
         self.stage.step(&Step::Formed { nodes: size, seconds })?;
         if let Some(first) = self.cluster.nodes().first() {
-            self.stage.step(&Step::Hint { socket: &first.socket })?;
+            self.stage.step(&Step::Hint { socket: &first.socket, page })?;
         }
         Ok(())
     }
