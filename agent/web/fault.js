@@ -3,12 +3,14 @@
 /** Where to look for what has this code; what is not here is in the settings of all. A test holds it against `top`. */
 const WHOSE = {
   US: ' settings-refused unit-not-running agent-not-running socket-rights agent-hangs socket-removed duplicate-name clock-off advertised-address service-does-not-beat udp-blocked seeds-do-not-resolve isolated kept-out not-counted state-directory neighbour-table-full datagrams-do-not-leave receive-buffer-small agent-slow export-failing names-held reload-refused agent-outdated ',
-  THEM: ' port-silent refusals-filtered member-down filter-rejects member-degraded ',
+  THEM: ' port-silent refusals-filtered member-down member-flapping service-critical filter-rejects member-degraded ',
   PATH: ' seeds-unreachable mtu-hole one-way-link path-down no-route ',
 };
 const GLOSS = { US: 'this host', THEM: 'another host', PATH: 'what lies between', ALL: 'settings of all' };
 /** Local health from which a person should look here first. */
 const IMPAIRED = 4;
+/** As `doctor` has it. */
+const CRITICAL = 'service-critical';
 
 const sideOf = code => Object.keys(WHOSE).find(side => WHOSE[side].includes(` ${code} `)) ?? 'ALL';
 
@@ -23,21 +25,32 @@ const doubtsUs = me => me.isolated || me.leaving || Boolean(me.outside) || !me.j
 
 /** One for each cause, the worst first, notes last. */
 function problemsOf(me, members, services) {
-  const all = me.findings.filter(one => one.severity !== 'note').map(found);
+  const ill = ailing(services, me.member.name);
+  // Told below with what its check says, where that is known here.
+  const told = one => one.code === CRITICAL && ill.some(other => other.code === CRITICAL && other.of === one.of);
+  const all = me.findings.filter(one => one.severity !== 'note' && !told(one)).map(one => ({ ...found(one), side: sideHere(one, me, members) }));
   if (!me.findings.length) all.push(...me.conditions.map(said => warning('ALL', said, '')));
   if (!doubtsUs(me)) all.push(...suspects(members));
-  for (const service of services) {
-    for (const one of service.instances) {
-      if (one.status !== 'alive' || (one.health !== 'warning' && one.health !== 'critical')) continue;
-      const name = one.id ? `${service.name}/${one.id}` : service.name;
-      all.push({
-        ...warning('THEM', `${name} on ${one.member} is ${one.health}${one.text ? ` (${one.text})` : ''}, as its owner says`,
-          `look at the program there; ${service.healthy} of ${service.known} are healthy`),
-        severity: one.health === 'critical' ? 'error' : 'warning', of: one.member,
-      });
-    }
-  }
+  all.push(...ill);
   return [...all, ...me.findings.filter(one => one.severity === 'note').map(found)];
+}
+
+/** A member far in the future is wrong itself where others agree with this host on the time: they are in its view. */
+function sideHere(one, me, members) {
+  const agrees = member => member.status === 'alive' && member.name !== me.member.name;
+  return one.code === 'clock-off' && one.of && members.some(agrees) ? 'THEM' : sideOf(one.code);
+}
+
+/** Instances that are not well, on members that are. */
+function ailing(services, me) {
+  return services.flatMap(service => service.instances
+    .filter(one => one.status === 'alive' && (one.health === 'warning' || one.health === 'critical'))
+    .map(one => {
+      const name = one.id ? `${service.name}/${one.id}` : service.name;
+      const what = `${name} on ${one.member} is ${one.health}${one.text ? ` (${one.text})` : ''}, as its host says`;
+      const remedy = `look at the program there; ${service.healthy} of ${service.known} are healthy`;
+      return { ...warning(one.member === me ? 'US' : 'THEM', what, remedy), code: one.health === 'critical' ? CRITICAL : '', of: one.member };
+    }));
 }
 
 function suspects(members) {
