@@ -33,7 +33,7 @@ fn samples(text: &str, open: bool) -> BTreeMap<String, f64> {
             assert!(helped.insert(name), "helped twice: {line}");
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').expect(line);
-            assert!(["counter", "gauge"].contains(&kind) || (open && kind == "info"), "{line}");
+            assert!(["counter", "gauge", "histogram"].contains(&kind) || (open && kind == "info"), "{line}");
             assert!(kinds.insert(name, kind).is_none(), "typed twice: {line}");
         } else if let Some(rest) = line.strip_prefix("# UNIT ") {
             assert!(open, "{line}");
@@ -46,6 +46,9 @@ fn samples(text: &str, open: bool) -> BTreeMap<String, f64> {
                 true => name.trim_end_matches("_total").trim_end_matches("_info"),
                 false => name,
             };
+            let of_histogram =
+                ["_bucket", "_count", "_sum"].iter().find_map(|part| family.strip_suffix(part));
+            let family = of_histogram.filter(|name| kinds.get(name) == Some(&"histogram")).unwrap_or(family);
             let kind = *kinds.get(family).unwrap_or_else(|| panic!("no type before {line}"));
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
             assert!(helped.contains(family), "no help before {line}");
