@@ -70,7 +70,7 @@ mod tests {
             .limit(5);
         assert_eq!(
             filter.path(),
-            "/v1/history?member=web%201%26limit%3D1&type=member-down&since=2026-11-20T13%3A45%3A00Z&limit=5"
+            "/v1/history?member=web%201%26limit%3D1&type=member%2Ddown&since=2026%2D11%2D20T13%3A45%3A00Z&limit=5"
         );
     }
 }
