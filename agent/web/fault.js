@@ -4,7 +4,7 @@
 const WHOSE = {
   US: ' settings-refused unit-not-running agent-not-running socket-rights agent-hangs socket-removed duplicate-name clock-off advertised-address service-does-not-beat udp-blocked seeds-do-not-resolve isolated kept-out not-counted state-directory neighbour-table-full datagrams-do-not-leave receive-buffer-small agent-slow export-failing names-held reload-refused agent-outdated ',
   THEM: ' port-silent refusals-filtered member-down member-flapping service-critical filter-rejects member-degraded ',
-  PATH: ' seeds-unreachable mtu-hole one-way-link path-down no-route ',
+  PATH: ' cut-off seeds-unreachable mtu-hole one-way-link path-down no-route ',
 };
 const GLOSS = { US: 'this host', THEM: 'another host', PATH: 'what lies between', ALL: 'settings of all' };
 /** Local health from which a person should look here first. */
@@ -94,6 +94,8 @@ function theirFault(me, members, troubles, problems) {
     parts.push(names.length === 1 ? `${names[0]} ${word}` : `${names.length} ${word}${oneZone(all, members)} (${few(names)})`);
   }
   if (!parts.length) return firstOf('THEM', problems);
+  // Those beyond a cut are not to blame for it.
+  if (problems.some(problem => problem.code === 'cut-off')) return '';
   if (me.peers_known > 0 && me.peers_agreeing * 2 < me.peers_known) {
     parts.push('unclear yet: most peers see the cluster differently just now');
   }

@@ -83,6 +83,10 @@ fn member(at: Instant, view: &MemberView, falls: usize) -> MemberFact<'_> {
         refused: view.refused,
         degraded: view.degraded,
         kept_out: view.kept_out.is_some(),
+        fell_silent: view.status == Status::Down
+            && view.kept_out.is_none()
+            && !view.last_words
+            && view.accusers.iter().all(|accuser| !accuser.refused),
         falls,
         critical: critical(view),
         rtt: view.rtt,

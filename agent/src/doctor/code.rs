@@ -187,6 +187,10 @@ codes! {
     /// The host of a dead agent does not say so.
     RefusalsFiltered: "refusals-filtered", Warning, Insider, after [UdpBlocked, Isolated], visible 0 s,
         "let ICMP \"port unreachable\" through, there and on the way: with it the death of a process is known at once";
+    /// This side of a cut has no quorum.
+    CutOff: "cut-off", Error, Insider,
+        after [UdpBlocked, Isolated, NotCounted, KeptOut, DuplicateName, ClockOff, TwoMembersAtOneAddress, CopiedStateDirectory], visible 0 s,
+        "ask one of them (heartsay status on its host): if it holds quorum, mend the network between; if their hosts have died, start them";
     /// A member comes and goes.
     MemberFlapping: "member-flapping", Error, Insider,
         after [UdpBlocked, Isolated, NotCounted, KeptOut, TwoMembersAtOneAddress, CopiedStateDirectory], visible 0 s,
@@ -197,7 +201,7 @@ codes! {
         visible 0 s,
         "start the agent there; heartsay why NAME shows the evidence; if it is gone for good: heartsay forget NAME";
     /// Datagrams do not find a way.
-    NoRoute: "no-route", Error, Outsider, after [MemberDown, MemberFlapping, PortSilent, RefusalsFiltered, SeedsUnreachable, UdpBlocked, AdvertisedAddress, Isolated, NotCounted], visible 5 s,
+    NoRoute: "no-route", Error, Outsider, after [CutOff, MemberDown, MemberFlapping, PortSilent, RefusalsFiltered, SeedsUnreachable, UdpBlocked, AdvertisedAddress, Isolated, NotCounted], visible 5 s,
         "mend the route (ip route get ADDRESS), or the seed that names this address";
     /// The neighbour table of the kernel is full.
     NeighbourTableFull: "neighbour-table-full", Error, Host, after [], visible 0 s,
@@ -225,7 +229,7 @@ codes! {
         "give the agent more CPU time, and look at what this host's network loses";
     /// Quorum is not held.
     QuorumNotHeld: "quorum-not-held", Error, Insider,
-        after [UdpBlocked, Isolated, NotCounted, KeptOut, DuplicateName, ClockOff, ServiceDoesNotBeat, SeedsUnreachable, AdvertisedAddress, ExpectedDiffers, ExpectedTooLarge, ExpectedTooSmall, MemberDown, MemberFlapping, PortSilent, RefusalsFiltered, OneWayLink, PathDown],
+        after [UdpBlocked, Isolated, NotCounted, KeptOut, DuplicateName, ClockOff, ServiceDoesNotBeat, SeedsUnreachable, AdvertisedAddress, ExpectedDiffers, ExpectedTooLarge, ExpectedTooSmall, CutOff, MemberDown, MemberFlapping, PortSilent, RefusalsFiltered, OneWayLink, PathDown],
         visible 15 s,
         "heartsay quorum says why";
     /// Values of others are too long here.

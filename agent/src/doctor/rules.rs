@@ -86,6 +86,8 @@ pub(crate) struct MemberFact<'a> {
     pub(crate) degraded: bool,
     /// It is kept out as unfit.
     pub(crate) kept_out: bool,
+    /// It is down, and nobody says that its process has ended.
+    pub(crate) fell_silent: bool,
     /// How often it was called down in the last ten minutes.
     pub(crate) falls: usize,
     /// Its services that are critical, as it says.
@@ -113,8 +115,10 @@ pub(crate) fn conditions(facts: &Facts<'_>) -> Vec<Condition> {
     all.extend(udp_blocked(facts));
     all.extend(seeds_unreachable(facts));
     paths(facts, &mut all);
-    flapping(facts, &mut all);
-    down(facts, &mut all);
+    let beyond = beyond_a_cut(facts);
+    all.extend(cut_off(facts, &beyond));
+    flapping(facts, &beyond, &mut all);
+    down(facts, &beyond, &mut all);
     each_member(facts, &mut all);
     voters(facts, &mut all);
     all.extend(quorum(facts));
@@ -208,9 +212,30 @@ fn paths(facts: &Facts<'_>, all: &mut Vec<Condition>) {
     }
 }
 
+/// The members that a cut has probably parted from this side: it has lost quorum, and at least as many as are left fell silent.
+fn beyond_a_cut<'a>(facts: &'a Facts<'_>) -> Vec<&'a str> {
+    let has_lost = facts.quorum.as_ref().is_some_and(|quorum| quorum.state == Quorum::Lost);
+    let silent: Vec<&str> =
+        others(facts).filter(|member| member.fell_silent).map(|member| member.name).collect();
+    let here = facts.members.iter().filter(|member| member.status == StatusFact::Here).count();
+    if has_lost && silent.len() >= here.max(2) { silent } else { Vec::new() }
+}
+
+fn cut_off(facts: &Facts<'_>, beyond: &[&str]) -> Option<Condition> {
+    let QuorumFact { stood, .. } = facts.quorum.as_ref().filter(|_| !beyond.is_empty())?;
+    let names: Vec<String> = beyond.iter().map(|name| (*name).to_owned()).collect();
+    let what = format!(
+        "this side has lost quorum and {} members fell silent for it ({}): they go on without it, unless their hosts have died",
+        names.len(),
+        few(&names)
+    );
+    Some(Condition::new(Code::CutOff, what).stood(*stood))
+}
+
 /// Those that come and go, whatever they are just now.
-fn flapping(facts: &Facts<'_>, all: &mut Vec<Condition>) {
-    let is_here = |member: &&MemberFact<'_>| member.status != StatusFact::Away;
+fn flapping(facts: &Facts<'_>, beyond: &[&str], all: &mut Vec<Condition>) {
+    let is_here =
+        |member: &&MemberFact<'_>| member.status != StatusFact::Away && !beyond.contains(&member.name);
     let found = others(facts).filter(is_here).filter(|member| member.falls >= OFTEN).map(|member| {
         let MemberFact { name, address, falls, kept_out, .. } = member;
         let now = match (member.status, kept_out) {
@@ -231,20 +256,30 @@ fn flapping(facts: &Facts<'_>, all: &mut Vec<Condition>) {
     all.extend(gathered(found.collect(), "members come and go:"));
 }
 
-fn down(facts: &Facts<'_>, all: &mut Vec<Condition>) {
+fn down(facts: &Facts<'_>, beyond: &[&str], all: &mut Vec<Condition>) {
     // One that comes and goes is told as that.
-    let is_down = |member: &&MemberFact<'_>| member.status == StatusFact::Down && member.falls < OFTEN;
+    let is_down = |member: &&MemberFact<'_>| {
+        member.status == StatusFact::Down && member.falls < OFTEN && !beyond.contains(&member.name)
+    };
     let found = others(facts).filter(is_down).map(|member| {
-        let MemberFact { name, address, kept_out, .. } = member;
+        let MemberFact { name, address, kept_out, fell_silent, .. } = member;
         let typed = for_a_shell(name);
         let said = if *kept_out {
             Said::new(
                 format!("{name} is kept out: it loses too much, or comes and goes too often"),
                 format!("look at the interface, cable and packet filter of {address}; heartsay why {typed} shows the evidence"),
             )
+        } else if *fell_silent {
+            Said::new(
+                format!("{name} at {address} is down: it fell silent"),
+                format!(
+                    "look whether that host runs and can be reached (power, cable, packet filter), then at its agent; heartsay why {typed} \
+                     shows the evidence; if it is gone for good: heartsay forget {typed}"
+                ),
+            )
         } else {
             Said::new(
-                format!("{name} at {address} is down"),
+                format!("{name} at {address} is down: its agent has ended"),
                 format!(
                     "start the agent there; heartsay why {typed} shows the evidence; if it is gone for good: heartsay forget {typed}"
                 ),
@@ -477,6 +512,7 @@ mod tests {
             refused: false,
             degraded: false,
             kept_out: false,
+            fell_silent: false,
             falls: 0,
             critical: Vec::new(),
             rtt: Some(Duration::from_millis(1)),
@@ -629,6 +665,26 @@ mod tests {
         assert_eq!(all[0].said.what, "4 members are down: m2, m3, m4 and 1 more");
         assert_eq!(codes(|facts| facts.members[3].refused = true), ["filter-rejects"]);
         assert_eq!(codes(|facts| facts.members[3].degraded = true), ["member-degraded"]);
+    }
+
+    #[test]
+    fn a_side_without_quorum_blames_the_cut_and_not_those_beyond_it() {
+        let beyond = |silent: usize| {
+            move |facts: &mut Facts<'static>| {
+                lost(facts);
+                for member in facts.members.iter_mut().rev().take(3) {
+                    member.status = StatusFact::Down;
+                }
+                facts.members.iter_mut().rev().take(silent).for_each(|member| member.fell_silent = true);
+            }
+        };
+        assert_eq!(codes(beyond(3)), ["cut-off"]);
+        assert_eq!(codes(beyond(1)), ["member-down"; 3], "most have died, as their hosts say");
+        let holds = |facts: &mut Facts<'static>| {
+            beyond(3)(facts);
+            facts.quorum.as_mut().unwrap().state = Quorum::Held;
+        };
+        assert_eq!(codes(holds), ["member-down"; 3]);
     }
 
     #[test]

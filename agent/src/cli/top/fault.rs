@@ -74,7 +74,7 @@ impl Side {
                 | Code::MemberDegraded,
             ) => Self::Them,
             Some(
-                Code::SeedsUnreachable | Code::MtuHole | Code::OneWayLink | Code::PathDown | Code::NoRoute,
+                Code::CutOff | Code::SeedsUnreachable | Code::MtuHole | Code::OneWayLink | Code::PathDown | Code::NoRoute,
             ) => Self::Between,
             Some(
                 Code::NameClaimed
@@ -170,6 +170,10 @@ fn them(facts: &Facts, troubles: &[Trouble], problems: &[Problem]) -> Option<Str
     }
     if parts.is_empty() {
         return said_of(Side::Them, problems);
+    }
+    // Those beyond a cut are not to blame for it.
+    if problems.iter().any(|problem| problem.code == Code::CutOff.kind().word) {
+        return None;
     }
     let me = &facts.me;
     if me.peers_known > 0 && me.peers_agreeing * 2 < me.peers_known {

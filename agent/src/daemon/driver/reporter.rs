@@ -113,7 +113,8 @@ impl Observer for Reporter {
         if let Rejected::FarFuture { name, ahead_ms } = why {
             self.note_far_future(node, now, name, *ahead_ms);
         }
-        let is_member = || node.summaries().any(|member| member.address == from);
+        let is_member =
+            || node.summaries().any(|member| member.address == from && member.status == Status::Alive);
         self.mismatches.note(now, from, why, || node.key_ids(), is_member, &self.event_log);
     }
 
