@@ -120,11 +120,13 @@ const why = {
     const facts = `local health ${health(me.local_health)}, ${me.isolated ? 'isolated' : 'not isolated'}, ${agreement(me)}`;
     const isTrouble = member.status === 'suspect' || member.status === 'down';
     if (!isTrouble && member.reachable !== false) return `This agent: ${facts}.`;
-    const verdict = !isTrouble ? 'It lives, but not for us: others hear it. Look at the path between the two hosts'
+    const verdict = me.outside ? 'Probably us: the others do not count this agent as a member just now; see heartsay status'
       : me.isolated ? 'Probably us: most others look silent too, so this agent holds its verdicts'
         : me.local_health >= IMPAIRED ? 'Possibly us: this host is slow itself'
-          : me.peers_known > 0 && me.peers_agreeing * 2 < me.peers_known ? 'Unclear: most peers see the cluster differently just now'
-            : 'Probably them: this agent is well';
+          : me.findings.some(one => one.code === 'cut-off') ? 'Probably neither: this side is cut off, or most others have died; see heartsay doctor'
+            : !isTrouble ? 'It lives, but not for us: others hear it. Look at the path between the two hosts'
+              : me.peers_known > 0 && me.peers_agreeing * 2 < me.peers_known ? 'Unclear: most peers see the cluster differently just now'
+                : 'Probably them: this agent is well';
     return `Them or us? ${verdict} (${facts}).`;
   },
 };

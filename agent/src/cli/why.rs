@@ -11,6 +11,7 @@ use super::past;
 use super::status::{agreement, health};
 use super::table::finish;
 use crate::client::{Client, ClientError, segment};
+use crate::doctor::Code;
 use crate::recorder::stamp;
 use crate::types::{Accusation, Case, Evidence, Member, Members, Past, Piece, SelfInfo};
 use crate::words::few;
@@ -288,14 +289,19 @@ fn them_or_us(member: &Member, me: &SelfInfo) -> String {
         agreement(me)
     );
     let trouble = matches!(member.status.as_str(), "suspect" | "down");
-    let verdict = if !trouble && member.reachable == Some(false) {
-        "It lives, but not for us: others hear it. Look at the path between the two hosts"
-    } else if !trouble {
+    if !trouble && member.reachable != Some(false) {
         return format!("This agent: {facts}.");
+    }
+    let verdict = if me.outside.is_some() {
+        "Probably us: the others do not count this agent as a member just now; see heartsay status"
     } else if me.isolated {
         "Probably us: most others look silent too, so this agent holds its verdicts"
     } else if me.local_health >= IMPAIRED {
         "Possibly us: this host is slow itself"
+    } else if me.findings.iter().any(|finding| finding.code == Code::CutOff.kind().word) {
+        "Probably neither: this side is cut off, or most others have died; see heartsay doctor"
+    } else if !trouble {
+        "It lives, but not for us: others hear it. Look at the path between the two hosts"
     } else if me.peers_known > 0 && me.peers_agreeing * 2 < me.peers_known {
         "Unclear: most peers see the cluster differently just now"
     } else {
