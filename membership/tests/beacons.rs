@@ -59,6 +59,20 @@ fn without_the_setting_there_is_no_beacon_and_nobody_else_may_write_one() {
     assert_eq!(world.command("n1", Command::Set(value)).unwrap_err().reason(), "bad-state");
 }
 
+#[test]
+fn a_beacon_leaves_its_room_to_the_operator() {
+    let mut world = ringing(3);
+    world.wait(300.0, |world| world.member("n1", "n1").unwrap().state.contains_key(BEACON_KEY));
+    let all = |i| vec![(format!("tag/k{i}"), Some(b"v".to_vec()))];
+    // The zone is a key too.
+    for i in 0..63 {
+        world.command("n1", Command::Set(all(i))).unwrap();
+    }
+    assert_eq!(world.command("n1", Command::Set(all(63))).unwrap_err().reason(), "bad-state");
+    world.run(300.0);
+    assert!(!world.member("n2", "n1").unwrap().state.contains_key(BEACON_KEY));
+}
+
 fn heard(delays: &NewsDelays) -> u64 {
     delays.counts().iter().sum()
 }

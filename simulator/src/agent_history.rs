@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use heartsay_membership::Name;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
@@ -192,10 +193,12 @@ impl AgentHistory {
 }
 
 impl Case {
-    /// The scenario in which this happens again; `None`: it is nothing that a scenario can say, or nothing is known of it.
+    /// The scenario in which this happens again; `None`: it is nothing that a scenario can say, nothing is known of it, or it
+    /// took more than an hour, which would be longer to run than anybody waits.
     #[must_use]
     pub fn scenario(&self) -> Option<String> {
         let (fault, refusals, last_words, trouble) = match self.cause {
+            Cause::Silence { lasted, .. } if lasted > LONGEST => return None,
             Cause::Silence { lasted, ended: true, .. } => {
                 ("pause", false, false, lasted.max(Duration::from_millis(1)))
             }
@@ -271,6 +274,9 @@ fn cause(down: &Entry, then: Option<&Entry>) -> Cause {
     let Some(began) = began else { return Cause::Unknown };
     let back = then.filter(|then| then.kind == "member-alive");
     let end = back.map_or(down.time, |back| back.time);
+    if began > down.time || end < down.time {
+        return Cause::Unknown;
+    }
     Cause::Silence { lasted: apart(end, began), ended: back.is_some(), until_down: apart(down.time, began) }
 }
 
@@ -278,8 +284,15 @@ fn apart(one: Timestamp, other: Timestamp) -> Duration {
     one.duration_since(other).unsigned_abs()
 }
 
+/// `None`: no agent has such a setting, or measures that.
 fn seconds(seconds: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(seconds).ok()
+    Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= LONGEST)
+}
+
+/// Of a member, as agents let it be; what else is in a file may move the cursor of who reads about it.
+fn name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let Some(name) = Option::<String>::deserialize(from)? else { return Ok(None) };
+    Name::new(&name).map(|_| Some(name)).map_err(D::Error::custom)
 }
 
 fn stamp<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
@@ -298,6 +311,7 @@ struct Entry {
     kind: String,
     #[serde(deserialize_with = "stamp")]
     time: Timestamp,
+    #[serde(default, deserialize_with = "name")]
     name: Option<String>,
     by: Option<Vec<String>>,
     state: Option<String>,
@@ -339,6 +353,8 @@ pub const TOGETHER: Duration = Duration::from_secs(5);
 const AROUND: Duration = Duration::from_secs(30);
 /// Members learn one another's rhythm for so long before the trouble.
 const BEFORE: Duration = Duration::from_secs(40);
+/// Longer silences, pauses and round trips are not run again.
+const LONGEST: Duration = Duration::from_secs(3600);
 /// For verdicts and returns.
 const AFTER: Duration = Duration::from_secs(20);
 /// Round trips above this are those between sites.
@@ -355,6 +371,31 @@ mod tests {
 
     /// `n4` of five stood still for six seconds: `kill -STOP`, `kill -CONT` in a real cluster.
     const STOPPED: &str = include_str!("../tests/data/stopped.jsonl");
+
+    #[test]
+    fn what_no_agent_writes_is_refused_or_not_run() {
+        let escape = STOPPED.replace("\"m4\"", "\"m4\\u001b[2J\"").replace("\"n4\"", "\"n4\\u001b[2J\"");
+        assert_ne!(escape, STOPPED);
+        assert!(matches!(AgentHistory::read(&escape), Err(Unreadable::Line { .. })));
+        assert_eq!([f64::MAX, 3601.0, -1.0, f64::NAN].map(seconds), [None; 4]);
+        let silence = |lasted| Case {
+            member: "m4".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            cause: Cause::Silence { lasted, ended: true, until_down: Duration::from_secs(2) },
+            struck: BTreeSet::from(["m4".to_owned()]),
+            known: Known {
+                nodes: (5, ""),
+                acceptable_pause: None,
+                phi_threshold: None,
+                heartbeats: None,
+                rtt: None,
+                links_down: 0,
+                gap: false,
+            },
+        };
+        assert!(silence(LONGEST).scenario().is_some());
+        assert_eq!(silence(LONGEST * 8).scenario(), None, "a night would take minutes a run");
+    }
 
     fn only(history: &str) -> Case {
         let mut cases = AgentHistory::read(history).unwrap().cases();

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -103,14 +104,25 @@ async fn serve(listener: &TcpListener, desk: Arc<Desk>) {
         };
         let desk = Arc::clone(&desk);
         tokio::spawn(async move {
+            let shown = Arc::new(AtomicBool::new(false));
+            let knows = Arc::clone(&shown);
             let service = service_fn(move |request| {
-                let desk = Arc::clone(&desk);
-                async move { Ok::<Response, Infallible>(desk.answer(&request).await) }
+                let (desk, shown) = (Arc::clone(&desk), Arc::clone(&shown));
+                async move { Ok::<Response, Infallible>(desk.answer(&request, &shown).await) }
             });
             let mut server = http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(BUFFER);
-            // One that breaks is the browser's business.
-            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            let stranger = async {
+                tokio::time::sleep(HEAD_LIMIT).await;
+                if knows.load(Ordering::Relaxed) {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                // One that breaks is the browser's business.
+                _ = server.serve_connection(TokioIo::new(stream), service) => {}
+                () = stranger => {}
+            }
             drop(place);
         });
     }
@@ -131,7 +143,8 @@ struct Away {
 }
 
 impl Desk {
-    async fn answer(&self, request: &Request<Incoming>) -> Response {
+    /// `shown`: whether the token has come over this connection.
+    async fn answer(&self, request: &Request<Incoming>, shown: &AtomicBool) -> Response {
         if !is_loopback(request, IpAddr::from(Ipv4Addr::LOCALHOST)) {
             let detail = "this is asked for by another name; take the address that `heartsay web` printed";
             return problem(StatusCode::MISDIRECTED_REQUEST, detail, &[]);
@@ -144,7 +157,9 @@ impl Desk {
         }
         // It holds nothing of the cluster.
         if request.uri().path() == "/" {
-            return web::page(request.headers());
+            let mut page = web::page(request.headers());
+            page.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return page;
         }
         if !self.is_token(request.headers().get(header::AUTHORIZATION)) {
             let detail = "the token is missing, or of an earlier run; take the whole address that `heartsay web` printed";
@@ -153,6 +168,7 @@ impl Desk {
             refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             return refused;
         }
+        shown.store(true, Ordering::Relaxed);
         match tokio::time::timeout(PATIENCE, self.ask(request.uri())).await {
             Ok(Ok(answer)) => {
                 *self.away.lock().await = None;
@@ -246,7 +262,7 @@ Exit codes:
 
 /// Connections at a time: a browser takes six for one page.
 const PLACES: usize = 64;
-/// As the agent has it.
+/// As the agent has it; and how long a connection may take that has not shown the token.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 const BUFFER: usize = 96 * 1024;
 /// For the head of an answer, and for a last try. The page itself gives up after 6 s, and is to be told why before that.

@@ -26,7 +26,11 @@ impl Detection {
         (other, heard): (u64, bool),
     ) {
         let (me, joints) = (ctx.core.me, &ctx.core.joints);
-        let Some(member) = ctx.roster.get(subject).filter(|m| is_other(m, me) && other != me) else { return };
+        // A member that nobody knows is apart from all.
+        let is_other_member = other != me && other != subject && ctx.roster.get(other).is_some();
+        let Some(member) = ctx.roster.get(subject).filter(|m| is_other(m, me) && is_other_member) else {
+            return;
+        };
         let many = now < self.look_until || self.many_are_silent(ctx.roster) || joints.is_known(now, subject);
         let calm = ctx.core.loss.share() <= LOSSY && now >= ctx.core.recovering_until;
         if many && calm && !self.is_doubted(subject) {

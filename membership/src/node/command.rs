@@ -10,7 +10,7 @@ use crate::io::{Command, Event, MemberEventKind, Rejected};
 use crate::node::Node;
 use crate::roster::fingerprint;
 use crate::roster::standing::Status;
-use crate::roster::state::{KEYS_KEY, StateError, is_reserved};
+use crate::roster::state::{BEACON_KEY, KEYS_KEY, StateError, is_reserved};
 
 impl Node {
     pub(crate) fn on_command(&mut self, now: Instant, command: Command) -> Result<(), Rejected> {
@@ -93,7 +93,18 @@ impl Node {
     ) -> Result<bool, Rejected> {
         let me = self.core.me;
         let Some(mut myself) = self.roster.get_mut(me) else { return Ok(false) };
-        let changed = myself.state.set(changes, self.core.config.capacity())?;
+        let capacity = self.core.config.capacity();
+        let changed = match myself.state.set(changes, capacity) {
+            // The operator's keys come first: a beacon leaves them its room.
+            Err(StateError::Keys { .. } | StateError::Size { .. })
+                if myself.state.get(BEACON_KEY).is_some()
+                    && changes.iter().all(|(key, _)| key != BEACON_KEY) =>
+            {
+                let without = changes.iter().cloned().chain([(BEACON_KEY.to_owned(), None)]);
+                myself.state.set(&without.collect::<Vec<_>>(), capacity)?
+            }
+            tried => tried?,
+        };
         if changed.is_empty() {
             return Ok(false);
         }

@@ -38,7 +38,11 @@ impl FromAgent {
         let cases = history.cases();
         let (number, case) = self.chosen(&cases)?;
         let Some(text) = case.scenario() else {
-            bail!("verdict {number}, {}: {}; nothing can be rebuilt from that", case.member, words(case));
+            bail!(
+                "verdict {number}, {}: {}; nothing can be rebuilt from that, or it takes more than the hour that is run again at most",
+                case.member,
+                words(case)
+            );
         };
         let sets = overrides.sets();
         let scenario = scenario::parse(&text, &sets)?;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use heartsay_membership::{Instant, Rejected};
+use heartsay_membership::{Instant, Name, Rejected};
 use heartsay_proto::{DecodeError, VERSION};
 
 use crate::doctor::{Code, Said};
@@ -26,8 +26,8 @@ pub(crate) struct Mismatches {
 /// One kind of slip.
 #[derive(Debug, Default)]
 struct Slip {
-    /// When each was last heard, at most [`MOST`] of them.
-    from: BTreeMap<SocketAddr, Instant>,
+    /// When each was last heard, and the name that it claims if that is the slip; at most [`MOST`] of them.
+    from: BTreeMap<SocketAddr, (Instant, Option<Name>)>,
     count: u64,
     /// Its code, what is wrong and what to do, as last said.
     fault: Option<(Code, Said)>,
@@ -56,7 +56,8 @@ impl Mismatches {
             return;
         }
         if reason == DUPLICATE_NAME {
-            let known = self.slips.get(reason).is_some_and(|slip| slip.from.contains_key(&from));
+            let heard = self.slips.get(reason);
+            let known = heard.is_some_and(|slip| slip.from.contains_key(&from) || slip.from.len() == MOST);
             // A member tells of another host than we know while a name passes from one to the next: no slip of its own.
             if !known && is_member() {
                 return;
@@ -66,7 +67,9 @@ impl Mismatches {
         let known = slip.from.contains_key(&from);
         let full = slip.from.len() == MOST;
         if known || !full {
-            slip.from.insert(from, now);
+            let claimed =
+                if let Rejected::DuplicateName { name, .. } = why { Some(name.clone()) } else { None };
+            slip.from.insert(from, (now, claimed));
         }
         slip.count += 1;
         // A flood is not worth a sentence each.
@@ -81,7 +84,7 @@ impl Mismatches {
     pub(super) fn look(&mut self, now: Instant, event_log: &EventLog) {
         self.slips.retain(|reason, slip| {
             let before = slip.from.len();
-            slip.from.retain(|_, last| now.since(*last) < OVER);
+            slip.from.retain(|_, (last, _)| now.since(*last) < OVER);
             if slip.from.len() < before && slip.count >= LEAST {
                 slip.say(reason, event_log);
             }
@@ -92,7 +95,14 @@ impl Mismatches {
 
 impl Slip {
     fn say(&self, reason: &str, event_log: &EventLog) {
-        let named: Vec<String> = self.from.keys().map(ToString::to_string).collect();
+        let named: Vec<String> = self
+            .from
+            .iter()
+            .map(|(from, (_, claimed))| match claimed {
+                Some(name) => format!("{from}, which calls itself {name},"),
+                None => from.to_string(),
+            })
+            .collect();
         let more = if named.len() == MOST { " and maybe others" } else { "" };
         let Some((code, Said { what, remedy })) = &self.fault else { return };
         let what = format!("datagrams from {}{more} are refused: {what}", named.join(", "));
@@ -106,8 +116,8 @@ impl Slip {
 fn explain(why: &Rejected, cluster: &str, keys: &str) -> (Code, Said) {
     let error = match why {
         Rejected::Decode(error) => error,
-        Rejected::DuplicateName { name, .. } => {
-            let what = format!("they come from a second host that calls itself {name}");
+        Rejected::DuplicateName { .. } => {
+            let what = "a member on another host has that name";
             let remedy =
                 "give one of the two another name; a cloned machine also needs a state directory of its own";
             return (Code::NameClaimed, Said::new(what, remedy));

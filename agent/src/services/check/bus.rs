@@ -65,7 +65,8 @@ impl Bus {
     /// How the unit is now. From here on its changes are told.
     pub(super) async fn state(&mut self, unit: &str) -> io::Result<State> {
         self.tell_of(unit).await?;
-        loop {
+        // Any user may send signals: they have us ask again, but not for ever.
+        for turn in 1.. {
             self.changed = false;
             let id = self.get(unit, UNIT, "Id").await?;
             let mut state = State::default();
@@ -80,10 +81,11 @@ impl Bus {
                 state.result = self.get(unit, SERVICE, "Result").await.unwrap_or_default();
             }
             // Changes of an alias are told of the unit itself.
-            if !self.tell_of(&id).await? && !self.changed {
+            if !self.tell_of(&id).await? && (!self.changed || turn >= TURNS) {
                 return Ok(state);
             }
         }
+        Err(nonsense())
     }
 
     /// Waits until something may have changed; an error is a change too.
@@ -113,6 +115,7 @@ impl Bus {
         loop {
             let message = self.message().await?;
             match message.kind {
+                SIGNAL => {}
                 _ if message.answers != serial => {}
                 RETURN => return Ok(message.text),
                 _ => return Err(io::Error::other(message.text)),
@@ -243,7 +246,10 @@ fn length(inbox: &[u8]) -> io::Result<Option<usize>> {
     let Some(begin) = inbox.first_chunk::<16>() else { return Ok(None) };
     let mut begin = Reader::new(begin).ok_or_else(nonsense)?;
     let (body, fields) = begin.lengths().ok_or_else(nonsense)?;
-    Ok(fields.checked_add(16).map(|head| head.next_multiple_of(8)).and_then(|head| head.checked_add(body)))
+    Ok(fields
+        .checked_add(16)
+        .and_then(|head| head.checked_next_multiple_of(8))
+        .and_then(|head| head.checked_add(body)))
 }
 
 /// `None`: it makes no sense.
@@ -357,6 +363,8 @@ const SIGNAL: u8 = 4;
 /// A change of a unit has some kilobytes.
 const LONGEST: usize = 1 << 20;
 const LONGEST_LINE: usize = 4096;
+/// Looks at a unit that changes under them; the next begins with the signal of the change.
+const TURNS: u32 = 3;
 
 #[cfg(test)]
 pub(super) mod tests {
