@@ -103,7 +103,7 @@ function drawTiles(page) {
   if (used) tile('quorum', quorum.quorum, `${quorum.present}${quorum.zones.length ? ' zones' : ''} here, ${quorum.needed} needed`, lookOf(quorum.quorum));
   else tile('quorum', 'not used', 'no electorate is set', 'none');
   const [word, more, look] = me.leaving ? ['leaving', 'says good-bye', 'doubt'] : me.outside ? ['not counted', standing(me), 'bad'] : me.isolated ? ['isolated', 'most others look silent', 'bad']
-    : !me.joined ? ['not joined', standing(me).replace(/^[^:]*: /, ''), 'doubt'] : [healthWord(me.local_health), `health ${me.local_health} of 8 (0 is best)${newsOf(me)}`, me.local_health >= IMPAIRED ? 'doubt' : me.local_health ? null : 'well'];
+    : !me.joined ? ['not joined', standing(me).replace(/^[^:]*: /, ''), 'doubt'] : [healthWord(me.local_health), `health ${me.local_health} of 8${newsOf(me) || ' (0 is best)'}`, me.local_health >= IMPAIRED ? 'doubt' : me.local_health ? null : 'well'];
   tile('host', word, more, look);
 }
 
