@@ -193,7 +193,7 @@ def one_way_cut(case):
     return case.network.run("mute", "5", "1")
 
 
-@incident(healthy=("member-down", "m[45]"), sick=("isolated", None), past="m5 down", within=40)
+@incident(healthy=("member-down", "m[45]"), sick=(("isolated", "cut-off"), None), past="m5 down", within=40)
 def partition(case):
     """m4 and m5 are cut off from the other three."""
     case.cluster()

@@ -41,7 +41,7 @@ impl Mismatches {
     }
 
     /// Notes a refused datagram; states a condition from the second of a kind on, since one may be a stray. `keys` are the
-    /// ids of ours; `is_member`: one that is alive has this address.
+    /// ids of ours; `is_member`: one that has not left has this address.
     pub(super) fn note(
         &mut self,
         now: Instant,

@@ -114,7 +114,7 @@ impl Observer for Reporter {
             self.note_far_future(node, now, name, *ahead_ms);
         }
         let is_member =
-            || node.summaries().any(|member| member.address == from && member.status == Status::Alive);
+            || node.summaries().any(|member| member.address == from && member.status != Status::Left);
         self.mismatches.note(now, from, why, || node.key_ids(), is_member, &self.event_log);
     }
 
