@@ -32,14 +32,14 @@ fn a_port_that_closes_is_critical_for_all_members_and_says_why_on_its_host() {
     a.wait_for("it passes", |a| health(a) == "passing");
     b.wait_for("it is told", |b| b.try_get("/v1/services/web").is_some_and(|web| web["healthy"] == 1));
     drop(listener);
-    let [here, there] = watches.each_mut().map(|watch| until(watch, "service-critical"));
+    let [here, there] = watches.each_mut().map(|watch| watch.next_of("service-critical"));
     assert_eq!(there["reason"], "it was passing", "the text stays on its host");
     let reason = here["reason"].as_str().unwrap();
     assert!(reason.starts_with("it was passing; check tcp: Connection refused"), "{reason}");
     let shown = heartsay(&b, &["service", "show", "web"]);
     assert!(shown.contains("its host knows why"), "{shown}");
     let _listener = TcpListener::bind(at).unwrap();
-    watches.iter_mut().for_each(|watch| drop(until(watch, "service-up")));
+    watches.iter_mut().for_each(|watch| drop(watch.next_of("service-up")));
     assert!(instance(&b).get("checks").is_none(), "another host's checks are its own");
 }
 
@@ -51,14 +51,14 @@ fn a_program_that_registers_asks_for_checks_and_none_that_acts_as_the_agent() {
     let mut watch = a.watch("?service=web", "");
     let body = format!(r#"{{"name":"web","checks":[{{"tcp":"{at}","interval":"1s","fall":1}}]}}"#);
     assert_eq!(a.post("/v1/services", &body).status, 200);
-    until(&mut watch, "service-up");
+    watch.next_of("service-up");
     assert_eq!(instance(&a)["checks"][0]["kind"], "tcp");
     let looked = instance(&a)["checks"][0]["time"].clone();
     assert_eq!(a.post("/v1/services", &body).status, 200, "a script that registers again");
     assert_eq!(health(&a), "passing", "the check that was there goes on");
     assert!(looked.is_string());
     drop(listener);
-    until(&mut watch, "service-critical");
+    watch.next_of("service-critical");
     for (checks, said) in [
         (r#"[{"exec":"/bin/true"}]"#, "exec acts as the user of the agent, so it is for settings alone"),
         (r#"[{"disk":"/tmp"}]"#, "disk acts as the user of the agent"),
@@ -117,13 +117,13 @@ fn a_server_is_asked_over_http() {
     let mut watch = a.watch("?service=web", "");
     a.wait_for("it passes", |a| health(a) == "passing");
     status.store(503, Ordering::Relaxed);
-    let reason = until(&mut watch, "service-critical")["reason"].clone();
+    let reason = watch.next_of("service-critical")["reason"].clone();
     assert_eq!(reason, "it was passing; check http: 503 Service Unavailable");
     assert_eq!(instance(&a)["text"], "check http: 503 Service Unavailable");
     status.store(429, Ordering::Relaxed);
-    assert_eq!(until(&mut watch, "service-warning")["service"]["health"], "warning");
+    assert_eq!(watch.next_of("service-warning")["service"]["health"], "warning");
     status.store(200, Ordering::Relaxed);
-    until(&mut watch, "service-up");
+    watch.next_of("service-up");
 }
 
 #[test]
@@ -179,12 +179,12 @@ fn the_death_of_a_process_is_known_at_once() {
     let mut watch = a.watch("?service=web", "");
     a.wait_for("it passes", |a| health(a) == "passing");
     child.kill().unwrap();
-    let reason = until(&mut watch, "service-critical")["reason"].to_string();
+    let reason = watch.next_of("service-critical")["reason"].to_string();
     assert!(reason.contains("check process: process") && reason.contains("has ended"), "{reason}");
     child.wait().unwrap();
     let mut next = Command::new("sleep").arg("600").spawn().unwrap();
     fs::write(&file, next.id().to_string()).unwrap();
-    until(&mut watch, "service-up");
+    watch.next_of("service-up");
     next.kill().unwrap();
     next.wait().unwrap();
 }
@@ -200,11 +200,11 @@ fn an_owner_has_to_speak_in_time_and_what_it_says_counts_too() {
     a.wait_for("it is overdue", |a| health(a) == "critical");
     assert_eq!(instance(&a)["text"], "check ttl: its owner has said nothing for 1s");
     says("passing");
-    until(&mut watch, "service-up");
-    let reason = until(&mut watch, "service-critical")["reason"].to_string();
+    watch.next_of("service-up");
+    let reason = watch.next_of("service-critical")["reason"].to_string();
     assert!(reason.contains("check ttl"), "{reason}");
     says("warning");
-    until(&mut watch, "service-warning");
+    watch.next_of("service-warning");
     assert_eq!(instance(&a)["text"], "by myself", "what it says is the worst");
 }
 
@@ -323,19 +323,6 @@ fn instance(agent: &Agent) -> Value {
 
 fn health(agent: &Agent) -> String {
     instance(agent)["health"].as_str().unwrap().to_owned()
-}
-
-/// Reads on until a line of this type; not beyond the second sign of life, which comes after half a minute.
-fn until(watch: &mut daemon::Watch, kind: &str) -> Value {
-    let mut idle = 0;
-    loop {
-        let line = watch.line();
-        if line["type"] == kind {
-            return line;
-        }
-        idle += u32::from(line["type"] == "idle");
-        assert!(idle < 2, "no {kind}");
-    }
 }
 
 fn heartsay(agent: &Agent, words: &[&str]) -> String {

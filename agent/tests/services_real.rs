@@ -19,7 +19,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use daemon::{Agent, Watch, plan};
+use daemon::{Agent, plan};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use skipped::skipped;
@@ -42,22 +42,22 @@ fn a_postgresql_that_stops_or_hangs_is_known_everywhere() {
 
     postgres.signal(Signal::SIGSTOP);
     for kind in ["service-warning", "service-critical"] {
-        let reason = until(&mut watches[0], kind)["reason"].as_str().unwrap().to_owned();
+        let reason = watches[0].next_of(kind)["reason"].as_str().unwrap().to_owned();
         assert!(reason.contains("check ready: 127.0.0.1:") && reason.contains("no response"), "{reason}");
-        until(&mut watches[1], kind);
+        watches[1].next_of(kind);
     }
     let check = |n: usize| a.get("/v1/services/db")["instances"][0]["checks"][n]["health"].clone();
     assert_eq!(check(0), "passing", "the kernel goes on accepting connections, and a tcp check sees no more");
     assert_eq!(check(1), "critical");
     postgres.signal(Signal::SIGCONT);
-    watches.iter_mut().for_each(|watch| drop(until(watch, "service-up")));
+    watches.iter_mut().for_each(|watch| drop(watch.next_of("service-up")));
 
     postgres.ctl(&["stop", "-m", "immediate"]);
-    let reason = until(&mut watches[0], "service-critical")["reason"].as_str().unwrap().to_owned();
+    let reason = watches[0].next_of("service-critical")["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("check port: Connection refused"), "{reason}");
-    until(&mut watches[1], "service-critical");
+    watches[1].next_of("service-critical");
     postgres.start();
-    watches.iter_mut().for_each(|watch| drop(until(watch, "service-up")));
+    watches.iter_mut().for_each(|watch| drop(watch.next_of("service-up")));
 }
 
 #[test]
@@ -73,13 +73,13 @@ fn an_nginx_that_hangs_or_dies_is_known_everywhere() {
     let mut watches = [a.watch("?service=web", ""), b.watch("?service=web", "")];
     b.wait_for("it serves", |b| health(b, "web") == "passing");
     nginx.signal(Signal::SIGSTOP);
-    let reason = until(&mut watches[0], "service-warning")["reason"].as_str().unwrap().to_owned();
+    let reason = watches[0].next_of("service-warning")["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("check http: no answer within 500ms"), "{reason}");
-    until(&mut watches[1], "service-critical");
+    watches[1].next_of("service-critical");
     nginx.signal(Signal::SIGCONT);
-    watches.iter_mut().for_each(|watch| drop(until(watch, "service-up")));
+    watches.iter_mut().for_each(|watch| drop(watch.next_of("service-up")));
     nginx.signal(Signal::SIGKILL);
-    until(&mut watches[1], "service-critical");
+    watches[1].next_of("service-critical");
     assert!(
         a.get("/v1/services/web")["instances"][0]["text"].as_str().unwrap().contains("Connection refused")
     );
@@ -99,7 +99,7 @@ fn a_disk_that_hangs_is_critical_and_the_agent_stays_calm_and_can_end() {
     let before = threads(&a);
     let mut watch = a.watch("?service=files", "");
     let Some(hung) = Hung::mount(&dir) else { return };
-    let reason = until(&mut watch, "service-critical")["reason"].as_str().unwrap().to_owned();
+    let reason = watch.next_of("service-critical")["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("check disk: no answer within 500ms"), "{reason}");
     let looked = |a: &Agent| a.get("/v1/services/files")["instances"][0]["checks"][0]["time"].clone();
     for _ in 0..3 {
@@ -129,8 +129,8 @@ fn a_holder_that_the_kernel_kills_for_its_memory_is_gone_everywhere() {
         .stderr(fs::File::create(&said).unwrap())
         .spawn()
         .unwrap();
-    until(&mut watch, "service-up");
-    until(&mut watch, "service-gone");
+    watch.next_of("service-up");
+    watch.next_of("service-gone");
     assert_eq!(holder.wait().unwrap().code(), Some(128 + 9));
     let said = fs::read_to_string(said).unwrap();
     assert!(said.contains("the memory of its cgroup ran out"), "{said}");
@@ -154,19 +154,6 @@ fn health(agent: &Agent, service: &str) -> String {
 
 fn threads(agent: &Agent) -> usize {
     fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap().count()
-}
-
-/// Reads on until a line of this type; not beyond the second sign of life, which comes after half a minute.
-fn until(watch: &mut Watch, kind: &str) -> Value {
-    let mut idle = 0;
-    loop {
-        let line = watch.line();
-        if line["type"] == kind {
-            return line;
-        }
-        idle += u32::from(line["type"] == "idle");
-        assert!(idle < 2, "no {kind}");
-    }
 }
 
 /// A port that is free, most likely for a while yet.

@@ -394,6 +394,19 @@ impl Watch {
         Some(())
     }
 
+    /// Reads on until a line of this type; not beyond the second sign of life, which comes after half a minute.
+    pub fn next_of(&mut self, kind: &str) -> Value {
+        let mut idle = 0;
+        loop {
+            let line = self.line();
+            if line["type"] == kind {
+                return line;
+            }
+            idle += u32::from(line["type"] == "idle");
+            assert!(idle < 2, "no {kind}");
+        }
+    }
+
     /// The next line of JSON.
     pub fn line(&mut self) -> Value {
         serde_json::from_str(&self.text().expect("another line")).unwrap()

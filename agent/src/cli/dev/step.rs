@@ -118,9 +118,9 @@ impl Step<'_> {
                 format!(
                     "both sides know of the cut\n{members}: quorum {} {lost}; {from} {}\n{from}: quorum {} all the time, {majority} of \
                      {nodes}; {members} {} {down}",
-                    quorum_word(o, "lost"),
+                    o.status("lost"),
                     o.status(beyond),
-                    quorum_word(o, "held"),
+                    o.status("held"),
                     o.status("down")
                 )
             }
@@ -130,12 +130,12 @@ impl Step<'_> {
                 format!(
                     "every agent sees all others alive again: {healed}\n{members}: quorum {} again {held}\n{from}: quorum {} \
                      all the time",
-                    quorum_word(o, "held"),
-                    quorum_word(o, "held")
+                    o.status("held"),
+                    o.status("held")
                 )
             }
             Self::Quorum { by, quorum, seconds } => {
-                format!("  {by} says that quorum is {}{}", quorum_word(o, quorum), after(*seconds))
+                format!("  {by} says that quorum is {}{}", o.status(quorum), after(*seconds))
             }
             Self::Serving { services } => format!("every agent knows the services: {}", services.join(", ")),
             Self::Unwell { service, member, health, text } => {
@@ -164,15 +164,6 @@ impl Step<'_> {
             Self::Stopping { nodes } => format!("stopping {}", count(*nodes, "agent", "agents")),
         }
     }
-}
-
-fn quorum_word(o: &Output, word: &str) -> String {
-    let style = match word {
-        "held" => AnsiColor::Green,
-        "lost" => AnsiColor::Red,
-        _ => AnsiColor::Yellow,
-    };
-    o.paint(style.on_default(), word)
 }
 
 fn health_word(o: &Output, word: &str) -> String {

@@ -2,6 +2,7 @@
 
 use super::facts::{Facts, Instance};
 use super::fault::{Side, doubts_us, names};
+use crate::doctor::Code;
 use crate::types::{Finding, Member};
 use crate::words::few;
 
@@ -47,9 +48,10 @@ impl Problem {
 /// All of them, the worst first.
 pub(super) fn problems(facts: &Facts, services: &[Instance]) -> Vec<Problem> {
     let ailing: Vec<Problem> = services.iter().filter_map(|one| ailing(one, &facts.me.member.name)).collect();
+    let critical = Code::ServiceCritical.kind().word;
     // Told below with what its check says, where that is known here.
     let told = |one: &Finding| {
-        one.code == CRITICAL && ailing.iter().any(|ill| ill.code == CRITICAL && ill.of == one.of)
+        one.code == critical && ailing.iter().any(|ill| ill.code == critical && ill.of == one.of)
     };
     let (mut all, notes): (Vec<Problem>, Vec<Problem>) = facts
         .me
@@ -74,7 +76,7 @@ pub(super) fn problems(facts: &Facts, services: &[Instance]) -> Vec<Problem> {
 /// A member far in the future is wrong itself where others agree with this host on the time: they are in its view.
 fn side(finding: &Finding, facts: &Facts) -> Side {
     let agrees = |member: &Member| member.status == "alive" && member.name != facts.me.member.name;
-    let theirs = finding.code == "clock-off" && finding.of.is_some();
+    let theirs = finding.code == Code::ClockOff.kind().word && finding.of.is_some();
     if theirs && facts.members.iter().any(agrees) { Side::Them } else { Side::of(&finding.code) }
 }
 
@@ -102,7 +104,7 @@ fn ailing(instance: &Instance, me: &str) -> Option<Problem> {
     let text = one.text.as_ref().map_or_else(String::new, |text| format!(" ({text})"));
     let what =
         format!("{} on {} is {}{text}, as its host says", instance.full_name(), one.member, one.health);
-    let code = if one.health == "critical" { CRITICAL } else { "" };
+    let code = if one.health == "critical" { Code::ServiceCritical.kind().word } else { "" };
     let remedy = format!("look at the program there; {} of {} are healthy", instance.healthy, instance.known);
     Some(Problem {
         code: code.to_owned(),
@@ -122,9 +124,6 @@ fn warning(side: Side, what: String, remedy: &str) -> Problem {
         since: None,
     }
 }
-
-/// As `doctor` has it.
-const CRITICAL: &str = "service-critical";
 
 #[cfg(test)]
 mod tests {

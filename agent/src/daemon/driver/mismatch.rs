@@ -55,17 +55,14 @@ impl Mismatches {
         if !REASONS.contains(&reason) {
             return;
         }
-        if reason == DUPLICATE_NAME {
-            let heard = self.slips.get(reason);
-            let known = heard.is_some_and(|slip| slip.from.contains_key(&from) || slip.from.len() == MOST);
-            // A member tells of another host than we know while a name passes from one to the next: no slip of its own.
-            if !known && is_member() {
-                return;
-            }
+        let heard = self.slips.get(reason);
+        let known = heard.is_some_and(|slip| slip.from.contains_key(&from));
+        let full = heard.is_some_and(|slip| slip.from.len() == MOST);
+        // A member tells of another host than we know while a name passes from one to the next: no slip of its own.
+        if reason == DUPLICATE_NAME && !known && !full && is_member() {
+            return;
         }
         let slip = self.slips.entry(reason).or_default();
-        let known = slip.from.contains_key(&from);
-        let full = slip.from.len() == MOST;
         if known || !full {
             let claimed =
                 if let Rejected::DuplicateName { name, .. } = why { Some(name.clone()) } else { None };

@@ -66,8 +66,9 @@ impl Bus {
     pub(super) async fn state(&mut self, unit: &str) -> io::Result<State> {
         self.tell_of(unit).await?;
         // Any user may send signals: they have us ask again, but not for ever.
-        for turn in 1.. {
-            self.changed = false;
+        let mut turns = TURNS;
+        loop {
+            (self.changed, turns) = (false, turns.saturating_sub(1));
             let id = self.get(unit, UNIT, "Id").await?;
             let mut state = State::default();
             for (property, into) in [
@@ -81,11 +82,10 @@ impl Bus {
                 state.result = self.get(unit, SERVICE, "Result").await.unwrap_or_default();
             }
             // Changes of an alias are told of the unit itself.
-            if !self.tell_of(&id).await? && (!self.changed || turn >= TURNS) {
+            if !self.tell_of(&id).await? && (!self.changed || turns == 0) {
                 return Ok(state);
             }
         }
-        Err(nonsense())
     }
 
     /// Waits until something may have changed; an error is a change too.
