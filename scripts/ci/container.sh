@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Debian with a real systemd in systemd-nspawn, for the scripts beside this one, which read it in. They set WHAT, what is
-# looked at, and WORK, a folder of their own.
+# looked at, and WORK, a folder of their own, where they need one before the container does.
 #
 # HEARTSAY_UNIT_ROOT: where the Debian root is kept for the next run (default: below TMPDIR). It is made by debootstrap from the
 # mirror that apt uses here.
@@ -8,6 +8,21 @@
 ROOT=${HEARTSAY_UNIT_ROOT:-${TMPDIR:-/tmp}/heartsay-unit-root}
 # Of the whole run; the first one downloads some 60 MB besides.
 LIMIT=280
+
+# Runs this script in there, where the program and these folders of the project lie below /src.
+run_in_container() {
+    local heartsay=$1
+    needs
+    [[ -x $heartsay ]] || fail "$heartsay is not there; cargo build --release -p heartsay"
+    make_root
+    WORK=$(mktemp -d)
+    trap clean_up EXIT
+    install -D -m 755 "$heartsay" "$WORK/src/target/release/heartsay"
+    install -D -m 755 -t "$WORK/src/scripts/ci" "scripts/ci/${0##*/}" scripts/ci/container.sh
+    cp -r --parents "${@:2}" "$WORK/src/"
+    boot
+    run_inside
+}
 
 needs() {
     [[ $EUID -eq 0 ]] || skip "needs root"
@@ -82,7 +97,7 @@ clean_up() {
         kill -KILL "$NSPAWN" 2>/dev/null || true
         wait "$NSPAWN" 2>/dev/null || true
     fi
-    rm -rf "$WORK"
+    rm -rf "${WORK:?}"
 }
 
 # --- In the container ---------------------------------------------------------

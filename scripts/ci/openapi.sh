@@ -36,7 +36,7 @@ main() {
     echo "=== over the socket: changes"
     # Those that stop the agent, or look names up in the DNS, are in agent/tests/openapi.rs.
     # Limits in bytes, and over all tags, no schema can say: so what it allows may be refused.
-    check http://127.83.1.3:4380 --exclude-checks positive_data_acceptance --include-path /v1/beat --include-path /v1/forget --include-path /v1/reload --include-path /v1/tags
+    check http://127.83.1.3:4380 --exclude-checks positive_data_acceptance --include-path /v1/beat --include-path /v1/forget --include-path /v1/testify --include-path /v1/reload --include-path /v1/tags
     answers 127.83.1.1:4380
 }
 

@@ -19,17 +19,7 @@ main() {
         return
     fi
     cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-    local heartsay=${1:-target/release/heartsay}
-    needs
-    [[ -x $heartsay ]] || fail "$heartsay is not there; cargo build --release -p heartsay"
-    make_root
-    WORK=$(mktemp -d)
-    trap clean_up EXIT
-    install -D -m 755 "$heartsay" "$WORK/src/heartsay"
-    install -D -m 755 -t "$WORK/src/scripts/ci" scripts/ci/{services,container}.sh
-    cp -r agent/packaging "$WORK/src/"
-    boot
-    run_inside
+    run_in_container "${1:-target/release/heartsay}" agent/packaging
 }
 
 # --- In the container ---------------------------------------------------------
@@ -37,8 +27,8 @@ main() {
 inside() {
     trap verdict EXIT
     ip link set lo up
-    install -m 755 /src/heartsay /usr/bin/heartsay
-    install -m 644 /src/packaging/heartsay.service /etc/systemd/system/heartsay.service
+    install -m 755 /src/target/release/heartsay /usr/bin/heartsay
+    install -m 644 /src/agent/packaging/heartsay.service /etc/systemd/system/heartsay.service
     useradd --system heartsay
     units
     agents

@@ -15,19 +15,7 @@ main() {
         return
     fi
     cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-    local heartsay=${1:-target/release/heartsay}
-    needs
-    [[ -x $heartsay ]] || fail "$heartsay is not there; cargo build --release -p heartsay"
-    make_root
-    WORK=$(mktemp -d)
-    trap clean_up EXIT
-    install -D -m 755 "$heartsay" "$WORK/src/target/release/heartsay"
-    install -D -m 755 -t "$WORK/src/scripts/ci" scripts/ci/{unit,container}.sh
-    mkdir -p "$WORK/src/agent"
-    cp -r agent/packaging "$WORK/src/agent/"
-    cp -r docs "$WORK/src/"
-    boot
-    run_inside
+    run_in_container "${1:-target/release/heartsay}" agent/packaging docs
 }
 
 # --- In the container ---------------------------------------------------------
