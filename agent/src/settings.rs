@@ -363,6 +363,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
         r.need("detector", None, |text| values::detector(text, *interval.as_ref().unwrap_or(&base.interval)));
     let exchanges = r.need("exchanges", None, |text| values::count(text, 1..=5));
     let witnesses = r.need("witnesses", None, |text| values::count(text, 1..=15));
+    let sources = r.sources();
     let electorate = r.read("expected", None, values::electorate);
     let fence = fence(r, &base, electorate.as_ref());
     let beat_within = r.read("beat_within", None, beat_within);
@@ -391,6 +392,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
             detector: detector?,
             exchanges: exchanges?,
             witnesses: witnesses?,
+            sources: sources?,
             leave_timeout: leave_timeout?,
             electorate: electorate?,
             fence: fence?,

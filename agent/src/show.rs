@@ -76,6 +76,7 @@ pub(crate) fn member_with_evidence(clock: &Clock, view: &MemberView, phi_thresho
             .map(|accuser| Accusation {
                 by: accuser.by.to_string(),
                 kind: kind(accuser).to_owned(),
+                source: accuser.source.map(|source| source.to_string()),
                 proven: accuser.proven || accuser.unfit,
                 basis: accuser.basis,
                 weak: accuser.weak,
@@ -271,26 +272,31 @@ fn kind(accuser: &AccuserView) -> &'static str {
         (true, ..) => "refused",
         (_, true, _) => "unfit",
         (_, _, true) => "degraded",
+        _ if accuser.told => "told",
         _ => "silent",
     }
 }
 
 fn shown(clock: &Clock, case: &CaseView) -> Case {
-    let pieces = case.pieces.iter().map(|piece| Piece {
-        kind: match piece.kind {
-            PieceKind::Silence => "silence",
-            PieceKind::Direct => "direct",
-            PieceKind::Indirect => "indirect",
-            PieceKind::Refused => "refused",
-            PieceKind::Link => "link",
-            PieceKind::Flaps => "flaps",
+    let pieces = case.pieces.iter().map(|piece| {
+        let (word, source) = match piece.kind {
+            PieceKind::Silence => ("silence", None),
+            PieceKind::Direct => ("direct", None),
+            PieceKind::Indirect => ("indirect", None),
+            PieceKind::Refused => ("refused", None),
+            PieceKind::Told(source) => ("told", Some(source.to_string())),
+            PieceKind::Link => ("link", None),
+            PieceKind::Flaps => ("flaps", None),
+        };
+        Piece {
+            kind: word.to_owned(),
+            source,
+            phi: finite(piece.phi),
+            count: piece.count,
+            by: piece.by.iter().map(ToString::to_string).collect(),
+            first: clock.stamp(piece.first),
+            last: clock.stamp(piece.last),
         }
-        .to_owned(),
-        phi: finite(piece.phi),
-        count: piece.count,
-        by: piece.by.iter().map(ToString::to_string).collect(),
-        first: clock.stamp(piece.first),
-        last: clock.stamp(piece.last),
     });
     Case {
         phi: finite(case.phi),
@@ -300,6 +306,8 @@ fn shown(clock: &Clock, case: &CaseView) -> Case {
         proven: case.proven,
         refused: case.refused,
         unfit: case.unfit,
+        silent: case.silent,
+        told: case.told,
         pause_left_seconds: seconds(case.pause_left),
         basis: case.basis,
         held: case.held,
@@ -313,11 +321,16 @@ fn missing(case: &CaseView) -> String {
     let left = case.pause_left.as_secs_f64();
     let pause = if left > 0.0 { format!(" and {left:.1} s more of silence") } else { String::new() };
     let held = if case.held { "; verdicts wait longer now, as many are silent" } else { "" };
+    // The word of a source spares the pause.
+    let (found, those, pause) = if case.told > 0 {
+        (case.silent, "get no answer", String::new())
+    } else {
+        (case.proven, "have proven silence", pause)
+    };
     format!(
-        "{} of {} witnesses have proven silence; a verdict needs {}{pause}{clears}{held}",
-        case.proven,
+        "{found} of {} witnesses {those}; a verdict needs {}{pause}{clears}{held}",
         case.needed,
-        match case.needed.saturating_sub(case.proven) {
+        match case.needed.saturating_sub(found) {
             0 => "no more".to_owned(),
             1 => "one more".to_owned(),
             more => format!("{more} more"),

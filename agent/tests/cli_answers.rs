@@ -198,6 +198,8 @@ fn no_verb_lets_anything_through_that_a_terminal_would_obey() {
         ("last-words", &[]),
         ("forget", &["n4"]),
         ("forget", &[dirt]),
+        ("testify", &["n4", "dead", "--source", "libvirt"]),
+        ("testify", &[dirt, "dead", "--source", dirt]),
         ("tags", &[]),
         ("tags", &["set", "forbidden=1"]),
         ("tags", &["set", &format!("k={dirt}")]),
@@ -406,6 +408,9 @@ fn why_says_what_this_agent_holds_against_it_also_when_its_looks_are_over() {
         let mut evidence = member("n3")["evidence"].clone();
         evidence["accusations"] =
             json!([{ "by": "n1", "kind": kind, "basis": 812, "weak": false, "since": TIME }]);
+        if kind == "told" {
+            evidence["accusations"][0]["source"] = json!("libvirt");
+        }
         evidence["case"] = case;
         fake.set("n3", "evidence", evidence);
         stdout(&fake.heartsay(&["why", "n3"]))
@@ -415,6 +420,7 @@ fn why_says_what_this_agent_holds_against_it_also_when_its_looks_are_over() {
         ("refused", "This agent accuses it itself (its host says: no such process, for "),
         ("silent", "This agent accuses it itself (silence, also when asked, for "),
         ("unfit", "This agent accuses it itself (alive, unfit: stay out until then, for "),
+        ("told", "This agent accuses it itself (told by libvirt, for "),
     ] {
         for pieces in [json!([]), piece(if kind == "unfit" { "direct" } else { "flaps" })] {
             let text = why(kind, pieces);
@@ -574,6 +580,16 @@ fn leave_forget_and_tags_say_what_they_did() {
     let output = fake.heartsay(&["forget", "n1"]);
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("n1 is alive; only a member that is down"), "{}", stderr(&output));
+    let output = fake.heartsay(&["testify", "n4", "dead", "--source", "libvirt"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(
+        stdout(&output).contains("n4 is down as soon as its witnesses get no answer"),
+        "{}",
+        stdout(&output)
+    );
+    let wish = json!({ "name": "n4", "state": "dead", "source": "libvirt" });
+    assert_eq!(fake.last_wish(), ("testify", wish));
+    assert_eq!(code(&fake.heartsay(&["testify", "n4", "well", "--source", "libvirt"])), 2);
     assert_eq!(stdout(&fake.heartsay(&["tags"])).trim(), "role=lb");
     assert_eq!(stdout(&fake.heartsay(&["tags", "set", "a=1", "b=x=y"])).trim(), "a=1\nb=x=y");
     assert_eq!(fake.last_wish(), ("tags", json!({ "set": { "a": "1", "b": "x=y" }, "delete": [] })));
@@ -1459,6 +1475,13 @@ async fn wish(State(state): State<Arc<FakeState>>, Path(wish): Path<String>, bod
             ("reload", Json(state.said(answer)).into_response())
         }
         "leave" => ("leave", Json(json!({ "acknowledged": 3, "asked": 4 })).into_response()),
+        "testify" => (
+            "testify",
+            match body["source"].as_str().unwrap() {
+                "libvirt" => StatusCode::NO_CONTENT.into_response(),
+                other => problem(StatusCode::BAD_REQUEST, &format!("{other:?} does not name a source")),
+            },
+        ),
         "forget" => (
             "forget",
             match body["name"].as_str().unwrap() {

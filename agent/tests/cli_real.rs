@@ -89,6 +89,32 @@ fn a_life_from_joining_to_being_forgotten() {
     assert_eq!(code(&output), 1, "{}", stdout(&output));
 }
 
+/// The acceptable pause is longer than this test waits.
+#[test]
+fn a_member_that_a_source_calls_gone_and_that_does_not_answer_is_down_without_the_pause() {
+    let trusting = ["--acceptable-pause", "5m", "--trusted-source", "libvirt"];
+    let a = Agent::start("a", &trusting);
+    let b = Agent::start("b", &trusting);
+    assert_eq!(code(&b.run(&["join", &a.address(), "--timeout", "20s"])), 0);
+    a.wait("b=alive");
+    let output = a.run(&["testify", "b", "dead", "--source", "ec2"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("trusted_sources"), "{}", stderr(&output));
+    let told = || assert_eq!(code(&a.run(&["testify", "b", "dead", "--source", "libvirt"])), 0);
+    told();
+    a.wait("b=alive");
+    let stopped = nix::unistd::Pid::from_raw(b.child.id().try_into().unwrap());
+    nix::sys::signal::kill(stopped, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    told();
+    a.wait("b=down");
+    let text = stdout(&a.run(&["why", "b"]));
+    assert!(text.contains("told by libvirt; silence, also when asked"), "{text}");
+    let events = stdout(&a.run(&["history", "b", "-o", "jsonl"]));
+    assert!(events.contains("libvirt says that it is gone, and it does not answer"), "{events}");
+    nix::sys::signal::kill(stopped, nix::sys::signal::Signal::SIGCONT).unwrap();
+    a.wait("b=alive");
+}
+
 #[test]
 fn watch_begins_with_a_snapshot_and_resumes_without_a_gap() {
     let a = Agent::start("a", &[]);

@@ -57,6 +57,7 @@ fn every_verb_explains_itself() {
         "leave",
         "restart",
         "forget",
+        "testify",
         "tags",
         "completions",
         "version",

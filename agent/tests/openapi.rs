@@ -111,7 +111,7 @@ fn an_agent_answers_changes_as_documented() {
     let config = export.path().join("heartsay.toml");
     let list = export.path().join("list");
     let text = format!(
-        "beat_within = \"10s\"\n[[export]]\nformat = \"json\"\npath = {list:?}\non_change = \"true\"\n\
+        "beat_within = \"10s\"\ntrusted_sources = [\"bmc\"]\n[[export]]\nformat = \"json\"\npath = {list:?}\non_change = \"true\"\n\
          [[service]]\nname = \"web\"\n[[service.check]]\nexec = [\"/bin/true\"]\n[[service.check]]\nttl = \"1h\"\n"
     );
     std::fs::write(&config, text).unwrap();
@@ -140,6 +140,11 @@ fn an_agent_answers_changes_as_documented() {
     post(&agent, "/v1/paths/measure", r#"{"path":1}"#, 400);
     post(&agent, "/v1/forget", r#"{"name":"nobody"}"#, 404);
     post(&agent, "/v1/forget", r#"{"name":"b"}"#, 409);
+    post(&agent, "/v1/testify", r#"{"name":"nobody","state":"dead","source":"bmc"}"#, 404);
+    post(&agent, "/v1/testify", r#"{"name":"b","state":"dead","source":"a b"}"#, 400);
+    post(&agent, "/v1/testify", r#"{"name":"b","state":"well","source":"bmc"}"#, 400);
+    post(&agent, "/v1/testify", r#"{"name":"b","state":"dead","source":"ec2"}"#, 409);
+    post(&agent, "/v1/testify", r#"{"name":"b","state":"dead","source":"bmc"}"#, 204);
     post(&agent, "/v1/tags", &"x".repeat(70_000), 413);
     post(&agent, "/v1/reload", "", 200);
     std::fs::write(&config, "wrong = 1\n").unwrap();

@@ -7,6 +7,7 @@ use heartsay_detector::{DetectorConfig, LocalHealthConfig, RttConfig};
 use heartsay_proto::{Budget, Cluster, Keyring, LastSecret};
 
 use crate::quorum::{Electorate, FenceError, MOST_ELECTORS};
+use crate::roster::source::Source;
 use crate::roster::state::Capacity;
 use crate::transport::wire::longest_entry;
 
@@ -81,6 +82,9 @@ pub struct Config {
     /// addresses together may tell 32 times as many. Answers to our own pulls do not count. 16: a relayed datagram brings
     /// at most a dozen newcomers, and what is refused comes with the next pull. Honest guess.
     pub names_rate: u32,
+    /// What outside the cluster may say that a member is gone ([`Command::Testify`](crate::Command::Testify)), here or
+    /// at another member; empty: nothing may. A word of one of these spares a verdict the acceptable pause, no witness.
+    pub sources: Vec<Source>,
     /// Mean time between two beacons of the whole cluster, by which each member learns how long news takes
     /// ([`NewsDelays`](crate::NewsDelays)). `None`: this member writes none.
     pub beacon: Option<Duration>,
@@ -133,6 +137,7 @@ impl Config {
             quorum_settle: Duration::from_secs(2),
             max_members: 65_535,
             names_rate: 16,
+            sources: Vec::new(),
             beacon: None,
             last_words: None,
             interner: Interner::default(),

@@ -15,6 +15,7 @@ use crate::detection::direct_paths::LinkEvent;
 use crate::detection::outside::Outside;
 use crate::identity::{Generation, Heartbeat, HostId, Name, NameError};
 use crate::quorum::{Electorate, QuorumStatus};
+use crate::roster::source::Source;
 use crate::roster::standing::Status;
 use crate::roster::state::{KeyChange, StateError};
 
@@ -78,6 +79,14 @@ pub enum Command {
     Restart(Duration),
     /// Drop a member that is down or has left, on all members.
     Forget(Name),
+    /// A source outside the cluster says that a member is gone. It has to be one of [`Config::sources`](crate::Config::sources).
+    /// Says nothing new about a member that is down or has left.
+    Testify {
+        /// The member.
+        name: Name,
+        /// Who says so.
+        source: Source,
+    },
     /// Change the member's own state. `None` deletes the key.
     Set(Vec<(String, Option<Vec<u8>>)>),
     /// From now on the member is reached at this address. It begins a later incarnation there, in which its heartbeat,
@@ -314,6 +323,12 @@ pub enum Rejected {
         /// Its status.
         status: Status,
     },
+    /// A source that the settings do not name.
+    #[error("{0} is not one of the sources that may say that a member is gone")]
+    UntrustedSource(Source),
+    /// What a node does not testify about itself.
+    #[error("{0} is this member itself, which runs")]
+    Oneself(Name),
     /// An address at which no member can be.
     #[error("no member can be reached at {address}: give the address of one host, and a port")]
     Address {
@@ -343,6 +358,8 @@ impl Rejected {
             Self::Echo { .. } => "echo",
             Self::UnknownMember(_) => "unknown-member",
             Self::StillHere { .. } => "still-here",
+            Self::UntrustedSource(_) => "untrusted-source",
+            Self::Oneself(_) => "oneself",
             Self::Address { .. } => "bad-address",
             Self::Leaving => "leaving",
         }

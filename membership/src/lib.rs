@@ -170,6 +170,7 @@ pub use roster::Census;
 pub use roster::claim::FARTHEST_START_MS;
 pub use roster::interner::Interner;
 pub use roster::member::ZONE;
+pub use roster::source::{Source, SourceError};
 pub use roster::standing::{LONGEST_RESTART, Status};
 pub use roster::state::{BEACON_KEY, KEYS_KEY, QUORUM_KEY};
 pub use roster::state::{KeyChange, StateError};

@@ -60,7 +60,14 @@ impl Target {
     }
 
     fn accusation(&self, by: &str, kind: u32, basis: Heartbeat) -> Accusation {
-        Accusation { by: self.records[by].subject, basis, kind, weak: false, silent_ms: 9_000 }
+        Accusation {
+            by: self.records[by].subject,
+            basis,
+            kind,
+            weak: false,
+            silent_ms: 9_000,
+            ..Default::default()
+        }
     }
 
     /// Hands a member a datagram.

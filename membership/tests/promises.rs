@@ -59,6 +59,7 @@ impl Story {
             kind: 1,
             weak: false,
             silent_ms: 3000,
+            ..Accusation::default()
         };
         let claim = Claim {
             subject: accused.claims[0].subject,

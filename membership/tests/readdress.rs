@@ -241,7 +241,7 @@ fn a_claim_with_a_new_address_and_an_accusation_starts_a_probe_there() {
     for accused in [false, true] {
         let mut world = World::cluster(3);
         let basis = seen(&world, "n1", "n2").heartbeat;
-        let accusation = Accusation { by: 7, basis, kind: 1, silent_ms: 100, weak: false };
+        let accusation = Accusation { by: 7, basis, kind: 1, silent_ms: 100, ..Accusation::default() };
         told_of_accused_life(&mut world, 1, 1, Vec::from_iter(accused.then_some(accusation)));
         let asked = world.sent.iter().any(|sent| sent.from == "n1" && sent.to.to_string() == NEW);
         assert_eq!(asked, accused, "in the same moment");

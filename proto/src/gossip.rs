@@ -305,7 +305,7 @@ pub struct Body {
     pub last_mark: ::prost::bytes::Bytes,
 }
 /// "I have evidence that it is silent", as of a heartbeat.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Accusation {
     /// Name hash of the accuser.
     #[prost(fixed64, tag = "1")]
@@ -317,7 +317,8 @@ pub struct Accusation {
     /// 0 silent to direct and indirect contact, 1 the same for longer than the
     /// acceptable pause, 2 its host's kernel refused the datagram (the process
     /// is gone), 3 it lives but its link loses far more than others, 4 the same so
-    /// much or so often that it should stay out until `basis`.
+    /// much or so often that it should stay out until `basis`, 5 nothing of its own: `source`
+    /// says that it is gone.
     #[prost(uint32, tag = "3")]
     pub kind: u32,
     /// The accuser doubts itself (stalled, cut off): does not count for a verdict.
@@ -327,6 +328,10 @@ pub struct Accusation {
     /// Counted from the first contact that stayed unanswered.
     #[prost(uint64, tag = "5")]
     pub silent_ms: u64,
+    /// What outside the cluster says that it is gone; empty: nothing does. 1 to 16 ASCII
+    /// letters, digits, `-`, `_` or `.`.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub source: ::prost::bytes::Bytes,
 }
 /// One key of a member's state.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -323,8 +323,14 @@ fn entries_have_short_keys_and_bounded_values() {
 #[test]
 fn kinds_of_newer_agents_pass() {
     let mut claim = claim();
-    claim.accusations =
-        vec![heartsay_proto::gossip::Accusation { by: 1, basis: 1, kind: 7, weak: false, silent_ms: 0 }];
+    claim.accusations = vec![heartsay_proto::gossip::Accusation {
+        by: 1,
+        basis: 1,
+        kind: 7,
+        weak: false,
+        silent_ms: 0,
+        ..Default::default()
+    }];
     let packet = Packet { claims: vec![claim], ..start() };
     assert_eq!(decode_packet(&encoded(&packet)), Ok(packet));
 }

@@ -149,6 +149,12 @@ pub struct Case {
     pub refused: usize,
     /// Testimonies that it is unfit though it lives.
     pub unfit: usize,
+    /// Of those that get no answer, however briefly.
+    #[serde(default)]
+    pub silent: usize,
+    /// Of members to whom a trusted source has said that it is gone. With one of them the silent ones suffice.
+    #[serde(default)]
+    pub told: usize,
     /// How much longer silence has to last for a verdict by silence.
     pub pause_left_seconds: f64,
     /// Any heartbeat above this closes the case.
@@ -160,8 +166,11 @@ pub struct Case {
 /// One piece of evidence.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Piece {
-    /// `silence`, `direct`, `indirect`, `refused`, `link` or `flaps`.
+    /// `silence`, `direct`, `indirect`, `refused`, `told`, `link` or `flaps`.
     pub kind: String,
+    /// Of `told`: what outside the cluster has told the answering agent that it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Its worth in decimal digits.
     pub phi: f64,
     /// How often it was found.
@@ -180,8 +189,12 @@ pub struct Piece {
 pub struct Accusation {
     /// Name of the accuser.
     pub by: String,
-    /// `silent`, `refused`, or of a link that loses far more than others: `degraded`, `unfit`.
+    /// `silent`, `refused`, `told` (nothing of its own yet), or of a link that loses far more than others: `degraded`,
+    /// `unfit`.
     pub kind: String,
+    /// What outside the cluster has told the accuser that the member is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Long enough, and sure enough, to count for a verdict.
     #[serde(default)]
     pub proven: bool,
@@ -945,6 +958,26 @@ pub struct LeaveResponse {
 pub struct ForgetRequest {
     /// The member.
     pub name: String,
+}
+
+/// Body of `POST /v1/testify`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestifyRequest {
+    /// The member.
+    pub name: String,
+    /// What the source knows of it.
+    pub state: TestifiedState,
+    /// Which of `trusted_sources` says so.
+    pub source: String,
+}
+
+/// What a source outside the cluster can say of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TestifiedState {
+    /// Its machine is off, or gone.
+    Dead,
 }
 
 /// Body of `POST /v1/tags`: `set` and `delete`; the answer is the new [`Member`].

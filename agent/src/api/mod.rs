@@ -168,6 +168,7 @@ pub(crate) fn router(app: App) -> Router {
             Router::new()
                 .route("/v1/beat", post(writes::beat))
                 .route("/v1/forget", post(writes::forget))
+                .route("/v1/testify", post(writes::testify))
                 .route("/v1/paths/measure", post(writes::measure_paths))
                 .route("/v1/reload", post(writes::reload))
                 .route("/v1/services", post(services::register))

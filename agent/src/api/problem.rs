@@ -90,7 +90,10 @@ impl From<Rejected> for Problem {
         let detail = rejected.to_string();
         match rejected {
             Rejected::UnknownMember(_) => Self::not_found(detail),
-            Rejected::StillHere { .. } => Self::conflict(detail),
+            Rejected::StillHere { .. } | Rejected::Oneself(_) => Self::conflict(detail),
+            Rejected::UntrustedSource(_) => {
+                Self::conflict(format!("{detail}: trusted_sources lists those that may"))
+            }
             Rejected::Leaving => Self::unavailable(detail),
             Rejected::Name(_)
             | Rejected::State(_)

@@ -10,7 +10,7 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use heartsay_membership::{Command, LONGEST_RESTART, MemberView, Name, Status};
+use heartsay_membership::{Command, LONGEST_RESTART, MemberView, Name, Source, Status};
 use nix::unistd::Gid;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
@@ -23,7 +23,7 @@ use crate::daemon::driver::{Request, Scope, Snapshot};
 use crate::show;
 use crate::types::{
     Beat, EmptyRequest, ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, MeasureResponse, Member,
-    Reloaded, RestartRequest, TagsRequest,
+    Reloaded, RestartRequest, TagsRequest, TestifiedState, TestifyRequest,
 };
 
 /// The other end of a connection.
@@ -201,6 +201,20 @@ pub(super) async fn forget(
     let wanted = Name::new(&name).map_err(|e| Problem::bad_request(format!("{name:?}: {e}")))?;
     info!(%caller, name, "asked to forget");
     app.ask(|reply| Request::Command(Command::Forget(wanted), reply)).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A source outside the cluster says that a member is gone.
+pub(super) async fn testify(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    let TestifyRequest { name, state: TestifiedState::Dead, source } = parse(&body)?;
+    let wanted = Name::new(&name).map_err(|e| Problem::bad_request(format!("{name:?}: {e}")))?;
+    let source = Source::new(&source).map_err(|e| Problem::bad_request(e.to_string()))?;
+    info!(%caller, name, %source, "told that a member is gone");
+    app.ask(|reply| Request::Command(Command::Testify { name: wanted, source }, reply)).await??;
     Ok(StatusCode::NO_CONTENT)
 }
 

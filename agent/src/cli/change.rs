@@ -1,8 +1,8 @@
-//! `join`, `leave`, `restart`, `forget`, `tags`, `reload`: what changes something.
+//! `join`, `leave`, `restart`, `forget`, `testify`, `tags`, `reload`: what changes something.
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ use super::why::unknown;
 use crate::client::Client;
 use crate::types::{
     ForgetRequest, JoinRequest, JoinResponse, LeaveResponse, Member, Reloaded, RestartRequest, SelfInfo,
-    TagsRequest,
+    TagsRequest, TestifiedState, TestifyRequest,
 };
 
 /// Arguments of `join`.
@@ -157,6 +157,41 @@ impl Forget {
             Err(error) => return Err(unknown(client, &wish.name, error).await),
         };
         output.show(&answer, |_: IgnoredAny| format!("{} is forgotten", wish.name))?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Arguments of `testify`.
+#[derive(Args)]
+pub(super) struct Testify {
+    /// The member.
+    #[arg(value_hint = MEMBER)]
+    name: String,
+    /// What is known of it: its machine is off, or gone.
+    state: Testified,
+    /// Who says so: one of `trusted_sources`.
+    #[arg(long)]
+    source: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Testified {
+    Dead,
+}
+
+impl Testify {
+    /// Hands on what a source outside the cluster says.
+    pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
+        let Testified::Dead = self.state;
+        let wish = TestifyRequest { name: self.name, state: TestifiedState::Dead, source: self.source };
+        let answer = match client.post("/v1/testify", &wish, Duration::ZERO).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(unknown(client, &wish.name, error).await),
+        };
+        output.show(&answer, |_: IgnoredAny| {
+            let TestifyRequest { name, source, .. } = &wish;
+            format!("The members are told that {source} says so; {name} is down as soon as its witnesses get no answer.")
+        })?;
         Ok(Exit::Done)
     }
 }

@@ -167,6 +167,6 @@ mod tests {
 
     #[test]
     fn the_verbs_about_one_member_are_those() {
-        assert_eq!(verbs(), ["why", "history", "paths", "forget"]);
+        assert_eq!(verbs(), ["why", "history", "paths", "forget", "testify"]);
     }
 }

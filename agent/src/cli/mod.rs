@@ -136,6 +136,10 @@ enum Verb {
     LastWords,
     /// Drop a member that is down or has left from every view.
     Forget(change::Forget),
+    /// Say that the machine of a member is off or gone, as a source outside the cluster knows: a hypervisor, a cloud,
+    /// a BMC. The member is down as soon as its witnesses get no answer, without the acceptable pause; if it lives, its
+    /// next heartbeat undoes the word. For a hook of that source, on any member.
+    Testify(change::Testify),
     /// Show or change the tags of this member.
     Tags(change::Tags),
     /// Have the agent read its settings again: says what is taken over and what needs a restart. Exit code 1, with
@@ -194,6 +198,7 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Restart(verb) => ask(verb.run(&client(), &output)),
         Verb::LastWords => last_words::run(&client(), &output),
         Verb::Forget(verb) => ask(verb.run(&client(), &output)),
+        Verb::Testify(verb) => ask(verb.run(&client(), &output)),
         Verb::Tags(verb) => ask(verb.run(&client(), &output)),
         Verb::Version => ask(status::version(&client(), &output)),
     }

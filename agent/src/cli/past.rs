@@ -107,7 +107,7 @@ fn accusers(evidence: &Evidence, time: &str, pause: Option<f64>, output: &Output
         let margin = lasted.zip(pause).map(|(lasted, pause)| format!("{:+.2} s", lasted - pause));
         table.add_row([
             one.by.clone(),
-            charge(one).to_owned(),
+            charge(one),
             lasted.map_or_else(|| "-".to_owned(), brief),
             pause.map_or_else(|| "-".to_owned(), |pause| format!("a pause of {}", brief(pause))),
             margin.unwrap_or_else(|| "-".to_owned()),

@@ -152,7 +152,7 @@ fn accusations(member: &Member, output: &Output) -> String {
     for accusation in &accusations {
         table.add_row([
             accusation.by.clone(),
-            charge(accusation).to_owned(),
+            charge(accusation),
             age(&accusation.since),
             format!("heartbeat > {}", accusation.basis),
             weight(accusation).to_owned(),
@@ -172,14 +172,18 @@ pub(super) fn weight(accusation: &Accusation) -> &'static str {
 }
 
 /// What the accuser says of it.
-pub(super) fn charge(accusation: &Accusation) -> &str {
-    match accusation.kind.as_str() {
+pub(super) fn charge(accusation: &Accusation) -> String {
+    let own = match accusation.kind.as_str() {
+        "told" => "",
         "silent" => "silence, also when asked",
         "refused" => "its host says: no such process",
         "degraded" => "alive, loses far more than others",
         "unfit" => "alive, unfit: stay out until then",
         other => other,
-    }
+    };
+    let told = accusation.source.as_ref().map(|source| format!("told by {source}"));
+    let words = [told.as_deref().unwrap_or_default(), own];
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// What this agent has found out itself.
@@ -209,6 +213,7 @@ pub(super) fn piece_words(piece: &Piece) -> String {
         "direct" => count(n, "question unanswered", "questions unanswered"),
         "indirect" => count(n, "helper's question unanswered", "helpers' questions unanswered"),
         "refused" => "its host refuses: no such process".to_owned(),
+        "told" => format!("{} says that it is gone", piece.source.as_deref().unwrap_or("a source")),
         "link" => format!("{n} of the last looks unanswered while it lived"),
         "flaps" => count(n, "return from down of late", "returns from down of late"),
         other => other.to_owned(),
@@ -225,6 +230,7 @@ fn own_word(case: &Case, member: &Member, me: &SelfInfo) -> Option<String> {
         .filter(|accusation| match accusation.kind.as_str() {
             "silent" => !has(&["silence", "direct", "indirect"]),
             "refused" => !has(&["refused"]),
+            "told" => !has(&["told"]),
             "degraded" | "unfit" => !has(&["link", "flaps"]),
             _ => true,
         })

@@ -102,6 +102,10 @@ fn pause(down: &HistoryEntry, then: &[HistoryEntry]) -> PastPause {
         return said("none of its accusers is known here, so neither is how long it had been silent");
     };
     let silent_seconds = between(began, &down.event.time);
+    let source = evidence.accusations.iter().find_map(|one| one.source.as_deref());
+    if let Some(source) = source.filter(|_| silent_seconds < acceptable_seconds) {
+        return said(&format!("no pause would have held it in: {source} had said that it was gone"));
+    }
     let (would_have_held_seconds, reason) = match then.first().map(|next| (next, next.event.kind.as_str())) {
         Some((back, "member-alive")) => match between(began, &back.event.time) {
             Some(seconds) => (Some(seconds), "it was silent for so long, and then went on".to_owned()),
@@ -234,10 +238,13 @@ mod tests {
 
     #[test]
     fn a_verdict_that_is_not_by_silence_has_nothing_to_do_with_the_pause() {
+        let mut told = down(&[("silent", 9, false), ("silent", 9, false)], false);
+        told["evidence"]["accusations"][0]["source"] = json!("libvirt");
         for (down, words) in [
             (down(&[("refused", 9, false), ("refused", 9, false)], false), "refused datagrams"),
             (down(&[], true), "the process had ended"),
             (down(&[("unfit", 9, false)], false), "unfit"),
+            (told, "libvirt had said that it was gone"),
             (down(&[], false), "is known here"),
             (entry(10, DOWN), "was not kept"),
         ] {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use heartsay_membership::StateError;
+use heartsay_membership::{Source, StateError};
 use heartsay_proto::Keyring;
 use nix::unistd::Gid;
 
@@ -140,6 +140,21 @@ impl Reader {
         let problem = format!("{wrong:?} is no host name without a port");
         self.errors.push(SettingsError::usage("http_hosts", origin, problem, &remedy("http_hosts")));
         Err(Failed)
+    }
+
+    /// What outside the cluster may say that a member is gone.
+    pub(super) fn sources(&mut self) -> Result<Vec<Source>, Failed> {
+        const KEY: &str = "trusted_sources";
+        let (names, origin) = match self.layers.0.get(KEY) {
+            Some(Given { raw: Raw::Many(names), origin }) => (names.clone(), origin.clone()),
+            _ => (Vec::new(), Origin::Default),
+        };
+        self.show(KEY, (!names.is_empty()).then(|| names.join(",")), &origin);
+        let sources: Result<Vec<_>, _> = names.iter().map(|name| Source::new(name)).collect();
+        sources.map_err(|e| {
+            self.errors.push(SettingsError::usage(KEY, origin, e.to_string(), &remedy(KEY)));
+            Failed
+        })
     }
 
     /// The seeds, each of which is well-formed.

@@ -355,6 +355,18 @@ pub(crate) const ROWS: &[Row] = &[
         reload: false,
     },
     Row {
+        key: "trusted_sources",
+        flag: "trusted-source",
+        env: "HEARTSAY_TRUSTED_SOURCES",
+        value: "NAME",
+        heading: DETECT,
+        kind: Kind::Many,
+        default: Default::Found("none"),
+        help: "What outside the cluster may say that a member is gone (heartsay testify --source NAME); repeat for more. \
+               Then it is down as soon as its witnesses get no answer. The same on all members.",
+        reload: false,
+    },
+    Row {
         key: "expected",
         flag: "expected",
         env: "HEARTSAY_EXPECTED",

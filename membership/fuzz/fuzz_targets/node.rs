@@ -366,9 +366,10 @@ fn accusation(u: &mut Unstructured<'_>) -> arbitrary::Result<Accusation> {
     Ok(Accusation {
         by: if u.arbitrary()? { by } else { u.arbitrary()? },
         basis: number(u)?,
-        kind: u.int_in_range(0..=5)?,
+        kind: u.int_in_range(0..=6)?,
         weak: u.arbitrary()?,
         silent_ms: number(u)?,
+        source: vec![b's'; u.int_in_range(0..=17)?].into(),
     })
 }
 

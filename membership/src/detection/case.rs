@@ -10,6 +10,7 @@ use crate::detection::witnesses::{self, Testimony};
 use crate::identity::{Heartbeat, Name};
 use crate::roster::Roster;
 use crate::roster::member::Member;
+use crate::roster::source::Source;
 use crate::roster::standing::Status;
 
 /// The evidence against a member, and how far it is from a verdict.
@@ -29,6 +30,10 @@ pub struct CaseView {
     pub refused: usize,
     /// Accusers that find the member unfit although it runs.
     pub unfit: usize,
+    /// Accusers that get no answer, however briefly.
+    pub silent: usize,
+    /// Accusers to whom a source that this node trusts has said that the member is gone.
+    pub told: usize,
     /// How much longer the silence has to last for a verdict by silence.
     pub pause_left: Duration,
     /// Any heartbeat above this closes the case.
@@ -65,6 +70,8 @@ pub enum PieceKind {
     Indirect,
     /// The kernel of its host refuses datagrams.
     Refused,
+    /// This source outside the cluster has told us that it is gone.
+    Told(Source),
     /// Probes of its link; `count` of the last 32 stayed unanswered although it was alive.
     Link,
     /// Recent returns from "down".
@@ -87,7 +94,7 @@ impl Detection {
             return None;
         }
         let witnesses = witnesses::of(roster, hash, core.config.witnesses);
-        let testimony = Testimony::against(member, roster, core.config.witnesses);
+        let testimony = Testimony::against(member, roster, &core.config);
         let began = marks.that_count().map(|a| a.began).min();
         let patience = verdict::patience(core.config.acceptable_pause, self.doubtful_share());
         let probe = self.probes.get(&hash);
@@ -101,6 +108,8 @@ impl Detection {
             proven: testimony.proven,
             refused: testimony.refused,
             unfit: testimony.unfit,
+            silent: testimony.silent,
+            told: testimony.told,
             pause_left: patience.saturating_sub(now.since(began)),
             basis: silence.or(probe.map(|p| p.basis)),
             held: patience > core.config.acceptable_pause || now < core.recovering_until,
@@ -128,6 +137,9 @@ impl Detection {
             }
             if let Some(at) = case.refused {
                 add(PieceKind::Refused, TESTIFIES, 1, Vec::new(), at, at);
+            }
+            if let Some(source) = probe.source {
+                add(PieceKind::Told(source), 0.0, 1, Vec::new(), probe.told, now);
             }
         }
         if let Some(record) = self.damping.record(member.hash()) {

@@ -421,7 +421,7 @@ impl Detection {
             return;
         }
         let basis = by_now.saturating_add(penalty_beats);
-        let accusation = Accusation { by: me, basis, kind, weak: false, began: now };
+        let accusation = Accusation { by: me, basis, kind, weak: false, began: now, source: None };
         if let Some(mut member) = ctx.roster.get_mut(subject) {
             member.mark(&Marks { accusations: vec![accusation], ..Marks::default() });
         }

@@ -14,6 +14,7 @@ pub mod refusals;
 pub mod testimony;
 #[cfg(test)]
 mod tests;
+pub mod told;
 pub mod verdict;
 pub mod witnesses;
 

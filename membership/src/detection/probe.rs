@@ -18,6 +18,7 @@ use crate::identity::Heartbeat;
 use crate::roster::member::Member;
 use crate::roster::peers;
 use crate::roster::peers::is_other;
+use crate::roster::source::Source;
 use crate::roster::standing::{Evidence, Status};
 use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
@@ -48,6 +49,8 @@ pub struct Probe {
     refused_again: bool,
     /// Helpers that were refused since.
     helpers_refused: u32,
+    /// What outside the cluster has told us that it is gone.
+    pub(crate) source: Option<Source>,
 }
 
 impl Probe {
@@ -86,7 +89,7 @@ impl Probe {
         } else if self.case.phi() >= ACCUSE {
             Some(Evidence::Silent)
         } else {
-            None
+            self.source.map(|_| Evidence::Told)
         }
     }
 }
@@ -339,6 +342,7 @@ impl Detection {
                 refused: None,
                 refused_again: false,
                 helpers_refused: 0,
+                source: None,
             },
         );
         self.step_probe(now, ctx, subject);

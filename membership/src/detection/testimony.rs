@@ -1,6 +1,7 @@
 //! Testimony against a member: sends ours, takes that of others, and gives the verdict.
 
 use core::time::Duration;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::Instant;
@@ -10,6 +11,7 @@ use crate::detection::witnesses::{self, Testimony};
 use crate::effect::Effect;
 use crate::roster::Roster;
 use crate::roster::member::Member;
+use crate::roster::source::Source;
 use crate::roster::standing::{Accusation, Evidence, Marks, Status};
 use crate::transport::context::Context;
 use crate::transport::wire::Detail;
@@ -75,12 +77,15 @@ impl Detection {
         let others_alive = ctx.roster.iter().any(|m| {
             m.status == Status::Alive && ![me, subject].contains(&m.hash()) && !self.is_doubted(m.hash())
         });
-        // A refusal is an answer: the path works, and so do we.
         let doubtful = (others_alive && !heard_any) || ctx.core.health.impaired(now);
-        let weak = kind != Evidence::Refused && doubtful;
+        // A refusal is an answer: the path works, and so do we. And a source does not speak over our paths.
+        let weak = !matches!(kind, Evidence::Refused | Evidence::Told) && doubtful;
         let Some(mut member) = ctx.roster.get_mut(subject) else { return };
-        member.path.reachable = Some(false);
-        let accusation = Accusation { by: me, basis: probe.basis, kind, weak, began: probe.began };
+        if kind != Evidence::Told {
+            member.path.reachable = Some(false);
+        }
+        let accusation =
+            Accusation { by: me, basis: probe.basis, kind, weak, began: probe.began, source: probe.source };
         let news = member.mark(&Marks { accusations: vec![accusation], ..Marks::default() });
         drop(member);
         if !news {
@@ -88,10 +93,11 @@ impl Detection {
             return;
         }
         ctx.core.stats.suspicions_raised += 1;
-        let reason = match kind {
-            Evidence::Refused => "its host refuses datagrams: the process is gone",
-            Evidence::Proven | Evidence::Silent => "it answers neither us nor our helpers",
-            Evidence::Degraded | Evidence::Unfit => "its link loses far more than others",
+        let reason: Cow<'static, str> = match kind {
+            Evidence::Refused => "its host refuses datagrams: the process is gone".into(),
+            Evidence::Proven | Evidence::Silent => "it answers neither us nor our helpers".into(),
+            Evidence::Told => told_by(probe.source).into(),
+            Evidence::Degraded | Evidence::Unfit => "its link loses far more than others".into(),
         };
         ctx.ask_refresh(subject, reason);
         ctx.effect(Effect::Recount);
@@ -165,11 +171,11 @@ impl Detection {
             return;
         }
         let accusations = &member.marks().accusations;
-        if accusations.iter().all(|a| a.kind < Evidence::Proven) {
+        if accusations.iter().all(|a| a.kind < Evidence::Proven && a.source.is_none()) {
             return;
         }
         let began = member.marks().that_count().map(|a| a.began).min().unwrap_or(now);
-        let testimony = Testimony::against(member, ctx.roster, ctx.core.config.witnesses);
+        let testimony = Testimony::against(member, ctx.roster, &ctx.core.config);
         let verdict = verdict::decide(
             testimony,
             Circumstances {
@@ -179,8 +185,10 @@ impl Detection {
                 recovering: now < ctx.core.recovering_until,
             },
         );
+        let told = verdict::told(testimony, self.doubtful_share());
+        let source = accusations.iter().find_map(|a| a.source);
         if verdict == Verdict::Down
-            && let Some(basis) = testimony.basis
+            && let Some(basis) = testimony.basis.max(testimony.told_basis.filter(|_| told))
         {
             if let Some(mut member) = ctx.roster.get_mut(subject) {
                 member.mark(&Marks { down: Some(basis), ..Marks::default() });
@@ -188,6 +196,8 @@ impl Detection {
             ctx.core.stats.verdicts += 1;
             let reason = if testimony.refused >= testimony.needed.min(witnesses::REFUSED) {
                 format!("its host refuses datagrams, {}", said_by(testimony.refused))
+            } else if told {
+                format!("{}, and it does not answer, {}", told_by(source), said_by(testimony.silent))
             } else {
                 let (said, needed) = (said_by(testimony.proven), testimony.needed);
                 let are = if needed == 1 { "is" } else { "are" };
@@ -200,6 +210,12 @@ impl Detection {
     pub fn is_witness(&self, ctx: &Context<'_>, subject: u64) -> bool {
         witnesses::is_one(ctx.roster, subject, ctx.core.config.witnesses, ctx.core.me)
     }
+}
+
+/// What a source says, as a sentence.
+pub fn told_by(source: Option<Source>) -> String {
+    source
+        .map_or_else(|| "it is said to be gone".to_owned(), |source| format!("{source} says that it is gone"))
 }
 
 /// As the end of a sentence.

@@ -122,7 +122,7 @@ impl Watch {
         let began = self.bench.now;
         let accusation = |(by, basis): &(usize, Heartbeat)| {
             let by = hash(*by);
-            Accusation { by, basis: *basis, kind, weak: false, began }
+            Accusation { by, basis: *basis, kind, weak: false, began, source: None }
         };
         self.bench.mark(1, &Marks { accusations: by.iter().map(accusation).collect(), ..Marks::default() });
         let status = self.bench.member(1).standing();
@@ -207,7 +207,7 @@ fn enough_unanswered_pings_accuse_as_of_the_heartbeat_that_was_due() {
     assert_eq!(watch.accusations(), [], "the exchange and two pings are worth 4.6");
     watch.probe_in_vain(STEP);
     let (by, kind) = (hash(0), Evidence::Silent);
-    assert_eq!(watch.accusations(), [Accusation { by, basis: 13, kind, weak: false, began }]);
+    assert_eq!(watch.accusations(), [Accusation { by, basis: 13, kind, weak: false, began, source: None }]);
     assert_eq!(watch.bench.member(1).status, Status::Suspect);
     // Beyond the acceptable pause it is proven.
     watch.probe_in_vain(Duration::from_millis(1000));
@@ -516,6 +516,7 @@ fn a_member_that_is_kept_out_comes_in_by_its_heartbeat() {
         kind: Evidence::Unfit,
         weak: false,
         began: Instant::EPOCH,
+        source: None,
     };
     let marks = Marks { down: Some(until), accusations: vec![unfit(1), unfit(2)], ..Marks::default() };
     watch.call(|detection, now, ctx| detection.hear_verdict(now, ctx, &marks));
@@ -807,7 +808,7 @@ fn kept_out(beats: Heartbeat) -> Watch {
     let until = watch.bench.member(0).heartbeat + beats;
     let unfit = |by| {
         let (kind, began) = (Evidence::Unfit, watch.bench.now);
-        Accusation { by: hash(by), basis: until, kind, weak: false, began }
+        Accusation { by: hash(by), basis: until, kind, weak: false, began, source: None }
     };
     let marks = Marks { down: Some(until), accusations: vec![unfit(1), unfit(2)], ..Marks::default() };
     watch.call(|detection, now, ctx| detection.hear_verdict(now, ctx, &marks));
@@ -874,7 +875,14 @@ fn a_notice_is_over_when_our_heartbeat_is_beyond_it() {
     let mut watch = Watch::new(4);
     let until = watch.bench.member(0).heartbeat + 4;
     let began = watch.bench.now;
-    let unfit = |by| Accusation { by: hash(by), basis: until, kind: Evidence::Unfit, weak: false, began };
+    let unfit = |by| Accusation {
+        by: hash(by),
+        basis: until,
+        kind: Evidence::Unfit,
+        weak: false,
+        began,
+        source: None,
+    };
     let marks = Marks { accusations: vec![unfit(1), unfit(2)], ..Marks::default() };
     watch.call(|detection, now, ctx| detection.hear_notice(now, ctx, &marks));
     assert!(watch.detection.footing.is_on_notice());

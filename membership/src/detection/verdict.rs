@@ -68,7 +68,14 @@ pub fn decide(testimony: Testimony, circumstances: Circumstances) -> Verdict {
     let refused =
         testimony.refused >= testimony.needed.min(witnesses::REFUSED) && suspect_share != SuspectShare::Most;
     let silent = testimony.proven >= testimony.needed && silence >= patience;
-    if refused || silent { Verdict::Down } else { Verdict::Hold }
+    if refused || silent || told(testimony, suspect_share) { Verdict::Down } else { Verdict::Hold }
+}
+
+/// *Told, and found silent.* A source outside the cluster that knows the member's machine says that it is gone, and as
+/// many witnesses as silence needs get no answer: then nobody has to wait for the acceptable pause, which is there for
+/// processes that live. The word of a source alone, however many members have heard it, puts nobody down.
+pub fn told(testimony: Testimony, suspect_share: SuspectShare) -> bool {
+    testimony.told > 0 && testimony.silent >= testimony.needed && suspect_share != SuspectShare::Most
 }
 
 /// How long silence has to last for a verdict.
@@ -119,6 +126,25 @@ mod tests {
     fn two_refusals_need_no_pause_and_one_is_not_enough() {
         assert_eq!(verdict(0, 1, 3, 0, SuspectShare::Few), Verdict::Hold);
         assert_eq!(verdict(0, 2, 3, 0, SuspectShare::Few), Verdict::Down);
+    }
+
+    #[test]
+    fn a_source_spares_the_pause_and_no_witness() {
+        let verdict = |told, silent, suspect_share| {
+            let testimony = Testimony { told, silent, needed: 3, ..Testimony::default() };
+            let circumstances = Circumstances {
+                silence: Duration::ZERO,
+                acceptable_pause: PAUSE,
+                suspect_share,
+                recovering: false,
+            };
+            decide(testimony, circumstances)
+        };
+        assert_eq!(verdict(1, 3, SuspectShare::Few), Verdict::Down);
+        assert_eq!(verdict(1, 3, SuspectShare::Many), Verdict::Down, "the machines of one host");
+        assert_eq!(verdict(0, 3, SuspectShare::Few), Verdict::Hold, "silence alone waits");
+        assert_eq!(verdict(5, 2, SuspectShare::Few), Verdict::Hold, "told to five, seen by two");
+        assert_eq!(verdict(1, 3, SuspectShare::Most), Verdict::Hold, "perhaps we are the ones cut off");
     }
 
     #[test]

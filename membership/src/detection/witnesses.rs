@@ -12,6 +12,7 @@
 use core::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use crate::config::Config;
 use crate::identity::Heartbeat;
 use crate::roster::Roster;
 use crate::roster::fingerprint;
@@ -106,6 +107,10 @@ pub struct Testimony {
     pub refused: usize,
     /// Accusers that do not doubt themselves and find the member unfit although it runs.
     pub unfit: usize,
+    /// Accusers that do not doubt themselves and get no answer, however briefly: those of `proven` among them.
+    pub silent: usize,
+    /// Accusers to whom a trusted source outside the cluster has said that the member is gone.
+    pub told: usize,
     /// Members in good standing that could testify, ourselves included.
     pub able: usize,
     /// How many must testify, of at most [`crate::Config::witnesses`] that are asked.
@@ -113,20 +118,29 @@ pub struct Testimony {
     /// The heartbeat as of which a verdict would be given: the highest that enough of the accusers reach. Any heartbeat
     /// above it leaves too few accusers.
     pub basis: Option<Heartbeat>,
+    /// The same for a verdict that rests on what a source says.
+    pub told_basis: Option<Heartbeat>,
 }
 
 impl Testimony {
     /// Counts the accusations by members that are themselves in good standing.
-    pub fn against(subject: &Member, roster: &Roster, witnesses: usize) -> Self {
-        let needed = needed(roster, subject.hash(), witnesses);
+    pub fn against(subject: &Member, roster: &Roster, config: &Config) -> Self {
+        let needed = needed(roster, subject.hash(), config.witnesses);
         let mut testimony = Self { able: able(roster, subject.hash()), needed, ..Self::default() };
-        let (mut proven, mut refused) = (Vec::new(), Vec::new());
+        let (mut proven, mut refused, mut silent) = (Vec::new(), Vec::new(), Vec::new());
+        let mut told = Vec::new();
         for accusation in &subject.marks().accusations {
             let credible = !accusation.weak
                 && accusation.basis >= subject.heartbeat
                 && roster.get(accusation.by).is_some_and(|by| by.status == Status::Alive);
             if !credible {
                 continue;
+            }
+            if accusation.source.is_some_and(|source| config.sources.contains(&source)) {
+                told.push(accusation.basis);
+            }
+            if accusation.kind >= Evidence::Silent {
+                silent.push(accusation.basis);
             }
             match accusation.kind {
                 Evidence::Refused => {
@@ -135,11 +149,14 @@ impl Testimony {
                 }
                 Evidence::Proven => proven.push(accusation.basis),
                 Evidence::Unfit => testimony.unfit += 1,
-                Evidence::Silent | Evidence::Degraded => {}
+                Evidence::Silent | Evidence::Told | Evidence::Degraded => {}
             }
         }
         (testimony.proven, testimony.refused) = (proven.len(), refused.len());
+        (testimony.silent, testimony.told) = (silent.len(), told.len());
         testimony.basis = reached_by(proven, needed).max(reached_by(refused, needed.min(REFUSED)));
+        // `None` is less than any heartbeat.
+        testimony.told_basis = reached_by(silent, needed).min(reached_by(told, 1));
         testimony
     }
 }
@@ -161,7 +178,7 @@ mod tests {
 
     use super::*;
     use crate::Instant;
-    use crate::config::{Config, Profile};
+    use crate::config::Profile;
     use crate::roster::member::ZONE;
     use crate::roster::standing::{Accusation, Marks, Standing};
     use crate::roster::state::State;
@@ -251,12 +268,14 @@ mod tests {
     #[test]
     fn a_verdict_is_as_of_the_heartbeat_that_enough_accusers_reach() {
         let (mut roster, hashes) = members(40, &[]);
+        let config = Config::new(Cluster::new("draw").unwrap(), Profile::Lan);
         let accusation = |by: usize, basis, kind| Accusation {
             by: hashes[by],
             basis,
             kind,
             weak: by == 9,
             began: Instant::EPOCH,
+            source: None,
         };
         let accusations = vec![
             accusation(1, 31, Evidence::Proven),
@@ -266,12 +285,12 @@ mod tests {
             accusation(9, 40, Evidence::Proven),
         ];
         roster.get_mut(hashes[0]).unwrap().mark(&Marks { accusations, ..Marks::default() });
-        let testimony = Testimony::against(roster.get(hashes[0]).unwrap(), &roster, 5);
+        let testimony = Testimony::against(roster.get(hashes[0]).unwrap(), &roster, &config);
         assert_eq!((testimony.proven, testimony.needed), (3, 3));
         assert_eq!(testimony.basis, Some(30), "a heartbeat of 31 leaves two, which are too few");
         let refused = vec![accusation(5, 33, Evidence::Refused), accusation(6, 32, Evidence::Refused)];
         roster.get_mut(hashes[0]).unwrap().mark(&Marks { accusations: refused, ..Marks::default() });
-        let testimony = Testimony::against(roster.get(hashes[0]).unwrap(), &roster, 5);
+        let testimony = Testimony::against(roster.get(hashes[0]).unwrap(), &roster, &config);
         assert_eq!((testimony.proven, testimony.refused), (5, 2));
         assert_eq!(testimony.basis, Some(32), "the kernel's word, twice");
     }

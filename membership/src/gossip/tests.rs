@@ -146,8 +146,14 @@ fn a_page_reports_only_heartbeats_that_may_refute() {
     teller.bench.hear(2, 5);
     teller.bench.hear(3, 5);
     teller.bench.hear(4, 5);
-    let accusation =
-        Accusation { by: hash(1), basis: 3, kind: Evidence::Silent, weak: false, began: side.bench.now };
+    let accusation = Accusation {
+        by: hash(1),
+        basis: 3,
+        kind: Evidence::Silent,
+        weak: false,
+        began: side.bench.now,
+        source: None,
+    };
     side.bench.mark(3, &Marks { accusations: vec![accusation], ..Marks::default() });
     teller.call(|gossip, now, ctx| gossip.open_exchange(now, ctx, hash(0)));
     let packet = teller.bench.sent().remove(0).packet;

@@ -345,6 +345,8 @@ impl Node {
             | Rejected::Echo { .. }
             | Rejected::UnknownMember(_)
             | Rejected::StillHere { .. }
+            | Rejected::UntrustedSource(_)
+            | Rejected::Oneself(_)
             | Rejected::Address { .. }
             | Rejected::Leaving => return,
         };

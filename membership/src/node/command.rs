@@ -9,6 +9,7 @@ use crate::identity::{Name, is_reachable};
 use crate::io::{Command, Event, MemberEventKind, Rejected};
 use crate::node::Node;
 use crate::roster::fingerprint;
+use crate::roster::source::Source;
 use crate::roster::standing::Status;
 use crate::roster::state::{BEACON_KEY, KEYS_KEY, StateError, is_reserved};
 
@@ -41,6 +42,7 @@ impl Node {
                 gossip.say_good_bye(now, &mut ctx, Some(within));
             }
             Command::Forget(name) => self.forget(now, &name)?,
+            Command::Testify { name, source } => self.testify(now, name, source)?,
             Command::Set(changes) => {
                 changes.iter().try_for_each(|(key, _)| check_not_ours(key))?;
                 if self.set_state(now, &changes)? {
@@ -113,6 +115,22 @@ impl Node {
         self.gossip.broadcast.news(now, me, true);
         self.context().report_update(me, changed, "its own change");
         Ok(true)
+    }
+
+    fn testify(&mut self, now: Instant, name: Name, source: Source) -> Result<(), Rejected> {
+        let hash = fingerprint::of_name(&name);
+        let Some(member) = self.roster.get(hash) else { return Err(Rejected::UnknownMember(name)) };
+        if hash == self.core.me {
+            return Err(Rejected::Oneself(name));
+        }
+        if !self.core.config.sources.contains(&source) {
+            return Err(Rejected::UntrustedSource(source));
+        }
+        if member.is_present() {
+            let (detection, mut ctx) = self.detection();
+            detection.told(now, &mut ctx, hash, source);
+        }
+        Ok(())
     }
 
     fn forget(&mut self, now: Instant, name: &Name) -> Result<(), Rejected> {

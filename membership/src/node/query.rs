@@ -16,6 +16,7 @@ use crate::identity::{Generation, Heartbeat, HostId, Name, Version};
 use crate::node::Node;
 use crate::roster::fingerprint;
 use crate::roster::member::Member;
+use crate::roster::source::Source;
 use crate::roster::standing::{ACCUSERS_TO_KEEP_OUT, Accusation, Evidence, Status};
 use crate::roster::{Census, Roster};
 use crate::stats::Stats;
@@ -117,6 +118,10 @@ pub struct AccuserView {
     pub unfit: bool,
     /// The accuser doubts itself.
     pub weak: bool,
+    /// The accuser has nothing of its own against it yet; only `source` says that it is gone.
+    pub told: bool,
+    /// What outside the cluster has told the accuser that it is gone.
+    pub source: Option<Source>,
     /// When the silence began.
     pub since: Instant,
 }
@@ -319,6 +324,8 @@ fn accusers(member: &Member, roster: &Roster) -> Vec<AccuserView> {
         degraded: a.kind.is_of_link(),
         unfit: a.kind == Evidence::Unfit,
         weak: a.weak,
+        told: a.kind == Evidence::Told,
+        source: a.source,
         since: a.began,
     };
     member.marks().accusations.iter().map(view).collect()

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::Instant;
+use crate::detection::testimony::told_by;
 use crate::identity::Heartbeat;
 use crate::io::{Event, MemberEventKind};
 use crate::node::Node;
@@ -186,6 +187,9 @@ impl Node {
             Status::Left => "it said good-bye".into(),
             Status::Suspect => match marks.that_count().map(|a| a.kind).max() {
                 Some(Evidence::Refused) => "its host refuses datagrams: the process is gone".into(),
+                Some(Evidence::Told) => {
+                    told_by(marks.that_count().find_map(|accusation| accusation.source)).into()
+                }
                 Some(Evidence::Proven | Evidence::Silent | Evidence::Degraded | Evidence::Unfit) | None => {
                     "it does not answer".into()
                 }

@@ -31,6 +31,7 @@ pub mod member;
 pub mod peers;
 pub mod returns;
 pub mod shard;
+pub mod source;
 pub mod standing;
 pub mod state;
 #[cfg(test)]

@@ -23,6 +23,7 @@ use heartsay_proto::LastSecret;
 
 use crate::Instant;
 use crate::identity::Heartbeat;
+use crate::roster::source::Source;
 
 /// The status of a member, as one observer sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,6 +111,8 @@ pub struct Accusation {
     pub weak: bool,
     /// When the silence began, by the clock of the node that holds this value.
     pub began: Instant,
+    /// What outside the cluster has told the accuser that the member is gone.
+    pub source: Option<Source>,
 }
 
 /// What an accuser has seen. Later variants are stronger.
@@ -120,6 +123,8 @@ pub enum Evidence {
     /// The same, so much or so often that it should stay out until its basis has passed in good behaviour; see
     /// flap_damping.rs.
     Unfit,
+    /// Nothing of the accuser's own: a source outside the cluster says that the member is gone.
+    Told,
     /// Contacts, direct and indirect, stayed unanswered.
     Silent,
     /// The same for longer than the acceptable pause.
@@ -133,7 +138,7 @@ impl Evidence {
     pub fn is_of_link(self) -> bool {
         match self {
             Self::Degraded | Self::Unfit => true,
-            Self::Silent | Self::Proven | Self::Refused => false,
+            Self::Told | Self::Silent | Self::Proven | Self::Refused => false,
         }
     }
 }
@@ -267,12 +272,12 @@ fn later(a: Option<Restart>, b: Option<Restart>) -> Option<Restart> {
 }
 
 /// Of two accusations by one accuser, the one that says more: the newer basis, then the one whose maker does not doubt
-/// itself, then the stronger evidence, then the longer silence.
+/// itself, then the stronger evidence, then the longer silence, then the one that names a source.
 fn stronger(a: Accusation, b: Accusation) -> Accusation {
     let key = |x: &Accusation| {
         // About a link, "unfit" stands until its basis has passed.
         let gravest = if x.kind.is_of_link() { x.kind } else { Evidence::Degraded };
-        (gravest, x.basis, !x.weak, x.kind, core::cmp::Reverse(x.began))
+        (gravest, x.basis, !x.weak, x.kind, core::cmp::Reverse(x.began), x.source)
     };
     if key(&b) > key(&a) { b } else { a }
 }
@@ -292,8 +297,14 @@ mod tests {
     use super::*;
 
     fn accused(heartbeat: Heartbeat, basis: Heartbeat) -> Standing {
-        let accusation =
-            Accusation { by: 7, basis, kind: Evidence::Silent, weak: false, began: Instant::EPOCH };
+        let accusation = Accusation {
+            by: 7,
+            basis,
+            kind: Evidence::Silent,
+            weak: false,
+            began: Instant::EPOCH,
+            source: None,
+        };
         Standing { heartbeat, ..said(accusation) }
     }
 
@@ -308,8 +319,9 @@ mod tests {
 
     #[test]
     fn a_cancelled_accusation_displaces_no_other() {
-        let of_link =
-            |kind, basis| said(Accusation { by: 7, basis, kind, weak: false, began: Instant::EPOCH });
+        let of_link = |kind, basis| {
+            said(Accusation { by: 7, basis, kind, weak: false, began: Instant::EPOCH, source: None })
+        };
         let degraded = Standing { heartbeat: 22, ..of_link(Evidence::Degraded, 22) };
         let unfit = of_link(Evidence::Unfit, 0);
         let (mut one, mut other) = (degraded.clone(), unfit.clone());
@@ -368,7 +380,7 @@ mod tests {
     }
 
     fn unfit(by: u64, basis: Heartbeat) -> Accusation {
-        Accusation { by, basis, kind: Evidence::Unfit, weak: false, began: Instant::EPOCH }
+        Accusation { by, basis, kind: Evidence::Unfit, weak: false, began: Instant::EPOCH, source: None }
     }
 
     #[test]

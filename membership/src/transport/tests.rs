@@ -269,7 +269,7 @@ fn a_verdict_on_a_member_that_runs_goes_with_two_of_its_accusers_or_not_at_all()
     let mut bench = Bench::new(4);
     let unfit = |by| {
         let (kind, began) = (Evidence::Unfit, bench.now);
-        Accusation { by: hash(by), basis: 60, kind, weak: false, began }
+        Accusation { by: hash(by), basis: 60, kind, weak: false, began, source: None }
     };
     let marks = Marks { down: Some(60), accusations: vec![unfit(2), unfit(3)], ..Marks::default() };
     bench.roster.get_mut(hash(1)).unwrap().mark(&marks);
@@ -287,7 +287,7 @@ fn however_many_call_it_silent_the_testimony_that_puts_it_out_is_told_too() {
     let mut bench = Bench::new(24);
     let accusation = |by, kind| {
         let began = bench.now;
-        Accusation { by: hash(by), basis: 60, kind, weak: false, began }
+        Accusation { by: hash(by), basis: 60, kind, weak: false, began, source: None }
     };
     let silent = (2..14).map(|by| accusation(by, Evidence::Silent));
     let unfit = (14..17).map(|by| accusation(by, Evidence::Unfit));

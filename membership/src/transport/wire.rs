@@ -13,6 +13,7 @@ use crate::io::Rejected;
 use crate::roster::claim::Claim;
 use crate::roster::incarnation::{Incarnation, Schedule};
 use crate::roster::member::Member;
+use crate::roster::source::Source;
 use crate::roster::standing::{ACCUSERS_TO_KEEP_OUT, Accusation, Evidence, Marks, Restart, Standing};
 use crate::roster::state::{Delta, ENTRY_OVERHEAD, Entry};
 
@@ -211,6 +212,7 @@ fn read_accusation(now: Instant, accusation: &gossip::Accusation) -> Accusation 
         2 => Evidence::Refused,
         3 => Evidence::Degraded,
         4 => Evidence::Unfit,
+        5 => Evidence::Told,
         _ => Evidence::Silent,
     };
     let silent = Duration::from_millis(accusation.silent_ms).min(LONGEST_SILENCE);
@@ -220,6 +222,7 @@ fn read_accusation(now: Instant, accusation: &gossip::Accusation) -> Accusation 
         kind,
         weak: accusation.weak,
         began: now - silent,
+        source: core::str::from_utf8(&accusation.source).ok().and_then(|name| Source::new(name).ok()),
     }
 }
 
@@ -230,9 +233,18 @@ fn write_accusation(now: Instant, accusation: &Accusation) -> gossip::Accusation
         Evidence::Refused => 2,
         Evidence::Degraded => 3,
         Evidence::Unfit => 4,
+        Evidence::Told => 5,
     };
     let silent_ms = u64::try_from(now.since(accusation.began).as_millis()).unwrap_or(u64::MAX);
-    gossip::Accusation { by: accusation.by, basis: accusation.basis, kind, weak: accusation.weak, silent_ms }
+    let source = accusation.source.map_or_else(Bytes::new, |s| Bytes::copy_from_slice(s.as_str().as_bytes()));
+    gossip::Accusation {
+        by: accusation.by,
+        basis: accusation.basis,
+        kind,
+        weak: accusation.weak,
+        silent_ms,
+        source,
+    }
 }
 
 /// Rounded up, so that passing the time on does not shorten it.

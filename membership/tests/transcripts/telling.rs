@@ -160,6 +160,7 @@ pub fn why(world: &World, by: &str, subject: &str) -> Result<String, String> {
             PieceKind::Direct => "does not answer us",
             PieceKind::Indirect => "does not answer helpers",
             PieceKind::Refused => "its host refuses datagrams",
+            PieceKind::Told(_) => "is said to be gone",
             PieceKind::Link => "loses what we send",
             PieceKind::Flaps => "comes and goes",
         };

@@ -180,8 +180,16 @@ pub fn any_claim() -> impl Strategy<Value = Claim> {
 }
 
 fn any_accusation() -> impl Strategy<Value = Accusation> {
-    (any::<u64>(), number(), 0_u32..3, any::<bool>(), number())
-        .prop_map(|(by, basis, kind, weak, silent_ms)| Accusation { silent_ms, by, basis, kind, weak })
+    (any::<u64>(), number(), 0_u32..6, any::<bool>(), number(), "[a-z]{0,16}").prop_map(
+        |(by, basis, kind, weak, silent_ms, source)| Accusation {
+            silent_ms,
+            by,
+            basis,
+            kind,
+            weak,
+            source: source.into(),
+        },
+    )
 }
 
 fn any_body() -> impl Strategy<Value = Body> {
