@@ -44,6 +44,11 @@ impl Problem {
         Self::new(StatusCode::GONE, detail)
     }
 
+    /// 504: another member has not answered.
+    pub(crate) fn no_answer(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, detail)
+    }
+
     /// 503: not now.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
@@ -92,6 +97,7 @@ impl From<Rejected> for Problem {
             Rejected::UnknownMember(_) => Self::not_found(detail),
             Rejected::StillHere { .. } => Self::conflict(detail),
             Rejected::Leaving => Self::unavailable(detail),
+            Rejected::AskingTooMuch => Self::busy(detail),
             Rejected::Name(_)
             | Rejected::State(_)
             | Rejected::Decode(_)
@@ -100,6 +106,8 @@ impl From<Rejected> for Problem {
             | Rejected::DuplicateName { .. }
             | Rejected::Full { .. }
             | Rejected::TooManyNames { .. }
+            | Rejected::TooManyQuestions { .. }
+            | Rejected::BadQuestion
             | Rejected::Replayed { .. }
             | Rejected::Unexpected { .. }
             | Rejected::Address { .. }
