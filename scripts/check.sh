@@ -114,8 +114,8 @@ check_purity() {
 # built alone; `node` alone knows all.
 check_rooms() {
     local room found below=''
-    for room in roster core transport gossip detection quorum; do
-        # gossip, detection and quorum stand side by side.
+    for room in roster core transport gossip detection quorum questions; do
+        # gossip, detection, quorum and questions stand side by side.
         case $room in
             roster) below=roster ;;
             core) below='roster|core' ;;
@@ -127,7 +127,7 @@ check_rooms() {
             echo "membership/src/$room: each part needs a use of its own" >&2
             return 1
         fi
-        found=$(grep -rnoE '(crate|super)::(roster|core|transport|gossip|detection|quorum|node)\b' "membership/src/$room" |
+        found=$(grep -rnoE '(crate|super)::(roster|core|transport|gossip|detection|quorum|questions|node)\b' "membership/src/$room" |
             grep -vE "(crate|super)::($below)$" || true)
         if [[ -n $found ]]; then
             echo "membership/src/$room may use: ${below//|/, }; it uses:" "$found" >&2

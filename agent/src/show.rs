@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use heartsay_membership::{
     AccuserView, CaseView, Direction, Instant, KEYS_KEY, LinkEvent, MemberView, NewsDelays, OutsideReason,
-    PathState, PieceKind, QuorumStatus, Status, ZONE,
+    PathState, PathTold, PathView, PieceKind, QuorumStatus, Status, ZONE,
 };
 
 use crate::daemon::driver::ServiceWatchdog;
@@ -94,20 +94,38 @@ pub(crate) fn member_with_evidence(clock: &Clock, view: &MemberView, phi_thresho
 /// The direct path to a member, as it is at `now`.
 #[must_use]
 pub(crate) fn path(clock: &Clock, now: Instant, view: &MemberView) -> PathRow {
+    path_row(clock, now, view, &view.path)
+}
+
+fn path_row(clock: &Clock, now: Instant, view: &MemberView, path: &PathView) -> PathRow {
     let ms_ago = |at: Instant| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX);
-    let through = view.path.through.iter();
+    let through = path.through.iter();
     PathRow {
         name: view.name.to_string(),
         id: view.host_id.to_string(),
         address: view.address.to_string(),
-        state: view.path.state.to_string(),
-        since: view.path.since.map(|at| clock.stamp(at)),
-        direction: view.path.direction.map(|direction| direction.to_string()),
-        unanswered: view.path.unanswered,
+        state: path.state.to_string(),
+        since: path.since.map(|at| clock.stamp(at)),
+        direction: path.direction.map(|direction| direction.to_string()),
+        unanswered: path.unanswered,
         last_direct_ms_ago: view.last_direct.map(ms_ago),
         rtt_ms: view.rtt.map(|rtt| finite(seconds(rtt) * 1e3)),
         through: through.map(|(name, at)| Through { name: name.to_string(), ms_ago: ms_ago(*at) }).collect(),
     }
+}
+
+/// A path of another member, as that one tells it. `to`: what is known here of the member at its far end.
+#[must_use]
+pub(crate) fn path_told(clock: &Clock, at: Instant, path: &PathTold, to: &MemberView) -> PathRow {
+    let told = PathView {
+        state: path.state,
+        since: path.since,
+        direction: path.direction,
+        unanswered: path.unanswered,
+        through: path.through.clone(),
+    };
+    let row = path_row(clock, at, to, &told);
+    PathRow { last_direct_ms_ago: None, rtt_ms: None, ..row }
 }
 
 /// What a change of a direct path means, in one sentence.

@@ -10,6 +10,7 @@
 mod said;
 mod skipped;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -132,6 +133,46 @@ fn paths_are_listed_with_problems_first_and_one_is_told_in_words() {
     let output = fake.heartsay(&["paths", "n33"]);
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("no member is called n33"), "{}", stderr(&output));
+}
+
+#[test]
+fn paths_of_another_member_are_its_word_and_a_matrix_has_what_is_not_well() {
+    let fake = Fake::start();
+    let output = fake.heartsay(&["paths", "--from", "n2"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("what it sends does not arrive at n2"), "{text}");
+    assert_eq!(stderr(&output).trim(), "heartsay: n2 says: 7 well, 1 down, with 2 nothing has passed yet");
+    let output = fake.heartsay(&["paths", "--from", "n2", "n3"]);
+    assert_eq!(code(&output), 4, "it does not work");
+    assert!(
+        stdout(&output).contains("n2 says of n3: what it sends does not arrive at n2"),
+        "{}",
+        stdout(&output)
+    );
+    let output = fake.heartsay(&["paths", "--from", "n2", "n1"]);
+    assert_eq!(code(&output), 0);
+    assert!(stdout(&output).contains("n2 says nothing against its path to n1"), "{}", stdout(&output));
+    assert_eq!(code(&fake.heartsay(&["paths", "--from", "n2", "n33"])), 1, "there is none");
+    let output = fake.heartsay(&["paths", "--from", "n3"]);
+    assert_eq!(code(&output), 1);
+    assert_eq!(stderr(&output).trim(), "heartsay: n3 has not answered");
+
+    let output = fake.heartsay(&["paths", "--matrix"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = stdout(&output);
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    let row =
+        |name: &str| rows.iter().find(|row| row.first() == Some(&name)).unwrap_or_else(|| panic!("{text}"));
+    let column = row("FROM").iter().position(|name| *name == "n3").unwrap();
+    assert_eq!((row("n1")[column], row("n2")[column]), ("out", "in"), "{text}");
+    assert_eq!(row("n3")[1], "?", "{text}");
+    assert!(stderr(&output).contains("members answered"), "{}", stderr(&output));
+    let rows = stdout(&fake.heartsay(&["paths", "--matrix", "-o", "jsonl"]));
+    let silent = rows.lines().map(|row| serde_json::from_str::<Value>(row).unwrap());
+    let silent: Vec<Value> = silent.filter(|row| row["error"] != Value::Null).collect();
+    assert!(silent.iter().any(|row| row["from"] == "n3" && row["error"] == "n3 has not answered"), "{rows}");
+    assert_eq!(code(&fake.heartsay(&["paths", "--matrix", "n2"])), 2);
 }
 
 #[test]
@@ -1085,6 +1126,32 @@ fn services() -> Value {
     })
 }
 
+/// n2 says that it does not hear n3, and n3 does not answer.
+async fn told_paths(
+    State(s): State<Arc<FakeState>>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    match query.get("from").map(String::as_str) {
+        None | Some("n1") => Json(s.said(paths())).into_response(),
+        Some("n3") => {
+            let detail = "n3 has not answered";
+            let problem = json!({ "type": "about:blank", "title": "", "status": 504, "detail": detail });
+            (StatusCode::GATEWAY_TIMEOUT, Json(problem)).into_response()
+        }
+        Some(from) => {
+            let mut told = paths();
+            told["from"] = from.into();
+            (told["well"], told["unknown"]) = (7.into(), 2.into());
+            let rows = told["paths"].as_array_mut().unwrap();
+            rows.retain(|row| row["name"] == "n3" && from == "n2");
+            for row in rows {
+                row["direction"] = "in".into();
+            }
+            Json(s.said(told)).into_response()
+        }
+    }
+}
+
 fn paths() -> Value {
     let row = |name: &str,
                state: &str,
@@ -1165,7 +1232,7 @@ impl Fake {
             )
             .route("/v1/history", get(async |State(s): State<Arc<FakeState>>| Json(s.said(history()))))
             .route("/v1/history/{name}", get(async |State(s): State<Arc<FakeState>>| Json(s.said(past()))))
-            .route("/v1/paths", get(async |State(s): State<Arc<FakeState>>| Json(s.said(paths()))))
+            .route("/v1/paths", get(told_paths))
             .route("/v1/services", get(async |State(s): State<Arc<FakeState>>| Json(s.said(services()))))
             .route("/v1/quorum", get(async |State(s): State<Arc<FakeState>>| Json(s.said(s.quorum()))))
             .route(

@@ -126,6 +126,13 @@ fn a_pair_that_is_cut_stays_in_the_cluster_and_both_tell_the_path() {
     network.wait("each end says which way fails", |network| {
         network.path(1, 2)["direction"] == "out" && network.path(2, 1)["direction"] == "in"
     });
+    for (of, to, direction) in [("m1", "m2", "out"), ("m2", "m1", "in")] {
+        network.wait("the third learns it by asking", |network| {
+            let told = network.get(3, &format!("/v1/paths?from={of}"));
+            let path = &told["paths"][0];
+            told["from"] == of && path["name"] == to && path["direction"] == direction && told["well"] == 1
+        });
+    }
     network.script(&["heal"]).expect("heal");
     network.wait("the path works again", |network| !down(network, 1) && !down(network, 2));
     for i in 1..=2 {

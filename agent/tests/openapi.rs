@@ -65,6 +65,11 @@ fn an_agent_answers_questions_as_documented() {
         ask(path, "", 200);
         ask(path, "?wrong=1", 400);
     }
+    for (query, status) in
+        [("?from=b", 200), ("?from=a", 200), ("?from=nobody", 404), ("?from=a&from=b", 400)]
+    {
+        ask("/v1/paths", query, status);
+    }
     ask("/", "?any=1", 200);
     for path in ["/v1/config", "/v1/version", "/metrics", "/livez", "/readyz", "/readyz/", "/metrics/"] {
         ask(path, "", 200);
@@ -75,6 +80,7 @@ fn an_agent_answers_questions_as_documented() {
         document.takes("post", "/v1/services", 200, &a.post("/v1/services", &body));
         ask(&format!("/v1/services/{path}"), "", 200);
         ask(&format!("/v1/services/{path}"), "?wrong=1", 400);
+        ask(&format!("/v1/services/{path}"), "?why", 200);
     }
     ask("/v1/history", "?member=b&type=member-join&since=2026-11-20T14:03:00Z&limit=9", 200);
     ask("/v1/history", "?limit=0", 400);
@@ -90,12 +96,24 @@ fn an_agent_answers_questions_as_documented() {
     let read = documented.filter(|(_, item)| document.resolved(item).get("get").is_some());
     assert_eq!(asked, read.map(|(path, _)| path.clone()).collect());
 
+    // It is asked, and the answer has a text.
+    let ill = json!({ "name": "mail", "port": 25 }).to_string();
+    document.takes("post", "/v1/services", 200, &b.post("/v1/services", &ill));
+    let said = json!({ "name": "mail", "health": "critical", "text": "the queue is full" }).to_string();
+    document.takes("post", "/v1/services/health", 204, &b.post("/v1/services/health", &said));
+    a.wait_for("its host tells why", |a| {
+        a.get("/v1/services/mail?why=1")["instances"][0]["text"] == "the queue is full"
+    });
+    document.takes("get", "/v1/services/{name}", 200, &a.ask("GET", "/v1/services/mail?why=1", "", ""));
     b.kill();
     for member in ["/v1/members/b", "/v1/members/nobody"] {
         let status = if member.ends_with("/b") { 200 } else { 404 };
         document.takes("get", "/v1/members/{name}", status, &a.ask("GET", member, "", ""));
     }
     a.wait_status("b", "down");
+    // Longer than readers share an answer.
+    a.wait_for("it does not answer any more", |a| a.ask("GET", "/v1/paths?from=b", "", "").status == 504);
+    document.takes("get", "/v1/paths", 504, &a.ask("GET", "/v1/paths?from=b", "", ""));
     a.wait_for("it is kept", |a| a.get("/v1/history?type=member-down")["entries"][0].is_object());
     document.takes("get", "/v1/history", 200, &a.ask("GET", "/v1/history", "", ""));
     let past = format!("/v1/history/b?at={}", jiff::Timestamp::now());

@@ -142,6 +142,45 @@ fn health_is_told_to_all_and_its_text_stays_here() {
 }
 
 #[test]
+fn another_host_is_told_why_when_it_asks() {
+    let (a, b) = pair();
+    assert_eq!(a.post("/v1/services", r#"{"name":"web","id":"blue","port":80}"#).status, 200);
+    let text = "check http: 503\u{1b}[31m Service Unavailable";
+    let said = json!({ "name": "web", "id": "blue", "health": "critical", "text": text });
+    assert_eq!(a.post("/v1/services/health", &said.to_string()).status, 204);
+    let one = |query: &str| b.get(&format!("/v1/services/web{query}"))["instances"][0].clone();
+    b.wait_for("it is known", |_| one("")["health"] == "critical");
+    assert_eq!((&one("")["text"], &one("")["answered"]), (&Value::Null, &Value::Null), "nobody has asked");
+    let told = one("?why=1");
+    assert_eq!(told["text"], "check http: 503\u{fffd}[31m Service Unavailable");
+    assert_eq!((&told["answered"], &told["by"], &told["checks"]), (&json!(true), &Value::Null, &Value::Null));
+    let (_, shown) = heartsay(&b, &["service", "show", "web"]);
+    assert!(shown.contains("a says: check http: 503"), "{shown}");
+    b.ask("GET", "/v1/services/web?why=maybe", "", "").problem(400);
+
+    // A host that does not answer is named, and does not keep the reader waiting. Nobody has asked about this one before.
+    for (path, health) in [("", json!({ "port": 81 })), ("/health", json!({ "health": "warning" }))] {
+        let mut body = health;
+        (body["name"], body["id"]) = ("web".into(), "green".into());
+        let status = a.post(&format!("/v1/services{path}"), &body.to_string()).status;
+        assert!(matches!(status, 200 | 204), "{status}");
+    }
+    let green = |query: &str| b.get(&format!("/v1/services/web{query}"))["instances"][1].clone();
+    b.wait_for("it is known", |_| green("")["health"] == "warning");
+    a.signal(Signal::SIGSTOP);
+    let told = green("?why=1");
+    assert_eq!(
+        (&told["id"], &told["answered"], &told["text"]),
+        (&json!("green"), &json!(false), &Value::Null)
+    );
+    let asked = std::time::Instant::now();
+    let problem = b.ask("GET", "/v1/paths?from=a", "", "").problem(504);
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    a.signal(Signal::SIGCONT);
+    assert!(problem.starts_with("a has not answered within a second"), "{problem}");
+}
+
+#[test]
 fn services_of_a_host_that_dies_are_gone_and_back_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("heartsay.toml");

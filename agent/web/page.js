@@ -13,6 +13,7 @@ class Page {
     this.past = new Past(Date.now());
     this.feed = new Feed(token, this);
     this.table = new MembersTable();
+    this.reach = new Reach(this);
   }
 
   /** One look at the agent. */
@@ -103,6 +104,7 @@ class Page {
   /** Once a second: ages go on, and what is old is not shown as what is. */
   tick() {
     if (this.contact.state === 'live' && this.feed.isStale() && !document.hidden) this.away(new NoAnswer('the agent has not answered in time'));
+    this.reach.tick();
     if (!document.hidden) this.draw();
   }
 

@@ -59,7 +59,12 @@ document.addEventListener('keydown', event => {
 by('why-close').addEventListener('click', () => by('why').close());
 by('why').addEventListener('close', () => why.closed());
 by('why').addEventListener('click', event => { if (event.target === by('why')) by('why').close(); });
-by('paths').addEventListener('toggle', () => { if (by('paths').open) page.feed.soon(true); });
+by('paths').addEventListener('toggle', () => {
+  if (!by('paths').open) return;
+  page.feed.soon(true);
+  page.reach.tick();
+});
+by('paths-all').addEventListener('click', () => { page.reach.showsAll = !page.reach.showsAll; page.draw(); });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) page.feed.soon(true); });
 setInterval(() => page.tick(), 1000);
 page.feed.run();

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use heartsay_proto::{DecodeError, Keyring};
 
 use crate::Instant;
-use crate::detection::direct_paths::LinkEvent;
+use crate::detection::direct_paths::{Direction, LinkEvent, PathState};
 use crate::detection::outside::Outside;
 use crate::identity::{Generation, Heartbeat, HostId, Name, NameError};
 use crate::quorum::{Electorate, QuorumStatus};
@@ -109,6 +109,78 @@ pub enum Command {
     /// not. [`Stats::paths_measuring`](crate::Stats::paths_measuring) is 0 when that is over; narrow paths come as
     /// [`Event::PathLimited`].
     MeasurePaths,
+    /// Ask another member. Answered by [`Event::Answered`], within a second for each page of the answer.
+    Ask {
+        /// Chosen by the caller, different for each question that is open, and repeated in the answer.
+        number: u64,
+        /// The member to ask.
+        member: Name,
+        /// What it is asked.
+        question: Question,
+    },
+    /// The answer to [`Event::Asked`]. After a second it is of no use any more.
+    Answer {
+        /// The number of that event.
+        number: u64,
+        /// Why the instance is as it is: one line, of which at most 512 bytes are told. `None`: there is no such instance
+        /// here.
+        text: Option<String>,
+    },
+}
+
+/// What a member can be asked: things that only it knows, for people to see.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// How it reaches the other members itself.
+    Paths,
+    /// Why an instance of a service on its host is as it is.
+    Health {
+        /// Name of the service: a word of at most 64 bytes.
+        service: String,
+        /// Id of the instance, likewise; may be empty.
+        id: String,
+    },
+}
+
+/// What a member has answered: its own word, bounded and fit to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Question::Paths`].
+    Paths(PathsTold),
+    /// To [`Question::Health`]: what is said of the instance, perhaps nothing. `None`: there is no such instance on its host.
+    Health(Option<String>),
+}
+
+/// How a member reaches the others itself, by its own word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PathsTold {
+    /// The paths that are down, in doubt, or up again, in no order.
+    pub paths: Vec<PathTold>,
+    /// How many other members answer it.
+    pub well: u32,
+    /// With how many nothing has passed yet.
+    pub unknown: u32,
+    /// Paths to members that we do not know. They are left out.
+    pub strange: usize,
+    /// It has more than it told, or has told what makes no sense.
+    pub cut: bool,
+}
+
+/// The direct path from one other member to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathTold {
+    /// The member at the far end.
+    pub name: Name,
+    /// Whether it works. One that is not down is in doubt, or up again.
+    pub state: PathState,
+    /// While down: which direction fails, as seen from the member that tells it.
+    pub direction: Option<Direction>,
+    /// Questions in a row without an answer.
+    pub unanswered: u32,
+    /// Since when it has been down, or up again.
+    pub since: Option<Instant>,
+    /// The members that last reached it, and when; the latest first.
+    pub through: Vec<(Name, Instant)>,
 }
 
 /// One thing for the driver to do.
@@ -184,6 +256,27 @@ pub enum Event {
     Link(LinkEvent),
     /// Most other members look silent at once, probably because we are cut off. Verdicts are held.
     Isolated(bool),
+    /// Another member asks why an instance of a service on this host is as it is. Only the program knows: it answers with
+    /// [`Command::Answer`], or not at all.
+    Asked {
+        /// Repeated in the answer.
+        number: u64,
+        /// Who asks.
+        by: Name,
+        /// Name of the service: a word of at most 64 bytes, and there may be none of that name.
+        service: String,
+        /// Id of the instance, likewise; may be empty.
+        id: String,
+    },
+    /// The answer to [`Command::Ask`].
+    Answered {
+        /// The number of that command.
+        number: u64,
+        /// The member that was asked.
+        member: Name,
+        /// `None`: it has not answered in time. Members with earlier software do not.
+        answer: Option<Answer>,
+    },
     /// We were not scheduled for this long; all waiting times were extended by it.
     Stalled(Duration),
     /// The good-bye, or the announced restart, was acknowledged by `acknowledged` of `asked` peers, or its time is up.
@@ -293,6 +386,19 @@ pub enum Rejected {
         /// Where they came from.
         from: SocketAddr,
     },
+    /// More questions than one source address, or all together, get answered. A peer's fault: somebody there asks in a
+    /// loop.
+    #[error("{from} asks too much")]
+    TooManyQuestions {
+        /// Where they came from.
+        from: SocketAddr,
+    },
+    /// More questions than a member may ask at a time. The caller's fault: ask again in a second.
+    #[error("this agent asks other members too much already; ask again in a second")]
+    AskingTooMuch,
+    /// A question about a service whose name, or whose instance, is no word of at most 64 bytes. The caller's fault.
+    #[error("no service and no instance is called so")]
+    BadQuestion,
     /// A sealed datagram that was seen before, or was overtaken by too many later ones. The network doubles datagrams, or
     /// somebody sends recorded ones again; has no effect.
     #[error("a datagram from {from} was seen before, or is too late")]
@@ -353,6 +459,9 @@ impl Rejected {
             Self::DuplicateName { .. } => "duplicate-name",
             Self::Full { .. } => "full",
             Self::TooManyNames { .. } => "too-many-names",
+            Self::TooManyQuestions { .. } => "too-many-questions",
+            Self::AskingTooMuch => "asking-too-much",
+            Self::BadQuestion => "bad-question",
             Self::Replayed { .. } => "replayed",
             Self::Unexpected { .. } => "unexpected",
             Self::Echo { .. } => "echo",
@@ -367,13 +476,14 @@ impl Rejected {
 
     /// The values of [`reason`](Self::reason) for datagrams that were understood and refused. The values for datagrams
     /// that were not understood are [`DecodeError::REASONS`].
-    pub const REASONS: [&'static str; 9] = [
+    pub const REASONS: [&'static str; 10] = [
         "bad-state",
         "far-future",
         "implausible",
         "duplicate-name",
         "full",
         "too-many-names",
+        "too-many-questions",
         "replayed",
         "unexpected",
         "echo",

@@ -6,7 +6,7 @@
 //!   refusal  ──┤   ┌────────────────────────────┐   │
 //!   timeout  ──┼──►│            Node            │───┼──► event for programs and people
 //!   clock    ──┤   │ gossip  detection  quorum  │   │
-//!   command  ──┘   │     transport   roster     │   └──► when to call again
+//!   command  ──┘   │ questions transport roster │   └──► when to call again
 //!                  └────────────────────────────┘
 //! ```
 //!
@@ -60,7 +60,7 @@
 //!
 //! ```text
 //!     node        owns all of them, takes the inputs, carries out effects, keeps the one table of timers
-//!     gossip   detection   quorum        the parts: side by side, none calls another
+//!     gossip   detection   quorum   questions   the parts: side by side, none calls another
 //!     transport
 //!     core
 //!     roster
@@ -73,10 +73,11 @@
 //! - `detection`: which members are silent, and the verdict on them.
 //! - `quorum`: which side may act. It only reads what lies below it; `node` sends its questions and carries out its
 //!   effects.
+//! - `questions`: what a person wants to know from another member, asked and answered at once; nothing depends on it.
 //! - `transport`: what leaves and what arrives, open requests, and the context that gossip and detection are called
 //!   with.
-//! - `core`: settings, identity, clocks, randomness, own health, counters. Gossip, detection and transport read and write
-//!   it; quorum only reads it.
+//! - `core`: settings, identity, clocks, randomness, own health, counters. Gossip, detection, questions and transport read
+//!   and write it; quorum only reads it.
 //! - `roster`: who is known, and the order of claims. Sends nothing. `roster/mod.rs` says who may change it.
 //!
 //! Two files at the top stand outside this order: `io.rs` and `config.rs`, the interface that all parts share. They name
@@ -143,6 +144,7 @@ mod gossip;
 mod identity;
 mod io;
 mod node;
+mod questions;
 mod quorum;
 mod roster;
 mod stats;
@@ -162,7 +164,10 @@ pub use heartsay_proto::{Budget, Cluster, Key, KeyId, Keyring, LastSecret, Plain
 pub use identity::{
     Generation, Heartbeat, HostId, Identity, Name, NameError, Version, is_reachable, next_generation,
 };
-pub use io::{Command, Event, Input, MemberEvent, MemberEventKind, Output, Rejected, Transmit};
+pub use io::{
+    Answer, Command, Event, Input, MemberEvent, MemberEventKind, Output, PathTold, PathsTold, Question,
+    Rejected, Transmit,
+};
 pub use node::{AccuserView, IdentityError, MemberSummary, MemberView, Node, last_words};
 pub use quorum::otherwise::Stated;
 pub use quorum::{Electorate, ElectorateError, FenceError, MOST_ZONES, Quorum, QuorumStatus, TAG, ZoneVotes};

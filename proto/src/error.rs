@@ -160,6 +160,10 @@ pub enum DecodeError {
         /// Bytes found.
         length: usize,
     },
+    /// A question about a service whose name, or whose instance, is no word of at most 64
+    /// bytes. The sender's fault.
+    #[error("question names a service or an instance that is too long, or not printable")]
+    BadQuestion,
 
     // The ages of a page.
     /// Coded ages end before all members are told. The sender's fault, or the caller
@@ -204,6 +208,7 @@ impl DecodeError {
             Self::BadStanding { .. } => "bad-standing",
             Self::BadKey => "bad-key",
             Self::BadValue { .. } => "bad-value",
+            Self::BadQuestion => "bad-question",
             Self::AgesTruncated => "ages-truncated",
             Self::AgesTrailing => "ages-trailing",
             Self::AgesRange => "ages-range",
@@ -211,7 +216,7 @@ impl DecodeError {
     }
 
     /// Every word that [`reason`](Self::reason) says.
-    pub const REASONS: [&'static str; 28] = [
+    pub const REASONS: [&'static str; 29] = [
         "not-ours",
         "truncated",
         "oversized",
@@ -237,6 +242,7 @@ impl DecodeError {
         "bad-standing",
         "bad-key",
         "bad-value",
+        "bad-question",
         "ages-truncated",
         "ages-trailing",
         "ages-range",

@@ -47,7 +47,10 @@ pub struct Packet {
     #[prost(message, repeated, tag = "16")]
     pub claims: ::prost::alloc::vec::Vec<Claim>,
     /// At most one body; none at all is a burst, which carries only claims.
-    #[prost(oneof = "packet::Body", tags = "5, 6, 7, 8, 9, 10, 11, 12, 18, 19, 20, 21")]
+    #[prost(
+        oneof = "packet::Body",
+        tags = "5, 6, 7, 8, 9, 10, 11, 12, 18, 19, 20, 21, 25, 26"
+    )]
     pub body: ::core::option::Option<packet::Body>,
 }
 /// Nested message and enum types in `Packet`.
@@ -79,6 +82,10 @@ pub mod packet {
         Who(super::Who),
         #[prost(message, tag = "21")]
         Here(super::Here),
+        #[prost(message, tag = "25")]
+        Question(super::Question),
+        #[prost(message, tag = "26")]
+        Answer(super::Answer),
     }
 }
 /// What the sender can prove about its majority. In an answer the receiver counts
@@ -489,3 +496,114 @@ pub struct Who {
 /// is here.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Here {}
+/// "What do you know of this yourself?" Asked because a person wants to see it: no status, claim
+/// or verdict depends on the answer. Only between members that hold each other's address as
+/// proven. A topic that the receiver does not know is not answered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Question {
+    #[prost(oneof = "question::Topic", tags = "1, 2")]
+    pub topic: ::core::option::Option<question::Topic>,
+}
+/// Nested message and enum types in `Question`.
+pub mod question {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Topic {
+        #[prost(message, tag = "1")]
+        Paths(super::PathsQuestion),
+        #[prost(message, tag = "2")]
+        Health(super::HealthQuestion),
+    }
+}
+/// "How do you reach the other members yourself?" Answered one page at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PathsQuestion {
+    /// Members whose name hash is >= from. 0: all.
+    #[prost(fixed64, tag = "1")]
+    pub from: u64,
+}
+/// "Why is this instance of a service on your host as it is?"
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HealthQuestion {
+    /// Of the service: a word of at most 64 bytes.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// Of the instance: a word of at most 64 bytes. Empty: the one without an id.
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The answer to a question, with its number.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Answer {
+    #[prost(oneof = "answer::Topic", tags = "1, 2")]
+    pub topic: ::core::option::Option<answer::Topic>,
+}
+/// Nested message and enum types in `Answer`.
+pub mod answer {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Topic {
+        #[prost(message, tag = "1")]
+        Paths(super::PathsAnswer),
+        #[prost(message, tag = "2")]
+        Health(super::HealthAnswer),
+    }
+}
+/// One page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PathsAnswer {
+    /// In order of name hash, each above the last. A member whose path is well, or with which
+    /// nothing has passed yet, has none.
+    #[prost(message, repeated, tag = "1")]
+    pub rows: ::prost::alloc::vec::Vec<PathRow>,
+    /// Where to go on. 0: this was the end.
+    #[prost(fixed64, tag = "2")]
+    pub next: u64,
+    /// Other members that are alive or suspect and have no row on any page: how many answer ...
+    #[prost(uint32, tag = "3")]
+    pub well: u32,
+    /// ... and with how many nothing has passed yet.
+    #[prost(uint32, tag = "4")]
+    pub unknown: u32,
+}
+/// The direct path from the sender to one member that is alive or suspect.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PathRow {
+    /// Name hash of the member.
+    #[prost(fixed64, tag = "1")]
+    pub subject: u64,
+    /// 1 down: it answers nothing although it lives; 2 nothing has passed yet, and the first
+    /// questions stayed unanswered; any other: up, and in doubt or not for long.
+    #[prost(uint32, tag = "2")]
+    pub state: u32,
+    /// While down, what fails: 1 what the sender sends, 2 what the member sends, 3 both; any
+    /// other: not known.
+    #[prost(uint32, tag = "3")]
+    pub direction: u32,
+    /// Questions in a row that the member has not answered.
+    #[prost(uint32, tag = "4")]
+    pub unanswered: u32,
+    /// 1 + the milliseconds for which it has been down, or up again. 0: not said.
+    #[prost(uint32, tag = "5")]
+    pub since_ms: u32,
+    /// The members that last reached it, the latest first: at most 3.
+    #[prost(message, repeated, tag = "6")]
+    pub through: ::prost::alloc::vec::Vec<PathHelper>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PathHelper {
+    /// Name hash of the helper.
+    #[prost(fixed64, tag = "1")]
+    pub helper: u64,
+    /// Milliseconds since it reached the member.
+    #[prost(uint32, tag = "2")]
+    pub ago_ms: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HealthAnswer {
+    /// There is such an instance on the sender's host.
+    #[prost(bool, tag = "1")]
+    pub known: bool,
+    /// Why it is as it is, in the words of its owner or of its worst check: at most 512 bytes.
+    /// Empty: they have said nothing.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+}

@@ -13,7 +13,8 @@ use crate::budget::Budget;
 use crate::error::DecodeError;
 use crate::frame::is_word;
 use crate::gossip::packet::Body as Content;
-use crate::gossip::{Body, Claim, Entry, Exchange, List, Packet};
+use crate::gossip::question::Topic;
+use crate::gossip::{Body, Claim, Entry, Exchange, List, Packet, Question};
 
 /// Writes a packet, replacing what `out` held.
 pub fn encode_packet(packet: &Packet, out: &mut Vec<u8>) {
@@ -66,6 +67,7 @@ fn check(packet: &Packet) -> Result<(), DecodeError> {
     match &packet.body {
         Some(Content::Exchange(exchange)) => check_exchange(exchange)?,
         Some(Content::ProbeRequest(request)) => check_address(&request.ip, request.port)?,
+        Some(Content::Question(question)) => check_question(question)?,
         Some(
             Content::Pull(_)
             | Content::Supply(_)
@@ -76,7 +78,8 @@ fn check(packet: &Packet) -> Result<(), DecodeError> {
             | Content::Tally(_)
             | Content::Twin(_)
             | Content::Who(_)
-            | Content::Here(_),
+            | Content::Here(_)
+            | Content::Answer(_),
         )
         | None => {}
     }
@@ -89,6 +92,13 @@ fn check_exchange(exchange: &Exchange) -> Result<(), DecodeError> {
     }
     exchange.pages.iter().try_for_each(|page| check_range(page.bits, page.prefix))?;
     exchange.lists.iter().try_for_each(check_list)
+}
+
+fn check_question(question: &Question) -> Result<(), DecodeError> {
+    let Some(Topic::Health(asked)) = &question.topic else { return Ok(()) };
+    let fits = |text: &str| text.len() <= KEY_MAX && is_word(text);
+    let fine = !asked.service.is_empty() && fits(&asked.service) && fits(&asked.id);
+    if fine { Ok(()) } else { Err(DecodeError::BadQuestion) }
 }
 
 fn check_list(list: &List) -> Result<(), DecodeError> {

@@ -9,8 +9,9 @@ use std::path::Path;
 use common::any_packet;
 use heartsay_proto::ages::Age;
 use heartsay_proto::gossip::{
-    Body, Claim, Entry, Exchange, Here, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeReport,
-    ProbeRequest, Pull, Silence, Tally, Twin, Want, Who, packet,
+    Answer, Body, Claim, Entry, Exchange, HealthAnswer, HealthQuestion, Here, Lead, Lease, List, Packet,
+    Page, PathHelper, PathRow, PathsAnswer, PathsQuestion, Ping, Pong, ProbeReport, ProbeRequest, Pull,
+    Question, Silence, Tally, Twin, Want, Who, answer, packet, question,
 };
 use heartsay_proto::service::{Instance, Service};
 use heartsay_proto::{
@@ -109,6 +110,37 @@ fn questions_about_a_path_and_their_answers_keep_their_bytes() {
     plain("path-pong", packet::Body::Pong(Pong { heard_ms: 1_446, ..Pong::default() }));
     let report = ProbeReport { subject: 42, outcome: 1, heard_ms: u32::MAX };
     plain("path-report", packet::Body::ProbeReport(report));
+}
+
+#[test]
+fn questions_and_their_answers_keep_their_bytes() {
+    let plain = |name, body| golden(name, &Packet { body: Some(body), ..start() }, &Keyring::empty());
+    let asks = |topic| packet::Body::Question(Question { topic: Some(topic) });
+    let tells = |topic| packet::Body::Answer(Answer { topic: Some(topic) });
+    plain("question-paths", asks(question::Topic::Paths(PathsQuestion { from: 8 })));
+    let health = HealthQuestion { service: "web".to_owned(), id: "blue".to_owned() };
+    plain("question-health", asks(question::Topic::Health(health)));
+    let row = PathRow {
+        subject: 42,
+        state: 1,
+        direction: 2,
+        unanswered: 17,
+        since_ms: 8_001,
+        through: vec![PathHelper { helper: u64::MAX, ago_ms: 350 }, PathHelper { helper: 7, ago_ms: 0 }],
+    };
+    let paths = PathsAnswer { rows: vec![row], next: 43, well: 120, unknown: 6 };
+    plain("answer-paths", tells(answer::Topic::Paths(paths)));
+    let text = "check http: 503 Service Unavailable".to_owned();
+    plain("answer-health", tells(answer::Topic::Health(HealthAnswer { known: true, text })));
+}
+
+#[test]
+fn an_agent_that_does_not_know_a_topic_reads_a_question_without_one() {
+    // Tag 9 of a question, with nothing in it.
+    let body = vec![0xCA, 0x01, 0x02, 0x4A, 0x00];
+    let bytes = [encoded(&start()), body].concat();
+    let asked = Packet { body: Some(packet::Body::Question(Question { topic: None })), ..start() };
+    assert_eq!(decode_packet(&bytes), Ok(asked));
 }
 
 #[test]
@@ -318,6 +350,21 @@ fn entries_have_short_keys_and_bounded_values() {
         assert_eq!(entry(key, 1), Err(DecodeError::BadKey), "{key:?}");
     }
     assert_eq!(entry("k", 769), Err(DecodeError::BadValue { length: 769 }));
+}
+
+#[test]
+fn questions_about_services_name_words() {
+    let asked = |service: &str, id: &str| {
+        let health = HealthQuestion { service: service.to_owned(), id: id.to_owned() };
+        let question = Question { topic: Some(question::Topic::Health(health)) };
+        let packet = Packet { body: Some(packet::Body::Question(question)), ..start() };
+        decode_packet(&encoded(&packet)).map(drop)
+    };
+    let long = "x".repeat(65);
+    assert_eq!((asked("web", ""), asked(&long[1..], &long[1..])), (Ok(()), Ok(())));
+    for (service, id) in [("", "a"), ("two words", ""), ("web", "bell\u{7}"), (&long, ""), ("web", &long)] {
+        assert_eq!(asked(service, id), Err(DecodeError::BadQuestion), "{service:?} {id:?}");
+    }
 }
 
 #[test]

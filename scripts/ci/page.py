@@ -5,7 +5,7 @@
     scripts/ci/page.py target/debug/heartsay
     scripts/ci/page.py target/debug/heartsay --shots DIR    pictures of it too
 
-Less than a minute. Without chromium and chromedriver it says SKIPPED and looks at nothing. All that is started is ended, by
+Two minutes. Without chromium and chromedriver it says SKIPPED and looks at nothing. All that is started is ended, by
 process id. The exit code is 1 if something is not as it should be.
 """
 
@@ -13,11 +13,14 @@ import argparse
 import gzip
 import os
 import random
+import selectors
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -114,6 +117,54 @@ class Cluster:
         with urllib.request.urlopen(request, timeout=10) as answer:
             wanted = ("content-type", "content-security-policy", "content-encoding")
             return answer.read(), {name: answer.headers[name] for name in wanted}
+
+
+class Wire:
+    """Agents that hear one another by way of it, so that one direction between two of them can be cut."""
+
+    def __init__(self, program, directory, count):
+        net = f"127.{random.randint(20, 250)}.{random.randint(1, 250)}"
+        self.ips = [f"{net}.{n}" for n in range(1, count + 1)]
+        self.cut, self.selector, self.open = set(), selectors.DefaultSelector(), True
+        self.sockets = {}
+        for ip in self.ips:
+            one = self.sockets[ip] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            one.bind((ip, 4330))
+            self.selector.register(one, selectors.EVENT_READ, ip)
+        seed = ["--seed", f"{self.ips[0]}:4330"]
+        self.agents = [
+            Agent(program, directory, f"w{n}", ip, "--advertise", f"{ip}:4330", *(seed if n > 1 else []))
+            for n, ip in enumerate(self.ips, 1)
+        ]
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.pass_on, daemon=True)
+        self.thread.start()
+        for agent in self.agents:
+            agent.start()
+        until = time.monotonic() + 20
+        while not all(self.answers(ip) for ip in self.ips):
+            check(time.monotonic() < until, "an agent does not answer")
+            time.sleep(0.05)
+        return self
+
+    @staticmethod
+    def answers(ip):
+        with socket.socket() as one:
+            return one.connect_ex((ip, 4328)) == 0
+
+    def __exit__(self, *_):
+        for agent in self.agents:
+            agent.end()
+        self.open = False
+        self.thread.join(timeout=5)
+
+    def pass_on(self):
+        while self.open:
+            for key, _ in self.selector.select(0.2):
+                datagram, (sender, _) = key.fileobj.recvfrom(65536)
+                if sender in self.sockets and (sender, key.data) not in self.cut:
+                    self.sockets[sender].sendto(datagram, (key.data, 4327))
 
 
 class Shots:
@@ -228,6 +279,51 @@ def served_by_web(cluster, window, shots):
     check(not elsewhere, f"asked elsewhere: {elsewhere}")
 
 
+def who_reaches_whom(cluster, window, shots):
+    """Three agents, of which the first does not reach the second: the page of the third knows it by asking, while somebody looks."""
+    asked = lambda: [url for url in window.requests() if "from=" in url]
+    with tempfile.TemporaryDirectory(prefix="heartsay-wire-") as directory, Wire(cluster.program, Path(directory), 3) as wire:
+        window.open(wire.agents[2].url)
+        window.wait("three members", f"{ROWS}.length === 3")
+        window.wait("all is well", "document.getElementById('verdict').innerText === 'Nothing is wrong'")
+        time.sleep(2)
+        check(not asked(), "nobody is asked while the pane is closed")
+        # By keys alone.
+        window.js("document.querySelector('#paths summary').focus()")
+        window.press(ENTER)
+        words = "document.getElementById('paths-words').innerText"
+        window.wait("both others are asked", f"{words}.includes('Of the others 2 have said') && {words}.includes('From w1, w2 every path is well')")
+        check(window.js("document.querySelectorAll('#matrix tbody tr').length") == 1, "rows in which all is well are folded")
+        window.js("document.getElementById('paths-all').focus()")
+        window.press(ENTER)
+        window.wait("and unfolded", "document.querySelectorAll('#matrix tbody tr').length === 3")
+        window.press(ENTER)
+        wire.cut.add((wire.ips[0], wire.ips[1]))
+        cut = time.monotonic()
+        cell = "document.querySelector('#matrix [data-row={}] [data-path=down] [aria-hidden]')?.innerText === '{}'"
+        window.wait("w1 says that what it sends does not arrive", cell.format("w1", "O"), 60)
+        window.wait("w2 that what w1 sends does not", cell.format("w2", "I"), 60)
+        print(f"  a cut between two others is on the page after {time.monotonic() - cut:.1f} s")
+        check(window.js("document.querySelectorAll('#matrix [data-row=w3] [data-path=up]').length") == 2, "the third reaches both")
+        said = window.text("#paths-words")
+        check("w2 does not answer w1: what w1 sends does not arrive there; reached through w3" in said, said)
+        shots.take("paths")
+        # It lives, as the first says, and nothing passes between it and the third.
+        wire.cut = {(wire.ips[1], wire.ips[2]), (wire.ips[2], wire.ips[1])}
+        window.wait("a row that does not answer says so", "document.querySelector('#matrix [data-row=w2][data-mute] th')?.innerText.includes('no answer')", 60)
+        check(window.js("document.querySelectorAll('#matrix [data-row=w3] [data-path=down]').length") == 1, "our own row says it too")
+        asked()
+        began = time.monotonic()
+        time.sleep(21)
+        rounds = len([url for url in asked() if "from=w1" in url]) / (time.monotonic() - began)
+        check(rounds <= 3 / 20, f"w1 is asked {rounds * 10:.1f} times in 10 s")
+        window.js("document.querySelector('#paths summary').click()")
+        time.sleep(1)
+        asked()
+        time.sleep(12)
+        check(not asked(), "nobody is asked when it is closed again")
+
+
 def a_thousand(cluster, window, shots):
     """1,000 members: how smooth it is, and what is said by an agent that is cut off or has not joined."""
     with Invented(1000, cluster.page()) as agent:
@@ -285,7 +381,7 @@ var measured = new Promise(done => {
 }); 0
 """
 
-STORIES = {"agent": served_by_the_agent, "web": served_by_web, "thousand": a_thousand}
+STORIES = {"agent": served_by_the_agent, "web": served_by_web, "paths": who_reaches_whom, "thousand": a_thousand}
 
 if __name__ == "__main__":
     main()

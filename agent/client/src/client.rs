@@ -22,7 +22,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_util::either::Either;
 
 use crate::escape::escape;
-use crate::types::{History, Member, Members, Problem, Quorum, RegisterRequest, SelfInfo};
+use crate::types::{History, Member, Members, Paths, Problem, Quorum, RegisterRequest, SelfInfo};
 use crate::{Filter, HistoryFilter};
 
 /// Speaks to the agent at one address.
@@ -107,6 +107,16 @@ impl Client {
     /// As [`get`](Self::get).
     pub async fn quorum(&self) -> Result<Quorum, ClientError> {
         self.read_within("/v1/quorum", PATIENCE).await
+    }
+
+    /// How the agent reaches the other members itself; with `from`, how that member does, which is asked now.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); refused with 504 if that member does not answer, with 404 if there is none of that name.
+    pub async fn paths(&self, from: Option<&str>) -> Result<Paths, ClientError> {
+        let path =
+            from.map_or_else(|| "/v1/paths".to_owned(), |from| format!("/v1/paths?from={}", segment(from)));
+        self.read_within(&path, PATIENCE).await
     }
 
     /// What has happened, also before a restart of the agent: the oldest entry first.

@@ -391,15 +391,28 @@ pub struct ZoneVotes {
     pub expected: u32,
 }
 
-/// `GET /v1/paths`: how this agent reaches the others itself.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// `GET /v1/paths`: how this agent reaches the others itself; with `from`, how another member does.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Paths {
     /// Name of the answering agent.
     #[serde(rename = "self")]
     pub me: String,
     /// RFC 3339: as of when.
     pub at: String,
-    /// One for each other member that is alive or suspect: those that are down first, then by name.
+    /// With `from`: the member whose paths these are, as it has just told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// With `from`: how many other members answer that one, and have no row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub well: Option<u32>,
+    /// With `from`: with how many nothing has passed there yet; they have no row either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<u32>,
+    /// With `from`: there is more than is told here, or what it told makes no sense.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub cut: bool,
+    /// One for each other member that is alive or suspect, with `from` for each whose path is not well: those that are down
+    /// first, then by name.
     pub paths: Vec<PathRow>,
 }
 
@@ -554,9 +567,13 @@ pub struct ServiceInstance {
     /// On the answering agent's own host: who registered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// On the answering agent's own host: what its owner, or the worst of its checks, says of its health.
+    /// What its owner, or the worst of its checks, says of its health: on the answering agent's own host, and with `why` by
+    /// the word of its member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// With `why`: whether its member was asked, and has answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<bool>,
     /// On the answering agent's own host: what the agent looks at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<ServiceCheck>,

@@ -7,6 +7,7 @@
 
 pub(crate) mod admission;
 mod answer;
+pub(crate) mod asking;
 mod conditions;
 pub(crate) mod renewal;
 pub(crate) mod server;
@@ -39,6 +40,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::admission::Admission;
+use self::asking::Asking;
 use self::views::Views;
 use crate::daemon::driver::{Request, Snapshot};
 use crate::daemon::hooks::Runs;
@@ -84,6 +86,8 @@ pub(crate) struct Context {
     pub(crate) hook_runs: Arc<Runs>,
     /// Views that readers share.
     pub(crate) views: Views,
+    /// What other members are asked.
+    pub(crate) asking: Asking,
     /// There is a question.
     pub(crate) asked: Notify,
     /// Connections to the socket.
@@ -157,7 +161,6 @@ pub(crate) fn router(app: App) -> Router {
     // What callers mean has to be understood, so a query where none is read is refused.
     let strict = Router::new()
         .route("/v1/members/{name}", get(reads::member))
-        .route("/v1/paths", get(reads::paths))
         .route("/v1/self", get(reads::myself))
         .route("/v1/quorum", get(reads::quorum))
         .route("/v1/exports", get(reads::exports))
@@ -197,6 +200,7 @@ pub(crate) fn router(app: App) -> Router {
         .layer(no_query())
         .merge(lenient)
         .route("/v1/members", get(reads::members))
+        .route("/v1/paths", get(reads::paths))
         .route("/v1/services", get(services::services))
         .route("/v1/services/deregister", get(services::called_so))
         .route("/v1/services/health", get(services::called_so))

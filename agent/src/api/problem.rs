@@ -44,6 +44,11 @@ impl Problem {
         Self::new(StatusCode::GONE, detail)
     }
 
+    /// 504: another member has not answered.
+    pub(crate) fn no_answer(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, detail)
+    }
+
     /// 503: not now.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
@@ -95,6 +100,7 @@ impl From<Rejected> for Problem {
                 Self::conflict(format!("{detail}: trusted_sources lists those that may"))
             }
             Rejected::Leaving => Self::unavailable(detail),
+            Rejected::AskingTooMuch => Self::busy(detail),
             Rejected::Name(_)
             | Rejected::State(_)
             | Rejected::Decode(_)
@@ -103,6 +109,8 @@ impl From<Rejected> for Problem {
             | Rejected::DuplicateName { .. }
             | Rejected::Full { .. }
             | Rejected::TooManyNames { .. }
+            | Rejected::TooManyQuestions { .. }
+            | Rejected::BadQuestion
             | Rejected::Replayed { .. }
             | Rejected::Unexpected { .. }
             | Rejected::Address { .. }

@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use heartsay_membership::{MemberView, Name, PathState, Status};
+use heartsay_membership::{Answer, MemberView, Name, PathState, Question, Status};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ use crate::daemon::driver::Snapshot;
 use crate::doctor::Condition;
 use crate::settings::Shown;
 use crate::show;
-use crate::types::{ExportRows, Member, Members, Paths, Quorum, SelfInfo, Version};
+use crate::types::{ExportRows, Member, Members, PathRow, Paths, Quorum, SelfInfo, Version};
 use crate::web;
 
 pub(super) async fn members(
@@ -107,11 +107,61 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
     }))
 }
 
-/// How this agent reaches the others itself: trouble first, then by name, as the view is.
+/// How this agent reaches the others itself, or how another member does, which is asked.
 pub(super) async fn paths(
     State(app): State<App>,
     Extension(place): Extension<Arc<Place>>,
+    Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
+    filter::check_number(&query)?;
+    let mut from = None;
+    for (key, value) in query {
+        match key.as_str() {
+            "from" if from.is_none() => from = Some(value),
+            "from" => return Err(Problem::bad_request("from is given twice; one member is asked at a time")),
+            _ => return Err(Problem::bad_request(format!("{key} is not understood; known is from"))),
+        }
+    }
+    match from {
+        Some(from) if from != app.0.about.name.as_str() => paths_from(&app, from).await,
+        Some(from) => own_paths(app, place, Some(from)).await,
+        None => own_paths(app, place, None).await,
+    }
+}
+
+/// As another member tells.
+async fn paths_from(app: &App, from: String) -> Result<Response, Problem> {
+    let member = Name::new(&from).map_err(|_| Problem::not_found(format!("no member is called {from:?}")))?;
+    let (at, answer) = app.ask_member(member, Question::Paths).await?;
+    let Some(Answer::Paths(told)) = answer else { return Err(no_answer(&from)) };
+    let snapshot = app.whole().await?;
+    let clock = &app.0.clock;
+    let known: BTreeMap<&Name, &MemberView> =
+        snapshot.members.iter().map(|view| (&view.name, view)).collect();
+    let row = |path| Some(show::path_told(clock, at, path, known.get(&path.name)?));
+    let mut paths: Vec<PathRow> = told.paths.iter().filter_map(row).collect();
+    paths.sort_by(|a, b| (a.state != "down", &a.name).cmp(&(b.state != "down", &b.name)));
+    let told = Paths {
+        me: snapshot.me.to_string(),
+        at: clock.stamp(at),
+        from: Some(from),
+        well: Some(told.well),
+        unknown: Some(told.unknown),
+        cut: told.cut || told.strange > 0,
+        paths,
+    };
+    Ok(Json(told).into_response())
+}
+
+fn no_answer(name: &str) -> Problem {
+    Problem::no_answer(format!(
+        "{name} has not answered within a second: it is away, nothing passes between the two hosts, or its agent is too old to \
+         be asked"
+    ))
+}
+
+/// Trouble first, then by name, as the view is.
+async fn own_paths(app: App, place: Arc<Place>, from: Option<String>) -> Result<Response, Problem> {
     let turn = place.answers().turn_soon(&place).await?;
     let snapshot = app.whole().await?;
     let text = turn
@@ -122,7 +172,8 @@ pub(super) async fn paths(
             let mut views: Vec<&MemberView> = snapshot.members.iter().filter(present).collect();
             views.sort_by_key(|view| view.path.state != PathState::Down);
             let paths = views.into_iter().map(|view| show::path(clock, at, view)).collect();
-            answer::json(&Paths { me: snapshot.me.to_string(), at: clock.stamp(at), paths })
+            let me = snapshot.me.to_string();
+            answer::json(&Paths { me, at: clock.stamp(at), from, paths, ..Paths::default() })
         })
         .await?;
     Ok(turn.give(text).into_response("application/json"))

@@ -10,7 +10,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use futures_util::future::join_all;
 use futures_util::stream;
+use heartsay_membership::{Answer, Name, Question};
 
 use super::admission::{Place, StreamPlace};
 use super::watch::{IDLE, Streaming, too_many};
@@ -20,7 +22,8 @@ use crate::services::listing::{self, Wanted};
 use crate::services::{Held, Instance, Owner, Refused, Registration, ServiceName};
 use crate::settings;
 use crate::types::{
-    DeregisterRequest, HealthRequest, HoldLine, NamedService, RegisterRequest, ServiceEvent, Services, Word,
+    DeregisterRequest, HealthRequest, HoldLine, NamedService, RegisterRequest, ServiceEvent, ServiceInstance,
+    Services, Word,
 };
 
 /// All names.
@@ -76,12 +79,23 @@ async fn named(
     name: String,
     query: &[(String, String)],
 ) -> Result<Response, Problem> {
-    let wanted = Wanted { name: Some(name.clone()), ..wanted(query)? };
+    let (whys, query): (Vec<_>, Vec<_>) = query.iter().cloned().partition(|(key, _)| key == "why");
+    let why = match whys.last() {
+        Some((key, value)) => filter::flag(key, value)?,
+        None => false,
+    };
+    let wanted = Wanted { name: Some(name.clone()), ..wanted(&query)? };
+    let told = if why { ask_why(&app, &wanted).await? } else { BTreeMap::new() };
     let turn = place.answers().turn_soon(&place).await?;
     let (snapshot, own) = (app.whole().await?, app.0.services.own().await);
     let found = turn
         .write(move || {
-            let service = listing::services(&snapshot.members, &own, &wanted).0.pop()?;
+            let mut service = listing::services(&snapshot.members, &own, &wanted).0.pop()?;
+            for one in &mut service.instances {
+                let Some(answer) = told.get(&(one.member.clone(), one.id.clone())) else { continue };
+                one.answered = Some(answer.is_some());
+                one.text = answer.clone().filter(|text| !text.is_empty());
+            }
             Some(answer::json(&NamedService {
                 me: snapshot.me.to_string(),
                 index: snapshot.index,
@@ -93,6 +107,29 @@ async fn named(
         .await?;
     let text = found.ok_or_else(|| Problem::not_found(format!("no member has a service {name:?}")))?;
     Ok(turn.give(text).into_response("application/json"))
+}
+
+/// What the members say of their instances that are not passing, by member and id; `None`: it has not answered.
+async fn ask_why(app: &App, wanted: &Wanted) -> Result<BTreeMap<(String, String), Option<String>>, Problem> {
+    let snapshot = app.whole().await?;
+    let found = listing::services(&snapshot.members, &BTreeMap::new(), wanted).0.pop().unwrap_or_default();
+    let is_ours = |one: &ServiceInstance| one.member == snapshot.me.as_str();
+    let may_answer = |one: &ServiceInstance| one.status != "down" && one.health != "passing" && !is_ours(one);
+    let unwell = found.instances.into_iter().filter(may_answer).take(MOST_ASKED);
+    let asked = unwell.map(async |one| {
+        let question = Question::Health { service: found.name.clone(), id: one.id.clone() };
+        let answer = match Name::new(&one.member) {
+            Ok(member) => app.ask_member(member, question).await,
+            Err(_) => return None,
+        };
+        // One that has gone in the meantime, or one too many to be asked, is as if it had not been asked.
+        let text = match answer.ok()?.1 {
+            Some(Answer::Health(text)) => Some(text.unwrap_or_default()),
+            Some(Answer::Paths(_)) | None => None,
+        };
+        Some(((one.member, one.id), text))
+    });
+    Ok(join_all(asked).await.into_iter().flatten().collect())
 }
 
 fn wanted(query: &[(String, String)]) -> Result<Wanted, Problem> {
@@ -108,7 +145,9 @@ fn wanted(query: &[(String, String)]) -> Result<Wanted, Problem> {
             }
             "max_load" => wanted.max_load = Some(filter::percent(key, value)?),
             _ => {
-                let detail = format!("{key} is not understood; known are healthy, max_load, member and tag");
+                let detail = format!(
+                    "{key} is not understood; known are healthy, max_load, member and tag, and why for one name"
+                );
                 return Err(Problem::bad_request(detail));
             }
         }
@@ -240,5 +279,7 @@ impl From<Refused> for Problem {
     }
 }
 
+/// Instances whose members are asked why, at most: as many as a person reads, and all at once, so that it takes a second.
+const MOST_ASKED: usize = 40;
 /// What is said of a health: a sentence or two.
 const LONGEST_TEXT: usize = 1024;

@@ -1,4 +1,7 @@
-//! `paths [NAME]`: which members answer this agent directly, and which do not though they live.
+//! `paths [NAME]`: which members answer an agent directly, and which do not though they live. The agent is this one, another
+//! that is asked, or each in turn.
+
+mod matrix;
 
 use std::cmp::Ordering;
 
@@ -21,11 +24,23 @@ pub(super) struct List {
     /// Only this member, in words.
     #[arg(value_hint = MEMBER)]
     name: Option<String>,
+    /// As this member tells it, which is asked now: only paths that are not well.
+    #[arg(long, value_name = "NAME", value_hint = MEMBER, conflicts_with = "matrix")]
+    from: Option<String>,
+    /// As all members tell it, which are asked now: 40 at most, those with trouble first.
+    #[arg(long, conflicts_with = "name")]
+    matrix: bool,
 }
 
 impl List {
     /// Lists the paths, or explains one; then the exit code says whether it works.
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
+        if self.matrix {
+            return matrix::show(client, output).await;
+        }
+        if let Some(from) = &self.from {
+            return told(client, output, from, self.name.as_deref()).await;
+        }
         let answer = client.get("/v1/paths").await?;
         let paths: Paths = client.read(&answer)?;
         let Some(name) = self.name else {
@@ -47,6 +62,35 @@ impl List {
     }
 }
 
+/// The paths that another member tells of, or its path to one other.
+async fn told(client: &Client, output: &Output, from: &str, to: Option<&str>) -> anyhow::Result<Exit> {
+    let mut answer = client.get(&format!("/v1/paths?from={}", segment(from))).await?;
+    let Some(to) = to else {
+        output.show_list(&answer, Some("paths"), |paths| table(paths, output))?;
+        if output.is_text() {
+            say(&sum(&fit_to_show(&answer)?));
+        }
+        return Ok(Exit::Done);
+    };
+    if let Some(rows) = answer.get_mut("paths").and_then(Value::as_array_mut) {
+        rows.retain(|row| row.get("name").and_then(Value::as_str) == Some(to));
+    }
+    let told: Paths = client.read(&answer)?;
+    let works = told.paths.iter().all(|path| path.state == "up");
+    if told.paths.is_empty() {
+        // A name that is not known here is an error.
+        client.get(&format!("/v1/members/{}", segment(to))).await?;
+    }
+    output.show(&answer, |told: Paths| {
+        let from = told.from.clone().unwrap_or_default();
+        match told.paths.first() {
+            Some(path) => output.prose(&format!("{from} says of {to}: {}.", note(path, Some(&from)))),
+            None => output.prose(&format!("{from} says nothing against its path to {to}.")),
+        }
+    })?;
+    Ok(if works { Exit::Done } else { Exit::No })
+}
+
 /// Why there is nothing to say of the path to `name`.
 async fn no_path(client: &Client, me: &str, name: &str) -> anyhow::Error {
     if name == me {
@@ -66,28 +110,39 @@ async fn no_path(client: &Client, me: &str, name: &str) -> anyhow::Error {
 
 fn table(mut paths: Paths, output: &Output) -> String {
     paths.paths.sort_by(order);
-    let mut table = output.table(Some(&["NAME", "DIRECT", "SINCE", "RTT", "HEARD", "NOTE"]));
+    let header = ["NAME", "DIRECT", "SINCE", "RTT", "HEARD", "NOTE"];
+    // Another member tells only of what is not well.
+    let is_empty = paths.paths.is_empty() && paths.from.is_some();
+    let mut table = output.table((!is_empty).then_some(&header));
     for path in &paths.paths {
         table.add_row([
             path.name.clone().into(),
             status_cell(&path.state),
             path.since.as_deref().map_or_else(String::new, age).into(),
             path.rtt_ms.map_or_else(String::new, |ms| brief(ms / 1e3)).into(),
-            path.last_direct_ms_ago
-                .map_or_else(|| "never".to_owned(), |ms| format!("{} ago", ago(ms)))
-                .into(),
-            note(path).into(),
+            heard(path, paths.from.as_deref()).into(),
+            note(path, paths.from.as_deref()).into(),
         ]);
     }
     finish(&table)
 }
 
+/// When anything last came straight from it; another member does not tell that.
+fn heard(path: &PathRow, from: Option<&str>) -> String {
+    match path.last_direct_ms_ago {
+        Some(ms) => format!("{} ago", ago(ms)),
+        None if from.is_some() => String::new(),
+        None => "never".to_owned(),
+    }
+}
+
 /// Problems first, then doubts, then by name.
-pub(super) fn order(a: &PathRow, b: &PathRow) -> Ordering {
+fn order(a: &PathRow, b: &PathRow) -> Ordering {
     rank(a).cmp(&rank(b)).then_with(|| natural(&a.name, &b.name))
 }
 
-fn rank(path: &PathRow) -> u8 {
+/// The worst first.
+pub(super) fn rank(path: &PathRow) -> u8 {
     match (path.state.as_str(), path.unanswered) {
         ("down", _) => 0,
         (_, 1..) => 1,
@@ -96,8 +151,8 @@ fn rank(path: &PathRow) -> u8 {
     }
 }
 
-/// What fails, and which members reach it all the same.
-pub(super) fn note(path: &PathRow) -> String {
+/// What fails, and which members reach it all the same. `from`: the member whose path it is, if it is not this agent.
+pub(super) fn note(path: &PathRow, from: Option<&str>) -> String {
     if path.state != "down" {
         return match usize::try_from(path.unanswered).unwrap_or(usize::MAX) {
             0 => String::new(),
@@ -105,13 +160,19 @@ pub(super) fn note(path: &PathRow) -> String {
         };
     }
     let fails = match path.direction.as_deref() {
-        Some("out") => "what we send does not arrive there",
-        Some("in") => "what it sends does not arrive here",
-        Some("both") => "nothing arrives either way",
-        _ => "direction not known",
+        Some("out") => match from {
+            Some(from) => format!("what {from} sends does not arrive there"),
+            None => "what we send does not arrive there".to_owned(),
+        },
+        Some("in") => match from {
+            Some(from) => format!("what it sends does not arrive at {from}"),
+            None => "what it sends does not arrive here".to_owned(),
+        },
+        Some("both") => "nothing arrives either way".to_owned(),
+        _ => "direction not known".to_owned(),
     };
     match names(path).as_slice() {
-        [] => fails.to_owned(),
+        [] => fails,
         names => format!("{fails}; reached through {}", few(names)),
     }
 }
@@ -184,6 +245,14 @@ fn words(path: &PathRow, me: &String) -> String {
 
 fn sum(paths: &Paths) -> String {
     let down = paths.paths.iter().filter(|path| path.state == "down").count();
+    if let (Some(from), Some(well)) = (&paths.from, paths.well) {
+        let unknown = match paths.unknown.unwrap_or_default() {
+            0 => String::new(),
+            some => format!(", with {some} nothing has passed yet"),
+        };
+        let cut = if paths.cut { ", and more than it told" } else { "" };
+        return format!("{from} says: {well} well, {down} down{unknown}{cut}");
+    }
     let all = count(paths.paths.len(), "direct path", "direct paths");
     format!("{all} from {}, {down} down", paths.me)
 }
@@ -196,6 +265,11 @@ const HELP: &str = "\
 A path is down when a member lives, as others know, and does not answer this agent. That changes no member's status. \
 HEARD is when anything last came straight from the member; in a large cluster two members talk with each other only \
 every few minutes.
+
+With --from and --matrix other members are asked, at that moment and once each: what they say is their word, and one \
+that does not answer within a second is shown as such. In a matrix, rows reach columns: out means that what the \
+member of the row sends does not arrive, in that what the other sends does not, both that neither does. Rows in \
+which all is well are one line.
 
 Exit codes with NAME:
   0    the path works

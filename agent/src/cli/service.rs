@@ -24,8 +24,8 @@ use crate::types::{
 pub(super) enum Service {
     /// List the services of the cluster, or the instances of one. Exit code 4: there is none.
     List(List),
-    /// All instances of one service, wherever they are and however they do, and what the agent of this host looks at to know
-    /// how its own are. Exit code 4: there is none.
+    /// All instances of one service, wherever they are and however they do; of those that are not passing, their hosts are
+    /// asked why. And what the agent of this host looks at to know how its own are. Exit code 4: there is none.
     Show {
         /// The service.
         name: ServiceName,
@@ -112,7 +112,7 @@ pub(super) struct Health {
     /// How it is.
     #[arg(value_enum)]
     health: services::Health,
-    /// Why, in one sentence. It stays on this host.
+    /// Why, in one sentence. It stays on this host; other members are told when they ask (`service show`).
     #[arg(long)]
     text: Option<String>,
 }
@@ -125,7 +125,7 @@ impl Service {
                 Some(name) => instances(client, output, name, &list.query(), list.order()).await,
                 None => names(client, output, &list.query()).await,
             },
-            Self::Show { name } => instances(client, output, &name, "", Order::WithChecks).await,
+            Self::Show { name } => instances(client, output, &name, "why=1", Order::WithChecks).await,
             Self::Register(verb) => verb.run(client, output).await,
             Self::Deregister(Which { name, id }) => {
                 let wish = DeregisterRequest { name: name.to_string(), id };
@@ -300,7 +300,17 @@ fn tags(one: &ServiceInstance) -> String {
 fn note(one: &ServiceInstance, me: &str) -> String {
     let elsewhere = one.elsewhere.then(|| "not the member's address, by its own word".to_owned());
     let by = one.by.as_ref().map(|by| format!("by {by}"));
-    // Others are told the health alone.
-    let ask = (one.member != me && one.health != "passing").then(|| "its host knows why".to_owned());
-    elsewhere.into_iter().chain(by).chain(one.text.clone()).chain(ask).collect::<Vec<_>>().join("; ")
+    let theirs = one.member != me;
+    // Others are told the health alone, unless they ask.
+    let unasked = theirs && one.health != "passing" && one.text.is_none();
+    let ask = unasked.then(|| match one.answered {
+        Some(true) => format!("{} does not say why", one.member),
+        Some(false) => format!("{} knows why, and has not answered", one.member),
+        None => "its host knows why".to_owned(),
+    });
+    let text = one.text.as_ref().map(|text| match theirs {
+        true => format!("{} says: {text}", one.member),
+        false => text.clone(),
+    });
+    elsewhere.into_iter().chain(by).chain(text).chain(ask).collect::<Vec<_>>().join("; ")
 }

@@ -4,6 +4,7 @@
 //! between two turns, gives a [reporter](Reporter) all that happens, and watches the local service.
 
 mod addresses;
+mod asking;
 mod clocks;
 mod far_future;
 mod marks;
@@ -31,7 +32,7 @@ pub(crate) use marks::Marks;
 pub(crate) use mismatch::Mismatches;
 pub(crate) use publish::MEMBER_EVENTS;
 pub(crate) use reporter::{LoopState, Reporter, disk_report, history_report};
-pub(crate) use request::{Farewell, Loss, Notice, Request, Scope, Snapshot};
+pub(crate) use request::{Asked, Farewell, Loss, Notice, Request, Scope, Snapshot};
 pub(crate) use service_watchdog::ServiceWatchdog;
 
 /// The loop and what it owns.
@@ -91,6 +92,13 @@ impl Driver {
             Request::Addresses(reply) => drop(reply.send(self.addresses())),
             Request::Command(command, reply) => {
                 drop(reply.send(self.shell.command(command, &mut self.reporter)));
+            }
+            Request::Ask(member, question, reply) => {
+                let number = self.reporter.state.asking.open(reply);
+                let asked = Command::Ask { number, member, question };
+                if let Err(refused) = self.shell.command(asked, &mut self.reporter) {
+                    self.reporter.state.asking.end(number, Err(refused));
+                }
             }
             Request::Beat(reply) => {
                 if self.reporter.service_watchdog.beat(self.now()) {

@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::api::admission::{Admission, Limits};
+use crate::api::asking::Asking;
 use crate::api::host::HostNames;
 use crate::api::renewal::{self, Renewed};
 use crate::api::socket::Socket;
@@ -36,7 +37,8 @@ use crate::api::views::Views;
 use crate::api::{self, About, App, Context, Reload};
 use crate::daemon::advertise::Advertiser;
 use crate::daemon::driver::{
-    Driver, LoopState, Mismatches, Notice, Reporter, Request, ServiceWatchdog, disk_report, history_report,
+    Asked, Driver, LoopState, Mismatches, Notice, Reporter, Request, ServiceWatchdog, disk_report,
+    history_report,
 };
 use crate::daemon::hooks::{self, Hooks, Runs};
 use crate::daemon::log::Log;
@@ -55,7 +57,7 @@ use crate::names::{self, Names};
 use crate::recorder::{Life, Recorder};
 use crate::services::announced::Announced;
 use crate::services::check::Tools;
-use crate::services::{Registration, Registry, registry};
+use crate::services::{self, Registration, Registry, registry};
 use crate::settings::{self, AgentArgs, Settings};
 use crate::types::Reloaded;
 use heartsay_tokio::clock::{self, Clock};
@@ -168,6 +170,8 @@ impl Agent {
         let remembered = store.peers();
         let addresses = sample(&remembered);
         let (notices, told) = mpsc::unbounded_channel();
+        let (asked, questions) = mpsc::unbounded_channel();
+        tokio::spawn(services::asked::answer(app.clone(), questions));
         let machine = Machine {
             app: app.clone(),
             me,
@@ -179,6 +183,7 @@ impl Agent {
             beat_within: settings.beat_within,
             inbox,
             notices,
+            asked,
         };
         let protocol = spawn_protocol(move || machine.driver())?;
         let socket = Arc::new(socket);
@@ -629,6 +634,7 @@ fn app(
         names: settings.dns.as_ref().and_then(Names::new),
         hook_runs: Arc::new(Runs::default()),
         views: Views::new(),
+        asking: Asking::default(),
         on_socket: Arc::new(Admission::new(ON_SOCKET)),
         asked: Notify::new(),
         over_tcp: Arc::new(Admission::new(OVER_TCP)),
@@ -705,6 +711,8 @@ struct Machine {
     beat_within: Option<Duration>,
     inbox: mpsc::Receiver<Request>,
     notices: mpsc::UnboundedSender<Notice>,
+    /// Questions of other members.
+    asked: mpsc::UnboundedSender<Asked>,
 }
 
 impl Machine {
@@ -717,6 +725,7 @@ impl Machine {
             clock: Arc::clone(clock),
             event_log: Arc::clone(event_log),
             notices: self.notices,
+            asked: self.asked,
             service_watchdog: ServiceWatchdog::new(self.beat_within, now),
             suspended: None,
             mismatches: Mismatches::new(&about.cluster),

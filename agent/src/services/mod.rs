@@ -9,10 +9,12 @@
 //! | [`registry`] | which instances does this host have, and for how long |
 //! | [`entry`] | who registered one of these, and how is it |
 //! | [`check`] | does a service of this host work |
+//! | [`asked`] | what is another member told that asks why |
 //! | [`listing`] | what do all members say, by name |
 //! | [`announced`] | what has come, changed and gone since it was last told |
 
 pub(crate) mod announced;
+pub(crate) mod asked;
 pub(crate) mod check;
 pub(crate) mod entry;
 pub(crate) mod instance;

@@ -76,7 +76,9 @@ impl Persistence {
             | Event::PathLimited { .. }
             | Event::Link(_)
             | Event::Isolated(_)
-            | Event::Stalled(_) => {}
+            | Event::Stalled(_)
+            | Event::Asked { .. }
+            | Event::Answered { .. } => {}
         }
     }
 

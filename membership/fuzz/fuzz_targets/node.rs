@@ -10,11 +10,14 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use heartsay_membership::{Command, Config, Electorate, HostId, Identity, Input, Instant, Name, Node, Output, Profile};
+use heartsay_membership::{
+    Command, Config, Electorate, HostId, Identity, Input, Instant, Name, Node, Output, Profile, Question as Asked,
+};
 use heartsay_proto::gossip::packet::Body as Content;
 use heartsay_proto::gossip::{
-    Accusation, Body, Claim, Entry, Exchange, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeReport,
-    ProbeRequest, Pull, Refusal, Silence, Supply, Tally, Twin, Want,
+    Accusation, Answer, Body, Claim, Entry, Exchange, HealthAnswer, HealthQuestion, Lead, Lease, List, Packet, Page,
+    PathHelper, PathRow, PathsAnswer, PathsQuestion, Ping, Pong, ProbeReport, ProbeRequest, Pull, Question, Refusal,
+    Silence, Supply, Tally, Twin, Want, answer, question,
 };
 use heartsay_proto::{Budget, Cluster, Keyring, decode_packet, encode_packet, open, seal};
 use libfuzzer_sys::arbitrary::{self, Unstructured};
@@ -230,7 +233,7 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
             path: u.arbitrary()?,
         })),
         _ => {
-            Some(match u.int_in_range(0..=3)? {
+            Some(match u.int_in_range(0..=5)? {
                 0 => Content::ProbeReport(ProbeReport {
                     subject: tag(u)?,
                     outcome: u.int_in_range(0..=4)?,
@@ -243,6 +246,32 @@ fn packet(u: &mut Unstructured<'_>, cast: &Cast) -> arbitrary::Result<Packet> {
                     votes: u.arbitrary()?,
                     zones: u.arbitrary()?,
                     tie: u.arbitrary()?,
+                }),
+                3 => Content::Question(Question {
+                    topic: Some(match u.arbitrary()? {
+                        true => question::Topic::Paths(PathsQuestion { from: tag(u)? }),
+                        false => question::Topic::Health(HealthQuestion { service: "web".into(), id: String::new() }),
+                    }),
+                }),
+                4 => Content::Answer(Answer {
+                    topic: Some(match u.arbitrary()? {
+                        true => answer::Topic::Paths(PathsAnswer {
+                            rows: some(u, 60, |u| {
+                                Ok(PathRow {
+                                    subject: tag(u)?,
+                                    state: u.arbitrary()?,
+                                    direction: u.arbitrary()?,
+                                    unanswered: u.arbitrary()?,
+                                    since_ms: u.arbitrary()?,
+                                    through: some(u, 5, |u| Ok(PathHelper { helper: tag(u)?, ago_ms: u.arbitrary()? }))?,
+                                })
+                            })?,
+                            next: tag(u)?,
+                            well: u.arbitrary()?,
+                            unknown: u.arbitrary()?,
+                        }),
+                        false => answer::Topic::Health(HealthAnswer { known: u.arbitrary()?, text: u.arbitrary()? }),
+                    }),
                 }),
                 _ => Content::Twin(Twin { began: number(u)?, answer: u.arbitrary()? }),
             })
@@ -374,7 +403,7 @@ fn accusation(u: &mut Unstructured<'_>) -> arbitrary::Result<Accusation> {
 }
 
 fn command(u: &mut Unstructured<'_>) -> arbitrary::Result<Command> {
-    Ok(match u.int_in_range(0..=9)? {
+    Ok(match u.int_in_range(0..=11)? {
         0 => Command::Seeds(some(u, 4, |u| Ok(address(u.int_in_range(0..=7)?)))?),
         1 => Command::Join(some(u, 4, |u| Ok(address(u.int_in_range(0..=7)?)))?),
         2 => Command::Leave,
@@ -389,6 +418,15 @@ fn command(u: &mut Unstructured<'_>) -> arbitrary::Result<Command> {
         }),
         6 => Command::Readdress(address(u.int_in_range(0..=7)?)),
         7 => Command::Remembered(some(u, 4, |u| Ok(address(u.int_in_range(0..=7)?)))?),
+        8 => Command::Ask {
+            number: number(u)?,
+            member: Name::new(&format!("n{}", u.int_in_range(1..=9_u8)?)).expect("a good name"),
+            question: match u.arbitrary()? {
+                true => Asked::Paths,
+                false => Asked::Health { service: "web".into(), id: u.arbitrary()? },
+            },
+        },
+        9 => Command::Answer { number: number(u)?, text: u.arbitrary()? },
         _ => Command::Beat(u.arbitrary()?),
     })
 }

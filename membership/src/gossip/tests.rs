@@ -75,6 +75,8 @@ impl Side {
             | Body::Tally(_)
             | Body::Who(_)
             | Body::Here(_)
+            | Body::Question(_)
+            | Body::Answer(_)
             | Body::Twin(_) => {}
         }
     }

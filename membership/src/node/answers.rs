@@ -108,6 +108,10 @@ impl Node {
     /// Requests whose time is up.
     pub(crate) fn expire_requests(&mut self, now: Instant) {
         for (request, left) in self.transport.requests.expired(now) {
+            if matches!(request.kind, RequestKind::Question(_)) {
+                // Earlier software does not answer it.
+                continue;
+            }
             if left {
                 self.detection.footing.unanswered(request.sent);
             }
@@ -174,6 +178,7 @@ impl Node {
                 RequestKind::Leave
                 | RequestKind::Dial
                 | RequestKind::Source
+                | RequestKind::Question(_)
                 | RequestKind::ReachProbe
                 | RequestKind::JointProbe
                 | RequestKind::PathProbe { long: false },

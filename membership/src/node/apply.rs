@@ -340,6 +340,9 @@ impl Node {
             | Rejected::State(_)
             | Rejected::Implausible { .. }
             | Rejected::TooManyNames { .. }
+            | Rejected::TooManyQuestions { .. }
+            | Rejected::AskingTooMuch
+            | Rejected::BadQuestion
             | Rejected::Replayed { .. }
             | Rejected::Unexpected { .. }
             | Rejected::Echo { .. }

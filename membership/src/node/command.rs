@@ -62,6 +62,11 @@ impl Node {
                 gossip.suspend(now, &mut ctx, !beat);
             }
             Command::MeasurePaths => self.context().measure_some(now),
+            Command::Ask { number, member, question } => self.ask_member(now, number, &member, question)?,
+            Command::Answer { number, text } => {
+                let (questions, mut ctx) = self.questions();
+                questions.answering.tell_health(now, &mut ctx, number, text.as_deref());
+            }
             Command::Keys(keyring) => self.take_keys(now, keyring)?,
             Command::Expect(electorate) => {
                 self.quorum.voting.expect(now, electorate, self.core.config.quorum_settle);

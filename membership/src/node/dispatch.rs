@@ -63,6 +63,8 @@ impl Node {
         self.transport.addresses.answered();
         if let Some(source) = proven {
             self.answer_held(now, source);
+            let (questions, mut ctx) = self.questions();
+            questions.asking.on_proof(now, &mut ctx, source);
         }
         result
     }
@@ -129,7 +131,9 @@ impl Node {
                 | Body::ProbeRequest(_)
                 | Body::Refusal(_)
                 | Body::Tally(_)
-                | Body::Who(_),
+                | Body::Who(_)
+                | Body::Question(_)
+                | Body::Answer(_),
             )
             | None => false,
         };
@@ -149,7 +153,7 @@ impl Node {
             return false;
         }
         match &packet.body {
-            Some(Body::Pull(_)) => packet.seq != 0,
+            Some(Body::Pull(_) | Body::Question(_)) => packet.seq != 0,
             Some(Body::Exchange(exchange)) => !exchange.wants.is_empty() || !exchange.lists.is_empty(),
             _ => false,
         }
@@ -255,6 +259,8 @@ impl Node {
             }
             // Who is there has been heard. The question is for nobody in particular, or of no use.
             Some(Body::Who(_) | Body::Here(_)) => Ok(()),
+            Some(Body::Question(question)) => self.on_question(now, from, sender, seq, question),
+            Some(Body::Answer(said)) => self.on_answer(now, from, sender, seq, said),
             Some(Body::Twin(said)) => {
                 let (gossip, mut ctx) = self.gossip();
                 gossip.on_twin(now, &mut ctx, from, (packet.sender, seq), said, packet.claims);

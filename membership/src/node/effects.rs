@@ -6,6 +6,7 @@ use crate::detection::direct_paths::DirectPaths;
 use crate::effect::Effect;
 use crate::gossip::Gossip;
 use crate::node::Node;
+use crate::questions::Questions;
 use crate::transport::context::{Context, OwnMembership};
 
 impl Node {
@@ -24,6 +25,13 @@ impl Node {
     pub(crate) fn detection(&mut self) -> (&mut Detection, Context<'_>) {
         let (_, detection, ctx) = self.parts();
         (detection, ctx)
+    }
+
+    /// Questions and their context.
+    pub(crate) fn questions(&mut self) -> (&mut Questions, Context<'_>) {
+        let membership = self.own_membership();
+        let Self { core, roster, transport, effects, questions, .. } = self;
+        (questions, Context { core, roster, transport, membership, effects })
     }
 
     /// Gossip and detection side by side, where one is called with an answer of the other, and the context of both.

@@ -9,6 +9,7 @@ mod effects;
 mod last_words;
 mod own_claims;
 mod query;
+mod questions;
 pub(crate) mod quorum;
 mod status;
 mod timers;
@@ -30,6 +31,7 @@ use crate::effect::Effect;
 use crate::gossip::Gossip;
 use crate::identity::{Generation, Identity, is_reachable};
 use crate::io::{Event, Input, Output, Rejected};
+use crate::questions::Questions;
 use crate::quorum::QuorumService;
 use crate::roster::Roster;
 use crate::roster::incarnation::{Incarnation, Schedule};
@@ -63,6 +65,7 @@ pub struct Node {
     pub(crate) gossip: Gossip,
     pub(crate) detection: Detection,
     pub(crate) quorum: QuorumService,
+    pub(crate) questions: Questions,
     pub(crate) transport: Transport,
     /// What the parts have asked of one another and `node` has not yet carried out.
     effects: Vec<Effect>,
@@ -108,6 +111,7 @@ impl Node {
             gossip: Gossip::new(now, &config),
             detection: Detection::new(now, &config),
             quorum: QuorumService::new(now, &config),
+            questions: Questions::new(now),
             transport: Transport::new(now, &config, numbers, cookies, (ids.1, secret)),
             core,
             roster: Roster::new(member, &config),

@@ -18,7 +18,7 @@ struct Timer {
 }
 
 /// All timers. Those that are due at the same moment run in this order.
-const TIMERS: [Timer; 20] = [
+const TIMERS: [Timer; 21] = [
     Timer { name: "round", due: |node| node.gossip.next_round, run: Node::round },
     Timer {
         name: "eager exchange",
@@ -69,6 +69,7 @@ const TIMERS: [Timer; 20] = [
         run: |node, now| node.in_gossip(now, Gossip::completed),
     },
     Timer { name: "path limits", due: |node| node.transport.path_limits.next(), run: Node::step_path_limits },
+    Timer { name: "questions", due: |node| node.questions.asking.next(), run: Node::step_questions },
     Timer {
         name: "leave",
         due: |node| node.gossip.leave.as_ref().map_or(Instant::NEVER, Leave::next),
@@ -138,6 +139,7 @@ impl Node {
         self.in_detection(now, Detection::review_paths);
         self.quorum.recount_at = now;
         self.in_gossip(now, Gossip::tidy);
+        self.questions.answering.tidy(now);
     }
 
     /// If the record has no room for one more key, there is no beacon: the operator's keys come first.

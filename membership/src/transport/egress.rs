@@ -39,11 +39,11 @@ impl EgressLimiter {
     }
 }
 
-/// Everything except datagrams that carry records, which could come from any other member.
+/// Everything except datagrams that carry records, which could come from any other member, and what people ask.
 fn is_sign_of_life(packet: &Packet) -> bool {
     match &packet.body {
         Some(Body::Exchange(exchange)) => exchange.step <= 2,
-        Some(Body::Pull(_) | Body::Supply(_)) => false,
+        Some(Body::Pull(_) | Body::Supply(_) | Body::Question(_) | Body::Answer(_)) => false,
         Some(
             Body::Ping(_)
             | Body::Pong(_)

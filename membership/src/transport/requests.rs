@@ -62,6 +62,11 @@ pub enum RequestKind {
     Dial,
     /// Whether a source whose request is to be answered is where it says.
     Source,
+    /// What the member knows itself, because a person wants to see it. Blames nobody if it stays unanswered.
+    Question(
+        /// Of the command that asked.
+        u64,
+    ),
     /// A ping that measures how long a datagram may be on this path.
     PathProbe {
         /// Padded to the full length; otherwise the bare ping beside it.
@@ -102,6 +107,7 @@ impl Request {
             | RequestKind::CloneProbe
             | RequestKind::Dial
             | RequestKind::Source
+            | RequestKind::Question(_)
             | RequestKind::PathProbe { .. } => self.subject,
         }
     }
@@ -131,6 +137,7 @@ impl RequestKind {
             | Self::CloneProbe
             | Self::Dial
             | Self::Source
+            | Self::Question(_)
             | Self::PathProbe { .. }
             | Self::Pull { .. } => false,
         }

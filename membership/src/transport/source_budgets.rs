@@ -25,7 +25,12 @@ pub struct SourceBudgets {
 
 impl SourceBudgets {
     pub fn new(now: Instant, rate: u32) -> Self {
-        let all = TokenBucket::new(now, rate.saturating_mul(SOURCES_AT_ONCE));
+        Self::shared_by(now, rate, SOURCES_AT_ONCE)
+    }
+
+    /// The same with as much for all together as so many sources may have.
+    pub fn shared_by(now: Instant, rate: u32, sources: u32) -> Self {
+        let all = TokenBucket::new(now, rate.saturating_mul(sources));
         Self { rate, sources: BTreeMap::new(), all }
     }
 

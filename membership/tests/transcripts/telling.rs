@@ -38,6 +38,10 @@ pub fn of_event(event: &Event) -> String {
         }
         Event::Isolated(yes) => format!("isolated: {yes}"),
         Event::Stalled(time) => format!("was not scheduled for {:.3} s", time.as_secs_f64()),
+        Event::Asked { by, service, .. } => format!("is asked by {by} about {service}"),
+        Event::Answered { member, answer, .. } => {
+            format!("{member} answers: {}", if answer.is_some() { "yes" } else { "no" })
+        }
         Event::LeaveDone { acknowledged, asked } => {
             format!("is done: {acknowledged} of {asked} have its word")
         }
@@ -102,6 +106,8 @@ pub fn kind(datagram: &[u8]) -> String {
         Some(Body::Twin(_)) => "twin".to_owned(),
         Some(Body::Who(_)) => "who".to_owned(),
         Some(Body::Here(_)) => "here".to_owned(),
+        Some(Body::Question(_)) => "question".to_owned(),
+        Some(Body::Answer(_)) => "answer".to_owned(),
         None => "news".to_owned(),
     };
     match packet.claims.len() {

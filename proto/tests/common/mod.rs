@@ -4,8 +4,9 @@
 #![allow(unreachable_pub, dead_code, reason = "each test takes what it needs")]
 
 use heartsay_proto::gossip::{
-    Accusation, Body, Claim, Entry, Exchange, Here, Lead, Lease, List, Packet, Page, Ping, Pong, ProbeReport,
-    ProbeRequest, Pull, Refusal, Silence, Supply, Tally, Twin, Want, Who, packet,
+    Accusation, Answer, Body, Claim, Entry, Exchange, HealthAnswer, HealthQuestion, Here, Lead, Lease, List,
+    Packet, Page, PathHelper, PathRow, PathsAnswer, PathsQuestion, Ping, Pong, ProbeReport, ProbeRequest,
+    Pull, Question, Refusal, Silence, Supply, Tally, Twin, Want, Who, answer, packet, question,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -88,7 +89,38 @@ fn any_content() -> impl Strategy<Value = packet::Body> {
         any::<(u64, bool)>().prop_map(|(began, answer)| packet::Body::Twin(Twin { began, answer })),
         vec(any::<u8>(), 0..50).prop_map(|padding| packet::Body::Who(Who { padding: padding.into() })),
         Just(packet::Body::Here(Here {})),
+        any_question().prop_map(|topic| packet::Body::Question(Question { topic })),
+        any_answer().prop_map(|topic| packet::Body::Answer(Answer { topic })),
     ]
+}
+
+fn any_question() -> impl Strategy<Value = Option<question::Topic>> {
+    let health = ("[!-~]{1,64}", "[!-~]{0,64}");
+    proptest::option::of(prop_oneof![
+        any::<u64>().prop_map(|from| question::Topic::Paths(PathsQuestion { from })),
+        health.prop_map(|(service, id)| question::Topic::Health(HealthQuestion { service, id })),
+    ])
+}
+
+fn any_answer() -> impl Strategy<Value = Option<answer::Topic>> {
+    let helper = any::<(u64, u32)>().prop_map(|(helper, ago_ms)| PathHelper { helper, ago_ms });
+    let row = (any::<(u64, u32, u32, u32, u32)>(), vec(helper, 0..4)).prop_map(
+        |((subject, state, direction, unanswered, since_ms), through)| PathRow {
+            subject,
+            state,
+            direction,
+            unanswered,
+            since_ms,
+            through,
+        },
+    );
+    let paths = (vec(row, 0..10), any::<(u64, u32, u32)>())
+        .prop_map(|(rows, (next, well, unknown))| PathsAnswer { rows, next, well, unknown });
+    let health = (any::<bool>(), ".{0,200}").prop_map(|(known, text)| HealthAnswer { known, text });
+    proptest::option::of(prop_oneof![
+        paths.prop_map(answer::Topic::Paths),
+        health.prop_map(answer::Topic::Health),
+    ])
 }
 
 fn any_lead() -> impl Strategy<Value = Option<Lead>> {

@@ -72,6 +72,8 @@ impl World {
                 }
                 self.trace.say(now, name.as_str(), || format!("isolated: {isolated}"));
             }
+            // Only people ask, and there are none here.
+            Event::Asked { .. } | Event::Answered { .. } => {}
             Event::Stalled(by) => self.trace.say(now, name.as_str(), || format!("stalled for {by:?}")),
         }
     }

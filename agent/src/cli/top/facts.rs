@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::types::{Finding, Member, PathRow, SelfInfo, Service, ServiceInstance, WatchLine};
+use crate::types::{Finding, Member, PathRow, Paths, SelfInfo, Service, ServiceInstance, WatchLine};
 
 /// One look at the agent.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub(super) enum News {
     Facts(Box<Facts>),
     /// Its direct paths.
     Paths(Vec<PathRow>),
+    /// How another member reaches the others, as it has told; `None`: it has not answered.
+    Told(String, Option<Paths>),
     /// All services.
     Services(Vec<Service>),
     /// Something happened.
@@ -67,6 +69,8 @@ pub(super) struct Wishes {
     pub(super) looks: u64,
     /// The member whose evidence is wanted with each look: as it is shown, and as the agent knows it.
     pub(super) case: Option<(String, String)>,
+    /// Whether the other members are to be asked how they reach one another.
+    pub(super) reach: bool,
 }
 
 impl Wishes {

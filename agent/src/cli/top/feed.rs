@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::facts::{Facts, News, Wishes};
@@ -25,6 +28,10 @@ pub(super) struct Feed {
     host: Option<(Instant, Vec<Condition>)>,
     /// Life of the agent, and its last event that was told.
     told: Option<(u64, u64)>,
+    /// The other members that can be asked, as they are shown and as the agent knows them.
+    others: Vec<(String, String)>,
+    /// When they were last asked, and whether that goes on.
+    round: Option<(Instant, JoinHandle<()>)>,
 }
 
 /// Why it stops for now.
@@ -67,7 +74,7 @@ struct Looked {
 
 impl Feed {
     pub(super) fn new(client: Client, to: mpsc::Sender<News>, wishes: watch::Receiver<Wishes>) -> Self {
-        Self { client, to, wishes, host: None, told: None }
+        Self { client, to, wishes, host: None, told: None, others: Vec::new(), round: None }
     }
 
     /// Until the screen is closed.
@@ -118,6 +125,7 @@ impl Feed {
                     changed.map_err(|_| End::Closed)?;
                     let wanted = self.wishes.borrow_and_update().looks;
                     if wanted == asked {
+                        self.ask_others();
                         self.ask_case(&mut kept).await?;
                         continue;
                     }
@@ -140,7 +148,9 @@ impl Feed {
             index: facts.index,
             members: facts.members.len(),
         };
+        self.others = others(&facts);
         self.send(News::Facts(Box::new(facts))).await?;
+        self.ask_others();
         if all {
             for news in slower(kept).await.map_err(End::Away)? {
                 self.send(news).await?;
@@ -148,6 +158,47 @@ impl Feed {
         }
         self.ask_case(kept).await?;
         Ok(looked)
+    }
+
+    /// Asks the other members how they reach one another, while that is looked at. It goes on beside the rest: one that does
+    /// not answer takes a second.
+    fn ask_others(&mut self) {
+        let is_due = match &self.round {
+            None => true,
+            Some((began, round)) => began.elapsed() >= ROUND && round.is_finished(),
+        };
+        if !is_due || !self.wishes.borrow().reach || self.others.is_empty() {
+            return;
+        }
+        let (client, to, wishes) = (self.client.clone(), self.to.clone(), self.wishes.clone());
+        let others = self.others.clone();
+        let round = async move {
+            let ask = |(shown, known): (String, String)| {
+                let (client, wishes) = (&client, &wishes);
+                async move {
+                    if !wishes.borrow().reach {
+                        return None;
+                    }
+                    let path = format!("/v1/paths?from={}", segment(&known));
+                    let told = match client.get_within(&path, PATIENCE).await {
+                        Ok(answer) => Some(fit_to_show(&answer).ok()?),
+                        Err(ClientError::Refused(problem)) if problem.status == NO_ANSWER => None,
+                        // It has gone, or this agent is older than that.
+                        Err(_) => return None,
+                    };
+                    Some(News::Told(shown, told))
+                }
+            };
+            let mut told = stream::iter(others.into_iter().map(ask)).buffer_unordered(AT_ONCE);
+            while let Some(news) = told.next().await {
+                if let Some(news) = news
+                    && to.send(news).await.is_err()
+                {
+                    return;
+                }
+            }
+        };
+        self.round = Some((Instant::now(), tokio::spawn(round)));
     }
 
     async fn ask_case(&mut self, kept: &mut Kept) -> Result<(), End> {
@@ -238,6 +289,20 @@ async fn slower(kept: &mut Kept) -> anyhow::Result<[News; 2]> {
     Ok([News::Paths(paths.paths), News::Services(services)])
 }
 
+/// Other members that are there: not more than can be followed.
+fn others(facts: &Facts) -> Vec<(String, String)> {
+    let me = &facts.me.member.name;
+    let there = facts
+        .members
+        .iter()
+        .filter(|member| member.name != *me && matches!(member.status.as_str(), "alive" | "suspect"));
+    let names = there.map(|member| {
+        let known = facts.spelt.get(&member.name).unwrap_or(&member.name);
+        (member.name.clone(), known.clone())
+    });
+    names.take(MOST_ASKED).collect()
+}
+
 /// Names that are shown otherwise than the agent knows them.
 fn spelt(members: &Value) -> BTreeMap<String, String> {
     let members = members.get("members").and_then(Value::as_array).into_iter().flatten();
@@ -285,5 +350,11 @@ const PAST: u64 = 300;
 /// Between two tries to find an agent, at first and at most.
 const SHORTEST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(2);
+/// Between two rounds of questions to other members, how many are asked in one, and at a time.
+const ROUND: Duration = Duration::from_secs(10);
+const MOST_ASKED: usize = 128;
+const AT_ONCE: usize = 4;
+/// HTTP's word for a member that has not answered.
+const NO_ANSWER: u16 = 504;
 /// HTTP's word for events that are not kept any more.
 const GONE: u16 = 410;

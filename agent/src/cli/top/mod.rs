@@ -40,6 +40,7 @@ use self::facts::Wishes;
 use self::feed::Feed;
 use self::filter::Filter;
 use self::keys::{Decoder, Effect, Key};
+use self::list::Pane;
 use self::model::Model;
 use self::pen::{Paint, Pen};
 use self::screen::Screen;
@@ -119,6 +120,8 @@ async fn show(client: &Client, model: &mut Model, paint: Paint) -> anyhow::Resul
                         return Ok(Exit::Done);
                     }
                 }
+                let reach = model.pane == Pane::Paths;
+                ask.send_if_modified(|wishes| std::mem::replace(&mut wishes.reach, reach) != reach);
                 due = Instant::now();
             }
             Some(some) = news.recv() => {
@@ -192,7 +195,8 @@ Keys:
   ?              what the letters and columns mean
   Esc, q         back, quit
 
-It asks the agent of this host alone, every 2 s to 10 s by the number of members, and at once when something happens. \
+It asks the agent of this host alone, every 2 s to 10 s by the number of members, and at once when something happens; \
+while the list of paths is shown, the agent asks the other members, once in 10 s, how they reach one another. \
 When the agent is away, it says so, shows what was said last, and goes on when it is back.
 
 Exit codes:

@@ -1,6 +1,6 @@
 //! What the screen shows: facts and keys go in with the time, rows come out. It knows no terminal, no agent and no clock.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 
@@ -21,6 +21,9 @@ pub(super) struct Model {
     pub(super) contact: Contact,
     pub(super) facts: Option<Facts>,
     pub(super) paths: Vec<PathRow>,
+    /// Paths of other members that are not well, by their own word, and the members that did not say.
+    pub(super) told: Vec<(String, PathRow)>,
+    pub(super) mute: BTreeSet<String>,
     pub(super) services: Vec<Instance>,
     /// The newest first.
     pub(super) events: VecDeque<Event>,
@@ -109,12 +112,31 @@ impl Model {
                 self.member_names = by_name(&facts.members, member_name);
                 self.contact = Contact::Live(now);
                 self.habits.look(&facts.members, now);
+                let is_there = |name: &str| {
+                    let known = facts.members.iter().find(|member| member.name == name);
+                    known.is_some_and(|member| matches!(member.status.as_str(), "alive" | "suspect"))
+                };
+                self.mute.retain(|name| is_there(name));
+                self.told.retain(|(from, path)| is_there(from) && is_there(&path.name));
                 self.facts = Some(*facts);
             }
             News::Paths(paths) => {
                 self.usual = usual(&paths);
                 self.path_names = by_name(&paths, path_name);
                 self.paths = paths;
+            }
+            News::Told(from, paths) => {
+                if let Some(paths) = paths {
+                    self.mute.remove(&from);
+                    self.told.retain(|(by, _)| *by != from);
+                    let unwell = |path: &PathRow| path.state == "down" || path.unanswered > 0;
+                    let rows = paths.paths.into_iter().filter(unwell);
+                    self.told.extend(rows.map(|path| (from.clone(), path)));
+                } else {
+                    // What it said last may not be so any more.
+                    self.told.retain(|(by, _)| *by != from);
+                    self.mute.insert(from);
+                }
             }
             News::Services(services) => self.services = services.into_iter().flat_map(instances).collect(),
             News::Line(line) => self.happened(&line),
@@ -152,6 +174,14 @@ impl Model {
     pub(super) fn member(&self, name: &str) -> Option<(&Member, Trouble)> {
         let at = named(self.members(), &self.member_names, member_name, name)?;
         Some((self.members().get(at)?, *self.troubles.get(at)?))
+    }
+
+    /// A line of the list of paths: whose it is, if it is another member's, and the path. Ours come first.
+    pub(super) fn line_of_paths(&self, number: usize) -> Option<(Option<&str>, &PathRow)> {
+        match number.checked_sub(self.paths.len()) {
+            None => self.paths.get(number).map(|path| (None, path)),
+            Some(number) => self.told.get(number).map(|(from, path)| (Some(from.as_str()), path)),
+        }
     }
 
     /// The direct path to the member of this name.

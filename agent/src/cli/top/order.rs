@@ -20,7 +20,7 @@ impl Model {
             Pane::Members => self.members().len(),
             Pane::Services => self.services.len(),
             Pane::Events => self.events.len(),
-            Pane::Paths => self.paths.len(),
+            Pane::Paths => self.paths.len() + self.told.len(),
             Pane::Problems => self.problems.len(),
         }
     }
@@ -32,7 +32,7 @@ impl Model {
             Pane::Members => self.members().get(number).map(|member| member.name.clone()),
             Pane::Services => self.services.get(number).map(|one| one.told.member.clone()),
             Pane::Events => self.events.get(number).and_then(|event| event.name.clone()),
-            Pane::Paths => self.paths.get(number).map(|path| path.name.clone()),
+            Pane::Paths => self.line_of_paths(number).map(|(_, path)| path.name.clone()),
             Pane::Problems => {
                 let of = self.problems.get(number)?.of.as_deref()?;
                 self.member(of).map(|(member, _)| member.name.clone())
@@ -63,7 +63,9 @@ impl Model {
                 self.services.get(number).map(|one| format!("{} {}", one.full_name(), one.told.member))
             }
             Pane::Events => self.events.get(number).map(|event| format!("{} {}", event.index, event.time)),
-            Pane::Paths => self.paths.get(number).map(|path| path.name.clone()),
+            Pane::Paths => self
+                .line_of_paths(number)
+                .map(|(from, path)| format!("{} {}", from.unwrap_or_default(), path.name)),
             Pane::Problems => {
                 self.problems.get(number).map(|one| format!("{} {:?} {}", one.code, one.of, one.side.word()))
             }
@@ -77,8 +79,11 @@ impl Model {
             Pane::Events | Pane::Problems => wanted,
             Pane::Members => sorted(wanted, &|a, b| self.compare_members(a, b)),
             Pane::Services => sorted(wanted, &|a, b| self.compare_services(a, b)),
-            Pane::Paths => sorted(wanted, &|a, b| match (self.paths.get(a), self.paths.get(b)) {
-                (Some(a), Some(b)) => paths::order(a, b),
+            Pane::Paths => sorted(wanted, &|a, b| match (self.line_of_paths(a), self.line_of_paths(b)) {
+                (Some((by, a)), Some((other, b))) => paths::rank(a)
+                    .cmp(&paths::rank(b))
+                    .then_with(|| natural(by.unwrap_or_default(), other.unwrap_or_default()))
+                    .then_with(|| natural(&a.name, &b.name)),
                 _ => Ordering::Equal,
             }),
         }
@@ -103,9 +108,10 @@ impl Model {
                 .events
                 .get(number)
                 .is_some_and(|one| self.filter.takes(&one.what, one.name.as_deref().and_then(known))),
-            Pane::Paths => {
-                self.paths.get(number).is_some_and(|one| self.filter.takes(&one.name, known(&one.name)))
-            }
+            Pane::Paths => self.line_of_paths(number).is_some_and(|(from, one)| {
+                let text = format!("{} {}", one.name, from.unwrap_or_default());
+                self.filter.takes(text.trim_end(), known(&one.name))
+            }),
         }
     }
 

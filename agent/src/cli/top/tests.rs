@@ -287,6 +287,28 @@ fn other_panes_show_trouble_first_too() {
 }
 
 #[test]
+fn paths_of_others_that_are_not_well_stand_among_ours() {
+    let mut model = cluster(5);
+    model.take(News::Paths(vec![path("n2", "up"), path("n4", "up")]), at(1));
+    let told =
+        |rows| Some(crate::types::Paths { from: Some("n3".to_owned()), paths: rows, ..Default::default() });
+    model.take(News::Told("n3".to_owned(), told(vec![path("n4", "down"), path("n2", "up")])), at(1));
+    model.take(News::Told("n2".to_owned(), None), at(1));
+    model.pane = Pane::Paths;
+    let lines = picture(&mut model, 80, 24, 1);
+    find(&lines, "n2 did not answer");
+    let (row, line) = find(&lines, "n3       n4");
+    assert!(line.contains("down") && row < find(&lines, "n1       n2").0, "{lines:#?}");
+    assert_eq!(model.chosen_member().as_deref(), Some("n4"));
+    assert_eq!(model.number(Pane::Paths), 3, "n3 reaches n2, and that is no news");
+    model.take(News::Told("n3".to_owned(), told(Vec::new())), at(12));
+    model.take(News::Told("n2".to_owned(), told(Vec::new())), at(12));
+    let lines = picture(&mut model, 80, 24, 12);
+    assert_eq!(model.number(Pane::Paths), 2);
+    assert!(!lines.iter().any(|line| line.contains("did not answer")), "{lines:#?}");
+}
+
+#[test]
 fn the_reader_stays_with_a_member_that_moves_and_at_the_top_with_the_worst() {
     let mut model = cluster(5);
     model.press(Key::Down, 10);

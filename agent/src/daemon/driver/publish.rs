@@ -11,7 +11,7 @@ use heartsay_membership::{
 };
 use tracing::{debug, error, info, warn};
 
-use super::{Farewell, Notice, Reporter};
+use super::{Asked, Farewell, Notice, Reporter};
 use crate::daemon::notify;
 use crate::doctor::{Code, Said};
 use crate::load;
@@ -63,6 +63,11 @@ impl Reporter {
                 warn!("{sentence}");
                 self.tell_of_ourselves(now, sentence);
             }
+            Event::Asked { number, by, service, id } => {
+                debug!(%by, service, id, "asked about a service");
+                let _ = self.asked.send(Asked { number, service, id });
+            }
+            Event::Answered { number, answer, .. } => self.state.asking.end(number, Ok(answer)),
             Event::LeaveDone { acknowledged, asked } => {
                 self.tell_of_good_bye(node, now, Farewell { acknowledged, asked });
             }

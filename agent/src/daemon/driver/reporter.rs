@@ -8,9 +8,10 @@ use heartsay_membership::{Event, Instant, Node, Rejected, Status};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
+use super::asking::Asking;
 use super::far_future::FarFuture;
 use super::send_failures::{self, SendFailures};
-use super::{Farewell, Loss, Marks, Mismatches, Notice, ServiceWatchdog};
+use super::{Asked, Farewell, Loss, Marks, Mismatches, Notice, ServiceWatchdog};
 use crate::daemon::notify::{self, Watchdog};
 use crate::daemon::telemetry::Refusals;
 use crate::doctor::{Code, Said};
@@ -30,6 +31,8 @@ pub(crate) struct Reporter {
     pub(crate) event_log: Arc<EventLog>,
     /// Where the process is told.
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
+    /// Where the questions of other members go; the machine bounds how many there are.
+    pub(crate) asked: mpsc::UnboundedSender<Asked>,
     /// Whether the local service beats.
     pub(crate) service_watchdog: ServiceWatchdog,
     /// Why a check has us give no sign of life.
@@ -72,6 +75,7 @@ pub(crate) struct LoopState {
     /// For evidence in the history: to gather it takes time that is the protocol's.
     pub(super) evidence: Allowance,
     pub(super) farewells: Vec<oneshot::Sender<Farewell>>,
+    pub(super) asking: Asking,
     watchdog: Watchdog,
 }
 
@@ -97,6 +101,7 @@ impl LoopState {
             refusals: Refusals::default(),
             evidence: Allowance::new(EVIDENCE, EVIDENCE, now),
             farewells: Vec::new(),
+            asking: Asking::default(),
             watchdog: Watchdog::from_environment(now),
         }
     }

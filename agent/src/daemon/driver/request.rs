@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use heartsay_membership::{
-    Command, HostId, Instant, MemberView, Name, NewsDelays, Outside, QuorumStatus, Rejected, Stats,
+    Answer, Command, HostId, Instant, MemberView, Name, NewsDelays, Outside, Question, QuorumStatus,
+    Rejected, Stats,
 };
 use tokio::sync::oneshot;
 
@@ -20,6 +21,8 @@ pub(crate) enum Request {
     Addresses(oneshot::Sender<Vec<SocketAddr>>),
     /// Hand a command to the machine.
     Command(Command, oneshot::Sender<Result<(), Rejected>>),
+    /// Ask another member; answered with what it says, or with nothing if it does not answer in time.
+    Ask(Name, Question, oneshot::Sender<Result<Option<Answer>, Rejected>>),
     /// The local service is well; answered with the gate as it is then.
     Beat(oneshot::Sender<ServiceWatchdog>),
     /// Give no sign of life, for this reason; `None`: give them again.
@@ -30,6 +33,17 @@ pub(crate) enum Request {
     Restart(Duration, oneshot::Sender<Farewell>),
     /// Save what is to be kept, and end the loop.
     Stop,
+}
+
+/// Another member asks why an instance on this host is as it is.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Repeated in the answer.
+    pub(crate) number: u64,
+    /// Of the service; there may be none of that name.
+    pub(crate) service: String,
+    /// Which instance of it.
+    pub(crate) id: String,
 }
 
 /// How much of the view is wanted.

@@ -1,24 +1,27 @@
-//! Who answers this agent directly.
+//! Who reaches whom: this agent's own paths, and of others what they say is not well.
 
 use std::time::Duration;
 
 use ratatui_core::style::Style;
 use ratatui_core::text::Span;
 
-use super::{choose, dash};
+use super::{choose, dash, me};
 use crate::cli::output::{brief, seconds_between};
 use crate::cli::paths::note;
 use crate::cli::top::list::Pane;
 use crate::cli::top::pen::{Column, Pen, rest, row, shortened, titles};
 use crate::cli::top::view::{Scene, ago};
+use crate::types::PathRow;
+use crate::words::few;
 
-/// Who answers this agent directly, trouble first.
+/// Trouble first. Others are asked while this list is shown.
 pub(in crate::cli::top) fn paths(scene: Scene<'_>, pen: &mut Pen<'_>) {
     let model = scene.model;
     let width = pen.width();
     let mut columns = vec![
-        Column::left("MEMBER", (width / 5).max(10)),
-        Column::left("DIRECT", 7),
+        Column::left("FROM", (width / 8).max(8)),
+        Column::left("TO", (width / 8).max(8)),
+        Column::left("DIRECT", 9),
         Column::right("RTT", 8),
         Column::right("HEARD", 6),
         Column::right("FOR", 6),
@@ -29,15 +32,20 @@ pub(in crate::cli::top) fn paths(scene: Scene<'_>, pen: &mut Pen<'_>) {
     if list.order.is_empty() {
         pen.line(Span::styled("no path", pen.paint.dim()));
     }
+    if !model.mute.is_empty() {
+        let names: Vec<&str> = model.mute.iter().map(String::as_str).collect();
+        pen.line(Span::styled(format!("{} did not answer", few(&names)), pen.paint.dim()));
+    }
     for (number, is_chosen) in list.visible(pen.room()) {
-        let Some(path) = model.paths.get(number) else { continue };
+        let Some((from, path)) = model.line_of_paths(number) else { continue };
         let heard = path.last_direct_ms_ago.map(|ms| Duration::from_millis(ms).as_secs_f64());
         let style = pen.paint.status(&path.state);
         let cells = [
-            (shortened(&path.name, (width / 5).max(10)), Style::new()),
-            (path.state.clone(), style),
+            (shortened(from.unwrap_or(me(model)), (width / 8).max(8)), Style::new()),
+            (shortened(&path.name, (width / 8).max(8)), Style::new()),
+            (state(path), style),
             (path.rtt_ms.map_or_else(dash, |ms| brief(ms / 1e3)), Style::new()),
-            (heard.map_or_else(|| "never".to_owned(), ago), Style::new()),
+            (heard.map_or_else(|| from.map_or_else(|| "never".to_owned(), |_| dash()), ago), Style::new()),
             (
                 path.since
                     .as_deref()
@@ -45,8 +53,16 @@ pub(in crate::cli::top) fn paths(scene: Scene<'_>, pen: &mut Pen<'_>) {
                     .map_or_else(dash, ago),
                 Style::new(),
             ),
-            (note(path), Style::new()),
+            (note(path, from), Style::new()),
         ];
         choose(pen, row(&columns, cells.into_iter()), is_chosen);
+    }
+}
+
+/// With the direction that fails: on a small terminal there is no room for the words.
+fn state(path: &PathRow) -> String {
+    match path.direction.as_deref() {
+        Some(direction @ ("in" | "out" | "both")) if path.state == "down" => format!("down {direction}"),
+        _ => path.state.clone(),
     }
 }
