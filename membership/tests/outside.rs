@@ -175,7 +175,14 @@ fn of_a_copied_state_directory_the_later_process_gives_way_without_a_storm() {
         let mut world = voters(count.max(3));
         twin(&mut world, 3, voting(count.max(3)));
         world.wait(3.0, |w| outside(w, "twin") == Some("refused"));
-        world.run(20.0);
+        world.run(10.0);
+        let all = ["n2", "n3", "twin"];
+        let sent = |w: &World| all.map(|name| w.node(name).stats().datagrams_sent);
+        let before = sent(&world);
+        world.run(10.0);
+        let [usual, first, later] = std::array::from_fn(|i| sent(&world)[i] - before[i]);
+        let most = 2 * usual + 50;
+        assert!(first < most && later < most, "of {count}: {first} and {later}, and {usual} by another");
         assert_eq!((outside(&world, "twin"), refusals(&world, "twin")), (Some("refused"), 1));
         assert!(!world.node("twin").is_joined());
         assert_eq!((outside(&world, "n3"), refusals(&world, "n3")), (None, 0));
