@@ -185,6 +185,15 @@ pub(crate) fn load(args: &AgentArgs) -> Result<Settings, SettingsErrors> {
         {
             reader.refuse("advertise", &problem, "leave it out, and the address towards the seeds is taken");
         }
+        if settings.tags.contains_key("") {
+            reader.refuse("tags", "a tag has no key", "write KEY=VALUE, for instance role=web");
+        }
+        if let Some(problem) = too_few_members(settings) {
+            reader.refuse("max_members", &problem, "give a larger --max-members, or expect fewer");
+        }
+        if let Some(problem) = behind_one_door(settings) {
+            reader.refuse("dns_listen", &problem, "give it another port");
+        }
     }
     match settings {
         Ok(settings) if reader.errors.is_empty() => Ok(settings),
@@ -232,6 +241,8 @@ pub(crate) fn check(args: &AgentArgs) -> Result<Vec<String>, SettingsErrors> {
             .as_ref()
             .and_then(|electorate| values::outside_all_zones(electorate, settings.zone.as_deref())),
     );
+    let electorate = settings.machine.electorate.as_ref();
+    warnings.extend(electorate.and_then(|electorate| values::without_weight(electorate, &settings.tags)));
     warnings.extend(settings.exports.iter().filter_map(exports::unwise));
     warnings.extend(unknown_variables());
     Ok(warnings)
@@ -342,8 +353,8 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let cluster = r.need("cluster", None, |text| Cluster::new(text));
     let profile = r.need("profile", None, values::profile);
     let base = Config::new(cluster?, profile?);
-    let name = r.need("name", values::host_name(), values::name);
-    let zone = r.read("zone", None, |text| Ok::<_, String>(text.to_owned()));
+    let name = r.name(values::host_name());
+    let zone = r.read("zone", None, values::zone);
     let tags = r.table("tags");
     let load = r.need("load", None, values::truth);
     let bind =
@@ -358,7 +369,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
     let dns = dns(r, base.cluster.id());
     let interval = r.duration("interval", Some(base.interval), SHORTEST_INTERVAL..=LONGEST);
     let pause = r.duration("acceptable_pause", Some(base.acceptable_pause), SHORTEST_INTERVAL..=LONGEST);
-    let beacon = r.duration("beacon", None, Duration::ZERO..=LONGEST_BEACON);
+    let beacon = r.need("beacon", None, values::beacon);
     let detector =
         r.need("detector", None, |text| values::detector(text, *interval.as_ref().unwrap_or(&base.interval)));
     let exchanges = r.need("exchanges", None, |text| values::count(text, 1..=5));
@@ -388,7 +399,7 @@ fn settle(r: &mut Reader) -> Result<Settings, Failed> {
             max_members: max_members?,
             interval: interval?,
             acceptable_pause: pause?,
-            beacon: Some(beacon?).filter(|gap| !gap.is_zero()),
+            beacon: beacon?,
             detector: detector?,
             exchanges: exchanges?,
             witnesses: witnesses?,
@@ -518,11 +529,29 @@ fn judge(settings: &Settings) -> Result<(), StateError> {
     }
 }
 
+/// Said where the members that are expected do not fit beside one another.
+fn too_few_members(settings: &Settings) -> Option<String> {
+    let Config { max_members, electorate, .. } = &settings.machine;
+    let expected = electorate.as_ref().map_or(0, Electorate::most_electors);
+    (expected > *max_members).then(|| format!("{max_members} is less than the {expected} that are expected"))
+}
+
+/// Said where two things would listen at one address: no start could give it to both.
+fn behind_one_door(settings: &Settings) -> Option<String> {
+    let Settings { dns: Some(dns), bind, http_listen, .. } = settings else { return None };
+    let takes = |at: &SocketAddr| {
+        let all = at.ip().is_unspecified() && (at.is_ipv6() || dns.listen.is_ipv4());
+        dns.listen.port() != 0 && at.port() == dns.listen.port() && (all || at.ip() == dns.listen.ip())
+    };
+    let others = [("bind", Some(*bind)), ("http_listen", *http_listen)];
+    let other = others.into_iter().find_map(|(key, at)| Some((key, at.filter(takes)?)));
+    other.map(|(key, at)| format!("{} is what {key} takes ({at})", dns.listen))
+}
+
 /// Under this, timers of a busy host are coarser than what they measure.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 /// Longer than any wait here should be; the wire ends at it too.
 const LONGEST: Duration = Duration::from_secs(600);
-const LONGEST_BEACON: Duration = Duration::from_secs(24 * 3600);
 
 /// Of each variable that is ours.
 const PREFIX: &str = "HEARTSAY_";
@@ -674,6 +703,24 @@ mod tests {
         for (flags, said) in [
             (&["--name", "a b"][..], "--name: \"a b\": a name cannot contain"),
             (&["--cluster", "a b"], "--cluster"),
+            (&["--zone", ""], "--zone: \"\": is empty; leave it out"),
+            (&["--zone", "ea\nst"], "a zone cannot contain \\u{a}, which nobody sees"),
+            (&["--tag", "=x"], "--tag: a tag has no key; write KEY=VALUE"),
+            (&["--bind", "fe80::1"], "--bind: \"fe80::1\": is of one link"),
+            (&["--advertise", "255.255.255.255"], "--advertise: \"255.255.255.255\": is an address at which"),
+            (&["--seed", "224.0.0.1"], "--seed: \"224.0.0.1\": is an address at which no member can be"),
+            (&["--seed", "10.0.0.1:0"], "--seed: \"10.0.0.1:0\": the port is no number from 1"),
+            (&["--seed", "fe80::1"], "--seed: \"fe80::1\": is of one link"),
+            (&["--beacon", "1ms"], "--beacon: \"1ms\": is less than 1s"),
+            (
+                &["--max-members", "3", "--expected", "5"],
+                "--max-members: 3 is less than the 5 that are expected",
+            ),
+            (&["--dns-listen", "127.0.0.1:4327"], "--dns-listen: 127.0.0.1:4327 is what bind takes ("),
+            (
+                &["--http-listen", "127.0.0.1:4329", "--dns-listen", "127.0.0.1"],
+                "--dns-listen: 127.0.0.1:4329 is what http_listen takes",
+            ),
             (&["--fence=yes"], "--fence: \"yes\": is neither true nor false; did you mean \"true\"?"),
             (&["--leave-on-terminate=off"], "did you mean \"false\"?"),
             (&["--fence"], "--fence: "),

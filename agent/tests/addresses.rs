@@ -78,6 +78,32 @@ fn an_address_that_comes_after_the_start_is_waited_for_and_that_of_containers_is
     network.wait("nothing is left to say", |n| n.conditions(2) == "[]");
 }
 
+/// As keepalived, LVS and anycast have them.
+#[test]
+fn an_address_that_several_hosts_have_is_told_by_none_of_them() {
+    let Some(mut network) = Network::bare(3, "virtual") else { return };
+    for i in 1..=3 {
+        network.ip(i, "addr add 10.77.0.99/32 dev lo");
+    }
+    network.ip(1, "addr add 10.77.0.100/32 dev eth0");
+    network.agent(1, &["--seed", "10.77.0.100"]);
+    network.agent(2, &["--seed", "10.77.0.100", "--advertise", "10.77.0.0/24"]);
+    network.wait("both meet", |n| (1..=2).all(|i| n.alive(i) == 2));
+    network.ip(1, "addr del 10.77.0.100/32 dev eth0");
+    network.ip(2, "addr add 10.77.0.100/32 dev eth0");
+    let before = network.member(1, 1)["heartbeat"].as_u64().unwrap();
+    network.agent(3, &["--seed", "10.77.0.100", "--advertise", "eth0"]);
+    network.wait("the third finds them at the other host", |n| (1..=3).all(|i| n.alive(i) == 3));
+    network
+        .wait("the agents have seen the change", |n| n.member(1, 1)["heartbeat"].as_u64() > Some(before + 2));
+    for (by, i) in (1..=3).flat_map(|by| (1..=3).map(move |i| (by, i))) {
+        assert_eq!(network.member(by, i)["address"], format!("10.77.0.{i}:4327"), "at m{by}");
+    }
+    for i in 1..=3 {
+        assert!(!network.log(i).contains("member-update"), "{}", network.log(i));
+    }
+}
+
 #[test]
 fn the_own_name_at_127_0_1_1_makes_no_agent_advertise_loopback() {
     let Some(mut network) = Network::bare(2, "debian") else { return };

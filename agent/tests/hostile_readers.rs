@@ -131,6 +131,27 @@ fn idle_connections_and_unread_streams_of_one_user_keep_no_other_out() {
 }
 
 #[test]
+fn an_agent_that_is_out_of_descriptors_gossips_on_and_says_so_once() {
+    if Command::new("prlimit").arg("--version").output().is_err() {
+        skipped("no prlimit");
+        return;
+    }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = plan("a").start();
+    let poor = plan("b").under(&["prlimit", "--nofile=40"]).seed(&first.address()).start();
+    first.wait_status("b", "alive");
+    let held: Vec<UnixStream> = (0..60).map(|_| UnixStream::connect(poor.plan.socket()).unwrap()).collect();
+    poor.wait_log("connections cannot be accepted");
+    let heartbeat = || first.get("/v1/members/b")["heartbeat"].as_u64().unwrap();
+    let before = heartbeat();
+    first.wait_for("b gossips on", |_| heartbeat() > before + 3);
+    assert_eq!(first.get("/v1/members/b")["status"], "alive");
+    assert_eq!(poor.log().matches("connections cannot be accepted").count(), 1, "{}", poor.log());
+    drop(held);
+    poor.wait_for("it answers again", |agent| agent.try_get("/livez").is_some());
+}
+
+#[test]
 fn connections_that_come_again_and_again_keep_no_other_user_out() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let plan = plan("a").flags(&["--expected", "1", "--beat-within", "10m"]);

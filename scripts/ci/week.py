@@ -56,7 +56,6 @@ def monday(company):
     """five hosts are set up"""
     company.remark("One key for all of them; 'expected' says that five vote, so three are a majority.")
     company.keys = [key_file(company.lab, "key-1")]
-    company.write_keyring()
     for i in HOSTS:
         company.start(i)
     for i in HOSTS:
@@ -102,17 +101,23 @@ def wednesday(company):
 
 def thursday(company):
     """the key is changed"""
-    company.remark("In three steps, each finished on every host before the next: accept the new one, send with it, drop the old.")
+    company.remark("In three steps, each finished on every host before the next: accept the new one, send with it, drop the old. No agent restarts.")
     old, new = company.keys[0], key_file(company.lab, "key-2")
-    since = company.downs()
-    for step, keys in (("accept the new key", [old, new]), ("send with it", [new, old]), ("drop the old one", [new])):
-        company.keys = keys
-        company.write_keyring()
-        print(f"  -- {step}")
+    since = company.count("member-down"), company.count("member-restart")
+    ids = [company.key_id(key) for key in (old, new)]
+    for what, words in (
+        ("accept the new key", ["keys", "add", str(new)]),
+        ("send with it", ["keys", "use", ids[1]]),
+        ("drop the old one", ["keys", "remove", ids[0]]),
+    ):
+        print(f"  -- {what}")
+        # The step before has to be known everywhere; else this is refused, with code 4.
         for i in HOSTS:
-            company.take_new_keys(i)
-        company.check(f"after '{step}' all see five alive", company.soon(lambda: all(company.alive(i) == 5 for i in HOSTS)))
-    company.check("no member was called down by it", company.downs() == since)
+            company.check(f"m{i}: heartsay {' '.join(words[:2])}", company.soon(lambda: company.heartsay(i, *words).ok))
+        company.show(1, "keys", "list")
+        company.check("all see five alive", company.soon(lambda: all(company.alive(i) == 5 for i in HOSTS)))
+    company.keys = [new]
+    company.check("no member was called down or began anew by it", (company.count("member-down"), company.count("member-restart")) == since)
     company.check("all five hold quorum", company.soon(lambda: all(company.quorum(i) == "held" for i in HOSTS)))
     company.remark("An agent that still has the old key is left outside, and the others say why.")
     stranger = company.agent(6, "m6", keyring=company.write_keyring([old], "keyring-old"))
@@ -121,23 +126,27 @@ def thursday(company):
     company.check("m1 counts its datagrams as refused", company.soon(lambda: company.metric(1, refused) > 0, 20))
     company.check("it is not taken in", company.sees(1, "m6") is None)
     print(indented(company.heartsay(6, "status").out))
+    company.show(1, "doctor", "--no-probe", code=4)
     stranger.kill()
 
 
 def friday(company):
     """every agent is upgraded, one after the other"""
-    since = company.downs()
+    company.remark("'heartsay restart' announces it, and returns when the new process has found the others. The others show member-restart, nothing else.")
+    kinds = ("member-down", "member-left", "member-suspect")
+    since = [company.count(kind) for kind in kinds]
     for i in HOSTS:
         agent = company.agents[i]
-        agent.signal(signal.SIGTERM)
+        asked = subprocess.Popen([company.new, "--socket", company.socket(i), "restart"], stdout=subprocess.DEVNULL, env=environment())
         code = agent.process.wait(timeout=15)
-        company.check(f"m{i} stops with 0", code == 0)
+        company.check(f"m{i} stops with 75, to be started again", code == 75)
         agent.command[agent.command.index(company.lab.binary)] = company.new
         agent.start()
-        company.check(f"m{i} is joined", company.heartsay(i, "wait", "--for", "joined && alive>=5", "--timeout", "30s").ok)
+        company.check(f"m{i}: heartsay restart ends with 0", asked.wait(timeout=30) == 0)
+        company.check("all five hold quorum", company.soon(lambda: all(company.quorum(j) == "held" for j in HOSTS)))
     company.show(2, "version")
-    company.check("no member was called down by it", company.downs() == since)
-    company.check("all five hold quorum", company.soon(lambda: all(company.quorum(i) == "held" for i in HOSTS)))
+    company.check("no member was missed for a moment", [company.count(kind) for kind in kinds] == since)
+    company.show(2, "history", "--since", "1m", "--type", "member-restart")
     company.expect_served({2, 3, 4, 5})
 
 
@@ -212,7 +221,7 @@ class Company:
 
     def agent(self, i, name, keyring=None):
         flags = [
-            "--key-file", str(keyring or self.keyring()), "--expected", "5", "--zone", ZONES.get(i, "north"),
+            "--config", str(self.exports(i)), "--key-file", str(keyring or self.write_keyring(self.keys, f"keyring-{i}")), "--expected", "5", "--zone", ZONES.get(i, "north"),
             "--tag", f"role={'db' if i == 1 else 'web'}", "--tag", f"port={WEB}", "--http-listen", f"{ip(i)}:{HTTP}",
         ]
         return self.lab.agent(name, f"{ip(i)}:4327", [ip(1), ip(5)], flags=flags, namespace=self.namespace(i))
@@ -221,23 +230,26 @@ class Company:
         self.agents[i] = self.agent(i, f"m{i}")
         self.agents[i].start()
 
-    def keyring(self):
-        return self.lab.dir / "keyring"
-
-    def write_keyring(self, keys=None, name="keyring"):
+    def write_keyring(self, keys, name):
         path = self.lab.dir / name
         path.touch(mode=0o600)
-        path.write_text("".join(key.read_text() for key in (keys or self.keys)))
+        path.write_text("".join(key.read_text() for key in keys))
         return path
 
-    def take_new_keys(self, i):
-        """A key file is read at the start: the agent is restarted."""
-        agent = self.agents[i]
-        agent.signal(signal.SIGTERM)
-        agent.process.wait(timeout=15)
-        agent.start()
-        if not self.heartsay(i, "wait", "--for", "joined && alive>=5", "--timeout", "30s").ok:
-            self.wrong.append(f"m{i} did not come back with the new keys")
+    def key_id(self, key):
+        said = Said(subprocess.run([self.lab.binary, "keys", "list", "--file", str(key), "-o", "json"], capture_output=True, text=True))
+        return str(json.loads(said.out)["keys"][0]["id"])
+
+    def admin(self):
+        """HAProxy's socket for those who change its servers."""
+        return self.lab.dir / "haproxy.sock"
+
+    def exports(self, i):
+        """A settings file; that of m1 has HAProxy follow the members."""
+        path = self.lab.dir / f"heartsay-{i}.toml"
+        export = f'[[export]]\nformat = "haproxy"\nname = "web"\nport = "tag:port"\nselect = {{ tag = "role=web" }}\nruntime = "{self.admin()}"\n'
+        path.write_text(export if i == 1 and shutil.which("haproxy") else "")
+        return path
 
     def cut(self, who):
         print(f"  # scripts/cluster/netns.sh cut {who}", flush=True)
@@ -294,34 +306,21 @@ class Company:
         self.check("Prometheus scrapes all five", self.soon(scraped, 30))
 
     def start_haproxy(self):
-        if not shutil.which("haproxy") or not shutil.which("socat"):
-            print("  SKIPPED: haproxy or socat is not installed: no balancer follows the members")
+        if not shutil.which("haproxy"):
+            print("  SKIPPED: haproxy is not installed: no balancer follows the members")
             return
-        admin = self.lab.dir / "haproxy.sock"
         config = self.lab.dir / "haproxy.cfg"
-        servers = "".join(f"  server m{i} {ip(i)}:{WEB} disabled\n" for i in HOSTS if i != 1)
         config.write_text(
-            f"global\n  stats socket {admin} level admin\ndefaults\n  mode http\n  timeout connect 1s\n"
-            f"  timeout client 5s\n  timeout server 5s\nlisten web\n  bind {ip(1)}:{BALANCER}\n{servers}"
+            f"global\n  stats socket {self.admin()} level admin\ndefaults\n  mode http\n  timeout connect 1s\n"
+            f"  timeout client 5s\n  timeout server 5s\nlisten web\n  bind {ip(1)}:{BALANCER}\n"
+            "  server-template web 8 127.0.0.1:1 disabled\n"
         )
         self.spawn(1, "haproxy", "-db", "-f", config)
-        self.check("HAProxy runs", self.soon(admin.exists))
-        # All that ties the two together: after each event, a web server takes calls if it is alive, and only then.
-        follow = self.lab.dir / "follow"
-        follow.write_text(
-            "#!/bin/sh\n"
-            f"alive=$({self.lab.binary} --socket {self.socket(1)} members --status alive --tag role=web -o jsonl) || exit 0\n"
-            "for m in m2 m3 m4 m5; do\n"
-            "  case $alive in *\"\\\"name\\\":\\\"$m\\\"\"*) state=ready;; *) state=maint;; esac\n"
-            f"  echo \"set server web/$m state $state\" | socat - {admin}\n"
-            "done\n"
-        )
-        follow.chmod(0o755)
-        # It ends when the agent does, so something starts it again; here a loop, elsewhere systemd.
-        again = f"while :; do {self.lab.binary} --socket {self.socket(1)} watch --exec {follow}; sleep 0.2; done"
-        self.spawn(1, "sh", "-c", again)
+        self.check("HAProxy runs", self.soon(self.admin().exists))
         self.haproxy = True
+        self.remark("The agent of m1 tells it which servers there are: an [[export]] with its 'runtime' socket.")
         self.expect_served({2, 3, 4, 5})
+        self.show(1, "export")
 
     # What one sees.
 
@@ -353,9 +352,9 @@ class Company:
     def quorum(self, i):
         return self.get(i, "/v1/quorum").get("quorum")
 
-    def downs(self):
-        """How often each log tells that a member was called down."""
-        return {i: self.agents[i].log.read_text(errors="replace").count("member-down") for i in self.agents}
+    def count(self, kind):
+        """How often each log tells of this."""
+        return {i: self.agents[i].log.read_text(errors="replace").count(kind) for i in self.agents}
 
     def metric(self, i, series):
         text = self.curl(i, f"http://{ip(i)}:{HTTP}/metrics")

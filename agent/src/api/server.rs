@@ -15,6 +15,7 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
+use heartsay_membership::Instant;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -40,6 +41,7 @@ pub(crate) async fn serve<D: Door>(door: D, router: Router, app: App) {
     let admission = D::admission(&app);
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let tasks = TaskTracker::new();
+    let mut said: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             accepted = door.open() => accepted,
@@ -49,7 +51,11 @@ pub(crate) async fn serve<D: Door>(door: D, router: Router, app: App) {
             Ok(accepted) => accepted,
             Err(e) => {
                 // Out of descriptors, usually; others may close some.
-                warn!(error = %e, "a connection could not be accepted");
+                let now = app.0.clock.now();
+                if said.is_none_or(|last| now.since(last) >= SAID_AGAIN) {
+                    warn!(error = %e, "connections cannot be accepted; trying again every second");
+                    said = Some(now);
+                }
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 continue;
             }
@@ -228,5 +234,7 @@ const HEAD_LENGTH: usize = 16 * 1024;
 const QUERY_LIMIT: usize = 8 * 1024;
 /// After the stop, and for connections that are refused.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// In the log, while connections cannot be accepted.
+const SAID_AGAIN: Duration = Duration::from_secs(10);
 /// Refused at the same time.
 const REFUSALS: usize = 32;

@@ -239,6 +239,9 @@ pub(super) async fn tags(
     body: Bytes,
 ) -> Result<Json<Member>, Problem> {
     let TagsRequest { set, delete } = parse(&body)?;
+    if set.contains_key("") {
+        return Err(Problem::bad_request("a tag has no key".to_owned()));
+    }
     // Keys only: a value may be long, or not for the log.
     let (keys, deleted) = (set.keys().cloned().collect::<Vec<_>>().join(","), delete.join(","));
     info!(%caller, set = keys, delete = deleted, "asked to change tags");

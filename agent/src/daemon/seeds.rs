@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use heartsay_membership::Command;
+use heartsay_membership::{Command, is_reachable};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
@@ -315,12 +315,10 @@ pub(crate) fn is_written_as_loopback(seed: &str) -> bool {
 /// # Errors
 /// No host, or no port number after the colon.
 pub(crate) fn host_and_port(seed: &str) -> Result<(String, u16), String> {
-    if let Ok(at) = seed.parse::<SocketAddr>() {
-        return Ok((at.ip().to_string(), at.port()));
-    }
     let bare = seed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(seed);
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return Ok((ip.to_string(), DEFAULT_PORT));
+    let at = seed.parse().or_else(|_| bare.parse().map(|ip| SocketAddr::new(ip, DEFAULT_PORT)));
+    if let Ok(at) = at {
+        return of_a_member(at).map(|()| (at.ip().to_string(), at.port())).map_err(str::to_owned);
     }
     let (host, port) = match seed.rsplit_once(':') {
         Some((host, port)) => {
@@ -339,6 +337,19 @@ pub(crate) fn host_and_port(seed: &str) -> Result<(String, u16), String> {
         srv::split(host)?;
     }
     Ok((host.to_owned(), port))
+}
+
+/// Whether a member can be at this address, and we can send there.
+fn of_a_member(at: SocketAddr) -> Result<(), &'static str> {
+    if at.port() == 0 {
+        return Err("the port is no number from 1 to 65535");
+    }
+    if matches!(at.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local()) {
+        return Err("is of one link, and no other host knows which; give another address of that host");
+    }
+    let ip = at.ip().to_canonical();
+    let one_host = is_reachable(SocketAddr::new(ip, at.port()));
+    one_host.then_some(()).ok_or("is an address at which no member can be")
 }
 
 impl Family {
@@ -418,6 +429,15 @@ mod tests {
             ":99",
             "n1:",
             "n1:0",
+            "10.0.0.1:0",
+            "[::1]:0",
+            "0.0.0.0",
+            "[::ffff:0.0.0.0]:7",
+            "224.0.0.1:7",
+            "255.255.255.255",
+            "ff02::1",
+            "fe80::1",
+            "[fe80::1%2]:7",
             "n1:99999",
             "http://n1",
             "a b",

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use heartsay_membership::{Source, StateError};
+use heartsay_membership::{Name, Source, StateError};
 use heartsay_proto::Keyring;
 use nix::unistd::Gid;
 
@@ -96,6 +96,29 @@ impl Reader {
             self.errors.push(SettingsError::usage(key, origin, format!("{text:?}: {e}"), &remedy(key)));
             Failed
         })
+    }
+
+    /// The name of the member: `host`, as this host is called, unless one is given. A host that is called as all are before
+    /// they are given a name may have one in a moment, so that is not for good, as bad usage is.
+    pub(super) fn name(&mut self, host: Option<String>) -> Result<Name, Failed> {
+        let (given, origin) = self.text("name", None);
+        match host {
+            Some(host) if given.is_none() && values::is_of_no_host(&host) => {
+                self.show("name", None, &origin);
+                let problem =
+                    format!("is not set, and this host is called {host:?} as any is before it has a name");
+                let remedy = format!("name the host, or {}", remedy("name"));
+                self.errors.push(SettingsError {
+                    key: "name".to_owned(),
+                    origin,
+                    problem,
+                    remedy,
+                    usage: false,
+                });
+                Err(Failed)
+            }
+            host => self.need("name", host, values::name),
+        }
     }
 
     /// The value; to have none is an error.

@@ -1,5 +1,6 @@
 //! The shapes of single values, and defaults that are found out at start.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
@@ -107,6 +108,12 @@ pub(super) fn of_a_host(address: SocketAddr) -> Result<SocketAddr, String> {
     if address.ip().is_multicast() || address.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return Err("is the address of many; give one of this host".to_owned());
     }
+    if let SocketAddr::V6(v6) = address
+        && v6.ip().is_unicast_link_local()
+        && v6.scope_id() == 0
+    {
+        return Err("is of one link, and which one is not said; give an address that is not".to_owned());
+    }
     Ok(address)
 }
 
@@ -206,6 +213,36 @@ pub(super) fn name(text: &str) -> Result<Name, String> {
         }
         None => Name::new(text).map_err(|e| e.to_string()),
     }
+}
+
+/// A zone that people can tell from others by reading it.
+pub(super) fn zone(text: &str) -> Result<String, String> {
+    match text.chars().find(|c| !escape::shows(*c)) {
+        Some(character) => {
+            Err(format!("a zone cannot contain {}, which nobody sees", character.escape_unicode()))
+        }
+        None if text.trim().is_empty() => Err("is empty; leave it out where there is none".to_owned()),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// How often one member, each in its turn, sends news only to be measured; 0: this one never does.
+pub(super) fn beacon(text: &str) -> Result<Option<Duration>, String> {
+    let gap = duration(text, Duration::ZERO..=LONGEST_BEACON)?;
+    match gap {
+        Duration::ZERO => Ok(None),
+        gap if gap < SHORTEST_BEACON => {
+            Err("is less than 1s, and not 0s, with which none is sent".to_owned())
+        }
+        gap => Ok(Some(gap)),
+    }
+}
+
+/// Said of a member that has no vote by weights, because its weight is no number.
+pub(super) fn without_weight(electorate: &Electorate, tags: &BTreeMap<String, String>) -> Option<String> {
+    let Electorate::Expected { weight: Some(key), .. } = electorate else { return None };
+    let said = tags.get(key).filter(|said| said.parse::<u32>().is_err())?;
+    Some(format!("the tag {key} is {said:?}, which is no number, so this member has no vote"))
 }
 
 /// A path that is not empty.
@@ -353,6 +390,12 @@ pub(super) fn host_name() -> Option<String> {
     nix::unistd::gethostname().ok()?.into_string().ok()
 }
 
+/// Whether a host is called so before it is given a name. All of them are, so it names none.
+pub(super) fn is_of_no_host(name: &str) -> bool {
+    let first = name.split('.').next().unwrap_or(name);
+    first.eq_ignore_ascii_case("localhost") || ["", "(none)"].contains(&name)
+}
+
 /// Where the state is kept by default.
 pub(super) fn default_state_dir() -> Option<String> {
     if Uid::effective().is_root() {
@@ -372,6 +415,8 @@ fn variable(name: &str) -> Option<String> {
 const MOST_MEMBERS: usize = 1_000_000;
 /// Of the 253 that a name has at most.
 const LONGEST_DOMAIN: usize = 120;
+const SHORTEST_BEACON: Duration = Duration::from_secs(1);
+const LONGEST_BEACON: Duration = Duration::from_secs(24 * 3600);
 const LAST_AGREED: &str = "last-agreed";
 /// As the system has it (`sun_path`), less the zero at the end.
 const LONGEST_SOCKET: usize = 107;
@@ -408,6 +453,26 @@ mod tests {
     }
 
     #[test]
+    fn a_member_whose_weight_is_no_number_is_told_so() {
+        let tags = |votes: &str| BTreeMap::from([("votes".to_owned(), votes.to_owned())]);
+        let weighted = electorate("7*votes").unwrap();
+        assert!(without_weight(&weighted, &tags("thre")).unwrap().contains("the tag votes is \"thre\""));
+        assert_eq!(without_weight(&weighted, &tags("3")), None);
+        assert_eq!(without_weight(&weighted, &BTreeMap::new()), None, "that is how to say it");
+        assert_eq!(without_weight(&electorate("7").unwrap(), &tags("thre")), None);
+    }
+
+    #[test]
+    fn what_every_host_is_called_at_first_names_none() {
+        for name in ["localhost", "localhost.localdomain", "LocalHost", "(none)", ""] {
+            assert!(is_of_no_host(name), "{name}");
+        }
+        for name in ["localhost1", "db-1", "none", "db.localhost"] {
+            assert!(!is_of_no_host(name), "{name}");
+        }
+    }
+
+    #[test]
     fn a_name_with_an_invisible_character_is_refused() {
         assert!(name("db-1").is_ok() && name("dбé-东").is_ok());
         for text in ["db\u{200b}-1", "\u{202e}1-bd", "db\u{feff}", "a b"] {
@@ -423,6 +488,8 @@ mod tests {
             ("224.0.0.1", false),
             ("255.255.255.255", false),
             ("ff02::1", false),
+            ("fe80::1", false),
+            ("[fe80::1%2]:4328", true),
         ] {
             assert_eq!(address(text, 1).and_then(of_a_host).is_ok(), fine, "{text}");
         }

@@ -174,6 +174,11 @@ impl Footing {
         self.refused.is_some() || self.clock.is_some()
     }
 
+    /// The address of the host that holds our name, while we are refused for it.
+    pub fn holder(&self) -> Option<SocketAddr> {
+        self.refused.map(|refused| refused.address)
+    }
+
     /// Whether a peer has told us that we do not count, or soon will not.
     pub fn is_told_out(&self) -> bool {
         self.is_refused() || self.verdict.is_some() || self.is_on_notice()

@@ -152,8 +152,13 @@ impl Gossip {
         };
         let Some(incarnation) = incarnation.filter(is_twin) else { return };
         if !said.answer {
+            let later = incarnation.generation > myself.generation;
             self.introduce_to_clone(now, ctx, from, seq, true);
-            self.hear_of_twin(now, ctx, &incarnation);
+            // The later incarnation has nothing to ask, and a refused one has been answered: two that asked at each
+            // question of the other would never end.
+            if later && !ctx.membership.refused {
+                self.hear_of_twin(now, ctx, &incarnation);
+            }
             return;
         }
         if ctx.transport.requests.get(seq).is_none_or(|request| request.kind != RequestKind::CloneProbe) {

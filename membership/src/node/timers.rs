@@ -6,6 +6,7 @@ use crate::gossip::Gossip;
 use crate::gossip::beacon;
 use crate::gossip::leave::Leave;
 use crate::node::Node;
+use crate::roster::peers::is_other;
 use crate::roster::state::BEACON_KEY;
 use crate::transport::context::Context;
 
@@ -134,12 +135,25 @@ impl Node {
         self.repeat_lost_quorum(now);
         self.look_at_silence(now);
         self.review_links(now);
+        self.ask_holder(now);
         self.in_detection(now, Detection::review_own_membership);
         self.in_detection(now, Detection::look_for_deaf);
         self.in_detection(now, Detection::review_paths);
         self.quorum.recount_at = now;
         self.in_gossip(now, Gossip::tidy);
         self.questions.answering.tidy(now);
+    }
+
+    /// A refusal lasts as long as it comes again, with each exchange. A member that knows no other but the holder of its name
+    /// has no exchange, and asks the holder itself.
+    fn ask_holder(&mut self, now: Instant) {
+        let me = self.core.me;
+        let Some(holder) = self.detection.footing.holder() else { return };
+        if !self.roster.iter().any(|member| is_other(member, me)) {
+            let (gossip, mut ctx) = self.gossip();
+            gossip.dial(now, &mut ctx, holder);
+            self.settle(now);
+        }
     }
 
     /// If the record has no room for one more key, there is no beacon: the operator's keys come first.

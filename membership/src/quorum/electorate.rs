@@ -101,7 +101,8 @@ impl Electorate {
     }
 
     /// Upper bound on the number of electors, as far as known before any is seen. Weighted votes can be in few hands.
-    pub(crate) fn most_electors(&self) -> usize {
+    #[must_use]
+    pub fn most_electors(&self) -> usize {
         match self {
             Self::Expected { weight: Some(_), .. } => 1,
             Self::Expected { votes, .. } => usize::try_from(*votes).unwrap_or(usize::MAX),

@@ -1,6 +1,6 @@
 //! What this host says about its addresses and routes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
@@ -10,6 +10,9 @@ use nix::net::if_::InterfaceFlags;
 pub(crate) struct Interface {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
+    /// It has a network of its own, without neighbours.
+    pub(crate) alone: bool,
+    pub(crate) loopback: bool,
     pub(crate) up: bool,
 }
 
@@ -17,6 +20,11 @@ impl Interface {
     /// Others can be told its address.
     pub(crate) fn is_usable(&self) -> bool {
         self.up && can_be_told(self.address)
+    }
+
+    /// Without the label that an IPv4 address may have (`eth0:1`).
+    pub(crate) fn device(&self) -> &str {
+        self.name.split(':').next().unwrap_or(&self.name)
     }
 
     /// Made for containers or virtual machines on this host: its address is the same on many hosts, and no
@@ -33,8 +41,13 @@ pub(crate) fn interfaces() -> Vec<Interface> {
         let address = interface.address?;
         let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
         let address = v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))?;
-        let up = interface.flags.contains(InterfaceFlags::IFF_UP);
-        Some(Interface { name: interface.interface_name, address, up })
+        let alone = interface.netmask.is_some_and(|mask| {
+            let v4 = mask.as_sockaddr_in().is_some_and(|mask| mask.ip() == Ipv4Addr::BROADCAST);
+            v4 || mask.as_sockaddr_in6().is_some_and(|mask| mask.ip() == Ipv6Addr::from_bits(u128::MAX))
+        });
+        let [up, loopback] =
+            [InterfaceFlags::IFF_UP, InterfaceFlags::IFF_LOOPBACK].map(|flag| interface.flags.contains(flag));
+        Some(Interface { name: interface.interface_name, address, alone, loopback, up })
     })
     .collect()
 }

@@ -19,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use heartsay_membership::is_reachable;
 use ipnet::IpNet;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -63,13 +64,14 @@ impl FromStr for Advertise {
     }
 }
 
-/// An address that can be told to others.
+/// An address that can be told to others. Port 0 stands for the bound one.
 fn reachable(at: SocketAddr) -> Result<SocketAddr, String> {
-    let scoped = matches!(at.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
-    if at.ip().is_unspecified() || at.ip().is_multicast() || scoped {
+    let ip = at.ip().to_canonical();
+    let of_one_link = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    if of_one_link || !is_reachable(SocketAddr::new(ip, at.port().max(1))) {
         return Err("is an address at which nobody can be reached".to_owned());
     }
-    Ok(SocketAddr::new(at.ip().to_canonical(), at.port()))
+    Ok(SocketAddr::new(ip, at.port()))
 }
 
 /// What the seeds say about where this host is.
@@ -220,6 +222,16 @@ struct Sight<'a> {
     source: &'a dyn Fn(SocketAddr) -> Option<IpAddr>,
 }
 
+impl<'a> Sight<'a> {
+    /// An address that is this host's own in the place of one that may move to another host: keepalived and others add
+    /// one that is alone in its network beside it. (IPv4: by DHCPv6 a host's only address may be alone, too.)
+    fn beside(self, virtual_one: &Interface) -> Option<&'a Interface> {
+        let own = |i: &&Interface| i.is_usable() && !i.alone && i.address.is_ipv4();
+        let beside = self.interfaces.iter().filter(own).find(|i| i.device() == virtual_one.device());
+        beside.filter(|_| virtual_one.alone && virtual_one.address.is_ipv4())
+    }
+}
+
 /// The address for others and why it is that one; or why there is none.
 fn choose(
     rule: Option<&Advertise>,
@@ -228,7 +240,7 @@ fn choose(
     sight: Sight<'_>,
 ) -> Result<(IpAddr, &'static str), String> {
     let usable = sight.interfaces.iter().filter(|i| i.is_usable() && (sight.v6 || i.address.is_ipv4()));
-    let candidates = Candidates { usable: usable.collect(), present };
+    let candidates = Candidates { usable: usable.collect(), present, sight };
     match rule {
         Some(rule) => candidates.by_rule(rule),
         None => {
@@ -251,13 +263,19 @@ fn by_seeds(
     towards: Towards<'_>,
     sight: Sight<'_>,
 ) -> Option<(IpAddr, &'static str)> {
-    let ours = |ip: IpAddr| sight.interfaces.iter().any(|i| i.address == ip);
+    let ours = |ip: IpAddr| sight.interfaces.iter().find(|i| i.address == ip);
     let mut elsewhere: Vec<SocketAddr> =
         towards.seeds.iter().copied().filter(|at| !at.ip().is_loopback()).collect();
     // Seeds that are this host say less than others.
-    elsewhere.sort_by_key(|at| ours(at.ip()));
+    elsewhere.sort_by_key(|at| ours(at.ip()).is_some());
+    let source = |at: &SocketAddr| match ours(at.ip()) {
+        // The same on each host behind a load balancer.
+        Some(seed) if seed.loopback => None,
+        Some(seed) => sight.beside(seed).map(|own| own.address).or_else(|| (sight.source)(*at)),
+        None => (sight.source)(*at),
+    };
     let sources: Vec<IpAddr> =
-        elsewhere.iter().filter_map(|at| (sight.source)(*at)).filter(|ip| host::can_be_told(*ip)).collect();
+        elsewhere.iter().filter_map(source).filter(|ip| host::can_be_told(*ip)).collect();
     if let Some(ip) = present.filter(|ip| sources.contains(ip)).or(sources.first().copied()) {
         return Some((ip, "the way to a seed begins there"));
     }
@@ -271,6 +289,7 @@ fn by_seeds(
 struct Candidates<'a> {
     usable: Vec<&'a Interface>,
     present: Option<IpAddr>,
+    sight: Sight<'a>,
 }
 
 impl Candidates<'_> {
@@ -294,7 +313,8 @@ impl Candidates<'_> {
     /// Without a hint from seeds: the address of before, else that of the default route, else that of an interface.
     fn by_route(&self, sight: Sight<'_>) -> Option<(IpAddr, &'static str)> {
         let fit = |i: &Interface| !i.is_for_containers();
-        if let Some(ip) = self.present.filter(|ip| self.usable.iter().any(|i| i.address == *ip && fit(i))) {
+        let own = |i: &Interface| fit(i) && self.sight.beside(i).is_none();
+        if let Some(ip) = self.present.filter(|ip| self.usable.iter().any(|i| i.address == *ip && own(i))) {
             return Some((ip, "this host still has it"));
         }
         let defaults = ANYWHERE.iter().filter(|at| sight.v6 || at.is_ipv4());
@@ -305,11 +325,20 @@ impl Candidates<'_> {
         self.first(fit).map(|ip| (ip, why))
     }
 
-    /// The present address if it fits; else IPv4 before IPv6, and otherwise as the kernel names them.
+    /// The present address if it fits and none is more this host's own; else IPv4 before IPv6, and otherwise as the kernel
+    /// names them.
     fn first(&self, fit: impl Fn(&Interface) -> bool) -> Option<IpAddr> {
-        let mut fitting: Vec<IpAddr> = self.usable.iter().filter(|i| fit(i)).map(|i| i.address).collect();
-        fitting.sort_by_key(IpAddr::is_ipv6);
-        self.present.filter(|ip| fitting.contains(ip)).or(fitting.first().copied())
+        let mut fitting: Vec<&Interface> = self.usable.iter().copied().filter(|i| fit(i)).collect();
+        fitting.sort_by_key(|i| (self.doubt(i), i.address.is_ipv6()));
+        let best = *fitting.first()?;
+        let kept = fitting.iter().filter(|i| self.doubt(i) == self.doubt(best)).map(|i| i.address);
+        Some(self.present.filter(|ip| kept.clone().any(|at| at == *ip)).unwrap_or(best.address))
+    }
+
+    /// Whether other hosts may have this address, too: now, as with those of loopback and of containers, or soon.
+    fn doubt(&self, interface: &Interface) -> (bool, bool) {
+        let elsewhere_too = interface.loopback || interface.is_for_containers();
+        (elsewhere_too, self.sight.beside(interface).is_some())
     }
 }
 
@@ -333,8 +362,12 @@ const BETWEEN: Duration = Duration::from_secs(5);
 mod tests {
     use super::*;
 
+    /// With `/32` or `/128` it is alone in its network.
     fn interface(name: &str, address: &str) -> Interface {
-        Interface { name: name.to_owned(), address: address.parse().unwrap(), up: true }
+        let (address, prefix) = address.split_once('/').unwrap_or((address, ""));
+        let alone = matches!(prefix, "32" | "128");
+        let loopback = name == "lo";
+        Interface { name: name.to_owned(), address: address.parse().unwrap(), alone, loopback, up: true }
     }
 
     /// A host with these interfaces; `routes` are pairs of the beginning of a target and the source towards it.
@@ -415,6 +448,40 @@ mod tests {
     }
 
     #[test]
+    fn a_virtual_address_is_not_told_while_the_host_has_one_of_its_own() {
+        let two =
+            [("lo", "127.0.0.1"), ("eth0:7", "10.0.0.100/32"), ("eth0", "10.0.0.5"), ("eth1", "10.9.0.5")];
+        let routes = [("10.0.0.100", "10.0.0.100"), ("10.0.", "10.0.0.5"), ("198.", "10.9.0.5")];
+        let at = |rule, present, seeds: &[&str]| look(rule, present, &two, &routes, seeds, false).unwrap();
+        let seed = ["10.0.0.100:4327"];
+        assert_eq!(at(None, None, &seed), "10.0.0.5", "it is the seed, and here just now");
+        assert_eq!(at(None, Some("10.0.0.100"), &seed), "10.0.0.5");
+        for present in [None, Some("10.0.0.100"), Some("10.0.0.5")] {
+            assert_eq!(at(Some("10.0.0.0/16"), present, &[]), "10.0.0.5", "{present:?}");
+        }
+        assert_eq!(at(None, Some("10.0.0.100"), &[]), "10.9.0.5", "the default route");
+        let only = [("lo", "127.0.0.1"), ("eth0", "10.0.0.100/32")];
+        for seeds in [&seed[..], &[]] {
+            let told = look(None, None, &only, &routes[..2], seeds, false);
+            assert_eq!(told.unwrap(), "10.0.0.100", "the only one, as in some clouds: {seeds:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_all_hosts_have_on_loopback_is_told_only_where_there_is_no_other() {
+        let behind =
+            [("lo", "127.0.0.1"), ("lo", "10.0.0.100/32"), ("docker0", "10.0.9.1"), ("eth0", "10.0.0.5")];
+        let routes = [("10.0.0.100", "10.0.0.100"), ("10.0.", "10.0.0.5"), ("198.", "10.0.0.5")];
+        let seed = ["10.0.0.100:4327"];
+        for (rule, seeds) in [(Some("10.0.0.0/16"), &[][..]), (None, &seed[..]), (None, &[])] {
+            assert_eq!(look(rule, None, &behind, &routes, seeds, false).unwrap(), "10.0.0.5", "{rule:?}");
+        }
+        let routed = &behind[..3];
+        assert_eq!(look(Some("10.0.0.0/24"), None, routed, &[], &[], false).unwrap(), "10.0.0.100");
+        assert_eq!(look(Some("lo"), None, &behind, &[], &[], false).unwrap(), "10.0.0.100", "as it says");
+    }
+
+    #[test]
     fn a_host_with_nothing_but_ipv6_has_its_address() {
         let six = [("lo", "::1"), ("eth0", "fe80::1"), ("eth0", "fd00::5")];
         assert_eq!(look(None, None, &six, &[], &[], false).unwrap(), "fd00::5");
@@ -437,6 +504,8 @@ mod tests {
             "::",
             "224.0.0.1",
             "fe80::1",
+            "255.255.255.255",
+            "::ffff:0.0.0.0",
             "db.example:4327",
             "a name",
             "averylonginterfacename",
