@@ -205,12 +205,19 @@ fn node_with(config: Config) -> Node {
 /// Claims about a few names and lives, so that they meet.
 fn any_claim() -> impl Strategy<Value = Claim> {
     let restart = prop_oneof![Just(0_u32), Just(1), 2..100_000_u32];
-    let accusations = vec((0_u64..4, 0_u64..40, 0_u32..6, any::<bool>()), 0..4);
+    let accusations = vec((0_u64..4, 0_u64..40, 0_u32..6, any::<bool>(), "[st]?"), 0..4);
     let marks = (0_u64..40, prop::bool::weighted(0.1), 0_u64..40, restart, accusations);
     (0_usize..4, 0_u64..3, marks).prop_map(|(who, life, (heartbeat, left, down, restart_ms, accusations))| {
         let accusations = accusations
             .into_iter()
-            .map(|(by, basis, kind, weak)| Accusation { by, basis, kind, weak, silent_ms: 100 })
+            .map(|(by, basis, kind, weak, source)| Accusation {
+                by,
+                basis,
+                kind,
+                weak,
+                silent_ms: 100,
+                source: source.into(),
+            })
             .collect();
         Claim { heartbeat, left, down, restart_ms, accusations, ..introduction(who, life, 0) }
     })
