@@ -798,6 +798,17 @@ mod tests {
     }
 
     #[test]
+    fn a_host_without_a_name_has_to_be_given_one_and_may_have_one_at_another_start() {
+        let mut reader = Reader::default();
+        assert!(reader.name(Some("localhost.localdomain".to_owned())).is_err());
+        let errors = SettingsErrors(reader.errors);
+        assert_eq!(errors.exit_code(), 1);
+        assert!(errors.to_string().contains("this host is called \"localhost.localdomain\""), "{errors}");
+        let named = Reader::default().name(Some("db-1".to_owned())).unwrap();
+        assert_eq!(named.as_str(), "db-1");
+    }
+
+    #[test]
     fn a_group_that_is_not_there_yet_is_no_bad_usage_and_worth_another_start() {
         let errors = load(&args(&["--cluster", "c", "--admin-group", "no-such-group"])).unwrap_err();
         assert_eq!(errors.exit_code(), 1);
