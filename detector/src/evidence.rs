@@ -17,13 +17,13 @@ use crate::Instant;
 /// | piece | φ | taken as independent of the others because | cap, and why |
 /// |---|---|---|---|
 /// | silence of its heartbeat | of the detector, over the merged view | it comes on other paths, through others | 3: beyond a thousand to one the tail is the curve's word, not the world's |
-/// | direct contact unanswered | −log10 of the share of our contacts that stay unanswered | its own two datagrams | 16: by then more of the same path says nothing new |
-/// | helper's contact unanswered | the same | another path | 16 |
+/// | direct contact unanswered | −log10 of the share of our contacts that stay unanswered; after another one, of those that follow a loss | its own two datagrams | 16: by then more of the same path says nothing new |
+/// | helper's contact unanswered | −log10 of the share of those that follow a loss of ours | another path | 16 |
 /// | refused | 8 | a kernel's answer, no loss explains it | counted once per observer: it would only repeat itself |
 ///
-/// *Assumed, and not quite so*: that contacts over one path fail independently. Losses come in bursts. Hence the caps, hence the
-/// acceptable pause that has to pass beside any sum (no burst of questions shortens it), and hence other
-/// observers: a verdict needs several.
+/// Contacts over one path do not fail independently: losses come in bursts. So the caller weighs each contact by those before it
+/// ([`LossAfterLoss`](crate::LossAfterLoss)); and as that is learnt, and can be wrong, there are the caps, the acceptable pause
+/// that has to pass beside any sum (no row of questions shortens it), and other observers: a verdict needs several.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Case {
     silence: f64,

@@ -7,7 +7,8 @@
 /// *Rule*: the mean of the last contacts, some 64 of them. The prior counts like 16 contacts, so that a young node
 /// learns within some tens of contacts that its network loses a third.
 ///
-/// *Weak spot*: it takes failures for independent, and they come in bursts. It rises while much is dead, so that each
+/// *Weak spot*: it takes failures for independent, and they come in bursts: what follows a loss is weighed by
+/// [`LossAfterLoss`](crate::LossAfterLoss). It rises while much is dead, so that each
 /// further unanswered contact surprises less: on a LAN 1.7 digits, then 1.5, 1.3, ...
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossShare {
@@ -43,13 +44,24 @@ impl LossShare {
     /// back here) to 3: however good the paths, one lost datagram never convicts.
     #[must_use]
     pub fn surprise(&self) -> f64 {
-        -libm::log10(f64::from(self.share.clamp(LEAST, 1.0)))
+        surprise_at(self.share)
+    }
+
+    /// How unusual an unanswered contact is: the same up to one digit, so 1 where at most a tenth stays unanswered.
+    #[must_use]
+    pub fn unusual(&self) -> f32 {
+        -libm::log10f(self.share.clamp(0.1, 1.0))
     }
 
     fn learn(&mut self, lost: f32) {
         self.weight = (self.weight + 1.0).min(MEMORY);
         self.share += (lost - self.share) / self.weight;
     }
+}
+
+/// What an unanswered contact is worth where this share of such contacts is.
+pub(crate) fn surprise_at(share: f32) -> f64 {
+    -libm::log10(f64::from(share.clamp(LEAST, 1.0)))
 }
 
 /// Contacts that are remembered. Honest guess: so many tell 2 % from 30 %, and a network that was bad for long is trusted
@@ -81,6 +93,7 @@ mod tests {
             bad.unanswered();
         }
         assert!((0.0..1e-3).contains(&bad.surprise()));
+        assert!((good.unusual() - 1.0).abs() < 1e-6 && bad.unusual() < 1e-3);
     }
 
     #[test]

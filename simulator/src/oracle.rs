@@ -115,6 +115,8 @@ pub struct Board {
     doubts: BTreeMap<(usize, usize), Instant>,
     /// Of each member: how many running others hold it for down.
     absent: Vec<u32>,
+    /// Of each member: how many running others suspect it.
+    suspected: Vec<u32>,
     running: usize,
     ghosts: usize,
     haunted_until: Instant,
@@ -168,6 +170,12 @@ impl Belief {
     pub fn down(self) -> bool {
         self == Self::Is(Status::Down)
     }
+
+    /// Whether it is accused, without a verdict yet.
+    #[must_use]
+    pub fn suspects(self) -> bool {
+        self == Self::Is(Status::Suspect)
+    }
 }
 
 impl Board {
@@ -176,6 +184,7 @@ impl Board {
         self.up.push(false);
         self.started.push(false);
         self.absent.push(0);
+        self.suspected.push(0);
         self.rows.push(Row::default());
     }
 
@@ -185,6 +194,7 @@ impl Board {
         (self.wrong, self.ghosts) = (self.wrong - wrong, self.ghosts - ghosts);
         for (subject, belief) in self.rows[member].belief.iter().enumerate() {
             self.absent[subject] -= u32::from(belief.down());
+            self.suspected[subject] -= u32::from(belief.suspects());
         }
         self.running = if up { self.running + 1 } else { self.running - usize::from(self.up[member]) };
         self.up[member] = up;
@@ -220,8 +230,10 @@ impl Board {
         }
         self.absent[subject] += u32::from(belief.down());
         self.absent[subject] -= u32::from(old.down());
+        self.suspected[subject] += u32::from(belief.suspects());
+        self.suspected[subject] -= u32::from(old.suspects());
         row.put(subject, belief, members);
-        if belief == Belief::Is(Status::Suspect) {
+        if belief.suspects() {
             self.doubts.entry((observer, subject)).or_insert(now);
         } else {
             self.doubts.remove(&(observer, subject));
@@ -288,6 +300,12 @@ impl Board {
     pub fn is_out(&self, subject: usize) -> bool {
         let others = self.running - usize::from(self.up[subject]);
         self.absent[subject] as usize * 2 > others
+    }
+
+    /// How many running members suspect `subject`.
+    #[must_use]
+    pub fn suspected_by(&self, subject: usize) -> u32 {
+        self.suspected[subject]
     }
 
     /// Pairs in which the observer runs and has a member in its view that does not run.
@@ -407,6 +425,9 @@ mod tests {
         let (early, late): (Vec<_>, Vec<_>) = (doubts(&board, 19), doubts(&board, 20));
         assert_eq!((early, late, board.wrong()), (vec![], vec![(0, 1)], 0));
         assert_eq!(board.view_size(0), 2);
+        assert_eq!(board.suspected_by(1), 1);
+        board.set_up(at(22), 0, false);
+        assert_eq!(board.suspected_by(1), 0, "its process has ended");
     }
 
     #[test]

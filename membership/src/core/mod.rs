@@ -9,7 +9,7 @@ pub mod surroundings;
 use core::time::Duration;
 use std::sync::Arc;
 
-use heartsay_detector::{LocalHealth, LossShare, RttEstimator};
+use heartsay_detector::{LocalHealth, LossAfterLoss, LossShare, RttEstimator};
 use heartsay_proto::SECRET_LENGTH;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -41,6 +41,9 @@ pub struct Core {
     pub paths: RttEstimator,
     /// How many of our contacts, over all paths, stay unanswered anyway.
     pub loss: LossShare,
+    /// How often a contact stays unanswered after another one did: our own next one, and that of a helper.
+    pub loss_again: LossAfterLoss,
+    pub loss_of_helper: LossAfterLoss,
     /// Whether most of our paths are dead.
     pub surroundings: Surroundings,
     /// Members that we reach and that those around us do not.
@@ -91,6 +94,8 @@ impl Core {
             health: LocalHealth::new(now, config.local_health),
             paths: RttEstimator::new(),
             loss: LossShare::new(config.rtt.failure_rate),
+            loss_again: LossAfterLoss::default(),
+            loss_of_helper: LossAfterLoss::default(),
             surroundings: Surroundings::new(),
             joints: Joints::default(),
             stats: Stats::default(),

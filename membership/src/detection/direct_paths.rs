@@ -477,7 +477,8 @@ impl Detection {
             record.helper_calls = record.helper_calls.saturating_add(1);
             let pause = if record.helper_calls < QUICK_CALLS { QUICK_CALL } else { SLOW_CALL };
             record.helpers_at = now + pause * crowd;
-            self.ask_helpers(now, ctx, subject, to, true);
+            let helpers = ctx.core.config.helpers;
+            self.ask_helpers(now, ctx, subject, to, helpers, true);
         }
     }
 

@@ -136,14 +136,22 @@ impl Record {
             && self.link.surprise_beside(others) < DEGRADED
     }
 
-    fn is_worth_a_look(&self) -> bool {
-        self.alarms >= ALARMS || self.link.lost() > 0 || !self.missed.is_empty()
+    /// `others`: how our other links do.
+    fn is_worth_a_look(&self, others: &LinkRecord) -> bool {
+        let unusual = self.link.lost() > 0 && !self.is_as_others(others);
+        self.alarms >= ALARMS || unusual || !self.missed.is_empty()
     }
 
-    /// Whether it has behaved for as long as we remember, with no flap worth counting.
-    fn is_forgotten(&self) -> bool {
+    /// Whether it has behaved for as long as we remember, or as all others do, with no flap worth counting.
+    fn is_forgotten(&self, others: &LinkRecord) -> bool {
         let quiet = self.link.contacts() == 0 || self.link.answered_in_a_row() >= FORGIVEN;
-        quiet && self.alarms < 0.5 && self.flaps < 0.1
+        (quiet || self.is_as_others(others)) && self.alarms < 0.5 && self.flaps < 0.1
+    }
+
+    /// Whether enough looks have shown that its link loses about what all others lose, and we have said nothing against it.
+    fn is_as_others(&self, others: &LinkRecord) -> bool {
+        let seen = self.link.contacts() >= LOOKS_ENOUGH && self.missed.is_empty();
+        seen && self.first.is_none() && self.link.surprise_beside(others) < USUAL
     }
 
     /// Beats of good behaviour that we ask for.
@@ -253,9 +261,7 @@ impl Detection {
         let Some(member) = ctx.roster.get(subject) else { return };
         match status {
             Status::Suspect => {
-                if let Some(record) = self.damping.entry(now, member) {
-                    record.alarms += 1.0;
-                }
+                self.raise_alarm(now, member, 1.0);
             }
             Status::Down => {
                 if self.damping.record(subject).is_some_and(|r| r.flaps >= FLAPPING) {
@@ -263,6 +269,13 @@ impl Detection {
                 }
             }
             Status::Alive | Status::Restarting | Status::Left => {}
+        }
+    }
+
+    /// A reason to look at the link of a member. `worth`: as much as it is unusual, 1 at most.
+    pub fn raise_alarm(&mut self, now: Instant, member: &Member, worth: f32) {
+        if let Some(record) = self.damping.entry(now, member) {
+            record.alarms += worth.clamp(0.0, 1.0);
         }
     }
 
@@ -335,7 +348,7 @@ impl Detection {
             record.flaps += 1.0;
         }
         let record = record.clone();
-        if record.is_forgotten() {
+        if record.is_forgotten(&others) {
             self.damping.drop(subject);
             return;
         }
@@ -352,7 +365,7 @@ impl Detection {
             return;
         }
         let alive = present || (kept_out && silence < ctx.core.config.acceptable_pause * GIVEN_UP);
-        if alive && (kept_out || record.is_worth_a_look()) && self.probe_budget.take(now, 1) {
+        if alive && (kept_out || record.is_worth_a_look(&others)) && self.probe_budget.take(now, 1) {
             ctx.ping(now, subject, to, RequestKind::LinkProbe);
         }
         if impaired || busy || is_explained {
@@ -617,6 +630,10 @@ const LOOKS_PENDING: usize = 8;
 /// found, as signs of life are rare on it too; with two, 19 s (`run gray-send`); more would give an outage too much
 /// weight.
 const PER_SIGN: usize = 2;
+/// Link probes after which a link is compared with our others, and φ below which it is as they are: where one datagram in six is
+/// lost everywhere, no link ever answers 24 probes in a row, and five witnesses would probe each member in each round.
+const LOOKS_ENOUGH: u8 = 16;
+const USUAL: f64 = 1.0;
 /// Link probes answered in a row after which nothing is held against a link.
 const FORGIVEN: u8 = 24;
 /// Rounds within which returns count as together: a heal is known everywhere in one or two.

@@ -8,6 +8,7 @@ use heartsay_proto::{Filler, gossip};
 
 use crate::Instant;
 use crate::detection::Detection;
+use crate::detection::loss_outcomes::LossOutcomes;
 use crate::identity::Generation;
 use crate::io::Rejected;
 use crate::roster::member::Member;
@@ -56,6 +57,7 @@ impl Detection {
         ctx: &mut Context<'_>,
         subject: u64,
         address: SocketAddr,
+        count: usize,
         path: bool,
     ) {
         let me = ctx.core.me;
@@ -70,15 +72,16 @@ impl Detection {
                 && !doubted.contains(&m.hash())
                 && !self.direct_paths.is_down(m.hash())
         };
-        let helpers: Vec<(u64, SocketAddr)> =
-            peers::sample(ctx.roster, &mut ctx.core.rng, ctx.core.config.helpers, fit)
-                .into_iter()
-                .map(|m| (m.hash(), m.incarnation.address()))
-                .collect();
+        let helpers: Vec<(u64, SocketAddr)> = peers::sample(ctx.roster, &mut ctx.core.rng, count, fit)
+            .into_iter()
+            .map(|m| (m.hash(), m.incarnation.address()))
+            .collect();
+        let probe = self.probes.get(&subject).filter(|_| !path);
+        let after = probe.and_then(|probe| probe.since_loss(now));
         for (helper, to) in helpers {
             // The helper waits for its own answer first, which takes up to twice the patience.
             let deadline = now + ctx.core.patience(ctx.roster.get(helper)) * 3;
-            let kind = RequestKind::Indirect { helper };
+            let kind = RequestKind::Indirect { helper, after };
             let seq = ctx.transport.requests.open(Request {
                 subject: Some(subject),
                 to,
@@ -103,8 +106,9 @@ impl Detection {
         report: &gossip::ProbeReport,
     ) -> Result<(), Rejected> {
         let request = ctx.transport.requests.get(seq).copied();
-        let Some(Request { kind: RequestKind::Indirect { helper }, subject: Some(subject), sent, .. }) =
-            request
+        let Some(Request {
+            kind: RequestKind::Indirect { helper, after }, subject: Some(subject), sent, ..
+        }) = request
         else {
             return Err(Rejected::Unexpected { what: "probe report" });
         };
@@ -120,6 +124,11 @@ impl Detection {
                 let incarnation =
                     ctx.roster.get(subject).map(|member| (subject, member.incarnation.generation));
                 if told == incarnation {
+                    if let Some(lag) = after {
+                        let probe = self.probes.get(&subject);
+                        let outcomes = probe.map_or_else(LossOutcomes::default, |p| p.of_helpers);
+                        outcomes.answered(lag, &mut ctx.core.loss_of_helper);
+                    }
                     self.helper_heard(now, ctx, sent, subject);
                     self.reached_through(now, ctx, helper, subject, sent, report.heard_ms);
                 }
@@ -129,7 +138,15 @@ impl Detection {
                 if outcome == ProbeOutcome::Refused {
                     self.helper_refused(sent, subject);
                 }
-                let surprise = ctx.core.loss.surprise();
+                let (loss, of_helper) = (ctx.core.loss, ctx.core.loss_of_helper);
+                let surprise = after.map_or_else(|| loss.surprise(), |lag| of_helper.surprise(lag, &loss));
+                let alive = ctx.roster.get(subject).is_some_and(|m| m.status == Status::Alive);
+                match (self.probes.get_mut(&subject), after) {
+                    (Some(probe), Some(lag)) => probe.of_helpers.lost(lag),
+                    // It was heard in the meantime.
+                    (None, Some(lag)) if alive => ctx.core.loss_of_helper.learn(lag, true),
+                    (_, _) => {}
+                }
                 if let Some(probe) = self.probes.get_mut(&subject) {
                     probe.case.unanswered_by_helper(now, surprise);
                     probe.helped_by(helper);

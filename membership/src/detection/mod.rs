@@ -8,6 +8,7 @@ pub mod extra_probes;
 pub mod flap_damping;
 pub mod indirect_probe;
 pub mod joints;
+pub mod loss_outcomes;
 pub mod outside;
 pub mod probe;
 pub mod refusals;

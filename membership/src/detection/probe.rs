@@ -1,7 +1,8 @@
 //! Probes a member that did not answer, and gathers evidence at once.
 //!
 //! One unanswered contact is no verdict. It makes us ask again, directly and through helpers, and add up suspicion:
-//! each unanswered contact is worth −log10 of the share of our contacts that stay unanswered anyway. A sum of φ 5
+//! each unanswered contact is worth −log10 of the share of our contacts that stay unanswered anyway, and one that follows
+//! another, of the share of those that do after a loss (`LossAfterLoss`), so a burst of losses is one event. A sum of φ 5
 //! accuses. A sum of φ 8, with a silence longer than the acceptable pause, testifies. So a lossy network asks for more
 //! evidence by itself.
 //!
@@ -10,10 +11,11 @@
 
 use core::time::Duration;
 
-use heartsay_detector::Case;
+use heartsay_detector::{Case, LossAfterLoss, LossShare};
 
 use crate::Instant;
 use crate::detection::Detection;
+use crate::detection::loss_outcomes::LossOutcomes;
 use crate::identity::Heartbeat;
 use crate::roster::member::Member;
 use crate::roster::peers;
@@ -36,6 +38,11 @@ pub struct Probe {
     pub(crate) case: Case,
     /// The last helpers that did not hear it either, newest first; 0: none.
     pub(crate) helpers: [u64; HELPERS_NAMED],
+    /// When the last question of ours left that stayed unanswered.
+    lost_at: Option<Instant>,
+    /// What those after the first teach once it is known that the member lives, and what the helpers' do.
+    pub(crate) again: LossOutcomes,
+    pub(crate) of_helpers: LossOutcomes,
     attempts: u32,
     next: Instant,
     /// The strongest accusation that we made, and when it was last sent.
@@ -62,6 +69,18 @@ impl Probe {
     pub fn shift(&mut self, by: Duration) {
         self.began += by;
         self.next += by;
+    }
+
+    /// A question that left at `sent` stayed unanswered. After another one it is worth as much as it is a surprise there.
+    fn lost(&mut self, now: Instant, sent: Instant, loss: &LossShare, again: &LossAfterLoss) {
+        let after = self.lost_at.map(|before| again.surprise(sent.since(before), loss));
+        self.case.unanswered(now, after.unwrap_or_else(|| loss.surprise()));
+        self.lost_at = self.lost_at.max(Some(sent));
+    }
+
+    /// How long ago the last question of ours left that stayed unanswered.
+    pub fn since_loss(&self, now: Instant) -> Option<Duration> {
+        self.lost_at.map(|at| now.since(at))
     }
 
     /// Keeps the names of the last few helpers.
@@ -124,9 +143,13 @@ impl Detection {
                 path.rtt.sample(rtt);
                 path.reachable = Some(true);
             }
+            if let RequestKind::Probe { after: Some(lag) } = request.kind {
+                let outcomes = self.probes.get(&subject).map_or_else(LossOutcomes::default, |p| p.again);
+                outcomes.answered(lag, &mut ctx.core.loss_again);
+            }
             match self.probes.get_mut(&subject) {
                 Some(probe) if request.sent < probe.began => probe.void_refusals(),
-                Some(_) => self.close_probe(now, subject),
+                Some(_) => self.close_probe(now, ctx, subject),
                 None => {}
             }
         }
@@ -182,15 +205,16 @@ impl Detection {
             }
             tracing::debug!(name = %member.incarnation.name, at = ?now, "refuted");
             drop(member);
-            self.close_probe(now, subject);
+            self.close_probe(now, ctx, subject);
         }
     }
 
     /// The member is alive.
-    fn close_probe(&mut self, now: Instant, subject: u64) {
-        if let Some(probe) = self.probes.remove(&subject)
-            && probe.refused.is_some()
-        {
+    fn close_probe(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
+        let Some(probe) = self.probes.remove(&subject) else { return };
+        probe.again.lives(&mut ctx.core.loss_again);
+        probe.of_helpers.lives(&mut ctx.core.loss_of_helper);
+        if probe.refused.is_some() {
             self.refusals.disprove(now, probe.tag);
         }
     }
@@ -204,12 +228,21 @@ impl Detection {
         }
         // A member that we accuse, if only weakly, teaches us nothing more about ourselves. Otherwise the dead would
         // keep us in doubt, and the doubt would keep the dead alive.
-        let first = request.kind.is_first() && member.status == Status::Alive && !doubted;
+        let alive = member.status == Status::Alive;
+        let first = request.kind.is_first() && alive && !doubted;
         let path = &mut member.path;
         let beyond_reach = path.reachable == Some(false);
         drop(member);
         ctx.core.stats.probes_unanswered += 1;
-        let surprise = ctx.core.loss.surprise();
+        let (loss, again) = (ctx.core.loss, ctx.core.loss_again);
+        if let RequestKind::Probe { after: Some(lag) } = request.kind {
+            match self.probes.get_mut(&subject) {
+                Some(probe) => probe.again.lost(lag),
+                // It was heard in the meantime.
+                None if alive => ctx.core.loss_again.learn(lag, true),
+                None => {}
+            }
+        }
         if first {
             // Learnt from first contacts only: a dead member would teach us that answers are rare.
             self.note_outcome(subject, false);
@@ -217,7 +250,7 @@ impl Detection {
             ctx.core.loss.unanswered();
         }
         if let Some(probe) = self.probes.get_mut(&subject) {
-            probe.case.unanswered(now, surprise);
+            probe.lost(now, request.sent, &loss, &again);
             if probe.case.direct.count == DEAD {
                 ctx.core.surroundings.note_call(now, true);
             }
@@ -225,9 +258,14 @@ impl Detection {
         } else if first && beyond_reach {
             ctx.core.surroundings.note_call(now, true);
         } else if first && now >= ctx.core.recovering_until {
-            self.begin_probe(now, ctx, subject, request.sent, None);
+            if self.open_probe(ctx, subject, (now, request.sent), None)
+                && let Some(probe) = self.probes.get_mut(&subject)
+            {
+                probe.lost_at = Some(request.sent);
+                self.step_probe(now, ctx, subject);
+            }
             if let Some(probe) = self.probes.get_mut(&subject) {
-                probe.case.unanswered(now, surprise);
+                probe.case.unanswered(now, loss.surprise());
             }
         }
     }
@@ -265,10 +303,11 @@ impl Detection {
         // With a new case the member and the helpers are asked anyway.
         if known && let Some(to) = ctx.roster.get(subject).map(|member| member.incarnation.address()) {
             if self.probe_budget.take(now, 1) {
-                ctx.ping(now, subject, to, RequestKind::Probe);
+                ctx.ping(now, subject, to, RequestKind::Probe { after: None });
             }
-            if self.probe_budget.take(now, ctx.core.config.helpers) {
-                self.ask_helpers(now, ctx, subject, to, false);
+            let helpers = ctx.core.config.helpers;
+            if self.probe_budget.take(now, helpers) {
+                self.ask_helpers(now, ctx, subject, to, helpers, false);
             }
         }
         self.believe_refusal(now, ctx, subject);
@@ -303,13 +342,15 @@ impl Detection {
         if since.is_none_or(|since| asked < since) {
             return;
         }
-        // That is no suspicion, and yet a reason to probe its link (flap_damping.rs).
-        self.note_trouble(now, ctx, subject, Status::Suspect);
+        // That is no suspicion, and yet a reason to probe its link (flap_damping.rs), where such a loss is unusual.
+        if let Some(member) = ctx.roster.get(subject) {
+            self.raise_alarm(now, member, ctx.core.loss.unusual());
+        }
         if let Some(mut member) = ctx.roster.get_mut(subject) {
             member.path.reachable = Some(false);
         }
         self.direct_paths.look_soon(now, subject);
-        self.close_probe(now, subject);
+        self.close_probe(now, ctx, subject);
     }
 
     pub fn begin_probe(
@@ -320,10 +361,23 @@ impl Detection {
         began: Instant,
         basis: Option<Heartbeat>,
     ) {
+        if self.open_probe(ctx, subject, (now, began), basis) {
+            self.step_probe(now, ctx, subject);
+        }
+    }
+
+    /// The same, without the first step. Whether there was no probe of it.
+    fn open_probe(
+        &mut self,
+        ctx: &Context<'_>,
+        subject: u64,
+        (now, began): (Instant, Instant),
+        basis: Option<Heartbeat>,
+    ) -> bool {
         let me = ctx.core.me;
-        let Some(member) = ctx.roster.get(subject).filter(|m| is_other(m, me)) else { return };
+        let Some(member) = ctx.roster.get(subject).filter(|m| is_other(m, me)) else { return false };
         if self.probes.contains_key(&subject) || ctx.roster.is_leaving() {
-            return;
+            return false;
         }
         let basis = basis.unwrap_or(0).max(ctx.core.heartbeat_by(ctx.roster, member, began));
         self.probes.insert(
@@ -334,6 +388,9 @@ impl Detection {
                 basis,
                 case: Case::default(),
                 helpers: [0; HELPERS_NAMED],
+                lost_at: None,
+                again: LossOutcomes::default(),
+                of_helpers: LossOutcomes::default(),
                 attempts: 0,
                 next: now,
                 raised: None,
@@ -345,7 +402,7 @@ impl Detection {
                 source: None,
             },
         );
-        self.step_probe(now, ctx, subject);
+        true
     }
 
     /// Asks again, from time to time through helpers too.
@@ -365,11 +422,10 @@ impl Detection {
         // A refusal that is believed needs no repetition. Beyond the budget a probe waits for its next step.
         let ask = probe.case.refused.is_none() && self.may_probe(now, ctx, member);
         if ask {
-            ctx.ping(now, subject, to, RequestKind::Probe);
-            let helpers = ctx.core.config.helpers;
-            if !enough && probe.attempts.is_multiple_of(HELPERS_EVERY) && self.probe_budget.take(now, helpers)
-            {
-                self.ask_helpers(now, ctx, subject, to, false);
+            ctx.ping(now, subject, to, RequestKind::Probe { after: probe.since_loss(now) });
+            let helpers = helpers_at(ctx, probe.attempts);
+            if !enough && helpers > 0 && self.probe_budget.take(now, helpers) {
+                self.ask_helpers(now, ctx, subject, to, helpers, false);
             }
         }
         if let Some(probe) = self.probes.get_mut(&subject) {
@@ -419,6 +475,20 @@ impl Detection {
             self.accuse(now, ctx, subject, probe.raised);
         }
         self.judge_soon(now, subject);
+    }
+}
+
+/// How many helpers a probe asks at its next step: three at the first one and at each fourth after it. Where an unanswered
+/// contact is nothing unusual, one at the first step, as most cases end with its word; then two, and three at each
+/// further one. Each has a path of its own, while our own questions may all fall into one bad time of ours.
+fn helpers_at(ctx: &Context<'_>, attempts: u32) -> usize {
+    let most = ctx.core.config.helpers;
+    if ctx.core.loss.share() > LOSSY {
+        most.min(usize::try_from(attempts).map_or(most, |made| made.saturating_add(1)))
+    } else if attempts.is_multiple_of(HELPERS_EVERY) {
+        most
+    } else {
+        0
     }
 }
 

@@ -49,6 +49,13 @@ impl Watch {
         watch
     }
 
+    /// Answers come within a millisecond here: a question is given up after 50 ms, and asked again each 100 ms.
+    fn near(mut self) -> Self {
+        (0..100).for_each(|_| self.bench.core.paths.sample(Duration::from_millis(1)));
+        assert_eq!(self.bench.core.patience(None), STEP);
+        self
+    }
+
     fn call<T>(&mut self, call: impl FnOnce(&mut Detection, Instant, &mut Context<'_>) -> T) -> T {
         let now = self.bench.now;
         call(&mut self.detection, now, &mut self.bench.context())
@@ -70,7 +77,7 @@ impl Watch {
     /// Ends the questions whose time is up, except those to helpers.
     fn give_up_questions(&mut self) {
         for (request, _) in self.bench.transport.requests.expired(self.bench.now) {
-            if request.kind.is_first() || request.kind == RequestKind::Probe {
+            if request.kind.is_first() || matches!(request.kind, RequestKind::Probe { .. }) {
                 let subject = request.subject.unwrap();
                 self.call(|detection, now, ctx| detection.on_silence(now, ctx, subject, &request));
             }
@@ -162,6 +169,7 @@ fn an_unanswered_exchange_begins_a_probe_and_asks_helpers() {
 #[test]
 fn a_silent_member_helps_in_no_probe() {
     let mut watch = Watch::new(5);
+    (0..20).for_each(|_| watch.bench.core.loss.answered());
     watch.exchange_in_vain(1);
     let helpers: BTreeSet<_> = requests(watch.bench.sent()).iter().map(|sent| sent.to).collect();
     assert_eq!(helpers, BTreeSet::from([2, 3, 4].map(address)));
@@ -215,6 +223,80 @@ fn enough_unanswered_pings_accuse_as_of_the_heartbeat_that_was_due() {
 }
 
 #[test]
+fn in_a_burst_questions_over_one_path_are_no_row_of_surprises() {
+    let accused = |bursts: bool| {
+        let mut watch = Watch::with_helpers(8, 0).near();
+        let core = &mut watch.bench.core;
+        for contact in 0..200 {
+            match contact % 6 {
+                0 => core.loss.unanswered(),
+                _ => core.loss.answered(),
+            }
+            for lag in [STEP, STEP * 2] {
+                core.loss_again.learn(lag, bursts && contact % 3 != 0);
+            }
+        }
+        watch.exchange_in_vain(1);
+        watch.probe_in_vain(SLOT);
+        !watch.accusations().is_empty()
+    };
+    assert!(accused(false), "ten losses that come alone, 0.8 digits each");
+    assert!(!accused(true), "the first, and ten that were to be expected after it");
+}
+
+#[test]
+fn a_member_that_lives_teaches_how_long_losses_last_and_a_dead_one_nothing() {
+    let lost_again = |lives: bool| {
+        let mut watch = Watch::with_helpers(8, 0).near();
+        watch.exchange_in_vain(1);
+        watch.probe_in_vain(SLOT * 3);
+        if lives {
+            watch.bench.hear(1, 30);
+            watch.call(|detection, now, ctx| detection.close_refuted_probe(now, ctx, hash(1)));
+        } else {
+            watch.call(|detection, _, _| detection.forget(hash(1)));
+        }
+        assert!(!watch.detection.is_probing(hash(1)));
+        watch.bench.core.loss_again.share(STEP * 2, 0.0)
+    };
+    assert_eq!(lost_again(false), 0.0);
+    let share = lost_again(true);
+    assert!((0.27..0.28).contains(&share), "{share}: three of 11, however long it stood still");
+}
+
+#[test]
+fn helpers_that_heard_nothing_of_a_member_that_lives_are_believed_less() {
+    let mut watch = Watch::new(8);
+    watch.exchange_in_vain(1);
+    let helpers = requests(watch.bench.sent());
+    watch.report(&helpers[..2], ProbeOutcome::Silent, 1);
+    let (first, second) = (watch.detection.probes[&hash(1)].case.indirect, Duration::from_millis(1));
+    assert!(first.phi > 2.0, "{first:?}");
+    watch.report(&helpers[2..], ProbeOutcome::Answered, 1);
+    assert!(!watch.detection.is_probing(hash(1)));
+    let patience = watch.bench.core.patience(None);
+    let share = watch.bench.core.loss_of_helper.share(patience + second, 0.02);
+    assert!((0.15..0.25).contains(&share), "{share}: two of three, beside what was to be expected");
+}
+
+#[test]
+fn where_losses_are_nothing_unusual_one_helper_is_asked_first_and_more_when_it_does_not_hear() {
+    let mut watch = Watch::new(12);
+    (0..100).for_each(|contact| {
+        let loss = &mut watch.bench.core.loss;
+        if contact % 5 == 0 { loss.unanswered() } else { loss.answered() }
+    });
+    watch.exchange_in_vain(1);
+    assert_eq!(requests(watch.bench.sent()).len(), 1);
+    let mut asked = Vec::new();
+    while asked.len() < 3 {
+        watch.probe_in_vain(STEP);
+        asked.extend(Some(requests(watch.bench.sent()).len()).filter(|count| *count > 0));
+    }
+    assert_eq!(asked, [2, 3, 3]);
+}
+
+#[test]
 fn a_newer_heartbeat_ends_the_probe_and_voids_the_accusation() {
     let mut watch = Watch::with_helpers(8, 0);
     watch.bench.pass(SLOT);
@@ -236,7 +318,13 @@ fn an_answer_of_the_member_ends_the_probe() {
     let mut watch = Watch::new(8);
     watch.exchange_in_vain(1);
     let (subject, to, sent) = (Some(hash(1)), address(1), watch.bench.now);
-    let earlier = Request { subject, to, sent: Instant::EPOCH, deadline: sent, kind: RequestKind::Probe };
+    let earlier = Request {
+        subject,
+        to,
+        sent: Instant::EPOCH,
+        deadline: sent,
+        kind: RequestKind::Probe { after: None },
+    };
     watch.call(|detection, now, ctx| detection.on_answer(now, ctx, &earlier));
     assert!(watch.detection.is_probing(hash(1)), "asked before the silence began");
     watch.call(|detection, now, ctx| detection.on_answer(now, ctx, &Request { sent, ..earlier }));
@@ -484,6 +572,52 @@ fn outside(events: &[Event]) -> Vec<Option<&'static str>> {
         }
     }
     words
+}
+
+#[test]
+fn where_all_links_lose_as_much_a_link_is_not_looked_at_for_ever() {
+    // Looks at n1 within a minute, one in six of which is lost, while so many of our other contacts are.
+    let looks = |others_lost: usize| {
+        let mut watch = Watch::new(6);
+        for contact in 0..32 {
+            watch.detection.note_outcome(hash(2), contact % 32 >= others_lost);
+        }
+        let member = watch.bench.roster.get(hash(1)).unwrap();
+        watch.detection.raise_alarm(watch.bench.now, member, 1.0);
+        let mut looks = 0;
+        for round in 13..73 {
+            watch.bench.pass(SLOT);
+            watch.bench.hear(1, round);
+            watch.call(|detection, now, ctx| detection.review_link(now, ctx, hash(1)));
+            let sent = watch.bench.now;
+            let asked = watch.bench.sent().iter().any(|sent| sent.to == address(1));
+            looks += usize::from(asked);
+            if asked && looks % 6 == 1 {
+                watch.call(|detection, _, ctx| detection.link_probe_unanswered(ctx, hash(1), sent));
+            } else if asked {
+                watch.call(|detection, now, ctx| detection.link_probe_answered(now, ctx, hash(1)));
+            }
+        }
+        (looks, watch.detection.recorded().len())
+    };
+    let (few, left) = looks(5);
+    assert!((16..24).contains(&few) && left == 0, "{few} looks, {left} records");
+    assert_eq!(looks(0), (60, 1), "where nothing else is lost it is");
+}
+
+#[test]
+fn one_loss_that_is_usual_raises_no_alarm_and_a_second_one_soon_does() {
+    let mut watch = Watch::new(6);
+    let looks = |watch: &mut Watch, worth: f32| {
+        let member = watch.bench.roster.get(hash(1)).unwrap();
+        watch.detection.raise_alarm(watch.bench.now, member, worth);
+        watch.bench.pass(SLOT);
+        watch.call(|detection, now, ctx| detection.review_link(now, ctx, hash(1)));
+        !watch.bench.sent().is_empty()
+    };
+    assert!(!looks(&mut watch, 0.8), "one datagram in six is lost");
+    assert!(looks(&mut watch, 0.8));
+    assert!(looks(&mut Watch::new(6), 2.5), "where one in three hundred is, one is enough");
 }
 
 #[test]

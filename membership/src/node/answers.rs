@@ -134,7 +134,7 @@ impl Node {
             detection.path_unanswered(now, &mut ctx, subject, request);
         }
         match (request.kind, request.subject) {
-            (RequestKind::Exchange | RequestKind::ExtraProbe | RequestKind::Probe, Some(subject)) => {
+            (RequestKind::Exchange | RequestKind::ExtraProbe | RequestKind::Probe { .. }, Some(subject)) => {
                 detection.on_silence(now, &mut ctx, subject, request);
             }
             (RequestKind::LinkProbe, Some(subject)) => {
@@ -144,7 +144,7 @@ impl Node {
                 let to = (asker, seq, room);
                 indirect_probe::report(now, &mut ctx, to, subject, ProbeOutcome::Silent, 0);
             }
-            (RequestKind::Indirect { helper }, subject) => {
+            (RequestKind::Indirect { helper, .. }, subject) => {
                 detection.helper_silent(now, &mut ctx, helper, subject);
             }
             (RequestKind::Pull { part, .. }, _) => {
@@ -167,7 +167,7 @@ impl Node {
             (
                 RequestKind::Exchange
                 | RequestKind::ExtraProbe
-                | RequestKind::Probe
+                | RequestKind::Probe { .. }
                 | RequestKind::LinkProbe
                 | RequestKind::Lease
                 | RequestKind::Wave
@@ -222,7 +222,7 @@ impl Node {
             (
                 RequestKind::Exchange
                 | RequestKind::ExtraProbe
-                | RequestKind::Probe
+                | RequestKind::Probe { .. }
                 | RequestKind::LinkProbe
                 | RequestKind::ReachProbe
                 | RequestKind::Lease

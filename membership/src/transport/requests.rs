@@ -1,6 +1,7 @@
 //! The open requests: each expected answer is also a probe of the member that should answer.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::collections::BTreeSet;
 
 use rand::{Rng, SeedableRng};
@@ -27,7 +28,10 @@ pub enum RequestKind {
     /// A call out of turn, because several other members are silent.
     ExtraProbe,
     /// A direct probe of a member under suspicion.
-    Probe,
+    Probe {
+        /// How long after the last one that stayed unanswered.
+        after: Option<Duration>,
+    },
     /// A probe of a link that may be bad.
     LinkProbe,
     /// Whether a member that others reach answers us too. Waits for half an acceptable pause, so that a late answer counts.
@@ -53,6 +57,8 @@ pub enum RequestKind {
     Indirect {
         /// The helper.
         helper: u64,
+        /// How long after the last question of ours that stayed unanswered.
+        after: Option<Duration>,
     },
     /// Our good-bye.
     Leave,
@@ -92,11 +98,11 @@ impl Request {
     /// The member to whose address it goes, if we know it by name.
     pub fn addressee(&self) -> Option<u64> {
         match self.kind {
-            RequestKind::Indirect { helper } => Some(helper),
+            RequestKind::Indirect { helper, .. } => Some(helper),
             RequestKind::Pull { peer, .. } => peer,
             RequestKind::Exchange
             | RequestKind::ExtraProbe
-            | RequestKind::Probe
+            | RequestKind::Probe { .. }
             | RequestKind::LinkProbe
             | RequestKind::ReachProbe
             | RequestKind::JointProbe
@@ -125,7 +131,7 @@ impl RequestKind {
         match self {
             Self::Exchange
             | Self::ExtraProbe
-            | Self::Probe
+            | Self::Probe { .. }
             | Self::LinkProbe
             | Self::ReachProbe
             | Self::JointProbe
@@ -270,7 +276,7 @@ impl Requests {
                 kind,
                 RequestKind::Exchange
                     | RequestKind::ExtraProbe
-                    | RequestKind::Probe
+                    | RequestKind::Probe { .. }
                     | RequestKind::LinkProbe
                     | RequestKind::ReachProbe
             )
@@ -314,7 +320,7 @@ impl Requests {
     }
 
     /// We were away for a while, and no member is to blame for that: deadlines move forward.
-    pub fn shift(&mut self, by: core::time::Duration) {
+    pub fn shift(&mut self, by: Duration) {
         for open in &mut self.open {
             open.request.deadline += by;
         }

@@ -22,7 +22,7 @@ fn tell_everything(bench: &mut Bench, to: SocketAddr) -> Sent {
 /// `n1` is asked whether it is there.
 fn ping(bench: &mut Bench) -> Vec<Sent> {
     let now = bench.now;
-    bench.context().ping(now, hash(1), address(1), RequestKind::Probe);
+    bench.context().ping(now, hash(1), address(1), RequestKind::Probe { after: None });
     bench.sent()
 }
 
@@ -198,7 +198,12 @@ fn the_byte_rate_holds_back_records_before_signs_of_life() {
 #[test]
 fn a_forgiven_question_has_no_subject() {
     let mut bench = Bench::new(3);
-    let kinds = [RequestKind::Exchange, RequestKind::Probe, RequestKind::LinkProbe, RequestKind::Lease];
+    let kinds = [
+        RequestKind::Exchange,
+        RequestKind::Probe { after: None },
+        RequestKind::LinkProbe,
+        RequestKind::Lease,
+    ];
     let (sent, to) = (bench.now, address(1));
     let deadline = sent + Duration::from_millis(500);
     let requests = &mut bench.transport.requests;
@@ -226,7 +231,8 @@ fn only_the_first_bytes_of_an_open_request_to_that_address_identify_it() {
     let mut bench = Bench::new(3);
     let (sent, to) = (bench.now, address(1));
     let requests = &mut bench.transport.requests;
-    let request = Request { subject: None, to, sent, deadline: sent, kind: RequestKind::Probe };
+    let request =
+        Request { subject: None, to, sent, deadline: sent, kind: RequestKind::Probe { after: None } };
     let refused = |requests: &mut Requests, to, byte| requests.refused(to, &[byte; 32]).is_some();
     let seq = requests.open(request);
     assert!(!refused(requests, to, 0), "it has not left");
@@ -249,8 +255,10 @@ fn a_refused_request_is_waited_for_no_more_and_a_refused_pull_is() {
     let (sent, to) = (bench.now, address(1));
     let deadline = sent + Duration::from_millis(500);
     let requests = &mut bench.transport.requests;
-    let (helper, pull) =
-        (RequestKind::Indirect { helper: hash(1) }, RequestKind::Pull { part: 0, until: 0, peer: None });
+    let (helper, pull) = (
+        RequestKind::Indirect { helper: hash(1), after: None },
+        RequestKind::Pull { part: 0, until: 0, peer: None },
+    );
     for (byte, kind) in [(1, helper), (2, pull)] {
         let seq = requests.open(Request { subject: Some(hash(2)), to, sent, deadline, kind });
         requests.leaves(seq, to, &[byte; 32]);

@@ -97,7 +97,7 @@ fn if_all(spread: &Spread, figure: f64) -> Option<f64> {
 /// A key of `[budget]`, its limit, and what is measured against it.
 type Limit = (&'static str, fn(&Budget) -> Option<f64>, fn(&Summary) -> Option<f64>);
 
-const LIMITS: [Limit; 44] = [
+const LIMITS: [Limit; 47] = [
     ("suspect-mean", |b| seconds(b.suspect_mean), |s| Some(s.suspect.mean)),
     ("suspect-p99", |b| seconds(b.suspect_p99), |s| Some(s.suspect.p99)),
     ("down-median", |b| seconds(b.down_median), |s| Some(s.down.median)),
@@ -113,6 +113,8 @@ const LIMITS: [Limit; 44] = [
         |s| Some(s.false_positives_by_healthy as f64),
     ),
     ("false-suspicions", |b| b.false_suspicions.map(|most| most as f64), |s| Some(s.false_suspicions as f64)),
+    ("healthy-suspected-per-hour", |b| b.healthy_suspected_per_hour, |s| Some(s.healthy_suspected_per_hour)),
+    ("suspicions-false-share", |b| b.suspicions_false_share, |s| Some(s.suspicions_false_share)),
     ("healthy-evicted", |b| b.healthy_evicted.map(|most| most as f64), |s| Some(s.healthy_evicted as f64)),
     ("removed-max", |b| seconds(b.removed_max), |s| slowest(&s.removed)),
     ("removed-again", |b| b.removed_again.map(|most| most as f64), |s| Some(s.removed_again as f64)),
@@ -155,6 +157,7 @@ const LIMITS: [Limit; 44] = [
     ("agreement", |b| seconds(b.agreement), |s| slowest(&s.agreement)),
     ("bytes-mean", |b| b.bytes_mean, |s| Some(s.bytes.mean)),
     ("bytes-p99", |b| b.bytes_p99, |s| Some(s.bytes.p99)),
+    ("bytes-minute", |b| b.bytes_minute, |s| Some(s.bytes_minute)),
     ("bytes-member-median", |b| b.bytes_member_median, |s| Some(s.bytes_member.median)),
     ("bytes-member-max", |b| b.bytes_member_max, |s| Some(s.bytes_member.max)),
     ("bytes-peak", |b| b.bytes_peak, |s| Some(s.bytes_peak)),

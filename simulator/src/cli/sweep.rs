@@ -184,6 +184,14 @@ fn together(all: &Summary) {
         all.healthy_evicted,
         all.needless_evictions
     );
+    say!(
+        "  suspicions {}, of healthy members {} ({} per member and hour; precision {}); busiest minute {} bytes/s and member",
+        all.suspicions,
+        all.healthy_suspected,
+        number(all.healthy_suspected_per_hour),
+        number(1.0 - all.suspicions_false_share),
+        number(all.bytes_minute)
+    );
     if all.shows_quorum() {
         say!(
             "  losses of quorum by healthy members {} ({} per 1,000 member-hours), {} member-seconds without",

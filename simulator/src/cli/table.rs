@@ -98,6 +98,16 @@ fn summary(s: &Summary) {
         s.healthy_evicted,
         s.needless_evictions
     );
+    if s.suspicions > 0 {
+        say!(
+            "suspicions {}, of healthy members {} ({} per member and hour; precision {}); each observer was told of {} such an hour",
+            s.suspicions,
+            s.healthy_suspected,
+            number(s.healthy_suspected_per_hour),
+            number(1.0 - s.suspicions_false_share),
+            number(s.false_suspicions_per_hour)
+        );
+    }
     if s.removed.count + s.removed.missing > 0 {
         say!(
             "impaired members held for down by most: {}, again {} times; healthy ones {}",
@@ -124,10 +134,11 @@ fn summary(s: &Summary) {
         say!("no member held quorum in the end after {} of the changes of the network", s.changes_unheld);
     }
     say!(
-        "view divergence {} member-seconds; {} distinct view sizes while forming; {} datagrams/s and member; peak {} bytes/s, of a seed {}; largest table {}",
+        "view divergence {} member-seconds; {} distinct view sizes while forming; {} datagrams/s and member; busiest minute {} bytes/s and member, peak of one member {}, of a seed {}; largest table {}",
         number(s.divergence),
         number(s.view_sizes),
         number(s.datagrams),
+        number(s.bytes_minute),
         number(s.bytes_peak),
         number(s.bytes_contact),
         number(s.table_max)

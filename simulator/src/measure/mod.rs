@@ -39,6 +39,8 @@ pub struct Measures {
     pub agreement: Option<f64>,
     /// From the last trouble until no view had a member that does not run, seconds.
     pub ghosts_gone: Option<f64>,
+    /// Seconds of the whole run, summed over the members that ran in each.
+    pub member_seconds: u64,
     /// Every second of the run.
     pub seconds: Vec<Second>,
     /// Disagreement over time: (seconds, members off the majority's view, wrong entries).
@@ -56,6 +58,10 @@ pub struct Mistakes {
     pub healthy_evicted: u64,
     /// A faultless member suspected, counted per observer.
     pub false_suspicions: u64,
+    /// Times that a member came to be suspected, each once however many suspect it.
+    pub suspicions: u64,
+    /// Those of them that befell a faultless member.
+    pub healthy_suspected: u64,
     /// Members called down and back within 10 s, of the same life.
     pub needless_evictions: u64,
     /// Members that run and are called down, per observer, whatever their trouble.
@@ -94,6 +100,8 @@ pub struct Traffic {
     pub bytes: Vec<u32>,
     /// The same per member: bytes, and seconds.
     pub members: Vec<(u64, u32)>,
+    /// The same of each second: bytes of all members together, and how many they are.
+    pub seconds: Vec<(u64, u32)>,
     /// Datagrams sent in the same time.
     pub datagrams: u64,
     /// Most bytes that any member sent in any second of the whole run.
@@ -103,12 +111,28 @@ pub struct Traffic {
 impl Measures {
     /// Drops what grows with members and seconds, once it is summarised.
     pub fn thin(&mut self) {
-        (self.traffic.bytes, self.ages, self.disagreement, self.seconds) = Default::default();
+        (self.traffic.bytes, self.traffic.seconds) = Default::default();
+        (self.ages, self.disagreement, self.seconds) = Default::default();
         let forming = &mut self.forming;
         (forming.each, forming.newcomer_full, forming.newcomer_known) = Default::default();
         (forming.states, forming.newcomer_states) = Default::default();
     }
 }
+
+impl Traffic {
+    /// Bytes per member and second in the busiest minute; of a shorter time, in all of it.
+    #[must_use]
+    pub fn busiest_minute(&self) -> f64 {
+        let mean = |span: &[(u64, u32)]| {
+            let (bytes, members) = span.iter().fold((0, 0), |(b, m), s| (b + s.0, m + u64::from(s.1)));
+            bytes as f64 / members.max(1) as f64
+        };
+        self.seconds.windows(MINUTE.min(self.seconds.len()).max(1)).map(mean).fold(0.0, f64::max)
+    }
+}
+
+/// In seconds.
+const MINUTE: usize = 60;
 
 /// What one second of a run looked like, over the members that ran at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -129,4 +153,20 @@ pub struct Second {
     pub table_max: u32,
     /// Pairs in which a member that does not run is in the view of one that does.
     pub ghosts: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_minute_is_found_wherever_it_begins() {
+        let mut traffic = Traffic::default();
+        assert_eq!(traffic.busiest_minute(), 0.0, "nothing was sent");
+        traffic.seconds = vec![(400, 4); 30];
+        assert_eq!(traffic.busiest_minute(), 100.0, "of a shorter time, all of it");
+        traffic.seconds.extend([(1_600, 4); 45]);
+        traffic.seconds.extend([(400, 4); 300]);
+        assert_eq!(traffic.busiest_minute(), 325.0, "45 seconds of 400 and 15 of 100");
+    }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Episode, Measures, Spread};
 #[cfg(doc)]
-use super::{Forming, Mistakes, QuorumFigures, RosterFigures};
+use super::{Forming, Mistakes, QuorumFigures, RosterFigures, Traffic};
 
 /// Measures of one or several runs, as they are printed. Times in seconds.
 ///
@@ -44,6 +44,16 @@ pub struct Summary {
     pub healthy_evicted: u64,
     /// See [`Mistakes::false_suspicions`].
     pub false_suspicions: u64,
+    /// See [`Mistakes::suspicions`].
+    pub suspicions: u64,
+    /// See [`Mistakes::healthy_suspected`].
+    pub healthy_suspected: u64,
+    /// The same per hour of each member.
+    pub healthy_suspected_per_hour: f64,
+    /// False suspicions per hour of each observer.
+    pub false_suspicions_per_hour: f64,
+    /// The share of suspicions that befell a faultless member: one less the precision. Of none it is 0.
+    pub suspicions_false_share: f64,
     /// See [`Mistakes::needless_evictions`].
     pub needless_evictions: u64,
     /// See [`Measures::divergence`], mean over runs.
@@ -62,6 +72,8 @@ pub struct Summary {
     pub view_sizes: f64,
     /// Bytes sent per member and second.
     pub bytes: Spread,
+    /// See [`Traffic::busiest_minute`], of the run with the busiest.
+    pub bytes_minute: f64,
     /// Most bytes that any member sent in any second.
     pub bytes_peak: f64,
     /// Most bytes that any of the seeds (`start.contacts`) sent in any second.
@@ -162,6 +174,9 @@ impl Summary {
         let quorum_losses = pool.sum(|m| m.quorum.losses);
         let quorum_healthy = runs.iter().map(|m| m.quorum.healthy).sum();
         let quorum_without = runs.iter().map(|m| m.quorum.without).sum();
+        let (suspicions, healthy_suspected) =
+            (pool.sum(|m| m.mistakes.suspicions), pool.sum(|m| m.mistakes.healthy_suspected));
+        let member_seconds = pool.sum(|m| m.member_seconds) as f64;
         let unformed = pool.never(|m| m.forming.whole.is_some());
         let seconds_seen = runs.iter().map(|m| m.traffic.bytes.len()).sum::<usize>().max(1) as f64;
         Self {
@@ -181,6 +196,14 @@ impl Summary {
             false_positives_by_healthy: pool.sum(|m| m.mistakes.false_positives_by_healthy),
             healthy_evicted: pool.sum(|m| m.mistakes.healthy_evicted),
             false_suspicions: pool.sum(|m| m.mistakes.false_suspicions),
+            suspicions,
+            healthy_suspected,
+            healthy_suspected_per_hour: per(healthy_suspected as f64 * HOUR, member_seconds),
+            false_suspicions_per_hour: per(
+                pool.sum(|m| m.mistakes.false_suspicions) as f64 * HOUR,
+                member_seconds,
+            ),
+            suspicions_false_share: per(healthy_suspected as f64, suspicions as f64),
             needless_evictions: pool.sum(|m| m.mistakes.needless_evictions),
             divergence: runs.iter().map(|m| m.divergence).sum::<f64>() / count,
             formation: pool.times(|m| &m.forming.each, unformed),
@@ -190,6 +213,7 @@ impl Summary {
             newcomer_states: pool.times(|m| &m.forming.newcomer_states, pool.sum(|m| m.forming.stateless[1])),
             view_sizes: runs.iter().map(|m| m.forming.view_sizes.len()).sum::<usize>() as f64 / count,
             bytes: Spread::of(runs.iter().flat_map(|m| m.traffic.bytes.iter().map(|b| f64::from(*b))), 0),
+            bytes_minute: runs.iter().map(|m| m.traffic.busiest_minute()).fold(0.0, f64::max),
             bytes_peak: pool.most(|m| [m.traffic.peak]),
             bytes_contact: pool.most(|m| m.seconds.iter().map(|s| s.bytes_contact)),
             table_max: pool.most(|m| m.seconds.iter().map(|s| s.table_max)),

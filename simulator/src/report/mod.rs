@@ -264,14 +264,25 @@ fn numbers(s: &Summary) -> String {
     }
     out.push_str(&format!(
         "</table>\n<p>False positives {} (by healthy observers {}), healthy members evicted {}, needless evictions {}; \
-         view divergence {} member-seconds; peak {} bytes/s.</p>\n",
+         view divergence {} member-seconds; busiest minute {} bytes/s and member, peak of one member {}.</p>\n",
         s.false_positives,
         s.false_positives_by_healthy,
         s.healthy_evicted,
         s.needless_evictions,
         short(s.divergence),
+        short(s.bytes_minute),
         short(s.bytes_peak)
     ));
+    if s.suspicions > 0 {
+        out.push_str(&format!(
+            "<p>Suspicions {}, of healthy members {} ({} per member and hour; precision {}); each observer was told of {} such an hour.</p>\n",
+            s.suspicions,
+            s.healthy_suspected,
+            short(s.healthy_suspected_per_hour),
+            short(1.0 - s.suspicions_false_share),
+            short(s.false_suspicions_per_hour)
+        ));
+    }
     if s.shows_quorum() {
         out.push_str(&format!(
             "<p>Losses of quorum by healthy members {} in {} member-hours ({} per 1,000); {} member-seconds without ({} %).</p>\n",

@@ -23,7 +23,7 @@ pub(super) struct Measure {
 }
 
 /// What a sweep is drawn for.
-pub(super) const MEASURES: [Measure; 5] = [
+pub(super) const MEASURES: [Measure; 7] = [
     Measure { name: "false positives", of: |s| s.false_positives as f64, applies: |_| true },
     Measure { name: "needless evictions", of: |s| s.needless_evictions as f64, applies: |_| true },
     Measure { name: "detection (down) p99, s", of: detection, applies: |_| true },
@@ -32,7 +32,13 @@ pub(super) const MEASURES: [Measure; 5] = [
         of: |s| s.quorum_losses_per_1000h,
         applies: Summary::shows_quorum,
     },
+    Measure {
+        name: "healthy suspected per member and hour",
+        of: |s| s.healthy_suspected_per_hour,
+        applies: |_| true,
+    },
     Measure { name: "bytes/s and member, mean", of: |s| s.bytes.mean, applies: |_| true },
+    Measure { name: "bytes/s and member, busiest minute", of: |s| s.bytes_minute, applies: |_| true },
 ];
 
 impl Grid {

@@ -71,6 +71,10 @@ pub struct Budget {
     pub false_positives_by_healthy: Option<u64>,
     /// A faultless member suspected, per observer.
     pub false_suspicions: Option<u64>,
+    /// Times that a faultless member came to be suspected by any, per hour of each member.
+    pub healthy_suspected_per_hour: Option<f64>,
+    /// The share of faultless members among those that came to be suspected.
+    pub suspicions_false_share: Option<f64>,
     /// Faultless members called down by any observer.
     pub healthy_evicted: Option<u64>,
     /// Until most members hold an impaired one for down, the slowest; broken too if one never was.
@@ -136,6 +140,8 @@ pub struct Budget {
     pub bytes_mean: Option<f64>,
     /// 99th percentile over (member, second).
     pub bytes_p99: Option<f64>,
+    /// Mean of the busiest minute.
+    pub bytes_minute: Option<f64>,
     /// Mean of the median member.
     pub bytes_member_median: Option<f64>,
     /// Mean of the member that sends most.

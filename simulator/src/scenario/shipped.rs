@@ -19,6 +19,9 @@ macro_rules! ship {
 
 const SHIPPED: &[(&str, &str)] = ship![
     "bootstrap",
+    "bursts",
+    "bursts-crash",
+    "bursts-rack",
     "calm-128",
     "calm-200",
     "calm-3",

@@ -17,6 +17,8 @@ pub(super) struct Meter {
     marks: Vec<Marks>,
     formation: Formation,
     sampled: Instant,
+    /// Bytes of the present second, and the members that sent them, as far as they count.
+    second: (u64, u32),
     /// Both where a scenario states an electorate.
     quorum: Option<QuorumMeter>,
     rosters: Option<RosterMeter>,
@@ -31,6 +33,8 @@ struct Marks {
     /// Has had the whole state of all.
     stated: bool,
     evicted: Option<Instant>,
+    /// Until when any suspected it.
+    doubted_until: Option<Instant>,
     down: Option<Instant>,
     back: bool,
     /// Most of the others hold it for down.
@@ -62,7 +66,7 @@ impl Meter {
             Formation { nodes, from: Instant::EPOCH, waiting: nodes, view_sizes: BTreeSet::new() };
         let (quorum, rosters) = votes.unzip();
         let (measures, marks) = (Measures::default(), Vec::new());
-        Self { measures, marks, formation, sampled: Instant::EPOCH, quorum, rosters }
+        Self { measures, marks, formation, sampled: Instant::EPOCH, second: (0, 0), quorum, rosters }
     }
 
     /// One more member, which has not started.
@@ -173,6 +177,17 @@ impl Meter {
     /// A faultless member is suspected.
     pub(super) fn suspected_wrongly(&mut self) {
         self.measures.mistakes.false_suspicions += 1;
+    }
+
+    /// Some come to suspect `subject`, whom none suspected, or no longer do. `rightly`: it is not faultless. One suspicion may
+    /// be refuted here before it is heard of there, so what begins within a moment of the last one belongs to it.
+    pub(super) fn in_doubt(&mut self, now: Instant, subject: usize, doubted: bool, rightly: bool) {
+        let (marks, mistakes) = (&mut self.marks[subject], &mut self.measures.mistakes);
+        if doubted && marks.doubted_until.is_none_or(|until| now.since(until) > ONE_SUSPICION) {
+            mistakes.suspicions += 1;
+            mistakes.healthy_suspected += u64::from(!rightly);
+        }
+        marks.doubted_until = Some(if doubted { Instant::NEVER } else { now });
     }
 
     /// A member that is up is called down.
@@ -289,11 +304,18 @@ impl Meter {
         }
         let (sum, seconds) = &mut traffic.members[member];
         (*sum, *seconds) = (*sum + u64::from(bytes), *seconds + 1);
+        self.second.0 += u64::from(bytes);
+        self.second.1 += 1;
     }
 
     /// One second is over.
     pub(super) fn second(&mut self, second: Second) {
+        self.measures.member_seconds += u64::from(second.up);
         self.measures.seconds.push(second);
+        let counted = std::mem::take(&mut self.second);
+        if counted.1 > 0 {
+            self.measures.traffic.seconds.push(counted);
+        }
     }
 
     /// Rounds by which one view is behind an owner.
@@ -335,6 +357,8 @@ impl Meter {
 
 /// Called down and back within this is a needless eviction (as in the targets).
 const NEEDLESS: Duration = Duration::from_secs(10);
+/// A suspicion that comes again within this is the same.
+const ONE_SUSPICION: Duration = Duration::from_secs(1);
 /// An observer that dies this soon after a death need not have noticed it.
 const EXCUSABLE: Duration = Duration::from_secs(60);
 
@@ -367,6 +391,20 @@ mod tests {
         assert_eq!((mistakes.called_down, mistakes.false_positives), (4, 3));
         assert_eq!((mistakes.false_positives_by_healthy, mistakes.healthy_evicted), (1, 1));
         assert_eq!(mistakes.needless_evictions, 1, "after 20 s it was no mistake");
+    }
+
+    #[test]
+    fn one_suspicion_is_counted_once_however_many_share_it() {
+        let mut meter = meter(2);
+        meter.in_doubt(at(1_000), 0, true, false);
+        meter.in_doubt(at(1_200), 0, false, false);
+        meter.in_doubt(at(1_300), 0, true, false);
+        meter.in_doubt(at(5_000), 0, true, false);
+        meter.in_doubt(at(6_000), 0, false, false);
+        meter.in_doubt(at(6_000), 1, true, true);
+        meter.in_doubt(at(7_500), 0, true, true);
+        let mistakes = meter.finish(at(0), [].into_iter()).mistakes;
+        assert_eq!((mistakes.suspicions, mistakes.healthy_suspected), (3, 1));
     }
 
     #[test]

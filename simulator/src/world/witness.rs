@@ -121,6 +121,10 @@ impl World {
         if old == belief {
             return;
         }
+        if old.suspects() || belief.suspects() {
+            let rightly = !self.is_faultless(observer, subject);
+            self.meter.in_doubt(now, subject, self.board.suspected_by(subject) > 0, rightly);
+        }
         self.record(|film| film.believes(now, observer, subject, old, belief));
         if self.is_current(subject, event.generation) {
             self.changed_mind(observer, subject, old, belief);
