@@ -118,7 +118,9 @@ impl Swarm {
                     let least = guilty.first().map_or(lies.as_slice(), std::slice::from_ref);
                     swarm::hostile::telling(run.seed, run_nodes(run.seed, self.nodes), least)
                 }
-                _ => swarm::text(run.seed, self.only, self.nodes),
+                Theme::All | Theme::Quorum | Theme::Fence | Theme::Cuts => {
+                    swarm::text(run.seed, self.only, self.nodes)
+                }
             };
             say!("{text}");
         }

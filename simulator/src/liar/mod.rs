@@ -92,6 +92,11 @@ impl Liar {
         (Some(lie), letters)
     }
 
+    /// It tells no lies any more.
+    pub(crate) fn repent(&mut self) {
+        self.lies.clear();
+    }
+
     /// It asks for the records of those that it does not know yet.
     fn spy(&mut self) -> Vec<Letter> {
         let strangers = self.memory.strangers(self.me);

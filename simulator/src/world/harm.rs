@@ -61,11 +61,14 @@ impl World {
 
     /// Nobody holds a healthy member for down, or for gone, nor a dead one for alive.
     fn look_at_beliefs(&mut self, healthy: &[usize]) {
-        for &observer in healthy {
-            for subject in 0..self.hosts.len() {
+        // What those beyond a cut say of one another may come by way of others.
+        let members = 0..self.hosts.len();
+        let apart = |one: usize| members.clone().any(|other| self.network.apart(one, other, self.now, GRACE));
+        let whole: Vec<bool> = members.clone().map(|member| !apart(member)).collect();
+        for observer in healthy.iter().copied().filter(|observer| whole[*observer]) {
+            for (subject, whole) in whole.iter().enumerate() {
                 let truth = &self.oracle.members()[subject];
-                let apart = self.network.apart(observer, subject, self.now, GRACE);
-                if observer == subject || apart || truth.is_struck() || !truth.started {
+                if observer == subject || !whole || truth.is_struck() || !truth.started {
                     continue;
                 }
                 let belief = self.board.belief(observer, subject);

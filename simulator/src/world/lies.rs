@@ -40,7 +40,10 @@ impl World {
         if self.now >= until {
             self.chronicle.relieved(self.now, fault);
             self.disturb(|| format!("n{member} lies no more"));
-            self.hosts[member].liar = None;
+            // It stays one whose vote may count, and that is not judged.
+            if let Some(liar) = &mut self.hosts[member].liar {
+                liar.repent();
+            }
             return;
         }
         self.at((self.now + every).min(until), FaultAction::Lie { fault, member, until });
