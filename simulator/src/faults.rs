@@ -32,6 +32,10 @@ pub(crate) enum FaultAction {
     Leave { fault: usize, member: usize },
     /// A second host claims the member's name.
     Duplicate { fault: usize, member: usize },
+    /// A member begins to lie.
+    BeginLies { fault: usize, member: usize, until: Instant },
+    /// It is time for its next lie.
+    Lie { fault: usize, member: usize, until: Instant },
 }
 
 impl World {
@@ -67,6 +71,8 @@ impl World {
                 let twin = self.add_host(Some(member));
                 self.start(twin);
             }
+            FaultAction::BeginLies { fault, member, until } => self.begin_lies(fault, member, until),
+            FaultAction::Lie { fault, member, until } => self.tell_lie(fault, member, until),
         }
     }
 
@@ -102,7 +108,8 @@ impl World {
             | What::Lossy
             | What::Corrupt
             | What::DuplicateName
-            | What::Leave => {}
+            | What::Leave
+            | What::Lie => {}
         }
         for member in self.choose(f.who.as_ref(), f.pick, &[]) {
             let mut at = self.now + f.over.map_or(Duration::ZERO, |over| self.dice.within(over.0));
@@ -118,13 +125,14 @@ impl World {
                 What::ClockStep | What::ClockDrift => FaultAction::Clock { fault, member },
                 What::DuplicateName => FaultAction::Duplicate { fault, member },
                 What::Leave => FaultAction::Leave { fault, member },
+                What::Lie => FaultAction::BeginLies { fault, member, until },
                 What::Join | What::Churn | What::Cut | What::Refuse | What::Partition => continue,
             };
             self.at(at, act);
         }
     }
 
-    fn at(&mut self, at: Instant, act: FaultAction) {
+    pub(crate) fn at(&mut self, at: Instant, act: FaultAction) {
         if at != Instant::NEVER {
             self.queue.push(at, SimEvent::FaultAction(act));
         }
@@ -140,7 +148,7 @@ impl World {
     }
 
     /// Draws members that are up and not among `but`.
-    fn choose(&mut self, who: Option<&Who>, pick: Pick, but: &[usize]) -> Vec<usize> {
+    pub(crate) fn choose(&mut self, who: Option<&Who>, pick: Pick, but: &[usize]) -> Vec<usize> {
         let up: Vec<usize> =
             (0..self.hosts.len()).filter(|m| self.oracle.members()[*m].up && !but.contains(m)).collect();
         let default = Who::Count(1);
@@ -305,7 +313,8 @@ impl World {
             | What::DuplicateName
             | What::Leave
             | What::Join
-            | What::Churn => {}
+            | What::Churn
+            | What::Lie => {}
         }
         if !on {
             self.serve(member);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use heartsay_membership::{Generation, Heartbeat, HostId, Instant, Name, Quorum, Transmit};
 use heartsay_spec::trace::Past;
 
+use crate::liar::Liar;
 use crate::models::Machine;
 
 /// A host, whether or not a process runs on it.
@@ -36,6 +37,8 @@ pub(crate) struct Host {
     pub(crate) outbox: Vec<(Transmit, Stamp)>,
     pub(crate) started: Instant,
     pub(crate) second: Sent,
+    /// Lies from here.
+    pub(crate) liar: Option<Box<Liar>>,
 }
 
 /// What a host sent in the running second.

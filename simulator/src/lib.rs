@@ -34,6 +34,7 @@ pub mod bits;
 pub mod checks;
 mod faults;
 mod host;
+pub mod liar;
 pub mod measure;
 pub mod models;
 pub mod network;

@@ -66,6 +66,9 @@ pub struct Run {
     pub rejected: BTreeMap<&'static str, u64>,
     /// The machines' own counters, summed over members running at the end.
     pub counters: BTreeMap<&'static str, u64>,
+    /// Where members lie: of each kind of harm done for longer than it may, for how long, in seconds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub harm: BTreeMap<&'static str, f64>,
     /// Every second of the run; only where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub series: Option<Vec<Second>>,
@@ -230,6 +233,7 @@ impl Run {
             lost: ended.lost,
             rejected: ended.rejected,
             counters: ended.counters,
+            harm: ended.harm,
             series: None,
             measures: ended.measures,
         }

@@ -1,7 +1,9 @@
 //! Scenarios that a seed draws, judged by safety and liveness.
 
 mod cuts;
+pub mod hostile;
 
+use crate::liar::Lie;
 use crate::scenario::{Problem, Scenario, parse};
 use crate::sim_rng::{Seed, SimRng};
 
@@ -17,6 +19,8 @@ pub enum Theme {
     Fence,
     /// One cut of one of twelve shapes, whole or partial, in a cluster of voters: it must end in one roster.
     Cuts,
+    /// One member that lies, in a cluster of voters.
+    Hostile,
 }
 
 impl Theme {
@@ -28,13 +32,16 @@ impl Theme {
             Self::Quorum => "swarm-quorum",
             Self::Fence => "swarm-fence",
             Self::Cuts => "swarm-cuts",
+            Self::Hostile => "swarm-hostile",
         }
     }
 
     /// The theme that `replay` calls so.
     #[must_use]
     pub fn called(word: &str) -> Option<Self> {
-        [Self::All, Self::Quorum, Self::Fence, Self::Cuts].into_iter().find(|theme| theme.word() == word)
+        [Self::All, Self::Quorum, Self::Fence, Self::Cuts, Self::Hostile]
+            .into_iter()
+            .find(|theme| theme.word() == word)
     }
 }
 
@@ -48,6 +55,15 @@ pub fn draw(seed: u64, theme: Theme, nodes: Option<usize>) -> Result<Scenario, P
     parse(&text(seed, theme, nodes), &[])
 }
 
+/// Draws a scenario with a liar, of whose lies only these are drawn.
+///
+/// # Errors
+/// As [`draw`].
+pub fn draw_lies(seed: u64, nodes: Option<usize>, among: &[Lie]) -> Result<Scenario, Problem> {
+    let (lies, nodes) = hostile::lies(seed, nodes, among);
+    parse(&hostile::telling(seed, nodes, &lies), &[])
+}
+
 /// The scenario as text, so that a failing seed can be kept as a file.
 #[must_use]
 pub fn text(seed: u64, theme: Theme, nodes: Option<usize>) -> String {
@@ -56,6 +72,7 @@ pub fn text(seed: u64, theme: Theme, nodes: Option<usize>) -> String {
         Theme::Quorum => quorum(seed, nodes),
         Theme::Fence => fence(seed, nodes),
         Theme::Cuts => cuts::text(seed, nodes),
+        Theme::Hostile => hostile::text(seed, nodes),
     }
 }
 
@@ -310,7 +327,7 @@ mod tests {
     #[test]
     fn every_seed_draws_a_sound_scenario() {
         for seed in 0..500 {
-            for theme in [Theme::All, Theme::Quorum, Theme::Fence, Theme::Cuts] {
+            for theme in [Theme::All, Theme::Quorum, Theme::Fence, Theme::Cuts, Theme::Hostile] {
                 draw(seed, theme, None)
                     .unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{}", text(seed, theme, None)));
             }

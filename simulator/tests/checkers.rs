@@ -134,3 +134,35 @@ fn one_cut_is_not_asked_where_it_is_turned_off() {
     assert!(broken(&[]), "within a microsecond no cut is known to all");
     assert!(!broken(&["check.one-cut=false"]));
 }
+
+/// A cluster in which n1 lies from 10 s on.
+fn lied_to(lie: &str, sets: &[&str]) -> Report {
+    let text = format!(
+        "{}\n[[fault]]\nwhat = \"lie\"\nat = \"10s\"\nwho = \"n1\"\nevery = \"100ms\"\n{lie}",
+        include_str!("../scenarios/quiet.toml")
+    );
+    let sets: Vec<String> =
+        ["duration=40s", "protocol.expected=all", "check.liveness=false", "check.one-cut=false"]
+            .iter()
+            .chain(sets)
+            .map(|set| (*set).to_owned())
+            .collect();
+    let scenario = parse(&text, &sets).unwrap_or_else(|problem| panic!("{problem}"));
+    run(&scenario, &[1], &sets, &|| {}).expect("runs")
+}
+
+#[test]
+fn a_member_whose_lies_are_all_refused_breaks_nothing() {
+    let report = lied_to("lies = [\"twin\", \"cookie\"]", &["nodes=5"]);
+    assert!(report.sound(), "{:?}", report.runs[0].violations);
+}
+
+#[test]
+fn a_death_that_a_liar_hides_is_seen() {
+    let dead = "\n[[fault]]\nwhat = \"vanish\"\nat = \"15s\"\nwho = \"n2\"\n";
+    let report = lied_to(&format!("lies = [\"heartbeat\"]\n{dead}"), &["nodes=5"]);
+    assert!(report.runs[0].violations.broke("lied-alive"), "{:?}", report.runs[0].violations);
+    assert!(report.runs[0].harm["lied-alive"] > 10.0);
+    let report = lied_to(&format!("lies = [\"cookie\"]\n{dead}"), &["nodes=5"]);
+    assert!(report.sound(), "{:?}", report.runs[0].violations);
+}

@@ -267,3 +267,37 @@ fn replay_from_agent_rebuilds_a_verdict_and_finds_the_pause_that_would_have_held
     }
     assert!(sim(&["replay"]).2.contains("<SCENARIO>"), "without it, it is as it was");
 }
+
+#[test]
+fn a_swarm_of_liars_names_the_lies_of_a_seed_that_fails_and_replays_it() {
+    let lies = ["--only", "hostile", "--lies", "heartbeat,cookie", "--nodes", "4"];
+    let swarm =
+        |more: &[&str]| sim(&[&["swarm", "--from", "1", "--to", "40"] as &[&str], &lies, more].concat());
+    let (code, out, err) = swarm(&["--failures", "1", "--show"]);
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(out.contains("lied-alive: ") && out.contains("alone it fails too: heartbeat"), "{out}");
+    assert!(out.contains("lies = [\"heartbeat\"]"), "the least that fails: {out}");
+    let replay =
+        out.lines().find_map(|line| line.trim().strip_prefix("replay: heartsay-sim ")).expect("a command");
+    assert!(replay.contains("swarm-hostile") && replay.contains("--lies heartbeat,cookie"), "{replay}");
+    let words: Vec<&str> = replay.split(' ').collect();
+    let (code, out, err) = sim(&words);
+    assert_eq!(code, 1, "{err}");
+    assert!(out.contains("lies (heartbeat) to [") && out.contains("lied-alive: "), "{out}");
+    let (_, out, _) = swarm(&["--table", "--failures", "100"]);
+    assert!(out.contains("heartbeat        4") && out.contains("lied-alive"), "{out}");
+}
+
+#[test]
+fn lies_are_chosen_for_a_swarm_of_liars_alone() {
+    for arguments in [
+        &["swarm", "--only", "cuts", "--lies", "accuse"] as &[&str],
+        &["replay", "crash", "--seed", "1", "--lies", "accuse"],
+        &["swarm", "--only", "quorum", "--table"],
+    ] {
+        let (code, _, err) = sim(arguments);
+        assert!(code == 1 && err.contains("hostile"), "{arguments:?}: {err}");
+    }
+    let (code, _, err) = sim(&["swarm", "--only", "hostile", "--lies", "acuse"]);
+    assert!(code == 2 && err.contains("accuse"), "{err}");
+}

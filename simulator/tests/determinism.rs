@@ -47,9 +47,11 @@ fn watching_does_not_change_what_happens() {
 
 #[test]
 fn a_swarm_seed_draws_and_runs_the_same_twice() {
-    let trace = |seed| {
-        let scenario = swarm::draw(seed, Theme::All, Some(6)).expect("sound");
-        run_one(&scenario, seed, None).expect("runs").trace
-    };
-    assert_eq!(trace(4), trace(4));
+    for theme in [Theme::All, Theme::Hostile] {
+        let trace = |seed| {
+            let scenario = swarm::draw(seed, theme, Some(6)).expect("sound");
+            run_one(&scenario, seed, None).expect("runs").trace
+        };
+        assert_eq!(trace(4), trace(4));
+    }
 }

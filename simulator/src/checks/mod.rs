@@ -4,6 +4,7 @@
 //! all seeds of a scenario. Each check is itself tested on a broken run.
 
 mod budget;
+mod lasting;
 mod liveness;
 mod one_cut;
 mod quorum;
@@ -15,6 +16,7 @@ use heartsay_membership::Instant;
 use serde::Serialize;
 
 pub use budget::{Line, Verdict, judge};
+pub use lasting::Lasting;
 pub use liveness::liveness;
 pub use one_cut::{OneCut, Split};
 pub use quorum::Quorums;

@@ -4,6 +4,7 @@ use std::io::{BufWriter, IsTerminal as _};
 
 use anyhow::anyhow;
 use heartsay_membership::Instant;
+use heartsay_simulator::liar::Lie;
 use heartsay_simulator::run::{self, Report};
 use heartsay_simulator::scenario::{self, Scenario, Span};
 use heartsay_simulator::swarm::{self, Theme};
@@ -80,6 +81,9 @@ pub(super) struct Replay {
     /// Print nothing before this virtual time
     #[arg(long, value_name = "TIME")]
     from: Option<Span>,
+    /// Of swarm-hostile: only these lies
+    #[arg(long, value_enum, value_delimiter = ',', hide_possible_values = true)]
+    lies: Vec<Lie>,
     /// End here instead of at the scenario's end
     #[arg(long, value_name = "TIME")]
     until: Option<Span>,
@@ -92,6 +96,8 @@ impl Replay {
         };
         // A swarm is a scenario of its own: the seed draws it.
         let mut scenario = match Theme::called(name) {
+            Some(Theme::Hostile) => swarm::draw_lies(seed, self.overrides.nodes, &self.lies)?,
+            Some(_) | None if !self.lies.is_empty() => return Err(anyhow!("--lies needs swarm-hostile")),
             Some(theme) => swarm::draw(seed, theme, self.overrides.nodes)?,
             None => scenario::load(name, &self.overrides.sets())?,
         };

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use anyhow::anyhow;
+use heartsay_simulator::liar::Lie;
 use heartsay_simulator::measure::Spread;
 use heartsay_simulator::run::{self, Run};
-use heartsay_simulator::scenario::Span;
+use heartsay_simulator::scenario::{self, Span};
 use heartsay_simulator::swarm::{self, Shape, Theme};
 use rayon::prelude::*;
 
@@ -23,6 +24,9 @@ pub(super) struct Swarm {
     /// With `--only cuts`: only seeds that draw this shape
     #[arg(long, value_enum)]
     shape: Option<Shape>,
+    /// With `--only hostile`: only these lies, as in accuse,verdict
+    #[arg(long, value_enum, value_delimiter = ',', hide_possible_values = true)]
+    lies: Vec<Lie>,
     /// Members; default: drawn too
     #[arg(long, short)]
     nodes: Option<usize>,
@@ -38,20 +42,26 @@ pub(super) struct Swarm {
     /// Print each failing scenario's text
     #[arg(long)]
     show: bool,
-    /// With `--only cuts`: print no violations, only the table at the end
+    /// With `--only cuts` or `hostile`: print no violations, only the table at the end
     #[arg(long)]
     table: bool,
 }
 
 impl Swarm {
     pub(super) fn go(self) -> anyhow::Result<Outcome> {
-        if (self.shape.is_some() || self.table) && self.only != Theme::Cuts {
-            return Err(anyhow!("--shape and --table need --only cuts"));
+        if self.shape.is_some() && self.only != Theme::Cuts {
+            return Err(anyhow!("--shape needs --only cuts"));
+        }
+        if self.table && !matches!(self.only, Theme::Cuts | Theme::Hostile) {
+            return Err(anyhow!("--table needs --only cuts or hostile"));
+        }
+        if !self.lies.is_empty() && self.only != Theme::Hostile {
+            return Err(anyhow!("--lies needs --only hostile"));
         }
         let watch = Stopwatch::start();
         let batch = rayon::current_num_threads() * 4;
         let (mut next, mut scenarios, mut failed, mut compared) = (self.from, 0, 0, 0);
-        let mut tallies = Tallies::default();
+        let (mut tallies, mut harms) = (Tallies::default(), Harms::default());
         while watch.elapsed() < self.lasts.0 && failed < self.failures {
             let end = self.to.unwrap_or(u64::MAX);
             let seeds: Vec<u64> = (next..end).filter(|seed| self.draws(*seed)).take(batch).collect();
@@ -64,6 +74,9 @@ impl Swarm {
                 if self.only == Theme::Cuts {
                     tallies.add(swarm::shape(run.seed, self.nodes), &run);
                 }
+                if self.only == Theme::Hostile {
+                    harms.add(swarm::hostile::lies(run.seed, self.nodes, &self.lies), &run);
+                }
                 if run.violations.count > 0 {
                     failed += 1;
                     self.failure(&run);
@@ -72,6 +85,9 @@ impl Swarm {
             Out::new().flush()?;
         }
         tallies.print();
+        if self.table {
+            harms.print();
+        }
         say!("{scenarios} scenarios, {failed} failed; {compared} steps compared with the specification");
         Ok(if failed == 0 { Outcome::Well } else { Outcome::Broken })
     }
@@ -89,15 +105,118 @@ impl Swarm {
         table::violations(run);
         let nodes = self.nodes.map_or_else(String::new, |n| format!(" --nodes {n}"));
         let name = self.only.word();
-        say!("  replay: heartsay-sim replay {name} --seed {}{nodes} --log", run.seed);
+        let (lies, guilty) = (self.lies_of(run.seed), self.guilty(run));
+        let words =
+            if self.lies.is_empty() { String::new() } else { format!(" --lies {}", words(&self.lies)) };
+        if self.only == Theme::Hostile {
+            say!("  lies: {}; alone it fails too: {}", words_or_none(&lies), words_or_none(&guilty));
+        }
+        say!("  replay: heartsay-sim replay {name} --seed {}{nodes}{words} --log", run.seed);
         if self.show {
-            say!("{}", swarm::text(run.seed, self.only, self.nodes));
+            let text = match self.only {
+                Theme::Hostile => {
+                    let least = guilty.first().map_or(lies.as_slice(), std::slice::from_ref);
+                    swarm::hostile::telling(run.seed, run_nodes(run.seed, self.nodes), least)
+                }
+                Theme::All | Theme::Quorum | Theme::Fence | Theme::Cuts => {
+                    swarm::text(run.seed, self.only, self.nodes)
+                }
+            };
+            say!("{text}");
         }
     }
 
+    fn lies_of(&self, seed: u64) -> Vec<Lie> {
+        swarm::hostile::lies(seed, self.nodes, &self.lies).0
+    }
+
+    /// Of several lies those that break the same rule when the same seed tells them alone.
+    fn guilty(&self, run: &Run) -> Vec<Lie> {
+        if self.only != Theme::Hostile {
+            return Vec::new();
+        }
+        let lies = self.lies_of(run.seed);
+        let nodes = run_nodes(run.seed, self.nodes);
+        let fails = |lie: &Lie| {
+            let text = swarm::hostile::telling(run.seed, nodes, std::slice::from_ref(lie));
+            let scenario = scenario::parse(&text, &[]).ok();
+            let alone = scenario.and_then(|scenario| run::run_one(&scenario, run.seed, None).ok());
+            alone.is_some_and(|alone| run.violations.rules.keys().any(|rule| alone.violations.broke(rule)))
+        };
+        lies.into_par_iter().filter(fails).collect()
+    }
+
     fn one(&self, seed: u64) -> anyhow::Result<Run> {
-        let scenario = swarm::draw(seed, self.only, self.nodes)?;
+        let scenario = if self.only == Theme::Hostile {
+            swarm::draw_lies(seed, self.nodes, &self.lies)?
+        } else {
+            swarm::draw(seed, self.only, self.nodes)?
+        };
         run::run_one(&scenario, seed, None).map_err(|error| anyhow!(error))
+    }
+}
+
+fn run_nodes(seed: u64, nodes: Option<usize>) -> usize {
+    swarm::hostile::lies(seed, nodes, &[]).1
+}
+
+fn words(lies: &[Lie]) -> String {
+    lies.iter().map(|lie| lie.word()).collect::<Vec<_>>().join(",")
+}
+
+fn words_or_none(lies: &[Lie]) -> String {
+    if lies.is_empty() { "none".to_owned() } else { words(lies) }
+}
+
+/// What the runs of each lie and size came to; several lies in one run count together.
+#[derive(Default)]
+struct Harms(BTreeMap<(Option<Lie>, usize), Harmed>);
+
+#[derive(Default)]
+struct Harmed {
+    seeds: u64,
+    /// Seeds that broke some rule.
+    failed: u64,
+    /// Of each rule: seeds that broke it, the first of them, and the longest harm in seconds where it lasts.
+    rules: BTreeMap<&'static str, (u64, u64, f64)>,
+}
+
+impl Harms {
+    fn add(&mut self, (lies, nodes): (Vec<Lie>, usize), run: &Run) {
+        let alone = (lies.len() == 1).then(|| lies.first().copied()).flatten();
+        let harmed = self.0.entry((alone, nodes)).or_default();
+        harmed.seeds += 1;
+        harmed.failed += u64::from(run.violations.count > 0);
+        for rule in run.violations.rules.keys() {
+            let (seeds, _, longest) = harmed.rules.entry(rule).or_insert((0, run.seed, 0.0));
+            *seeds += 1;
+            *longest = longest.max(run.harm.get(rule).copied().unwrap_or_default());
+        }
+    }
+
+    /// A row for each lie and size.
+    fn print(&self) {
+        say!(
+            "{:<11}{:>7}{:>7}{:>7}  broken: seeds (the first), the longest",
+            "lie",
+            "nodes",
+            "seeds",
+            "failed"
+        );
+        for ((lie, nodes), harmed) in &self.0 {
+            let rules: Vec<String> = harmed
+                .rules
+                .iter()
+                .map(|(rule, (seeds, first, longest))| {
+                    let lasts = if *longest > 0.0 { format!(", {longest:.1} s") } else { String::new() };
+                    format!("{rule} {seeds} ({first}){lasts}")
+                })
+                .collect();
+            let lie = lie.map_or("several", Lie::word);
+            let line =
+                format!("{lie:<11}{nodes:>7}{:>7}{:>7}  {}", harmed.seeds, harmed.failed, rules.join("; "));
+            say!("{}", line.trim_end());
+        }
     }
 }
 

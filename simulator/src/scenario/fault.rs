@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Span, Who};
+use crate::liar::Lie;
 
 /// One piece of trouble. Which keys a kind takes is checked.
 ///
@@ -75,6 +76,13 @@ pub struct Fault {
     /// partition: only this direction is cut: what the first side sends is not heard by the others.
     #[serde(default)]
     pub one_way: bool,
+    /// lie: which lies are told. Default: all.
+    pub lies: Option<Vec<Lie>>,
+    /// lie: about whom. Default: any of the others, each time anew.
+    pub about: Option<Who>,
+    /// lie: datagrams show the source addresses of others too. Default false.
+    #[serde(default)]
+    pub forge_source: bool,
 }
 
 /// Kinds of trouble.
@@ -117,6 +125,8 @@ pub enum What {
     Join,
     /// With every beat one member vanishes for good and a new one arrives.
     Churn,
+    /// Says what is not true, of others and of itself.
+    Lie,
 }
 
 impl What {
@@ -142,6 +152,7 @@ impl What {
             Self::Leave => "leave",
             Self::Join => "join",
             Self::Churn => "churn",
+            Self::Lie => "lie",
         }
     }
 }

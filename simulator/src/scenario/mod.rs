@@ -66,6 +66,14 @@ pub struct Scenario {
     pub budget: Budget,
 }
 
+impl Scenario {
+    /// Whether some member lies: then what members know of one another need not be true.
+    #[must_use]
+    pub fn has_liars(&self) -> bool {
+        self.faults.iter().any(|fault| fault.what == What::Lie)
+    }
+}
+
 /// How the cluster comes to be.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]

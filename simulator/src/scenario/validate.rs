@@ -192,7 +192,7 @@ fn check_fault(s: &Scenario, f: &Fault) -> Result<(), Wrong> {
     check_keys(f)?;
     keep(&FAULT, f)?;
     check_newcomers(s, f)?;
-    let ends = [("who", &f.who), ("from", &f.from), ("to", &f.to)];
+    let ends = [("who", &f.who), ("from", &f.from), ("to", &f.to), ("about", &f.about)];
     let ends = ends.into_iter().filter_map(|(key, who)| Some((key, who.as_ref()?)));
     let sides = f.sides.iter().flatten().map(|side| ("sides", side));
     let targets: Vec<(&str, &Who)> = ends.chain(sides).filter(|_| f.what != What::Join).collect();
@@ -248,6 +248,7 @@ fn keys(what: What) -> (&'static [&'static str], &'static [&'static str]) {
         What::Leave => (&[], &["who", "over", "back-after"]),
         What::Join => (&[], &["who", "over", "every"]),
         What::Churn => (&["every"], &["for", "every"]),
+        What::Lie => (&[], &["who", "for", "every", "lies", "about", "forge-source"]),
     }
 }
 
@@ -499,7 +500,7 @@ const FAULT: [Rule<Fault>; 7] = [
     },
 ];
 
-const FAULT_KEYS: [Key<Fault>; 18] = [
+const FAULT_KEYS: [Key<Fault>; 21] = [
     ("who", |f| f.who.is_some()),
     ("for", |f| f.lasts.is_some()),
     ("on", |f| f.on.is_some()),
@@ -518,11 +519,14 @@ const FAULT_KEYS: [Key<Fault>; 18] = [
     ("sides", |f| f.sides.is_some()),
     ("words-late", |f| f.words_late.is_some()),
     ("words-twice", |f| f.words_twice),
+    ("lies", |f| f.lies.is_some()),
+    ("about", |f| f.about.is_some()),
+    ("forge-source", |f| f.forge_source),
 ];
 
 /// Trouble with a membership, which models do not have.
-const BEYOND_MODELS: [What; 6] =
-    [What::Restart, What::CrashLoop, What::Leave, What::Join, What::Churn, What::DuplicateName];
+const BEYOND_MODELS: [What; 7] =
+    [What::Restart, What::CrashLoop, What::Leave, What::Join, What::Churn, What::DuplicateName, What::Lie];
 /// Member numbers fit 16 bits in the models' encoding.
 const MOST_NODES: usize = 65_535;
 /// Of the machine's 8,192, with room for a zone and for quorum.

@@ -3,8 +3,9 @@
 #![allow(clippy::expect_used, reason = "tests fail by panicking")]
 
 use core::time::Duration;
+use std::sync::Arc;
 
-use heartsay_membership::{Instant, Status};
+use heartsay_membership::{Electorate, Event, HostId, Identity, Instant, Node, Status};
 
 use super::World;
 use crate::models::{Machine, Model, Part, Stage};
@@ -166,4 +167,102 @@ fn a_machine_that_wakes_without_end_is_seen_and_does_not_hang_the_world() {
     process.node = Machine::playing(Box::new(Restless), part, Instant::EPOCH);
     until(&mut world, 12);
     assert!(world.judge.violations().broke("spins"), "seed {SEED}: {:?}", world.judge.violations());
+}
+
+/// Four members that vote and have tags; n1 tells lies that nobody believes. At 20 s `breaks` something behind their backs.
+fn lied_to(breaks: impl FnOnce(&mut World)) -> World {
+    let sets = ["nodes=4", "duration=60s", "protocol.expected=all", "start.state=100", "check.one-cut=false"];
+    let lie = "[[fault]]\nat='5s'\nwhat='lie'\nwho='n1'\nlies=['cookie']\n";
+    let text = format!("{}\n{lie}", source("quiet").expect("shipped"));
+    let scenario = parse(&text, &sets.map(str::to_owned)).expect("sound");
+    let mut world = World::new(&scenario, SEED, Trace::new(None)).expect("sound");
+    until(&mut world, 20);
+    assert_eq!(world.judge.violations().count, 0, "{:?}", world.judge.violations());
+    breaks(&mut world);
+    until(&mut world, 24);
+    world
+}
+
+fn broke(world: &World, rule: &str) -> bool {
+    world.judge.violations().broke(rule)
+}
+
+#[test]
+fn a_healthy_member_that_is_held_for_down_or_gone_is_seen() {
+    for (belief, rule) in [
+        (Belief::Is(Status::Down), "lied-down"),
+        (Belief::Is(Status::Left), "lied-away"),
+        (Belief::Unknown, "lied-away"),
+    ] {
+        let world = lied_to(|world| world.board.set(world.now, 0, 2, belief));
+        assert!(broke(&world, rule), "seed {SEED}: {:?}", world.judge.violations());
+        let about_the_liar = lied_to(|world| world.board.set(world.now, 0, 1, belief));
+        assert!(!broke(&about_the_liar, rule), "what becomes of the liar is no harm");
+        let short = lied_to(|world| {
+            world.board.set(world.now, 0, 2, belief);
+            until(world, 21);
+            world.board.set(world.now, 0, 2, Belief::Is(Status::Alive));
+        });
+        assert!(!broke(&short, rule), "a second is allowed");
+    }
+}
+
+#[test]
+fn a_dead_member_that_is_held_for_alive_is_seen() {
+    let dead = |shown: bool| {
+        let mut world = lied_to(|world| world.stop(2, true));
+        if shown {
+            world.board.set(world.now, 0, 2, Belief::Is(Status::Alive));
+        }
+        until(&mut world, 40);
+        broke(&world, "lied-alive")
+    };
+    assert!(dead(true) && !dead(false));
+}
+
+#[test]
+fn a_life_that_was_never_lived_is_seen() {
+    let world = lied_to(|world| world.hosts[2].host_id = HostId(7));
+    assert!(broke(&world, "impersonated"), "seed {SEED}: {:?}", world.judge.violations());
+}
+
+#[test]
+fn a_state_above_that_of_its_owner_and_quorum_that_is_gone_are_seen() {
+    let world = lied_to(|world| {
+        // A process without tags in the place of the true one: it has nothing to say, and holds no quorum yet.
+        let host = &mut world.hosts[2];
+        let identity = Identity {
+            name: host.name.clone(),
+            host_id: host.host_id,
+            generation: host.stored,
+            address: host.address,
+            state: Vec::new(),
+        };
+        let node = Node::new(identity, Arc::clone(&world.config), SEED, Instant::EPOCH).expect("sound");
+        host.process.as_mut().expect("runs").node = Machine::Real(Box::new(node));
+        host.paused = 1;
+    });
+    for rule in ["state-invented", "quorum-taken"] {
+        assert!(broke(&world, rule), "{rule}, seed {SEED}: {:?}", world.judge.violations());
+    }
+}
+
+#[test]
+fn quorum_without_a_majority_in_reach_is_seen() {
+    let world = lied_to(|world| {
+        let electorate = Some(Electorate::expected(100));
+        world.config = Arc::new(heartsay_membership::Config { electorate, ..(*world.config).clone() });
+    });
+    assert!(broke(&world, "quorum-lent"), "seed {SEED}: {:?}", world.judge.violations());
+}
+
+#[test]
+fn a_member_that_gives_way_and_a_roster_beyond_its_cap_are_seen() {
+    let world = lied_to(|world| {
+        let (holder, address) = (HostId(7), world.hosts[2].address);
+        world.note(2, Event::NameRefused { holder, address, generation: 1 });
+    });
+    assert!(broke(&world, "driven-out"), "seed {SEED}: {:?}", world.judge.violations());
+    let world = lied_to(|world| world.harm.most_members = 3);
+    assert!(broke(&world, "overgrown"), "seed {SEED}: {:?}", world.judge.violations());
 }

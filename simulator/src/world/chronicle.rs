@@ -109,6 +109,7 @@ impl Entry {
             What::DuplicateName => format!("a second host {did} {} {once}", names(&self.struck)),
             What::Join => format!("{} {did} {once}", names(&self.struck)),
             What::Churn => format!("{} members {did} {once}", self.times),
+            What::Lie => format!("{} {did} {lasting}", names(&self.struck)),
         }
     }
 
@@ -161,6 +162,12 @@ fn did(f: &Fault, alone: bool) -> String {
         What::Leave => "left".to_owned(),
         What::Join => "joined".to_owned(),
         What::Churn => "vanished, and as many came,".to_owned(),
+        What::Lie => match &f.lies {
+            Some(lies) => {
+                format!("lied ({})", lies.iter().map(|lie| lie.word()).collect::<Vec<_>>().join(", "))
+            }
+            None => "lied in all ways".to_owned(),
+        },
         What::Cut | What::Partition | What::Refuse => String::new(),
     }
 }
@@ -260,6 +267,11 @@ mod tests {
             (
                 "what = 'churn'\nevery = '3s'\nfor = '10s'",
                 "4 members vanished, and as many came, from 20 s to 29 s",
+            ),
+            ("what = 'lie'\nwho = 'n3'\nfor = '5s'", "n3 lied in all ways from 20 s for 5 s"),
+            (
+                "what = 'lie'\nwho = 'n3'\nlies = ['accuse', 'good-bye']",
+                "n3 lied (accuse, good-bye) from 20 s to the end",
             ),
             (
                 "what = 'cut'\nfrom = 'n1'\nto = ['n2', 'n3']",

@@ -140,8 +140,11 @@ impl World {
         match parcel {
             Packet::Datagram { from, bytes, stamp } => {
                 self.proofs.received(self.now, host, from, stamp.as_deref());
-                let from = self.hosts[from].address;
-                self.hand(host, DATAGRAM, Input::Datagram { from, bytes: &bytes }, &bytes);
+                let address = self.hosts[from].address;
+                self.hand(host, DATAGRAM, Input::Datagram { from: address, bytes: &bytes }, &bytes);
+                if self.hosts[host].liar.is_some() {
+                    self.hear_as_liar(host, from, &bytes);
+                }
             }
             Packet::Refused { to, quoted } => {
                 let to = self.hosts[to].address;
@@ -169,6 +172,9 @@ impl World {
         let h = &mut self.hosts[host];
         self.judge.datagram(self.now, &h.name, transmit.bytes.len());
         let stamp = self.proofs.stamp(host);
+        if let Some(liar) = &mut h.liar {
+            liar.overhear(&transmit.bytes);
+        }
         if h.blocked > 0 {
             h.outbox.push((transmit, stamp));
         } else {

@@ -30,6 +30,8 @@ pub struct Ended {
     pub rejected: BTreeMap<&'static str, u64>,
     /// Sum of the machines' own counters, over the members that run at the end.
     pub counters: BTreeMap<&'static str, u64>,
+    /// Of each kind of harm that lies did for longer than they may: for how long, in seconds.
+    pub harm: BTreeMap<&'static str, f64>,
     /// What pictures are drawn from, if it was asked for.
     pub recording: Option<Recording>,
 }
@@ -56,6 +58,7 @@ impl World {
             lost: self.network.lost,
             rejected: self.rejected,
             counters: counters(&self.hosts),
+            harm: self.harm.longest,
             recording: self.recording,
         }
     }

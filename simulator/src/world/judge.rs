@@ -20,6 +20,8 @@ pub(super) struct Judge {
     /// Bound on noticing that quorum is lost.
     notice: Duration,
     acceptable_pause: Duration,
+    /// Some member lies, and nobody else has to know better.
+    lied_to: bool,
     datagram_limit: usize,
     safety: Safety,
     quorums: Quorums,
@@ -40,6 +42,7 @@ impl Judge {
             check,
             binding: scenario.machine == Baseline::Heartsay,
             acceptable_pause: config.acceptable_pause,
+            lied_to: scenario.has_liars(),
             datagram_limit: config.datagram.limit(),
             safety: Safety::default(),
             quorums: Quorums::default(),
@@ -84,7 +87,9 @@ impl Judge {
 
     /// The table of a member has `size` entries; there have been `names`.
     pub(super) fn size(&mut self, now: Instant, name: &Name, size: usize, names: usize) {
-        Safety::size(&mut self.violations, now, name.as_str(), size, names);
+        if !self.lied_to {
+            Safety::size(&mut self.violations, now, name.as_str(), size, names);
+        }
     }
 
     /// A machine gives a datagram of `size` bytes away.
@@ -106,13 +111,18 @@ impl Judge {
         oracle: &mut Oracle,
         hosts: &[Host],
     ) -> Option<usize> {
+        if self.lied_to {
+            return oracle.find(claim.0);
+        }
         let owner = |host: usize| owners_word(hosts, host);
         Safety::claim(&mut self.violations, now, observer.as_str(), claim, oracle, owner)
     }
 
     /// A row of `observer`'s table, which must not go back.
     pub(super) fn row(&mut self, now: Instant, observer: usize, row: &Row) {
-        self.safety.row(&mut self.violations, now, observer, row);
+        if !self.lied_to {
+            self.safety.row(&mut self.violations, now, observer, row);
+        }
     }
 
     /// The same row beside what its events `told`.
@@ -233,6 +243,11 @@ impl Judge {
             let acts = |member| would_say_held(hosts, member, now);
             self.quorums.verdict(&mut self.violations, now, observer, subject, acts);
         }
+    }
+
+    /// A lie has done harm for longer than it may.
+    pub(super) fn harmed(&mut self, now: Instant, rule: &'static str, what: impl FnOnce() -> String) {
+        self.violations.add(now, rule, what);
     }
 
     /// At the end: from the last trouble, which was over at `calm`, to agreement.

@@ -2,7 +2,7 @@
 //!
 //! [`World`] knows all parts and carries what happens from one to the other. Four parts have state and rules of their
 //! own and see no world: `judge` (what must hold), `meter` (how well it goes) and `chronicle` (what trouble did); `proofs` compares what members claim with the specification. The files of `World` itself: `driver` is the
-//! loop between queue and machines, `process` begins and ends lives, `last_words` tells of their end, `standing` says who could have quorum, `rosters` compares what holders of quorum believe, `witness` writes down what members say, `survey`
+//! loop between queue and machines, `process` begins and ends lives, `last_words` tells of their end, `lies` lets a member lie and `harm` looks what comes of it, `standing` says who could have quorum, `rosters` compares what holders of quorum believe, `witness` writes down what members say, `survey`
 //! looks at the world from time to time, `ended` is what a run leaves behind.
 
 #[cfg(test)]
@@ -10,8 +10,10 @@ mod broken;
 mod chronicle;
 mod driver;
 mod ended;
+mod harm;
 mod judge;
 mod last_words;
+mod lies;
 mod meter;
 mod process;
 mod proofs;
@@ -41,6 +43,7 @@ use crate::sim_rng::{Seed, SimRng};
 use crate::trace::{Trace, WORLD};
 use chronicle::Chronicle;
 pub use ended::Ended;
+use harm::Harm;
 use judge::Judge;
 use meter::Meter;
 use proofs::Proofs;
@@ -60,6 +63,7 @@ pub struct World {
     pub(crate) trace: Trace,
     pub(crate) recording: Option<Recording>,
     judge: Judge,
+    harm: Harm,
     meter: Meter,
     proofs: Proofs,
     pub(crate) chronicle: Chronicle,
@@ -128,6 +132,7 @@ impl World {
             trace,
             recording: None,
             judge,
+            harm: Harm::new(scenario, &config),
             meter: Meter::new(scenario.nodes, votes),
             proofs,
             chronicle: Chronicle::new(scenario.faults.len()),

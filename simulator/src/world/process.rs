@@ -55,6 +55,7 @@ impl World {
             outbox: Vec::new(),
             started: Instant::EPOCH,
             second: Sent::default(),
+            liar: None,
         });
         host
     }

@@ -45,7 +45,7 @@ impl Proofs {
         config: &Config,
         zone: impl Fn(usize) -> Option<&'a str>,
     ) -> Self {
-        let few = scenario.nodes <= MOST && scenario.machine == Baseline::Heartsay;
+        let few = scenario.nodes <= MOST && scenario.machine == Baseline::Heartsay && !scenario.has_liars();
         let electorate = config.electorate.as_ref().filter(|_| few);
         let followed = electorate.and_then(|e| stated(e, scenario.nodes, zone)).map(|electorate| Followed {
             causes: Causes::new(scenario.nodes),

@@ -37,13 +37,34 @@ impl World {
 }
 
 /// The standing of every member, in their order.
-fn standings(
+pub(super) fn standings(
     electorate: &Electorate,
     hosts: &[Host],
     network: &Network,
     oracle: &Oracle,
 ) -> impl Iterator<Item = Standing> {
     let fit: Vec<bool> = (0..hosts.len()).map(|member| is_fit(member, hosts, oracle)).collect();
+    standings_of(electorate, hosts, network, fit)
+}
+
+/// The same where those that lie vote too, as they may.
+pub(super) fn standings_with_liars(
+    electorate: &Electorate,
+    hosts: &[Host],
+    network: &Network,
+    oracle: &Oracle,
+) -> impl Iterator<Item = Standing> {
+    let lies = |member: usize| hosts[member].liar.is_some() && hosts[member].process.is_some();
+    let fit = (0..hosts.len()).map(|member| lies(member) || is_fit(member, hosts, oracle)).collect();
+    standings_of(electorate, hosts, network, fit)
+}
+
+fn standings_of(
+    electorate: &Electorate,
+    hosts: &[Host],
+    network: &Network,
+    fit: Vec<bool>,
+) -> impl Iterator<Item = Standing> {
     let majorities = majorities(electorate, hosts, network, &fit);
     let standing = move |(member, fit): (usize, bool)| match &majorities {
         Some(majorities) if fit => {

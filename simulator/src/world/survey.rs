@@ -1,6 +1,6 @@
 //! What is looked at from time to time: bytes, sides, views, tables, phi.
 
-use heartsay_membership::{Instant, Node};
+use heartsay_membership::{Instant, Node, Status};
 
 use super::{SECOND, SimEvent, World};
 use crate::checks::Row;
@@ -69,6 +69,7 @@ impl World {
         let (running, agreeing) = self.board.majority();
         self.meter.disagreement(self.now, running - agreeing, self.board.wrong());
         self.note_states();
+        self.look_for_harm();
         self.queue.push(self.now + self.scenario.measure.every.0, SimEvent::Sample);
     }
 
@@ -110,7 +111,9 @@ impl World {
             let claim = (summary.name, generation, heartbeat);
             let subject = self.judge.claim(now, name, claim, &mut self.oracle, &self.hosts);
             let Some(subject) = subject else { continue };
-            let row = Row { subject, generation, heartbeat, belief: Belief::Is(summary.status) };
+            // A restart that was announced is no event.
+            let status = if summary.status == Status::Restarting { Status::Alive } else { summary.status };
+            let row = Row { subject, generation, heartbeat, belief: Belief::Is(status) };
             self.judge.row(now, observer, &row);
             if !own || subject == observer {
                 continue;

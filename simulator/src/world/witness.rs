@@ -45,6 +45,10 @@ impl World {
                 self.trace.say(now, name.as_str(), || format!("joined: {members} members"));
             }
             Event::NameRefused { holder, .. } => {
+                if self.scenario.has_liars() && own {
+                    self.judge
+                        .harmed(now, "driven-out", || format!("{name} gives way to a host that is none"));
+                }
                 self.trace.say(now, name.as_str(), || format!("is refused: host {holder} holds the name"));
                 self.stop(host, false);
             }
@@ -197,6 +201,11 @@ impl World {
     }
 }
 
+/// A restart that was announced is no event: what is told before it and after it is the same.
+fn shown(status: Status) -> Status {
+    if status == Status::Restarting { Status::Alive } else { status }
+}
+
 /// What an observer believes that says this.
 fn believed(event: &MemberEvent) -> Belief {
     match event.kind {
@@ -208,6 +217,6 @@ fn believed(event: &MemberEvent) -> Belief {
         | MemberEventKind::Left
         | MemberEventKind::Restart
         | MemberEventKind::Fenced
-        | MemberEventKind::Update => Belief::Is(event.status),
+        | MemberEventKind::Update => Belief::Is(shown(event.status)),
     }
 }
