@@ -173,9 +173,7 @@ fn another_host_is_told_why_when_it_asks() {
         (&told["id"], &told["answered"], &told["text"]),
         (&json!("green"), &json!(false), &Value::Null)
     );
-    let asked = std::time::Instant::now();
     let problem = b.ask("GET", "/v1/paths?from=a", "", "").problem(504);
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     a.signal(Signal::SIGCONT);
     assert!(problem.starts_with("a has not answered within a second"), "{problem}");
 }

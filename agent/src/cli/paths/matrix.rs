@@ -132,10 +132,7 @@ fn cell(row: &Row, column: &str) -> String {
         _ if row.error.is_some() => "?",
         None if row.unknown > 0 => "",
         None => "up",
-        Some(path) if path.state == "down" => match path.direction.as_deref() {
-            Some(known @ ("out" | "in" | "both")) => known,
-            _ => "down",
-        },
+        Some(path) if path.state == "down" => path.direction.as_deref().unwrap_or("down"),
         Some(path) if path.unanswered > 0 => "doubt",
         Some(_) => "up",
     }
