@@ -297,8 +297,8 @@ fn paths_of_others_that_are_not_well_stand_among_ours() {
     model.pane = Pane::Paths;
     let lines = picture(&mut model, 80, 24, 1);
     find(&lines, "n2 did not answer");
-    let (row, line) = find(&lines, "n3       n4");
-    assert!(line.contains("down") && row < find(&lines, "n1       n2").0, "{lines:#?}");
+    let (row, line) = find(&lines, "n3         n4");
+    assert!(line.contains("down") && row < find(&lines, "n1         n2").0, "{lines:#?}");
     assert_eq!(model.chosen_member().as_deref(), Some("n4"));
     assert_eq!(model.number(Pane::Paths), 3, "n3 reaches n2, and that is no news");
     model.take(News::Told("n3".to_owned(), told(Vec::new())), at(12));
