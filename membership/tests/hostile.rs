@@ -208,9 +208,48 @@ fn no_basis_lies_further_ahead_than_a_witness_could_say() {
         // A verdict by silence alone reaches as far as an accusation of silence.
         let mut target = Target::of(5);
         let about = target.about("n1");
-        target.tell(&["n2"], &[Claim { down: 1 + about.heartbeat + ahead, ..about }]);
+        // Of a member that has just spoken no verdict by silence is believed.
+        target.world.vanish("n1");
+        target.world.run(2.2);
+        let basis = about.heartbeat + ahead;
+        target.tell(&["n2"], &[Claim { down: 1 + basis, ..about }]);
         let verdict = target.world.member("n2", "n1").unwrap().verdict;
-        assert_eq!(verdict.is_some(), ahead <= 120, "{ahead}");
+        assert_eq!(verdict == Some(basis), ahead <= 120, "{ahead}: {verdict:?}");
+    }
+}
+
+#[test]
+fn a_member_that_speaks_to_us_is_not_called_down_by_what_others_say() {
+    let everybody = ["n1", "n2", "n3", "n4", "n5"];
+    for (kind, verdict) in [(PROVEN, true), (PROVEN, false), (SILENT, true)] {
+        let mut target = Target::of(5);
+        target.world.run(5.0);
+        let mut told = 0;
+        for round in 0..20 {
+            let about = target.about("n1");
+            let basis = about.heartbeat + [0, 1, 5, 100][round % 4];
+            let accusations = ["n3", "n4", "n5"].map(|by| target.accusation(by, kind, basis)).to_vec();
+            let down = if verdict { 1 + basis } else { 0 };
+            // Only those that have just heard it: the others know no better.
+            let heard = |other: &&str| {
+                let seen = target.world.member(other, "n1").unwrap().last_direct;
+                let down = target.world.status(other, "n1") == Some(Status::Down);
+                **other != *"n1"
+                    && !down
+                    && seen.is_some_and(|at| target.world.now.since(at).as_secs_f64() < 1.0)
+            };
+            let audience: Vec<&str> = everybody.into_iter().filter(heard).collect();
+            told += audience.len();
+            target.tell(&audience, &[Claim { down, accusations, ..about }]);
+            // Verdicts are given at time-outs.
+            target.world.run(0.001);
+            for other in audience {
+                let status = target.world.status(other, "n1");
+                assert_ne!(status, Some(Status::Down), "{kind} {verdict} at {other}: {:?}", target.world);
+            }
+            target.world.run(0.5);
+        }
+        assert!(told > 10, "{told}");
     }
 }
 

@@ -6,6 +6,7 @@ pub mod deaf;
 pub mod direct_paths;
 pub mod extra_probes;
 pub mod flap_damping;
+pub mod in_contact;
 pub mod indirect_probe;
 pub mod joints;
 pub mod loss_outcomes;

@@ -187,7 +187,9 @@ impl Detection {
         );
         let told = verdict::told(testimony, self.doubtful_share());
         let source = accusations.iter().find_map(|a| a.source);
-        if verdict == Verdict::Down
+        if verdict == Verdict::Down && self.has_heard_it_since(now, ctx.core, member, member.marks()) {
+            self.judge_by(now + AGAIN, subject);
+        } else if verdict == Verdict::Down
             && let Some(basis) = testimony.basis.max(testimony.told_basis.filter(|_| told))
         {
             if let Some(mut member) = ctx.roster.get_mut(subject) {
@@ -226,5 +228,7 @@ fn said_by(members: usize) -> String {
 /// Cases in one set of datagrams, and the pause before the next set.
 const TESTIMONIES: usize = 32;
 const TESTIFY_AGAIN: Duration = Duration::from_millis(100);
+/// Until the case of a member that has spoken to us is looked at again.
+const AGAIN: Duration = Duration::from_millis(100);
 /// This many, and more than an eighth of the cluster, are many.
 const SEVERAL: u32 = 2;

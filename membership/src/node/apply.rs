@@ -118,6 +118,7 @@ impl Node {
         let Source { from, pass_on, asked, own_word } = source;
         let subject = claim.subject;
         self.prove_last_words(&mut claim);
+        self.cut_verdict_on_a_speaker(now, &mut claim);
         self.cut_marks_too_far_ahead(now, &mut claim);
         let limit = version_limit(self.core.unix_ms(now), claim.generation);
         // Only the state: what else the claim says may be true.
@@ -382,6 +383,20 @@ impl Node {
             return Err(Rejected::Implausible { subject: claim.subject });
         }
         Ok(())
+    }
+
+    /// Cuts away a verdict by silence on a member that has spoken to us since.
+    fn cut_verdict_on_a_speaker(&self, now: Instant, claim: &mut Claim) {
+        let marks = &claim.standing.marks;
+        if claim.subject == self.core.me || marks.down.is_none() || marks.last_words.is_some() {
+            return;
+        }
+        let Some(member) = self.known_life(claim).filter(|member| member.is_present()) else { return };
+        let mut all = member.marks().clone();
+        all.join(0, marks);
+        if !all.is_kept_out() && self.detection.has_heard_it_since(now, &self.core, member, &all) {
+            claim.standing.marks.down = None;
+        }
     }
 
     /// The life that a claim is about, if we know it.
