@@ -19,15 +19,18 @@ struct Story {
 }
 
 impl Story {
-    /// `n0` knows `n1` to `n4`.
+    /// `n0` knows `n1` to `n4`, and `n1` by what `n2` tells.
     fn of_five() -> Self {
         let now = Instant::EPOCH + Duration::from_secs(10);
         let mut story = Self { now, node: node(0, now), others: Vec::new() };
         for i in 1..5 {
-            let introduction = introduction(i, now);
-            story.hand(&introduction).unwrap();
-            story.others.push(introduction);
+            story.others.push(introduction(i, now));
         }
+        for i in 1..4 {
+            story.hand(&story.others[i].clone()).unwrap();
+        }
+        let told = Packet { claims: story.others[0].claims.clone(), ..story.others[1].clone() };
+        story.hand(&told).unwrap();
         assert_eq!(story.node.members(), 5);
         story
     }

@@ -85,7 +85,7 @@ impl Swarm {
             Out::new().flush()?;
         }
         tallies.print();
-        if self.table {
+        if self.table && self.only == Theme::Hostile {
             harms.print();
         }
         say!("{scenarios} scenarios, {failed} failed; {compared} steps compared with the specification");
