@@ -95,6 +95,8 @@ fn a_member_that_a_source_calls_gone_and_that_does_not_answer_is_down_without_th
     let trusting = ["--acceptable-pause", "5m", "--trusted-source", "libvirt"];
     let a = Agent::start("a", &trusting);
     let b = Agent::start("b", &trusting);
+    a.wait("alive==1");
+    b.wait("alive==1");
     assert_eq!(code(&b.run(&["join", &a.address(), "--timeout", "20s"])), 0);
     a.wait("b=alive");
     let output = a.run(&["testify", "b", "dead", "--source", "ec2"]);
