@@ -18,7 +18,7 @@ use crate::loss_share::{LossShare, surprise_at};
 /// *Where losses come alone* the share is that of all contacts ([`LossShare`]), and so are the sums.
 ///
 /// *Weak spot*: members that stand still for a while, and then live, teach the same as a path with long bad times.
-/// So the share never exceeds [`MOST`] by what was learnt, and a row of contacts always comes to convict in the end.
+/// So the share never exceeds three quarters by what was learnt, and a row of contacts always comes to convict in the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LossAfterLoss {
     by_lag: [Sample; LAGS.len() + 1],
