@@ -152,13 +152,19 @@ impl Reader {
         self.need(key, found, |text| values::duration(text, range))
     }
 
-    /// Names of the HTTP listener, each of which can be a name.
-    pub(super) fn hosts(&mut self) -> Result<Vec<String>, Failed> {
-        let (hosts, origin) = match self.layers.0.get("http_hosts") {
-            Some(Given { raw: Raw::Many(hosts), origin }) => (hosts.clone(), origin.clone()),
+    /// A list, as it is given, and where; without one it is empty.
+    fn many(&mut self, key: &'static str) -> (Vec<String>, Origin) {
+        let (all, origin) = match self.layers.0.get(key) {
+            Some(Given { raw: Raw::Many(all), origin }) => (all.clone(), origin.clone()),
             _ => (Vec::new(), Origin::Default),
         };
-        self.show("http_hosts", (!hosts.is_empty()).then(|| hosts.join(",")), &origin);
+        self.show(key, (!all.is_empty()).then(|| all.join(",")), &origin);
+        (all, origin)
+    }
+
+    /// Names of the HTTP listener, each of which can be a name.
+    pub(super) fn hosts(&mut self) -> Result<Vec<String>, Failed> {
+        let (hosts, origin) = self.many("http_hosts");
         let Some(wrong) = hosts.iter().find(|host| !values::is_host(host)) else { return Ok(hosts) };
         let problem = format!("{wrong:?} is no host name without a port");
         self.errors.push(SettingsError::usage("http_hosts", origin, problem, &remedy("http_hosts")));
@@ -168,11 +174,7 @@ impl Reader {
     /// What outside the cluster may say that a member is gone.
     pub(super) fn sources(&mut self) -> Result<Vec<Source>, Failed> {
         const KEY: &str = "trusted_sources";
-        let (names, origin) = match self.layers.0.get(KEY) {
-            Some(Given { raw: Raw::Many(names), origin }) => (names.clone(), origin.clone()),
-            _ => (Vec::new(), Origin::Default),
-        };
-        self.show(KEY, (!names.is_empty()).then(|| names.join(",")), &origin);
+        let (names, origin) = self.many(KEY);
         let sources: Result<Vec<_>, _> = names.iter().map(|name| Source::new(name)).collect();
         sources.map_err(|e| {
             self.errors.push(SettingsError::usage(KEY, origin, e.to_string(), &remedy(KEY)));
@@ -182,11 +184,7 @@ impl Reader {
 
     /// The seeds, each of which is well-formed.
     pub(super) fn seeds(&mut self) -> Result<Vec<String>, Failed> {
-        let (seeds, origin) = match self.layers.0.get("seeds") {
-            Some(Given { raw: Raw::Many(seeds), origin }) => (seeds.clone(), origin.clone()),
-            _ => (Vec::new(), Origin::Default),
-        };
-        self.show("seeds", (!seeds.is_empty()).then(|| seeds.join(",")), &origin);
+        let (seeds, origin) = self.many("seeds");
         let before = self.errors.len();
         for seed in &seeds {
             if let Err(e) = crate::daemon::seeds::host_and_port(seed) {
