@@ -81,6 +81,28 @@ fn all_that_trust_the_source_say_who_said_it() {
     assert!(world.all_events().any(said));
 }
 
+/// `n2` says that another source has told it so, before `n1` says it of one that is trusted.
+#[test]
+fn a_verdict_names_a_source_that_is_trusted() {
+    let mut world = World::new();
+    let strange = Source::new("aaa").unwrap();
+    for host in 1..=5 {
+        let sources = if host == 2 { vec![strange, libvirt()] } else { vec![libvirt()] };
+        world.start_as(&format!("n{host}"), host, &["n1"], Config { sources, ..config() });
+    }
+    world.run(10.0);
+    world.forget_events();
+    world.vanish("n3");
+    world.stop("n3");
+    world.command("n2", Command::Testify { name: Name::new("n3").unwrap(), source: strange }).unwrap();
+    world.command("n1", testify("n3")).unwrap();
+    world.wait(2.0, |w| ["n1", "n4", "n5"].iter().all(|by| w.status(by, "n3") == Some(Status::Down)));
+    let said = |event: &Event| matches!(event, Event::Member(e) if e.kind == MemberEventKind::Down && e.reason.starts_with("aaa"));
+    for by in ["n1", "n4", "n5"] {
+        assert!(!world.events(by).iter().any(|(_, event)| said(event)), "{by} does not trust it");
+    }
+}
+
 #[test]
 fn a_false_word_is_over_with_the_next_heartbeat() {
     let mut world = cluster(5, &trusting());

@@ -70,7 +70,7 @@ pub use frame::{
 };
 pub use keyring::{Key, Keyring, Plain};
 pub use last_words::{LastMark, LastSecret, LastWords};
-pub use packet::{decode_into, decode_packet, emptied, encode_packet};
+pub use packet::{decode_into, decode_packet, emptied, encode_packet, is_instance};
 pub use prost::Message;
 /// The type of all byte fields in [`gossip`]; made from a `Vec<u8>` with `into()`.
 pub use prost::bytes::Bytes;

@@ -96,9 +96,14 @@ fn check_exchange(exchange: &Exchange) -> Result<(), DecodeError> {
 
 fn check_question(question: &Question) -> Result<(), DecodeError> {
     let Some(Topic::Health(asked)) = &question.topic else { return Ok(()) };
+    if is_instance(&asked.service, &asked.id) { Ok(()) } else { Err(DecodeError::BadQuestion) }
+}
+
+/// Whether a service, and an instance of it, can be called so: words of at most [`KEY_MAX`] bytes; an instance may have no id.
+#[must_use]
+pub fn is_instance(service: &str, id: &str) -> bool {
     let fits = |text: &str| text.len() <= KEY_MAX && is_word(text);
-    let fine = !asked.service.is_empty() && fits(&asked.service) && fits(&asked.id);
-    if fine { Ok(()) } else { Err(DecodeError::BadQuestion) }
+    !service.is_empty() && fits(service) && fits(id)
 }
 
 fn check_list(list: &List) -> Result<(), DecodeError> {

@@ -21,7 +21,7 @@ impl Detection {
     pub fn has_heard_it_since(&self, now: Instant, core: &Core, member: &Member, marks: &Marks) -> bool {
         let sure = marks.accusations.iter().filter(|a| !a.weak);
         let refused = sure.clone().filter(|a| a.kind == Evidence::Refused).map(|a| a.began);
-        let told = sure.filter(|a| a.source.is_some_and(|source| core.config.sources.contains(&source)));
+        let told = sure.filter(|a| a.is_told_by(&core.config.sources));
         // Of a process or a machine that is gone all know sooner than by its silence.
         let gone = if refused.clone().count() >= witnesses::REFUSED {
             refused.min()

@@ -171,7 +171,7 @@ impl Detection {
             return;
         }
         let accusations = &member.marks().accusations;
-        if accusations.iter().all(|a| a.kind < Evidence::Proven && a.source.is_none()) {
+        if accusations.iter().all(|a| a.kind < Evidence::Proven && !a.is_told_by(&ctx.core.config.sources)) {
             return;
         }
         let began = member.marks().that_count().map(|a| a.began).min().unwrap_or(now);
@@ -186,7 +186,8 @@ impl Detection {
             },
         );
         let told = verdict::told(testimony, self.doubtful_share());
-        let source = accusations.iter().find_map(|a| a.source);
+        let source =
+            accusations.iter().find(|a| a.is_told_by(&ctx.core.config.sources)).and_then(|a| a.source);
         if verdict == Verdict::Down && self.has_heard_it_since(now, ctx.core, member, member.marks()) {
             self.judge_by(now + AGAIN, subject);
         } else if verdict == Verdict::Down

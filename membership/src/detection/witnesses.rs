@@ -136,7 +136,7 @@ impl Testimony {
             if !credible {
                 continue;
             }
-            if accusation.source.is_some_and(|source| config.sources.contains(&source)) {
+            if accusation.is_told_by(&config.sources) {
                 told.push(accusation.basis);
             }
             if accusation.kind >= Evidence::Silent {

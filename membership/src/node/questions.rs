@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use heartsay_proto::gossip::{self, PathHelper, PathRow, question};
-use heartsay_proto::is_word;
+use heartsay_proto::is_instance;
 
 use crate::Instant;
 use crate::detection::direct_paths::{Direction, PathState, PathView};
@@ -32,11 +32,10 @@ impl Node {
         if known.is_none_or(|member| member.status == Status::Left) {
             return Err(Rejected::UnknownMember(member.clone()));
         }
-        if let Question::Health { service, id } = &question {
-            let fits = |text: &str| text.len() <= LONGEST_WORD && is_word(text);
-            if service.is_empty() || !fits(service) || !fits(id) {
-                return Err(Rejected::BadQuestion);
-            }
+        if let Question::Health { service, id } = &question
+            && !is_instance(service, id)
+        {
+            return Err(Rejected::BadQuestion);
         }
         let (questions, mut ctx) = self.questions();
         questions.asking.ask(now, &mut ctx, number, member.clone(), question)
@@ -195,5 +194,3 @@ const UNKNOWN: u32 = 2;
 const OUT: u32 = 1;
 const IN: u32 = 2;
 const BOTH: u32 = 3;
-/// Of a service, and of an instance (`proto/src/packet.rs`).
-const LONGEST_WORD: usize = 64;

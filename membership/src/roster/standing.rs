@@ -254,6 +254,11 @@ impl Accusation {
         self.of_silence() && !self.weak
     }
 
+    /// Whether one of these sources has told its maker that the subject is gone.
+    pub fn is_told_by(&self, trusted: &[Source]) -> bool {
+        self.source.is_some_and(|source| trusted.contains(&source))
+    }
+
     /// One accuser may make one accusation of silence and one about the link.
     fn key(&self) -> (u64, bool) {
         (self.by, self.kind.is_of_link())
