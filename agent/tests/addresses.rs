@@ -241,3 +241,19 @@ fn two_members_at_one_address_are_named_to_all_others() {
     network.agent(3, &["--seed", "10.77.0.1", "--advertise", "10.77.0.2"]);
     network.wait("the first names both", |n| n.conditions(1).contains("m2 and m3 at 10.77.0.2:4327"));
 }
+
+#[test]
+fn an_agent_that_is_told_at_a_wrong_address_says_that_nobody_calls_it() {
+    let Some(mut network) = Network::bare(4, "typo") else { return };
+    let seed = ["--seed", "10.77.0.1", "--interval", "200ms"];
+    for i in 1..=3 {
+        network.agent(i, &seed);
+    }
+    network.agent(4, &[&seed[..], &["--advertise", "10.77.0.99"]].concat());
+    network.wait("all see all", |n| (1..=4).all(|i| n.alive(i) == 4));
+    network.wait("it says so", |n| n.conditions(4).contains("no member has called it at 10.77.0.99:4327"));
+    for i in 1..=3 {
+        let said = network.conditions(i);
+        assert!(!said.contains("has called it"), "m{i}: {said}");
+    }
+}

@@ -2,7 +2,7 @@
 
 /** Where to look for what has this code; what is not here is in the settings of all. A test holds it against `top`. */
 const WHOSE = {
-  US: ' settings-refused unit-not-running agent-not-running socket-rights agent-hangs socket-removed duplicate-name clock-off advertised-address service-does-not-beat udp-blocked seeds-do-not-resolve isolated kept-out not-counted state-directory neighbour-table-full datagrams-do-not-leave receive-buffer-small agent-slow export-failing names-held reload-refused agent-outdated ',
+  US: ' settings-refused unit-not-running agent-not-running socket-rights agent-hangs socket-removed duplicate-name clock-off advertised-address service-does-not-beat udp-blocked seeds-do-not-resolve isolated kept-out not-counted never-called state-directory neighbour-table-full datagrams-do-not-leave receive-buffer-small agent-slow export-failing names-held reload-refused agent-outdated ',
   THEM: ' port-silent refusals-filtered member-down member-flapping service-critical filter-rejects member-degraded ',
   PATH: ' cut-off seeds-unreachable mtu-hole one-way-link path-down no-route ',
 };

@@ -21,6 +21,8 @@ pub struct Stats {
     pub rounds: u64,
     /// Exchanges opened.
     pub exchanges: u64,
+    /// Exchanges that other members opened with us.
+    pub calls_received: u64,
     /// Direct probes sent, exchanges not counted.
     pub probes: u64,
     /// Direct contacts (exchanges and probes) that got no answer in time.

@@ -43,6 +43,7 @@ fn facts<'a>(context: &Context, snapshot: &'a Snapshot) -> Facts<'a> {
         seeds_heard: stats.seeds_heard,
         refused: stats.refusals > 0 && stats.datagrams_received == 0,
         heard_ago: marks.heard.map_or(Duration::ZERO, stood),
+        rounds_uncalled: marks.rounds_uncalled,
         slow: marks.slow.map(|since| (stats.local_health, stood(since))),
         overflow: marks.overflow.map(|last| (snapshot.loss.overflow, stood(last))),
         values_too_long: stats.values_too_long,
@@ -90,6 +91,7 @@ fn member(at: Instant, view: &MemberView, falls: usize) -> MemberFact<'_> {
         falls,
         critical: critical(view),
         rtt: view.rtt,
+        answers: view.reachable == Some(true),
         path_down: down.then(|| {
             let direction = view.path.direction.unwrap_or(Direction::Unknown);
             (direction, view.path.since.map_or(Duration::ZERO, |since| at.since(since)))

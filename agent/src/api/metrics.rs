@@ -185,6 +185,7 @@ fn protocol(r: &mut Registry, stats: &Stats) {
     for (name, help, value) in [
         ("rounds", "Heartbeats", stats.rounds),
         ("exchanges", "Exchanges begun", stats.exchanges),
+        ("calls_received", "Exchanges that other members began with this agent", stats.calls_received),
         ("probes", "Direct probes sent", stats.probes),
         ("contacts_unanswered", unanswered, stats.probes_unanswered),
         ("probe_requests", "Probes asked of helpers", stats.probe_requests),

@@ -197,6 +197,7 @@ pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Value>, Problem
         "bytes_received": stats.bytes_received,
         "rounds": stats.rounds,
         "exchanges": stats.exchanges,
+        "calls_received": stats.calls_received,
         "probes": stats.probes,
         "probes_unanswered": stats.probes_unanswered,
         "probe_requests": stats.probe_requests,

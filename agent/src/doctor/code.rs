@@ -153,6 +153,11 @@ codes! {
         after [UdpBlocked, Isolated, ServiceDoesNotBeat, KeptOut, DuplicateName, ClockOff],
         visible 3 s,
         "see that UDP passes both ways between the others and the address that this agent advertises";
+    /// Other members answer, and none calls.
+    NeverCalled: "never-called", Error, Insider,
+        after [UdpBlocked, Isolated, ServiceDoesNotBeat, KeptOut, NotCounted, DuplicateName, ClockOff, AdvertisedAddress, TwoMembersAtOneAddress],
+        visible 0 s,
+        "see that advertise is an address at which others reach this host, and that packet filters let them begin";
     /// Two members at one address.
     TwoMembersAtOneAddress: "two-members-at-one-address", Error, Insider, after [], visible 0 s,
         "check advertise on both, and whether two hosts have this address";

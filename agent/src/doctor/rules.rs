@@ -34,6 +34,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) refused: bool,
     /// Since any datagram came.
     pub(crate) heard_ago: Duration,
+    /// Heartbeats of this agent since another member last called it.
+    pub(crate) rounds_uncalled: u64,
     /// For how long its doubt in itself has been [`SLOW`] or more; with the score.
     pub(crate) slow: Option<(u8, Duration)>,
     /// Datagrams that the kernel dropped unread, and since it last did.
@@ -93,6 +95,8 @@ pub(crate) struct MemberFact<'a> {
     /// Its services that are critical, as it says.
     pub(crate) critical: Vec<String>,
     pub(crate) rtt: Option<Duration>,
+    /// It has answered this agent directly.
+    pub(crate) answers: bool,
     /// The direct path is down: what fails, and for how long.
     pub(crate) path_down: Option<(Direction, Duration)>,
 }
@@ -113,6 +117,7 @@ pub(crate) fn conditions(facts: &Facts<'_>) -> Vec<Condition> {
     let mut all = Vec::new();
     outside(facts, &mut all);
     all.extend(udp_blocked(facts));
+    all.extend(never_called(facts));
     all.extend(seeds_unreachable(facts));
     paths(facts, &mut all);
     let beyond = beyond_a_cut(facts);
@@ -152,6 +157,29 @@ fn udp_blocked(facts: &Facts<'_>) -> Option<Condition> {
             facts.heard_ago.as_secs()
         );
         Condition::new(Code::UdpBlocked, what)
+    })
+}
+
+/// Others answer and none calls: what they are told of where this agent is leads elsewhere, or a filter lets only answers in.
+/// In each round some member calls this one ([`UNCALLED`]).
+fn never_called(facts: &Facts<'_>) -> Option<Condition> {
+    let answering: Vec<String> = others(facts)
+        .filter(|member| member.status == StatusFact::Here && member.answers && member.path_down.is_none())
+        .map(|member| member.name.to_owned())
+        .collect();
+    let address = facts.members.iter().find(|member| member.is_self)?.address;
+    (facts.joined && !answering.is_empty() && facts.rounds_uncalled >= UNCALLED).then(|| {
+        let said = Said::new(
+            format!(
+                "{} answer this agent, and no member has called it at {address}, where it says that it is, for {} heartbeats",
+                few(&answering),
+                facts.rounds_uncalled
+            ),
+            format!(
+                "see that advertise is an address of this host, or the outer one of its NAT, and that packet filters let others begin:                  UDP to {address}"
+            ),
+        );
+        Condition::new(Code::NeverCalled, said)
     })
 }
 
@@ -484,6 +512,9 @@ fn gathered(mut found: Vec<Condition>, are: &str) -> Vec<Condition> {
 pub(crate) const SLOW: u8 = 3;
 /// Without any datagram: ten rounds of the usual interval, in each of which at least one answer comes.
 const SILENT: Duration = Duration::from_secs(10);
+/// In each round each member is called once, or about once where clocks or views differ. So even with half of all datagrams
+/// lost, rounds without a call are fewer.
+const UNCALLED: u64 = 30;
 /// Verdicts in ten minutes from which on a member comes and goes: as in `heartsay top`.
 const OFTEN: usize = 2;
 /// A burst that was lost is told for so long.
@@ -516,6 +547,7 @@ mod tests {
             falls: 0,
             critical: Vec::new(),
             rtt: Some(Duration::from_millis(1)),
+            answers: true,
             path_down: None,
         }
     }
@@ -598,6 +630,27 @@ mod tests {
         assert!(!codes(of_two).contains(&"udp-blocked"));
         let quiet_but_well = |facts: &mut Facts<'_>| facts.heard_ago = MINUTE;
         assert_eq!(codes(quiet_but_well), [""; 0]);
+    }
+
+    #[test]
+    fn an_agent_that_others_answer_and_never_call_is_told_elsewhere_than_it_is() {
+        let uncalled = |facts: &mut Facts<'_>| facts.rounds_uncalled = UNCALLED;
+        assert_eq!(codes(uncalled), ["never-called"]);
+        for change in [
+            |facts: &mut Facts<'_>| facts.rounds_uncalled = UNCALLED - 1,
+            // None answers either: that is another fault.
+            |facts: &mut Facts<'_>| facts.members.iter_mut().for_each(|member| member.answers = false),
+            |facts: &mut Facts<'_>| {
+                facts.members.iter_mut().for_each(|member| member.status = StatusFact::Away)
+            },
+            |facts: &mut Facts<'_>| facts.joined = false,
+        ] {
+            let shown = codes(|facts| {
+                uncalled(facts);
+                change(facts);
+            });
+            assert!(!shown.contains(&"never-called"), "{shown:?}");
+        }
     }
 
     #[test]

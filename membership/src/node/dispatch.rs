@@ -281,6 +281,9 @@ impl Node {
         if exchange.step == 2 {
             self.on_ack(now, from.address, from.member, seq, names_others)?;
         }
+        if exchange.step == 1 && from.member.is_some() {
+            self.core.stats.calls_received += 1;
+        }
         let (gossip, mut ctx) = self.gossip();
         let mut comparison = gossip.begin(now, &mut ctx, from, exchange);
         let pages = if comparison.over { &[] } else { exchange.pages.as_slice() };

@@ -54,6 +54,7 @@ impl Side {
                 | Code::Isolated
                 | Code::KeptOut
                 | Code::NotCounted
+                | Code::NeverCalled
                 | Code::StateDirectory
                 | Code::NeighbourTableFull
                 | Code::DatagramsDoNotLeave

@@ -1,4 +1,5 @@
-//! Since when something is so, of what the machine only counts: whether it hears anything, is slow, or loses datagrams unread.
+//! Since when something is so, of what the machine only counts: whether it hears anything, is called by others, is slow, or
+//! loses datagrams unread.
 
 use std::time::Duration;
 
@@ -18,6 +19,11 @@ pub(crate) struct Marks {
     pub(crate) slow: Option<Instant>,
     /// When the kernel last dropped anything.
     pub(crate) overflow: Option<Instant>,
+    called: u64,
+    called_in: u64,
+    /// In how many rounds no other member has called this one. A process that stands still has no rounds, so they do not
+    /// count the time in which it could not hear.
+    pub(crate) rounds_uncalled: u64,
 }
 
 impl Marks {
@@ -28,6 +34,7 @@ impl Marks {
         }
         let stats = node.stats();
         self.note(now, stats.datagrams_received, stats.local_health, dropped);
+        self.note_calls(stats.rounds, stats.calls_received);
     }
 
     fn note(&mut self, now: Instant, received: u64, local_health: u8, dropped: u32) {
@@ -40,6 +47,14 @@ impl Marks {
         }
         self.slow = if local_health >= SLOW { self.slow.or(Some(now)) } else { None };
         (self.received, self.dropped) = (received, dropped);
+    }
+
+    fn note_calls(&mut self, rounds: u64, called: u64) {
+        if called > self.called {
+            self.called_in = rounds;
+        }
+        self.called = called;
+        self.rounds_uncalled = rounds.saturating_sub(self.called_in);
     }
 }
 
@@ -61,5 +76,16 @@ mod tests {
         assert_eq!((marks.heard, marks.slow, marks.overflow), (Some(at(2)), Some(at(2)), Some(at(2))));
         marks.note(at(4), 6, SLOW - 1, 1);
         assert_eq!((marks.heard, marks.slow, marks.overflow), (Some(at(4)), None, Some(at(2))));
+    }
+
+    #[test]
+    fn rounds_without_a_call_count_from_the_last_one() {
+        let mut marks = Marks::default();
+        marks.note_calls(30, 0);
+        assert_eq!(marks.rounds_uncalled, 30, "never called");
+        marks.note_calls(32, 1);
+        assert_eq!(marks.rounds_uncalled, 0);
+        marks.note_calls(40, 1);
+        assert_eq!(marks.rounds_uncalled, 8);
     }
 }
