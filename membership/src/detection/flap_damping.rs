@@ -35,6 +35,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use heartsay_detector::LinkRecord;
 
 use crate::Instant;
+use crate::detection::bridge::Bridge;
 use crate::detection::deaf;
 use crate::detection::verdict::SuspectShare;
 use crate::detection::witnesses;
@@ -80,6 +81,8 @@ pub struct Record {
     /// Unanswered link probes in a row, and since when.
     gap: u32,
     gap_since: Instant,
+    /// Who reaches it while we do not.
+    bridge: Bridge,
     /// When the witnesses are told again.
     tell_at: Instant,
     /// Basis of our first testimony against it, if that asks for the short penalty; 0 if it asks for more.
@@ -97,6 +100,7 @@ impl Record {
             missed: VecDeque::new(),
             gap: 0,
             gap_since: Instant::EPOCH,
+            bridge: Bridge::default(),
             tell_at: Instant::EPOCH,
             first: None,
         }
@@ -187,6 +191,11 @@ impl Damping {
 
     pub fn drop(&mut self, subject: u64) {
         self.records.remove(&subject);
+    }
+
+    /// Who reaches a member while we do not, if there is something against it.
+    pub fn bridge(&mut self, subject: u64) -> Option<&mut Bridge> {
+        self.records.get_mut(&subject).map(|record| &mut record.bridge)
     }
 
     /// What its link has lost so far counts no more. Its flaps do.
@@ -360,7 +369,8 @@ impl Detection {
         let present = member.is_present();
         // A dead path says nothing about a member: others may reach it. If none does, it loses quorum, and deaf.rs finds it.
         let path_only = self.backing == Backing::Proven && present && !record.link.wavers();
-        let is_explained = path_only || self.deaf.has_found(subject);
+        let bridged = record.bridge.holds(now) || (present && record.bridge.is_open(now));
+        let is_explained = path_only || bridged || self.deaf.has_found(subject);
         if !self.is_witness(ctx, subject) {
             return;
         }
@@ -368,10 +378,14 @@ impl Detection {
         if alive && (kept_out || record.is_worth_a_look(&others)) && self.probe_budget.take(now, 1) {
             ctx.ping(now, subject, to, RequestKind::LinkProbe);
         }
+        let surprise = self.damping.surprise(&record);
+        let bad_now = surprise >= REMEMBERED && record.link.answered_in_a_row() < BAD_NOW;
+        if present && bad_now {
+            self.look_for_bridge(now, ctx, subject);
+        }
         if impaired || busy || is_explained {
             return;
         }
-        let surprise = self.damping.surprise(&record);
         let unfit = match first {
             // The lost probes of the first episode are covered by the penalty; what counts is whether the next one has
             // begun.
@@ -609,6 +623,8 @@ const NEARLY_OVER: Heartbeat = 12;
 /// answers that is φ 2 to 4, as not every witness has probed from the beginning.
 const GOOD_AGAIN: u8 = 8;
 const REMEMBERED: f64 = 1.5;
+/// Fewer looks answered in a row than this: the link is bad at this moment.
+const BAD_NOW: u8 = 2;
 const LONGEST_PENALTY: Heartbeat = 240;
 /// A short penalty is renewed once more beats of it than this have passed.
 const OFTEN: Heartbeat = 2;

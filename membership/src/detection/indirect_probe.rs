@@ -1,7 +1,7 @@
 //! Indirect probes (SWIM's ping-req): asks helpers to probe a member, probes on behalf of others, and answers probes.
 
 use core::net::SocketAddr;
-use std::collections::BTreeSet;
+use core::time::Duration;
 
 use heartsay_proto::gossip::packet::Body;
 use heartsay_proto::{Filler, gossip};
@@ -14,7 +14,7 @@ use crate::io::Rejected;
 use crate::roster::member::Member;
 use crate::roster::peers;
 use crate::roster::standing::Status;
-use crate::transport::addresses::Credit;
+use crate::transport::addresses::{Addresses, Credit};
 use crate::transport::context::Context;
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::sending::{AnswerExtras, PingExtras};
@@ -60,41 +60,46 @@ impl Detection {
         count: usize,
         path: bool,
     ) {
-        let me = ctx.core.me;
-        let doubted: BTreeSet<u64> =
-            self.probes.keys().copied().filter(|hash| self.is_doubted(*hash)).collect();
-        let addresses = &ctx.transport.addresses;
-        let fit = |m: &Member| {
-            m.status == Status::Alive
-                && addresses.reaches(now, m)
-                && m.hash() != me
-                && m.hash() != subject
-                && !doubted.contains(&m.hash())
-                && !self.direct_paths.is_down(m.hash())
-        };
+        let (me, addresses) = (ctx.core.me, &ctx.transport.addresses);
+        let fit = |m: &Member| m.hash() != me && self.can_help(now, addresses, subject, m);
         let helpers: Vec<(u64, SocketAddr)> = peers::sample(ctx.roster, &mut ctx.core.rng, count, fit)
             .into_iter()
             .map(|m| (m.hash(), m.incarnation.address()))
             .collect();
         let probe = self.probes.get(&subject).filter(|_| !path);
         let after = probe.and_then(|probe| probe.since_loss(now));
-        for (helper, to) in helpers {
-            // The helper waits for its own answer first, which takes up to twice the patience.
-            let deadline = now + ctx.core.patience(ctx.roster.get(helper)) * 3;
-            let kind = RequestKind::Indirect { helper, after };
-            let seq = ctx.transport.requests.open(Request {
-                subject: Some(subject),
-                to,
-                sent: now,
-                deadline,
-                kind,
-            });
-            let (ip, port) = (wire::write_ip(address), address.port().into());
-            let request = gossip::ProbeRequest { subject, ip, port, path };
-            let packet = ctx.packet(seq, Some(Body::ProbeRequest(request)));
-            ctx.core.stats.probe_requests += 1;
-            ctx.send(to, &packet);
+        for helper in helpers {
+            Self::ask_helper(now, ctx, (subject, address), helper, (path, after));
         }
+    }
+
+    /// Whether another member can look at `subject` for us.
+    pub fn can_help(&self, now: Instant, addresses: &Addresses, subject: u64, helper: &Member) -> bool {
+        helper.status == Status::Alive
+            && addresses.reaches(now, helper)
+            && helper.hash() != subject
+            && !self.is_doubted(helper.hash())
+            && !self.direct_paths.is_down(helper.hash())
+    }
+
+    /// Asks one helper. `after`: since when we lose our own questions, if its answer teaches us something about losses.
+    pub fn ask_helper(
+        now: Instant,
+        ctx: &mut Context<'_>,
+        (subject, address): (u64, SocketAddr),
+        (helper, to): (u64, SocketAddr),
+        (path, after): (bool, Option<Duration>),
+    ) {
+        // The helper waits for its own answer first, which takes up to twice the patience.
+        let deadline = now + ctx.core.patience(ctx.roster.get(helper)) * 3;
+        let kind = RequestKind::Indirect { helper, after };
+        let request = Request { subject: Some(subject), to, sent: now, deadline, kind };
+        let seq = ctx.transport.requests.open(request);
+        let (ip, port) = (wire::write_ip(address), address.port().into());
+        let request = gossip::ProbeRequest { subject, ip, port, path };
+        let packet = ctx.packet(seq, Some(Body::ProbeRequest(request)));
+        ctx.core.stats.probe_requests += 1;
+        ctx.send(to, &packet);
     }
 
     pub fn on_probe_report(
@@ -131,10 +136,16 @@ impl Detection {
                     }
                     self.helper_heard(now, ctx, sent, subject);
                     self.reached_through(now, ctx, helper, subject, sent, report.heard_ms);
+                    if let Some(bridge) = self.damping.bridge(subject) {
+                        bridge.note(now, helper, true);
+                    }
                 }
             }
             outcome @ (ProbeOutcome::Refused | ProbeOutcome::Silent) => {
                 ctx.core.stats.nacks += 1;
+                if let Some(bridge) = self.damping.bridge(subject) {
+                    bridge.note(now, helper, false);
+                }
                 if outcome == ProbeOutcome::Refused {
                     self.helper_refused(sent, subject);
                 }

@@ -1,6 +1,7 @@
 //! Failure detection: probes silent members, draws witnesses, gives verdicts, and tells a node when the others do not
 //! count it as a member.
 
+pub mod bridge;
 pub mod case;
 pub mod deaf;
 pub mod direct_paths;
