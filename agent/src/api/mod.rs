@@ -17,6 +17,7 @@ pub(crate) mod views;
 
 mod discovery;
 mod filter;
+mod half_closed;
 mod history;
 pub(crate) mod host;
 pub(crate) mod metrics;
