@@ -670,6 +670,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_another_encoding_is_named_with_its_line() {
+        for text in [&b"cluster = \"c\"\nname = \"z\xfcrich\"\n"[..], b"\xff\xfec\0l\0u\0"] {
+            let (args, file) = with_file(&[], "");
+            std::fs::write(file.path(), text).unwrap();
+            let errors = load(&args).map(drop).unwrap_err();
+            let line = if text.starts_with(b"c") { 2 } else { 1 };
+            let said = format!("{}:{line}: is no UTF-8; save the file as UTF-8", file.path().display());
+            assert_eq!((errors.to_string(), errors.exit_code()), (said, 2));
+        }
+    }
+
+    #[test]
     fn every_error_is_told_at_once() {
         let errors = load(&args(&["--cluster", "c", "--interval", "2", "--bind", "nowhere"])).unwrap_err();
         let text = errors.to_string();
@@ -704,6 +716,8 @@ mod tests {
             (&["--name", "a b"][..], "--name: \"a b\": a name cannot contain"),
             (&["--cluster", "a b"], "--cluster"),
             (&["--zone", ""], "--zone: \"\": is empty; leave it out"),
+            (&["--zone", "east "], "--zone: \"east \": begins or ends with a space"),
+            (&["--seed", "n1,n2"], "--seed: \"n1,n2\": has a comma; give each seed by itself"),
             (&["--zone", "ea\nst"], "a zone cannot contain \\u{a}, which nobody sees"),
             (&["--tag", "=x"], "--tag: a tag has no key; write KEY=VALUE"),
             (&["--bind", "fe80::1"], "--bind: \"fe80::1\": is of one link"),

@@ -13,7 +13,8 @@ mod daemon;
 mod network;
 mod skipped;
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use network::Network;
 use skipped::skipped;
@@ -256,4 +257,49 @@ fn an_agent_that_is_told_at_a_wrong_address_says_that_nobody_calls_it() {
         let said = network.conditions(i);
         assert!(!said.contains("has called it"), "m{i}: {said}");
     }
+}
+
+/// Lets in on host `i` what comes to the port from these addresses, and answers.
+fn only_known(network: &Network, i: usize, sources: &str) {
+    let rules = format!(
+        "table inet known {{\nchain input {{\ntype filter hook input priority 0\nct state established,related accept\n\
+         udp dport 4327 ip saddr {{ {sources} }} accept\nudp dport 4327 drop\n}}\n}}\n"
+    );
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &network.namespace(i), "nft", "-f", "-"]).stdin(Stdio::piped());
+    let mut nft = command.spawn().unwrap();
+    nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+    assert!(nft.wait().unwrap().success());
+}
+
+#[test]
+fn what_a_host_with_two_addresses_sends_comes_from_the_one_that_it_advertises() {
+    let Some(mut network) = Network::bare(3, "second") else { return };
+    // The first would be the kernel's choice.
+    network.ip(1, "addr add 10.77.0.101/24 dev eth0");
+    for i in [2, 3] {
+        only_known(&network, i, "10.77.0.101, 10.77.0.2, 10.77.0.3");
+    }
+    // Only the host with two addresses calls: nobody else knows where it is.
+    network.agent(2, &["--seed", "10.77.0.3"]);
+    network.agent(3, &["--seed", "10.77.0.2"]);
+    network.agent(1, &["--seed", "10.77.0.2", "--advertise", "10.77.0.101"]);
+    network.wait("all see all", |n| (1..=3).all(|i| n.alive(i) == 3));
+    network.wait("it reaches the others itself", |n| [2, 3].iter().all(|i| n.path(1, *i)["state"] == "up"));
+    // What its host says after its death comes from there as well.
+    network.kill(1);
+    network.wait("the others are told of its end", |n| {
+        [2, 3].iter().all(|i| n.log(*i).contains("its host says that the process has ended"))
+    });
+}
+
+#[test]
+fn an_answer_comes_from_the_address_that_was_called_whichever_is_advertised() {
+    let Some(mut network) = Network::bare(2, "called") else { return };
+    network.ip(1, "addr add 10.77.0.101/24 dev eth0");
+    // Answers pass, and nothing else.
+    only_known(&network, 2, "10.77.0.99");
+    network.agent(1, &[]);
+    network.agent(2, &["--seed", "10.77.0.101"]);
+    network.wait("the seed lets it in", |n| n.get(2, "/v1/self")["joined"] == true && n.alive(2) == 2);
 }

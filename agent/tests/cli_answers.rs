@@ -621,6 +621,11 @@ fn leave_forget_and_tags_say_what_they_did() {
     let output = fake.heartsay(&["forget", "n1"]);
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("n1 is alive; only a member that is down"), "{}", stderr(&output));
+    let output = fake.heartsay(&["forget", "n1", "n44", "n4"]);
+    assert_eq!((code(&output), stdout(&output).trim()), (1, "n4 is forgotten"), "the others all the same");
+    for said in ["n1 is alive", "no member is called n44; did you mean n4?"] {
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    }
     let output = fake.heartsay(&["testify", "n4", "dead", "--source", "libvirt"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     assert!(

@@ -5,15 +5,16 @@ mod skipped;
 
 use std::cell::RefCell;
 use std::fs;
-use std::io::{BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 
-use daemon::{pair, plan, speak};
+use daemon::{Agent, pair, plan, speak};
 use skipped::skipped;
 
 #[test]
@@ -416,4 +417,53 @@ fn others_may_read_and_only_admins_may_change() {
         assert!(may_change || said.contains("may read only"), "{said}");
         assert_eq!(agent.post("/v1/tags", "{}").status, 200, "root may always");
     }
+}
+
+#[test]
+fn a_client_that_sends_nothing_more_still_gets_its_answer() {
+    let plan = plan("n1");
+    let listen = format!("{}:4380", plan.ip);
+    let agent = plan.flags(&["--http-listen", &listen]).start();
+    for request in ["GET /readyz HTTP/1.0\r\n\r\n", "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+        let mut local = UnixStream::connect(agent.plan.socket()).unwrap();
+        local.write_all(request.as_bytes()).unwrap();
+        local.shutdown(Shutdown::Write).unwrap();
+        let mut remote = TcpStream::connect(&listen).unwrap();
+        remote.write_all(request.as_bytes()).unwrap();
+        remote.shutdown(Shutdown::Write).unwrap();
+        local.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        remote.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        for stream in [&mut local as &mut dyn Read, &mut remote] {
+            let mut answer = String::new();
+            // To its end: the connection does not stay open for a client that asks nothing more.
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.contains(" 200 OK") && answer.contains("ready"), "{request:?}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_watcher_that_sends_nothing_more_follows_on_and_one_that_has_gone_makes_room() {
+    let agent = plan("n1").start();
+    let mut follows = UnixStream::connect(agent.plan.socket()).unwrap();
+    follows.write_all(b"GET /v1/watch HTTP/1.0\r\n\r\n").unwrap();
+    follows.shutdown(Shutdown::Write).unwrap();
+    follows.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut lines = BufReader::new(follows).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("snapshot")));
+    agent.post("/v1/tags", r#"{"set":{"role":"web"}}"#);
+    assert!(lines.any(|line| line.contains("member-update")), "it goes on");
+    drop(lines);
+    let gone = agent.watch("", "");
+    agent.wait_for("it counts", |agent| streams(agent) >= Some(1));
+    drop(gone);
+    // At once, not when the next line cannot be written.
+    agent.post("/v1/tags", r#"{"set":{"role":"db"}}"#);
+    agent.wait_for("no stream is left", |agent| streams(agent) == Some(0));
+}
+
+fn streams(agent: &Agent) -> Option<usize> {
+    let metrics = agent.ask("GET", "/metrics", "", "").body;
+    let line = metrics.lines().find(|line| line.starts_with("heartsay_api_streams{"))?;
+    line.rsplit(' ').next()?.parse().ok()
 }

@@ -511,3 +511,16 @@ fn a_log_without_a_reader_holds_up_nothing() {
     agent.signal(Signal::SIGTERM);
     assert_eq!(agent.wait().code(), Some(0), "its last words wait for no reader");
 }
+
+#[test]
+fn a_limit_of_the_size_of_files_is_a_full_disk_and_no_end() {
+    let limit = ["sh", "-c", "ulimit -f 0 && exec \"$@\"", "sh"];
+    let mut agent = plan("a").start();
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(agent.wait().code(), Some(0));
+    // It has its host id; nothing more can be written. Nor can its log.
+    agent.plan = std::mem::replace(&mut agent.plan, plan("unused")).under(&limit);
+    let agent = agent.again();
+    agent.wait_for("it says so", |a| a.get("/v1/self")["conditions"].to_string().contains("state directory"));
+    assert_eq!(agent.post("/v1/tags", r#"{"set":{"role":"web"}}"#).status, 200);
+}

@@ -17,6 +17,7 @@ pub(crate) mod views;
 
 mod discovery;
 mod filter;
+mod half_closed;
 mod history;
 pub(crate) mod host;
 pub(crate) mod metrics;
@@ -33,7 +34,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
-use heartsay_membership::Name;
+use heartsay_membership::{Instant, Name};
 use nix::unistd::Gid;
 use parking_lot::RwLock;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -117,8 +118,8 @@ pub(crate) struct About {
     pub(crate) profile: String,
     /// Bound UDP address.
     pub(crate) bind: String,
-    /// RFC 3339.
-    pub(crate) started: String,
+    /// Shown by the wall clock of the moment: a host may have had none when it began.
+    pub(crate) started: Instant,
     /// φ that makes suspect.
     pub(crate) phi_threshold: f64,
     /// How long the profile waits for an answer at most.

@@ -85,7 +85,7 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
         profile: about.profile.clone(),
         bind: about.bind.clone(),
         pid: std::process::id(),
-        started: about.started.clone(),
+        started: app.0.clock.stamp(about.started),
         encrypted: show::keys(myself).first().is_some_and(|id| *id != 0),
         keys: show::keys(myself),
         joined: app.has_joined(&snapshot),

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use tracing::{debug, warn};
 
 use super::App;
 use super::admission::{Admission, Guest, Place, Refused};
+use super::half_closed::{HalfClosed, Progress};
 use super::peer::Peer;
 use super::problem::Problem;
 use super::watch::Streaming;
@@ -84,7 +86,7 @@ pub(crate) async fn serve<D: Door>(door: D, router: Router, app: App) {
 
 /// Answers what comes by one connection, until it ends or has to leave.
 async fn answer(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + AsFd + Unpin,
     caller: Caller,
     place: Arc<Place>,
     router: Router,
@@ -92,17 +94,35 @@ async fn answer(
 ) {
     let router = TowerToHyperService::new(router);
     let of_whom = Arc::clone(&place);
+    let (progress, sent_all) = (Progress::default(), CancellationToken::new());
+    let stream = HalfClosed::new(stream, progress.clone(), sent_all.clone());
     // Not as layers, which would be built for each connection: those that come again and again would cost more.
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(caller.clone());
         request.extensions_mut().insert(Arc::clone(&of_whom));
-        router.call(request)
+        progress.asked();
+        let (answered, progress) = (router.call(request), progress.clone());
+        async move {
+            let response = answered.await;
+            if response.as_ref().is_ok_and(|response| response.extensions().get::<Streaming>().is_some()) {
+                progress.streams();
+            }
+            response
+        }
     });
     let connection = http().serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = place.leave.cancelled() => Ok(()),
+        () = sent_all.cancelled() => {
+            // No request comes any more: what it has asked for is answered, and that is all.
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = place.leave.cancelled() => Ok(()),
+            }
+        }
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -156,7 +176,7 @@ pub(crate) async fn keep_place(
 /// Something that connections come from, each with who is at the other end.
 pub(crate) trait Door: Send + Sync + 'static {
     /// A connection.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Stream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static;
 
     /// How many may come in by it.
     fn admission(app: &App) -> &Arc<Admission>;

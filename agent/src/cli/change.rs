@@ -143,21 +143,29 @@ pub(super) async fn reload(client: &Client, output: &Output) -> anyhow::Result<E
 /// Arguments of `forget`.
 #[derive(Args)]
 pub(super) struct Forget {
-    /// A member that is down or has left.
-    #[arg(value_hint = MEMBER)]
-    name: String,
+    /// Members that are down or have left.
+    #[arg(required = true, value_hint = MEMBER, value_name = "NAME")]
+    names: Vec<String>,
 }
 
 impl Forget {
-    /// Drops the member everywhere.
+    /// Drops each of them everywhere; one that cannot be dropped keeps none of the others.
     pub(super) async fn run(self, client: &Client, output: &Output) -> anyhow::Result<Exit> {
-        let wish = ForgetRequest { name: self.name };
-        let answer = match client.post("/v1/forget", &wish, Duration::ZERO).await {
-            Ok(answer) => answer,
-            Err(error) => return Err(unknown(client, &wish.name, error).await),
-        };
-        output.show(&answer, |_: IgnoredAny| format!("{} is forgotten", wish.name))?;
-        Ok(Exit::Done)
+        let (mut ended, several) = (Exit::Done, self.names.len() > 1);
+        for name in self.names {
+            let wish = ForgetRequest { name };
+            match client.post("/v1/forget", &wish, Duration::ZERO).await {
+                Ok(answer) => {
+                    output.show(&answer, |_: IgnoredAny| format!("{} is forgotten", wish.name))?;
+                }
+                Err(error) if several && (error.is_not_found() || error.is_conflict()) => {
+                    say(&format!("{:#}", unknown(client, &wish.name, error).await));
+                    ended = Exit::Failed;
+                }
+                Err(error) => return Err(unknown(client, &wish.name, error).await),
+            }
+        }
+        Ok(ended)
     }
 }
 

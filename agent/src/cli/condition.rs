@@ -299,7 +299,7 @@ const COMPARISONS: [(&str, Compare); 5] = [
 
 /// Shown with every refusal.
 const GRAMMAR: &str = "write alive>=3 or alive{role=web,rack=1}>=3 (or suspect, down, left, members; >= <= == > <), quorum, \
-                       joined, NAME=down, fenced(NAME), or healthy(SERVICE)>=1";
+                       joined, NAME=down, fenced(NAME), or healthy(SERVICE)>=1, and && between several";
 
 #[cfg(test)]
 mod tests {

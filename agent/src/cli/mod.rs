@@ -11,6 +11,7 @@ mod doctor;
 mod exec;
 mod exit;
 mod export;
+mod first;
 mod history;
 mod keys;
 #[cfg(feature = "kubernetes")]
@@ -49,6 +50,12 @@ pub(crate) fn main() -> ExitCode {
     let Cli { global, verb } = Cli::parse();
     if global.no_color {
         anstream::ColorChoice::Never.write_global();
+    }
+    // These start commands, and may run for as long as the container does.
+    if matches!(verb, Verb::Agent(_) | Verb::Watch(_))
+        && let Some(code) = first::work_by_a_child()
+    {
+        return code;
     }
     let result = run(&global, verb);
     exit::code(result)

@@ -165,11 +165,11 @@ impl Driver {
         let _ = self.shell.command(command, &mut self.reporter);
     }
 
-    fn addresses(&self) -> Vec<SocketAddr> {
+    fn addresses(&self) -> (SocketAddr, Vec<SocketAddr>) {
         let node = self.shell.node();
         let there = |status| matches!(status, Status::Alive | Status::Restarting | Status::Suspect);
         let others = node.summaries().filter(|member| member.name != node.me() && there(member.status));
-        others.map(|member| member.address).collect()
+        (node.own().address, others.map(|member| member.address).collect())
     }
 
     fn snapshot(&self, scope: &Scope) -> Snapshot {

@@ -327,7 +327,10 @@ pub(crate) fn host_and_port(seed: &str) -> Result<(String, u16), String> {
         }
         None => (seed, DEFAULT_PORT),
     };
-    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == ':' || c == '/') {
+    if seed.contains(',') {
+        return Err("has a comma; give each seed by itself".to_owned());
+    }
+    if host.is_empty() || !host.chars().all(may_be_of_a_name) {
         return Err("is not HOST or HOST:PORT".to_owned());
     }
     if srv::is_service(host) {
@@ -337,6 +340,11 @@ pub(crate) fn host_and_port(seed: &str) -> Result<(String, u16), String> {
         srv::split(host)?;
     }
     Ok((host.to_owned(), port))
+}
+
+/// A resolver may know names of other scripts. Of ASCII, host names have these; some have underscores though they should not.
+fn may_be_of_a_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.".contains(c) || !c.is_ascii() && c.is_alphanumeric()
 }
 
 /// Whether a member can be at this address, and we can send there.
@@ -423,6 +431,7 @@ mod tests {
         assert_eq!(split("::1").unwrap(), "::1 4327");
         assert_eq!(split("[::1]").unwrap(), "::1 4327");
         assert_eq!(split("[::1]:99").unwrap(), "::1 99");
+        assert_eq!(split("n_1.example.").unwrap(), "n_1.example. 4327");
         assert_eq!(split("_heartsay._udp.example.org").unwrap(), "_heartsay._udp.example.org 4327");
         for bad in [
             "",
@@ -441,6 +450,12 @@ mod tests {
             "n1:99999",
             "http://n1",
             "a b",
+            "n1,n2",
+            "10.0.0.1,10.0.0.2:4327",
+            "\"n1\"",
+            "[n1]",
+            "n1;n2",
+            "$SEED",
             "_hs._udp.example.org:99",
             "_hs.example.org",
         ] {

@@ -617,7 +617,7 @@ fn app(
         cluster: settings.machine.cluster.id().to_owned(),
         profile: settings.profile_word().to_owned(),
         bind: local.to_string(),
-        started: clock.stamp(clock.now()),
+        started: clock.now(),
         phi_threshold: settings.machine.detector.threshold(),
         longest_wait: settings.machine.rtt.max,
         admin_group: settings.socket.admin_group,

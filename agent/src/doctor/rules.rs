@@ -196,10 +196,13 @@ fn seeds_unreachable(facts: &Facts<'_>) -> Option<Condition> {
             "start the agent there, or mend the seeds here",
         )
     } else if facts.seeds_heard > 0 {
-        format!(
-            "something comes from {seeds}, no answer that lets this agent in, and no other member is known"
+        Said::new(
+            format!(
+                "something comes from {seeds}, no answer that lets this agent in, and no other member is known"
+            ),
+            "see that an agent of the same cluster and key runs there, that UDP passes both ways, and that it is no load \
+             balancer: that may lead this agent to itself",
         )
-        .into()
     } else {
         format!("no answer from {seeds}, and no other member is known").into()
     };

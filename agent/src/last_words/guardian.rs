@@ -97,7 +97,7 @@ pub(crate) fn speak(testament: &Testament) -> usize {
     sent.max(testament.heirs.iter().filter(send).count())
 }
 
-/// Where the agent spoke from, if that is such an address, since routes may depend on it.
+/// Where the agent spoke from, if that is such an address and this host has it, since routes and packet filters may go by it.
 fn socket(from: Option<IpAddr>, any: IpAddr) -> io::Result<UdpSocket> {
     let from = from.filter(|from| from.is_ipv4() == any.is_ipv4());
     from.and_then(|from| UdpSocket::bind((from, 0)).ok()).map_or_else(|| UdpSocket::bind((any, 0)), Ok)

@@ -23,7 +23,7 @@ impl LastWords {
     pub(crate) fn keep(
         app: &App,
         socket: &Path,
-        (name, from): (&Name, IpAddr),
+        (name, bound): (&Name, IpAddr),
         secret: Option<LastSecret>,
     ) -> Self {
         let path = Will::path(socket);
@@ -40,8 +40,8 @@ impl LastWords {
                 return Self(None);
             }
         };
-        let from = Some(from).filter(|from| !from.is_unspecified());
-        let keeper = Keeper { app: app.clone(), will: Arc::clone(&will), name: name.clone(), from, secret };
+        let bound = Some(bound).filter(|bound| !bound.is_unspecified());
+        let keeper = Keeper { app: app.clone(), will: Arc::clone(&will), name: name.clone(), bound, secret };
         tokio::spawn(keeper.keep());
         Self(Some(will))
     }
@@ -66,18 +66,19 @@ struct Keeper {
     app: App,
     will: Arc<Will>,
     name: Name,
-    from: Option<IpAddr>,
+    /// `None`: all addresses of this host.
+    bound: Option<IpAddr>,
     secret: LastSecret,
 }
 
 impl Keeper {
     async fn keep(self) {
         let mut changes = self.app.0.event_log.subscribe();
-        let (mut guardian, mut heirs) = (self.guard(), Vec::new());
+        let (mut guardian, mut written) = (self.guard(), (None, Vec::new()));
         let mut pause = FIRST;
         loop {
             changes.borrow_and_update();
-            let again = if self.look(&mut heirs).await { Duration::MAX } else { RETRY };
+            let again = if self.look(&mut written).await { Duration::MAX } else { RETRY };
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
                 () = ended(guardian.as_mut()) => {
@@ -87,26 +88,29 @@ impl Keeper {
                 () = tokio::time::sleep(again) => {}
             }
             // What comes together is written together, and large rosters cost more. At the start they come one by one.
-            let for_all = FOR_EACH * u32::try_from(heirs.len()).unwrap_or(u32::MAX);
+            let for_all = FOR_EACH * u32::try_from(written.1.len()).unwrap_or(u32::MAX);
             tokio::time::sleep(pause + for_all).await;
             pause = GATHER.min(pause * 2);
         }
     }
 
-    /// Writes the will anew if other members are there; false if it could not be written.
-    async fn look(&self, heirs: &mut Vec<SocketAddr>) -> bool {
-        let Ok(mut there) = self.app.ask(Request::Addresses).await else { return true };
+    /// Writes the will anew if other members are there, or if others know us at another address; false if it could not
+    /// be written. `written`: from where, and to whom, are those that are written.
+    async fn look(&self, written: &mut (Option<IpAddr>, Vec<SocketAddr>)) -> bool {
+        let Ok((own, mut there)) = self.app.ask(Request::Addresses).await else { return true };
         there.truncate(MOST_HEIRS);
-        if there == *heirs {
+        let wanted = (self.bound.or(Some(own.ip())), there);
+        let alone = wanted.1.is_empty() && written.1.is_empty();
+        if alone || wanted == *written {
             return true;
         }
-        let words = last_words(&self.name, self.secret, there.len()).to_vec();
-        let testament = Testament { words, from: self.from, heirs: there };
+        let words = last_words(&self.name, self.secret, wanted.1.len()).to_vec();
+        let testament = Testament { words, from: wanted.0, heirs: wanted.1 };
         if let Err(error) = self.will.write(&testament) {
             warn!(%error, "our last words cannot be written");
             return false;
         }
-        *heirs = testament.heirs;
+        *written = (testament.from, testament.heirs);
         true
     }
 

@@ -36,8 +36,17 @@ impl Reader {
         };
         let mut files = Vec::new();
         for path in paths {
-            match std::fs::read_to_string(&path) {
-                Ok(text) => files.push((path, text)),
+            match std::fs::read(&path) {
+                Ok(bytes) => match String::from_utf8(bytes) {
+                    Ok(text) => files.push((path, text)),
+                    Err(e) => {
+                        let sound = e.as_bytes().get(..e.utf8_error().valid_up_to()).unwrap_or(&[]);
+                        let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count();
+                        let problem = "is no UTF-8".to_owned();
+                        let origin = Origin::File(path, line);
+                        self.errors.push(SettingsError::usage("", origin, problem, "save the file as UTF-8"));
+                    }
+                },
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound && !compulsory => {}
                 Err(e) => {
                     let origin = args.config.as_ref().and_then(|(_, origin)| origin.clone());

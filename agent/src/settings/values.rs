@@ -222,6 +222,7 @@ pub(super) fn zone(text: &str) -> Result<String, String> {
             Err(format!("a zone cannot contain {}, which nobody sees", character.escape_unicode()))
         }
         None if text.trim().is_empty() => Err("is empty; leave it out where there is none".to_owned()),
+        None if text.trim() != text => Err("begins or ends with a space, which nobody sees".to_owned()),
         None => Ok(text.to_owned()),
     }
 }

@@ -42,6 +42,7 @@ mod seeds;
 mod shell;
 #[cfg(test)]
 mod skipped;
+mod sources;
 pub mod store;
 
 /// The protocol itself: all that a member is told, says and shows. So one dependency is enough.
@@ -51,3 +52,4 @@ pub use persistence::{Persistence, Report};
 pub use readiness::readable;
 pub use seeds::{LastGood, Resolved};
 pub use shell::{Observer, Shell};
+pub use sources::source_towards;

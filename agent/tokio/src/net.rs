@@ -16,13 +16,15 @@
 //! (`EMSGSIZE`) goes to the machine, which measures whether the pieces arrive. Routers that say nothing
 //! are found out by the machine alone.
 
-use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
+};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -44,6 +46,13 @@ pub fn bind(address: SocketAddr) -> Result<std::net::UdpSocket, BindError> {
     }
     if address.is_ipv4() || address.ip().is_unspecified() {
         setsockopt(&socket, sockopt::Ipv4RecvErr, &true).map_err(option("IP_RECVERR"))?;
+    }
+    if address.ip().is_unspecified() {
+        // At which of our addresses we are called. A kernel that does not say leaves the choice of the source to itself.
+        let _ = match address {
+            SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true),
+            SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true),
+        };
     }
     // Only counts what is lost; a kernel may do without.
     let _ = setsockopt(&socket, sockopt::RxqOvfl, &1);
@@ -128,6 +137,17 @@ pub(crate) struct Udp {
     overflow: u32,
 }
 
+/// A datagram in the caller's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    /// Where it comes from.
+    pub(crate) from: SocketAddr,
+    /// The address of this host that it was sent to, where the socket listens on all of them.
+    pub(crate) at: Option<IpAddr>,
+    /// In bytes, as far as there was room.
+    pub(crate) length: usize,
+}
+
 /// What a kernel, ours or another, says about a datagram of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SocketError {
@@ -182,12 +202,17 @@ impl Udp {
         self.socket.ready(Interest::READABLE | Interest::ERROR).await.map(drop)
     }
 
-    /// Reads one datagram into `buffer` without waiting: its sender and length.
+    /// Whether it listens on all addresses of this host.
+    pub(crate) fn is_on_all(&self) -> bool {
+        self.local.ip().is_unspecified()
+    }
+
+    /// Reads one datagram into `buffer` without waiting.
     /// A longer one is cut to the buffer.
     ///
     /// # Errors
     /// The socket is broken. What a kernel says of a datagram is no error here.
-    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<(SocketAddr, usize)>> {
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<Arrived>> {
         // Bounded, so that a flood of refusals cannot hold us here.
         for _ in 0..MOST_PENDING {
             let fd = self.socket.as_raw_fd();
@@ -196,15 +221,21 @@ impl Udp {
                 let mut slices = [IoSliceMut::new(buffer)];
                 let message =
                     recvmsg::<SockaddrStorage>(fd, &mut slices, Some(control), MsgFlags::MSG_DONTWAIT)?;
+                let mut at = None;
                 for note in message.cmsgs()? {
                     if let ControlMessageOwned::RxqOvfl(dropped) = note {
                         *overflow = dropped;
+                    } else if let ControlMessageOwned::Ipv4PacketInfo(info) = note {
+                        at = Some(IpAddr::from(info.ipi_addr.s_addr.to_ne_bytes()));
+                    } else if let ControlMessageOwned::Ipv6PacketInfo(info) = note {
+                        at = Some(IpAddr::from(info.ipi6_addr.s6_addr).to_canonical());
                     }
                 }
-                Ok(message.address.as_ref().and_then(socket_addr).map(|from| (from, message.bytes)))
+                let from = message.address.as_ref().and_then(socket_addr);
+                Ok(from.map(|from| Arrived { from, at, length: message.bytes }))
             });
             match read {
-                Ok(Some(datagram)) => return Ok(Some(datagram)),
+                Ok(Some(arrived)) => return Ok(Some(arrived)),
                 Ok(None) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(e) if may_concern_another(&e) => {}
@@ -243,29 +274,66 @@ impl Udp {
         }
     }
 
-    /// Sends one datagram without waiting.
+    /// Sends one datagram without waiting, from `source` where one is given.
     ///
     /// # Errors
     /// It did not leave this host, and why.
-    pub(crate) fn send(&self, to: SocketAddr, bytes: &[u8]) -> Result<(), SendFailure> {
-        let target = match (self.local, to) {
-            (SocketAddr::V6(_), SocketAddr::V4(to)) => {
-                SocketAddr::new(IpAddr::V6(to.ip().to_ipv6_mapped()), to.port())
-            }
-            _ => to,
-        };
-        let socket = SockRef::from(&self.socket);
+    pub(crate) fn send(
+        &self,
+        to: SocketAddr,
+        bytes: &[u8],
+        source: Option<IpAddr>,
+    ) -> Result<(), SendFailure> {
         let mut failure = None;
         // The first failure may concern an earlier datagram.
         for _ in 0..=1 {
-            match socket.send_to(bytes, &target.into()) {
-                Ok(_) => return Ok(()),
+            match self.send_once(to, bytes, source) {
+                Ok(()) => return Ok(()),
                 Err(e) if may_concern_another(&e) => failure = Some(e),
                 Err(e) => return Err(failure_of(e.raw_os_error())),
             }
         }
         Err(failure_of(failure.and_then(|e| e.raw_os_error())))
     }
+
+    fn send_once(&self, to: SocketAddr, bytes: &[u8], source: Option<IpAddr>) -> io::Result<()> {
+        let target = match (self.local, to) {
+            (SocketAddr::V6(_), SocketAddr::V4(to)) => {
+                SocketAddr::new(IpAddr::V6(to.ip().to_ipv6_mapped()), to.port())
+            }
+            _ => to,
+        };
+        let (four, six);
+        let note = match source {
+            None => return SockRef::from(&self.socket).send_to(bytes, &target.into()).map(drop),
+            Some(IpAddr::V4(source)) if self.local.is_ipv4() => {
+                four = info_of_v4(source);
+                ControlMessage::Ipv4PacketInfo(&four)
+            }
+            Some(source) => {
+                let source = match source {
+                    IpAddr::V4(source) => source.to_ipv6_mapped(),
+                    IpAddr::V6(source) => source,
+                };
+                six = info_of_v6(source);
+                ControlMessage::Ipv6PacketInfo(&six)
+            }
+        };
+        let (slices, target) = ([IoSlice::new(bytes)], SockaddrStorage::from(target));
+        sendmsg(self.socket.as_raw_fd(), &slices, &[note], MsgFlags::MSG_DONTWAIT, Some(&target))?;
+        Ok(())
+    }
+}
+
+/// Says from which address a datagram is to leave, by whichever interface.
+fn info_of_v4(source: Ipv4Addr) -> libc::in_pktinfo {
+    let [source, any] =
+        [source, Ipv4Addr::UNSPECIFIED].map(|ip| libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) });
+    libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: any }
+}
+
+fn info_of_v6(source: Ipv6Addr) -> libc::in6_pktinfo {
+    libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: source.octets() }, ipi6_ifindex: 0 }
 }
 
 /// Asks for room, and says how to get it where the system gives little.
@@ -391,7 +459,7 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(10), wish).await.expect("within 10 s")
     }
 
-    async fn next(udp: &mut Udp, buffer: &mut [u8]) -> (SocketAddr, usize) {
+    async fn next(udp: &mut Udp, buffer: &mut [u8]) -> Arrived {
         loop {
             if let Some(datagram) = udp.receive(buffer).unwrap() {
                 return datagram;
@@ -427,7 +495,7 @@ mod tests {
                 continue;
             };
             let gone = closed_port(ip);
-            udp.send(gone, b"anybody?").unwrap();
+            udp.send(gone, b"anybody?", None).unwrap();
             let mut quote = [0; 64];
             let error = within(next_error(&mut udp, &mut quote)).await;
             assert_eq!(error, SocketError::Refused { to: gone, quoted: 8 });
@@ -446,9 +514,11 @@ mod tests {
         let here = SocketAddr::new("127.0.0.1".parse().unwrap(), udp.local.port());
         other.send_to(b"hello", here).unwrap();
         let mut buffer = [0; 16];
-        assert_eq!(within(next(&mut udp, &mut buffer)).await, (other.local_addr().unwrap(), 5));
+        let arrived = within(next(&mut udp, &mut buffer)).await;
+        assert_eq!((arrived.from, arrived.length), (other.local_addr().unwrap(), 5));
+        assert_eq!(arrived.at, Some(here.ip()), "as IPv4");
         let gone = closed_port("127.0.0.1");
-        udp.send(gone, b"anybody?").unwrap();
+        udp.send(gone, b"anybody?", None).unwrap();
         let mut quote = [0; 4];
         let error = within(next_error(&mut udp, &mut quote)).await;
         assert_eq!(
@@ -465,8 +535,8 @@ mod tests {
         other.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let gone: Vec<_> = (0..8).map(|_| closed_port("127.0.0.1")).collect();
         for to in &gone {
-            udp.send(*to, b"anybody?").unwrap();
-            udp.send(other.local_addr().unwrap(), b"hello").unwrap();
+            udp.send(*to, b"anybody?", None).unwrap();
+            udp.send(other.local_addr().unwrap(), b"hello", None).unwrap();
             other.send_to(b"hello", udp.local).unwrap();
         }
         let mut buffer = [0; 16];
@@ -481,7 +551,7 @@ mod tests {
                     udp.ready().await.unwrap();
                 }
             });
-            assert_eq!(got.await.1, 5);
+            assert_eq!(got.await.length, 5);
         }
         let mut refused = Vec::new();
         while let Some(SocketError::Refused { to, .. }) = udp.socket_error(&mut []) {
@@ -501,8 +571,42 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_leave_is_a_hint_and_no_error() {
         let udp = udp("127.0.0.1:0").unwrap();
-        assert_eq!(udp.send("[::1]:9".parse().unwrap(), b"x").unwrap_err().label, "other-family");
+        assert_eq!(udp.send("[::1]:9".parse().unwrap(), b"x", None).unwrap_err().label, "other-family");
         let large = vec![0; 70_000];
-        assert_eq!(udp.send("127.0.0.1:9".parse().unwrap(), &large).unwrap_err().label, "too-large");
+        assert_eq!(udp.send("127.0.0.1:9".parse().unwrap(), &large, None).unwrap_err().label, "too-large");
+    }
+
+    #[tokio::test]
+    async fn a_datagram_leaves_from_the_address_that_it_is_to_leave_from() {
+        for (all, own, other) in [
+            ("0.0.0.0:0", "127.0.0.2", "127.0.0.3"),
+            ("[::]:0", "127.0.0.2", "127.0.0.3"),
+            ("[::]:0", "::1", "::1"),
+        ] {
+            let peer = std::net::UdpSocket::bind((other, 0));
+            let (Ok(mut udp), Ok(peer)) = (udp(all), peer) else {
+                crate::skipped::skipped("no IPv6 on this host");
+                continue;
+            };
+            peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let own: IpAddr = own.parse().unwrap();
+            let here = SocketAddr::new(own, udp.local.port());
+            peer.send_to(b"hello", here).unwrap();
+            let mut buffer = [0; 16];
+            let arrived = within(next(&mut udp, &mut buffer)).await;
+            assert_eq!(arrived.at, Some(own), "{all}");
+            udp.send(arrived.from, b"hello to you", arrived.at).unwrap();
+            assert_eq!(peer.recv_from(&mut buffer).unwrap(), (12, here), "{all}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_that_this_host_does_not_have_is_a_failure() {
+        for all in ["0.0.0.0:0", "[::]:0"] {
+            let Ok(udp) = udp(all) else { continue };
+            let foreign = Some("192.0.2.1".parse().unwrap());
+            let refused = udp.send("127.0.0.1:9".parse().unwrap(), b"x", foreign).unwrap_err();
+            assert!(["invalid", "no-source", "network-unreachable"].contains(&refused.label), "{refused:?}");
+        }
     }
 }

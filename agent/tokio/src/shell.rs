@@ -30,7 +30,7 @@
 //! member whose answer is already here.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,8 @@ use tokio::time::Sleep;
 use tracing::debug;
 
 use crate::clock::{self, Clock};
-use crate::net::{self, SendFailure, SocketError, Udp, WatchError};
+use crate::net::{self, Arrived, SendFailure, SocketError, Udp, WatchError};
+use crate::sources::Sources;
 
 /// A node with its socket and its clock. The program around it waits with [`ready`](Self::ready) and then calls
 /// [`turn`](Self::turn); everything that comes of it goes to an [`Observer`].
@@ -48,6 +49,10 @@ use crate::net::{self, SendFailure, SocketError, Udp, WatchError};
 pub struct Shell {
     node: Node,
     udp: Udp,
+    /// From which addresses datagrams leave; `None`: from the one that is bound.
+    sources: Option<Sources>,
+    /// Who is answered, and at which address it called.
+    answers: Option<(SocketAddr, IpAddr)>,
     clock: Arc<Clock>,
     timer: Pin<Box<Sleep>>,
     buffer: Vec<u8>,
@@ -88,9 +93,12 @@ impl Shell {
     /// There is no reactor, or the socket is broken.
     pub fn new(node: Node, socket: std::net::UdpSocket, clock: Arc<Clock>) -> Result<Self, WatchError> {
         let now = clock.now();
+        let udp = Udp::new(socket)?;
         Ok(Self {
             node,
-            udp: Udp::new(socket)?,
+            sources: udp.is_on_all().then(Sources::default),
+            answers: None,
+            udp,
             timer: Box::pin(tokio::time::sleep_until(clock.deadline(now))),
             clock,
             buffer: vec![0; BUFFER],
@@ -186,13 +194,21 @@ impl Shell {
             }
         }
         for _ in 0..BATCH {
-            let Some((from, length)) = self.udp.receive(&mut self.buffer)? else { return Ok(true) };
+            let Some(arrived) = self.udp.receive(&mut self.buffer)? else { return Ok(true) };
+            let Arrived { from, at, length } = arrived;
             let now = self.clock.now();
             let bytes = self.buffer.get(..length).unwrap_or(&[]);
-            if let Err(why) = self.node.handle(now, Input::Datagram { from, bytes }) {
-                observer.rejected(&self.node, now, from, &why);
+            match self.node.handle(now, Input::Datagram { from, bytes }) {
+                Ok(()) => {
+                    if let (Some(sources), Some(at)) = (&mut self.sources, at) {
+                        sources.heard(from.ip(), at);
+                    }
+                }
+                Err(why) => observer.rejected(&self.node, now, from, &why),
             }
+            self.answers = at.map(|at| (from, at));
             self.drain(now, observer);
+            self.answers = None;
         }
         Ok(false)
     }
@@ -238,13 +254,31 @@ impl Shell {
     fn drain(&mut self, now: Instant, observer: &mut impl Observer) {
         loop {
             match self.node.poll_output() {
-                Output::Transmit(datagram) => match self.udp.send(datagram.to, &datagram.bytes) {
+                Output::Transmit(datagram) => match self.send(now, datagram.to, &datagram.bytes) {
                     Ok(()) => observer.sent(now, datagram.to),
                     Err(failure) => self.failed(now, datagram.to, failure, observer),
                 },
                 Output::Event(event) => observer.event(&self.node, now, event),
                 Output::Timeout(when) => break self.wake = when,
             }
+        }
+    }
+
+    /// Sends one datagram, from the address of this host from which it should leave.
+    fn send(&mut self, now: Instant, to: SocketAddr, bytes: &[u8]) -> Result<(), SendFailure> {
+        let Some(sources) = &mut self.sources else { return self.udp.send(to, bytes, None) };
+        let called = self.answers.filter(|(from, _)| *from == to).map(|(_, at)| at);
+        let source = called.or_else(|| {
+            sources.look(now, self.node.own().address.ip());
+            sources.towards(to.ip())
+        });
+        match self.udp.send(to, bytes, source) {
+            // This host may have lost it, or it may be the address of many.
+            Err(failure) if source.is_some() && failure.label != net::TOO_LARGE => {
+                sources.doubt();
+                self.udp.send(to, bytes, None)
+            }
+            sent => sent,
         }
     }
 

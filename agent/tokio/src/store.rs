@@ -353,8 +353,8 @@ fn stored_generation(dir: &Path, unix_ms: u64) -> Option<Generation> {
 
 /// Such a disk may well be readable, and will be writable again.
 fn is_full_or_read_only(e: &io::Error) -> bool {
-    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    matches!(e.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(e.kind(), StorageFull | QuotaExceeded | FileTooLarge | ReadOnlyFilesystem)
 }
 
 /// The cluster that a file says it is of.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+pub(super) use heartsay_tokio::source_towards;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
@@ -59,15 +60,6 @@ pub(crate) fn can_be_told(ip: IpAddr) -> bool {
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
     };
     !(ip.is_loopback() || ip.is_unspecified() || one_link)
-}
-
-/// The source address that the kernel would use towards `target`; nothing is sent.
-pub(crate) fn source_towards(target: SocketAddr) -> Option<IpAddr> {
-    let any: IpAddr = if target.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-    let probe = std::net::UdpSocket::bind((any, 0)).ok()?;
-    probe.connect(target).ok()?;
-    let source = probe.local_addr().ok()?.ip();
-    (!source.is_unspecified()).then_some(source)
 }
 
 /// Whether this host has any way to `target`.

@@ -9,7 +9,7 @@
 //! loopback addresses, or there are none and no network either.
 //!
 //! It is looked at again when the kernel tells of another interface, address or route (`netlink.rs`) and when the seeds resolve
-//! differently. Until there is an address, the seeds are not called.
+//! differently; where the kernel does not tell, every half minute. Until there is an address, the seeds are not called.
 
 mod host;
 mod netlink;
@@ -90,9 +90,11 @@ pub(crate) struct Advertiser {
     rule: Option<Advertise>,
     bound: SocketAddr,
     own: SocketAddr,
+    /// By the settings alone: it never changes.
+    fixed: bool,
     /// Why there is no address for others yet.
     missing: Option<String>,
-    /// `None`: it never changes, or the kernel does not tell.
+    /// `None`: it is fixed, or the kernel does not tell.
     changes: Option<Changes>,
     last_change: Option<Instant>,
     /// When to look again, as the kernel has told of something.
@@ -113,7 +115,7 @@ impl Advertiser {
                 )
                 .ok()
         };
-        Self { rule, bound, own: bound, missing: None, changes, last_change: None, due: None }
+        Self { rule, bound, own: bound, fixed, missing: None, changes, last_change: None, due: None }
     }
 
     /// What others are told.
@@ -192,9 +194,12 @@ impl Advertiser {
     pub(crate) async fn changed(&mut self) {
         let due = match (self.due, &mut self.changes) {
             (Some(due), _) => due,
-            // Where the kernel does not tell of the address that is waited for, it is looked for.
-            (None, None) if self.missing.is_some() => return tokio::time::sleep(BETWEEN).await,
-            (None, None) => return std::future::pending().await,
+            (None, None) if self.fixed => return std::future::pending().await,
+            // Where the kernel does not tell, it is looked for; the sooner if there is none.
+            (None, None) => {
+                let pause = if self.missing.is_some() { BETWEEN } else { UNTOLD };
+                *self.due.insert(Instant::now() + pause)
+            }
             (None, Some(changes)) => {
                 if let Err(e) = changes.next().await {
                     debug!(error = %e, "the kernel tells of no more changes");
@@ -357,6 +362,8 @@ const IFNAME_MAX: usize = 15;
 const CALM: Duration = Duration::from_millis(300);
 /// From one change of the address to the next look, so that a loose cable does not flood the cluster with lives of ours.
 const BETWEEN: Duration = Duration::from_secs(5);
+/// Between two looks where the kernel does not tell (a sandbox without netlink). Honest guess.
+const UNTOLD: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -529,6 +536,24 @@ mod tests {
         assert!(is_us("127.3.2.1:4444".parse().unwrap()) && !is_us("127.0.0.1:4444".parse().unwrap()));
     }
 
+    #[tokio::test]
+    async fn where_the_kernel_does_not_tell_it_is_looked_at_again() {
+        let mut advertiser = Advertiser::new(None, "0.0.0.0:4327".parse().unwrap());
+        advertiser.changes = None;
+        let due = async |advertiser: &mut Advertiser| {
+            // Dropped, as by a change of the seeds: what it waits for stays.
+            assert!(tokio::time::timeout(Duration::ZERO, advertiser.changed()).await.is_err());
+            advertiser.due.map(|due| due.saturating_duration_since(Instant::now()))
+        };
+        assert!(due(&mut advertiser).await.is_some_and(|wait| wait <= UNTOLD));
+        advertiser.due = None;
+        advertiser.missing = Some("it comes".to_owned());
+        assert!(due(&mut advertiser).await.is_some_and(|wait| wait <= BETWEEN));
+        advertiser.due = Some(Instant::now());
+        advertiser.changed().await;
+        assert_eq!(advertiser.due, None);
+    }
+
     #[test]
     fn every_address_of_this_host_with_our_port_is_us_where_we_listen_on_all() {
         let all = Advertiser { changes: None, ..fake("0.0.0.0:4444") };
@@ -543,6 +568,7 @@ mod tests {
             rule: None,
             bound,
             own: bound,
+            fixed: false,
             missing: None,
             changes: None,
             last_change: None,

@@ -17,8 +17,8 @@ use super::{Marks, ServiceWatchdog};
 pub(crate) enum Request {
     /// Show what is known now.
     Look(Scope, oneshot::Sender<Snapshot>),
-    /// Where the other members are that are there.
-    Addresses(oneshot::Sender<Vec<SocketAddr>>),
+    /// Where we are, and where the other members are that are there.
+    Addresses(oneshot::Sender<(SocketAddr, Vec<SocketAddr>)>),
     /// Hand a command to the machine.
     Command(Command, oneshot::Sender<Result<(), Rejected>>),
     /// Ask another member; answered with what it says, or with nothing if it does not answer in time.

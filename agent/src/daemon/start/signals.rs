@@ -1,6 +1,7 @@
 //! Signals as wishes.
 
 use anyhow::Context as _;
+use nix::libc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
@@ -18,6 +19,8 @@ pub(crate) struct Signals {
     user1: Signal,
     quit: Signal,
     user2: Signal,
+    /// SIGXFSZ: a file has grown to the limit (`ulimit -f`, `LimitFSIZE=`).
+    file_size: Signal,
 }
 
 impl Signals {
@@ -34,6 +37,7 @@ impl Signals {
             user1: on(SignalKind::user_defined1())?,
             quit: on(SignalKind::quit())?,
             user2: on(SignalKind::user_defined2())?,
+            file_size: on(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
 
@@ -53,6 +57,8 @@ impl Signals {
                 _ = self.user1.recv() => return Wish::Dump,
                 // By default it would end us without a good-bye.
                 _ = self.user2.recv() => info!("SIGUSR2 means nothing to this agent"),
+                // So would this. The write itself fails, and is treated as on a full disk.
+                _ = self.file_size.recv() => {}
             }
         }
     }
