@@ -11,8 +11,8 @@
 # directory they lie: by SOURCE_DATE_EPOCH (default: the date of the commit), paths that are taken out, and Cargo.lock.
 set -euo pipefail
 
-# Of the program in each package, stripped, if it is built here: a tenth above what it has, 6.8 MB, so that growth is seen.
-LIMIT=7500000
+# Of the program in each package, stripped, if it is built here: a tenth above what it has, 8.5 MB, so that growth is seen.
+LIMIT=9400000
 CARGO_DEB=3.8.0
 CARGO_GENERATE_RPM=0.21.1
 # As Debian's tools have it.

@@ -26,6 +26,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::task;
+
 /// A running process group, and its leader, which is a child of ours. Dropped
 /// before it has ended, it is killed.
 #[derive(Debug)]
@@ -100,7 +102,7 @@ impl Group {
     /// not read it is in its right.
     pub(crate) fn feed(&mut self, text: Vec<u8>) {
         if let Some(mut stdin) = self.leader.stdin.take() {
-            tokio::spawn(async move { stdin.write_all(&text).await });
+            task::start(async move { drop(stdin.write_all(&text).await) });
         }
     }
 

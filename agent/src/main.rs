@@ -23,6 +23,7 @@ mod show;
 #[cfg(test)]
 #[path = "../tests/skipped/mod.rs"]
 mod skipped;
+mod task;
 mod watchdog;
 mod web;
 mod words;

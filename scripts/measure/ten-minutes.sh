@@ -134,6 +134,7 @@ format = "nginx"
 path = "/var/cache/heartsay/web.conf"
 port = "tag:port"
 select = { tag = "role=web" }
+on_change = ": >/var/cache/heartsay/web.changed"
 
 [[export]]
 format = "prometheus-sd"
@@ -201,14 +202,16 @@ server {
 END
     put 1 /etc/systemd/system/web-list.path <<'END'
 [Path]
-PathChanged=/var/cache/heartsay/web.conf
+PathExists=/var/cache/heartsay/web.changed
 [Install]
 WantedBy=multi-user.target
 END
     put 1 /etc/systemd/system/web-list.service <<'END'
+[Unit]
+StartLimitIntervalSec=0
 [Service]
 Type=oneshot
-ExecStart=/usr/sbin/nginx -s reload
+ExecStart=/bin/sh -c 'rm -f /var/cache/heartsay/web.changed && read -r pid </run/nginx.pid && kill -HUP $$pid'
 END
     put 1 /etc/prometheus/prometheus.yml <<'END'
 global:

@@ -140,7 +140,7 @@ impl Client {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn get_within(&self, path: &str, patience: Duration) -> Result<Value, ClientError> {
-        self.ask(Method::GET, path, Bytes::new(), patience).await
+        self.json(&self.ask(Method::GET, path, Bytes::new(), patience).await?)
     }
 
     /// The same for what is no JSON, for instance `/metrics`.
@@ -148,15 +148,8 @@ impl Client {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn text(&self, path: &str) -> Result<String, ClientError> {
-        self.patiently(PATIENCE, async {
-            let response = self.send(Method::GET, path, Bytes::new()).await?;
-            if !response.status().is_success() {
-                return Err(self.problem(response).await);
-            }
-            let bytes = response.into_body().collect().await.map_err(|_| self.closed())?.to_bytes();
-            Ok(String::from_utf8_lossy(&bytes).into_owned())
-        })
-        .await
+        let bytes = self.ask(Method::GET, path, Bytes::new(), PATIENCE).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The same, read as the type that the contract gives it.
@@ -168,7 +161,7 @@ impl Client {
         path: &str,
         patience: Duration,
     ) -> Result<T, ClientError> {
-        self.read(&self.get_within(path, patience).await?)
+        self.typed(&self.ask(Method::GET, path, Bytes::new(), patience).await?)
     }
 
     /// Sends a wish that the agent may work on for up to `work`.
@@ -182,7 +175,7 @@ impl Client {
         work: Duration,
     ) -> Result<Value, ClientError> {
         let body = serde_json::to_vec(wish).map_err(|e| self.broken(&e))?;
-        self.ask(Method::POST, path, body.into(), work.saturating_add(PATIENCE)).await
+        self.json(&self.ask(Method::POST, path, body.into(), work.saturating_add(PATIENCE)).await?)
     }
 
     /// A connection for many requests.
@@ -246,7 +239,16 @@ impl Client {
     /// # Errors
     /// It is not of that type.
     pub fn read<T: DeserializeOwned>(&self, value: &Value) -> Result<T, ClientError> {
-        T::deserialize(value).map_err(|e| self.broken(&e))
+        // By way of its text: a second way into each type would be compiled for all of them.
+        self.typed(value.to_string().as_bytes())
+    }
+
+    fn json(&self, answer: &[u8]) -> Result<Value, ClientError> {
+        if answer.is_empty() { Ok(Value::Null) } else { self.typed(answer) }
+    }
+
+    fn typed<T: DeserializeOwned>(&self, answer: &[u8]) -> Result<T, ClientError> {
+        serde_json::from_slice(answer).map_err(|e| self.broken(&e))
     }
 
     async fn ask(
@@ -255,7 +257,7 @@ impl Client {
         path: &str,
         body: Bytes,
         patience: Duration,
-    ) -> Result<Value, ClientError> {
+    ) -> Result<Bytes, ClientError> {
         self.patiently(patience, async {
             let response = self.send(method, path, body).await?;
             self.answer(response).await
@@ -263,15 +265,11 @@ impl Client {
         .await
     }
 
-    async fn answer(&self, response: Response<Incoming>) -> Result<Value, ClientError> {
+    async fn answer(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
         if !response.status().is_success() {
             return Err(self.problem(response).await);
         }
-        let bytes = response.into_body().collect().await.map_err(|_| self.closed())?.to_bytes();
-        if bytes.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&bytes).map_err(|e| self.broken(&e))
+        Ok(response.into_body().collect().await.map_err(|_| self.closed())?.to_bytes())
     }
 
     async fn connect(&self) -> io::Result<Either<UnixStream, TcpStream>> {
@@ -408,7 +406,7 @@ impl Watch {
     /// # Errors
     /// It is not of that type.
     pub fn read<T: DeserializeOwned>(&self, line: &[u8]) -> Result<T, ClientError> {
-        serde_json::from_slice(line).map_err(|e| self.client.broken(&e))
+        self.client.typed(line)
     }
 }
 
@@ -443,7 +441,8 @@ impl Kept {
     /// # Errors
     /// As [`get`](Client::get).
     pub async fn get_within(&mut self, path: &str, patience: Duration) -> Result<Value, ClientError> {
-        self.ask(Method::GET, path, Bytes::new(), patience).await
+        let answer = self.ask(Method::GET, path, Bytes::new(), patience).await?;
+        self.client.json(&answer)
     }
 
     /// Sends a wish that can be sent twice: the agent may have heard it before the connection broke.
@@ -452,7 +451,8 @@ impl Kept {
     /// As [`get`](Client::get).
     pub async fn post(&mut self, path: &str, wish: &(impl Serialize + Sync)) -> Result<Value, ClientError> {
         let body = serde_json::to_vec(wish).map_err(|e| self.client.broken(&e))?;
-        self.ask(Method::POST, path, body.into(), PATIENCE).await
+        let answer = self.ask(Method::POST, path, body.into(), PATIENCE).await?;
+        self.client.json(&answer)
     }
 
     async fn ask(
@@ -461,7 +461,7 @@ impl Kept {
         path: &str,
         body: Bytes,
         patience: Duration,
-    ) -> Result<Value, ClientError> {
+    ) -> Result<Bytes, ClientError> {
         let (client, line) = (self.client.clone(), &mut self.line);
         let asked = client.patiently(patience, async {
             if let Some(mut kept) = line.take().filter(|kept| !kept.is_closed())

@@ -22,6 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Problem;
 use super::admission::{Origin, Place};
+use crate::task;
 
 /// How many large answers one listener holds.
 #[derive(Debug)]
@@ -99,7 +100,7 @@ impl Turn {
     pub(crate) fn give(mut self, text: Bytes) -> Pieces {
         if text.len() > PIECE {
             let place = Arc::clone(&self.place);
-            let limit = tokio::spawn(async move {
+            let limit = task::start(async move {
                 tokio::time::sleep(TAKEN_WITHIN).await;
                 place.leave.cancel();
             });

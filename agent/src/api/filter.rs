@@ -159,7 +159,7 @@ impl LineFilter {
     /// Whether the event, in JSON, is wanted. To be asked of each in turn.
     pub(super) fn takes(&mut self, json: &str) -> bool {
         // We wrote it ourselves.
-        let Ok(event) = serde_json::from_str::<Event>(json) else { return false };
+        let Ok(event) = serde_json::from_slice::<Event>(json.as_bytes()) else { return false };
         let tags_match = self.tags_match(&event);
         let is_member = event.kind.starts_with("member-");
         let status = event.status.as_deref().unwrap_or_default();

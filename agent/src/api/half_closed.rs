@@ -5,16 +5,18 @@
 //! a Unix socket the system says which of both it is; over TCP both look alike, and one that follows a stream there has gone.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{UnixAddr, getsockname};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
+
+use super::server::Stream;
 
 /// How far a connection has come.
 #[derive(Clone, Debug, Default)]
@@ -38,39 +40,41 @@ impl Progress {
 
 /// A connection whose reading end may come before its writing end.
 #[derive(Debug)]
-pub(super) struct HalfClosed<S> {
-    stream: S,
+pub(super) struct HalfClosed {
+    stream: Stream,
     progress: Progress,
     /// Cancelled when the client has sent all.
     sent_all: CancellationToken,
 }
 
-impl<S> HalfClosed<S> {
-    pub(super) fn new(stream: S, progress: Progress, sent_all: CancellationToken) -> Self {
+impl HalfClosed {
+    pub(super) fn new(stream: Stream, progress: Progress, sent_all: CancellationToken) -> Self {
         Self { stream, progress, sent_all }
     }
-}
 
-impl<S: AsFd> HalfClosed<S> {
     /// Whether the client that sends nothing more may still read.
     fn may_read(&self) -> bool {
-        match hung_up(self.stream.as_fd()) {
-            Some(hung_up) => !hung_up && self.progress.is(ASKED),
-            None => self.progress.is(ASKED) && !self.progress.is(STREAMS),
-        }
+        let hung_up = match &self.stream {
+            Either::Left(unix) => hung_up(unix.as_fd()),
+            Either::Right(_) => None,
+        };
+        self.progress.is(ASKED)
+            && match hung_up {
+                Some(hung_up) => !hung_up,
+                None => !self.progress.is(STREAMS),
+            }
     }
 }
 
 /// Whether the other end of a Unix socket is closed altogether; `None` where the system does not tell.
 fn hung_up(fd: BorrowedFd<'_>) -> Option<bool> {
-    getsockname::<UnixAddr>(fd.as_raw_fd()).ok()?;
     let mut polled = [PollFd::new(fd, PollFlags::empty())];
     poll(&mut polled, PollTimeout::ZERO).ok()?;
     let [polled] = polled;
     Some(polled.revents()?.intersects(PollFlags::POLLHUP | PollFlags::POLLERR))
 }
 
-impl<S: AsyncRead + AsFd + Unpin> AsyncRead for HalfClosed<S> {
+impl AsyncRead for HalfClosed {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -90,7 +94,7 @@ impl<S: AsyncRead + AsFd + Unpin> AsyncRead for HalfClosed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for HalfClosed<S> {
+impl AsyncWrite for HalfClosed {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

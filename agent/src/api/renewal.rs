@@ -12,17 +12,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::App;
 use super::admission::Admission;
-use super::server::Door;
+use super::server::{Door, Stream};
 use super::socket::Socket;
 use super::writes::Caller;
 use crate::doctor::Code;
 use crate::event_log::EventLog;
+use crate::task;
 use heartsay_tokio::readable;
 
 /// The door that there is at the moment.
@@ -38,18 +39,16 @@ pub(crate) fn door(
     event_log: Arc<EventLog>,
 ) -> anyhow::Result<Renewed> {
     let (to, current) = watch::channel(Arc::new(listening(listener)?));
-    tokio::spawn(keep(Arc::downgrade(socket), to, event_log));
+    task::start(keep(Arc::downgrade(socket), to, event_log));
     Ok(Renewed(current))
 }
 
 impl Door for Renewed {
-    type Stream = UnixStream;
-
     fn admission(app: &App) -> &Arc<Admission> {
         UnixListener::admission(app)
     }
 
-    async fn open(&self) -> io::Result<(UnixStream, Caller)> {
+    async fn open(&self) -> io::Result<(Stream, Caller)> {
         let mut current = self.0.clone();
         loop {
             let listener = Arc::clone(&current.borrow_and_update());

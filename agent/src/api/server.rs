@@ -6,7 +6,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +21,9 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -85,13 +84,7 @@ pub(crate) async fn serve<D: Door>(door: D, router: Router, app: App) {
 }
 
 /// Answers what comes by one connection, until it ends or has to leave.
-async fn answer(
-    stream: impl AsyncRead + AsyncWrite + AsFd + Unpin,
-    caller: Caller,
-    place: Arc<Place>,
-    router: Router,
-    stop: CancellationToken,
-) {
+async fn answer(stream: Stream, caller: Caller, place: Arc<Place>, router: Router, stop: CancellationToken) {
     let router = TowerToHyperService::new(router);
     let of_whom = Arc::clone(&place);
     let (progress, sent_all) = (Progress::default(), CancellationToken::new());
@@ -140,7 +133,7 @@ fn http() -> http1::Builder {
 }
 
 /// Answers one request with "not now".
-async fn refuse(stream: impl AsyncRead + AsyncWrite + Unpin, refused: Refused) {
+async fn refuse(stream: Stream, refused: Refused) {
     let detail = match refused {
         Refused::Full(_) => "too many connections are open to this agent; ask again in a moment",
         Refused::OfOne(_) => {
@@ -173,44 +166,40 @@ pub(crate) async fn keep_place(
     response
 }
 
+/// A connection. One type for both, so that hyper is compiled once.
+pub(crate) type Stream = Either<UnixStream, TcpStream>;
+
 /// Something that connections come from, each with who is at the other end.
 pub(crate) trait Door: Send + Sync + 'static {
-    /// A connection.
-    type Stream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static;
-
     /// How many may come in by it.
     fn admission(app: &App) -> &Arc<Admission>;
 
     /// Waits for the next one.
-    fn open(&self) -> impl Future<Output = io::Result<(Self::Stream, Caller)>> + Send;
+    fn open(&self) -> impl Future<Output = io::Result<(Stream, Caller)>> + Send;
 }
 
 impl Door for UnixListener {
-    type Stream = UnixStream;
-
     fn admission(app: &App) -> &Arc<Admission> {
         &app.0.on_socket
     }
 
-    async fn open(&self) -> io::Result<(UnixStream, Caller)> {
+    async fn open(&self) -> io::Result<(Stream, Caller)> {
         let (stream, _) = self.accept().await?;
         let peer = Peer::of(&stream)?;
-        Ok((stream, Caller::Local(peer)))
+        Ok((Either::Left(stream), Caller::Local(peer)))
     }
 }
 
 /// Over TCP nothing may be changed.
 impl Door for TcpListener {
-    type Stream = TcpStream;
-
     fn admission(app: &App) -> &Arc<Admission> {
         &app.0.over_tcp
     }
 
-    async fn open(&self) -> io::Result<(TcpStream, Caller)> {
+    async fn open(&self) -> io::Result<(Stream, Caller)> {
         let (stream, from) = self.accept().await?;
         let at = stream.local_addr()?.ip();
-        Ok((stream, Caller::Remote { from: from.ip(), at }))
+        Ok((Either::Right(stream), Caller::Remote { from: from.ip(), at }))
     }
 }
 

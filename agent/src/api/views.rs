@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::{App, Problem};
 use crate::daemon::driver::{Request, Scope, Snapshot};
+use crate::task;
 
 /// What readers share.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl App {
         };
         let app = self.clone();
         // To its end, also if the reader goes: a question that was asked costs the loop its time.
-        let asked = tokio::spawn(async move {
+        let asked = task::start(async move {
             let view = app.ask(|reply| Request::Look(Scope::One(name), reply)).await;
             drop(turn);
             view
@@ -78,7 +79,7 @@ impl App {
         }
         let app = self.clone();
         // To its end, also if the reader goes, so that the pause after it is kept.
-        let asked = tokio::spawn(async move {
+        let asked = task::start(async move {
             let clock = &app.0.clock;
             if let Some(next) = last.as_ref().map(|last| last.next).filter(|next| *next > clock.now()) {
                 tokio::time::sleep_until(clock.deadline(next)).await;

@@ -31,6 +31,7 @@ use super::exit::{Exit, say};
 use super::status::NO_ELECTORATE;
 use crate::client::{Client, Hold};
 use crate::group::{Group, bury};
+use crate::task;
 
 /// Arguments of `exec`.
 #[derive(Args)]
@@ -81,7 +82,7 @@ impl Exec {
                 return Ok(code(NO_WATCHDOG));
             }
         };
-        tokio::spawn(keep_watch(client.clone(), Arc::clone(&clock), to));
+        task::start(keep_watch(client.clone(), Arc::clone(&clock), to));
         let Some(leash) = leash else {
             return self.guard(client, &clock, quorum, None).await;
         };
@@ -401,7 +402,7 @@ pub(super) fn signals() -> anyhow::Result<mpsc::Receiver<Signal>> {
     for number in PASSED_ON.into_iter().filter(|number| ignored >> (*number as u32 - 1) & 1 == 0) {
         let mut stream = signal(SignalKind::from_raw(number as i32)).context("cannot listen to signals")?;
         let to = to.clone();
-        tokio::spawn(async move { while stream.recv().await.is_some() && to.send(number).await.is_ok() {} });
+        task::start(async move { while stream.recv().await.is_some() && to.send(number).await.is_ok() {} });
     }
     Ok(from)
 }

@@ -35,6 +35,7 @@ mod watch;
 mod web;
 mod why;
 
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -213,16 +214,25 @@ fn run(global: &Global, verb: Verb) -> anyhow::Result<Exit> {
 
 /// The same for a verb that has nothing to tidy up when a signal ends it.
 fn ask(verb: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
-    drive(async {
-        tokio::select! {
-            done = verb => done,
-            ended = exec::ended_as_first() => ended,
-        }
-    })
+    drive(unless_ended(Box::pin(verb)))
 }
 
 /// Runs one verb to its end on this thread.
 fn drive(verb: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    block_on(Box::pin(verb))
+}
+
+/// A verb that has begun. Boxed, so that what drives it is compiled once and not for each verb.
+type Begun<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Exit>> + 'a>>;
+
+async fn unless_ended(verb: Begun<'_>) -> anyhow::Result<Exit> {
+    tokio::select! {
+        done = verb => done,
+        ended = exec::ended_as_first() => ended,
+    }
+}
+
+fn block_on(verb: Begun<'_>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(verb);
     // Name look-ups may hang for long; they are not waited for.

@@ -89,16 +89,23 @@ impl Output {
         list: Option<&str>,
         table: impl FnOnce(T) -> String,
     ) -> anyhow::Result<()> {
-        let text = match self.format {
-            Format::Table | Format::Wide => return read_or_not(self.say(&table(fit_to_show(answer)?))),
+        read_or_not(match self.data(answer, list)? {
+            Some(text) => print(&text),
+            None => self.say(&table(fit_to_show(answer)?)),
+        })
+    }
+
+    /// `answer` as programs read it; `None` where people are to.
+    fn data(&self, answer: &Value, list: Option<&str>) -> anyhow::Result<Option<String>> {
+        Ok(Some(match self.format {
+            Format::Table | Format::Wide => return Ok(None),
             Format::Json => serde_json::to_string_pretty(answer)?,
             Format::Jsonl => match list.and_then(|l| answer.get(l)).and_then(Value::as_array) {
                 Some(things) => things.iter().map(Value::to_string).collect::<Vec<_>>().join("\n"),
                 None => answer.to_string(),
             },
             Format::Yaml => serde_saphyr::to_string(answer)?,
-        };
-        read_or_not(print(&text))
+        }))
     }
 
     /// Prints a text for people.
@@ -136,7 +143,8 @@ impl Output {
 
 /// An answer with everything in it made fit for a terminal.
 pub(super) fn fit_to_show<T: DeserializeOwned>(answer: &Value) -> anyhow::Result<T> {
-    Ok(T::deserialize(escape_all(answer))?)
+    // By way of its text, as all types are read: another way would be compiled for each of them once more.
+    Ok(serde_json::from_slice(escape_all(answer).to_string().as_bytes())?)
 }
 
 /// An answer without a reader is an answer all the same: the exit code says it.

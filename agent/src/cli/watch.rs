@@ -23,6 +23,7 @@ use crate::client::{Address, Client, ClientError, Watch, segment};
 use crate::daemon::hooks;
 use crate::group::Group;
 use crate::services::ServiceName;
+use crate::task;
 use crate::types::{LINE_TYPES, WatchLine};
 use crate::words::few;
 
@@ -74,7 +75,7 @@ impl Follow {
         // Without a command there is nothing to tidy up, and the system ends us; all but process 1 of a container.
         let listens = self.exec.is_some() || std::process::id() == 1;
         let mut signals = listens.then(signals).transpose()?;
-        let signal = tokio::spawn(async move {
+        let signal = task::start(async move {
             let signal = tokio::select! {
                 Some(signal) = next(&mut signals) => Some(signal),
                 () = reader::gone() => None,

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::Args;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1 as asking;
 use hyper::server::conn::http1;
@@ -194,7 +194,7 @@ impl Desk {
         let (mut sender, connection) = asking::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let request = Request::get(path).header(header::HOST, host).body(Empty::<Bytes>::new())?;
+        let request = Request::get(path).header(header::HOST, host).body(Full::<Bytes>::default())?;
         Ok(sender.send_request(request).await?)
     }
 

@@ -23,6 +23,7 @@ use crate::daemon::shell::{self, Ran, Terms};
 use crate::escape::escape;
 use crate::event_log::{EventLog, Missed};
 use crate::show;
+use crate::task;
 use crate::types::WatchLine;
 
 /// What is to be run when, as configured.
@@ -79,7 +80,7 @@ pub(crate) async fn keep(hooks: Hooks, event_log: Arc<EventLog>, runs: Arc<Runs>
             Missed::Lines(lines) => {
                 for json in lines {
                     // What we wrote ourselves can be read.
-                    let Ok(line) = serde_json::from_str::<WatchLine>(&json) else { continue };
+                    let Ok(line) = serde_json::from_slice::<WatchLine>(json.as_bytes()) else { continue };
                     seen = line.index;
                     dispatcher.take(&line, &json);
                 }
@@ -129,7 +130,7 @@ impl Dispatcher {
                 let (to, jobs) = mpsc::channel(WAITING);
                 let room = (lane(name) != QUORUM).then(|| Arc::clone(&room));
                 let stop = if lane(name) == QUORUM { &last } else { stop }.clone();
-                let worker = tokio::spawn(work(jobs, room, Arc::clone(&hooks), Arc::clone(runs), stop));
+                let worker = task::start(work(jobs, room, Arc::clone(&hooks), Arc::clone(runs), stop));
                 workers.insert(lane(name), worker);
                 to
             });

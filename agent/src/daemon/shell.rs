@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::group::Group;
+use crate::task;
 
 /// What every command of the operator's is told, and how long it may run.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +80,7 @@ impl Heard {
     pub(crate) fn from(pipe: io::PipeReader) -> io::Result<Self> {
         let beginning = Arc::<Mutex<Vec<u8>>>::default();
         let pipe = pipe::Receiver::from_owned_fd(pipe.into())?;
-        let listening = AbortOnDropHandle::new(tokio::spawn(listen(pipe, Arc::clone(&beginning))));
+        let listening = AbortOnDropHandle::new(task::start(listen(pipe, Arc::clone(&beginning))));
         Ok(Self { listening, beginning })
     }
 

@@ -59,6 +59,7 @@ use crate::services::announced::Announced;
 use crate::services::check::Tools;
 use crate::services::{self, Registration, Registry, registry};
 use crate::settings::{self, AgentArgs, Settings};
+use crate::task;
 use crate::types::Reloaded;
 use heartsay_tokio::clock::{self, Clock};
 use heartsay_tokio::net;
@@ -165,13 +166,13 @@ impl Agent {
         let requests = app.0.requests.clone();
         let terms = terms(&settings, &me);
         let tools = Tools::new(Arc::clone(&app.0.clock), terms.environment.clone());
-        tokio::spawn(registry::keep(services, registered, requests, tools, settings.services.clone()));
+        task::start(registry::keep(services, registered, requests, tools, settings.services.clone()));
         let hooks = spawn_hooks(&settings, &app, &terms);
         let remembered = store.peers();
         let addresses = sample(&remembered);
         let (notices, told) = mpsc::unbounded_channel();
         let (asked, questions) = mpsc::unbounded_channel();
-        tokio::spawn(services::asked::answer(app.clone(), questions));
+        task::start(services::asked::answer(app.clone(), questions));
         let machine = Machine {
             app: app.clone(),
             me,
@@ -192,13 +193,13 @@ impl Agent {
         let joined = spawn_keeper(&app, advertise, addresses);
         app.0.exports.apply(&app, &terms, &settings.exports);
         if settings.load {
-            tokio::spawn(load::keep(app.0.requests.clone(), settings.state_dir.clone()));
+            task::start(load::keep(app.0.requests.clone(), settings.state_dir.clone()));
         }
         let last_words =
             LastWords::keep(&app, socket.path(), (&settings.name, local.ip()), settings.machine.last_words);
         if let Some(dns) = dns {
             dns.serve(&app)?;
-            tokio::spawn(names::keep(app.clone()));
+            task::start(names::keep(app.clone()));
         }
         Ok(Self {
             args,
@@ -228,7 +229,7 @@ impl Agent {
             notify::ready();
         }
         let app = self.app.clone();
-        tokio::spawn(async move { pages::give_back_at_rest(&app.0.asked).await });
+        task::start(async move { pages::give_back_at_rest(&app.0.asked).await });
         let mut stop = Stop::No;
         let mut contested: Option<Contested> = None;
         loop {
@@ -346,7 +347,7 @@ impl Agent {
         let commands = fresh.as_ref().map(|fresh| self.commands(fresh)).unwrap_or_default();
         let (requests, taken) = (self.requests.clone(), self.taken.0.clone());
         let (registry, before) = (self.app.0.services.clone(), self.settings.services.clone());
-        tokio::spawn(async move {
+        task::start(async move {
             let result = match fresh {
                 Ok(fresh) => {
                     let done = carry_out_all(&requests, commands, &registry, &fresh.services, before).await;
@@ -437,7 +438,7 @@ impl Agent {
     /// SIGUSR1: everything known, to the log.
     fn dump(&self) {
         let app = self.app.clone();
-        tokio::spawn(async move {
+        task::start(async move {
             let Ok(snapshot) = app.whole().await else { return };
             info!(members = snapshot.members.len(), quorum = %snapshot.quorum.quorum, reason = snapshot.quorum.reason, index = snapshot.index, "state");
             for condition in api::conditions(&app.0, &snapshot) {
@@ -456,7 +457,7 @@ impl Agent {
     /// Without waiting: signals must get through even when the driver does not answer.
     fn tell(&self, request: Request) {
         let requests = self.requests.clone();
-        tokio::spawn(async move { requests.send(request).await });
+        task::start(async move { drop(requests.send(request).await) });
     }
 }
 
@@ -680,7 +681,7 @@ fn spawn_hooks(settings: &Settings, app: &App, terms: &Terms) -> JoinHandle<()> 
     let hooks = Hooks { commands: settings.hooks.commands.clone(), terms: terms.clone() };
     let context = &app.0;
     let (event_log, runs) = (Arc::clone(&context.event_log), Arc::clone(&context.hook_runs));
-    tokio::spawn(hooks::keep(hooks, event_log, runs, context.stopping.clone()))
+    task::start(hooks::keep(hooks, event_log, runs, context.stopping.clone()))
 }
 
 /// Keeps the machine told of seeds and addresses. Returns what the keeper is told: whether others have been found.
@@ -694,7 +695,7 @@ fn spawn_keeper(app: &App, advertise: Advertiser, remembered: Vec<SocketAddr>) -
         remembered,
         joined: has_joined,
     };
-    tokio::spawn(keeper.keep());
+    task::start(keeper.keep());
     joined
 }
 
@@ -770,7 +771,7 @@ fn serve(app: &App, unix: Renewed, tcp: Option<std::net::TcpListener>) -> anyhow
         }
         None => None,
     };
-    Ok(tokio::spawn(async move {
+    Ok(task::start(async move {
         // Either ends only at the stop, or by a defect.
         match tcp {
             Some(tcp) => {

@@ -28,6 +28,7 @@ use crate::daemon::driver::Snapshot;
 use crate::daemon::shell::{self, Terms};
 use crate::doctor::Code;
 use crate::file;
+use crate::task;
 use crate::types::ExportRow;
 
 /// All exports of an agent.
@@ -136,7 +137,7 @@ fn start(app: &App, terms: Terms, export: Export, before: Option<JoinHandle<()>>
         runs: None,
     };
     let ends = stop.clone();
-    let task = tokio::spawn(async move {
+    let task = task::start(async move {
         if let Some(before) = before {
             let _ = before.await;
         }
@@ -312,7 +313,7 @@ impl Keeper {
             state: Arc::clone(&self.state),
             stop: stop.clone(),
         };
-        Some(tokio::spawn(worker.work(command, jobs)))
+        Some(task::start(worker.work(command, jobs)))
     }
 }
 

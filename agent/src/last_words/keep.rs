@@ -13,6 +13,7 @@ use super::guardian::Guardian;
 use super::will::{MOST_HEIRS, Testament, Will};
 use crate::api::App;
 use crate::daemon::driver::Request;
+use crate::task;
 
 /// The last words of this agent, kept until its end.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl LastWords {
         };
         let bound = Some(bound).filter(|bound| !bound.is_unspecified());
         let keeper = Keeper { app: app.clone(), will: Arc::clone(&will), name: name.clone(), bound, secret };
-        tokio::spawn(keeper.keep());
+        task::start(keeper.keep());
         Self(Some(will))
     }
 

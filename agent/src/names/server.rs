@@ -20,6 +20,7 @@ use tracing::{debug, info};
 
 use super::answer::{LEAST, MOST, Way};
 use crate::api::App;
+use crate::task;
 
 /// Both sockets, bound.
 #[derive(Debug)]
@@ -55,8 +56,8 @@ impl Sockets {
         let udp = UdpSocket::from_std(self.udp).context("cannot watch the DNS socket")?;
         let tcp = TcpListener::from_std(self.tcp).context("cannot watch the DNS listener")?;
         let stop = &app.0.stopping;
-        tokio::spawn(stop.clone().run_until_cancelled_owned(datagrams(udp, app.clone())));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(connections(tcp, app.clone(), stop.clone())));
+        task::start(stop.clone().run_until_cancelled_owned(datagrams(udp, app.clone())));
+        task::start(stop.clone().run_until_cancelled_owned(connections(tcp, app.clone(), stop.clone())));
         Ok(())
     }
 }
@@ -108,7 +109,7 @@ async fn connections(listener: TcpListener, app: App, stop: CancellationToken) {
                 debug!(error = %e, "a connection for the DNS broke");
             }
         };
-        tokio::spawn(stop.clone().run_until_cancelled_owned(serve));
+        task::start(stop.clone().run_until_cancelled_owned(serve));
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn past(found: &Found, name: &str, at: &str) -> (Past, bool) {
     let mut past =
         Past { name: name.to_owned(), at: at.to_owned(), oldest: found.oldest.clone(), ..Past::default() };
     for entry in &found.entries {
-        let Ok(entry) = serde_json::from_str::<HistoryEntry>(entry.get()) else { continue };
+        let Ok(entry) = serde_json::from_slice::<HistoryEntry>(entry.get().as_bytes()) else { continue };
         is_told_of |= entry.event.name.as_deref() == Some(name);
         if entry.event.time.as_str() > at { goes_on(&mut past, entry) } else { see(&mut past, entry) }
     }

@@ -68,7 +68,7 @@ impl Waiting {
             && let Some(oldest) = self.entries.pop_front()
         {
             self.bytes -= segments::length(&oldest);
-            let gone = serde_json::from_str::<HistoryEntry>(&oldest).unwrap_or_default();
+            let gone = serde_json::from_slice::<HistoryEntry>(oldest.as_bytes()).unwrap_or_default();
             // An entry that stands for others counts as these.
             self.before.add(gone.left_out.unwrap_or(1), &gone.event.time);
         }

@@ -98,13 +98,33 @@ impl Reader {
         found: Option<String>,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<Option<T>, Failed> {
+        let Some((text, origin)) = self.shown_text(key, found) else { return Ok(None) };
+        parse(&text).map(Some).map_err(|e| self.wrong(key, origin, &text, &e))
+    }
+
+    // What is the same for all settings is apart from what is compiled for each.
+
+    fn shown_text(&mut self, key: &str, found: Option<String>) -> Option<(String, Origin)> {
         let (text, origin) = self.text(key, found);
         self.show(key, text.clone(), &origin);
-        let Some(text) = text else { return Ok(None) };
-        parse(&text).map(Some).map_err(|e| {
-            self.errors.push(SettingsError::usage(key, origin, format!("{text:?}: {e}"), &remedy(key)));
-            Failed
-        })
+        text.map(|text| (text, origin))
+    }
+
+    fn wrong(&mut self, key: &str, origin: Origin, text: &str, error: &dyn fmt::Display) -> Failed {
+        self.errors.push(SettingsError::usage(key, origin, format!("{text:?}: {error}"), &remedy(key)));
+        Failed
+    }
+
+    fn missing(&mut self, key: &str) -> Failed {
+        if self.errors.iter().any(|error| error.key.is_empty() || error.key == "config") {
+            // It may well be in the file that could not be read.
+            return Failed;
+        }
+        let problem = "is not set and has no default here".to_owned();
+        let remedy =
+            format!("{}, set {} or write it into {}", remedy(key), variable_of(key), layers::MAIN_FILE);
+        self.errors.push(SettingsError::usage(key, Origin::Default, problem, &remedy));
+        Failed
     }
 
     /// The name of the member: `host`, as this host is called, unless one is given. A host that is called as all are before
@@ -137,17 +157,7 @@ impl Reader {
         found: Option<String>,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, Failed> {
-        self.read(key, found, parse)?.ok_or_else(|| {
-            if self.errors.iter().any(|error| error.key.is_empty() || error.key == "config") {
-                // It may well be in the file that could not be read.
-                return Failed;
-            }
-            let problem = "is not set and has no default here".to_owned();
-            let remedy =
-                format!("{}, set {} or write it into {}", remedy(key), variable_of(key), layers::MAIN_FILE);
-            self.errors.push(SettingsError::usage(key, Origin::Default, problem, &remedy));
-            Failed
-        })
+        self.read(key, found, parse)?.ok_or_else(|| self.missing(key))
     }
 
     /// A duration within these limits.

@@ -25,6 +25,7 @@ use super::exit::{Exit, say};
 use super::output::Output;
 use super::{reader, web};
 use crate::client::Client;
+use crate::task;
 
 /// Arguments of `dev`.
 #[derive(Args)]
@@ -83,7 +84,7 @@ impl Dev {
             Some(first) => Some(web::open(&Client::new(first.socket.to_str()), 0).await?),
             None => None,
         };
-        let page = page.map(|page| (page.address, AbortOnDropHandle::new(tokio::spawn(page.serving))));
+        let page = page.map(|page| (page.address, AbortOnDropHandle::new(task::start(page.serving))));
         let mut story = Story::new(cluster, stage);
 
         let plot = Plot {

@@ -17,6 +17,7 @@ use crate::cli::output::fit_to_show;
 use crate::client::{Client, ClientError, Kept, Watch, segment};
 use crate::doctor::Condition;
 use crate::escape::{escape, escape_lines};
+use crate::task;
 use crate::types::{Finding, Members, Paths, SelfInfo, Services, WatchLine};
 
 /// Asks one agent, over its restarts.
@@ -198,7 +199,7 @@ impl Feed {
                 }
             }
         };
-        self.round = Some((Instant::now(), tokio::spawn(round)));
+        self.round = Some((Instant::now(), task::start(round)));
     }
 
     async fn ask_case(&mut self, kept: &mut Kept) -> Result<(), End> {

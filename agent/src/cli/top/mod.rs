@@ -49,6 +49,7 @@ use super::exec::signals;
 use super::exit::{Exit, say};
 use super::output::Output;
 use crate::client::Client;
+use crate::task;
 
 /// Arguments of `top`.
 #[derive(Args)]
@@ -106,7 +107,7 @@ async fn show(client: &Client, model: &mut Model, paint: Paint) -> anyhow::Resul
     let mut typed = screen::typed()?;
     let mut decoder = Decoder::default();
     let mut screen = Screen::take()?;
-    tokio::spawn(Feed::new(client.clone(), to, wishes).run());
+    task::start(Feed::new(client.clone(), to, wishes).run());
     let mut last = Instant::now();
     let mut due = last;
     loop {

@@ -19,6 +19,7 @@ use super::probe::Found;
 use super::run::line;
 use crate::daemon::shell::{Heard, without_what_is_ours};
 use crate::group::Group;
+use crate::task;
 
 /// The runs of one program.
 #[derive(Debug)]
@@ -92,7 +93,7 @@ impl Exec {
             tokio::time::sleep(BRIEF).await;
             drop(place);
         };
-        Some(AbortOnDropHandle::new(tokio::spawn(held)))
+        Some(AbortOnDropHandle::new(task::start(held)))
     }
 
     fn command(&self) -> Command {

@@ -1,12 +1,13 @@
 //! Whether a server on this host answers over HTTP: one request, one connection, and no more of the answer than its head.
 
 use axum::body::Bytes;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::either::Either;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Url;
@@ -29,9 +30,11 @@ async fn ask(url: &Url) -> Result<StatusCode, String> {
         .header(ACCEPT, "*/*")
         .header(CONNECTION, "close")
         .header(USER_AGENT, concat!("heartsay/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::<Bytes>::new())
+        .body(Full::<Bytes>::default())
         .map_err(|e| e.to_string())?;
     let stream = TcpStream::connect(url.addresses()).await.map_err(|e| e.to_string())?;
+    // Of the types that the client of the socket has, so that hyper is compiled once.
+    let stream = Either::<UnixStream, TcpStream>::Right(stream);
     let said = |e: hyper::Error| format!("no answer that is HTTP: {e}");
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(LARGEST_HEAD)

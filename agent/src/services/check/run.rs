@@ -14,6 +14,7 @@ use super::probe::{Found, Probe};
 use super::{Check, Effect, Kind};
 use crate::chance;
 use crate::services::Health;
+use crate::task;
 use crate::types::ServiceCheck;
 
 /// What all checks of an agent share.
@@ -77,7 +78,7 @@ impl Running {
     pub(crate) fn start(check: Check, tools: &Tools, health: Health) -> Self {
         let state = State { health, text: "has not looked yet".to_owned(), last: None };
         let shared = Arc::new(Shared { check, state: Mutex::new(state), sign: Arc::default() });
-        let task = tokio::spawn(watch(Arc::clone(&shared), tools.clone(), health));
+        let task = task::start(watch(Arc::clone(&shared), tools.clone(), health));
         Self { shared, _task: AbortOnDropHandle::new(task) }
     }
 
