@@ -11,6 +11,7 @@ use heartsay_membership::{
 
 use crate::daemon::driver::ServiceWatchdog;
 use crate::doctor::Condition;
+use crate::falls::is_flapping;
 use crate::load;
 use crate::types::{
     Accusation, Beat, Case, Evidence, Finding, Load, Member, NewsDelay, Outside, PathRow, Piece, Quorum,
@@ -18,9 +19,13 @@ use crate::types::{
 };
 use heartsay_tokio::clock::Clock;
 
+/// How often members fell of late, as the event log counts it.
+pub(crate) type Fallen = BTreeMap<String, usize>;
+
 /// One member, without evidence.
 #[must_use]
-pub(crate) fn member(clock: &Clock, view: &MemberView) -> Member {
+pub(crate) fn member(clock: &Clock, view: &MemberView, fallen: &Fallen) -> Member {
+    let falls = fallen.get(view.name.as_str()).copied().unwrap_or(0);
     Member {
         name: view.name.to_string(),
         host_id: view.host_id.to_string(),
@@ -41,10 +46,19 @@ pub(crate) fn member(clock: &Clock, view: &MemberView) -> Member {
         accusers: view.accusers.iter().map(|accuser| accuser.by.to_string()).collect(),
         degraded: view.degraded,
         kept_out_until: view.kept_out,
+        kept_out_seconds: view.kept_out.map(|until| seconds(pace(view, until))),
+        falls,
+        flapping: is_flapping(falls),
         restarting_seconds: view.restarting.map(seconds),
         fenced: view.fenced,
         evidence: None,
     }
+}
+
+/// How long the member takes to get its heartbeat above this one, as it has beaten so far.
+fn pace(view: &MemberView, above: u64) -> Duration {
+    let beats = above.saturating_sub(view.heartbeat).saturating_add(1);
+    view.mean_interval.saturating_mul(u32::try_from(beats).unwrap_or(u32::MAX))
 }
 
 /// The version of its agent, as it says.
@@ -61,7 +75,12 @@ pub(crate) fn load(view: &MemberView) -> Option<Load> {
 
 /// One member with everything its status rests on.
 #[must_use]
-pub(crate) fn member_with_evidence(clock: &Clock, view: &MemberView, phi_threshold: f64) -> Member {
+pub(crate) fn member_with_evidence(
+    clock: &Clock,
+    view: &MemberView,
+    fallen: &Fallen,
+    phi_threshold: f64,
+) -> Member {
     let evidence = Evidence {
         silence_seconds: seconds(view.silence),
         mean_seconds: seconds(view.mean_interval),
@@ -88,7 +107,7 @@ pub(crate) fn member_with_evidence(clock: &Clock, view: &MemberView, phi_thresho
         outlook: outlook(view, phi_threshold),
         case: view.case.as_ref().map(|case| shown(clock, case)),
     };
-    Member { evidence: Some(evidence), ..member(clock, view) }
+    Member { evidence: Some(evidence), ..member(clock, view, fallen) }
 }
 
 /// The direct path to a member, as it is at `now`.

@@ -5,8 +5,6 @@ const TROUBLES = ['down', 'suspect', 'cut', 'flapping', 'slow', 'well', 'left'];
 const RANK = Object.fromEntries(TROUBLES.map((trouble, rank) => [trouble, rank]));
 /** Of φ: one silence in a thousand is as long by chance. */
 const LATE = 3;
-/** Seconds in which two falls are flapping. */
-const LATELY = 600;
 const SPANS = 12, SPAN = 5;
 
 /** What the last minutes were like, for each member. */
@@ -60,11 +58,6 @@ class Habits {
     return fell || began ? `${fell}, ${began}` : '–';
   }
 
-  isFlapping(name, now) {
-    const one = this.of.get(name);
-    return one ? this.within(one.fell, now, LATELY) >= 2 : false;
-  }
-
   /** Marks for the last minute, the newest last; nothing before there are two. */
   line(name, now) {
     const one = this.of.get(name);
@@ -86,10 +79,10 @@ function usualRtt(paths) {
   return (all[Math.floor(all.length / 2)] ?? 0) / 1e3;
 }
 
-function troubleOf(member, path, habits, usual, now) {
+function troubleOf(member, path, usual) {
   if (member.status === 'down' || member.status === 'suspect' || member.status === 'left') return member.status;
   if (path?.state === 'down' || member.reachable === false) return 'cut';
-  if (habits.isFlapping(member.name, now)) return 'flapping';
+  if (member.flapping) return 'flapping';
   return member.degraded || member.beating === false || member.phi >= LATE || isFar(path, usual) ? 'slow' : 'well';
 }
 

@@ -229,7 +229,7 @@ codes! {
         "give the agent more CPU time, and look at what this host's network loses";
     /// Quorum is not held.
     QuorumNotHeld: "quorum-not-held", Error, Insider,
-        after [UdpBlocked, Isolated, NotCounted, KeptOut, DuplicateName, ClockOff, ServiceDoesNotBeat, SeedsUnreachable, AdvertisedAddress, ExpectedDiffers, ExpectedTooLarge, ExpectedTooSmall, CutOff, MemberDown, MemberFlapping, PortSilent, RefusalsFiltered, OneWayLink, PathDown],
+        after [UdpBlocked, Isolated, NotCounted, KeptOut, DuplicateName, ClockOff, ServiceDoesNotBeat, SeedsUnreachable, AdvertisedAddress, ExpectedDiffers, ExpectedTooLarge, ExpectedTooSmall, CutOff, MemberDown, PortSilent, RefusalsFiltered, OneWayLink, PathDown],
         visible 15 s,
         "heartsay quorum says why";
     /// Values of others are too long here.

@@ -19,7 +19,7 @@ use super::view::{Scene, draw};
 
 /// The lines of the screen.
 fn picture(model: &mut Model, width: u16, height: u16, second: i64) -> Vec<String> {
-    model.settle(at(second));
+    model.settle();
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal
         .draw(|frame| {
@@ -36,7 +36,7 @@ fn picture(model: &mut Model, width: u16, height: u16, second: i64) -> Vec<Strin
 /// Of the line of a screen of 80 by 24.
 fn colours(model: &mut Model, row: usize, second: i64) -> Vec<Color> {
     let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
-    model.settle(at(second));
+    model.settle();
     draw(Scene { model, now: at(second), once: false }, &mut Pen::new(&mut buffer, Paint { colour: true }));
     (0..80).map(|x| buffer[(x, u16::try_from(row).unwrap())].fg).collect()
 }
@@ -317,7 +317,7 @@ fn the_reader_stays_with_a_member_that_moves_and_at_the_top_with_the_worst() {
     let mut worse = members(5);
     worse[4].status = "down".to_owned();
     model.take(News::Facts(Box::new(facts(worse, &[]))), at(2));
-    model.settle(at(2));
+    model.settle();
     assert_eq!((model.chosen_member().as_deref(), model.lists.of(Pane::Members).at), (Some("n3"), 3));
     model.press(Key::Home, 10);
     assert_eq!(model.chosen_member().as_deref(), Some("n5"));
@@ -329,7 +329,7 @@ fn one_picture_on_paper_is_plain_and_has_all_that_is_wrong() {
     for second in 0..9 {
         model.take(News::Line(Box::new(line("member-update", "n9", second))), at(9));
     }
-    model.settle(at(9));
+    model.settle();
     let text = plain::picture(&model, at(9), 80, false);
     let rows = text.lines().filter(|line| ["A ", "A!", "S ", "D "].iter().any(|mark| line.starts_with(mark)));
     assert!(rows.count() >= 20 && text.contains("zone x has one member"), "{text}");
