@@ -17,7 +17,7 @@ use crate::cli::why;
 pub(super) use self::events::events;
 pub(super) use self::members::members;
 pub(super) use self::paths::paths;
-pub(super) use self::problems::{problem, problems};
+pub(super) use self::problems::{height, problem, problems};
 pub(super) use self::services::services;
 
 /// The evidence on a member, as `why` tells it.
