@@ -78,7 +78,7 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
     let myself = snapshot.members.iter().find(|view| view.is_self);
     let myself = myself.ok_or_else(|| Problem::unavailable("this agent is not in its own view"))?;
     let about = &app.0.about;
-    let standing = super::conditions(&app.0, &snapshot);
+    let standing = super::looked_at(&app.0, &snapshot);
     let since = |one: &Condition| one.stood.map(|stood| app.0.clock.stamp(snapshot.at - stood));
     Ok(Json(SelfInfo {
         member: one(&app, myself, &Fallen::default(), true),

@@ -256,6 +256,22 @@ codes! {
 }
 
 impl Code {
+    /// Each says one thing about one member; about several in one line it names none as its subject.
+    pub(crate) fn is_of_a_member(self) -> bool {
+        matches!(
+            self,
+            Self::MemberDown
+                | Self::MemberFlapping
+                | Self::MemberDegraded
+                | Self::OneWayLink
+                | Self::PathDown
+                | Self::FilterRejects
+                | Self::ServiceCritical
+                | Self::PortSilent
+                | Self::RefusalsFiltered
+        )
+    }
+
     /// The code of this name.
     pub(crate) fn named(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.kind().word == word)
