@@ -100,8 +100,8 @@ function remarks(member, me, path, trouble, usual) {
   if (typeof member.restarting_seconds === 'number') said.push(`restarting, waited for ${member.restarting_seconds.toFixed(0)} s more`);
   if (member.accusers.length) said.push(`accused by ${few([...member.accusers].sort(natural))}`);
   if (member.beating === false) said.push('its service does not beat');
-  if (typeof member.kept_out_until === 'number') said.push(`kept out until heartbeat ${member.kept_out_until}`);
-  else if (member.degraded) said.push('degraded');
+  if (typeof member.kept_out_until === 'number') said.push(`kept out${typeof member.kept_out_seconds === 'number' ? ` for ${ago(member.kept_out_seconds)} of good behaviour` : ''}`);
+  else if (member.degraded) said.push('degraded: loses far more than others');
   if (member.reachable === false && member.status === 'alive') {
     said.push(`alive, but not reachable from here${member.refused ? ': refused, by a packet filter' : ''}`);
   }
