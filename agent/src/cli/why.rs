@@ -200,7 +200,8 @@ pub(super) fn charge(accusation: &Accusation) -> String {
 
 /// What this agent has found out itself.
 fn pieces(case: &Case, member: &Member, me: &SelfInfo, output: &Output) -> String {
-    let asked = format!("Its witnesses are {}; a verdict needs {} of them.", list(&case.witnesses), case.needed);
+    let asked =
+        format!("Its witnesses are {}; a verdict needs {} of them.", list(&case.witnesses), case.needed);
     let own = own_word(case, member, me);
     if case.pieces.is_empty() {
         let own = own.unwrap_or_else(|| "This agent has nothing of its own against it.".to_owned());

@@ -574,7 +574,7 @@ mod tests {
         for (why, code) in [
             (OutsideReason::NameRefused { holder, address, generation: 1 }, "duplicate-name"),
             (OutsideReason::ClockAhead, "clock-off"),
-            (OutsideReason::KeptOut { beats: 40 }, "kept-out"),
+            (OutsideReason::KeptOut { wait: MINUTE }, "kept-out"),
             (OutsideReason::Down, "not-counted"),
             (OutsideReason::Unanswered, "not-counted"),
         ] {
