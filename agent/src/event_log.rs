@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use heartsay_membership::Instant;
 use heartsay_tokio::clock::Clock;
@@ -16,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::doctor::{Code, Condition, Said};
+use crate::falls::Falls;
 use crate::recorder::{Beside, Recorder};
 use crate::types::WatchLine;
 
@@ -24,6 +24,8 @@ use crate::types::WatchLine;
 pub(crate) struct EventLog {
     ring: Mutex<Ring>,
     newest: watch::Sender<u64>,
+    /// Members that were called down lately.
+    falls: Mutex<Falls>,
     /// By code and what each is about, with when it began.
     conditions: Mutex<BTreeMap<(Code, String), (Instant, Said)>>,
     clock: Clock,
@@ -38,8 +40,6 @@ struct Ring {
     newest: u64,
     /// Events so far, by kind.
     counts: BTreeMap<String, u64>,
-    /// When members were called down lately, the oldest first.
-    falls: VecDeque<(Instant, String)>,
 }
 
 /// What a reader has missed.
@@ -58,6 +58,7 @@ impl EventLog {
         Self {
             ring: Mutex::default(),
             newest: watch::Sender::new(0),
+            falls: Mutex::default(),
             conditions: Mutex::default(),
             clock: Clock::start(),
             recorder: OnceLock::new(),
@@ -94,7 +95,6 @@ impl EventLog {
     }
 
     fn tell(&self, line: &mut WatchLine) {
-        let now = self.clock.now();
         let mut ring = self.ring.lock();
         line.index = ring.newest + 1;
         // Serializing plain text and numbers cannot fail.
@@ -105,12 +105,6 @@ impl EventLog {
         }
         ring.lines.push_back(json.into());
         *ring.counts.entry(line.kind.clone()).or_default() += 1;
-        if let Some(name) = line.name.as_ref().filter(|_| line.kind == "member-down") {
-            if ring.falls.len() == KEPT {
-                ring.falls.pop_front();
-            }
-            ring.falls.push_back((now, name.clone()));
-        }
         let newest = ring.newest;
         drop(ring);
         self.newest.send_replace(newest);
@@ -139,19 +133,15 @@ impl EventLog {
         self.newest.subscribe()
     }
 
-    /// How often members were called down in the last ten minutes.
+    /// A member was called down; `in_contact`: while this agent reached most of the cluster.
+    pub(crate) fn fell(&self, name: &str, in_contact: bool) {
+        self.falls.lock().note(self.clock.now(), name, in_contact);
+    }
+
+    /// How often members fell in the last ten minutes, by what is their own.
     #[must_use]
     pub(crate) fn falls(&self) -> BTreeMap<String, usize> {
-        let now = self.clock.now();
-        let mut ring = self.ring.lock();
-        while ring.falls.front().is_some_and(|(at, _)| now.since(*at) > LATELY) {
-            ring.falls.pop_front();
-        }
-        let mut falls: BTreeMap<String, usize> = BTreeMap::new();
-        for (_, name) in &ring.falls {
-            *falls.entry(name.clone()).or_default() += 1;
-        }
-        falls
+        self.falls.lock().count(self.clock.now())
     }
 
     /// Events so far, by kind.
@@ -201,8 +191,6 @@ impl EventLog {
 /// Enough for every member of a large cluster to come, go and come back while
 /// a reader restarts; about a megabyte when full.
 const KEPT: usize = 4096;
-/// A member that was called down twice in this time comes and goes.
-const LATELY: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {

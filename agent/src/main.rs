@@ -8,6 +8,7 @@ mod daemon;
 mod doctor;
 mod event_log;
 mod export;
+mod falls;
 mod file;
 mod group;
 #[cfg(feature = "kubernetes")]

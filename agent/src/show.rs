@@ -11,6 +11,7 @@ use heartsay_membership::{
 
 use crate::daemon::driver::ServiceWatchdog;
 use crate::doctor::Condition;
+use crate::falls::is_flapping;
 use crate::load;
 use crate::types::{
     Accusation, Beat, Case, Evidence, Finding, Load, Member, NewsDelay, Outside, PathRow, Piece, Quorum,
@@ -18,9 +19,13 @@ use crate::types::{
 };
 use heartsay_tokio::clock::Clock;
 
+/// How often members fell of late, as the event log counts it.
+pub(crate) type Fallen = BTreeMap<String, usize>;
+
 /// One member, without evidence.
 #[must_use]
-pub(crate) fn member(clock: &Clock, view: &MemberView) -> Member {
+pub(crate) fn member(clock: &Clock, view: &MemberView, fallen: &Fallen) -> Member {
+    let falls = fallen.get(view.name.as_str()).copied().unwrap_or(0);
     Member {
         name: view.name.to_string(),
         host_id: view.host_id.to_string(),
@@ -41,10 +46,19 @@ pub(crate) fn member(clock: &Clock, view: &MemberView) -> Member {
         accusers: view.accusers.iter().map(|accuser| accuser.by.to_string()).collect(),
         degraded: view.degraded,
         kept_out_until: view.kept_out,
+        kept_out_seconds: view.kept_out.map(|until| seconds(pace(view, until))),
+        falls,
+        flapping: is_flapping(falls),
         restarting_seconds: view.restarting.map(seconds),
         fenced: view.fenced,
         evidence: None,
     }
+}
+
+/// How long the member takes to get its heartbeat above this one, as it has beaten so far.
+fn pace(view: &MemberView, above: u64) -> Duration {
+    let beats = above.saturating_sub(view.heartbeat).saturating_add(1);
+    view.mean_interval.saturating_mul(u32::try_from(beats).unwrap_or(u32::MAX))
 }
 
 /// The version of its agent, as it says.
@@ -61,7 +75,12 @@ pub(crate) fn load(view: &MemberView) -> Option<Load> {
 
 /// One member with everything its status rests on.
 #[must_use]
-pub(crate) fn member_with_evidence(clock: &Clock, view: &MemberView, phi_threshold: f64) -> Member {
+pub(crate) fn member_with_evidence(
+    clock: &Clock,
+    view: &MemberView,
+    fallen: &Fallen,
+    phi_threshold: f64,
+) -> Member {
     let evidence = Evidence {
         silence_seconds: seconds(view.silence),
         mean_seconds: seconds(view.mean_interval),
@@ -88,7 +107,7 @@ pub(crate) fn member_with_evidence(clock: &Clock, view: &MemberView, phi_thresho
         outlook: outlook(view, phi_threshold),
         case: view.case.as_ref().map(|case| shown(clock, case)),
     };
-    Member { evidence: Some(evidence), ..member(clock, view) }
+    Member { evidence: Some(evidence), ..member(clock, view, fallen) }
 }
 
 /// The direct path to a member, as it is at `now`.
@@ -334,8 +353,7 @@ fn shown(clock: &Clock, case: &CaseView) -> Case {
 
 /// What is missing for a verdict on a suspect, or would clear it.
 fn missing(case: &CaseView) -> String {
-    let clears =
-        case.basis.map_or_else(String::new, |basis| format!(", or a heartbeat above {basis} clears it"));
+    let clears = if case.basis.is_some() { ", or a newer heartbeat of it clears it" } else { "" };
     let left = case.pause_left.as_secs_f64();
     let pause = if left > 0.0 { format!(" and {left:.1} s more of silence") } else { String::new() };
     let held = if case.held { "; verdicts wait longer now, as many are silent" } else { "" };
@@ -362,9 +380,9 @@ fn outlook(view: &MemberView, phi_threshold: f64) -> String {
         return missing(case);
     }
     if let (Status::Down, Some(until)) = (view.status, view.kept_out) {
-        let beats = until.saturating_sub(view.heartbeat);
+        let left = pace(view, until).as_secs_f64();
         return format!(
-            "kept out until it has behaved: a heartbeat above {until} ({beats} to go) lets it in, and bad behaviour moves that on"
+            "kept out: {left:.0} s more of good behaviour let it in, and bad behaviour makes that longer"
         );
     }
     if let (Status::Alive, true) = (view.status, view.degraded) {
@@ -381,22 +399,20 @@ fn outlook(view: &MemberView, phi_threshold: f64) -> String {
             format!("silence up to φ {phi_threshold} makes us probe it; probes unanswered make it suspect")
         }
         (Status::Alive, Some(basis)) => {
-            let beats = basis.saturating_sub(view.heartbeat).saturating_add(1);
+            let left = pace(view, basis).as_secs_f64();
             format!(
-                "accused, but not enough of its witnesses agree; a heartbeat above {basis} ({beats} to go) clears it"
+                "accused, but not enough of its witnesses agree; if it is well, its heartbeats clear it within {left:.0} s"
             )
         }
-        (Status::Suspect, Some(basis)) => format!(
-            "a heartbeat above {basis} clears it; it is called down once enough of its witnesses agree"
-        ),
-        (Status::Suspect, None) => {
-            "any newer heartbeat clears it; it is called down once enough of its witnesses agree".to_owned()
+        (Status::Suspect, Some(_) | None) => {
+            "a newer heartbeat of it clears it; it is called down once enough of its witnesses agree"
+                .to_owned()
         }
         (Status::Down, _) if view.last_words => {
             "its host says that the process has ended; the next one brings it back".to_owned()
         }
         (Status::Down, _) => match view.verdict {
-            Some(as_of) => format!("any heartbeat above {as_of} brings it back"),
+            Some(_) => "a newer heartbeat of it brings it back".to_owned(),
             // No verdict is left: it is alive by hearsay.
             None => "others tell of a newer heartbeat; it comes back when it speaks to us, or makes one more"
                 .to_owned(),

@@ -82,6 +82,35 @@ fn keys_lead_to_the_evidence_and_an_agent_that_comes_back_is_seen_again() {
 }
 
 #[test]
+fn a_process_that_stands_still_is_told_from_a_host_that_is_gone() {
+    let (a, b) = pair();
+    let c = plan("c").seed(&a.address()).start();
+    b.wait_status("c", "alive");
+    a.wait_status("c", "alive");
+    c.freeze();
+    a.wait_status("c", "down");
+    let on_paper = stdout(&picture(&a, &[]));
+    assert!(on_paper.contains("port-silent  c is down, its host runs"), "{on_paper}");
+    let screen = Screen::show(&a);
+    screen.until("it is told on the screen", |text| text.contains("port-silent  c is down, its host runs"));
+    let codes = || {
+        let me = a.get("/v1/self");
+        let findings = me["findings"].as_array().unwrap().iter();
+        findings.map(|one| one["code"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let told = codes();
+    assert!(told.iter().any(|code| code == "port-silent"), "{told:?}");
+    assert!(!told.iter().any(|code| code == "member-down"), "{told:?}");
+    // What alerts rest on is the same, whoever looks.
+    let metrics = a.ask("GET", "/metrics", "", "").body;
+    assert!(metrics.contains("code=\"member-down\"} 1") && metrics.contains("code=\"port-silent\"} 0"));
+    c.signal(Signal::SIGCONT);
+    a.wait_status("c", "alive");
+    let told = codes();
+    assert!(!told.iter().any(|code| code == "port-silent"), "{told:?}");
+}
+
+#[test]
 fn what_would_turn_a_line_round_is_written_out() {
     let a = plan("a").start();
     assert_eq!(a.post("/v1/services", r#"{"name":"web"}"#).status, 200);

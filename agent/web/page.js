@@ -112,7 +112,7 @@ class Page {
     const now = Date.now(), { me } = this;
     this.drawn = now;
     if (me) {
-      this.troubles = this.members.map(member => troubleOf(member, this.pathOf?.get(member.name), this.habits, this.usual ?? 0, now + this.skew));
+      this.troubles = this.members.map(member => troubleOf(member, this.pathOf?.get(member.name), this.usual ?? 0));
       this.problems = problemsOf(me, this.members, this.services);
       this.verdict = verdictOf(me, this.members, this.troubles, this.problems);
     }

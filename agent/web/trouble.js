@@ -5,8 +5,6 @@ const TROUBLES = ['down', 'suspect', 'cut', 'flapping', 'slow', 'well', 'left'];
 const RANK = Object.fromEntries(TROUBLES.map((trouble, rank) => [trouble, rank]));
 /** Of φ: one silence in a thousand is as long by chance. */
 const LATE = 3;
-/** Seconds in which two falls are flapping. */
-const LATELY = 600;
 const SPANS = 12, SPAN = 5;
 
 /** What the last minutes were like, for each member. */
@@ -60,11 +58,6 @@ class Habits {
     return fell || began ? `${fell}, ${began}` : '–';
   }
 
-  isFlapping(name, now) {
-    const one = this.of.get(name);
-    return one ? this.within(one.fell, now, LATELY) >= 2 : false;
-  }
-
   /** Marks for the last minute, the newest last; nothing before there are two. */
   line(name, now) {
     const one = this.of.get(name);
@@ -86,10 +79,10 @@ function usualRtt(paths) {
   return (all[Math.floor(all.length / 2)] ?? 0) / 1e3;
 }
 
-function troubleOf(member, path, habits, usual, now) {
+function troubleOf(member, path, usual) {
   if (member.status === 'down' || member.status === 'suspect' || member.status === 'left') return member.status;
   if (path?.state === 'down' || member.reachable === false) return 'cut';
-  if (habits.isFlapping(member.name, now)) return 'flapping';
+  if (member.flapping) return 'flapping';
   return member.degraded || member.beating === false || member.phi >= LATE || isFar(path, usual) ? 'slow' : 'well';
 }
 
@@ -107,8 +100,8 @@ function remarks(member, me, path, trouble, usual) {
   if (typeof member.restarting_seconds === 'number') said.push(`restarting, waited for ${member.restarting_seconds.toFixed(0)} s more`);
   if (member.accusers.length) said.push(`accused by ${few([...member.accusers].sort(natural))}`);
   if (member.beating === false) said.push('its service does not beat');
-  if (typeof member.kept_out_until === 'number') said.push(`kept out until heartbeat ${member.kept_out_until}`);
-  else if (member.degraded) said.push('degraded');
+  if (typeof member.kept_out_until === 'number') said.push(`kept out${typeof member.kept_out_seconds === 'number' ? ` for ${ago(member.kept_out_seconds)} of good behaviour` : ''}`);
+  else if (member.degraded) said.push('degraded: loses far more than others');
   if (member.reachable === false && member.status === 'alive') {
     said.push(`alive, but not reachable from here${member.refused ? ': refused, by a packet filter' : ''}`);
   }

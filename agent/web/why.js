@@ -2,6 +2,18 @@
 
 const CHARGES = { silent: 'silence, also when asked', refused: 'its host says: no such process', degraded: 'alive, loses far more than others', unfit: 'alive, unfit: stay out until then' };
 
+/** A life is numbered by the time at which it began; a wrong clock may have numbered it otherwise. */
+function began(generation) {
+  const at = new Date(generation);
+  return Number.isNaN(at.getTime()) ? 'a time that its clock has wrong' : at.toISOString().replace(/\.\d+Z$/, 'Z');
+}
+
+/** What ends an accusation that stands up to heartbeat `basis`, in the time that it takes the member. */
+function undoneBy(basis, member) {
+  const beats = basis - member.heartbeat + 1, seconds = beats * (member.evidence?.mean_seconds ?? 0);
+  return beats > 1 && seconds > 0 ? `${ago(seconds)} of heartbeats` : 'a heartbeat';
+}
+
 const why = {
   name: null,
   asked: 0,
@@ -50,7 +62,7 @@ const why = {
   parts(member, me, since) {
     const evidence = member.evidence, parts = [];
     const isSelf = member.name === me.member.name;
-    parts.push(`As ${me.member.name} sees it. ${member.address}, generation ${member.generation}, heartbeat ${member.heartbeat}.`
+    parts.push(`As ${me.member.name} sees it. Its address is ${member.address}, and its agent started at ${began(member.generation)}.`
       + (member.fenced === true ? ' Fenced: the lease that it had has run out; it stood down or will never act on it.' : member.fenced === false ? ' Not fenced: it is not certain that its lease has run out.' : ''));
     if (isSelf) parts.push(`That is the agent that answers here; of itself it needs no evidence. Its local health is ${health(me.local_health)}; ${agreement(me)}.`);
     else {
@@ -78,7 +90,7 @@ const why = {
     }
     return [{ title: count(all.length, 'member accuses it', 'members accuse it') }, {
       head: ['Accuser', 'Evidence', 'Since', 'Undone by', 'Weight'],
-      rows: all.map(one => [one.by, CHARGES[one.kind] ?? one.kind, since(one.since), `heartbeat > ${one.basis}`, one.weak ? 'weak: the accuser doubts itself' : one.proven ? 'proven' : 'not proven yet']),
+      rows: all.map(one => [one.by, CHARGES[one.kind] ?? one.kind, since(one.since), undoneBy(one.basis, member), one.weak ? 'weak: the accuser doubts itself' : one.proven ? 'proven' : 'not proven yet']),
     }];
   },
 
@@ -94,12 +106,12 @@ const why = {
   pieces(member, since) {
     const found = member.evidence?.case;
     if (!found) return [];
-    const asked = `Asked to look: ${list(found.witnesses)}; a verdict needs ${found.needed} of them.`;
+    const asked = `Its witnesses are ${list(found.witnesses)}; a verdict needs ${found.needed} of them.`;
     if (!found.pieces.length) return [`This agent has no piece of evidence of its own against it. ${asked}`];
     const words = one => ({
       silence: 'its heartbeat is overdue', direct: count(one.count, 'question unanswered', 'questions unanswered'),
       indirect: count(one.count, 'helper’s question unanswered', 'helpers’ questions unanswered'), refused: 'its host refuses: no such process',
-      link: `${one.count} of the last looks unanswered while it lived`, flaps: count(one.count, 'return from down of late', 'returns from down of late'),
+      link: `${count(one.count, 'recent question', 'recent questions')} unanswered while it lived`, flaps: `back from down ${count(one.count, 'time', 'times')} of late`,
     })[one.kind] ?? one.kind;
     return [{ title: `This agent’s own evidence: φ ${found.phi.toFixed(1)} (5 accuses, 8 testifies)` }, {
       head: ['Evidence', 'φ', 'By', 'Since', 'Last'],

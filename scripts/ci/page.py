@@ -329,7 +329,7 @@ def a_thousand(cluster, window, shots):
     with Invented(1000, cluster.page()) as agent:
         for n in (17, 400, 808):
             agent.turn(n, "suspect")
-            agent.turn(n, "down", "called down as of heartbeat 40")
+            agent.turn(n, "down", "others have called it down")
         agent.turn(501, "suspect", "it does not answer")
         window.open(agent.url)
         window.wait("all are known", "document.getElementById('members-number').innerText === '1000'")

@@ -49,8 +49,8 @@ def main():
 
 def incident(healthy, sick, past, within=30, doctor=None):
     """What the screens of the healthy member and of the sick one have to name first: a code, or one of several that are true of it,
-    and the member (`None`: the host itself). `past`: words that the history of the healthy one has to hold. `doctor`: the code of the
-    doctor of the healthy one, where it finds out more than the agent knows, as it knocks."""
+    and the member (`None`: the host itself). `past`: words that the history of the healthy one has to hold. `doctor`: the code that `doctor`
+    and `top` say on the healthy one, where knocking at the host finds out more."""
 
     def keep(seed):
         seed.name = seed.__name__.replace("_", "-")
@@ -101,7 +101,7 @@ def lacks(screens, wanted):
     codes = (codes,) if isinstance(codes, str) else codes
     wrong = []
     for what, first in screens.first().items():
-        if not any(code in first for code in ((doctor,) if doctor and what == "doctor" else codes)) or (member and not re.search(rf"\b{member}\b", first)):
+        if not any(code in first for code in ((doctor,) if doctor and what in ("doctor", "top") else codes)) or (member and not re.search(rf"\b{member}\b", first)):
             wrong.append(f"{what}: {first or 'nothing'}")
     return wrong
 
@@ -231,7 +231,7 @@ def wrong_key(case):
     return began
 
 
-@incident(healthy=("member-down", "m5"), doctor="port-silent", sick=(("agent-hangs", "did not answer"), None), past="m5 down")
+@incident(healthy=(("port-silent", "member-down"), "m5"), doctor="port-silent", sick=(("agent-hangs", "did not answer"), None), past="m5 down")
 def stalled_process(case):
     """The agent of m5 stands still (SIGSTOP); its host runs."""
     case.cluster()

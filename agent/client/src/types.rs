@@ -74,6 +74,16 @@ pub struct Member {
     /// Kept out, though it may live, until its heartbeat is above this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_out_until: Option<u64>,
+    /// How many seconds of good behaviour that takes, by the pace of its heartbeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_out_seconds: Option<f64>,
+    /// How often it was called down in the last ten minutes by what is its own: not together with others, and not while the
+    /// answering agent was out of contact itself.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub falls: usize,
+    /// It has fallen so often that it comes and goes.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub flapping: bool,
     /// It said that it restarts: for so many seconds more the others wait for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarting_seconds: Option<f64>,
@@ -87,6 +97,10 @@ pub struct Member {
 
 fn yes() -> bool {
     true
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// How busy a host is, in steps, told at most once a minute.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use heartsay_membership::{Direction, Instant, MemberView, PathState, Status};
 
 use super::Context;
+use super::knocks::Silent;
 use crate::daemon::driver::Snapshot;
 use crate::doctor::rules::{self, Facts, MemberFact, OutsideFact, QuorumFact, StatusFact};
 use crate::doctor::{Condition, settle};
@@ -14,9 +15,35 @@ use crate::show;
 
 /// All that people should see, the worst first. For a snapshot with all members.
 pub(crate) fn conditions(context: &Context, snapshot: &Snapshot) -> Vec<Condition> {
+    settle(&stated(context, snapshot))
+}
+
+/// The same for somebody who looks: with what knocks at hosts have found. What alerts rest on does not change because
+/// somebody looks.
+pub(super) fn looked_at(context: &Context, snapshot: &Snapshot) -> Vec<Condition> {
+    let silent: Vec<Silent> = snapshot.members.iter().filter(|view| fell_silent(view)).map(silent).collect();
+    drop(context.knocks.ask(snapshot.at, &silent));
+    let mut all = stated(context, snapshot);
+    all.extend(context.knocks.conditions(snapshot.at, &silent));
+    settle(&all)
+}
+
+fn stated(context: &Context, snapshot: &Snapshot) -> Vec<Condition> {
     let mut all = context.event_log.conditions();
     all.extend(rules::conditions(&facts(context, snapshot)));
-    settle(&all)
+    all
+}
+
+/// It is down, and nobody says that its process has ended.
+fn fell_silent(view: &MemberView) -> bool {
+    view.status == Status::Down
+        && view.kept_out.is_none()
+        && !view.last_words
+        && view.accusers.iter().all(|accuser| !accuser.refused)
+}
+
+fn silent(view: &MemberView) -> Silent {
+    Silent { name: view.name.to_string(), address: view.address, since: view.since }
 }
 
 fn facts<'a>(context: &Context, snapshot: &'a Snapshot) -> Facts<'a> {
@@ -84,10 +111,7 @@ fn member(at: Instant, view: &MemberView, falls: usize) -> MemberFact<'_> {
         refused: view.refused,
         degraded: view.degraded,
         kept_out: view.kept_out.is_some(),
-        fell_silent: view.status == Status::Down
-            && view.kept_out.is_none()
-            && !view.last_words
-            && view.accusers.iter().all(|accuser| !accuser.refused),
+        fell_silent: fell_silent(view),
         falls,
         critical: critical(view),
         rtt: view.rtt,

@@ -9,6 +9,7 @@ pub(crate) mod admission;
 mod answer;
 pub(crate) mod asking;
 mod conditions;
+pub(crate) mod knocks;
 pub(crate) mod renewal;
 pub(crate) mod server;
 pub(crate) mod socket;
@@ -42,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::admission::Admission;
 use self::asking::Asking;
+use self::knocks::Knocks;
 use self::views::Views;
 use crate::daemon::driver::{Request, Snapshot};
 use crate::daemon::hooks::Runs;
@@ -54,6 +56,7 @@ use crate::services::Registry;
 use crate::settings::Shown;
 use crate::types::Reloaded;
 pub(crate) use conditions::conditions;
+use conditions::looked_at;
 use heartsay_tokio::clock::Clock;
 pub(crate) use problem::Problem;
 pub(crate) use reads::stats;
@@ -85,6 +88,8 @@ pub(crate) struct Context {
     pub(crate) services: Registry,
     /// What hooks have done so far.
     pub(crate) hook_runs: Arc<Runs>,
+    /// What the hosts of members that fell silent do.
+    pub(crate) knocks: Arc<Knocks>,
     /// Views that readers share.
     pub(crate) views: Views,
     /// What other members are asked.

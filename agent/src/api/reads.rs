@@ -20,7 +20,7 @@ use crate::api::metrics::Format;
 use crate::daemon::driver::Snapshot;
 use crate::doctor::Condition;
 use crate::settings::Shown;
-use crate::show;
+use crate::show::{self, Fallen};
 use crate::types::{ExportRows, Member, Members, PathRow, Paths, Quorum, SelfInfo, Version};
 use crate::web;
 
@@ -47,7 +47,8 @@ pub(super) async fn members(
     let text = turn
         .write(move || {
             let members = snapshot.members.iter().filter(|view| filter.takes(view));
-            let members = members.map(|view| one(&app, view, evidence)).collect();
+            let fallen = app.0.event_log.falls();
+            let members = members.map(|view| one(&app, view, &fallen, evidence)).collect();
             answer::json(&Members {
                 me: snapshot.me.to_string(),
                 index: snapshot.index,
@@ -69,7 +70,7 @@ pub(super) async fn member(
     let wanted = Name::new(&name).map_err(|_| unknown())?;
     let snapshot = app.single(wanted).await?;
     let view = snapshot.members.first().ok_or_else(unknown)?;
-    Ok(Json(one(&app, view, true)))
+    Ok(Json(one(&app, view, &app.0.event_log.falls(), true)))
 }
 
 pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Problem> {
@@ -77,10 +78,10 @@ pub(super) async fn myself(State(app): State<App>) -> Result<Json<SelfInfo>, Pro
     let myself = snapshot.members.iter().find(|view| view.is_self);
     let myself = myself.ok_or_else(|| Problem::unavailable("this agent is not in its own view"))?;
     let about = &app.0.about;
-    let standing = super::conditions(&app.0, &snapshot);
+    let standing = super::looked_at(&app.0, &snapshot);
     let since = |one: &Condition| one.stood.map(|stood| app.0.clock.stamp(snapshot.at - stood));
     Ok(Json(SelfInfo {
-        member: one(&app, myself, true),
+        member: one(&app, myself, &Fallen::default(), true),
         cluster: about.cluster.clone(),
         profile: about.profile.clone(),
         bind: about.bind.clone(),
@@ -303,11 +304,11 @@ pub(super) struct Word {
     status: &'static str,
 }
 
-fn one(app: &App, view: &MemberView, evidence: bool) -> Member {
+fn one(app: &App, view: &MemberView, fallen: &Fallen, evidence: bool) -> Member {
     if evidence {
-        show::member_with_evidence(&app.0.clock, view, app.0.about.phi_threshold)
+        show::member_with_evidence(&app.0.clock, view, fallen, app.0.about.phi_threshold)
     } else {
-        show::member(&app.0.clock, view)
+        show::member(&app.0.clock, view, fallen)
     }
 }
 

@@ -192,6 +192,7 @@ impl Follower {
         let written = turn.write(move || {
             let clock = &app.0.clock;
             filter.begin(&view.members);
+            let fallen = app.0.event_log.falls();
             let wanted = view.members.iter().filter(|view| filter.members.takes(view));
             let line = WatchLine {
                 kind: "snapshot".to_owned(),
@@ -202,7 +203,7 @@ impl Follower {
                 quorum: Some(show::quorum(clock, &view.quorum)),
                 joined: Some(app.has_joined(&view)),
                 isolated: Some(view.stats.isolated),
-                members: Some(wanted.map(|view| show::member(clock, view)).collect()),
+                members: Some(wanted.map(|view| show::member(clock, view, &fallen)).collect()),
                 ..WatchLine::default()
             };
             (style.written(&id, &line), filter)

@@ -253,7 +253,7 @@ pub(super) async fn tags(
     let snapshot = app.ask(|reply| Request::Look(Scope::One(me), reply)).await?;
     let myself = snapshot.members.first();
     let myself = myself.ok_or_else(|| Problem::unavailable("this agent is not in its own view"))?;
-    Ok(Json(show::member(&app.0.clock, myself)))
+    Ok(Json(show::member(&app.0.clock, myself, &show::Fallen::default())))
 }
 
 /// A dialled address is a member's now, or a member came in meanwhile: a seed

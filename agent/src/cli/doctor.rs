@@ -107,6 +107,12 @@ pub(super) async fn on_host(
     Ok(own)
 }
 
+/// What the hosts of members that are down do with what is sent there.
+pub(super) async fn at_hosts_of(members: &[Member]) -> Vec<Condition> {
+    let knocked = knock(members).await;
+    knocked.iter().filter_map(|(member, at, knock)| knock.condition(&member.name, *at)).collect()
+}
+
 /// Why there is no agent to ask, as far as this host shows it.
 pub(super) async fn why_absent(client: &Client, error: &ClientError) -> Vec<Finding> {
     without_agent(client, error).await.map(|report| report.findings).unwrap_or_default()

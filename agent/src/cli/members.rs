@@ -354,10 +354,11 @@ pub(super) fn note(member: &Member, me: &str) -> String {
     if !member.beating {
         notes.push("its service does not beat".to_owned());
     }
-    if let Some(until) = member.kept_out_until {
-        notes.push(format!("kept out until heartbeat {until}"));
+    if member.kept_out_until.is_some() {
+        let left = member.kept_out_seconds.map(|left| format!(" for {} of good behaviour", span(left)));
+        notes.push(format!("kept out{}", left.unwrap_or_default()));
     } else if member.degraded {
-        notes.push("degraded".to_owned());
+        notes.push("degraded: loses far more than others".to_owned());
     }
     if member.reachable == Some(false) && member.status == "alive" {
         let why = if member.refused { ": refused, by a packet filter" } else { "" };

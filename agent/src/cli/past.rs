@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::history::{sentence, to_the_millisecond};
 use super::output::{Output, brief, list, natural, seconds_between, span};
 use super::table::finish;
-use super::why::{charge, piece_words, weight};
+use super::why::{charge, piece_words, undone_by, weight};
 use crate::types::{Accusation, Case, Evidence, HistoryEntry, Past, PastPause};
 
 /// The case in paragraphs.
@@ -61,28 +61,23 @@ fn headline(past: &Past, output: &Output) -> String {
         .ok()
         .and_then(|at: Timestamp| seconds_between(since, at))
         .map_or_else(String::new, span);
-    let life =
-        entry.event.generation.map_or_else(String::new, |generation| format!(" Generation {generation}."));
     format!(
-        "{name} was {} at {at}, for {stood} by then, as {me} saw it: {}.{life}",
+        "{name} was {} at {at}, for {stood} by then, as {me} saw it: {}.",
         output.status(status),
         dated(entry, output)
     )
 }
 
 fn dated(entry: &HistoryEntry, output: &Output) -> String {
-    let heartbeat =
-        entry.heartbeat.map_or_else(String::new, |heartbeat| format!(", at heartbeat {heartbeat}"));
-    format!("{}  {}{heartbeat}", to_the_millisecond(&entry.event.time), sentence(entry, output))
+    format!("{}  {}", to_the_millisecond(&entry.event.time), sentence(entry, output))
 }
 
 /// Who accused it then, and on what.
 fn evidence(entry: &HistoryEntry, output: &Output) -> Vec<String> {
     let Some(evidence) = &entry.evidence else { return Vec::new() };
-    let (time, pause) = (&entry.event.time, entry.acceptable_pause_seconds);
     let mut parts = Vec::new();
     if !evidence.accusations.is_empty() {
-        parts.push(accusers(evidence, time, pause, output));
+        parts.push(accusers(entry, evidence, output));
     }
     if evidence.last_words {
         parts.push(
@@ -95,7 +90,9 @@ fn evidence(entry: &HistoryEntry, output: &Output) -> Vec<String> {
 }
 
 /// Each accuser, how long the silence had lasted for it, and how far that is from the acceptable pause.
-fn accusers(evidence: &Evidence, time: &str, pause: Option<f64>, output: &Output) -> String {
+fn accusers(entry: &HistoryEntry, evidence: &Evidence, output: &Output) -> String {
+    let (time, pause) = (&entry.event.time, entry.acceptable_pause_seconds);
+    let heartbeat = entry.heartbeat.unwrap_or(u64::MAX);
     let mut all: Vec<&Accusation> = evidence.accusations.iter().collect();
     all.sort_by(|a, b| natural(&a.by, &b.by));
     let mut table =
@@ -111,7 +108,7 @@ fn accusers(evidence: &Evidence, time: &str, pause: Option<f64>, output: &Output
             lasted.map_or_else(|| "-".to_owned(), brief),
             pause.map_or_else(|| "-".to_owned(), |pause| format!("a pause of {}", brief(pause))),
             margin.unwrap_or_else(|| "-".to_owned()),
-            format!("heartbeat > {}", one.basis),
+            undone_by(one.basis, heartbeat, Some(evidence)),
             weight(one).to_owned(),
         ]);
     }

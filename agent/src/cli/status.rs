@@ -99,7 +99,7 @@ fn status_text(me: &SelfInfo, output: &Output) -> String {
         ("", why_not(&me.quorum).to_owned()),
         ("local health", health(me.local_health)),
         ("encrypted", encryption(me)),
-        ("up", format!("{}, generation {}", age(&me.started), member.generation)),
+        ("up", age(&me.started)),
         ("version", me.version.version.clone()),
     ];
     let mut table = output.table(None);
@@ -188,13 +188,13 @@ pub(super) fn agreement(me: &SelfInfo) -> String {
     }
 }
 
-/// `takes 0.08s, 0.31s at most (the last 12 beacons)`.
+/// `takes 0.08s, 0.31s at most (measured 12 times)`.
 pub(super) fn news(delay: &NewsDelay) -> String {
     let NewsDelay { median_seconds, slowest_seconds, beacons } = delay;
     let [median, slowest] = [*median_seconds, *slowest_seconds].map(hundredths);
     match beacons {
-        1 => format!("took {slowest} (one beacon)"),
-        _ => format!("takes {median}, {slowest} at most (the last {beacons} beacons)"),
+        1 => format!("took {slowest} (measured once)"),
+        _ => format!("takes {median}, {slowest} at most (measured {beacons} times)"),
     }
 }
 

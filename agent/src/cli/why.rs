@@ -117,15 +117,16 @@ fn headline(member: &Member, me: &SelfInfo, output: &Output) -> String {
         Some(false) => "\nNot fenced: it is not certain that its lease has run out.",
         None => "",
     };
+    // A life is numbered by the time at which it began; a wrong clock may have numbered it otherwise.
+    let began = i64::try_from(member.generation).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
+    let began = began.map_or_else(String::new, |at| format!(", and its agent started at {at:.0}"));
     format!(
-        "{} is {}, for {}, as {} sees it. {}, generation {}, heartbeat {}.{fenced}",
+        "{} is {}, for {}, as {} sees it. Its address is {}{began}.{fenced}",
         member.name,
         output.status(&member.status),
         age(&member.since),
         me.member.name,
         member.address,
-        member.generation,
-        member.heartbeat
     )
 }
 
@@ -154,12 +155,23 @@ fn accusations(member: &Member, output: &Output) -> String {
             accusation.by.clone(),
             charge(accusation),
             age(&accusation.since),
-            format!("heartbeat > {}", accusation.basis),
+            undone_by(accusation.basis, member.heartbeat, member.evidence.as_ref()),
             weight(accusation).to_owned(),
         ]);
     }
     let who = count(accusations.len(), "member accuses it", "members accuse it");
     format!("{who}:\n{}", finish(&table))
+}
+
+/// What ends an accusation that stands up to heartbeat `basis`, in the time that it takes the member.
+pub(super) fn undone_by(basis: u64, heartbeat: u64, evidence: Option<&Evidence>) -> String {
+    let beats = basis.saturating_sub(heartbeat).saturating_add(1);
+    match (u32::try_from(beats), evidence) {
+        (Ok(beats @ 2..), Some(evidence)) if evidence.mean_seconds > 0.0 => {
+            format!("{} of heartbeats", span(f64::from(beats) * evidence.mean_seconds))
+        }
+        _ => "a heartbeat".to_owned(),
+    }
 }
 
 /// What the accusation counts for.
@@ -188,7 +200,8 @@ pub(super) fn charge(accusation: &Accusation) -> String {
 
 /// What this agent has found out itself.
 fn pieces(case: &Case, member: &Member, me: &SelfInfo, output: &Output) -> String {
-    let asked = format!("Asked to look: {}; a verdict needs {} of them.", list(&case.witnesses), case.needed);
+    let asked =
+        format!("Its witnesses are {}; a verdict needs {} of them.", list(&case.witnesses), case.needed);
     let own = own_word(case, member, me);
     if case.pieces.is_empty() {
         let own = own.unwrap_or_else(|| "This agent has nothing of its own against it.".to_owned());
@@ -214,8 +227,8 @@ pub(super) fn piece_words(piece: &Piece) -> String {
         "indirect" => count(n, "helper's question unanswered", "helpers' questions unanswered"),
         "refused" => "its host refuses: no such process".to_owned(),
         "told" => format!("{} says that it is gone", piece.source.as_deref().unwrap_or("a source")),
-        "link" => format!("{n} of the last looks unanswered while it lived"),
-        "flaps" => count(n, "return from down of late", "returns from down of late"),
+        "link" => format!("{} unanswered while it lived", count(n, "recent question", "recent questions")),
+        "flaps" => format!("back from down {} of late", count(n, "time", "times")),
         other => other.to_owned(),
     }
 }

@@ -634,6 +634,7 @@ fn app(
         services,
         names: settings.dns.as_ref().and_then(Names::new),
         hook_runs: Arc::new(Runs::default()),
+        knocks: Arc::default(),
         views: Views::new(),
         asking: Asking::default(),
         on_socket: Arc::new(Admission::new(ON_SOCKET)),

@@ -234,7 +234,7 @@ codes! {
         "give the agent more CPU time, and look at what this host's network loses";
     /// Quorum is not held.
     QuorumNotHeld: "quorum-not-held", Error, Insider,
-        after [UdpBlocked, Isolated, NotCounted, KeptOut, DuplicateName, ClockOff, ServiceDoesNotBeat, SeedsUnreachable, AdvertisedAddress, ExpectedDiffers, ExpectedTooLarge, ExpectedTooSmall, CutOff, MemberDown, MemberFlapping, PortSilent, RefusalsFiltered, OneWayLink, PathDown],
+        after [UdpBlocked, Isolated, NotCounted, KeptOut, DuplicateName, ClockOff, ServiceDoesNotBeat, SeedsUnreachable, AdvertisedAddress, ExpectedDiffers, ExpectedTooLarge, ExpectedTooSmall, CutOff, MemberDown, PortSilent, RefusalsFiltered, OneWayLink, PathDown],
         visible 15 s,
         "heartsay quorum says why";
     /// Values of others are too long here.
@@ -261,6 +261,22 @@ codes! {
 }
 
 impl Code {
+    /// Each says one thing about one member; about several in one line it names none as its subject.
+    pub(crate) fn is_of_a_member(self) -> bool {
+        matches!(
+            self,
+            Self::MemberDown
+                | Self::MemberFlapping
+                | Self::MemberDegraded
+                | Self::OneWayLink
+                | Self::PathDown
+                | Self::FilterRejects
+                | Self::ServiceCritical
+                | Self::PortSilent
+                | Self::RefusalsFiltered
+        )
+    }
+
     /// The code of this name.
     pub(crate) fn named(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.kind().word == word)

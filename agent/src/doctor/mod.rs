@@ -89,6 +89,10 @@ impl Condition {
     }
 
     fn follows_from(&self, cause: &Self) -> bool {
+        // What is wrong with one of a crowd explains nothing about the others.
+        if self.of.is_empty() && self.code.is_of_a_member() && !cause.of.is_empty() {
+            return false;
+        }
         let same = self.of.is_empty() || cause.of.is_empty() || self.of == cause.of;
         same && self.code.kind().after.contains(&cause.code)
     }
@@ -141,6 +145,12 @@ mod tests {
             condition(Code::QuorumNotHeld, "", 60),
         ];
         assert_eq!(codes(&settle(&all)), [(Code::PortSilent, "m3"), (Code::MemberDown, "m2")]);
+    }
+
+    #[test]
+    fn a_cause_about_one_member_hides_no_crowd() {
+        let all = vec![condition(Code::PortSilent, "m2", 60), condition(Code::MemberDown, "", 60)];
+        assert_eq!(codes(&settle(&all)), [(Code::PortSilent, "m2"), (Code::MemberDown, "")]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use heartsay_membership::{Direction, OutsideReason, Quorum, TAG};
 
 use super::{Code, Condition, Said};
+use crate::falls::is_flapping;
 use crate::words::{FEW, few};
 
 /// What an agent knows at one moment, as far as rules need it. Of members it copies nothing that may be long: each scrape of
@@ -90,7 +91,7 @@ pub(crate) struct MemberFact<'a> {
     pub(crate) kept_out: bool,
     /// It is down, and nobody says that its process has ended.
     pub(crate) fell_silent: bool,
-    /// How often it was called down in the last ten minutes.
+    /// How often it was called down in the last ten minutes, by what is its own.
     pub(crate) falls: usize,
     /// Its services that are critical, as it says.
     pub(crate) critical: Vec<String>,
@@ -267,7 +268,7 @@ fn cut_off(facts: &Facts<'_>, beyond: &[&str]) -> Option<Condition> {
 fn flapping(facts: &Facts<'_>, beyond: &[&str], all: &mut Vec<Condition>) {
     let is_here =
         |member: &&MemberFact<'_>| member.status != StatusFact::Away && !beyond.contains(&member.name);
-    let found = others(facts).filter(is_here).filter(|member| member.falls >= OFTEN).map(|member| {
+    let found = others(facts).filter(is_here).filter(|member| is_flapping(member.falls)).map(|member| {
         let MemberFact { name, address, falls, kept_out, .. } = member;
         let now = match (member.status, kept_out) {
             (StatusFact::Down, true) => ", and is kept out for a while",
@@ -290,7 +291,7 @@ fn flapping(facts: &Facts<'_>, beyond: &[&str], all: &mut Vec<Condition>) {
 fn down(facts: &Facts<'_>, beyond: &[&str], all: &mut Vec<Condition>) {
     // One that comes and goes is told as that.
     let is_down = |member: &&MemberFact<'_>| {
-        member.status == StatusFact::Down && member.falls < OFTEN && !beyond.contains(&member.name)
+        member.status == StatusFact::Down && !is_flapping(member.falls) && !beyond.contains(&member.name)
     };
     let found = others(facts).filter(is_down).map(|member| {
         let MemberFact { name, address, kept_out, fell_silent, .. } = member;
@@ -346,15 +347,17 @@ fn each_member(facts: &Facts<'_>, all: &mut Vec<Condition>) {
 /// Whether as many are known as are expected to vote.
 fn voters(facts: &Facts<'_>, all: &mut Vec<Condition>) {
     let Some(QuorumFact { electorate, .. }) = &facts.quorum else { return };
-    let known = || facts.members.iter().filter(|member| member.status != StatusFact::Away);
-    let (expected, voters) = match Voters::read(electorate) {
-        Some(Voters::Number(expected)) => (expected, known().count()),
+    // A member that has said good-bye is one of those that are expected, until it is forgotten.
+    let known = || facts.members.iter();
+    let here = |member: &&MemberFact<'_>| member.status != StatusFact::Away;
+    let (expected, voters, present) = match Voters::read(electorate) {
+        Some(Voters::Number(expected)) => (expected, known().count(), known().filter(here).count()),
         Some(Voters::Tag { key, value, expected }) => {
             let key = format!("{TAG}{key}");
             let votes = |member: &&MemberFact<'_>| {
                 member.state.get(&key).is_some_and(|is| String::from_utf8_lossy(is) == value)
             };
-            (expected, known().filter(votes).count())
+            (expected, known().filter(votes).count(), known().filter(here).filter(votes).count())
         }
         Some(Voters::Names(names)) => {
             let known: BTreeSet<&str> = known().map(|member| member.name).collect();
@@ -372,9 +375,9 @@ fn voters(facts: &Facts<'_>, all: &mut Vec<Condition>) {
         let never = if voters < needed { ", so quorum cannot be held" } else { "" };
         let what = format!("expected is {electorate}, and {voters} voters are known{never}");
         all.push(Condition::new(Code::ExpectedTooLarge, what).stood(facts.up));
-    } else if voters > expected {
+    } else if present > expected {
         let what = format!(
-            "expected is {electorate}, and {voters} voters are known: those that came last have no vote"
+            "expected is {electorate}, and {present} voters are known: those that came last have no vote"
         );
         all.push(Condition::new(Code::ExpectedTooSmall, what).stood(facts.up));
     }
@@ -407,8 +410,13 @@ impl Voters {
     }
 }
 
+/// While one that comes and goes is down, it follows from that; while it is there, it does not.
 fn quorum(facts: &Facts<'_>) -> Option<Condition> {
     let QuorumFact { state, reason, stood, .. } = facts.quorum.as_ref()?;
+    let is_gone = |member: &MemberFact<'_>| member.status == StatusFact::Down && is_flapping(member.falls);
+    if others(facts).any(is_gone) {
+        return None;
+    }
     (*state != Quorum::Held)
         .then(|| Condition::new(Code::QuorumNotHeld, format!("quorum is {state}: {reason}")).stood(*stood))
 }
@@ -518,8 +526,6 @@ const SILENT: Duration = Duration::from_secs(10);
 /// In each round each member is called once, or about once where clocks or views differ. So even with half of all datagrams
 /// lost, rounds without a call are fewer.
 const UNCALLED: u64 = 30;
-/// Verdicts in ten minutes from which on a member comes and goes: as in `heartsay top`.
-const OFTEN: usize = 2;
 /// A burst that was lost is told for so long.
 const RECENT: Duration = Duration::from_secs(600);
 /// Members of a zone beside which a zone of one looks like a slip. Honest guess.
@@ -603,7 +609,7 @@ mod tests {
         for (why, code) in [
             (OutsideReason::NameRefused { holder, address, generation: 1 }, "duplicate-name"),
             (OutsideReason::ClockAhead, "clock-off"),
-            (OutsideReason::KeptOut { beats: 40 }, "kept-out"),
+            (OutsideReason::KeptOut { wait: MINUTE }, "kept-out"),
             (OutsideReason::Down, "not-counted"),
             (OutsideReason::Unanswered, "not-counted"),
         ] {
@@ -758,6 +764,55 @@ mod tests {
             falls(3, StatusFact::Down)(facts);
         };
         assert_eq!(codes(outside), ["not-counted"], "it may be this host that comes and goes");
+    }
+
+    #[test]
+    fn a_loss_of_quorum_follows_from_a_member_that_comes_and_goes_only_while_that_is_down() {
+        let lost_with = |status: StatusFact| {
+            move |facts: &mut Facts<'_>| {
+                lost(facts);
+                (facts.members[3].falls, facts.members[3].status) = (2, status);
+            }
+        };
+        assert_eq!(codes(lost_with(StatusFact::Down)), ["member-flapping"]);
+        assert_eq!(codes(lost_with(StatusFact::Here)), ["member-flapping", "quorum-not-held"]);
+    }
+
+    #[test]
+    fn a_planned_stop_is_no_error_of_the_electorate() {
+        let left = |number: usize| {
+            move |facts: &mut Facts<'static>| {
+                facts.members.iter_mut().rev().take(number).for_each(|m| m.status = StatusFact::Away);
+            }
+        };
+        for electorate in ["5", "role=voter:5", "m1,m2,m3,m4,m5"] {
+            let told = |facts: &mut Facts<'static>| {
+                electorate.clone_into(&mut facts.quorum.as_mut().unwrap().electorate);
+                for voter in &mut facts.members {
+                    voter.state.to_mut().insert(format!("{TAG}role"), b"voter".to_vec());
+                }
+            };
+            let stopped = |facts: &mut Facts<'static>| {
+                told(facts);
+                left(1)(facts);
+            };
+            assert_eq!(codes(stopped), [""; 0], "{electorate}");
+            let forgotten = |facts: &mut Facts<'static>| {
+                told(facts);
+                facts.members.pop();
+            };
+            assert_eq!(codes(forgotten), ["expected-too-large"], "{electorate}");
+        }
+        let too_many = |facts: &mut Facts<'static>| {
+            left(3)(facts);
+            lost(facts);
+        };
+        assert_eq!(codes(too_many), ["quorum-not-held"]);
+        let replaced = |facts: &mut Facts<'static>| {
+            left(1)(facts);
+            facts.members.push(member("m6"));
+        };
+        assert_eq!(codes(replaced), [""; 0], "five are here, and one has gone");
     }
 
     #[test]

@@ -198,7 +198,12 @@ impl Writer {
             entry.heartbeat = Some(heartbeat);
             if let Some(view) = view {
                 entry.acceptable_pause_seconds = Some(self.life.acceptable_pause.as_secs_f64());
-                let member = show::member_with_evidence(&self.clock, &view, self.life.phi_threshold);
+                let member = show::member_with_evidence(
+                    &self.clock,
+                    &view,
+                    &show::Fallen::default(),
+                    self.life.phi_threshold,
+                );
                 entry.evidence = member.evidence;
             }
         }

@@ -530,8 +530,9 @@ impl Detection {
             return;
         }
         ctx.core.stats.verdicts += 1;
-        let reason =
-            format!("alive, but unfit, say its witnesses: out until it has behaved for {beats} beats");
+        let wait =
+            ctx.core.config.interval.as_secs_f64() * f64::from(u32::try_from(beats).unwrap_or(u32::MAX));
+        let reason = format!("alive, but unfit, say its witnesses: out until it has behaved for {wait:.0} s");
         ctx.ask_refresh(subject, reason);
     }
 

@@ -64,8 +64,8 @@ pub enum OutsideReason {
     ClockAhead,
     /// Its witnesses find it unfit although it runs.
     KeptOut {
-        /// Heartbeats until it is let in, if it behaves.
-        beats: u64,
+        /// Until it is let in, if it behaves, by the pace of its heartbeats.
+        wait: Duration,
     },
     /// A verdict says that it is down, and it does not refute that while its heartbeat is suspended.
     Down,
@@ -103,10 +103,11 @@ impl fmt::Display for Outside {
             OutsideReason::ClockAhead => f.write_str(
                 "peers say that this host's clock is more than a day ahead of theirs, and do not take this member in",
             ),
-            OutsideReason::KeptOut { beats } => write!(
+            OutsideReason::KeptOut { wait } => write!(
                 f,
                 "{by} keep this member out as unfit: it loses too much of what is sent to it or comes and goes too \
-                 often; it is let in after {beats} more heartbeats of good behaviour"
+                 often; it is let in after {:.0} s of good behaviour",
+                wait.as_secs_f64()
             ),
             OutsideReason::Down => write!(f, "{by} have called this member down: it gives no sign of life"),
             OutsideReason::Unanswered => f.write_str(
@@ -253,8 +254,9 @@ impl Detection {
             (OutsideReason::ClockAhead, Vec::new())
         } else if let Some(verdict) = &footing.verdict {
             let beats = verdict.until.saturating_sub(roster.myself().heartbeat).saturating_add(1);
-            let reason =
-                if verdict.kept_out { OutsideReason::KeptOut { beats } } else { OutsideReason::Down };
+            let interval = roster.myself().incarnation.schedule.interval();
+            let wait = interval.saturating_mul(u32::try_from(beats).unwrap_or(u32::MAX));
+            let reason = if verdict.kept_out { OutsideReason::KeptOut { wait } } else { OutsideReason::Down };
             (reason, roster.names(&verdict.by))
         } else {
             (OutsideReason::Unanswered, Vec::new())

@@ -656,7 +656,8 @@ fn a_member_that_is_kept_out_comes_in_by_its_heartbeat() {
     watch.call(|detection, now, ctx| detection.hear_verdict(now, ctx, &marks));
     assert_eq!(outside(&watch.bench.events()), [Some("kept-out")]);
     let said = watch.detection.outside(&watch.bench.roster).unwrap();
-    assert_eq!((said.reason, said.by.len()), (OutsideReason::KeptOut { beats: 41 }, 2));
+    let wait = Duration::from_secs(41);
+    assert_eq!((said.reason, said.by.len()), (OutsideReason::KeptOut { wait }, 2));
     watch.bench.roster.get_mut(hash(0)).unwrap().heartbeat = until;
     assert_eq!(look(&mut watch), []);
     watch.bench.roster.get_mut(hash(0)).unwrap().heartbeat = until + 1;

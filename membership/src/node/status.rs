@@ -195,9 +195,7 @@ impl Node {
                 }
             },
             Status::Down if marks.last_words.is_some() => "its host says that the process has ended".into(),
-            Status::Down => {
-                format!("called down as of heartbeat {}", marks.down.unwrap_or(member.heartbeat)).into()
-            }
+            Status::Down => "others have called it down".into(),
         }
     }
 }

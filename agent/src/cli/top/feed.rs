@@ -143,7 +143,7 @@ impl Feed {
 
     /// Asks for the agent and its members; with `all` for the slower things too.
     async fn look(&mut self, kept: &mut Kept, all: bool) -> Result<Looked, End> {
-        let facts = facts(&self.client, kept, &mut self.host).await.map_err(End::Away)?;
+        let facts = facts(&self.client, kept, &mut self.host, false).await.map_err(End::Away)?;
         let looked = Looked {
             generation: facts.me.member.generation,
             index: facts.index,
@@ -240,7 +240,7 @@ impl Feed {
 /// Everything once.
 pub(super) async fn once(client: &Client) -> anyhow::Result<Vec<News>> {
     let mut kept = client.keep();
-    let facts = facts(client, &mut kept, &mut None).await?;
+    let facts = facts(client, &mut kept, &mut None, true).await?;
     let (generation, index) = (facts.me.member.generation, facts.index);
     let mut all = vec![News::Facts(Box::new(facts))];
     all.extend(slower(&mut kept).await?);
@@ -261,10 +261,17 @@ async fn facts(
     client: &Client,
     kept: &mut Kept,
     host: &mut Option<(Instant, Vec<Condition>)>,
+    once: bool,
 ) -> anyhow::Result<Facts> {
     let mut answer = kept.get_within("/v1/self", PATIENCE).await?;
     let members = kept.get_within("/v1/members", PATIENCE).await?;
     let me: SelfInfo = client.read(&answer)?;
+    // The agent has begun to knock by now, and says so by the next look.
+    let knocked = if once && me.joined && !me.isolated {
+        doctor::at_hosts_of(&client.read::<Members>(&members)?.members).await
+    } else {
+        Vec::new()
+    };
     let spelt = spelt(&members);
     let Members { index, members, .. } = fit_to_show(&members)?;
     if host.as_ref().is_none_or(|(at, _)| at.elapsed() >= HOST) {
@@ -272,7 +279,8 @@ async fn facts(
         let found = doctor::on_host(client, &me, members.len()).await.unwrap_or_default();
         *host = Some((Instant::now(), found));
     }
-    let own = host.as_ref().map(|(_, own)| own.clone()).unwrap_or_default();
+    let mut own = host.as_ref().map(|(_, own)| own.clone()).unwrap_or_default();
+    own.extend(knocked);
     if let Some(answer) = answer.as_object_mut() {
         answer.insert("findings".to_owned(), serde_json::to_value(doctor::join(&me.findings, own))?);
     }

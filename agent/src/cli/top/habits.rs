@@ -74,12 +74,7 @@ impl Habits {
     /// How often the member stopped being alive, and began a new life, in the last hour.
     pub(super) fn in_the_last_hour(&self, name: &str, now: Timestamp) -> (usize, usize) {
         let Some(falls) = self.falls.get(name) else { return (0, 0) };
-        (since(&falls.fell, now, HOUR), since(&falls.began, now, HOUR))
-    }
-
-    /// Comes and goes.
-    pub(super) fn is_flapping(&self, name: &str, now: Timestamp) -> bool {
-        self.falls.get(name).is_some_and(|falls| since(&falls.fell, now, LATELY) >= OFTEN)
+        (since(&falls.fell, now), since(&falls.began, now))
     }
 
     /// Marks for the last minute, the newest last; `None` before there are two.
@@ -116,8 +111,8 @@ fn remember(times: &mut VecDeque<Timestamp>, at: Timestamp) {
     times.push_back(at);
 }
 
-fn since(times: &VecDeque<Timestamp>, now: Timestamp, seconds: i64) -> usize {
-    times.iter().filter(|at| now.as_second() - at.as_second() <= seconds).count()
+fn since(times: &VecDeque<Timestamp>, now: Timestamp) -> usize {
+    times.iter().filter(|at| now.as_second() - at.as_second() <= HOUR).count()
 }
 
 /// Eight steps of one phi each: from 8 on a witness testifies.
@@ -133,9 +128,6 @@ pub(super) const SPANS: usize = 12;
 const SPAN: i64 = 5;
 /// Seconds.
 const HOUR: i64 = 3600;
-/// Seconds in which so many falls are flapping. Honest guess: once is an accident.
-const LATELY: i64 = 600;
-const OFTEN: usize = 2;
 /// Falls and beginnings of one member: more in an hour say nothing more.
 const KEPT: usize = 99;
 
@@ -166,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn suspicion_and_its_verdict_are_one_fall_and_two_are_flapping() {
+    fn suspicion_and_its_verdict_are_one_fall() {
         let mut habits = Habits::default();
         habits.look(&[member("n1", "alive", "a")], at(0));
         let mut happen = |kind: &str, second| habits.happened(&line(kind, "n1", second));
@@ -176,8 +168,6 @@ mod tests {
         happen("member-restart", 21);
         happen("member-down", 100);
         assert_eq!(habits.in_the_last_hour("n1", at(100)), (2, 1));
-        assert!(habits.is_flapping("n1", at(100)));
-        assert!(!habits.is_flapping("n1", at(620)));
         assert_eq!(habits.in_the_last_hour("n1", at(4000)), (0, 0));
         for second in 0..300 {
             habits.happened(&line("member-down", "n1", second));

@@ -96,7 +96,7 @@ pub(super) fn seen(facts: Facts) -> Model {
     let paths = paths.map(|member| path(&member.name, "up")).collect();
     model.take(News::Facts(Box::new(facts)), at(1));
     model.take(News::Paths(paths), at(1));
-    model.settle(at(1));
+    model.settle();
     model
 }
 

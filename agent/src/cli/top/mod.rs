@@ -81,7 +81,7 @@ impl Top {
             for news in feed::once(client).await? {
                 model.take(news, Timestamp::now());
             }
-            model.settle(Timestamp::now());
+            model.settle();
             let terminal = terminal_size::terminal_size().map(|(width, _)| width.0);
             output.say(&plain::picture(
                 &model,
@@ -114,7 +114,7 @@ async fn show(client: &Client, model: &mut Model, paint: Paint) -> anyhow::Resul
         tokio::select! {
             bytes = typed.recv() => {
                 let Some(bytes) = bytes else { return Ok(Exit::Done) };
-                model.settle(Timestamp::now());
+                model.settle();
                 let page = usize::from(screen.terminal.size()?.height) / 2;
                 for key in decoder.keys(&bytes) {
                     if !press(model, key, page, &ask, &mut screen)? {
@@ -138,7 +138,7 @@ async fn show(client: &Client, model: &mut Model, paint: Paint) -> anyhow::Resul
             }
             () = tokio::time::sleep_until(due) => {
                 let now = Timestamp::now();
-                model.settle(now);
+                model.settle();
                 screen.terminal.draw(|frame| {
                     draw(Scene { model, now, once: false }, &mut Pen::new(frame.buffer_mut(), paint));
                 })?;

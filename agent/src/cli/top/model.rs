@@ -223,15 +223,13 @@ impl Model {
     }
 
     /// Draws the conclusions from what came in, once for all of it.
-    pub(super) fn settle(&mut self, now: Timestamp) {
+    pub(super) fn settle(&mut self) {
         if !std::mem::take(&mut self.unsettled) {
             return;
         }
         if let Some(facts) = &self.facts {
-            let troubles = facts
-                .members
-                .iter()
-                .map(|member| Trouble::of(member, self.path(&member.name), &self.habits, self.usual, now));
+            let troubles =
+                facts.members.iter().map(|member| Trouble::of(member, self.path(&member.name), self.usual));
             let troubles: Vec<Trouble> = troubles.collect();
             let problems = problems(facts, &self.services);
             self.verdict = Some(Verdict::of(facts, &troubles, &problems));

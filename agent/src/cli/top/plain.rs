@@ -7,14 +7,15 @@ use ratatui_core::layout::Rect;
 
 use super::list::Pane;
 use super::model::Model;
+use super::pane;
 use super::pen::{Paint, Pen};
 use super::screen::painted;
 use super::trouble::Trouble;
-use super::view::{Scene, draw};
+use super::view::{MOST_LINES, Scene, draw};
 
 /// The picture, in `width` columns and as many lines as it needs.
 pub(super) fn picture(model: &Model, now: jiff::Timestamp, width: u16, colour: bool) -> String {
-    let height = u16::try_from(height(model)).unwrap_or(u16::MAX);
+    let height = u16::try_from(height(model, now, width.into())).unwrap_or(u16::MAX);
     let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
     draw(Scene { model, now, once: true }, &mut Pen::new(&mut buffer, Paint { colour }));
     let lines = buffer.content().chunks(usize::from(width)).map(|cells| text(cells, colour));
@@ -22,11 +23,11 @@ pub(super) fn picture(model: &Model, now: jiff::Timestamp, width: u16, colour: b
 }
 
 /// Room for all problems, for all members in trouble, and for as many others as one screen has lines.
-fn height(model: &Model) -> usize {
+fn height(model: &Model, now: jiff::Timestamp, width: usize) -> usize {
     let troubled = model.troubles.iter().filter(|trouble| **trouble < Trouble::Well).count();
     let members = model.lists.of(Pane::Members).order.len();
     let members = members.min(FEW.max(troubled.min(MANY) + 1));
-    HEAD + 2 * model.problems.len().min(FEW) + members + 1 + EVENTS
+    HEAD + pane::height(&model.problems, now, width, MOST_LINES) + members + 1 + EVENTS
 }
 
 fn text(cells: &[ratatui_core::buffer::Cell], colour: bool) -> String {
@@ -53,7 +54,7 @@ pub(super) fn width(terminal: Option<u16>) -> u16 {
 /// Lines above the problems, with those between the lists.
 const HEAD: usize = 9;
 const EVENTS: usize = 6;
-/// Members, and problems, that are always shown.
+/// Members that are always shown.
 const FEW: usize = 20;
 /// Members in trouble that are shown.
 const MANY: usize = 200;

@@ -16,10 +16,11 @@ use super::model::Model;
 use super::pen::{Paint, Pen};
 use super::plain;
 use super::view::{Scene, draw};
+use crate::types::Finding;
 
 /// The lines of the screen.
 fn picture(model: &mut Model, width: u16, height: u16, second: i64) -> Vec<String> {
-    model.settle(at(second));
+    model.settle();
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal
         .draw(|frame| {
@@ -36,7 +37,7 @@ fn picture(model: &mut Model, width: u16, height: u16, second: i64) -> Vec<Strin
 /// Of the line of a screen of 80 by 24.
 fn colours(model: &mut Model, row: usize, second: i64) -> Vec<Color> {
     let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
-    model.settle(at(second));
+    model.settle();
     draw(Scene { model, now: at(second), once: false }, &mut Pen::new(&mut buffer, Paint { colour: true }));
     (0..80).map(|x| buffer[(x, u16::try_from(row).unwrap())].fg).collect()
 }
@@ -97,6 +98,41 @@ fn trouble_stands_above_the_members_and_the_worst_member_first_at_any_size() {
         assert!(marks[5].starts_with("A  n"), "{lines:#?}");
         assert!(lines.last().unwrap().starts_with("q quit"), "{lines:#?}");
     }
+}
+
+#[test]
+fn what_to_do_is_there_in_full_also_in_80_columns() {
+    let mut down = finding("member-down", "error", Some("n2"), "n2 at 10.0.0.2:4327 is down: it fell silent");
+    down.remedy = "look whether that host runs and can be reached (power, cable, packet filter), then at its agent; heartsay why n2 \
+                   shows the evidence; if it is gone for good: heartsay forget n2"
+        .to_owned();
+    let two = |other: &Finding| {
+        let mut all = members(9);
+        all[1].status = "down".to_owned();
+        let mut model = seen(facts(all, &[down.clone(), other.clone()]));
+        for second in 0..9 {
+            model.take(News::Line(Box::new(line("member-update", "n9", second))), at(9));
+        }
+        model
+    };
+    let other = finding("path-down", "error", Some("n3"), "nothing passes between this agent and n3");
+    let mut model = two(&other);
+    let said = |lines: &[String]| {
+        let from = find(lines, "THEM  member-down").0;
+        let text: Vec<&str> = lines[from..].iter().map(|line| line.trim()).collect();
+        text.join(" ")
+    };
+    for text in [said(&picture(&mut model, 80, 24, 12)), plain::picture(&model, at(12), 80, false)] {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(&format!("do: {}", down.remedy)), "{text}");
+        assert!(text.contains("PATH path-down nothing passes") && text.contains("do: mend it"), "{text}");
+    }
+    let lines = picture(&mut model, 80, 24, 12);
+    assert!(find(&lines, "D  n2").0 < 23 && find(&lines, "NOTE, SERVICES").0 < 20, "{lines:#?}");
+    // What does not fit is seen to go on.
+    let lines = picture(&mut model, 80, 16, 12);
+    assert!(!lines.join(" ").contains("heartsay forget n2"), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.ends_with('…')), "{lines:#?}");
 }
 
 #[test]
@@ -317,7 +353,7 @@ fn the_reader_stays_with_a_member_that_moves_and_at_the_top_with_the_worst() {
     let mut worse = members(5);
     worse[4].status = "down".to_owned();
     model.take(News::Facts(Box::new(facts(worse, &[]))), at(2));
-    model.settle(at(2));
+    model.settle();
     assert_eq!((model.chosen_member().as_deref(), model.lists.of(Pane::Members).at), (Some("n3"), 3));
     model.press(Key::Home, 10);
     assert_eq!(model.chosen_member().as_deref(), Some("n5"));
@@ -329,7 +365,7 @@ fn one_picture_on_paper_is_plain_and_has_all_that_is_wrong() {
     for second in 0..9 {
         model.take(News::Line(Box::new(line("member-update", "n9", second))), at(9));
     }
-    model.settle(at(9));
+    model.settle();
     let text = plain::picture(&model, at(9), 80, false);
     let rows = text.lines().filter(|line| ["A ", "A!", "S ", "D "].iter().any(|mark| line.starts_with(mark)));
     assert!(rows.count() >= 20 && text.contains("zone x has one member"), "{text}");

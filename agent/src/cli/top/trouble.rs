@@ -1,8 +1,5 @@
 //! How bad a member is, so that the worst stand first.
 
-use jiff::Timestamp;
-
-use super::habits::Habits;
 use super::list::sorted;
 use crate::cli::members::note;
 use crate::cli::output::brief;
@@ -29,13 +26,7 @@ pub(super) enum Trouble {
 
 impl Trouble {
     /// Of this member, whose round trip is seldom above `usual` seconds times [`FAR`].
-    pub(super) fn of(
-        member: &Member,
-        path: Option<&PathRow>,
-        habits: &Habits,
-        usual: f64,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn of(member: &Member, path: Option<&PathRow>, usual: f64) -> Self {
         match member.status.as_str() {
             "down" => return Self::Down,
             "suspect" => return Self::Suspect,
@@ -44,7 +35,7 @@ impl Trouble {
         }
         if path.is_some_and(|path| path.state == "down") || member.reachable == Some(false) {
             Self::Cut
-        } else if habits.is_flapping(&member.name, now) {
+        } else if member.flapping {
             Self::Flapping
         } else if member.degraded || !member.beating || member.phi >= LATE || is_far(path, usual) {
             Self::Slow
@@ -105,22 +96,19 @@ const LEAST: f64 = 0.1;
 
 #[cfg(test)]
 mod tests {
-    use super::super::invented::{at, line, member, path};
+    use super::super::invented::{member, path};
     use super::*;
 
     #[test]
     fn the_worst_comes_first_and_words_say_why() {
-        let mut habits = Habits::default();
-        for second in [10, 20] {
-            habits.happened(&line("member-down", "flap", second));
-            habits.happened(&line("member-alive", "flap", second + 1));
-        }
+        let mut flapping = member("flap", "alive", "a");
+        flapping.flapping = true;
         let mut degraded = member("lossy", "alive", "a");
         degraded.degraded = true;
         let mut late = member("late", "alive", "a");
         late.phi = LATE;
         let is = |member: &Member, path: Option<&PathRow>| {
-            let trouble = Trouble::of(member, path, &habits, 0.001, at(30));
+            let trouble = Trouble::of(member, path, 0.001);
             (trouble, remarks(member, "me", path, trouble, 0.001))
         };
         let n1 = member("n1", "alive", "a");
@@ -131,7 +119,7 @@ mod tests {
             (is(&member("n1", "suspect", "a"), None), (Trouble::Suspect, "")),
             (is(&member("n1", "left", "a"), None), (Trouble::Left, "")),
             (is(&n1, Some(&path("n1", "down"))), (Trouble::Cut, "not reachable from here")),
-            (is(&member("flap", "alive", "a"), None), (Trouble::Flapping, "comes and goes")),
+            (is(&flapping, None), (Trouble::Flapping, "comes and goes")),
             (is(&degraded, None), (Trouble::Slow, "degraded")),
             (is(&late, None), (Trouble::Slow, "late")),
             (is(&n1, Some(&far)), (Trouble::Slow, "answers far later than others")),

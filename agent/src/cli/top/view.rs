@@ -151,9 +151,11 @@ fn verdict(scene: Scene<'_>, pen: &mut Pen<'_>) {
 fn lists(scene: Scene<'_>, pen: &mut Pen<'_>) {
     let Scene { model, now, once } = scene;
     if model.pane != Pane::Problems && !model.problems.is_empty() {
-        let room = if once { model.problems.len() * 2 } else { (pen.room().saturating_sub(6) / 2).max(1) };
+        // On a screen they leave a third of it to the members, and take the place of the events.
+        let most = if once { MOST_LINES } else { (pen.room().saturating_sub(6) * 2 / 3).max(1) };
+        let room = pane::height(&model.problems, now, pen.width(), most);
         pen.rule(Line::styled(format!("problems {}", model.problems.len()), pen.paint.bold()));
-        problems(&model.problems, now, room.min(2 * MOST_PROBLEMS), pen);
+        problems(&model.problems, now, room, pen);
     }
     let events = match (model.pane, once, pen.room()) {
         (Pane::Members, true, _) => model.events.len().min(5),
@@ -176,28 +178,16 @@ fn lists(scene: Scene<'_>, pen: &mut Pen<'_>) {
     }
 }
 
-/// Two lines for each while there is room, then one, and in the end how many more there are.
+/// One line for each. The room that is left goes to the whole of what they say, the worst first, and in the end it is said
+/// how many more there are.
 fn problems(all: &[Problem], now: Timestamp, room: usize, pen: &mut Pen<'_>) {
-    let wide = pen.width() >= WIDE;
     // Of several, one line shows the worst and not their number, which stands above.
     let shown = if all.len() > room { room.saturating_sub(1).max(room.min(1)) } else { all.len() };
-    let mut spare = if wide { 0 } else { room.saturating_sub(all.len()) };
+    let mut spare = room.saturating_sub(all.len());
     for problem in all.iter().take(shown) {
-        let [what, remedy] = pane::problem(problem, now, pen.paint);
-        if wide {
-            let mut line = what;
-            line.spans.push(Span::raw("  → "));
-            line.spans.extend(remedy.spans);
-            pen.line(line);
-            continue;
-        }
-        pen.line(what);
-        if spare > 0 && !problem.remedy.is_empty() {
-            spare -= 1;
-            let mut line = Line::styled("      do: ", pen.paint.bold());
-            line.spans.extend(remedy.spans);
-            pen.line(line);
-        }
+        let lines = pane::problem(problem, now, (pen.width(), spare + 1), pen.paint);
+        spare = (spare + 1).saturating_sub(lines.len());
+        lines.into_iter().for_each(|line| pen.line(line));
     }
     if shown < all.len() && room > 1 {
         pen.line(Span::styled(format!("      and {} more: press 5", all.len() - shown), pen.paint.bold()));
@@ -296,7 +286,5 @@ const ROOMY: usize = 100;
 const LOW: usize = 12;
 /// Lines of a screen on which the causes have room below one another.
 const TALL: usize = 30;
-/// Columns in which what is wrong and what to do stand on one line.
-const WIDE: usize = 150;
-/// Lines of problems above the lists.
-const MOST_PROBLEMS: usize = 20;
+/// Lines of problems above the lists, on paper.
+pub(super) const MOST_LINES: usize = 60;

@@ -76,6 +76,10 @@ impl Reporter {
 
     fn tell_of_member(&mut self, node: &Node, now: Instant, mut event: MemberEvent) {
         let (name, kind) = (event.name.clone(), event.kind);
+        if kind == MemberEventKind::Down {
+            let in_contact = node.outside().is_none() && reaches_most(&node.census());
+            self.event_log.fell(name.as_str(), in_contact);
+        }
         let of_services = event.changed.iter().any(|change| is_key(&change.key));
         let changed = event.changed.len();
         event.changed.retain(|change| !is_key(&change.key) && change.key != load::KEY);
@@ -250,6 +254,11 @@ impl Reporter {
     }
 }
 
+/// Whether this agent hears of most members, the one that has just fallen counted in: it is one of those that are alive.
+fn reaches_most(census: &Census) -> bool {
+    census.alive > census.suspect + 1
+}
+
 fn member_line(node: &Node, now: Instant, event: MemberEvent) -> WatchLine {
     let update = event.kind == MemberEventKind::Update;
     let mut line = WatchLine {
@@ -351,6 +360,15 @@ const STATUS_EVERY: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_verdict_is_worth_something_while_most_are_heard() {
+        let census = |alive, suspect| Census { alive, suspect, down: 1, ..Census::default() };
+        assert!(reaches_most(&census(4, 0)), "one of five fell");
+        assert!(reaches_most(&census(2, 0)), "one of three");
+        assert!(!reaches_most(&census(2, 2)), "the smaller side of five");
+        assert!(!reaches_most(&census(1, 0)), "of two nobody knows which of them it is");
+    }
 
     #[test]
     fn a_narrow_path_is_told_with_both_sizes_and_the_remedy() {

@@ -1,16 +1,16 @@
 //! What the agent makes of everything that happens in its machine: log, events, conditions, counters, and what goes to the disk.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
-use heartsay_membership::{Event, Instant, Node, Rejected, Status};
+use heartsay_membership::{Event, Instant, Name, Node, Rejected, Status};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use super::asking::Asking;
 use super::far_future::FarFuture;
-use super::send_failures::{self, SendFailures};
+use super::send_failures::{self, Seat, SendFailures};
 use super::{Asked, Farewell, Loss, Marks, Mismatches, Notice, ServiceWatchdog};
 use crate::daemon::notify::{self, Watchdog};
 use crate::daemon::telemetry::Refusals;
@@ -163,9 +163,16 @@ impl Reporter {
         if !self.state.failures.due(now) {
             return;
         }
-        let members: BTreeSet<SocketAddr> =
-            node.summaries().filter(|m| m.status != Status::Left).map(|m| m.address).collect();
-        self.state.failures.look(now, |at| members.contains(&at));
+        let members: BTreeMap<SocketAddr, &Name> = node
+            .summaries()
+            .filter(|member| member.status != Status::Left)
+            .map(|member| (member.address, member.name))
+            .collect();
+        let heard = |name: &&Name| node.member(now, name).filter(|view| view.reachable == Some(true));
+        self.state.failures.look(now, |at| match members.get(&at) {
+            Some(name) => Seat::Member { answered: heard(name).and_then(|view| view.last_direct) },
+            None => Seat::Empty,
+        });
         if self.state_failures() && self.state.failures.sentences().is_empty() {
             info!("datagrams get through everywhere again");
         }

@@ -1,7 +1,8 @@
 //! Addresses to which datagrams do not get through, from the first error until they do again.
 //!
-//! An error names its address; success names none. So the trouble with an address is over once datagrams have left for it
-//! for a while without an error, once the member that was there has gone or moved, or once nothing is sent there any more.
+//! An error names its address; success names none. So the trouble with an address is over once the member there has answered
+//! since, once datagrams have left for it for a while without an error, once the member that was there has gone or moved, or
+//! once nothing is sent there any more.
 //! A refusal from there ends nothing: anyone can forge one. An error may be forged too, if it came by ICMP; so those give
 //! way to what the kernel of this host says itself.
 
@@ -21,6 +22,18 @@ pub(crate) struct SendFailures {
     at: BTreeMap<SocketAddr, Trouble>,
     /// When it was last looked at while there was any; `None`: nothing is to be looked at.
     looked: Option<Instant>,
+}
+
+/// What is known of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seat {
+    /// No member in the view is there.
+    Empty,
+    /// A member is.
+    Member {
+        /// While questions to it are answered: when it was last heard.
+        answered: Option<Instant>,
+    },
 }
 
 #[derive(Debug)]
@@ -60,14 +73,18 @@ impl SendFailures {
         }
     }
 
-    /// Forgets what is over; `is_member` says whether a member in the view is at an address.
-    pub(crate) fn look(&mut self, now: Instant, is_member: impl Fn(SocketAddr) -> bool) {
+    /// Forgets what is over; `seat` says what is known of an address.
+    pub(crate) fn look(&mut self, now: Instant, seat: impl Fn(SocketAddr) -> Seat) {
         self.at.retain(|to, trouble| {
-            let there = is_member(*to);
+            let (there, answered) = match seat(*to) {
+                Seat::Empty => (false, None),
+                Seat::Member { answered } => (true, answered),
+            };
             let gone = trouble.member && !there;
             trouble.member |= there;
+            let answers = answered.is_some_and(|at| at > trouble.last);
             let passes = trouble.left.is_some_and(|left| now.since(left) >= WELL);
-            !(gone || passes || now.since(trouble.last) >= OVER)
+            !(gone || answers || passes || now.since(trouble.last) >= OVER)
         });
         self.looked = (!self.at.is_empty()).then_some(now);
     }
@@ -156,12 +173,17 @@ mod tests {
         assert_eq!(codes, [Code::UdpBlocked, Code::NoRoute]);
     }
 
+    /// A member that does not answer is there, and nowhere else.
+    fn only(at: SocketAddr) -> impl Fn(SocketAddr) -> Seat {
+        move |address| if address == at { Seat::Member { answered: None } } else { Seat::Empty }
+    }
+
     /// Trouble with 1 and 2, the first of which is a member's address.
     fn trouble() -> SendFailures {
         let mut failures = SendFailures::default();
         failures.note(at(0), to(1), CABLE);
         failures.note(at(0), to(2), FILTER);
-        failures.look(at(0), |address| address == to(1));
+        failures.look(at(0), only(to(1)));
         failures
     }
 
@@ -174,7 +196,7 @@ mod tests {
         for s in 1..=6 {
             failures.sent(at(s), to(1));
             failures.note(at(s), to(2), FILTER);
-            failures.look(at(s), |address| address == to(1));
+            failures.look(at(s), only(to(1)));
         }
         assert_eq!(
             all_said(&failures),
@@ -183,11 +205,22 @@ mod tests {
     }
 
     #[test]
+    fn it_is_over_at_once_when_the_member_there_answers_and_not_for_an_answer_from_before() {
+        let mut failures = trouble();
+        failures.note(at(10), to(1), CABLE);
+        let heard = |s| move |_| Seat::Member { answered: Some(at(s)) };
+        failures.look(at(11), heard(10));
+        assert!(all_said(&failures).contains("10.0.0.1:4327"));
+        failures.look(at(12), heard(11));
+        assert!(failures.sentences().is_empty());
+    }
+
+    #[test]
     fn an_error_that_comes_later_than_its_datagram_counts() {
         let mut failures = trouble();
         for s in (1..60).step_by(3) {
             failures.sent(at(s), to(1));
-            failures.look(at(s + 2), |address| address == to(1));
+            failures.look(at(s + 2), only(to(1)));
             failures.note(at(s + 3), to(1), CABLE);
         }
         assert!(all_said(&failures).contains("10.0.0.1:4327"));
@@ -196,9 +229,9 @@ mod tests {
     #[test]
     fn it_is_over_when_the_member_has_gone_and_when_nothing_is_sent_there_any_more() {
         let mut failures = trouble();
-        failures.look(at(1), |_| false);
+        failures.look(at(1), |_| Seat::Empty);
         assert!(!all_said(&failures).contains("10.0.0.1"), "the member has gone");
-        failures.look(at(150), |_| false);
+        failures.look(at(150), |_| Seat::Empty);
         assert!(failures.sentences().is_empty());
     }
 

@@ -17,7 +17,7 @@ use crate::cli::why;
 pub(super) use self::events::events;
 pub(super) use self::members::members;
 pub(super) use self::paths::paths;
-pub(super) use self::problems::{problem, problems};
+pub(super) use self::problems::{height, problem, problems};
 pub(super) use self::services::services;
 
 /// The evidence on a member, as `why` tells it.
@@ -74,6 +74,8 @@ PHI          surprise at its silence: 3 is one in a thousand, 5 accuses
 LAST MINUTE  the highest phi of each 5 s, the newest at the right
 F/R          times it fell from alive, and began anew, in the last hour
 FOR          how long it has been so
+news         how long it took lately until this agent knew what others told
+fenced       down, and the lease by which it could hold quorum has run out
 
 Tab, 1 to 5  another list         j k, arrows, PgUp PgDn, g G  move
 Enter        why it is so         Esc  back, or show all again
