@@ -15,6 +15,9 @@ use crate::loss_share::{LossShare, surprise_at};
 /// so long. What is learnt counts only from members that turned out to live, since the dead would teach that all
 /// losses last.
 ///
+/// *A row is weighed as if each of it had been learnt before the next* (Laplace's rule of succession). While little is known, the
+/// third loss in a row says more about the network than it would later.
+///
 /// *Where losses come alone* the share is that of all contacts ([`LossShare`]), and so are the sums.
 ///
 /// *Weak spot*: members that stand still for a while, and then live, teach the same as a path with long bad times.
@@ -43,18 +46,20 @@ impl LossAfterLoss {
     }
 
     /// The share that is lost `lag` after a loss, where `anyway` of all contacts are. Never less than that: after a loss, a
-    /// second one is no greater surprise.
+    /// second one is no greater surprise. `row`: so many of the same row were lost after a loss already, and are not learnt,
+    /// as the peer may be dead; they count as if they were.
     #[must_use]
-    pub fn share(&self, lag: Duration, anyway: f32) -> f32 {
+    pub fn share(&self, lag: Duration, anyway: f32, row: u32) -> f32 {
         let Some(sample) = self.by_lag.get(place(lag)) else { return anyway };
-        let learnt = (anyway * PRIOR + sample.lost) / (PRIOR + sample.count);
+        let row = row as f32;
+        let learnt = (anyway * PRIOR + sample.lost + row) / (PRIOR + sample.count + row);
         learnt.min(MOST).max(anyway)
     }
 
     /// What one more unanswered contact says against the peer, as φ, `lag` after the last one.
     #[must_use]
-    pub fn surprise(&self, lag: Duration, anyway: &LossShare) -> f64 {
-        surprise_at(self.share(lag, anyway.share()))
+    pub fn surprise(&self, lag: Duration, anyway: &LossShare, row: u32) -> f64 {
+        surprise_at(self.share(lag, anyway.share(), row))
     }
 }
 
@@ -93,7 +98,7 @@ mod tests {
     fn where_nothing_is_learnt_a_second_loss_is_worth_what_any_is() {
         let after = LossAfterLoss::default();
         for anyway in [0.001, 0.15, 0.6, 1.0] {
-            assert_eq!(after.share(SOON, anyway), anyway);
+            assert_eq!(after.share(SOON, anyway, 0), anyway);
         }
     }
 
@@ -103,8 +108,8 @@ mod tests {
         for contact in 0..1_000 {
             after.learn(SOON, contact % 5 == 0);
         }
-        assert!((after.share(SOON, 0.2) - 0.2).abs() < 0.02, "{after:?}");
-        assert_eq!(after.share(SOON, 0.4), 0.4, "and no greater surprise than the first");
+        assert!((after.share(SOON, 0.2, 0) - 0.2).abs() < 0.02, "{after:?}");
+        assert_eq!(after.share(SOON, 0.4, 0), 0.4, "and no greater surprise than the first");
     }
 
     #[test]
@@ -114,17 +119,31 @@ mod tests {
             after.learn(SOON, contact % 3 != 0);
             after.learn(LATER, contact % 6 == 0);
         }
-        assert!((0.6..0.7).contains(&after.share(SOON, 0.15)), "{after:?}");
-        assert!(after.share(LATER, 0.15) < 0.2, "{after:?}");
+        assert!((0.6..0.7).contains(&after.share(SOON, 0.15, 0)), "{after:?}");
+        assert!(after.share(LATER, 0.15, 0) < 0.2, "{after:?}");
+    }
+
+    #[test]
+    fn while_little_is_known_each_loss_of_a_row_surprises_less() {
+        let young = LossAfterLoss::default();
+        let shares: Vec<f32> = (0..4).map(|row| young.share(SOON, 0.02, row)).collect();
+        for (row, share) in (0_u8..).zip(shares) {
+            let by_hand = (0.16 + f32::from(row)) / (8.0 + f32::from(row));
+            assert!((share - by_hand).abs() < 1e-6, "{row}: {share}");
+        }
+        let mut old = LossAfterLoss::default();
+        (0..64).for_each(|_| old.learn(SOON, false));
+        assert!(old.share(SOON, 0.02, 3) < 0.05, "{old:?}");
+        assert_eq!(young.share(SOON, 0.02, u32::MAX), MOST);
     }
 
     #[test]
     fn however_long_losses_last_a_row_of_them_still_says_something() {
         let mut after = LossAfterLoss::default();
         (0..1_000).for_each(|_| after.learn(SOON, true));
-        assert_eq!(after.share(SOON, 0.1), MOST);
-        assert_eq!(after.share(SOON, 0.9), 0.9, "where nine in ten are lost anyway, less");
+        assert_eq!(after.share(SOON, 0.1, 0), MOST);
+        assert_eq!(after.share(SOON, 0.9, 0), 0.9, "where nine in ten are lost anyway, less");
         (0..300).for_each(|_| after.learn(SOON, false));
-        assert!(after.share(SOON, 0.1) < 0.12, "and it is forgotten");
+        assert!(after.share(SOON, 0.1, 0) < 0.12, "and it is forgotten");
     }
 }

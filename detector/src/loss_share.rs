@@ -13,7 +13,7 @@
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossShare {
     share: f32,
-    /// How many contacts the share rests on, the prior included; from 16 to 64.
+    /// How many contacts the share rests on, the prior included; from 16 to 64, and those of [`with_lost`](Self::with_lost).
     weight: f32,
 }
 
@@ -38,6 +38,17 @@ impl LossShare {
     #[must_use]
     pub const fn share(&self) -> f32 {
         self.share
+    }
+
+    /// What would be known if so many `more` contacts had stayed unanswered: by that the next one of a row is judged. A row of
+    /// them says that the peer is gone, or that more is lost here than was known; a node that has seen little cannot tell
+    /// which (Laplace's rule of succession).
+    #[must_use]
+    pub fn with_lost(mut self, more: u32) -> Self {
+        let more = more as f32;
+        self.share = (self.share * self.weight + more) / (self.weight + more);
+        self.weight += more;
+        self
     }
 
     /// What one more unanswered contact says against the peer, as phi: −log10 of the share. From 0 (nothing ever comes
@@ -103,6 +114,21 @@ mod tests {
             if contact % 2 == 0 { young.answered() } else { young.unanswered() }
         }
         assert!(young.share() > 0.3, "{young:?}");
+    }
+
+    #[test]
+    fn a_row_of_losses_says_less_to_a_node_that_has_seen_little() {
+        let (young, mut old) = (LossShare::new(0.02), LossShare::new(0.02));
+        (0..300).for_each(|_| old.answered());
+        let row = |share: LossShare| (0..4).map(|before| share.with_lost(before).surprise()).sum::<f64>();
+        assert_eq!(young.with_lost(0), young);
+        let by_hand: f64 =
+            [0.32 / 16.0, 1.32 / 17.0, 2.32 / 18.0, 3.32 / 19.0_f64].iter().map(|u| -u.log10()).sum();
+        assert!((row(young) - by_hand).abs() < 1e-3, "{} {by_hand}", row(young));
+        assert!(by_hand < 5.0 && row(old) > 7.0, "{}", row(old));
+        let mut learnt = young;
+        learnt.unanswered();
+        assert!((learnt.share() - young.with_lost(1).share()).abs() < 1e-6, "as if it had been learnt");
     }
 
     #[test]

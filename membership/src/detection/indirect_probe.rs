@@ -150,7 +150,6 @@ impl Detection {
                     self.helper_refused(sent, subject);
                 }
                 let (loss, of_helper) = (ctx.core.loss, ctx.core.loss_of_helper);
-                let surprise = after.map_or_else(|| loss.surprise(), |lag| of_helper.surprise(lag, &loss));
                 let alive = ctx.roster.get(subject).is_some_and(|m| m.status == Status::Alive);
                 match (self.probes.get_mut(&subject), after) {
                     (Some(probe), Some(lag)) => probe.of_helpers.lost(lag),
@@ -159,7 +158,7 @@ impl Detection {
                     (_, _) => {}
                 }
                 if let Some(probe) = self.probes.get_mut(&subject) {
-                    probe.case.unanswered_by_helper(now, surprise);
+                    probe.lost_by_helper(now, after, &loss, &of_helper);
                     probe.helped_by(helper);
                     self.rescore(now, ctx, subject);
                 }

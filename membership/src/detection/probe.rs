@@ -43,6 +43,8 @@ pub struct Probe {
     /// What those after the first teach once it is known that the member lives, and what the helpers' do.
     pub(crate) again: LossOutcomes,
     pub(crate) of_helpers: LossOutcomes,
+    /// How many of its unanswered questions were calls in turn, from which the usual loss has been learnt already.
+    learnt: u32,
     attempts: u32,
     next: Instant,
     /// The strongest accusation that we made, and when it was last sent.
@@ -73,9 +75,31 @@ impl Probe {
 
     /// A question that left at `sent` stayed unanswered. After another one it is worth as much as it is a surprise there.
     fn lost(&mut self, now: Instant, sent: Instant, loss: &LossShare, again: &LossAfterLoss) {
-        let after = self.lost_at.map(|before| again.surprise(sent.since(before), loss));
-        self.case.unanswered(now, after.unwrap_or_else(|| loss.surprise()));
+        let usual = self.usual(loss);
+        let row = self.case.direct.count.saturating_sub(1);
+        let after = self.lost_at.map(|before| again.surprise(sent.since(before), &usual, row));
+        self.case.unanswered(now, after.unwrap_or_else(|| usual.surprise()));
         self.lost_at = self.lost_at.max(Some(sent));
+    }
+
+    /// A helper that was asked `lag` after the last loss of ours has no answer either. `share`: how often that happens.
+    pub fn lost_by_helper(
+        &mut self,
+        now: Instant,
+        lag: Option<Duration>,
+        loss: &LossShare,
+        share: &LossAfterLoss,
+    ) {
+        let usual = self.usual(loss);
+        let row = self.case.indirect.count;
+        let surprise = lag.map_or_else(|| usual.surprise(), |lag| share.surprise(lag, &usual, row));
+        self.case.unanswered_by_helper(now, surprise);
+    }
+
+    /// The share that stays unanswered anyway, as if what has stayed unanswered in this case had been learnt.
+    fn usual(&self, loss: &LossShare) -> LossShare {
+        let unanswered = self.case.direct.count.saturating_add(self.case.indirect.count);
+        loss.with_lost(unanswered.saturating_sub(self.learnt))
     }
 
     /// How long ago the last question of ours left that stayed unanswered.
@@ -251,6 +275,7 @@ impl Detection {
         }
         if let Some(probe) = self.probes.get_mut(&subject) {
             probe.lost(now, request.sent, &loss, &again);
+            probe.learnt += u32::from(first);
             if probe.case.direct.count == DEAD {
                 ctx.core.surroundings.note_call(now, true);
             }
@@ -266,6 +291,7 @@ impl Detection {
             }
             if let Some(probe) = self.probes.get_mut(&subject) {
                 probe.case.unanswered(now, loss.surprise());
+                probe.learnt += 1;
             }
         }
     }
@@ -389,6 +415,7 @@ impl Detection {
                 case: Case::default(),
                 helpers: [0; HELPERS_NAMED],
                 lost_at: None,
+                learnt: 0,
                 again: LossOutcomes::default(),
                 of_helpers: LossOutcomes::default(),
                 attempts: 0,
@@ -405,7 +432,7 @@ impl Detection {
         true
     }
 
-    /// Asks again, from time to time through helpers too.
+    /// Asks again, through helpers too.
     pub fn step_probe(&mut self, now: Instant, ctx: &mut Context<'_>, subject: u64) {
         let Some(probe) = self.probes.get(&subject).copied() else { return };
         let Some(member) = ctx.roster.get(subject).filter(|m| m.is_present() && m.tag() == probe.tag) else {
@@ -413,17 +440,19 @@ impl Detection {
             return;
         };
         let (to, lasts) = (member.incarnation.address(), Self::pause_for(ctx, member, probe.began));
-        // There is enough evidence: probe only now and then, to notice a return.
-        let enough = probe.case.phi() >= TESTIFY || probe.raised == Some(Evidence::Proven);
+        // There is enough evidence, or ours would not count: probe only now and then, to notice a return.
+        let unheard = self.hears_nobody(now, ctx, &probe);
+        let enough = unheard || probe.case.phi() >= TESTIFY || probe.raised == Some(Evidence::Proven);
         let pause = match enough {
             true => SLOW_STEP,
             false => ctx.core.patience(Some(member)).clamp(SHORTEST_STEP, LONGEST_STEP),
         };
         // A refusal that is believed needs no repetition. Beyond the budget a probe waits for its next step.
-        let ask = probe.case.refused.is_none() && self.may_probe(now, ctx, member);
+        let cost = if unheard { WITHOUT_USE } else { 1 };
+        let ask = probe.case.refused.is_none() && self.may_probe(now, ctx, member, cost);
         if ask {
             ctx.ping(now, subject, to, RequestKind::Probe { after: probe.since_loss(now) });
-            let helpers = helpers_at(ctx, probe.attempts);
+            let helpers = helpers_at(ctx, &probe);
             if !enough && helpers > 0 && self.probe_budget.take(now, helpers) {
                 self.ask_helpers(now, ctx, subject, to, helpers, false);
             }
@@ -437,12 +466,20 @@ impl Detection {
         self.rescore(now, ctx, subject);
     }
 
+    /// Whether we have heard no member for an interval, since before this case began, and many cases like it are open. Then
+    /// the silence is most likely ours: our accusations are weak, and those of all the others do not need us.
+    pub fn hears_nobody(&self, now: Instant, ctx: &Context<'_>, probe: &Probe) -> bool {
+        self.probes.len() >= MANY
+            && ctx.core.last_heard < probe.began
+            && now.since(probe.began) >= ctx.core.config.interval
+    }
+
     /// Takes the budget for a probe. Members that have not proven their address leave half of it to the others.
-    fn may_probe(&mut self, now: Instant, ctx: &Context<'_>, member: &Member) -> bool {
+    fn may_probe(&mut self, now: Instant, ctx: &Context<'_>, member: &Member, cost: usize) -> bool {
         let addresses = &ctx.transport.addresses;
         let proven = addresses.is_home(now, member.incarnation.address(), member.hash());
         let half = self.probe_budget.size() / 2;
-        (proven || self.probe_budget.available(now) > half) && self.probe_budget.take(now, 1)
+        (proven || self.probe_budget.available(now) > half) && self.probe_budget.take(now, cost)
     }
 
     /// How long a silence has to last to be proof: the acceptable pause. Where the member itself has sent us something
@@ -470,7 +507,10 @@ impl Detection {
         let evidence = probe.evidence(now, Self::pause_for(ctx, member, probe.began));
         if evidence > probe.raised {
             self.accuse(now, ctx, subject, evidence);
-        } else if probe.raised.is_some() && now.since(probe.told) >= TELL_AGAIN {
+        } else if probe.raised.is_some()
+            && now.since(probe.told) >= TELL_AGAIN
+            && !self.hears_nobody(now, ctx, &probe)
+        {
             // Repeat the accusation, and drop the doubt if it has passed by now.
             self.accuse(now, ctx, subject, probe.raised);
         }
@@ -478,14 +518,15 @@ impl Detection {
     }
 }
 
-/// How many helpers a probe asks at its next step: three at the first one and at each fourth after it. Where an unanswered
-/// contact is nothing unusual, one at the first step, as most cases end with its word; then two, and three at each
-/// further one. Each has a path of its own, while our own questions may all fall into one bad time of ours.
-fn helpers_at(ctx: &Context<'_>, attempts: u32) -> usize {
-    let most = ctx.core.config.helpers;
+/// How many helpers a probe asks at its next step, until there is enough evidence: three until we accuse, then at each
+/// fourth step. Where an unanswered contact is nothing unusual, one at the first step, as most cases end with its word; then
+/// two, and three at each further one. Each has a path of its own, while our own questions may all fall into one bad time
+/// of ours.
+fn helpers_at(ctx: &Context<'_>, probe: &Probe) -> usize {
+    let (most, attempts) = (ctx.core.config.helpers, probe.attempts);
     if ctx.core.loss.share() > LOSSY {
         most.min(usize::try_from(attempts).map_or(most, |made| made.saturating_add(1)))
-    } else if attempts.is_multiple_of(HELPERS_EVERY) {
+    } else if probe.raised.is_none() || attempts.is_multiple_of(HELPERS_EVERY) {
         most
     } else {
         0
@@ -513,12 +554,17 @@ pub const UNHEARD: Duration = Duration::from_millis(2500);
 /// After the last time that many were silent, others may still show for this long: what the callers of five slots in a
 /// row could have seen.
 const LOOK_ON: Duration = Duration::from_secs(5);
-/// Helpers are asked at the first request and at each fourth after it.
+/// Where we accuse already, helpers are asked at each fourth request.
 const HELPERS_EVERY: u32 = 4;
 /// Refused helpers that confirm a refusal without waiting for the others: two, because a filter near one helper says
 /// nothing about the member.
 const HELPERS_REFUSED: u32 = 2;
 /// Helpers whose names a case keeps.
 pub const HELPERS_NAMED: usize = 4;
+/// With so many open cases and nobody heard, it is most likely our own ears. In a smaller cluster, and after a few deaths,
+/// each case is worth its full cost. Honest guess.
+const MANY: usize = 8;
+/// What a probe takes of the budget then: five a second are enough to notice that we hear again.
+const WITHOUT_USE: usize = 10;
 /// Testimony is repeated to the witnesses while the case is open.
 const TELL_AGAIN: Duration = Duration::from_millis(500);

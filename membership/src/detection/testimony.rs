@@ -77,6 +77,7 @@ impl Detection {
         let others_alive = ctx.roster.iter().any(|m| {
             m.status == Status::Alive && ![me, subject].contains(&m.hash()) && !self.is_doubted(m.hash())
         });
+        let unheard = self.hears_nobody(now, ctx, &probe);
         let doubtful = (others_alive && !heard_any) || ctx.core.health.impaired(now);
         // A refusal is an answer: the path works, and so do we. And a source does not speak over our paths.
         let weak = !matches!(kind, Evidence::Refused | Evidence::Told) && doubtful;
@@ -101,7 +102,9 @@ impl Detection {
         };
         ctx.ask_refresh(subject, reason);
         ctx.effect(Effect::Recount);
-        self.will_testify(now, ctx, subject);
+        if !(weak && unheard) {
+            self.will_testify(now, ctx, subject);
+        }
     }
 
     /// Whether we accuse it, weakly or not.
