@@ -41,10 +41,17 @@ pub struct SuspectedClone {
 }
 
 impl Gossip {
-    /// A claim tells of a later incarnation of our name and host at another address.
-    pub fn hear_of_twin(&mut self, now: Instant, ctx: &mut Context<'_>, incarnation: &Incarnation) {
+    /// A claim tells of a later incarnation of our name and host at another address. `taken_in`: our peers hold our
+    /// incarnation for the member.
+    pub fn hear_of_twin(
+        &mut self,
+        now: Instant,
+        ctx: &mut Context<'_>,
+        incarnation: &Incarnation,
+        taken_in: bool,
+    ) {
         let (generation, address) = (incarnation.generation, incarnation.address());
-        if self.taken_for_past.is_some_and(|(at, last)| at == address && generation > last) {
+        if !taken_in && self.taken_for_past.is_some_and(|(at, last)| at == address && generation > last) {
             self.past_is_alive(ctx, incarnation);
             return;
         }
@@ -136,10 +143,10 @@ impl Gossip {
         &mut self,
         now: Instant,
         ctx: &mut Context<'_>,
-        from: SocketAddr,
-        (sender, seq): (u64, u32),
+        (from, sender, seq): (SocketAddr, u64, u32),
         said: gossip::Twin,
         claims: Vec<gossip::Claim>,
+        taken_in: bool,
     ) {
         let incarnation = claims.into_iter().find_map(|claim| wire::read_claim(now, claim).ok()?.incarnation);
         let myself = &ctx.roster.myself().incarnation;
@@ -157,7 +164,7 @@ impl Gossip {
             // The later incarnation has nothing to ask, and a refused one has been answered: two that asked at each
             // question of the other would never end.
             if later && !ctx.membership.refused {
-                self.hear_of_twin(now, ctx, &incarnation);
+                self.hear_of_twin(now, ctx, &incarnation, taken_in);
             }
             return;
         }
@@ -168,7 +175,7 @@ impl Gossip {
         self.clone_suspect = None;
         let mine = (ctx.core.began_as, ctx.roster.myself().incarnation.address());
         let other = (said.began, incarnation.address());
-        if mine > other {
+        if mine > other && !taken_in {
             ctx.effect(held_by(&incarnation));
         } else if incarnation.generation >= ctx.roster.myself().incarnation.generation {
             ctx.effect(Effect::BeginAnew(incarnation.generation));

@@ -14,6 +14,7 @@ pub mod readdress;
 pub mod remainder;
 pub mod restart;
 pub mod rounds;
+pub mod takeover;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ use join::Join;
 use leave::Leave;
 use pull::Pulls;
 use remainder::Remainders;
+use takeover::Takeovers;
 
 use crate::transport::source_budgets::SourceBudgets;
 
@@ -61,6 +63,8 @@ pub struct Gossip {
     pub clone_suspect: Option<SuspectedClone>,
     /// Address and generation of such an incarnation that no process seemed to run.
     pub taken_for_past: Option<(SocketAddr, Generation)>,
+    /// Later lives of members that are present, while we ask whether these still answer.
+    pub takeovers: Takeovers,
     pub next_round: Instant,
     /// When a newcomer makes its next extra exchange.
     pub eager_at: Instant,
@@ -86,6 +90,7 @@ impl Gossip {
             candidates: Vec::new(),
             clone_suspect: None,
             taken_for_past: None,
+            takeovers: Takeovers::default(),
             next_round: now,
             eager_at: now,
             reply: Reply::default(),

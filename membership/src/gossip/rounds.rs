@@ -131,6 +131,7 @@ impl Gossip {
     fn keep_tables(&mut self, now: Instant, ctx: &mut Context<'_>) {
         self.unasked.tidy(now);
         self.pulls.tidy(now);
+        self.takeovers.tidy(now);
         ctx.transport.helped.tidy(now);
         ctx.transport.addresses.tidy(now);
         // If the census counts no gone members, no record is read.

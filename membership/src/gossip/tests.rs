@@ -482,7 +482,7 @@ fn copy(generation: u64) -> Incarnation {
 #[test]
 fn a_later_incarnation_that_does_not_answer_is_our_past() {
     let mut side = Side::new(Bench::new(3));
-    side.call(|gossip, now, ctx| gossip.hear_of_twin(now, ctx, &copy(7)));
+    side.call(|gossip, now, ctx| gossip.hear_of_twin(now, ctx, &copy(7), false));
     for asked in 0..8 {
         assert_eq!(side.bench.take_effects(), []);
         let sent = side.bench.sent();
@@ -494,11 +494,11 @@ fn a_later_incarnation_that_does_not_answer_is_our_past() {
     assert_eq!(side.bench.take_effects(), [Effect::BeginAnew(7)]);
 }
 
-/// The copy answers when its process began. Returns the effects.
-fn copy_answers(generation: u64, began: u64) -> Vec<Effect> {
+/// The copy answers when its process began. `taken_in`: our peers hold us for the member. Returns the effects.
+fn copy_answers(generation: u64, began: u64, taken_in: bool) -> Vec<Effect> {
     let mut side = Side::new(Bench::new(3));
     side.bench.core.began_as = 5;
-    side.call(|gossip, now, ctx| gossip.hear_of_twin(now, ctx, &copy(generation)));
+    side.call(|gossip, now, ctx| gossip.hear_of_twin(now, ctx, &copy(generation), taken_in));
     let seq = side.bench.sent()[0].packet.seq;
     let member = Member::new(
         side.bench.now,
@@ -510,7 +510,7 @@ fn copy_answers(generation: u64, began: u64) -> Vec<Effect> {
     let claim = wire::write_claim(side.bench.now, &member, Detail::Full, 0, 0);
     let said = gossip::Twin { began, answer: true };
     side.call(|gossip, now, ctx| {
-        gossip.on_twin(now, ctx, address(9), (member.tag(), seq), said, vec![claim]);
+        gossip.on_twin(now, ctx, (address(9), member.tag(), seq), said, vec![claim], taken_in);
     });
     side.bench.take_effects()
 }
@@ -518,6 +518,7 @@ fn copy_answers(generation: u64, began: u64) -> Vec<Effect> {
 #[test]
 fn of_two_copies_the_one_that_began_later_gives_way() {
     let held = Effect::NameHeld { holder: incarnation(0).host_id, address: address(9), generation: 7 };
-    assert_eq!(copy_answers(7, 4), [held], "it began before us");
-    assert_eq!(copy_answers(7, 6), [Effect::BeginAnew(7)], "it gives way, and we go on above it");
+    assert_eq!(copy_answers(7, 4, false), [held], "it began before us");
+    assert_eq!(copy_answers(7, 6, false), [Effect::BeginAnew(7)], "it gives way, and we go on above it");
+    assert_eq!(copy_answers(7, 4, true), [Effect::BeginAnew(7)], "anybody can say when it began");
 }

@@ -7,6 +7,7 @@ use heartsay_proto::gossip;
 
 use crate::Instant;
 use crate::detection::indirect_probe::{self, ProbeOutcome};
+use crate::gossip::takeover::Answer;
 use crate::io::Rejected;
 use crate::node::Node;
 use crate::roster::member::Member;
@@ -181,7 +182,9 @@ impl Node {
                 | RequestKind::Question(_)
                 | RequestKind::ReachProbe
                 | RequestKind::JointProbe
-                | RequestKind::PathProbe { long: false },
+                | RequestKind::PathProbe { long: false }
+                // It is repeated by a timer of its own.
+                | RequestKind::Takeover,
                 _,
             ) => {}
         }
@@ -212,6 +215,10 @@ impl Node {
     }
 
     fn refused(&mut self, now: Instant, request: &Request) {
+        if let (RequestKind::Takeover, Some(subject)) = (request.kind, request.subject) {
+            self.settle_takeover(now, subject, request.sent, Answer::Refused);
+            return;
+        }
         let (detection, mut ctx) = self.detection();
         match (request.kind, request.subject) {
             (RequestKind::OnBehalf { asker, seq, room, .. }, Some(subject)) => {

@@ -8,6 +8,7 @@ use heartsay_proto::gossip;
 
 use crate::Instant;
 use crate::detection::flap_damping::FARTHEST_TESTIMONY;
+use crate::gossip::takeover::Teller;
 use crate::gossip::{beacon, restart};
 use crate::identity::{Generation, Heartbeat, Name};
 use crate::io::{Event, MemberEvent, MemberEventKind, Rejected};
@@ -20,18 +21,6 @@ use crate::roster::standing::{Marks, Status};
 use crate::roster::state::{BEACON_KEY, KeyChange, QUORUM_KEY};
 use crate::transport::requests::{Request, RequestKind};
 use crate::transport::wire::{self, Detail};
-
-/// Where a claim comes from.
-#[derive(Clone, Copy, Debug)]
-struct Source {
-    from: SocketAddr,
-    /// Others may not know it.
-    pass_on: bool,
-    /// It answers a pull of ours.
-    asked: bool,
-    /// It comes straight from the incarnation that it describes.
-    own_word: bool,
-}
 
 impl Node {
     /// Takes the claims of a datagram. A refused claim does not stop the others; the first refusal is the one returned.
@@ -63,8 +52,8 @@ impl Node {
                 let subject = claim.subject;
                 let own_word =
                     claim.incarnation.as_ref().is_some_and(|incarnation| incarnation.tag == sender);
-                let source = Source { from, pass_on, asked, own_word };
-                let result = self.take_claim(now, source, claim);
+                let teller = Teller { from, pass_on, asked, own_word };
+                let result = self.take_claim(now, teller, claim);
                 // A refusal is never refused in turn, or the two sides would go on without end.
                 if let Err(refused) = &result
                     && own_word
@@ -114,8 +103,13 @@ impl Node {
         }
     }
 
-    fn take_claim(&mut self, now: Instant, source: Source, mut claim: Claim) -> Result<Change, Rejected> {
-        let Source { from, pass_on, asked, own_word } = source;
+    pub(super) fn take_claim(
+        &mut self,
+        now: Instant,
+        teller: Teller,
+        mut claim: Claim,
+    ) -> Result<Change, Rejected> {
+        let Teller { from, pass_on, asked, .. } = teller;
         let subject = claim.subject;
         self.prove_last_words(&mut claim);
         self.cut_verdict_on_a_speaker(now, &mut claim);
@@ -127,7 +121,7 @@ impl Node {
             let mine = self.roster.myself().incarnation.host_id;
             return match claim.incarnation.as_ref().filter(|incarnation| incarnation.host_id != mine) {
                 // Never answer with our own record: it would be refused again, without end.
-                Some(incarnation) => self.on_claim_to_our_name(now, from, incarnation, &claim, own_word),
+                Some(incarnation) => self.on_claim_to_our_name(now, teller, incarnation, &claim),
                 None => Ok(self.on_own_claim(now, &claim)),
             };
         }
@@ -140,6 +134,7 @@ impl Node {
             // No answer: its sender has dropped that life and would only say so again.
             return Ok(Change::Same);
         }
+        let Some(claim) = self.weigh_takeover(now, teller, claim)? else { return Ok(Change::Same) };
         let forgotten = if claim.forgotten { self.roster.get(subject) } else { None };
         let forgets = forgotten.map(|m| (m.incarnation.name.clone(), m.incarnation.generation));
         let newest = claim.delta.as_ref().map_or(0, |delta| delta.newest);
@@ -365,7 +360,7 @@ impl Node {
         ctx.send(to, &packet);
     }
 
-    fn check_plausible(&self, now: Instant, claim: &Claim) -> Result<(), Rejected> {
+    pub(super) fn check_plausible(&self, now: Instant, claim: &Claim) -> Result<(), Rejected> {
         if let Some(incarnation) = &claim.incarnation
             && !self.core.generation_is_plausible(now, claim.generation)
         {

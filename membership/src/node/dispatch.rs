@@ -81,12 +81,15 @@ impl Node {
     }
 
     /// What is in a datagram.
-    fn on_packet(
+    pub(super) fn on_packet(
         &mut self,
         now: Instant,
         from: SocketAddr,
         packet: &mut gossip::Packet,
     ) -> Result<(), Rejected> {
+        if self.hold_letter(now, from, packet) {
+            return Ok(());
+        }
         self.core.stats.claims_received += packet.claims.len() as u64;
         let told = packet.claims.first().map(|claim| (claim.subject, claim.generation));
         // News first: a newcomer's own claim makes it known before its request is looked at.
@@ -240,6 +243,7 @@ impl Node {
                 self.on_ping(now, from, sender, (seq, said), &ping);
                 Ok(())
             }
+            Some(Body::Pong(_) | Body::Here(_)) if self.answers_takeover(now, seq, packet.sender) => Ok(()),
             Some(Body::Pong(pong)) => self.on_pong(now, seq, sender, &pong),
             Some(Body::ProbeRequest(request)) => {
                 indirect_probe::probe(now, &mut self.context(), from, sender, seq, &request);
@@ -262,8 +266,10 @@ impl Node {
             Some(Body::Question(question)) => self.on_question(now, from, sender, seq, question),
             Some(Body::Answer(said)) => self.on_answer(now, from, sender, seq, said),
             Some(Body::Twin(said)) => {
+                let taken_in = self.detection.footing.is_taken_in();
                 let (gossip, mut ctx) = self.gossip();
-                gossip.on_twin(now, &mut ctx, from, (packet.sender, seq), said, packet.claims);
+                let letter = (from, packet.sender, seq);
+                gossip.on_twin(now, &mut ctx, letter, said, packet.claims, taken_in);
                 Ok(())
             }
         }

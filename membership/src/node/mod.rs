@@ -12,6 +12,7 @@ mod query;
 mod questions;
 pub(crate) mod quorum;
 mod status;
+mod takeover;
 mod timers;
 
 pub use last_words::last_words;

@@ -7,6 +7,7 @@ use heartsay_proto::gossip;
 
 use crate::Instant;
 use crate::detection::flap_damping::FARTHEST_TESTIMONY;
+use crate::gossip::takeover::Teller;
 use crate::identity::{Generation, HostId};
 use crate::io::{Event, Rejected};
 use crate::node::Node;
@@ -99,8 +100,9 @@ impl Node {
                 self.name_held(now, incarnation.host_id, incarnation.address(), incarnation.generation);
             }
             Some(incarnation) => {
+                let taken_in = self.detection.footing.is_taken_in();
                 let (gossip, mut ctx) = self.gossip();
-                gossip.hear_of_twin(now, &mut ctx, incarnation);
+                gossip.hear_of_twin(now, &mut ctx, incarnation, taken_in);
                 self.settle(now);
             }
             // The claim does not say where that incarnation runs; the next full claim will.
@@ -116,10 +118,9 @@ impl Node {
     pub(super) fn on_claim_to_our_name(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        teller: Teller,
         other: &Incarnation,
         claim: &Claim,
-        own_word: bool,
     ) -> Result<Change, Rejected> {
         let (me, myself) = (self.core.me, &self.roster.myself().incarnation);
         let (later, first) = (claim.generation > myself.generation, myself.is_before(other));
@@ -134,22 +135,22 @@ impl Node {
             }
             // The other host contacts us itself, and no peer is known to hold it for a member. If a peer holds us for a
             // member, the other host gives way. If both are alone, the later one gives way.
-            Status::Alive | Status::Restarting | Status::Suspect if own_word => {
+            Status::Alive | Status::Restarting | Status::Suspect if teller.own_word => {
                 if first || self.roster.iter().any(|m| is_other(m, me)) {
                     let (name, newcomer) = (other.name.clone(), other.host_id);
                     return Err(Rejected::DuplicateName { name, holder: myself.host_id, newcomer });
                 }
                 self.name_held(now, other.host_id, other.address(), claim.generation);
             }
-            // Others hold that host for a member. If we have just arrived, we give way. Otherwise two clusters have
-            // met, each with a holder of the name. The earlier holder begins anew above the other, and the other then
-            // hears of a later incarnation that was here before it.
+            // Others hold that host for a member. If we have just arrived, we give way once it has answered us. Otherwise
+            // two clusters have met, each with a holder of the name. The earlier holder begins anew above the other, and
+            // the other then hears of a later incarnation that was here before it.
             Status::Alive | Status::Restarting | Status::Suspect if later => {
                 if first && !self.gossip.is_new(now, &self.core, self.own_membership()) {
                     if plausible {
                         self.begin_above(now, claim.generation);
                     }
-                } else if self.is_peer(from) {
+                } else if self.is_peer(teller.from) && self.rival_is_there(now, teller, other, claim) {
                     self.name_held(now, other.host_id, other.address(), claim.generation);
                 }
             }
@@ -189,7 +190,9 @@ impl Node {
                     return;
                 };
                 let holder = HostId(u128::from_be_bytes(host));
-                if holder != myself.incarnation.host_id && !self.detection.footing.is_taken_in() {
+                // Our own earlier life at our own address has ended. At another, a copy of our state directory runs.
+                let another = holder != myself.incarnation.host_id || address != myself.incarnation.address();
+                if another && !self.detection.footing.is_taken_in() {
                     let generation = claims.iter().map(|c| c.generation).max().unwrap_or(0);
                     self.name_held(now, holder, address, generation);
                 }

@@ -19,7 +19,7 @@ struct Timer {
 }
 
 /// All timers. Those that are due at the same moment run in this order.
-const TIMERS: [Timer; 21] = [
+const TIMERS: [Timer; 22] = [
     Timer { name: "round", due: |node| node.gossip.next_round, run: Node::round },
     Timer {
         name: "eager exchange",
@@ -69,6 +69,7 @@ const TIMERS: [Timer; 21] = [
         due: |node| node.gossip.join.complete_by(),
         run: |node, now| node.in_gossip(now, Gossip::completed),
     },
+    Timer { name: "takeovers", due: |node| node.gossip.takeovers.next(), run: Node::step_takeovers },
     Timer { name: "path limits", due: |node| node.transport.path_limits.next(), run: Node::step_path_limits },
     Timer { name: "questions", due: |node| node.questions.asking.next(), run: Node::step_questions },
     Timer {

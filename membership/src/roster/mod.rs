@@ -655,7 +655,7 @@ fn first_state(delta: Option<&Delta>) -> Result<State, Rejected> {
 /// member is left to agree with us on a verdict. It loses the name at once if the other is down too, and so takes
 /// nothing from a live host. Otherwise it loses the name after all the time that a refutation may need. If the holder
 /// is alive, it begins anew when it hears of the other.
-fn keeps_its_name(now: Instant, member: &Member, other: &Standing) -> bool {
+pub fn keeps_its_name(now: Instant, member: &Member, other: &Standing) -> bool {
     match member.status {
         Status::Alive | Status::Restarting => true,
         Status::Suspect => {
@@ -666,7 +666,7 @@ fn keeps_its_name(now: Instant, member: &Member, other: &Standing) -> bool {
     }
 }
 
-fn duplicate(holder: &Member, newcomer: HostId) -> Rejected {
+pub fn duplicate(holder: &Member, newcomer: HostId) -> Rejected {
     Rejected::DuplicateName {
         name: holder.incarnation.name.clone(),
         holder: holder.incarnation.host_id,

@@ -46,6 +46,16 @@ impl Context<'_> {
         }
     }
 
+    /// Asks which life is at an address, with the number of an open request. Whichever life of `subject` is there answers.
+    pub fn ask_life(&mut self, to: SocketAddr, seq: u32, subject: u64) {
+        if self.core.config.keyring.primary().is_some() {
+            // What is sealed for one life is not read by another.
+            self.ask_who(to, seq);
+        } else {
+            self.ask_first(to, seq, subject);
+        }
+    }
+
     /// The life with this tag is at this address, as it said itself just now. `here`: the number of the card that it
     /// answers, if it does.
     pub fn hear_life(&mut self, from: SocketAddr, life: u64, here: Option<u32>) {

@@ -64,6 +64,8 @@ pub enum RequestKind {
     Leave,
     /// Whether a process runs another incarnation of our own name and host.
     CloneProbe,
+    /// Which life answers at an address, before a later life of a member counts.
+    Takeover,
     /// A call at an address of the operator, or at that of the member that found us.
     Dial,
     /// Whether a source whose request is to be answered is where it says.
@@ -111,6 +113,7 @@ impl Request {
             | RequestKind::OnBehalf { .. }
             | RequestKind::Leave
             | RequestKind::CloneProbe
+            | RequestKind::Takeover
             | RequestKind::Dial
             | RequestKind::Source
             | RequestKind::Question(_)
@@ -141,6 +144,7 @@ impl RequestKind {
             Self::Indirect { .. }
             | Self::Leave
             | Self::CloneProbe
+            | Self::Takeover
             | Self::Dial
             | Self::Source
             | Self::Question(_)
