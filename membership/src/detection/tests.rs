@@ -560,7 +560,7 @@ fn an_accusation_is_weak_when_no_other_member_is_heard() {
     assert!(!accuses_weakly(Watch::with_helpers(8, 0).old(), true));
     assert!(accuses_weakly(Watch::with_helpers(8, 0).old(), false));
     assert!(!accuses_weakly(Watch::with_helpers(2, 0).old(), false), "there is no other to be heard");
-    let mut slow = Watch::with_helpers(8, 0);
+    let mut slow = Watch::with_helpers(8, 0).old();
     slow.bench.core.health.timer_lag(slow.bench.now, SLOT);
     assert!(accuses_weakly(slow, true), "our own timers are late");
 }
