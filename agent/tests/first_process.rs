@@ -66,9 +66,7 @@ fn no_zombies_pile_up_and_a_stop_is_a_good_bye() {
     let hooks = format!("on_event={}", hook.display());
     let mut agent = plan.flags(&["--hook", &hooks]).start();
     agent.wait_status("n2", "alive");
-    agent.wait_for("some hooks have run", |_| {
-        fs::read_to_string(&ran).is_ok_and(|text| text.lines().count() >= 2)
-    });
+    agent.wait_for("a hook has run", |_| fs::read_to_string(&ran).is_ok_and(|text| text.contains("ran")));
     let first = first(&agent);
     agent.wait_for("nobody is left unburied", |_| children(first).iter().all(|(state, _)| *state != 'Z'));
     send(first, Signal::SIGTERM);

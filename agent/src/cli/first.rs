@@ -27,19 +27,19 @@ pub(super) fn work_by_a_child() -> Option<ExitCode> {
         return None;
     }
     let signals = SigSet::all();
-    let started = signals.thread_block().map_err(io::Error::from).and_then(|()| {
-        // Its signals are as they were: a child begins with none blocked.
-        let listener = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC)?;
-        Ok((listener, start()?))
-    });
+    let started = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC)
+        .map_err(io::Error::from)
+        .and_then(|listener| Ok((listener, start()?)));
     match started {
         Ok((listener, child)) => {
+            // Not before: a child begins with what its parent blocks. What has come by then is seen all the same, as the
+            // child is looked at first.
+            let _ = signals.thread_block();
             pages::give_back();
             Some(code(look_after(child, &listener)))
         }
         Err(error) => {
             say(&format!("as process 1 it starts no child, and orphans stay as zombies: {error}"));
-            let _ = signals.thread_unblock();
             None
         }
     }
