@@ -362,7 +362,7 @@ pub enum Rejected {
         subject: u64,
     },
     /// A name held by another live host. An operator's fault (cloned image, two hosts with one name).
-    #[error("{name} is held by host {holder}, which is alive; host {newcomer} was refused")]
+    #[error("{name} is held by host {holder}, which is alive; {} was refused", newcomer(*.holder, *.newcomer))]
     DuplicateName {
         /// The contested name.
         name: Name,
@@ -444,6 +444,15 @@ pub enum Rejected {
     /// A command after the good-bye.
     #[error("this agent is leaving")]
     Leaving,
+}
+
+/// Who was refused, in words.
+fn newcomer(holder: HostId, newcomer: HostId) -> String {
+    if newcomer == holder {
+        "another process with the same host id (a copied state directory)".to_owned()
+    } else {
+        format!("host {newcomer}")
+    }
 }
 
 impl Rejected {
