@@ -362,7 +362,7 @@ pub enum Rejected {
         subject: u64,
     },
     /// A name held by another live host. An operator's fault (cloned image, two hosts with one name).
-    #[error("{name} is held by host {holder}, which is alive; {} was refused", newcomer(*.holder, *.newcomer))]
+    #[error("{name} is held by host {holder}, which is alive; {} was refused", late_comer(.holder, .newcomer))]
     DuplicateName {
         /// The contested name.
         name: Name,
@@ -447,7 +447,7 @@ pub enum Rejected {
 }
 
 /// Who was refused, in words.
-fn newcomer(holder: HostId, newcomer: HostId) -> String {
+fn late_comer(holder: &HostId, newcomer: &HostId) -> String {
     if newcomer == holder {
         "another process with the same host id (a copied state directory)".to_owned()
     } else {

@@ -650,7 +650,7 @@ mod tests {
             // None answers either: that is another fault.
             |facts: &mut Facts<'_>| facts.members.iter_mut().for_each(|member| member.answers = false),
             |facts: &mut Facts<'_>| {
-                facts.members.iter_mut().for_each(|member| member.status = StatusFact::Away)
+                facts.members.iter_mut().for_each(|member| member.status = StatusFact::Away);
             },
             |facts: &mut Facts<'_>| facts.joined = false,
         ] {

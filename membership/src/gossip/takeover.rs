@@ -56,7 +56,7 @@ pub struct Takeover {
     next: Instant,
     /// What others said of it last.
     pub hearsay: Option<(Teller, Claim)>,
-    /// What it has sent us last.
+    /// What it has sent us first.
     pub letter: Option<(SocketAddr, Packet)>,
 }
 

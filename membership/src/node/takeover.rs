@@ -97,7 +97,8 @@ impl Node {
         else {
             return false;
         };
-        held.letter = Some((from, core::mem::take(packet)));
+        // A question of its own comes first. What follows it repeats itself.
+        held.letter.get_or_insert_with(|| (from, core::mem::take(packet)));
         true
     }
 
