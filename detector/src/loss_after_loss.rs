@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::loss_share::{LossShare, surprise_at};
+use crate::loss_share::{LONGEST_ROW, LossShare, surprise_at};
 
 /// The learnt share of contacts that stay unanswered, given that the one before to the same member did: the conditional loss
 /// probability (Bolot 1993), by the time from one to the other.
@@ -51,7 +51,7 @@ impl LossAfterLoss {
     #[must_use]
     pub fn share(&self, lag: Duration, anyway: f32, row: u32) -> f32 {
         let Some(sample) = self.by_lag.get(place(lag)) else { return anyway };
-        let row = row as f32;
+        let row = row.min(LONGEST_ROW) as f32;
         let learnt = (anyway * PRIOR + sample.lost + row) / (PRIOR + sample.count + row);
         learnt.min(MOST).max(anyway)
     }
@@ -134,7 +134,7 @@ mod tests {
         let mut old = LossAfterLoss::default();
         (0..64).for_each(|_| old.learn(SOON, false));
         assert!(old.share(SOON, 0.02, 3) < 0.05, "{old:?}");
-        assert_eq!(young.share(SOON, 0.02, u32::MAX), MOST);
+        assert_eq!(young.share(SOON, 0.02, u32::MAX), young.share(SOON, 0.02, LONGEST_ROW));
     }
 
     #[test]

@@ -42,7 +42,6 @@ use crate::detection::witnesses;
 use crate::detection::{Backing, Detection};
 use crate::effect::Effect;
 use crate::identity::Heartbeat;
-use crate::roster::Roster;
 use crate::roster::member::Member;
 use crate::roster::standing::{ACCUSERS_TO_KEEP_OUT, Accusation, Evidence, Marks, Status};
 use crate::transport::context::Context;
@@ -150,7 +149,7 @@ impl Record {
     /// Whether it has behaved for as long as we remember, or as all others do, with no flap worth counting.
     fn is_forgotten(&self, others: &LinkRecord) -> bool {
         let quiet = self.link.contacts() == 0 || self.link.answered_in_a_row() >= FORGIVEN;
-        (quiet || self.is_as_others(others)) && self.alarms < ALARMS_LATELY && self.flaps < 0.1
+        (quiet || self.is_as_others(others)) && self.alarms < 0.5 && self.flaps < 0.1
     }
 
     /// Whether enough looks have shown that its link loses about what all others lose, and we have said nothing against it.
@@ -280,12 +279,6 @@ impl Detection {
             }
             Status::Alive | Status::Restarting | Status::Left => {}
         }
-    }
-
-    /// Whether a suspicion of the member was refuted within the last 17 rounds or so, and the silence of few is no cut.
-    pub fn is_suspected_again(&self, roster: &Roster, subject: u64) -> bool {
-        let again = self.damping.record(subject).is_some_and(|record| record.alarms >= ALARMS_LATELY);
-        again && self.silent_members(roster).saturating_mul(8) <= roster.census().alive
     }
 
     /// A reason to look at the link of a member. `worth`: as much as it is unusual, 1 at most.
@@ -608,9 +601,6 @@ const DEGRADED_FOR: Heartbeat = 30;
 /// two; after that only while there is something to see.
 const ALARMS: f32 = 0.9;
 const ALARMS_FADE: f32 = 0.933;
-/// One suspicion 17 rounds ago: longer than it takes to put out a deaf member (`run gray-deaf`), and each suspicion that is
-/// told to all costs as much as a verdict.
-const ALARMS_LATELY: f32 = 0.3;
 /// Flaps fade with a half-life of 120 rounds: "again" means within a few minutes. Honest guess.
 const FLAPS_FADE: f32 = 0.994_24;
 /// Number of remembered flaps from which going down again is damped: two in the last minutes. Two outages in a minute

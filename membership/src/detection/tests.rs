@@ -358,30 +358,6 @@ fn a_node_that_hears_nobody_asks_little_and_repeats_no_testimony() {
 }
 
 #[test]
-fn a_refuted_suspicion_is_remembered_for_some_rounds_unless_many_are_silent() {
-    let mut watch = Watch::new(20);
-    let again = |watch: &Watch| watch.detection.is_suspected_again(&watch.bench.roster, hash(1));
-    let suspect = |watch: &mut Watch, i: usize| {
-        watch.call(|detection, now, ctx| detection.note_trouble(now, ctx, hash(i), Status::Suspect));
-    };
-    assert!(!again(&watch));
-    suspect(&mut watch, 1);
-    let mut rounds = 0;
-    while again(&watch) {
-        watch.bench.pass(SLOT);
-        watch.call(|detection, now, ctx| detection.review_link(now, ctx, hash(1)));
-        rounds += 1;
-    }
-    assert_eq!(rounds, 18);
-    suspect(&mut watch, 1);
-    for i in 2..5 {
-        assert!(again(&watch));
-        watch.bench.roster.set_status(watch.bench.now, hash(i), Status::Suspect);
-    }
-    assert!(!again(&watch), "three of nineteen: it may be a cut");
-}
-
-#[test]
 fn a_newer_heartbeat_ends_the_probe_and_voids_the_accusation() {
     let mut watch = Watch::with_helpers(8, 0).old();
     watch.bench.pass(SLOT);

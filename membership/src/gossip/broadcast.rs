@@ -51,8 +51,6 @@ struct News {
     due: Instant,
     wave: u8,
     full: bool,
-    /// Told only if it still stands when it is due.
-    held: bool,
 }
 
 /// A subject whose news is due.
@@ -79,37 +77,21 @@ impl Broadcast {
     /// The busier we are (by the waiting news and the datagrams sent lately), the longer news is held back. A single
     /// event leaves after the time to coalesce, while in a mass start a thousand events share the datagrams of ten.
     pub fn news(&mut self, now: Instant, subject: u64, full: bool) {
-        let fresh = News { due: now + self.pause(now), wave: 0, full, held: false };
+        let fresh = News { due: now + self.pause(now), wave: 0, full };
         self.waiting
             .entry(subject)
             .and_modify(|old| {
-                let due = if old.wave == 0 && !old.held { old.due } else { fresh.due };
-                *old = News { due, full: old.full | full, ..fresh };
+                let due = if old.wave == 0 { old.due } else { fresh.due };
+                *old = News { due, wave: 0, full: old.full | full };
             })
             .or_insert(fresh);
         self.earliest = self.earliest.min(fresh.due);
     }
 
-    /// There is news about `subject` that is told only if it stands until `due`.
-    pub fn hold(&mut self, due: Instant, subject: u64) {
-        self.waiting.entry(subject).or_insert(News { due, wave: 0, full: false, held: true });
-        self.find_earliest();
-    }
-
-    /// The news that is held about `subject` does not stand any more. Whether there was any.
-    pub fn drop_held(&mut self, subject: u64) -> bool {
-        let held = self.waiting.get(&subject).is_some_and(|news| news.held);
-        if held {
-            self.waiting.remove(&subject);
-            self.find_earliest();
-        }
-        held
-    }
-
     /// All members hear it from where we heard it: the first wave would tell nobody anything.
     pub fn skip_first_wave(&mut self, now: Instant, subject: u64) {
         if let Some(news) = self.waiting.get_mut(&subject).filter(|news| news.wave == 0) {
-            *news = News { due: now + SECOND_WAVE, wave: 1, ..*news };
+            *news = News { due: now + SECOND_WAVE, wave: 1, full: news.full };
             self.find_earliest();
         }
     }
@@ -145,8 +127,7 @@ impl Broadcast {
         for told in &due {
             if told.wave + 1 < WAVES {
                 if let Some(news) = self.waiting.get_mut(&told.subject) {
-                    let (due, wave) = (now + SECOND_WAVE, told.wave + 1);
-                    *news = News { due, wave, full: told.full, held: false };
+                    *news = News { due: now + SECOND_WAVE, wave: told.wave + 1, full: told.full };
                 }
             } else {
                 self.waiting.remove(&told.subject);
@@ -173,7 +154,7 @@ impl Broadcast {
 
     /// What did not fit into this wave's datagrams waits for the next one.
     pub fn put_back(&mut self, now: Instant, due: Due) {
-        let again = News { due: now + self.coalesce, wave: due.wave, full: due.full, held: false };
+        let again = News { due: now + self.coalesce, wave: due.wave, full: due.full };
         self.waiting.insert(due.subject, again);
         self.earliest = self.earliest.min(again.due);
     }
@@ -389,25 +370,6 @@ mod tests {
         broadcast.news(at(0), 7, true);
         broadcast.news(at(5), 7, false);
         assert_eq!(broadcast.due(at(10)), vec![Due { subject: 7, wave: 0, full: true }]);
-    }
-
-    #[test]
-    fn held_news_is_told_if_it_stands_and_at_once_if_there_is_more() {
-        let mut broadcast = Broadcast::new(at(0), 50, Duration::from_millis(10), 4);
-        let first = vec![Due { subject: 7, wave: 0, full: false }];
-        broadcast.hold(at(2000), 7);
-        assert_eq!((broadcast.next(), broadcast.due(at(1900))), (at(2000), Vec::new()));
-        assert_eq!(broadcast.due(at(2000)), first);
-        assert!(!broadcast.drop_held(7), "it has been told");
-        broadcast.hold(at(4000), 8);
-        assert!(broadcast.drop_held(8) && !broadcast.drop_held(8));
-        broadcast.due(at(3000));
-        assert_eq!(broadcast.next(), Instant::NEVER, "and nothing of the other is");
-        broadcast.hold(at(6000), 7);
-        broadcast.news(at(4000), 7, false);
-        assert_eq!(broadcast.next(), at(4020));
-        broadcast.hold(at(6000), 7);
-        assert_eq!(broadcast.due(at(4020)), first, "what is to be told is not held");
     }
 
     #[test]

@@ -77,21 +77,9 @@ impl Node {
         if shown {
             self.report_verdict(hash, kind, &by, reason);
         }
-        self.tell_status(now, hash, before, after);
+        self.gossip.broadcast.news(now, hash, false);
         let (detection, mut ctx) = self.detection();
         detection.on_status(now, &mut ctx, hash, (before, since), after);
-    }
-
-    /// Tells all members of a change. A member whose suspicion was refuted a moment ago is mostly suspected in vain again: the
-    /// witnesses have heard of it, and all the others hear if it stands.
-    fn tell_status(&mut self, now: Instant, hash: u64, before: Status, after: Status) {
-        let accused = (before, after) == (Status::Alive, Status::Suspect);
-        let cleared = (before, after) == (Status::Suspect, Status::Alive);
-        if accused && self.detection.is_suspected_again(&self.roster, hash) {
-            self.gossip.broadcast.hold(now + self.core.config.acceptable_pause, hash);
-        } else if !cleared || !self.gossip.broadcast.drop_held(hash) {
-            self.gossip.broadcast.news(now, hash, false);
-        }
     }
 
     /// Whether a member's change from `before`, which it took at `since`, to `after` is shown at once. A return is not
