@@ -46,14 +46,11 @@ impl World {
     }
 
     pub(super) fn arrive(&mut self, to: usize, parcel: Packet) {
-        let known = self.hosts.len();
         let h = &mut self.hosts[to];
         if h.process.is_none() {
             self.network.lost.nobody += 1;
             if let Packet::Datagram { from, bytes, .. } = parcel
                 && !h.silent
-                // A liar may have forged the source.
-                && from < known
                 && self.network.refusals()
                 && let Some(delay) = self.network.carry_refusal(self.now, to, from)
             {

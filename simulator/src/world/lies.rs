@@ -78,8 +78,8 @@ impl World {
         let Letter { to, from, bytes } = letter;
         let second = &mut self.hosts[member].second;
         second.bytes += (bytes.len() + HEADER) as u32;
-        // It may answer what nobody has sent: then nobody is there.
-        if to == member || to >= self.hosts.len() {
+        // It may have learnt addresses from its own lies, at which nobody is.
+        if to == member || to.max(from) >= self.hosts.len() {
             return;
         }
         let mut arrivals = std::mem::take(&mut self.arrivals);
