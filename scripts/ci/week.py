@@ -126,6 +126,7 @@ def thursday(company):
     company.check("m1 counts its datagrams as refused", company.soon(lambda: company.metric(1, refused) > 0, 20))
     company.check("it is not taken in", company.sees(1, "m6") is None)
     print(indented(company.heartsay(6, "status").out))
+    company.soon(lambda: company.heartsay(1, "doctor", "--no-probe").code == 4)
     company.show(1, "doctor", "--no-probe", code=4)
     stranger.kill()
 
