@@ -286,7 +286,8 @@ fn what_a_host_with_two_addresses_sends_comes_from_the_one_that_it_advertises() 
     network.agent(1, &["--seed", "10.77.0.2", "--advertise", "10.77.0.101"]);
     network.wait("all see all", |n| (1..=3).all(|i| n.alive(i) == 3));
     network.wait("it reaches the others itself", |n| [2, 3].iter().all(|i| n.path(1, *i)["state"] == "up"));
-    // What its host says after its death comes from there as well.
+    // What its host says after its death comes from there as well, once its guardian knows whom to tell.
+    network.wait("it has beaten for some rounds", |n| n.member(2, 1)["heartbeat"].as_u64() >= Some(4));
     network.kill(1);
     network.wait("the others are told of its end", |n| {
         [2, 3].iter().all(|i| n.log(*i).contains("its host says that the process has ended"))
